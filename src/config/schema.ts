@@ -1,0 +1,191 @@
+import { z } from 'zod';
+import { engineNames } from '../engine/engine.js';
+import type { FeedbackDefinition } from '../feedback/classifier.js';
+import type { OperatorDefinition } from '../operators/operator.js';
+import type { Registry } from '../registry/registry.js';
+
+/**
+ * Every setting, its default and its meaning, in one place. `pmpo schema` prints it as JSON Schema, `config.yaml` in a
+ * run's folder holds it fully resolved. Settings of operators and feedback classifiers stand with their definition and
+ * join here, so that those of a plugin are checked like the built-in ones.
+ */
+
+const count = z.int().min(1);
+const rate = z.number().positive().max(1);
+const seconds = z.number().positive();
+const hiddenLayers = z.array(count.max(8192)).min(1);
+
+export const environmentSchema = z
+  .strictObject({
+    simulator: z
+      .string()
+      .optional()
+      .describe(
+        'An embedded simulator (see `pmpo simulators`), or the name handed to a remote one as `simulator`',
+      ),
+    address: z
+      .string()
+      .optional()
+      .describe('host:port of a dm_env_rpc server; absent: the embedded server is started for this run'),
+    createSettings: z
+      .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+      .prefault({})
+      .describe('Settings sent with CreateWorld, beside `simulator`'),
+    joinSettings: z
+      .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+      .prefault({})
+      .describe('Settings sent with JoinWorld'),
+    actors: count
+      .max(256)
+      .default(8)
+      .describe('K, environments stepped at once, each over a stream of its own'),
+    deadlineSeconds: seconds
+      .default(30)
+      .describe('How long one call may take before the connection counts as lost'),
+    reconnect: z
+      .strictObject({
+        attempts: z.int().min(0).default(8).describe('Attempts after a lost connection before the run stops'),
+        initialDelaySeconds: seconds
+          .default(0.25)
+          .describe('Delay before the first; doubled for each one after'),
+        maxDelaySeconds: seconds.default(10),
+      })
+      .prefault({})
+      .describe('What happens when the server goes away in the middle of a run'),
+  })
+  .describe('Where the experience comes from');
+
+export const policySchema = z
+  .strictObject({
+    head: z
+      .enum(['gaussian', 'categorical'])
+      .default('gaussian')
+      .describe('Diagonal Gaussian, or a categorical over equal bins of each action dimension'),
+    hidden: hiddenLayers.default([256, 256]).describe('Widths of the hidden layers'),
+    bins: z.int().min(2).max(1001).default(11).describe('Bins per action dimension (categorical head)'),
+    minStddev: z
+      .number()
+      .positive()
+      .default(0.05)
+      .describe('Floor of the standard deviation (Gaussian head)'),
+    initialStddev: z
+      .number()
+      .positive()
+      .default(0.5)
+      .describe('Standard deviation at the start (Gaussian head)'),
+  })
+  .describe('The policy network and its head');
+
+export const criticSchema = z
+  .strictObject({
+    hidden: hiddenLayers.default([256, 256]).describe('Widths of the hidden layers'),
+    ensemble: count.max(16).default(2).describe('Critics trained side by side'),
+    aggregate: z.enum(['min', 'mean']).default('min').describe('How the ensemble makes one value'),
+    learningRate: rate.default(3e-4),
+    target: z
+      .union([z.strictObject({ period: count }), z.strictObject({ rate })])
+      .prefault({ period: 100 })
+      .describe('The target critics: copied every `period` updates, or a moving average with `rate`'),
+  })
+  .describe('Q(x, y): what evaluates the samples');
+
+export const learnerSchema = z
+  .strictObject({
+    environmentSteps: count.default(100_000).describe('Environment steps in all, over all actors'),
+    warmupSteps: z.int().min(0).default(1_000).describe('Steps with random actions before the first update'),
+    stepsPerUpdate: count.default(2).describe('Environment steps for each update'),
+    batchSize: count.max(65_536).default(256).describe('B, contexts in a batch'),
+    samples: count
+      .max(1024)
+      .optional()
+      .describe('N, samples per context; default: what the operator prefers'),
+    learningRate: rate.default(3e-4).describe("Of the policy's Adam"),
+    stateLearningRate: rate
+      .default(1e-2)
+      .describe("Of the operator's own state (temperature, dual variables)"),
+    maxGradientNorm: z.number().positive().default(40).describe('Gradients are scaled down to this norm'),
+    discount: z.number().min(0).max(1).default(0.99),
+  })
+  .describe('How experience becomes updates');
+
+export const replaySchema = z
+  .strictObject({
+    capacity: count.default(1_000_000).describe('Transitions kept; the oldest go first'),
+    steps: count.max(100).default(5).describe('n of the n-step returns'),
+  })
+  .describe('What is remembered');
+
+export const referenceSchema = z
+  .union([
+    z.strictObject({ period: count }).describe('Copied from the policy every `period` updates'),
+    z.strictObject({ rate }).describe('A moving average of the policy'),
+    z.literal('initial').describe('The policy as it was at the start'),
+  ])
+  .describe('The reference policy: where the samples come from and what the KL is measured against');
+
+export const evaluationSchema = z
+  .strictObject({
+    every: count.default(10_000).describe('Environment steps between evaluations'),
+    episodes: count
+      .max(1000)
+      .default(10)
+      .describe('Episodes of each evaluation, with the mode of the policy'),
+  })
+  .describe('How progress is measured');
+
+export const checkpointSchema = z
+  .strictObject({
+    every: count.default(25_000).describe('Environment steps between checkpoints'),
+    keep: count.default(2).describe('Checkpoints kept'),
+  })
+  .describe('What a stopped run goes on from');
+
+type Registries = {
+  readonly operators: Registry<OperatorDefinition>;
+  readonly feedback: Registry<FeedbackDefinition>;
+};
+
+function namedSettings(
+  registry: Registry<OperatorDefinition> | Registry<FeedbackDefinition>,
+): z.ZodType<{ name: string } & Record<string, unknown>> {
+  const members = registry
+    .definitions()
+    .map((d) => z.strictObject({ name: z.literal(d.name), ...d.settings.shape }).describe(d.description));
+  type Member = (typeof members)[number];
+  return z.discriminatedUnion('name', members as [Member, ...Member[]]) as unknown as z.ZodType<
+    { name: string } & Record<string, unknown>
+  >;
+}
+
+/** The schema of a whole configuration file, with the operators and classifiers registered now. */
+export function configSchema({ operators, feedback }: Registries) {
+  return z.strictObject({
+    name: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dots, dashes and underscores')
+      .optional()
+      .describe("The run's name; default: simulator, operator and seed"),
+    output: z.string().default('runs').describe('Folder under which the run makes its own'),
+    seed: z.int().min(0).default(0).describe('Of everything random in the run'),
+    plugins: z.array(z.string()).default([]).describe('Modules that export `register(registry)`'),
+    engine: z
+      .enum(['auto', ...engineNames])
+      .default('auto')
+      .describe('What runs the numerical work; `pmpo doctor` says what there is'),
+    environment: environmentSchema,
+    operator: namedSettings(operators).prefault({ name: 'pmpo' }).describe('The policy improvement operator'),
+    feedback: namedSettings(feedback)
+      .prefault({ name: 'top-k' })
+      .describe('What says which samples are accepted and which are rejected'),
+    reference: referenceSchema.prefault({ period: 100 }),
+    policy: policySchema.prefault({}),
+    critic: criticSchema.prefault({}),
+    learner: learnerSchema.prefault({}),
+    replay: replaySchema.prefault({}),
+    evaluation: evaluationSchema.prefault({}),
+    checkpoint: checkpointSchema.prefault({}),
+  });
+}
+
+/** A configuration with every default filled in. */
+export type Config = z.infer<ReturnType<typeof configSchema>>;

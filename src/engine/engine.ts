@@ -1,0 +1,45 @@
+import type { HostTensor, NamedHostTensors, NamedTensors, Variable } from './tensors.js';
+
+/** Which machinery runs compiled functions. */
+export const engineNames = ['onnx', 'tfjs-node-gpu', 'tfjs-node', 'wasm', 'cpu'] as const;
+export type EngineName = (typeof engineNames)[number];
+
+/**
+ * A function compiled by an engine. `run` may be called again before the last call has ended: calls start in the order
+ * made, and each sees the variables as the calls before it left them.
+ */
+export interface Compiled {
+  /**
+   * @returns the function's named results, copied out.
+   * @throws PmpoError when an input is missing or of another dtype.
+   */
+  run(inputs: NamedHostTensors): Promise<NamedHostTensors>;
+  dispose(): void;
+}
+
+/**
+ * Runs TensorFlow.js functions of named tensors and variables. A variable belongs to the engine that made it; functions
+ * compiled by the same engine share it, read it, and assign to it (directly or through a `tf` optimizer).
+ */
+export interface Engine {
+  readonly name: EngineName;
+  /** A trainable variable with a name unique in this engine. */
+  variable(name: string, initial: HostTensor): Variable;
+  /** Compiles `fn`: traced at the first run of each input shape (onnx), or run eagerly each time (the others). */
+  jit(name: string, fn: (inputs: NamedTensors) => NamedTensors): Compiled;
+  /** The current values of variables. Waits for calls under way. */
+  read(variables: readonly Variable[]): Promise<HostTensor[]>;
+  /** Sets a variable's value. Waits for calls under way. @throws PmpoError when the shape differs. */
+  write(variable: Variable, value: HostTensor): Promise<void>;
+  /**
+   * The function with the variables' present values folded in, as the bytes of an ONNX model; the axes named by
+   * `dynamicAxes` (input name to axis) are left symbolic.
+   */
+  exportOnnx(
+    name: string,
+    fn: (inputs: NamedTensors) => NamedTensors,
+    inputs: Readonly<Record<string, readonly number[]>>,
+    dynamicBatch?: boolean,
+  ): Promise<Uint8Array>;
+  dispose(): Promise<void>;
+}

@@ -1,0 +1,1 @@
+export { ConfigError, PmpoError } from './errors.js';
