@@ -1,0 +1,64 @@
+// Makes the Python virtual environments of the peers that tests and benchmarks talk to: one per requirements file,
+// under .venvs/, made again only when the file changes. `node scripts/venv.mjs NAME` prints the interpreter's path.
+
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** A Python of version 3.10 or newer, or undefined. */
+export function findPython() {
+  for (const candidate of [process.env.PYTHON, 'python3', 'python'].filter(Boolean)) {
+    try {
+      const version = execFileSync(candidate, ['-c', 'import sys; print(sys.version_info >= (3, 10))'], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+      if (version.toString().trim() === 'True') return candidate;
+    } catch {}
+  }
+  return undefined;
+}
+
+/**
+ * The interpreter of the environment described by `test/interop/requirements/NAME.txt`, made first when need be.
+ * Throws an Error with pip's own words when it cannot be made.
+ */
+export function ensureVenv(name, { log = console.error } = {}) {
+  const requirements = join(root, 'test/interop/requirements', `${name}.txt`);
+  const text = readFileSync(requirements);
+  const folder = join(root, '.venvs', name);
+  const interpreter = join(folder, 'bin', 'python');
+  const stamp = join(folder, 'requirements.sha256');
+  const digest = createHash('sha256').update(text).digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return interpreter;
+  const python = findPython();
+  if (python === undefined) throw new Error('no Python 3.10 or newer found (set PYTHON to its path)');
+  log(`Making the Python environment '${name}' in .venvs/${name} …`);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(join(root, '.venvs'), { recursive: true });
+  const run = (command, args) =>
+    execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 28 });
+  try {
+    run(python, ['-m', 'venv', folder]);
+    run(interpreter, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', requirements]);
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw new Error(
+      `the environment '${name}' could not be made: ${String(error.stderr ?? error.message).trim()}`,
+    );
+  }
+  writeFileSync(stamp, digest);
+  return interpreter;
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  try {
+    console.log(ensureVenv(process.argv[2]));
+  } catch (error) {
+    console.error(error.message);
+    process.exit(1);
+  }
+}
