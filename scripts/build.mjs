@@ -1,0 +1,5 @@
+// `npm run build`: compiles src/ into dist/.
+
+import { build } from './bootstrap.mjs';
+
+build();

@@ -1,0 +1,17 @@
+// `npm start [-- FILE.yaml] [--operator NAME] [--set key=value …]`: installs, builds and trains. Every argument is handed
+// on to `pmpo train`; without a file it trains examples/cartpole.yaml.
+
+import { join } from 'node:path';
+import { ensureBuilt, ensureInstalled, root, runNode } from './bootstrap.mjs';
+
+const defaultConfig = join(root, 'examples/cartpole.yaml');
+const given = process.argv.slice(2);
+/** The options of `pmpo train` that take a value: what follows one is no file. */
+const valued = new Set(['--set', '--operator', '--seed', '--output', '--name', '--resume']);
+const namesFile = given.some((arg, i) => !arg.startsWith('-') && !valued.has(given[i - 1]));
+const needsFile = !namesFile && !given.some((arg) => arg === '--help' || arg.startsWith('--resume'));
+
+ensureInstalled();
+ensureBuilt();
+const args = ['train', ...(needsFile ? [defaultConfig] : []), ...given];
+process.exitCode = runNode([join(root, 'dist/cli/main.js'), ...args], { cwd: process.cwd() });
