@@ -25,6 +25,7 @@ export const environmentSchema = z
       ),
     address: z
       .string()
+      .regex(/^(\S+:\d{1,5}|unix:\S+)$/, 'host:port, such as 127.0.0.1:9000')
       .optional()
       .describe('host:port of a dm_env_rpc server; absent: the embedded server is started for this run'),
     createSettings: z
@@ -140,7 +141,7 @@ export const checkpointSchema = z
   })
   .describe('What a stopped run goes on from');
 
-type Registries = {
+export type Registries = {
   readonly operators: Registry<OperatorDefinition>;
   readonly feedback: Registry<FeedbackDefinition>;
 };
@@ -189,3 +190,9 @@ export function configSchema({ operators, feedback }: Registries) {
 
 /** A configuration with every default filled in. */
 export type Config = z.infer<ReturnType<typeof configSchema>>;
+
+/** The JSON Schema of a configuration file as a person writes it: what has a default may be left out. */
+export function jsonSchema(registries: Registries): Record<string, unknown> {
+  const schema = z.toJSONSchema(configSchema(registries), { io: 'input', unrepresentable: 'any' });
+  return { title: 'pmpo configuration', ...schema };
+}

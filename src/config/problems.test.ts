@@ -1,0 +1,110 @@
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import type { FeedbackDefinition } from '../feedback/classifier.js';
+import type { OperatorDefinition } from '../operators/operator.js';
+import { Registry } from '../registry/registry.js';
+import { explainIssues } from './problems.js';
+import { configSchema, jsonSchema } from './schema.js';
+import { formatPath } from './source.js';
+
+function registries() {
+  const operators = new Registry<OperatorDefinition>('operator');
+  const feedback = new Registry<FeedbackDefinition>('feedback');
+  const operator = (name: string, settings: z.ZodObject): OperatorDefinition => ({
+    name,
+    description: name,
+    settings,
+    defaultSamples: 4,
+    create: () => {
+      throw new Error('never made here');
+    },
+  });
+  operators.register(operator('pmpo', z.strictObject({ alpha: z.number().min(0).max(1).default(0.5) })));
+  operators.register(operator('mpo', z.strictObject({ epsilon: z.number().positive().default(0.1) })));
+  feedback.register({
+    name: 'top-k',
+    description: 'top-k',
+    settings: z.strictObject({ accept: z.int().min(0).default(2) }),
+    create: () => {
+      throw new Error('never made here');
+    },
+  });
+  return { operators, feedback };
+}
+
+/** Each problem as one line: `path: what. remedy`. */
+function problems(values: Record<string, unknown>): string[] {
+  const schema = configSchema(registries());
+  const complete = { environment: { simulator: 'cartpole_swingup' }, ...values };
+  const { error } = schema.safeParse(complete);
+  if (error === undefined) return [];
+  return explainIssues(error, schema, complete).map(
+    ({ path, what, remedy }) => `${formatPath(path)}: ${what}${remedy ? `. ${remedy}` : ''}`,
+  );
+}
+
+describe('explainIssues', () => {
+  test.each<[Record<string, unknown>, string]>([
+    [{ sed: 1 }, "sed: unknown key. Did you mean 'seed'?"],
+    [{ learner: { batchsize: 1 } }, "learner.batchsize: unknown key. Did you mean 'batchSize'?"],
+    [{ batchSize: 1 }, "batchSize: unknown key. Did you mean 'learner.batchSize'?"],
+    [
+      { operator: { name: 'pmpo', alpah: 1 } },
+      "operator.alpah: unknown key of the operator 'pmpo'. Did you mean 'alpha'?",
+    ],
+    [
+      { operator: { name: 'mpo', alpha: 1 } },
+      "operator.alpha: unknown key of the operator 'mpo'. Known here: name, epsilon",
+    ],
+    [
+      { operator: { name: 'pmop' } },
+      "operator.name: there is no operator 'pmop'. Did you mean 'pmpo'? Known: pmpo, mpo",
+    ],
+    [{ operator: 'mpo' }, "operator: must be a group of settings, not 'mpo'. Write operator: {name: mpo}"],
+    [{ operator: { name: 'pmpo', alpha: 2 } }, 'operator.alpha: must be at most 1, not 2'],
+    [{ operator: { name: 'mpo', epsilon: 0 } }, 'operator.epsilon: must be greater than 0, not 0'],
+    [{ seed: 'one' }, "seed: must be a number, not 'one'"],
+    [{ seed: 1.5 }, 'seed: must be a whole number, not 1.5'],
+    [{ learner: { discount: Number.NaN } }, 'learner.discount: must be a finite number, not NaN'],
+    [
+      { replay: { capacity: Number.POSITIVE_INFINITY } },
+      'replay.capacity: must be a finite number, not Infinity',
+    ],
+    [
+      { engine: 'wsam' },
+      "engine: must be one of 'auto', 'onnx', 'tfjs-node-gpu', 'tfjs-node', 'wasm', 'cpu', not 'wsam'. Did you mean 'wasm'?",
+    ],
+    [{ policy: { hidden: [] } }, 'policy.hidden: must have at least 1 item, not []'],
+    [{ policy: { hidden: [64, 0] } }, 'policy.hidden[1]: must be at least 1, not 0'],
+    [{ environment: undefined }, 'environment: is missing: it must be a group of settings'],
+    [
+      { environment: { address: 'nowhere' } },
+      "environment.address: must be host:port, such as 127.0.0.1:9000, not 'nowhere'",
+    ],
+    [
+      { environment: { createSettings: { task: [1] } } },
+      'environment.createSettings.task: must be text, a number or true or false, not [1]',
+    ],
+    [{ reference: { perod: 5 } }, "reference.perod: unknown key. Did you mean 'period'?"],
+    [{ reference: { period: 0 } }, 'reference.period: must be at least 1, not 0'],
+    [
+      { reference: { period: 5, rate: 0.1 } },
+      'reference: must be {period: …}, {rate: …} or \'initial\', not {"period":5,"rate":0.1}',
+    ],
+    [{ reference: 'first' }, "reference: must be {period: …}, {rate: …} or 'initial', not 'first'"],
+    [{ name: 'a/b' }, "name: must be letters, digits, dots, dashes and underscores, not 'a/b'"],
+  ])('%j', (values, line) => {
+    expect(problems(values)).toEqual([line]);
+  });
+
+  test('lists every problem', () => {
+    expect(problems({ seed: -1, learnr: {}, replay: { steps: 0 } })).toHaveLength(3);
+  });
+});
+
+test('the JSON Schema knows every operator, with what may be left out', () => {
+  const schema = jsonSchema(registries()) as { required: string[]; properties: Record<string, unknown> };
+  expect(schema.required).toEqual(['environment']);
+  expect(JSON.stringify(schema.properties.operator)).toContain('"const":"mpo"');
+  expect(schema.properties.seed).toMatchObject({ type: 'integer', minimum: 0, default: 0 });
+});

@@ -1,0 +1,76 @@
+import { describe, expect, test } from 'vitest';
+import { ConfigError } from '../errors.js';
+import { parseOverride, readSource } from './source.js';
+
+const read = (text: string, ...sets: string[]) => readSource('run.yaml', text, sets.map(parseOverride));
+
+describe('parseOverride', () => {
+  test('reads the value as YAML', () => {
+    expect(parseOverride('policy.hidden=[64, 32]')).toMatchObject({
+      path: ['policy', 'hidden'],
+      value: [64, 32],
+    });
+    expect(parseOverride('operator.alpha=1e-3').value).toBe(1e-3);
+    expect(parseOverride('reference={rate: 0.01}').value).toEqual({ rate: 0.01 });
+    expect(parseOverride('name=a=b').value).toBe('a=b');
+  });
+
+  test.each(['alpha', '=1', 'a..b=1', '.a=1'])('refuses %s', (argument) => {
+    expect(() => parseOverride(argument)).toThrow(ConfigError);
+  });
+
+  test('refuses a value that is not YAML', () => {
+    expect(() => parseOverride('policy.hidden=[64')).toThrow(/--set policy\.hidden: the value is not YAML/);
+  });
+});
+
+describe('readSource', () => {
+  test('says the line of each key, and of the group where a key is missing', () => {
+    const source = read('seed: 1\noperator:\n  name: pmpo\n  alpha: 2\nplugins:\n  - ./a.ts\n  - ./b.ts\n');
+    expect(source.where(['operator', 'alpha'])).toBe('run.yaml: operator.alpha (line 4)');
+    expect(source.where(['operator', 'beta'])).toBe('run.yaml: operator.beta (line 2)');
+    expect(source.where(['plugins', 1])).toBe('run.yaml: plugins[1] (line 7)');
+    expect(source.where(['learner', 'discount'])).toBe('run.yaml: learner.discount');
+  });
+
+  test('lays settings over the file in order and names them as the place', () => {
+    const source = read(
+      'operator: {name: pmpo, alpha: 0.5}',
+      'operator.alpha=0',
+      'operator.alpha=1',
+      'seed=3',
+    );
+    expect(source.values).toEqual({ operator: { name: 'pmpo', alpha: 1 }, seed: 3 });
+    expect(source.where(['operator', 'alpha'])).toBe('--set operator.alpha');
+    expect(source.where(['operator', 'name'])).toBe('run.yaml: operator.name (line 1)');
+  });
+
+  test('naming another operator drops the settings of the first; naming the same keeps them', () => {
+    const text = 'operator: {name: pmpo, alpha: 0.25}';
+    expect(read(text, 'operator.name=mpo').values).toEqual({ operator: { name: 'mpo' } });
+    expect(read(text, 'operator.name=pmpo').values).toEqual({ operator: { name: 'pmpo', alpha: 0.25 } });
+    expect(read(text, 'operator.name=mpo', 'operator.x=1').values).toEqual({
+      operator: { name: 'mpo', x: 1 },
+    });
+  });
+
+  test.each([
+    ['seed: [1', /run\.yaml: line \d+: /],
+    ['seed: 1\nseed: 2', /run\.yaml: line 2: this key is given twice/],
+    ['- a\n- b', /run\.yaml: this is no configuration/],
+    ['just words', /run\.yaml: this is no configuration/],
+  ])('refuses %j', (text, message) => {
+    expect(() => read(text)).toThrow(message);
+  });
+
+  test('refuses to set a key of what has none', () => {
+    expect(() => read('seed: 1', 'seed.x=2')).toThrow(/--set seed\.x: 'seed' is 1 and has no keys/);
+    expect(() => read('plugins: [a]', 'plugins.first=2')).toThrow(/'plugins' is a list of 1/);
+    expect(() => read('seed: 1', '__proto__.x=2')).toThrow(/unknown key '__proto__'/);
+  });
+
+  test('an empty file is an empty configuration', () => {
+    expect(read('').values).toEqual({});
+    expect(read('# nothing yet').values).toEqual({});
+  });
+});

@@ -1,0 +1,207 @@
+import { isMap, isScalar, isSeq, LineCounter, type Node, parse, parseDocument } from 'yaml';
+import { ConfigError } from '../errors.js';
+
+/** A key's place in a configuration: `['operator', 'alpha']`. */
+export type KeyPath = readonly (string | number)[];
+
+/** A setting from the command line: `--set learner.batchSize=64`, `--seed 3`. */
+export interface Override {
+  /** What the person typed, for messages: `--set learner.batchSize`, `--seed`. */
+  readonly label: string;
+  readonly path: KeyPath;
+  readonly value: unknown;
+}
+
+/** A configuration before it is checked: plain values, and where each one came from. */
+export interface ConfigSource {
+  readonly values: Record<string, unknown>;
+  /** `FILE: operator.alpha (line 3)`, or `--set operator.alpha` for what the command line gave. */
+  where(path: KeyPath): string;
+  /** The override that set this key or a group around it, if one did. */
+  overrideOf(path: KeyPath): Override | undefined;
+}
+
+/** `operator.alpha`, `plugins[0]`. */
+export function formatPath(path: KeyPath): string {
+  return path.map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? key : `.${key}`)).join('');
+}
+
+export function isGroup(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The value at `path`, or undefined where there is none. */
+export function valueAt(values: unknown, path: KeyPath): unknown {
+  let value = values;
+  for (const key of path) {
+    if (Array.isArray(value)) value = value[Number(key)];
+    else if (isGroup(value) && Object.hasOwn(value, key)) value = value[key];
+    else return undefined;
+  }
+  return value;
+}
+
+/**
+ * One `--set` argument: a dotted path, `=`, and a YAML value (`--set policy.hidden=[64, 64]`).
+ * @throws ConfigError when there is no `=`, no path, or the value is not YAML.
+ */
+export function parseOverride(argument: string): Override {
+  const at = argument.indexOf('=');
+  const keys = (at < 0 ? argument : argument.slice(0, at)).trim();
+  if (at < 0 || keys === '' || keys.split('.').some((key) => key === '')) {
+    throw new ConfigError({
+      where: `--set ${argument}`,
+      what: 'not of the form key=value',
+      remedy: 'For example: --set operator.alpha=1',
+    });
+  }
+  const path = keys.split('.').map((key) => (/^\d+$/.test(key) ? Number(key) : key));
+  try {
+    return { label: `--set ${keys}`, path, value: parse(argument.slice(at + 1)) };
+  } catch (cause) {
+    throw new ConfigError({
+      where: `--set ${keys}`,
+      what: `the value is not YAML: ${firstLine(cause)}`,
+      remedy: 'Put it in quotes if it is text',
+      cause,
+    });
+  }
+}
+
+function firstLine(error: unknown): string {
+  return String(error instanceof Error ? error.message : error)
+    .split('\n')[0]
+    .replace(/:$/, '');
+}
+
+/** The line (from 1) of each key in the text, by formatted path. */
+function keyLines(root: Node | null, lines: LineCounter): Map<string, number> {
+  const found = new Map<string, number>();
+  const note = (path: KeyPath, node: unknown) => {
+    const range = (node as Node | null)?.range;
+    if (range) found.set(formatPath(path), lines.linePos(range[0]).line);
+  };
+  const visit = (node: unknown, path: KeyPath) => {
+    if (isMap(node)) {
+      for (const { key, value } of node.items) {
+        const inner = [...path, String(isScalar(key) ? key.value : key)];
+        note(inner, key);
+        visit(value, inner);
+      }
+    } else if (isSeq(node)) {
+      node.items.forEach((item, i) => {
+        note([...path, i], item);
+        visit(item, [...path, i]);
+      });
+    }
+  };
+  visit(root, []);
+  return found;
+}
+
+/**
+ * Reads a configuration's text.
+ * @throws ConfigError with the line for text that is not YAML, for a key given twice, for anything but a group of settings.
+ */
+function parseText(
+  file: string,
+  text: string,
+): { values: Record<string, unknown>; lines: Map<string, number> } {
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, { lineCounter });
+  if (document.errors.length > 0) {
+    const problems = document.errors.map((error) => {
+      const line = lineCounter.linePos(error.pos[0]).line;
+      const what = error.code === 'DUPLICATE_KEY' ? 'this key is given twice' : firstLine(error);
+      return `${file}: line ${line}: ${what.replace(/ at line \d+, column \d+$/, '')}`;
+    });
+    throw new ConfigError({ what: problems.join('\n') });
+  }
+  const values: unknown = document.toJS();
+  if (values !== null && !isGroup(values)) {
+    throw new ConfigError({
+      where: file,
+      what: 'this is no configuration: the file must hold keys and their values',
+      remedy: 'See examples/cartpole.yaml',
+    });
+  }
+  return { values: values ?? {}, lines: keyLines(document.contents, lineCounter) };
+}
+
+/** Puts `value` at `path`, making the groups on the way. @throws ConfigError where one of them is no group. */
+function put(values: Record<string, unknown>, { path, value, label }: Override): void {
+  let group: Record<string, unknown> | unknown[] = values;
+  path.forEach((key, i) => {
+    if (key === '__proto__') throw new ConfigError({ where: label, what: `unknown key '${key}'` });
+    const isKnown = Array.isArray(group)
+      ? typeof key === 'number' && key <= group.length
+      : typeof key === 'string' || Object.hasOwn(group, key);
+    if (!isKnown && Array.isArray(group)) {
+      throw new ConfigError({
+        where: label,
+        what: `'${formatPath(path.slice(0, i))}' is a list of ${group.length}, so '${key}' is no key of it`,
+        remedy: `Set the whole list: --set '${formatPath(path.slice(0, i))}=[…]'`,
+      });
+    }
+    const inner = group as Record<string | number, unknown>;
+    if (i === path.length - 1) {
+      inner[key] = value;
+      return;
+    }
+    const next = inner[key];
+    if (next === undefined || next === null) inner[key] = {};
+    else if (typeof next !== 'object') {
+      throw new ConfigError({
+        where: label,
+        what: `'${formatPath(path.slice(0, i + 1))}' is ${JSON.stringify(next)} and has no keys`,
+        remedy: `Replace it: --set '${formatPath(path.slice(0, i + 1))}={…}'`,
+      });
+    }
+    group = inner[key] as Record<string, unknown>;
+  });
+}
+
+/**
+ * The blocks chosen by a name. Naming another operator replaces the whole block, so that settings meant for one never
+ * reach the other.
+ */
+const namedBlocks = ['operator', 'feedback'];
+
+function apply(values: Record<string, unknown>, override: Override): void {
+  const [block, key] = override.path;
+  if (override.path.length === 2 && key === 'name' && namedBlocks.includes(String(block))) {
+    const present = values[block];
+    if (!isGroup(present) || present.name !== override.value) values[block] = { name: override.value };
+    return;
+  }
+  put(values, override);
+}
+
+/**
+ * Reads a configuration's text and lays the command line's settings over it, in order.
+ * @throws ConfigError, with file and line, for text that cannot be read and settings that fit nowhere.
+ */
+export function readSource(file: string, text: string, overrides: readonly Override[]): ConfigSource {
+  const { values, lines } = parseText(file, text);
+  for (const override of overrides) apply(values, override);
+  const overrideOf = (path: KeyPath) =>
+    overrides.findLast(
+      (override) =>
+        override.path.length <= path.length &&
+        override.path.every((key, i) => String(key) === String(path[i])),
+    );
+  const where = (path: KeyPath) => {
+    const override = overrideOf(path);
+    if (override !== undefined) {
+      const rest = path.slice(override.path.length);
+      return rest.length === 0 ? override.label : `${override.label}: ${formatPath(path)}`;
+    }
+    // A missing key has no line of its own: the group that should hold it does.
+    for (let length = path.length; length > 0; length--) {
+      const line = lines.get(formatPath(path.slice(0, length)));
+      if (line !== undefined) return `${file}: ${formatPath(path)} (line ${line})`;
+    }
+    return path.length === 0 ? file : `${file}: ${formatPath(path)}`;
+  };
+  return { values, where, overrideOf };
+}
