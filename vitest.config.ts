@@ -1,9 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
+// Suites that need Python peers run by `npm run test:interop` only.
+const interop = process.env.PMPO_INTEROP !== undefined;
+
 export default defineConfig({
   test: {
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    exclude: ['test/interop/**', 'node_modules/**'],
+    include: interop ? ['test/interop/**/*.test.ts'] : ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    exclude: interop ? ['node_modules/**'] : ['test/interop/**', 'node_modules/**'],
     testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });

@@ -1,0 +1,132 @@
+// `npm run test:interop [NAME…]`: installs, builds, makes the Python environments and runs the suites in which other
+// people's software meets ours. A suite is a folder of test/interop/: Python files `test_*.py` for unittest, vitest files
+// `*.test.ts`, or both. A suite whose Python environment cannot be had counts as skipped, with the reason.
+//
+// Suites find in their environment: PMPO_PYTHON_<VENV>, the interpreters (PMPO_PYTHON_JAX, …); PMPO_BIN, the built
+// program; PMPO_SERVER_ADDRESS, a running `pmpo serve simulators`, for those that ask for one.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ensureBuilt, ensureInstalled, fail, root, runNode, say } from './bootstrap.mjs';
+import { addCounts, formatCounts, vitestCounts, writeCounts } from './counts.mjs';
+import { ensureVenv } from './venv.mjs';
+
+/**
+ * Every suite: its folder, its Python environments (the first one runs its Python files), and whether it talks to a
+ * running simulator server.
+ */
+const suites = [
+  { name: 'references', venvs: ['jax', 'torch'] },
+  { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
+  { name: 'mujoco', venvs: ['mujoco'] },
+  { name: 'checkpoints', venvs: ['checkpoints'] },
+  { name: 'onnx', venvs: ['onnx'] },
+];
+
+const program = join(root, 'dist/cli/main.js');
+const suiteTimeoutMs = 5 * 60_000;
+const none = { passed: 0, failed: 0, skipped: 0 };
+const oneFailed = { ...none, failed: 1 };
+
+/** Starts `pmpo serve simulators` on a free port; resolves with its address and how to stop it. */
+function startServer() {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [program, 'serve', 'simulators', '--port', '0'], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    const timer = setTimeout(() => {
+      child.kill();
+      reject(new Error(`the simulator server did not start: ${text}`));
+    }, 60_000);
+    child.stdout.setEncoding('utf8').on('data', (chunk) => {
+      text += chunk;
+      const address = /\b[\w.[\]-]+:\d+\b/.exec(text)?.[0];
+      if (address === undefined) return;
+      clearTimeout(timer);
+      resolve({ address, stop: () => child.kill('SIGINT') });
+    });
+    child.on('exit', (code) => {
+      clearTimeout(timer);
+      reject(new Error(`the simulator server ended with ${code}: ${text}`));
+    });
+  });
+}
+
+/** Runs the Python files and the vitest files of a suite; returns its counts. */
+function runSuite(folder, interpreter, env, scratch) {
+  const files = readdirSync(folder);
+  let counts = none;
+  if (files.some((file) => /^test_.*\.py$/.test(file))) {
+    const results = join(scratch, 'python.json');
+    rmSync(results, { force: true });
+    spawnSync(interpreter, [join(root, 'test/interop/run_unittest.py'), folder, results], {
+      cwd: folder,
+      env,
+      stdio: 'inherit',
+      timeout: suiteTimeoutMs,
+    });
+    counts = addCounts(counts, existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')) : oneFailed);
+  }
+  if (files.some((file) => file.endsWith('.test.ts'))) {
+    const results = join(scratch, 'vitest.json');
+    rmSync(results, { force: true });
+    const vitest = [join(root, 'node_modules/vitest/vitest.mjs'), 'run'];
+    const output = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
+    runNode([...vitest, ...output, folder], { env, timeout: suiteTimeoutMs });
+    counts = addCounts(counts, vitestCounts(results));
+  }
+  return counts.passed + counts.failed + counts.skipped === 0 ? oneFailed : counts;
+}
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !suites.some((suite) => suite.name === name));
+if (unknown.length > 0) {
+  fail(`There is no suite ${unknown.join(', ')}. Suites: ${suites.map(({ name }) => name).join(', ')}`, 2);
+}
+
+ensureInstalled();
+ensureBuilt();
+const scratch = mkdtempSync(join(tmpdir(), 'pmpo-interop-'));
+const report = [];
+for (const { name, venvs, server } of suites) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  say(`\n── ${name}`);
+  const env = { ...process.env, PMPO_BIN: program, PMPO_INTEROP: '1' };
+  const interpreters = [];
+  try {
+    for (const venv of venvs) {
+      interpreters.push(ensureVenv(venv, { log: say }));
+      env[`PMPO_PYTHON_${venv.toUpperCase()}`] = interpreters.at(-1);
+    }
+  } catch (error) {
+    report.push({ name, counts: { ...none, skipped: 1 }, note: `SKIPPED: ${error.message}` });
+    say(report.at(-1).note);
+    continue;
+  }
+  let running;
+  try {
+    if (server) {
+      running = await startServer();
+      env.PMPO_SERVER_ADDRESS = running.address;
+    }
+    report.push({ name, counts: runSuite(join(root, 'test/interop', name), interpreters[0], env, scratch) });
+  } catch (error) {
+    report.push({ name, counts: oneFailed, note: error.message });
+  } finally {
+    running?.stop();
+  }
+}
+rmSync(scratch, { recursive: true, force: true });
+
+say('');
+for (const { name, counts, note } of report) {
+  say(`${name}: ${formatCounts(counts)}${note === undefined ? '' : ` (${note.split('\n')[0]})`}`);
+}
+const total = addCounts(...report.map(({ counts }) => counts));
+writeCounts(process.env.PMPO_TEST_RESULTS, total);
+say(formatCounts(total));
+process.exitCode = total.failed === 0 ? 0 : 1;

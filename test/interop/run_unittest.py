@@ -1,0 +1,25 @@
+"""Runs the unittest suites of a folder and writes their counts as JSON.
+
+Usage: python run_unittest.py FOLDER RESULTS.json
+"""
+
+import json
+import sys
+import unittest
+
+
+def main() -> int:
+    folder, results = sys.argv[1:]
+    suite = unittest.defaultTestLoader.discover(folder, pattern="test_*.py", top_level_dir=folder)
+    outcome = unittest.TextTestRunner(verbosity=2).run(suite)
+    failed = len(outcome.failures) + len(outcome.errors) + len(outcome.unexpectedSuccesses)
+    skipped = len(outcome.skipped)
+    # A module that cannot be imported, or a class that cannot be set up, is an error beside the tests that ran.
+    passed = max(outcome.testsRun - failed - skipped, 0)
+    with open(results, "w", encoding="utf-8") as file:
+        json.dump({"passed": passed, "failed": failed, "skipped": skipped}, file)
+    return 0 if outcome.wasSuccessful() and passed + skipped > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
