@@ -13,7 +13,14 @@ import type { Registry } from '../registry/registry.js';
 const count = z.int().min(1);
 const rate = z.number().positive().max(1);
 const seconds = z.number().positive();
-const hiddenLayers = z.array(count.max(8192)).min(1);
+const network = {
+  hidden: z.array(count.max(8192)).min(1).default([256, 256]).describe('Widths of the hidden layers'),
+  activation: z.enum(['elu', 'relu', 'tanh']).default('elu').describe('Between the hidden layers'),
+  layerNorm: z
+    .boolean()
+    .default(true)
+    .describe('Layer normalisation and tanh after the first layer, which keeps inputs of any scale in range'),
+};
 
 export const environmentSchema = z
   .strictObject({
@@ -62,7 +69,7 @@ export const policySchema = z
       .enum(['gaussian', 'categorical'])
       .default('gaussian')
       .describe('Diagonal Gaussian, or a categorical over equal bins of each action dimension'),
-    hidden: hiddenLayers.default([256, 256]).describe('Widths of the hidden layers'),
+    ...network,
     bins: z.int().min(2).max(1001).default(11).describe('Bins per action dimension (categorical head)'),
     minStddev: z
       .number()
@@ -79,9 +86,9 @@ export const policySchema = z
 
 export const criticSchema = z
   .strictObject({
-    hidden: hiddenLayers.default([256, 256]).describe('Widths of the hidden layers'),
+    ...network,
     ensemble: count.max(16).default(2).describe('Critics trained side by side'),
-    aggregate: z.enum(['min', 'mean']).default('min').describe('How the ensemble makes one value'),
+    aggregate: z.enum(['min', 'mean']).default('mean').describe('How the ensemble makes one value'),
     learningRate: rate.default(3e-4),
     target: z
       .union([z.strictObject({ period: count }), z.strictObject({ rate })])
@@ -94,6 +101,14 @@ export const learnerSchema = z
   .strictObject({
     environmentSteps: count.default(100_000).describe('Environment steps in all, over all actors'),
     warmupSteps: z.int().min(0).default(1_000).describe('Steps with random actions before the first update'),
+    explorationCorrelation: z
+      .number()
+      .min(0)
+      .lt(1)
+      .default(0.95)
+      .describe(
+        "Correlation of the noise of one acting step with the next (0: white noise). The policy's own spread is kept; only the actor uses it",
+      ),
     stepsPerUpdate: count.default(2).describe('Environment steps for each update'),
     batchSize: count.max(65_536).default(256).describe('B, contexts in a batch'),
     samples: count
