@@ -9,6 +9,9 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
   const complain = (path: string, what: string, remedy?: string) =>
     problems.push({ path: path.split('.'), what, remedy });
 
+  const port = Number(environment.address?.match(/:(\d+)$/)?.[1] ?? 1);
+  if (port < 1 || port > 65_535)
+    complain('environment.address', `${port} is no port`, 'Give one from 1 to 65535');
   if (environment.address === undefined) {
     if (environment.simulator === undefined) {
       complain(
