@@ -35,7 +35,12 @@ const dataViews = [
 ] as const;
 type DataView = (typeof dataViews)[number];
 
+/** In the order of mjtJoint. */
+const jointKinds = ['free', 'ball', 'slide', 'hinge'] as const;
+
 export interface JointAddress {
+  /** Hinges and slides have one position and one velocity; a free joint has seven and six, a ball four and three. */
+  readonly kind: 'free' | 'ball' | 'slide' | 'hinge';
   /** First element in `qpos`. */
   readonly position: number;
   /** First element in `qvel`. */
@@ -224,23 +229,20 @@ export class Physics {
 
   #jointAddress(id: number): JointAddress {
     const model = this.#model;
+    // `jnt_limited` cannot be read in this build; in a model without `limited="false"` beside a range it says the same.
+    const [lower, upper] = (model.jnt_range as Float64Array).subarray(2 * id);
     return {
+      kind: jointKinds[model.jnt_type[id] as number],
       position: model.jnt_qposadr[id],
       velocity: model.jnt_dofadr[id],
-      range:
-        model.jnt_limited[id] === 0
-          ? undefined
-          : [model.jnt_range[2 * id] as number, model.jnt_range[2 * id + 1] as number],
+      range: lower < upper ? [lower, upper] : undefined,
     };
   }
 
   /** Every hinge and slide joint, in the model's order: what has one position and one velocity. */
   scalarJoints(): JointAddress[] {
-    const { mjJNT_HINGE, mjJNT_SLIDE } = this.#mujoco.mjtJoint;
-    const types = this.#model.jnt_type as Int32Array;
-    return [...types.keys()]
-      .filter((id) => types[id] === mjJNT_HINGE.value || types[id] === mjJNT_SLIDE.value)
-      .map((id) => this.#jointAddress(id));
+    const joints = Array.from({ length: this.#model.njnt }, (_, id) => this.#jointAddress(id));
+    return joints.filter(({ kind }) => kind === 'hinge' || kind === 'slide');
   }
 
   /** Where a sensor's numbers are. @throws PmpoError when there is none. */
@@ -264,6 +266,11 @@ export class Physics {
   /** Back to the model's initial state, time 0. */
   reset(): void {
     this.#mujoco.mj_resetData(this.#model, this.#data);
+  }
+
+  /** Forgets the forces that the solver would start its next search from, as after `reset`. */
+  forgetForces(): void {
+    (this.#data.qacc_warmstart as Float64Array).fill(0);
   }
 
   /** Computes everything that follows from `qpos`, `qvel` and `ctrl` as they are now. */

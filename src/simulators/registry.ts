@@ -1,10 +1,23 @@
 import { Registry } from '../registry/registry.js';
 import { type SimulatorDefinition, taskSimulator } from './definition.js';
 import type { TaskDefinition } from './task.js';
+import { acrobotSwingup } from './tasks/acrobot.js';
 import { cartpoleBalance, cartpoleSwingup } from './tasks/cartpole.js';
+import { cheetahRun } from './tasks/cheetah.js';
+import { reacher } from './tasks/reacher.js';
+import { walkerRun, walkerStand, walkerWalk } from './tasks/walker.js';
 
 /** Every embedded task, in the order in which `pmpo simulators` lists them. */
-export const builtInTasks: readonly TaskDefinition[] = [cartpoleSwingup, cartpoleBalance];
+export const builtInTasks: readonly TaskDefinition[] = [
+  cartpoleSwingup,
+  cartpoleBalance,
+  acrobotSwingup,
+  reacher,
+  walkerStand,
+  walkerWalk,
+  walkerRun,
+  cheetahRun,
+];
 
 /** Registers every embedded task as a simulator; returns the registry. */
 export function registerBuiltInSimulators(
