@@ -4,6 +4,8 @@ import type { TaskDefinition } from './task.js';
 import { acrobotSwingup } from './tasks/acrobot.js';
 import { cartpoleBalance, cartpoleSwingup } from './tasks/cartpole.js';
 import { cheetahRun } from './tasks/cheetah.js';
+import { humanoidStand } from './tasks/humanoid.js';
+import { quadrupedRun } from './tasks/quadruped.js';
 import { reacher } from './tasks/reacher.js';
 import { walkerRun, walkerStand, walkerWalk } from './tasks/walker.js';
 
@@ -17,6 +19,8 @@ export const builtInTasks: readonly TaskDefinition[] = [
   walkerWalk,
   walkerRun,
   cheetahRun,
+  quadrupedRun,
+  humanoidStand,
 ];
 
 /** Registers every embedded task as a simulator; returns the registry. */
