@@ -1,0 +1,228 @@
+import { mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { HostTensor, NamedHostTensors } from '../engine/tensors.js';
+import { PmpoError } from '../errors.js';
+import { type FileSystem, fileProblem, nodeFileSystem, writeAtomically } from './atomic-file.js';
+import type { Checkpoint } from './contracts.js';
+import type { RecordsPosition } from './records.js';
+import { decodeSafetensors, encodeSafetensors, type SafeTensor } from './safetensors.js';
+
+/** A checkpoint read back from its file. */
+export interface LoadedCheckpoint {
+  readonly file: string;
+  readonly environmentSteps: number;
+  readonly checkpoint: Checkpoint;
+  /** How far the run's records went when it was saved: what comes after them is cut off on resuming. */
+  readonly records?: RecordsPosition;
+}
+
+const format = 'pmpo checkpoint 1';
+const filePattern = /^step-(\d+)\.safetensors$/;
+
+function fileName(environmentSteps: number): string {
+  return `step-${String(environmentSteps).padStart(12, '0')}.safetensors`;
+}
+
+/** JSON text that reads back as exactly `value`. @throws TypeError where JSON would lose something (NaN, bigint). */
+function exactJson(value: unknown): string {
+  return JSON.stringify(value, (key, item: unknown) => {
+    const lost =
+      (typeof item === 'number' && !Number.isFinite(item)) ||
+      typeof item === 'bigint' ||
+      typeof item === 'function';
+    if (lost) throw new TypeError(`checkpoint metadata '${key}' is ${String(item)}, which JSON cannot hold`);
+    return item;
+  });
+}
+
+function toSafe({ shape, data }: HostTensor): SafeTensor {
+  return { dtype: data instanceof Float32Array ? 'F32' : 'I32', shape, data };
+}
+
+async function readBytes(file: string): Promise<Uint8Array> {
+  try {
+    const handle = await open(file, 'r');
+    try {
+      // A buffer of its own, so that tensors can be views of it at any alignment.
+      const bytes = new Uint8Array((await handle.stat()).size);
+      let filled = 0;
+      while (filled < bytes.length) {
+        const { bytesRead } = await handle.read(bytes, filled, Math.min(2 ** 30, bytes.length - filled));
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+      }
+      return bytes.subarray(0, filled);
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw fileProblem(file, 'reading it', cause);
+  }
+}
+
+/**
+ * Reads one checkpoint file.
+ * @throws PmpoError naming the file and what is wrong with it.
+ */
+export async function readCheckpoint(file: string): Promise<LoadedCheckpoint> {
+  const { tensors, metadata } = decodeSafetensors(await readBytes(file), file);
+  if (metadata.format !== format) {
+    throw new PmpoError({
+      where: file,
+      what: `it is not a '${format}' file but '${metadata.format ?? 'unnamed'}'`,
+    });
+  }
+  const named: Record<string, HostTensor> = {};
+  for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
+    if (!(data instanceof Float32Array || data instanceof Int32Array)) {
+      throw new PmpoError({
+        where: file,
+        what: `tensor '${name}' is ${dtype}; checkpoints hold F32 and I32`,
+      });
+    }
+    named[name] = { shape, data };
+  }
+  const parse = <T>(key: string): T => {
+    try {
+      return JSON.parse(metadata[key]!) as T;
+    } catch (cause) {
+      throw new PmpoError({ where: file, what: `its metadata '${key}' is missing or no JSON`, cause });
+    }
+  };
+  return {
+    file,
+    environmentSteps: parse('environmentSteps'),
+    checkpoint: { tensors: named, metadata: parse('metadata') },
+    ...(metadata.records === undefined ? {} : { records: parse<RecordsPosition>('records') }),
+  };
+}
+
+/** The checkpoints of one run: `step-000000025000.safetensors`, … in a folder of their own. */
+export class CheckpointStore {
+  constructor(
+    readonly folder: string,
+    private readonly system: FileSystem = nodeFileSystem,
+  ) {}
+
+  /** The environment steps of the checkpoints there are, oldest first. */
+  async list(): Promise<number[]> {
+    let names: string[];
+    try {
+      names = await readdir(this.folder);
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw fileProblem(this.folder, 'listing it', cause);
+    }
+    return names
+      .flatMap((name) => filePattern.exec(name)?.[1] ?? [])
+      .map(Number)
+      .sort((a, b) => a - b);
+  }
+
+  fileOf(environmentSteps: number): string {
+    return join(this.folder, fileName(environmentSteps));
+  }
+
+  /**
+   * Saves a checkpoint in one atomic write.
+   * @returns its file.
+   * @throws PmpoError when the disk is full or refuses; earlier checkpoints stay as they are.
+   */
+  async save(environmentSteps: number, checkpoint: Checkpoint, records?: RecordsPosition): Promise<string> {
+    const file = this.fileOf(environmentSteps);
+    const tensors = Object.fromEntries(
+      Object.entries(checkpoint.tensors).map(([name, tensor]) => [name, toSafe(tensor)]),
+    );
+    const metadata = {
+      format,
+      environmentSteps: exactJson(environmentSteps),
+      metadata: exactJson(checkpoint.metadata),
+      ...(records === undefined ? {} : { records: exactJson(records) }),
+    };
+    await mkdir(this.folder, { recursive: true }).catch((cause: unknown) => {
+      throw fileProblem(this.folder, 'making it', cause);
+    });
+    await writeAtomically(file, encodeSafetensors({ tensors, metadata }), this.system);
+    return file;
+  }
+
+  /** The newest checkpoint's environment steps; undefined when there is none. */
+  async latest(): Promise<number | undefined> {
+    return (await this.list()).at(-1);
+  }
+
+  /**
+   * Loads a checkpoint: the newest unless `environmentSteps` says which. A damaged one is never skipped in silence:
+   * training time would be lost without anyone knowing.
+   * @throws PmpoError when there is none, or the file is damaged; then the one before it is named, with what to do.
+   */
+  async load(environmentSteps?: number): Promise<LoadedCheckpoint> {
+    const all = await this.list();
+    const wanted = environmentSteps ?? all.at(-1);
+    if (wanted === undefined || !all.includes(wanted)) {
+      throw new PmpoError({
+        where: this.folder,
+        what: wanted === undefined ? 'there is no checkpoint' : `there is no checkpoint at step ${wanted}`,
+        remedy:
+          all.length === 0
+            ? 'The run ended before its first one; start it anew without --resume'
+            : `There are: ${all.join(', ')}`,
+      });
+    }
+    try {
+      return await readCheckpoint(this.fileOf(wanted));
+    } catch (cause) {
+      if (!(cause instanceof PmpoError)) throw cause;
+      const older = all.filter((step) => step < wanted).at(-1);
+      const file = basename(this.fileOf(wanted));
+      throw new PmpoError({
+        ...cause.details,
+        remedy:
+          older === undefined
+            ? 'There is no earlier checkpoint; start the run anew'
+            : `Delete ${file} to go on from ${basename(this.fileOf(older))}`,
+        cause,
+      });
+    }
+  }
+
+  /** Deletes all but the newest `keep` checkpoints. */
+  async prune(keep: number): Promise<void> {
+    const all = await this.list();
+    for (const step of all.slice(0, Math.max(0, all.length - keep))) {
+      const file = this.fileOf(step);
+      await unlink(file).catch((cause: unknown) => {
+        throw fileProblem(file, 'deleting it', cause);
+      });
+    }
+  }
+}
+
+/**
+ * Checks that a checkpoint's tensors are those that a job has.
+ * @param where the checkpoint's file, for messages.
+ * @param expected name to shape.
+ * @throws PmpoError naming the first tensor that is missing, not expected, or of another shape, with both shapes.
+ */
+export function expectShapes(
+  where: string,
+  tensors: NamedHostTensors,
+  expected: Readonly<Record<string, readonly number[]>>,
+): void {
+  const remedy =
+    'The configuration that made it differs from this one (networks, simulator, operator or samples)';
+  for (const [name, shape] of Object.entries(expected)) {
+    const found = tensors[name];
+    if (found === undefined) throw new PmpoError({ where, what: `there is no tensor '${name}'`, remedy });
+    if (found.shape.length !== shape.length || found.shape.some((size, i) => size !== shape[i])) {
+      throw new PmpoError({
+        where,
+        what: `tensor '${name}' has shape [${found.shape.join(', ')}], [${shape.join(', ')}] is needed`,
+        remedy,
+      });
+    }
+  }
+  const extra = Object.keys(tensors).find((name) => !Object.hasOwn(expected, name));
+  if (extra !== undefined)
+    throw new PmpoError({ where, what: `tensor '${extra}' has no place here`, remedy });
+}

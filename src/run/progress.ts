@@ -1,0 +1,257 @@
+import cliProgress from 'cli-progress';
+import type { EvaluationRecord, RunSummary } from './contracts.js';
+import { formatCount, formatDuration, formatNumber } from './format.js';
+import type { RunFiles } from './run-directory.js';
+import { mean, standardDeviation } from './statistics.js';
+
+/** `bar`: for a terminal; `lines`: for logs; `json`: one object per line on stdout; `quiet`: nothing. */
+export type ProgressMode = 'bar' | 'lines' | 'json' | 'quiet';
+
+/** Shows a person or a program how a job goes. */
+export interface Progress {
+  readonly mode: ProgressMode;
+  /** @param environmentSteps where the job begins: more than 0 when it goes on from a checkpoint. */
+  start(environmentSteps: number): void;
+  update(environmentSteps: number, updates: number): void;
+  evaluation(record: EvaluationRecord): void;
+  notice(message: string): void;
+  checkpoint(environmentSteps: number, file: string): void;
+  /** The job has ended well: what came out and where it stands. */
+  finish(summary: RunSummary, files: RunFiles): void;
+  /** Takes the bar away; to be called however the job ends. Harmless when called again. */
+  stop(): void;
+}
+
+export interface ProgressOptions {
+  readonly mode: ProgressMode;
+  /** Environment steps in all. */
+  readonly totalSteps: number;
+  /** The run's name, shown before the bar. */
+  readonly label?: string;
+  readonly stdout?: NodeJS.WritableStream;
+  readonly stderr?: NodeJS.WritableStream;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now?: () => number;
+  /** Between two plain lines, or two JSON objects. */
+  readonly everySeconds?: number;
+}
+
+/** The mode that a command's flags and its terminal ask for. Flags win over the terminal, `--json` over `--quiet`. */
+export function progressMode({
+  quiet = false,
+  json = false,
+  isTerminal,
+}: {
+  readonly quiet?: boolean;
+  readonly json?: boolean;
+  readonly isTerminal: boolean;
+}): ProgressMode {
+  if (json) return 'json';
+  if (quiet) return 'quiet';
+  return isTerminal ? 'bar' : 'lines';
+}
+
+/** Environment steps per second over the last half minute: what was fast an hour ago says nothing of what is left. */
+class Rate {
+  readonly #points: { readonly time: number; readonly steps: number }[] = [];
+
+  constructor(private readonly windowSeconds = 30) {}
+
+  add(time: number, steps: number): void {
+    const last = this.#points.at(-1);
+    // A point every half second is plenty, however often the job reports.
+    if (last === undefined || time - last.time >= 500) this.#points.push({ time, steps });
+    while (this.#points.length > 2 && time - this.#points[1]!.time > this.windowSeconds * 1000) {
+      this.#points.shift();
+    }
+  }
+
+  /** Steps per second up to now; NaN before there are two points. */
+  value(time: number, steps: number): number {
+    const first = this.#points[0];
+    return first === undefined || time <= first.time
+      ? Number.NaN
+      : ((steps - first.steps) * 1000) / (time - first.time);
+  }
+}
+
+interface State {
+  readonly environmentSteps: number;
+  readonly updates: number;
+  readonly stepsPerSecond: number;
+  readonly secondsLeft: number;
+  readonly lastReturn?: number;
+}
+
+function describeState(state: State, totalSteps: number): string {
+  const parts = [
+    `${formatCount(state.environmentSteps)} / ${formatCount(totalSteps)} steps`,
+    `${formatCount(state.stepsPerSecond)} steps/s`,
+    `${formatDuration(state.secondsLeft)} left`,
+    `return ${formatNumber(state.lastReturn)}`,
+  ];
+  return parts.join(' · ');
+}
+
+function describeEvaluation({ environmentSteps, returns }: EvaluationRecord): string {
+  const spread = `${formatNumber(mean(returns))} ± ${formatNumber(standardDeviation(returns))}`;
+  return `Evaluation at ${formatCount(environmentSteps)} steps: return ${spread} over ${returns.length} ${returns.length === 1 ? 'episode' : 'episodes'}`;
+}
+
+function describeEnd(summary: RunSummary, files: RunFiles): string[] {
+  const { episodes, meanReturn, stdReturn } = summary.evaluation;
+  return [
+    `Done: ${formatCount(summary.environmentSteps)} steps, ${formatCount(summary.updates)} updates in ${formatDuration(summary.wallSeconds)}`,
+    `Return ${formatNumber(meanReturn)} ± ${formatNumber(stdReturn)} over ${episodes} ${episodes === 1 ? 'episode' : 'episodes'}`,
+    `Report: ${files.report}`,
+  ];
+}
+
+/** How one mode shows what happens. */
+interface View {
+  start(state: State): void;
+  /** Called at every update; shows something when it is time to. */
+  update(state: State): void;
+  evaluation(record: EvaluationRecord): void;
+  notice(message: string): void;
+  checkpoint(environmentSteps: number, file: string): void;
+  finish(summary: RunSummary, files: RunFiles): void;
+  stop(): void;
+}
+
+const quietView: View = {
+  start() {},
+  update() {},
+  evaluation() {},
+  notice() {},
+  checkpoint() {},
+  finish() {},
+  stop() {},
+};
+
+function linesView(write: (line: string) => void, totalSteps: number, due: () => boolean): View {
+  return {
+    ...quietView,
+    update: (state) => {
+      if (due()) write(describeState(state, totalSteps));
+    },
+    evaluation: (record) => write(describeEvaluation(record)),
+    notice: write,
+    finish: (summary, files) => describeEnd(summary, files).forEach(write),
+  };
+}
+
+function jsonView(write: (line: string) => void, totalSteps: number, due: () => boolean): View {
+  const event = (name: string, fields: object) => write(JSON.stringify({ event: name, ...fields }));
+  return {
+    start: ({ environmentSteps }) => event('start', { environmentSteps, totalSteps }),
+    update: (state) => {
+      if (due()) event('progress', { ...state, totalSteps });
+    },
+    evaluation: (record) => {
+      const { returns } = record;
+      event('evaluation', { ...record, meanReturn: mean(returns), stdReturn: standardDeviation(returns) });
+    },
+    notice: (message) => event('notice', { message }),
+    checkpoint: (environmentSteps, file) => event('checkpoint', { environmentSteps, file }),
+    finish: (summary, files) => event('finish', { summary, files }),
+    stop() {},
+  };
+}
+
+function barView(stream: NodeJS.WritableStream, label: string, totalSteps: number): View {
+  const bars = new cliProgress.MultiBar({
+    stream,
+    format: `${label}{bar} {percentage}% · {text}`,
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    barsize: 24,
+    hideCursor: true,
+    // Signals are the run's: it saves a checkpoint first.
+    gracefulExit: false,
+    clearOnComplete: true,
+    linewrap: false,
+    fps: 5,
+  });
+  let bar: cliProgress.SingleBar | undefined;
+  const write = (line: string) =>
+    bar === undefined ? void stream.write(`${line}\n`) : bars.log(`${line}\n`);
+  const payload = (state: State) => ({ text: describeState(state, totalSteps) });
+  const stop = () => {
+    if (bar === undefined) return;
+    bars.update();
+    bar = undefined;
+    bars.stop();
+  };
+  return {
+    start: (state) => {
+      bar = bars.create(totalSteps, state.environmentSteps, payload(state));
+    },
+    update: (state) => bar?.update(Math.min(state.environmentSteps, totalSteps), payload(state)),
+    evaluation: (record) => write(describeEvaluation(record)),
+    notice: write,
+    checkpoint() {},
+    finish: (summary, files) => {
+      stop();
+      describeEnd(summary, files).forEach(write);
+    },
+    stop,
+  };
+}
+
+/** What shows a job's progress. What is meant for people goes to stderr, JSON to stdout. */
+export function createProgress({
+  mode,
+  totalSteps,
+  label,
+  stdout = process.stdout,
+  stderr = process.stderr,
+  now = () => performance.now(),
+  everySeconds = 10,
+}: ProgressOptions): Progress {
+  let lastShown = Number.NEGATIVE_INFINITY;
+  const due = () => {
+    if (now() - lastShown < everySeconds * 1000) return false;
+    lastShown = now();
+    return true;
+  };
+  const writer = (stream: NodeJS.WritableStream) => (line: string) => void stream.write(`${line}\n`);
+  const views: Readonly<Record<ProgressMode, () => View>> = {
+    bar: () => barView(stderr, label === undefined ? '' : `${label} `, totalSteps),
+    lines: () => linesView(writer(stderr), totalSteps, due),
+    json: () => jsonView(writer(stdout), totalSteps, due),
+    quiet: () => quietView,
+  };
+  const view = views[mode]();
+  const rate = new Rate();
+  let lastReturn: number | undefined;
+  const stateAt = (environmentSteps: number, updates: number): State => {
+    const time = now();
+    const stepsPerSecond = rate.value(time, environmentSteps);
+    rate.add(time, environmentSteps);
+    return {
+      environmentSteps,
+      updates,
+      stepsPerSecond,
+      secondsLeft: (totalSteps - environmentSteps) / stepsPerSecond,
+      lastReturn,
+    };
+  };
+  return {
+    mode,
+    start: (environmentSteps) => {
+      const state = stateAt(environmentSteps, 0);
+      lastShown = now();
+      view.start(state);
+    },
+    update: (environmentSteps, updates) => view.update(stateAt(environmentSteps, updates)),
+    evaluation: (record) => {
+      lastReturn = mean(record.returns);
+      view.evaluation(record);
+    },
+    notice: view.notice,
+    checkpoint: view.checkpoint,
+    finish: view.finish,
+    stop: view.stop,
+  };
+}

@@ -1,0 +1,145 @@
+import { mkdir, readFile, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { PmpoError } from '../errors.js';
+import { fileProblem, writeAtomically } from './atomic-file.js';
+import { CheckpointStore } from './checkpoints.js';
+import type { RunSummary } from './contracts.js';
+import { type RecordsOptions, RunRecords } from './records.js';
+
+/** Where each thing that a run leaves behind stands: absolute paths. */
+export interface RunFiles {
+  /** The configuration with everything resolved. */
+  readonly config: string;
+  /** One JSON object per line: metrics, evaluations, notices. */
+  readonly metrics: string;
+  readonly summary: string;
+  readonly policy: string;
+  readonly report: string;
+  /** A folder of safetensors files. */
+  readonly checkpoints: string;
+  /** A folder of TensorBoard event files. */
+  readonly tensorboard: string;
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    throw fileProblem(file, 'reading it', cause);
+  }
+}
+
+/** The folder that a run leaves behind. Whole files are written atomically; records are appended. */
+export class RunDirectory {
+  readonly path: string;
+  readonly name: string;
+  readonly files: RunFiles;
+  readonly checkpoints: CheckpointStore;
+
+  /** Use `createRunDirectory` or `openRunDirectory`. */
+  constructor(path: string) {
+    this.path = resolve(path);
+    this.name = basename(this.path);
+    this.files = {
+      config: join(this.path, 'config.yaml'),
+      metrics: join(this.path, 'metrics.jsonl'),
+      summary: join(this.path, 'summary.json'),
+      policy: join(this.path, 'policy.onnx'),
+      report: join(this.path, 'report.html'),
+      checkpoints: join(this.path, 'checkpoints'),
+      tensorboard: join(this.path, 'tensorboard'),
+    };
+    this.checkpoints = new CheckpointStore(this.files.checkpoints);
+  }
+
+  writeConfig(yaml: string): Promise<void> {
+    return writeAtomically(this.files.config, yaml);
+  }
+
+  readConfig(): Promise<string> {
+    return readText(this.files.config);
+  }
+
+  writeSummary(summary: RunSummary): Promise<void> {
+    return writeAtomically(this.files.summary, `${JSON.stringify(summary, null, 2)}\n`);
+  }
+
+  /** The summary of a run that has ended; undefined while there is none. @throws PmpoError when it is no JSON. */
+  async readSummary(): Promise<RunSummary | undefined> {
+    let text: string;
+    try {
+      text = await readText(this.files.summary);
+    } catch (error) {
+      if (((error as PmpoError).cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+    try {
+      return JSON.parse(text) as RunSummary;
+    } catch (cause) {
+      throw new PmpoError({ where: this.files.summary, what: 'it is not JSON', cause });
+    }
+  }
+
+  /** @param onnx the bytes of an ONNX model. */
+  writePolicy(onnx: Uint8Array): Promise<void> {
+    return writeAtomically(this.files.policy, [onnx]);
+  }
+
+  writeReport(html: string): Promise<void> {
+    return writeAtomically(this.files.report, html);
+  }
+
+  /** Opens what is recorded while the run goes; with `resume`, cut back to where a checkpoint left it. */
+  openRecords(options?: RecordsOptions): RunRecords {
+    return new RunRecords(this.files.metrics, this.files.tensorboard, options);
+  }
+}
+
+/**
+ * Makes the folder of a new run, `output/name`; where that is taken, `name-2`, `name-3`, …
+ * @throws PmpoError when the folder cannot be made.
+ */
+export async function createRunDirectory(output: string, name: string): Promise<RunDirectory> {
+  await mkdir(output, { recursive: true }).catch((cause: unknown) => {
+    throw fileProblem(output, 'making it', cause);
+  });
+  for (let attempt = 1; ; attempt++) {
+    const path = join(output, attempt === 1 ? name : `${name}-${attempt}`);
+    try {
+      // Not recursive: making it is what claims the name, also against a run that starts at the same moment.
+      await mkdir(path);
+      return new RunDirectory(path);
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw fileProblem(path, 'making it', cause);
+    }
+  }
+}
+
+/**
+ * The folder of a run that exists.
+ * @throws PmpoError when there is no such folder, or it holds no run.
+ */
+export async function openRunDirectory(path: string): Promise<RunDirectory> {
+  const directory = new RunDirectory(path);
+  const isFolder = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => undefined,
+  );
+  const hasConfig = await stat(directory.files.config).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+  if (!isFolder || !hasConfig) {
+    throw new PmpoError({
+      where: path,
+      what:
+        isFolder === undefined
+          ? 'there is no such folder'
+          : isFolder
+            ? 'it is not the folder of a run: there is no config.yaml in it'
+            : 'it is a file, not the folder of a run',
+      remedy: 'Give the folder that a run left behind, such as runs/NAME',
+    });
+  }
+  return directory;
+}
