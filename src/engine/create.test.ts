@@ -1,0 +1,92 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { PmpoError } from '../errors.js';
+import { createEngine } from './create.js';
+import type { Engine, EngineName } from './engine.js';
+import type { HostTensor, NamedTensors, Scalar } from './tensors.js';
+import * as tf from './tf.js';
+
+const engines: Engine[] = [];
+async function start(name: EngineName): Promise<Engine> {
+  const engine = await createEngine(name);
+  engines.push(engine);
+  return engine;
+}
+afterEach(async () => {
+  for (const engine of engines.splice(0)) await engine.dispose();
+});
+
+const floats = (shape: number[], ...data: number[]): HostTensor => ({ shape, data: Float32Array.from(data) });
+
+describe.each<EngineName>(['cpu', 'wasm'])('engine %s', (name) => {
+  it('runs a function of inputs and variables and keeps what it assigns', async () => {
+    const engine = await start(name);
+    const weight = engine.variable('weight', floats([2, 1], 1, 2));
+    const step = engine.jit('step', ({ x }) => {
+      const y = tf.matMul(x as tf.Tensor2D, weight as tf.Tensor2D);
+      weight.assign(tf.mul(weight, 2));
+      return { y };
+    });
+    const x = floats([1, 2], 3, 4);
+    expect([...(await step.run({ x })).y!.data]).toEqual([11]);
+    expect([...(await step.run({ x })).y!.data]).toEqual([22]);
+    expect([...(await engine.read([weight]))[0]!.data]).toEqual([4, 8]);
+    await engine.write(weight, floats([2, 1], -1, 0));
+    expect([...(await step.run({ x })).y!.data]).toEqual([-3]);
+  });
+
+  it('takes gradients with an ordinary optimizer', async () => {
+    const engine = await start(name);
+    const p = engine.variable('p', floats([2], 1, -2));
+    const adam = tf.train.adam(0.1);
+    const step = engine.jit('step', (): NamedTensors => {
+      const { value, grads } = tf.variableGrads(() => tf.sum(tf.square(p)) as Scalar, [p]);
+      adam.applyGradients(Object.entries(grads).map(([key, tensor]) => ({ name: key, tensor })));
+      return { value };
+    });
+    expect((await step.run({})).value!.data[0]).toBeCloseTo(5, 5);
+    expect((await step.run({})).value!.data[0]).toBeCloseTo(0.9 ** 2 + 1.9 ** 2, 4);
+  });
+
+  it('gives equal products for every transposition', async () => {
+    const engine = await start(name);
+    const products = engine.jit('products', ({ a, b }) => {
+      const at = tf.transpose(a!);
+      const bt = tf.transpose(b!);
+      return {
+        plain: tf.matMul(a!, b!),
+        left: tf.matMul(at, b!, true, false),
+        right: tf.matMul(a!, bt, false, true),
+        both: tf.matMul(at, bt, true, true),
+      };
+    });
+    const results = await products.run({ a: floats([2, 3], 1, 2, 3, 4, 5, 6), b: floats([3, 1], 1, 0, -1) });
+    for (const value of Object.values(results)) expect([...value.data]).toEqual([-2, -2]);
+  });
+
+  it('names the input that is missing, of another dtype or badly shaped', async () => {
+    const engine = await start(name);
+    const f = engine.jit('act', ({ x }) => ({ y: tf.neg(x!) }));
+    await expect(f.run({})).rejects.toThrow("input 'x' of 'act': is missing");
+    const g = engine.jit('act', ({ x }) => ({ y: tf.neg(x!) }));
+    await g.run({ x: floats([1], 1) });
+    await expect(g.run({ x: { shape: [1], data: Int32Array.of(1) } })).rejects.toThrow(
+      /is int32 but was float32/,
+    );
+    await expect(g.run({ x: floats([3], 1) })).rejects.toThrow(/do not fill the shape \[3\]/);
+  });
+
+  it('lets two engines have variables of the same name', async () => {
+    const [one, other] = [await start(name), await start(name)];
+    one.variable('same', floats([], 1));
+    const theirs = other.variable('same', floats([], 2));
+    expect(() => one.variable('same', floats([], 3))).toThrow(PmpoError);
+    await expect(one.read([theirs])).rejects.toThrow(/belongs to another engine/);
+    expect((await other.read([theirs]))[0]!.data[0]).toBe(2);
+  });
+});
+
+it('says how to get an engine that is not installed', async () => {
+  await expect(createEngine('tfjs-node-gpu')).rejects.toThrow(
+    /engine tfjs-node-gpu: @tensorflow\/tfjs-node-gpu is not installed. Install it \(npm install/,
+  );
+});

@@ -1,0 +1,65 @@
+import { createRequire } from 'node:module';
+import { PmpoError } from '../errors.js';
+import { chooseEngine, enginePackages, findEngine } from './detect.js';
+import { EagerEngine } from './eager/eager-engine.js';
+import { prepareWasm } from './eager/wasm-backend.js';
+import type { Engine, EngineName } from './engine.js';
+import * as tf from './tf.js';
+
+export interface EngineOptions {
+  /** Threads of one graph's run (onnx only); by default what was measured best for the machine's cores. */
+  readonly threads?: number;
+  /** Where graphs run (onnx only). */
+  readonly executionProvider?: 'cpu' | 'cuda';
+}
+
+/**
+ * Makes the engine named, or for `auto` the fastest that works on this machine.
+ * @throws PmpoError when the named engine is not installed or does not start.
+ */
+export async function createEngine(name: 'auto' | EngineName, options: EngineOptions = {}): Promise<Engine> {
+  const chosen = name === 'auto' ? chooseEngine() : name;
+  requireAvailable(chosen);
+  switch (chosen) {
+    case 'cpu':
+      await tf.setBackend('cpu');
+      return new EagerEngine(chosen, 'cpu', exportTraced);
+    case 'wasm':
+      await prepareWasm();
+      return new EagerEngine(chosen, 'wasm', exportTraced);
+    case 'tfjs-node':
+    case 'tfjs-node-gpu':
+      await prepareNative(chosen);
+      return new EagerEngine(chosen, 'tensorflow', exportTraced);
+    case 'onnx':
+      return createOnnxEngine(options);
+  }
+}
+
+function requireAvailable(name: EngineName): void {
+  const { available, detail } = findEngine(name);
+  if (available) return;
+  throw new PmpoError({
+    where: `engine ${name}`,
+    what: detail,
+    remedy: `Install it (npm install ${enginePackages[name]}) or choose another: \`pmpo doctor\` lists what works here`,
+  });
+}
+
+async function prepareNative(name: 'tfjs-node' | 'tfjs-node-gpu'): Promise<void> {
+  createRequire(import.meta.url)(enginePackages[name]);
+  if (await tf.setBackend('tensorflow')) return;
+  throw new PmpoError({
+    where: `engine ${name}`,
+    what: `${enginePackages[name]} did not start`,
+    remedy: 'Choose another: `pmpo doctor` lists what works here',
+  });
+}
+
+async function createOnnxEngine(_options: EngineOptions): Promise<Engine> {
+  throw new PmpoError({ where: 'engine onnx', what: 'is not built yet' });
+}
+
+async function exportTraced(): Promise<Uint8Array> {
+  throw new PmpoError({ where: 'export', what: 'is not built yet' });
+}

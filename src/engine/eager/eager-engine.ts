@@ -1,0 +1,98 @@
+import { PmpoError } from '../../errors.js';
+import type { Compiled, Engine, EngineName } from '../engine.js';
+import { checkResults, guardedInputs, Signature, toHost, toTensor } from '../host.js';
+import { checkAssignable, VariableScope } from '../scope.js';
+import type { HostTensor, NamedHostTensors, NamedTensors, Variable } from '../tensors.js';
+import * as tf from '../tf.js';
+
+/** Writes an ONNX model of a function, with the variables' present values. */
+export type Exporter = (
+  name: string,
+  fn: (inputs: NamedTensors) => NamedTensors,
+  inputs: Readonly<Record<string, readonly number[]>>,
+  variables: readonly Variable[],
+  dynamicBatch: boolean,
+) => Promise<Uint8Array>;
+
+/** Runs every compiled function op by op on an ordinary TensorFlow.js backend, which must be registered and ready. */
+export class EagerEngine implements Engine {
+  readonly name: EngineName;
+  readonly #scope: VariableScope;
+  readonly #exporter: Exporter;
+
+  constructor(name: EngineName, backend: string, exporter: Exporter) {
+    this.name = name;
+    this.#scope = new VariableScope(backend);
+    this.#exporter = exporter;
+  }
+
+  variable(name: string, initial: HostTensor): Variable {
+    return this.#scope.create(name, initial);
+  }
+
+  jit(name: string, fn: (inputs: NamedTensors) => NamedTensors): Compiled {
+    const signature = new Signature(name);
+    let disposed = false;
+    return {
+      // The work is done before the promise is returned, so calls keep their order by themselves.
+      run: async (inputs: NamedHostTensors) => {
+        if (disposed) throw new PmpoError({ where: `function '${name}'`, what: 'was disposed of' });
+        signature.check(inputs);
+        return this.#call(name, fn, inputs);
+      },
+      dispose: () => {
+        disposed = true;
+      },
+    };
+  }
+
+  async read(variables: readonly Variable[]): Promise<HostTensor[]> {
+    return variables.map((variable) => {
+      this.#scope.checkOwns(variable);
+      return toHost(variable);
+    });
+  }
+
+  async write(variable: Variable, value: HostTensor): Promise<void> {
+    this.#scope.checkOwns(variable);
+    checkAssignable(variable, value);
+    this.#scope.within(() => {
+      const tensor = toTensor(value);
+      variable.assign(tensor);
+      tensor.dispose();
+    });
+  }
+
+  exportOnnx(
+    name: string,
+    fn: (inputs: NamedTensors) => NamedTensors,
+    inputs: Readonly<Record<string, readonly number[]>>,
+    dynamicBatch = false,
+  ): Promise<Uint8Array> {
+    return this.#exporter(name, fn, inputs, this.#scope.variables, dynamicBatch);
+  }
+
+  async dispose(): Promise<void> {
+    this.#scope.dispose();
+  }
+
+  #call(
+    name: string,
+    fn: (inputs: NamedTensors) => NamedTensors,
+    inputs: NamedHostTensors,
+  ): NamedHostTensors {
+    return this.#scope.within(() => {
+      tf.engine().startScope(name);
+      try {
+        const tensors = Object.fromEntries(
+          Object.entries(inputs).map(([key, value]) => [key, toTensor(value)]),
+        );
+        const results = fn(guardedInputs(name, tensors));
+        checkResults(name, results);
+        return Object.fromEntries(Object.entries(results).map(([key, value]) => [key, toHost(value)]));
+      } finally {
+        tf.engine().endScope();
+      }
+    });
+  }
+}

@@ -1,0 +1,77 @@
+import { PmpoError } from '../errors.js';
+import { checkHostTensor, toTensor } from './host.js';
+import type { HostTensor, Variable } from './tensors.js';
+import * as tf from './tf.js';
+
+/**
+ * One engine's variables. TensorFlow.js keeps a single table of variables by name for the whole process, which its
+ * optimizers look names up in. An engine puts its own table there only while its functions run, so that two engines
+ * may both have a variable `policy/weight`.
+ */
+export class VariableScope {
+  #variables: Record<string, Variable> = {};
+  readonly #backend: string;
+
+  constructor(backend: string) {
+    this.#backend = backend;
+  }
+
+  /** Runs `fn` on this engine's backend with this engine's variables registered. */
+  within<T>(fn: () => T): T {
+    const { state } = tf.engine();
+    const outer = state.registeredVariables;
+    const outerBackend = tf.engine().backendName;
+    state.registeredVariables = this.#variables;
+    useBackend(this.#backend);
+    try {
+      return fn();
+    } finally {
+      this.#variables = state.registeredVariables;
+      state.registeredVariables = outer;
+      // Changing the backend sets all its kernels up again; nobody outside an engine needs it changed back but the tracer.
+      if (this.#backend === traceBackendName) useBackend(outerBackend);
+    }
+  }
+
+  /** @throws PmpoError when the name is taken or the data do not fill the shape. */
+  create(name: string, initial: HostTensor): Variable {
+    checkHostTensor(`variable '${name}'`, initial);
+    if (this.#variables[name] !== undefined) {
+      throw new PmpoError({ where: `variable '${name}'`, what: 'exists already in this engine' });
+    }
+    return this.within(() => tf.tidy(() => tf.variable(toTensor(initial), true, name)));
+  }
+
+  /** @throws PmpoError when the variable was made by another engine. */
+  checkOwns(variable: Variable): void {
+    if (this.#variables[variable.name] === variable) return;
+    throw new PmpoError({ where: `variable '${variable.name}'`, what: 'belongs to another engine' });
+  }
+
+  get variables(): readonly Variable[] {
+    return Object.values(this.#variables);
+  }
+
+  dispose(): void {
+    this.within(() => {
+      for (const variable of this.variables) variable.dispose();
+    });
+  }
+}
+
+/** The name under which the tracing backend is registered. */
+export const traceBackendName = 'pmpo-trace';
+
+function useBackend(name: string): void {
+  if (tf.engine().backendName === name || name === '') return;
+  // For a backend that is ready, all of setBackend's work is done before it returns its promise.
+  void tf.setBackend(name);
+}
+
+/** @throws PmpoError when `value` cannot replace the variable's. */
+export function checkAssignable(variable: Variable, value: HostTensor): void {
+  const where = `variable '${variable.name}'`;
+  checkHostTensor(where, value);
+  if (tf.util.arraysEqual(variable.shape, value.shape as number[])) return;
+  throw new PmpoError({ where, what: `has the shape [${variable.shape}], the value has [${value.shape}]` });
+}
