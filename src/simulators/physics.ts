@@ -21,14 +21,10 @@ export async function mujocoVersion(): Promise<string> {
 const dataViews = [
   'qpos',
   'qvel',
-  'qacc',
-  'act',
   'ctrl',
   'sensordata',
   'xpos',
   'xmat',
-  'xquat',
-  'xipos',
   'geom_xpos',
   'site_xpos',
   'subtree_com',
@@ -121,16 +117,6 @@ export class Physics {
   /** Generalised velocities [nv]. */
   get qvel(): Float64Array {
     return this.#view('qvel');
-  }
-
-  /** Generalised accelerations [nv]. */
-  get qacc(): Float64Array {
-    return this.#view('qacc');
-  }
-
-  /** Actuator activations [na]. */
-  get act(): Float64Array {
-    return this.#view('act');
   }
 
   /** Controls [nu]. */

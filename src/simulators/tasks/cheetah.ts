@@ -83,7 +83,7 @@ function chain([segment, ...rest]: readonly Segment[]): string {
 export const cheetahMjcf = `
 <mujoco model="cheetah">
   <compiler settotalmass="14"/>
-  <size memory="1M"/>
+  <size memory="512K"/>
   <option timestep="0.01"/>
   <default>
     <joint type="hinge" axis="0 1 0" limited="true" armature="0.1"/>

@@ -161,7 +161,7 @@ export const humanoidTorques: readonly number[] = allHinges(torso).map(({ torque
 
 export const humanoidMjcf = `
 <mujoco model="humanoid">
-  <size memory="4M"/>
+  <size memory="1M"/>
   <option timestep="0.005" integrator="implicitfast" iterations="20" ls_iterations="20"/>
   <default>
     <joint type="hinge" armature="0.01" limited="true" solimplimit="0 0.99 0.01"/>

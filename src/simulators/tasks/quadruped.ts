@@ -67,7 +67,7 @@ function servoElement(leg: string, { name, range }: LegJoint): string {
  */
 export const quadrupedMjcf = `
 <mujoco model="quadruped">
-  <size memory="2M"/>
+  <size memory="1M"/>
   <option timestep="0.005" integrator="implicitfast" iterations="20" ls_iterations="20"/>
   <default>
     <joint type="hinge" damping="0.5" armature="0.01" limited="true" solimplimit="0 0.99 0.01"/>

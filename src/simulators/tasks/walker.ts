@@ -32,7 +32,7 @@ const legMotors = (side: string) => `
  */
 export const walkerMjcf = `
 <mujoco model="walker">
-  <size memory="1M"/>
+  <size memory="512K"/>
   <option timestep="0.0025"/>
   <default>
     <joint axis="0 -1 0" damping="0.1" armature="0.01" limited="true" solimplimit="0 0.99 0.01"/>
