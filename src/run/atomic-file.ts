@@ -1,10 +1,17 @@
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { open, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { PmpoError } from '../errors.js';
 
+/** An open file. */
+export interface OpenFile {
+  writev(parts: readonly Uint8Array[]): Promise<{ readonly bytesWritten: number }>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
 /** The calls that writing a file needs; passed in so that a failing disk can be put in their place. */
 export interface FileSystem {
-  open(path: string, flags: string): Promise<Pick<FileHandle, 'writev' | 'sync' | 'close'>>;
+  open(path: string, flags: string): Promise<OpenFile>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
 }
@@ -52,7 +59,7 @@ function rest(part: Uint8Array, start: number): Uint8Array {
 }
 
 /** Writes all parts in order with as few calls as the system allows; a short write is continued. */
-async function writeAll(file: Pick<FileHandle, 'writev'>, parts: readonly Uint8Array[]): Promise<void> {
+async function writeAll(file: OpenFile, parts: readonly Uint8Array[]): Promise<void> {
   let index = 0;
   let offset = 0;
   while (index < parts.length) {

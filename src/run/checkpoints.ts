@@ -18,6 +18,7 @@ export interface LoadedCheckpoint {
 
 const format = 'pmpo checkpoint 1';
 const filePattern = /^step-(\d+)\.safetensors$/;
+const partialPattern = /^\.step-\d+\.safetensors\.\d+\.partial$/;
 
 function fileName(environmentSteps: number): string {
   return `step-${String(environmentSteps).padStart(12, '0')}.safetensors`;
@@ -186,11 +187,14 @@ export class CheckpointStore {
     }
   }
 
-  /** Deletes all but the newest `keep` checkpoints. */
+  /** Deletes all but the newest `keep` checkpoints, and what a killed process left half-written. */
   async prune(keep: number): Promise<void> {
     const all = await this.list();
-    for (const step of all.slice(0, Math.max(0, all.length - keep))) {
-      const file = this.fileOf(step);
+    if (all.length === 0) return;
+    const old = all.slice(0, Math.max(0, all.length - keep)).map(fileName);
+    const partial = (await readdir(this.folder)).filter((name) => partialPattern.test(name));
+    for (const name of [...old, ...partial]) {
+      const file = join(this.folder, name);
       await unlink(file).catch((cause: unknown) => {
         throw fileProblem(file, 'deleting it', cause);
       });

@@ -1,3 +1,4 @@
+import { isAbsolute, relative } from 'node:path';
 import cliProgress from 'cli-progress';
 import type { EvaluationRecord, RunSummary } from './contracts.js';
 import { formatCount, formatDuration, formatNumber } from './format.js';
@@ -61,7 +62,7 @@ class Rate {
     const last = this.#points.at(-1);
     // A point every half second is plenty, however often the job reports.
     if (last === undefined || time - last.time >= 500) this.#points.push({ time, steps });
-    while (this.#points.length > 2 && time - this.#points[1]!.time > this.windowSeconds * 1000) {
+    while (this.#points.length > 2 && time - this.#points[1]!.time >= this.windowSeconds * 1000) {
       this.#points.shift();
     }
   }
@@ -98,12 +99,18 @@ function describeEvaluation({ environmentSteps, returns }: EvaluationRecord): st
   return `Evaluation at ${formatCount(environmentSteps)} steps: return ${spread} over ${returns.length} ${returns.length === 1 ? 'episode' : 'episodes'}`;
 }
 
+/** A path as a person would type it here. */
+function shortPath(path: string): string {
+  const fromHere = relative('', path);
+  return fromHere.startsWith('..') || isAbsolute(fromHere) ? path : fromHere;
+}
+
 function describeEnd(summary: RunSummary, files: RunFiles): string[] {
   const { episodes, meanReturn, stdReturn } = summary.evaluation;
   return [
     `Done: ${formatCount(summary.environmentSteps)} steps, ${formatCount(summary.updates)} updates in ${formatDuration(summary.wallSeconds)}`,
     `Return ${formatNumber(meanReturn)} ± ${formatNumber(stdReturn)} over ${episodes} ${episodes === 1 ? 'episode' : 'episodes'}`,
-    `Report: ${files.report}`,
+    `Report: ${shortPath(files.report)}`,
   ];
 }
 
@@ -227,8 +234,8 @@ export function createProgress({
   let lastReturn: number | undefined;
   const stateAt = (environmentSteps: number, updates: number): State => {
     const time = now();
-    const stepsPerSecond = rate.value(time, environmentSteps);
     rate.add(time, environmentSteps);
+    const stepsPerSecond = rate.value(time, environmentSteps);
     return {
       environmentSteps,
       updates,

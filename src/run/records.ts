@@ -1,4 +1,15 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, truncateSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { AppendFile } from './append-file.js';
 import { fileProblem } from './atomic-file.js';
@@ -45,9 +56,16 @@ function cut(path: string, bytes: number): void {
 /** Drops a last line without its line end, left by a machine that lost power. */
 function cutUnfinishedLine(path: string): void {
   try {
-    const bytes = readFileSync(path);
-    const end = bytes.lastIndexOf(0x0a) + 1;
-    if (end < bytes.length) truncateSync(path, end);
+    const descriptor = openSync(path, 'r+');
+    try {
+      const { size } = fstatSync(descriptor);
+      const tail = Buffer.alloc(Math.min(size, 2 ** 20));
+      readSync(descriptor, tail, 0, tail.length, size - tail.length);
+      const unfinished = tail.length - 1 - tail.lastIndexOf(0x0a);
+      if (unfinished > 0) ftruncateSync(descriptor, size - unfinished);
+    } finally {
+      closeSync(descriptor);
+    }
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw fileProblem(path, 'shortening it', cause);
   }

@@ -1,0 +1,137 @@
+import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PmpoError } from '../errors.js';
+import { nodeFileSystem } from './atomic-file.js';
+import { CheckpointStore, expectShapes } from './checkpoints.js';
+import type { Checkpoint } from './contracts.js';
+import { encodeSafetensors } from './safetensors.js';
+
+let folder: string;
+let store: CheckpointStore;
+beforeEach(async () => {
+  folder = join(await mkdtemp(join(tmpdir(), 'pmpo-checkpoints-')), 'checkpoints');
+  store = new CheckpointStore(folder);
+});
+afterEach(() => rm(join(folder, '..'), { recursive: true, force: true }));
+
+function checkpoint(value: number): Checkpoint {
+  return {
+    tensors: {
+      'policy/hidden0/weight': { shape: [2, 3], data: new Float32Array(6).fill(value) },
+      'replay/episode': { shape: [4], data: new Int32Array([1, -2, 3, value]) },
+      'operator/temperature': { shape: [], data: new Float32Array([Number.NaN]) },
+    },
+    metadata: { updates: value, seeds: [2 ** 53 - 1, 0.1], name: 'größer' },
+  };
+}
+
+describe('CheckpointStore', () => {
+  it('loads the newest checkpoint exactly as it was saved', async () => {
+    await store.save(5, checkpoint(1));
+    const position = { metricsBytes: 10, eventFile: 'e', eventBytes: 20 };
+    const file = await store.save(1_000_000, checkpoint(2), position);
+    const loaded = await store.load();
+    expect(loaded).toEqual({
+      file,
+      environmentSteps: 1_000_000,
+      checkpoint: checkpoint(2),
+      records: position,
+    });
+    expect(await store.latest()).toBe(1_000_000);
+    expect((await store.load(5)).checkpoint).toEqual(checkpoint(1));
+  });
+
+  it('keeps the newest and deletes the rest, whatever else lies there', async () => {
+    for (const steps of [9, 10, 100]) await store.save(steps, checkpoint(steps));
+    await writeFile(join(folder, 'notes.txt'), '');
+    await store.prune(2);
+    expect(await store.list()).toEqual([10, 100]);
+    expect(await readdir(folder)).toContain('notes.txt');
+  });
+
+  it('clears away what a killed process left half-written', async () => {
+    await store.save(9, checkpoint(9));
+    await writeFile(join(folder, '.step-000000000101.safetensors.7.partial'), 'left by a killed process');
+    await store.prune(1);
+    expect(await readdir(folder)).toEqual(['step-000000000009.safetensors']);
+  });
+
+  it('says so when there is none', async () => {
+    expect(await store.latest()).toBeUndefined();
+    await expect(store.load()).rejects.toThrow('there is no checkpoint. The run ended before its first one');
+    await store.save(3, checkpoint(3));
+    await expect(store.load(4)).rejects.toThrow('there is no checkpoint at step 4. There are: 3');
+  });
+
+  it('names a truncated file and the one before it, and goes on from that once it is deleted', async () => {
+    await store.save(10, checkpoint(1));
+    const newest = await store.save(20, checkpoint(2));
+    await truncate(newest, 300);
+    const attempt = store.load();
+    await expect(attempt).rejects.toThrow(PmpoError);
+    await expect(attempt).rejects.toThrow(`${newest}: the file is truncated`);
+    await expect(attempt).rejects.toThrow(
+      'Delete step-000000000020.safetensors to go on from step-000000000010.safetensors',
+    );
+    await rm(newest);
+    expect((await store.load()).environmentSteps).toBe(10);
+  });
+
+  it('refuses a file that is something else', async () => {
+    const file = await store.save(1, checkpoint(1));
+    await writeFile(file, Buffer.concat(encodeSafetensors({ tensors: {}, metadata: { format: 'pt' } })));
+    await expect(store.load()).rejects.toThrow(
+      "but 'pt'. There is no earlier checkpoint; start the run anew",
+    );
+    const half = { dtype: 'F16', shape: [1], data: new Uint16Array(1) } as const;
+    const metadata = { format: 'pmpo checkpoint 1', environmentSteps: '1', metadata: '{}' };
+    await writeFile(file, Buffer.concat(encodeSafetensors({ tensors: { half }, metadata })));
+    await expect(store.load()).rejects.toThrow("tensor 'half' is F16");
+    await writeFile(
+      file,
+      Buffer.concat(encodeSafetensors({ tensors: {}, metadata: { ...metadata, metadata: '{' } })),
+    );
+    await expect(store.load()).rejects.toThrow("its metadata 'metadata' is missing or no JSON");
+  });
+
+  it('keeps the earlier checkpoints when the disk is full', async () => {
+    await store.save(1, checkpoint(1));
+    const full = new CheckpointStore(folder, {
+      ...nodeFileSystem,
+      open: async () => {
+        throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
+      },
+    });
+    await expect(full.save(2, checkpoint(2))).rejects.toThrow('the disk is full');
+    expect(await readdir(folder)).toEqual(['step-000000000001.safetensors']);
+    expect((await store.load()).checkpoint).toEqual(checkpoint(1));
+  });
+
+  it('refuses metadata that JSON would change', async () => {
+    const metadata = { loss: Number.NaN };
+    await expect(store.save(1, { tensors: {}, metadata })).rejects.toThrow("metadata 'loss' is NaN");
+  });
+});
+
+describe('expectShapes', () => {
+  const { tensors } = checkpoint(0);
+  const right = { 'policy/hidden0/weight': [2, 3], 'replay/episode': [4], 'operator/temperature': [] };
+
+  it('accepts what fits', () => {
+    expect(() => expectShapes('f', tensors, right)).not.toThrow();
+  });
+
+  it('names the tensor and both shapes', () => {
+    expect(() => expectShapes('f', tensors, { ...right, 'policy/hidden0/weight': [3, 2] })).toThrow(
+      "f: tensor 'policy/hidden0/weight' has shape [2, 3], [3, 2] is needed",
+    );
+  });
+
+  it('names what is missing and what is too much', () => {
+    expect(() => expectShapes('f', tensors, { ...right, more: [] })).toThrow("there is no tensor 'more'");
+    const { 'replay/episode': _, ...less } = right;
+    expect(() => expectShapes('f', tensors, less)).toThrow("tensor 'replay/episode' has no place here");
+  });
+});

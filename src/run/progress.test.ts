@@ -1,0 +1,158 @@
+import { PassThrough } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import type { RunSummary } from './contracts.js';
+import { createProgress, type ProgressMode, progressMode } from './progress.js';
+import { RunDirectory } from './run-directory.js';
+
+class Screen extends PassThrough {
+  readonly isTTY = true;
+  readonly columns = 120;
+  readonly rows = 40;
+  text(): string {
+    return String(this.read() ?? '');
+  }
+}
+
+const summary: RunSummary = {
+  operator: 'pmpo',
+  feedback: 'top-k',
+  environment: 'cartpole_swingup',
+  seed: 0,
+  environmentSteps: 100_000,
+  updates: 49_500,
+  wallSeconds: 130,
+  evaluation: { episodes: 10, meanReturn: 812.3, stdReturn: 14.26 },
+};
+const { files } = new RunDirectory('/somewhere/else/x');
+const evaluation = { environmentSteps: 20_000, updates: 10_000, wallSeconds: 20, returns: [700, 720] };
+
+function scene(mode: ProgressMode, everySeconds = 10) {
+  let time = 0;
+  const stdout = new Screen();
+  const stderr = new Screen();
+  const progress = createProgress({
+    mode,
+    totalSteps: 100_000,
+    label: 'x',
+    stdout,
+    stderr,
+    everySeconds,
+    now: () => time,
+  });
+  const steps = (seconds: number, environmentSteps: number) => {
+    time = seconds * 1000;
+    progress.update(environmentSteps, environmentSteps / 2);
+  };
+  return { progress, stdout, stderr, steps };
+}
+
+describe('progressMode', () => {
+  it('follows the flags, then the terminal', () => {
+    expect(progressMode({ isTerminal: true })).toBe('bar');
+    expect(progressMode({ isTerminal: false })).toBe('lines');
+    expect(progressMode({ isTerminal: true, quiet: true })).toBe('quiet');
+    expect(progressMode({ isTerminal: true, quiet: true, json: true })).toBe('json');
+  });
+});
+
+describe('plain lines', () => {
+  it('come every few seconds and at evaluations, and end with what came out', () => {
+    const { progress, stdout, stderr, steps } = scene('lines');
+    progress.start(0);
+    for (let second = 1; second <= 25; second++) steps(second, second * 1000);
+    progress.evaluation(evaluation);
+    steps(30, 30_000);
+    progress.notice('The server went away; connected again after 2 s');
+    progress.checkpoint(30_000, 'file');
+    progress.finish(summary, files);
+    progress.stop();
+    expect(stdout.text()).toBe('');
+    expect(stderr.text().split('\n')).toEqual([
+      '10,000 / 100,000 steps · 1,000 steps/s · 1 min 30 s left · return –',
+      '20,000 / 100,000 steps · 1,000 steps/s · 1 min 20 s left · return –',
+      'Evaluation at 20,000 steps: return 710 ± 10 over 2 episodes',
+      '30,000 / 100,000 steps · 1,000 steps/s · 1 min 10 s left · return 710',
+      'The server went away; connected again after 2 s',
+      'Done: 100,000 steps, 49,500 updates in 2 min 10 s',
+      'Return 812 ± 14.3 over 10 episodes',
+      'Report: /somewhere/else/x/report.html',
+      '',
+    ]);
+  });
+
+  it('take the rate from the last half minute, and from where a resumed run began', () => {
+    const { progress, stderr, steps } = scene('lines', 0);
+    progress.start(50_000);
+    for (let second = 1; second <= 60; second++) steps(second, 50_000 + second * 100);
+    stderr.text();
+    for (let second = 61; second <= 91; second++) steps(second, 56_000 + (second - 60) * 1000);
+    expect(stderr.text()).toContain('87,000 / 100,000 steps · 1,000 steps/s · 13 s left');
+  });
+});
+
+describe('json', () => {
+  it('writes one object per line to stdout and nothing else', () => {
+    const { progress, stdout, stderr, steps } = scene('json');
+    progress.start(0);
+    steps(5, 5000);
+    steps(10, 10_000);
+    progress.evaluation(evaluation);
+    progress.notice('noted');
+    progress.checkpoint(25_000, 'runs/x/checkpoints/step-25000.safetensors');
+    progress.finish(summary, files);
+    progress.stop();
+    expect(stderr.text()).toBe('');
+    const events = stdout
+      .text()
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as object);
+    expect(events).toEqual([
+      { event: 'start', environmentSteps: 0, totalSteps: 100_000 },
+      {
+        event: 'progress',
+        environmentSteps: 10_000,
+        updates: 5000,
+        stepsPerSecond: 1000,
+        secondsLeft: 90,
+        totalSteps: 100_000,
+      },
+      { event: 'evaluation', ...evaluation, meanReturn: 710, stdReturn: 10 },
+      { event: 'notice', message: 'noted' },
+      { event: 'checkpoint', environmentSteps: 25_000, file: 'runs/x/checkpoints/step-25000.safetensors' },
+      { event: 'finish', summary, files },
+    ]);
+  });
+});
+
+describe('quiet', () => {
+  it('writes nothing at all', () => {
+    const { progress, stdout, stderr, steps } = scene('quiet');
+    progress.start(0);
+    steps(60, 60_000);
+    progress.evaluation(evaluation);
+    progress.notice('noted');
+    progress.finish(summary, files);
+    progress.stop();
+    expect(stdout.text() + stderr.text()).toBe('');
+  });
+});
+
+describe('the bar', () => {
+  it('shows steps, rate, time left and last return, and gives way to what must be read', () => {
+    const { progress, stdout, stderr, steps } = scene('bar');
+    progress.start(0);
+    steps(20, 20_000);
+    progress.evaluation(evaluation);
+    steps(40, 40_000);
+    progress.stop();
+    progress.stop();
+    const text = stderr.text();
+    expect(text).toContain('Evaluation at 20,000 steps: return 710 ± 10 over 2 episodes');
+    expect(text).toContain('40% · 40,000 / 100,000 steps · 1,000 steps/s · 1 min 00 s left · return 710');
+    progress.notice('after the end');
+    progress.finish(summary, files);
+    expect(stderr.text()).toMatch(/^after the end\nDone: 100,000 steps/);
+    expect(stdout.text()).toBe('');
+  });
+});

@@ -1,0 +1,101 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PmpoError } from '../errors.js';
+import type { RunSummary } from './contracts.js';
+import { createRunObserver } from './observer.js';
+import { createProgress } from './progress.js';
+import { createRunDirectory, openRunDirectory } from './run-directory.js';
+
+let output: string;
+beforeEach(async () => {
+  output = join(await mkdtemp(join(tmpdir(), 'pmpo-run-')), 'runs');
+});
+afterEach(() => rm(join(output, '..'), { recursive: true, force: true }));
+
+const summary: RunSummary = {
+  operator: 'pmpo',
+  feedback: 'top-k',
+  environment: 'cartpole_swingup',
+  seed: 0,
+  environmentSteps: 100,
+  updates: 50,
+  wallSeconds: 1.5,
+  evaluation: { episodes: 2, meanReturn: 800, stdReturn: 10 },
+};
+
+describe('run directories', () => {
+  it('takes the next free name, also when several runs start at once', async () => {
+    const made = await Promise.all(Array.from({ length: 4 }, () => createRunDirectory(output, 'cartpole')));
+    expect(made.map(({ name }) => name).sort()).toEqual([
+      'cartpole',
+      'cartpole-2',
+      'cartpole-3',
+      'cartpole-4',
+    ]);
+  });
+
+  it('says why a folder cannot be made', async () => {
+    await writeFile(`${output}`, 'a file');
+    await expect(createRunDirectory(output, 'x')).rejects.toThrow(`${output}: making it failed`);
+  });
+
+  it('holds what a run writes and gives it back', async () => {
+    const { path, files } = await createRunDirectory(output, 'x');
+    const directory = await openRunDirectory(path).catch((error: unknown) => error);
+    expect(directory).toBeInstanceOf(PmpoError);
+    const fresh = await createRunDirectory(output, 'y');
+    await fresh.writeConfig('seed: 3\n');
+    await fresh.writePolicy(new Uint8Array([1]));
+    await fresh.writeReport('<!doctype html>');
+    const opened = await openRunDirectory(fresh.path);
+    expect(opened.name).toBe('y');
+    expect(await opened.readConfig()).toBe('seed: 3\n');
+    expect(await opened.readSummary()).toBeUndefined();
+    await opened.writeSummary(summary);
+    expect(await opened.readSummary()).toEqual(summary);
+    expect((await readdir(fresh.path)).sort()).toEqual([
+      'config.yaml',
+      'policy.onnx',
+      'report.html',
+      'summary.json',
+    ]);
+    await writeFile(opened.files.summary, '{');
+    await expect(opened.readSummary()).rejects.toThrow('summary.json: it is not JSON');
+    expect(files.checkpoints).toBe(join(path, 'checkpoints'));
+  });
+
+  it.each([
+    ['nowhere', 'there is no such folder'],
+    ['file', 'it is a file, not the folder of a run'],
+    ['.', 'there is no config.yaml in it. Give the folder that a run left behind'],
+  ])('explains what is wrong with %s', async (name, message) => {
+    await createRunDirectory(output, 'x');
+    await writeFile(join(output, 'file'), '');
+    await expect(openRunDirectory(join(output, name))).rejects.toThrow(message);
+  });
+});
+
+describe('createRunObserver', () => {
+  it('saves checkpoints with the position of the records, and keeps as many as asked', async () => {
+    const directory = await createRunDirectory(output, 'x');
+    const records = directory.openRecords();
+    const progress = createProgress({ mode: 'json', totalSteps: 30, stdout: new PassThrough() });
+    const observer = createRunObserver({ directory, records, progress, keep: 2 });
+    for (const environmentSteps of [10, 20, 30]) {
+      const at = { environmentSteps, updates: 1, wallSeconds: 1 };
+      observer.metrics({ ...at, values: { 'policy/loss': 1 } });
+      observer.evaluation({ ...at, returns: [1, 2] });
+      observer.notice('noted');
+      await observer.checkpoint(environmentSteps, { tensors: {}, metadata: { environmentSteps } });
+    }
+    const end = records.position();
+    records.close();
+    expect(await directory.checkpoints.list()).toEqual([20, 30]);
+    const loaded = await directory.checkpoints.load();
+    expect(loaded.checkpoint.metadata).toEqual({ environmentSteps: 30 });
+    expect(loaded.records).toEqual(end);
+  });
+});
