@@ -17,6 +17,13 @@ export interface Distribution {
   entropy(): Tensor1D;
   /** KL(this ‖ other) in parts [B, D] that add up to it; nats. */
   kl(other: this): Record<string, Tensor2D>;
+  /**
+   * KL(this ‖ other) in parts as MPO constrains them, each with everything else held at `this` (arXiv 1812.02256); undefined
+   * where there is one part, which is then the same as `kl`.
+   */
+  decoupledKl?(other: this): Record<string, Tensor2D>;
+  /** How wide the distribution is, for the log: the mean over dimensions of the standard deviation, [B]. */
+  spread(): Tensor1D;
   /** log-probs with all parts but one held at `reference`, by part, [N, B]; undefined where there is one part. */
   decoupledLogProb?(samples: Tensor3D, reference: this): Record<string, Tensor2D>;
   /** The parameters, [B, P], as the head was given them. */

@@ -34,6 +34,8 @@ export interface OperatorBatch {
    * [N, B]. Absent where the distribution does not divide.
    */
   readonly decoupledLogProb?: () => Readonly<Record<string, Tensor2D>>;
+  /** KL(reference ‖ policy) in parts, each with all others held at the reference; absent where `kl` has one part. */
+  readonly decoupledKl?: () => KlEstimate;
   /** How far each sample lies outside the action bounds, [N, B], ≥ 0, for action penalisation; absent without bounds. */
   readonly boundViolation?: Tensor2D;
 }

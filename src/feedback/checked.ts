@@ -1,0 +1,112 @@
+import type { Scalar, Tensor2D } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { PmpoError } from '../errors.js';
+import type {
+  Feedback,
+  FeedbackClassifier,
+  FeedbackInput,
+  HostFeedback,
+  HostFeedbackInput,
+} from './classifier.js';
+
+/** A classifier is somebody's code: what it returns is checked, and what is wrong is reported under its name. */
+
+const range = 'accept and reject weights are numbers from 0 to 1';
+
+function fault(name: string, what: string, cause?: unknown): PmpoError {
+  return new PmpoError({ where: `feedback '${name}'`, what, cause });
+}
+
+function checkTensor(name: string, side: string, value: unknown, [n, b]: readonly number[]): Tensor2D {
+  if (!(value instanceof tf.Tensor))
+    throw fault(name, `${side} is no tensor. Return {accept, reject}, [N, B] each`);
+  if (value.shape.length !== 2 || value.shape[0] !== n || value.shape[1] !== b) {
+    throw fault(name, `${side} has the shape [${value.shape}]. It must be [N, B] = [${n}, ${b}]`);
+  }
+  return tf.cast(value, 'float32') as Tensor2D;
+}
+
+/**
+ * Runs a tensor classifier and checks types and shapes at once, values by a count that the caller reads after the update.
+ *
+ * @returns the feedback with invalid weights replaced by 0, and how many there were (NaN or outside [0, 1], where the mask
+ *   is not 0): anything but 0 must end the run with `invalidFeedback`, before the parameters are used.
+ * @throws PmpoError naming the classifier when it throws or returns another shape.
+ */
+export function classifyChecked(
+  name: string,
+  classifier: FeedbackClassifier & { classify: (input: FeedbackInput) => Feedback },
+  input: FeedbackInput,
+): { feedback: Feedback; invalid: Scalar } {
+  let raw: Feedback;
+  try {
+    raw = classifier.classify(input);
+  } catch (cause) {
+    throw fault(name, `it threw: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
+  }
+  const shape = input.evaluation.shape;
+  const present = tf.greater(input.mask, 0);
+  const sides = (['accept', 'reject'] as const).map((side) => {
+    const weights = checkTensor(name, side, raw?.[side], shape);
+    // NaN fails both comparisons.
+    const valid = tf.logicalAnd(tf.greaterEqual(weights, 0), tf.lessEqual(weights, 1));
+    const wrong = tf.logicalAnd(present, tf.logicalNot(valid));
+    const usable = tf.logicalAnd(present, valid);
+    return {
+      weights: tf.where(usable, weights, tf.zerosLike(weights)) as Tensor2D,
+      invalid: tf.sum(tf.cast(wrong, 'float32')),
+    };
+  });
+  return {
+    feedback: { accept: sides[0].weights, reject: sides[1].weights },
+    invalid: tf.add(sides[0].invalid, sides[1].invalid) as Scalar,
+  };
+}
+
+/** The error for a count of invalid weights that is not 0. */
+export function invalidFeedback(name: string, count: number, update: number): PmpoError {
+  return fault(
+    name,
+    `it returned ${count} weights that are NaN or out of range at update ${update}; ${range}`,
+  );
+}
+
+/**
+ * Runs a classifier of plain code and checks all that it returns.
+ * @throws PmpoError naming the classifier when it throws, or returns another length, NaN, or a weight outside [0, 1].
+ */
+export async function classifyOnHostChecked(
+  name: string,
+  classifier: FeedbackClassifier & {
+    classifyOnHost: (input: HostFeedbackInput) => HostFeedback | Promise<HostFeedback>;
+  },
+  input: HostFeedbackInput,
+): Promise<HostFeedback> {
+  let raw: HostFeedback;
+  try {
+    raw = await classifier.classifyOnHost(input);
+  } catch (cause) {
+    throw fault(name, `it threw: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
+  }
+  const size = input.samplesPerContext * input.contexts;
+  const side = (key: 'accept' | 'reject'): Float32Array => {
+    const given: unknown = raw?.[key];
+    const weights = Array.isArray(given) ? Float32Array.from(given as number[]) : given;
+    if (!(weights instanceof Float32Array) || weights.length !== size) {
+      const length = (weights as { length?: number } | undefined)?.length;
+      throw fault(
+        name,
+        `${key} has ${length ?? 'no'} weights. It must be a Float32Array of N × B = ${input.samplesPerContext} × ${input.contexts} = ${size}`,
+      );
+    }
+    for (let i = 0; i < size; i++) {
+      const weight = weights[i];
+      if (input.mask[i] > 0 && !(weight >= 0 && weight <= 1)) {
+        const place = `sample ${Math.floor(i / input.contexts)} of context ${i % input.contexts}`;
+        throw fault(name, `${key} is ${weight} for ${place}; ${range}`);
+      }
+    }
+    return weights;
+  };
+  return { accept: side('accept'), reject: side('reject') };
+}

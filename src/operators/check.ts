@@ -1,0 +1,59 @@
+import { ConfigError } from '../errors.js';
+import type { OperatorNeeds } from './operator.js';
+
+/** What a feedback classifier can produce. */
+export interface FeedbackProvides {
+  readonly accepts: boolean;
+  readonly rejects: boolean;
+}
+
+function lacking(
+  needs: OperatorNeeds['feedback'],
+  { accepts, rejects }: FeedbackProvides,
+): string | undefined {
+  switch (needs) {
+    case 'none':
+      return undefined;
+    case 'accepts':
+      return accepts ? undefined : 'learns from accepted samples';
+    case 'rejects':
+      return rejects ? undefined : 'learns from rejected samples';
+    case 'either':
+      return accepts || rejects ? undefined : 'learns from accepted or rejected samples';
+    case 'both':
+      return accepts && rejects ? undefined : 'needs accepted and rejected samples';
+    case 'pairs':
+      return accepts && rejects
+        ? undefined
+        : 'compares an accepted with a rejected sample of the same context';
+  }
+}
+
+function words({ accepts, rejects }: FeedbackProvides): string {
+  if (accepts && rejects) return 'accepted and rejected samples';
+  if (accepts) return 'accepted samples only';
+  if (rejects) return 'rejected samples only';
+  return 'neither accepted nor rejected samples';
+}
+
+/**
+ * Whether an operator can work with what a classifier produces.
+ * @throws ConfigError with the reason when it cannot.
+ */
+export function checkNeeds(
+  operatorName: string,
+  needs: OperatorNeeds,
+  feedbackName: string,
+  provides: FeedbackProvides,
+): void {
+  const reason = lacking(needs.feedback, provides);
+  if (reason === undefined) return;
+  throw new ConfigError({
+    where: 'operator',
+    what: `'${operatorName}' ${reason}, and the feedback '${feedbackName}', as set, gives ${words(provides)}`,
+    remedy:
+      needs.feedback === 'pairs' || needs.feedback === 'both'
+        ? `Use a feedback that gives both, or operator pmpo, which learns from either`
+        : `Change the settings of feedback, or of the operator`,
+  });
+}
