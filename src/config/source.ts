@@ -17,6 +17,8 @@ export interface ConfigSource {
   readonly values: Record<string, unknown>;
   /** `FILE: operator.alpha (line 3)`, or `--set operator.alpha` for what the command line gave. */
   where(path: KeyPath): string;
+  /** The line in the file, from 1; undefined for what the file does not hold. */
+  lineOf(path: KeyPath): number | undefined;
   /** The override that set this key or a group around it, if one did. */
   overrideOf(path: KeyPath): Override | undefined;
 }
@@ -190,18 +192,25 @@ export function readSource(file: string, text: string, overrides: readonly Overr
         override.path.length <= path.length &&
         override.path.every((key, i) => String(key) === String(path[i])),
     );
-  const where = (path: KeyPath) => {
-    const override = overrideOf(path);
-    if (override !== undefined) {
-      const rest = path.slice(override.path.length);
-      return rest.length === 0 ? override.label : `${override.label}: ${formatPath(path)}`;
-    }
+  const lineOf = (path: KeyPath) => {
     // A missing key has no line of its own: the group that should hold it does.
     for (let length = path.length; length > 0; length--) {
       const line = lines.get(formatPath(path.slice(0, length)));
-      if (line !== undefined) return `${file}: ${formatPath(path)} (line ${line})`;
+      if (line !== undefined) return line;
     }
-    return path.length === 0 ? file : `${file}: ${formatPath(path)}`;
+    return undefined;
   };
-  return { values, where, overrideOf };
+  const where = (path: KeyPath) => {
+    const override = overrideOf(path);
+    if (override !== undefined) {
+      const isWhole = override.path.length === path.length;
+      return isWhole ? override.label : `${override.label}: ${formatPath(path)}`;
+    }
+    const line = lineOf(path);
+    return (
+      [file, formatPath(path)].filter((part) => part !== '').join(': ') +
+      (line === undefined ? '' : ` (line ${line})`)
+    );
+  };
+  return { values, where, lineOf, overrideOf };
 }

@@ -1,0 +1,19 @@
+import type { FeedbackDefinition } from '../feedback/classifier.js';
+import { createFeedbackRegistry } from '../feedback/registry.js';
+import type { OperatorDefinition } from '../operators/operator.js';
+import { createOperatorRegistry } from '../operators/registry.js';
+import type { Registry } from '../registry/registry.js';
+import type { SimulatorDefinition } from '../simulators/definition.js';
+import { simulators } from '../simulators/registry.js';
+
+/** Everything that a configuration can name. */
+export interface Catalogue {
+  readonly operators: Registry<OperatorDefinition>;
+  readonly feedback: Registry<FeedbackDefinition>;
+  readonly simulators: Registry<SimulatorDefinition>;
+}
+
+/** What is built in, in registries of its own: plugins of one configuration never reach another. */
+export function createCatalogue(): Catalogue {
+  return { operators: createOperatorRegistry(), feedback: createFeedbackRegistry(), simulators };
+}
