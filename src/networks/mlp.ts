@@ -1,0 +1,107 @@
+import type { NamedHostTensors, NamedTensors, Tensor } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { fillUniform, foldIn, type RandomKey } from '../random/keys.js';
+
+/**
+ * Multilayer perceptrons as pure functions of plain named parameters. Letters: … any leading axes, I inputs, H hidden
+ * units, P outputs.
+ */
+
+export interface MlpSettings {
+  /** Widths of the hidden layers. */
+  readonly hidden: readonly number[];
+  readonly activation: 'elu' | 'relu' | 'tanh';
+  /** Layer normalisation and tanh after the first layer, as in Acme's networks for control. */
+  readonly layerNorm: boolean;
+}
+
+/**
+ * A dense layer's initial weights: uniform with variance 2 / (3·fanIn), scaled; bias 0.
+ */
+export function initDense(
+  key: RandomKey,
+  inputs: number,
+  outputs: number,
+  { fanIn = inputs, scale = 1 }: { readonly fanIn?: number; readonly scale?: number } = {},
+): { weight: { shape: number[]; data: Float32Array }; bias: { shape: number[]; data: Float32Array } } {
+  const limit = scale * Math.sqrt(2 / fanIn);
+  const weights = fillUniform(key, new Float32Array(inputs * outputs)).map((u) => (2 * u - 1) * limit);
+  return {
+    weight: { shape: [inputs, outputs], data: weights },
+    bias: { shape: [outputs], data: new Float32Array(outputs) },
+  };
+}
+
+/** The parameters after the first layer's product: norm, deeper hidden layers, output. */
+export function initTrunk(
+  key: RandomKey,
+  outputs: number,
+  settings: MlpSettings,
+  outputScale: number,
+): NamedHostTensors {
+  const [first, ...deeper] = settings.hidden;
+  const parameters: Record<string, { shape: number[]; data: Float32Array }> = {};
+  if (settings.layerNorm) {
+    parameters['norm/scale'] = { shape: [first], data: new Float32Array(first).fill(1) };
+    parameters['norm/offset'] = { shape: [first], data: new Float32Array(first) };
+  }
+  let width = first;
+  deeper.forEach((units, i) => {
+    const layer = initDense(foldIn(key, i + 1), width, units);
+    parameters[`hidden${i + 1}/weight`] = layer.weight;
+    parameters[`hidden${i + 1}/bias`] = layer.bias;
+    width = units;
+  });
+  const output = initDense(foldIn(key, 'output'), width, outputs, { scale: outputScale });
+  parameters['output/weight'] = output.weight;
+  parameters['output/bias'] = output.bias;
+  return parameters;
+}
+
+function activate(x: Tensor, activation: MlpSettings['activation']): Tensor {
+  if (activation === 'elu') return tf.elu(x);
+  return activation === 'relu' ? tf.relu(x) : tf.tanh(x);
+}
+
+/** Layer normalisation over the last axis (arXiv 1607.06450), then scale and offset. [… , H] → [… , H] */
+export function layerNorm(x: Tensor, scale: Tensor, offset: Tensor): Tensor {
+  const centred = tf.sub(x, tf.mean(x, -1, true));
+  const variance = tf.mean(tf.square(centred), -1, true);
+  const normal = tf.mul(centred, tf.rsqrt(tf.add(variance, 1e-5)));
+  return tf.add(tf.mul(normal, scale), offset);
+}
+
+/** From the first layer's sums [M, H] to the outputs [M, P]. */
+export function applyTrunk(parameters: NamedTensors, sums: Tensor, settings: MlpSettings): Tensor {
+  let x = settings.layerNorm
+    ? tf.tanh(layerNorm(sums, parameters['norm/scale'], parameters['norm/offset']))
+    : activate(sums, settings.activation);
+  for (let i = 1; i < settings.hidden.length; i++) {
+    const product = tf.matMul(x as tf.Tensor2D, parameters[`hidden${i}/weight`] as tf.Tensor2D);
+    x = activate(tf.add(product, parameters[`hidden${i}/bias`]), settings.activation);
+  }
+  const product = tf.matMul(x as tf.Tensor2D, parameters['output/weight'] as tf.Tensor2D);
+  return tf.add(product, parameters['output/bias']);
+}
+
+/** Initial parameters of a perceptron from I inputs to P outputs; `outputScale` shrinks the last layer's weights. */
+export function initMlp(
+  key: RandomKey,
+  inputs: number,
+  outputs: number,
+  settings: MlpSettings,
+  outputScale = 1,
+): NamedHostTensors {
+  const first = initDense(foldIn(key, 0), inputs, settings.hidden[0]);
+  return {
+    'hidden0/weight': first.weight,
+    'hidden0/bias': first.bias,
+    ...initTrunk(key, outputs, settings, outputScale),
+  };
+}
+
+/** [M, I] → [M, P] */
+export function applyMlp(parameters: NamedTensors, x: tf.Tensor2D, settings: MlpSettings): tf.Tensor2D {
+  const sums = tf.add(tf.matMul(x, parameters['hidden0/weight'] as tf.Tensor2D), parameters['hidden0/bias']);
+  return applyTrunk(parameters, sums, settings) as tf.Tensor2D;
+}
