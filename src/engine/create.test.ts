@@ -17,7 +17,7 @@ afterEach(async () => {
 
 const floats = (shape: number[], ...data: number[]): HostTensor => ({ shape, data: Float32Array.from(data) });
 
-describe.each<EngineName>(['cpu', 'wasm'])('engine %s', (name) => {
+describe.each<EngineName>(['cpu', 'wasm', 'onnx'])('engine %s', (name) => {
   it('runs a function of inputs and variables and keeps what it assigns', async () => {
     const engine = await start(name);
     const weight = engine.variable('weight', floats([2, 1], 1, 2));

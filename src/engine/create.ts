@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { PmpoError } from '../errors.js';
 import { chooseEngine, enginePackages, findEngine } from './detect.js';
 import { EagerEngine } from './eager/eager-engine.js';
@@ -20,6 +21,7 @@ export interface EngineOptions {
 export async function createEngine(name: 'auto' | EngineName, options: EngineOptions = {}): Promise<Engine> {
   const chosen = name === 'auto' ? chooseEngine() : name;
   requireAvailable(chosen);
+  silenceAdvertisement();
   switch (chosen) {
     case 'cpu':
       await tf.setBackend('cpu');
@@ -34,6 +36,11 @@ export async function createEngine(name: 'auto' | EngineName, options: EngineOpt
     case 'onnx':
       return createOnnxEngine(options);
   }
+}
+
+/** Keeps TensorFlow.js' plain backend from printing, when first used, that another package is faster. */
+function silenceAdvertisement(): void {
+  (tf.findBackend('cpu') as { firstUse?: boolean }).firstUse = false;
 }
 
 function requireAvailable(name: EngineName): void {
@@ -56,8 +63,14 @@ async function prepareNative(name: 'tfjs-node' | 'tfjs-node-gpu'): Promise<void>
   });
 }
 
-async function createOnnxEngine(_options: EngineOptions): Promise<Engine> {
-  throw new PmpoError({ where: 'engine onnx', what: 'is not built yet' });
+async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOptions): Promise<Engine> {
+  if (tf.engine().backendName === '') await tf.setBackend('cpu');
+  const { OnnxEngine } = await import('./onnx/onnx-engine.js');
+  return new OnnxEngine({
+    threads: threads ?? Math.min(2, availableParallelism()),
+    executionProvider,
+    flushSubnormals: true,
+  });
 }
 
 async function exportTraced(): Promise<Uint8Array> {

@@ -12,8 +12,16 @@ export class VariableScope {
   #variables: Record<string, Variable> = {};
   readonly #backend: string;
 
-  constructor(backend: string) {
+  /** @param onCreate told of every variable made while this scope's functions run, before anything uses it. */
+  constructor(backend: string, onCreate?: (variable: Variable) => void) {
     this.#backend = backend;
+    if (onCreate === undefined) return;
+    this.#variables = new Proxy(this.#variables, {
+      set: (table, name, variable: Variable) => {
+        onCreate(variable);
+        return Reflect.set(table, name, variable);
+      },
+    });
   }
 
   /** Runs `fn` on this engine's backend with this engine's variables registered. */
@@ -40,6 +48,11 @@ export class VariableScope {
       throw new PmpoError({ where: `variable '${name}'`, what: 'exists already in this engine' });
     }
     return this.within(() => tf.tidy(() => tf.variable(toTensor(initial), true, name)));
+  }
+
+  /** Takes a variable off the table without touching its tensor. */
+  forget(variable: Variable): void {
+    delete this.#variables[variable.name];
   }
 
   /** @throws PmpoError when the variable was made by another engine. */

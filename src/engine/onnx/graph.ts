@@ -1,0 +1,194 @@
+/** A graph under construction: values, the nodes that make them, and the shapes of both. */
+
+export type ValueType = 'float32' | 'int32' | 'bool' | 'int64';
+export type AttributeValue = number | string | readonly number[] | { readonly float: number };
+export type Attributes = Readonly<Record<string, AttributeValue>>;
+
+export type ConstantData = Float32Array | Int32Array | BigInt64Array | Uint8Array;
+
+/** One tensor of the graph: made by a node, an input, or a constant. */
+export interface Value {
+  readonly name: string;
+  readonly type: ValueType;
+  readonly shape: readonly number[];
+  readonly node?: GraphNode;
+  readonly constant?: ConstantData;
+  /** Set where this value is another one broadcast to a larger shape: elementwise users may take that one instead. */
+  readonly broadcastOf?: Value;
+  /** Set where this value is another one with its last two axes exchanged: products may take that one instead. */
+  readonly transposeOf?: Value;
+}
+
+export interface GraphNode {
+  readonly operator: string;
+  /** Whose operator it is, where it is not ONNX's own. */
+  readonly domain?: string;
+  readonly inputs: readonly (Value | undefined)[];
+  readonly attributes: Attributes;
+  outputs: readonly Value[];
+}
+
+export interface OutputSpec {
+  readonly type: ValueType;
+  readonly shape: readonly number[];
+  readonly broadcastOf?: Value;
+  readonly transposeOf?: Value;
+}
+
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, dimension) => product * dimension, 1);
+}
+
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((dimension, i) => dimension === b[i]);
+}
+
+function zeros(type: ValueType, size: number): ConstantData {
+  if (type === 'int32') return new Int32Array(size);
+  if (type === 'bool') return new Uint8Array(size);
+  if (type === 'int64') return new BigInt64Array(size);
+  return new Float32Array(size);
+}
+
+/** Values and nodes by emission; equal nodes on equal inputs are made once. */
+export class Graph {
+  readonly #byKey = new Map<string, GraphNode>();
+  readonly #constants = new Map<string, Value>();
+  #counter = 0;
+
+  #name(prefix: string): string {
+    this.#counter += 1;
+    return `${prefix}_${this.#counter}`;
+  }
+
+  /** A value that enters from outside: an input or a variable. */
+  input(label: string, type: ValueType, shape: readonly number[]): Value {
+    return { name: `${label}#${this.#name('in')}`, type, shape: [...shape] };
+  }
+
+  /** A constant; small equal ones are shared, and large ones of one repeated number become a broadcast scalar. */
+  constant(type: ValueType, shape: readonly number[], data: ConstantData): Value {
+    const size = sizeOf(shape);
+    if (size > 1 && isUniform(data)) {
+      const one = zeros(type, 1);
+      one[0] = data[0];
+      return this.broadcast(this.constant(type, [], one), shape);
+    }
+    const key = size <= 16 ? `${type}[${shape}]${data.join(',')}${signs(data)}` : undefined;
+    const known = key === undefined ? undefined : this.#constants.get(key);
+    if (known !== undefined) return known;
+    const value: Value = { name: this.#name('const'), type, shape: [...shape], constant: data };
+    if (key !== undefined) this.#constants.set(key, value);
+    return value;
+  }
+
+  scalar(type: 'float32' | 'int32', number: number): Value {
+    return this.constant(type, [], type === 'float32' ? Float32Array.of(number) : Int32Array.of(number));
+  }
+
+  /** A 1-D int64 constant: shapes, axes, paddings. */
+  integers(numbers: readonly number[]): Value {
+    const data = BigInt64Array.from(numbers, BigInt);
+    const key = `int64 list ${numbers}`;
+    const known = this.#constants.get(key);
+    if (known !== undefined) return known;
+    const value: Value = {
+      name: this.#name('const'),
+      type: 'int64',
+      shape: [numbers.length],
+      constant: data,
+    };
+    this.#constants.set(key, value);
+    return value;
+  }
+
+  /** `value` broadcast to `shape`, remembered as such. */
+  broadcast(value: Value, shape: readonly number[]): Value {
+    if (sameShape(value.shape, shape)) return value;
+    const source = value.broadcastOf ?? value;
+    return this.emit(
+      'Expand',
+      [source, this.integers(shape)],
+      {},
+      { type: value.type, shape, broadcastOf: source },
+    );
+  }
+
+  /** Appends a node with one output. */
+  emit(
+    operator: string,
+    inputs: readonly (Value | undefined)[],
+    attributes: Attributes,
+    output: OutputSpec,
+  ): Value {
+    return this.emitMany(operator, inputs, attributes, [output])[0];
+  }
+
+  /** Appends a node with several outputs. */
+  emitMany(
+    operator: string,
+    inputs: readonly (Value | undefined)[],
+    attributes: Attributes,
+    outputs: readonly OutputSpec[],
+  ): readonly Value[] {
+    const shapes = outputs.map((o) => `${o.type}[${o.shape}]`).join();
+    const key = `${operator}(${inputs.map((v) => v?.name ?? '').join()})${JSON.stringify(attributes)}:${shapes}`;
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known.outputs;
+    const node: GraphNode = { operator, inputs, attributes, outputs: [] };
+    node.outputs = outputs.map((o) => ({ ...o, shape: [...o.shape], name: this.#name(operator), node }));
+    this.#byKey.set(key, node);
+    return node.outputs;
+  }
+}
+
+function isUniform(data: ConstantData): boolean {
+  for (let i = 1; i < data.length; i++) if (!Object.is(data[i], data[0])) return false;
+  return data.length > 0;
+}
+
+/** Tells −0 from 0 in a constant's key. */
+function signs(data: ConstantData): string {
+  let text = '';
+  for (const item of data) text += Object.is(item, -0) ? '-' : '';
+  return text;
+}
+
+/** The nodes that `outputs` need, each after those it needs, and the constants and inputs they read. */
+export function reachable(outputs: readonly Value[]): {
+  nodes: GraphNode[];
+  constants: Value[];
+  inputs: Value[];
+} {
+  const nodes: GraphNode[] = [];
+  const constants: Value[] = [];
+  const inputs: Value[] = [];
+  const seenNodes = new Set<GraphNode>();
+  const seenValues = new Set<Value>();
+  // An explicit stack: a long update is thousands of nodes deep.
+  const stack: { value: Value; expanded: boolean }[] = [...outputs]
+    .reverse()
+    .map((value) => ({ value, expanded: false }));
+  while (stack.length > 0) {
+    const top = stack.pop()!;
+    const { node } = top.value;
+    if (node === undefined) {
+      if (seenValues.has(top.value)) continue;
+      seenValues.add(top.value);
+      (top.value.constant === undefined ? inputs : constants).push(top.value);
+      continue;
+    }
+    if (seenNodes.has(node)) continue;
+    if (top.expanded) {
+      seenNodes.add(node);
+      nodes.push(node);
+      continue;
+    }
+    stack.push({ value: top.value, expanded: true });
+    for (let i = node.inputs.length - 1; i >= 0; i--) {
+      const input = node.inputs[i];
+      if (input !== undefined) stack.push({ value: input, expanded: false });
+    }
+  }
+  return { nodes, constants, inputs };
+}

@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs';
+import protobuf from 'protobufjs';
+import type { AttributeValue, ConstantData, GraphNode, Value, ValueType } from './graph.js';
+import { reachable } from './graph.js';
+
+/** Writes a graph as an ONNX model. */
+
+const schema = protobuf.parse(
+  readFileSync(new URL('../../../proto/onnx/onnx.proto', import.meta.url), 'utf8'),
+  { keepCase: true },
+).root;
+const modelType = schema.lookupType('onnx.ModelProto');
+
+const elementTypes: Record<ValueType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+const attributeTypes = { float: 1, int: 2, string: 3, floats: 6, ints: 7 } as const;
+
+/** ONNX's operator set 18 needs IR version 8 or newer. */
+const irVersion = 8;
+const operatorSet = 18;
+/** ONNX Runtime's own operators; only models that never leave it use them. */
+const contributedDomain = 'com.microsoft';
+
+function bytesOf(data: ConstantData): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+function attribute(name: string, value: AttributeValue): Record<string, unknown> {
+  if (typeof value === 'number') return { name, i: value, type: attributeTypes.int };
+  if (typeof value === 'string') return { name, s: Buffer.from(value), type: attributeTypes.string };
+  if ('float' in value) return { name, f: value.float, type: attributeTypes.float };
+  return { name, ints: value, type: attributeTypes.ints };
+}
+
+function border(name: string, type: ValueType, shape: readonly number[], openAxis?: string) {
+  const dim = shape.map((n, axis) =>
+    axis === 0 && openAxis !== undefined ? { dim_param: openAxis } : { dim_value: n },
+  );
+  return { name, type: { tensor_type: { elem_type: elementTypes[type], shape: { dim } } } };
+}
+
+/** A value that enters or leaves the model under a name of its own. */
+export interface Border {
+  readonly name: string;
+  readonly value: Value;
+  /** Set where the first axis has no fixed length: that axis' name. */
+  readonly openAxis?: string;
+}
+
+export interface ModelParts {
+  readonly name: string;
+  readonly inputs: readonly Border[];
+  readonly outputs: readonly Border[];
+  /** Values that would enter, held in the model as constants instead. */
+  readonly folded?: ReadonlyMap<Value, ConstantData>;
+}
+
+/** The bytes of an ONNX model that computes `outputs` from `inputs`; nodes nobody needs are left out. */
+export function encodeModel({ name, inputs, outputs, folded = new Map() }: ModelParts): Uint8Array {
+  const { nodes, constants } = reachable(outputs.map((output) => output.value));
+  const { names, copies } = nameBorders(inputs, outputs);
+  const nameOf = (value: Value): string => names.get(value) ?? value.name;
+  const copied = copies.map(({ from, to }, i) => ({
+    name: `copy_${i}`,
+    op_type: 'Identity',
+    input: [nameOf(from)],
+    output: [to],
+  }));
+  const held = [...constants.map((value) => [value, value.constant!] as const), ...folded];
+  const domains = nodes.some((node) => node.domain !== undefined) ? [contributedDomain] : [];
+  const model = modelType.fromObject({
+    ir_version: irVersion,
+    producer_name: 'pmpo',
+    opset_import: [
+      { domain: '', version: operatorSet },
+      ...domains.map((domain) => ({ domain, version: 1 })),
+    ],
+    graph: {
+      name,
+      node: [...nodes.map((node, i) => encodeNode(node, i, nameOf)), ...copied],
+      initializer: held.map(([value, data]) => ({
+        name: nameOf(value),
+        dims: value.shape,
+        data_type: elementTypes[value.type],
+        raw_data: bytesOf(data),
+      })),
+      input: inputs.map((i) => border(i.name, i.value.type, i.value.shape, i.openAxis)),
+      output: outputs.map((o) => border(o.name, o.value.type, o.value.shape, o.openAxis)),
+    },
+  });
+  return modelType.encode(model).finish();
+}
+
+function encodeNode(node: GraphNode, index: number, nameOf: (value: Value) => string) {
+  return {
+    name: `${node.operator}_${index}`,
+    op_type: node.operator,
+    domain: node.domain ?? '',
+    input: node.inputs.map((value) => (value === undefined ? '' : nameOf(value))),
+    output: node.outputs.map(nameOf),
+    attribute: Object.entries(node.attributes).map(([key, value]) => attribute(key, value)),
+  };
+}
+
+/**
+ * Values at the border bear the border's name. One that is an input or a constant, or leaves under two names, is
+ * copied to the further names.
+ */
+function nameBorders(inputs: readonly Border[], outputs: readonly Border[]) {
+  const names = new Map<Value, string>(inputs.map(({ name, value }) => [value, name]));
+  const copies: { from: Value; to: string }[] = [];
+  for (const { name, value } of outputs) {
+    if (value.node === undefined || names.has(value)) copies.push({ from: value, to: name });
+    else names.set(value, name);
+  }
+  return { names, copies };
+}

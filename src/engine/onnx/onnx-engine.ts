@@ -1,0 +1,197 @@
+import { PmpoError } from '../../errors.js';
+import type { Compiled, Engine } from '../engine.js';
+import { checkHostTensor, hostDtype, Signature, sizeOf } from '../host.js';
+import { checkAssignable } from '../scope.js';
+import type { HostTensor, NamedHostTensors, NamedTensors, Variable } from '../tensors.js';
+import { Executor } from './executor.js';
+import { exportModel } from './export.js';
+import { reachable, type Value } from './graph.js';
+import { encodeModel } from './model.js';
+import type { Port, Program, SessionSettings, TensorType, VariablePort } from './program.js';
+import { type InputType, type Trace, Tracer, type VariableValue } from './trace.js';
+
+type Fn = (inputs: NamedTensors) => NamedTensors;
+
+/** Below so many floating-point operations a graph that only reads runs in the calling thread: handing over costs more. */
+const shortOperations = 20e6;
+
+/** Traces functions once per input shape and runs the traces as ONNX models on ONNX Runtime. */
+export class OnnxEngine implements Engine {
+  readonly name = 'onnx';
+  readonly #tracer = new Tracer();
+  readonly #executor: Executor;
+  readonly #indices = new Map<Variable, number>();
+  #programs = 0;
+
+  constructor(settings: SessionSettings) {
+    this.#executor = new Executor(settings);
+  }
+
+  variable(name: string, initial: HostTensor): Variable {
+    checkHostTensor(`variable '${name}'`, initial);
+    const { scope } = this.#tracer;
+    const variable = scope.create(name, initial);
+    const index = this.#register(variable);
+    void this.#executor.write(index, initial.data.slice()).catch(() => {});
+    return variable;
+  }
+
+  jit(name: string, fn: Fn): Compiled {
+    const signature = new Signature(name);
+    const programs = new Map<string, Program>();
+    let disposed = false;
+    return {
+      run: async (inputs) => {
+        if (disposed) throw new PmpoError({ where: `function '${name}'`, what: 'was disposed of' });
+        signature.check(inputs);
+        const key = JSON.stringify(
+          Object.entries(inputs)
+            .map(([input, { shape }]) => [input, shape])
+            .sort(),
+        );
+        let program = programs.get(key);
+        if (program === undefined) {
+          program = this.#compile(name, fn, inputs);
+          programs.set(key, program);
+        }
+        return this.#run(program, inputs);
+      },
+      dispose: () => {
+        disposed = true;
+        for (const { id } of programs.values()) void this.#executor.unload(id).catch(() => {});
+        programs.clear();
+      },
+    };
+  }
+
+  async read(variables: readonly Variable[]): Promise<HostTensor[]> {
+    const arrays = await this.#executor.read(variables.map((variable) => this.#index(variable)));
+    return variables.map((variable, i) => ({ shape: variable.shape.slice(), data: arrays[i]!.slice() }));
+  }
+
+  async write(variable: Variable, value: HostTensor): Promise<void> {
+    const index = this.#index(variable);
+    checkAssignable(variable, value);
+    await this.#executor.write(index, value.data.slice());
+  }
+
+  exportOnnx(
+    name: string,
+    fn: Fn,
+    inputs: Readonly<Record<string, readonly number[]>>,
+    dynamicBatch = false,
+  ): Promise<Uint8Array> {
+    return exportModel(this.#tracer, (variables) => this.read(variables), name, fn, inputs, dynamicBatch);
+  }
+
+  async dispose(): Promise<void> {
+    await this.#executor.close();
+    this.#tracer.dispose();
+  }
+
+  #register(variable: Variable): number {
+    const index = this.#executor.addVariable({ type: variable.dtype as 'float32', shape: variable.shape });
+    this.#indices.set(variable, index);
+    return index;
+  }
+
+  #index(variable: Variable): number {
+    const index = this.#indices.get(variable);
+    if (index !== undefined) return index;
+    throw new PmpoError({ where: `variable '${variable.name}'`, what: 'belongs to another engine' });
+  }
+
+  async #run(program: Program, inputs: NamedHostTensors): Promise<NamedHostTensors> {
+    const arrays = await this.#executor.run(
+      program.id,
+      program.inputs.map(({ name }) => inputs[inputName(name)]!.data.slice()),
+    );
+    return Object.fromEntries(
+      program.outputs.map(({ name, shape }, i) => [outputName(name), { shape, data: arrays[i]! }]),
+    );
+  }
+
+  #compile(name: string, fn: Fn, inputs: NamedHostTensors): Program {
+    const types = new Map<string, InputType>(
+      Object.entries(inputs).map(([input, value]) => [
+        input,
+        { dtype: hostDtype(value), shape: value.shape },
+      ]),
+    );
+    const trace = this.#tracer.trace(name, fn, types);
+    this.#initialize(name, trace.created);
+    const program = this.#assemble(name, trace);
+    this.#executor.load(program, countOperations(trace) < shortOperations);
+    return program;
+  }
+
+  /** Gives the variables that a traced function made their first values. */
+  #initialize(name: string, created: readonly VariableValue[]): void {
+    if (created.length === 0) return;
+    for (const { variable } of created) this.#register(variable);
+    const program = this.#assemble(`${name}, first values`, {
+      inputs: [],
+      reads: [],
+      outputs: [],
+      created: [],
+      writes: created,
+    });
+    this.#executor.load(program, false);
+    void this.#executor.run(program.id, []).catch(() => {});
+    void this.#executor.unload(program.id).catch(() => {});
+  }
+
+  #assemble(name: string, trace: Trace): Program {
+    const roots = [...trace.outputs, ...trace.writes].map(({ value }) => value);
+    const needed = new Set(reachable(roots).inputs);
+    const inputs = trace.inputs
+      .filter(({ value }) => needed.has(value))
+      .map((input) => ({ ...input, name: `${inputPrefix}${input.name}` }));
+    const outputs = trace.outputs.map((output) => ({ ...output, name: `${outputPrefix}${output.name}` }));
+    const border = ({ variable, value }: VariableValue, prefix: string) => ({
+      name: `${prefix}${variable.name}`,
+      value,
+      variable: this.#index(variable),
+    });
+    const reads = trace.reads.filter(({ value }) => needed.has(value)).map((read) => border(read, 'before/'));
+    const writes = trace.writes.map((write) => border(write, 'after/'));
+    const variablePort = (entry: { name: string; value: Value; variable: number }): VariablePort => ({
+      ...port(entry),
+      variable: entry.variable,
+    });
+    return {
+      id: this.#programs++,
+      name,
+      model: encodeModel({ name, inputs: [...inputs, ...reads], outputs: [...outputs, ...writes] }),
+      inputs: inputs.map(port),
+      outputs: outputs.map(port),
+      reads: reads.map(variablePort),
+      writes: writes.map(variablePort),
+    };
+  }
+}
+
+const inputPrefix = 'in/';
+const outputPrefix = 'out/';
+const inputName = (name: string): string => name.slice(inputPrefix.length);
+const outputName = (name: string): string => name.slice(outputPrefix.length);
+
+function port({ name, value }: { name: string; value: Value }): Port {
+  const type: TensorType['type'] = value.type === 'float32' ? 'float32' : 'int32';
+  return { name, type, shape: value.shape };
+}
+
+/** A rough count of the floating-point operations of a trace. */
+function countOperations(trace: Trace): number {
+  const { nodes } = reachable([...trace.outputs, ...trace.writes].map(({ value }) => value));
+  let count = 0;
+  for (const { operator, inputs, outputs } of nodes) {
+    const size = sizeOf(outputs[0]!.shape);
+    const inner =
+      operator === 'MatMul' || operator === 'Gemm'
+        ? sizeOf(inputs[0]!.shape) / sizeOf(outputs[0]!.shape.slice(0, -1))
+        : 1;
+    count += 2 * size * inner;
+  }
+  return count;
+}

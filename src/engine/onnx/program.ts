@@ -1,0 +1,67 @@
+/** What the tracer's side and the side that runs graphs (often another thread) tell one another. */
+
+/** Numbers as they cross threads. Booleans never do. */
+export type Numbers = Float32Array | Int32Array;
+
+export interface TensorType {
+  readonly type: 'float32' | 'int32';
+  readonly shape: readonly number[];
+}
+
+/** A tensor at a model's border. */
+export interface Port extends TensorType {
+  /** Its name in the model. */
+  readonly name: string;
+}
+
+/** A variable that enters or leaves a model. */
+export interface VariablePort extends Port {
+  readonly variable: number;
+}
+
+/** A model and what its inputs and outputs are. */
+export interface Program {
+  readonly id: number;
+  /** The traced function's name, for messages. */
+  readonly name: string;
+  readonly model: Uint8Array;
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  readonly reads: readonly VariablePort[];
+  readonly writes: readonly VariablePort[];
+}
+
+/** Settings of every session of an engine. */
+export interface SessionSettings {
+  readonly threads: number;
+  readonly executionProvider: 'cpu' | 'cuda';
+  /** Flush subnormal numbers to zero. It holds for the whole thread, JavaScript included. */
+  readonly flushSubnormals: boolean;
+  /** Where to write ONNX Runtime's profile, for finding out where time goes. */
+  readonly profilePrefix?: string;
+}
+
+export type Request =
+  | { readonly kind: 'load'; readonly program: Program }
+  | { readonly kind: 'run'; readonly program: number; readonly inputs: readonly Numbers[] }
+  | { readonly kind: 'unload'; readonly program: number }
+  | {
+      readonly kind: 'write';
+      readonly variable: number;
+      readonly type: TensorType;
+      readonly data: Numbers;
+    }
+  | { readonly kind: 'read'; readonly variables: readonly number[] }
+  | { readonly kind: 'close' };
+
+export interface NumberedRequest {
+  readonly sequence: number;
+  readonly request: Request;
+}
+
+/** The answer to one request: its arrays, or why it failed. */
+export interface Reply {
+  readonly sequence: number;
+  readonly arrays?: readonly Numbers[];
+  readonly error?: string;
+}

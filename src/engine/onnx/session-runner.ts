@@ -1,0 +1,108 @@
+import { createRequire } from 'node:module';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Numbers, Program, Request, SessionSettings, TensorType } from './program.js';
+
+// Its package is CommonJS, and this file is also the root of a worker thread.
+const runtime = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
+
+interface Loaded {
+  readonly program: Program;
+  readonly session: InferenceSession;
+}
+
+function allocate({ type, shape }: TensorType): Tensor {
+  const size = shape.reduce((product, n) => product * n, 1);
+  return type === 'float32'
+    ? new runtime.Tensor('float32', new Float32Array(size), shape)
+    : new runtime.Tensor('int32', new Int32Array(size), shape);
+}
+
+function wrap(data: Numbers, { type, shape }: TensorType): Tensor {
+  return type === 'float32'
+    ? new runtime.Tensor('float32', data as Float32Array, shape)
+    : new runtime.Tensor('int32', data as Int32Array, shape);
+}
+
+/**
+ * Runs models on ONNX Runtime and holds the variables between calls. Each variable has two buffers: a run reads one and
+ * writes the other, then they change places, so that no state is copied. Requests must be made one after another.
+ */
+export class SessionRunner {
+  readonly #settings: SessionSettings;
+  readonly #programs = new Map<number, Loaded>();
+  readonly #variables = new Map<number, Tensor>();
+  readonly #spares = new Map<number, Tensor>();
+
+  constructor(settings: SessionSettings) {
+    this.#settings = settings;
+  }
+
+  /** @returns the arrays asked for; none of them is used here any more. */
+  async handle(request: Request): Promise<readonly Numbers[]> {
+    switch (request.kind) {
+      case 'load':
+        await this.#load(request.program);
+        return [];
+      case 'run':
+        return this.#run(this.#programs.get(request.program)!, request.inputs);
+      case 'unload':
+        await this.#programs.get(request.program)?.session.release();
+        this.#programs.delete(request.program);
+        return [];
+      case 'write':
+        this.#variables.set(request.variable, wrap(request.data, request.type));
+        return [];
+      case 'read':
+        return request.variables.map((variable) => (this.#variables.get(variable)!.data as Numbers).slice());
+      case 'close':
+        for (const { session } of this.#programs.values()) {
+          if (this.#settings.profilePrefix !== undefined) session.endProfiling();
+          await session.release();
+        }
+        this.#programs.clear();
+        return [];
+    }
+  }
+
+  async #load(program: Program): Promise<void> {
+    const { threads, executionProvider, flushSubnormals, profilePrefix } = this.#settings;
+    const session = await runtime.InferenceSession.create(program.model, {
+      executionProviders: [executionProvider],
+      graphOptimizationLevel: 'all',
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      // Warnings tell of graph details that nobody can act on.
+      logSeverityLevel: 3,
+      extra: {
+        session: {
+          set_denormal_as_zero: flushSubnormals ? '1' : '0',
+          // A thread that spins while it waits takes the core from the simulator.
+          intra_op: { allow_spinning: '0' },
+        },
+      },
+      ...(profilePrefix === undefined
+        ? {}
+        : { enableProfiling: true, profileFilePrefix: `${profilePrefix}-${program.name}` }),
+    });
+    this.#programs.set(program.id, { program, session });
+  }
+
+  async #run({ program, session }: Loaded, inputs: readonly Numbers[]): Promise<readonly Numbers[]> {
+    const feeds: Record<string, Tensor> = {};
+    for (const [i, port] of program.inputs.entries()) feeds[port.name] = wrap(inputs[i]!, port);
+    for (const { name, variable } of program.reads) feeds[name] = this.#variables.get(variable)!;
+    const fetches: Record<string, Tensor> = {};
+    for (const port of program.outputs) fetches[port.name] = allocate(port);
+    for (const port of program.writes) {
+      fetches[port.name] = this.#spares.get(port.variable) ?? allocate(port);
+    }
+    await session.run(feeds, fetches);
+    for (const { name, variable } of program.writes) {
+      const previous = this.#variables.get(variable);
+      if (previous === undefined) this.#spares.delete(variable);
+      else this.#spares.set(variable, previous);
+      this.#variables.set(variable, fetches[name]!);
+    }
+    return program.outputs.map(({ name }) => fetches[name]!.data as Numbers);
+  }
+}

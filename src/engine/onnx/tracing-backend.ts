@@ -1,0 +1,247 @@
+import type { BackendValues, DataType, TensorInfo } from '@tensorflow/tfjs-core';
+import { PmpoError } from '../../errors.js';
+import { traceBackendName } from '../scope.js';
+import * as tf from '../tf.js';
+import type { ConstantData, Graph, Value, ValueType } from './graph.js';
+import { sizeOf } from './graph.js';
+
+/**
+ * The TensorFlow.js backend whose tensors hold no numbers, only the graph values that would compute them. Its kernels are
+ * registered by the kernel files beside this one.
+ */
+
+interface Entry {
+  /** The graph value, for tensors made while tracing. */
+  readonly value?: Value;
+  /** Numbers written from outside a trace, turned into a constant of whichever graph reads them. */
+  readonly host?: HostData;
+  /** Set for the tensor behind an engine's variable: its name. Such an entry stays for as long as the variable. */
+  readonly variable?: string;
+  /** The kernel that made the tensor, for messages. */
+  readonly kernel?: string;
+  references: number;
+}
+
+interface HostData {
+  readonly data: ConstantData;
+  readonly type: ValueType;
+  readonly shape: readonly number[];
+}
+
+/** One trace under way. */
+interface Recording {
+  readonly graph: Graph;
+  readonly functionName: string;
+  /** The graph values of tensors that were there before the trace: variables become inputs, other tensors constants. */
+  readonly imported: Map<Entry, Value>;
+  /** The tensors made by the trace, none of which may outlive it. */
+  readonly made: object[];
+}
+
+export function valueType(dtype: DataType): ValueType {
+  if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return dtype;
+  throw new PmpoError({
+    what: `tensors of dtype ${dtype} cannot be traced`,
+    where: 'engine onnx',
+    remedy: 'Use float32, int32 or bool',
+  });
+}
+
+const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
+
+export class TracingBackend extends tf.KernelBackend {
+  readonly #entries = new Map<object, Entry>();
+  #recording: Recording | undefined;
+
+  /** Runs `body` with its kernels appending to `graph`. Tensors that it makes are gone afterwards. */
+  record<R>(graph: Graph, functionName: string, body: () => R): R {
+    if (this.#recording !== undefined) {
+      throw new PmpoError({
+        where: `tracing '${functionName}'`,
+        what: `it was started inside of '${this.#recording.functionName}'`,
+        remedy: 'Call the plain function there instead of its compiled form',
+      });
+    }
+    this.#recording = { graph, functionName, imported: new Map(), made: [] };
+    try {
+      return body();
+    } finally {
+      for (const dataId of this.#recording.made) this.#entries.delete(dataId);
+      this.#recording = undefined;
+    }
+  }
+
+  get #current(): Recording {
+    if (this.#recording !== undefined) return this.#recording;
+    throw new PmpoError({
+      what: 'a tensor operation ran on a variable of this engine outside of a compiled function',
+      where: 'engine onnx',
+      remedy: 'Do it inside engine.jit, or on what engine.read returns',
+    });
+  }
+
+  get functionName(): string {
+    return this.#current.functionName;
+  }
+
+  get graph(): Graph {
+    return this.#current.graph;
+  }
+
+  has(dataId: object): boolean {
+    return this.#entries.has(dataId);
+  }
+
+  /** The graph value behind a tensor. */
+  graphValue({ dataId }: { readonly dataId: object }): Value {
+    const entry = this.#entries.get(dataId);
+    if (entry === undefined) {
+      throw new PmpoError({
+        where: `tracing '${this.functionName}'`,
+        what: 'a tensor made by an earlier trace, or one disposed of, was used',
+        remedy: 'Keep what lives between calls in variables',
+      });
+    }
+    if (entry.value !== undefined) return entry.value;
+    const { imported, graph } = this.#current;
+    let value = imported.get(entry);
+    if (value === undefined) {
+      const { data, type, shape } = entry.host!;
+      value =
+        entry.variable === undefined
+          ? graph.constant(type, shape, data)
+          : graph.input(`variable/${entry.variable}`, type, shape);
+      imported.set(entry, value);
+    }
+    return value;
+  }
+
+  /** The graph input that stands for a variable's value at the start of this trace, if the trace has used it. */
+  importedVariable(home: object): Value | undefined {
+    return this.#current.imported.get(this.#entries.get(home)!);
+  }
+
+  /** A tensor's handle for a graph value. */
+  wrap(value: Value, kernel?: string): TensorInfo {
+    const dataId = this.#add({ value, kernel, references: 1 });
+    this.#current.made.push(dataId);
+    return { dataId, shape: [...value.shape], dtype: value.type as DataType };
+  }
+
+  /** A tensor that stands for a variable in every trace. */
+  addHome(variable: string, type: ValueType, shape: readonly number[]): object {
+    const none = new arrays[type as 'float32'](0);
+    return this.#add({ variable, host: { data: none, type, shape: [...shape] }, references: 1 });
+  }
+
+  removeHome(home: object): void {
+    this.#entries.delete(home);
+  }
+
+  #add(entry: Entry): object {
+    const dataId = {};
+    this.#entries.set(dataId, entry);
+    return dataId;
+  }
+
+  #hostData(values: BackendValues, shape: readonly number[], dtype: DataType): HostData {
+    const type = valueType(dtype);
+    const data = new arrays[type as 'float32'](sizeOf(shape));
+    // The values are missing where TensorFlow.js makes an empty tensor.
+    if (values !== undefined && values !== null) data.set(values as Float32Array);
+    return { data, type, shape: [...shape] };
+  }
+
+  override write(values: BackendValues, shape: number[], dtype: DataType): object {
+    return this.#add({ host: this.#hostData(values, shape, dtype), references: 1 });
+  }
+
+  override move(
+    dataId: object,
+    values: BackendValues,
+    shape: number[],
+    dtype: DataType,
+    count: number,
+  ): void {
+    this.#entries.set(dataId, { host: this.#hostData(values, shape, dtype), references: count });
+  }
+
+  override readSync(dataId: object): BackendValues {
+    const entry = this.#entries.get(dataId);
+    if (entry?.variable !== undefined) {
+      throw new PmpoError({
+        where: `variable '${entry.variable}'`,
+        what: `its value was read ${this.#recording === undefined ? 'outside of its engine' : `while '${this.functionName}' was traced`}`,
+        remedy: 'Read it with engine.read',
+      });
+    }
+    // Constants are known already; TensorFlow.js itself reads some (the value of a fill, say).
+    if (entry?.host !== undefined) return entry.host.data as BackendValues;
+    throw new PmpoError({
+      where: `tracing '${this.#recording?.functionName ?? 'a finished function'}'`,
+      what: `the result of ${entry?.kernel ?? 'an operation'} was read (dataSync, data, array, print), but no values exist while tracing`,
+      remedy:
+        'Express the decision with tensor operations (tf.where), or return the tensor and read the result',
+    });
+  }
+
+  override async read(dataId: object): Promise<BackendValues> {
+    return this.readSync(dataId);
+  }
+
+  override refCount(dataId: object): number {
+    return this.#entries.get(dataId)?.references ?? 0;
+  }
+
+  override incRef(dataId: object): void {
+    const entry = this.#entries.get(dataId);
+    if (entry !== undefined) entry.references += 1;
+  }
+
+  override disposeData(dataId: object, force = false): boolean {
+    const entry = this.#entries.get(dataId);
+    if (entry === undefined) return true;
+    if (entry.variable !== undefined) return false;
+    entry.references -= 1;
+    if (!force && entry.references > 0) return false;
+    this.#entries.delete(dataId);
+    return true;
+  }
+
+  override numDataIds(): number {
+    return this.#entries.size;
+  }
+
+  override memory(): { unreliable: boolean } {
+    return { unreliable: true };
+  }
+
+  override floatPrecision(): 32 {
+    return 32;
+  }
+
+  override epsilon(): number {
+    return 1e-7;
+  }
+
+  override timerAvailable(): boolean {
+    return false;
+  }
+
+  override dispose(): void {
+    this.#entries.clear();
+  }
+}
+
+let backend: TracingBackend | undefined;
+
+/** The process' one tracing backend, registered with TensorFlow.js when first asked for. */
+export function tracingBackend(registerKernels: () => void): TracingBackend {
+  if (backend === undefined) {
+    const made = new TracingBackend();
+    tf.registerBackend(traceBackendName, () => made, 0);
+    registerKernels();
+    backend = made;
+  }
+  return backend;
+}
