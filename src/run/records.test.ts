@@ -99,8 +99,8 @@ describe('RunRecords', () => {
     expect((await events())[0]).toEqual({ wallTime: now() / 1000, fileVersion: 'brain.Event:2' });
     expect(await scalars()).toEqual([
       [10, 'policy/kl', 0.5],
-      [20, 'evaluation/mean_return', 3],
-      [20, 'evaluation/std_return', Math.fround(stdReturn)],
+      [20, 'evaluation/meanReturn', 3],
+      [20, 'evaluation/stdReturn', Math.fround(stdReturn)],
     ]);
     records.close();
   });
@@ -137,8 +137,8 @@ describe('RunRecords', () => {
     ]);
     expect((await scalars()).map(([step, tag]) => [step, tag])).toEqual([
       [10, 'policy/kl'],
-      [20, 'evaluation/mean_return'],
-      [20, 'evaluation/std_return'],
+      [20, 'evaluation/meanReturn'],
+      [20, 'evaluation/stdReturn'],
       [20, 'policy/kl'],
       [30, 'policy/kl'],
     ]);

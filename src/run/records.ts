@@ -128,8 +128,8 @@ export class RunRecords {
       returns: [...returns],
     });
     this.#events.scalars(environmentSteps, {
-      'evaluation/mean_return': meanReturn,
-      'evaluation/std_return': stdReturn,
+      'evaluation/meanReturn': meanReturn,
+      'evaluation/stdReturn': stdReturn,
     });
   }
 

@@ -1,0 +1,213 @@
+import { mean, median, quantile, standardDeviation } from '../run/statistics.js';
+import { outcomeOf, type RunData } from './run-data.js';
+
+/** Runs that differ in their seed only. */
+export interface RunGroup {
+  readonly label: string;
+  readonly runs: readonly RunData[];
+}
+
+/** Runs by their label, in the order in which labels first appear; runs of a group by their seed. */
+export function groupRuns(runs: readonly RunData[]): RunGroup[] {
+  const labels = [...new Set(runs.map(({ label }) => label))];
+  return labels.map((label) => ({
+    label,
+    runs: runs.filter((run) => run.label === label).sort((a, b) => a.seed - b.seed),
+  }));
+}
+
+/** A point of a learning curve: a line and the bands around it. */
+export interface CurvePoint {
+  readonly label: string;
+  readonly environmentSteps: number;
+  /** The mean over episodes (one run), or the median over seeds of these means. */
+  readonly center: number;
+  /** The interquartile band: over the episodes (one run), or over the seeds. */
+  readonly low: number;
+  readonly high: number;
+  /** The smallest and the largest: of the episodes (one run), or of the seeds' means. */
+  readonly minimum: number;
+  readonly maximum: number;
+  /** How many values the bands are of. */
+  readonly count: number;
+}
+
+function summarise(
+  label: string,
+  environmentSteps: number,
+  center: number,
+  values: readonly number[],
+): CurvePoint {
+  return {
+    label,
+    environmentSteps,
+    center,
+    low: quantile(values, 0.25),
+    high: quantile(values, 0.75),
+    minimum: Math.min(...values),
+    maximum: Math.max(...values),
+    count: values.length,
+  };
+}
+
+/**
+ * The learning curve of a group. With several seeds it has points only where all of them were evaluated and finite: a
+ * median over those that have not diverged would look better than the truth.
+ */
+export function groupCurve({ label, runs }: RunGroup): CurvePoint[] {
+  const [first] = runs;
+  if (first === undefined) return [];
+  if (runs.length === 1) {
+    return first.evaluations
+      .filter(({ returns }) => returns.length > 0 && returns.every(Number.isFinite))
+      .map(({ environmentSteps, returns }) => summarise(label, environmentSteps, mean(returns), returns));
+  }
+  return first.evaluations.flatMap(({ environmentSteps }) => {
+    const means = runs.map((run) => {
+      const found = run.evaluations.find((record) => record.environmentSteps === environmentSteps);
+      return mean(found?.returns ?? []);
+    });
+    return means.every(Number.isFinite) ? [summarise(label, environmentSteps, median(means), means)] : [];
+  });
+}
+
+/** One run's mean return at one evaluation. */
+export interface SeedPoint {
+  readonly label: string;
+  readonly run: string;
+  readonly seed: number;
+  readonly environmentSteps: number;
+  readonly meanReturn: number;
+  readonly stdReturn: number;
+  readonly minimum: number;
+  readonly maximum: number;
+  readonly episodes: number;
+}
+
+/** Every evaluation of every run, as far as it is finite. */
+export function seedCurves(runs: readonly RunData[]): SeedPoint[] {
+  return runs.flatMap((run) =>
+    run.evaluations
+      .map(({ environmentSteps, returns }) => ({
+        label: run.label,
+        run: run.name,
+        seed: run.seed,
+        environmentSteps,
+        meanReturn: mean(returns),
+        stdReturn: standardDeviation(returns),
+        minimum: Math.min(...returns),
+        maximum: Math.max(...returns),
+        episodes: returns.length,
+      }))
+      .filter(({ meanReturn }) => Number.isFinite(meanReturn)),
+  );
+}
+
+/** What a group's runs reached in the end. */
+export interface GroupOutcome {
+  readonly label: string;
+  readonly seeds: number;
+  readonly diverged: number;
+  readonly unfinished: number;
+  /** Of the final mean returns of the runs that did not diverge; NaN without any. */
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+  readonly mean: number;
+  readonly minimum: number;
+  readonly maximum: number;
+  readonly environmentSteps: number;
+  /** Medians. */
+  readonly wallSeconds: number;
+}
+
+export function groupOutcome({ label, runs }: RunGroup): GroupOutcome {
+  const outcomes = runs.map(outcomeOf);
+  const returns = outcomes.map(({ meanReturn }) => meanReturn).filter(Number.isFinite);
+  const none = returns.length === 0;
+  return {
+    label,
+    seeds: runs.length,
+    diverged: runs.filter(({ status }) => status === 'diverged').length,
+    unfinished: runs.filter(({ status }) => status === 'unfinished').length,
+    median: median(returns),
+    low: quantile(returns, 0.25),
+    high: quantile(returns, 0.75),
+    mean: mean(returns),
+    minimum: none ? Number.NaN : Math.min(...returns),
+    maximum: none ? Number.NaN : Math.max(...returns),
+    environmentSteps: median(outcomes.map(({ environmentSteps }) => environmentSteps)),
+    wallSeconds: median(outcomes.map(({ wallSeconds }) => wallSeconds)),
+  };
+}
+
+/** A point of a metric's line. */
+export interface MetricPoint {
+  readonly label: string;
+  readonly run: string;
+  readonly metric: string;
+  readonly environmentSteps: number;
+  readonly value: number;
+}
+
+const maxPoints = 240;
+
+/** At most `maxPoints` points: means of neighbours, so that a long run's report stays small and its trend true. */
+function thin(points: readonly MetricPoint[]): MetricPoint[] {
+  if (points.length <= maxPoints) return [...points];
+  const size = Math.ceil(points.length / maxPoints);
+  return Array.from({ length: Math.ceil(points.length / size) }, (_, bucket) => {
+    const members = points.slice(bucket * size, (bucket + 1) * size);
+    return { ...members.at(-1)!, value: mean(members.map(({ value }) => value)) };
+  });
+}
+
+/** The line of one metric of one run, as far as it is finite. */
+export function metricLine(run: RunData, metric: string): MetricPoint[] {
+  const points = run.metrics.flatMap(({ environmentSteps, values }) => {
+    const value = values[metric];
+    return value === undefined || !Number.isFinite(value)
+      ? []
+      : [{ label: run.label, run: run.name, metric, environmentSteps, value }];
+  });
+  return thin(points);
+}
+
+/** Environment steps per second of wall time between one metric record and the next. */
+export function speedLine(run: RunData): MetricPoint[] {
+  const points = run.metrics.slice(1).flatMap((record, index) => {
+    const before = run.metrics[index]!;
+    const seconds = record.wallSeconds - before.wallSeconds;
+    const steps = record.environmentSteps - before.environmentSteps;
+    if (seconds <= 0 || steps <= 0) return [];
+    const { label, name } = run;
+    const { environmentSteps } = record;
+    return [{ label, run: name, metric: 'steps per second', environmentSteps, value: steps / seconds }];
+  });
+  return thin(points);
+}
+
+/** The learning curves as comma-separated values, one row for each evaluation of each run. */
+export function curveCsv(runs: readonly RunData[]): string {
+  const head =
+    'label,run,operator,environment,seed,environment_steps,mean_return,std_return,min_return,max_return,episodes';
+  const quote = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const rows = runs.flatMap((run) =>
+    seedCurves([run]).map((point) =>
+      [
+        quote(point.label),
+        quote(point.run),
+        quote(run.operator),
+        quote(run.environment),
+        point.seed,
+        point.environmentSteps,
+        point.meanReturn,
+        point.stdReturn,
+        point.minimum,
+        point.maximum,
+        point.episodes,
+      ].join(','),
+    ),
+  );
+  return `${[head, ...rows].join('\n')}\n`;
+}

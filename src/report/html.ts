@@ -1,0 +1,106 @@
+import { fontFamily, themeCss } from './theme.js';
+
+/** Text that is safe inside HTML, in elements and in attributes. */
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+const css = `
+*{box-sizing:border-box}
+body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.55 ${fontFamily};-webkit-font-smoothing:antialiased}
+main{max-width:1080px;margin:0 auto;padding:48px 32px 64px}
+header{margin-bottom:32px}
+.eyebrow{color:var(--muted);font-size:13px;margin:0 0 6px}
+h1{font-size:30px;line-height:1.2;font-weight:650;letter-spacing:-.015em;margin:0}
+.lead{color:var(--muted);margin:8px 0 0;max-width:70ch}
+h2{font-size:19px;font-weight:650;letter-spacing:-.005em;margin:48px 0 14px}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:0}
+.facts div{background:var(--card);padding:16px 18px}
+.facts dt{color:var(--muted);font-size:12.5px}
+.facts dd{margin:2px 0 0;font-size:22px;font-weight:620;letter-spacing:-.01em;font-variant-numeric:tabular-nums;white-space:nowrap}
+.facts dd small{font-size:13px;font-weight:450;color:var(--muted);letter-spacing:0}
+.card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:20px 22px}
+figure{margin:0}
+figcaption{color:var(--muted);font-size:13.5px;margin-top:12px;max-width:95ch}
+svg{display:block;max-width:100%;height:auto}
+svg text{font-family:${fontFamily};font-variant-numeric:tabular-nums}
+.hover{cursor:default}
+.hover:hover{opacity:1!important;stroke:var(--card);stroke-width:2px}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(310px,1fr));gap:16px}
+.grid .card{padding:16px 16px 10px}
+.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:12px;background:var(--card)}
+table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
+th,td{padding:9px 16px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
+thead th{border-top:0;color:var(--muted);font-weight:500;font-size:12.5px}
+th.text,td.text{text-align:left}
+tbody th{font-weight:600}
+.muted{color:var(--muted)}
+.swatch{display:inline-block;width:14px;height:3px;border-radius:2px;vertical-align:middle;margin-right:9px}
+.state{font-size:13px;font-weight:550}
+.state.finished{color:var(--good)}
+.state.diverged{color:var(--bad)}
+.state.unfinished{color:var(--muted)}
+pre,code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace;font-size:13px}
+.command{margin:14px 0 0;padding:10px 14px;background:var(--ground);border:1px solid var(--line);border-radius:8px;overflow-x:auto;white-space:pre}
+.command::before{content:"$ ";color:var(--muted)}
+details{border:1px solid var(--line);border-radius:12px;background:var(--card);margin-top:12px}
+summary{cursor:pointer;padding:12px 18px;font-weight:550}
+summary:focus-visible,a:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
+details>pre,details>.inside{margin:0;padding:4px 18px 18px;overflow-x:auto;line-height:1.5}
+details>.scroll{border:0;border-top:1px solid var(--line);border-radius:0 0 12px 12px;max-height:420px;overflow:auto}
+details .grid{padding:6px 18px 18px}
+a{color:var(--accent)}
+ul.notices{margin:0;padding-left:20px}
+footer{margin-top:48px;color:var(--muted);font-size:13px}
+@media(max-width:640px){main{padding:28px 16px}h1{font-size:25px}}
+@media print{details:not([open]){display:none}body{background:none}.card,.grid>*{break-inside:avoid}}
+`;
+
+/** A whole page that needs nothing from anywhere else. @param body trusted HTML. */
+export function htmlPage(title: string, body: string): string {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>${escapeHtml(title)}</title>
+<style>
+${themeCss(':root')}
+${css.trim()}
+</style>
+</head>
+<body>
+<main>
+${body}
+</main>
+</body>
+</html>
+`;
+}
+
+export interface Column<Row> {
+  readonly head: string;
+  /** Trusted HTML. */
+  readonly cell: (row: Row) => string;
+  /** Text stands to the left, numbers to the right. */
+  readonly text?: boolean;
+}
+
+/** A table whose first column heads its rows. */
+export function htmlTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+  const kind = ({ text }: Column<Row>) => (text === true ? ' class="text"' : '');
+  const head = columns
+    .map((column) => `<th scope="col"${kind(column)}>${escapeHtml(column.head)}</th>`)
+    .join('');
+  const body = rows.map((row) => {
+    const cells = columns.map((column, index) =>
+      index === 0
+        ? `<th scope="row"${kind(column)}>${column.cell(row)}</th>`
+        : `<td${kind(column)}>${column.cell(row)}</td>`,
+    );
+    return `<tr>${cells.join('')}</tr>`;
+  });
+  return `<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`;
+}

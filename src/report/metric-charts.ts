@@ -1,0 +1,81 @@
+import { type MetricPoint, metricLine, speedLine } from './curves.js';
+import type { RunData } from './run-data.js';
+import type { MetricChart } from './specs.js';
+
+/** Metrics that belong into one chart, by their names in `metrics.jsonl`. */
+interface Subject {
+  readonly title: string;
+  readonly subtitle?: string;
+  readonly matches: RegExp;
+}
+
+/** What a reader looks at first, in this order; every other metric gets a chart of its own after these. */
+const subjects: readonly Subject[] = [
+  { title: 'Training return', subtitle: 'with exploration', matches: /(^|\/)(episode|train(ing)?)?return$/i },
+  { title: 'Policy loss', matches: /^policy\/loss$/ },
+  { title: 'Critic loss', matches: /^critic\/loss$/ },
+  { title: 'KL(reference ‖ policy)', subtitle: 'nats', matches: /^policy\/kl(\/[^/]+)?$/ },
+  { title: 'Weight of the KL', matches: /^policy\/kl-weight(\/|$)/ },
+  {
+    title: 'Accepted and rejected',
+    subtitle: 'share of the samples',
+    matches: /^policy\/(accept|reject)Rate$/,
+  },
+  { title: 'Temperature', matches: /^policy\/temperature$/ },
+  { title: 'Entropy', subtitle: 'nats', matches: /^policy\/entropy$/ },
+  { title: 'Standard deviation', matches: /^policy\/(std|stddev|standardDeviation)(\/[^/]+)?$/ },
+  { title: 'Log-probability', matches: /^policy\/logProb\// },
+];
+
+/** `policy/kl/mean` as a person would say it in a chart titled by its subject: `mean`; the whole: `all`. */
+function shortNames(metrics: readonly string[]): Map<string, string> {
+  const last = (name: string) => name.split('/').at(-1)!.replace(/Rate$/, '');
+  const whole =
+    metrics.length > 1 ? metrics.find((name) => metrics.some((m) => m.startsWith(`${name}/`))) : undefined;
+  return new Map(metrics.map((name) => [name, name === whole ? 'total' : last(name)]));
+}
+
+function metricNames(runs: readonly RunData[]): string[] {
+  const names = new Set<string>();
+  for (const run of runs)
+    for (const { values } of run.metrics) for (const name of Object.keys(values)) names.add(name);
+  return [...names].sort();
+}
+
+/** One chart of several metrics of one run; of several runs, a chart for each metric, coloured by label. */
+function chartsOf(runs: readonly RunData[], { title, subtitle, matches }: Subject, names: readonly string[]) {
+  const metrics = names.filter((name) => matches.test(name));
+  const short = shortNames(metrics);
+  const labels = [...new Set(runs.map(({ label }) => label))];
+  const lines = (metric: string): MetricPoint[] => runs.flatMap((run) => metricLine(run, metric));
+  if (runs.length === 1) {
+    const points = metrics.flatMap((metric) =>
+      lines(metric).map((point) => ({ ...point, metric: short.get(metric)! })),
+    );
+    const domain = metrics.map((metric) => short.get(metric)!);
+    return points.length === 0
+      ? []
+      : [{ title, subtitle, points, by: 'metric', domain } satisfies MetricChart];
+  }
+  return metrics.flatMap((metric): MetricChart[] => {
+    const points = lines(metric);
+    const part = metrics.length > 1 ? `${title}: ${short.get(metric)}` : title;
+    return points.length === 0 ? [] : [{ title: part, subtitle, points, by: 'label', domain: labels }];
+  });
+}
+
+/** Every chart of what was recorded: those a reader looks at first, and the rest. */
+export function metricCharts(runs: readonly RunData[]): { main: MetricChart[]; more: MetricChart[] } {
+  const names = metricNames(runs);
+  const main = subjects.flatMap((subject) => chartsOf(runs, subject, names));
+  const speed = runs.flatMap(speedLine);
+  const labels = [...new Set(runs.map(({ label }) => label))];
+  if (speed.length > 0) {
+    main.push({ title: 'Environment steps per second', points: speed, by: 'label', domain: labels });
+  }
+  const rest = names.filter((name) => !subjects.some(({ matches }) => matches.test(name)));
+  const more = rest.flatMap((name) =>
+    chartsOf(runs, { title: name, matches: /./ }, [name]).map((chart) => ({ ...chart, title: name })),
+  );
+  return { main, more };
+}

@@ -1,0 +1,223 @@
+import { formatCount, formatDuration, formatNumber } from '../run/format.js';
+import {
+  curveCsv,
+  type GroupOutcome,
+  groupOutcome,
+  groupRuns,
+  type SeedPoint,
+  seedCurves,
+} from './curves.js';
+import { drawSvg } from './draw.js';
+import { type Column, escapeHtml, htmlPage, htmlTable } from './html.js';
+import { metricCharts } from './metric-charts.js';
+import { outcomeOf, type RunData, type RunOutcome } from './run-data.js';
+import { learningCurve, type MetricChart, metricChart } from './specs.js';
+import { color, seriesColor, themeCss } from './theme.js';
+
+export interface ReportOptions {
+  /** The page's heading; default: the environment's name. */
+  readonly title?: string;
+  /** The command that made what is shown, printed under the figure. */
+  readonly command: string;
+}
+
+const pageCurve = { width: 940, height: 380 };
+const smallChart = { width: 262, height: 150 };
+
+function unique(values: readonly string[]): string {
+  return [...new Set(values)].join(', ');
+}
+
+function plusMinus(center: number, spread: number): string {
+  if (!Number.isFinite(center)) return '–';
+  return `${formatNumber(center)} <span class="muted">± ${formatNumber(spread)}</span>`;
+}
+
+function state({ status }: RunData): string {
+  return `<span class="state ${status}">${status}</span>`;
+}
+
+function swatch(label: string, labels: readonly string[]): string {
+  return `<span class="swatch" style="background:${seriesColor(labels.indexOf(label))}"></span>`;
+}
+
+/** The numbers at the top of a single run's report. */
+function runFacts(run: RunData): string {
+  const outcome = outcomeOf(run);
+  const { environmentSteps, updates, wallSeconds, episodes, meanReturn, stdReturn } = outcome;
+  const episodeCount = `${episodes} ${episodes === 1 ? 'episode' : 'episodes'}`;
+  const facts: [string, string][] = [
+    [
+      episodes > 0 ? `Final return, ${episodeCount}` : 'Final return',
+      run.status === 'diverged'
+        ? state(run)
+        : Number.isFinite(meanReturn)
+          ? `${formatNumber(meanReturn)} <small>± ${formatNumber(stdReturn)}</small>`
+          : '–',
+    ],
+    ['Operator', escapeHtml(run.operator)],
+    ['Feedback', escapeHtml(run.feedback)],
+    ['Seed', String(run.seed)],
+    ['Environment steps', formatCount(environmentSteps)],
+    ['Updates', formatCount(updates)],
+    ['Wall time', formatDuration(wallSeconds)],
+    ['Steps per second', wallSeconds > 0 ? formatCount(environmentSteps / wallSeconds) : '–'],
+  ];
+  return `<dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`).join('')}</dl>`;
+}
+
+function groupTable(runs: readonly RunData[]): string {
+  const groups = groupRuns(runs);
+  const labels = groups.map(({ label }) => label);
+  const interval = (low: number, high: number) =>
+    Number.isFinite(low) ? `${formatNumber(low)} – ${formatNumber(high)}` : '–';
+  const columns: Column<GroupOutcome>[] = [
+    { head: 'Operator', text: true, cell: ({ label }) => swatch(label, labels) + escapeHtml(label) },
+    { head: 'Final return, median', cell: (row) => `<b>${formatNumber(row.median)}</b>` },
+    { head: 'Middle half', cell: ({ low, high }) => interval(low, high) },
+    { head: 'Range', cell: ({ minimum, maximum }) => interval(minimum, maximum) },
+    { head: 'Mean', cell: (row) => formatNumber(row.mean) },
+    { head: 'Seeds', cell: ({ seeds }) => String(seeds) },
+    {
+      head: 'Diverged',
+      cell: ({ diverged }) => (diverged > 0 ? `<span class="state diverged">${diverged}</span>` : '0'),
+    },
+    { head: 'Steps', cell: ({ environmentSteps }) => formatCount(environmentSteps) },
+    { head: 'Wall time', cell: ({ wallSeconds }) => formatDuration(wallSeconds) },
+  ];
+  return htmlTable(columns, groups.map(groupOutcome));
+}
+
+function runTable(runs: readonly RunData[]): string {
+  type Row = { readonly run: RunData; readonly outcome: RunOutcome };
+  const columns: Column<Row>[] = [
+    { head: 'Run', text: true, cell: ({ run }) => escapeHtml(run.name) },
+    { head: 'Operator', text: true, cell: ({ run }) => escapeHtml(run.label) },
+    { head: 'Seed', cell: ({ run }) => String(run.seed) },
+    { head: 'Final return', cell: ({ outcome }) => plusMinus(outcome.meanReturn, outcome.stdReturn) },
+    { head: 'Steps', cell: ({ outcome }) => formatCount(outcome.environmentSteps) },
+    { head: 'Updates', cell: ({ outcome }) => formatCount(outcome.updates) },
+    { head: 'Wall time', cell: ({ outcome }) => formatDuration(outcome.wallSeconds) },
+    { head: 'State', text: true, cell: ({ run }) => state(run) },
+  ];
+  return htmlTable(
+    columns,
+    runs.map((run) => ({ run, outcome: outcomeOf(run) })),
+  );
+}
+
+function evaluationTable(runs: readonly RunData[]): string {
+  const columns: Column<SeedPoint>[] = [
+    { head: 'Steps', cell: (row) => formatCount(row.environmentSteps) },
+    ...(runs.length > 1 ? [{ head: 'Run', text: true, cell: (row: SeedPoint) => escapeHtml(row.run) }] : []),
+    { head: 'Mean return', cell: (row) => formatNumber(row.meanReturn) },
+    { head: 'Standard deviation', cell: (row) => formatNumber(row.stdReturn) },
+    { head: 'Least', cell: (row) => formatNumber(row.minimum) },
+    { head: 'Greatest', cell: (row) => formatNumber(row.maximum) },
+    { head: 'Episodes', cell: (row) => String(row.episodes) },
+  ];
+  return htmlTable(columns, seedCurves(runs));
+}
+
+function curveCaption(runs: readonly RunData[]): string {
+  const severalSeeds = groupRuns(runs).some((group) => group.runs.length > 1);
+  const drawn = severalSeeds
+    ? 'Thick line: median over seeds of the mean return over evaluation episodes. Band: middle half of the seeds. Thin lines: each seed.'
+    : `Line: mean return over evaluation episodes. Band: middle half of the episodes${runs.length === 1 ? '; lighter band: all of them' : ''}.`;
+  const cross = runs.some(({ status }) => status === 'diverged')
+    ? ' A cross marks where a run diverged; a median ends where one of its seeds does.'
+    : '';
+  return `${drawn} The policy acts by its mode.${cross}`;
+}
+
+async function chartGrid(charts: readonly MetricChart[]): Promise<string> {
+  const drawn = await Promise.all(charts.map((chart) => drawSvg(metricChart(chart, smallChart))));
+  return `<div class="grid">${drawn.map((svg) => `<figure class="card">${svg}</figure>`).join('\n')}</div>`;
+}
+
+function folded(title: string, inside: string, open = false): string {
+  return `<details${open ? ' open' : ''}><summary>${escapeHtml(title)}</summary>${inside}</details>`;
+}
+
+function configurations(runs: readonly RunData[]): string {
+  const single = runs.length === 1;
+  return runs
+    .map(({ name, config }) =>
+      folded(
+        single ? 'config.yaml, everything resolved' : `${name}/config.yaml`,
+        `<pre>${escapeHtml(config)}</pre>`,
+      ),
+    )
+    .join('\n');
+}
+
+function notices(runs: readonly RunData[]): string {
+  const items = runs.flatMap((run) =>
+    run.notices.map(
+      ({ time, message }) =>
+        `<li><span class="muted">${escapeHtml(time.replace('T', ' ').replace(/\.\d+Z$/, ' UTC'))}${runs.length > 1 ? `, ${escapeHtml(run.name)}` : ''}</span> ${escapeHtml(message)}</li>`,
+    ),
+  );
+  return items.length === 0 ? '' : `<h2>Notices</h2><ul class="notices">${items.join('')}</ul>`;
+}
+
+function heading(runs: readonly RunData[], title: string | undefined): string {
+  const environments = unique(runs.map(({ environment }) => environment));
+  const groups = groupRuns(runs);
+  const [first] = runs;
+  const eyebrow =
+    runs.length === 1
+      ? `Run ${escapeHtml(first!.name)} · ${state(first!)}`
+      : `Comparison of ${groups.length} ${groups.length === 1 ? 'operator' : 'operators'}, ${runs.length} runs`;
+  const lead =
+    title === undefined || title === environments ? '' : `<p class="lead">${escapeHtml(environments)}</p>`;
+  return `<header><p class="eyebrow">${eyebrow}</p><h1>${escapeHtml(title ?? environments)}</h1>${lead}</header>`;
+}
+
+/**
+ * A report of one run or of several as one HTML file that needs nothing from anywhere else and reads well in light and
+ * dark. Runs with the same label count as seeds of one operator.
+ * @throws RangeError without runs.
+ */
+export async function renderReport(
+  runs: readonly RunData[],
+  { title, command }: ReportOptions,
+): Promise<string> {
+  if (runs.length === 0) throw new RangeError('a report needs at least one run');
+  const { main, more } = metricCharts(runs);
+  const csv = `data:text/csv;charset=utf-8,${encodeURIComponent(curveCsv(runs))}`;
+  const evaluated = runs.some(({ evaluations }) => evaluations.length > 0);
+  const curve = evaluated
+    ? `<figure class="card">${await drawSvg(learningCurve(runs, pageCurve))}<figcaption>${curveCaption(runs)}</figcaption></figure>`
+    : '<p class="muted">There was no evaluation yet.</p>';
+  const sections = [
+    heading(runs, title),
+    runs.length === 1 ? runFacts(runs[0]!) : groupTable(runs),
+    '<h2>Learning curve</h2>',
+    curve,
+    `<pre class="command">${escapeHtml(command)}</pre>`,
+    ...(main.length > 0 ? ['<h2>Training</h2>', await chartGrid(main)] : []),
+    ...(more.length > 0 ? [folded(`${more.length} more metrics`, await chartGrid(more))] : []),
+    notices(runs),
+    '<h2>Data</h2>',
+    ...(runs.length > 1 ? [folded('Every run', runTable(runs), true)] : []),
+    folded('Every evaluation', evaluationTable(runs)),
+    configurations(runs),
+    `<footer><a download="learning-curve.csv" href="${csv}">Learning curve as CSV</a> · everything recorded stands in <code>metrics.jsonl</code> beside this file</footer>`,
+  ];
+  const environments = unique(runs.map(({ environment }) => environment));
+  return htmlPage(`${title ?? environments} · pmpo`, sections.filter((text) => text !== '').join('\n'));
+}
+
+/** The learning curve alone, as an SVG file that follows the reader's light or dark: a README's picture. */
+export async function renderCurveSvg(
+  runs: readonly RunData[],
+  size = { width: 760, height: 340 },
+): Promise<string> {
+  const svg = await drawSvg(learningCurve(runs, size));
+  const style = `<style>${themeCss('svg')}text{font-variant-numeric:tabular-nums}</style>`;
+  return svg.replace(
+    /<svg[^>]*>/,
+    (head) => `${head}${style}<rect width="100%" height="100%" fill="${color('ground')}"/>`,
+  );
+}

@@ -1,0 +1,58 @@
+/**
+ * Colours as CSS variables with a light and a dark value each; drawings name the variables, so that one drawing serves
+ * both. The series follow Okabe and Ito's palette, told apart by people of every colour vision, brightened for dark.
+ */
+const light = {
+  ground: '#fbfbfa',
+  card: '#ffffff',
+  ink: '#1c2024',
+  muted: '#60666d',
+  line: '#e3e5e8',
+  grid: '#eceef0',
+  accent: '#0067a8',
+  good: '#0b7a55',
+  bad: '#b3400a',
+  series: ['#0072b2', '#d55e00', '#009e73', '#b05a8c', '#c98500', '#3a9bd9', '#5b6168'],
+};
+const dark: typeof light = {
+  ground: '#121416',
+  card: '#1a1d20',
+  ink: '#e8eaec',
+  muted: '#9aa2aa',
+  line: '#2c3136',
+  grid: '#262b30',
+  accent: '#6cb8f0',
+  good: '#4fd0a5',
+  bad: '#ff9a66',
+  series: ['#5ab4f0', '#ff8f4d', '#2fc79a', '#e39bc4', '#f0b840', '#9fd6ff', '#a3abb3'],
+};
+
+function declarations({ series, ...roles }: typeof light): string {
+  const all = [
+    ...Object.entries(roles),
+    ...series.map((color, index): [string, string] => [`series-${index}`, color]),
+  ];
+  return all.map(([name, color]) => `--${name}:${color}`).join(';');
+}
+
+/** CSS that gives every variable its value, by what the reader's system prefers. */
+export function themeCss(selector: string): string {
+  return `${selector}{color-scheme:light dark;${declarations(light)}}
+@media (prefers-color-scheme:dark){${selector}{${declarations(dark)}}}`;
+}
+
+export type ColorRole = Exclude<keyof typeof light, 'series'>;
+
+/** A colour for a drawing; the light one where a program does not know CSS variables. */
+export function color(role: ColorRole): string {
+  return `var(--${role},${light[role]})`;
+}
+
+/** The colour of the series with this index; they repeat after the last. */
+export function seriesColor(index: number): string {
+  const i = index % light.series.length;
+  return `var(--series-${i},${light.series[i]})`;
+}
+
+export const fontFamily =
+  'ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
