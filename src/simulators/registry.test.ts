@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Environment, NamedTensorValues } from '../environments/environment.js';
 import { fillUniform, foldIn, randomKey } from '../random/keys.js';
-import { simulators } from './registry.js';
+import { createSimulator, defaultSimulator, simulators } from './registry.js';
 
 /** Random actions over the whole range, from a key. */
 function actions(environment: Environment, seed: number): (step: number) => NamedTensorValues {
@@ -60,5 +60,31 @@ describe.each(simulators.names())('%s', (name) => {
     expect((await episode(used, 8)).numbers).not.toEqual(expected.numbers);
     await used.close();
     await fresh.close();
+  });
+});
+
+describe('createSimulator', () => {
+  it('makes the simulator that is named, with its settings', async () => {
+    const reacher = await createSimulator({ simulator: 'reacher', episodeSteps: 1 });
+    expect(reacher.actionSpec.action.shape).toEqual([2]);
+    await reacher.reset();
+    expect((await reacher.step(actions(reacher, 0)(0))).truncated).toBe(true);
+    await reacher.close();
+  });
+
+  it('makes the default without a name', async () => {
+    const environment = await createSimulator({});
+    const expected = await createSimulator({ simulator: defaultSimulator });
+    expect(await environment.reset({ seed: 0 })).toEqual(await expected.reset({ seed: 0 }));
+    await environment.close();
+    await expected.close();
+  });
+
+  it('refuses other names and settings', async () => {
+    await expect(createSimulator({ simulator: 'walker' })).rejects.toThrow("there is no simulator 'walker'");
+    await expect(createSimulator({ simulator: 3 })).rejects.toThrow(
+      'expected the name of a simulator, got 3',
+    );
+    await expect(createSimulator({ gravity: 0 })).rejects.toThrow("there is no setting 'gravity'");
   });
 });

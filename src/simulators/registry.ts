@@ -1,3 +1,5 @@
+import type { Environment } from '../environments/environment.js';
+import { ConfigError } from '../errors.js';
 import { Registry } from '../registry/registry.js';
 import { type SimulatorDefinition, taskSimulator } from './definition.js';
 import type { TaskDefinition } from './task.js';
@@ -33,3 +35,21 @@ export function registerBuiltInSimulators(
 
 /** The simulators that can be hosted. Nothing of MuJoCo is loaded before the first world is made. */
 export const simulators: Registry<SimulatorDefinition> = registerBuiltInSimulators(new Registry('simulator'));
+
+/** The simulator of a world whose settings name none. */
+export const defaultSimulator = 'cartpole_swingup';
+
+/**
+ * Makes a world of the simulator that `settings.simulator` names, with the other settings as its own.
+ * @throws ConfigError when there is no such simulator, or when it has no such setting or not with that value.
+ */
+export async function createSimulator(settings: Readonly<Record<string, unknown>>): Promise<Environment> {
+  const { simulator = defaultSimulator, ...own } = settings;
+  if (typeof simulator !== 'string') {
+    throw new ConfigError({
+      what: `expected the name of a simulator, got ${String(simulator)}`,
+      where: 'simulator',
+    });
+  }
+  return simulators.get(simulator).create(own);
+}
