@@ -75,8 +75,8 @@ export class VariableScope {
 /** The name under which the tracing backend is registered. */
 export const traceBackendName = 'pmpo-trace';
 
-function useBackend(name: string): void {
-  if (tf.engine().backendName === name || name === '') return;
+function useBackend(name: string | undefined): void {
+  if (name === undefined || tf.engine().backendName === name) return;
   // For a backend that is ready, all of setBackend's work is done before it returns its promise.
   void tf.setBackend(name);
 }

@@ -108,6 +108,27 @@ export function registerElementwiseKernels(): void {
     const floor = map(graph, 'Floor', elementwise(graph, 'Div', [a, b]));
     return elementwise(graph, 'Sub', [a, elementwise(graph, 'Mul', [floor, b])]);
   });
+  kernel('Atan2', ({ graph, input }) => {
+    const [y, x] = [cast(graph, input('a'), 'float32'), cast(graph, input('b'), 'float32')];
+    const [zero, one] = [graph.scalar('float32', 0), graph.scalar('float32', 1)];
+    const isBelow = elementwise(graph, 'Less', [y, zero], 'bool');
+    const side = elementwise(graph, 'Where', [isBelow, graph.scalar('float32', -1), one]);
+    const angle = map(graph, 'Atan', elementwise(graph, 'Div', [y, x]));
+    const turned = elementwise(graph, 'Add', [
+      angle,
+      elementwise(graph, 'Mul', [side, graph.scalar('float32', Math.PI)]),
+    ]);
+    const isLeft = elementwise(graph, 'Less', [x, zero], 'bool');
+    const found = elementwise(graph, 'Where', [isLeft, turned, angle]);
+    // 0 / 0 is no angle: straight ahead, as everywhere.
+    const isOrigin = elementwise(
+      graph,
+      'And',
+      [elementwise(graph, 'Equal', [x, zero], 'bool'), elementwise(graph, 'Equal', [y, zero], 'bool')],
+      'bool',
+    );
+    return elementwise(graph, 'Where', [isOrigin, zero, found]);
+  });
   kernel('Pow', ({ graph, input }) => {
     const [a, b] = joined(graph, input('a'), input('b'));
     if (b.constant?.length === 1 && Number(b.constant[0]) === 2) return elementwise(graph, 'Mul', [a, a]);

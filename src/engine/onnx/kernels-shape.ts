@@ -151,7 +151,8 @@ export function registerShapeKernels(): void {
       a.newAxisMask,
       a.shrinkAxisMask,
     );
-    const { begin, end, strides, finalShapeSparse, finalShape } = plan;
+    const { begin, end, strides, finalShape } = plan;
+    const shape = begin.map((b, i) => Math.max(0, Math.ceil((end[i] - b) / strides[i])));
     // ONNX reads a negative end as counted from the back; one before the first element is the smallest integer.
     const ends = end.map((e, i) => (strides[i] < 0 && e < 0 ? -(2 ** 31) : e));
     const axes = begin.map((_, i) => i);
@@ -159,7 +160,7 @@ export function registerShapeKernels(): void {
       'Slice',
       [x, graph.integers(begin), graph.integers(ends), graph.integers(axes), graph.integers(strides)],
       {},
-      { type: x.type, shape: finalShapeSparse },
+      { type: x.type, shape },
     );
     return reshape(graph, taken, finalShape);
   });

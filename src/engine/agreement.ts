@@ -1,0 +1,80 @@
+import { fillNormal, foldIn, randomKey } from '../random/keys.js';
+import { createEngine } from './create.js';
+import type { Engine } from './engine.js';
+import { sizeOf } from './host.js';
+import type { HostTensor, NamedHostTensors, NamedTensors } from './tensors.js';
+
+/** What this room's tests share: the same function on the plain JavaScript engine and traced. */
+
+export const floats = (shape: readonly number[], ...data: number[]): HostTensor => ({
+  shape,
+  data: Float32Array.from(data),
+});
+export const integers = (shape: readonly number[], ...data: number[]): HostTensor => ({
+  shape,
+  data: Int32Array.from(data),
+});
+
+/** Standard normal numbers. */
+export function normal(seed: number | string, ...shape: number[]): HostTensor {
+  return { shape, data: fillNormal(foldIn(randomKey(0), seed), new Float32Array(sizeOf(shape))) };
+}
+
+/** Two engines that must agree. */
+export interface Pair {
+  readonly eager: Engine;
+  readonly traced: Engine;
+  /** The results of `fn` on both. */
+  run(
+    fn: (inputs: NamedTensors) => NamedTensors,
+    inputs: NamedHostTensors,
+  ): Promise<{ eager: NamedHostTensors; traced: NamedHostTensors }>;
+  dispose(): Promise<void>;
+}
+
+export async function createPair(): Promise<Pair> {
+  const [eager, traced] = [await createEngine('cpu'), await createEngine('onnx')];
+  return {
+    eager,
+    traced,
+    run: async (fn, inputs) => {
+      const [left, right] = [eager.jit('test', fn), traced.jit('test', fn)];
+      try {
+        return { eager: await left.run(inputs), traced: await right.run(inputs) };
+      } finally {
+        left.dispose();
+        right.dispose();
+      }
+    },
+    dispose: async () => {
+      await eager.dispose();
+      await traced.dispose();
+    },
+  };
+}
+
+/**
+ * The first place where two results differ by more than `tolerance`, relative to the largest number of the tensor, or
+ * undefined. Shapes must be equal; NaN and infinities must be in the same places.
+ */
+export function disagreement(
+  expected: NamedHostTensors,
+  found: NamedHostTensors,
+  tolerance = 1e-5,
+): string | undefined {
+  const names = Object.keys(expected).sort();
+  if (`${names}` !== `${Object.keys(found).sort()}`) return `names ${Object.keys(found)} for ${names}`;
+  for (const name of names) {
+    const [left, right] = [expected[name]!, found[name]!];
+    if (`${left.shape}` !== `${right.shape}`) return `${name}: shape [${right.shape}] for [${left.shape}]`;
+    if (left.data.constructor !== right.data.constructor) return `${name}: another element type`;
+    const finite = [...left.data].filter(Number.isFinite).map(Math.abs);
+    const scale = Math.max(1, ...finite);
+    for (const [i, value] of left.data.entries()) {
+      const other = right.data[i]!;
+      if (Object.is(value, other) || value === other) continue;
+      if (!(Math.abs(value - other) <= tolerance * scale)) return `${name}[${i}]: ${other} for ${value}`;
+    }
+  }
+  return undefined;
+}
