@@ -119,6 +119,14 @@ export const learnerSchema = z
     stateLearningRate: rate
       .default(1e-2)
       .describe("Of the operator's own state (temperature, dual variables)"),
+    decayFrom: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.5)
+      .describe(
+        'Share of the run after which the learning rates of policy and critics fall linearly, to a twentieth at the end; 1: never',
+      ),
     maxGradientNorm: z.number().positive().default(40).describe('Gradients are scaled down to this norm'),
     discount: z.number().min(0).max(1).default(0.99),
   })

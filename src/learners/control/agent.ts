@@ -1,0 +1,265 @@
+import type { Compiled, Engine } from '../../engine/engine.js';
+import type {
+  HostTensor,
+  NamedHostTensors,
+  NamedTensors,
+  Scalar,
+  Tensor,
+  Tensor2D,
+  Tensor3D,
+} from '../../engine/tensors.js';
+import * as tf from '../../engine/tf.js';
+import { copyVariables, moveTowards } from '../../engine/variables.js';
+import { PmpoError } from '../../errors.js';
+import { classifyChecked, classifyOnHostChecked, invalidFeedback } from '../../feedback/checked.js';
+import type { FeedbackClassifier, FeedbackInput } from '../../feedback/classifier.js';
+import type { RandomKey } from '../../random/keys.js';
+import type { TransitionBatch } from '../../replay/transition-store.js';
+import { type AgentParameters, type AgentSpec, createParameters } from './parameters.js';
+import {
+  drawSamples,
+  improveCritics,
+  improvePolicy,
+  policyAt,
+  type Samples,
+  type UpdateInputs,
+} from './update.js';
+
+/**
+ * The learner's parameters and its compiled functions: act, update, copy. Letters: K worlds, N samples, B contexts, O
+ * observation size, A action dimensions.
+ */
+
+export interface AgentOptions extends AgentSpec {
+  readonly engine: Engine;
+  readonly classifier: FeedbackClassifier;
+  readonly classifierName: string;
+  /** What −1 and 1 of each action dimension stand for, [A]: classifiers see actions in the environment's units. */
+  readonly actionMinimum: Float32Array;
+  readonly actionMaximum: Float32Array;
+}
+
+export type Metrics = Readonly<Record<string, number>>;
+
+const invalidName = 'feedback/invalid';
+
+export class Agent {
+  readonly parameters: AgentParameters;
+  /** True when an update must end before the next is handed over: its classifier runs between two compiled functions. */
+  readonly sequential: boolean;
+  readonly #options: AgentOptions;
+  readonly #act: Compiled;
+  readonly #mode: Compiled;
+  readonly #update: (
+    batch: TransitionBatch,
+    noise: HostTensor,
+    factor: HostTensor,
+  ) => Promise<NamedHostTensors>;
+  readonly #copyReference: Compiled;
+  readonly #copyTargets: Compiled;
+  #metricNames: readonly string[] = [];
+
+  constructor(options: AgentOptions, key: RandomKey) {
+    const { engine } = options;
+    this.#options = options;
+    this.parameters = createParameters(engine, options, key);
+    const { policy, reference, critics, targetCritics } = this.parameters;
+    this.#act = engine.jit('act', ({ observations, noise }) => ({
+      actions: policyAt(options, policy, observations as Tensor2D).sample(
+        tf.expandDims(noise, 0) as Tensor3D,
+      ),
+    }));
+    this.#mode = engine.jit('actGreedily', ({ observations }) => ({
+      actions: policyAt(options, policy, observations as Tensor2D).mode(),
+    }));
+    const { reference: referenceRule, critic } = options.config;
+    this.#copyReference = engine.jit('copyReference', () => {
+      if (typeof referenceRule === 'object' && 'rate' in referenceRule) {
+        moveTowards(policy, reference, referenceRule.rate);
+      } else {
+        copyVariables(policy, reference);
+      }
+      return {};
+    });
+    this.#copyTargets = engine.jit('copyTargetCritics', () => {
+      critics.forEach((tree, i) => {
+        if ('rate' in critic.target) moveTowards(tree, targetCritics[i], critic.target.rate);
+        else copyVariables(tree, targetCritics[i]);
+      });
+      return {};
+    });
+    this.sequential = options.classifier.classify === undefined;
+    this.#update = options.classifier.classify ? this.#updateInOne() : this.#updateInTwo();
+  }
+
+  /** Actions [K, A] for observations [K, O], drawn with noise [K, A] of the head's kind. Canonical, clipped to the bounds. */
+  async act(observations: Float32Array, noise: Float32Array, worlds: number): Promise<Float32Array> {
+    const { actions } = await this.#act.run({
+      observations: { shape: [worlds, this.#options.observationSize], data: observations },
+      noise: { shape: [worlds, this.#options.actionSize], data: noise },
+    });
+    return clipped(actions.data as Float32Array);
+  }
+
+  /** The mode of the policy, [K, A], for observations [K, O]. */
+  async actGreedily(observations: Float32Array, worlds: number): Promise<Float32Array> {
+    const { actions } = await this.#mode.run({
+      observations: { shape: [worlds, this.#options.observationSize], data: observations },
+    });
+    return clipped(actions.data as Float32Array);
+  }
+
+  /**
+   * One update of critics, policy and operator state.
+   *
+   * @param update its number, from 0: decides when the reference and the target critics are copied
+   * @param noise [N, B, A]
+   * @throws PmpoError when a loss or a gradient is not finite, or the classifier returned invalid weights.
+   */
+  async update(
+    update: number,
+    batch: TransitionBatch,
+    noise: HostTensor,
+    learningRateFactor: number,
+  ): Promise<Metrics> {
+    const factor = { shape: [], data: Float32Array.of(learningRateFactor) };
+    const improving = this.#update(batch, noise, factor);
+    if (this.sequential) await improving;
+    // Handed over right behind the update: the engine keeps the order, and another update may be handed over before either ends.
+    const copying = this.#copy(update + 1);
+    const [{ metrics: packed }] = await Promise.all([improving, copying]);
+    const metrics = Object.fromEntries(this.#metricNames.map((name, i) => [name, packed.data[i]]));
+    if (metrics[invalidName] > 0) {
+      throw invalidFeedback(this.#options.classifierName, metrics[invalidName], update);
+    }
+    for (const [name, value] of Object.entries(metrics)) {
+      if (!Number.isFinite(value)) {
+        throw new PmpoError({
+          where: `update ${update}`,
+          what: `${name} is ${value}: the parameters have diverged`,
+          remedy:
+            'Lower learner.learningRate or raise operator.beta; the last checkpoint is from before this update',
+        });
+      }
+    }
+    return metrics;
+  }
+
+  /** Hands over the copies that are due once `updates` updates are done. */
+  async #copy(updates: number): Promise<void> {
+    const { reference, critic } = this.#options.config;
+    const due = (rule: { period: number } | { rate: number }) =>
+      'rate' in rule || updates % rule.period === 0;
+    await Promise.all([
+      ...(reference !== 'initial' && due(reference) ? [this.#copyReference.run({})] : []),
+      ...(due(critic.target) ? [this.#copyTargets.run({})] : []),
+    ]);
+  }
+
+  /** Actions [N, B, A] in the environment's units, within its bounds. */
+  #inUnits(samples: Tensor3D): Tensor3D {
+    const { actionMinimum, actionMaximum } = this.#options;
+    const half = tf.tensor1d(actionMaximum.map((high, i) => (high - actionMinimum[i]) / 2));
+    const middle = tf.tensor1d(actionMaximum.map((high, i) => (high + actionMinimum[i]) / 2));
+    return tf.add(tf.mul(tf.clipByValue(samples, -1, 1), half), middle) as Tensor3D;
+  }
+
+  /** Packs scalars into one vector, so that one small tensor comes back from each update. */
+  #pack(metrics: Record<string, Scalar>): Tensor {
+    this.#metricNames = Object.keys(metrics);
+    return tf.stack(Object.values(metrics).map((value) => tf.reshape(value, [])));
+  }
+
+  /** Everything in one compiled function, for a classifier of tensor operations. */
+  #updateInOne() {
+    const { engine, classifier, classifierName } = this.#options;
+    const compiled = engine.jit('update', (inputs) => {
+      const batch = inputs as unknown as UpdateInputs;
+      const contexts = batch.nextObservations;
+      const drawn = drawSamples(this.#options, this.parameters, contexts, inputs.noise as Tensor3D);
+      const mask = tf.onesLike(drawn.evaluation);
+      const input: FeedbackInput = { ...drawn, samples: this.#inUnits(drawn.samples), mask, contexts };
+      const { feedback, invalid } = classifyChecked(
+        classifierName,
+        classifier as FeedbackClassifier & { classify: NonNullable<FeedbackClassifier['classify']> },
+        input,
+      );
+      return {
+        metrics: this.#improve(batch, drawn, { ...feedback, mask }, inputs, { [invalidName]: invalid }),
+      };
+    });
+    return (batch: TransitionBatch, noise: HostTensor, learningRateFactor: HostTensor) =>
+      compiled.run({ ...batch, noise, learningRateFactor });
+  }
+
+  #improve(
+    batch: UpdateInputs,
+    drawn: Samples,
+    feedback: { accept: Tensor2D; reject: Tensor2D; mask: Tensor2D },
+    inputs: NamedTensors,
+    more: Record<string, Scalar>,
+  ): Tensor {
+    const factor = inputs.learningRateFactor as Scalar;
+    return this.#pack({
+      ...improveCritics(this.#options, this.parameters, batch, drawn.baseline, factor),
+      ...improvePolicy(this.#options, this.parameters, batch.nextObservations, drawn, feedback, factor),
+      ...more,
+    });
+  }
+
+  /** Sampling and improving apart, with a classifier of plain code between them. */
+  #updateInTwo() {
+    const { engine, classifier, classifierName } = this.#options;
+    const draw = engine.jit('drawSamples', ({ contexts, noise }) => {
+      const drawn = drawSamples(this.#options, this.parameters, contexts as Tensor2D, noise as Tensor3D);
+      return { ...drawn, inUnits: this.#inUnits(drawn.samples) };
+    });
+    const improve = engine.jit('improve', (inputs) => {
+      const batch = inputs as unknown as UpdateInputs;
+      const drawn = inputs as unknown as Samples;
+      const mask = tf.onesLike(drawn.evaluation);
+      const feedback = { accept: inputs.accept as Tensor2D, reject: inputs.reject as Tensor2D, mask };
+      return { metrics: this.#improve(batch, drawn, feedback, inputs, {}) };
+    });
+    return async (batch: TransitionBatch, noise: HostTensor, learningRateFactor: HostTensor) => {
+      const contexts = batch.nextObservations;
+      const { samples, evaluation, baseline, inUnits } = await draw.run({ contexts, noise });
+      const [n, b] = evaluation.shape;
+      const feedback = await classifyOnHostChecked(
+        classifierName,
+        classifier as FeedbackClassifier & {
+          classifyOnHost: NonNullable<FeedbackClassifier['classifyOnHost']>;
+        },
+        {
+          samplesPerContext: n,
+          contexts: b,
+          evaluation: evaluation.data as Float32Array,
+          mask: new Float32Array(n * b).fill(1),
+          baseline: baseline.data as Float32Array,
+          sampleValues: inUnits.data as Float32Array,
+          sampleShape: inUnits.shape,
+          contextValues: contexts.data,
+          contextShape: contexts.shape,
+        },
+      );
+      return improve.run({
+        ...batch,
+        samples,
+        evaluation,
+        baseline,
+        accept: { shape: [n, b], data: feedback.accept },
+        reject: { shape: [n, b], data: feedback.reject },
+        learningRateFactor,
+      });
+    };
+  }
+
+  dispose(): void {
+    for (const compiled of [this.#act, this.#mode, this.#copyReference, this.#copyTargets])
+      compiled.dispose();
+  }
+}
+
+function clipped(actions: Float32Array): Float32Array {
+  return actions.map((a) => Math.min(1, Math.max(-1, a)));
+}

@@ -1,0 +1,70 @@
+import type { DistributionFamily } from '../../distributions/distribution.js';
+import type { HostTensor } from '../../engine/tensors.js';
+import { fillNormal, fillUniform, foldIn, type RandomKey } from '../../random/keys.js';
+
+/**
+ * The random numbers of acting and learning. Letters: K worlds, N samples, B contexts, A action dimensions.
+ *
+ * Acting explores with noise that is correlated in time, z ← ρ·z + √(1−ρ²)·ε for each world and action dimension: white
+ * noise averages out over the steps that a mechanism takes to respond, and the policy then never sees what a push does.
+ * At any one step z is standard normal all the same, so actions are distributed as the policy says.
+ */
+export class ActingNoise {
+  readonly #state: Float32Array;
+  readonly #correlation: number;
+  readonly #key: RandomKey;
+
+  constructor(worlds: number, actionSize: number, correlation: number, key: RandomKey) {
+    this.#correlation = correlation;
+    this.#key = key;
+    this.#state = fillNormal(foldIn(key, 'start'), new Float32Array(worlds * actionSize));
+  }
+
+  /** Moves on to acting step `step` and returns z, [K, A]. */
+  advance(step: number): Float32Array {
+    const fresh = fillNormal(foldIn(this.#key, step), new Float32Array(this.#state.length));
+    const scale = Math.sqrt(1 - this.#correlation ** 2);
+    for (let i = 0; i < fresh.length; i++)
+      this.#state[i] = this.#correlation * this.#state[i] + scale * fresh[i];
+    return this.#state.slice();
+  }
+
+  snapshot(): HostTensor {
+    return { shape: [this.#state.length], data: this.#state.slice() };
+  }
+
+  restore(snapshot: HostTensor): void {
+    this.#state.set(snapshot.data);
+  }
+}
+
+/** Φ, the standard normal distribution function, to 2e-7 (Abramowitz and Stegun 7.1.26). */
+export function normalCdf(z: number): number {
+  const x = Math.abs(z) / Math.SQRT2;
+  const t = 1 / (1 + 0.3275911 * x);
+  const poly =
+    t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  const erf = 1 - poly * Math.exp(-x * x);
+  return z < 0 ? (1 - erf) / 2 : (1 + erf) / 2;
+}
+
+/** z as the noise that the head reads: itself, or uniform through Φ. */
+export function headNoise(family: DistributionFamily, z: Float32Array): Float32Array {
+  // Rounded to float32, Φ of a large z is 1, which is not inside (0, 1).
+  return family.noise === 'normal' ? z : z.map((value) => Math.min(normalCdf(value), 1 - 2 ** -24));
+}
+
+/** Canonical actions that know no policy: uniform in the bounds, as correlated in time as z is. */
+export function randomActions(z: Float32Array): Float32Array {
+  return z.map((value) => 2 * normalCdf(value) - 1);
+}
+
+/** The noise of one update, [N, B, A]. */
+export function updateNoise(
+  family: DistributionFamily,
+  key: RandomKey,
+  shape: readonly number[],
+): HostTensor {
+  const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
+  return { shape, data: family.noise === 'normal' ? fillNormal(key, data) : fillUniform(key, data) };
+}
