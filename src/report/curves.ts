@@ -103,39 +103,40 @@ export function seedCurves(runs: readonly RunData[]): SeedPoint[] {
   );
 }
 
-/** What a group's runs reached in the end. */
+/** What a group's runs reached in the end. A run that diverged counts as −∞: worse than anything, never left out. */
 export interface GroupOutcome {
   readonly label: string;
   readonly seeds: number;
   readonly diverged: number;
-  readonly unfinished: number;
-  /** Of the final mean returns of the runs that did not diverge; NaN without any. */
+  /** Of the final mean returns; NaN where no run was evaluated. */
   readonly median: number;
   readonly low: number;
   readonly high: number;
   readonly mean: number;
   readonly minimum: number;
   readonly maximum: number;
-  readonly environmentSteps: number;
   /** Medians. */
+  readonly environmentSteps: number;
   readonly wallSeconds: number;
 }
 
 export function groupOutcome({ label, runs }: RunGroup): GroupOutcome {
   const outcomes = runs.map(outcomeOf);
-  const returns = outcomes.map(({ meanReturn }) => meanReturn).filter(Number.isFinite);
-  const none = returns.length === 0;
+  const returns = runs
+    .map(({ status }, index) =>
+      status === 'diverged' ? Number.NEGATIVE_INFINITY : outcomes[index]!.meanReturn,
+    )
+    .filter((value) => !Number.isNaN(value));
   return {
     label,
     seeds: runs.length,
     diverged: runs.filter(({ status }) => status === 'diverged').length,
-    unfinished: runs.filter(({ status }) => status === 'unfinished').length,
     median: median(returns),
     low: quantile(returns, 0.25),
     high: quantile(returns, 0.75),
     mean: mean(returns),
-    minimum: none ? Number.NaN : Math.min(...returns),
-    maximum: none ? Number.NaN : Math.max(...returns),
+    minimum: quantile(returns, 0),
+    maximum: quantile(returns, 1),
     environmentSteps: median(outcomes.map(({ environmentSteps }) => environmentSteps)),
     wallSeconds: median(outcomes.map(({ wallSeconds }) => wallSeconds)),
   };
@@ -171,6 +172,36 @@ export function metricLine(run: RunData, metric: string): MetricPoint[] {
       : [{ label: run.label, run: run.name, metric, environmentSteps, value }];
   });
   return thin(points);
+}
+
+/** Means over a window of a twentieth of the line, centred. */
+function smooth(points: readonly MetricPoint[]): MetricPoint[] {
+  const reach = Math.floor(points.length / 40);
+  return points.map((point, index) => {
+    const window = points.slice(Math.max(0, index - reach), index + reach + 1);
+    return { ...point, value: mean(window.map(({ value }) => value)) };
+  });
+}
+
+/**
+ * The trends of a chart's lines: each line's moving mean; of several runs with one label, the median of these at each
+ * step that all of them reached.
+ */
+export function trendLines(points: readonly MetricPoint[]): MetricPoint[] {
+  const bundles = new Map<string, Map<string, MetricPoint[]>>();
+  for (const point of points) {
+    const bundle = bundles.get(`${point.label}\n${point.metric}`) ?? new Map<string, MetricPoint[]>();
+    bundles.set(`${point.label}\n${point.metric}`, bundle);
+    bundle.set(point.run, [...(bundle.get(point.run) ?? []), point]);
+  }
+  return [...bundles.values()].flatMap((bundle) => {
+    const [first, ...others] = [...bundle.values()].map(smooth);
+    const atStep = others.map((line) => new Map(line.map((point) => [point.environmentSteps, point.value])));
+    return first!.flatMap((point) => {
+      const values = [point.value, ...atStep.map((line) => line.get(point.environmentSteps) ?? Number.NaN)];
+      return values.every(Number.isFinite) ? [{ ...point, run: 'trend', value: median(values) }] : [];
+    });
+  });
 }
 
 /** Environment steps per second of wall time between one metric record and the next. */

@@ -14,19 +14,25 @@ header{margin-bottom:32px}
 h1{font-size:30px;line-height:1.2;font-weight:650;letter-spacing:-.015em;margin:0}
 .lead{color:var(--muted);margin:8px 0 0;max-width:70ch}
 h2{font-size:19px;font-weight:650;letter-spacing:-.005em;margin:48px 0 14px}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:0}
+.facts{display:grid;grid-template-columns:repeat(4,1fr);gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:0}
 .facts div{background:var(--card);padding:16px 18px}
 .facts dt{color:var(--muted);font-size:12.5px}
 .facts dd{margin:2px 0 0;font-size:22px;font-weight:620;letter-spacing:-.01em;font-variant-numeric:tabular-nums;white-space:nowrap}
 .facts dd small{font-size:13px;font-weight:450;color:var(--muted);letter-spacing:0}
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:20px 22px}
 figure{margin:0}
-figcaption{color:var(--muted);font-size:13.5px;margin-top:12px;max-width:95ch}
-svg{display:block;max-width:100%;height:auto}
+figcaption,.note{color:var(--muted);font-size:13.5px;max-width:110ch;text-wrap:pretty}
+figcaption{margin-top:12px}
+.note{margin:-6px 0 14px}
+.scroll+.note{margin:10px 0 0}
+.key{color:var(--ink);margin-right:18px;white-space:nowrap;line-height:2}
+.key .swatch{margin-right:6px}
+svg{display:block;width:100%;height:auto}
 svg text{font-family:${fontFamily};font-variant-numeric:tabular-nums}
 .hover{cursor:default}
 .hover:hover{opacity:1!important;stroke:var(--card);stroke-width:2px}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(310px,1fr));gap:16px}
+.grid svg{max-width:360px}
 .grid .card{padding:16px 16px 10px}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:12px;background:var(--card)}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
@@ -36,6 +42,7 @@ th.text,td.text{text-align:left}
 tbody th{font-weight:600}
 .muted{color:var(--muted)}
 .swatch{display:inline-block;width:14px;height:3px;border-radius:2px;vertical-align:middle;margin-right:9px}
+.facts .state{font-size:inherit}
 .state{font-size:13px;font-weight:550}
 .state.finished{color:var(--good)}
 .state.diverged{color:var(--bad)}
@@ -52,7 +59,7 @@ details .grid{padding:6px 18px 18px}
 a{color:var(--accent)}
 ul.notices{margin:0;padding-left:20px}
 footer{margin-top:48px;color:var(--muted);font-size:13px}
-@media(max-width:640px){main{padding:28px 16px}h1{font-size:25px}}
+@media(max-width:700px){.facts{grid-template-columns:repeat(2,1fr)}main{padding:28px 16px}h1{font-size:25px}}
 @media print{details:not([open]){display:none}body{background:none}.card,.grid>*{break-inside:avoid}}
 `;
 

@@ -7,6 +7,7 @@ interface Subject {
   readonly title: string;
   readonly subtitle?: string;
   readonly matches: RegExp;
+  readonly share?: boolean;
 }
 
 /** What a reader looks at first, in this order; every other metric gets a chart of its own after these. */
@@ -20,6 +21,7 @@ const subjects: readonly Subject[] = [
     title: 'Accepted and rejected',
     subtitle: 'share of the samples',
     matches: /^policy\/(accept|reject)Rate$/,
+    share: true,
   },
   { title: 'Temperature', matches: /^policy\/temperature$/ },
   { title: 'Entropy', subtitle: 'nats', matches: /^policy\/entropy$/ },
@@ -43,7 +45,11 @@ function metricNames(runs: readonly RunData[]): string[] {
 }
 
 /** One chart of several metrics of one run; of several runs, a chart for each metric, coloured by label. */
-function chartsOf(runs: readonly RunData[], { title, subtitle, matches }: Subject, names: readonly string[]) {
+function chartsOf(
+  runs: readonly RunData[],
+  { title, subtitle, matches, share }: Subject,
+  names: readonly string[],
+) {
   const metrics = names.filter((name) => matches.test(name));
   const short = shortNames(metrics);
   const labels = [...new Set(runs.map(({ label }) => label))];
@@ -55,12 +61,12 @@ function chartsOf(runs: readonly RunData[], { title, subtitle, matches }: Subjec
     const domain = metrics.map((metric) => short.get(metric)!);
     return points.length === 0
       ? []
-      : [{ title, subtitle, points, by: 'metric', domain } satisfies MetricChart];
+      : [{ title, subtitle, points, by: 'metric', domain, share } satisfies MetricChart];
   }
   return metrics.flatMap((metric): MetricChart[] => {
     const points = lines(metric);
     const part = metrics.length > 1 ? `${title}: ${short.get(metric)}` : title;
-    return points.length === 0 ? [] : [{ title: part, subtitle, points, by: 'label', domain: labels }];
+    return points.length === 0 ? [] : [{ title: part, subtitle, points, by: 'label', domain: labels, share }];
   });
 }
 

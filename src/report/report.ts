@@ -21,8 +21,9 @@ export interface ReportOptions {
   readonly command: string;
 }
 
-const pageCurve = { width: 940, height: 380 };
-const smallChart = { width: 262, height: 150 };
+/** The widths of the page's cards inside their padding. */
+const pageCurve = { width: 970, height: 440 };
+const smallChart = { width: 294, height: 206 };
 
 function unique(values: readonly string[]): string {
   return [...new Set(values)].join(', ');
@@ -66,17 +67,24 @@ function runFacts(run: RunData): string {
   return `<dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`).join('')}</dl>`;
 }
 
+/** A final return, where −∞ stands for a run that diverged. */
+function final(value: number): string {
+  return value === Number.NEGATIVE_INFINITY
+    ? '<span class="state diverged">diverged</span>'
+    : formatNumber(value);
+}
+
 function groupTable(runs: readonly RunData[]): string {
   const groups = groupRuns(runs);
   const labels = groups.map(({ label }) => label);
   const interval = (low: number, high: number) =>
-    Number.isFinite(low) ? `${formatNumber(low)} – ${formatNumber(high)}` : '–';
+    low === high ? final(low) : `${final(low)} – ${final(high)}`;
   const columns: Column<GroupOutcome>[] = [
     { head: 'Operator', text: true, cell: ({ label }) => swatch(label, labels) + escapeHtml(label) },
-    { head: 'Final return, median', cell: (row) => `<b>${formatNumber(row.median)}</b>` },
+    { head: 'Final return, median', cell: (row) => `<b>${final(row.median)}</b>` },
     { head: 'Middle half', cell: ({ low, high }) => interval(low, high) },
     { head: 'Range', cell: ({ minimum, maximum }) => interval(minimum, maximum) },
-    { head: 'Mean', cell: (row) => formatNumber(row.mean) },
+    { head: 'Mean', cell: (row) => final(row.mean) },
     { head: 'Seeds', cell: ({ seeds }) => String(seeds) },
     {
       head: 'Diverged',
@@ -85,7 +93,10 @@ function groupTable(runs: readonly RunData[]): string {
     { head: 'Steps', cell: ({ environmentSteps }) => formatCount(environmentSteps) },
     { head: 'Wall time', cell: ({ wallSeconds }) => formatDuration(wallSeconds) },
   ];
-  return htmlTable(columns, groups.map(groupOutcome));
+  const note = runs.some(({ status }) => status === 'diverged')
+    ? '<p class="note">A seed that diverged counts as worse than any other; none is left out.</p>'
+    : '';
+  return htmlTable(columns, groups.map(groupOutcome)) + note;
 }
 
 function runTable(runs: readonly RunData[]): string {
@@ -108,8 +119,8 @@ function runTable(runs: readonly RunData[]): string {
 
 function evaluationTable(runs: readonly RunData[]): string {
   const columns: Column<SeedPoint>[] = [
-    { head: 'Steps', cell: (row) => formatCount(row.environmentSteps) },
     ...(runs.length > 1 ? [{ head: 'Run', text: true, cell: (row: SeedPoint) => escapeHtml(row.run) }] : []),
+    { head: 'Steps', cell: (row) => formatCount(row.environmentSteps) },
     { head: 'Mean return', cell: (row) => formatNumber(row.meanReturn) },
     { head: 'Standard deviation', cell: (row) => formatNumber(row.stdReturn) },
     { head: 'Least', cell: (row) => formatNumber(row.minimum) },
@@ -125,9 +136,24 @@ function curveCaption(runs: readonly RunData[]): string {
     ? 'Thick line: median over seeds of the mean return over evaluation episodes. Band: middle half of the seeds. Thin lines: each seed.'
     : `Line: mean return over evaluation episodes. Band: middle half of the episodes${runs.length === 1 ? '; lighter band: all of them' : ''}.`;
   const cross = runs.some(({ status }) => status === 'diverged')
-    ? ' A cross marks where a run diverged; a median ends where one of its seeds does.'
+    ? ` A cross marks where a run diverged${severalSeeds ? '; a median ends where one of its seeds does' : ''}.`
     : '';
   return `${drawn} The policy acts by its mode.${cross}`;
+}
+
+function trendCaption(runs: readonly RunData[]): string {
+  const severalSeeds = groupRuns(runs).some((group) => group.runs.length > 1);
+  const trend = `their moving mean over a twentieth of the run${severalSeeds ? ', median over seeds' : ''}`;
+  const legend = runs.length > 1 ? `<br>${labelLegend(runs)}` : '';
+  return `Over environment steps. Faint lines: as recorded. Bold lines: ${trend}.${legend}`;
+}
+
+/** Which colour is whose, for the small charts. */
+function labelLegend(runs: readonly RunData[]): string {
+  const labels = groupRuns(runs).map(({ label }) => label);
+  return labels
+    .map((label) => `<span class="key">${swatch(label, labels)}${escapeHtml(label)}</span>`)
+    .join('');
 }
 
 async function chartGrid(charts: readonly MetricChart[]): Promise<string> {
@@ -186,18 +212,22 @@ export async function renderReport(
   if (runs.length === 0) throw new RangeError('a report needs at least one run');
   const { main, more } = metricCharts(runs);
   const csv = `data:text/csv;charset=utf-8,${encodeURIComponent(curveCsv(runs))}`;
+  const made = `<pre class="command">${escapeHtml(command)}</pre>`;
   const evaluated = runs.some(({ evaluations }) => evaluations.length > 0);
   const curve = evaluated
-    ? `<figure class="card">${await drawSvg(learningCurve(runs, pageCurve))}<figcaption>${curveCaption(runs)}</figcaption></figure>`
-    : '<p class="muted">There was no evaluation yet.</p>';
+    ? `<figure class="card">${await drawSvg(learningCurve(runs, pageCurve))}<figcaption>${curveCaption(runs)}</figcaption>${made}</figure>`
+    : `<div class="card"><p class="muted">There was no evaluation yet.</p>${made}</div>`;
   const sections = [
     heading(runs, title),
     runs.length === 1 ? runFacts(runs[0]!) : groupTable(runs),
     '<h2>Learning curve</h2>',
     curve,
-    `<pre class="command">${escapeHtml(command)}</pre>`,
-    ...(main.length > 0 ? ['<h2>Training</h2>', await chartGrid(main)] : []),
-    ...(more.length > 0 ? [folded(`${more.length} more metrics`, await chartGrid(more))] : []),
+    ...(main.length > 0
+      ? ['<h2>Training</h2>', `<p class="note">${trendCaption(runs)}</p>`, await chartGrid(main)]
+      : []),
+    ...(more.length > 0
+      ? [folded(`${more.length} more ${more.length === 1 ? 'metric' : 'metrics'}`, await chartGrid(more))]
+      : []),
     notices(runs),
     '<h2>Data</h2>',
     ...(runs.length > 1 ? [folded('Every run', runTable(runs), true)] : []),

@@ -7,13 +7,46 @@ import {
   type MetricPoint,
   type SeedPoint,
   seedCurves,
+  trendLines,
 } from './curves.js';
 import type { RunData } from './run-data.js';
 import { color, seriesColor } from './theme.js';
 
 type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
 
-const stepsAxis = { title: 'Environment steps', format: '~s', tickCount: 6, labelFlush: true } as const;
+const stepsAxis = {
+  title: 'Environment steps',
+  labelExpr: "datum.value === 0 ? '0' : format(datum.value, '~s')",
+  tickCount: 6,
+  labelFlush: true,
+  // Vega cannot measure text here, guesses wide, and would drop labels that fit.
+  labelOverlap: false,
+} as const;
+
+/** Plain numbers as far as they stay short: 1,000 and 0.015, then 2.5M and 1e-6. */
+const numberLabels =
+  "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : abs(datum.value) >= 1000 ? format(datum.value, ',') : format(datum.value, '.3~g')";
+
+/** Environment steps from 0 to the last of these records. */
+function stepsChannel<Axis>(records: readonly { readonly environmentSteps: number }[], axis: Axis) {
+  const last = records.reduce((most, { environmentSteps }) => Math.max(most, environmentSteps), 1);
+  return {
+    field: 'environmentSteps',
+    type: 'quantitative',
+    axis,
+    scale: { domain: [0, last] as number[], nice: false },
+  } as const;
+}
+
+/** Width and height are those of the whole drawing, axes and legends included, so that drawings line up. */
+function fitted({ width, height }: CurveSize) {
+  return {
+    width,
+    height,
+    autosize: { type: 'fit', contains: 'padding' },
+    padding: { left: 2, right: 10, top: 4, bottom: 2 },
+  } as const;
+}
 
 function colorScale(labels: readonly string[]) {
   return { domain: [...labels], range: labels.map((_, index) => seriesColor(index)) };
@@ -35,6 +68,9 @@ function describePoint(point: CurvePoint, single: boolean): string {
     ? `${point.label} at ${at}: mean return ${formatNumber(point.center)} over ${point.count} episodes, middle half ${middle}, all ${all}`
     : `${point.label} at ${at}: median ${formatNumber(point.center)} of ${point.count} seeds, middle half ${middle}, all ${all}`;
 }
+
+/** Evaluations of one curve up to which each is marked; beyond, the marks appear on hovering only. */
+const maxPointsShown = 40;
 
 export interface CurveSize {
   readonly width: number;
@@ -76,25 +112,23 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
       type: 'quantitative',
       title: 'Return',
       scale: { domain: returnDomain(shown.length > 0 ? shown : [0, 1]), nice: true, zero: false },
-      axis: { format: '~s', tickCount: 6 },
+      axis: { labelExpr: numberLabels, tickCount: 6 },
     }) as const;
-  const x = {
-    field: 'environmentSteps',
-    type: 'quantitative',
-    axis: stepsAxis,
-    scale: { nice: false },
+  const x = stepsChannel(
+    runs.flatMap(({ evaluations }) => evaluations),
+    stepsAxis,
+  );
+  // The same in every layer: Vega-Lite joins their legends and drops them all where one says none.
+  const series = {
+    field: 'label',
+    type: 'nominal',
+    title: null,
+    scale: colorScale(labels),
+    legend: labels.length > 1 ? { symbolType: 'stroke', symbolOpacity: 1, symbolFillColor: null } : null,
   } as const;
-  const series = (legend: boolean) =>
-    ({
-      field: 'label',
-      type: 'nominal',
-      title: null,
-      scale: colorScale(labels),
-      ...(legend && labels.length > 1 ? { legend: { symbolType: 'stroke' } } : { legend: null }),
-    }) as const;
   const band = (low: string, high: string, opacity: number): Layer => ({
     mark: { type: 'area', opacity, line: false, interpolate: 'monotone' },
-    encoding: { x, y: y(low), y2: { field: high }, color: series(false) },
+    encoding: { x, y: y(low), y2: { field: high }, color: series },
   });
   const layers: Layer[] = [
     ...(severalSeeds
@@ -104,7 +138,7 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
               values: seeds.filter(({ label }) => groups.some((g) => g.label === label && g.runs.length > 1)),
             },
             mark: { type: 'line', strokeWidth: 1, opacity: 0.45, interpolate: 'monotone' },
-            encoding: { x, y: y('meanReturn'), color: series(false), detail: { field: 'run' } },
+            encoding: { x, y: y('meanReturn'), color: series, detail: { field: 'run' } },
           } as Layer,
         ]
       : labels.length === 1
@@ -119,14 +153,14 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
         strokeJoin: 'round',
         strokeCap: 'round',
       },
-      encoding: { x, y: y('center'), color: series(true) },
+      encoding: { x, y: y('center'), color: series },
     },
     {
-      mark: { type: 'circle', size: 70, opacity: 0 },
+      mark: { type: 'circle', size: 36, opacity: points.length <= maxPointsShown * labels.length ? 1 : 0 },
       encoding: {
         x,
         y: y('center'),
-        color: series(false),
+        color: series,
         description: { field: 'description', type: 'nominal' },
       },
     },
@@ -141,7 +175,7 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
               strokeWidth: 2.5,
               opacity: 1,
             },
-            encoding: { x, y: y('meanReturn'), color: series(false) },
+            encoding: { x, y: y('meanReturn'), color: series },
           } as Layer,
           {
             data: { values: diverged },
@@ -159,9 +193,7 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
       : []),
   ];
   return {
-    width,
-    height,
-    padding: { left: 4, right: 14, top: 4, bottom: 4 },
+    ...fitted({ width, height }),
     data: { values: points },
     layer: layers,
   } as TopLevelSpec;
@@ -175,6 +207,8 @@ export interface MetricChart {
   readonly by: 'metric' | 'label';
   /** Every value of `by`, in the order of their colours. */
   readonly domain: readonly string[];
+  /** Values are shares of a whole: the axis goes from 0 to 1. */
+  readonly share?: boolean;
 }
 
 /** A logarithmic axis where values are positive and most of them lie more than a factor of 100 apart. */
@@ -184,50 +218,76 @@ function wantsLog(values: readonly number[]): boolean {
   return sorted.length > 0 && sorted[0]! > 0 && at(0.95) / at(0.05) > 100;
 }
 
-/** A small chart of one quantity over environment steps. */
-export function metricChart(
-  { title, subtitle, points, by, domain }: MetricChart,
-  size: CurveSize,
-): TopLevelSpec {
+function valueScale(values: readonly number[], log: boolean, share: boolean) {
+  if (share) return { domain: [0, 1] };
+  if (log) return { type: 'log' } as const;
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  // A line without any change stands in the middle of an axis around it.
+  const reach = Math.abs(low) / 2 || 1;
+  return { zero: false, nice: true, ...(low === high ? { domain: [low - reach, low + reach] } : {}) };
+}
+
+/** A small chart of one quantity over environment steps: what was recorded faintly, its trend on top. */
+export function metricChart(chart: MetricChart, size: CurveSize): TopLevelSpec {
+  const { title, subtitle, points, by, domain, share = false } = chart;
   const values = points.map(({ value }) => value);
   const log = wantsLog(values);
-  const runs = new Set(points.map(({ run }) => run)).size;
-  const flat = Math.min(...values) === Math.max(...values);
-  const single = flat ? { domain: [values[0]! - 1, values[0]! + 1] } : {};
   const subtitles = [subtitle, log ? 'logarithmic' : undefined].filter((text) => text !== undefined);
+  const legend =
+    by === 'metric' && domain.length > 1
+      ? ({
+          symbolType: 'stroke',
+          symbolOpacity: 1,
+          labelFontSize: 11,
+          columnPadding: 12,
+          symbolSize: 120,
+        } as const)
+      : null;
+  const encoding = {
+    x: stepsChannel(points, { ...stepsAxis, title: null, tickCount: 4 }),
+    y: {
+      field: 'value',
+      type: 'quantitative',
+      title: null,
+      axis: log ? { format: '~g', tickCount: 4 } : { labelExpr: numberLabels, tickCount: 4 },
+      scale: valueScale(values, log, share),
+    },
+    color: {
+      field: by,
+      type: 'nominal',
+      title: null,
+      scale: colorScale(domain),
+      legend,
+    },
+    // Shares often lie upon each other: dashes let both be seen.
+    ...(share && by === 'metric'
+      ? {
+          strokeDash: {
+            field: by,
+            type: 'nominal',
+            scale: {
+              domain: [...domain],
+              range: [
+                [1, 0],
+                [5, 4],
+              ],
+            },
+            legend,
+          },
+        }
+      : {}),
+    detail: { field: 'run' },
+  } as const;
   return {
-    ...size,
-    padding: { left: 4, right: 10, top: 4, bottom: 4 },
+    ...fitted(size),
     title: { text: title, ...(subtitles.length > 0 ? { subtitle: subtitles.join(', ') } : {}) },
-    data: { values: points as MetricPoint[] },
-    mark: {
-      type: 'line',
-      strokeWidth: runs > 1 ? 1.2 : 1.75,
-      opacity: runs > 1 ? 0.8 : 1,
-      strokeJoin: 'round',
-    },
-    encoding: {
-      x: {
-        field: 'environmentSteps',
-        type: 'quantitative',
-        axis: { ...stepsAxis, title: null, tickCount: 4 },
-        scale: { nice: false },
+    encoding,
+    layer: [
+      { data: { values: [...points] }, mark: { type: 'line', strokeWidth: 1, opacity: 0.22 } },
+      {
+        data: { values: trendLines(points) },
+        mark: { type: 'line', strokeWidth: 2, strokeJoin: 'round', strokeCap: 'butt' },
       },
-      y: {
-        field: 'value',
-        type: 'quantitative',
-        title: null,
-        axis: { format: log ? '.0e' : '~s', tickCount: 4 },
-        scale: log ? { type: 'log' } : { zero: false, nice: true, ...single },
-      },
-      color: {
-        field: by,
-        type: 'nominal',
-        title: null,
-        scale: colorScale(domain),
-        legend: by === 'metric' && domain.length > 1 ? { symbolType: 'stroke', labelFontSize: 11 } : null,
-      },
-      detail: { field: 'run' },
-    },
-  };
+    ],
+  } as TopLevelSpec;
 }

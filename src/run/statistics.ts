@@ -9,13 +9,16 @@ export function standardDeviation(values: readonly number[]): number {
   return Math.sqrt(mean(values.map((value) => (value - center) ** 2)));
 }
 
-/** The q-quantile (0 ≤ q ≤ 1), interpolated linearly between neighbours as NumPy does by default; NaN of nothing. */
+/**
+ * The q-quantile (0 ≤ q ≤ 1), interpolated linearly between neighbours as NumPy does by default; NaN of nothing. Between
+ * −∞ and a number there is only −∞.
+ */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   const position = q * (sorted.length - 1);
   const low = sorted[Math.floor(position)] ?? Number.NaN;
   const high = sorted[Math.ceil(position)] ?? Number.NaN;
-  return low + (high - low) * (position - Math.floor(position));
+  return Number.isFinite(low) ? low + (high - low) * (position - Math.floor(position)) : low;
 }
 
 export function median(values: readonly number[]): number {
