@@ -18,6 +18,7 @@ export interface Adam {
   /**
    * Moves the variables one step; call it inside a compiled function.
    * @param gradients by the names in `variables`, all of them.
+   * @param learningRateFactor what the learning rate is multiplied by, for schedules; 1 when absent.
    * @param learningRateFactor multiplies the learning rate: a schedule's value at this step.
    * @returns the norm of all gradients together, before clipping.
    */
