@@ -29,8 +29,8 @@ figcaption{margin-top:12px}
 .key .swatch{margin-right:6px}
 svg{display:block;width:100%;height:auto}
 svg text{font-family:${fontFamily};font-variant-numeric:tabular-nums}
-.hover{cursor:default}
-.hover:hover{opacity:1!important;stroke:var(--card);stroke-width:2px}
+.hover{stroke:transparent;stroke-width:14px}
+.hover:hover{opacity:1!important;stroke:var(--ink);stroke-opacity:.18}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(310px,1fr));gap:16px}
 .grid svg{max-width:360px}
 .grid .card{padding:16px 16px 10px}

@@ -49,7 +49,8 @@ export async function writeSyntheticRun(
       'replay/size': steps,
     };
     values['policy/kl'] = values['policy/kl/mean']! + values['policy/kl/covariance']!;
-    if (operator === 'mpo') values['policy/temperature'] = 3 * Math.exp(-4 * p) + 0.02 + 0.003 * Math.abs(normal());
+    if (operator === 'mpo')
+      values['policy/temperature'] = 3 * Math.exp(-4 * p) + 0.02 + 0.003 * Math.abs(normal());
     else {
       values['policy/acceptRate'] = 0.5;
       values['policy/rejectRate'] = 0.5;
@@ -90,7 +91,13 @@ export async function writeSyntheticComparison(output: string): Promise<string[]
   const plans: SyntheticRun[] = [0, 1, 2].flatMap((seed) => [
     { operator: 'pmpo', seed, plateau: 840 - 12 * seed, halfway: 34_000 + 2500 * seed },
     { operator: 'mpo', seed, plateau: 800 - 30 * seed, halfway: 46_000 - 2000 * seed },
-    { operator: 'dpo', seed, plateau: 420 - 60 * seed, halfway: 52_000, ...(seed === 2 ? { divergesAt: 70_000 } : {}) },
+    {
+      operator: 'dpo',
+      seed,
+      plateau: 420 - 60 * seed,
+      halfway: 52_000,
+      ...(seed === 2 ? { divergesAt: 70_000 } : {}),
+    },
   ]);
   const paths: string[] = [];
   for (const plan of plans) paths.push(await writeSyntheticRun(output, plan));

@@ -1,0 +1,184 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PmpoError } from '../../src/errors.js';
+import { renderCurveSvg, renderReport } from '../../src/report/report.js';
+import { outcomeOf, type RunData, readRun } from '../../src/report/run-data.js';
+import { writeSyntheticComparison, writeSyntheticRun } from './synthetic-run.js';
+
+let folder: string;
+let single: RunData;
+let comparison: RunData[];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pmpo-report-'));
+  single = await readRun(
+    await writeSyntheticRun(folder, { operator: 'mpo', seed: 1, plateau: 800, halfway: 30_000 }),
+  );
+  const paths = await writeSyntheticComparison(join(folder, 'compare'));
+  comparison = await Promise.all(paths.map((path) => readRun(path)));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function count(text: string, pattern: RegExp): number {
+  return [...text.matchAll(pattern)].length;
+}
+
+/** Every address that a page would load something from. */
+function loads(html: string): string[] {
+  return [...html.matchAll(/(?:\bsrc|\bhref|xlink:href)="([^"]*)"|url\(([^)]*)\)|@import\s+(\S+)/g)]
+    .map((match) => match[1] ?? match[2] ?? match[3]!)
+    .filter((address) => !address.startsWith('data:') && !address.startsWith('#'));
+}
+
+describe('readRun', () => {
+  it('reads what a run left behind', () => {
+    expect(single).toMatchObject({
+      operator: 'mpo',
+      label: 'mpo',
+      feedback: 'top-k',
+      environment: 'cartpole_swingup',
+      seed: 1,
+      status: 'finished',
+    });
+    expect(single.evaluations).toHaveLength(20);
+    expect(single.metrics).toHaveLength(200);
+    expect(single.notices).toMatchObject([{ message: expect.stringContaining('connected again') }]);
+    expect(outcomeOf(single)).toMatchObject({ environmentSteps: 100_000, updates: 50_000, episodes: 10 });
+  });
+
+  it('tells finished, unfinished and diverged runs apart', async () => {
+    const plan = { operator: 'pmpo', seed: 5, plateau: 500, halfway: 20_000 };
+    const unfinished = await readRun(await writeSyntheticRun(folder, { ...plan, finished: false }));
+    expect(unfinished.status).toBe('unfinished');
+    expect(outcomeOf(unfinished).meanReturn).toBeGreaterThan(400);
+    const diverged = await readRun(await writeSyntheticRun(folder, { ...plan, divergesAt: 60_000 }));
+    expect(diverged.status).toBe('diverged');
+    expect(outcomeOf(diverged).meanReturn).toBeNaN();
+  });
+
+  it('ignores a line that is being written and names one that is broken', async () => {
+    const plan = { operator: 'pmpo', seed: 6, plateau: 500, halfway: 20_000 };
+    const path = await writeSyntheticRun(folder, plan);
+    const metrics = join(path, 'metrics.jsonl');
+    await appendFile(metrics, '{"kind":"metr');
+    expect((await readRun(path)).metrics).toHaveLength(200);
+    await writeFile(metrics, `{}\n{"kind"\n${await readFile(metrics, 'utf8')}`);
+    await expect(readRun(path)).rejects.toThrow(PmpoError);
+    await expect(readRun(path)).rejects.toThrow(`${metrics}:2: the line is not JSON`);
+  });
+});
+
+describe('renderReport', () => {
+  it('shows one run: outcome, curve, the command, every metric and the configuration', async () => {
+    const html = await renderReport([single], { command: 'pmpo train a.yaml --set name="<b>"' });
+    expect(html).toMatch(/^<!doctype html>/);
+    expect(html).toContain('<dt>Final return, 10 episodes</dt>');
+    expect(html).toContain('pmpo train a.yaml --set name=&#34;&#60;b&#62;&#34;');
+    expect(html).toContain('connected again after 0.5 s');
+    expect(html).toContain('    covariance: 50');
+    const titles = [
+      'Training return',
+      'Policy loss',
+      'Critic loss',
+      'KL(reference ‖ policy)',
+      'Temperature',
+      'Entropy',
+      'Standard deviation',
+      'Environment steps per second',
+      'critic/value',
+    ];
+    for (const title of titles) expect(html).toContain(`>${title}</text>`);
+    expect(html).toContain('2 more metrics');
+    expect(count(html, /<path class="hover"[^>]*><title>mpo at [\d,]+ steps: mean return/g)).toBe(20);
+  });
+
+  it('needs nothing from anywhere else', async () => {
+    for (const runs of [[single], comparison]) {
+      const html = await renderReport(runs, { command: 'pmpo' });
+      expect(loads(html)).toEqual([]);
+      expect(html).not.toContain('<script');
+    }
+  });
+
+  it('compares operators over seeds and shows what diverged', async () => {
+    const html = await renderReport(comparison, { title: 'Three operators', command: 'pmpo compare' });
+    expect(html).toContain('<h1>Three operators</h1>');
+    expect(html).toContain('Comparison of 3 operators, 9 runs');
+    for (const label of ['pmpo', 'mpo', 'dpo']) {
+      expect(html).toContain(`<title>${label} at 50,000 steps: median`);
+    }
+    // The dpo seed that diverged at 70,000 takes the median with it.
+    expect(html).not.toContain('<title>dpo at 75,000 steps');
+    expect(html).toContain('<title>mpo at 75,000 steps');
+    expect(html).toContain('>diverged</text>');
+    expect(html).toContain('A seed that diverged counts as worse than any other');
+    expect(count(html, /<span class="state diverged">diverged<\/span><\/td><\/tr>/g)).toBe(1);
+    expect(html).toContain('cartpole_swingup-dpo-seed2/config.yaml');
+  });
+
+  it('works before the first evaluation, and after a single one', async () => {
+    const plan = { operator: 'pmpo', seed: 7, plateau: 500, halfway: 20, finished: false };
+    const empty = await readRun(await writeSyntheticRun(folder, { ...plan, environmentSteps: 20 }));
+    expect(await renderReport([empty], { command: 'pmpo' })).toContain('There was no evaluation yet.');
+    const once = {
+      ...single,
+      evaluations: single.evaluations.slice(0, 1),
+      metrics: single.metrics.slice(0, 1),
+    };
+    const html = await renderReport([once], { command: 'pmpo' });
+    expect(html).not.toContain('NaN');
+    expect(count(html, /<path class="hover"/g)).toBe(1);
+    await expect(renderReport([], { command: 'pmpo' })).rejects.toThrow(RangeError);
+  });
+
+  it('escapes what a run brings with it', async () => {
+    const html = await renderReport([{ ...single, label: '<img src=x>', environment: '<script>' }], {
+      command: 'pmpo',
+    });
+    expect(html).not.toMatch(/<img|<script/);
+  });
+});
+
+describe('renderCurveSvg', () => {
+  it('is one SVG file that follows light and dark', async () => {
+    const svg = await renderCurveSvg(comparison);
+    expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
+    expect(svg).toContain('prefers-color-scheme:dark');
+    expect(svg).not.toContain('NaN');
+  });
+});
+
+const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find(
+  (name) => spawnSync(name, ['--version'], { timeout: 10_000 }).status === 0,
+);
+
+describe.skipIf(chromium === undefined)('a report in headless Chromium (skipped where there is none)', () => {
+  it('is drawn in light and in dark', async () => {
+    const page = join(folder, 'report.html');
+    await writeFile(page, await renderReport(comparison, { command: 'pmpo compare' }));
+    const shots = [0, 1].map((scheme) => {
+      const shot = join(folder, `shot-${scheme}.png`);
+      const flags =
+        '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --window-size=1200,1600';
+      execFileSync(
+        chromium!,
+        [
+          ...flags.split(' '),
+          `--user-data-dir=${join(folder, `profile-${scheme}`)}`,
+          `--blink-settings=preferredColorScheme=${scheme}`,
+          `--screenshot=${shot}`,
+          `file://${page}`,
+        ],
+        { stdio: 'ignore', timeout: 50_000 },
+      );
+      return shot;
+    });
+    const [dark, light] = await Promise.all(shots.map((shot) => readFile(shot)));
+    // An empty page of this size compresses to a few thousand bytes.
+    expect(dark!.length).toBeGreaterThan(50_000);
+    expect(light!.length).toBeGreaterThan(50_000);
+    expect(dark!.equals(light!)).toBe(false);
+  });
+});
