@@ -1,0 +1,181 @@
+/**
+ * One whole learner update of critics and policy: traced, eager on the wasm backend, and the same in JAX. Random numbers are
+ * part of every side's time: drawn in the graph by JAX, on the host while the previous update runs by ours.
+ *
+ *   npm run bench update              both operators, all sides
+ *   npm run bench update -- --no-jax  without the Python side
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { configSchema } from '../src/config/schema.js';
+import { createFamily } from '../src/distributions/create.js';
+import { createEngine } from '../src/engine/create.js';
+import type { EngineName } from '../src/engine/engine.js';
+import { createFeedbackRegistry } from '../src/feedback/registry.js';
+import { Agent } from '../src/learners/control/agent.js';
+import { updateNoise } from '../src/learners/control/noise.js';
+import { createOperatorRegistry } from '../src/operators/registry.js';
+import { fillNormal, foldIn, randomKey } from '../src/random/keys.js';
+import type { TransitionBatch } from '../src/replay/transition-store.js';
+
+const sizes = { observations: 24, actions: 6, hidden: 256, batch: 256 };
+const kl = { mean: 2, covariance: 50 };
+const rounds = 15;
+const updatesPerRound = { traced: 40, jax: 40, wasm: 1 };
+
+interface Side {
+  readonly name: string;
+  /** Milliseconds of one update, averaged over `updates` in a row. */
+  time(updates: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+function randomBatches(count: number): TransitionBatch[] {
+  const { batch, observations, actions } = sizes;
+  const normal = (name: string, i: number, ...shape: number[]) => ({
+    shape,
+    data: fillNormal(
+      foldIn(foldIn(randomKey(1), name), i),
+      new Float32Array(shape.reduce((a, b) => a * b, 1)),
+    ),
+  });
+  return Array.from({ length: count }, (_, i) => {
+    const drawn = normal('actions', i, batch, actions);
+    return {
+      observations: normal('observations', i, batch, observations),
+      actions: { shape: drawn.shape, data: drawn.data.map(Math.tanh) },
+      returns: normal('returns', i, batch),
+      discounts: { shape: [batch], data: new Float32Array(batch).fill(0.95) },
+      nextObservations: normal('nextObservations', i, batch, observations),
+    };
+  });
+}
+
+async function ours(
+  name: string,
+  engineName: EngineName,
+  operatorName: string,
+  samples: number,
+): Promise<Side> {
+  const operators = createOperatorRegistry();
+  const feedback = createFeedbackRegistry();
+  const config = configSchema({ operators, feedback }).parse({
+    environment: { simulator: 'none' },
+    operator: operatorName === 'pmpo' ? { name: 'pmpo', beta: 1, kl } : { name: operatorName },
+    policy: { hidden: [sizes.hidden, sizes.hidden] },
+    critic: { hidden: [sizes.hidden, sizes.hidden] },
+    learner: { batchSize: sizes.batch, samples },
+  });
+  const engine = await createEngine(engineName);
+  const family = createFamily(config.policy);
+  const agent = new Agent(
+    {
+      engine,
+      config,
+      family,
+      operator: operators.get(operatorName).create(config.operator),
+      classifier: feedback.get('top-k').create(config.feedback, samples),
+      classifierName: 'top-k',
+      observationSize: sizes.observations,
+      actionSize: sizes.actions,
+      actionMinimum: new Float32Array(sizes.actions).fill(-1),
+      actionMaximum: new Float32Array(sizes.actions).fill(1),
+    },
+    randomKey(0),
+  );
+  const batches = randomBatches(8);
+  const noise = (update: number) =>
+    updateNoise(family, foldIn(randomKey(2), update), [samples, sizes.batch, sizes.actions]);
+  let update = 0;
+  return {
+    name,
+    time: async (updates) => {
+      const start = performance.now();
+      let running: Promise<unknown> = Promise.resolve();
+      for (let i = 0; i < updates; i++, update++) {
+        const fresh = noise(update);
+        await running;
+        running = agent.update(update, batches[update % batches.length]!, fresh, 1);
+        // The engine's own thread computes while the next noise is drawn here.
+        running.catch(() => {});
+      }
+      await running;
+      return (performance.now() - start) / updates;
+    },
+    close: async () => {
+      agent.dispose();
+      await engine.dispose();
+    },
+  };
+}
+
+async function jax(operator: string, samples: number): Promise<Side> {
+  const scripts = fileURLToPath(new URL('../scripts/venv.mjs', import.meta.url));
+  const python = execFileSync(process.execPath, [scripts, 'jax'], { encoding: 'utf8' }).trim();
+  const program = fileURLToPath(new URL('./update_jax.py', import.meta.url));
+  const child = spawn(python, [program, JSON.stringify({ ...sizes, ...kl, operator, samples })], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, JAX_PLATFORMS: 'cpu' },
+  });
+  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    name: 'jax',
+    time: async (updates) => {
+      child.stdin.write(`${JSON.stringify({ updates })}\n`);
+      const { value, done } = await answers.next();
+      if (done === true) throw new Error('the JAX side ended');
+      return (JSON.parse(value) as { milliseconds: number }).milliseconds;
+    },
+    close: async () => {
+      child.stdin.end();
+      await new Promise((resolve) => child.once('exit', resolve));
+    },
+  };
+}
+
+function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.round(q * (sorted.length - 1))]!;
+}
+
+function round(value: number): number {
+  return Number(value.toPrecision(4));
+}
+
+async function compare(operator: string, samples: number, withJax: boolean) {
+  const sides = [
+    await ours('traced', 'onnx', operator, samples),
+    ...(withJax ? [await jax(operator, samples)] : []),
+    await ours('wasm', 'wasm', operator, samples),
+  ];
+  const times = new Map<string, number[]>(sides.map(({ name }) => [name, []]));
+  const updates = (name: string) => updatesPerRound[name as keyof typeof updatesPerRound];
+  // Tracing, compiling and warming up are not part of an update.
+  for (const side of sides) await side.time(Math.min(10, 2 * updates(side.name)));
+  for (let i = 0; i < rounds; i++) {
+    for (const side of sides) times.get(side.name)!.push(await side.time(updates(side.name)));
+  }
+  for (const side of sides) await side.close();
+  const median = (name: string) => quantile(times.get(name)!, 0.5);
+  return {
+    operator,
+    samples,
+    milliseconds: Object.fromEntries(
+      sides.map(({ name }) => [
+        name,
+        {
+          median: round(median(name)),
+          quartiles: [round(quantile(times.get(name)!, 0.25)), round(quantile(times.get(name)!, 0.75))],
+          best: round(quantile(times.get(name)!, 0)),
+        },
+      ]),
+    ),
+    timesFasterThanWasm: round(median('wasm') / median('traced')),
+    ...(withJax ? { timesJax: round(median('traced') / median('jax')) } : {}),
+  };
+}
+
+const withJax = !process.argv.includes('--no-jax');
+const results = [await compare('pmpo', 4, withJax), await compare('mpo', 20, withJax)];
+console.log(JSON.stringify({ benchmark: 'update', ...sizes, rounds, results }, undefined, 2));
