@@ -21,7 +21,8 @@ const suites = [
   { name: 'references', venvs: ['jax', 'torch'] },
   { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
   { name: 'mujoco', venvs: ['mujoco'] },
-  { name: 'checkpoints', venvs: ['checkpoints'] },
+  { name: 'safetensors', venvs: ['safetensors'] },
+  { name: 'tensorboard', venvs: ['tensorboard'] },
   { name: 'onnx', venvs: ['onnx'] },
 ];
 

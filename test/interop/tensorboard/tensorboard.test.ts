@@ -1,0 +1,80 @@
+import { execFileSync } from 'node:child_process';
+import { appendFile, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { type RecordsOptions, RunRecords } from '../../../src/run/records.js';
+
+const python = process.env.PMPO_PYTHON_TENSORBOARD;
+if (python === undefined) throw new Error('run this with `npm run test:interop tensorboard`');
+const script = fileURLToPath(new URL('read_events.py', import.meta.url));
+const now = () => Date.UTC(2030, 0, 1);
+
+let folder: string;
+let events: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pmpo-tensorboard-'));
+  events = join(folder, 'tensorboard');
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const open = (options: RecordsOptions = {}) =>
+  new RunRecords(join(folder, 'metrics.jsonl'), events, { now, ...options });
+const metric = (environmentSteps: number, kl: number) => ({
+  environmentSteps,
+  updates: 1,
+  wallSeconds: 1,
+  values: { 'policy/kl': kl },
+});
+
+function read(): { scalars: Record<string, [number, number][]>; first: number } {
+  const text = execFileSync(python!, [script, events], {
+    encoding: 'utf8',
+    timeout: 60_000,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  return JSON.parse(text) as ReturnType<typeof read>;
+}
+
+it('is read by TensorBoard', () => {
+  const records = open();
+  records.metrics(metric(500, 0.1));
+  records.metrics(metric(2 ** 40, -2));
+  records.evaluation({ environmentSteps: 500, updates: 1, wallSeconds: 1, returns: [1, 3] });
+  records.close();
+  expect(read()).toEqual({
+    scalars: {
+      'policy/kl': [
+        [500, Math.fround(0.1)],
+        [2 ** 40, -2],
+      ],
+      'evaluation/meanReturn': [[500, 2]],
+      'evaluation/stdReturn': [[500, 1]],
+    },
+    first: now() / 1000,
+  });
+});
+
+it('shows no step twice after a run was killed and went on', async () => {
+  const first = open();
+  first.metrics(metric(10, 1));
+  first.metrics(metric(20, 2));
+  const position = first.position();
+  first.metrics(metric(20, 3));
+  first.metrics(metric(30, 4));
+  first.close();
+  // The last record was cut off in the middle.
+  const [file] = await readdir(events);
+  await appendFile(join(events, file!), Buffer.from([24, 0, 0]));
+  const second = open({ resume: { environmentSteps: 20, position } });
+  second.metrics(metric(30, 5));
+  second.close();
+  expect(read().scalars).toEqual({
+    'policy/kl': [
+      [10, 1],
+      [20, 2],
+      [30, 5],
+    ],
+  });
+});
