@@ -1,4 +1,7 @@
+import * as grpc from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
+import { packSetting } from '../environments/tensor-codec.js';
+import { environmentService, type WireRequest, type WireResponse } from '../environments/wire.js';
 import { startEmbeddedServer } from './embedded-server.js';
 
 /** A worker thread that runs `code`. */
@@ -8,7 +11,54 @@ const entry = (code: string) =>
   );
 const listens = "parentPort.postMessage({ address: '127.0.0.1:1' });";
 
+/** One dm_env_rpc stream: a request, then its answer. */
+function connect(address: string) {
+  const client = new grpc.Client(address, grpc.credentials.createInsecure());
+  const { path, requestSerialize, responseDeserialize } = environmentService.Process;
+  const stream = client.makeBidiStreamRequest<WireRequest, WireResponse>(
+    path,
+    requestSerialize as (value: WireRequest) => Buffer,
+    responseDeserialize as (bytes: Buffer) => WireResponse,
+    { deadline: Date.now() + 30_000 },
+  );
+  return {
+    ask: (request: WireRequest) =>
+      new Promise<WireResponse>((resolve, reject) => {
+        stream.once('data', resolve).once('error', reject);
+        stream.write(request);
+      }),
+    close: () => client.close(),
+  };
+}
+
 describe('the embedded server', () => {
+  it('serves simulators over a socket, and its worlds keep to their settings', async () => {
+    const server = await startEmbeddedServer();
+    expect(server.address).toMatch(/^127\.0\.0\.1:\d+$/);
+    const { ask, close } = connect(server.address);
+    const refused = await ask({ createWorld: { settings: { simulator: packSetting('walker') } } });
+    expect(refused.error?.message).toContain("there is no simulator 'walker'");
+    const unknown = await ask({ createWorld: { settings: { gravity: packSetting(0) } } });
+    expect(unknown.error?.message).toContain("there is no setting 'gravity'");
+    const settings = {
+      simulator: packSetting('reacher'),
+      episodeSteps: packSetting(2),
+      seed: packSetting(1),
+    };
+    const { createWorld } = await ask({ createWorld: { settings } });
+    const { joinWorld } = await ask({ joinWorld: { worldName: createWorld?.worldName } });
+    const names = Object.values(joinWorld?.specs?.observations ?? {}).map(({ name }) => name);
+    expect(names).toEqual(
+      expect.arrayContaining(['position', 'to_target', 'velocity', 'reward', 'discount']),
+    );
+    const states: (number | undefined)[] = [];
+    for (let i = 0; i < 4; i++) states.push((await ask({ step: {} })).step?.state);
+    // Running, running, interrupted at the time limit; the step after that starts the next episode.
+    expect(states).toEqual([1, 1, 3, 1]);
+    close();
+    await server.close();
+  });
+
   it('fails to start with the error of its worker', async () => {
     await expect(startEmbeddedServer({ entry: entry("throw new Error('no wasm here');") })).rejects.toThrow(
       'embedded simulator server: it crashed: no wasm here',
