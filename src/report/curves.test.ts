@@ -1,13 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import {
-  curveCsv,
-  groupCurve,
-  groupOutcome,
-  groupRuns,
-  metricLine,
-  speedLine,
-  trendLines,
-} from './curves.js';
+import { curveCsv, groupCurve, groupOutcome, groupRuns, metricLine, trendLines } from './curves.js';
 import type { RunData, RunStatus } from './run-data.js';
 
 function run(
@@ -138,15 +130,6 @@ describe('metric lines', () => {
     expect(line.length).toBeLessThanOrEqual(240);
     expect(line.reduce((sum, { value }) => sum + value, 0) / line.length).toBe(499.5);
     expect(line.at(-1)!.environmentSteps).toBe(1000);
-  });
-
-  it('tell the speed between records', () => {
-    expect(
-      speedLine(withMetrics([0, 0, 0])).map(({ environmentSteps, value }) => [environmentSteps, value]),
-    ).toEqual([
-      [2, 4],
-      [3, 4],
-    ]);
   });
 
   it('have trends: a moving mean each, the median of these over seeds', () => {

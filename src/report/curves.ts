@@ -204,20 +204,6 @@ export function trendLines(points: readonly MetricPoint[]): MetricPoint[] {
   });
 }
 
-/** Environment steps per second of wall time between one metric record and the next. */
-export function speedLine(run: RunData): MetricPoint[] {
-  const points = run.metrics.slice(1).flatMap((record, index) => {
-    const before = run.metrics[index]!;
-    const seconds = record.wallSeconds - before.wallSeconds;
-    const steps = record.environmentSteps - before.environmentSteps;
-    if (seconds <= 0 || steps <= 0) return [];
-    const { label, name } = run;
-    const { environmentSteps } = record;
-    return [{ label, run: name, metric: 'steps per second', environmentSteps, value: steps / seconds }];
-  });
-  return thin(points);
-}
-
 /** The learning curves as comma-separated values, one row for each evaluation of each run. */
 export function curveCsv(runs: readonly RunData[]): string {
   const head =

@@ -51,7 +51,7 @@ const config: Config = {
 /** Titles that a browser shows on hovering, from the descriptions that Vega writes for screen readers. */
 function withHoverTitles(svg: string): string {
   return svg.replaceAll(
-    /<path aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="(?:point|circle)"([^>]*?)(?:\/>|><\/path>)/g,
+    /<path aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="circle"([^>]*?)(?:\/>|><\/path>)/g,
     (_, label: string, rest: string) =>
       `<path class="hover" aria-label="${label}" role="graphics-symbol"${rest}><title>${label}</title></path>`,
   );

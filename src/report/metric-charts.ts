@@ -1,4 +1,4 @@
-import { type MetricPoint, metricLine, speedLine } from './curves.js';
+import { type MetricPoint, metricLine } from './curves.js';
 import type { RunData } from './run-data.js';
 import type { MetricChart } from './specs.js';
 
@@ -12,9 +12,10 @@ interface Subject {
 
 /** What a reader looks at first, in this order; every other metric gets a chart of its own after these. */
 const subjects: readonly Subject[] = [
-  { title: 'Training return', subtitle: 'with exploration', matches: /(^|\/)(episode|train(ing)?)?return$/i },
+  { title: 'Training return', subtitle: 'with exploration', matches: /^acting\/return$/ },
   { title: 'Policy loss', matches: /^policy\/loss$/ },
   { title: 'Critic loss', matches: /^critic\/loss$/ },
+  { title: 'Value estimates', matches: /^critic\/(value|target)$/ },
   { title: 'KL(reference ‖ policy)', subtitle: 'nats', matches: /^policy\/kl(\/[^/]+)?$/ },
   { title: 'Weight of the KL', matches: /^policy\/kl-weight(\/|$)/ },
   {
@@ -25,8 +26,9 @@ const subjects: readonly Subject[] = [
   },
   { title: 'Temperature', matches: /^policy\/temperature$/ },
   { title: 'Entropy', subtitle: 'nats', matches: /^policy\/entropy$/ },
-  { title: 'Standard deviation', matches: /^policy\/(std|stddev|standardDeviation)(\/[^/]+)?$/ },
+  { title: 'Standard deviation', matches: /^policy\/stddev$/ },
   { title: 'Log-probability', matches: /^policy\/logProb\// },
+  { title: 'Environment steps per second', matches: /^speed\/stepsPerSecond$/ },
 ];
 
 /** `policy/kl/mean` as a person would say it in a chart titled by its subject: `mean`; the whole: `all`. */
@@ -74,11 +76,6 @@ function chartsOf(
 export function metricCharts(runs: readonly RunData[]): { main: MetricChart[]; more: MetricChart[] } {
   const names = metricNames(runs);
   const main = subjects.flatMap((subject) => chartsOf(runs, subject, names));
-  const speed = runs.flatMap(speedLine);
-  const labels = [...new Set(runs.map(({ label }) => label))];
-  if (speed.length > 0) {
-    main.push({ title: 'Environment steps per second', points: speed, by: 'label', domain: labels });
-  }
   const rest = names.filter((name) => !subjects.some(({ matches }) => matches.test(name)));
   const more = rest.flatMap((name) =>
     chartsOf(runs, { title: name, matches: /./ }, [name]).map((chart) => ({ ...chart, title: name })),

@@ -113,7 +113,7 @@ function runTable(runs: readonly RunData[]): string {
   ];
   return htmlTable(
     columns,
-    runs.map((run) => ({ run, outcome: outcomeOf(run) })),
+    groupRuns(runs).flatMap((group) => group.runs.map((run) => ({ run, outcome: outcomeOf(run) }))),
   );
 }
 

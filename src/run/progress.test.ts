@@ -125,6 +125,29 @@ describe('json', () => {
   });
 });
 
+describe('a run that was stopped', () => {
+  const command = 'pmpo train --resume runs/x';
+
+  it.each(['lines', 'bar'] as const)('says how to go on (%s)', (mode) => {
+    const { progress, stderr } = scene(mode);
+    progress.start(0);
+    progress.stopped(42_000, command);
+    expect(stderr.text()).toContain(
+      `Stopped at 42,000 of 100,000 steps; a checkpoint is saved. Go on with:\n  ${command}\n`,
+    );
+  });
+
+  it('tells a program so', () => {
+    const { progress, stdout } = scene('json');
+    progress.stopped(42_000, command);
+    expect(JSON.parse(stdout.text())).toEqual({
+      event: 'stopped',
+      environmentSteps: 42_000,
+      resume: command,
+    });
+  });
+});
+
 describe('quiet', () => {
   it('writes nothing at all', () => {
     const { progress, stdout, stderr, steps } = scene('quiet');
@@ -140,6 +163,7 @@ describe('quiet', () => {
 
 describe('the bar', () => {
   it('shows steps, rate, time left and last return, and gives way to what must be read', () => {
+    const listeners = process.listeners('exit');
     const { progress, stdout, stderr, steps } = scene('bar');
     progress.start(0);
     steps(20, 20_000);
@@ -152,6 +176,7 @@ describe('the bar', () => {
     expect(text).toContain('40% · 40,000 / 100,000 steps · 1,000 steps/s · 1 min 00 s left · return 710');
     progress.notice('after the end');
     progress.finish(summary, files);
+    expect(process.listeners('exit')).toEqual(listeners);
     expect(stderr.text()).toMatch(/^after the end\nDone: 100,000 steps/);
     expect(stdout.text()).toBe('');
   });

@@ -19,6 +19,8 @@ export interface Progress {
   checkpoint(environmentSteps: number, file: string): void;
   /** The job has ended well: what came out and where it stands. */
   finish(summary: RunSummary, files: RunFiles): void;
+  /** The job was stopped and can go on. @param command what goes on from here: `pmpo train … --resume DIR`. */
+  stopped(environmentSteps: number, command: string): void;
   /** Takes the bar away; to be called however the job ends. Harmless when called again. */
   stop(): void;
 }
@@ -114,6 +116,13 @@ function describeEnd(summary: RunSummary, files: RunFiles): string[] {
   ];
 }
 
+function describeStop(environmentSteps: number, totalSteps: number, command: string): string[] {
+  return [
+    `Stopped at ${formatCount(environmentSteps)} of ${formatCount(totalSteps)} steps; a checkpoint is saved. Go on with:`,
+    `  ${command}`,
+  ];
+}
+
 /** How one mode shows what happens. */
 interface View {
   start(state: State): void;
@@ -123,6 +132,7 @@ interface View {
   notice(message: string): void;
   checkpoint(environmentSteps: number, file: string): void;
   finish(summary: RunSummary, files: RunFiles): void;
+  stopped(environmentSteps: number, command: string): void;
   stop(): void;
 }
 
@@ -133,6 +143,7 @@ const quietView: View = {
   notice() {},
   checkpoint() {},
   finish() {},
+  stopped() {},
   stop() {},
 };
 
@@ -145,6 +156,8 @@ function linesView(write: (line: string) => void, totalSteps: number, due: () =>
     evaluation: (record) => write(describeEvaluation(record)),
     notice: write,
     finish: (summary, files) => describeEnd(summary, files).forEach(write),
+    stopped: (environmentSteps, command) =>
+      describeStop(environmentSteps, totalSteps, command).forEach(write),
   };
 }
 
@@ -162,6 +175,7 @@ function jsonView(write: (line: string) => void, totalSteps: number, due: () => 
     notice: (message) => event('notice', { message }),
     checkpoint: (environmentSteps, file) => event('checkpoint', { environmentSteps, file }),
     finish: (summary, files) => event('finish', { summary, files }),
+    stopped: (environmentSteps, resume) => event('stopped', { environmentSteps, resume }),
     stop() {},
   };
 }
@@ -186,6 +200,7 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
   const payload = (state: State) => ({ text: describeState(state, totalSteps) });
   const stop = () => {
     if (bar === undefined) return;
+    process.off('exit', stop);
     bars.update();
     bar = undefined;
     bars.stop();
@@ -193,6 +208,8 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
   return {
     start: (state) => {
       bar = bars.create(totalSteps, state.environmentSteps, payload(state));
+      // However the program ends, the terminal gets its cursor back.
+      process.once('exit', stop);
     },
     update: (state) => bar?.update(Math.min(state.environmentSteps, totalSteps), payload(state)),
     evaluation: (record) => write(describeEvaluation(record)),
@@ -201,6 +218,10 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
     finish: (summary, files) => {
       stop();
       describeEnd(summary, files).forEach(write);
+    },
+    stopped: (environmentSteps, command) => {
+      stop();
+      describeStop(environmentSteps, totalSteps, command).forEach(write);
     },
     stop,
   };
@@ -259,6 +280,7 @@ export function createProgress({
     notice: view.notice,
     checkpoint: view.checkpoint,
     finish: view.finish,
+    stopped: view.stopped,
     stop: view.stop,
   };
 }

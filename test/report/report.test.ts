@@ -87,9 +87,11 @@ describe('renderReport', () => {
       'Entropy',
       'Standard deviation',
       'Environment steps per second',
-      'critic/value',
+      'Value estimates',
+      'Weight of the KL',
+      'critic/gradientNorm',
     ];
-    for (const title of titles) expect(html).toContain(`>${title}</text>`);
+    expect(titles.filter((title) => !html.includes(`>${title}</text>`))).toEqual([]);
     expect(html).toContain('2 more metrics');
     expect(count(html, /<path class="hover"[^>]*><title>mpo at [\d,]+ steps: mean return/g)).toBe(20);
   });
@@ -113,6 +115,7 @@ describe('renderReport', () => {
     expect(html).not.toContain('<title>dpo at 75,000 steps');
     expect(html).toContain('<title>mpo at 75,000 steps');
     expect(html).toContain('>diverged</text>');
+    expect(count(html, /aria-roledescription="point"/g)).toBe(1);
     expect(html).toContain('A seed that diverged counts as worse than any other');
     expect(count(html, /<span class="state diverged">diverged<\/span><\/td><\/tr>/g)).toBe(1);
     expect(html).toContain('cartpole_swingup-dpo-seed2/config.yaml');

@@ -34,11 +34,12 @@ export async function writeSyntheticRun(
   let wallSeconds = 0;
   let returns: number[] = [];
   for (let steps = 500; steps <= environmentSteps; steps += 500) {
-    wallSeconds += 500 / (1900 + 90 * normal() - 300 * (steps / environmentSteps));
+    const stepsPerSecond = 1900 + 90 * normal() - 300 * (steps / environmentSteps);
+    wallSeconds += 500 / stepsPerSecond;
     const at = { environmentSteps: steps, updates: steps / 2, wallSeconds };
     const p = progressAt(steps);
     const values: Record<string, number> = {
-      'episode/return': plateau * p * (0.9 + 0.06 * normal()) + 12,
+      'acting/return': plateau * p * (0.9 + 0.06 * normal()) + 12,
       'policy/loss': broken(steps) ? Number.NaN : 3.1 - 2.2 * p + 0.1 * normal(),
       'critic/loss': 4 * Math.exp(0.35 * normal()) * (0.02 + p * (1 - p)),
       'policy/kl/mean': 0.012 * (1 + 0.2 * normal()),
@@ -46,9 +47,16 @@ export async function writeSyntheticRun(
       'policy/entropy': 0.8 - 1.6 * p + 0.02 * normal(),
       'policy/stddev': 0.5 * Math.exp(-1.5 * p) + 0.004 * normal(),
       'critic/value': plateau * p * 0.09,
+      'critic/target': plateau * p * 0.09 + normal(),
+      'critic/gradientNorm': Math.exp(3 * normal()),
       'replay/size': steps,
+      'speed/stepsPerSecond': stepsPerSecond,
     };
     values['policy/kl'] = values['policy/kl/mean']! + values['policy/kl/covariance']!;
+    if (operator !== 'dpo') {
+      values['policy/kl-weight/mean'] = 1;
+      values['policy/kl-weight/covariance'] = 50;
+    }
     if (operator === 'mpo')
       values['policy/temperature'] = 3 * Math.exp(-4 * p) + 0.02 + 0.003 * Math.abs(normal());
     else {
