@@ -9,7 +9,8 @@ export type DType =
   | 'uint32'
   | 'uint64'
   | 'bool'
-  | 'string';
+  | 'string'
+  | 'proto';
 
 /** Row-major values of each dtype. `bool` is 0 or 1. */
 export interface DTypeArrays {
@@ -23,6 +24,14 @@ export interface DTypeArrays {
   uint64: BigUint64Array;
   bool: Uint8Array;
   string: string[];
+  /** Packed protocol buffer messages. */
+  proto: PackedMessage[];
+}
+
+/** A protocol buffer message of any type: its type's URL and its bytes. */
+export interface PackedMessage {
+  readonly typeUrl: string;
+  readonly value: Uint8Array;
 }
 export type TensorData = DTypeArrays[DType];
 

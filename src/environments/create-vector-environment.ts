@@ -1,0 +1,265 @@
+import { isDeepStrictEqual } from 'node:util';
+import { PmpoError } from '../errors.js';
+import type { Environment, NamedTensorValues } from './environment.js';
+import { ConnectionLostError } from './errors.js';
+import {
+  type ActionScaler,
+  flattenObservations,
+  type ObservationFlattener,
+  scaleActions,
+} from './flatten.js';
+import { type ReconnectSettings, reconnect, type Sleep } from './reconnect.js';
+import type { OpenEpisode, VectorEnvironment, VectorStep } from './vector-environment.js';
+
+export interface VectorEnvironmentOptions {
+  /** Makes world k's environment, at the start and after each loss. */
+  readonly connect: (world: number) => Promise<Environment>;
+  /** K */
+  readonly size: number;
+  /** The seed of each episode: explicit, so that any of them can be had again. */
+  readonly episodeSeed: (world: number, episode: number) => number;
+  readonly reconnect: ReconnectSettings;
+  /** Told what a person should know: losses and returns. */
+  readonly notice: (message: string) => void;
+  readonly signal?: AbortSignal;
+  readonly sleep?: Sleep;
+}
+
+/**
+ * Connects to K worlds and steps them together; see VectorEnvironment.
+ * @throws PmpoError when a world cannot be reached or its specs cannot be used by a policy.
+ */
+export async function createVectorEnvironment(options: VectorEnvironmentOptions): Promise<VectorEnvironment> {
+  const connecting = Array.from({ length: options.size }, (_, k) => options.connect(k));
+  const settled = await Promise.allSettled(connecting);
+  const environments = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const failed = settled.find((result) => result.status === 'rejected');
+  try {
+    if (failed !== undefined) throw failed.reason;
+    return new Worlds(options, environments);
+  } catch (error) {
+    await Promise.allSettled(environments.map((environment) => environment.close()));
+    throw error;
+  }
+}
+
+/** One world: its environment, and the episode that is open there. */
+interface World {
+  environment: Environment;
+  episode: number;
+  seed: number;
+  steps: number;
+  /** Canonical actions since the reset; grows as needed. */
+  actions: Float32Array;
+}
+
+class Worlds implements VectorEnvironment {
+  readonly size: number;
+  readonly observationSize: number;
+  readonly actionSize: number;
+  readonly actionMinimum: Float32Array;
+  readonly actionMaximum: Float32Array;
+  readonly #options: VectorEnvironmentOptions;
+  readonly #worlds: World[];
+  readonly #flattener: ObservationFlattener;
+  readonly #scaler: ActionScaler;
+  readonly #specs: Pick<Environment, 'observationSpec' | 'actionSpec'>;
+
+  constructor(options: VectorEnvironmentOptions, environments: readonly Environment[]) {
+    const { observationSpec, actionSpec } = environments[0];
+    this.#options = options;
+    this.#specs = { observationSpec, actionSpec };
+    this.#flattener = flattenObservations(observationSpec);
+    this.#scaler = scaleActions(actionSpec);
+    this.size = options.size;
+    this.observationSize = this.#flattener.size;
+    this.actionSize = this.#scaler.size;
+    this.actionMinimum = this.#scaler.minimum;
+    this.actionMaximum = this.#scaler.maximum;
+    this.#worlds = environments.map((environment) => ({
+      environment,
+      episode: 0,
+      seed: 0,
+      steps: 0,
+      actions: new Float32Array(64 * this.actionSize),
+    }));
+    for (const k of this.#worlds.keys()) this.#checkSpecs(k);
+  }
+
+  #checkSpecs(k: number): void {
+    const { observationSpec, actionSpec } = this.#worlds[k].environment;
+    if (isDeepStrictEqual({ observationSpec, actionSpec }, this.#specs)) return;
+    throw new PmpoError({
+      where: `world ${k}`,
+      what: 'its specs of observations or actions differ from those that the run started with',
+      remedy: 'Have every world of the server be of one kind, and start a new run for another',
+    });
+  }
+
+  /** Runs `work` in every world at once; all have ended, one way or another, before an error is thrown. */
+  async #everywhere<T>(work: (k: number) => Promise<T>): Promise<T[]> {
+    const settled = await Promise.allSettled(this.#worlds.map((_, k) => work(k)));
+    return settled.map((result) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    });
+  }
+
+  async reset(): Promise<Float32Array> {
+    const observations = new Float32Array(this.size * this.observationSize);
+    await this.#everywhere(async (k) => {
+      await this.#surviving(k, () => this.#begin(k, 0, observations));
+    });
+    return observations;
+  }
+
+  /** Does something that needs a connection; after a loss connects again and does it again. True if one was lost. */
+  async #surviving(k: number, work: () => Promise<void>): Promise<boolean> {
+    let lost = false;
+    for (;;) {
+      try {
+        await work();
+        return lost;
+      } catch (error) {
+        if (!(error instanceof ConnectionLostError)) throw error;
+        lost = true;
+        await this.#reconnect(k, error);
+      }
+    }
+  }
+
+  async #reconnect(k: number, error: ConnectionLostError): Promise<void> {
+    const { connect, notice, signal, sleep, reconnect: settings } = this.#options;
+    const world = this.#worlds[k];
+    notice(`world ${k}: ${error.message}. Reconnecting`);
+    await world.environment.close();
+    world.environment = await reconnect(() => connect(k), error, settings, { sleep, signal });
+    this.#checkSpecs(k);
+    notice(`world ${k}: connected again; a fresh episode starts there`);
+  }
+
+  /** Starts an episode and writes its first observation. */
+  async #begin(k: number, episode: number, observations: Float32Array): Promise<void> {
+    const world = this.#worlds[k];
+    const seed = this.#options.episodeSeed(k, episode);
+    const { observation } = await world.environment.reset({ seed });
+    Object.assign(world, { episode, seed, steps: 0 });
+    this.#write(k, observation, observations);
+  }
+
+  #write(k: number, observation: NamedTensorValues, observations: Float32Array): void {
+    const start = k * this.observationSize;
+    this.#flattener.write(observation, observations, start);
+    for (let i = start; i < start + this.observationSize; i++) {
+      if (!Number.isFinite(observations[i])) this.#refuse(k, this.#partAt(i - start), observations[i]);
+    }
+  }
+
+  #partAt(index: number): string {
+    let end = 0;
+    const part = this.#flattener.parts.find(({ size }) => {
+      end += size;
+      return index < end;
+    })!;
+    return `observation '${part.name}'[${index - (end - part.size)}]`;
+  }
+
+  #refuse(k: number, what: string, value: number): never {
+    const { episode, steps } = this.#worlds[k];
+    throw new PmpoError({
+      where: `world ${k}, episode ${episode}, step ${steps}`,
+      what: `${what} is ${value}`,
+      remedy: 'Nothing was learned from it. Look at the simulator at that step',
+    });
+  }
+
+  async step(actions: Float32Array): Promise<VectorStep> {
+    const step = {
+      observations: new Float32Array(this.size * this.observationSize),
+      finalObservations: new Float32Array(this.size * this.observationSize),
+      rewards: new Float32Array(this.size),
+      terminated: new Uint8Array(this.size),
+      truncated: new Uint8Array(this.size),
+      lost: new Uint8Array(this.size),
+    };
+    await this.#everywhere((k) => this.#stepWorld(k, actions, step));
+    return step;
+  }
+
+  async #stepWorld(k: number, actions: Float32Array, out: VectorStep): Promise<void> {
+    const world = this.#worlds[k];
+    const next = world.episode + 1;
+    let result: Awaited<ReturnType<Environment['step']>>;
+    try {
+      result = await world.environment.step(this.#scaler.read(actions, k * this.actionSize));
+    } catch (error) {
+      if (!(error instanceof ConnectionLostError)) throw error;
+      await this.#reconnect(k, error);
+      await this.#surviving(k, () => this.#begin(k, next, out.observations));
+      out.lost[k] = 1;
+      return;
+    }
+    this.#record(world, actions.subarray(k * this.actionSize, (k + 1) * this.actionSize));
+    if (!Number.isFinite(result.reward)) this.#refuse(k, 'the reward', result.reward);
+    this.#write(k, result.observation, out.finalObservations);
+    out.rewards[k] = result.reward;
+    out.terminated[k] = Number(result.terminated);
+    out.truncated[k] = Number(result.truncated);
+    if (result.terminated || result.truncated) {
+      // The transition is whole: a loss now costs nothing but the wait.
+      await this.#surviving(k, () => this.#begin(k, next, out.observations));
+    } else {
+      const start = k * this.observationSize;
+      out.observations.set(out.finalObservations.subarray(start, start + this.observationSize), start);
+    }
+  }
+
+  #record(world: World, action: Float32Array): void {
+    const end = (world.steps + 1) * this.actionSize;
+    if (end > world.actions.length) {
+      const larger = new Float32Array(world.actions.length * 2);
+      larger.set(world.actions);
+      world.actions = larger;
+    }
+    world.actions.set(action, end - this.actionSize);
+    world.steps += 1;
+  }
+
+  state(): OpenEpisode[] {
+    return this.#worlds.map(({ episode, seed, steps, actions }) => ({
+      episode,
+      seed,
+      actions: actions.slice(0, steps * this.actionSize),
+    }));
+  }
+
+  async restore(episodes: readonly OpenEpisode[]): Promise<Float32Array> {
+    const observations = new Float32Array(this.size * this.observationSize);
+    await this.#everywhere(async (k) => {
+      await this.#surviving(k, () => this.#replay(k, episodes[k], observations));
+    });
+    return observations;
+  }
+
+  /** Plays an open episode again up to where it stood; one that now ends before that makes room for the next. */
+  async #replay(
+    k: number,
+    { episode, seed, actions }: OpenEpisode,
+    observations: Float32Array,
+  ): Promise<void> {
+    const world = this.#worlds[k];
+    const { observation } = await world.environment.reset({ seed });
+    Object.assign(world, { episode, seed, steps: 0 });
+    this.#write(k, observation, observations);
+    for (let at = 0; at < actions.length; at += this.actionSize) {
+      const result = await world.environment.step(this.#scaler.read(actions, at));
+      this.#record(world, actions.subarray(at, at + this.actionSize));
+      if (result.terminated || result.truncated) return this.#begin(k, episode + 1, observations);
+      this.#write(k, result.observation, observations);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#worlds.map(({ environment }) => environment.close()));
+  }
+}

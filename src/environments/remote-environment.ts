@@ -1,0 +1,293 @@
+import { isDeepStrictEqual } from 'node:util';
+import { PmpoError } from '../errors.js';
+import { checkValue } from './actions.js';
+import { type ConnectionOptions, DmEnvRpcConnection } from './connection.js';
+import type {
+  Environment,
+  NamedSpecs,
+  NamedTensorValues,
+  Reset,
+  Step,
+  TensorSpec,
+  TensorValue,
+} from './environment.js';
+import { DmEnvRpcError } from './errors.js';
+import { packSetting, packTensor, unpackSpec, unpackTensor } from './tensor-codec.js';
+import {
+  type ByUid,
+  environmentStates,
+  packPropertyRequest,
+  unpackPropertyResponse,
+  type WirePropertyRequest,
+  type WirePropertyResponse,
+  type WireSpec,
+  type WireSpecs,
+  type WireTensor,
+} from './wire.js';
+
+export type PlainSettings = Readonly<Record<string, string | number | boolean>>;
+
+export interface RemoteEnvironmentOptions extends ConnectionOptions {
+  /** Sent with CreateWorld. */
+  readonly createSettings?: PlainSettings;
+  /** Sent with JoinWorld. */
+  readonly joinSettings?: PlainSettings;
+  /** Join this world, which is there already, instead of making one. */
+  readonly worldName?: string;
+  /** The observations wanted; all but the reserved ones by default. */
+  readonly observations?: readonly string[];
+}
+
+export interface Property {
+  readonly key: string;
+  readonly spec: TensorSpec;
+  readonly readable: boolean;
+  readonly writable: boolean;
+  readonly listable: boolean;
+  readonly description: string;
+}
+
+const settingsOf = (plain: PlainSettings = {}): Record<string, WireTensor> =>
+  Object.fromEntries(Object.entries(plain).map(([key, value]) => [key, packSetting(value)]));
+
+/** Specs by name, and the uid of each name. */
+function named(
+  specs: ByUid<WireSpec> | undefined,
+  where: string,
+): { specs: NamedSpecs; uids: Map<string, string> } {
+  const uids = new Map<string, string>();
+  const byName: Record<string, TensorSpec> = {};
+  for (const [uid, message] of Object.entries(specs ?? {})) {
+    const spec = unpackSpec(message);
+    if (uids.has(spec.name)) throw new PmpoError({ where, what: `two specs are named '${spec.name}'` });
+    uids.set(spec.name, uid);
+    byName[spec.name] = spec;
+  }
+  return { specs: byName, uids };
+}
+
+/** A world of a dm_env_rpc server as an Environment, over a stream of its own. */
+export class RemoteEnvironment implements Environment {
+  readonly observationSpec: NamedSpecs;
+  readonly actionSpec: NamedSpecs;
+  readonly worldName: string;
+  readonly #connection: DmEnvRpcConnection;
+  readonly #owned: boolean;
+  readonly #wireSpecs: WireSpecs;
+  readonly #actionUids: Map<string, string>;
+  readonly #requestedUids: readonly string[];
+  readonly #names: ReadonlyMap<string, string>;
+  #phase: 'fresh' | 'running' | 'ended' = 'fresh';
+
+  private constructor(
+    connection: DmEnvRpcConnection,
+    worldName: string,
+    owned: boolean,
+    wireSpecs: WireSpecs,
+    wanted: readonly string[] | undefined,
+  ) {
+    const where = connection.address;
+    const actions = named(wireSpecs.actions, where);
+    const observations = named(wireSpecs.observations, where);
+    const { reward, discount, ...others } = observations.specs;
+    if (reward === undefined) {
+      throw new PmpoError({
+        where,
+        what: `the world '${worldName}' has no observation named reward`,
+        remedy: `It offers ${Object.keys(observations.specs).join(', ') || 'none'}; a learner needs the reserved observation 'reward'`,
+      });
+    }
+    for (const name of wanted ?? []) {
+      if (others[name] !== undefined) continue;
+      throw new PmpoError({
+        where,
+        what: `the world '${worldName}' has no observation '${name}'`,
+        remedy: `It has ${Object.keys(others).join(', ')}`,
+      });
+    }
+    this.#connection = connection;
+    this.worldName = worldName;
+    this.#owned = owned;
+    this.#wireSpecs = wireSpecs;
+    this.actionSpec = actions.specs;
+    this.#actionUids = actions.uids;
+    this.observationSpec =
+      wanted === undefined ? others : Object.fromEntries(wanted.map((name) => [name, others[name]]));
+    const asked = [
+      'reward',
+      ...(discount === undefined ? [] : ['discount']),
+      ...Object.keys(this.observationSpec),
+    ];
+    this.#requestedUids = asked.map((name) => observations.uids.get(name)!);
+    this.#names = new Map(asked.map((name) => [observations.uids.get(name)!, name]));
+  }
+
+  /**
+   * Connects, makes a world (or takes the server's only one, where it makes none) and joins it.
+   * @throws ConnectionLostError when nobody answers, DmEnvRpcError when the server refuses, PmpoError for specs that
+   *   cannot be used.
+   */
+  static async connect(options: RemoteEnvironmentOptions): Promise<RemoteEnvironment> {
+    const connection = await DmEnvRpcConnection.open(options);
+    try {
+      const made =
+        options.worldName === undefined ? await createWorld(connection, options.createSettings) : undefined;
+      const worldName = options.worldName ?? made ?? '';
+      const { specs } = await connection.send('joinWorld', {
+        worldName,
+        settings: settingsOf(options.joinSettings),
+      });
+      return new RemoteEnvironment(
+        connection,
+        worldName,
+        made !== undefined,
+        specs ?? {},
+        options.observations,
+      );
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  async reset({ seed }: { readonly seed?: number } = {}): Promise<Reset> {
+    if (this.#phase !== 'ended' || seed !== undefined) await this.#askReset(seed);
+    this.#phase = 'running';
+    const { observation } = await this.#exchange({});
+    return { observation, info: {} };
+  }
+
+  /** Asks for a new episode. A server that takes no seed is asked again without one: its episodes are its own. */
+  async #askReset(seed: number | undefined): Promise<void> {
+    const send = (settings: PlainSettings) =>
+      this.#connection.send('reset', { settings: settingsOf(settings) });
+    let answer: Awaited<ReturnType<typeof send>>;
+    try {
+      answer = await send(seed === undefined ? {} : { seed });
+    } catch (error) {
+      if (seed === undefined || !(error instanceof DmEnvRpcError)) throw error;
+      answer = await send({});
+    }
+    this.#checkSpecs(answer.specs ?? {});
+  }
+
+  #checkSpecs(specs: WireSpecs): void {
+    const plain = (tree: WireSpecs) => JSON.parse(JSON.stringify(tree));
+    if (isDeepStrictEqual(plain(specs), plain(this.#wireSpecs))) return;
+    throw new PmpoError({
+      where: `${this.#connection.address}, world '${this.worldName}'`,
+      what: 'the specs of observations or actions changed with a reset',
+      remedy: 'A policy is made for one set of specs: start a new run for the new ones',
+    });
+  }
+
+  async step(action: NamedTensorValues): Promise<Step> {
+    const where = `${this.#connection.address}, world '${this.worldName}'`;
+    if (this.#phase !== 'running') {
+      const what =
+        this.#phase === 'fresh' ? 'a step before the first reset' : "a step after the episode's end";
+      throw new PmpoError({ where, what, remedy: 'Call reset first' });
+    }
+    const actions: Record<string, WireTensor> = {};
+    for (const [name, value] of Object.entries(action)) {
+      const uid = this.#actionUids.get(name);
+      if (uid === undefined) throw new PmpoError({ where, what: `there is no action '${name}'` });
+      checkValue('action', this.actionSpec[name], value);
+      actions[uid] = packTensor(value);
+    }
+    const { observation, reward, state } = await this.#exchange(actions);
+    const terminated = state === environmentStates.terminated;
+    const truncated = state === environmentStates.interrupted;
+    if (terminated || truncated) this.#phase = 'ended';
+    return { observation, reward, terminated, truncated, info: {} };
+  }
+
+  async #exchange(actions: ByUid<WireTensor>) {
+    const { state, observations = {} } = await this.#connection.send('step', {
+      actions,
+      requestedObservations: this.#requestedUids,
+    });
+    const values: Record<string, TensorValue> = {};
+    for (const [uid, message] of Object.entries(observations)) {
+      const name = this.#names.get(uid);
+      if (name !== undefined) values[name] = unpackTensor(message);
+    }
+    const { reward, discount: _, ...observation } = values;
+    for (const name of Object.keys(this.observationSpec)) {
+      const value = observation[name];
+      const spec = this.observationSpec[name];
+      const fits = value?.dtype === spec.dtype && value.shape.length === spec.shape.length;
+      if (fits && value.shape.every((n, i) => spec.shape[i] < 0 || n === spec.shape[i])) continue;
+      const got = value === undefined ? 'is missing' : `is ${value.dtype} [${value.shape}]`;
+      throw new PmpoError({
+        where: `${this.#connection.address}, world '${this.worldName}'`,
+        what: `the observation '${name}' ${got}, its spec says ${spec.dtype} [${spec.shape}]`,
+      });
+    }
+    return { state, observation, reward: reward === undefined ? Number.NaN : Number(reward.data[0]) };
+  }
+
+  /** Resets the world, for whoever is in it. */
+  async resetWorld(settings: PlainSettings = {}): Promise<void> {
+    await this.#connection.send('resetWorld', { worldName: this.worldName, settings: settingsOf(settings) });
+    this.#phase = 'fresh';
+  }
+
+  async #property(request: WirePropertyRequest): Promise<WirePropertyResponse> {
+    return unpackPropertyResponse(await this.#connection.send('extension', packPropertyRequest(request)));
+  }
+
+  /** The value of a property. @throws DmEnvRpcError when there is none or it cannot be read. */
+  async readProperty(key: string): Promise<TensorValue> {
+    const { readProperty } = await this.#property({ readProperty: { key } });
+    return unpackTensor(readProperty?.value ?? {});
+  }
+
+  /** Sets a property. @throws DmEnvRpcError when there is none or it cannot be written. */
+  async writeProperty(key: string, value: TensorValue): Promise<void> {
+    await this.#property({ writeProperty: { key, value: packTensor(value) } });
+  }
+
+  /** The properties under a key; '' is the root. */
+  async listProperties(key = ''): Promise<Property[]> {
+    const { listProperty } = await this.#property({ listProperty: { key } });
+    return (listProperty?.values ?? []).map((property) => ({
+      key: property.spec?.name ?? '',
+      spec: unpackSpec(property.spec ?? {}),
+      readable: property.isReadable ?? false,
+      writable: property.isWritable ?? false,
+      listable: property.isListable ?? false,
+      description: property.description ?? '',
+    }));
+  }
+
+  /** Leaves the world, destroys it if this made it, and disconnects. A connection that is lost already is no error. */
+  async close(): Promise<void> {
+    try {
+      await this.#connection.send('leaveWorld', {});
+      if (this.#owned) await this.#connection.send('destroyWorld', { worldName: this.worldName });
+    } catch {
+      // Whatever the server still holds goes with the stream.
+    } finally {
+      this.#connection.close();
+    }
+  }
+}
+
+/** A world of our own; undefined where the server makes none because it has one ready, named ''. */
+async function createWorld(
+  connection: DmEnvRpcConnection,
+  settings?: PlainSettings,
+): Promise<string | undefined> {
+  try {
+    const { worldName } = await connection.send('createWorld', { settings: settingsOf(settings) });
+    return worldName ?? '';
+  } catch (error) {
+    const makesNone = error instanceof DmEnvRpcError && error.code === unimplemented;
+    if (makesNone) return undefined;
+    throw error;
+  }
+}
+
+/** gRPC's UNIMPLEMENTED: what a server of a single ready world answers to CreateWorld. */
+const unimplemented = 12;

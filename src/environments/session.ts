@@ -1,0 +1,186 @@
+import { PmpoError } from '../errors.js';
+import type { Environment } from './environment.js';
+import { type StatusName, statusCode } from './errors.js';
+import { type Setting, unpackSetting } from './tensor-codec.js';
+import {
+  bigintOf,
+  packPropertyResponse,
+  propertyRequestUrl,
+  unpackPropertyRequest,
+  type WireAny,
+  type WireRequest,
+  type WireResponse,
+  type WireSettings,
+} from './wire.js';
+import { RequestError, World } from './world.js';
+
+type CreateEnvironment = (settings: Readonly<Record<string, Setting>>) => Promise<Environment>;
+
+/** One stream's part of the protocol: which world it is in, and what each request does. */
+export class Session {
+  readonly #worlds: Map<string, World>;
+  readonly #createEnvironment: CreateEnvironment;
+  readonly #log: (line: string) => void;
+  #joined: World | undefined;
+
+  constructor(worlds: Map<string, World>, createEnvironment: CreateEnvironment, log: (line: string) => void) {
+    this.#worlds = worlds;
+    this.#createEnvironment = createEnvironment;
+    this.#log = log;
+  }
+
+  /** The response to a request; what is wrong with it is an error in the response, and the stream goes on. */
+  async answer(request: WireRequest): Promise<WireResponse> {
+    try {
+      return await this.#handle(request);
+    } catch (error) {
+      return { error: { code: statusCode(statusOf(error)), message: messageOf(error) } };
+    }
+  }
+
+  /** Leaves, and closes the worlds that now belong to nobody. */
+  async end(): Promise<void> {
+    this.#leave();
+    for (const world of [...this.#worlds.values()]) {
+      if (world.maker === this && world.occupant === undefined) await this.#close(world);
+    }
+  }
+
+  async #handle(request: WireRequest): Promise<WireResponse> {
+    if (request.step) return { step: await this.#step(request.step) };
+    if (request.createWorld)
+      return { createWorld: { worldName: await this.#create(request.createWorld.settings) } };
+    if (request.joinWorld) {
+      const world = this.#join(request.joinWorld.worldName ?? '', request.joinWorld.settings);
+      return { joinWorld: { specs: world.specs } };
+    }
+    if (request.reset) {
+      const world = this.#current('reset');
+      world.reset(seedOf(request.reset.settings));
+      return { reset: { specs: world.specs } };
+    }
+    if (request.resetWorld) {
+      this.#find(request.resetWorld.worldName ?? '').reset(seedOf(request.resetWorld.settings));
+      return { resetWorld: {} };
+    }
+    if (request.leaveWorld) {
+      this.#leave();
+      return { leaveWorld: {} };
+    }
+    if (request.destroyWorld) {
+      await this.#destroy(request.destroyWorld.worldName ?? '');
+      return { destroyWorld: {} };
+    }
+    if (request.extension) return { extension: this.#extension(request.extension) };
+    throw new RequestError('INVALID_ARGUMENT', 'the request has no payload');
+  }
+
+  #find(name: string): World {
+    const world = this.#worlds.get(name);
+    if (world === undefined) throw new RequestError('NOT_FOUND', `there is no world '${name}'`);
+    return world;
+  }
+
+  #current(doing: string): World {
+    if (this.#joined === undefined) {
+      throw new RequestError('FAILED_PRECONDITION', `cannot ${doing}: this stream has joined no world`);
+    }
+    return this.#joined;
+  }
+
+  async #create(settings: WireSettings = {}): Promise<string> {
+    const plain = Object.fromEntries(
+      Object.entries(settings).map(([key, value]) => [key, unpackSetting(value)]),
+    );
+    const environment = await this.#createEnvironment(plain);
+    let number = this.#worlds.size + 1;
+    while (this.#worlds.has(`world-${number}`)) number += 1;
+    const world = new World(`world-${number}`, this, environment);
+    this.#worlds.set(world.name, world);
+    this.#log(`${world.name} made (${JSON.stringify(plain)}), ${this.#worlds.size} in all`);
+    return world.name;
+  }
+
+  #join(name: string, settings: WireSettings | undefined): World {
+    if (this.#joined !== undefined) {
+      throw new RequestError(
+        'FAILED_PRECONDITION',
+        `this stream is in the world '${this.#joined.name}' already; leave it first`,
+      );
+    }
+    const world = this.#find(name);
+    if (world.occupant !== undefined) {
+      throw new RequestError('FAILED_PRECONDITION', `somebody is in the world '${name}'; it takes one agent`);
+    }
+    world.reset(seedOf(settings));
+    world.occupant = this;
+    this.#joined = world;
+    return world;
+  }
+
+  #leave(): void {
+    if (this.#joined !== undefined) this.#joined.occupant = undefined;
+    this.#joined = undefined;
+  }
+
+  async #destroy(name: string): Promise<void> {
+    const world = this.#find(name);
+    if (world.occupant !== undefined) {
+      throw new RequestError(
+        'FAILED_PRECONDITION',
+        `somebody is in the world '${name}'; it cannot be destroyed`,
+      );
+    }
+    await this.#close(world);
+  }
+
+  async #close(world: World): Promise<void> {
+    // Out of the list first: nobody may join what is being closed.
+    this.#worlds.delete(world.name);
+    await world.environment.close();
+    this.#log(`${world.name} closed, ${this.#worlds.size} left`);
+  }
+
+  async #step({ actions = {}, requestedObservations = [] }: NonNullable<WireRequest['step']>) {
+    const world = this.#current('step');
+    return world.step(
+      actions,
+      requestedObservations.map((uid) => bigintOf(uid).toString()),
+    );
+  }
+
+  #extension(packed: WireAny): WireAny {
+    if (packed.type_url !== propertyRequestUrl) {
+      throw new RequestError('UNIMPLEMENTED', `the extension ${packed.type_url} is not known here`);
+    }
+    const request = unpackPropertyRequest(packed);
+    // Environments here have no properties; a list of none is an answer, a value that is not there is not.
+    if (request.listProperty) return packPropertyResponse({ listProperty: { values: [] } });
+    const key = request.readProperty?.key ?? request.writeProperty?.key ?? '';
+    throw new RequestError('NOT_FOUND', `there is no property '${key}'`);
+  }
+}
+
+/** The seed among reset or join settings. Any other setting is refused: it would be silently without effect. */
+function seedOf(settings: WireSettings | undefined): number | undefined {
+  let seed: number | undefined;
+  for (const [key, value] of Object.entries(settings ?? {})) {
+    const plain = unpackSetting(value);
+    if (key !== 'seed')
+      throw new RequestError('INVALID_ARGUMENT', `there is no setting '${key}'; known: seed`);
+    if (typeof plain !== 'number' || !Number.isSafeInteger(plain) || plain < 0) {
+      throw new RequestError('INVALID_ARGUMENT', `seed must be a whole number of 0 or more`);
+    }
+    seed = plain;
+  }
+  return seed;
+}
+
+function statusOf(error: unknown): StatusName {
+  if (error instanceof RequestError) return error.status;
+  return error instanceof PmpoError ? 'INVALID_ARGUMENT' : 'INTERNAL';
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

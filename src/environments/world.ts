@@ -1,0 +1,100 @@
+import { checkValue, neutralValue } from './actions.js';
+import type { Environment, NamedSpecs, NamedTensorValues, TensorValue } from './environment.js';
+import { packSpecs, packTensor, scalarValue, unpackTensor } from './tensor-codec.js';
+import { type ByUid, environmentStates, type WireSpecs, type WireTensor } from './wire.js';
+
+/** The observations that dm_env_rpc reserves: what a learner needs beside the environment's own. */
+const reserved: NamedSpecs = {
+  reward: { name: 'reward', shape: [], dtype: 'float64' },
+  discount: { name: 'discount', shape: [], dtype: 'float64', minimum: 0, maximum: 1 },
+};
+
+export class RequestError extends Error {
+  constructor(
+    readonly status: 'INVALID_ARGUMENT' | 'NOT_FOUND' | 'FAILED_PRECONDITION' | 'UNIMPLEMENTED',
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** A hosted environment as dm_env_rpc sees it: sequences of steps, of which the first starts an episode. */
+export class World {
+  /** Who is in it. */
+  occupant: object | undefined;
+  readonly specs: WireSpecs;
+  readonly #actions: ReadonlyMap<string, string>;
+  readonly #observations: ReadonlyMap<string, string>;
+  #running = false;
+  #nextSeed: number | undefined;
+
+  constructor(
+    readonly name: string,
+    /** The stream that made it. */
+    readonly maker: object,
+    readonly environment: Environment,
+  ) {
+    const actions = packSpecs(environment.actionSpec);
+    const observations = packSpecs({ ...environment.observationSpec, ...reserved });
+    this.specs = { actions: actions.byUid, observations: observations.byUid };
+    this.#actions = actions.uids;
+    this.#observations = observations.uids;
+  }
+
+  /** Ends the episode; the next step starts another, from `seed` if there is one. */
+  reset(seed: number | undefined): void {
+    this.#running = false;
+    this.#nextSeed = seed;
+  }
+
+  /** @throws RequestError or PmpoError for observations or actions that there are not. */
+  async step(
+    actions: ByUid<WireTensor>,
+    requested: readonly string[],
+  ): Promise<{ state: number; observations: ByUid<WireTensor> }> {
+    const names = requested.map((uid) => {
+      const name = this.#observations.get(uid);
+      if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no observation ${uid}`);
+      return [uid, name] as const;
+    });
+    let state: number = environmentStates.running;
+    let values: NamedTensorValues;
+    if (!this.#running) {
+      const { observation } = await this.environment.reset(
+        this.#nextSeed === undefined ? {} : { seed: this.#nextSeed },
+      );
+      this.#nextSeed = undefined;
+      this.#running = true;
+      values = { reward: scalarValue('float64', 0), discount: scalarValue('float64', 1), ...observation };
+    } else {
+      const step = await this.environment.step(this.#decode(actions));
+      if (step.terminated || step.truncated) {
+        state = step.terminated ? environmentStates.terminated : environmentStates.interrupted;
+        this.#running = false;
+      }
+      values = {
+        reward: scalarValue('float64', step.reward),
+        discount: scalarValue('float64', step.terminated ? 0 : 1),
+        ...step.observation,
+      };
+    }
+    return {
+      state,
+      observations: Object.fromEntries(names.map(([uid, name]) => [uid, packTensor(values[name])])),
+    };
+  }
+
+  #decode(actions: ByUid<WireTensor>): NamedTensorValues {
+    const given: Record<string, TensorValue> = {};
+    for (const [uid, message] of Object.entries(actions)) {
+      const name = this.#actions.get(uid);
+      if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no action ${uid}`);
+      const value = unpackTensor(message);
+      checkValue('action', this.environment.actionSpec[name], value);
+      given[name] = value;
+    }
+    for (const [name, spec] of Object.entries(this.environment.actionSpec))
+      given[name] ??= neutralValue(spec);
+    return given;
+  }
+}
