@@ -23,8 +23,8 @@ const buffersPerCall = 512;
 const bytesPerCall = 2 ** 30;
 
 const remedies: Readonly<Record<string, string>> = {
-  ENOSPC: 'Free some space, then go on with `pmpo train --resume`',
-  EDQUOT: 'Free some space, then go on with `pmpo train --resume`',
+  ENOSPC: 'Free some space there',
+  EDQUOT: 'Free some space there',
   EACCES: 'Give this user the right to write there, or choose another folder with --output',
   EPERM: 'Give this user the right to write there, or choose another folder with --output',
   EROFS: 'Choose another folder with --output',
