@@ -31,12 +31,15 @@ const subjects: readonly Subject[] = [
   { title: 'Environment steps per second', matches: /^speed\/stepsPerSecond$/ },
 ];
 
-/** `policy/kl/mean` as a person would say it in a chart titled by its subject: `mean`; the whole: `all`. */
+/**
+ * Metrics of one chart by what a person calls them there: `policy/kl/mean` is `mean`, the whole of which it is a part is
+ * `total`. Parts come first, so that a part has the same colour in every chart of parts.
+ */
 function shortNames(metrics: readonly string[]): Map<string, string> {
-  const last = (name: string) => name.split('/').at(-1)!.replace(/Rate$/, '');
-  const whole =
-    metrics.length > 1 ? metrics.find((name) => metrics.some((m) => m.startsWith(`${name}/`))) : undefined;
-  return new Map(metrics.map((name) => [name, name === whole ? 'total' : last(name)]));
+  const isWhole = (name: string) => metrics.some((other) => other.startsWith(`${name}/`));
+  const part = (name: string) => name.split('/').at(-1)!.replace(/Rate$/, '');
+  const ordered = [...metrics.filter((name) => !isWhole(name)), ...metrics.filter(isWhole)];
+  return new Map(ordered.map((name) => [name, isWhole(name) ? 'total' : part(name)]));
 }
 
 function metricNames(runs: readonly RunData[]): string[] {
@@ -52,8 +55,8 @@ function chartsOf(
   { title, subtitle, matches, share }: Subject,
   names: readonly string[],
 ) {
-  const metrics = names.filter((name) => matches.test(name));
-  const short = shortNames(metrics);
+  const short = shortNames(names.filter((name) => matches.test(name)));
+  const metrics = [...short.keys()];
   const labels = [...new Set(runs.map(({ label }) => label))];
   const lines = (metric: string): MetricPoint[] => runs.flatMap((run) => metricLine(run, metric));
   if (runs.length === 1) {
