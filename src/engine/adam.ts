@@ -31,7 +31,8 @@ export interface Adam {
  *     m ← β₁ m + (1 − β₁) g     v ← β₂ v + (1 − β₂) g²     θ ← θ − lr · m̂ / (√v̂ + ε)
  *
  * with m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ). The moments of all variables lie in one flat variable each, so that the
- * graph has a handful of nodes, not a handful per variable.
+ * graph has a handful of nodes, not a handful per variable. They are kept without their factors, m / (1 − β₁) and
+ * v / (1 − β₂), and the factors and corrections folded into the step size and ε: long vectors are passed over less often.
  */
 export function createAdam(
   engine: Engine,
@@ -56,11 +57,10 @@ export function createAdam(
           ? flat
           : tf.mul(flat, tf.div(maxGradientNorm, tf.maximum(norm, maxGradientNorm)));
       const count = tf.add(step, 1);
-      const m = tf.add(tf.mul(first, beta1), tf.mul(gradient, 1 - beta1));
-      const v = tf.add(tf.mul(second, beta2), tf.mul(tf.square(gradient), 1 - beta2));
-      // Both bias corrections are numbers: folded into the step size and ε, they cost the long vectors nothing.
-      const correction1 = tf.sub(1, tf.pow(beta1, count));
-      const correction2 = tf.sqrt(tf.sub(1, tf.pow(beta2, count)));
+      const m = tf.add(tf.mul(first, beta1), gradient);
+      const v = tf.add(tf.mul(second, beta2), tf.square(gradient));
+      const correction1 = tf.div(tf.sub(1, tf.pow(beta1, count)), 1 - beta1);
+      const correction2 = tf.sqrt(tf.div(tf.sub(1, tf.pow(beta2, count)), 1 - beta2));
       const size = learningRateFactor === undefined ? learningRate : tf.mul(learningRateFactor, learningRate);
       const rate = tf.div(tf.mul(correction2, size), correction1);
       const change = tf.mul(rate, tf.div(m, tf.add(tf.sqrt(v), tf.mul(correction2, epsilon))));

@@ -35,6 +35,9 @@ export interface OutputSpec {
   readonly transposeOf?: Value;
 }
 
+/** Constants up to this size are compared with earlier ones, and shared. */
+const keyedSize = 1024;
+
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1);
 }
@@ -74,7 +77,13 @@ export class Graph {
       one[0] = data[0];
       return this.broadcast(this.constant(type, [], one), shape);
     }
-    const key = size <= 16 ? `${type}[${shape}]${data.join(',')}${signs(data)}` : undefined;
+    return this.constantWhole(type, shape, data);
+  }
+
+  /** A constant kept as it is, for operators that take no broadcast scalar in its place. */
+  constantWhole(type: ValueType, shape: readonly number[], data: ConstantData): Value {
+    const size = sizeOf(shape);
+    const key = size <= keyedSize ? `${type}[${shape}]${data.join(',')}${signs(data)}` : undefined;
     const known = key === undefined ? undefined : this.#constants.get(key);
     if (known !== undefined) return known;
     const value: Value = { name: this.#name('const'), type, shape: [...shape], constant: data };

@@ -13,6 +13,8 @@ import {
   slice,
   transpose,
 } from './kernels.js';
+import { elu } from './kernels-elementwise.js';
+import { uniformOf } from './simplify.js';
 
 /** Kernels that combine elements: products of matrices, reductions, softmax, sorting, cumulative sums. */
 
@@ -40,6 +42,7 @@ function matMul(graph: Graph, a: Value, b: Value, transposeA: boolean, transpose
     [...b.shape.slice(0, -2)],
   );
   const shape = [...batch, rows, columns];
+  if (uniformOf(a) === 0 || uniformOf(b) === 0) return graph.broadcast(graph.scalar('float32', 0), shape);
   if (shape.length === 2 && (left.flip || right.flip)) {
     return graph.emit(
       'Gemm',
@@ -66,7 +69,7 @@ function activate(
     case 'relu':
       return elementwise(graph, 'Relu', [x]);
     case 'elu':
-      return elementwise(graph, 'Elu', [x], x.type, { alpha: { float: 1 } });
+      return elu(graph, x);
     case 'sigmoid':
       return elementwise(graph, 'Sigmoid', [x]);
     case 'leakyrelu':

@@ -3,7 +3,8 @@ import { PmpoError } from '../../errors.js';
 import { traceBackendName } from '../scope.js';
 import * as tf from '../tf.js';
 import type { Attributes, Graph, Value } from './graph.js';
-import { sameShape } from './graph.js';
+import { sameShape, sizeOf } from './graph.js';
+import { scalarOf, simplified, uniformOf } from './simplify.js';
 import type { TracingBackend } from './tracing-backend.js';
 
 /** What a kernel of the tracing backend is written with. */
@@ -55,7 +56,22 @@ export function kernel(name: string, build: Kernel): void {
   });
 }
 
-/** An elementwise operator with broadcasting: takes values before their broadcast where the result is the same. */
+/** The value before it was broadcast. */
+function unbroadcast(value: Value): Value {
+  return value.broadcastOf ?? value;
+}
+
+function jointShape(operands: readonly Value[]): number[] {
+  return operands.reduce<number[]>(
+    (joint, operand) => tf.broadcast_util.assertAndGetBroadcastShape(joint, [...operand.shape]),
+    [],
+  );
+}
+
+/**
+ * An elementwise operator with broadcasting. Broadcasts are put off: the operator is computed on the smallest shape that
+ * holds its result, and what is known while tracing is not computed at all.
+ */
 export function elementwise(
   graph: Graph,
   operator: string,
@@ -63,40 +79,30 @@ export function elementwise(
   type: Value['type'] = operands[operands.length - 1].type,
   attributes: Attributes = {},
 ): Value {
-  const shape = operands.reduce<number[]>(
-    (joint, operand) => tf.broadcast_util.assertAndGetBroadcastShape(joint, [...operand.shape]),
-    [],
-  );
+  const shape = jointShape(operands);
+  const simpler = simplified(graph, operator, operands, type);
+  if (simpler !== undefined) return graph.broadcast(simpler, shape);
+  const sources = operands.map(unbroadcast);
+  const least = jointShape(sources);
+  if (sizeOf(least) < sizeOf(shape)) {
+    return graph.broadcast(graph.emit(operator, sources, attributes, { type, shape: least }), shape);
+  }
   const taken = [...operands];
   for (let i = 0; i < taken.length; i++) {
-    const source = taken[i].broadcastOf;
-    if (source === undefined) continue;
     const others = taken.filter((_, j) => j !== i);
-    const without = others.reduce<number[]>(
-      (joint, operand) => tf.broadcast_util.assertAndGetBroadcastShape(joint, [...operand.shape]),
-      [...source.shape],
-    );
-    if (sameShape(without, shape)) taken[i] = source;
-  }
-  if (taken.every((operand) => sizeIsOne(operand)) && shape.length > 0) {
-    // All operands are broadcast scalars (a gradient of ones, say): compute one number and broadcast that.
-    const smaller = taken.map((operand) => operand.broadcastOf ?? operand);
-    const joint = smaller.reduce<number[]>(
-      (s, operand) => tf.broadcast_util.assertAndGetBroadcastShape(s, [...operand.shape]),
-      [],
-    );
-    return graph.broadcast(graph.emit(operator, smaller, attributes, { type, shape: joint }), shape);
+    if (sameShape(jointShape([...others, sources[i]]), shape)) taken[i] = sources[i];
   }
   return graph.emit(operator, taken, attributes, { type, shape });
 }
 
-function sizeIsOne(value: Value): boolean {
-  const { shape } = value.broadcastOf ?? value;
-  return shape.every((n) => n === 1);
-}
-
 export function cast(graph: Graph, value: Value, type: Value['type']): Value {
   if (value.type === type) return value;
+  const number = uniformOf(value);
+  if (number !== undefined) {
+    const converted =
+      type === 'bool' ? Number(number !== 0) : type === 'float32' ? number : Math.trunc(number);
+    if (type !== 'int64') return graph.broadcast(scalarOf(graph, type, converted), value.shape);
+  }
   if (value.broadcastOf !== undefined) {
     return graph.broadcast(cast(graph, value.broadcastOf, type), value.shape);
   }
@@ -134,6 +140,9 @@ export function reducedShape(shape: readonly number[], axes: readonly number[], 
     : shape.filter((_, i) => !axes.includes(i));
 }
 
+/** Sums over so many rows and more go through a product with a row of ones, several times faster than ReduceSum. */
+const rowsForProduct = 4;
+
 export function reduce(
   graph: Graph,
   operator: string,
@@ -143,15 +152,48 @@ export function reduce(
 ): Value {
   if (axes.length === 0) return value;
   const shape = reducedShape(value.shape, axes, keepDims);
+  const small = reduceBroadcast(graph, operator, value, axes, keepDims);
+  if (small !== undefined) return graph.broadcast(small, shape);
+  if (operator === 'ReduceSum' && value.type === 'float32' && axes.every((axis, i) => axis === i)) {
+    const rows = sizeOf(value.shape.slice(0, axes.length));
+    const columns = sizeOf(value.shape.slice(axes.length));
+    if (rows >= rowsForProduct && columns > 1) {
+      const ones = graph.constantWhole('float32', [1, rows], new Float32Array(rows).fill(1));
+      const table = reshape(graph, value, [rows, columns]);
+      const sum = graph.emit('Gemm', [ones, table], {}, { type: 'float32', shape: [1, columns] });
+      return reshape(graph, sum, shape);
+    }
+  }
   return graph.emit(
     operator,
     [value, graph.integers(axes)],
     { keepdims: keepDims ? 1 : 0 },
-    {
-      type: value.type,
-      shape,
-    },
+    { type: value.type, shape },
   );
+}
+
+/**
+ * A reduction over axes that a broadcast made: nothing needs to be repeated to be added up. The result is to be broadcast to
+ * the reduced shape. Undefined where it does not apply.
+ */
+function reduceBroadcast(
+  graph: Graph,
+  operator: string,
+  value: Value,
+  axes: readonly number[],
+  keepDims: boolean,
+): Value | undefined {
+  const source = value.broadcastOf;
+  if (source === undefined || operator === 'ReduceProd') return undefined;
+  const missing = value.shape.length - source.shape.length;
+  const padded = value.shape.map((_, i) => (i < missing ? 1 : source.shape[i - missing]));
+  const made = axes.filter((axis) => padded[axis] === 1 && value.shape[axis] !== 1);
+  if (made.length === 0) return undefined;
+  const real = axes.filter((axis) => padded[axis] !== 1);
+  const reduced = reduce(graph, operator, reshape(graph, source, padded), real, true);
+  const times = operator === 'ReduceSum' ? sizeOf(made.map((axis) => value.shape[axis])) : 1;
+  const whole = elementwise(graph, 'Mul', [reduced, graph.scalar(value.type as 'float32', times)]);
+  return reshape(graph, whole, reducedShape(reduced.shape, axes, keepDims));
 }
 
 export function transpose(graph: Graph, value: Value, perm: readonly number[]): Value {

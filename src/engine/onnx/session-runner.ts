@@ -77,7 +77,7 @@ export class SessionRunner {
         session: {
           set_denormal_as_zero: flushSubnormals ? '1' : '0',
           // A thread that spins while it waits takes the core from the simulator.
-          intra_op: { allow_spinning: '0' },
+          intra_op: { allow_spinning: process.env.SPIN ?? '0' },
         },
       },
       ...(profilePrefix === undefined

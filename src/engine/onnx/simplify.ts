@@ -1,0 +1,129 @@
+import type { Graph, Value } from './graph.js';
+
+/** What elementwise operators come to when some of their operands are known while tracing. */
+
+type Fold = (...numbers: number[]) => number;
+
+const folds: Readonly<Record<string, Fold>> = {
+  Add: (a, b) => a + b,
+  Sub: (a, b) => a - b,
+  Mul: (a, b) => a * b,
+  Div: (a, b) => a / b,
+  Max: Math.max,
+  Min: Math.min,
+  Pow: (a, b) => a ** b,
+  Neg: (a) => -a,
+  Abs: Math.abs,
+  Sqrt: Math.sqrt,
+  Exp: Math.exp,
+  Log: Math.log,
+  Reciprocal: (a) => 1 / a,
+  Greater: (a, b) => Number(a > b),
+  GreaterOrEqual: (a, b) => Number(a >= b),
+  Less: (a, b) => Number(a < b),
+  LessOrEqual: (a, b) => Number(a <= b),
+  Equal: (a, b) => Number(a === b),
+  And: (a, b) => a & b,
+  Or: (a, b) => a | b,
+  Not: (a) => 1 - a,
+};
+
+/** The number that a constant holds in every place, or undefined. */
+export function uniformOf(value: Value): number | undefined {
+  const { constant } = value.broadcastOf ?? value;
+  return constant?.length === 1 ? Number(constant[0]) : undefined;
+}
+
+/** A constant of one number. */
+export function scalarOf(graph: Graph, type: Value['type'], number: number): Value {
+  return type === 'bool'
+    ? graph.constant('bool', [], Uint8Array.of(number))
+    : graph.scalar(type as 'float32' | 'int32', number);
+}
+
+/**
+ * A value equal to `operator(operands)` up to broadcasting that costs less, or undefined. Multiplying by a constant 0 gives
+ * 0 even where the other operand is infinite or NaN: the zero gradients of what is held fixed then cost nothing.
+ */
+export function simplified(
+  graph: Graph,
+  operator: string,
+  operands: readonly Value[],
+  type: Value['type'],
+): Value | undefined {
+  const numbers = operands.map(uniformOf);
+  const fold = folds[operator];
+  if (fold !== undefined && numbers.every((number) => number !== undefined)) {
+    return scalarOf(graph, type, fold(...(numbers as number[])));
+  }
+  const [a, b, c] = operands;
+  const [left, right] = numbers;
+  switch (operator) {
+    case 'Add':
+      return left === 0 ? b : right === 0 ? a : undefined;
+    case 'Sub':
+      return right === 0 ? a : undefined;
+    case 'Mul':
+      if (left === 0 || right === 0) return scalarOf(graph, type, 0);
+      if (left === 1) return b;
+      if (right === 1) return a;
+      return mergeFactors(graph, a, b, left, right);
+    case 'Div':
+      if (left === 0) return scalarOf(graph, type, 0);
+      return right === 1 ? a : mergeQuotient(graph, a, right);
+    case 'Pow':
+      return right === 1 ? a : undefined;
+    case 'And':
+      return left === 1 ? b : right === 1 ? a : undefined;
+    case 'Or':
+      return left === 0 ? b : right === 0 ? a : undefined;
+    case 'Neg':
+    case 'Not':
+      return a.node?.operator === operator ? a.node.inputs[0] : undefined;
+    case 'Where':
+      return left === undefined ? undefined : left === 0 ? c : b;
+    default:
+      return undefined;
+  }
+}
+
+/** x · c as one product where x is itself a product with a constant. */
+function mergeFactors(
+  graph: Graph,
+  a: Value,
+  b: Value,
+  left: number | undefined,
+  right: number | undefined,
+): Value | undefined {
+  const factor = left ?? right;
+  const other = left === undefined ? a : b;
+  if (factor === undefined || other.type !== 'float32') return undefined;
+  const product = scaled(other);
+  if (product === undefined) return undefined;
+  return scale(graph, product.of, factor * product.by);
+}
+
+/** x / c as one product where x is itself a product with a constant, or c a power of two. */
+function mergeQuotient(graph: Graph, a: Value, divisor: number | undefined): Value | undefined {
+  if (divisor === undefined || a.type !== 'float32' || divisor === 0) return undefined;
+  const product = scaled(a);
+  if (product !== undefined) return scale(graph, product.of, product.by / divisor);
+  return Number.isInteger(Math.log2(Math.abs(divisor))) ? scale(graph, a, 1 / divisor) : undefined;
+}
+
+/** `value` as a product with a constant, where it is one. */
+function scaled(value: Value): { of: Value; by: number } | undefined {
+  const { node } = value.broadcastOf ?? value;
+  if (node?.operator !== 'Mul') return undefined;
+  const [a, b] = node.inputs as [Value, Value];
+  const [left, right] = [uniformOf(a), uniformOf(b)];
+  if (left !== undefined) return { of: b, by: left };
+  return right === undefined ? undefined : { of: a, by: right };
+}
+
+function scale(graph: Graph, value: Value, factor: number): Value {
+  const source = value.broadcastOf ?? value;
+  if (Math.fround(factor) === 1) return source;
+  const { type, shape } = source;
+  return graph.emit('Mul', [source, graph.scalar('float32', factor)], {}, { type, shape });
+}
