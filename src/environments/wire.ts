@@ -144,6 +144,40 @@ export function bigintOf(value: Wide): bigint {
   return (BigInt(value.unsigned ? value.high >>> 0 : value.high) << 32n) | low;
 }
 
+/** A map with 64-bit keys, which protobufjs decodes to keys of 8 characters, a byte each, by their decimal digits. */
+function byDigits<T>(map: ByUid<T>): ByUid<T> {
+  const result: Record<string, T> = {};
+  for (const key of Object.keys(map)) {
+    let number = 0;
+    for (let i = key.length - 1; i >= 0; i--) number = number * 256 + key.charCodeAt(i);
+    result[Number.isSafeInteger(number) ? number : protobuf.util.longFromHash(key, true).toString()] =
+      map[key];
+  }
+  return result;
+}
+
+function byDigitsIn<M extends object>(message: M | null | undefined, ...fields: (keyof M)[]): void {
+  if (message === null || message === undefined) return;
+  for (const field of fields) {
+    if (message[field] !== undefined)
+      message[field] = byDigits(message[field] as ByUid<unknown>) as M[keyof M];
+  }
+}
+
+function decodeRequest(bytes: Uint8Array): WireRequest {
+  const request = requestType.decode(bytes) as WireRequest;
+  byDigitsIn(request.step, 'actions');
+  return request;
+}
+
+function decodeResponse(bytes: Uint8Array): WireResponse {
+  const response = responseType.decode(bytes) as WireResponse;
+  byDigitsIn(response.step, 'observations');
+  byDigitsIn(response.joinWorld?.specs, 'actions', 'observations');
+  byDigitsIn(response.reset?.specs, 'actions', 'observations');
+  return response;
+}
+
 /** The service, with the messages above. */
 export const environmentService: ServiceDefinition = {
   Process: {
@@ -151,8 +185,8 @@ export const environmentService: ServiceDefinition = {
     requestStream: true,
     responseStream: true,
     requestSerialize: (message: WireRequest) => Buffer.from(encoded(requestType, message)),
-    requestDeserialize: (bytes: Buffer) => requestType.decode(bytes) as WireRequest,
+    requestDeserialize: decodeRequest,
     responseSerialize: (message: WireResponse) => Buffer.from(encoded(responseType, message)),
-    responseDeserialize: (bytes: Buffer) => responseType.decode(bytes) as WireResponse,
+    responseDeserialize: decodeResponse,
   },
 };

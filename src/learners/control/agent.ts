@@ -49,7 +49,6 @@ export class Agent {
   readonly sequential: boolean;
   readonly #options: AgentOptions;
   readonly #act: Compiled;
-  readonly #mode: Compiled;
   readonly #update: (
     batch: TransitionBatch,
     noise: HostTensor,
@@ -68,9 +67,6 @@ export class Agent {
       actions: policyAt(options, policy, observations as Tensor2D).sample(
         tf.expandDims(noise, 0) as Tensor3D,
       ),
-    }));
-    this.#mode = engine.jit('actGreedily', ({ observations }) => ({
-      actions: policyAt(options, policy, observations as Tensor2D).mode(),
     }));
     const { reference: referenceRule, critic } = options.config;
     this.#copyReference = engine.jit('copyReference', () => {
@@ -97,14 +93,6 @@ export class Agent {
     const { actions } = await this.#act.run({
       observations: { shape: [worlds, this.#options.observationSize], data: observations },
       noise: { shape: [worlds, this.#options.actionSize], data: noise },
-    });
-    return clipped(actions.data as Float32Array);
-  }
-
-  /** The mode of the policy, [K, A], for observations [K, O]. */
-  async actGreedily(observations: Float32Array, worlds: number): Promise<Float32Array> {
-    const { actions } = await this.#mode.run({
-      observations: { shape: [worlds, this.#options.observationSize], data: observations },
     });
     return clipped(actions.data as Float32Array);
   }
@@ -255,8 +243,7 @@ export class Agent {
   }
 
   dispose(): void {
-    for (const compiled of [this.#act, this.#mode, this.#copyReference, this.#copyTargets])
-      compiled.dispose();
+    for (const compiled of [this.#act, this.#copyReference, this.#copyTargets]) compiled.dispose();
   }
 }
 

@@ -68,6 +68,8 @@ export async function saveJob(
         shape: [environment.size, environment.observationSize],
         data: observations.slice(),
       },
+      'acting/actionMinimum': { shape: [environment.actionSize], data: environment.actionMinimum.slice() },
+      'acting/actionMaximum': { shape: [environment.actionSize], data: environment.actionMaximum.slice() },
       ...Object.fromEntries(openActions),
     },
     metadata: {

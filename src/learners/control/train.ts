@@ -13,8 +13,8 @@ import type { Checkpoint, EvaluationRecord, LearnerObserver } from '../../run/co
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
 import { type Counters, restoreJob, saveJob } from './checkpoint.js';
-import { episodeReturns } from './evaluate.js';
 import { ActingNoise, headNoise, randomActions, updateNoise } from './noise.js';
+import { TrainedPolicy } from './policy.js';
 
 export interface TrainControlOptions {
   /** Fully resolved: `learner.samples` is set. */
@@ -41,6 +41,8 @@ export interface TrainControlResult {
   /** The last evaluation; without returns when the job was interrupted before it. */
   readonly evaluation: EvaluationRecord;
   readonly interrupted: boolean;
+  /** As it is now, on the job's engine. */
+  readonly policy: TrainedPolicy;
 }
 
 /** Environment steps between two lines of metrics. */
@@ -61,6 +63,7 @@ export async function trainControl(options: TrainControlOptions): Promise<TrainC
 class ControlJob {
   readonly #o: TrainControlOptions;
   readonly #agent: Agent;
+  readonly #policy: TrainedPolicy;
   readonly #store: TransitionStore;
   readonly #windows: NStepWindows;
   readonly #noise: ActingNoise;
@@ -92,6 +95,7 @@ class ControlJob {
       },
       foldIn(this.#key, 'parameters'),
     );
+    this.#policy = new TrainedPolicy(options.engine, config, environment, this.#agent.parameters.policy);
     this.#store = new TransitionStore(config.replay.capacity, observationSize, actionSize);
     this.#windows = new NStepWindows({
       worlds,
@@ -291,12 +295,7 @@ class ControlJob {
 
   async #evaluate(): Promise<EvaluationRecord> {
     const { config, evaluationEnvironment, observer, signal } = this.#o;
-    const returns = await episodeReturns(
-      evaluationEnvironment,
-      config.evaluation.episodes,
-      (observations) => this.#agent.actGreedily(observations, evaluationEnvironment.size),
-      signal,
-    );
+    const returns = await this.#policy.evaluate(evaluationEnvironment, config.evaluation.episodes, signal);
     const record = this.#evaluationRecord(returns);
     // An evaluation cut short would look like a worse policy.
     if (!signal?.aborted) observer.evaluation(record);
@@ -323,7 +322,14 @@ class ControlJob {
 
   #result(evaluation: EvaluationRecord, interrupted: boolean): TrainControlResult {
     const { environmentSteps, updates } = this.#counters;
-    return { environmentSteps, updates, wallSeconds: this.#wallSeconds(), evaluation, interrupted };
+    return {
+      environmentSteps,
+      updates,
+      wallSeconds: this.#wallSeconds(),
+      evaluation,
+      interrupted,
+      policy: this.#policy,
+    };
   }
 }
 

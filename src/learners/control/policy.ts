@@ -1,0 +1,122 @@
+import type { Config } from '../../config/schema.js';
+import { createFamily } from '../../distributions/create.js';
+import type { Compiled, Engine } from '../../engine/engine.js';
+import type {
+  HostTensor,
+  NamedHostTensors,
+  NamedTensors,
+  NamedVariables,
+  Tensor2D,
+} from '../../engine/tensors.js';
+import * as tf from '../../engine/tf.js';
+import type { VectorEnvironment } from '../../environments/vector-environment.js';
+import { PmpoError } from '../../errors.js';
+import { applyMlp } from '../../networks/mlp.js';
+import type { Checkpoint } from '../../run/contracts.js';
+import { episodeReturns } from './evaluate.js';
+
+/**
+ * A policy that has been trained: to be judged, or handed to others as an ONNX model. Letters: B contexts (or K worlds),
+ * O observation size, A action dimensions.
+ */
+
+/** What a policy needs to know of the worlds it is for. */
+export interface PolicyShape {
+  readonly observationSize: number;
+  /** What −1 and 1 of each action dimension stand for, [A]. */
+  readonly actionMinimum: Float32Array;
+  readonly actionMaximum: Float32Array;
+}
+
+export class TrainedPolicy {
+  readonly shape: PolicyShape;
+  readonly #engine: Engine;
+  readonly #mode: (observations: Tensor2D) => Tensor2D;
+  readonly #act: Compiled;
+
+  constructor(engine: Engine, config: Config, shape: PolicyShape, parameters: NamedVariables) {
+    const family = createFamily(config.policy);
+    const actionSize = shape.actionMinimum.length;
+    this.shape = shape;
+    this.#engine = engine;
+    this.#mode = (observations) => {
+      const outputs = applyMlp(parameters, observations, config.policy);
+      return tf.clipByValue(family.create(outputs, actionSize).mode(), -1, 1);
+    };
+    this.#act = engine.jit('actGreedily', ({ observation }) => ({
+      action: this.#mode(observation as Tensor2D),
+    }));
+  }
+
+  /**
+   * The policy in a checkpoint of a control job, on an engine of its own.
+   * @throws PmpoError when the checkpoint is of another job or lacks something.
+   */
+  static fromCheckpoint(engine: Engine, config: Config, { tensors }: Checkpoint): TrainedPolicy {
+    const need = (name: string): HostTensor => {
+      const tensor = tensors[name];
+      if (tensor === undefined) throw new PmpoError({ where: `checkpoint, ${name}`, what: 'it is missing' });
+      return tensor;
+    };
+    const shape = {
+      observationSize: need('acting/observations').shape[1],
+      actionMinimum: need('acting/actionMinimum').data as Float32Array,
+      actionMaximum: need('acting/actionMaximum').data as Float32Array,
+    };
+    const parameters = Object.entries(tensors).flatMap(([name, value]) =>
+      name.startsWith('policy/')
+        ? [[name.slice('policy/'.length), engine.variable(name, value)] as const]
+        : [],
+    );
+    return new TrainedPolicy(engine, config, shape, Object.fromEntries(parameters));
+  }
+
+  /** The canonical actions [K, A] that the policy prefers at observations [K, O]. */
+  async act(observations: Float32Array, worlds: number): Promise<Float32Array> {
+    const observation = { shape: [worlds, this.shape.observationSize], data: observations };
+    const results: NamedHostTensors = await this.#act.run({ observation });
+    return results.action.data as Float32Array;
+  }
+
+  /**
+   * Undiscounted returns of whole episodes with the preferred actions.
+   * @throws PmpoError when the worlds are not of the kind that the policy was trained in.
+   */
+  async evaluate(environment: VectorEnvironment, episodes: number, signal?: AbortSignal): Promise<number[]> {
+    const { observationSize, actionMinimum } = this.shape;
+    if (environment.observationSize !== observationSize || environment.actionSize !== actionMinimum.length) {
+      throw new PmpoError({
+        where: 'environment',
+        what: `it has ${environment.observationSize} observations and ${environment.actionSize} actions, the policy was trained with ${observationSize} and ${actionMinimum.length}`,
+        remedy: 'Evaluate in the simulator that the run was trained in',
+      });
+    }
+    return episodeReturns(
+      environment,
+      episodes,
+      (observations) => this.act(observations, environment.size),
+      signal,
+    );
+  }
+
+  /**
+   * The policy as an ONNX model for any number of observations at once: `observation` [B, O] (named observations one after
+   * the other, names in sorted order) to `action` [B, A] in the environment's units and `canonicalAction` [B, A], the same
+   * within −1 … 1.
+   */
+  exportOnnx(): Promise<Uint8Array> {
+    const { actionMinimum, actionMaximum, observationSize } = this.shape;
+    const policy = ({ observation }: NamedTensors): NamedTensors => {
+      const canonicalAction = this.#mode(observation as Tensor2D);
+      const half = tf.tensor1d(actionMaximum.map((high, i) => (high - actionMinimum[i]) / 2));
+      const middle = tf.tensor1d(actionMaximum.map((high, i) => (high + actionMinimum[i]) / 2));
+      return { canonicalAction, action: tf.add(tf.mul(canonicalAction, half), middle) };
+    };
+    return this.#engine.exportOnnx('policy', policy, { observation: [1, observationSize] }, true);
+  }
+}
+
+/** The bytes of `policy.onnx`; see TrainedPolicy.exportOnnx. */
+export function exportPolicy({ policy }: { readonly policy: TrainedPolicy }): Promise<Uint8Array> {
+  return policy.exportOnnx();
+}
