@@ -1,0 +1,80 @@
+import type { Command } from 'commander';
+import { exitCodes } from '../../errors.js';
+import {
+  addOutputOptions,
+  addSettingOptions,
+  type ConfigOptions,
+  commandLine,
+  nameList,
+  overridesOf,
+  wholeNumber,
+} from '../options.js';
+
+interface CompareCommandOptions extends Pick<ConfigOptions, 'set' | 'output' | 'name'> {
+  readonly operators: readonly string[];
+  readonly seeds: number;
+  readonly quiet?: boolean;
+  readonly json?: boolean;
+}
+
+async function runComparison(file: string, options: CompareCommandOptions): Promise<void> {
+  const { compare } = await import('../../experiments/compare.js');
+  const { progressMode } = await import('../../run/progress.js');
+  const { handleSignals } = await import('../../run/signals.js');
+  const { median } = await import('../../run/statistics.js');
+  const { outcomeOf } = await import('../../report/run-data.js');
+  const say = (line: string) => {
+    if (options.quiet !== true) process.stderr.write(`${line}\n`);
+  };
+  const signals = handleSignals({
+    onStop: () => say('Stopping after a checkpoint … (again to stop at once)'),
+  });
+  const { report, runs, failures, interrupted } = await compare({
+    file,
+    operators: options.operators,
+    seeds: options.seeds,
+    overrides: overridesOf({ set: options.set, output: options.output, name: options.name }),
+    progressMode: progressMode({ ...options, isTerminal: process.stderr.isTTY === true }),
+    command: commandLine(),
+    signal: signals.signal,
+    say,
+  });
+  signals.dispose();
+  const outcomes = options.operators.map((operator) => {
+    const returns = runs.filter(({ label }) => label === operator).map((run) => outcomeOf(run).meanReturn);
+    return { operator, seeds: returns.length, medianReturn: median(returns), returns };
+  });
+  if (options.json === true) {
+    process.stdout.write(`${JSON.stringify({ event: 'compared', outcomes, failures, report })}\n`);
+  } else {
+    for (const { operator, medianReturn, returns } of outcomes) {
+      const all = returns.map((value) => value.toFixed(1)).join(', ');
+      say(`${operator}: median return ${medianReturn.toFixed(1)} (${all})`);
+    }
+    say(`Report: ${report}`);
+  }
+  if (failures.length > 0 || interrupted) process.exitCode = exitCodes.failed;
+}
+
+/** `pmpo compare`. */
+export function addCompare(program: Command): void {
+  const command = program
+    .command('compare')
+    .description('Train with several operators and seeds, and draw all of them in one report')
+    .argument('<config>', 'the configuration that all have in common')
+    .requiredOption('--operators <names>', 'the operators, with commas between them', nameList)
+    .option('--seeds <number>', "how many seeds each, from the configuration's on", wholeNumber(1), 3);
+  addSettingOptions(command);
+  addOutputOptions(command)
+    .addHelpText(
+      'after',
+      `
+The runs go one after the other, each in a folder of its own. The operator that the file names keeps its settings there;
+the others have their defaults. A run that fails is shown as diverged; the exit code is then 1.
+
+Examples:
+  pmpo compare examples/cartpole.yaml --operators pmpo,mpo,dpo --seeds 3
+  pmpo compare examples/cartpole.yaml --operators pmpo,mpo --set learner.environmentSteps=20000`,
+    )
+    .action(runComparison);
+}

@@ -1,0 +1,115 @@
+import { execFile } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { promisify } from 'node:util';
+import type { Command } from 'commander';
+import { exitCodes } from '../../errors.js';
+import { columns } from '../describe.js';
+
+/** One line of the doctor's report. `missing` fails the program; `optional` is only worth knowing. */
+interface Finding {
+  readonly subject: string;
+  readonly state: 'ok' | 'optional' | 'missing';
+  readonly detail: string;
+}
+
+const oldestNode = 20;
+const marks = { ok: '✓', optional: '·', missing: '✗' } as const;
+
+function firstLine(error: unknown): string {
+  return String(error instanceof Error ? error.message : error).split('\n')[0] ?? '';
+}
+
+function nodeFinding(): Finding {
+  const { node, arch, platform } = { ...process, node: process.versions.node };
+  const recent = Number.parseInt(node, 10) >= oldestNode;
+  return {
+    subject: 'Node.js',
+    state: recent ? 'ok' : 'missing',
+    detail: `${node} on ${platform} ${arch}, ${availableParallelism()} cores${recent ? '' : `; ${oldestNode} or newer is needed`}`,
+  };
+}
+
+async function engineFindings(): Promise<Finding[]> {
+  const { detectEngines } = await import('../../engine/detect.js');
+  return detectEngines().map(({ name, available, chosen, detail }) => ({
+    subject: `engine ${name}`,
+    state: available ? 'ok' : 'optional',
+    detail: `${detail}${chosen ? ' (chosen by `engine: auto`)' : ''}`,
+  }));
+}
+
+/** Loads what must be there, and says its version. */
+async function neededFinding(
+  subject: string,
+  name: string,
+  load: () => Promise<string> | string,
+): Promise<Finding> {
+  try {
+    return { subject, state: 'ok', detail: `${name} ${await load()}` };
+  } catch (error) {
+    return { subject, state: 'missing', detail: `${name} does not load: ${firstLine(error)}` };
+  }
+}
+
+async function pythonFinding(): Promise<Finding> {
+  const subject = 'Python';
+  const use = 'only `npm run test:interop` uses it';
+  for (const command of [process.env.PYTHON, 'python3', 'python']) {
+    if (command === undefined) continue;
+    try {
+      const { stdout } = await promisify(execFile)(
+        command,
+        ['-c', 'import sys; print(sys.version.split()[0])'],
+        {
+          timeout: 10_000,
+        },
+      );
+      const version = stdout.trim();
+      const [major, minor] = version.split('.').map(Number);
+      const recent = major === 3 && minor >= 10;
+      return {
+        subject,
+        state: recent ? 'ok' : 'optional',
+        detail: `${version} (${command}); ${recent ? use : `3.10 or newer is needed, ${use}`}`,
+      };
+    } catch {}
+  }
+  return { subject, state: 'optional', detail: `not found; ${use}` };
+}
+
+/** Looks at everything that pmpo runs on. */
+async function examine(): Promise<Finding[]> {
+  return [
+    nodeFinding(),
+    ...(await engineFindings()),
+    await neededFinding('simulation', 'MuJoCo (WebAssembly)', async () => {
+      const { mujocoVersion } = await import('../../simulators/physics.js');
+      return mujocoVersion();
+    }),
+    await neededFinding('gRPC', '@grpc/grpc-js', async () => {
+      await import('@grpc/grpc-js');
+      return (createRequire(import.meta.url)('@grpc/grpc-js/package.json') as { version: string }).version;
+    }),
+    await pythonFinding(),
+  ];
+}
+
+/** `pmpo doctor`. */
+export function addDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description(
+      'Say what pmpo found on this machine: engines and which one is chosen, simulation, gRPC, Python',
+    )
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExamples:\n  pmpo doctor')
+    .action(async ({ json }: { json?: boolean }) => {
+      const findings = await examine();
+      const rows = findings.map(({ subject, state, detail }) => [marks[state], subject, detail]);
+      process.stdout.write(
+        json === true ? `${JSON.stringify(findings, null, 2)}\n` : `${columns(rows).join('\n')}\n`,
+      );
+      if (findings.some(({ state }) => state === 'missing')) process.exitCode = exitCodes.failed;
+    });
+}

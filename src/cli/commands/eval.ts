@@ -1,0 +1,61 @@
+import type { Command } from 'commander';
+import type { Override } from '../../config/source.js';
+import { exitCodes } from '../../errors.js';
+import { wholeNumber } from '../options.js';
+
+interface EvalOptions {
+  readonly episodes: number;
+  readonly address?: string;
+  readonly json?: boolean;
+}
+
+async function evaluate(folder: string, { episodes, address, json }: EvalOptions): Promise<void> {
+  const { loadConfig } = await import('../../config/load.js');
+  const { openRunDirectory } = await import('../../run/run-directory.js');
+  const { handleSignals } = await import('../../run/signals.js');
+  const { mean, standardDeviation } = await import('../../run/statistics.js');
+  const { evaluateRun } = await import('../../experiments/trained-run.js');
+  const directory = await openRunDirectory(folder);
+  const override: Override[] =
+    address === undefined ? [] : [{ label: '--address', path: ['environment', 'address'], value: address }];
+  const loaded = await loadConfig(directory.files.config, override);
+  const signals = handleSignals();
+  const { returns, environmentSteps } = await evaluateRun(directory, loaded, episodes, {
+    notice: (message) => void process.stderr.write(`${message}\n`),
+    signal: signals.signal,
+  });
+  signals.dispose();
+  if (signals.signal.aborted) {
+    process.stderr.write('Stopped before the last episode ended.\n');
+    process.exitCode = exitCodes.failed;
+    return;
+  }
+  const meanReturn = mean(returns);
+  const stdReturn = standardDeviation(returns);
+  process.stdout.write(
+    json === true
+      ? `${JSON.stringify({ environmentSteps, episodes: returns.length, meanReturn, stdReturn, returns })}\n`
+      : `Return ${meanReturn.toFixed(1)} ± ${stdReturn.toFixed(1)} over ${returns.length} episodes, after ${environmentSteps} steps of training\n`,
+  );
+}
+
+/** `pmpo eval`. */
+export function addEval(program: Command): void {
+  program
+    .command('eval')
+    .description("Evaluate a run's policy, taking the actions that it prefers")
+    .argument('<dir>', 'the folder of the run')
+    .option('--episodes <number>', 'how many episodes', wholeNumber(1), 10)
+    .option('--address <host:port>', 'simulators to evaluate in, in place of those of the run')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+The episodes begin as those of the evaluations during training: the same command gives the same numbers.
+
+Examples:
+  pmpo eval runs/cartpole_swingup-pmpo-seed0
+  pmpo eval runs/cartpole_swingup-pmpo-seed0 --episodes 100 --address 127.0.0.1:9000 --json`,
+    )
+    .action(evaluate);
+}

@@ -1,0 +1,30 @@
+import type { Command } from 'commander';
+
+/** `pmpo export`. */
+export function addExport(program: Command): void {
+  program
+    .command('export')
+    .description("Write a run's policy as an ONNX model")
+    .argument('<dir>', 'the folder of the run')
+    .option('--output <file>', 'the file to write; default: policy.onnx in the folder of the run')
+    .addHelpText(
+      'after',
+      `
+The model takes \`observation\` [B, O], the named observations one after the other in the order of their names, and gives
+\`action\` [B, A] in the simulator's units and \`canonicalAction\` [B, A], the same within -1 and 1.
+
+Examples:
+  pmpo export runs/cartpole_swingup-pmpo-seed0
+  pmpo export runs/cartpole_swingup-pmpo-seed0 --output cartpole.onnx`,
+    )
+    .action(async (folder: string, { output }: { output?: string }) => {
+      const { loadConfig } = await import('../../config/load.js');
+      const { openRunDirectory } = await import('../../run/run-directory.js');
+      const { writeAtomically } = await import('../../run/atomic-file.js');
+      const { exportRun } = await import('../../experiments/trained-run.js');
+      const directory = await openRunDirectory(folder);
+      const file = output ?? directory.files.policy;
+      await writeAtomically(file, [await exportRun(directory, await loadConfig(directory.files.config))]);
+      process.stdout.write(`${file}\n`);
+    });
+}

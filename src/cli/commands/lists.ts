@@ -1,0 +1,39 @@
+import type { Command } from 'commander';
+import type { Catalogue } from '../../config/catalogue.js';
+import type { Definition, Registry } from '../../registry/registry.js';
+import { describeDefinitions } from '../describe.js';
+
+async function catalogueOf(config: string | undefined): Promise<Catalogue> {
+  if (config === undefined) return (await import('../../config/catalogue.js')).createCatalogue();
+  return (await (await import('../../config/load.js')).loadConfig(config)).catalogue;
+}
+
+function addList(
+  program: Command,
+  command: string,
+  description: string,
+  select: (catalogue: Catalogue) => Registry<Definition>,
+): void {
+  program
+    .command(command)
+    .description(description)
+    .argument('[config]', 'a configuration, to list what its plugins add as well')
+    .option('--json', 'print JSON')
+    .addHelpText('after', `\nExamples:\n  pmpo ${command}\n  pmpo ${command} examples/cartpole.yaml --json`)
+    .action(async (config: string | undefined, options: { json?: boolean }) => {
+      const definitions = select(await catalogueOf(config)).definitions();
+      process.stdout.write(describeDefinitions(definitions, { json: options.json === true }));
+    });
+}
+
+/** `pmpo operators`, `pmpo feedback`, `pmpo simulators`. */
+export function addLists(program: Command): void {
+  addList(
+    program,
+    'operators',
+    'List the policy improvement operators and their settings',
+    (c) => c.operators,
+  );
+  addList(program, 'feedback', 'List the feedback classifiers and their settings', (c) => c.feedback);
+  addList(program, 'simulators', 'List the embedded simulators and their settings', (c) => c.simulators);
+}

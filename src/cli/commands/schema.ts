@@ -1,0 +1,22 @@
+import type { Command } from 'commander';
+
+/** `pmpo schema`. */
+export function addSchema(program: Command): void {
+  program
+    .command('schema')
+    .description('Print the JSON Schema of a configuration, for editors')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  pmpo schema > pmpo.schema.json
+
+and, as the first line of a configuration, for editors with a YAML language server:
+  # yaml-language-server: $schema=pmpo.schema.json`,
+    )
+    .action(async () => {
+      const { createCatalogue } = await import('../../config/catalogue.js');
+      const { jsonSchema } = await import('../../config/schema.js');
+      process.stdout.write(`${JSON.stringify(jsonSchema(createCatalogue()), null, 2)}\n`);
+    });
+}

@@ -1,0 +1,107 @@
+import { relative } from 'node:path';
+import type { Command } from 'commander';
+import { ConfigError, exitCodes } from '../../errors.js';
+import type { TrainRunOptions } from '../../experiments/train-run.js';
+import type { RunDirectory } from '../../run/run-directory.js';
+import {
+  addConfigOptions,
+  addOutputOptions,
+  type ConfigOptions,
+  commandLine,
+  overridesOf,
+} from '../options.js';
+
+interface TrainOptions extends ConfigOptions {
+  readonly resume?: string;
+  readonly quiet?: boolean;
+  readonly json?: boolean;
+}
+
+/** The configuration, and the folder of the run to go on with where there is one. */
+async function load(
+  file: string | undefined,
+  options: TrainOptions,
+): Promise<Pick<TrainRunOptions, 'loaded' | 'resume'>> {
+  const { loadConfig } = await import('../../config/load.js');
+  const { openRunDirectory } = await import('../../run/run-directory.js');
+  if (options.resume === undefined) {
+    if (file === undefined) {
+      throw new ConfigError({
+        what: 'no configuration is named',
+        remedy: 'Give one, such as `pmpo train examples/cartpole.yaml`, or a run to go on with: --resume DIR',
+      });
+    }
+    return { loaded: await loadConfig(file, overridesOf(options)) };
+  }
+  const changed = overridesOf(options).filter(({ path }) => path.join('.') !== 'environment.address');
+  if (file !== undefined || changed.length > 0) {
+    throw new ConfigError({
+      where: `--resume ${options.resume}`,
+      what: `a run goes on with the configuration that it was started with, not with ${file ?? changed[0].label}`,
+      remedy: 'Only environment.address may be set anew',
+    });
+  }
+  const resume = await openRunDirectory(options.resume);
+  return { resume, loaded: await loadConfig(resume.files.config, overridesOf(options)) };
+}
+
+/** A path as a person would type it from here. */
+function fromHere(path: string): string {
+  const local = relative(process.cwd(), path);
+  return local.startsWith('..') ? path : local || '.';
+}
+
+async function train(file: string | undefined, options: TrainOptions): Promise<void> {
+  const { handleSignals } = await import('../../run/signals.js');
+  const { progressMode } = await import('../../run/progress.js');
+  const { trainRun } = await import('../../experiments/train-run.js');
+  const { loaded, resume } = await load(file, options);
+  const say = (line: string) => {
+    if (options.quiet !== true) process.stderr.write(`${line}\n`);
+  };
+  const signals = handleSignals({
+    onStop: () => say('Stopping: saving a checkpoint … (again to stop at once)'),
+  });
+  try {
+    const { directory, summary } = await trainRun({
+      loaded,
+      resume,
+      progressMode: progressMode({ ...options, isTerminal: process.stderr.isTTY === true }),
+      command: commandLine(),
+      signal: signals.signal,
+      onStart: (run: RunDirectory) =>
+        say(`${resume === undefined ? 'Run' : 'Going on with'}: ${fromHere(run.path)}`),
+    });
+    if (summary === undefined) {
+      process.stderr.write(`Stopped. Go on with: pmpo train --resume ${fromHere(directory.path)}\n`);
+      process.exitCode = exitCodes.failed;
+    }
+  } finally {
+    signals.dispose();
+  }
+}
+
+/** `pmpo train`. */
+export function addTrain(program: Command): void {
+  const command = program
+    .command('train')
+    .description('Train a policy')
+    .argument('[config]', 'the configuration, a YAML file');
+  addConfigOptions(command);
+  addOutputOptions(command)
+    .option('--resume <dir>', 'go on with the run in this folder from its newest checkpoint')
+    .addHelpText(
+      'after',
+      `
+A run leaves its folder behind: config.yaml, metrics.jsonl, TensorBoard events, checkpoints, policy.onnx, summary.json
+and report.html. Ctrl-C saves a checkpoint, says how to go on, and exits with 1.
+
+Examples:
+  pmpo train examples/cartpole.yaml
+  pmpo train examples/cartpole.yaml --operator mpo --seed 1
+  pmpo train examples/cartpole.yaml --set operator.alpha=1 --set 'policy.hidden=[256, 256]'
+  pmpo train examples/cartpole.yaml --set environment.address=127.0.0.1:9000
+  pmpo train --resume runs/cartpole_swingup-pmpo-seed0`,
+    )
+    .action(train);
+}

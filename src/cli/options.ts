@@ -1,0 +1,79 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { type Override, parseOverride } from '../config/source.js';
+
+/** Options of the commands that read a configuration. */
+export interface ConfigOptions {
+  readonly set?: readonly string[];
+  readonly operator?: string;
+  readonly seed?: number;
+  readonly output?: string;
+  readonly name?: string;
+}
+
+/** The settings that the command line lays over a configuration file: the operator first, so that `--set` applies to it. */
+export function overridesOf(options: ConfigOptions): Override[] {
+  const direct = (key: 'seed' | 'output' | 'name'): Override[] =>
+    options[key] === undefined ? [] : [{ label: `--${key}`, path: [key], value: options[key] }];
+  return [
+    ...(options.operator === undefined
+      ? []
+      : [{ label: '--operator', path: ['operator', 'name'], value: options.operator }]),
+    ...(options.set ?? []).map(parseOverride),
+    ...direct('seed'),
+    ...direct('output'),
+    ...direct('name'),
+  ];
+}
+
+/** For options given several times: `--set a=1 --set b=2`. */
+export function collect(value: string, previous: readonly string[] = []): string[] {
+  return [...previous, value];
+}
+
+/** Parses a whole number of at least `minimum`. @throws InvalidArgumentError */
+export function wholeNumber(minimum: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isSafeInteger(value) || value < minimum) {
+      throw new InvalidArgumentError(`It must be a whole number of at least ${minimum}.`);
+    }
+    return value;
+  };
+}
+
+/** Parses a list of names: `pmpo,mpo,dpo`. @throws InvalidArgumentError */
+export function nameList(text: string): string[] {
+  const names = text.split(',').map((name) => name.trim());
+  if (names.some((name) => name === '')) throw new InvalidArgumentError('It must be names between commas.');
+  if (new Set(names).size < names.length) throw new InvalidArgumentError('A name is given twice.');
+  return names;
+}
+
+/** Adds the options that lay settings over a configuration and say where what comes of it goes. */
+export function addSettingOptions(command: Command): Command {
+  return command
+    .option('--set <key=value>', 'set a key of the configuration; may be given several times', collect)
+    .option('--output <folder>', 'the folder under which the run makes its own')
+    .option('--name <name>', "the run's name");
+}
+
+/** Adds all options that lay settings over a configuration. */
+export function addConfigOptions(command: Command): Command {
+  return addSettingOptions(command)
+    .option('--operator <name>', "use this operator, with its own settings in place of the file's")
+    .option('--seed <number>', 'the seed of everything random', wholeNumber(0));
+}
+
+/** Adds the options that say how progress is shown. */
+export function addOutputOptions(command: Command): Command {
+  return command
+    .option('--quiet', 'show nothing but errors')
+    .option('--json', 'show progress as JSON, one object per line on standard output');
+}
+
+/** The command as it was given, to be printed with what it made. */
+export function commandLine(args: readonly string[] = process.argv.slice(2)): string {
+  const quote = (arg: string) =>
+    /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", String.raw`'\''`)}'`;
+  return ['pmpo', ...args.map(quote)].join(' ');
+}

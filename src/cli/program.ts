@@ -1,0 +1,76 @@
+import { createRequire } from 'node:module';
+import { Command, CommanderError } from 'commander';
+import { exitCodes, PmpoError } from '../errors.js';
+import { addCompare } from './commands/compare.js';
+import { addDoctor } from './commands/doctor.js';
+import { addEval } from './commands/eval.js';
+import { addExport } from './commands/export.js';
+import { addLists } from './commands/lists.js';
+import { addSchema } from './commands/schema.js';
+import { addServe } from './commands/serve.js';
+import { addTrain } from './commands/train.js';
+
+const examples = `
+Examples:
+  pmpo train examples/cartpole.yaml
+  pmpo train examples/cartpole.yaml --operator mpo --seed 1
+  pmpo train examples/cartpole.yaml --set environment.address=127.0.0.1:9000
+  pmpo compare examples/cartpole.yaml --operators pmpo,mpo,dpo --seeds 3
+  pmpo serve simulators --port 9000
+
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration.`;
+
+/** The version in package.json, from dist/ and from src/ alike. */
+export function packageVersion(): string {
+  return (createRequire(import.meta.url)('../../package.json') as { version: string }).version;
+}
+
+/** The command line, not yet run. Commands set `process.exitCode` where they end neither well nor by an error. */
+export function createProgram(): Command {
+  const program = new Command('pmpo')
+    .description(
+      'Improves a policy from accepted samples, rejected samples, or both, on simulators reached over gRPC.',
+    )
+    .version(packageVersion())
+    .showHelpAfterError('See `pmpo --help`.')
+    .addHelpText('after', examples)
+    .exitOverride();
+  addTrain(program);
+  addEval(program);
+  addCompare(program);
+  addServe(program);
+  addExport(program);
+  addLists(program);
+  addDoctor(program);
+  addSchema(program);
+  return program;
+}
+
+/** Makes a command that is a group of others answer with its help, and every command end by throwing. */
+function throwAtExit(command: Command): void {
+  command.exitOverride();
+  command.commands.forEach(throwAtExit);
+}
+
+/**
+ * Runs the command line to its end.
+ * @returns the exit code. What a person can act on is printed as one message without a stack trace; anything else is a
+ * bug and shows its stack.
+ */
+export async function runProgram(args: readonly string[]): Promise<number> {
+  const program = createProgram();
+  throwAtExit(program);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return Number(process.exitCode ?? exitCodes.done);
+  } catch (error) {
+    // Commander has printed its own message already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    if (error instanceof PmpoError) {
+      process.stderr.write(`pmpo: ${error.message}\n`);
+      return error.exitCode;
+    }
+    process.stderr.write(`pmpo: this is a bug in pmpo or in a plugin: ${(error as Error)?.stack ?? error}\n`);
+    return exitCodes.failed;
+  }
+}

@@ -1,0 +1,98 @@
+import type { ResolvedConfig } from '../config/load.js';
+import { createVectorEnvironment } from '../environments/create-vector-environment.js';
+import { RemoteEnvironment } from '../environments/remote-environment.js';
+import type { VectorEnvironment } from '../environments/vector-environment.js';
+import { foldIn, randomKey, randomSeed } from '../random/keys.js';
+import { startEmbeddedServer } from '../simulators/embedded-server.js';
+
+export interface WorldsOptions {
+  /** Told what a person should know: lost connections and returns. */
+  readonly notice: (message: string) => void;
+  /** Aborted: waiting for a lost server ends. */
+  readonly signal?: AbortSignal;
+}
+
+/** Where simulators are reached. */
+export interface SimulatorServer {
+  readonly address: string;
+  /** Ends the embedded server; leaves another one alone. */
+  close(): Promise<void>;
+}
+
+/** Starts the embedded server when the configuration names no address. @throws PmpoError when it does not start. */
+export async function reachSimulators(
+  { environment }: ResolvedConfig,
+  { notice }: WorldsOptions,
+): Promise<SimulatorServer> {
+  if (environment.address === undefined)
+    return startEmbeddedServer({ onCrash: (error) => notice(error.message) });
+  return { address: environment.address, close: async () => {} };
+}
+
+/**
+ * K worlds of the configured kind, each over a stream of its own.
+ * @param purpose worlds of another purpose see other episodes: `acting`, `evaluation`.
+ * @throws PmpoError when nobody answers or the server refuses.
+ */
+export function connectWorlds(
+  { environment, seed }: ResolvedConfig,
+  address: string,
+  purpose: string,
+  size: number,
+  { notice, signal }: WorldsOptions,
+): Promise<VectorEnvironment> {
+  const { simulator, createSettings, joinSettings, deadlineSeconds, reconnect } = environment;
+  const key = foldIn(foldIn(randomKey(seed), 'episodes'), purpose);
+  return createVectorEnvironment({
+    size,
+    connect: () =>
+      RemoteEnvironment.connect({
+        address,
+        deadlineSeconds,
+        createSettings: simulator === undefined ? createSettings : { simulator, ...createSettings },
+        joinSettings,
+      }),
+    episodeSeed: (world, episode) => randomSeed(foldIn(foldIn(key, world), episode)),
+    reconnect,
+    notice: (message) => notice(`${purpose}: ${message}`),
+    signal,
+  });
+}
+
+/** How many worlds play the episodes of an evaluation. */
+export function evaluationWorlds({ environment }: ResolvedConfig, episodes: number): number {
+  return Math.min(environment.actors, episodes);
+}
+
+/** Everything of a training run that is outside this process, or acts as if it were. */
+export interface Worlds {
+  readonly environment: VectorEnvironment;
+  readonly evaluationEnvironment: VectorEnvironment;
+  close(): Promise<void>;
+}
+
+/**
+ * Reaches the simulators, or starts them, and connects the worlds to learn in and those to be judged in.
+ * @throws PmpoError when nobody answers, the server refuses, or its specs cannot be used by a policy.
+ */
+export async function openWorlds(config: ResolvedConfig, options: WorldsOptions): Promise<Worlds> {
+  const server = await reachSimulators(config, options);
+  const open: VectorEnvironment[] = [];
+  const close = async () => {
+    await Promise.allSettled(open.map((worlds) => worlds.close()));
+    await server.close();
+  };
+  const connect = async (purpose: string, size: number) => {
+    const worlds = await connectWorlds(config, server.address, purpose, size, options);
+    open.push(worlds);
+    return worlds;
+  };
+  try {
+    const environment = await connect('acting', config.environment.actors);
+    const judged = evaluationWorlds(config, config.evaluation.episodes);
+    return { environment, evaluationEnvironment: await connect('evaluation', judged), close };
+  } catch (error) {
+    await close().catch(() => {});
+    throw error;
+  }
+}

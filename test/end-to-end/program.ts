@@ -1,0 +1,102 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+
+export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
+const program = join(projectRoot, 'dist/cli/main.js');
+
+/** Compiles src/ when it is newer than dist/: these tests run what people run. */
+export async function ensureBuilt(): Promise<void> {
+  const bootstrap = (await import(join(projectRoot, 'scripts/bootstrap.mjs'))) as { ensureBuilt(): void };
+  bootstrap.ensureBuilt();
+}
+
+export interface Ended {
+  /** null when a signal ended it. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A running `pmpo`. */
+export interface Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** Resolves with the text so far once it matches; rejects when the program ends before or nothing matches in time. */
+  until(pattern: RegExp, stream?: 'stdout' | 'stderr'): Promise<string>;
+}
+
+/** Starts `pmpo` as a child process. It is killed after `timeoutSeconds`, so that no test hangs. */
+export function start(
+  args: readonly string[],
+  { cwd = projectRoot, timeoutSeconds = 60 }: { cwd?: string; timeoutSeconds?: number } = {},
+): Running {
+  const child = spawn(process.execPath, [program, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  const text = { stdout: '', stderr: '' };
+  const listeners = new Set<() => void>();
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream]?.setEncoding('utf8').on('data', (chunk: string) => {
+      text[stream] += chunk;
+      for (const listener of listeners) listener();
+    });
+  }
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutSeconds * 1000);
+  const ended = new Promise<Ended>((resolve) => {
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ code, ...text });
+    });
+  });
+  const until = (pattern: RegExp, stream: 'stdout' | 'stderr' = 'stderr') =>
+    new Promise<string>((resolve, reject) => {
+      const check = () => {
+        if (!pattern.test(text[stream])) return;
+        listeners.delete(check);
+        resolve(text[stream]);
+      };
+      listeners.add(check);
+      check();
+      void ended.then(({ code }) => {
+        listeners.delete(check);
+        reject(new Error(`pmpo ended with ${code} before ${pattern}:\n${text.stdout}\n${text.stderr}`));
+      });
+    });
+  return { child, ended, until };
+}
+
+/** Runs `pmpo` to its end. */
+export function run(args: readonly string[], options?: Parameters<typeof start>[1]): Promise<Ended> {
+  return start(args, options).ended;
+}
+
+/** A folder for one test file, and how to take it away. */
+export async function temporaryFolder(): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), 'pmpo-test-'));
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** A training run of a few seconds: small networks, few steps, few environments. */
+export function tinyConfig(output: string) {
+  return {
+    output,
+    environment: { simulator: 'cartpole_swingup', actors: 2 } as Record<string, unknown>,
+    operator: { name: 'pmpo' } as Record<string, unknown>,
+    policy: { hidden: [16] },
+    critic: { hidden: [16] },
+    learner: { environmentSteps: 600, warmupSteps: 100, batchSize: 16, stepsPerUpdate: 4 },
+    replay: { capacity: 1000 },
+    reference: { period: 10 },
+    evaluation: { every: 300, episodes: 1 },
+    checkpoint: { every: 200 },
+  };
+}
+
+/** Writes a configuration and returns its path. */
+export async function writeConfig(folder: string, name: string, config: unknown): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, typeof config === 'string' ? config : stringify(config));
+  return path;
+}
