@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { PmpoError } from '../errors.js';
 import { chooseEngine, enginePackages, findEngine } from './detect.js';
-import { EagerEngine } from './eager/eager-engine.js';
+import { EagerEngine, type Exporter } from './eager/eager-engine.js';
 import { prepareWasm } from './eager/wasm-backend.js';
 import type { Engine, EngineName } from './engine.js';
 import * as tf from './tf.js';
@@ -69,10 +69,14 @@ async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOp
   return new OnnxEngine({
     threads: threads ?? Math.min(2, availableParallelism()),
     executionProvider,
+    spinMicroseconds: 0,
     flushSubnormals: true,
   });
 }
 
-async function exportTraced(): Promise<Uint8Array> {
-  throw new PmpoError({ where: 'export', what: 'is not built yet' });
-}
+/** Exporting traces, whatever engine the variables live on. */
+const exportTraced: Exporter = async (...request) => {
+  requireAvailable('onnx');
+  const { exportForeign } = await import('./onnx/export.js');
+  return exportForeign(...request);
+};

@@ -5,12 +5,11 @@ import { checkAssignable, VariableScope } from '../scope.js';
 import type { HostTensor, NamedHostTensors, NamedTensors, Variable } from '../tensors.js';
 import * as tf from '../tf.js';
 
-/** Writes an ONNX model of a function, with the variables' present values. */
+/** Writes an ONNX model of a function, with the present values of the variables that it uses. */
 export type Exporter = (
   name: string,
   fn: (inputs: NamedTensors) => NamedTensors,
   inputs: Readonly<Record<string, readonly number[]>>,
-  variables: readonly Variable[],
   dynamicBatch: boolean,
 ) => Promise<Uint8Array>;
 
@@ -69,7 +68,7 @@ export class EagerEngine implements Engine {
     inputs: Readonly<Record<string, readonly number[]>>,
     dynamicBatch = false,
   ): Promise<Uint8Array> {
-    return this.#exporter(name, fn, inputs, this.#scope.variables, dynamicBatch);
+    return this.#exporter(name, fn, inputs, dynamicBatch);
   }
 
   async dispose(): Promise<void> {

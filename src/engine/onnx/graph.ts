@@ -20,11 +20,11 @@ export interface Value {
 }
 
 export interface GraphNode {
-  readonly operator: string;
+  operator: string;
   /** Whose operator it is, where it is not ONNX's own. */
   readonly domain?: string;
-  readonly inputs: readonly (Value | undefined)[];
-  readonly attributes: Attributes;
+  inputs: readonly (Value | undefined)[];
+  attributes: Attributes;
   outputs: readonly Value[];
 }
 
@@ -57,11 +57,17 @@ function zeros(type: ValueType, size: number): ConstantData {
 export class Graph {
   readonly #byKey = new Map<string, GraphNode>();
   readonly #constants = new Map<string, Value>();
+  readonly #prefix: string;
   #counter = 0;
 
-  #name(prefix: string): string {
+  /** @param prefix of the names of all values, for graphs that are put together with another. */
+  constructor(prefix = '') {
+    this.#prefix = prefix;
+  }
+
+  #name(kind: string): string {
     this.#counter += 1;
-    return `${prefix}_${this.#counter}`;
+    return `${this.#prefix}${kind}_${this.#counter}`;
   }
 
   /** A value that enters from outside: an input or a variable. */

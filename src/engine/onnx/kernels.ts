@@ -4,7 +4,7 @@ import { traceBackendName } from '../scope.js';
 import * as tf from '../tf.js';
 import type { Attributes, Graph, Value } from './graph.js';
 import { sameShape, sizeOf } from './graph.js';
-import { scalarOf, simplified, uniformOf } from './simplify.js';
+import { scalarOf, scale, scaled, simplified, uniformOf } from './simplify.js';
 import type { TracingBackend } from './tracing-backend.js';
 
 /** What a kernel of the tracing backend is written with. */
@@ -82,6 +82,8 @@ export function elementwise(
   const shape = jointShape(operands);
   const simpler = simplified(graph, operator, operands, type);
   if (simpler !== undefined) return graph.broadcast(simpler, shape);
+  const moved = operator === 'Mul' ? withFactorOnSmaller(graph, operands) : undefined;
+  if (moved !== undefined) return elementwise(graph, operator, moved, type);
   const sources = operands.map(unbroadcast);
   const least = jointShape(sources);
   if (sizeOf(least) < sizeOf(shape)) {
@@ -93,6 +95,14 @@ export function elementwise(
     if (sameShape(jointShape([...others, sources[i]]), shape)) taken[i] = sources[i];
   }
   return graph.emit(operator, taken, attributes, { type, shape });
+}
+
+/** a · (x · c) as (a · c) · x where a is the smaller: one pass over x, not two. */
+function withFactorOnSmaller(graph: Graph, [a, b]: readonly Value[]): readonly Value[] | undefined {
+  const [smaller, larger] = sizeOf(a.shape) < sizeOf(b.shape) ? [a, b] : [b, a];
+  if (sizeOf(smaller.shape) === sizeOf(larger.shape) || larger.broadcastOf !== undefined) return undefined;
+  const product = scaled(larger);
+  return product === undefined ? undefined : [scale(graph, smaller, product.by), product.of];
 }
 
 export function cast(graph: Graph, value: Value, type: Value['type']): Value {
@@ -120,6 +130,7 @@ export function reshape(graph: Graph, value: Value, shape: readonly number[]): V
   // Reshaping a reshape starts from the first value.
   const source = value.node?.operator === 'Reshape' ? value.node.inputs[0]! : value;
   if (sameShape(source.shape, shape)) return source;
+  if (source.constant !== undefined) return graph.constantWhole(source.type, shape, source.constant);
   const scalar = source.broadcastOf;
   if (scalar?.shape.every((n) => n === 1)) {
     return graph.broadcast(reshape(graph, scalar, []), shape);

@@ -31,19 +31,17 @@ function attribute(name: string, value: AttributeValue): Record<string, unknown>
   return { name, ints: value, type: attributeTypes.ints };
 }
 
-function border(name: string, type: ValueType, shape: readonly number[], openAxis?: string) {
-  const dim = shape.map((n, axis) =>
-    axis === 0 && openAxis !== undefined ? { dim_param: openAxis } : { dim_value: n },
-  );
-  return { name, type: { tensor_type: { elem_type: elementTypes[type], shape: { dim } } } };
+function border({ name, value, shape = value.shape }: Border) {
+  const dim = shape.map((n) => (typeof n === 'string' ? { dim_param: n } : { dim_value: n }));
+  return { name, type: { tensor_type: { elem_type: elementTypes[value.type], shape: { dim } } } };
 }
 
 /** A value that enters or leaves the model under a name of its own. */
 export interface Border {
   readonly name: string;
   readonly value: Value;
-  /** Set where the first axis has no fixed length: that axis' name. */
-  readonly openAxis?: string;
+  /** The value's shape where it is not as traced: axes without a fixed length have a name. */
+  readonly shape?: readonly (number | string)[];
 }
 
 export interface ModelParts {
@@ -83,8 +81,8 @@ export function encodeModel({ name, inputs, outputs, folded = new Map() }: Model
         data_type: elementTypes[value.type],
         raw_data: bytesOf(data),
       })),
-      input: inputs.map((i) => border(i.name, i.value.type, i.value.shape, i.openAxis)),
-      output: outputs.map((o) => border(o.name, o.value.type, o.value.shape, o.openAxis)),
+      input: inputs.map(border),
+      output: outputs.map(border),
     },
   });
   return modelType.encode(model).finish();

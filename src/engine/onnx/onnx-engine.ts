@@ -5,6 +5,7 @@ import { checkAssignable } from '../scope.js';
 import type { HostTensor, NamedHostTensors, NamedTensors, Variable } from '../tensors.js';
 import { Executor } from './executor.js';
 import { exportModel } from './export.js';
+import { fuse } from './fuse.js';
 import { reachable, type Value } from './graph.js';
 import { encodeModel } from './model.js';
 import type { Port, Program, SessionSettings, TensorType, VariablePort } from './program.js';
@@ -81,7 +82,8 @@ export class OnnxEngine implements Engine {
     inputs: Readonly<Record<string, readonly number[]>>,
     dynamicBatch = false,
   ): Promise<Uint8Array> {
-    return exportModel(this.#tracer, (variables) => this.read(variables), name, fn, inputs, dynamicBatch);
+    const read = (variables: readonly Variable[]) => this.read(variables);
+    return exportModel({ tracer: this.#tracer, read, name, fn, inputs, dynamicBatch });
   }
 
   async dispose(): Promise<void> {
@@ -143,6 +145,7 @@ export class OnnxEngine implements Engine {
 
   #assemble(name: string, trace: Trace): Program {
     const roots = [...trace.outputs, ...trace.writes].map(({ value }) => value);
+    fuse(roots);
     const needed = new Set(reachable(roots).inputs);
     const inputs = trace.inputs
       .filter(({ value }) => needed.has(value))

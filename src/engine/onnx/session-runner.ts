@@ -65,7 +65,7 @@ export class SessionRunner {
   }
 
   async #load(program: Program): Promise<void> {
-    const { threads, executionProvider, flushSubnormals, profilePrefix } = this.#settings;
+    const { threads, executionProvider, spinMicroseconds, flushSubnormals, profilePrefix } = this.#settings;
     const session = await runtime.InferenceSession.create(program.model, {
       executionProviders: [executionProvider],
       graphOptimizationLevel: 'all',
@@ -76,8 +76,11 @@ export class SessionRunner {
       extra: {
         session: {
           set_denormal_as_zero: flushSubnormals ? '1' : '0',
-          // A thread that spins while it waits takes the core from the simulator.
-          intra_op: { allow_spinning: process.env.SPIN ?? '0' },
+          force_spinning_stop: '1',
+          intra_op: {
+            allow_spinning: spinMicroseconds > 0 ? '1' : '0',
+            spin_duration_us: String(spinMicroseconds),
+          },
         },
       },
       ...(profilePrefix === undefined

@@ -77,7 +77,10 @@ export function simplified(
       return left === 1 ? b : right === 1 ? a : undefined;
     case 'Or':
       return left === 0 ? b : right === 0 ? a : undefined;
-    case 'Neg':
+    case 'Neg': {
+      const product = scaled(a);
+      return product === undefined ? undefined : scale(graph, product.of, -product.by);
+    }
     case 'Not':
       return a.node?.operator === operator ? a.node.inputs[0] : undefined;
     case 'Where':
@@ -111,9 +114,11 @@ function mergeQuotient(graph: Graph, a: Value, divisor: number | undefined): Val
   return Number.isInteger(Math.log2(Math.abs(divisor))) ? scale(graph, a, 1 / divisor) : undefined;
 }
 
-/** `value` as a product with a constant, where it is one. */
-function scaled(value: Value): { of: Value; by: number } | undefined {
+/** `value`, up to broadcasting, as a product with a constant, where it is one. */
+export function scaled(value: Value): { of: Value; by: number } | undefined {
   const { node } = value.broadcastOf ?? value;
+  if (value.type !== 'float32') return undefined;
+  if (node?.operator === 'Neg') return { of: node.inputs[0]!, by: -1 };
   if (node?.operator !== 'Mul') return undefined;
   const [a, b] = node.inputs as [Value, Value];
   const [left, right] = [uniformOf(a), uniformOf(b)];
@@ -121,7 +126,8 @@ function scaled(value: Value): { of: Value; by: number } | undefined {
   return right === undefined ? undefined : { of: a, by: right };
 }
 
-function scale(graph: Graph, value: Value, factor: number): Value {
+/** x · c, up to broadcasting. */
+export function scale(graph: Graph, value: Value, factor: number): Value {
   const source = value.broadcastOf ?? value;
   if (Math.fround(factor) === 1) return source;
   const { type, shape } = source;
