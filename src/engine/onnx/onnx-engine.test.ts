@@ -1,0 +1,236 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { floats, integers, normal } from '../agreement.js';
+import { createEngine } from '../create.js';
+import type { Engine } from '../engine.js';
+import type { NamedTensors, Scalar } from '../tensors.js';
+import * as tf from '../tf.js';
+
+let engine: Engine;
+beforeEach(async () => {
+  engine = await createEngine('onnx');
+});
+afterEach(() => engine.dispose());
+
+const first = async (promise: Promise<Record<string, { data: ArrayLike<number> }>>, name = 'y') =>
+  (await promise)[name]!.data[0];
+
+describe('variables', () => {
+  it('are made by functions too, from constants, once', async () => {
+    let total: tf.Variable | undefined;
+    const count = engine.jit('count', ({ x }) => {
+      total ??= tf.variable(tf.fill(x!.shape, 10), false, 'total');
+      total.assign(tf.add(total, x!));
+      return { y: tf.sum(total) };
+    });
+    expect(await first(count.run({ x: floats([2], 1, 2) }))).toBe(23);
+    expect(await first(count.run({ x: floats([2], 1, 2) }))).toBe(26);
+    expect([...(await engine.read([total!]))[0]!.data]).toEqual([12, 14]);
+  });
+
+  it('cannot be made from inputs', async () => {
+    const f = engine.jit('make', ({ x }) => ({ y: tf.clone(tf.variable(x!, true, 'copy')) }));
+    await expect(f.run({ x: floats([1], 1) })).rejects.toThrow(
+      "variable 'copy' made in 'make': its first value depends on an input or another variable",
+    );
+    // The failed trace left nothing behind.
+    expect(engine.variable('copy', floats([1], 3)).name).toBe('copy');
+  });
+
+  it('keep their values when a trace fails half way', async () => {
+    const v = engine.variable('v', floats([1], 5));
+    const broken = engine.jit('broken', () => {
+      v.assign(tf.zeros([1]));
+      throw new Error('half way');
+    });
+    await expect(broken.run({})).rejects.toThrow('half way');
+    const read = engine.jit('read', () => ({ y: tf.mul(v, 2) }));
+    expect(await first(read.run({}))).toBe(10);
+  });
+
+  it('may be swapped and assigned to one another', async () => {
+    const [a, b] = [engine.variable('a', floats([1], 1)), engine.variable('b', floats([1], 2))];
+    const swap = engine.jit('swap', () => {
+      const old = tf.clone(a);
+      a.assign(b);
+      b.assign(old);
+      return {};
+    });
+    await swap.run({});
+    expect((await engine.read([a, b])).map(({ data }) => data[0])).toEqual([2, 1]);
+    await swap.run({});
+    expect((await engine.read([a, b])).map(({ data }) => data[0])).toEqual([1, 2]);
+  });
+
+  it('are read through the engine only', async () => {
+    const v = engine.variable('v', floats([1], 5));
+    expect(() => v.dataSync()).toThrow(
+      "variable 'v': its value was read outside of its engine. Read it with engine.read",
+    );
+    const f = engine.jit('peek', () => ({ y: tf.scalar(v.dataSync()[0]!) }));
+    await expect(f.run({})).rejects.toThrow(/variable 'v': its value was read while 'peek' was traced/);
+  });
+});
+
+describe('order of calls', () => {
+  it('each call sees what the calls made before it left, however long they take', async () => {
+    const weight = engine.variable('weight', normal('weight', 400, 400));
+    const count = engine.variable('count', floats([], 0));
+    const long = engine.jit('long', () => {
+      weight.assign(tf.tanh(tf.matMul(weight as tf.Tensor2D, weight as tf.Tensor2D)));
+      count.assign(tf.add(count, 1));
+      return { y: tf.clone(count) };
+    });
+    const short = engine.jit('short', () => ({ y: tf.clone(count) }));
+    const results = await Promise.all([
+      first(short.run({})),
+      first(long.run({})),
+      first(short.run({})),
+      first(long.run({})),
+      first(long.run({})),
+      first(short.run({})),
+      engine.read([count]).then(([value]) => value!.data[0]),
+    ]);
+    expect(results).toEqual([0, 1, 1, 2, 3, 3, 3]);
+  });
+
+  it('a short call does not wait for a long one that changes nothing it reads', async () => {
+    const weight = engine.variable('weight', normal('weight', 600, 600));
+    const acting = engine.variable('acting', floats([1], 7));
+    const long = engine.jit('long', () => {
+      let x = weight as tf.Tensor2D;
+      for (let i = 0; i < 20; i++) x = tf.tanh(tf.matMul(x, weight as tf.Tensor2D));
+      weight.assign(x);
+      return {};
+    });
+    const short = engine.jit('short', () => ({ y: tf.add(acting, 1) }));
+    await short.run({});
+    await long.run({});
+    const finished: string[] = [];
+    await Promise.all([
+      long.run({}).then(() => finished.push('long')),
+      first(short.run({})).then((y) => finished.push(`short ${y}`)),
+    ]);
+    expect(finished).toEqual(['short 8', 'long']);
+  });
+
+  it('inputs may be changed as soon as run has returned', async () => {
+    const f = engine.jit('f', ({ x }) => ({ y: tf.neg(x!) }));
+    const x = floats([1], 1);
+    const running = f.run({ x });
+    x.data[0] = 99;
+    expect(await first(running)).toBe(-1);
+  });
+
+  it('a write comes between the calls before and after it', async () => {
+    const v = engine.variable('v', floats([], 1));
+    const double = engine.jit('double', () => {
+      v.assign(tf.mul(v, 2));
+      return { y: tf.clone(v) };
+    });
+    const results = [first(double.run({})), engine.write(v, floats([], 10)), first(double.run({}))];
+    expect(await Promise.all(results)).toEqual([2, undefined, 20]);
+  });
+});
+
+describe('tracing', () => {
+  it('happens once for each shape of the inputs', async () => {
+    let traces = 0;
+    const f = engine.jit('f', ({ x }) => {
+      traces += 1;
+      return { y: tf.sum(x!) };
+    });
+    expect(await first(f.run({ x: floats([2], 1, 2) }))).toBe(3);
+    expect(await first(f.run({ x: floats([2], 3, 4) }))).toBe(7);
+    expect(traces).toBe(1);
+    expect(await first(f.run({ x: floats([3], 1, 2, 3) }))).toBe(6);
+    expect(traces).toBe(2);
+  });
+
+  it('refuses to read a value, naming the operation and the function', async () => {
+    const f = engine.jit('branch', ({ x }) => ({ y: tf.tanh(x!).dataSync()[0]! > 0 ? x! : tf.neg(x!) }));
+    await expect(f.run({ x: floats([1], 1) })).rejects.toThrow(
+      /tracing 'branch': the result of Tanh was read .* no values exist while tracing. Express the decision/,
+    );
+  });
+
+  it('refuses a kernel that it cannot express, naming it and the function', async () => {
+    const f = engine.jit('look', ({ x }) => ({ y: tf.unique(x!).values }));
+    await expect(f.run({ x: floats([1], 1) })).rejects.toThrow(
+      "kernel Unique in 'look': cannot be traced by the onnx engine",
+    );
+    const g = engine.jit('convolve', ({ x }) => ({
+      y: tf.conv1d(tf.reshape(x!, [1, 1]), tf.ones([1, 1, 1]), 1, 'same'),
+    }));
+    await expect(g.run({ x: floats([1], 1) })).rejects.toThrow(/kernel Conv2D in 'convolve'/);
+  });
+
+  it('takes tensors from outside as constants', async () => {
+    await tf.setBackend('cpu');
+    const outside = tf.tensor1d([1, 2, 3]);
+    const f = engine.jit('f', ({ x }) => ({ y: tf.sum(tf.mul(x!, outside)) }));
+    expect(await first(f.run({ x: floats([3], 1, 1, 1) }))).toBe(6);
+    expect(await first(f.run({ x: floats([1], 2) }))).toBe(12);
+    // It is still an ordinary tensor.
+    expect([...outside.dataSync()]).toEqual([1, 2, 3]);
+    expect([...tf.neg(outside).dataSync()]).toEqual([-1, -2, -3]);
+    outside.dispose();
+  });
+
+  it('refuses a tensor kept from an earlier trace', async () => {
+    let kept: tf.Tensor | undefined;
+    const f = engine.jit('f', ({ x }) => {
+      kept = tf.keep(tf.neg(x!));
+      return { y: x! };
+    });
+    await f.run({ x: floats([1], 1) });
+    const g = engine.jit('g', () => ({ y: tf.neg(kept!) }));
+    await expect(g.run({})).rejects.toThrow(/tracing 'g': a tensor made by an earlier trace/);
+  });
+
+  it('passes errors of the function on as they are', async () => {
+    const f = engine.jit('f', ({ x }) => ({ y: tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D) }));
+    await expect(f.run({ x: floats([1, 2], 1, 2) })).rejects.toThrow(/inner dimensions/);
+  });
+
+  it('says what ONNX Runtime says when a run fails', async () => {
+    const f = engine.jit('pick', ({ x, i }) => ({ y: tf.gather(x!, i as tf.Tensor1D) }));
+    await expect(f.run({ x: floats([2], 1, 2), i: integers([1], 7) })).rejects.toThrow(
+      /function 'pick': ONNX Runtime failed: .*Gather/,
+    );
+    expect(await first(f.run({ x: floats([2], 1, 2), i: integers([1], 1) }))).toBe(2);
+  });
+
+  it('refuses calls of a function that was disposed of', async () => {
+    const f = engine.jit('f', ({ x }) => ({ y: tf.neg(x!) }));
+    await f.run({ x: floats([1], 1) });
+    f.dispose();
+    await expect(f.run({ x: floats([1], 1) })).rejects.toThrow("function 'f': was disposed of");
+  });
+});
+
+it('gives the same bytes in every run', async () => {
+  const train = async (name: string) => {
+    const weight = engine.variable(`${name}/weight`, normal('weight', 64, 64));
+    const adam = tf.train.adam(0.01);
+    const step = engine.jit(name, ({ x }): NamedTensors => {
+      const loss = () =>
+        tf.mean(tf.square(tf.tanh(tf.matMul(x as tf.Tensor2D, weight as tf.Tensor2D)))) as Scalar;
+      return { loss: adam.minimize(loss, true, [weight])! };
+    });
+    for (let i = 0; i < 5; i++) await step.run({ x: normal(`x${i}`, 300, 64) });
+    return Buffer.from((await engine.read([weight]))[0]!.data.buffer).toString('base64');
+  };
+  expect(await train('one')).toBe(await train('two'));
+});
+
+it('flushes subnormal numbers, which are slow, in what it trains', async () => {
+  const v = engine.variable('v', floats([1], 1e-38));
+  const shrink = engine.jit('shrink', () => {
+    v.assign(tf.mul(v, 1e-3));
+    return {};
+  });
+  await shrink.run({});
+  expect((await engine.read([v]))[0]!.data[0]).toBe(0);
+  // JavaScript's own arithmetic is left alone.
+  expect(5e-324 / 1 > 0 && Math.fround(1e-41) > 0).toBe(true);
+});
