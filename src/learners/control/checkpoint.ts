@@ -74,7 +74,8 @@ export async function saveJob(
     },
     metadata: {
       job: 'control',
-      counters,
+      // A copy: the job goes on counting in its own.
+      counters: structuredClone(counters),
       openEpisodes: open.map(({ episode, seed }) => ({ episode, seed })),
     },
   };
@@ -131,7 +132,7 @@ export async function restoreJob(
   windows.restore(under('windows', checkpoint.tensors));
   store.restore(under('replay', checkpoint.tensors));
   noise.restore(required(checkpoint, 'acting/noise', noise.snapshot().shape));
-  const { counters } = metadata;
+  const counters = structuredClone(metadata.counters);
   const openEpisodes = metadata.openEpisodes.map((episode, k) => ({
     ...episode,
     actions: required(checkpoint, `openEpisode${k}/actions`, [counters.episodeSteps[k], actionSize])

@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { categoricalFamily } from '../../distributions/categorical.js';
+import { gaussianFamily } from '../../distributions/gaussian.js';
+import { randomKey } from '../../random/keys.js';
+import { ActingNoise, headNoise, normalCdf, randomActions } from './noise.js';
+
+describe('normalCdf', () => {
+  it.each([
+    // SciPy 1.16, scipy.stats.norm.cdf
+    [-3, 0.0013498980316300933],
+    [-1, 0.15865525393145707],
+    [0, 0.5],
+    [0.5, 0.6914624612740131],
+    [2.5, 0.9937903346742238],
+  ])('of %f', (z, expected) => {
+    expect(normalCdf(z)).toBeCloseTo(expected, 6);
+  });
+});
+
+describe('ActingNoise', () => {
+  it('is standard normal at each step and correlated from one to the next', () => {
+    const noise = new ActingNoise(2000, 1, 0.9, randomKey(0));
+    const first = noise.advance(0);
+    const second = noise.advance(1);
+    const mean = (f: (i: number) => number) => first.reduce((sum, _, i) => sum + f(i), 0) / first.length;
+    expect(mean((i) => second[i])).toBeCloseTo(0, 0);
+    expect(Math.abs(mean((i) => second[i] ** 2) - 1)).toBeLessThan(0.15);
+    expect(Math.abs(mean((i) => first[i] * second[i]) - 0.9)).toBeLessThan(0.12);
+  });
+
+  it('goes on from a snapshot bit for bit', () => {
+    const noise = new ActingNoise(3, 2, 0.95, randomKey(4));
+    noise.advance(0);
+    const other = new ActingNoise(3, 2, 0.95, randomKey(4));
+    other.restore(noise.snapshot());
+    expect(other.advance(8)).toEqual(noise.advance(8));
+  });
+});
+
+describe('noise for a head', () => {
+  const z = Float32Array.of(-9, -1, 0, 1, 9);
+
+  it('is z itself for a Gaussian and uniform, within (0, 1), for a categorical', () => {
+    expect(headNoise(gaussianFamily({ minStddev: 0.1, initialStddev: 1 }), z)).toEqual(z);
+    const uniform = headNoise(categoricalFamily({ bins: 5 }), z);
+    expect(uniform.every((u) => u >= 0 && u < 1)).toBe(true);
+    expect(uniform[2]).toBeCloseTo(0.5, 6);
+  });
+
+  it('makes random actions that fill the bounds', () => {
+    const actions = randomActions(z);
+    expect(actions[0]).toBeCloseTo(-1, 5);
+    expect(actions[4]).toBeCloseTo(1, 5);
+    expect(actions[2]).toBeCloseTo(0, 6);
+  });
+});

@@ -1,0 +1,255 @@
+import { describe, expect, it } from 'vitest';
+import { type Config, configSchema } from '../../config/schema.js';
+import { createEngine } from '../../engine/create.js';
+import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
+import type { Environment } from '../../environments/environment.js';
+import { ConnectionLostError } from '../../environments/errors.js';
+import type { FeedbackClassifier } from '../../feedback/classifier.js';
+import { createFeedbackRegistry } from '../../feedback/registry.js';
+import { createOperatorRegistry } from '../../operators/registry.js';
+import type { Checkpoint, LearnerObserver } from '../../run/contracts.js';
+import { learningRateFactor, trainControl } from './train.js';
+
+/** A point on a line that is pushed: reward for being near 0; episodes of 30 steps. */
+function lineWorld(failAt = Number.POSITIVE_INFINITY, rewardScale = 1): Environment {
+  let position = 0;
+  let steps = 0;
+  let total = 0;
+  const observation = () => ({
+    position: { dtype: 'float32' as const, shape: [2], data: Float32Array.of(position, steps / 30) },
+  });
+  return {
+    observationSpec: { position: { name: 'position', shape: [2], dtype: 'float32' } },
+    actionSpec: { push: { name: 'push', shape: [1], dtype: 'float32', minimum: -2, maximum: 2 } },
+    async reset({ seed = 0 } = {}) {
+      position = ((seed % 17) - 8) / 4;
+      steps = 0;
+      return { observation: observation(), info: {} };
+    },
+    async step(action) {
+      total += 1;
+      if (total > failAt) throw new ConnectionLostError({ where: 'test', what: 'gone' });
+      position += 0.2 * Number(action.push.data[0]);
+      steps += 1;
+      return {
+        observation: observation(),
+        reward: rewardScale * Math.exp(-position * position),
+        terminated: false,
+        truncated: steps === 30,
+        info: {},
+      };
+    },
+    async close() {},
+  };
+}
+
+function worlds(size: number, failAt?: number, rewardScale?: number) {
+  return createVectorEnvironment({
+    connect: async () => lineWorld(failAt, rewardScale),
+    size,
+    episodeSeed: (world, episode) => world * 1000 + episode,
+    reconnect: { attempts: 0, initialDelaySeconds: 0.001, maxDelaySeconds: 0.001 },
+    notice: () => {},
+  });
+}
+
+const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
+
+function configure(over: Record<string, unknown> = {}): Config {
+  const { learner, ...rest } = over as { learner?: Record<string, unknown> };
+  const config = configSchema(registries).parse({
+    environment: { simulator: 'line', actors: 3 },
+    policy: { hidden: [16, 16] },
+    critic: { hidden: [16, 16], target: { period: 7 } },
+    reference: { period: 10 },
+    evaluation: { every: 200, episodes: 4 },
+    checkpoint: { every: 150 },
+    learner: {
+      environmentSteps: 450,
+      warmupSteps: 60,
+      batchSize: 16,
+      learningRate: 3e-3,
+      ...learner,
+    },
+    ...rest,
+  });
+  const samples = config.learner.samples ?? registries.operators.get(config.operator.name).defaultSamples;
+  return { ...config, learner: { ...config.learner, samples } };
+}
+
+interface Recorder extends LearnerObserver {
+  readonly checkpoints: { environmentSteps: number; checkpoint: Checkpoint }[];
+  readonly names: Set<string>;
+  readonly evaluations: number[];
+}
+
+function recorder(): Recorder {
+  const checkpoints: Recorder['checkpoints'] = [];
+  const names = new Set<string>();
+  const evaluations: number[] = [];
+  return {
+    checkpoints,
+    names,
+    evaluations,
+    progress: () => {},
+    metrics: ({ values }) => {
+      for (const name of Object.keys(values)) names.add(name);
+    },
+    evaluation: ({ environmentSteps }) => evaluations.push(environmentSteps),
+    notice: () => {},
+    checkpoint: async (environmentSteps, checkpoint) => {
+      checkpoints.push({ environmentSteps, checkpoint });
+    },
+  };
+}
+
+async function train(
+  config: Config,
+  more: {
+    resume?: Checkpoint;
+    classifier?: FeedbackClassifier;
+    failAt?: number;
+    rewardScale?: number;
+    signal?: AbortSignal;
+  } = {},
+) {
+  const engine = await createEngine('onnx', { threads: 1 });
+  const observer = recorder();
+  try {
+    const { name, ...settings } = config.operator;
+    const { name: feedbackName, ...feedbackSettings } = config.feedback;
+    const result = await trainControl({
+      config,
+      engine,
+      environment: await worlds(3, more.failAt, more.rewardScale),
+      evaluationEnvironment: await worlds(2),
+      operator: registries.operators.get(name).create(settings),
+      classifier:
+        more.classifier ??
+        registries.feedback.get(feedbackName).create(feedbackSettings, config.learner.samples!),
+      observer,
+      resume: more.resume,
+      signal: more.signal,
+      clock: () => 0,
+    });
+    return { result, observer, error: undefined };
+  } catch (error) {
+    return { result: undefined, observer, error: error as Error };
+  } finally {
+    await engine.dispose();
+  }
+}
+
+const last = <T>(items: readonly T[]): T => items[items.length - 1];
+
+describe('trainControl', () => {
+  it('keeps to its schedule and says what it did', async () => {
+    const { result, observer } = await train(configure());
+    expect(result).toMatchObject({ environmentSteps: 450, updates: 195, interrupted: false });
+    expect(result?.evaluation.returns).toHaveLength(4);
+    expect(observer.checkpoints.map((c) => c.environmentSteps)).toEqual([150, 300, 450]);
+    expect(observer.evaluations).toEqual([201, 402, 450]);
+    for (const name of [
+      'critic/loss',
+      'policy/kl/mean',
+      'policy/acceptRate',
+      'policy/stddev',
+      'acting/return',
+    ]) {
+      expect(observer.names).toContain(name);
+    }
+  });
+
+  it.each([
+    ['pmpo', {}],
+    [
+      'mpo with the categorical head',
+      { operator: { name: 'mpo' }, policy: { head: 'categorical', hidden: [16] } },
+    ],
+    ['moving averages', { reference: { rate: 0.05 }, critic: { hidden: [16], target: { rate: 0.1 } } }],
+    ['an adapted KL weight', { operator: { name: 'pmpo', kl: { mean: { epsilon: 0.01 } } } }],
+  ])('stopped and resumed, %s ends with the same bytes as if it had never stopped', async (_name, over) => {
+    const config = configure(over);
+    const whole = await train(config);
+    const { checkpoint } = whole.observer.checkpoints[1];
+    const resumed = await train(config, { resume: checkpoint });
+    const [expected, got] = [whole, resumed].map(({ observer }) => last(observer.checkpoints).checkpoint);
+    expect(Object.keys(got.tensors)).toEqual(Object.keys(expected.tensors));
+    for (const [name, tensor] of Object.entries(expected.tensors)) {
+      expect(Buffer.from(got.tensors[name].data.buffer).equals(Buffer.from(tensor.data.buffer)), name).toBe(
+        true,
+      );
+    }
+    expect(got.metadata).toEqual(expected.metadata);
+  });
+
+  it('gives the same with a classifier of plain code as with the same one of tensors', async () => {
+    const plain: FeedbackClassifier = {
+      provides: { accepts: true, rejects: true },
+      classifyOnHost({ evaluation, samplesPerContext: n, contexts }) {
+        const accept = new Float32Array(evaluation.length);
+        for (let b = 0; b < contexts; b++) {
+          const column = Array.from({ length: n }, (_, i) => i * contexts + b);
+          column.sort((i, j) => evaluation[j] - evaluation[i]);
+          for (const i of column.slice(0, 2)) accept[i] = 1;
+        }
+        return { accept, reject: accept.map((a) => 1 - a) };
+      },
+    };
+    const [tensor, host] = [await train(configure()), await train(configure(), { classifier: plain })];
+    const [a, b] = [tensor, host].map(({ observer }) => last(observer.checkpoints).checkpoint.tensors);
+    const names = Object.keys(a).filter((name) => name.startsWith('policy/'));
+    expect(names.length).toBeGreaterThan(4);
+    for (const name of names) {
+      const distances = Array.from(a[name].data, (value, i) => Math.abs(value - b[name].data[i]));
+      expect(Math.max(...distances)).toBeLessThan(1e-3);
+    }
+  });
+
+  it('names the classifier that returns NaN, and learns nothing from it', async () => {
+    const broken: FeedbackClassifier = {
+      provides: { accepts: true, rejects: true },
+      classifyOnHost: ({ evaluation }) => ({
+        accept: evaluation.map(() => Number.NaN),
+        reject: evaluation.map(() => 0),
+      }),
+    };
+    const { error } = await train(configure(), { classifier: broken });
+    expect(error?.message).toMatch(/feedback 'top-k': accept is NaN for sample 0 of context 0/);
+  });
+
+  it('stops with the metric and the update when the parameters diverge', async () => {
+    const { error } = await train(configure(), { rewardScale: 1e30 });
+    expect(error?.message).toMatch(/update \d+: .* is (NaN|-?Infinity): the parameters have diverged/);
+  });
+
+  it('saves a checkpoint when the connection stays lost, and one from it goes on', async () => {
+    const config = configure();
+    const { error, observer } = await train(config, { failAt: 70 });
+    expect(error).toBeInstanceOf(ConnectionLostError);
+    const saved = last(observer.checkpoints);
+    expect(saved.environmentSteps).toBe(210);
+    const { result } = await train(config, { resume: saved.checkpoint });
+    expect(result?.environmentSteps).toBe(450);
+  });
+
+  it('saves a checkpoint and returns when it is interrupted', async () => {
+    const { result, observer } = await train(configure(), { signal: AbortSignal.abort() });
+    expect(result?.interrupted).toBe(true);
+    expect(observer.checkpoints).toHaveLength(1);
+  });
+
+  it('refuses a checkpoint of another configuration, naming the tensor', async () => {
+    const { observer } = await train(configure());
+    const resume = last(observer.checkpoints).checkpoint;
+    const { error } = await train(configure({ policy: { hidden: [8, 8] } }), { resume });
+    expect(error?.message).toMatch(/checkpoint, policy\/.*shape/);
+  });
+});
+
+describe('learningRateFactor', () => {
+  it('is 1, then falls linearly to a twentieth', () => {
+    expect([0, 0.5, 0.75, 1].map((p) => learningRateFactor(p, 0.5))).toEqual([1, 1, 0.5, 0.05]);
+    expect(learningRateFactor(1, 1)).toBe(1);
+  });
+});

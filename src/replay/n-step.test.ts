@@ -1,0 +1,132 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { NStepWindows } from './n-step.js';
+
+interface Recorded {
+  from: number;
+  action: number;
+  nStepReturn: number;
+  discount: number;
+  to: number;
+}
+
+interface Event {
+  reward: number;
+  end: 'none' | 'terminated' | 'truncated' | 'lost';
+}
+
+const gamma = 0.9;
+
+/** Plays events through the windows; observations are numbered so that what came from where can be told. */
+function play(events: readonly Event[], steps: number, worlds = 1): Recorded[][] {
+  const windows = new NStepWindows({ worlds, observationSize: 1, actionSize: 1, steps, discount: gamma });
+  const out: Recorded[][] = Array.from({ length: worlds }, () => []);
+  for (let k = 0; k < worlds; k++) {
+    let observation = 0;
+    events.forEach(({ reward, end }, t) => {
+      const next = observation + 1;
+      windows.step(
+        k,
+        Float32Array.of(observation),
+        Float32Array.of(t / 100),
+        reward,
+        Float32Array.of(next),
+        { terminated: end === 'terminated', truncated: end === 'truncated', lost: end === 'lost' },
+        ([from], [action], nStepReturn, discount, [to]) =>
+          out[k].push({ from, action, nStepReturn, discount, to }),
+      );
+      // An episode's first observation is none that the last one reached.
+      observation = end === 'none' ? next : next + 100;
+    });
+  }
+  return out;
+}
+
+/** The same by the definition: for each step, what the next m ≤ n steps of its episode gave. */
+function byDefinition(events: readonly Event[], n: number): Map<number, Recorded> {
+  const expected = new Map<number, Recorded>();
+  let observation = 0;
+  let episode: { from: number; t: number; reward: number; to: number }[] = [];
+  const close = (end: Event['end']) => {
+    episode.forEach(({ from, t }, i) => {
+      const window = episode.slice(i, i + n);
+      if (window.length < n && end === 'none') return;
+      const reachesEnd = i + window.length === episode.length;
+      const nStepReturn = window.reduce((sum, step, j) => sum + gamma ** j * step.reward, 0);
+      expected.set(from, {
+        from,
+        action: t / 100,
+        nStepReturn,
+        discount: reachesEnd && end === 'terminated' ? 0 : gamma ** window.length,
+        to: window[window.length - 1].to,
+      });
+    });
+    episode = [];
+  };
+  events.forEach(({ reward, end }, t) => {
+    if (end !== 'lost') episode.push({ from: observation, t, reward, to: observation + 1 });
+    if (end !== 'none') close(end);
+    observation = end === 'none' ? observation + 1 : observation + 101;
+  });
+  close('none');
+  return expected;
+}
+
+const event = fc.record({
+  reward: fc.integer({ min: -8, max: 8 }),
+  end: fc.constantFrom<Event['end']>('none', 'none', 'none', 'none', 'terminated', 'truncated', 'lost'),
+});
+
+describe('NStepWindows', () => {
+  it('gives the transitions of the definition, whatever ends the episodes', () => {
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 40 }), fc.integer({ min: 1, max: 6 }), (events, n) => {
+        const expected = byDefinition(events, n);
+        const [got] = play(events, n);
+        expect(new Set(got.map(({ from }) => from))).toEqual(new Set(expected.keys()));
+        for (const transition of got) {
+          const right = expected.get(transition.from)!;
+          expect(transition.to).toBe(right.to);
+          expect(transition.action).toBeCloseTo(right.action, 6);
+          expect(transition.discount).toBeCloseTo(right.discount, 10);
+          expect(transition.nStepReturn).toBeCloseTo(right.nStepReturn, 4);
+        }
+      }),
+    );
+  });
+
+  it('keeps worlds apart', () => {
+    const events: Event[] = Array.from({ length: 12 }, (_, t) => ({
+      reward: t,
+      end: t === 7 ? 'truncated' : 'none',
+    }));
+    const [first, second] = play(events, 3, 2);
+    expect(second).toEqual(first);
+  });
+
+  it('goes on from a snapshot as if nothing had happened', () => {
+    const shape = { worlds: 1, observationSize: 1, actionSize: 1, steps: 3, discount: gamma };
+    const running = { terminated: false, truncated: false, lost: false };
+    const one = new NStepWindows(shape);
+    const step = (windows: NStepWindows, t: number, sink: (r: number) => void) =>
+      windows.step(
+        0,
+        Float32Array.of(t),
+        Float32Array.of(0),
+        t,
+        Float32Array.of(t + 1),
+        running,
+        (_o, _a, r) => sink(r),
+      );
+    for (const t of [1, 2]) step(one, t, () => {});
+    const other = new NStepWindows(shape);
+    other.restore(one.snapshot());
+    const returns: number[][] = [[], []];
+    for (const t of [3, 4, 5]) {
+      step(one, t, (r) => returns[0].push(r));
+      step(other, t, (r) => returns[1].push(r));
+    }
+    expect(returns[0].length).toBe(3);
+    expect(returns[1]).toEqual(returns[0]);
+  });
+});
