@@ -1,1 +1,81 @@
+/** The public face of the package: what programs and plugins import. Everything else is internal. */
+
+export type { LoadedConfig, ResolvedConfig } from './config/load.js';
+export { configText, loadConfig, resolveConfig } from './config/load.js';
+export type { PluginApi } from './config/plugins.js';
+export { loadPlugins } from './config/plugins.js';
+export type { Config } from './config/schema.js';
+export { configSchema } from './config/schema.js';
+export { categoricalFamily } from './distributions/categorical.js';
+export { createFamily } from './distributions/create.js';
+export type { Distribution, DistributionFamily } from './distributions/distribution.js';
+export { gaussian, gaussianFamily } from './distributions/gaussian.js';
+export type { Adam, AdamOptions } from './engine/adam.js';
+export { createAdam } from './engine/adam.js';
+export { createEngine } from './engine/create.js';
+export { detectEngines } from './engine/detect.js';
+export type { Compiled, Engine, EngineName } from './engine/engine.js';
+export type { HostTensor, NamedHostTensors, NamedTensors, NamedVariables } from './engine/tensors.js';
+export * as tf from './engine/tf.js';
+export type { VectorEnvironmentOptions } from './environments/create-vector-environment.js';
+export { createVectorEnvironment } from './environments/create-vector-environment.js';
+export type {
+  DType,
+  Environment,
+  NamedSpecs,
+  NamedTensorValues,
+  Reset,
+  Step,
+  TensorSpec,
+  TensorValue,
+} from './environments/environment.js';
+export { ConnectionLostError, DmEnvRpcError } from './environments/errors.js';
+export { flattenObservations, scaleActions } from './environments/flatten.js';
+export type { RemoteEnvironmentOptions } from './environments/remote-environment.js';
+export { RemoteEnvironment } from './environments/remote-environment.js';
+export type { EnvironmentServer, ServeEnvironmentsOptions } from './environments/server.js';
+export { serveEnvironments } from './environments/server.js';
+export type { VectorEnvironment, VectorStep } from './environments/vector-environment.js';
 export { ConfigError, PmpoError } from './errors.js';
+export type { TrainRunOptions, TrainRunResult } from './experiments/train-run.js';
+export { trainRun } from './experiments/train-run.js';
+export type {
+  Feedback,
+  FeedbackClassifier,
+  FeedbackDefinition,
+  FeedbackInput,
+  HostFeedback,
+  HostFeedbackInput,
+} from './feedback/classifier.js';
+export { createFeedbackRegistry } from './feedback/registry.js';
+export { TrainedPolicy } from './learners/control/policy.js';
+export type { TrainControlOptions, TrainControlResult } from './learners/control/train.js';
+export { trainControl } from './learners/control/train.js';
+export { checkNeeds } from './operators/check.js';
+export type {
+  KlEstimate,
+  Operator,
+  OperatorBatch,
+  OperatorDefinition,
+  OperatorNeeds,
+  OperatorResult,
+} from './operators/operator.js';
+export { createOperatorRegistry } from './operators/registry.js';
+export type { RandomKey } from './random/keys.js';
+export { foldIn, randomKey } from './random/keys.js';
+export { Registry } from './registry/registry.js';
+export { renderCurveSvg, renderReport } from './report/report.js';
+export { readRun } from './report/run-data.js';
+export { readCheckpoint } from './run/checkpoints.js';
+export type {
+  Checkpoint,
+  EvaluationRecord,
+  LearnerObserver,
+  MetricRecord,
+  RunSummary,
+} from './run/contracts.js';
+export { openRunDirectory } from './run/run-directory.js';
+export { decodeSafetensors, encodeSafetensors } from './run/safetensors.js';
+export { type EmbeddedServer, startEmbeddedServer } from './simulators/embedded-server.js';
+export { createSimulator, simulators } from './simulators/registry.js';
+export { serveSimulators } from './simulators/serve.js';
