@@ -1,0 +1,141 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * `npm run bench time-to-return [SEEDS] [LIMIT_SECONDS]`: wall time to a mean return of 700 over 10 evaluation episodes on
+ * cartpole_swingup, ours (examples/cartpole.yaml) against Stable-Baselines3's SAC with its own defaults, both through the
+ * same kind of server process, one run at a time, each evaluated every 5,000 steps with the evaluations in the time.
+ */
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const program = join(root, 'dist/cli/main.js');
+const target = 700;
+const every = 5000;
+const [seedCount = '3', limitSeconds = '900'] = process.argv.slice(2);
+const limit = Number(limitSeconds);
+
+interface Point {
+  readonly steps: number;
+  readonly seconds: number;
+  readonly return: number;
+}
+
+interface Outcome {
+  readonly seed: number;
+  /** Absent when the limit came first. */
+  readonly secondsToTarget?: number;
+  readonly stepsToTarget?: number;
+  readonly bestReturn: number;
+}
+
+async function withServer<T>(use: (address: string) => Promise<T>): Promise<T> {
+  const server = spawn(process.execPath, [program, 'serve', 'simulators', '--port', '0'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    const address = await new Promise<string>((resolve, reject) => {
+      server.once('exit', (code) => reject(new Error(`the server ended with ${code}`)));
+      createInterface({ input: server.stdout }).on('line', (line) => {
+        const found = /\b[\w.[\]-]+:\d+\b/.exec(line)?.[0];
+        if (found !== undefined) resolve(found);
+      });
+    });
+    return await use(address);
+  } finally {
+    server.kill('SIGINT');
+  }
+}
+
+function outcome(seed: number, points: readonly Point[]): Outcome {
+  const reached = points.find((point) => point.return >= target);
+  const bestReturn = Math.max(...points.map((point) => point.return));
+  return { seed, bestReturn, secondsToTarget: reached?.seconds, stepsToTarget: reached?.steps };
+}
+
+function finished(child: ReturnType<typeof spawn>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once('exit', (code) => (code === 0 ? resolve() : reject(new Error(`it ended with ${code}`))));
+  });
+}
+
+async function ours(address: string, seed: number): Promise<Outcome> {
+  const output = mkdtempSync(join(tmpdir(), 'pmpo-bench-'));
+  const config = join(root, 'examples/cartpole.yaml');
+  const settings = [`environment.address=${address}`, `evaluation.every=${every}`].flatMap((s) => [
+    '--set',
+    s,
+  ]);
+  const args = [
+    program,
+    'train',
+    config,
+    '--seed',
+    String(seed),
+    '--output',
+    output,
+    '--name',
+    'run',
+    '--quiet',
+  ];
+  await finished(spawn(process.execPath, [...args, ...settings], { stdio: ['ignore', 'ignore', 'inherit'] }));
+  const points = readFileSync(join(output, 'run/metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+    .filter(({ kind }) => kind === 'evaluation')
+    .map(({ environmentSteps, wallSeconds, returns }) => ({
+      steps: environmentSteps,
+      seconds: wallSeconds,
+      return: returns.reduce((a: number, b: number) => a + b, 0) / returns.length,
+    }));
+  rmSync(output, { recursive: true });
+  return outcome(seed, points);
+}
+
+async function stableBaselines(python: string, address: string, seed: number): Promise<Outcome> {
+  const script = join(root, 'bench/time_to_return_sb3.py');
+  const args = [script, address, 'cartpole_swingup', target, seed, every, limit].map(String);
+  const child = spawn(python, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const points: Point[] = [];
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    if (!line.startsWith('{')) return;
+    points.push(JSON.parse(line));
+    console.error(`SAC, seed ${seed}: ${line}`);
+  });
+  await finished(child);
+  return outcome(seed, points);
+}
+
+const median = (values: readonly number[]) =>
+  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
+const { ensureVenv } = (await import(new URL('../scripts/venv.mjs', import.meta.url).href)) as {
+  ensureVenv(name: string): string;
+};
+const python = ensureVenv('sb3');
+const pmpo: Outcome[] = [];
+const sac: Outcome[] = [];
+for (let seed = 0; seed < Number(seedCount); seed++) {
+  pmpo.push(await withServer((address) => ours(address, seed)));
+  console.error(`pmpo, seed ${seed}: ${JSON.stringify(pmpo[seed])}`);
+  sac.push(await withServer((address) => stableBaselines(python, address, seed)));
+}
+// A run that did not get there took at least the limit: the ratio is then a lower bound.
+const seconds = (outcomes: readonly Outcome[]) => median(outcomes.map((o) => o.secondsToTarget ?? limit));
+console.log(
+  JSON.stringify({
+    benchmark: 'time-to-return',
+    simulator: 'cartpole_swingup',
+    target,
+    limitSeconds: limit,
+    pmpo,
+    stableBaselines3Sac: sac,
+    medianSeconds: { pmpo: seconds(pmpo), stableBaselines3Sac: seconds(sac) },
+    ratio: seconds(sac) / seconds(pmpo),
+    ratioIsLowerBound: sac.some((o) => o.secondsToTarget === undefined),
+  }),
+);

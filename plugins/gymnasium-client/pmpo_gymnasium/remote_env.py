@@ -1,0 +1,96 @@
+"""The environment itself. It uses DeepMind's own dm_env_rpc client for everything on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import gymnasium
+import numpy as np
+from dm_env_rpc.v1 import connection as dm_env_rpc_connection
+from dm_env_rpc.v1 import dm_env_rpc_pb2, spec_manager, tensor_spec_utils, tensor_utils
+
+_RESERVED = ("reward", "discount")
+
+
+class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+    """One world of a dm_env_rpc server.
+
+    Observations are one float32 vector, the named observations one after the other in sorted order; actions one float32
+    vector in [-1, 1], scaled to the bounds of the server's single floating-point action.
+    """
+
+    def __init__(self, address: str, timeout: float = 30.0, **settings: Any) -> None:
+        """Connects, makes a world from `settings` (`simulator="walker_run"`, say) and joins it.
+
+        Args:
+          address: host:port of the server.
+          timeout: seconds to wait for the server.
+          **settings: sent with CreateWorld.
+        Raises:
+          ValueError: when the world's actions are not one bounded floating-point tensor.
+        """
+        self._channel = grpc.insecure_channel(address)
+        grpc.channel_ready_future(self._channel).result(timeout=timeout)
+        self._connection = dm_env_rpc_connection.Connection(self._channel)
+        packed = {key: tensor_utils.pack_tensor(value) for key, value in settings.items()}
+        self._world = self._connection.send(dm_env_rpc_pb2.CreateWorldRequest(settings=packed)).world_name
+        specs = self._connection.send(dm_env_rpc_pb2.JoinWorldRequest(world_name=self._world)).specs
+        self._observations = spec_manager.SpecManager(specs.observations)
+        self._actions = spec_manager.SpecManager(specs.actions)
+        self._names = sorted(set(self._observations.names()) - set(_RESERVED))
+        self._requested = [self._observations.name_to_uid(name) for name in (*self._names, "reward")]
+
+        if len(self._actions.names()) != 1:
+            raise ValueError(f"{address}: one action is supported, the world has {sorted(self._actions.names())}")
+        (self._action_name,) = self._actions.names()
+        spec = self._actions.name_to_spec(self._action_name)
+        self._action_dtype = tensor_utils.data_type_to_np_type(spec.dtype)
+        bounds = tensor_spec_utils.bounds(spec)
+        self._action_shape = tuple(spec.shape)
+        self._low = np.broadcast_to(np.asarray(bounds.min, np.float64), self._action_shape)
+        self._high = np.broadcast_to(np.asarray(bounds.max, np.float64), self._action_shape)
+        if not np.issubdtype(self._action_dtype, np.floating) or not np.isfinite([self._low, self._high]).all():
+            raise ValueError(f"{address}: the action '{self._action_name}' is not a bounded floating-point tensor")
+        size = int(np.prod(self._action_shape, dtype=int))
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (size,), np.float32)
+        width = sum(int(np.prod(self._spec_shape(name), dtype=int)) for name in self._names)
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
+
+    def _spec_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._observations.name_to_spec(name).shape)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts an episode; the same seed gives the same one, where the server can."""
+        super().reset(seed=seed)
+        settings = {} if seed is None else {"seed": tensor_utils.pack_tensor(seed)}
+        self._connection.send(dm_env_rpc_pb2.ResetRequest(settings=settings))
+        observation, _, _ = self._exchange({})
+        return observation, {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Takes one step with an action in [-1, 1]."""
+        unit = np.clip(np.asarray(action, np.float64), -1.0, 1.0).reshape(self._action_shape)
+        value = self._low + (unit + 1.0) / 2.0 * (self._high - self._low)
+        packed = self._actions.pack({self._action_name: value.astype(self._action_dtype)})
+        observation, reward, state = self._exchange(packed)
+        terminated = state == dm_env_rpc_pb2.EnvironmentStateType.TERMINATED
+        truncated = state == dm_env_rpc_pb2.EnvironmentStateType.INTERRUPTED
+        return observation, reward, terminated, truncated, {}
+
+    def _exchange(self, actions: dict[int, Any]) -> tuple[np.ndarray, float, int]:
+        response = self._connection.send(
+            dm_env_rpc_pb2.StepRequest(actions=actions, requested_observations=self._requested)
+        )
+        values = self._observations.unpack(response.observations)
+        parts = [np.ravel(values[name]).astype(np.float32) for name in self._names]
+        return np.concatenate(parts), float(values["reward"]), response.state
+
+    def close(self) -> None:
+        """Leaves and destroys the world, and disconnects."""
+        self._connection.send(dm_env_rpc_pb2.LeaveWorldRequest())
+        self._connection.send(dm_env_rpc_pb2.DestroyWorldRequest(world_name=self._world))
+        self._connection.close()
+        self._channel.close()
