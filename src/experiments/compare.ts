@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type LoadedConfig, loadConfig } from '../config/load.js';
 import type { Override } from '../config/source.js';
 import { PmpoError } from '../errors.js';
-import { renderReport } from '../report/report.js';
+import { renderCurveSvg, renderReport } from '../report/report.js';
 import { type RunData, readRun } from '../report/run-data.js';
 import { writeAtomically } from '../run/atomic-file.js';
 import type { ProgressMode } from '../run/progress.js';
@@ -61,9 +61,11 @@ async function plan({ file, operators, seeds, overrides }: CompareOptions): Prom
   return runs;
 }
 
-/** All runs so far as one report. */
+/** All runs so far as one report, and their learning curves as a picture of its own. */
 async function report(folder: RunDirectory, runs: readonly RunData[], command: string): Promise<void> {
-  if (runs.length > 0) await writeAtomically(folder.files.report, await renderReport(runs, { command }));
+  if (runs.length === 0) return;
+  await writeAtomically(folder.files.report, await renderReport(runs, { command }));
+  await writeAtomically(join(folder.path, 'learning-curves.svg'), await renderCurveSvg(runs));
 }
 
 /**
