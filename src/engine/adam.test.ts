@@ -163,9 +163,19 @@ describe.each<EngineName>(['cpu', 'onnx'])('trees of variables on %s', (name) =>
     const [from, to] = [makeVariables(engine, 'from'), makeVariables(engine, 'to')];
     await engine.write(from.bias, { shape: [2], data: Float32Array.of(1, 2) });
     await engine.write(to.bias, { shape: [2], data: Float32Array.of(3, -2) });
-    await engine.jit('move', () => (moveTowards(from, to, 0.25), {})).run({});
+    await engine
+      .jit('move', () => {
+        moveTowards(from, to, 0.25);
+        return {};
+      })
+      .run({});
     expect([...(await engine.read([to.bias]))[0]!.data]).toEqual([2.5, -1]);
-    await engine.jit('copy', () => (copyVariables(from, to), {})).run({});
+    await engine
+      .jit('copy', () => {
+        copyVariables(from, to);
+        return {};
+      })
+      .run({});
     expect([...(await engine.read([to.bias]))[0]!.data]).toEqual([1, 2]);
   });
 

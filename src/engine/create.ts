@@ -70,7 +70,6 @@ async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOp
     threads: threads ?? Math.min(2, availableParallelism()),
     executionProvider,
     spinMicroseconds: 0,
-    flushSubnormals: true,
   });
 }
 

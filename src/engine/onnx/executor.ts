@@ -99,8 +99,7 @@ export class Executor {
 
   constructor(settings: SessionSettings) {
     this.#thread = new SessionThread(settings);
-    // Flushing subnormals would change the arithmetic of all JavaScript in this thread; one thread is enough here.
-    this.#local = new SessionRunner({ ...settings, flushSubnormals: false, threads: 1 });
+    this.#local = new SessionRunner({ ...settings, threads: 1 });
   }
 
   addVariable(type: TensorType): number {

@@ -50,7 +50,7 @@ export async function exportForeign(
   inputs: Shapes,
   dynamicBatch: boolean,
 ): Promise<Uint8Array> {
-  const tracer = new Tracer();
+  const tracer = new Tracer('constant');
   return exportModel({ tracer, read: async () => [], name, fn, inputs, dynamicBatch });
 }
 

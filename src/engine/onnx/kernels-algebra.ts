@@ -25,7 +25,14 @@ function swapLast(graph: Graph, value: Value): Value {
 }
 
 /** a·b over the last two axes, with broadcasting over the others. */
-function matMul(graph: Graph, a: Value, b: Value, transposeA: boolean, transposeB: boolean): Value {
+function matMul(
+  graph: Graph,
+  a: Value,
+  b: Value,
+  transposeA: boolean,
+  transposeB: boolean,
+  refuse: KernelContext['refuse'],
+): Value {
   // A transposed value transposed again is the value; one used by a product of matrices needs no move at all.
   const left =
     a.transposeOf === undefined
@@ -35,6 +42,11 @@ function matMul(graph: Graph, a: Value, b: Value, transposeA: boolean, transpose
     b.transposeOf === undefined
       ? { value: b, flip: transposeB }
       : { value: b.transposeOf, flip: !transposeB };
+  const [inner, other] = [
+    transposeA ? a.shape.at(-2) : a.shape.at(-1),
+    transposeB ? b.shape.at(-1) : b.shape.at(-2),
+  ];
+  if (inner !== other) refuse(`the inner dimensions of [${a.shape}] and [${b.shape}] differ`);
   const rows = transposeA ? a.shape.at(-1)! : a.shape.at(-2)!;
   const columns = transposeB ? b.shape.at(-2)! : b.shape.at(-1)!;
   const batch = tf.broadcast_util.assertAndGetBroadcastShape(
@@ -106,8 +118,15 @@ function cumulativeProduct(
 }
 
 export function registerAlgebraKernels(): void {
-  kernel('BatchMatMul', ({ graph, input, attributes }) =>
-    matMul(graph, input('a'), input('b'), attributes.transposeA as boolean, attributes.transposeB as boolean),
+  kernel('BatchMatMul', ({ graph, input, attributes, refuse }) =>
+    matMul(
+      graph,
+      input('a'),
+      input('b'),
+      attributes.transposeA as boolean,
+      attributes.transposeB as boolean,
+      refuse,
+    ),
   );
   kernel('_FusedMatMul', ({ graph, input, optionalInput, attributes, refuse }) => {
     const { transposeA, transposeB, activation, leakyreluAlpha } = attributes as {
@@ -116,7 +135,7 @@ export function registerAlgebraKernels(): void {
       activation?: string;
       leakyreluAlpha?: number;
     };
-    let product = matMul(graph, input('a'), input('b'), transposeA, transposeB);
+    let product = matMul(graph, input('a'), input('b'), transposeA, transposeB, refuse);
     const bias = optionalInput('bias');
     if (bias !== undefined) product = elementwise(graph, 'Add', [product, bias]);
     return activate(graph, product, activation ?? 'linear', leakyreluAlpha, refuse);

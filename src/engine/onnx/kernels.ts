@@ -32,8 +32,10 @@ export function kernel(name: string, build: Kernel): void {
       const tracing = backend as TracingBackend;
       const named = inputs as NamedTensorInfoMap;
       const graphValue = (info: TensorInfo): Value => {
+        if (info instanceof tf.Variable) tracing.claim(info);
         // A tensor that lives on another backend is fetched from there and becomes a constant.
-        if (!tracing.has(info.dataId)) tf.engine().moveData(tracing, info.dataId);
+        const owner = tf.engine().state.tensorInfo.get(info.dataId)?.backend;
+        if (!tracing.has(info.dataId) && owner !== tracing) tf.engine().moveData(tracing, info.dataId);
         return tracing.graphValue(info);
       };
       const result = build({

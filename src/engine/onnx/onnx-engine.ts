@@ -8,7 +8,7 @@ import { exportModel } from './export.js';
 import { fuse } from './fuse.js';
 import { reachable, type Value } from './graph.js';
 import { encodeModel } from './model.js';
-import type { Port, Program, SessionSettings, TensorType, VariablePort } from './program.js';
+import type { Numbers, Port, Program, SessionSettings, TensorType, VariablePort } from './program.js';
 import { type InputType, type Trace, Tracer, type VariableValue } from './trace.js';
 
 type Fn = (inputs: NamedTensors) => NamedTensors;
@@ -120,11 +120,21 @@ export class OnnxEngine implements Engine {
         { dtype: hostDtype(value), shape: value.shape },
       ]),
     );
-    const trace = this.#tracer.trace(name, fn, types);
+    const trace = this.#trace(name, fn, types);
     this.#initialize(name, trace.created);
     const program = this.#assemble(name, trace);
     this.#executor.load(program, countOperations(trace) < shortOperations);
     return program;
+  }
+
+  #trace(name: string, fn: Fn, types: ReadonlyMap<string, InputType>): Trace {
+    try {
+      return this.#tracer.trace(name, fn, types);
+    } finally {
+      for (const { variable, initial } of this.#tracer.takeClaimed()) {
+        void this.#executor.write(this.#register(variable), initial.data as Numbers).catch(() => {});
+      }
+    }
   }
 
   /** Gives the variables that a traced function made their first values. */

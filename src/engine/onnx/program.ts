@@ -37,8 +37,6 @@ export interface SessionSettings {
   readonly executionProvider: 'cpu' | 'cuda';
   /** How long a thread that waits for the others of its run keeps its core busy; 0: it sleeps at once. */
   readonly spinMicroseconds: number;
-  /** Flush subnormal numbers to zero. It holds for the whole thread, JavaScript included. */
-  readonly flushSubnormals: boolean;
   /** Where to write ONNX Runtime's profile, for finding out where time goes. */
   readonly profilePrefix?: string;
 }

@@ -65,17 +65,19 @@ export class SessionRunner {
   }
 
   async #load(program: Program): Promise<void> {
-    const { threads, executionProvider, spinMicroseconds, flushSubnormals, profilePrefix } = this.#settings;
+    const { threads, executionProvider, spinMicroseconds, profilePrefix } = this.#settings;
     const session = await runtime.InferenceSession.create(program.model, {
       executionProviders: [executionProvider],
       graphOptimizationLevel: 'all',
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
-      // Warnings tell of graph details that nobody can act on.
-      logSeverityLevel: 3,
+      // Errors are thrown as well, and warnings tell of graph details that nobody can act on.
+      logSeverityLevel: 4,
       extra: {
         session: {
-          set_denormal_as_zero: flushSubnormals ? '1' : '0',
+          // Flushing subnormals would reach the threads of the pool but, save for a process' first session, not the one
+          // that calls: results would then depend on which thread took which piece.
+          set_denormal_as_zero: '0',
           force_spinning_stop: '1',
           intra_op: {
             allow_spinning: spinMicroseconds > 0 ? '1' : '0',

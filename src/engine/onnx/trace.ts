@@ -1,7 +1,7 @@
 import { PmpoError } from '../../errors.js';
-import { checkResults, guardedInputs } from '../host.js';
+import { checkResults, guardedInputs, toHost } from '../host.js';
 import { VariableScope } from '../scope.js';
-import type { NamedTensors, Tensor, Variable } from '../tensors.js';
+import type { HostTensor, NamedTensors, Tensor, Variable } from '../tensors.js';
 import * as tf from '../tf.js';
 import { Graph, reachable, type Value, type ValueType } from './graph.js';
 import { preparedTracingBackend } from './kernel-registry.js';
@@ -41,8 +41,13 @@ export class Tracer {
   readonly #backend = preparedTracingBackend();
   readonly #homes = new Map<Variable, object>();
   #created: VariableValue[] | undefined;
+  #claimed: { readonly variable: Variable; readonly initial: HostTensor }[] = [];
 
-  constructor() {
+  readonly #foreign: 'claim' | 'constant';
+
+  /** @param foreign what becomes of variables made elsewhere: the engine's own, or constants of their present value. */
+  constructor(foreign: 'claim' | 'constant' = 'claim') {
+    this.#foreign = foreign;
     this.scope = new VariableScope('pmpo-trace', (variable) => this.#adopt(variable));
   }
 
@@ -56,6 +61,26 @@ export class Tracer {
     if (initial !== undefined) this.#created!.push({ variable, value: initial });
   }
 
+  /** Makes a variable from outside, such as the counters of TensorFlow.js' own optimizers, one of this engine's. */
+  #claim(variable: Variable): void {
+    if (this.#homes.has(variable) || this.#backend.isTraced(variable.dataId)) return;
+    if (this.#backend.isHome(variable.dataId)) {
+      throw new PmpoError({ where: `variable '${variable.name}'`, what: 'belongs to another engine' });
+    }
+    if (this.#foreign === 'constant') return;
+    this.#claimed.push({ variable, initial: toHost(variable) });
+    const engine = tf.engine();
+    engine.disposeTensor(variable);
+    variable.dataId = this.#backend.addHome(variable.name, variable.dtype as ValueType, variable.shape);
+    engine.incRef(variable, this.#backend);
+    this.#homes.set(variable, variable.dataId);
+  }
+
+  /** The variables claimed since the last call, with their values. */
+  takeClaimed(): readonly { readonly variable: Variable; readonly initial: HostTensor }[] {
+    return this.#claimed.splice(0);
+  }
+
   /** @throws PmpoError naming what in `fn` cannot be recorded. */
   trace(
     name: string,
@@ -65,9 +90,24 @@ export class Tracer {
     const graph = new Graph();
     const created: VariableValue[] = [];
     this.#created = created;
+    const outside = Object.values(tf.engine().registeredVariables);
     try {
       return this.scope.within(() =>
-        this.#backend.record(graph, name, () => this.#record(graph, name, fn, types, created)),
+        this.#backend.record(
+          graph,
+          name,
+          (variable) => this.#claim(variable),
+          () => {
+            const trace = this.#record(graph, name, fn, types, created);
+            refuseUnread(
+              name,
+              outside.find(
+                (variable) => this.#backend.isTraced(variable.dataId) && !this.#homes.has(variable),
+              ),
+            );
+            return trace;
+          },
+        ),
       );
     } catch (error) {
       for (const { variable } of created) this.#forget(variable);
@@ -136,6 +176,15 @@ export class Tracer {
   dispose(): void {
     for (const variable of [...this.#homes.keys()]) this.#forget(variable);
   }
+}
+
+function refuseUnread(name: string, variable: Variable | undefined): void {
+  if (variable === undefined) return;
+  throw new PmpoError({
+    where: `variable '${variable.name}'`,
+    what: `was made outside of the engine and is assigned to in '${name}' without being read`,
+    remedy: 'Make it with engine.variable',
+  });
 }
 
 function refuseTracedInitial(name: string, variable: Variable, initial: Value): void {

@@ -1,6 +1,7 @@
 import type { BackendValues, DataType, TensorInfo } from '@tensorflow/tfjs-core';
 import { PmpoError } from '../../errors.js';
 import { traceBackendName } from '../scope.js';
+import type { Variable } from '../tensors.js';
 import * as tf from '../tf.js';
 import type { ConstantData, Graph, Value, ValueType } from './graph.js';
 import { sizeOf } from './graph.js';
@@ -34,6 +35,8 @@ interface Recording {
   readonly functionName: string;
   /** The graph values of tensors that were there before the trace: variables become inputs, other tensors constants. */
   readonly imported: Map<Entry, Value>;
+  /** Told of every variable that a kernel is given. */
+  readonly claim: (variable: Variable) => void;
   /** The tensors made by the trace, none of which may outlive it. */
   readonly made: object[];
 }
@@ -54,7 +57,7 @@ export class TracingBackend extends tf.KernelBackend {
   #recording: Recording | undefined;
 
   /** Runs `body` with its kernels appending to `graph`. Tensors that it makes are gone afterwards. */
-  record<R>(graph: Graph, functionName: string, body: () => R): R {
+  record<R>(graph: Graph, functionName: string, claim: (variable: Variable) => void, body: () => R): R {
     if (this.#recording !== undefined) {
       throw new PmpoError({
         where: `tracing '${functionName}'`,
@@ -62,7 +65,7 @@ export class TracingBackend extends tf.KernelBackend {
         remedy: 'Call the plain function there instead of its compiled form',
       });
     }
-    this.#recording = { graph, functionName, imported: new Map(), made: [] };
+    this.#recording = { graph, functionName, claim, imported: new Map(), made: [] };
     try {
       return body();
     } finally {
@@ -86,6 +89,21 @@ export class TracingBackend extends tf.KernelBackend {
 
   get graph(): Graph {
     return this.#current.graph;
+  }
+
+  /** Lets the engine whose function is traced see to it that a variable is its own. */
+  claim(variable: Variable): void {
+    this.#current.claim(variable);
+  }
+
+  /** Whether a tensor was made by the trace under way. */
+  isTraced(dataId: object): boolean {
+    return this.#entries.get(dataId)?.value !== undefined;
+  }
+
+  /** Whether a tensor stands for a variable of some engine. */
+  isHome(dataId: object): boolean {
+    return this.#entries.get(dataId)?.variable !== undefined;
   }
 
   has(dataId: object): boolean {

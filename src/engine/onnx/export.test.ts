@@ -1,0 +1,107 @@
+import { createRequire } from 'node:module';
+import { afterEach, describe, expect, it } from 'vitest';
+import { normal } from '../agreement.js';
+import { createEngine } from '../create.js';
+import type { Engine, EngineName } from '../engine.js';
+import type { HostTensor, NamedTensors, Tensor2D } from '../tensors.js';
+import * as tf from '../tf.js';
+
+const runtime = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
+
+let engine: Engine | undefined;
+afterEach(() => engine?.dispose());
+
+async function runModel(bytes: Uint8Array, inputs: Record<string, HostTensor>) {
+  const session = await runtime.InferenceSession.create(bytes);
+  const feeds = Object.fromEntries(
+    Object.entries(inputs).map(([name, { shape, data }]) => [
+      name,
+      new runtime.Tensor('float32', data as Float32Array, shape),
+    ]),
+  );
+  const results = await session.run(feeds);
+  await session.release();
+  return results;
+}
+
+/** A small policy: a normalised layer, a product in batches by tiling, a split, a slice and a stack. */
+function policy(variables: { weight: tf.Variable; bias: tf.Variable }) {
+  return ({ observations }: NamedTensors): NamedTensors => {
+    const sums = tf.add(tf.matMul(observations as Tensor2D, variables.weight as Tensor2D), variables.bias);
+    const centred = tf.sub(sums, tf.mean(sums, -1, true));
+    const [batch] = observations!.shape as [number];
+    const [mean, width] = tf.split(tf.elu(centred), 2, -1) as [Tensor2D, Tensor2D];
+    const twice = tf.reshape(tf.tile(tf.expandDims(mean, 1), [1, 2, 1]), [batch * 2, 3]);
+    const constant = tf.fill([batch, 1], 0.5);
+    return {
+      mean: tf.tanh(mean),
+      stddev: tf.add(tf.softplus(width), constant),
+      twice,
+      part: tf.slice(twice, [0, 0], [batch, 2]),
+      largest: tf.argMax(mean, -1),
+    };
+  };
+}
+
+describe.each<EngineName>(['cpu', 'onnx'])('export from the engine %s', (name) => {
+  const start = async () => {
+    engine = await createEngine(name);
+    const variables = {
+      weight: engine.variable('weight', normal('weight', 4, 6)),
+      bias: engine.variable('bias', normal('bias', 6)),
+    };
+    return { engine, variables, fn: policy(variables) };
+  };
+
+  it('writes a model that computes the same', async () => {
+    const { engine, fn } = await start();
+    const observations = normal('observations', 3, 4);
+    const expected = await engine.jit('policy', fn).run({ observations });
+    const bytes = await engine.exportOnnx('policy', fn, { observations: [3, 4] });
+    const found = await runModel(bytes, { observations });
+    expect(Object.keys(found).sort()).toEqual(Object.keys(expected).sort());
+    for (const [key, { shape, data }] of Object.entries(expected)) {
+      expect([...found[key]!.dims]).toEqual([...shape]);
+      const values = found[key]!.data as Float32Array;
+      for (const [i, value] of data.entries()) expect(values[i]).toBeCloseTo(value, 5);
+    }
+    // The engine goes on as before.
+    expect((await engine.jit('again', fn).run({ observations })).mean).toEqual(expected.mean);
+  });
+
+  it('leaves the batch open on request', async () => {
+    const { engine, fn } = await start();
+    const bytes = await engine.exportOnnx('policy', fn, { observations: [1, 4] }, true);
+    for (const batch of [1, 2, 7]) {
+      const observations = normal(`observations ${batch}`, batch, 4);
+      const expected = await engine.jit(`policy ${batch}`, fn).run({ observations });
+      const found = await runModel(bytes, { observations });
+      for (const [key, { shape, data }] of Object.entries(expected)) {
+        expect([...found[key]!.dims]).toEqual([...shape]);
+        const values = found[key]!.data as Float32Array;
+        for (const [i, value] of data.entries()) expect(values[i]).toBeCloseTo(value, 5);
+      }
+    }
+  });
+
+  it('refuses a function that depends on the batch as a whole, when the batch is to be left open', async () => {
+    const { engine } = await start();
+    const mean = ({ x }: NamedTensors) => ({ y: tf.div(tf.sum(x!), x!.shape[0]!) });
+    await expect(engine.exportOnnx('mean', mean, { x: [1, 4] }, true)).rejects.toThrow(
+      "export of 'mean': what it computes depends on the size of the batch. Export it for one size",
+    );
+    expect(await engine.exportOnnx('mean', mean, { x: [2, 4] })).toBeInstanceOf(Uint8Array);
+  });
+});
+
+it('refuses a function that assigns to a variable', async () => {
+  engine = await createEngine('onnx');
+  const v = engine.variable('v', normal('v', 2));
+  const assign = () => {
+    v.assign(tf.neg(v));
+    return { y: tf.clone(v) };
+  };
+  await expect(engine.exportOnnx('assign', assign, {})).rejects.toThrow(
+    "export of 'assign': it assigns to the variable 'v'",
+  );
+});
