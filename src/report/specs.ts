@@ -127,7 +127,7 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
     legend: labels.length > 1 ? { symbolType: 'stroke', symbolOpacity: 1, symbolFillColor: null } : null,
   } as const;
   const band = (low: string, high: string, opacity: number): Layer => ({
-    mark: { type: 'area', opacity, line: false, interpolate: 'monotone' },
+    mark: { type: 'area', opacity, line: false, interpolate: 'linear' },
     encoding: { x, y: y(low), y2: { field: high }, color: series },
   });
   const layers: Layer[] = [
@@ -137,7 +137,7 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
             data: {
               values: seeds.filter(({ label }) => groups.some((g) => g.label === label && g.runs.length > 1)),
             },
-            mark: { type: 'line', strokeWidth: 1, opacity: 0.45, interpolate: 'monotone' },
+            mark: { type: 'line', strokeWidth: 1, opacity: 0.45, interpolate: 'linear' },
             encoding: { x, y: y('meanReturn'), color: series, detail: { field: 'run' } },
           } as Layer,
         ]
@@ -149,7 +149,7 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
       mark: {
         type: 'line',
         strokeWidth: 2.5,
-        interpolate: 'monotone',
+        interpolate: 'linear',
         strokeJoin: 'round',
         strokeCap: 'round',
       },
@@ -238,9 +238,9 @@ export function metricChart(chart: MetricChart, size: CurveSize): TopLevelSpec {
       ? ({
           symbolType: 'stroke',
           symbolOpacity: 1,
-          labelFontSize: 11,
-          columnPadding: 12,
-          symbolSize: 120,
+          labelFontSize: 10.5,
+          columnPadding: 7,
+          symbolSize: 70,
         } as const)
       : null;
   const encoding = {
