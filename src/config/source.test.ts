@@ -45,6 +45,12 @@ describe('readSource', () => {
     expect(source.where(['operator', 'name'])).toBe('run.yaml: operator.name (line 1)');
   });
 
+  test('names the setting that made a group which is not in the file', () => {
+    const source = read('seed: 1', 'lerner.batchSize=3');
+    expect(source.where(['lerner'])).toBe('--set lerner.batchSize: lerner');
+    expect(source.where(['seed'])).toBe('run.yaml: seed (line 1)');
+  });
+
   test('naming another operator drops the settings of the first; naming the same keeps them', () => {
     const text = 'operator: {name: pmpo, alpha: 0.25}';
     expect(read(text, 'operator.name=mpo').values).toEqual({ operator: { name: 'mpo' } });

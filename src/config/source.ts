@@ -186,12 +186,14 @@ function apply(values: Record<string, unknown>, override: Override): void {
 export function readSource(file: string, text: string, overrides: readonly Override[]): ConfigSource {
   const { values, lines } = parseText(file, text);
   for (const override of overrides) apply(values, override);
+  const startsWith = (whole: KeyPath, start: KeyPath) =>
+    start.every((key, i) => String(key) === String(whole[i]));
   const overrideOf = (path: KeyPath) =>
-    overrides.findLast(
-      (override) =>
-        override.path.length <= path.length &&
-        override.path.every((key, i) => String(key) === String(path[i])),
-    );
+    overrides.findLast((override) => startsWith(path, override.path)) ??
+    // A group that the file does not hold was made by whoever set a key in it.
+    (lines.has(formatPath(path))
+      ? undefined
+      : overrides.findLast((override) => startsWith(override.path, path)));
   const lineOf = (path: KeyPath) => {
     // A missing key has no line of its own: the group that should hold it does.
     for (let length = path.length; length > 0; length--) {

@@ -82,7 +82,11 @@ export async function temporaryFolder(): Promise<{ path: string; remove(): Promi
 export function tinyConfig(output: string) {
   return {
     output,
-    environment: { simulator: 'cartpole_swingup', actors: 2 } as Record<string, unknown>,
+    environment: {
+      simulator: 'cartpole_swingup',
+      actors: 2,
+      createSettings: { episodeSteps: 120 },
+    } as Record<string, unknown>,
     operator: { name: 'pmpo' } as Record<string, unknown>,
     policy: { hidden: [16] },
     critic: { hidden: [16] },

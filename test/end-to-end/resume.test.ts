@@ -1,0 +1,150 @@
+import { existsSync } from 'node:fs';
+import { cp, mkdir, readFile, rm, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ensureBuilt, run, start, temporaryFolder, tinyConfig, writeConfig } from './program.js';
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+beforeAll(async () => {
+  await ensureBuilt();
+  folder = await temporaryFolder();
+});
+afterAll(() => folder.remove());
+
+const final = 'checkpoints/step-000000002000.safetensors';
+
+/** What a checkpoint holds but for how long the run took: that differs between any two runs. */
+async function parameters(file: string): Promise<Record<string, string>> {
+  const bytes = await readFile(file);
+  const length = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Record<
+    string,
+    { data_offsets: [number, number] }
+  >;
+  return Object.fromEntries(
+    Object.entries(header).flatMap(([name, { data_offsets }]) =>
+      name === '__metadata__'
+        ? []
+        : [
+            [
+              name,
+              bytes.subarray(8 + length + data_offsets[0], 8 + length + data_offsets[1]).toString('hex'),
+            ],
+          ],
+    ),
+  );
+}
+
+test.each(['pmpo', 'mpo'])(
+  '%s: killed in the middle and resumed, a run ends with the parameters of one that was never stopped, byte for byte',
+  async (operator) => {
+    const output = join(folder.path, operator);
+    await mkdir(output);
+    const config = tinyConfig(output);
+    config.learner.environmentSteps = 2000;
+    config.evaluation.every = 2000;
+    const file = await writeConfig(output, 'config.yaml', config);
+    const args = ['--operator', operator, '--quiet'];
+
+    const whole = run(['train', file, '--name', 'whole', ...args]);
+    const killed = start(['train', file, '--name', 'killed', '--operator', operator, '--json']);
+    // After two checkpoints, wherever in an update or a write that finds it.
+    await killed.until(/(?:"event":"checkpoint"[\s\S]*){3}/, 'stdout');
+    killed.child.kill('SIGKILL');
+    await killed.ended;
+    expect(existsSync(join(output, 'killed', final))).toBe(false);
+    const resumed = await run(['train', '--resume', join(output, 'killed'), '--quiet']);
+    expect(resumed).toMatchObject({ code: 0, stderr: '' });
+    expect((await whole).code).toBe(0);
+
+    const [a, b] = await Promise.all(
+      ['whole', 'killed'].map((name) => parameters(join(output, name, final))),
+    );
+    expect(Object.keys(a).length).toBeGreaterThan(20);
+    expect(b).toEqual(a);
+    const policies = await Promise.all(
+      ['whole', 'killed'].map((name) => readFile(join(output, name, 'policy.onnx'))),
+    );
+    expect(policies[0].equals(policies[1])).toBe(true);
+    const evaluations = await Promise.all(
+      ['whole', 'killed'].map(async (name) => {
+        const text = await readFile(join(output, name, 'metrics.jsonl'), 'utf8');
+        const lines = text
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line) as Record<string, unknown>);
+        return lines.map(({ kind, environmentSteps, updates, returns }) => ({
+          kind,
+          environmentSteps,
+          updates,
+          returns,
+        }));
+      }),
+    );
+    expect(evaluations[1]).toEqual(evaluations[0]);
+  },
+  120_000,
+);
+
+describe('of a run that has ended', () => {
+  let original: string;
+  beforeAll(async () => {
+    const output = join(folder.path, 'ended');
+    await mkdir(output);
+    const file = await writeConfig(output, 'config.yaml', tinyConfig(output));
+    const { code } = await run(['train', file, '--name', 'original', '--quiet']);
+    expect(code).toBe(0);
+    original = join(output, 'original');
+  });
+
+  /** A copy of the run, to be spoilt. */
+  async function copy(name: string): Promise<string> {
+    const path = join(folder.path, 'ended', name);
+    await cp(original, path, { recursive: true });
+    return path;
+  }
+
+  test('a checkpoint that is cut short is named, with what to do', async () => {
+    const path = await copy('damaged');
+    const newest = join(path, 'checkpoints', 'step-000000000600.safetensors');
+    await truncate(newest, 1000);
+    const { code, stderr } = await run(['train', '--resume', path]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^pmpo: .*step-000000000600\.safetensors: /);
+    expect(stderr).toMatch(/Delete step-000000000600\.safetensors to go on from step-000000000400/);
+    expect(stderr).not.toMatch(/^\s+at /m);
+    await rm(newest);
+    expect(await run(['train', '--resume', path, '--quiet'])).toMatchObject({ code: 0, stderr: '' });
+    expect(await parameters(newest)).toEqual(
+      await parameters(join(original, 'checkpoints', 'step-000000000600.safetensors')),
+    );
+  });
+
+  test('a checkpoint of other networks is refused', async () => {
+    const path = await copy('reshaped');
+    const text = await readFile(join(path, 'config.yaml'), 'utf8');
+    await writeConfig(path, 'config.yaml', text.replace(/- 16/, '- 24'));
+    const { code, stderr } = await run(['train', '--resume', path]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/\[.*24.*\]/);
+    expect(stderr).not.toMatch(/^\s+at /m);
+  });
+
+  test('the configuration stays as it was: other settings are refused', async () => {
+    for (const args of [['other.yaml'], ['--seed', '1'], ['--set', 'learner.batchSize=8']]) {
+      const { code, stderr } = await run(['train', ...args, '--resume', original]);
+      expect(code).toBe(2);
+      expect(stderr).toMatch(/goes on with the configuration that it was started with/);
+    }
+  });
+
+  test('a folder that is not there, or holds no run, is named', async () => {
+    const none = await run(['train', '--resume', join(folder.path, 'nothing')]);
+    expect(none).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/nothing: there is no such folder/),
+    });
+    const other = await run(['eval', folder.path]);
+    expect(other).toMatchObject({ code: 1, stderr: expect.stringMatching(/it is not the folder of a run/) });
+  });
+});

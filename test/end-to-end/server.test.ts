@@ -1,0 +1,127 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import {
+  ensureBuilt,
+  type Running,
+  run,
+  start,
+  temporaryFolder,
+  tinyConfig,
+  writeConfig,
+} from './program.js';
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+beforeAll(async () => {
+  await ensureBuilt();
+  folder = await temporaryFolder();
+});
+afterAll(() => folder.remove());
+
+/** A port that nobody listens on: one that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+async function serve(port: number): Promise<Running> {
+  const server = start(['serve', 'simulators', '--port', `${port}`]);
+  await server.until(/Serving simulators on 127\.0\.0\.1:\d+/, 'stdout');
+  return server;
+}
+
+async function setUp(name: string, port: number, reconnect: Record<string, number>, steps = 600) {
+  const output = join(folder.path, name);
+  await mkdir(output);
+  const config = tinyConfig(output);
+  config.learner.environmentSteps = steps;
+  config.checkpoint.every = steps;
+  Object.assign(config.environment, { address: `127.0.0.1:${port}`, deadlineSeconds: 1, reconnect });
+  return { output, file: await writeConfig(output, 'config.yaml', config) };
+}
+
+test('where nobody listens, a run ends at once with the address and leaves nothing behind', async () => {
+  const { output, file } = await setUp('nobody', await freePort(), { attempts: 1 });
+  const { code, stderr } = await run(['train', file, '--name', 'r']);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^pmpo: 127\.0\.0\.1:\d+: nobody answers there.*environment\.address\n$/m);
+  expect(stderr).not.toMatch(/^\s+at /m);
+  await expect(readFile(join(output, 'r', 'config.yaml'))).rejects.toThrow('ENOENT');
+});
+
+test('a run on a server of its own gives what one on the embedded server gives; Ctrl-C ends the server', async () => {
+  const port = await freePort();
+  const server = await serve(port);
+  const { output, file } = await setUp('remote', port, {});
+  const remote = await run(['train', file, '--name', 'remote', '--quiet']);
+  expect(remote).toMatchObject({ code: 0, stderr: '' });
+  server.child.kill('SIGINT');
+  expect(await server.ended).toMatchObject({ code: 0, stderr: '' });
+  const embedded = await writeConfig(output, 'embedded.yaml', {
+    ...tinyConfig(output),
+    checkpoint: { every: 600 },
+  });
+  expect((await run(['train', embedded, '--name', 'embedded', '--quiet'])).code).toBe(0);
+  const policies = await Promise.all(
+    ['remote', 'embedded'].map((name) => readFile(join(output, name, 'policy.onnx'))),
+  );
+  expect(policies[0].equals(policies[1])).toBe(true);
+});
+
+test('a server that dies is waited for: the run goes on when it is back, and ends', async () => {
+  const port = await freePort();
+  const first = await serve(port);
+  const { output, file } = await setUp(
+    'restart',
+    port,
+    { attempts: 40, initialDelaySeconds: 0.1, maxDelaySeconds: 0.5 },
+    4000,
+  );
+  const running = start(['train', file, '--name', 'r']);
+  await running.until(/Evaluation at/);
+  first.child.kill('SIGKILL');
+  await first.ended;
+  await running.until(/Reconnecting/);
+  const second = await serve(port);
+  const { code, stderr } = await running.ended;
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/connected again; a fresh episode starts there/);
+  const summary = JSON.parse(await readFile(join(output, 'r', 'summary.json'), 'utf8')) as object;
+  expect(summary).toMatchObject({ environmentSteps: 4000 });
+  second.child.kill('SIGINT');
+  expect((await second.ended).code).toBe(0);
+});
+
+test('a server that stays away ends the run with a checkpoint and how to go on', async () => {
+  const port = await freePort();
+  const server = await serve(port);
+  const { output, file } = await setUp('lost', port, { attempts: 1, initialDelaySeconds: 0.1 }, 4000);
+  const running = start(['train', file, '--name', 'r']);
+  await running.until(/Evaluation at/);
+  server.child.kill('SIGKILL');
+  const { code, stderr } = await running.ended;
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/Go on from the last checkpoint with: pmpo train --resume/);
+  expect(stderr).not.toMatch(/^\s+at /m);
+
+  const again = await serve(port);
+  const resumed = await run(['train', '--resume', join(output, 'r'), '--quiet']);
+  expect(resumed).toMatchObject({ code: 0, stderr: '' });
+  again.child.kill('SIGINT');
+  await again.ended;
+});
+
+test('a port that is taken is named', async () => {
+  const port = await freePort();
+  const server = await serve(port);
+  const { code, stderr } = await run(['serve', 'simulators', '--port', `${port}`]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(new RegExp(`^pmpo: 127\\.0\\.0\\.1:${port}: cannot listen there`));
+  server.child.kill('SIGINT');
+  await server.ended;
+});

@@ -1,0 +1,163 @@
+import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { ensureBuilt, run, start, temporaryFolder, tinyConfig, writeConfig } from './program.js';
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+beforeAll(async () => {
+  await ensureBuilt();
+  folder = await temporaryFolder();
+});
+afterAll(() => folder.remove());
+
+/** A folder for the runs of one test, and its configuration file. */
+async function setUp(name: string, change: (config: ReturnType<typeof tinyConfig>) => void = () => {}) {
+  const output = join(folder.path, name);
+  await mkdir(output);
+  const config = tinyConfig(output);
+  change(config);
+  return { output, file: await writeConfig(output, 'config.yaml', config) };
+}
+
+const readJson = async (path: string): Promise<unknown> => JSON.parse(await readFile(path, 'utf8'));
+
+test('a run against the embedded server leaves everything behind', async () => {
+  const { output, file } = await setUp('whole');
+  const { code, stdout, stderr } = await run(['train', file, '--name', 'whole', '--seed', '3']);
+  expect(stderr).toMatch(/Return .* over 1 episode\nReport: .*report\.html\n$/);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+  const directory = join(output, 'whole');
+  expect((await readdir(directory)).sort()).toEqual([
+    'checkpoints',
+    'config.yaml',
+    'metrics.jsonl',
+    'policy.onnx',
+    'report.html',
+    'summary.json',
+    'tensorboard',
+  ]);
+  expect(await readdir(join(directory, 'checkpoints'))).toHaveLength(2);
+  expect(await readJson(join(directory, 'summary.json'))).toMatchObject({
+    operator: 'pmpo',
+    feedback: 'top-k',
+    environment: 'cartpole_swingup',
+    seed: 3,
+    environmentSteps: 600,
+    updates: 125,
+    wallSeconds: expect.any(Number),
+    evaluation: { episodes: 1, meanReturn: expect.any(Number), stdReturn: 0 },
+  });
+  expect(parse(await readFile(join(directory, 'config.yaml'), 'utf8'))).toMatchObject({
+    seed: 3,
+    learner: { samples: 4 },
+  });
+  const lines = (await readFile(join(directory, 'metrics.jsonl'), 'utf8')).trimEnd().split('\n');
+  const kinds = lines.map((line) => (JSON.parse(line) as { kind: string }).kind);
+  expect(kinds.filter((kind) => kind === 'evaluation')).toHaveLength(2);
+  expect(kinds).toContain('metrics');
+  expect(await readFile(join(directory, 'report.html'), 'utf8')).toContain('pmpo train');
+});
+
+/** What a policy.onnx does at some observations. */
+async function actions(file: string): Promise<Float32Array> {
+  const session = await InferenceSession.create(await readFile(file));
+  const observation = Float32Array.from({ length: 4 * 5 }, (_, i) => Math.sin(i));
+  const { action } = await session.run({ observation: new Tensor('float32', observation, [4, 5]) });
+  return action.data as Float32Array;
+}
+
+test('eval gives the last evaluation again, and export a policy that does the same', async () => {
+  const { output, file } = await setUp('after');
+  await run(['train', file, '--name', 'r', '--quiet']);
+  const directory = join(output, 'r');
+  const summary = (await readJson(join(directory, 'summary.json'))) as { evaluation: { meanReturn: number } };
+  const evaluated = await run(['eval', directory, '--episodes', '1', '--json']);
+  expect(evaluated.code).toBe(0);
+  expect(JSON.parse(evaluated.stdout)).toMatchObject({
+    environmentSteps: 600,
+    episodes: 1,
+    meanReturn: summary.evaluation.meanReturn,
+  });
+  const exported = join(output, 'again.onnx');
+  expect((await run(['export', directory, '--output', exported])).code).toBe(0);
+  const again = await actions(exported);
+  expect(again).toEqual(await actions(join(directory, 'policy.onnx')));
+  expect(new Set(again).size).toBe(4);
+});
+
+test('the same seed gives the same parameters, another seed others', async () => {
+  const { output, file } = await setUp('seeds');
+  const ends = await Promise.all(
+    [0, 0, 1].map((seed, i) => run(['train', file, '--seed', `${seed}`, '--name', `r${i}`, '--quiet'])),
+  );
+  expect(ends.map(({ code, stderr }) => ({ code, stderr }))).toEqual(Array(3).fill({ code: 0, stderr: '' }));
+  const policies = await Promise.all([0, 1, 2].map((i) => readFile(join(output, `r${i}`, 'policy.onnx'))));
+  expect(policies[0].equals(policies[1])).toBe(true);
+  expect(policies[0].equals(policies[2])).toBe(false);
+});
+
+test('--operator swaps the operator; --json tells the progress as one object per line', async () => {
+  const { file } = await setUp('json', (config) => Object.assign(config.operator, { alpha: 0.25 }));
+  const { code, stdout } = await run(['train', file, '--operator', 'mpo', '--json']);
+  expect(code).toBe(0);
+  const events = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { event: string; summary?: unknown });
+  expect(events[0].event).toBe('start');
+  expect(events.at(-1)).toMatchObject({ event: 'finish', summary: { operator: 'mpo' } });
+});
+
+test('the categorical head, and the other operators, train as well', async () => {
+  const { file } = await setUp('others');
+  const ends = await Promise.all(
+    [
+      ['--set', 'policy.head=categorical'],
+      ['--operator', 'dpo'],
+      ['--operator', 'behavior-cloning'],
+      ['--set', 'operator.alpha=0', '--set', 'operator.beta=2'],
+      ['--operator', 'mpo', '--set', 'policy.head=categorical', '--set', 'reference={rate: 0.05}'],
+    ].map((args, i) => run(['train', file, '--name', `r${i}`, '--quiet', ...args])),
+  );
+  expect(ends.map(({ code, stderr }) => ({ code, stderr }))).toEqual(Array(5).fill({ code: 0, stderr: '' }));
+});
+
+test('compare trains every operator with every seed and draws one report', async () => {
+  const { output, file } = await setUp('compare');
+  const args = ['compare', file, '--operators', 'pmpo,dpo', '--seeds', '2', '--name', 'both'];
+  const { code, stderr } = await run(args, { timeoutSeconds: 100 });
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/pmpo: median return .*\ndpo: median return .*\nReport: .*report\.html\n$/);
+  const directory = join(output, 'both');
+  expect((await readdir(directory)).sort()).toEqual([
+    'dpo-seed0',
+    'dpo-seed1',
+    'learning-curves.svg',
+    'pmpo-seed0',
+    'pmpo-seed1',
+    'report.html',
+  ]);
+  const report = await readFile(join(directory, 'report.html'), 'utf8');
+  for (const name of ['dpo-seed1', 'pmpo-seed0']) expect(report).toContain(name);
+}, 120_000);
+
+test('Ctrl-C saves a checkpoint, says how to go on, and going on ends the run', async () => {
+  const { output, file } = await setUp('interrupt', (config) => {
+    config.learner.environmentSteps = 4000;
+    config.checkpoint.every = 100_000;
+  });
+  const running = start(['train', file, '--name', 'r', '--json']);
+  await running.until(/"event":"evaluation"/, 'stdout');
+  running.child.kill('SIGINT');
+  const { code, stderr } = await running.ended;
+  expect(code).toBe(1);
+  const directory = join(output, 'r');
+  expect(stderr).toMatch(/Stopped\. Go on with: pmpo train --resume .*\/r\n$/);
+  expect(await readdir(join(directory, 'checkpoints'))).toHaveLength(1);
+  const resumed = await run(['train', '--resume', directory]);
+  expect(resumed.code).toBe(0);
+  expect(await readJson(join(directory, 'summary.json'))).toMatchObject({ environmentSteps: 4000 });
+  await stat(join(directory, 'report.html'));
+});
