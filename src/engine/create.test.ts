@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { PmpoError } from '../errors.js';
 import { createEngine } from './create.js';
-import type { Engine, EngineName } from './engine.js';
+import { detectEngines } from './detect.js';
+import { type Engine, type EngineName, engineNames } from './engine.js';
 import type { HostTensor, NamedTensors, Scalar } from './tensors.js';
 import * as tf from './tf.js';
 
@@ -83,6 +84,26 @@ describe.each<EngineName>(['cpu', 'wasm', 'onnx'])('engine %s', (name) => {
     await expect(one.read([theirs])).rejects.toThrow(/belongs to another engine/);
     expect((await other.read([theirs]))[0]!.data[0]).toBe(2);
   });
+});
+
+it('says what it found, and takes one that is there', () => {
+  const reports = detectEngines();
+  expect(reports.map(({ name }) => name)).toEqual([...engineNames]);
+  expect(reports.filter(({ chosen }) => chosen)).toHaveLength(1);
+  expect(reports.find(({ chosen }) => chosen)!.available).toBe(true);
+  expect(reports.find(({ name }) => name === 'cpu')).toMatchObject({
+    available: true,
+    detail: expect.stringMatching(/^@tensorflow\/tfjs \d+\.\d+\.\d+$/),
+  });
+  for (const { available, detail } of reports) {
+    if (!available) expect(detail).toMatch(/is not installed|does not load/);
+  }
+});
+
+it('says that an execution provider is missing when the engine is made', async () => {
+  await expect(createEngine('onnx', { executionProvider: 'nothing' as 'cuda' })).rejects.toThrow(
+    /engine onnx: the execution provider 'nothing' does not start/,
+  );
 });
 
 it('says how to get an engine that is not installed', async () => {

@@ -5,6 +5,7 @@ import { chooseEngine, enginePackages, findEngine } from './detect.js';
 import { EagerEngine, type Exporter } from './eager/eager-engine.js';
 import { prepareWasm } from './eager/wasm-backend.js';
 import type { Engine, EngineName } from './engine.js';
+import type { SessionSettings } from './onnx/program.js';
 import * as tf from './tf.js';
 
 export interface EngineOptions {
@@ -66,11 +67,16 @@ async function prepareNative(name: 'tfjs-node' | 'tfjs-node-gpu'): Promise<void>
 async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOptions): Promise<Engine> {
   if (tf.engine().backendName === '') await tf.setBackend('cpu');
   const { OnnxEngine } = await import('./onnx/onnx-engine.js');
-  return new OnnxEngine({
+  const settings: SessionSettings = {
     threads: threads ?? Math.min(2, availableParallelism()),
     executionProvider,
     spinMicroseconds: 0,
-  });
+  };
+  if (executionProvider !== 'cpu') {
+    const { checkProvider } = await import('./onnx/providers.js');
+    await checkProvider(settings);
+  }
+  return new OnnxEngine(settings);
 }
 
 /** Exporting traces, whatever engine the variables live on. */

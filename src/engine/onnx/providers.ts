@@ -1,0 +1,30 @@
+import { PmpoError } from '../../errors.js';
+import { Graph } from './graph.js';
+import { encodeModel } from './model.js';
+import type { SessionSettings } from './program.js';
+import { SessionRunner } from './session-runner.js';
+
+/**
+ * Loads an empty model with these settings, so that what is missing is said when the engine is made.
+ * @throws PmpoError when the execution provider does not start here.
+ */
+export async function checkProvider(settings: SessionSettings): Promise<void> {
+  const graph = new Graph();
+  const value = graph.input('x', 'float32', [1]);
+  const name = 'check';
+  const model = encodeModel({ name, inputs: [{ name: 'x', value }], outputs: [{ name: 'y', value }] });
+  const program = { id: 0, name, model, inputs: [], outputs: [], reads: [], writes: [] };
+  const runner = new SessionRunner(settings);
+  try {
+    await runner.handle({ kind: 'load', program });
+    await runner.handle({ kind: 'close' });
+  } catch (cause) {
+    throw new PmpoError({
+      where: 'engine onnx',
+      what: `the execution provider '${settings.executionProvider}' does not start: ${String(cause instanceof Error ? cause.message : cause).trim()}`,
+      remedy:
+        "For CUDA 12, fetch ONNX Runtime's part of it (node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12), or use the cpu provider",
+      cause,
+    });
+  }
+}
