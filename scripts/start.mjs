@@ -1,10 +1,11 @@
 // `npm start [-- FILE.yaml] [--operator NAME] [--set key=value …]`: installs, builds and trains. Every argument is handed
 // on to `pmpo train`; without a file it trains examples/cartpole.yaml.
 
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { ensureBuilt, ensureInstalled, root, runNode } from './bootstrap.mjs';
 
-const defaultConfig = join(root, 'examples/cartpole.yaml');
+// Relative, as a person would type it: the report prints the command.
+const defaultConfig = relative(process.cwd(), join(root, 'examples/cartpole.yaml'));
 const given = process.argv.slice(2);
 /** The options of `pmpo train` that take a value: what follows one is no file. */
 const valued = new Set(['--set', '--operator', '--seed', '--output', '--name', '--resume']);
