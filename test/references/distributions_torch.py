@@ -1,0 +1,107 @@
+"""Writes distributions_torch.json: what torch.distributions computes, for src/distributions/*.test.ts to agree with.
+
+    $(node scripts/venv.mjs torch) test/references/distributions_torch.py
+
+Log-probs, entropies and KLs in both directions of diagonal Gaussians and independent categoricals, with the gradients
+of the sum of log-probs and of the sum of each KL. N samples, B contexts, A action dimensions, K bins.
+"""
+
+import torch
+from fixtures import Draws, write
+from torch.distributions import Categorical, Independent, Normal, kl_divergence
+from torch.nn.functional import softplus
+
+torch.set_default_dtype(torch.float64)
+
+
+def leaf(array):
+    return torch.tensor(array, requires_grad=True)
+
+
+def gradients(scalar, parameters):
+    found = torch.autograd.grad(scalar, parameters, retain_graph=True, materialize_grads=True)
+    return [gradient.tolist() for gradient in found]
+
+
+def compare(p, q, p_parameters, q_parameters, samples):
+    """Everything about two distributions, and the gradients in their parameters."""
+    log_prob, forward, backward = p.log_prob(samples), kl_divergence(p, q), kl_divergence(q, p)
+    return {
+        "logProb": log_prob.tolist(),
+        "logProbGradients": gradients(log_prob.sum(), p_parameters),
+        "entropy": p.entropy().tolist(),
+        "entropyGradients": gradients(p.entropy().sum(), p_parameters),
+        "kl": forward.tolist(),
+        "klGradients": gradients(forward.sum(), [*p_parameters, *q_parameters]),
+        "reverseKl": backward.tolist(),
+        "reverseKlGradients": gradients(backward.sum(), [*p_parameters, *q_parameters]),
+    }
+
+
+def gaussians(seed, n, b, a, low):
+    draws = Draws(seed)
+    p = [draws.normal(b, a), draws.uniform(low, 1.5, b, a)]
+    q = [draws.normal(b, a), draws.uniform(low, 1.5, b, a)]
+    samples = draws.normal(n, b, a)
+    p_leaves, q_leaves = [leaf(x) for x in p], [leaf(x) for x in q]
+    results = compare(
+        Independent(Normal(*p_leaves), 1), Independent(Normal(*q_leaves), 1), p_leaves, q_leaves, torch.tensor(samples)
+    )
+    return {"p": p, "q": q, "samples": samples, **results}
+
+
+def gaussian_head(seed, n, b, a, min_stddev, initial_stddev):
+    """The head: tanh for the mean; for the deviation a softplus, initial_stddev at 0 and min_stddev at the bottom."""
+    draws = Draws(seed)
+    outputs, samples = draws.normal(b, 2 * a, scale=2), draws.normal(n, b, a)
+    leaves = leaf(outputs)
+    raw, width = leaves.split(a, -1)
+    scale = (initial_stddev - min_stddev) / softplus(torch.tensor(0.0))
+    p = Independent(Normal(torch.tanh(raw), min_stddev + scale * softplus(width)), 1)
+    log_prob = p.log_prob(torch.tensor(samples))
+    return {
+        "settings": {"minStddev": min_stddev, "initialStddev": initial_stddev},
+        "outputs": outputs,
+        "samples": samples,
+        "mode": p.mean.tolist(),
+        "spread": p.stddev.mean(-1).tolist(),
+        "logProb": log_prob.tolist(),
+        "logProbGradients": gradients(log_prob.sum(), [leaves]),
+    }
+
+
+def categoricals(seed, n, b, a, bins):
+    draws = Draws(seed)
+    p, q = draws.normal(b, a * bins, scale=2), draws.normal(b, a * bins, scale=2)
+    samples = draws.integers(bins, n, b, a)
+    p_leaf, q_leaf = leaf(p), leaf(q)
+    p_torch, q_torch = (Independent(Categorical(logits=x.reshape(b, a, bins)), 1) for x in (p_leaf, q_leaf))
+    results = compare(p_torch, q_torch, [p_leaf], [q_leaf], torch.tensor(samples))
+    values = torch.linspace(-1, 1, bins)
+    mean = (p_torch.base_dist.probs * values).sum(-1, keepdim=True)
+    variance = (p_torch.base_dist.probs * (values - mean) ** 2).sum(-1)
+    mode = values[p_torch.base_dist.logits.argmax(-1)]
+    return {
+        "bins": bins,
+        "p": p,
+        "q": q,
+        "samples": samples,
+        "mode": mode.tolist(),
+        "spread": variance.sqrt().mean(-1).tolist(),
+        **results,
+    }
+
+
+def main():
+    write(
+        __file__,
+        {
+            "gaussians": [gaussians(1, 5, 4, 3, 0.2), gaussians(2, 3, 6, 1, 0.05)],
+            "gaussianHeads": [gaussian_head(3, 4, 5, 3, 0.01, 0.5), gaussian_head(4, 4, 5, 1, 0.2, 0.7)],
+            "categoricals": [categoricals(5, 6, 4, 3, 5), categoricals(6, 4, 5, 2, 11), categoricals(7, 4, 3, 1, 2)],
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
