@@ -1,0 +1,40 @@
+import { InvalidArgumentError } from 'commander';
+import { describe, expect, test } from 'vitest';
+import { ConfigError } from '../errors.js';
+import { commandLine, nameList, overridesOf, wholeNumber } from './options.js';
+
+describe('overridesOf', () => {
+  test('takes the operator first, so that --set applies to it', () => {
+    const overrides = overridesOf({ set: ['operator.alpha=1', 'seed=2'], operator: 'pmpo', seed: 3 });
+    expect(overrides.map(({ label, path, value }) => [label, path.join('.'), value])).toEqual([
+      ['--operator', 'operator.name', 'pmpo'],
+      ['--set operator.alpha', 'operator.alpha', 1],
+      ['--set seed', 'seed', 2],
+      ['--seed', 'seed', 3],
+    ]);
+  });
+
+  test('is empty without options, and refuses what is not of the form key=value', () => {
+    expect(overridesOf({})).toEqual([]);
+    expect(() => overridesOf({ set: ['alpha'] })).toThrow(ConfigError);
+  });
+});
+
+test('wholeNumber', () => {
+  expect(wholeNumber(0)('12')).toBe(12);
+  for (const text of ['', 'x', '1.5', '-1', '1e400']) {
+    expect(() => wholeNumber(0)(text)).toThrow(InvalidArgumentError);
+  }
+  expect(() => wholeNumber(1)('0')).toThrow('at least 1');
+});
+
+test('nameList', () => {
+  expect(nameList('pmpo, mpo')).toEqual(['pmpo', 'mpo']);
+  for (const text of ['', 'pmpo,', 'mpo,mpo']) expect(() => nameList(text)).toThrow(InvalidArgumentError);
+});
+
+test('commandLine quotes what a shell would take apart', () => {
+  expect(commandLine(['train', 'a.yaml', '--set', 'policy.hidden=[64, 64]', "it's"])).toBe(
+    String.raw`pmpo train a.yaml --set 'policy.hidden=[64, 64]' 'it'\''s'`,
+  );
+});
