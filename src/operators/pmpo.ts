@@ -48,10 +48,14 @@ export const pmpoSettings = z.strictObject({
     .default(1)
     .describe('Weight of KL(reference ‖ policy), for every part that `kl` does not name'),
   kl: z
-    .record(z.string(), weightOrBound)
+    .strictObject({
+      mean: weightOrBound.optional(),
+      covariance: weightOrBound.optional(),
+      categorical: weightOrBound.optional(),
+    })
     .prefault({})
     .describe(
-      'By part (mean and covariance for the Gaussian head): a weight in place of beta, or {epsilon}, a bound',
+      'By part, mean and covariance (Gaussian head), categorical (categorical head): a weight in place of beta, or {epsilon}, a bound',
     ),
 });
 export type PmpoSettings = z.infer<typeof pmpoSettings>;
@@ -64,7 +68,8 @@ function needs(alpha: number): OperatorNeeds {
 }
 
 /** PMPO with the given settings. See the head of this file for the loss. */
-export function createPmpo({ alpha, beta, kl: klSettings }: PmpoSettings): Operator {
+export function createPmpo({ alpha, beta, kl }: PmpoSettings): Operator {
+  const klSettings: Readonly<Record<string, z.infer<typeof weightOrBound> | undefined>> = kl;
   function klTerms(batch: OperatorBatch, state: NamedTensors) {
     const metrics: Record<string, Scalar> = {};
     let penalty = tf.scalar(0);
@@ -120,7 +125,7 @@ export function createPmpo({ alpha, beta, kl: klSettings }: PmpoSettings): Opera
         },
       };
     },
-    warnings: (context) => weightWarnings(alpha, smallestWeight(beta, klSettings), context),
+    warnings: (context) => weightWarnings(alpha, smallestWeight(beta, kl), context),
   };
 }
 
