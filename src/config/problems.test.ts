@@ -19,7 +19,9 @@ function registries() {
       throw new Error('never made here');
     },
   });
-  operators.register(operator('pmpo', z.strictObject({ alpha: z.number().min(0).max(1).default(0.5) })));
+  const weight = z.union([z.number().min(0), z.strictObject({ epsilon: z.number().positive() })]);
+  const kl = z.strictObject({ mean: weight.optional(), covariance: weight.optional() }).prefault({});
+  operators.register(operator('pmpo', z.strictObject({ alpha: z.number().min(0).max(1).default(0.5), kl })));
   operators.register(operator('mpo', z.strictObject({ epsilon: z.number().positive().default(0.1) })));
   feedback.register({
     name: 'top-k',
@@ -92,6 +94,16 @@ describe('explainIssues', () => {
       'reference: must be {period: …}, {rate: …} or \'initial\', not {"period":5,"rate":0.1}',
     ],
     [{ reference: 'first' }, "reference: must be {period: …}, {rate: …} or 'initial', not 'first'"],
+    [{ operator: { name: 'pmpo', kl: { mena: 1 } } }, "operator.kl.mena: unknown key. Did you mean 'mean'?"],
+    [{ operator: { name: 'pmpo', kl: { mean: -1 } } }, 'operator.kl.mean: must be at least 0, not -1'],
+    [
+      { operator: { name: 'pmpo', kl: { mean: { epsilon: 0 } } } },
+      'operator.kl.mean.epsilon: must be greater than 0, not 0',
+    ],
+    [
+      { operator: { name: 'pmpo', kl: { mean: 'much' } } },
+      "operator.kl.mean: must be a number or {epsilon: …}, not 'much'",
+    ],
     [{ name: 'a/b' }, "name: must be letters, digits, dots, dashes and underscores, not 'a/b'"],
   ])('%j', (values, line) => {
     expect(problems(values)).toEqual([line]);

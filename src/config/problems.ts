@@ -158,9 +158,9 @@ class Explainer {
     const isWhole = (issues: readonly Issue[]) =>
       issues.some((i) => i.path.length === 0 && (i.code === 'invalid_type' || i.code === 'invalid_value'));
     const near = issue.errors.filter((issues) => !isWhole(issues));
-    // The keys fit one of the choices: what is wrong is within it.
+    // The value is of the kind of one of the choices: what is wrong is within it.
     const inside = near.filter((issues) => !issues.some((i) => i.code === 'unrecognized_keys'));
-    if (isGroup(value) && inside.length === 1) return inside[0].flatMap((i) => this.explain(i, path));
+    if (inside.length === 1) return inside[0].flatMap((i) => this.explain(i, path));
     const known = keysAt(this.schema, this.values, path);
     if (isGroup(value) && known.length > 0) {
       const unknown = Object.keys(value).filter((key) => !known.includes(key));
