@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { normal } from '../../test/engine/agreement.js';
 import { type AdamOptions, createAdam } from './adam.js';
-import { normal } from './agreement.js';
 import { createEngine } from './create.js';
 import type { Engine, EngineName } from './engine.js';
 import type { HostTensor, NamedTensors, NamedVariables, Scalar, Tensor2D } from './tensors.js';

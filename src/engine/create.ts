@@ -9,11 +9,14 @@ import type { SessionSettings } from './onnx/program.js';
 import * as tf from './tf.js';
 
 export interface EngineOptions {
-  /** Threads of one graph's run (onnx only); by default what was measured best for the machine's cores. */
+  /** Threads of one graph's run (onnx only); by default one for each core, up to 8. */
   readonly threads?: number;
   /** Where graphs run (onnx only). */
   readonly executionProvider?: 'cpu' | 'cuda';
 }
+
+/** Graphs of the sizes that learners use do not divide well among more. */
+const maxThreads = 8;
 
 /**
  * Makes the engine named, or for `auto` the fastest that works on this machine.
@@ -68,9 +71,10 @@ async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOp
   if (tf.engine().backendName === '') await tf.setBackend('cpu');
   const { OnnxEngine } = await import('./onnx/onnx-engine.js');
   const settings: SessionSettings = {
-    threads: threads ?? Math.min(2, availableParallelism()),
+    threads: threads ?? Math.min(maxThreads, availableParallelism()),
     executionProvider,
-    spinMicroseconds: 0,
+    // Long enough to bridge the gaps between operators, short enough to leave the core to a simulator.
+    spinMicroseconds: 20,
   };
   if (executionProvider !== 'cpu') {
     const { checkProvider } = await import('./onnx/providers.js');

@@ -5,8 +5,8 @@ export const engineNames = ['onnx', 'tfjs-node-gpu', 'tfjs-node', 'wasm', 'cpu']
 export type EngineName = (typeof engineNames)[number];
 
 /**
- * A function compiled by an engine. `run` may be called again before the last call has ended: calls start in the order
- * made, and each sees the variables as the calls before it left them.
+ * A function compiled by an engine. `run` may be called again before the last call has ended: each call sees the variables
+ * as the calls made before it left them, and may overlap those that change nothing it reads. Inputs are copied at once.
  */
 export interface Compiled {
   /**
@@ -25,15 +25,20 @@ export interface Engine {
   readonly name: EngineName;
   /** A trainable variable with a name unique in this engine. */
   variable(name: string, initial: HostTensor): Variable;
-  /** Compiles `fn`: traced at the first run of each input shape (onnx), or run eagerly each time (the others). */
+  /**
+   * Compiles `fn`: traced at the first run of each input shape (onnx), or run eagerly each time (the others). Where it is
+   * traced, everything in it that is not a tensor operation happens once per shape, so random numbers and whatever else
+   * changes come in as inputs, and what lives from call to call is a variable.
+   */
   jit(name: string, fn: (inputs: NamedTensors) => NamedTensors): Compiled;
   /** The current values of variables. Waits for calls under way. */
   read(variables: readonly Variable[]): Promise<HostTensor[]>;
   /** Sets a variable's value. Waits for calls under way. @throws PmpoError when the shape differs. */
   write(variable: Variable, value: HostTensor): Promise<void>;
   /**
-   * The function with the variables' present values folded in, as the bytes of an ONNX model; the axes named by
-   * `dynamicAxes` (input name to axis) are left symbolic.
+   * The function with the variables' present values folded in, as the bytes of an ONNX model with float32 inputs of the
+   * given shapes; with `dynamicBatch` the first axis of every input is left open.
+   * @throws PmpoError when the function assigns to a variable, or needs the size of a batch that is to be left open.
    */
   exportOnnx(
     name: string,

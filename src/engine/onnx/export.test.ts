@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { afterEach, describe, expect, it } from 'vitest';
-import { normal } from '../agreement.js';
+import { normal } from '../../../test/engine/agreement.js';
 import { createEngine } from '../create.js';
 import type { Engine, EngineName } from '../engine.js';
 import type { HostTensor, NamedTensors, Tensor2D } from '../tensors.js';

@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createPair, disagreement, floats, integers, normal, type Pair } from '../agreement.js';
+import {
+  createPair,
+  disagreement,
+  floats,
+  integers,
+  normal,
+  type Pair,
+} from '../../../test/engine/agreement.js';
 import type { HostTensor, NamedHostTensors, NamedTensors, Scalar, Tensor } from '../tensors.js';
 import * as tf from '../tf.js';
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { floats, integers, normal } from '../agreement.js';
+import { floats, integers, normal } from '../../../test/engine/agreement.js';
 import { createEngine } from '../create.js';
 import type { Engine } from '../engine.js';
 import type { NamedTensors, Scalar } from '../tensors.js';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createPair, disagreement, normal, type Pair } from '../agreement.js';
+import { createPair, disagreement, normal, type Pair } from '../../../test/engine/agreement.js';
 import type { NamedTensors, Scalar, Tensor, Tensor2D } from '../tensors.js';
 import * as tf from '../tf.js';
 

@@ -1,6 +1,6 @@
 import { afterEach, expect, it } from 'vitest';
+import { disagreement, integers, normal } from '../../../test/engine/agreement.js';
 import { createAdam } from '../adam.js';
-import { disagreement, integers, normal } from '../agreement.js';
 import { createEngine } from '../create.js';
 import type { Engine } from '../engine.js';
 import type { HostTensor, NamedHostTensors, NamedTensors, Scalar, Tensor2D } from '../tensors.js';

@@ -1,10 +1,10 @@
-import { fillNormal, foldIn, randomKey } from '../random/keys.js';
-import { createEngine } from './create.js';
-import type { Engine } from './engine.js';
-import { sizeOf } from './host.js';
-import type { HostTensor, NamedHostTensors, NamedTensors } from './tensors.js';
+import { createEngine } from '../../src/engine/create.js';
+import type { Engine } from '../../src/engine/engine.js';
+import { sizeOf } from '../../src/engine/host.js';
+import type { HostTensor, NamedHostTensors, NamedTensors } from '../../src/engine/tensors.js';
+import { fillNormal, foldIn, randomKey } from '../../src/random/keys.js';
 
-/** What this room's tests share: the same function on the plain JavaScript engine and traced. */
+/** What the engine's tests share: the same function on the plain JavaScript engine and traced. */
 
 export const floats = (shape: readonly number[], ...data: number[]): HostTensor => ({
   shape,
