@@ -21,8 +21,8 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
   const { compare } = await import('../../experiments/compare.js');
   const { progressMode } = await import('../../run/progress.js');
   const { handleSignals } = await import('../../run/signals.js');
-  const { median } = await import('../../run/statistics.js');
-  const { outcomeOf } = await import('../../report/run-data.js');
+  const { formatNumber } = await import('../../run/format.js');
+  const { groupOutcome, groupRuns } = await import('../../report/curves.js');
   const say = (line: string) => {
     if (options.quiet !== true) process.stderr.write(`${line}\n`);
   };
@@ -40,16 +40,15 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
     say,
   });
   signals.dispose();
-  const outcomes = options.operators.map((operator) => {
-    const returns = runs.filter(({ label }) => label === operator).map((run) => outcomeOf(run).meanReturn);
-    return { operator, seeds: returns.length, medianReturn: median(returns), returns };
-  });
+  const outcomes = groupRuns(runs).map(groupOutcome);
   if (options.json === true) {
     process.stdout.write(`${JSON.stringify({ event: 'compared', outcomes, failures, report })}\n`);
   } else {
-    for (const { operator, medianReturn, returns } of outcomes) {
-      const all = returns.map((value) => value.toFixed(1)).join(', ');
-      say(`${operator}: median return ${medianReturn.toFixed(1)} (${all})`);
+    for (const { label, median, minimum, maximum, seeds, diverged } of outcomes) {
+      const range = `${formatNumber(minimum)} – ${formatNumber(maximum)} over ${seeds} seeds`;
+      say(
+        `${label}: median return ${formatNumber(median)} (${range}${diverged > 0 ? `, ${diverged} diverged` : ''})`,
+      );
     }
     say(`Report: ${report}`);
   }
