@@ -1,0 +1,191 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type BatchInputs, policyBatch, solve, tensors } from '../../test/references/batch.js';
+import { expectClose, type Numbers, readFixture, tensor } from '../../test/references/read.js';
+import { gaussian } from '../distributions/gaussian.js';
+import type { Tensor2D, Tensor3D } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { createDpo, dpoSettings } from './dpo.js';
+import type { OperatorBatch } from './operator.js';
+
+interface Fixture {
+  readonly pairs: {
+    readonly beta: number;
+    readonly logProb: Numbers;
+    readonly referenceLogProb: Numbers;
+    readonly loss: number;
+    readonly gradients: Numbers;
+  }[];
+  readonly gaussians: (BatchInputs & {
+    readonly beta: number;
+    readonly mean: Numbers;
+    readonly stddev: Numbers;
+    readonly referenceMean: Numbers;
+    readonly referenceStddev: Numbers;
+    readonly chosen: ([number, number] | null)[];
+    readonly loss: number;
+    readonly gradients: { readonly mean: Numbers; readonly stddev: Numbers };
+  })[];
+}
+
+// Written by test/references/dpo_torch.py: TRL's formula.
+const fixture = readFixture<Fixture>('dpo_torch');
+
+beforeAll(() => tf.setBackend('cpu'));
+
+interface Pairing {
+  readonly logProb: Numbers;
+  readonly referenceLogProb?: Numbers;
+  readonly evaluation: Numbers;
+  readonly accept: Numbers;
+  readonly reject: Numbers;
+  readonly mask?: Numbers;
+}
+
+function batchOf(given: Pairing, logProb: Tensor2D): OperatorBatch {
+  return {
+    logProb,
+    referenceLogProb:
+      given.referenceLogProb === undefined ? tf.zeros(logProb.shape) : tensor(given.referenceLogProb),
+    evaluation: tensor(given.evaluation),
+    accept: tensor(given.accept),
+    reject: tensor(given.reject),
+    mask: given.mask === undefined ? tf.ones(logProb.shape) : tensor(given.mask),
+    kl: () => expect.fail('DPO needs no KL'),
+  };
+}
+
+/** The loss, d loss / d log-prob [N, B] and the metrics. */
+function dpo(given: Pairing, beta = 1) {
+  const operator = createDpo({ beta });
+  const logProb = tensor<Tensor2D>(given.logProb);
+  const { loss, gradients } = solve(operator, { logProb }, {}, (p) => batchOf(given, p.logProb as Tensor2D));
+  const { metrics } = operator.loss(batchOf(given, logProb), {});
+  return {
+    loss: loss.dataSync()[0],
+    gradient: gradients.logProb.arraySync() as number[][],
+    metric: (name: string) => metrics[`policy/${name}`].dataSync()[0],
+  };
+}
+
+/** Which sample of each context the gradient raises and which it lowers. */
+function pairsOf(gradient: number[][]): ([number, number] | null)[] {
+  return gradient[0].map((_, context) => {
+    const column = gradient.map((row) => row[context]);
+    const [raised, lowered] = [column.findIndex((g) => g < 0), column.findIndex((g) => g > 0)];
+    expect(column.filter((g) => g !== 0)).toHaveLength(raised < 0 ? 0 : 2);
+    return raised < 0 ? null : [raised, lowered];
+  });
+}
+
+describe("DPO's loss", () => {
+  it.each(fixture.pairs)("is TRL's on given pairs, gradients included: β = $beta", (expected) => {
+    const ones = (expected.logProb as number[][])[0].map(() => 1);
+    const zeros = ones.map(() => 0);
+    const { loss, gradient } = dpo(
+      { ...expected, evaluation: [ones, zeros], accept: [ones, zeros], reject: [zeros, ones] },
+      expected.beta,
+    );
+    expectClose(tf.scalar(loss), expected.loss, 'loss');
+    expectClose(tf.tensor(gradient), expected.gradients, 'gradient');
+  });
+
+  it.each(fixture.gaussians)(
+    "is TRL's for a Gaussian policy, in mean and deviation: β = $beta",
+    (expected) => {
+      const samples = tensor<Tensor3D>(expected.samples);
+      const reference = gaussian(tensor(expected.referenceMean), tensor(expected.referenceStddev));
+      const parameters = tensors({ mean: expected.mean, stddev: expected.stddev });
+      const { loss, gradients } = solve(createDpo(expected), parameters, {}, (p) =>
+        policyBatch(gaussian(p.mean as Tensor2D, p.stddev as Tensor2D), reference, samples, expected),
+      );
+      expectClose(loss, expected.loss, 'loss');
+      expectClose(gradients.mean, expected.gradients.mean, 'gradient of the mean');
+      expectClose(gradients.stddev, expected.gradients.stddev, 'gradient of the deviation');
+    },
+  );
+
+  it.each(fixture.gaussians)('pairs the best accepted with the worst rejected sample: β = $beta', (given) => {
+    const logProb = tf.zerosLike(tensor(given.mask)).arraySync() as number[][];
+    const { gradient } = dpo({ ...given, logProb } as unknown as Pairing);
+    expect(pairsOf(gradient)).toEqual(given.chosen);
+  });
+
+  it('takes the first of equals', () => {
+    const { gradient } = dpo({
+      logProb: [[0], [0], [0], [0]],
+      evaluation: [[5], [5], [1], [1]],
+      accept: [[1], [1], [0], [0]],
+      reject: [[0], [0], [1], [1]],
+    });
+    expect(pairsOf(gradient)).toEqual([[0, 2]]);
+  });
+
+  it('is the mean over the contexts that have a pair', () => {
+    // Contexts: a pair; accepted only; rejected only; a pair whose rejected sample is absent.
+    const { loss, gradient, metric } = dpo({
+      logProb: [
+        [1, 9, 9, 9],
+        [0, 9, 9, 9],
+      ],
+      evaluation: [
+        [1, 1, 1, 1],
+        [0, 0, 0, 0],
+      ],
+      accept: [
+        [1, 1, 0, 1],
+        [0, 1, 0, 0],
+      ],
+      reject: [
+        [0, 0, 1, 0],
+        [1, 0, 1, 1],
+      ],
+      mask: [
+        [1, 1, 1, 1],
+        [1, 1, 1, 0],
+      ],
+    });
+    expect(loss).toBeCloseTo(Math.log1p(Math.exp(-1)), 6);
+    expect(pairsOf(gradient)).toEqual([[0, 1], null, null, null]);
+    expect(metric('pairRate')).toBe(0.25);
+    expect(metric('pairAccuracy')).toBe(1);
+    expect(metric('margin')).toBeCloseTo(1, 6);
+  });
+
+  it('is exactly 0, with a gradient of exactly 0, without any pair', () => {
+    const { loss, gradient } = dpo({
+      logProb: [[-1], [-2]],
+      evaluation: [[1], [0]],
+      accept: [[1], [1]],
+      reject: [[0], [0]],
+    });
+    expect(loss).toBe(0);
+    expect(gradient.flat().map(Math.abs)).toEqual([0, 0]);
+  });
+
+  it('does not see garbage outside the mask', () => {
+    const whole: Pairing = {
+      logProb: [[-1], [-2], [-7]],
+      referenceLogProb: [[-1.5], [-1], [0]],
+      evaluation: [[1], [0], [-5]],
+      accept: [[1], [0], [0]],
+      reject: [[0], [1], [0]],
+    };
+    const spoiled = Object.fromEntries(
+      Object.entries(whole).map(([name, rows]) => [name, [...(rows as Numbers[]).slice(0, 2), [Number.NaN]]]),
+    ) as unknown as Pairing;
+    const [expected, actual] = [dpo(whole), dpo({ ...spoiled, mask: [[1], [1], [0]] })];
+    expect(actual.loss).toBe(expected.loss);
+    expect(actual.gradient).toEqual(expected.gradient);
+  });
+
+  it('stays finite for margins far beyond what exp can hold', () => {
+    const far = { evaluation: [[1], [0]], accept: [[1], [0]], reject: [[0], [1]] };
+    expect(dpo({ ...far, logProb: [[500], [-500]] }).loss).toBe(0);
+    expect(dpo({ ...far, logProb: [[-500], [500]] }).loss).toBe(1000);
+  });
+});
+
+it('needs pairs and a positive β', () => {
+  expect(createDpo({ beta: 1 }).needs).toEqual({ feedback: 'pairs', evaluation: false, exactKl: false });
+  expect(dpoSettings.safeParse({ beta: 0 }).success).toBe(false);
+});

@@ -1,0 +1,212 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  type BatchInputs,
+  expectSolution,
+  policyBatch,
+  type SolvedCase,
+  solve,
+  tensors,
+} from '../../test/references/batch.js';
+import { type Numbers, readFixture, tensor } from '../../test/references/read.js';
+import { categoricalFamily } from '../distributions/categorical.js';
+import { gaussian } from '../distributions/gaussian.js';
+import type { NamedTensors, Tensor2D, Tensor3D } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import type { OperatorBatch } from './operator.js';
+import { createPmpo, pmpoDefinition, pmpoSettings } from './pmpo.js';
+
+interface Case extends SolvedCase {
+  readonly settings: object;
+  readonly inputs: BatchInputs & {
+    readonly referenceMean: Numbers;
+    readonly referenceStddev: Numbers;
+    readonly referenceLogits: Numbers;
+    readonly bins?: number;
+  };
+}
+
+// Written by test/references/pmpo_jax.py: equation 10 written out.
+const cases = readFixture<Record<string, Case>>('pmpo_jax');
+
+beforeAll(() => tf.setBackend('cpu'));
+
+function batchOf({ inputs }: Case, p: NamedTensors): OperatorBatch {
+  const samples = tensor<Tensor3D>(inputs.samples);
+  if (inputs.bins === undefined) {
+    const reference = gaussian(tensor(inputs.referenceMean), tensor(inputs.referenceStddev));
+    return policyBatch(gaussian(p.mean as Tensor2D, p.stddev as Tensor2D), reference, samples, inputs);
+  }
+  const family = categoricalFamily({ bins: inputs.bins });
+  const policy = family.create(p.logits as Tensor2D, samples.shape[2]);
+  const reference = family.create(tensor(inputs.referenceLogits), samples.shape[2]);
+  const actions = tf.sub(tf.mul(samples, 2 / (inputs.bins - 1)), 1) as Tensor3D;
+  return policyBatch(policy, reference, actions, inputs);
+}
+
+const create = (settings: object) => createPmpo(pmpoSettings.parse(settings));
+
+/** Loss and d loss / d log-prob of one feedback, without a KL. */
+function likelihoodTerm(settings: object, logProb: Numbers, accept: Numbers, reject: Numbers, mask: Numbers) {
+  const operator = create({ beta: 0, ...settings });
+  const zero = tf.zerosLike(tensor(mask)) as Tensor2D;
+  const { loss, gradients } = solve(operator, { logProb: tensor(logProb) }, {}, (p) => ({
+    logProb: p.logProb as Tensor2D,
+    referenceLogProb: zero,
+    evaluation: zero,
+    accept: tensor(accept),
+    reject: tensor(reject),
+    mask: tensor(mask),
+    kl: () => ({ exact: true, parts: {} }),
+  }));
+  return { loss: loss.dataSync()[0], gradient: [...gradients.logProb.dataSync()].map((g) => g + 0) };
+}
+
+describe("PMPO's loss", () => {
+  it.each(Object.entries(cases))('is equation 10, gradients included: %s', (_, expected) => {
+    const operator = create(expected.settings);
+    const solution = solve(operator, tensors(expected.parameters), tensors(expected.state), (p) =>
+      batchOf(expected, p),
+    );
+    expectSolution(solution, expected);
+  });
+
+  it('does not see garbage outside the mask', () => {
+    const expected = cases['unequal numbers of samples'];
+    const absent = tf.equal(tensor<Tensor2D>(expected.inputs.mask), 0);
+    expect(tf.sum(tf.cast(absent, 'float32')).dataSync()[0]).toBeGreaterThan(0);
+    for (const garbage of [Number.NaN, Number.POSITIVE_INFINITY, -1e30]) {
+      const spoil = (values: Tensor2D) =>
+        tf.where(absent, tf.fill(values.shape, garbage), values) as Tensor2D;
+      const solution = solve(create(expected.settings), tensors(expected.parameters), {}, (p) => {
+        const batch = batchOf(expected, p);
+        return {
+          ...batch,
+          logProb: spoil(batch.logProb),
+          referenceLogProb: spoil(batch.referenceLogProb),
+          evaluation: spoil(batch.evaluation),
+          accept: spoil(batch.accept),
+          reject: spoil(batch.reject),
+        };
+      });
+      expectSolution(solution, expected);
+    }
+  });
+
+  it('is exactly 0, with a gradient of exactly 0, where no side has samples', () => {
+    const logProb = [
+      [-1, Number.NEGATIVE_INFINITY],
+      [-2, Number.NaN],
+    ];
+    const none = [
+      [0, 0],
+      [0, 0],
+    ];
+    const all = [
+      [1, 1],
+      [1, 1],
+    ];
+    for (const alpha of [0, 0.5, 1]) {
+      expect(likelihoodTerm({ alpha }, logProb, none, none, all)).toEqual({
+        loss: 0,
+        gradient: [0, 0, 0, 0],
+      });
+      expect(likelihoodTerm({ alpha }, logProb, all, all, none)).toEqual({ loss: 0, gradient: [0, 0, 0, 0] });
+    }
+  });
+
+  it('leaves an empty side out of one context and does not make up for it in the others', () => {
+    // Context 0 has an accepted sample only, context 1 a rejected one only.
+    const { loss, gradient } = likelihoodTerm({ alpha: 0.25 }, [[-1, -3]], [[1, 0]], [[0, 1]], [[1, 1]]);
+    expect(loss).toBeCloseTo((0.25 * 1 + 0.75 * -3) / 2, 6);
+    expect(gradient).toEqual([-0.125, 0.375]);
+  });
+
+  it('ignores rejected samples at α = 1 and accepted ones at α = 0', () => {
+    const [logProb, accept, reject, mask] = [
+      [[-1], [-3]],
+      [[1], [0]],
+      [[0], [1]],
+      [[1], [1]],
+    ];
+    expect(likelihoodTerm({ alpha: 1 }, logProb, accept, reject, mask)).toEqual({
+      loss: 1,
+      gradient: [-1, 0],
+    });
+    expect(likelihoodTerm({ alpha: 0 }, logProb, accept, reject, mask)).toEqual({
+      loss: -3,
+      gradient: [0, 1],
+    });
+  });
+});
+
+describe("PMPO's state", () => {
+  it('is empty with fixed weights', () => {
+    expect(
+      create({ kl: { mean: 1, covariance: 50 } }).initialState({ klParts: { mean: 2, covariance: 2 } }),
+    ).toEqual({});
+  });
+
+  it('has a dual for each dimension of each bounded part', () => {
+    const operator = create({ kl: { mean: { epsilon: 0.01, initialWeight: 3 }, covariance: 50 } });
+    const state = operator.initialState({ klParts: { mean: 2, covariance: 2 } });
+    expect(Object.keys(state)).toEqual(['kl/mean']);
+    expect(state['kl/mean'].shape).toEqual([2]);
+    for (const stored of state['kl/mean'].data) expect(Math.log1p(Math.exp(stored))).toBeCloseTo(3, 5);
+  });
+});
+
+describe('what PMPO needs', () => {
+  it.each([
+    [1, 'accepts'],
+    [0, 'rejects'],
+    [0.5, 'either'],
+  ])('with α = %d is %s', (alpha, feedback) => {
+    expect(create({ alpha }).needs).toEqual({ feedback, evaluation: false, exactKl: false });
+  });
+
+  it('is settings within their ranges', () => {
+    for (const wrong of [{ alpha: -0.1 }, { alpha: 1.1 }, { beta: -1 }, { gamma: 1 }, { kl: { mean: -1 } }]) {
+      expect(pmpoSettings.safeParse(wrong).success, JSON.stringify(wrong)).toBe(false);
+    }
+    expect(pmpoSettings.parse({})).toEqual({ alpha: 0.5, beta: 1, kl: {} });
+    expect(pmpoDefinition.defaultSamples).toBe(4);
+  });
+});
+
+describe("PMPO's warnings", () => {
+  const warnings = (settings: object, rejectShare?: number) =>
+    create(settings).warnings!({ samples: 4, rejectShare });
+
+  it('say that the objective is unbounded where the weights add up to less than 0', () => {
+    const [warning, ...others] = warnings({ alpha: 0, beta: 0.5 }, 0.5);
+    expect(others).toEqual([]);
+    expect(warning).toContain('add up to -0.5 < 0');
+    expect(warning).toContain('unbounded');
+    expect(warning).toContain('operator.beta ≥ 1');
+    // Known without the share of rejected samples.
+    expect(warnings({ alpha: 0, beta: 0.5 })).toEqual([warning]);
+  });
+
+  it('say that it is bounded only near the reference where rejected samples weigh less than 0', () => {
+    const [warning, ...others] = warnings({ alpha: 0, beta: 1.5 }, 0.5);
+    expect(others).toEqual([]);
+    expect(warning).toContain('rejected samples is -0.25 < 0');
+    expect(warning).toContain('close to its reference');
+    expect(warning).toContain('operator.beta ≥ 2 is safe');
+    expect(warnings({ alpha: 0.5, beta: 0.5 }, 0.5)[0]).toContain('operator.beta ≥ 1 is safe');
+  });
+
+  it('are none where the objective is a weighted maximum likelihood', () => {
+    expect(warnings({ alpha: 0, beta: 2 }, 0.5)).toEqual([]);
+    expect(warnings({ alpha: 0.5, beta: 1 }, 0.5)).toEqual([]);
+    expect(warnings({ alpha: 1, beta: 0 }, 0.5)).toEqual([]);
+    // How many are rejected is not known beforehand, or none are.
+    expect(warnings({ alpha: 0, beta: 1.5 })).toEqual([]);
+    expect(warnings({ alpha: 0, beta: 1.5 }, 0)).toEqual([]);
+  });
+
+  it('go by the smallest fixed weight of any part of the KL', () => {
+    expect(warnings({ alpha: 0, beta: 2, kl: { covariance: 50 } }, 0.5)).toEqual([]);
+    expect(warnings({ alpha: 0, beta: 2, kl: { mean: 0.5 } }, 0.5)[0]).toContain('unbounded');
+  });
+});
