@@ -9,6 +9,10 @@ const workerEntry = new URL(
   import.meta.url,
 );
 
+function disposedOf(): PmpoError {
+  return new PmpoError({ where: 'engine onnx', what: 'was disposed of' });
+}
+
 interface Pending {
   resolve(arrays: readonly Numbers[]): void;
   reject(error: Error): void;
@@ -20,13 +24,15 @@ class SessionThread {
   readonly #pending = new Map<number, Pending>();
   #worker: Worker | undefined;
   #sequence = 0;
+  #closed = false;
 
   constructor(settings: SessionSettings) {
     this.#settings = settings;
   }
 
   /** Requests are carried out in the order made. `transfer` names arrays that the caller gives away. */
-  request(request: Request, transfer: readonly Numbers[] = []): Promise<readonly Numbers[]> {
+  async request(request: Request, transfer: readonly Numbers[] = []): Promise<readonly Numbers[]> {
+    if (this.#closed) throw disposedOf();
     this.#worker ??= this.#start();
     const worker = this.#worker;
     const sequence = this.#sequence++;
@@ -42,10 +48,14 @@ class SessionThread {
   }
 
   async close(): Promise<void> {
-    if (this.#worker === undefined) return;
-    await this.request({ kind: 'close' }).catch(() => []);
+    if (this.#worker === undefined || this.#closed) {
+      this.#closed = true;
+      return;
+    }
+    const closing = this.request({ kind: 'close' });
+    this.#closed = true;
+    await closing.catch(() => []);
     await this.#worker.terminate();
-    this.#worker = undefined;
   }
 
   #start(): Worker {
@@ -96,6 +106,9 @@ export class Executor {
   readonly #copies = new Map<number, Copy>();
   readonly #held = new Map<number, Numbers>();
   #localTurn: Promise<unknown> = Promise.resolve();
+  /** Runs here that are not over, for what must come after them. */
+  readonly #localRuns = new Set<Promise<unknown>>();
+  #closed = false;
 
   constructor(settings: SessionSettings) {
     this.#thread = new SessionThread(settings);
@@ -121,10 +134,15 @@ export class Executor {
 
   /** @param inputs arrays that the caller gives away. @throws PmpoError with ONNX Runtime's words when the run fails. */
   async run(id: number, inputs: readonly Numbers[]): Promise<readonly Numbers[]> {
+    if (this.#closed) throw disposedOf();
     const program = this.#programs.get(id)!;
     const request: Request = { kind: 'run', program: id, inputs };
     try {
-      if (this.#localPrograms.has(id)) return await this.#runLocally(program, request);
+      if (this.#localPrograms.has(id)) {
+        const running = this.#runLocally(program, request);
+        this.#localRuns.add(running);
+        return await running.finally(() => this.#localRuns.delete(running));
+      }
       for (const { variable } of program.writes) this.#versions[variable]! += 1;
       const [result] = await Promise.all([this.#thread.request(request, inputs), this.#loading.get(id)]);
       return result;
@@ -164,11 +182,18 @@ export class Executor {
 
   async unload(id: number): Promise<void> {
     const request: Request = { kind: 'unload', program: id };
-    if (this.#localPrograms.has(id)) await this.#inTurn(() => this.#local.handle(request));
-    else await this.#thread.request(request);
+    if (!this.#localPrograms.has(id)) {
+      await this.#thread.request(request);
+      return;
+    }
+    await Promise.allSettled(this.#localRuns);
+    await this.#inTurn(() => this.#local.handle(request));
   }
 
+  /** Ends when everything asked for has. */
   async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#localRuns);
     await this.#inTurn(() => this.#local.handle({ kind: 'close' }));
     await this.#thread.close();
   }

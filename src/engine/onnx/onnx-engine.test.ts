@@ -256,3 +256,21 @@ it('gives the same bytes in every run', async () => {
   };
   expect(await train('one')).toBe(await train('two'));
 });
+
+it('ends what was asked for before it is disposed of, and refuses what comes after', async () => {
+  const own = await createEngine('onnx');
+  const v = own.variable('v', floats([1], 1));
+  const read = own.jit('read', () => ({ y: tf.mul(v, 3) }));
+  const add = own.jit('add', () => {
+    v.assign(tf.add(v, 1));
+    return { y: tf.clone(v) };
+  });
+  const asked = [first(add.run({})), first(read.run({}))];
+  read.dispose();
+  const gone = own.dispose();
+  expect(await Promise.all(asked)).toEqual([2, 6]);
+  await gone;
+  await expect(add.run({})).rejects.toThrow('engine onnx: was disposed of');
+  await expect(own.write(v, floats([1], 2))).rejects.toThrow('engine onnx: was disposed of');
+  await own.dispose();
+});
