@@ -1,8 +1,11 @@
 import { fileURLToPath } from 'node:url';
-import type { ServiceDefinition } from '@grpc/grpc-js';
+import { logVerbosity, type ServiceDefinition, setLogVerbosity } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 
 /** dm_env_rpc's messages as protobufjs reads and writes them, and its service. */
+
+// What goes wrong is in the errors; gRPC's own log would say it again, without saying where.
+setLogVerbosity(logVerbosity.NONE);
 
 const folder = fileURLToPath(new URL('../../proto/', import.meta.url));
 
