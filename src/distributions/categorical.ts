@@ -37,7 +37,8 @@ class Categorical implements Distribution {
   sample(noise: Tensor3D): Tensor3D {
     // Inverse of the cumulative distribution: as many bins lie below the sample as have a cumulative sum under u. The last
     // sum is left out: it may round to just below 1.
-    const cumulative = tf.cumsum(tf.exp(this.#logits), -1);
+    // The axis is counted from the front: TensorFlow.js's own kernel gets −1 wrong.
+    const cumulative = tf.cumsum(tf.exp(this.#logits), 2);
     const inner = tf.slice(cumulative, [0, 0, 0], [-1, -1, this.#bins - 1]);
     const above = tf.cast(tf.less(tf.expandDims(inner, 0), tf.expandDims(noise, -1)), 'float32');
     return this.#values(tf.sum(above, -1)) as Tensor3D;

@@ -1,0 +1,210 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { expectClose, type Numbers, readFixture, tensor } from '../../test/references/read.js';
+import type { Tensor1D, Tensor2D, Tensor3D } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { fillNormal, fillUniform, randomKey } from '../random/keys.js';
+import { categoricalFamily } from './categorical.js';
+import { createFamily } from './create.js';
+import type { Distribution } from './distribution.js';
+import { gaussian, gaussianFamily } from './gaussian.js';
+
+/** Of two distributions p and q, the gradients in the parameters of p, then of q. */
+interface Compared {
+  readonly samples: Numbers;
+  readonly logProb: Numbers;
+  readonly logProbGradients: Numbers[];
+  readonly entropy: Numbers;
+  readonly entropyGradients: Numbers[];
+  readonly kl: Numbers;
+  readonly klGradients: Numbers[];
+  readonly reverseKl: Numbers;
+  readonly reverseKlGradients: Numbers[];
+}
+
+interface Fixture {
+  readonly gaussians: (Compared & { readonly p: Numbers[]; readonly q: Numbers[] })[];
+  readonly gaussianHeads: {
+    readonly settings: { minStddev: number; initialStddev: number };
+    readonly outputs: Numbers;
+    readonly samples: Numbers;
+    readonly mode: Numbers;
+    readonly spread: Numbers;
+    readonly logProb: Numbers;
+    readonly logProbGradients: Numbers[];
+  }[];
+  readonly categoricals: (Compared & {
+    readonly bins: number;
+    readonly p: Numbers;
+    readonly q: Numbers;
+    readonly mode: Numbers;
+    readonly spread: Numbers;
+  })[];
+}
+
+// Written by test/references/distributions_torch.py.
+const fixture = readFixture<Fixture>('distributions_torch');
+
+beforeAll(() => tf.setBackend('cpu'));
+
+/** The whole KL [B] of its parts. */
+function whole(parts: Record<string, Tensor2D>): Tensor1D {
+  return tf.addN(Object.values(parts).map((part) => tf.sum(part, -1))) as Tensor1D;
+}
+
+/** Expects values, and the gradients of their sum in each parameter. */
+function expectSame(
+  label: string,
+  of: (...parameters: tf.Tensor[]) => tf.Tensor,
+  parameters: readonly Numbers[],
+  values: Numbers,
+  gradients: readonly Numbers[],
+): void {
+  const tensors = parameters.map((numbers) => tensor<tf.Tensor>(numbers));
+  expectClose(of(...tensors), values, label);
+  const found = tf.grads((...given: tf.Tensor[]) => tf.sum(of(...given)))(tensors);
+  for (const [i, gradient] of found.entries()) {
+    expectClose(gradient, gradients[i], `gradient of ${label} in parameter ${i}`);
+  }
+}
+
+/** Compares everything about p and q with torch; `make` builds one of its parameters. */
+function compare(
+  expected: Compared,
+  p: readonly Numbers[],
+  q: readonly Numbers[],
+  samples: Tensor3D,
+  make: (parameters: readonly tf.Tensor[]) => Distribution,
+): void {
+  const pair = (given: tf.Tensor[]) => [make(given.slice(0, p.length)), make(given.slice(p.length))];
+  const kl = (...given: tf.Tensor[]) => {
+    const [one, other] = pair(given);
+    return whole(one.kl(other));
+  };
+  const reverseKl = (...given: tf.Tensor[]) => {
+    const [one, other] = pair(given);
+    return whole(other.kl(one));
+  };
+  const logProb = (...given: tf.Tensor[]) => make(given).logProb(samples);
+  expectSame('log-prob', logProb, p, expected.logProb, expected.logProbGradients);
+  expectSame('KL(p ‖ q)', kl, [...p, ...q], expected.kl, expected.klGradients);
+  expectSame('KL(q ‖ p)', reverseKl, [...p, ...q], expected.reverseKl, expected.reverseKlGradients);
+  expectClose(make(p.map((x) => tensor(x))).entropy(), expected.entropy, 'entropy');
+}
+
+describe('the diagonal Gaussian', () => {
+  const of = ([mean, stddev]: readonly tf.Tensor[]) => gaussian(mean as Tensor2D, stddev as Tensor2D);
+
+  it.each(fixture.gaussians)("has torch's log-probs, entropies, KLs and their gradients", (expected) => {
+    compare(expected, expected.p, expected.q, tensor(expected.samples), of);
+    const entropy = (stddev: tf.Tensor) => of([tensor(expected.p[0]), stddev]).entropy();
+    expectSame('entropy', entropy, [expected.p[1]], expected.entropy, [expected.entropyGradients[1]]);
+  });
+
+  it('divides its KL into what the means and what the deviations make', () => {
+    const make = (mean: number, stddev: number) => gaussian(tf.tensor2d([[mean]]), tf.tensor2d([[stddev]]));
+    const sameDeviation = make(0, 0.5).kl(make(1, 0.5));
+    expectClose(sameDeviation.mean, [[2]], 'mean part');
+    expectClose(sameDeviation.covariance, [[0]], 'covariance part');
+    const sameMean = make(1, 0.5).kl(make(1, 1));
+    expectClose(sameMean.mean, [[0]], 'mean part');
+    expectClose(sameMean.covariance, [[(0.25 - 1 - Math.log(0.25)) / 2]], 'covariance part');
+  });
+
+  it('measures the decoupled mean by its own deviation', () => {
+    const make = (mean: number, stddev: number) => gaussian(tf.tensor2d([[mean]]), tf.tensor2d([[stddev]]));
+    const [p, q] = [make(0, 0.5), make(1, 2)];
+    expectClose(p.decoupledKl!(q).mean, [[2]], 'mean part');
+    expectClose(p.decoupledKl!(q).covariance, p.kl(q).covariance.arraySync(), 'covariance part');
+    const samples = tf.tensor3d([[[0.3]], [[-2]]]);
+    const { mean, covariance } = q.decoupledLogProb!(samples, p);
+    expectClose(mean, make(1, 0.5).logProb(samples).arraySync(), "the mean's");
+    expectClose(covariance, make(0, 2).logProb(samples).arraySync(), "the deviation's");
+  });
+
+  it('samples with its mean and deviation', () => {
+    const n = 20_000;
+    const noise = tf.tensor3d(fillNormal(randomKey(0), new Float32Array(2 * n)), [n, 1, 2]);
+    const samples = gaussian(tf.tensor2d([[1, -2]]), tf.tensor2d([[0.5, 2]])).sample(noise);
+    const { mean, variance } = tf.moments(samples, 0);
+    expectClose(mean, [[1, -2]], 'mean', 0.05);
+    expectClose(tf.sqrt(variance), [[0.5, 2]], 'deviation', 0.05);
+  });
+});
+
+describe('the Gaussian head', () => {
+  it.each(fixture.gaussianHeads)('makes mean and deviation of its outputs: $settings', (expected) => {
+    const family = gaussianFamily(expected.settings);
+    const samples = tensor<Tensor3D>(expected.samples);
+    const make = (outputs: tf.Tensor) => family.create(outputs as Tensor2D, samples.shape[2]);
+    const head = make(tensor(expected.outputs));
+    expectClose(head.mode(), expected.mode, 'mode');
+    expectClose(head.spread(), expected.spread, 'spread');
+    const logProb = (outputs: tf.Tensor) => make(outputs).logProb(samples);
+    expectSame('log-prob', logProb, [expected.outputs], expected.logProb, expected.logProbGradients);
+    expect(head.parameters.shape[1]).toBe(family.parameterCount(samples.shape[2]));
+    const sizes = Object.entries(head.kl(head)).map(([part, values]) => [part, values.shape[1]]);
+    expect(Object.fromEntries(sizes)).toEqual(family.klParts(samples.shape[2]));
+  });
+
+  it('starts at its initial deviation and never falls below its floor', () => {
+    const family = gaussianFamily({ minStddev: 0.1, initialStddev: 0.6 });
+    const head = family.create(tf.tensor2d([[0, 0, 0, -1e4]]), 2);
+    const deviations = (head.sample(tf.ones([1, 1, 2])) as tf.Tensor).sub(head.mode());
+    expectClose(deviations, [[[0.6, 0.1]]], 'deviations');
+    expectClose(family.create(tf.tensor2d([[1e4, -1e4, 0, 0]]), 2).mode(), [[1, -1]], 'mode');
+  });
+});
+
+describe('the categorical head', () => {
+  it.each(fixture.categoricals)("has torch's numbers and gradients: $bins bins", (expected) => {
+    const family = categoricalFamily({ bins: expected.bins });
+    const indices = tensor<Tensor3D>(expected.samples);
+    const actions = indices.shape[2];
+    const samples = tf.sub(tf.mul(indices, 2 / (expected.bins - 1)), 1) as Tensor3D;
+    const make = ([logits]: readonly tf.Tensor[]) => family.create(logits as Tensor2D, actions);
+    compare(expected, [expected.p], [expected.q], samples, make);
+    const entropy = (logits: tf.Tensor) => make([logits]).entropy();
+    expectSame('entropy', entropy, [expected.p], expected.entropy, expected.entropyGradients);
+    const p = make([tensor(expected.p)]);
+    expectClose(p.mode(), expected.mode, 'mode');
+    expectClose(p.spread(), expected.spread, 'spread');
+    expect(p.parameters.shape[1]).toBe(family.parameterCount(actions));
+    expect(family.klParts(actions)).toEqual({ categorical: p.kl(p).categorical.shape[1] });
+  });
+
+  it('samples each bin as often as it is likely', () => {
+    const n = 20_000;
+    const noise = tf.tensor3d(fillUniform(randomKey(1), new Float32Array(n)), [n, 1, 1]);
+    const probabilities = [0.1, 0.6, 0.3];
+    const head = categoricalFamily({ bins: 3 }).create(tf.tensor2d([probabilities.map(Math.log)]), 1);
+    const samples = head.sample(noise).dataSync();
+    const shares = [-1, 0, 1].map((value) => samples.filter((sample) => sample === value).length / n);
+    expectClose(tf.tensor1d(shares), probabilities, 'shares', 0.02);
+  });
+
+  it('samples only bins that exist, at the ends of the noise too', () => {
+    const head = categoricalFamily({ bins: 3 }).create(tf.tensor2d([[0.3, 0.1, -50]]), 1);
+    const noise = tf.tensor3d([[[2 ** -24]], [[1 - 2 ** -24]]]);
+    const [low, high] = head.sample(noise).dataSync();
+    expect(low).toBe(-1);
+    expect([0, 1]).toContain(high);
+  });
+
+  it('takes an action for the nearest bin', () => {
+    const head = categoricalFamily({ bins: 3 }).create(tf.tensor2d([[1, 2, 3]]), 1);
+    const logProb = (values: number[]) => head.logProb(tf.tensor3d(values, [3, 1, 1])).arraySync();
+    expect(logProb([-1.4, 0.2, 0.9])).toEqual(logProb([-1, 0, 1]));
+  });
+});
+
+it('the head is the one that the settings name', () => {
+  const settings = { bins: 5, minStddev: 0.1, initialStddev: 0.5 };
+  expect(createFamily({ ...settings, head: 'gaussian' })).toMatchObject({
+    name: 'gaussian',
+    noise: 'normal',
+  });
+  expect(createFamily({ ...settings, head: 'categorical' })).toMatchObject({
+    name: 'categorical',
+    noise: 'uniform',
+  });
+});
