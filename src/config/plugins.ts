@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { createJiti } from 'jiti';
 import { z } from 'zod';
 import * as tf from '../engine/tf.js';
@@ -30,7 +29,7 @@ type AnyDefinition = OperatorDefinition | FeedbackDefinition;
 
 /** Whatever is wrong with a definition, in words; undefined when it is whole. */
 function flaw(definition: Partial<AnyDefinition> | undefined, kind: string): string | undefined {
-  if (typeof definition?.name !== 'string') return `a ${kind} was registered without a name`;
+  if (typeof definition?.name !== 'string') return `something without a name was registered as ${kind}`;
   if (typeof definition.create !== 'function')
     return `the ${kind} '${definition.name}' has no create function`;
   if (!(definition.settings instanceof z.ZodObject)) {
@@ -55,10 +54,6 @@ function registrar<D extends AnyDefinition>(registry: Registry<D>, plugin: strin
   };
 }
 
-const ownEntry = fileURLToPath(
-  new URL(`../index${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
-);
-
 /**
  * Loads plugin modules (.ts, .js, .mjs; TypeScript needs no build step) in order and lets each register what it has.
  * A plugin may also `import … from 'pmpo'`: it gets this very package.
@@ -72,7 +67,10 @@ export async function loadPlugins(
   registries: Registries,
   baseFolder: string,
 ): Promise<void> {
-  const jiti = createJiti(import.meta.url, { alias: { pmpo: ownEntry }, moduleCache: false, fsCache: false });
+  if (paths.length === 0) return;
+  // The modules loaded already, not their files: a second copy would have other classes and another TensorFlow.js.
+  const virtualModules = { pmpo: await import('../index.js') };
+  const jiti = createJiti(import.meta.url, { virtualModules, moduleCache: false, fsCache: false });
   for (const path of paths) {
     const file = resolve(baseFolder, path);
     const where = `plugin ${path}`;
