@@ -1,0 +1,39 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ensureBuilt, projectRoot, run, temporaryFolder } from './program.js';
+
+/** Every configuration under examples/. */
+const examples = readdirSync(join(projectRoot, 'examples'), { recursive: true, encoding: 'utf8' }).filter(
+  (path) => /\.ya?ml$/.test(path),
+);
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+beforeAll(async () => {
+  await ensureBuilt();
+  folder = await temporaryFolder();
+});
+afterAll(() => folder.remove());
+
+/** The example's own settings, but for how long it takes. */
+const short = {
+  'learner.environmentSteps': 400,
+  'learner.warmupSteps': 200,
+  'learner.stepsPerUpdate': 20,
+  'learner.batchSize': 16,
+  'environment.createSettings.episodeSteps': 50,
+  'evaluation.episodes': 1,
+  'replay.capacity': 1000,
+};
+
+test('there are examples', () => {
+  expect(examples).toContain('cartpole.yaml');
+});
+
+test.each(examples)('examples/%s trains', async (path) => {
+  const settings = Object.entries(short).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const file = join(projectRoot, 'examples', path);
+  const { code, stderr } = await run(['train', file, '--output', folder.path, ...settings]);
+  expect(stderr).toMatch(/Return .* over 1 episode/);
+  expect(code).toBe(0);
+});
