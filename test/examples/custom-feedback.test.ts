@@ -1,0 +1,66 @@
+import { fileURLToPath } from 'node:url';
+import { beforeAll, expect, it } from 'vitest';
+import { loadPlugins } from '../../src/config/plugins.js';
+import * as tf from '../../src/engine/tf.js';
+import { createFeedbackRegistry } from '../../src/feedback/registry.js';
+import { createOperatorRegistry } from '../../src/operators/registry.js';
+
+beforeAll(() => tf.setBackend('cpu'));
+
+it('examples/custom-feedback accepts what is gentle and beats the median, and rejects the rest', async () => {
+  const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
+  const folder = fileURLToPath(new URL('../../examples/custom-feedback', import.meta.url));
+  await loadPlugins(['./torque-limit.ts'], registries, folder);
+  const definition = registries.feedback.get('torque-limit');
+  expect(definition.settings.safeParse({ limit: -1 }).success).toBe(false);
+  const classifier = definition.create(definition.settings.parse({ limit: 0.5 }), 4);
+
+  // One state with four samples of two torques each, one with three.
+  const { accept, reject } = classifier.classify!({
+    evaluation: tf.tensor2d([
+      [4, 1],
+      [3, 3],
+      [2, 2],
+      [1, 9],
+    ]),
+    mask: tf.tensor2d([
+      [1, 1],
+      [1, 1],
+      [1, 1],
+      [1, 0],
+    ]),
+    baseline: tf.zeros([2]),
+    samples: tf.tensor3d([
+      [
+        [0.1, -0.9],
+        [0, 0],
+      ],
+      [
+        [0.5, -0.5],
+        [0.2, 0.2],
+      ],
+      [
+        [0, 0],
+        [0.2, 0.2],
+      ],
+      [
+        [0, 0],
+        [0, 0],
+      ],
+    ]),
+    contexts: tf.zeros([2, 1]),
+  });
+  // The best of the first state is too strong; of the second, only the best is better than its median.
+  expect(accept.arraySync()).toEqual([
+    [0, 0],
+    [1, 1],
+    [0, 0],
+    [0, 0],
+  ]);
+  expect(reject.arraySync()).toEqual([
+    [1, 1],
+    [0, 0],
+    [1, 1],
+    [1, 0],
+  ]);
+});
