@@ -244,7 +244,7 @@ export async function renderCurveSvg(
   runs: readonly RunData[],
   size = { width: 760, height: 340 },
 ): Promise<string> {
-  const svg = await drawSvg(learningCurve(runs, size));
+  const svg = await drawSvg({ ...learningCurve(runs, size), padding: 14 });
   const style = `<style>${themeCss('svg')}text{font-variant-numeric:tabular-nums}</style>`;
   return svg.replace(
     /<svg[^>]*>/,
