@@ -123,6 +123,15 @@ describe('numbers drawn', () => {
     );
   });
 
+  it('uniformly never reach 0 or 1, the smallest and the largest bits included', () => {
+    // Found by search: of these keys, the first 23 bits drawn are all 0 and all 1.
+    const [lowest, highest] = [7_765_003, 9_443_314].map((counter) => foldIn(randomKey(0), counter));
+    expect(bitGenerator(lowest)() >>> 9).toBe(0);
+    expect(bitGenerator(highest)() >>> 9).toBe(2 ** 23 - 1);
+    expect(fillUniform(lowest, new Float32Array(1))[0]).toBe(2 ** -24);
+    expect(fillUniform(highest, new Float32Array(1))[0]).toBe(1 - 2 ** -24);
+  });
+
   it('normally have the moments and the tails of the standard normal', () => {
     const z = fillNormal(randomKey(2), new Float32Array(size));
     expectNear(mean(z), 0, within(1));
