@@ -28,7 +28,7 @@ export function projectDual(stored: Tensor): Tensor {
 
 /**
  * A KL part held below `epsilon` in each of its D dimensions: the penalty that the policy pays with the dual fixed, and the
- * loss that moves the dual with the policy fixed (arXiv 1806.02256, equation 16, and rlax's KL constraints).
+ * loss that moves the dual with the policy fixed (arXiv 1806.06920, equation 16, and rlax's KL constraints).
  *
  * @param kl [B, D], nats
  * @param stored [D]

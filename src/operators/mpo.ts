@@ -6,7 +6,7 @@ import { keep, overall } from './masked.js';
 import type { KlEstimate, Operator, OperatorBatch, OperatorDefinition } from './operator.js';
 
 /**
- * Maximum a Posteriori Policy Optimisation (arXiv 1806.02256; decoupled constraints arXiv 1812.02256), as rlax and Acme
+ * Maximum a Posteriori Policy Optimisation (arXiv 1806.06920; decoupled constraints arXiv 1812.02256), as rlax and Acme
  * compute it. E-step: weights softmax(f/η) over the N samples of a context, the temperature η by its dual
  * η·(ε + E_x log mean_n exp(f/η)). M-step: weighted maximum likelihood under bounds on KL(reference ‖ policy) of each part
  * and dimension, whose weights are duals; for a policy whose KL divides, each part is fitted with the others held at the
@@ -151,7 +151,7 @@ export function createMpo({
 export const mpoDefinition: OperatorDefinition<MpoSettings> = {
   name: 'mpo',
   description:
-    'Maximum a Posteriori Policy Optimisation with temperature and decoupled KL duals (arXiv 1806.02256, 1812.02256)',
+    'Maximum a Posteriori Policy Optimisation with temperature and decoupled KL duals (arXiv 1806.06920, 1812.02256)',
   settings: mpoSettings,
   defaultSamples: 20,
   create: createMpo,
