@@ -248,6 +248,7 @@ export async function renderCurveSvg(
   const style = `<style>${themeCss('svg')}text{font-variant-numeric:tabular-nums}</style>`;
   return svg.replace(
     /<svg[^>]*>/,
-    (head) => `${head}${style}<rect width="100%" height="100%" fill="${color('ground')}"/>`,
+    (head) =>
+      `${head}<title>Learning curves: ${unique(runs.map(({ label }) => label))}</title>${style}<rect width="100%" height="100%" fill="${color('ground')}"/>`,
   );
 }
