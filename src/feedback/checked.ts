@@ -37,7 +37,7 @@ export function classifyChecked(
   name: string,
   classifier: FeedbackClassifier & { classify: (input: FeedbackInput) => Feedback },
   input: FeedbackInput,
-): { feedback: Feedback; invalid: Scalar } {
+): { feedback: { accept: Tensor2D; reject: Tensor2D }; invalid: Scalar } {
   let raw: Feedback;
   try {
     raw = classifier.classify(input);

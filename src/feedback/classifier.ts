@@ -15,10 +15,10 @@ export interface FeedbackInput {
   readonly contexts: Tensor;
 }
 
-/** Accept and reject weights in [0, 1], [N, B] each. A sample may be neither; outside `mask` both are 0. */
+/** Accept and reject weights in [0, 1], [N, B] each (checked when they arrive). A sample may be neither. */
 export interface Feedback {
-  readonly accept: Tensor2D;
-  readonly reject: Tensor2D;
+  readonly accept: Tensor;
+  readonly reject: Tensor;
 }
 
 /** The same with plain arrays, row-major, for classifiers that are not made of tensor operations. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { Tensor2D } from '../engine/tensors.js';
+import type { Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { ConfigError } from '../errors.js';
 import type { FeedbackClassifier } from './classifier.js';
@@ -36,7 +36,7 @@ function classify(
       samples: values,
       contexts: values,
     });
-    const rows = (weights: Tensor2D) => weights.arraySync();
+    const rows = (weights: Tensor) => (weights as Tensor2D).arraySync();
     return { accept: rows(feedback.accept), reject: rows(feedback.reject) };
   });
 }
