@@ -148,18 +148,30 @@ export class DmEnvRpcConnection {
   }
 }
 
+/**
+ * Resolves when the connection stands. A refusal is an error at once: whether and when to try again is the caller's to
+ * say; silence is one at the deadline.
+ */
 function connected(client: grpc.Client, { address, deadlineSeconds }: ConnectionOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    client.waitForReady(Date.now() + deadlineSeconds * 1000, (cause) => {
-      if (cause === undefined) return resolve();
-      reject(
-        new ConnectionLostError({
-          where: address,
-          what: `nobody answers there (waited ${deadlineSeconds} s)`,
-          remedy: 'Start the server, or correct environment.address',
-          cause,
-        }),
-      );
+  const channel = client.getChannel();
+  const deadline = Date.now() + deadlineSeconds * 1000;
+  const failed = (why: string) =>
+    new ConnectionLostError({
+      where: address,
+      what: `nobody answers there (${why})`,
+      remedy: 'Start the server, or correct environment.address',
     });
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      const state = channel.getConnectivityState(true);
+      if (state === grpc.connectivityState.READY) return resolve();
+      if (state === grpc.connectivityState.TRANSIENT_FAILURE)
+        return reject(failed('the connection was refused'));
+      channel.watchConnectivityState(state, deadline, (late) => {
+        if (late === undefined) look();
+        else reject(failed(`waited ${deadlineSeconds} s`));
+      });
+    };
+    look();
   });
 }

@@ -2,7 +2,6 @@ import { createServer, type Server, type Socket } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { countingWorld } from '../../test/support/counting-world.js';
-import { PmpoError } from '../errors.js';
 import type { NamedTensorValues } from './environment.js';
 import { ConnectionLostError, DmEnvRpcError } from './errors.js';
 import { RemoteEnvironment, type RemoteEnvironmentOptions } from './remote-environment.js';
@@ -178,11 +177,11 @@ describe("others' servers", () => {
 });
 
 describe('an address', () => {
-  it('where nobody listens is an error within the deadline', async () => {
-    const failed = connect('127.0.0.1:1', { deadlineSeconds: 0.3 });
+  it('where nobody listens is an error at once', async () => {
+    const failed = connect('127.0.0.1:1', { deadlineSeconds: 3600 });
     await expect(failed).rejects.toBeInstanceOf(ConnectionLostError);
     await expect(failed).rejects.toThrow(
-      /127.0.0.1:1: nobody answers there \(waited 0.3 s\). Start the server/,
+      /127.0.0.1:1: nobody answers there \(the connection was refused\). Start the server/,
     );
   });
 
@@ -195,7 +194,7 @@ describe('an address', () => {
       server.close();
     });
     const { port } = server.address() as { port: number };
-    await expect(connect(`127.0.0.1:${port}`, { deadlineSeconds: 0.3 })).rejects.toThrow(PmpoError);
+    await expect(connect(`127.0.0.1:${port}`, { deadlineSeconds: 0.3 })).rejects.toThrow(/waited 0.3 s/);
   });
 
   it('whose server goes away fails what is under way', async () => {
