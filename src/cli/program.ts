@@ -6,6 +6,7 @@ import { addDoctor } from './commands/doctor.js';
 import { addEval } from './commands/eval.js';
 import { addExport } from './commands/export.js';
 import { addLists } from './commands/lists.js';
+import { addReproduce } from './commands/reproduce.js';
 import { addSchema } from './commands/schema.js';
 import { addServe } from './commands/serve.js';
 import { addTrain } from './commands/train.js';
@@ -38,6 +39,7 @@ export function createProgram(): Command {
   addTrain(program);
   addEval(program);
   addCompare(program);
+  addReproduce(program);
   addServe(program);
   addExport(program);
   addLists(program);

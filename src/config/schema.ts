@@ -196,6 +196,10 @@ export function configSchema({ operators, feedback }: Registries) {
       .enum(['auto', ...engineNames])
       .default('auto')
       .describe('What runs the numerical work; `pmpo doctor` says what there is'),
+    threads: count
+      .max(256)
+      .optional()
+      .describe('Threads of the engine (onnx); default: one for each core, up to 8'),
     environment: environmentSchema,
     operator: namedSettings(operators).prefault({ name: 'pmpo' }).describe('The policy improvement operator'),
     feedback: namedSettings(feedback)

@@ -100,7 +100,7 @@ export async function trainRun(options: TrainRunOptions): Promise<TrainRunResult
   const { config } = options.loaded;
   const checkpoint = await options.resume?.checkpoints.load();
   const notices = lateNotices();
-  const engine = await createEngine(config.engine);
+  const engine = await createEngine(config.engine, { threads: config.threads });
   try {
     const worlds = await openWorlds(config, { notice: notices.notice, signal: options.signal });
     try {

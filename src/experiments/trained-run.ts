@@ -18,7 +18,7 @@ async function withPolicy<T>(
   use: (policy: TrainedPolicy, environmentSteps: number) => Promise<T>,
 ): Promise<T> {
   const { checkpoint, environmentSteps } = await directory.checkpoints.load();
-  const engine = await createEngine(config.engine);
+  const engine = await createEngine(config.engine, { threads: config.threads });
   try {
     return await use(TrainedPolicy.fromCheckpoint(engine, config, checkpoint), environmentSteps);
   } finally {

@@ -1,0 +1,141 @@
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { stringify } from 'yaml';
+import { type LoadedConfig, resolveConfig } from '../../config/load.js';
+import { isGroup } from '../../config/source.js';
+import { ConfigError } from '../../errors.js';
+import { nearest } from '../../registry/nearest.js';
+import type { Study } from './schema.js';
+
+/** One training run of a study. */
+export interface StudyRun {
+  readonly task: string;
+  readonly variant: string;
+  readonly seed: number;
+  /** Its folder under the study's: task/variant/seedN. */
+  readonly path: string;
+  readonly loaded: LoadedConfig;
+}
+
+/** A panel of a figure: labelled lines, each of one variant's runs on the tasks named. */
+export interface Panel {
+  readonly title: string;
+  /** One task, or several, over which an aggregate is shown. */
+  readonly tasks: readonly string[];
+  readonly lines: Readonly<Record<string, string>>;
+}
+
+export interface PlannedFigure {
+  readonly name: string;
+  readonly title: string;
+  readonly panels: readonly Panel[];
+}
+
+export interface StudyPlan {
+  readonly runs: readonly StudyRun[];
+  readonly figures: readonly PlannedFigure[];
+}
+
+type Tree = Readonly<Record<string, unknown>>;
+
+/**
+ * `over` laid over `base`, key by key. A group that names what it is for (`operator: {name: dpo}`) replaces the one below
+ * it: settings of one operator mean nothing to another.
+ */
+export function layered(base: Tree, over: Tree): Record<string, unknown> {
+  const result: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const below = result[key];
+    const merges = isGroup(value) && isGroup(below) && value.name === undefined;
+    result[key] = merges ? layered(below, value) : value;
+  }
+  return result;
+}
+
+function scaleOf(study: Study, name: string): Study['scales'][string] {
+  const scale = study.scales[name];
+  if (scale !== undefined) return scale;
+  const known = Object.keys(study.scales);
+  const guess = nearest(name, known);
+  throw new ConfigError({
+    where: '--scale',
+    what: `there is no scale '${name}'`,
+    remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}The study has ${known.join(', ')}`,
+  });
+}
+
+function panelsOf(study: Study, figure: string, tasks: readonly string[]): Panel[] {
+  const { lines, panels } = study.figures[figure]!;
+  if (lines !== undefined) {
+    const each = tasks.map((task): Panel => ({ title: task, tasks: [task], lines }));
+    return tasks.length > 1 ? [...each, { title: 'All tasks', tasks, lines }] : each;
+  }
+  return tasks.flatMap((task) =>
+    Object.entries(panels ?? {}).map(
+      ([title, shown]): Panel => ({
+        title: tasks.length > 1 ? `${task}: ${title}` : title,
+        tasks: [task],
+        lines: shown,
+      }),
+    ),
+  );
+}
+
+/**
+ * Every run that a scale of a study asks for, each once, seed 0 of everything before any seed 1, so that a study stopped
+ * half-way shows every line; and the figures that come of them.
+ *
+ * @param folder the study's own folder, in whose `runs/` each run has its place.
+ * @param address where the simulators are; undefined for the embedded ones.
+ * @throws ConfigError when the scale is not there or one of the configurations is wrong.
+ */
+export async function planStudy(
+  study: Study,
+  scaleName: string,
+  { file, folder, address }: { readonly file: string; readonly folder: string; readonly address?: string },
+): Promise<StudyPlan> {
+  const scale = scaleOf(study, scaleName);
+  const figures = Object.entries(scale.figures).map(
+    ([name, tasks]): PlannedFigure => ({
+      name,
+      title: study.figures[name]!.title,
+      panels: panelsOf(study, name, tasks),
+    }),
+  );
+  const wanted = new Map<string, { task: string; variant: string; seed: number }>();
+  for (const { panels } of figures) {
+    for (const { tasks, lines } of panels) {
+      for (const task of tasks) {
+        for (const variant of Object.values(lines)) {
+          for (let seed = 0; seed < scale.tasks[task]!.seeds; seed++)
+            wanted.set(`${task}/${variant}/seed${seed}`, { task, variant, seed });
+        }
+      }
+    }
+  }
+  const inOrder = [...wanted].toSorted(([, a], [, b]) => a.seed - b.seed);
+  const runs: StudyRun[] = [];
+  for (const [path, { task, variant, seed }] of inOrder) {
+    const { simulator, config } = scale.tasks[task]!;
+    const own = {
+      name: `seed${seed}`,
+      output: join(folder, 'runs', task, variant),
+      seed,
+      environment: { simulator, ...(address === undefined ? {} : { address }) },
+    };
+    const parts = [study.base, scale.base, config, study.variants[variant]!, own];
+    const values = parts.reduce<Record<string, unknown>>(layered, {});
+    const loaded = await resolveConfig(`${file} (${path})`, stringify(values));
+    runs.push({ task, variant, seed, path, loaded });
+  }
+  return { runs, figures };
+}
+
+/** True when two configurations make the same run: where it is reached and where it is kept do not matter. */
+export function sameRun(a: Tree, b: Tree): boolean {
+  const essence = ({ output: _, name: __, environment, ...rest }: Tree) => ({
+    ...rest,
+    environment: { ...(environment as Tree), address: undefined },
+  });
+  return isDeepStrictEqual(essence(a), essence(b));
+}

@@ -1,0 +1,115 @@
+import { readFile } from 'node:fs/promises';
+import { LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { ConfigError } from '../../errors.js';
+import { nearest } from '../../registry/nearest.js';
+
+/** A study: many training runs that differ in a few settings, and the figures that are drawn from them. */
+
+const configPart = z.record(z.string(), z.unknown()).describe('Part of a configuration');
+const lines = z
+  .record(z.string(), z.string())
+  .describe('The lines of a panel: the label of each, and the variant that it shows');
+const slug = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dots, dashes and underscores');
+
+const task = z.strictObject({
+  simulator: z.string().describe('environment.simulator of its runs'),
+  seeds: z.int().min(1).describe('Runs of each variant, with seeds from 0 on'),
+  config: configPart.prefault({}),
+});
+
+const figure = z
+  .strictObject({
+    title: z.string(),
+    lines: lines.optional().describe('One panel for each task, and one over all tasks, with these lines'),
+    panels: z.record(z.string(), lines).optional().describe('One panel for each task and each of these'),
+  })
+  .refine(({ lines, panels }) => (lines === undefined) !== (panels === undefined), {
+    message: 'either `lines` or `panels`',
+  });
+
+const scale = z.strictObject({
+  base: configPart.prefault({}),
+  tasks: z.record(slug, task),
+  figures: z.record(z.string(), z.array(z.string()).min(1)).describe('Each figure, and the tasks it shows'),
+});
+
+const studySchema = z.strictObject({
+  server: z
+    .enum(['dm-control', 'gymnasium', 'embedded'])
+    .describe('What is started when no address is given'),
+  base: configPart,
+  variants: z.record(slug, configPart),
+  figures: z.record(slug, figure),
+  scales: z.record(slug, scale),
+});
+
+export type Study = z.infer<typeof studySchema>;
+export type StudyFigure = Study['figures'][string];
+
+/** What is named and is not there, as one line each. */
+function unknownNames(study: Study): string[] {
+  const problems: string[] = [];
+  const check = (where: string, name: string, known: readonly string[]) => {
+    if (known.includes(name)) return;
+    const guess = nearest(name, known);
+    problems.push(
+      `${where}: there is no '${name}'${guess === undefined ? '' : `. Did you mean '${guess}'?`}`,
+    );
+  };
+  const variants = Object.keys(study.variants);
+  for (const [name, { lines = {}, panels = {} }] of Object.entries(study.figures)) {
+    for (const shown of [lines, ...Object.values(panels)])
+      for (const variant of Object.values(shown)) check(`figures.${name}`, variant, variants);
+  }
+  for (const [name, { tasks, figures }] of Object.entries(study.scales)) {
+    for (const [drawn, shown] of Object.entries(figures)) {
+      check(`scales.${name}.figures`, drawn, Object.keys(study.figures));
+      for (const shownTask of shown) check(`scales.${name}.figures.${drawn}`, shownTask, Object.keys(tasks));
+    }
+  }
+  return problems;
+}
+
+/**
+ * Reads the text of a study.
+ * @param file the name used in messages.
+ * @throws ConfigError listing what is wrong with it.
+ */
+export function parseStudy(file: string, text: string): Study {
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, { lineCounter });
+  const [error] = document.errors;
+  if (error !== undefined) {
+    throw new ConfigError({
+      where: `${file}:${lineCounter.linePos(error.pos[0]).line}`,
+      what: error.message,
+    });
+  }
+  const parsed = studySchema.safeParse(document.toJS());
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+    throw new ConfigError({ where: file, what: problems.join('\n') });
+  }
+  const problems = unknownNames(parsed.data);
+  if (problems.length > 0) throw new ConfigError({ where: file, what: problems.join('\n') });
+  return parsed.data;
+}
+
+/** Reads a study's file. @throws ConfigError when there is none, and as `parseStudy`. */
+export async function loadStudy(file: string): Promise<Study> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new ConfigError({
+      where: file,
+      what: (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : String(cause),
+      remedy: 'Give `control`, or the path of a study such as examples/reproduce/control.yaml',
+      cause,
+    });
+  }
+  return parseStudy(file, text);
+}

@@ -1,0 +1,100 @@
+import type { TopLevelSpec } from 'vega-lite';
+import type { CurveSize } from './specs.js';
+
+/** One line of a panel: an aggregate in its band, over the thin lines of the runs that it is of. */
+export interface CurveSeries {
+  readonly label: string;
+  readonly color: string;
+  readonly points: readonly {
+    readonly x: number;
+    readonly center: number;
+    readonly low: number;
+    readonly high: number;
+  }[];
+  readonly runs: readonly {
+    readonly diverged: boolean;
+    readonly points: readonly { readonly x: number; readonly value: number }[];
+  }[];
+}
+
+/** Returns of DM Control's tasks go from 0 to this: an axis that comes near it shows all of it. */
+const largestReturn = 1000;
+
+type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
+
+/** A small chart of learning curves without a legend; `share` says that x is a share of all steps. */
+export function curvePanel(
+  { series, share }: { readonly series: readonly CurveSeries[]; readonly share: boolean },
+  { width, height }: CurveSize,
+): TopLevelSpec {
+  const values = series.flatMap(({ points, runs }) => [
+    ...points.flatMap(({ center, low, high }) => [center, low, high]),
+    ...runs.flatMap((run) => run.points.map(({ value }) => value)),
+  ]);
+  const top = Math.max(1, ...values);
+  const xs = series.flatMap(({ points }) => points.map(({ x }) => x));
+  const scale = { domain: series.map(({ label }) => label), range: series.map((line) => line.color) };
+  const colored = { field: 'label', type: 'nominal', scale, legend: null } as const;
+  const x = {
+    field: 'x',
+    type: 'quantitative',
+    title: share ? "Share of each task's steps" : 'Environment steps',
+    scale: { domain: [0, Math.max(...xs, share ? 1 : 0)] as number[], nice: false },
+    axis: share ? { format: '.0%', tickCount: 4 } : { format: '~s', tickCount: 5 },
+  } as const;
+  const y = (field: string) =>
+    ({
+      field,
+      type: 'quantitative',
+      title: 'Return',
+      scale: {
+        domain: [Math.min(0, ...values), top > 0.7 * largestReturn ? largestReturn : top] as number[],
+        nice: true,
+      },
+      axis: { tickCount: 5 },
+    }) as const;
+  const points = series.flatMap(({ label, points: own }) => own.map((point) => ({ ...point, label })));
+  const single = series.flatMap(({ label, runs }) =>
+    runs.flatMap((run, index) => run.points.map((point) => ({ ...point, label, run: `${label} ${index}` }))),
+  );
+  const diverged = series.flatMap(({ label, runs }) =>
+    runs
+      .filter((run) => run.diverged)
+      .map((run) => ({ label, ...(run.points.at(-1) ?? { x: 0, value: 0 }) })),
+  );
+  const layers = [
+    {
+      data: { values: single },
+      mark: { type: 'line', strokeWidth: 0.8, opacity: 0.4 },
+      encoding: { x, y: y('value'), color: colored, detail: { field: 'run' } },
+    },
+    {
+      data: { values: points },
+      mark: { type: 'area', opacity: 0.14 },
+      encoding: { x, y: y('low'), y2: { field: 'high' }, color: colored },
+    },
+    {
+      data: { values: points },
+      mark: { type: 'line', strokeWidth: 2.2, strokeJoin: 'round', strokeCap: 'round' },
+      encoding: { x, y: y('center'), color: colored },
+    },
+    {
+      data: { values: diverged },
+      mark: {
+        type: 'point',
+        shape: 'M-.5,-.5L.5,.5M-.5,.5L.5,-.5',
+        size: 110,
+        strokeWidth: 2.4,
+        opacity: 1,
+      },
+      encoding: { x, y: y('value'), color: colored },
+    },
+  ] as Layer[];
+  return {
+    width,
+    height,
+    autosize: { type: 'fit', contains: 'padding' },
+    padding: { left: 2, right: 10, top: 4, bottom: 2 },
+    layer: layers,
+  } as TopLevelSpec;
+}

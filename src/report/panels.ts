@@ -1,0 +1,132 @@
+import { foldIn, randomKey } from '../random/keys.js';
+import { bootstrapInterval, interquartileMean, mean } from '../run/statistics.js';
+import { type CurveSeries, curvePanel } from './curve-panel.js';
+import { drawSvg } from './draw.js';
+import { escapeHtml } from './html.js';
+import type { RunData } from './run-data.js';
+import { color, fontFamily, seriesColor, themeCss } from './theme.js';
+
+/**
+ * A figure of several panels with one legend: learning curves of runs grouped by what they are compared by, over one task
+ * or aggregated over several.
+ */
+
+/** One line: its runs, by task. */
+export interface PanelLine {
+  readonly label: string;
+  readonly runs: Readonly<Record<string, readonly RunData[]>>;
+}
+
+export interface FigurePanel {
+  readonly title: string;
+  readonly lines: readonly PanelLine[];
+}
+
+export interface Figure {
+  readonly title: string;
+  readonly panels: readonly FigurePanel[];
+}
+
+/** A point of an aggregated line. */
+export interface AggregatePoint {
+  /** Environment steps; over several tasks of different lengths, the share of each one's steps. */
+  readonly x: number;
+  /** Interquartile mean over seeds (and tasks). */
+  readonly center: number;
+  /** 95 % bootstrap interval, seeds redrawn within each task; the value itself where there is one seed. */
+  readonly low: number;
+  readonly high: number;
+}
+
+/** A run's mean return at each of its evaluations; from where it diverged on, the worst that a return can be, 0. */
+function series(run: RunData): Map<number, number> {
+  return new Map(
+    run.evaluations.map(({ environmentSteps, returns }) => {
+      const value = mean(returns);
+      return [environmentSteps, Number.isFinite(value) ? value : 0];
+    }),
+  );
+}
+
+/**
+ * The line of runs of one task, or of several tasks as one: at each evaluation that some run reached, the interquartile
+ * mean over runs and tasks. A run that diverged keeps counting, with a return of 0: leaving it out would flatter the rest.
+ */
+export function aggregate({ label, runs }: PanelLine): AggregatePoint[] {
+  const tasks = Object.values(runs).filter(({ length }) => length > 0);
+  if (tasks.length === 0) return [];
+  const curves = tasks.map((own) =>
+    own.map((run) => ({ values: series(run), diverged: run.status === 'diverged' })),
+  );
+  const steps = curves.map((own) =>
+    [...new Set(own.flatMap(({ values }) => [...values.keys()]))].sort((a, b) => a - b),
+  );
+  const count = Math.min(...steps.map(({ length }) => length));
+  const key = foldIn(randomKey(0), label);
+  return Array.from({ length: count }, (_, i) => {
+    // Several tasks are put side by side by the share of their evaluations that is done.
+    const at = steps.map((own) => own[Math.ceil(((i + 1) * own.length) / count) - 1]!);
+    const strata = curves.map((own, task) =>
+      own.flatMap(({ values, diverged }) => values.get(at[task]!) ?? (diverged ? 0 : [])),
+    );
+    const [low, high] = bootstrapInterval(strata, interquartileMean, foldIn(key, i), { draws: 1000 });
+    const x = tasks.length === 1 ? at[0]! : (i + 1) / count;
+    return { x, center: interquartileMean(strata.flat()), low, high };
+  }).filter(({ center }) => Number.isFinite(center));
+}
+
+function panelSeries({ lines }: FigurePanel): { series: CurveSeries[]; share: boolean } {
+  const share = lines.some(({ runs }) => Object.keys(runs).length > 1);
+  return {
+    share,
+    series: lines.map((line, index) => ({
+      label: line.label,
+      color: seriesColor(index),
+      points: aggregate(line),
+      // Single runs are shown where the axis is theirs.
+      runs: share
+        ? []
+        : Object.values(line.runs)
+            .flat()
+            .map((run) => ({
+              diverged: run.status === 'diverged',
+              points: [...series(run)].map(([x, value]) => ({ x, value })),
+            })),
+    })),
+  };
+}
+
+const cell = { width: 330, height: 240, title: 24, gap: 14 };
+const margin = { side: 16, top: 64, bottom: 14 };
+
+/** A legend drawn once, over all panels. */
+function legend(labels: readonly string[], y: number): string {
+  let x = margin.side + 4;
+  return labels
+    .map((label, index) => {
+      const item = `<line x1="${x}" x2="${x + 20}" y1="${y - 4}" y2="${y - 4}" stroke="${seriesColor(index)}" stroke-width="3"/><text x="${x + 26}" y="${y}" fill="${color('ink')}" font-size="12">${escapeHtml(label)}</text>`;
+      x += 44 + label.length * 7.2;
+      return item;
+    })
+    .join('');
+}
+
+/** Draws a figure as one SVG file that follows the reader's light or dark. */
+export async function renderFigureSvg({ title, panels }: Figure): Promise<string> {
+  const columns = Math.min(3, panels.length);
+  const rows = Math.ceil(panels.length / columns);
+  const width = 2 * margin.side + columns * cell.width + (columns - 1) * cell.gap;
+  const height = margin.top + rows * (cell.height + cell.title + cell.gap) + margin.bottom;
+  const drawn = await Promise.all(
+    panels.map(async (panel, index) => {
+      const x = margin.side + (index % columns) * (cell.width + cell.gap);
+      const y = margin.top + Math.floor(index / columns) * (cell.height + cell.title + cell.gap);
+      const svg = await drawSvg(curvePanel(panelSeries(panel), cell));
+      const head = `<text x="${x + 4}" y="${y + 15}" font-size="12.5" font-weight="600" fill="${color('ink')}">${escapeHtml(panel.title)}</text>`;
+      return `${head}${svg.replace('<svg ', `<svg x="${x}" y="${y + cell.title}" `)}`;
+    }),
+  );
+  const labels = [...new Set(panels.flatMap(({ lines }) => lines.map(({ label }) => label)))];
+  const style = `<style>${themeCss('svg')}text{font-family:${fontFamily.replaceAll('"', "'")};font-variant-numeric:tabular-nums}</style>`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"><title>${escapeHtml(title)}</title>${style}<rect width="100%" height="100%" fill="${color('ground')}"/><text x="${margin.side + 4}" y="26" font-size="14" font-weight="600" fill="${color('ink')}">${escapeHtml(title)}</text>${legend(labels, 48)}${drawn.join('')}</svg>\n`;
+}
