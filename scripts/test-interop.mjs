@@ -20,6 +20,7 @@ import { ensureVenv } from './venv.mjs';
 const suites = [
   { name: 'references', venvs: ['jax', 'torch'] },
   { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
+  { name: 'simulator_server', venvs: ['simulator_server'] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { delimiter, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { PmpoError } from '../errors.js';
 import { cacheFolder, ensureVirtualEnvironment } from './virtual-environment.js';
@@ -18,6 +19,8 @@ export interface PythonServerOptions {
   /** Further arguments of the Python program. */
   readonly args?: readonly string[];
   readonly say: (line: string) => void;
+  /** Told each line that the program logs while it runs. */
+  readonly log?: (line: string) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -28,6 +31,12 @@ export interface PythonServer {
   readonly ended: Promise<PmpoError | undefined>;
   /** Stops it, its worlds included, and waits until it has ended. */
   close(): Promise<void>;
+}
+
+/** What the program itself says of its end, where it says it; else the last that was heard of it. */
+function ownWords(lines: readonly string[]): string {
+  const own = lines.findLast((line) => line.startsWith('pmpo-simulator-server: '));
+  return own?.replace('pmpo-simulator-server: ', '') ?? lines.slice(-3).join('\n').trim();
 }
 
 /** How long a server may take to end before it is killed. */
@@ -41,7 +50,7 @@ const lastLines = 20;
  * @throws PmpoError when there is no Python, pip fails, or the program ends before it listens, in its own words.
  */
 export async function startPythonServer(options: PythonServerOptions): Promise<PythonServer> {
-  const { kind, host = '127.0.0.1', port, args = [], say, signal } = options;
+  const { kind, host = '127.0.0.1', port, args = [], say, log, signal } = options;
   const python = await ensureVirtualEnvironment({
     requirements: join(pluginFolder, 'requirements', `${kind}.txt`),
     folder: join(cacheFolder(), 'python'),
@@ -52,30 +61,37 @@ export async function startPythonServer(options: PythonServerOptions): Promise<P
   const path = PYTHONPATH === undefined ? pluginFolder : `${pluginFolder}${delimiter}${PYTHONPATH}`;
   const child = spawn(
     python,
-    ['-m', 'pmpo_simulator_server', kind, '--host', host, '--port', String(port), ...args],
+    [
+      '-m',
+      'pmpo_simulator_server',
+      kind,
+      ...['--host', host, '--port', String(port), '--until-stdin-closes'],
+      ...args,
+    ],
     {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      // Standard input is there to be closed when this process dies, in whatever way.
+      stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: '1' },
       // A process group of its own: Ctrl-C reaches this process, which then ends the server once and in order.
       detached: true,
     },
   );
-  // Whatever way this process ends, the server does not outlive it.
   const kill = () => child.kill('SIGTERM');
-  process.once('exit', kill);
   let closing = false;
-  let errors = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors = (errors + text).split('\n').slice(-lastLines).join('\n');
+  let serving = false;
+  const errors: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    errors.push(line);
+    if (errors.length > lastLines) errors.shift();
+    if (serving) log?.(line);
   });
   const ended = new Promise<PmpoError | undefined>((resolve) => {
     const end = (what: string) => {
-      process.off('exit', kill);
       resolve(closing ? undefined : new PmpoError({ where: `the ${kind} server`, what }));
     };
     child.on('error', (error) => end(`it could not be started: ${error.message}`));
     child.on('close', (code, killed) => {
-      end(errors.trim() || `it ended by itself with ${killed ?? `exit code ${code}`}`);
+      end(ownWords(errors) || `it ended by itself with ${killed ?? `exit code ${code}`}`);
     });
   });
   const address = await new Promise<string>((resolve, reject) => {
@@ -83,7 +99,9 @@ export async function startPythonServer(options: PythonServerOptions): Promise<P
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
       text += chunk;
       const ready = /^Serving .* on (\S+:\d+)/m.exec(text)?.[1];
-      if (ready !== undefined) resolve(ready);
+      if (ready === undefined) return;
+      serving = true;
+      resolve(ready);
     });
     ended.then((error) => reject(error));
   });

@@ -1,19 +1,138 @@
-import type { Command } from 'commander';
-import { wholeNumber } from '../options.js';
+import { resolve } from 'node:path';
+import { type Command, Option } from 'commander';
+import { ConfigError } from '../../errors.js';
+import type { PythonServerKind } from '../../python/simulator-server.js';
+import { collect, wholeNumber } from '../options.js';
 
 const defaultPort = 9000;
+const defaultPythonPort = 50051;
 
-/** `pmpo serve simulators`. */
+/** Waits until a person or the system asks this process to stop, or `ended` resolves. */
+async function untilStopped(ended?: Promise<unknown>): Promise<void> {
+  const { handleSignals } = await import('../../run/signals.js');
+  const signals = handleSignals();
+  const asked = new Promise<void>((resolve) => {
+    signals.signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  await Promise.race([asked, ...(ended === undefined ? [] : [ended])]);
+  signals.dispose();
+}
+
+interface Place {
+  readonly host: string;
+  readonly port: number;
+}
+
+async function serveEmbedded({ host, port }: Place): Promise<void> {
+  const { serveSimulators } = await import('../../simulators/serve.js');
+  const server = await serveSimulators({ host, port });
+  process.stdout.write(`Serving simulators on ${server.address} (Ctrl-C ends it)\n`);
+  await untilStopped();
+  await server.close();
+}
+
+interface PythonServeOptions extends Place {
+  readonly processes?: number;
+  readonly tlsCertificate?: string;
+  readonly tlsKey?: string;
+  readonly tlsClientCa?: string;
+  readonly tokenFile?: string;
+  readonly allowImport?: readonly string[];
+  readonly maxMessageMegabytes?: number;
+  readonly verbose?: boolean;
+}
+
+/** The arguments of the Python program that these options stand for. */
+function passedOn(options: PythonServeOptions): string[] {
+  const { tlsCertificate, tlsKey, tlsClientCa, tokenFile, processes, maxMessageMegabytes } = options;
+  if ((tlsCertificate === undefined) !== (tlsKey === undefined)) {
+    throw new ConfigError({
+      where: tlsKey === undefined ? '--tls-certificate' : '--tls-key',
+      what: 'a certificate and its key go together',
+      remedy: 'Give both --tls-certificate and --tls-key',
+    });
+  }
+  const pair = (flag: string, value: string | number | undefined) =>
+    value === undefined ? [] : [flag, String(value)];
+  const path = (flag: string, file: string | undefined) =>
+    pair(flag, file === undefined ? undefined : resolve(file));
+  return [
+    ...pair('--processes', processes),
+    ...path('--tls-certificate', tlsCertificate),
+    ...path('--tls-key', tlsKey),
+    ...path('--tls-client-ca', tlsClientCa),
+    ...path('--token-file', tokenFile),
+    ...(options.allowImport ?? []).flatMap((module) => ['--allow-import', module]),
+    ...pair('--max-message-megabytes', maxMessageMegabytes),
+    ...(options.verbose === true ? ['--verbose'] : []),
+  ];
+}
+
+async function servePython(kind: PythonServerKind, options: PythonServeOptions): Promise<void> {
+  const { startPythonServer } = await import('../../python/simulator-server.js');
+  const args = passedOn(options);
+  const { host, port } = options;
+  const say = (line: string) => process.stderr.write(`${line}\n`);
+  const server = await startPythonServer({ kind, host, port, args, say, log: say });
+  process.stdout.write(`Serving ${kind} on ${server.address} (Ctrl-C ends it)\n`);
+  await untilStopped(server.ended);
+  await server.close();
+  const error = await server.ended;
+  if (error !== undefined) throw error;
+}
+
+function addPlace(command: Command, port: number): Command {
+  return command
+    .option('--host <host>', 'the interface to listen on; 0.0.0.0 for all', '127.0.0.1')
+    .option('--port <port>', 'the port; 0 for a free one', wholeNumber(0), port);
+}
+
+function addPython(serve: Command, kind: PythonServerKind, description: string, example: string): void {
+  addPlace(serve.command(kind).description(description), defaultPythonPort)
+    .option('--processes <number>', 'processes that simulate (default: two for each core)', wholeNumber(1))
+    .option('--tls-certificate <pem>', "the server's certificate, with those that it is signed by")
+    .option('--tls-key <pem>', 'its private key')
+    .option('--tls-client-ca <pem>', 'clients must have a certificate of this authority')
+    .option('--token-file <file>', 'clients must send the bearer token in this file')
+    .option(
+      '--allow-import <module>',
+      'clients may have dm_env environments of this Python module made; may be given several times',
+      collect,
+    )
+    .addOption(
+      new Option('--max-message-megabytes <number>', 'larger messages are refused').argParser(wholeNumber(1)),
+    )
+    .option('--verbose', 'log worlds as they come and go')
+    .addHelpText(
+      'after',
+      `
+The first time, a Python environment with exact versions is made in the cache folder ($PMPO_CACHE, or pmpo in the
+user's cache folder); PYTHON names the interpreter. Ctrl-C ends the server and all of its processes.
+
+Examples:
+  pmpo serve ${kind} --port ${defaultPythonPort}
+  pmpo train ${example}`,
+    )
+    .action((options: PythonServeOptions) => servePython(kind, options));
+}
+
+/** `pmpo serve`. */
 export function addServe(program: Command): void {
   const serve = program
     .command('serve')
-    .description('Host things for others to connect to')
-    .addHelpText('after', `\nExamples:\n  pmpo serve simulators --port ${defaultPort}`);
-  serve
-    .command('simulators')
-    .description('Host the embedded simulators as a dm_env_rpc server')
-    .option('--host <host>', 'the interface to listen on; 0.0.0.0 for all', '127.0.0.1')
-    .option('--port <port>', 'the port; 0 for a free one', wholeNumber(0), defaultPort)
+    .description('Host simulators for others to connect to')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  pmpo serve simulators --port ${defaultPort}
+  pmpo serve dm-control --port ${defaultPythonPort}
+  pmpo serve gymnasium --port ${defaultPythonPort}`,
+    );
+  addPlace(
+    serve.command('simulators').description('The embedded simulators, as a dm_env_rpc server'),
+    defaultPort,
+  )
     .addHelpText(
       'after',
       `
@@ -25,16 +144,17 @@ Examples:
   pmpo serve simulators --host 0.0.0.0 --port 9001
   pmpo train examples/cartpole.yaml --set environment.address=127.0.0.1:${defaultPort}`,
     )
-    .action(async ({ host, port }: { host: string; port: number }) => {
-      const { serveSimulators } = await import('../../simulators/serve.js');
-      const { handleSignals } = await import('../../run/signals.js');
-      const server = await serveSimulators({ host, port });
-      process.stdout.write(`Serving simulators on ${server.address} (Ctrl-C ends it)\n`);
-      const signals = handleSignals();
-      await new Promise<void>((resolve) => {
-        signals.signal.addEventListener('abort', () => resolve(), { once: true });
-      });
-      await server.close();
-      signals.dispose();
-    });
+    .action(serveEmbedded);
+  addPython(
+    serve,
+    'dm-control',
+    'The DeepMind Control Suite (Python), as a dm_env_rpc server',
+    'examples/dm-control/walker-walk.yaml',
+  );
+  addPython(
+    serve,
+    'gymnasium',
+    "Gymnasium's environments (Python), as a dm_env_rpc server",
+    'examples/gymnasium/cartpole.yaml',
+  );
 }

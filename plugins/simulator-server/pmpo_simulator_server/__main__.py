@@ -1,0 +1,112 @@
+"""The program: `python -m pmpo_simulator_server dm-control --port 50051`."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes.util
+import logging
+import os
+import sys
+from pathlib import Path
+
+from pmpo_simulator_server.catalogue import KINDS, Catalogue
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pmpo-simulator-server",
+        description="Serves simulators over dm_env_rpc v1, many worlds at once.",
+    )
+    parser.add_argument(
+        "kind", choices=[*KINDS, "any"], help="whose simulators; any: of every package that is installed"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=50051, help="the port; 0: any free one (%(default)s)")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=2 * (os.cpu_count() or 1),
+        help="processes that simulate, which share the port; Linux only, elsewhere 1 (%(default)s)",
+    )
+    parser.add_argument("--tls-certificate", type=Path, metavar="PEM", help="the server's certificate chain")
+    parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
+    parser.add_argument(
+        "--tls-client-ca", type=Path, metavar="PEM", help="clients must have a certificate of this authority"
+    )
+    parser.add_argument("--token-file", type=Path, help="clients must send the bearer token in this file")
+    parser.add_argument(
+        "--allow-import",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="clients may have MODULE's dm_env environments made: simulator `MODULE:factory`; may be repeated",
+    )
+    parser.add_argument("--max-message-megabytes", type=float, default=64, help="(%(default)s)")
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="end when standard input closes, as when its parent dies"
+    )
+    parser.add_argument("--verbose", action="store_true", help="log worlds as they come and go")
+    return parser
+
+
+def _prepare_environment() -> None:
+    """Before anything heavy is imported."""
+    # Each process simulates on one core; there are as many processes as cores can use.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    if "MUJOCO_GL" not in os.environ and "DISPLAY" not in os.environ:
+        found = [gl for gl, library in (("egl", "EGL"), ("osmesa", "OSMesa")) if ctypes.util.find_library(library)]
+        os.environ["MUJOCO_GL"] = found[0] if found else "disable"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.tls_certificate is None) != (options.tls_key is None):
+        parser.error("--tls-certificate and --tls-key go together")
+    if options.tls_client_ca is not None and options.tls_certificate is None:
+        parser.error("--tls-client-ca needs --tls-certificate and --tls-key")
+    if options.processes < 1:
+        parser.error("--processes must be at least 1")
+    level = logging.INFO if options.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+    _prepare_environment()
+    chosen = tuple(KINDS) if options.kind == "any" else (options.kind,)
+    catalogue = Catalogue(chosen, tuple(options.allow_import))
+    if options.kind == "any":
+        missing = catalogue.missing()
+        catalogue = Catalogue(tuple(k for k in chosen if KINDS[k] not in missing), catalogue.imports)
+    elif catalogue.missing():
+        print(
+            f"{options.kind} is not installed: pip install 'pmpo-simulator-server[{options.kind}]'", file=sys.stderr
+        )
+        return 1
+    sys.path.insert(0, os.getcwd()) if catalogue.imports else None
+    from pmpo_simulator_server.processes import ServerOptions, StartError, Supervisor
+
+    catalogue.preload()
+    try:
+        Supervisor(
+            ServerOptions(
+                catalogue=catalogue,
+                host=options.host,
+                port=options.port,
+                processes=options.processes,
+                max_message_megabytes=options.max_message_megabytes,
+                until_stdin_closes=options.until_stdin_closes,
+                tls_certificate=options.tls_certificate,
+                tls_key=options.tls_key,
+                tls_client_ca=options.tls_client_ca,
+                token_file=options.token_file,
+            )
+        ).run()
+    except StartError as error:
+        print(f"pmpo-simulator-server: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Which worlds a server makes, by the name in the setting `simulator`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Mapping
+
+from pmpo_simulator_server.errors import invalid, precondition
+from pmpo_simulator_server.settings import Settings
+from pmpo_simulator_server.world import Setting, World
+
+KINDS: Mapping[str, str] = {"dm-control": "dm_control", "gymnasium": "gymnasium"}
+"""What can be served, and the package that it needs."""
+
+_OF_PREFIX = {"suite": "dm-control", "gymnasium": "gymnasium"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """What a server was started to serve."""
+
+    kinds: tuple[str, ...]
+    imports: tuple[str, ...] = ()
+
+    def missing(self) -> list[str]:
+        """The packages that are needed and not installed."""
+        return [KINDS[kind] for kind in self.kinds if importlib.util.find_spec(KINDS[kind]) is None]
+
+    def preload(self) -> None:
+        """Imports what takes long, once, before processes are forked."""
+        for kind in self.kinds:
+            importlib.import_module(
+                "dm_control.suite" if kind == "dm-control" else "pmpo_simulator_server.gymnasium_world"
+            )
+
+    def make(self, values: Mapping[str, Setting]) -> World:
+        """A new world. Raises RequestError for settings that are wrong."""
+        settings = Settings(values)
+        name = settings.take("simulator", str)
+        if name is None:
+            examples = {"dm-control": "suite/walker-walk", "gymnasium": "gymnasium/HalfCheetah-v5"}
+            wanted = " or ".join(examples[kind] for kind in self.kinds) or "package.module:factory"
+            raise invalid(f"the setting 'simulator' is missing; give one such as {wanted}")
+        if ":" in name:
+            from pmpo_simulator_server import dm_env_world
+
+            return dm_env_world.imported(name, settings, self.imports)
+        prefix, _, rest = name.partition("/")
+        kind = _OF_PREFIX.get(prefix)
+        if kind is None or rest == "":
+            raise invalid(
+                f"there is no simulator '{name}'; names are suite/DOMAIN-TASK, gymnasium/NAME or "
+                "package.module:factory"
+            )
+        if kind not in self.kinds:
+            raise precondition(f"this server serves {', '.join(self.kinds)}, not {kind}: '{name}'")
+        if kind == "dm-control":
+            from pmpo_simulator_server import dm_env_world
+
+            return dm_env_world.suite_task(rest, settings)
+        from pmpo_simulator_server import gymnasium_world
+
+        return gymnasium_world.gymnasium_environment(rest, settings)

@@ -1,0 +1,40 @@
+"""What a client is told when its request cannot be carried out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from google.rpc import code_pb2
+
+
+class RequestError(Exception):
+    """An answer to one request; the stream goes on."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def invalid(message: str) -> RequestError:
+    """The request itself is wrong."""
+    return RequestError(code_pb2.INVALID_ARGUMENT, message)
+
+
+def not_found(message: str) -> RequestError:
+    """It names something that is not there."""
+    return RequestError(code_pb2.NOT_FOUND, message)
+
+
+def precondition(message: str) -> RequestError:
+    """It would be right at another moment, or on another machine."""
+    return RequestError(code_pb2.FAILED_PRECONDITION, message)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
+    """There is no such thing; says what comes nearest."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    listed = f" Known: {', '.join(names)}." if len(names) <= 20 else ""
+    return invalid(f"there is no {kind} '{name}'.{hint}{listed}")

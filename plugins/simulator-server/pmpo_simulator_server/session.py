@@ -1,0 +1,168 @@
+"""One stream's conversation: which world it is in, and what each request does. Knows nothing of gRPC."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from dm_env_rpc.v1 import dm_env_rpc_pb2, tensor_utils
+from dm_env_rpc.v1.extensions import properties_pb2
+from google.rpc import code_pb2, status_pb2
+
+from pmpo_simulator_server.errors import RequestError, invalid, not_found, precondition
+from pmpo_simulator_server.hosted import HostedWorld
+from pmpo_simulator_server.settings import Settings, seed_of
+from pmpo_simulator_server.world import Setting, World
+
+_log = logging.getLogger("pmpo_simulator_server")
+
+Request: TypeAlias = dm_env_rpc_pb2.EnvironmentRequest
+Response: TypeAlias = dm_env_rpc_pb2.EnvironmentResponse
+
+
+def _plain(messages: Mapping[str, dm_env_rpc_pb2.Tensor]) -> dict[str, Setting]:
+    values: dict[str, Setting] = {}
+    for name, message in messages.items():
+        value = tensor_utils.unpack_tensor(message)
+        if getattr(value, "size", 1) != 1:
+            raise invalid(f"the setting '{name}' holds {value.size} values; it must be a single one")
+        values[name] = value.item() if hasattr(value, "item") else value
+    return values
+
+
+def _seed(messages: Mapping[str, dm_env_rpc_pb2.Tensor]) -> int | None:
+    settings = Settings(_plain(messages))
+    seed = seed_of(settings)
+    settings.finish()
+    return seed
+
+
+class Worlds:
+    """Every world of one process. Names begin with the process's own prefix."""
+
+    def __init__(self, prefix: str, make: Callable[[Mapping[str, Setting]], World]) -> None:
+        self.prefix = prefix
+        self._make = make
+        self._worlds: dict[str, HostedWorld] = {}
+        self._made = 0
+
+    def create(self, maker: object, values: Mapping[str, Setting]) -> str:
+        world = self._make(values)
+        self._made += 1
+        name = f"{self.prefix}-{self._made}"
+        self._worlds[name] = HostedWorld(name, maker, world)
+        _log.info("%s made (%s), %d here", name, values.get("simulator"), len(self._worlds))
+        return name
+
+    def find(self, name: str) -> HostedWorld:
+        world = self._worlds.get(name)
+        if world is None:
+            raise not_found(f"there is no world '{name}'")
+        return world
+
+    def destroy(self, name: str) -> None:
+        world = self.find(name)
+        if world.occupant is not None:
+            raise precondition(f"somebody is in the world '{name}'; it cannot be destroyed")
+        # Out of the list first: nobody may join what is being closed.
+        del self._worlds[name]
+        world.world.close()
+        _log.info("%s closed, %d left here", name, len(self._worlds))
+
+    def made_by(self, maker: object) -> list[HostedWorld]:
+        return [world for world in self._worlds.values() if world.maker is maker]
+
+
+class Session:
+    """What one stream has done so far. `answer` never raises: what is wrong is an error in the response."""
+
+    def __init__(self, worlds: Worlds) -> None:
+        self._worlds = worlds
+        self._joined: HostedWorld | None = None
+
+    def answer(self, request: Request) -> Response:
+        response = Response()
+        try:
+            # The hot path first: a step of the world that this stream is in.
+            if request.HasField("step"):
+                self._current("step").step(request.step, response.step)
+            else:
+                self._handle(request, response)
+            return response
+        except RequestError as error:
+            return _refusal(error.code, str(error))
+        except Exception as error:  # A simulator's own failure must not take the stream with it.
+            _log.exception("a request failed")
+            return _refusal(code_pb2.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def end(self) -> None:
+        """Leaves, and closes the worlds that now belong to nobody."""
+        self._leave()
+        for world in self._worlds.made_by(self):
+            if world.occupant is None:
+                self._worlds.destroy(world.name)
+
+    def _handle(self, request: Request, response: Response) -> None:
+        kind = request.WhichOneof("payload")
+        if kind == "create_world":
+            values = _plain(request.create_world.settings)
+            response.create_world.world_name = self._worlds.create(self, values)
+        elif kind == "join_world":
+            world = self._join(request.join_world.world_name, _seed(request.join_world.settings))
+            response.join_world.specs.CopyFrom(world.specs)
+        elif kind == "reset":
+            current = self._current("reset")
+            current.reset(_seed(request.reset.settings))
+            response.reset.specs.CopyFrom(current.specs)
+        elif kind == "reset_world":
+            seed = _seed(request.reset_world.settings)
+            self._worlds.find(request.reset_world.world_name).reset(seed)
+            response.reset_world.SetInParent()
+        elif kind == "leave_world":
+            self._leave()
+            response.leave_world.SetInParent()
+        elif kind == "destroy_world":
+            self._worlds.destroy(request.destroy_world.world_name)
+            response.destroy_world.SetInParent()
+        elif kind == "extension":
+            self._extension(request, response)
+        else:
+            raise invalid("the request has no payload")
+
+    def _current(self, doing: str) -> HostedWorld:
+        if self._joined is None:
+            raise precondition(f"cannot {doing}: this stream has joined no world")
+        return self._joined
+
+    def _join(self, name: str, seed: int | None) -> HostedWorld:
+        if self._joined is not None:
+            raise precondition(f"this stream is in the world '{self._joined.name}' already; leave it first")
+        world = self._worlds.find(name)
+        if world.occupant is not None:
+            raise precondition(f"somebody is in the world '{name}'; it takes one agent")
+        world.reset(seed)
+        world.occupant = self
+        self._joined = world
+        return world
+
+    def _leave(self) -> None:
+        if self._joined is not None:
+            self._joined.occupant = None
+        self._joined = None
+
+    def _extension(self, request: Request, response: Response) -> None:
+        asked = properties_pb2.PropertyRequest()
+        if not request.extension.Unpack(asked):
+            raise RequestError(code_pb2.UNIMPLEMENTED, f"the extension {request.extension.type_url} is not known here")
+        # Worlds here have no properties; a list of none is an answer, a value that is not there is not.
+        if asked.WhichOneof("payload") != "list_property":
+            key = getattr(asked, asked.WhichOneof("payload") or "read_property").key
+            raise not_found(f"there is no property '{key}'")
+        answer = properties_pb2.PropertyResponse()
+        answer.list_property.SetInParent()
+        response.extension.Pack(answer)
+
+
+def _refusal(code: int, message: str) -> Response:
+    return Response(error=status_pb2.Status(code=code, message=message))
