@@ -1,6 +1,53 @@
 import { nearest } from '../registry/nearest.js';
+import { smallestErrorBuffer } from '../replay/rate-limiter.js';
 import type { Problem } from './problems.js';
 import type { Config } from './schema.js';
+
+type Complaint = readonly [path: string, what: string, remedy?: string];
+
+/** What is wrong with a replay in Redis. */
+function replayProblems({ replay, learner }: Config): Complaint[] {
+  const { redis, samplesPerInsert, errorBuffer } = replay;
+  if (redis === undefined) {
+    const alone = (['redisPassword', 'redisTls', 'name', 'samplesPerInsert', 'errorBuffer'] as const).filter(
+      (key) => replay[key] !== undefined,
+    );
+    const where: Readonly<Record<string, string>> = {
+      samplesPerInsert: 'In one process learner.stepsPerUpdate says how many updates there are',
+    };
+    return alone.map((key) => [
+      `replay.${key}`,
+      'means nothing without replay.redis',
+      where[key] ?? 'Give the address of Redis (replay.redis), or leave it out',
+    ]);
+  }
+  const complaints: Complaint[] = [];
+  // The URL itself is not repeated: what is shown ends up in logs.
+  if (/^[^@]*:\/\/[^@]*:[^@]*@/.test(redis)) {
+    complaints.push([
+      'replay.redis',
+      'holds a password, which every run would write down',
+      'Take it out and name where it is: replay.redisPassword: {environmentVariable: NAME} or {file: PATH}',
+    ]);
+  }
+  if (replay.redisTls !== undefined && !redis.startsWith('rediss:')) {
+    complaints.push(['replay.redisTls', 'means nothing with redis://', 'Write rediss:// for TLS']);
+  }
+  if (errorBuffer !== undefined) {
+    const needed = smallestErrorBuffer(
+      samplesPerInsert ?? learner.batchSize / learner.stepsPerUpdate,
+      learner.batchSize,
+    );
+    if (errorBuffer < needed) {
+      complaints.push([
+        'replay.errorBuffer',
+        `with ${errorBuffer} samples, learner and actors could wait for each other for ever`,
+        `Give ${needed} or more`,
+      ]);
+    }
+  }
+  return complaints;
+}
 
 /** What the single keys cannot say: settings that contradict one another. Pure; found before anything starts. */
 export function crossCheck(config: Config, simulators: readonly string[]): Problem[] {
@@ -48,6 +95,7 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
       `Give ${learner.batchSize} or more`,
     );
   }
+  for (const problem of replayProblems(config)) complain(...problem);
   if (policy.head === 'gaussian' && policy.minStddev >= policy.initialStddev) {
     complain(
       'policy.minStddev',

@@ -132,10 +132,60 @@ export const learnerSchema = z
   })
   .describe('How experience becomes updates');
 
+/** Where a password or a token is: never the thing itself, which a configuration would show to everyone. */
+const secretSchema = z.union([
+  z.strictObject({ file: z.string().min(1) }).describe('In a file, whose last line break does not count'),
+  z.strictObject({ environmentVariable: z.string().min(1) }).describe('In an environment variable'),
+]);
+
 export const replaySchema = z
   .strictObject({
     capacity: count.default(1_000_000).describe('Transitions kept; the oldest go first'),
     steps: count.max(100).default(5).describe('n of the n-step returns'),
+    redis: z
+      .string()
+      .regex(
+        /^rediss?:\/\/[^\s/]+(\/\d+)?$/,
+        'redis://host:port, or rediss://host:port for TLS, with /number for a database',
+      )
+      .optional()
+      .describe(
+        'redis://host:port of the Redis through which actors elsewhere (`pmpo act`) feed this learner; absent: the learner acts itself',
+      ),
+    redisPassword: secretSchema.optional().describe('Where the password of Redis is'),
+    redisTls: z
+      .strictObject({
+        ca: z.string().optional().describe('Certificates to trust; default: those of the system'),
+        certificate: z.string().optional().describe("This side's own, where Redis asks for one"),
+        key: z.string().optional().describe('Its private key'),
+        serverName: z.string().optional().describe("The name in Redis's certificate, if not the host"),
+      })
+      .optional()
+      .describe('PEM files for rediss://'),
+    name: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dots, dashes and underscores')
+      .optional()
+      .describe("The run's name in Redis, by which actors find it; default: the run's name"),
+    samplesPerInsert: z
+      .number()
+      .positive()
+      .optional()
+      .describe(
+        'How often each transition from Redis is learned from, on average; default: learner.batchSize / learner.stepsPerUpdate',
+      ),
+    errorBuffer: z
+      .number()
+      .positive()
+      .optional()
+      .describe(
+        'Samples by which learner or actors may be ahead of samplesPerInsert before they wait for each other; default: a tenth of what the warm-up is worth',
+      ),
+    publishEvery: count.default(20).describe('Updates between policies published to actors in Redis'),
+    discard: z
+      .boolean()
+      .default(false)
+      .describe('Whether a new run throws away one of the same name in Redis that has not ended'),
   })
   .describe('What is remembered');
 

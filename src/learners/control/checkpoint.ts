@@ -1,11 +1,9 @@
 import type { Engine } from '../../engine/engine.js';
 import type { HostTensor, NamedHostTensors } from '../../engine/tensors.js';
-import type { OpenEpisode, VectorEnvironment } from '../../environments/vector-environment.js';
 import { PmpoError } from '../../errors.js';
-import type { NStepWindows } from '../../replay/n-step.js';
 import type { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint } from '../../run/contracts.js';
-import type { ActingNoise } from './noise.js';
+import type { Experience } from './experience.js';
 import type { AgentParameters } from './parameters.js';
 import { allVariables } from './parameters.js';
 
@@ -17,24 +15,19 @@ export interface Counters {
   environmentSteps: number;
   updates: number;
   wallSeconds: number;
-  /** Of each world's open episode. */
-  episodeSteps: number[];
-  episodeReturns: number[];
 }
 
 export interface JobParts {
   readonly engine: Engine;
   readonly parameters: AgentParameters;
   readonly store: TransitionStore;
-  readonly windows: NStepWindows;
-  readonly noise: ActingNoise;
-  readonly environment: VectorEnvironment;
+  readonly experience: Experience;
 }
 
-const prefixed = (prefix: string, tensors: NamedHostTensors): NamedHostTensors =>
+export const prefixed = (prefix: string, tensors: NamedHostTensors): NamedHostTensors =>
   Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [`${prefix}/${name}`, tensor]));
 
-const under = (prefix: string, tensors: NamedHostTensors): NamedHostTensors =>
+export const under = (prefix: string, tensors: NamedHostTensors): NamedHostTensors =>
   Object.fromEntries(
     Object.entries(tensors)
       .filter(([name]) => name.startsWith(`${prefix}/`))
@@ -43,45 +36,31 @@ const under = (prefix: string, tensors: NamedHostTensors): NamedHostTensors =>
 
 /** Everything that the job needs to go on as if it had never stopped. Call between iterations. */
 export async function saveJob(
-  { engine, parameters, store, windows, noise, environment }: JobParts,
-  counters: Counters,
-  observations: Float32Array,
+  { engine, parameters, store, experience }: JobParts,
+  { environmentSteps, updates, wallSeconds }: Counters,
 ): Promise<Checkpoint> {
   const variables = allVariables(parameters);
   const values = await engine.read(Object.values(variables));
-  const open = environment.state().map((episode, k) => ({
-    ...episode,
-    // After a failed step a world may be one action ahead of what was learned from.
-    actions: episode.actions.slice(0, counters.episodeSteps[k] * environment.actionSize),
-  }));
-  const openActions = open.map(({ actions }, k): [string, HostTensor] => [
-    `openEpisode${k}/actions`,
-    { shape: [counters.episodeSteps[k], environment.actionSize], data: actions },
-  ]);
+  const { shape } = experience;
+  const { tensors, counters, metadata } = experience.snapshot();
   return {
     tensors: {
       ...Object.fromEntries(Object.keys(variables).map((name, i) => [name, values[i]])),
       ...prefixed('replay', store.snapshot()),
-      ...prefixed('windows', windows.snapshot()),
-      'acting/noise': noise.snapshot(),
-      'acting/observations': {
-        shape: [environment.size, environment.observationSize],
-        data: observations.slice(),
-      },
-      'acting/actionMinimum': { shape: [environment.actionSize], data: environment.actionMinimum.slice() },
-      'acting/actionMaximum': { shape: [environment.actionSize], data: environment.actionMaximum.slice() },
-      ...Object.fromEntries(openActions),
+      ...tensors,
+      'acting/actionMinimum': { shape: [shape.actionSize], data: shape.actionMinimum.slice() },
+      'acting/actionMaximum': { shape: [shape.actionSize], data: shape.actionMaximum.slice() },
     },
     metadata: {
       job: 'control',
-      // A copy: the job goes on counting in its own.
-      counters: structuredClone(counters),
-      openEpisodes: open.map(({ episode, seed }) => ({ episode, seed })),
+      counters: { environmentSteps, updates, wallSeconds, ...counters },
+      ...metadata,
     },
   };
 }
 
-function required(checkpoint: Checkpoint, name: string, shape: readonly number[]): HostTensor {
+/** A checkpoint's tensor. @throws PmpoError when it is missing or of another shape. */
+export function requiredTensor(checkpoint: Checkpoint, name: string, shape: readonly number[]): HostTensor {
   const tensor = checkpoint.tensors[name];
   const fits = tensor !== undefined && tensor.shape.join() === shape.join();
   if (fits) return tensor;
@@ -102,41 +81,25 @@ export async function restoreParameters(
   checkpoint: Checkpoint,
 ): Promise<void> {
   for (const [name, variable] of Object.entries(allVariables(parameters))) {
-    await engine.write(variable, required(checkpoint, name, variable.shape));
+    await engine.write(variable, requiredTensor(checkpoint, name, variable.shape));
   }
 }
 
-/** Brings all parts back to a checkpoint, but for the worlds, whose open episodes are returned. */
+/** Brings all parts back to a checkpoint, the experience last; returns the counters. */
 export async function restoreJob(
   checkpoint: Checkpoint,
-  { engine, parameters, store, windows, noise, environment }: JobParts,
-): Promise<{ counters: Counters; openEpisodes: OpenEpisode[]; observations: Float32Array }> {
-  const { size, observationSize, actionSize } = environment;
-  const metadata = checkpoint.metadata as {
-    job?: string;
-    counters: Counters;
-    openEpisodes: { episode: number; seed: number }[];
-  };
+  { engine, parameters, store, experience }: JobParts,
+): Promise<Counters> {
+  const metadata = checkpoint.metadata as { job?: string; counters: Counters };
   if (metadata.job !== 'control') {
     throw new PmpoError({
       where: 'checkpoint',
       what: `it is of a '${metadata.job}' job, not of a control job`,
     });
   }
-  // Checked first: the number of worlds shapes everything else.
-  const observations = required(checkpoint, 'acting/observations', [size, observationSize]);
   await restoreParameters(engine, parameters, checkpoint);
-  for (const [name, tensor] of Object.entries(windows.snapshot())) {
-    required(checkpoint, `windows/${name}`, tensor.shape);
-  }
-  windows.restore(under('windows', checkpoint.tensors));
   store.restore(under('replay', checkpoint.tensors));
-  noise.restore(required(checkpoint, 'acting/noise', noise.snapshot().shape));
-  const counters = structuredClone(metadata.counters);
-  const openEpisodes = metadata.openEpisodes.map((episode, k) => ({
-    ...episode,
-    actions: required(checkpoint, `openEpisode${k}/actions`, [counters.episodeSteps[k], actionSize])
-      .data as Float32Array,
-  }));
-  return { counters, openEpisodes, observations: observations.data as Float32Array };
+  await experience.begin(checkpoint);
+  const { environmentSteps, updates, wallSeconds } = metadata.counters;
+  return { environmentSteps, updates, wallSeconds };
 }

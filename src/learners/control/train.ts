@@ -3,25 +3,26 @@ import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { Engine } from '../../engine/engine.js';
 import { ConnectionLostError } from '../../environments/errors.js';
-import type { VectorEnvironment, VectorStep } from '../../environments/vector-environment.js';
+import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { Operator } from '../../operators/operator.js';
 import { foldIn, type RandomKey, randomKey } from '../../random/keys.js';
-import { NStepWindows } from '../../replay/n-step.js';
+import type { TransitionSink } from '../../replay/n-step.js';
 import { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint, EvaluationRecord, LearnerObserver } from '../../run/contracts.js';
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
 import { type Counters, restoreJob, saveJob } from './checkpoint.js';
-import { ActingNoise, headNoise, randomActions, updateNoise } from './noise.js';
+import type { Experience } from './experience.js';
+import { updateNoise } from './noise.js';
+import { OwnWorlds } from './own-worlds.js';
 import { TrainedPolicy } from './policy.js';
+import { RemoteActors, type RemoteReplay } from './remote-actors.js';
 
-export interface TrainControlOptions {
+interface JobOptions {
   /** Fully resolved: `learner.samples` is set. */
   readonly config: Config;
   readonly engine: Engine;
-  /** K worlds to learn from. */
-  readonly environment: VectorEnvironment;
   /** Worlds to be judged in. */
   readonly evaluationEnvironment: VectorEnvironment;
   readonly operator: Operator;
@@ -33,6 +34,21 @@ export interface TrainControlOptions {
   /** Milliseconds; differences alone are used. */
   readonly clock: () => number;
 }
+
+/** Where the experience comes from: one of the two. */
+type ExperienceOptions =
+  | {
+      /** K worlds to learn from. */
+      readonly environment: VectorEnvironment;
+      readonly remote?: undefined;
+    }
+  | {
+      readonly environment?: undefined;
+      /** The transitions of actors elsewhere, in worlds like those to be judged in. */
+      readonly remote: RemoteReplay;
+    };
+
+export type TrainControlOptions = JobOptions & ExperienceOptions;
 
 export interface TrainControlResult {
   readonly environmentSteps: number;
@@ -49,9 +65,10 @@ export interface TrainControlResult {
 const metricsEvery = 1000;
 
 /**
- * Trains an off-policy actor-critic: acts in K worlds, remembers, and improves critics and policy, by a schedule that
- * counts and never races: iteration i acts with the policy that the updates of iteration i−1 left, and this
- * iteration's updates run while the worlds step. The same configuration and seed give the same parameters.
+ * Trains an off-policy actor-critic: gathers experience, remembers, and improves critics and policy. With worlds of its
+ * own it keeps to a schedule that counts and never races: iteration i acts with the policy that the updates of iteration
+ * i−1 left, and this iteration's updates run while the worlds step. The same configuration and seed then give the same
+ * parameters; what actors elsewhere send comes in whatever order they send it.
  *
  * @throws PmpoError from the environment (after a checkpoint when a connection stays lost), the classifier or a
  *   diverged update.
@@ -65,13 +82,11 @@ class ControlJob {
   readonly #agent: Agent;
   readonly #policy: TrainedPolicy;
   readonly #store: TransitionStore;
-  readonly #windows: NStepWindows;
-  readonly #noise: ActingNoise;
+  readonly #experience: Experience;
   readonly #key: RandomKey;
   readonly #family: DistributionFamily;
   readonly #averages = new Averages();
-  #counters: Counters;
-  #observations: Float32Array = new Float32Array();
+  #counters: Counters = { environmentSteps: 0, updates: 0, wallSeconds: 0 };
   /** Wall time before this process took over, and when it did. */
   #elapsedBefore = 0;
   #startedAt = 0;
@@ -79,8 +94,9 @@ class ControlJob {
 
   constructor(options: TrainControlOptions) {
     this.#o = options;
-    const { config, environment } = options;
-    const { observationSize, actionSize, size: worlds } = environment;
+    const { config, engine } = options;
+    const shape = options.environment ?? options.evaluationEnvironment;
+    const { observationSize, actionSize, actionMinimum, actionMaximum } = shape;
     this.#key = randomKey(config.seed);
     this.#family = createFamily(config.policy);
     this.#agent = new Agent(
@@ -90,37 +106,45 @@ class ControlJob {
         family: this.#family,
         observationSize,
         actionSize,
-        actionMinimum: environment.actionMinimum,
-        actionMaximum: environment.actionMaximum,
+        actionMinimum,
+        actionMaximum,
       },
       foldIn(this.#key, 'parameters'),
     );
-    this.#policy = new TrainedPolicy(options.engine, config, environment, this.#agent.parameters.policy);
+    this.#policy = new TrainedPolicy(engine, config, shape, this.#agent.parameters.policy);
     this.#store = new TransitionStore(config.replay.capacity, observationSize, actionSize);
-    this.#windows = new NStepWindows({
-      worlds,
-      observationSize,
-      actionSize,
-      steps: config.replay.steps,
-      discount: config.learner.discount,
+    this.#experience = this.#createExperience();
+  }
+
+  #createExperience(): Experience {
+    const { config, engine, environment, evaluationEnvironment, remote, observer, signal, clock } = this.#o;
+    const sink: TransitionSink = (...transition) => this.#store.add(...transition);
+    const shared = { config, sink, averages: this.#averages, notice: observer.notice };
+    if (remote === undefined) {
+      return new OwnWorlds({
+        ...shared,
+        environment,
+        family: this.#family,
+        key: foldIn(this.#key, 'acting'),
+        act: (observations, noise, worlds) => this.#agent.act(observations, noise, worlds),
+      });
+    }
+    const { policy } = this.#agent.parameters;
+    return new RemoteActors({
+      ...shared,
+      shape: evaluationEnvironment,
+      remote,
+      readPolicy: async () => {
+        const values = await engine.read(Object.values(policy));
+        return Object.fromEntries(Object.keys(policy).map((name, i) => [name, values[i]]));
+      },
+      signal,
+      clock,
     });
-    this.#noise = new ActingNoise(
-      worlds,
-      actionSize,
-      config.learner.explorationCorrelation,
-      foldIn(this.#key, 'acting'),
-    );
-    this.#counters = {
-      environmentSteps: 0,
-      updates: 0,
-      wallSeconds: 0,
-      episodeSteps: Array(worlds).fill(0),
-      episodeReturns: Array(worlds).fill(0),
-    };
   }
 
   async run(): Promise<TrainControlResult> {
-    const { config, environment, observer, signal, clock } = this.#o;
+    const { config, observer, signal, clock } = this.#o;
     this.#startedAt = clock();
     await this.#begin();
     const total = config.learner.environmentSteps;
@@ -138,97 +162,63 @@ class ControlJob {
       if (after < total && crossed(config.evaluation.every)) await this.#evaluate();
       if (after < total && crossed(config.checkpoint.every)) await this.#checkpoint();
     }
-    await this.#runUpdates();
+    await this.#runUpdates(this.#experience.updatesDue(this.#counters.environmentSteps));
     this.#report();
     observer.progress(this.#counters.environmentSteps, this.#counters.updates);
     await this.#checkpoint();
+    await this.#experience.end();
     const evaluation = await this.#evaluate();
-    await environment.close();
+    await this.#experience.close();
     return this.#result(evaluation, signal?.aborted ?? false);
   }
 
   async #begin(): Promise<void> {
-    const { environment, resume, observer } = this.#o;
+    const { resume } = this.#o;
     if (resume === undefined) {
-      this.#observations = await environment.reset();
+      await this.#experience.begin();
+      if (this.#experience.needsCheckpointAtStart) await this.#checkpoint();
       return;
     }
-    const restored = await restoreJob(resume, this.#parts());
-    this.#counters = restored.counters;
-    this.#elapsedBefore = restored.counters.wallSeconds;
-    this.#observations = await environment.restore(restored.openEpisodes);
+    this.#counters = await restoreJob(resume, this.#parts());
+    this.#elapsedBefore = this.#counters.wallSeconds;
     this.#lastMetrics = { ...this.#counters };
-    const size = environment.observationSize;
-    for (let k = 0; k < environment.size; k++) {
-      const same = restored.observations
-        .subarray(k * size, (k + 1) * size)
-        .every((value, i) => value === this.#observations[k * size + i]);
-      if (same) continue;
-      this.#windows.clear(k);
-      observer.notice(
-        `world ${k} did not come back to the state it was stopped in: its simulator is not deterministic, or it was reset. The run goes on from where that world is now`,
-      );
-    }
   }
 
-  /** Act, step and learn at once, remember. */
+  /** Gather and learn at once, then take in what was gathered. */
   async #iterate(): Promise<void> {
-    const { environment } = this.#o;
-    const actions = await this.#chooseActions();
+    const { arrived } = await this.#experience.gather(this.#counters);
     let failure: unknown;
-    const stepping = environment.step(actions).catch((error: unknown) => {
+    const gathering = arrived.catch((error: unknown) => {
       failure = error;
       return undefined;
     });
     try {
-      await this.#runUpdates();
+      await this.#runUpdates(this.#experience.updatesAllowed(this.#counters.environmentSteps));
     } finally {
       // Never leave a step under way: the streams belong to whoever closes them.
-      await stepping;
+      await gathering;
     }
-    const step = await stepping;
-    if (step === undefined) {
+    const takeIn = await gathering;
+    if (takeIn === undefined) {
       if (failure instanceof ConnectionLostError) await this.#checkpoint();
       throw failure;
     }
-    this.#remember(actions, step);
-    this.#observations = step.observations;
-    this.#counters.environmentSteps += environment.size;
+    this.#counters.environmentSteps += takeIn();
   }
 
-  async #chooseActions(): Promise<Float32Array> {
-    const { config, environment } = this.#o;
-    const { environmentSteps } = this.#counters;
-    const z = this.#noise.advance(environmentSteps);
-    if (environmentSteps < config.learner.warmupSteps) return randomActions(z);
-    const noise = headNoise(this.#family, z);
-    return this.#agent.act(this.#observations, noise, environment.size);
-  }
-
-  /** Runs the updates that the steps taken so far have earned. */
-  async #runUpdates(): Promise<void> {
-    const { config, environment } = this.#o;
-    const {
-      warmupSteps,
-      stepsPerUpdate,
-      batchSize,
-      samples = 4,
-      environmentSteps: total,
-      decayFrom,
-    } = config.learner;
+  /** Goes on to update number `target`. */
+  async #runUpdates(target: number): Promise<void> {
+    const { config } = this.#o;
+    const { batchSize, samples = 4, environmentSteps: total, decayFrom } = config.learner;
     if (this.#store.size === 0) return;
-    const earned = Math.floor((this.#counters.environmentSteps - warmupSteps) / stepsPerUpdate);
+    const { actionSize } = this.#experience.shape;
     const factor = learningRateFactor(this.#counters.environmentSteps / total, decayFrom);
     const pending: Promise<Metrics>[] = [];
-    while (this.#counters.updates < earned) {
+    while (this.#counters.updates < target) {
       const { updates } = this.#counters;
       const key = foldIn(foldIn(this.#key, 'update'), updates);
       const batch = this.#store.sample(foldIn(key, 'batch'), batchSize);
-      const noise = updateNoise(this.#family, foldIn(key, 'samples'), [
-        samples,
-        batchSize,
-        environment.actionSize,
-      ]);
+      const noise = updateNoise(this.#family, foldIn(key, 'samples'), [samples, batchSize, actionSize]);
       const work = this.#agent.update(updates, batch, noise, factor);
       // The next batch is drawn while this update runs.
       pending.push(work);
@@ -236,37 +226,6 @@ class ControlJob {
       this.#counters.updates += 1;
     }
     for (const metrics of await Promise.all(pending)) this.#averages.add(metrics);
-  }
-
-  #remember(actions: Float32Array, step: VectorStep): void {
-    const { environment } = this.#o;
-    const { observationSize: o, actionSize: a } = environment;
-    const { episodeReturns, episodeSteps } = this.#counters;
-    for (let k = 0; k < environment.size; k++) {
-      const end = {
-        terminated: step.terminated[k] === 1,
-        truncated: step.truncated[k] === 1,
-        lost: step.lost[k] === 1,
-      };
-      this.#windows.step(
-        k,
-        this.#observations.subarray(k * o, (k + 1) * o),
-        actions.subarray(k * a, (k + 1) * a),
-        step.rewards[k],
-        step.finalObservations.subarray(k * o, (k + 1) * o),
-        end,
-        (observation, action, nStepReturn, discount, next) =>
-          this.#store.add(observation, action, nStepReturn, discount, next),
-      );
-      episodeSteps[k] += 1;
-      if (!end.lost) episodeReturns[k] += step.rewards[k];
-      if (end.terminated || end.truncated || end.lost) {
-        if (!end.lost)
-          this.#averages.add({ 'acting/return': episodeReturns[k], 'acting/length': episodeSteps[k] });
-        episodeReturns[k] = 0;
-        episodeSteps[k] = 0;
-      }
-    }
   }
 
   #wallSeconds(): number {
@@ -307,17 +266,16 @@ class ControlJob {
       engine: this.#o.engine,
       parameters: this.#agent.parameters,
       store: this.#store,
-      windows: this.#windows,
-      noise: this.#noise,
-      environment: this.#o.environment,
+      experience: this.#experience,
     };
   }
 
   async #checkpoint(): Promise<void> {
     this.#report();
     const counters = { ...this.#counters, wallSeconds: this.#wallSeconds() };
-    const checkpoint = await saveJob(this.#parts(), counters, this.#observations);
+    const checkpoint = await saveJob(this.#parts(), counters);
     await this.#o.observer.checkpoint(counters.environmentSteps, checkpoint);
+    await this.#experience.saved();
   }
 
   #result(evaluation: EvaluationRecord, interrupted: boolean): TrainControlResult {

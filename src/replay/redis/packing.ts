@@ -1,0 +1,94 @@
+import { PmpoError } from '../../errors.js';
+import type { TransitionSink } from '../n-step.js';
+
+/**
+ * Transitions as bytes. One transition is one row of little-endian float32 values, exactly those that a TransitionStore
+ * keeps: observation [O], action [A], n-step return, discount, next observation [O]. A chunk is C rows.
+ */
+
+export interface TransitionShape {
+  readonly observationSize: number;
+  readonly actionSize: number;
+}
+
+/** Values of one row. */
+export function rowWidth({ observationSize, actionSize }: TransitionShape): number {
+  return 2 * observationSize + actionSize + 2;
+}
+
+/** Collects transitions until there are enough to be sent. */
+export class ChunkBuilder {
+  readonly #shape: TransitionShape;
+  readonly #rows: Float32Array;
+  #count = 0;
+
+  /** @param capacity rows that it holds at most */
+  constructor(
+    shape: TransitionShape,
+    readonly capacity: number,
+  ) {
+    this.#shape = shape;
+    this.#rows = new Float32Array(capacity * rowWidth(shape));
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Adds one transition; the arrays are copied. @throws RangeError when it is full. */
+  add(...[observation, action, nStepReturn, discount, nextObservation]: Parameters<TransitionSink>): void {
+    if (this.#count === this.capacity) throw new RangeError(`a chunk holds ${this.capacity} transitions`);
+    const { observationSize: o, actionSize: a } = this.#shape;
+    const start = this.#count * rowWidth(this.#shape);
+    this.#rows.set(observation, start);
+    this.#rows.set(action, start + o);
+    this.#rows[start + o + a] = nStepReturn;
+    this.#rows[start + o + a + 1] = discount;
+    this.#rows.set(nextObservation, start + o + a + 2);
+    this.#count += 1;
+  }
+
+  /** The bytes of what was collected, and a fresh start. */
+  take(): Buffer {
+    const bytes = this.#count * rowWidth(this.#shape) * 4;
+    this.#count = 0;
+    return Buffer.from(Buffer.from(this.#rows.buffer, 0, bytes));
+  }
+
+  /** Forgets what was collected. */
+  clear(): void {
+    this.#count = 0;
+  }
+}
+
+/**
+ * Hands over each transition of a chunk, in order.
+ * @throws PmpoError when the bytes are not `count` rows of this shape.
+ */
+export function unpackChunk(
+  bytes: Uint8Array,
+  count: number,
+  shape: TransitionShape,
+  sink: TransitionSink,
+): void {
+  const width = rowWidth(shape);
+  if (!Number.isSafeInteger(count) || count < 0 || bytes.length !== count * width * 4) {
+    throw new PmpoError({
+      where: 'replay.redis',
+      what: `a chunk of ${count} transitions has ${bytes.length} bytes where ${count * width * 4} are needed`,
+      remedy: 'Have actors and learner be of one version of pmpo and one configuration',
+    });
+  }
+  // Copied: what a socket hands over may start anywhere, float32 values may not.
+  const rows = new Float32Array(bytes.slice().buffer);
+  const { observationSize: o, actionSize: a } = shape;
+  for (let start = 0; start < rows.length; start += width) {
+    sink(
+      rows.subarray(start, start + o),
+      rows.subarray(start + o, start + o + a),
+      rows[start + o + a],
+      rows[start + o + a + 1],
+      rows.subarray(start + o + a + 2, start + width),
+    );
+  }
+}
