@@ -15,15 +15,9 @@ import { classifyChecked, classifyOnHostChecked, invalidFeedback } from '../../f
 import type { FeedbackClassifier, FeedbackInput } from '../../feedback/classifier.js';
 import type { RandomKey } from '../../random/keys.js';
 import type { TransitionBatch } from '../../replay/transition-store.js';
+import { Acting } from './acting.js';
 import { type AgentParameters, type AgentSpec, createParameters } from './parameters.js';
-import {
-  drawSamples,
-  improveCritics,
-  improvePolicy,
-  policyAt,
-  type Samples,
-  type UpdateInputs,
-} from './update.js';
+import { drawSamples, improveCritics, improvePolicy, type Samples, type UpdateInputs } from './update.js';
 
 /**
  * The learner's parameters and its compiled functions: act, update, copy. Letters: K worlds, N samples, B contexts, O
@@ -48,7 +42,7 @@ export class Agent {
   /** True when an update must end before the next is handed over: its classifier runs between two compiled functions. */
   readonly sequential: boolean;
   readonly #options: AgentOptions;
-  readonly #act: Compiled;
+  readonly #acting: Acting;
   readonly #update: (
     batch: TransitionBatch,
     noise: HostTensor,
@@ -63,11 +57,7 @@ export class Agent {
     this.#options = options;
     this.parameters = createParameters(engine, options, key);
     const { policy, reference, critics, targetCritics } = this.parameters;
-    this.#act = engine.jit('act', ({ observations, noise }) => ({
-      actions: policyAt(options, policy, observations as Tensor2D).sample(
-        tf.expandDims(noise, 0) as Tensor3D,
-      ),
-    }));
+    this.#acting = new Acting(engine, options, policy);
     const { reference: referenceRule, critic } = options.config;
     this.#copyReference = engine.jit('copyReference', () => {
       if (typeof referenceRule === 'object' && 'rate' in referenceRule) {
@@ -88,13 +78,9 @@ export class Agent {
     this.#update = options.classifier.classify ? this.#updateInOne() : this.#updateInTwo();
   }
 
-  /** Actions [K, A] for observations [K, O], drawn with noise [K, A] of the head's kind. Canonical, clipped to the bounds. */
-  async act(observations: Float32Array, noise: Float32Array, worlds: number): Promise<Float32Array> {
-    const { actions } = await this.#act.run({
-      observations: { shape: [worlds, this.#options.observationSize], data: observations },
-      noise: { shape: [worlds, this.#options.actionSize], data: noise },
-    });
-    return clipped(actions.data as Float32Array);
+  /** Actions [K, A] of the present policy; see Acting.run. */
+  act(observations: Float32Array, noise: Float32Array, worlds: number): Promise<Float32Array> {
+    return this.#acting.run(observations, noise, worlds);
   }
 
   /**
@@ -243,10 +229,6 @@ export class Agent {
   }
 
   dispose(): void {
-    for (const compiled of [this.#act, this.#copyReference, this.#copyTargets]) compiled.dispose();
+    for (const part of [this.#acting, this.#copyReference, this.#copyTargets]) part.dispose();
   }
-}
-
-function clipped(actions: Float32Array): Float32Array {
-  return actions.map((a) => Math.min(1, Math.max(-1, a)));
 }

@@ -10,12 +10,17 @@ import { foldIn, type RandomKey } from '../../random/keys.js';
 
 /** Everything that a control learner trains or copies, as variables of one engine. O observation size, A actions. */
 
-export interface AgentSpec {
-  readonly config: Config;
+/** What a policy network is made from. */
+export interface PolicySpec {
+  readonly config: Pick<Config, 'policy'>;
   readonly family: DistributionFamily;
-  readonly operator: Operator;
   readonly observationSize: number;
   readonly actionSize: number;
+}
+
+export interface AgentSpec extends PolicySpec {
+  readonly config: Config;
+  readonly operator: Operator;
 }
 
 export interface AgentParameters {
@@ -48,7 +53,7 @@ export function joined(trees: Readonly<Record<string, NamedVariables>>): NamedVa
 
 /** The policy network's initial values: small outputs, so that every state starts with the head's initial spread. */
 export function initPolicy(
-  { config, family, observationSize, actionSize }: AgentSpec,
+  { config, family, observationSize, actionSize }: PolicySpec,
   key: RandomKey,
 ): NamedHostTensors {
   return initMlp(key, observationSize, family.parameterCount(actionSize), config.policy, 0.1);

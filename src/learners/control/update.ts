@@ -11,7 +11,7 @@ import * as tf from '../../engine/tf.js';
 import { applyCritic } from '../../networks/critic.js';
 import { applyMlp } from '../../networks/mlp.js';
 import type { OperatorBatch } from '../../operators/operator.js';
-import type { AgentParameters, AgentSpec } from './parameters.js';
+import type { AgentParameters, AgentSpec, PolicySpec } from './parameters.js';
 
 /**
  * One learner update as pure tensor functions. Letters: N samples, B contexts (the batch), O observation size, A action
@@ -41,7 +41,7 @@ export interface Samples {
 }
 
 /** The policy's distribution at observations [B, O] under the given parameters. */
-export function policyAt(spec: AgentSpec, parameters: NamedTensors, observations: Tensor2D): Distribution {
+export function policyAt(spec: PolicySpec, parameters: NamedTensors, observations: Tensor2D): Distribution {
   const outputs = applyMlp(parameters, observations, spec.config.policy);
   return spec.family.create(outputs, spec.actionSize);
 }
