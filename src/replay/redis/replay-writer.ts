@@ -92,9 +92,16 @@ export class ReplayWriter {
   #sequence = 0;
   #inserted = 0;
   #stored = 0;
+  /** The last forgetting that was spoken of: the number of the chunk that was to follow. */
+  #spokenOf = 0;
 
   constructor(options: ReplayWriterOptions) {
     this.#o = options;
+  }
+
+  /** As it stands in Redis. */
+  get actor(): string {
+    return this.#o.actor;
   }
 
   /** Number of the last chunk that Redis has confirmed. */
@@ -160,13 +167,15 @@ export class ReplayWriter {
     const forgotten = this.#sequence - last;
     const again = this.#kept.slice(-forgotten);
     const missing = forgotten - again.length;
-    if (missing > 0) {
+    // Tried again and again while the learner lets nothing in; said once.
+    if (this.#spokenOf !== this.#sequence) {
       this.#o.notice(
-        `Redis has forgotten ${missing} chunks of transitions that it had confirmed, beyond what can be sent again. It was restarted without what it held: run it with 'appendonly yes'`,
+        missing > 0
+          ? `Redis has forgotten ${missing} chunks of transitions that it had confirmed, beyond what can be sent again. It was restarted without what it held: run it with 'appendonly yes'`
+          : `Redis has forgotten ${forgotten} chunks that it had confirmed; sending them again`,
       );
-    } else {
-      this.#o.notice(`Redis has forgotten ${forgotten} chunks that it had confirmed; sending them again`);
     }
+    this.#spokenOf = this.#sequence;
     for (const [i, chunk] of again.entries()) {
       const sequence = last + missing + i + 1;
       const { state } = await this.#send(chunk, sequence, missing > 0);

@@ -51,10 +51,12 @@ return {'started'}`);
 /**
  * Stores one chunk. KEYS run transitions actors; ARGV token, actor, sequence, transitions, updates of the policy that
  * acted, episodes, rows, '1' to accept a gap in the sequence. → [state, inserted]: `stored` (also when it was stored
- * before), `wait`, `finished`, `gone`, or ['gap', last sequence stored].
+ * before), `wait` (also when Redis has lost the run, until the learner has begun it again), `finished`, `gone` when it
+ * holds another one, or ['gap', last sequence stored].
  */
 export const appendChunk = script(`
 local token, inserted, allowed, limit, finished = unpack(redis.call('HMGET', KEYS[1], 'token', 'inserted', 'allowed', 'limit', 'finished'))
+if not token then return {'wait', 0} end
 if token ~= ARGV[1] then return {'gone', 0} end
 local last = tonumber(redis.call('HGET', KEYS[3], ARGV[2]) or '0')
 local sequence = tonumber(ARGV[3])
