@@ -49,6 +49,38 @@ function replayProblems({ replay, learner }: Config): Complaint[] {
   return complaints;
 }
 
+/** The servers of a configuration; none where the embedded one is meant. */
+export function addressesOf({ address = [] }: Pick<Config['environment'], 'address'>): readonly string[] {
+  return typeof address === 'string' ? [address] : address;
+}
+
+/** What is wrong with how the servers are reached and trusted. */
+function addressProblems({ environment }: Config): Complaint[] {
+  const { address, tls, token } = environment;
+  const complaints: Complaint[] = [];
+  for (const given of addressesOf(environment)) {
+    const port = Number(given.match(/:(\d+)$/)?.[1] ?? 1);
+    if (port < 1 || port > 65_535)
+      complaints.push(['environment.address', `${port} is no port`, 'Give one from 1 to 65535']);
+  }
+  if (address === undefined) {
+    for (const [key, value] of Object.entries({ tls, token })) {
+      if (value === undefined || value === false) continue;
+      const remedy = 'Give environment.address, or leave it out';
+      complaints.push([`environment.${key}`, 'means nothing to the embedded server', remedy]);
+    }
+  }
+  if (typeof tls === 'object' && (tls.certificate === undefined) !== (tls.key === undefined)) {
+    const missing = tls.key === undefined ? 'key' : 'certificate';
+    complaints.push([
+      `environment.tls.${missing}`,
+      'is missing: a certificate and its key go together',
+      'Give both, or neither',
+    ]);
+  }
+  return complaints;
+}
+
 /** What the single keys cannot say: settings that contradict one another. Pure; found before anything starts. */
 export function crossCheck(config: Config, simulators: readonly string[]): Problem[] {
   const { environment, learner, policy, replay } = config;
@@ -56,9 +88,6 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
   const complain = (path: string, what: string, remedy?: string) =>
     problems.push({ path: path.split('.'), what, remedy });
 
-  const port = Number(environment.address?.match(/:(\d+)$/)?.[1] ?? 1);
-  if (port < 1 || port > 65_535)
-    complain('environment.address', `${port} is no port`, 'Give one from 1 to 65535');
   if (environment.address === undefined) {
     if (environment.simulator === undefined) {
       complain(
@@ -95,7 +124,7 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
       `Give ${learner.batchSize} or more`,
     );
   }
-  for (const problem of replayProblems(config)) complain(...problem);
+  for (const problem of [...addressProblems(config), ...replayProblems(config)]) complain(...problem);
   if (policy.head === 'gaussian' && policy.minStddev >= policy.initialStddev) {
     complain(
       'policy.minStddev',

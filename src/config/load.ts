@@ -10,7 +10,7 @@ import { crossCheck } from './checks.js';
 import { loadPlugins } from './plugins.js';
 import { explainIssues, type Problem } from './problems.js';
 import { type Config, configSchema } from './schema.js';
-import { type ConfigSource, isGroup, type KeyPath, type Override, readSource } from './source.js';
+import { type ConfigSource, isGroup, type KeyPath, type Override, readSource, valueAt } from './source.js';
 
 /** A configuration with nothing left to decide. */
 export type ResolvedConfig = Config & { readonly learner: { readonly samples: number } };
@@ -67,6 +67,27 @@ function make<T>(source: ConfigSource, path: KeyPath, create: () => T): T {
   }
 }
 
+/** Keys that name files. A path on the command line is meant from where the command is given, one in a file from there. */
+const fileKeys: readonly KeyPath[] = [
+  ['environment', 'tls', 'ca'],
+  ['environment', 'tls', 'certificate'],
+  ['environment', 'tls', 'key'],
+  ['environment', 'token', 'file'],
+];
+
+/** Values with the paths of files made absolute, so that the resolved configuration means the same wherever it is put. */
+function withAbsolutePaths<T>(values: T, source: ConfigSource, file: string): T {
+  const copy = structuredClone(values);
+  for (const path of fileKeys) {
+    const group = valueAt(copy, path.slice(0, -1));
+    const key = String(path.at(-1));
+    if (!isGroup(group) || typeof group[key] !== 'string') continue;
+    const base = source.overrideOf(path) === undefined ? dirname(resolve(file)) : process.cwd();
+    group[key] = resolve(base, group[key]);
+  }
+  return copy;
+}
+
 /** What is wrong with the settings of an embedded simulator; those of a remote one are its server's to check. */
 function simulatorProblems({ environment }: Config, simulators: Catalogue['simulators']): Problem[] {
   const { address, simulator, createSettings } = environment;
@@ -107,8 +128,10 @@ export async function resolveConfig(
   const schema = configSchema(catalogue);
   const parsed = schema.safeParse(values);
   if (!parsed.success) refuse(source, explainIssues(parsed.error, schema, values));
-  // Absolute, so that the resolved configuration means the same wherever it is put.
-  const config = { ...parsed.data, plugins: paths.map((path) => resolve(pluginBase, path)) };
+  const config = {
+    ...withAbsolutePaths(parsed.data, source, file),
+    plugins: paths.map((path) => resolve(pluginBase, path)),
+  };
   const problems = [
     ...crossCheck(config, catalogue.simulators.names()),
     ...simulatorProblems(config, catalogue.simulators),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { engineNames } from '../engine/engine.js';
+import { connectionDefaults } from '../environments/connection-defaults.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
 import type { OperatorDefinition } from '../operators/operator.js';
 import type { Registry } from '../registry/registry.js';
@@ -22,6 +23,8 @@ const network = {
     .describe('Layer normalisation and tanh after the first layer, which keeps inputs of any scale in range'),
 };
 
+const address = z.string().regex(/^(\S+:\d{1,5}|unix:\S+)$/, 'host:port, such as 127.0.0.1:9000');
+
 export const environmentSchema = z
   .strictObject({
     simulator: z
@@ -31,10 +34,35 @@ export const environmentSchema = z
         'An embedded simulator (see `pmpo simulators`), or the name handed to a remote one as `simulator`',
       ),
     address: z
-      .string()
-      .regex(/^(\S+:\d{1,5}|unix:\S+)$/, 'host:port, such as 127.0.0.1:9000')
+      .union([address, z.array(address).min(1)])
       .optional()
-      .describe('host:port of a dm_env_rpc server; absent: the embedded server is started for this run'),
+      .describe(
+        'host:port of a dm_env_rpc server, or a list of several, among which the actors are dealt out in turn; absent: the embedded server is started for this run',
+      ),
+    tls: z
+      .union([
+        z.boolean(),
+        z.strictObject({
+          ca: z.string().optional().describe("Authorities to trust in place of the system's"),
+          certificate: z.string().optional().describe("The client's own certificate, for mutual TLS"),
+          key: z.string().optional().describe('Its private key'),
+          serverName: z
+            .string()
+            .optional()
+            .describe("The name in the server's certificate, where it is not the address's"),
+        }),
+      ])
+      .default(false)
+      .describe("TLS: true for the system's authorities, or PEM files, beside the configuration or absolute"),
+    token: z
+      .union([z.strictObject({ file: z.string() }), z.strictObject({ environmentVariable: z.string() })])
+      .optional()
+      .describe('Where the bearer token is that the server wants; the token itself is kept nowhere'),
+    observations: z
+      .array(z.string())
+      .min(1)
+      .optional()
+      .describe('The observations that the policy sees; default: every one that holds numbers'),
     createSettings: z
       .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
       .prefault({})
@@ -47,9 +75,21 @@ export const environmentSchema = z
       .max(256)
       .default(8)
       .describe('K, environments stepped at once, each over a stream of its own'),
+    lockstep: z
+      .boolean()
+      .default(true)
+      .describe(
+        'true: all actors step together, exactly repeatable. false: half of them suffice to go on, so that a slow or lost server does not hold back the others',
+      ),
     deadlineSeconds: seconds
       .default(30)
       .describe('How long one call may take before the connection counts as lost'),
+    keepaliveSeconds: seconds
+      .default(connectionDefaults.keepaliveSeconds)
+      .describe('Time between signs of life on a silent connection; servers may hang up on less than 300'),
+    maxMessageMegabytes: seconds
+      .default(connectionDefaults.maxMessageMegabytes)
+      .describe('Larger messages are an error'),
     reconnect: z
       .strictObject({
         attempts: z.int().min(0).default(8).describe('Attempts after a lost connection before the run stops'),

@@ -1,15 +1,26 @@
 import * as grpc from '@grpc/grpc-js';
-import { ConnectionLostError, DmEnvRpcError } from './errors.js';
+import { PmpoError } from '../errors.js';
+import { connectionDefaults } from './connection-defaults.js';
+import { diagnose } from './diagnose.js';
+import { ConnectionLostError, DmEnvRpcError, statusCode } from './errors.js';
+import { type ChannelSecurity, loadSecurity, SecurityError, type SecuritySettings } from './security.js';
 import { environmentService, type WireRequest, type WireResponse } from './wire.js';
 
 type Stream = grpc.ClientDuplexStream<WireRequest, WireResponse>;
 
-export interface ConnectionOptions {
+export interface ConnectionOptions extends SecuritySettings {
   /** host:port */
   readonly address: string;
   /** How long one call may take. */
   readonly deadlineSeconds: number;
+  /** Time between two signs of life on a connection that is silent. */
+  readonly keepaliveSeconds?: number;
+  /** Larger messages, either way, are an error. */
+  readonly maxMessageMegabytes?: number;
 }
+
+/** A closer look at a connection that failed may take this long. */
+const diagnosisMs = 3000;
 
 interface Waiting {
   readonly name: keyof WireRequest;
@@ -43,41 +54,55 @@ export class DmEnvRpcConnection {
   readonly #deadline: number;
   readonly #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
-  #lost: ConnectionLostError | undefined;
+  #lost: PmpoError | undefined;
   #closed = false;
 
-  private constructor(client: grpc.Client, { address, deadlineSeconds }: ConnectionOptions) {
+  private constructor(
+    client: grpc.Client,
+    { address, deadlineSeconds }: ConnectionOptions,
+    { metadata }: ChannelSecurity,
+  ) {
     this.address = address;
     this.#client = client;
     this.#deadline = deadlineSeconds * 1000;
-    this.#stream = (client as unknown as { Process(): Stream }).Process();
+    this.#stream = (client as unknown as { Process(metadata: grpc.Metadata): Stream }).Process(metadata);
     this.#stream.on('data', (response: WireResponse) => this.#receive(response));
     this.#stream.on('error', (error: grpc.ServiceError) => {
-      this.#lose(`the connection was lost: ${error.details || error.message}`, error);
+      this.#fail(
+        refusal(address, error) ??
+          this.#loss(`the connection was lost: ${error.details || error.message}`, error),
+      );
     });
-    this.#stream.on('end', () => this.#lose('the server ended the stream'));
+    this.#stream.on('end', () => this.#fail(this.#loss('the server ended the stream')));
   }
 
   /**
    * Connects.
-   * @throws ConnectionLostError when nobody listens there within the deadline.
+   * @throws ConnectionLostError when nobody listens there within the deadline; PmpoError when trying again cannot help:
+   *   certificates or tokens that are wrong, and servers that speak something else.
    */
   static async open(options: ConnectionOptions): Promise<DmEnvRpcConnection> {
-    const client = new EnvironmentClient(options.address, grpc.credentials.createInsecure(), {
+    const { address, keepaliveSeconds, maxMessageMegabytes } = { ...connectionDefaults, ...options };
+    const security = await loadSecurity(options, address);
+    const largest = maxMessageMegabytes * 2 ** 20;
+    const client = new EnvironmentClient(address, security.credentials, {
       // Streams that share an HTTP/2 connection wait for each other.
       'grpc.use_local_subchannel_pool': 1,
-      'grpc.max_receive_message_length': -1,
-      'grpc.max_send_message_length': -1,
+      'grpc.max_receive_message_length': largest,
+      'grpc.max_send_message_length': largest,
+      'grpc.keepalive_time_ms': keepaliveSeconds * 1000,
+      'grpc.keepalive_permit_without_calls': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1000,
+      ...security.options,
     });
     try {
-      await connected(client, options);
+      await connected(client, options, security);
     } catch (error) {
       client.close();
       throw error;
     }
-    return new DmEnvRpcConnection(client, options);
+    return new DmEnvRpcConnection(client, options, security);
   }
 
   /**
@@ -102,8 +127,10 @@ export class DmEnvRpcConnection {
           else if (response.error) {
             const { code = 2, message = '' } = response.error;
             reject(new DmEnvRpcError(this.address, words[name], code, message));
-          } else
-            reject(this.#lose(`the answer to ${words[name]} is of another kind: ${Object.keys(response)}`));
+          } else {
+            const kinds = Object.keys(response).join(', ') || 'nothing';
+            reject(this.#fail(this.#loss(`the answer to ${words[name]} is of another kind: ${kinds}`)));
+          }
         },
       });
       if (this.#waiting.length === 1) this.#watch();
@@ -116,7 +143,7 @@ export class DmEnvRpcConnection {
     const oldest = this.#waiting[0];
     if (oldest === undefined) return;
     this.#timer = setTimeout(() => {
-      this.#lose(`no answer to ${words[oldest.name]} within ${this.#deadline / 1000} s`);
+      this.#fail(this.#loss(`no answer to ${words[oldest.name]} within ${this.#deadline / 1000} s`));
     }, this.#deadline);
   }
 
@@ -126,52 +153,95 @@ export class DmEnvRpcConnection {
     oldest?.resolve(response);
   }
 
-  #lose(what: string, cause?: unknown): ConnectionLostError {
+  #loss(what: string, cause?: unknown): ConnectionLostError {
+    const remedy = this.#closed ? undefined : 'Is the server still running there?';
+    return new ConnectionLostError({ where: this.address, what, remedy, cause });
+  }
+
+  /** The connection is over, for this reason or an earlier one. */
+  #fail(error: PmpoError): PmpoError {
     if (this.#lost !== undefined) return this.#lost;
-    this.#lost = new ConnectionLostError({
-      where: this.address,
-      what,
-      remedy: this.#closed ? undefined : 'Is the server still running there?',
-      cause,
-    });
+    this.#lost = error;
     clearTimeout(this.#timer);
-    for (const { reject } of this.#waiting.splice(0)) reject(this.#lost);
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
     this.#stream.cancel();
     this.#client.close();
-    return this.#lost;
+    return error;
   }
 
   /** Ends the stream. Whatever is waiting fails. */
   close(): void {
     this.#closed = true;
-    this.#lose('the connection was closed');
+    this.#fail(this.#loss('the connection was closed'));
+  }
+}
+
+/** A status with which a stream ends and that another attempt would meet again; undefined for any other. */
+function refusal(address: string, { code, details }: grpc.ServiceError): PmpoError | undefined {
+  const where = address;
+  switch (code) {
+    case statusCode('UNAUTHENTICATED'):
+      return new SecurityError({
+        where,
+        what: `the server wants to know who asks: ${details}`,
+        remedy: 'Give the right token as environment.token: {file} or {environmentVariable}',
+      });
+    case statusCode('PERMISSION_DENIED'):
+      return new SecurityError({ where, what: `the server does not allow this: ${details}` });
+    case statusCode('UNIMPLEMENTED'):
+      return new PmpoError({
+        where,
+        what: `the server does not speak dm_env_rpc v1 (${details})`,
+        remedy: 'Give the address of a dm_env_rpc server',
+      });
+    case statusCode('RESOURCE_EXHAUSTED'):
+      return new PmpoError({
+        where,
+        what: `a message is over the limit: ${details}`,
+        remedy: 'Raise environment.maxMessageMegabytes, or ask for less with environment.observations',
+      });
+    case statusCode('INTERNAL'):
+      if (!/parsing error|deserializ/i.test(details)) return undefined;
+      return new PmpoError({
+        where,
+        what: `what the server sends is not dm_env_rpc v1: ${details}`,
+        remedy: 'Give the address of a dm_env_rpc server',
+      });
+    default:
+      return undefined;
   }
 }
 
 /**
  * Resolves when the connection stands. A refusal is an error at once: whether and when to try again is the caller's to
- * say; silence is one at the deadline.
+ * say; silence is one at the deadline. What is wrong for good is no ConnectionLostError.
  */
-function connected(client: grpc.Client, { address, deadlineSeconds }: ConnectionOptions): Promise<void> {
+async function connected(
+  client: grpc.Client,
+  { address, deadlineSeconds }: ConnectionOptions,
+  { tls }: ChannelSecurity,
+): Promise<void> {
   const channel = client.getChannel();
   const deadline = Date.now() + deadlineSeconds * 1000;
-  const failed = (why: string) =>
-    new ConnectionLostError({
-      where: address,
-      what: `nobody answers there (${why})`,
-      remedy: 'Start the server, or correct environment.address',
-    });
-  return new Promise((resolve, reject) => {
+  const outcome = await new Promise<'ready' | 'refused' | 'late'>((resolve) => {
     const look = () => {
       const state = channel.getConnectivityState(true);
-      if (state === grpc.connectivityState.READY) return resolve();
-      if (state === grpc.connectivityState.TRANSIENT_FAILURE)
-        return reject(failed('the connection was refused'));
-      channel.watchConnectivityState(state, deadline, (late) => {
-        if (late === undefined) look();
-        else reject(failed(`waited ${deadlineSeconds} s`));
-      });
+      if (state === grpc.connectivityState.READY) return resolve('ready');
+      if (state === grpc.connectivityState.TRANSIENT_FAILURE) return resolve('refused');
+      channel.watchConnectivityState(state, deadline, (late) =>
+        late === undefined ? look() : resolve('late'),
+      );
     };
     look();
+  });
+  if (outcome === 'ready') return;
+  const found = await diagnose(address, tls, Math.min(diagnosisMs, deadlineSeconds * 1000));
+  const where = address;
+  if (found?.permanent) throw new SecurityError({ where, what: found.what, remedy: found.remedy });
+  const why = outcome === 'late' ? `waited ${deadlineSeconds} s` : 'the connection was refused';
+  throw new ConnectionLostError({
+    where,
+    what: `${found?.what ?? 'nobody answers there'} (${why})`,
+    remedy: found?.remedy ?? 'Start the server, or correct environment.address',
   });
 }

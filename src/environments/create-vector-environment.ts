@@ -18,6 +18,11 @@ export interface VectorEnvironmentOptions {
   readonly size: number;
   /** The seed of each episode: explicit, so that any of them can be had again. */
   readonly episodeSeed: (world: number, episode: number) => number;
+  /**
+   * True: every step waits for every world, and the same seed gives the same experience. False: for half of them, so that
+   * a slow or lost server does not hold back the others.
+   */
+  readonly lockstep?: boolean;
   readonly reconnect: ReconnectSettings;
   /** Told what a person should know: losses and returns. */
   readonly notice: (message: string) => void;
@@ -51,6 +56,36 @@ interface World {
   steps: number;
   /** Canonical actions since the reset; grows as needed. */
   actions: Float32Array;
+  /** The open episode as the caller has seen it: a step under way may be ahead. */
+  seen: { episode: number; seed: number; steps: number };
+}
+
+/** A step under way, and how it ended. */
+interface Pending {
+  readonly settled: Promise<void>;
+  ended: boolean;
+  error?: unknown;
+}
+
+function emptyStep(size: number, observationSize: number, actionSize: number): VectorStep {
+  return {
+    ready: new Uint8Array(size),
+    actions: new Float32Array(size * actionSize),
+    observations: new Float32Array(size * observationSize),
+    finalObservations: new Float32Array(size * observationSize),
+    rewards: new Float32Array(size),
+    terminated: new Uint8Array(size),
+    truncated: new Uint8Array(size),
+    lost: new Uint8Array(size),
+  };
+}
+
+/** Copies what belongs to world k from one step to another. */
+function copyWorld(k: number, from: VectorStep, to: VectorStep): void {
+  for (const name of Object.keys(from) as (keyof VectorStep)[]) {
+    const width = from[name].length / from.ready.length;
+    to[name].set(from[name].subarray(k * width, (k + 1) * width), k * width);
+  }
 }
 
 class Worlds implements VectorEnvironment {
@@ -64,6 +99,9 @@ class Worlds implements VectorEnvironment {
   readonly #flattener: ObservationFlattener;
   readonly #scaler: ActionScaler;
   readonly #specs: Pick<Environment, 'observationSpec' | 'actionSpec'>;
+  /** Where worlds put their results when they do not go in lockstep, until they are asked for. */
+  readonly #landing: VectorStep;
+  readonly #pending: (Pending | undefined)[];
 
   constructor(options: VectorEnvironmentOptions, environments: readonly Environment[]) {
     const { observationSpec, actionSpec } = environments[0];
@@ -82,7 +120,10 @@ class Worlds implements VectorEnvironment {
       seed: 0,
       steps: 0,
       actions: new Float32Array(64 * this.actionSize),
+      seen: { episode: 0, seed: 0, steps: 0 },
     }));
+    this.#landing = emptyStep(this.size, this.observationSize, this.actionSize);
+    this.#pending = this.#worlds.map(() => undefined);
     for (const k of this.#worlds.keys()) this.#checkSpecs(k);
   }
 
@@ -109,6 +150,7 @@ class Worlds implements VectorEnvironment {
     const observations = new Float32Array(this.size * this.observationSize);
     await this.#everywhere(async (k) => {
       await this.#surviving(k, () => this.#begin(k, 0, observations));
+      this.#show(k);
     });
     return observations;
   }
@@ -174,16 +216,63 @@ class Worlds implements VectorEnvironment {
   }
 
   async step(actions: Float32Array): Promise<VectorStep> {
-    const step = {
-      observations: new Float32Array(this.size * this.observationSize),
-      finalObservations: new Float32Array(this.size * this.observationSize),
-      rewards: new Float32Array(this.size),
-      terminated: new Uint8Array(this.size),
-      truncated: new Uint8Array(this.size),
-      lost: new Uint8Array(this.size),
-    };
+    if (this.#options.lockstep === false) return this.#stepReady(actions);
+    const step = emptyStep(this.size, this.observationSize, this.actionSize);
+    step.ready.fill(1);
+    step.actions.set(actions);
     await this.#everywhere((k) => this.#stepWorld(k, actions, step));
+    for (const k of this.#worlds.keys()) this.#show(k);
     return step;
+  }
+
+  /** Steps the worlds that are not under way, and returns with those that have answered once half of all have. */
+  async #stepReady(actions: Float32Array): Promise<VectorStep> {
+    for (const k of this.#worlds.keys()) this.#pending[k] ??= this.#send(k, actions);
+    const enough = Math.ceil(this.size / 2);
+    const pending = this.#pending as Pending[];
+    while (pending.filter(({ ended }) => ended).length < enough) {
+      await Promise.race(pending.filter(({ ended }) => !ended).map(({ settled }) => settled));
+    }
+    if (pending.some(({ error }) => error !== undefined)) {
+      // All have ended, one way or another, before an error is thrown.
+      await Promise.all(pending.map(({ settled }) => settled));
+      throw pending.find(({ error }) => error !== undefined)!.error;
+    }
+    const step = emptyStep(this.size, this.observationSize, this.actionSize);
+    for (const [k, { ended }] of pending.entries()) {
+      if (!ended) continue;
+      copyWorld(k, this.#landing, step);
+      step.ready[k] = 1;
+      this.#pending[k] = undefined;
+      this.#show(k);
+    }
+    return step;
+  }
+
+  /** Sets a world's step on its way; how it ends is kept until it is asked for. */
+  #send(k: number, actions: Float32Array): Pending {
+    const own = { start: k * this.actionSize, end: (k + 1) * this.actionSize };
+    const landing = this.#landing;
+    landing.actions.set(actions.subarray(own.start, own.end), own.start);
+    for (const flags of [landing.terminated, landing.truncated, landing.lost]) flags[k] = 0;
+    landing.rewards[k] = 0;
+    const settled = this.#stepWorld(k, landing.actions, landing).then(
+      () => {
+        pending.ended = true;
+      },
+      (error: unknown) => {
+        pending.ended = true;
+        pending.error = error;
+      },
+    );
+    const pending: Pending = { settled, ended: false };
+    return pending;
+  }
+
+  /** What the caller now knows of a world's episode. */
+  #show(k: number): void {
+    const { episode, seed, steps } = this.#worlds[k];
+    this.#worlds[k].seen = { episode, seed, steps };
   }
 
   async #stepWorld(k: number, actions: Float32Array, out: VectorStep): Promise<void> {
@@ -226,7 +315,7 @@ class Worlds implements VectorEnvironment {
   }
 
   state(): OpenEpisode[] {
-    return this.#worlds.map(({ episode, seed, steps, actions }) => ({
+    return this.#worlds.map(({ seen: { episode, seed, steps }, actions }) => ({
       episode,
       seed,
       actions: actions.slice(0, steps * this.actionSize),
@@ -237,6 +326,7 @@ class Worlds implements VectorEnvironment {
     const observations = new Float32Array(this.size * this.observationSize);
     await this.#everywhere(async (k) => {
       await this.#surviving(k, () => this.#replay(k, episodes[k], observations));
+      this.#show(k);
     });
     return observations;
   }

@@ -34,7 +34,7 @@ export interface RemoteEnvironmentOptions extends ConnectionOptions {
   readonly joinSettings?: PlainSettings;
   /** Join this world, which is there already, instead of making one. */
   readonly worldName?: string;
-  /** The observations wanted; all but the reserved ones by default. */
+  /** The observations wanted, and so sent; by default all that hold numbers, the reserved ones left out. */
   readonly observations?: readonly string[];
 }
 
@@ -46,6 +46,8 @@ export interface Property {
   readonly listable: boolean;
   readonly description: string;
 }
+
+const isNumeric = ({ dtype }: TensorSpec) => dtype !== 'string' && dtype !== 'proto';
 
 const settingsOf = (plain: PlainSettings = {}): Record<string, WireTensor> =>
   Object.fromEntries(Object.entries(plain).map(([key, value]) => [key, packSetting(value)]));
@@ -111,8 +113,12 @@ export class RemoteEnvironment implements Environment {
     this.#wireSpecs = wireSpecs;
     this.actionSpec = actions.specs;
     this.#actionUids = actions.uids;
-    this.observationSpec =
-      wanted === undefined ? others : Object.fromEntries(wanted.map((name) => [name, others[name]]));
+    this.observationSpec = Object.fromEntries(
+      (wanted ?? Object.keys(others).filter((name) => isNumeric(others[name]))).map((name) => [
+        name,
+        others[name],
+      ]),
+    );
     const asked = [
       'reward',
       ...(discount === undefined ? [] : ['discount']),

@@ -1,5 +1,5 @@
 /**
- * K worlds stepped together, flattened and scaled for a learner: observations become one float32 vector (the spec's names
+ * K worlds, flattened and scaled for a learner: observations become one float32 vector (the spec's names
  * in sorted order), actions are canonical (−1 … 1 in each dimension, clipped, scaled to the spec's bounds).
  * Letters: K worlds, O observation size, A action dimensions.
  */
@@ -13,7 +13,8 @@ export interface VectorEnvironment {
   /** Starts episode 0 of every world; returns observations [K, O]. */
   reset(): Promise<Float32Array>;
   /**
-   * Steps every world with actions [K, A]; worlds whose episode ends are reset at once.
+   * Steps every world with actions [K, A]; worlds whose episode ends are reset at once. Where the worlds do not go in
+   * lockstep, only those that are not under way are given their action, and half of the worlds suffice to return.
    * @throws PmpoError naming world, episode and step for NaN or infinity, for a spec that changed, for a connection that stays lost.
    */
   step(actions: Float32Array): Promise<VectorStep>;
@@ -26,6 +27,13 @@ export interface VectorEnvironment {
 
 /** Fresh arrays at each step: the caller may keep them. */
 export interface VectorStep {
+  /**
+   * 1 where the world has answered: what stands at the others means nothing, save for the observation that their action
+   * was chosen on. Always 1 in lockstep. [K]
+   */
+  readonly ready: Uint8Array;
+  /** The canonical actions that these are the results of, [K, A]. */
+  readonly actions: Float32Array;
   /** What the next action is chosen on: after an episode's end, the first observation of the next. [K, O] */
   readonly observations: Float32Array;
   /** The observation that this step led to: differs from `observations` only where an episode ended. [K, O] */

@@ -43,7 +43,7 @@ export function evaluateRun(
     const server = await reachSimulators(config, options);
     try {
       const size = evaluationWorlds(config, episodes);
-      const worlds = await connectWorlds(config, server.address, 'evaluation', size, options);
+      const worlds = await connectWorlds(config, server.addresses, 'evaluation', size, options);
       try {
         return { returns: await policy.evaluate(worlds, episodes, options.signal), environmentSteps };
       } finally {

@@ -1,3 +1,4 @@
+import { addressesOf } from '../config/checks.js';
 import type { ResolvedConfig } from '../config/load.js';
 import { createVectorEnvironment } from '../environments/create-vector-environment.js';
 import { RemoteEnvironment } from '../environments/remote-environment.js';
@@ -14,7 +15,8 @@ export interface WorldsOptions {
 
 /** Where simulators are reached. */
 export interface SimulatorServer {
-  readonly address: string;
+  /** World k is at the one with number k, counted round. */
+  readonly addresses: readonly string[];
   /** Ends the embedded server; leaves another one alone. */
   close(): Promise<void>;
 }
@@ -24,9 +26,11 @@ export async function reachSimulators(
   { environment }: ResolvedConfig,
   { notice }: WorldsOptions,
 ): Promise<SimulatorServer> {
-  if (environment.address === undefined)
-    return startEmbeddedServer({ onCrash: (error) => notice(error.message) });
-  return { address: environment.address, close: async () => {} };
+  if (environment.address === undefined) {
+    const { address, close } = await startEmbeddedServer({ onCrash: (error) => notice(error.message) });
+    return { addresses: [address], close };
+  }
+  return { addresses: addressesOf(environment), close: async () => {} };
 }
 
 /**
@@ -36,21 +40,30 @@ export async function reachSimulators(
  */
 export function connectWorlds(
   { environment, seed }: ResolvedConfig,
-  address: string,
+  addresses: readonly string[],
   purpose: string,
   size: number,
   { notice, signal }: WorldsOptions,
 ): Promise<VectorEnvironment> {
-  const { simulator, createSettings, joinSettings, deadlineSeconds, reconnect } = environment;
+  const {
+    simulator,
+    createSettings,
+    reconnect,
+    lockstep,
+    address: _,
+    actors: __,
+    ...connection
+  } = environment;
   const key = foldIn(foldIn(randomKey(seed), 'episodes'), purpose);
   return createVectorEnvironment({
     size,
-    connect: () =>
+    // An evaluation is of whole episodes: it waits for all of them in any case.
+    lockstep: lockstep || purpose === 'evaluation',
+    connect: (world) =>
       RemoteEnvironment.connect({
-        address,
-        deadlineSeconds,
+        ...connection,
+        address: addresses[world % addresses.length]!,
         createSettings: simulator === undefined ? createSettings : { simulator, ...createSettings },
-        joinSettings,
       }),
     episodeSeed: (world, episode) => randomSeed(foldIn(foldIn(key, world), episode)),
     reconnect,
@@ -66,7 +79,8 @@ export function evaluationWorlds({ environment }: ResolvedConfig, episodes: numb
 
 /** Everything of a training run that is outside this process, or acts as if it were. */
 export interface Worlds {
-  readonly environment: VectorEnvironment;
+  /** Absent when actors elsewhere do the acting. */
+  readonly environment?: VectorEnvironment;
   readonly evaluationEnvironment: VectorEnvironment;
   close(): Promise<void>;
 }
@@ -83,12 +97,13 @@ export async function openWorlds(config: ResolvedConfig, options: WorldsOptions)
     await server.close();
   };
   const connect = async (purpose: string, size: number) => {
-    const worlds = await connectWorlds(config, server.address, purpose, size, options);
+    const worlds = await connectWorlds(config, server.addresses, purpose, size, options);
     open.push(worlds);
     return worlds;
   };
   try {
-    const environment = await connect('acting', config.environment.actors);
+    const acts = config.replay.redis === undefined;
+    const environment = acts ? await connect('acting', config.environment.actors) : undefined;
     const judged = evaluationWorlds(config, config.evaluation.episodes);
     return { environment, evaluationEnvironment: await connect('evaluation', judged), close };
   } catch (error) {

@@ -58,7 +58,7 @@ function restored(value: number | null): number {
 interface ConfigFacts {
   readonly operator?: { readonly name?: string };
   readonly feedback?: { readonly name?: string };
-  readonly environment?: { readonly simulator?: string; readonly address?: string };
+  readonly environment?: { readonly simulator?: string; readonly address?: string | readonly string[] };
   readonly seed?: number;
 }
 
@@ -105,7 +105,10 @@ export async function readRun(
     operator,
     feedback: facts.feedback?.name ?? summary?.feedback ?? 'unknown',
     environment:
-      facts.environment?.simulator ?? facts.environment?.address ?? summary?.environment ?? 'unknown',
+      facts.environment?.simulator ??
+      facts.environment?.address?.toString() ??
+      summary?.environment ??
+      'unknown',
     seed: facts.seed ?? summary?.seed ?? 0,
     status: diverged || !finite ? 'diverged' : summary === undefined ? 'unfinished' : 'finished',
     config,

@@ -97,9 +97,7 @@ export class OwnWorlds implements Experience {
     const { environment } = this.#o;
     const actions = await this.#chooseActions(environmentSteps);
     const arrived = environment.step(actions).then((step) => () => {
-      this.#remember(actions, step);
-      this.#observations = step.observations;
-      return environment.size;
+      return this.#remember(step);
     });
     return { arrived };
   }
@@ -111,10 +109,14 @@ export class OwnWorlds implements Experience {
     return act(this.#observations, headNoise(family, z), environment.size);
   }
 
-  #remember(actions: Float32Array, step: VectorStep): void {
+  /** Takes in what the worlds that answered came to; returns how many these were. */
+  #remember(step: VectorStep): number {
     const { environment, sink, averages } = this.#o;
+    let answered = 0;
     const { observationSize: o, actionSize: a } = environment;
     for (let k = 0; k < environment.size; k++) {
+      if (step.ready[k] === 0) continue;
+      answered += 1;
       const end = {
         terminated: step.terminated[k] === 1,
         truncated: step.truncated[k] === 1,
@@ -123,7 +125,7 @@ export class OwnWorlds implements Experience {
       this.#windows.step(
         k,
         this.#observations.subarray(k * o, (k + 1) * o),
-        actions.subarray(k * a, (k + 1) * a),
+        step.actions.subarray(k * a, (k + 1) * a),
         step.rewards[k],
         step.finalObservations.subarray(k * o, (k + 1) * o),
         end,
@@ -141,7 +143,9 @@ export class OwnWorlds implements Experience {
         this.#episodeReturns[k] = 0;
         this.#episodeSteps[k] = 0;
       }
+      this.#observations.set(step.observations.subarray(k * o, (k + 1) * o), k * o);
     }
+    return answered;
   }
 
   updatesAllowed(environmentSteps: number): number {

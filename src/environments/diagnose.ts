@@ -1,0 +1,171 @@
+import net from 'node:net';
+import tls from 'node:tls';
+import type { TlsContents } from './security.js';
+
+/** Why a gRPC connection cannot be made, told more closely than gRPC itself tells it. */
+export interface Diagnosis {
+  readonly what: string;
+  readonly remedy?: string;
+  /** True when trying again cannot help. */
+  readonly permanent: boolean;
+}
+
+interface Target {
+  readonly host?: string;
+  readonly port?: number;
+  readonly path?: string;
+}
+
+function targetOf(address: string): Target {
+  if (address.startsWith('unix:')) return { path: address.slice('unix:'.length) };
+  const at = address.lastIndexOf(':');
+  return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) };
+}
+
+/** How an HTTP/2 client begins: its preface, and an empty SETTINGS frame. */
+const greeting = Buffer.concat([
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'ascii'),
+  Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+]);
+const settingsFrame = 4;
+const tlsAlert = 21;
+
+const certificateProblems: Readonly<Record<string, readonly [what: string, remedy?: string]>> = {
+  CERT_HAS_EXPIRED: ["the server's certificate has expired", 'Renew it there'],
+  CERT_NOT_YET_VALID: ["the server's certificate is not valid yet", "Are both machines' clocks right?"],
+  DEPTH_ZERO_SELF_SIGNED_CERT: [
+    "the server's certificate is self-signed",
+    'If it is the right one, give it as environment.tls.ca',
+  ],
+  SELF_SIGNED_CERT_IN_CHAIN: [
+    "the server's certificate is signed by an authority that is not trusted here",
+    "Give that authority's certificate as environment.tls.ca",
+  ],
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: [
+    "the server's certificate is signed by an authority that is not trusted here",
+    "Give that authority's certificate as environment.tls.ca",
+  ],
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: [
+    "the server's certificate is signed by an authority that is not trusted here",
+    "Give that authority's certificate as environment.tls.ca",
+  ],
+  CERT_SIGNATURE_FAILURE: ["the signature of the server's certificate is wrong"],
+};
+
+function ofTlsError(error: NodeJS.ErrnoException & { reason?: string }): Diagnosis | undefined {
+  const { code = '', message } = error;
+  const known = certificateProblems[code];
+  if (known !== undefined) return { what: known[0], remedy: known[1], permanent: true };
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return {
+      what: `the server's certificate is for another host (${error.reason ?? message})`,
+      remedy: 'Reach it by the name in its certificate, or give that name as environment.tls.serverName',
+      permanent: true,
+    };
+  }
+  if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|wrong version number/i.test(`${code} ${message}`)) {
+    return {
+      what: 'the server does not speak TLS',
+      remedy: 'Leave environment.tls out, or start the server with a certificate',
+      permanent: true,
+    };
+  }
+  if (/ALERT_CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE|certificate required/i.test(`${code} ${message}`)) {
+    return {
+      what: 'the server asks for a client certificate',
+      remedy: 'Give environment.tls.certificate and environment.tls.key',
+      permanent: true,
+    };
+  }
+  if (
+    /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_|ACCESS_DENIED|DECRYPT_ERROR)|alert unknown ca/i.test(
+      `${code} ${message}`,
+    )
+  ) {
+    return {
+      what: 'the server does not accept the client certificate',
+      remedy: 'environment.tls.certificate must be signed by an authority that the server trusts',
+      permanent: true,
+    };
+  }
+  return undefined;
+}
+
+/** What the first bytes that a server sends say of it. */
+function ofBytes(bytes: Buffer): Diagnosis | undefined {
+  if (bytes.subarray(0, 5).toString('latin1') === 'HTTP/') {
+    return {
+      what: 'what listens there speaks HTTP/1, not gRPC',
+      remedy: 'Give the address of a dm_env_rpc server',
+      permanent: true,
+    };
+  }
+  if (bytes[0] === tlsAlert && bytes[1] === 3) {
+    return { what: 'the server speaks TLS', remedy: 'Set environment.tls', permanent: true };
+  }
+  if (bytes.length >= 9 && bytes[3] === settingsFrame) return undefined;
+  return {
+    what: 'what listens there does not speak gRPC',
+    remedy: 'Give the address of a dm_env_rpc server',
+    permanent: true,
+  };
+}
+
+/**
+ * Connects once more, greets as an HTTP/2 client does, and looks at what comes back.
+ * @returns undefined where nothing is wrong that this can see.
+ */
+export function diagnose(
+  address: string,
+  contents: TlsContents | undefined,
+  timeoutMs: number,
+): Promise<Diagnosis | undefined> {
+  return new Promise((resolve) => {
+    const target = targetOf(address);
+    let connected = false;
+    const socket =
+      contents === undefined
+        ? net.connect(target as net.NetConnectOpts)
+        : tls.connect({
+            ...target,
+            ca: contents.ca,
+            cert: contents.certificate,
+            key: contents.key,
+            ALPNProtocols: ['h2'],
+            // A name for an IP address is none that TLS could send.
+            ...(net.isIP(contents.serverName ?? target.host ?? '') === 0
+              ? { servername: contents.serverName ?? target.host }
+              : {}),
+          });
+    const end = (diagnosis?: Diagnosis) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(diagnosis);
+    };
+    const silent: Diagnosis = {
+      what: 'what listens there takes connections and never answers',
+      permanent: false,
+    };
+    const timer = setTimeout(() => end(connected ? silent : undefined), timeoutMs);
+    socket.on(contents === undefined ? 'connect' : 'secureConnect', () => {
+      connected = true;
+      socket.write(greeting);
+    });
+    socket.on('data', (bytes: Buffer) => end(ofBytes(bytes)));
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (contents !== undefined) return end(ofTlsError(error));
+      end();
+    });
+    socket.on('end', () => {
+      end(
+        connected && contents === undefined
+          ? {
+              what: 'the server ended the connection at once',
+              remedy: 'Does it expect TLS? Then set environment.tls',
+              permanent: false,
+            }
+          : undefined,
+      );
+    });
+  });
+}
