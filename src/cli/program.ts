@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { exitCodes, PmpoError } from '../errors.js';
+import { addAct } from './commands/act.js';
 import { addCompare } from './commands/compare.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEval } from './commands/eval.js';
@@ -37,6 +38,7 @@ export function createProgram(): Command {
     .addHelpText('after', examples)
     .exitOverride();
   addTrain(program);
+  addAct(program);
   addEval(program);
   addCompare(program);
   addReproduce(program);

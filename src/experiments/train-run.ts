@@ -4,6 +4,7 @@ import type { Engine } from '../engine/engine.js';
 import { PmpoError } from '../errors.js';
 import { exportPolicy } from '../learners/control/policy.js';
 import { type TrainControlResult, trainControl } from '../learners/control/train.js';
+import type { ReplayReader } from '../replay/redis/replay-reader.js';
 import { renderReport } from '../report/report.js';
 import { readRun } from '../report/run-data.js';
 import type { LoadedCheckpoint } from '../run/checkpoints.js';
@@ -12,6 +13,8 @@ import { createRunObserver } from '../run/observer.js';
 import { createProgress, type ProgressMode } from '../run/progress.js';
 import { createRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import { mean, standardDeviation } from '../run/statistics.js';
+import { openReplayReader, remoteReplay } from './remote-replay.js';
+import { defaultRunName } from './run-name.js';
 import { openWorlds, type Worlds } from './worlds.js';
 
 export interface TrainRunOptions {
@@ -33,12 +36,6 @@ export interface TrainRunResult {
   readonly summary?: RunSummary;
 }
 
-/** A run's name when the configuration gives none: simulator, operator and seed. */
-export function defaultRunName({ environment, operator, seed }: ResolvedConfig): string {
-  const simulator = environment.simulator ?? 'remote';
-  return `${simulator}-${operator.name}-seed${seed}`.replaceAll(/[^A-Za-z0-9._-]/g, '-');
-}
-
 export function summarize(
   { environment, operator, feedback, seed }: ResolvedConfig,
   { environmentSteps, updates, wallSeconds, evaluation: { returns } }: TrainControlResult,
@@ -46,7 +43,7 @@ export function summarize(
   return {
     operator: operator.name,
     feedback: feedback.name,
-    environment: environment.simulator ?? environment.address ?? '',
+    environment: environment.simulator ?? environment.address?.toString() ?? '',
     seed,
     environmentSteps,
     updates,
@@ -98,27 +95,36 @@ async function withResumeHint(error: unknown, directory: RunDirectory): Promise<
  */
 export async function trainRun(options: TrainRunOptions): Promise<TrainRunResult> {
   const { config } = options.loaded;
-  const checkpoint = await options.resume?.checkpoints.load();
-  const notices = lateNotices();
-  const engine = await createEngine(config.engine, { threads: config.threads });
+  const cleanUp: (() => Promise<void>)[] = [];
   try {
-    const worlds = await openWorlds(config, { notice: notices.notice, signal: options.signal });
+    if (options.resume !== undefined) cleanUp.push((await options.resume.lock()).release);
+    const checkpoint = await options.resume?.checkpoints.load();
+    const notices = lateNotices();
+    const surroundings = { notice: notices.notice, signal: options.signal };
+    const engine = await createEngine(config.engine, { threads: config.threads });
+    cleanUp.push(() => engine.dispose());
+    const worlds = await openWorlds(config, surroundings);
+    cleanUp.push(() => worlds.close());
+    const isRemote = config.replay.redis !== undefined;
+    const reader = isRemote
+      ? await openReplayReader(config, checkpoint === undefined, surroundings)
+      : undefined;
+    if (reader !== undefined) cleanUp.push(() => reader.close());
+    const directory =
+      options.resume ?? (await createRunDirectory(config.output, config.name ?? defaultRunName(config)));
+    if (options.resume === undefined) {
+      cleanUp.push((await directory.lock()).release);
+      await directory.writeConfig(configText(config));
+    }
+    options.onStart?.(directory);
     try {
-      const directory =
-        options.resume ?? (await createRunDirectory(config.output, config.name ?? defaultRunName(config)));
-      if (options.resume === undefined) await directory.writeConfig(configText(config));
-      options.onStart?.(directory);
-      try {
-        const summary = await runIn(directory, options, engine, worlds, notices.sendTo, checkpoint);
-        return { directory, summary };
-      } catch (error) {
-        throw await withResumeHint(error, directory);
-      }
-    } finally {
-      await worlds.close();
+      const summary = await runIn(directory, options, engine, worlds, reader, notices.sendTo, checkpoint);
+      return { directory, summary };
+    } catch (error) {
+      throw await withResumeHint(error, directory);
     }
   } finally {
-    await engine.dispose();
+    for (const close of cleanUp.reverse()) await close();
   }
 }
 
@@ -128,6 +134,7 @@ async function runIn(
   { loaded, progressMode, command, signal }: TrainRunOptions,
   engine: Engine,
   { environment, evaluationEnvironment }: Worlds,
+  reader: ReplayReader | undefined,
   sendNotices: (to: (message: string) => void) => void,
   checkpoint: LoadedCheckpoint | undefined,
 ): Promise<RunSummary | undefined> {
@@ -150,7 +157,7 @@ async function runIn(
     const result = await trainControl({
       config,
       engine,
-      environment,
+      ...(environment === undefined ? { remote: remoteReplay(reader!, directory) } : { environment }),
       evaluationEnvironment,
       operator,
       classifier,

@@ -4,6 +4,7 @@ import { PmpoError } from '../errors.js';
 import { fileProblem, writeAtomically } from './atomic-file.js';
 import { CheckpointStore } from './checkpoints.js';
 import type { RunSummary } from './contracts.js';
+import { type FolderLock, lockFolder } from './folder-lock.js';
 import { type RecordsOptions, RunRecords } from './records.js';
 
 /** Where each thing that a run leaves behind stands: absolute paths. */
@@ -50,6 +51,11 @@ export class RunDirectory {
       tensorboard: join(this.path, 'tensorboard'),
     };
     this.checkpoints = new CheckpointStore(this.files.checkpoints);
+  }
+
+  /** For the one process that works on the run. @throws PmpoError when another one does. */
+  lock(): Promise<FolderLock> {
+    return lockFolder(this.path);
   }
 
   writeConfig(yaml: string): Promise<void> {

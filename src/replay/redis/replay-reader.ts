@@ -35,8 +35,11 @@ export interface ReplayReaderOptions {
   readonly name: string;
   /** Who this learner is, as text that no other learner has. */
   readonly me: string;
+  /** Whether a holder of the lock is known to have ended. */
   readonly isGone: (holder: string) => boolean;
   readonly describe: (holder: string) => string;
+  /** Whether a run of this name that has not ended is in the way, so that nothing need be begun. */
+  readonly refuseUnfinished: boolean;
   readonly notice: (message: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -91,6 +94,7 @@ export class ReplayReader {
       try {
         await reader.#lock();
         await reader.#checkServer();
+        if (options.refuseUnfinished) await reader.#checkUnfinished();
         return reader;
       } catch (error) {
         await reader.close();
@@ -181,6 +185,23 @@ export class ReplayReader {
     });
   }
 
+  async #checkUnfinished(): Promise<void> {
+    const fields = ['token', 'finished', 'inserted', 'label'];
+    const reply = await this.#commands.command(['HMGET', this.#keys.run, ...fields]);
+    const [token, finished, inserted, label] = reply as readonly RedisReply[];
+    if (token === null || String(finished) === '1' || Number(inserted) === 0) return;
+    this.#refuse(String(label), Number(inserted));
+  }
+
+  #refuse(label: string, inserted: number): never {
+    throw new PmpoError({
+      where: this.#where,
+      what: `Redis holds a run of this name that has not ended, with ${inserted} transitions (${label})`,
+      remedy:
+        'Go on with it (pmpo train --resume DIR), give this run another name (--name, or replay.name), or throw the other one away with --set replay.discard=true',
+    });
+  }
+
   /**
    * Begins the run in Redis, or goes on with it.
    * @returns `started` when Redis had nothing of it.
@@ -194,14 +215,7 @@ export class ReplayReader {
       [learner, run, transitions, actors, policy],
       [this.#o.me, token, contract, label, taken, discard ? '1' : '0'],
     );
-    if (String(state) === 'unfinished') {
-      throw new PmpoError({
-        where: this.#where,
-        what: `Redis holds a run of this name that has not ended, with ${inserted} transitions (${other})`,
-        remedy:
-          'Go on with it (pmpo train --resume DIR), give this run another name (--name, or replay.name), or throw the other one away with --set replay.discard=true',
-      });
-    }
+    if (String(state) === 'unfinished') this.#refuse(String(other), Number(inserted));
     // Once it is there, nothing is ever thrown away again.
     this.#attached = { ...options, discard: false };
     return String(state) as 'started' | 'resumed';

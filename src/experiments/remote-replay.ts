@@ -1,0 +1,113 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import type { ResolvedConfig } from '../config/load.js';
+import { PmpoError } from '../errors.js';
+import type { RemoteReplay } from '../learners/control/remote-actors.js';
+import type { RedisAddress } from '../replay/redis/connection.js';
+import { ReplayReader } from '../replay/redis/replay-reader.js';
+import { describeProcess, isRunning, type ProcessIdentity, thisProcess } from '../run/process-identity.js';
+import type { RunDirectory } from '../run/run-directory.js';
+import { defaultRunName } from './run-name.js';
+import type { WorldsOptions } from './worlds.js';
+
+/** The name by which learner and actors find each other in Redis. */
+export function redisRunName(config: ResolvedConfig): string {
+  return config.replay.name ?? config.name ?? defaultRunName(config);
+}
+
+async function read(key: string, file: string | undefined): Promise<Buffer | undefined> {
+  if (file === undefined) return undefined;
+  try {
+    return await readFile(file);
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    throw new PmpoError({
+      where: `replay.${key}`,
+      what: missing ? `there is no file ${file}` : `${file} cannot be read: ${(cause as Error).message}`,
+      cause,
+    });
+  }
+}
+
+async function readPassword({ redisPassword }: ResolvedConfig['replay']): Promise<string | undefined> {
+  if (redisPassword === undefined) return undefined;
+  const isFile = 'file' in redisPassword;
+  const text = isFile
+    ? String(await read('redisPassword.file', redisPassword.file)).replace(/\r?\n$/, '')
+    : (process.env[redisPassword.environmentVariable] ?? '');
+  if (text !== '') return text;
+  throw new PmpoError({
+    where: 'replay.redisPassword',
+    what: isFile
+      ? `the file ${redisPassword.file} is empty`
+      : `the environment variable ${redisPassword.environmentVariable} is not set`,
+    remedy: 'Put the password of Redis there, or leave replay.redisPassword out',
+  });
+}
+
+/** Where Redis is and how it is to be trusted. @throws PmpoError when a password or a certificate cannot be read. */
+export async function redisAddress({ replay }: ResolvedConfig): Promise<RedisAddress> {
+  const { redis, redisTls: files = {} } = replay;
+  if (redis === undefined) {
+    throw new PmpoError({
+      where: 'replay.redis',
+      what: 'it is not set: there is no Redis through which actors could feed a learner',
+      remedy: 'Give its address in the configuration, or with --set replay.redis=redis://HOST:6379',
+    });
+  }
+  return {
+    url: redis,
+    password: await readPassword(replay),
+    tls: {
+      ca: await read('redisTls.ca', files.ca),
+      cert: await read('redisTls.certificate', files.certificate),
+      key: await read('redisTls.key', files.key),
+      servername: files.serverName,
+    },
+  };
+}
+
+/** Who a learner says it is in its lock: the process, and text that no other learner has. */
+type Holder = ProcessIdentity & { readonly id: string };
+
+function parseHolder(text: string): Holder | undefined {
+  try {
+    return JSON.parse(text) as Holder;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The learner's end of the configured Redis, with the run's lock.
+ * @throws PmpoError when Redis cannot be reached, or another learner feeds on the run.
+ */
+export async function openReplayReader(
+  config: ResolvedConfig,
+  isNew: boolean,
+  { notice, signal }: WorldsOptions,
+): Promise<ReplayReader> {
+  const holder: Holder = { ...thisProcess(), id: randomUUID() };
+  return ReplayReader.open({
+    address: await redisAddress(config),
+    name: redisRunName(config),
+    me: JSON.stringify(holder),
+    refuseUnfinished: isNew && !config.replay.discard,
+    isGone: (text) => {
+      const other = parseHolder(text);
+      return other !== undefined && isRunning(other) === false;
+    },
+    describe: (text) => {
+      const other = parseHolder(text);
+      return other === undefined ? text : describeProcess(other);
+    },
+    notice,
+    signal,
+  });
+}
+
+/** What a learner in this folder needs of Redis. */
+export function remoteReplay(reader: ReplayReader, directory: RunDirectory): RemoteReplay {
+  return { reader, token: randomUUID(), label: `${directory.path} on ${hostname()}` };
+}
