@@ -70,7 +70,7 @@ async function ours(
     learner: { batchSize: sizes.batch, samples },
   });
   const engine = await createEngine(engineName);
-  const family = createFamily(config.policy);
+  const family = createFamily(config.policy, new Int32Array(sizes.actions));
   const agent = new Agent(
     {
       engine,
@@ -83,6 +83,7 @@ async function ours(
       actionSize: sizes.actions,
       actionMinimum: new Float32Array(sizes.actions).fill(-1),
       actionMaximum: new Float32Array(sizes.actions).fill(1),
+      actionValues: new Int32Array(sizes.actions),
     },
     randomKey(0),
   );

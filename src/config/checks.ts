@@ -125,7 +125,7 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
     );
   }
   for (const problem of [...addressProblems(config), ...replayProblems(config)]) complain(...problem);
-  if (policy.head === 'gaussian' && policy.minStddev >= policy.initialStddev) {
+  if (policy.head !== 'categorical' && policy.minStddev >= policy.initialStddev) {
     complain(
       'policy.minStddev',
       `${policy.minStddev} is not below policy.initialStddev, ${policy.initialStddev}: the deviation could never shrink`,

@@ -106,9 +106,11 @@ export const environmentSchema = z
 export const policySchema = z
   .strictObject({
     head: z
-      .enum(['gaussian', 'categorical'])
-      .default('gaussian')
-      .describe('Diagonal Gaussian, or a categorical over equal bins of each action dimension'),
+      .enum(['auto', 'gaussian', 'categorical'])
+      .default('auto')
+      .describe(
+        'Diagonal Gaussian, or a categorical over the values of each integer action and over equal bins of each other dimension; auto: categorical where an action is an integer',
+      ),
     ...network,
     bins: z.int().min(2).max(1001).default(11).describe('Bins per action dimension (categorical head)'),
     minStddev: z

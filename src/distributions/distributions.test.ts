@@ -157,9 +157,9 @@ describe('the Gaussian head', () => {
 
 describe('the categorical head', () => {
   it.each(fixture.categoricals)("has torch's numbers and gradients: $bins bins", (expected) => {
-    const family = categoricalFamily({ bins: expected.bins });
     const indices = tensor<Tensor3D>(expected.samples);
     const actions = indices.shape[2];
+    const family = categoricalFamily({ bins: Array(actions).fill(expected.bins) });
     const samples = tf.sub(tf.mul(indices, 2 / (expected.bins - 1)), 1) as Tensor3D;
     const make = ([logits]: readonly tf.Tensor[]) => family.create(logits as Tensor2D, actions);
     compare(expected, [expected.p], [expected.q], samples, make);
@@ -176,14 +176,14 @@ describe('the categorical head', () => {
     const n = 20_000;
     const noise = tf.tensor3d(fillUniform(randomKey(1), new Float32Array(n)), [n, 1, 1]);
     const probabilities = [0.1, 0.6, 0.3];
-    const head = categoricalFamily({ bins: 3 }).create(tf.tensor2d([probabilities.map(Math.log)]), 1);
+    const head = categoricalFamily({ bins: [3] }).create(tf.tensor2d([probabilities.map(Math.log)]), 1);
     const samples = head.sample(noise).dataSync();
     const shares = [-1, 0, 1].map((value) => samples.filter((sample) => sample === value).length / n);
     expectClose(tf.tensor1d(shares), probabilities, 'shares', 0.02);
   });
 
   it('samples only bins that exist, at the ends of the noise too', () => {
-    const head = categoricalFamily({ bins: 3 }).create(tf.tensor2d([[0.3, 0.1, -50]]), 1);
+    const head = categoricalFamily({ bins: [3] }).create(tf.tensor2d([[0.3, 0.1, -50]]), 1);
     const noise = tf.tensor3d([[[2 ** -24]], [[1 - 2 ** -24]]]);
     const [low, high] = head.sample(noise).dataSync();
     expect(low).toBe(-1);
@@ -191,7 +191,7 @@ describe('the categorical head', () => {
   });
 
   it('takes an action for the nearest bin', () => {
-    const head = categoricalFamily({ bins: 3 }).create(tf.tensor2d([[1, 2, 3]]), 1);
+    const head = categoricalFamily({ bins: [3] }).create(tf.tensor2d([[1, 2, 3]]), 1);
     const logProb = (values: number[]) => head.logProb(tf.tensor3d(values, [3, 1, 1])).arraySync();
     expect(logProb([-1.4, 0.2, 0.9])).toEqual(logProb([-1, 0, 1]));
   });
@@ -199,12 +199,97 @@ describe('the categorical head', () => {
 
 it('the head is the one that the settings name', () => {
   const settings = { bins: 5, minStddev: 0.1, initialStddev: 0.5 };
-  expect(createFamily({ ...settings, head: 'gaussian' })).toMatchObject({
-    name: 'gaussian',
-    noise: 'normal',
+  const made = (head: 'auto' | 'gaussian' | 'categorical', values: number[]) => {
+    const { name, noise, parameterCount } = createFamily({ ...settings, head }, values);
+    return { name, noise, parameters: parameterCount(values.length) };
+  };
+  expect(made('gaussian', [0, 0])).toEqual({ name: 'gaussian', noise: 'normal', parameters: 4 });
+  expect(made('categorical', [0, 0])).toEqual({ name: 'categorical', noise: 'uniform', parameters: 10 });
+  expect(made('auto', [0])).toMatchObject({ name: 'gaussian' });
+  expect(made('auto', [4, 2])).toEqual({ name: 'categorical', noise: 'uniform', parameters: 8 });
+  // Continuous dimensions in `bins`, beside integers.
+  expect(made('auto', [0, 2])).toEqual({ name: 'categorical', noise: 'uniform', parameters: 10 });
+  expect(() => made('gaussian', [0, 2])).toThrow(/policy.head: .*integer actions.*auto or categorical/);
+  expect(() => made('auto', [3, 100_000])).toThrow(/action dimension 1: it takes 100000 values/);
+});
+
+describe('dimensions with different numbers of values', () => {
+  // Dimension 0 has two values, dimension 1 four, dimension 2 a single one; K is 4.
+  const bins = [2, 4, 1];
+  const logits = [
+    [0.2, -0.4, 9, 9, 0.1, 0.5, -0.3, 0.7, 3, 9, 9, 9],
+    [1.2, 0.3, 5, 5, -0.1, -0.5, 0.3, 0.2, -2, 5, 5, 5],
+  ];
+  const family = categoricalFamily({ bins });
+  const head = () => family.create(tf.tensor2d(logits), 3);
+  /** The probabilities of a context's dimension, by the definition. */
+  const probabilities = (context: number, dimension: number) => {
+    const own = logits[context].slice(4 * dimension, 4 * dimension + bins[dimension]).map(Math.exp);
+    return own.map((e) => e / own.reduce((a, b) => a + b));
+  };
+  const samples = () =>
+    tf.tensor3d([
+      [
+        [-1, -1 / 3, 0],
+        [1, 1, 0],
+      ],
+    ]);
+
+  it('have the log-probs, entropy and mode of their own values', () => {
+    const expected = [
+      Math.log(probabilities(0, 0)[0] * probabilities(0, 1)[1]),
+      Math.log(probabilities(1, 0)[1] * probabilities(1, 1)[3]),
+    ];
+    expectClose(head().logProb(samples()), [expected], 'logProb');
+    const entropy = [0, 1].map((context) =>
+      [0, 1].reduce((sum, d) => sum - probabilities(context, d).reduce((s, p) => s + p * Math.log(p), 0), 0),
+    );
+    expectClose(head().entropy(), entropy, 'entropy');
+    expectClose(
+      head().mode(),
+      [
+        [-1, 1, 0],
+        [-1, 1 / 3, 0],
+      ],
+      'mode',
+    );
+    expectClose(tf.sum(head().kl(head()).categorical), 0, 'KL to itself');
+    expect(Number.isFinite(head().spread().sum().dataSync()[0])).toBe(true);
   });
-  expect(createFamily({ ...settings, head: 'categorical' })).toMatchObject({
-    name: 'categorical',
-    noise: 'uniform',
+
+  it('give no gradient to what a dimension does not have, and none that is NaN', () => {
+    const gradient = tf.grad((x: tf.Tensor) => {
+      const own = family.create(x as Tensor2D, 3);
+      const other = family.create(tf.mul(x, 0.5) as Tensor2D, 3);
+      return tf.add(
+        tf.sum(own.logProb(samples())),
+        tf.add(tf.sum(own.entropy()), tf.sum(own.kl(other).categorical)),
+      );
+    })(tf.tensor2d(logits));
+    const values = Array.from(gradient.dataSync());
+    expect(values.every(Number.isFinite)).toBe(true);
+    for (const index of [2, 3, 8, 9, 10, 11]) expect(values[index]).toBe(0);
+    expect(values[0]).not.toBe(0);
+  });
+
+  it('are sampled as often as they are likely, at the ends of the noise too', () => {
+    const n = 20_000;
+    const noise = tf.tensor3d(fillUniform(randomKey(2), new Float32Array(n * 6)), [n, 2, 3]);
+    const drawn = (head().sample(noise) as tf.Tensor3D).arraySync();
+    for (const [context, dimension] of [
+      [0, 0],
+      [1, 0],
+      [0, 1],
+      [1, 1],
+    ]) {
+      const count = bins[dimension];
+      const shares = Array.from({ length: count }, (_, k) => {
+        const value = (2 * k) / (count - 1) - 1;
+        return drawn.filter((sample) => Math.abs(sample[context][dimension] - value) < 1e-5).length / n;
+      });
+      expectClose(tf.tensor1d(shares), probabilities(context, dimension), 'shares', 0.02);
+    }
+    const last = head().sample(tf.fill([1, 2, 3], 1 - 2 ** -24) as Tensor3D);
+    expectClose(tf.slice(last, [0, 0, 0], [1, 1, 3]), [[[1, 1, 0]]], 'the last of each');
   });
 });

@@ -94,6 +94,7 @@ class Worlds implements VectorEnvironment {
   readonly actionSize: number;
   readonly actionMinimum: Float32Array;
   readonly actionMaximum: Float32Array;
+  readonly actionValues: Int32Array;
   readonly #options: VectorEnvironmentOptions;
   readonly #worlds: World[];
   readonly #flattener: ObservationFlattener;
@@ -114,6 +115,7 @@ class Worlds implements VectorEnvironment {
     this.actionSize = this.#scaler.size;
     this.actionMinimum = this.#scaler.minimum;
     this.actionMaximum = this.#scaler.maximum;
+    this.actionValues = this.#scaler.values;
     this.#worlds = environments.map((environment) => ({
       environment,
       episode: 0,

@@ -66,6 +66,8 @@ export interface ActionScaler {
   readonly minimum: Float32Array;
   /** What 1 stands for, [A]. */
   readonly maximum: Float32Array;
+  /** How many values each dimension takes, 0 for a continuous one, [A]. */
+  readonly values: Int32Array;
   /** The action whose canonical form is `canonical[offset … offset + A]`, clipped to the bounds. */
   read(canonical: Float32Array, offset: number): NamedTensorValues;
 }
@@ -78,11 +80,12 @@ export function scaleActions(specs: NamedSpecs): ActionScaler {
   const names = Object.keys(specs).sort();
   const minimum: number[] = [];
   const maximum: number[] = [];
+  const values: number[] = [];
   const parts = names.map((name) => {
     const spec = specs[name];
     const size = numericSize('action', spec);
     for (let i = 0; i < size; i++) {
-      const [low, high] = [at(spec.minimum, i), at(spec.maximum, i)];
+      const [low, high] = spec.dtype === 'bool' ? [0, 1] : [at(spec.minimum, i), at(spec.maximum, i)];
       if (!Number.isFinite(low) || !Number.isFinite(high) || low > high) {
         throw new PmpoError({
           where: `action '${name}'`,
@@ -92,6 +95,9 @@ export function scaleActions(specs: NamedSpecs): ActionScaler {
       }
       minimum.push(low);
       maximum.push(high);
+      values.push(
+        spec.dtype === 'float32' || spec.dtype === 'float64' ? 0 : Math.floor(high) - Math.ceil(low) + 1,
+      );
     }
     return { name, spec, size };
   });
@@ -100,6 +106,7 @@ export function scaleActions(specs: NamedSpecs): ActionScaler {
     size: minimum.length,
     minimum: Float32Array.from(minimum),
     maximum: Float32Array.from(maximum),
+    values: Int32Array.from(values),
     read(canonical, offset) {
       let dimension = 0;
       const action: Record<string, NamedTensorValues[string]> = {};

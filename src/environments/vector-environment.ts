@@ -10,6 +10,8 @@ export interface VectorEnvironment {
   /** Bounds of each action dimension in the environment's own units, [A]: what −1 and 1 stand for. */
   readonly actionMinimum: Float32Array;
   readonly actionMaximum: Float32Array;
+  /** How many values each action dimension takes, equally far apart; 0 for a continuous one, [A]. */
+  readonly actionValues: Int32Array;
   /** Starts episode 0 of every world; returns observations [K, O]. */
   reset(): Promise<Float32Array>;
   /**

@@ -36,7 +36,7 @@ function batchOf({ inputs }: Case, p: NamedTensors): OperatorBatch {
     const reference = gaussian(tensor(inputs.referenceMean), tensor(inputs.referenceStddev));
     return policyBatch(gaussian(p.mean as Tensor2D, p.stddev as Tensor2D), reference, samples, inputs);
   }
-  const family = categoricalFamily({ bins: inputs.bins });
+  const family = categoricalFamily({ bins: Array(samples.shape[2]).fill(inputs.bins) });
   const policy = family.create(p.logits as Tensor2D, samples.shape[2]);
   const reference = family.create(tensor(inputs.referenceLogits), samples.shape[2]);
   const actions = tf.sub(tf.mul(samples, 2 / (inputs.bins - 1)), 1) as Tensor3D;

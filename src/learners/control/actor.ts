@@ -94,7 +94,7 @@ class Actor {
     this.#o = options;
     const { config, engine, environment, actor, connection, run, notice, signal, clock } = options;
     const { size: worlds, observationSize, actionSize } = environment;
-    this.#family = createFamily(config.policy);
+    this.#family = createFamily(config.policy, environment.actionValues);
     const spec = { config, family: this.#family, observationSize, actionSize };
     this.#policy = new ReplaceablePolicy(engine, spec);
     // Of this actor alone: two that explored alike would store everything twice.
@@ -165,7 +165,7 @@ class Actor {
     this.#episodeSteps.fill(0);
     this.#episodeReturns.fill(0);
     this.#delivering = undefined;
-    let observations = await environment.reset();
+    const observations = await environment.reset();
     for (let step = 0; ; step++) {
       if (signal?.aborted) return this.#farewell();
       const ended = this.#watch.ended;
@@ -173,8 +173,7 @@ class Actor {
       await this.#replacePolicy();
       const actions = await this.#chooseActions(observations, step);
       const result = await environment.step(actions);
-      this.#remember(observations, actions, result);
-      observations = result.observations;
+      this.#remember(observations, result);
       if (!this.#isDue()) continue;
       // One chunk on its way, one being filled: a learner that is behind holds its actors back.
       const delivered = await this.#delivering;
@@ -197,15 +196,17 @@ class Actor {
     const { config, environment } = this.#o;
     const z = this.#noise.advance(step);
     const inserted = Math.max(this.#watch.inserted, this.#writer?.inserted ?? 0);
-    if (inserted < config.learner.warmupSteps) return randomActions(z);
+    if (inserted < config.learner.warmupSteps) return randomActions(z, environment.actionValues);
     return this.#policy.act(observations, headNoise(this.#family, z), environment.size);
   }
 
-  #remember(observations: Float32Array, actions: Float32Array, step: VectorStep): void {
+  /** Takes in what the worlds that answered came to, and moves `observations` on. */
+  #remember(observations: Float32Array, step: VectorStep): void {
     const { environment, clock } = this.#o;
     const { observationSize: o, actionSize: a } = environment;
     const before = this.#chunk.count;
     for (let k = 0; k < environment.size; k++) {
+      if (step.ready[k] === 0) continue;
       const end = {
         terminated: step.terminated[k] === 1,
         truncated: step.truncated[k] === 1,
@@ -214,7 +215,7 @@ class Actor {
       this.#windows.step(
         k,
         observations.subarray(k * o, (k + 1) * o),
-        actions.subarray(k * a, (k + 1) * a),
+        step.actions.subarray(k * a, (k + 1) * a),
         step.rewards[k],
         step.finalObservations.subarray(k * o, (k + 1) * o),
         end,
@@ -227,6 +228,7 @@ class Actor {
         this.#episodeReturns[k] = 0;
         this.#episodeSteps[k] = 0;
       }
+      observations.set(step.observations.subarray(k * o, (k + 1) * o), k * o);
     }
     if (before === 0) this.#chunkStartedAt = clock();
   }

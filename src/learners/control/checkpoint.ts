@@ -50,6 +50,7 @@ export async function saveJob(
       ...tensors,
       'acting/actionMinimum': { shape: [shape.actionSize], data: shape.actionMinimum.slice() },
       'acting/actionMaximum': { shape: [shape.actionSize], data: shape.actionMaximum.slice() },
+      'acting/actionValues': { shape: [shape.actionSize], data: shape.actionValues.slice() },
     },
     metadata: {
       job: 'control',

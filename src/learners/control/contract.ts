@@ -14,6 +14,7 @@ function contractOf({ environment, policy, replay, learner }: Config, shape: Exp
     'the size of observations': shape.observationSize,
     'the lower bounds of actions': [...shape.actionMinimum],
     'the upper bounds of actions': [...shape.actionMaximum],
+    'the numbers of values of actions': [...shape.actionValues],
     ...Object.fromEntries(Object.entries(policy).map(([key, value]) => [`policy.${key}`, value])),
     'replay.steps': replay.steps,
     'learner.discount': learner.discount,

@@ -35,6 +35,8 @@ export interface ExperienceShape {
   /** What −1 and 1 of each action dimension stand for, [A]. */
   readonly actionMinimum: Float32Array;
   readonly actionMaximum: Float32Array;
+  /** How many values each takes, 0 for a continuous one, [A]. */
+  readonly actionValues: Int32Array;
 }
 
 export interface LearnerProgress {

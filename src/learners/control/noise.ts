@@ -54,9 +54,17 @@ export function headNoise(family: DistributionFamily, z: Float32Array): Float32A
   return family.noise === 'normal' ? z : z.map((value) => Math.min(normalCdf(value), 1 - 2 ** -24));
 }
 
-/** Canonical actions that know no policy: uniform in the bounds, as correlated in time as z is. */
-export function randomActions(z: Float32Array): Float32Array {
-  return z.map((value) => 2 * normalCdf(value) - 1);
+/**
+ * Canonical actions [K, A] that know no policy: uniform in the bounds, or over the values of a dimension that takes
+ * `actionValues` of them (0: continuous), as correlated in time as z [K, A] is.
+ */
+export function randomActions(z: Float32Array, actionValues: ArrayLike<number>): Float32Array {
+  return z.map((value, i) => {
+    const share = normalCdf(value);
+    const count = actionValues[i % actionValues.length];
+    if (count === 0) return 2 * share - 1;
+    return count === 1 ? 0 : (2 * Math.min(count - 1, Math.floor(share * count))) / (count - 1) - 1;
+  });
 }
 
 /** The noise of one update, [N, B, A]. */

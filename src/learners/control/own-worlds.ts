@@ -105,7 +105,7 @@ export class OwnWorlds implements Experience {
   async #chooseActions(environmentSteps: number): Promise<Float32Array> {
     const { config, environment, family, act } = this.#o;
     const z = this.#noise.advance(environmentSteps);
-    if (environmentSteps < config.learner.warmupSteps) return randomActions(z);
+    if (environmentSteps < config.learner.warmupSteps) return randomActions(z, environment.actionValues);
     return act(this.#observations, headNoise(family, z), environment.size);
   }
 

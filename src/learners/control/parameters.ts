@@ -3,6 +3,7 @@ import type { DistributionFamily } from '../../distributions/distribution.js';
 import { type Adam, createAdam } from '../../engine/adam.js';
 import type { Engine } from '../../engine/engine.js';
 import type { NamedHostTensors, NamedVariables } from '../../engine/tensors.js';
+import { codeSize } from '../../networks/action-code.js';
 import { initCritic } from '../../networks/critic.js';
 import { initMlp } from '../../networks/mlp.js';
 import type { Operator } from '../../operators/operator.js';
@@ -19,6 +20,8 @@ export interface PolicySpec {
 }
 
 export interface AgentSpec extends PolicySpec {
+  /** How many values each action dimension takes, 0 for a continuous one, [A]. */
+  readonly actionValues: ArrayLike<number>;
   readonly config: Config;
   readonly operator: Operator;
 }
@@ -64,7 +67,7 @@ export function createParameters(engine: Engine, spec: AgentSpec, key: RandomKey
   const { config, operator, family, observationSize, actionSize } = spec;
   const policyValues = initPolicy(spec, foldIn(key, 'policy'));
   const criticValues = Array.from({ length: config.critic.ensemble }, (_, i) =>
-    initCritic(foldIn(foldIn(key, 'critic'), i), observationSize, actionSize, config.critic),
+    initCritic(foldIn(foldIn(key, 'critic'), i), observationSize, codeSize(spec.actionValues), config.critic),
   );
   const policy = variables(engine, 'policy', policyValues);
   const critics = criticValues.map((values, i) => variables(engine, `critic${i}`, values));

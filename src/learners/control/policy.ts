@@ -26,6 +26,8 @@ export interface PolicyShape {
   /** What −1 and 1 of each action dimension stand for, [A]. */
   readonly actionMinimum: Float32Array;
   readonly actionMaximum: Float32Array;
+  /** How many values each takes, 0 for a continuous one, [A]. */
+  readonly actionValues: Int32Array;
 }
 
 export class TrainedPolicy {
@@ -35,7 +37,7 @@ export class TrainedPolicy {
   readonly #act: Compiled;
 
   constructor(engine: Engine, config: Config, shape: PolicyShape, parameters: NamedVariables) {
-    const family = createFamily(config.policy);
+    const family = createFamily(config.policy, shape.actionValues);
     const actionSize = shape.actionMinimum.length;
     this.shape = shape;
     this.#engine = engine;
@@ -62,6 +64,7 @@ export class TrainedPolicy {
       observationSize: need('acting/observations').shape[1],
       actionMinimum: need('acting/actionMinimum').data as Float32Array,
       actionMaximum: need('acting/actionMaximum').data as Float32Array,
+      actionValues: need('acting/actionValues').data as Int32Array,
     };
     const parameters = Object.entries(tensors).flatMap(([name, value]) =>
       name.startsWith('policy/')
@@ -83,11 +86,18 @@ export class TrainedPolicy {
    * @throws PmpoError when the worlds are not of the kind that the policy was trained in.
    */
   async evaluate(environment: VectorEnvironment, episodes: number, signal?: AbortSignal): Promise<number[]> {
-    const { observationSize, actionMinimum } = this.shape;
+    const { observationSize, actionMinimum, actionValues } = this.shape;
     if (environment.observationSize !== observationSize || environment.actionSize !== actionMinimum.length) {
       throw new PmpoError({
         where: 'environment',
         what: `it has ${environment.observationSize} observations and ${environment.actionSize} actions, the policy was trained with ${observationSize} and ${actionMinimum.length}`,
+        remedy: 'Evaluate in the simulator that the run was trained in',
+      });
+    }
+    if (environment.actionValues.some((count, i) => count !== actionValues[i])) {
+      throw new PmpoError({
+        where: 'environment',
+        what: `its actions take ${environment.actionValues} values (0: continuous), those of the policy ${actionValues}`,
         remedy: 'Evaluate in the simulator that the run was trained in',
       });
     }

@@ -96,9 +96,9 @@ class ControlJob {
     this.#o = options;
     const { config, engine } = options;
     const shape = options.environment ?? options.evaluationEnvironment;
-    const { observationSize, actionSize, actionMinimum, actionMaximum } = shape;
+    const { observationSize, actionSize, actionMinimum, actionMaximum, actionValues } = shape;
     this.#key = randomKey(config.seed);
-    this.#family = createFamily(config.policy);
+    this.#family = createFamily(config.policy, actionValues);
     this.#agent = new Agent(
       {
         ...options,
@@ -108,6 +108,7 @@ class ControlJob {
         actionSize,
         actionMinimum,
         actionMaximum,
+        actionValues,
       },
       foldIn(this.#key, 'parameters'),
     );

@@ -8,6 +8,7 @@ import type {
   Tensor3D,
 } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
+import { encodeActions } from '../../networks/action-code.js';
 import { applyCritic } from '../../networks/critic.js';
 import { applyMlp } from '../../networks/mlp.js';
 import type { OperatorBatch } from '../../operators/operator.js';
@@ -48,12 +49,13 @@ export function policyAt(spec: PolicySpec, parameters: NamedTensors, observation
 
 /** The ensemble's joint value of actions [N, B, A], [N, B]. */
 function ensembleValue(
-  { config }: AgentSpec,
+  { config, actionValues }: AgentSpec,
   critics: readonly NamedTensors[],
   observations: Tensor2D,
   actions: Tensor3D,
 ): Tensor2D {
-  const values = critics.map((critic) => applyCritic(critic, observations, actions, config.critic));
+  const code = encodeActions(actions, actionValues);
+  const values = critics.map((critic) => applyCritic(critic, observations, code, config.critic));
   if (config.critic.aggregate === 'mean') return tf.div(tf.addN(values), values.length) as Tensor2D;
   return values.reduce((least, value) => tf.minimum(least, value) as Tensor2D);
 }
@@ -79,7 +81,7 @@ export function improveCritics(
   learningRateFactor: Scalar,
 ): Record<string, Scalar> {
   const targets = tf.add(inputs.returns, tf.mul(inputs.discounts, baseline));
-  const actions = tf.expandDims(inputs.actions, 0) as Tensor3D;
+  const actions = encodeActions(tf.expandDims(inputs.actions, 0) as Tensor3D, spec.actionValues);
   let byproducts: Record<string, Scalar> = {};
   const loss = () => {
     const values = critics.map((critic) =>
