@@ -1,9 +1,10 @@
 // `npm run test:interop [NAME…]`: installs, builds, makes the Python environments and runs the suites in which other
 // people's software meets ours. A suite is a folder of test/interop/: Python files `test_*.py` for unittest, vitest files
-// `*.test.ts`, or both. A suite whose Python environment cannot be had counts as skipped, with the reason.
+// `*.test.ts`, or both. A suite whose peers cannot be had counts as skipped, with the reason.
 //
 // Suites find in their environment: PMPO_PYTHON_<VENV>, the interpreters (PMPO_PYTHON_JAX, …); PMPO_BIN, the built
-// program; PMPO_SERVER_ADDRESS, a running `pmpo serve simulators`, for those that ask for one.
+// program; PMPO_SERVER_ADDRESS, a running `pmpo serve simulators`, and PMPO_REDIS, how to start Redis (JSON), for those
+// that ask for them.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -11,11 +12,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureBuilt, ensureInstalled, fail, root, runNode, say } from './bootstrap.mjs';
 import { addCounts, formatCounts, vitestCounts, writeCounts } from './counts.mjs';
+import { ensureRedis } from './redis.mjs';
 import { ensureVenv } from './venv.mjs';
 
 /**
  * Every suite: its folder, its Python environments (the first one runs its Python files), and whether it talks to a
- * running simulator server.
+ * running simulator server or starts Redis servers.
  */
 const suites = [
   { name: 'references', venvs: ['jax', 'torch'] },
@@ -25,6 +27,7 @@ const suites = [
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },
   { name: 'onnx', venvs: ['onnx'] },
+  { name: 'redis', venvs: [], redis: true },
 ];
 
 const program = join(root, 'dist/cli/main.js');
@@ -94,7 +97,7 @@ ensureInstalled();
 ensureBuilt();
 const scratch = mkdtempSync(join(tmpdir(), 'pmpo-interop-'));
 const report = [];
-for (const { name, venvs, server } of suites) {
+for (const { name, venvs, server, redis } of suites) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   say(`\n── ${name}`);
   const env = { ...process.env, PMPO_BIN: program, PMPO_INTEROP: '1' };
@@ -104,6 +107,7 @@ for (const { name, venvs, server } of suites) {
       interpreters.push(ensureVenv(venv, { log: say }));
       env[`PMPO_PYTHON_${venv.toUpperCase()}`] = interpreters.at(-1);
     }
+    if (redis) env.PMPO_REDIS = JSON.stringify(ensureRedis({ log: say }));
   } catch (error) {
     report.push({ name, counts: { ...none, skipped: 1 }, note: `SKIPPED: ${error.message}` });
     say(report.at(-1).note);

@@ -80,7 +80,7 @@ export function unpackChunk(
     });
   }
   // Copied: what a socket hands over may start anywhere, float32 values may not.
-  const rows = new Float32Array(bytes.slice().buffer);
+  const rows = new Float32Array(Uint8Array.from(bytes).buffer);
   const { observationSize: o, actionSize: a } = shape;
   for (let start = 0; start < rows.length; start += width) {
     sink(

@@ -1,0 +1,348 @@
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { CheckpointStore, readCheckpoint } from '../../../src/run/checkpoints.js';
+import {
+  type Ended,
+  type Running,
+  run,
+  start,
+  temporaryFolder,
+  tinyConfig,
+  writeConfig,
+} from '../../end-to-end/program.js';
+import { type Recorded, rowsOf, StreamRecorder } from './recorder.js';
+import { RedisServer } from './server.js';
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+beforeAll(async () => {
+  folder = await temporaryFolder();
+});
+afterAll(() => folder.remove());
+
+const open: (() => Promise<void>)[] = [];
+/** Ends with the test, however that ends. */
+function later(close: () => Promise<void>): void {
+  open.push(close);
+}
+afterEach(async () => {
+  for (const close of open.splice(0).reverse()) await close();
+});
+
+async function redis(options?: Parameters<typeof RedisServer.start>[0]): Promise<RedisServer> {
+  const server = await RedisServer.start(options);
+  later(() => server.remove());
+  return server;
+}
+
+async function record(server: RedisServer, name: string): Promise<StreamRecorder> {
+  const recorder = await StreamRecorder.start(server, name);
+  later(() => recorder.stop());
+  return recorder;
+}
+
+/** `pmpo`, killed at the end of the test if it still runs. */
+function begin(args: readonly string[], timeoutSeconds = 200): Running {
+  const running = start(args, { timeoutSeconds });
+  later(async () => {
+    running.child.kill('SIGKILL');
+    await running.ended;
+  });
+  return running;
+}
+
+async function kill(running: Running): Promise<Ended> {
+  running.child.kill('SIGKILL');
+  return running.ended;
+}
+
+/** Writes the configuration of a run, small enough for its replay to hold everything. */
+async function configure(
+  server: { readonly url: string },
+  name: string,
+  { environmentSteps = 1000, ...more }: { environmentSteps?: number; [key: string]: unknown } = {},
+): Promise<string> {
+  const config = tinyConfig(folder.path);
+  config.learner = { ...config.learner, environmentSteps, stepsPerUpdate: 2, batchSize: 32 };
+  const replay = { capacity: 50_000, redis: server.url, name, ...(more.replay as object) };
+  const evaluation = { every: 100_000, episodes: 1 };
+  return writeConfig(folder.path, `${name}.yaml`, {
+    ...config,
+    name,
+    checkpoint: { every: 700 },
+    evaluation,
+    ...more,
+    replay,
+  });
+}
+
+const events = (text: string, event: string) =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith('{') && line.endsWith('}'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter((line) => line.event === event);
+
+/** The transitions that a run's last checkpoint holds, oldest first, as `rowsOf` writes them. */
+async function learnedFrom(name: string): Promise<{ rows: string[]; environmentSteps: number }> {
+  const store = new CheckpointStore(join(folder.path, name, 'checkpoints'));
+  const { checkpoint, environmentSteps } = await readCheckpoint(store.fileOf((await store.latest())!));
+  const fields = ['observations', 'actions', 'returns', 'discounts', 'nextObservations'];
+  const parts = fields.map((field) => {
+    const { shape, data } = checkpoint.tensors[`replay/${field}`];
+    const width = data.length / shape[0];
+    return (row: number) => Buffer.from(data.slice(row * width, (row + 1) * width).buffer).toString('hex');
+  });
+  const [count] = checkpoint.tensors['replay/returns'].shape;
+  const rows = Array.from({ length: count }, (_, row) => parts.map((part) => part(row)).join(''));
+  return { rows, environmentSteps };
+}
+
+/** Each actor's chunks once, in the order in which they first came; @throws when one is not the next. */
+function onceEach(entries: readonly Recorded[]): { chunks: Recorded[]; repeated: number } {
+  const last = new Map<string, number>();
+  const chunks = entries.filter(({ actor, sequence }) => {
+    const before = last.get(actor) ?? 0;
+    if (sequence <= before) return false;
+    expect(sequence, `the chunk of ${actor} after ${before}`).toBe(before + 1);
+    last.set(actor, sequence);
+    return true;
+  });
+  return { chunks, repeated: entries.length - chunks.length };
+}
+
+/** Everything that an actor process was told is stored must be there, and no more than it sent. */
+function checkActors(ended: readonly Ended[], chunks: readonly Recorded[]): void {
+  for (const { stdout } of ended) {
+    const said = [...events(stdout, 'stored'), ...events(stdout, 'end')].at(-1)!;
+    const own = chunks.filter(({ actor }) => actor === said.actor);
+    const isEnd = said.event === 'end';
+    const stored = own.filter(({ sequence }) => isEnd || sequence <= (said.sequence as number));
+    expect(stored.at(-1)?.sequence).toBe(said.sequence);
+    expect(stored.reduce((sum, { count }) => sum + count, 0)).toBe(said.stored);
+  }
+}
+
+test('four actors and a learner, each killed once and started again: nothing is lost, nothing doubled', async () => {
+  const server = await redis();
+  const name = 'killed';
+  const file = await configure(server, name, { environmentSteps: 8000 });
+  const recorder = await record(server, name);
+  const actor = () => begin(['act', file, '--json']);
+  const actors = Array.from({ length: 4 }, actor);
+  let learner = begin(['train', file, '--json']);
+  const ended: Ended[] = [];
+  const replace = async (i: number, transitions: number) => {
+    await recorder.until(transitions);
+    await actors[i].until(/"event":"stored"/, 'stdout');
+    ended.push(await kill(actors[i]));
+    actors[i] = actor();
+  };
+
+  await replace(0, 600);
+  await replace(1, 1400);
+  await learner.until(/(?:"event":"checkpoint"[\s\S]*){3}/, 'stdout');
+  // Beyond the checkpoint, so that there is something to read again.
+  await recorder.until(recorder.transitions + 200);
+  expect((await kill(learner)).code).toBe(null);
+  const reached = recorder.transitions;
+  learner = begin(['train', '--resume', join(folder.path, name), '--json']);
+  await replace(2, reached + 800);
+  await replace(3, reached + 1600);
+
+  const [learned, ...acted] = await Promise.all([learner, ...actors].map(({ ended: end }) => end));
+  expect(learned).toMatchObject({ code: 0, stderr: expect.not.stringMatching(/missing|lost/) });
+  for (const each of acted) {
+    expect(each.code, each.stderr + each.stdout).toBe(0);
+    expect(events(each.stdout, 'end')).toMatchObject([{ finished: true }]);
+  }
+  await recorder.stop();
+
+  const { chunks, repeated } = onceEach(recorder.entries);
+  expect(repeated).toBe(0);
+  expect(new Set(chunks.map((chunk) => chunk.actor)).size).toBe(8);
+  checkActors([...ended, ...acted], chunks);
+  const stored = rowsOf(chunks);
+  expect(stored.length).toBeGreaterThanOrEqual(8000);
+  // Observations and actions are never twice the same: two equal rows would be one transition stored twice.
+  expect(new Set(stored).size).toBe(stored.length);
+  // What the learner learned from is, byte for byte and in this order, what Redis stored.
+  const { rows, environmentSteps } = await learnedFrom(name);
+  expect(rows).toEqual(stored);
+  expect(environmentSteps).toBe(stored.length);
+  const { updates } = JSON.parse(await readFile(join(folder.path, name, 'summary.json'), 'utf8')) as {
+    updates: number;
+  };
+  expect(updates).toBe(Math.floor((stored.length - 100) / 2));
+}, 240_000);
+
+test('Redis killed, started again, and stopped for a while in the middle: both sides go on, nothing is lost', async () => {
+  const server = await redis();
+  const name = 'restarted';
+  const file = await configure(server, name, { environmentSteps: 5000 });
+  const recorder = await record(server, name);
+  const actors = [1, 2].map(() => begin(['act', file, '--json']));
+  const learner = begin(['train', file, '--json']);
+  await recorder.until(1500);
+  await server.kill();
+  await learner.until(/Redis does not answer/, 'stdout');
+  await server.start();
+  await learner.until(/Redis answers again/, 'stdout');
+  await recorder.until(3000);
+  server.signal('SIGSTOP');
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  server.signal('SIGCONT');
+  const [learned, ...acted] = await Promise.all([learner, ...actors].map(({ ended }) => ended));
+  expect(learned.code, learned.stderr + learned.stdout).toBe(0);
+  for (const each of acted) {
+    expect(each.code, each.stderr + each.stdout).toBe(0);
+    expect(events(each.stdout, 'notice').map(({ message }) => message)).toContain('Redis answers again');
+  }
+  await recorder.stop();
+  // What Redis had confirmed and forgotten is sent again, so that the record may hold it twice; the learner may not.
+  const { chunks } = onceEach(recorder.entries);
+  checkActors(acted, chunks);
+  const stored = rowsOf(chunks);
+  expect(new Set(stored).size).toBe(stored.length);
+  expect((await learnedFrom(name)).rows.toSorted()).toEqual(stored.toSorted());
+}, 240_000);
+
+test('Redis emptied in the middle: the run begins in it again where the learner is, and ends', async () => {
+  const server = await redis();
+  const name = 'emptied';
+  const file = await configure(server, name, { environmentSteps: 3000 });
+  const recorder = await record(server, name);
+  const actor = begin(['act', file, '--json']);
+  const learner = begin(['train', file, '--json']);
+  await recorder.until(1000);
+  const { RedisConnection } = await import('../../../src/replay/redis/connection.js');
+  const connection = await RedisConnection.open(server.address, { notice: () => {} });
+  await connection.command(['FLUSHALL']);
+  connection.close();
+  const [learned, acted] = await Promise.all([learner.ended, actor.ended]);
+  expect(learned.code, learned.stderr + learned.stdout).toBe(0);
+  expect(learned.stdout).toMatch(/Redis no longer holds this run/);
+  expect(acted.code, acted.stderr + acted.stdout).toBe(0);
+  const { rows } = await learnedFrom(name);
+  expect(new Set(rows).size).toBe(rows.length);
+  expect(rows.length).toBeGreaterThanOrEqual(3000);
+}, 240_000);
+
+test('TLS and a password: kept out of everything that is written; a wrong one is one clear line', async () => {
+  const password = 'correct-horse-battery';
+  const server = await redis({ tls: true, password });
+  process.env.PMPO_TEST_REDIS = password;
+  process.env.PMPO_TEST_WRONG = 'incorrect-horse';
+  const replay = {
+    redisPassword: { environmentVariable: 'PMPO_TEST_REDIS' },
+    redisTls: { ca: server.file('ca.pem') },
+  };
+  const file = await configure(server, 'secure', { environmentSteps: 600, replay });
+  const wrong = (...set: string[]) => ['act', 'train'].map((command) => run([command, file, ...set]));
+  const variable = 'replay.redisPassword.environmentVariable';
+  const oneLine = async (results: readonly Promise<Ended>[], message: RegExp) => {
+    for (const { code, stderr } of await Promise.all(results)) {
+      expect(stderr).toMatch(message);
+      expect(stderr.trim().split('\n')).toHaveLength(1);
+      expect(stderr).not.toContain('horse');
+      expect(code).toBe(1);
+    }
+  };
+  await oneLine(
+    wrong('--set', `${variable}=PMPO_TEST_WRONG`),
+    /^pmpo: replay\.redis \(rediss:\/\/127.*\): Redis refuses the password/,
+  );
+  await oneLine(
+    wrong('--set', `${variable}=PMPO_TEST_NONE`),
+    /environment variable PMPO_TEST_NONE is not set/,
+  );
+  await oneLine(wrong('--set', 'replay.redisTls={}'), /Redis cannot be reached: .*certificate/);
+  expect(existsSync(join(folder.path, 'secure'))).toBe(false);
+
+  const [learned, acted] = await Promise.all([run(['train', file]), run(['act', file])]);
+  expect(learned.code, learned.stderr).toBe(0);
+  expect(acted.code, acted.stderr).toBe(0);
+  for (const entry of await readdir(join(folder.path, 'secure'), { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const bytes = await readFile(join(entry.parentPath, entry.name));
+    expect(bytes.includes(password), entry.name).toBe(false);
+  }
+  expect(learned.stderr + learned.stdout + acted.stderr + acted.stdout).not.toContain(password);
+}, 120_000);
+
+describe('refused with one clear line', () => {
+  test('nobody there, no address, and a password in the address', async () => {
+    const server = await redis();
+    const file = await configure(server, 'alone');
+    await server.kill();
+    for (const command of ['act', 'train']) {
+      const { code, stderr } = await run([command, file]);
+      expect(stderr).toBe(
+        `pmpo: replay.redis (${server.url}): Redis cannot be reached: nobody listens there. Start it there, or correct the address\n`,
+      );
+      expect(code).toBe(1);
+      const open = await run([command, file, '--set', 'replay.redis=redis://me:hidden@127.0.0.1:6379']);
+      expect(open.stderr).toMatch(/replay\.redis: holds a password, .*redisPassword/);
+      expect(open.stderr).not.toContain('hidden');
+      expect(open.code).toBe(2);
+    }
+    const local = await writeConfig(folder.path, 'local.yaml', tinyConfig(folder.path));
+    const { code, stderr } = await run(['act', local]);
+    expect(stderr).toMatch(/^pmpo: replay\.redis: it is not set/);
+    expect(code).toBe(1);
+  });
+
+  test('a second learner, a second process in the folder, another run in the way, another configuration', async () => {
+    const server = await redis();
+    const file = await configure(server, 'busy', { environmentSteps: 100_000 });
+    const waiting = begin(['act', file, '--json']);
+    await waiting.until(/No learner of run 'busy' has been seen for \d+ s; waiting for one/, 'stdout');
+    const learner = begin(['train', file, '--json']);
+    const recorder = await record(server, 'busy');
+    await recorder.until(200);
+
+    const second = await run(['train', file]);
+    expect(second.stderr).toMatch(/another learner feeds on this run: process \d+ on /);
+    expect(second.code).toBe(1);
+    const resumed = await run(['train', '--resume', join(folder.path, 'busy')]);
+    expect(resumed.stderr).toMatch(/^pmpo: .*busy: another process is at work on this run: process \d+ on /);
+    expect(resumed.code).toBe(1);
+    const other = await run(['act', file, '--set', 'policy.hidden=[24]']);
+    expect(other.stderr).toMatch(/policy\.hidden is \[16\] there and \[24\] here/);
+    expect(other.code).toBe(1);
+
+    // Stopped, not done: its folder and what Redis holds belong together.
+    learner.child.kill('SIGINT');
+    expect((await learner.ended).code).toBe(1);
+    expect(existsSync(join(folder.path, 'busy', 'lock.json'))).toBe(false);
+    const anew = await run(['train', file]);
+    expect(anew.stderr).toMatch(/holds a run of this name that has not ended, with \d+ transitions/);
+    expect(anew.code).toBe(1);
+    expect(existsSync(join(folder.path, 'busy-2'))).toBe(false);
+    const discarding = begin([
+      ...['train', file, '--json', '--set', 'replay.discard=true'],
+      ...['--set', 'learner.environmentSteps=600'],
+    ]);
+    const [{ code, stderr }, acted] = await Promise.all([discarding.ended, waiting.ended]);
+    expect(code, stderr).toBe(0);
+    // The actor went over to the new run by itself.
+    expect(events(acted.stdout, 'end')).toMatchObject([{ finished: true }]);
+    expect(acted.code).toBe(0);
+  }, 120_000);
+
+  test('an actor that is stopped stores what it has, and ends well', async () => {
+    const server = await redis();
+    const file = await configure(server, 'stopped', { environmentSteps: 100_000 });
+    begin(['train', file, '--json']);
+    const actor = begin(['act', file, '--json']);
+    await actor.until(/"event":"stored"/, 'stdout');
+    const recorder = await record(server, 'stopped');
+    actor.child.kill('SIGINT');
+    const ended = await actor.ended;
+    expect(ended.code, ended.stderr).toBe(0);
+    expect(events(ended.stdout, 'end')).toMatchObject([{ finished: false }]);
+    await recorder.stop();
+    checkActors([ended], onceEach(recorder.entries).chunks);
+  }, 60_000);
+});
