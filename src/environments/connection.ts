@@ -17,6 +17,8 @@ export interface ConnectionOptions extends SecuritySettings {
   readonly keepaliveSeconds?: number;
   /** Larger messages, either way, are an error. */
   readonly maxMessageMegabytes?: number;
+  /** Aborted while connecting: nobody waits for the connection any more. */
+  readonly signal?: AbortSignal;
 }
 
 /** A closer look at a connection that failed may take this long. */
@@ -195,6 +197,8 @@ function refusal(address: string, { code, details }: grpc.ServiceError): PmpoErr
         remedy: 'Give the address of a dm_env_rpc server',
       });
     case statusCode('RESOURCE_EXHAUSTED'):
+      // The same status says that a server has too much to do, which passes.
+      if (!/message.*(larger|size)/i.test(details)) return undefined;
       return new PmpoError({
         where,
         what: `a message is over the limit: ${details}`,
@@ -218,12 +222,15 @@ function refusal(address: string, { code, details }: grpc.ServiceError): PmpoErr
  */
 async function connected(
   client: grpc.Client,
-  { address, deadlineSeconds }: ConnectionOptions,
+  { address, deadlineSeconds, signal }: ConnectionOptions,
   { tls }: ChannelSecurity,
 ): Promise<void> {
   const channel = client.getChannel();
   const deadline = Date.now() + deadlineSeconds * 1000;
-  const outcome = await new Promise<'ready' | 'refused' | 'late'>((resolve) => {
+  const stop = new AbortController();
+  const outcome = await new Promise<'ready' | 'refused' | 'late' | 'stopped'>((resolve) => {
+    if (signal?.aborted) return resolve('stopped');
+    signal?.addEventListener('abort', () => resolve('stopped'), { signal: stop.signal });
     const look = () => {
       const state = channel.getConnectivityState(true);
       if (state === grpc.connectivityState.READY) return resolve('ready');
@@ -234,14 +241,17 @@ async function connected(
     };
     look();
   });
+  stop.abort();
   if (outcome === 'ready') return;
+  if (outcome === 'stopped')
+    throw new ConnectionLostError({ where: address, what: 'stopped while connecting' });
   const found = await diagnose(address, tls, Math.min(diagnosisMs, deadlineSeconds * 1000));
   const where = address;
   if (found?.permanent) throw new SecurityError({ where, what: found.what, remedy: found.remedy });
-  const why = outcome === 'late' ? `waited ${deadlineSeconds} s` : 'the connection was refused';
+  const waited = outcome === 'late' ? ` (waited ${deadlineSeconds} s)` : '';
   throw new ConnectionLostError({
     where,
-    what: `${found?.what ?? 'nobody answers there'} (${why})`,
+    what: `${found?.what ?? 'nobody answers there'}${waited || (found === undefined ? ' (the connection was refused)' : '')}`,
     remedy: found?.remedy ?? 'Start the server, or correct environment.address',
   });
 }

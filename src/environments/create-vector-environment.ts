@@ -12,8 +12,8 @@ import { type ReconnectSettings, reconnect, type Sleep } from './reconnect.js';
 import type { OpenEpisode, VectorEnvironment, VectorStep } from './vector-environment.js';
 
 export interface VectorEnvironmentOptions {
-  /** Makes world k's environment, at the start and after each loss. */
-  readonly connect: (world: number) => Promise<Environment>;
+  /** Makes world k's environment, at the start and after each loss. Aborted: nobody waits for it any more. */
+  readonly connect: (world: number, signal: AbortSignal) => Promise<Environment>;
   /** K */
   readonly size: number;
   /** The seed of each episode: explicit, so that any of them can be had again. */
@@ -35,17 +35,26 @@ export interface VectorEnvironmentOptions {
  * @throws PmpoError when a world cannot be reached or its specs cannot be used by a policy.
  */
 export async function createVectorEnvironment(options: VectorEnvironmentOptions): Promise<VectorEnvironment> {
-  const connecting = Array.from({ length: options.size }, (_, k) => options.connect(k));
+  const closing = abortedWith(options.signal);
+  const connecting = Array.from({ length: options.size }, (_, k) => options.connect(k, closing.signal));
   const settled = await Promise.allSettled(connecting);
   const environments = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   const failed = settled.find((result) => result.status === 'rejected');
   try {
     if (failed !== undefined) throw failed.reason;
-    return new Worlds(options, environments);
+    return new Worlds(options, environments, closing);
   } catch (error) {
     await Promise.allSettled(environments.map((environment) => environment.close()));
     throw error;
   }
+}
+
+/** Aborts with a signal, or by itself. */
+function abortedWith(signal: AbortSignal | undefined): AbortController {
+  const controller = new AbortController();
+  if (signal?.aborted) controller.abort();
+  signal?.addEventListener('abort', () => controller.abort(), { once: true });
+  return controller;
 }
 
 /** One world: its environment, and the episode that is open there. */
@@ -103,8 +112,16 @@ class Worlds implements VectorEnvironment {
   /** Where worlds put their results when they do not go in lockstep, until they are asked for. */
   readonly #landing: VectorStep;
   readonly #pending: (Pending | undefined)[];
+  /** Aborted when nothing more is wanted: worlds that are waiting for a lost server stop waiting. */
+  readonly #closing: AbortController;
+  #closed = false;
 
-  constructor(options: VectorEnvironmentOptions, environments: readonly Environment[]) {
+  constructor(
+    options: VectorEnvironmentOptions,
+    environments: readonly Environment[],
+    closing: AbortController,
+  ) {
+    this.#closing = closing;
     const { observationSpec, actionSpec } = environments[0];
     this.#options = options;
     this.#specs = { observationSpec, actionSpec };
@@ -149,6 +166,7 @@ class Worlds implements VectorEnvironment {
   }
 
   async reset(): Promise<Float32Array> {
+    await this.#settle();
     const observations = new Float32Array(this.size * this.observationSize);
     await this.#everywhere(async (k) => {
       await this.#surviving(k, () => this.#begin(k, 0, observations));
@@ -173,11 +191,16 @@ class Worlds implements VectorEnvironment {
   }
 
   async #reconnect(k: number, error: ConnectionLostError): Promise<void> {
-    const { connect, notice, signal, sleep, reconnect: settings } = this.#options;
+    const { connect, notice, sleep, reconnect: settings } = this.#options;
+    const { signal } = this.#closing;
     const world = this.#worlds[k];
     notice(`world ${k}: ${error.message}. Reconnecting`);
     await world.environment.close();
-    world.environment = await reconnect(() => connect(k), error, settings, { sleep, signal });
+    world.environment = await reconnect(() => connect(k, signal), error, settings, { sleep, signal });
+    if (this.#closed) {
+      await world.environment.close();
+      throw error;
+    }
     this.#checkSpecs(k);
     notice(`world ${k}: connected again; a fresh episode starts there`);
   }
@@ -249,6 +272,12 @@ class Worlds implements VectorEnvironment {
       this.#show(k);
     }
     return step;
+  }
+
+  /** Waits for the steps under way; what they come to is dropped. */
+  async #settle(): Promise<void> {
+    await Promise.all(this.#pending.map((pending) => pending?.settled));
+    this.#pending.fill(undefined);
   }
 
   /** Sets a world's step on its way; how it ends is kept until it is asked for. */
@@ -325,6 +354,7 @@ class Worlds implements VectorEnvironment {
   }
 
   async restore(episodes: readonly OpenEpisode[]): Promise<Float32Array> {
+    await this.#settle();
     const observations = new Float32Array(this.size * this.observationSize);
     await this.#everywhere(async (k) => {
       await this.#surviving(k, () => this.#replay(k, episodes[k], observations));
@@ -352,6 +382,8 @@ class Worlds implements VectorEnvironment {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
+    this.#closing.abort();
     await Promise.allSettled(this.#worlds.map(({ environment }) => environment.close()));
   }
 }

@@ -91,6 +91,12 @@ function ofTlsError(error: NodeJS.ErrnoException & { reason?: string }): Diagnos
   return undefined;
 }
 
+const needsTls: Diagnosis = {
+  what: 'the server speaks TLS',
+  remedy: 'Set environment.tls',
+  permanent: true,
+};
+
 /** What the first bytes that a server sends say of it. */
 function ofBytes(bytes: Buffer): Diagnosis | undefined {
   if (bytes.subarray(0, 5).toString('latin1') === 'HTTP/') {
@@ -101,7 +107,7 @@ function ofBytes(bytes: Buffer): Diagnosis | undefined {
     };
   }
   if (bytes[0] === tlsAlert && bytes[1] === 3) {
-    return { what: 'the server speaks TLS', remedy: 'Set environment.tls', permanent: true };
+    return needsTls;
   }
   if (bytes.length >= 9 && bytes[3] === settingsFrame) return undefined;
   return {
@@ -111,17 +117,54 @@ function ofBytes(bytes: Buffer): Diagnosis | undefined {
   };
 }
 
-/**
- * Connects once more, greets as an HTTP/2 client does, and looks at what comes back.
- * @returns undefined where nothing is wrong that this can see.
- */
-export function diagnose(
-  address: string,
+/** What it means that the server hangs up after the greeting, or after the TLS handshake, and says nothing. */
+function ofSilentEnd(contents: TlsContents | undefined): Diagnosis {
+  if (contents === undefined) {
+    return {
+      what: 'the server ended the connection at once',
+      remedy: 'Is it a dm_env_rpc server?',
+      permanent: false,
+    };
+  }
+  const given = contents.certificate !== undefined;
+  return {
+    what: 'the server ended the connection right after the TLS handshake',
+    remedy: given
+      ? 'Is environment.tls.certificate signed by an authority that the server trusts?'
+      : 'Does it ask for a client certificate? Then give environment.tls.certificate and environment.tls.key',
+    permanent: false,
+  };
+}
+
+/** A name to send in the TLS handshake; an IP address is none. */
+function serverName(name: string | undefined): { servername?: string } {
+  return name === undefined || net.isIP(name) !== 0 ? {} : { servername: name };
+}
+
+/** Whether a server that hangs up on HTTP/2 in the clear takes a TLS handshake. */
+function speaksTls(target: Target, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    // Nothing is sent, and nothing that is received is believed: any certificate will do.
+    const socket = tls.connect({ ...target, ...serverName(target.host), rejectUnauthorized: false });
+    const end = (answer: boolean) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(answer);
+    };
+    const timer = setTimeout(() => end(false), timeoutMs);
+    socket.on('secureConnect', () => end(true));
+    socket.on('error', (error: NodeJS.ErrnoException) => end(/ALERT/.test(error.code ?? '')));
+    socket.on('end', () => end(false));
+  });
+}
+
+/** Connects, greets as an HTTP/2 client does, and looks at what comes back. */
+function greet(
+  target: Target,
   contents: TlsContents | undefined,
   timeoutMs: number,
-): Promise<Diagnosis | undefined> {
+): Promise<Diagnosis | 'ended' | undefined> {
   return new Promise((resolve) => {
-    const target = targetOf(address);
     let connected = false;
     const socket =
       contents === undefined
@@ -132,12 +175,9 @@ export function diagnose(
             cert: contents.certificate,
             key: contents.key,
             ALPNProtocols: ['h2'],
-            // A name for an IP address is none that TLS could send.
-            ...(net.isIP(contents.serverName ?? target.host ?? '') === 0
-              ? { servername: contents.serverName ?? target.host }
-              : {}),
+            ...serverName(contents.serverName ?? target.host),
           });
-    const end = (diagnosis?: Diagnosis) => {
+    const end = (diagnosis?: Diagnosis | 'ended') => {
       clearTimeout(timer);
       socket.destroy();
       resolve(diagnosis);
@@ -153,19 +193,25 @@ export function diagnose(
     });
     socket.on('data', (bytes: Buffer) => end(ofBytes(bytes)));
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (contents !== undefined) return end(ofTlsError(error));
-      end();
+      const told = contents === undefined ? undefined : ofTlsError(error);
+      end(told ?? (connected ? 'ended' : undefined));
     });
-    socket.on('end', () => {
-      end(
-        connected && contents === undefined
-          ? {
-              what: 'the server ended the connection at once',
-              remedy: 'Does it expect TLS? Then set environment.tls',
-              permanent: false,
-            }
-          : undefined,
-      );
-    });
+    socket.on('end', () => end(connected ? 'ended' : undefined));
   });
+}
+
+/**
+ * Connects once more, and tells from what comes back why gRPC cannot. Takes `timeoutMs` twice at most.
+ * @returns undefined where nothing is wrong that this can see.
+ */
+export async function diagnose(
+  address: string,
+  contents: TlsContents | undefined,
+  timeoutMs: number,
+): Promise<Diagnosis | undefined> {
+  const target = targetOf(address);
+  const found = await greet(target, contents, timeoutMs);
+  if (found !== 'ended') return found;
+  if (contents === undefined && (await speaksTls(target, timeoutMs))) return needsTls;
+  return ofSilentEnd(contents);
 }

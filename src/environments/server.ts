@@ -1,3 +1,4 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
 import * as grpc from '@grpc/grpc-js';
 import { PmpoError } from '../errors.js';
 import type { Environment } from './environment.js';
@@ -16,6 +17,10 @@ export interface ServeEnvironmentsOptions {
   readonly host?: string;
   /** 0, the default, for a free one. */
   readonly port?: number;
+  /** Certificates, and whether clients need some; by default the channel is in the clear. */
+  readonly credentials?: grpc.ServerCredentials;
+  /** The bearer token that clients must send. */
+  readonly token?: string;
   /** Told one line for each world that comes and goes. */
   readonly log?: (line: string) => void;
 }
@@ -41,6 +46,8 @@ export async function serveEnvironments({
   createEnvironment,
   host = '127.0.0.1',
   port = 0,
+  credentials = grpc.ServerCredentials.createInsecure(),
+  token,
   log = () => {},
 }: ServeEnvironmentsOptions): Promise<EnvironmentServer> {
   const worlds = new Map<string, World>();
@@ -51,13 +58,20 @@ export async function serveEnvironments({
   const sessions = new Set<Promise<void>>();
   server.addService(environmentService, {
     Process(call: Call) {
+      if (token !== undefined && !carries(call.metadata, token)) {
+        call.emit('error', {
+          code: grpc.status.UNAUTHENTICATED,
+          details: 'the bearer token is missing or wrong',
+        });
+        return;
+      }
       const session = new Session(worlds, createEnvironment, log);
       const ended = serveStream(call, session).finally(() => sessions.delete(ended));
       sessions.add(ended);
     },
   });
   const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`${host}:${port}`, grpc.ServerCredentials.createInsecure(), (cause, actual) => {
+    server.bindAsync(`${host}:${port}`, credentials, (cause, actual) => {
       if (cause === null) return resolve(actual);
       reject(
         new PmpoError({
@@ -79,6 +93,12 @@ export async function serveEnvironments({
       worlds.clear();
     },
   };
+}
+
+function carries(metadata: grpc.Metadata, token: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  // Of the same length and compared in constant time: how long it takes tells nothing.
+  return timingSafeEqual(digest(String(metadata.get('authorization')[0] ?? '')), digest(`Bearer ${token}`));
 }
 
 /** Answers a stream's requests one after the other, in their order. Resolves when the stream has ended. */

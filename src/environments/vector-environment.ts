@@ -30,8 +30,8 @@ export interface VectorEnvironment {
 /** Fresh arrays at each step: the caller may keep them. */
 export interface VectorStep {
   /**
-   * 1 where the world has answered: what stands at the others means nothing, save for the observation that their action
-   * was chosen on. Always 1 in lockstep. [K]
+   * 1 where the world has answered. What stands at the others means nothing, and the next action given for them is not
+   * sent: they are still at the one before. Always 1 in lockstep. [K]
    */
   readonly ready: Uint8Array;
   /** The canonical actions that these are the results of, [K, A]. */

@@ -59,9 +59,10 @@ export function connectWorlds(
     size,
     // An evaluation is of whole episodes: it waits for all of them in any case.
     lockstep: lockstep || purpose === 'evaluation',
-    connect: (world) =>
+    connect: (world, stopped) =>
       RemoteEnvironment.connect({
         ...connection,
+        signal: stopped,
         address: addresses[world % addresses.length]!,
         createSettings: simulator === undefined ? createSettings : { simulator, ...createSettings },
       }),

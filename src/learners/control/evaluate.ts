@@ -22,6 +22,7 @@ export async function episodeReturns(
     if (signal?.aborted) break;
     const step = await environment.step(await act(observations));
     for (let k = 0; k < worlds; k++) {
+      if (step.ready[k] === 0) continue;
       if (step.lost[k]) {
         // The episode never ended; the fresh one that follows takes its place.
         running[k] = 0;
