@@ -7,21 +7,24 @@ export interface Interpreter {
   readonly command: string;
   /** Such as 3.11.7. */
   readonly version: string;
+  /** What packages are built for, such as linux-x86_64. */
+  readonly platform: string;
 }
 
 const oldest = [3, 10] as const;
 
-async function versionOf(command: string): Promise<string | undefined> {
+async function examine(command: string): Promise<Interpreter | undefined> {
   try {
-    const script = 'import sys; print(sys.version.split()[0])';
+    const script = 'import sys, sysconfig; print(sys.version.split()[0], sysconfig.get_platform())';
     const { stdout } = await promisify(execFile)(command, ['-c', script], { timeout: 30_000 });
-    return stdout.trim();
+    const [version = '', platform = ''] = stdout.trim().split(' ');
+    return { command, version, platform };
   } catch {
     return undefined;
   }
 }
 
-function recent(version: string): boolean {
+function isRecent({ version }: Interpreter): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   return major > oldest[0] || (major === oldest[0] && minor >= oldest[1]);
 }
@@ -31,18 +34,17 @@ function recent(version: string): boolean {
  * @throws PmpoError when there is none of version 3.10 or newer.
  */
 export async function findInterpreter(env: NodeJS.ProcessEnv = process.env): Promise<Interpreter> {
-  const found: Interpreter[] = [];
+  let tooOld: Interpreter | undefined;
   // What is named is meant: no other one is taken in its place.
   for (const command of env.PYTHON ? [env.PYTHON] : ['python3', 'python']) {
-    const version = await versionOf(command);
-    if (version === undefined) continue;
-    if (recent(version)) return { command, version };
-    found.push({ command, version });
+    const found = await examine(command);
+    if (found === undefined) continue;
+    if (isRecent(found)) return found;
+    tooOld ??= found;
   }
-  const [old] = found;
   throw new PmpoError({
     where: env.PYTHON ? `PYTHON=${env.PYTHON}` : 'Python',
-    what: old === undefined ? 'not found' : `${old.command} is ${old.version}`,
+    what: tooOld === undefined ? 'not found' : `${tooOld.command} is ${tooOld.version}`,
     remedy: `Install Python ${oldest.join('.')} or newer with its venv module, or set PYTHON to its path`,
   });
 }

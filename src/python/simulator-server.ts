@@ -1,9 +1,8 @@
-import { spawn } from 'node:child_process';
 import { delimiter, join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { PmpoError } from '../errors.js';
-import { cacheFolder, ensureVirtualEnvironment } from './virtual-environment.js';
+import { startPythonProgram } from './program.js';
+import { ensureVirtualEnvironment, pythonFolder } from './virtual-environment.js';
 
 /** The simulator servers that come as a Python program: plugins/simulator-server. */
 export const pythonServers = ['dm-control', 'gymnasium'] as const;
@@ -18,9 +17,11 @@ export interface PythonServerOptions {
   readonly port: number;
   /** Further arguments of the Python program. */
   readonly args?: readonly string[];
+  /** Told in plain lines what is being made, when something is. */
   readonly say: (line: string) => void;
   /** Told each line that the program logs while it runs. */
   readonly log?: (line: string) => void;
+  /** Ends it before it listens, the making of its Python environment included. */
   readonly signal?: AbortSignal;
 }
 
@@ -33,15 +34,12 @@ export interface PythonServer {
   close(): Promise<void>;
 }
 
-/** What the program itself says of its end, where it says it; else the last that was heard of it. */
-function ownWords(lines: readonly string[]): string {
-  const own = lines.findLast((line) => line.startsWith('pmpo-simulator-server: '));
-  return own?.replace('pmpo-simulator-server: ', '') ?? lines.slice(-3).join('\n').trim();
+/** The plugin itself is not installed but found on the path: what is installed changes only with its requirements. */
+function environmentVariables(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  const path = env.PYTHONPATH ? `${pluginFolder}${delimiter}${env.PYTHONPATH}` : pluginFolder;
+  // Safe path: a numpy.py in the folder that a user happens to be in is not imported in place of numpy.
+  return { ...env, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: '1', PYTHONSAFEPATH: '1' };
 }
-
-/** How long a server may take to end before it is killed. */
-const patienceMs = 10_000;
-const lastLines = 20;
 
 /**
  * Starts a server of DM Control's or Gymnasium's simulators: makes its Python environment if need be, starts the program
@@ -51,69 +49,29 @@ const lastLines = 20;
  */
 export async function startPythonServer(options: PythonServerOptions): Promise<PythonServer> {
   const { kind, host = '127.0.0.1', port, args = [], say, log, signal } = options;
+  if (process.platform === 'win32') {
+    throw new PmpoError({
+      where: `the ${kind} server`,
+      what: 'it needs Linux or macOS',
+      remedy: 'Start it in WSL or on another machine, and set environment.address to where it is',
+    });
+  }
   const python = await ensureVirtualEnvironment({
     requirements: join(pluginFolder, 'requirements', `${kind}.txt`),
-    folder: join(cacheFolder(), 'python'),
+    folder: pythonFolder(),
     say,
     signal,
   });
-  const { PYTHONPATH } = process.env;
-  const path = PYTHONPATH === undefined ? pluginFolder : `${pluginFolder}${delimiter}${PYTHONPATH}`;
-  const child = spawn(
+  const place = ['--host', host, '--port', String(port), '--until-stdin-closes'];
+  const { ready, ended, close } = await startPythonProgram({
+    name: `the ${kind} server`,
     python,
-    [
-      '-m',
-      'pmpo_simulator_server',
-      kind,
-      ...['--host', host, '--port', String(port), '--until-stdin-closes'],
-      ...args,
-    ],
-    {
-      // Standard input is there to be closed when this process dies, in whatever way.
-      stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...process.env, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: '1' },
-      // A process group of its own: Ctrl-C reaches this process, which then ends the server once and in order.
-      detached: true,
-    },
-  );
-  const kill = () => child.kill('SIGTERM');
-  let closing = false;
-  let serving = false;
-  const errors: string[] = [];
-  createInterface({ input: child.stderr }).on('line', (line) => {
-    errors.push(line);
-    if (errors.length > lastLines) errors.shift();
-    if (serving) log?.(line);
+    args: ['-m', 'pmpo_simulator_server', kind, ...place, ...args],
+    env: environmentVariables(),
+    readyLine: /^Serving .* on (\S+:\d+)/m,
+    complaint: 'pmpo-simulator-server: ',
+    log,
+    signal,
   });
-  const ended = new Promise<PmpoError | undefined>((resolve) => {
-    const end = (what: string) => {
-      resolve(closing ? undefined : new PmpoError({ where: `the ${kind} server`, what }));
-    };
-    child.on('error', (error) => end(`it could not be started: ${error.message}`));
-    child.on('close', (code, killed) => {
-      end(ownWords(errors) || `it ended by itself with ${killed ?? `exit code ${code}`}`);
-    });
-  });
-  const address = await new Promise<string>((resolve, reject) => {
-    let text = '';
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-      text += chunk;
-      const ready = /^Serving .* on (\S+:\d+)/m.exec(text)?.[1];
-      if (ready === undefined) return;
-      serving = true;
-      resolve(ready);
-    });
-    ended.then((error) => reject(error));
-  });
-  return {
-    address,
-    ended,
-    async close() {
-      closing = true;
-      kill();
-      const impatient = setTimeout(() => child.kill('SIGKILL'), patienceMs);
-      await ended;
-      clearTimeout(impatient);
-    },
-  };
+  return { address: ready, ended, close };
 }

@@ -1,96 +1,162 @@
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { homedir, hostname } from 'node:os';
 import { basename, join } from 'node:path';
-import { promisify } from 'node:util';
 import { PmpoError } from '../errors.js';
+import { isRunning } from '../run/process-identity.js';
+import { type RunResult, runToEnd } from './child.js';
 import { findInterpreter, type Interpreter } from './interpreter.js';
+
+/** Python environments in the user's cache: made once, never changed, and never used half-made. */
 
 /** Where what is made once and used again is kept: $PMPO_CACHE, or `pmpo` in the user's cache folder. */
 export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
   return env.PMPO_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'pmpo');
 }
 
+/** Where Python environments stand. */
+export function pythonFolder(env: NodeJS.ProcessEnv = process.env): string {
+  return join(cacheFolder(env), 'python');
+}
+
 export interface VirtualEnvironmentOptions {
-  /** What pip is given: exact versions. */
+  /** What pip is given: a file with exact versions, whose name without `.txt` is the environment's. */
   readonly requirements: string;
   /** The folder under which environments stand. */
   readonly folder: string;
+  /** Told in plain lines what is being done. */
   readonly say: (line: string) => void;
+  /** Default: what `findInterpreter` finds. */
   readonly interpreter?: Interpreter;
+  /** Stops the making. */
   readonly signal?: AbortSignal;
 }
 
-const exists = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
+/** Written when everything is installed: an environment without it is not one. */
+const stampName = 'pmpo.json';
+const interpreterOf = (environment: string) => join(environment, 'bin', 'python');
 
-/** The last lines of what a program said, which is where it says what went wrong. */
-function lastWords(error: unknown): string {
-  const { stderr, message } = error as { stderr?: string; message: string };
-  const lines = (stderr || message)
-    .trim()
-    .split('\n')
-    .filter((line) => line.trim() !== '' && !/^(warning|\[notice\])/i.test(line));
-  return lines.slice(-4).join('\n');
+/** Whether all of it is there: a Python that was uninstalled leaves a link that leads nowhere. */
+async function isWhole(environment: string): Promise<boolean> {
+  try {
+    await Promise.all([stat(join(environment, stampName)), stat(interpreterOf(environment))]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+let made = 0;
+
+/** A name for what is half-made, that nobody else uses and that says who makes it. */
+const asideOf = (path: string) => `${path}.${hostname()}.${process.pid}.${made++}`;
+
+/** Takes away what processes of this machine left half-made when they were killed. */
+async function removeLeftovers(path: string, folder: string): Promise<void> {
+  const [before, host] = [`${basename(path)}.${hostname()}.`, hostname()];
+  const names = (await readdir(folder)).filter((name) => name.startsWith(before));
+  for (const name of names) {
+    const pid = Number.parseInt(name.slice(before.length), 10);
+    if (Number.isNaN(pid) || isRunning({ host, pid, started: '' }) !== false) continue;
+    await rm(join(folder, name), { recursive: true, force: true });
+  }
+}
+
+/** What a program said of what went wrong: its last lines without those that are only advice. */
+function problemOf({ code, lastWords }: RunResult): string {
+  const lines = lastWords.filter((line) => line.trim() !== '' && !/^(warning|\[notice\]|note)\b/i.test(line));
+  return lines.slice(-4).join('\n').replace(/\.$/, '') || `it ended with exit code ${code}`;
+}
+
+/** Makes an environment at `aside` with everything in it. @throws PmpoError */
+async function install(aside: string, interpreter: Interpreter, options: VirtualEnvironmentOptions) {
+  const { requirements, signal } = options;
+  const check = (result: RunResult, where: string, what: string, remedy: string) => {
+    if (signal?.aborted) {
+      throw new PmpoError({
+        where: `the Python environment of ${basename(requirements)}`,
+        what: 'stopped before it was made',
+        remedy: 'The same command makes it',
+      });
+    }
+    if (result.code !== 0) throw new PmpoError({ where, what: `${what}${problemOf(result)}`, remedy });
+  };
+  check(
+    await runToEnd(interpreter.command, ['-m', 'venv', aside], signal),
+    interpreter.command,
+    'it cannot make a virtual environment: ',
+    "Install Python's venv module (Debian: apt install python3-venv)",
+  );
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input'];
+  check(
+    await runToEnd(interpreterOf(aside), [...pip, '--requirement', requirements], signal),
+    `pip install -r ${requirements}`,
+    '',
+    'Is the package index reachable, and is there room on the disk? The same command tries again',
+  );
+}
+
+/** Puts a finished environment in its place. Somebody else who was faster with the same is left there: theirs will do. */
+async function putInPlace(aside: string, path: string): Promise<void> {
+  if (await isWhole(path)) return;
+  // Only one that is broken stands there, if any: its Python has gone.
+  const broken = `${aside}.old`;
+  await rename(path, broken).catch(() => {});
+  try {
+    await rename(aside, path);
+  } catch (cause) {
+    if (!(await isWhole(path))) throw cause;
+  } finally {
+    await rm(broken, { recursive: true, force: true });
+  }
 }
 
 /**
  * A Python environment with exactly what a requirements file lists, made when it is not there yet. Its folder is named
  * after the file, its contents and the Python: another list is another environment, and one that stands is never changed.
+ * Several processes may do this at once.
  *
  * @returns the path of its interpreter.
- * @throws PmpoError when there is no Python, or pip fails, in pip's words.
+ * @throws PmpoError when there is no Python, pip fails (in pip's words), or `signal` is aborted.
  */
 export async function ensureVirtualEnvironment(options: VirtualEnvironmentOptions): Promise<string> {
-  const { requirements, folder, say, signal } = options;
+  const { requirements, folder, say } = options;
   const interpreter = options.interpreter ?? (await findInterpreter());
   const name = basename(requirements).replace(/\.txt$/, '');
-  const text = await readFile(requirements);
-  const digest = createHash('sha256').update(interpreter.version).update('\0').update(text).digest('hex');
+  const digest = createHash('sha256')
+    .update(`${interpreter.version}\0${interpreter.platform}\0`)
+    .update(await readFile(requirements))
+    .digest('hex');
   const path = join(folder, `${name}-${digest.slice(0, 12)}`);
-  const python = join(path, 'bin', 'python');
-  if (await exists(python)) return python;
-  say(`Making the Python environment '${name}' in ${path}, once …`);
-  await mkdir(folder, { recursive: true });
-  // Made aside and put in place in one step, so that one that is cut short or made twice at once is never used.
-  const aside = `${path}.${process.pid}`;
-  const run = (command: string, args: readonly string[]) =>
-    promisify(execFile)(command, [...args], { maxBuffer: 2 ** 26, signal });
+  if (await isWhole(path)) return interpreterOf(path);
+  say(`Making the Python environment '${name}' in ${path} with Python ${interpreter.version}, once …`);
+  const aside = asideOf(path);
   try {
-    await run(interpreter.command, ['-m', 'venv', aside]).catch((cause: unknown) => {
-      throw new PmpoError({
-        where: interpreter.command,
-        what: `it cannot make a virtual environment: ${lastWords(cause)}`,
-        remedy: "Install Python's venv module (Debian: apt install python3-venv)",
-        cause,
-      });
-    });
-    await run(join(aside, 'bin', 'python'), [
-      '-m',
-      'pip',
-      'install',
-      '--quiet',
-      '--disable-pip-version-check',
-      '--requirement',
-      requirements,
-    ]).catch((cause: unknown) => {
-      throw new PmpoError({
-        where: `pip install -r ${requirements}`,
-        what: lastWords(cause),
-        remedy: 'Is the package index reachable? The same command tries again',
-        cause,
-      });
-    });
-    await rename(aside, path).catch(async (cause: unknown) => {
-      // Somebody else was faster with the same: theirs will do.
-      if (!(await exists(python))) throw cause;
+    await mkdir(folder, { recursive: true });
+    await removeLeftovers(path, folder);
+    await rm(aside, { recursive: true, force: true });
+    await install(aside, interpreter, options);
+    const stamp = { name, digest, python: interpreter.version, platform: interpreter.platform };
+    await writeFile(join(aside, stampName), `${JSON.stringify(stamp)}\n`);
+    await putInPlace(aside, path);
+  } catch (cause) {
+    if (cause instanceof PmpoError) throw cause;
+    throw new PmpoError({
+      where: folder,
+      what: `the Python environment cannot be put there: ${(cause as Error).message}`,
+      remedy: 'Set PMPO_CACHE to a folder that can be written to',
+      cause,
     });
   } finally {
-    await rm(aside, { recursive: true, force: true });
+    await rm(aside, { recursive: true, force: true }).catch(() => {});
   }
-  return python;
+  say(`The Python environment '${name}' is made`);
+  return interpreterOf(path);
+}
+
+/** The names of the environments that have been made under `folder`. */
+export async function madeEnvironments(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch(() => []);
+  const whole = await Promise.all(names.map((name) => isWhole(join(folder, name))));
+  return names.filter((_, i) => whole[i]).sort();
 }

@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { promisify } from 'node:util';
 import type { Command } from 'commander';
 import { exitCodes } from '../../errors.js';
 import { columns } from '../describe.js';
@@ -52,30 +50,21 @@ async function neededFinding(
   }
 }
 
+/** Python, and the environments that `pmpo serve` has made with it. */
 async function pythonFinding(): Promise<Finding> {
+  const { findInterpreter } = await import('../../python/interpreter.js');
+  const { madeEnvironments, pythonFolder } = await import('../../python/virtual-environment.js');
   const subject = 'Python';
-  const use = 'only `npm run test:interop` uses it';
-  for (const command of [process.env.PYTHON, 'python3', 'python']) {
-    if (command === undefined) continue;
-    try {
-      const { stdout } = await promisify(execFile)(
-        command,
-        ['-c', 'import sys; print(sys.version.split()[0])'],
-        {
-          timeout: 10_000,
-        },
-      );
-      const version = stdout.trim();
-      const [major, minor] = version.split('.').map(Number);
-      const recent = major === 3 && minor >= 10;
-      return {
-        subject,
-        state: recent ? 'ok' : 'optional',
-        detail: `${version} (${command}); ${recent ? use : `3.10 or newer is needed, ${use}`}`,
-      };
-    } catch {}
+  const use = '`pmpo serve dm-control` and `pmpo serve gymnasium` use it';
+  try {
+    const { version, command } = await findInterpreter();
+    const folder = pythonFolder();
+    const made = await madeEnvironments(folder);
+    const detail = `${version} (${command}); ${use}${made.length === 0 ? '' : `; made: ${made.join(', ')} in ${folder}`}`;
+    return { subject, state: 'ok', detail };
+  } catch (error) {
+    return { subject, state: 'optional', detail: `${firstLine(error)}; ${use}` };
   }
-  return { subject, state: 'optional', detail: `not found; ${use}` };
 }
 
 /** Looks at everything that pmpo runs on. */

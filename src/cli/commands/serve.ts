@@ -7,28 +7,35 @@ import { collect, wholeNumber } from '../options.js';
 const defaultPort = 9000;
 const defaultPythonPort = 50051;
 
-/** Waits until a person or the system asks this process to stop, or `ended` resolves. */
-async function untilStopped(ended?: Promise<unknown>): Promise<void> {
-  const { handleSignals } = await import('../../run/signals.js');
-  const signals = handleSignals();
-  const asked = new Promise<void>((resolve) => {
-    signals.signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-  await Promise.race([asked, ...(ended === undefined ? [] : [ended])]);
-  signals.dispose();
-}
-
 interface Place {
   readonly host: string;
   readonly port: number;
 }
 
-async function serveEmbedded({ host, port }: Place): Promise<void> {
-  const { serveSimulators } = await import('../../simulators/serve.js');
-  const server = await serveSimulators({ host, port });
-  process.stdout.write(`Serving simulators on ${server.address} (Ctrl-C ends it)\n`);
-  await untilStopped();
-  await server.close();
+/** Runs `serve` with a signal that is aborted when a person or the system asks this process to stop. */
+async function untilStopped(serve: (stop: AbortSignal) => Promise<void>): Promise<void> {
+  const { handleSignals } = await import('../../run/signals.js');
+  const { signal, dispose } = handleSignals();
+  try {
+    await serve(signal);
+  } finally {
+    dispose();
+  }
+}
+
+function asked(stop: AbortSignal): Promise<void> {
+  if (stop.aborted) return Promise.resolve();
+  return new Promise((resolve) => stop.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+function serveEmbedded({ host, port }: Place): Promise<void> {
+  return untilStopped(async (stop) => {
+    const { serveSimulators } = await import('../../simulators/serve.js');
+    const server = await serveSimulators({ host, port });
+    process.stdout.write(`Serving simulators on ${server.address} (Ctrl-C ends it)\n`);
+    await asked(stop);
+    await server.close();
+  });
 }
 
 interface PythonServeOptions extends Place {
@@ -68,17 +75,19 @@ function passedOn(options: PythonServeOptions): string[] {
   ];
 }
 
-async function servePython(kind: PythonServerKind, options: PythonServeOptions): Promise<void> {
-  const { startPythonServer } = await import('../../python/simulator-server.js');
+function servePython(kind: PythonServerKind, options: PythonServeOptions): Promise<void> {
   const args = passedOn(options);
   const { host, port } = options;
   const say = (line: string) => process.stderr.write(`${line}\n`);
-  const server = await startPythonServer({ kind, host, port, args, say, log: say });
-  process.stdout.write(`Serving ${kind} on ${server.address} (Ctrl-C ends it)\n`);
-  await untilStopped(server.ended);
-  await server.close();
-  const error = await server.ended;
-  if (error !== undefined) throw error;
+  return untilStopped(async (signal) => {
+    const { startPythonServer } = await import('../../python/simulator-server.js');
+    const server = await startPythonServer({ kind, host, port, args, say, log: say, signal });
+    process.stdout.write(`Serving ${kind} on ${server.address} (Ctrl-C ends it)\n`);
+    await Promise.race([asked(signal), server.ended]);
+    await server.close();
+    const error = await server.ended;
+    if (error !== undefined) throw error;
+  });
 }
 
 function addPlace(command: Command, port: number): Command {

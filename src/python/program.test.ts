@@ -1,0 +1,145 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findInterpreter } from './interpreter.js';
+import { type PythonProgramOptions, startPythonProgram } from './program.js';
+
+const python = await findInterpreter().then(
+  ({ command }) => command,
+  () => '',
+);
+
+// A package of the tests' own. It does what its argument says.
+const source = `
+import signal, subprocess, sys, time
+
+helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+how = sys.argv[1]
+if how == "complains":
+    print("some log line", file=sys.stderr)
+    print("fake: the port is taken", file=sys.stderr)
+    sys.exit(3)
+if how == "silent":
+    time.sleep(60)
+if how == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("warming up", file=sys.stderr, flush=True)
+print("hello", flush=True)
+print(f"Ready with {helper.pid}", flush=True)
+if how == "dies":
+    print("out of", file=sys.stderr)
+    print("memory", file=sys.stderr, flush=True)
+    sys.exit(1)
+while how == "logs":
+    print("a world came", file=sys.stderr, flush=True)
+    time.sleep(0.05)
+time.sleep(60)
+`;
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pmpo-test-'));
+  await mkdir(join(folder, 'fake_program'));
+  await writeFile(join(folder, 'fake_program', '__init__.py'), '');
+  await writeFile(join(folder, 'fake_program', '__main__.py'), source);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function startFake(how: string, options: Partial<PythonProgramOptions> = {}) {
+  return startPythonProgram({
+    name: 'the fake',
+    python,
+    args: ['-m', 'fake_program', how],
+    env: { ...process.env, PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: '1' },
+    readyLine: /^Ready with (\d+)$/m,
+    complaint: 'fake: ',
+    ...options,
+  });
+}
+
+/** Whether a process is there and has not ended. */
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  if (process.platform !== 'linux') return true;
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+async function untilGone(pid: number): Promise<void> {
+  for (let i = 0; i < 200 && lives(pid); i++) await new Promise((resolve) => setTimeout(resolve, 25));
+  expect(lives(pid)).toBe(false);
+}
+
+describe.skipIf(python === '')('a Python program', () => {
+  test('says when it is ready, and ends with all that it has started', async () => {
+    const program = await startFake('serves');
+    const helper = Number(program.ready);
+    expect(lives(helper)).toBe(true);
+    await program.close();
+    expect(await program.ended).toBeUndefined();
+    await untilGone(helper);
+  });
+
+  test('is killed when it does not end', async () => {
+    const program = await startFake('stubborn', { endSeconds: 0.3 });
+    await program.close();
+    await untilGone(Number(program.ready));
+  });
+
+  test('that ends before it is ready says why in its own words', async () => {
+    await expect(startFake('complains')).rejects.toThrow(/^the fake: the port is taken$/);
+  });
+
+  test('that dies later is heard of, with its last words, and leaves nothing behind', async () => {
+    const program = await startFake('dies');
+    expect((await program.ended)?.message).toBe('the fake: warming up\nout of\nmemory');
+    await untilGone(Number(program.ready));
+    await program.close();
+  });
+
+  test('that is killed is heard of', async () => {
+    const program = await startFake('serves', { env: { ...process.env, PYTHONPATH: folder } });
+    const parent = execFileSync('ps', ['-o', 'ppid=', '-p', program.ready], { encoding: 'utf8' });
+    process.kill(Number(parent), 'SIGKILL');
+    expect((await program.ended)?.message).toBe('the fake: warming up');
+  });
+
+  test('that is not ready in time is ended', async () => {
+    await expect(startFake('silent', { startSeconds: 0.5 })).rejects.toThrow(
+      /^the fake: it was not ready after 0\.5 s$/,
+    );
+  });
+
+  test('can be stopped before it is ready', async () => {
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 200);
+    await expect(startFake('silent', { signal: stop.signal })).rejects.toThrow(/stopped before it was ready/);
+    await expect(startFake('silent', { signal: AbortSignal.abort() })).rejects.toThrow(/stopped before/);
+  });
+
+  test('that is not there is named', async () => {
+    await expect(startFake('serves', { python: '/no/such/python' })).rejects.toThrow(
+      /^the fake: it could not be started: .*\/no\/such\/python/,
+    );
+  });
+
+  test('is heard while it runs', async () => {
+    let hear = (_line: string) => {};
+    const heard = new Promise<string>((resolve) => {
+      hear = resolve;
+    });
+    const program = await startFake('logs', { log: (line) => line.includes('world') && hear(line) });
+    expect(await heard).toBe('a world came');
+    await program.close();
+  });
+});

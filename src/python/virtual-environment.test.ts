@@ -1,0 +1,136 @@
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Interpreter } from './interpreter.js';
+import { cacheFolder, ensureVirtualEnvironment, madeEnvironments } from './virtual-environment.js';
+
+// A stand-in for Python: `-m venv FOLDER` and `-m pip install …` do what the test says and write down that they were
+// called. The real ones are met in test/interop/simulator_server.
+let scratch: string;
+let interpreter: Interpreter;
+let requirements: string;
+let folder: string;
+let said: string[];
+
+async function program(path: string, script: string): Promise<string> {
+  await writeFile(path, `#!/bin/sh\n${script}\n`);
+  await chmod(path, 0o755);
+  return path;
+}
+
+/** Makes the stand-in; `venv` and `pip` are what its two halves do beside what they must. */
+async function setPython({ venv = ':', pip = ':' } = {}): Promise<void> {
+  const inside = await program(join(scratch, 'inside'), `echo pip >> ${scratch}/calls\n${pip}`);
+  await program(
+    join(scratch, 'python'),
+    `echo venv >> ${scratch}/calls\n${venv}\nmkdir -p "$3/bin" && cp ${inside} "$3/bin/python"`,
+  );
+}
+
+const calls = async () => (await readFile(join(scratch, 'calls'), 'utf8').catch(() => '')).trim().split('\n');
+const make = (signal?: AbortSignal) =>
+  ensureVirtualEnvironment({ requirements, folder, interpreter, signal, say: (line) => said.push(line) });
+
+beforeEach(async () => {
+  scratch = await mkdtemp(join(tmpdir(), 'pmpo-test-'));
+  interpreter = { command: join(scratch, 'python'), version: '3.12.1', platform: 'linux-x86_64' };
+  requirements = join(scratch, 'simulators.txt');
+  folder = join(scratch, 'cache', 'python');
+  said = [];
+  await writeFile(requirements, 'dm-control==1.0.50\n');
+  await setPython();
+});
+afterEach(() => rm(scratch, { recursive: true, force: true }));
+
+describe.skipIf(process.platform === 'win32')('a Python environment', () => {
+  test('is made once, says so, and is there the next time without a word', async () => {
+    const python = await make();
+    expect(python).toMatch(/cache\/python\/simulators-[0-9a-f]{12}\/bin\/python$/);
+    expect(said[0]).toMatch(/^Making the Python environment 'simulators' in .*3\.12\.1, once/);
+    said = [];
+    expect(await make()).toBe(python);
+    expect(said).toEqual([]);
+    expect(await calls()).toEqual(['venv', 'pip']);
+    expect(await readdir(folder)).toEqual([expect.stringMatching(/^simulators-[0-9a-f]{12}$/)]);
+    expect(await madeEnvironments(folder)).toEqual(await readdir(folder));
+  });
+
+  test('is another one for other requirements and for another Python', async () => {
+    const first = await make();
+    await writeFile(requirements, 'dm-control==1.0.51\n');
+    const second = await make();
+    interpreter = { ...interpreter, version: '3.12.2' };
+    const third = await make();
+    expect(new Set([first, second, third]).size).toBe(3);
+  });
+
+  test('is made by several at once without one breaking what another makes', async () => {
+    await setPython({ pip: 'sleep 0.2' });
+    const pythons = await Promise.all([make(), make(), make()]);
+    expect(new Set(pythons).size).toBe(1);
+    expect(await readdir(folder)).toHaveLength(1);
+  });
+
+  test('is not used half-made: what pip says is told, and the next start tries again', async () => {
+    await setPython({
+      pip: 'echo "WARNING: old" >&2; echo "ERROR: No matching distribution found for x" >&2; exit 1',
+    });
+    await expect(make()).rejects.toThrow(
+      /^pip install -r .*simulators\.txt: ERROR: No matching distribution found for x\. Is the package index reachable/,
+    );
+    expect(await readdir(folder)).toEqual([]);
+    await setPython();
+    await make();
+    expect(await madeEnvironments(folder)).toHaveLength(1);
+  });
+
+  test('says what to install where there is no venv module', async () => {
+    await setPython({ venv: 'echo "Error: ensurepip is not available." >&2; exit 1' });
+    await expect(make()).rejects.toThrow(/ensurepip is not available\. Install Python's venv module/);
+  });
+
+  test('stops when it is told to, with all that pip has started', async () => {
+    await setPython({ pip: `(sleep 1; touch ${scratch}/survived) & sleep 30` });
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 300);
+    await expect(make(stop.signal)).rejects.toThrow(/stopped before it was made/);
+    expect(await readdir(folder)).toEqual([]);
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    expect(await readdir(scratch)).not.toContain('survived');
+  });
+
+  test('is made again where the Python it was made with has gone', async () => {
+    const python = await make();
+    await rm(python);
+    await symlink(join(scratch, 'gone'), python);
+    said = [];
+    expect(await make()).toBe(python);
+    expect(said[0]).toMatch(/^Making/);
+    expect(await readdir(folder)).toHaveLength(1);
+  });
+
+  test('takes away what a killed process left, and nothing of one that lives', async () => {
+    const whole = await make();
+    const path = whole.replace('/bin/python', '');
+    await rm(path, { recursive: true });
+    await mkdir(`${path}.${hostname()}.${2 ** 22 + 7}.0`);
+    await mkdir(`${path}.${hostname()}.${process.ppid}.0`);
+    await mkdir(`${path}.elsewhere.1`);
+    await make();
+    expect((await readdir(folder)).map((name) => name.replace(/^.*-[0-9a-f]{12}\.?/, ''))).toEqual(
+      ['', `${hostname()}.${process.ppid}.0`, 'elsewhere.1'].sort(),
+    );
+  });
+
+  test('says where it cannot be put', async () => {
+    await writeFile(join(scratch, 'cache'), '');
+    await expect(make()).rejects.toThrow(/cannot be put there: .*Set PMPO_CACHE/s);
+  });
+});
+
+test('the cache is where PMPO_CACHE says, else in the cache folder of the user', () => {
+  expect(cacheFolder({ PMPO_CACHE: '/x', XDG_CACHE_HOME: '/y' })).toBe('/x');
+  expect(cacheFolder({ XDG_CACHE_HOME: '/y' })).toBe('/y/pmpo');
+  expect(cacheFolder({})).toMatch(/\/\.cache\/pmpo$/);
+});
