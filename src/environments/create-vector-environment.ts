@@ -112,6 +112,8 @@ class Worlds implements VectorEnvironment {
   /** Where worlds put their results when they do not go in lockstep, until they are asked for. */
   readonly #landing: VectorStep;
   readonly #pending: (Pending | undefined)[];
+  /** Called whenever a step under way has ended. */
+  #wake: () => void = () => {};
   /** Aborted when nothing more is wanted: worlds that are waiting for a lost server stop waiting. */
   readonly #closing: AbortController;
   #closed = false;
@@ -256,7 +258,9 @@ class Worlds implements VectorEnvironment {
     const enough = Math.ceil(this.size / 2);
     const pending = this.#pending as Pending[];
     while (pending.filter(({ ended }) => ended).length < enough) {
-      await Promise.race(pending.filter(({ ended }) => !ended).map(({ settled }) => settled));
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
     }
     if (pending.some(({ error }) => error !== undefined)) {
       // All have ended, one way or another, before an error is thrown.
@@ -287,15 +291,14 @@ class Worlds implements VectorEnvironment {
     landing.actions.set(actions.subarray(own.start, own.end), own.start);
     for (const flags of [landing.terminated, landing.truncated, landing.lost]) flags[k] = 0;
     landing.rewards[k] = 0;
-    const settled = this.#stepWorld(k, landing.actions, landing).then(
-      () => {
-        pending.ended = true;
-      },
-      (error: unknown) => {
-        pending.ended = true;
+    const settled = this.#stepWorld(k, landing.actions, landing)
+      .catch((error: unknown) => {
         pending.error = error;
-      },
-    );
+      })
+      .then(() => {
+        pending.ended = true;
+        this.#wake();
+      });
     const pending: Pending = { settled, ended: false };
     return pending;
   }
