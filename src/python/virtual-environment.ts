@@ -87,7 +87,7 @@ async function install(aside: string, interpreter: Interpreter, options: Virtual
     'it cannot make a virtual environment: ',
     "Install Python's venv module (Debian: apt install python3-venv)",
   );
-  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input'];
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input', '--no-deps'];
   check(
     await runToEnd(interpreterOf(aside), [...pip, '--requirement', requirements], signal),
     `pip install -r ${requirements}`,
@@ -112,7 +112,7 @@ async function putInPlace(aside: string, path: string): Promise<void> {
 }
 
 /**
- * A Python environment with exactly what a requirements file lists, made when it is not there yet. Its folder is named
+ * A Python environment with exactly what a requirements file lists and nothing else, made when it is not there yet. Its folder is named
  * after the file, its contents and the Python: another list is another environment, and one that stands is never changed.
  * Several processes may do this at once.
  *
