@@ -23,6 +23,7 @@ const suites = [
   { name: 'references', venvs: ['jax', 'torch'] },
   { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
   { name: 'simulator_server', venvs: ['simulator_server'] },
+  { name: 'serve', venvs: [] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },
@@ -101,6 +102,8 @@ for (const { name, venvs, server, redis } of suites) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   say(`\n── ${name}`);
   const env = { ...process.env, PMPO_BIN: program, PMPO_INTEROP: '1' };
+  // Not the user's: what tests make goes with the clone.
+  env.PMPO_CACHE = join(root, '.venvs', 'cache');
   const interpreters = [];
   try {
     for (const venv of venvs) {

@@ -29,12 +29,23 @@ export interface Running {
   until(pattern: RegExp, stream?: 'stdout' | 'stderr'): Promise<string>;
 }
 
+export interface StartOptions {
+  readonly cwd?: string;
+  readonly timeoutSeconds?: number;
+  /** Environment variables beside those of the tests. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** Starts `pmpo` as a child process. It is killed after `timeoutSeconds`, so that no test hangs. */
 export function start(
   args: readonly string[],
-  { cwd = projectRoot, timeoutSeconds = 60 }: { cwd?: string; timeoutSeconds?: number } = {},
+  { cwd = projectRoot, timeoutSeconds = 60, env }: StartOptions = {},
 ): Running {
-  const child = spawn(process.execPath, [program, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [program, ...args], {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const text = { stdout: '', stderr: '' };
   const listeners = new Set<() => void>();
   for (const stream of ['stdout', 'stderr'] as const) {
@@ -68,7 +79,7 @@ export function start(
 }
 
 /** Runs `pmpo` to its end. */
-export function run(args: readonly string[], options?: Parameters<typeof start>[1]): Promise<Ended> {
+export function run(args: readonly string[], options?: StartOptions): Promise<Ended> {
   return start(args, options).ended;
 }
 

@@ -59,6 +59,13 @@ function passedOn(options: PythonServeOptions): string[] {
       remedy: 'Give both --tls-certificate and --tls-key',
     });
   }
+  if (tlsClientCa !== undefined && tlsCertificate === undefined) {
+    throw new ConfigError({
+      where: '--tls-client-ca',
+      what: "it needs a certificate of the server's own",
+      remedy: 'Give --tls-certificate and --tls-key too',
+    });
+  }
   const pair = (flag: string, value: string | number | undefined) =>
     value === undefined ? [] : [flag, String(value)];
   const path = (flag: string, file: string | undefined) =>

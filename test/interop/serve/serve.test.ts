@@ -1,0 +1,154 @@
+import { execFileSync } from 'node:child_process';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type Ended,
+  type Running,
+  run,
+  start,
+  temporaryFolder,
+  tinyConfig,
+  writeConfig,
+} from '../../end-to-end/program.js';
+
+// `pmpo serve dm-control` and `pmpo serve gymnasium` as a user starts them: Python environment, program, and their end.
+
+if (process.env.PMPO_BIN === undefined || process.env.PMPO_CACHE === undefined) {
+  throw new Error('run this with `npm run test:interop serve`');
+}
+/** Long enough to install the packages, the first time. */
+const installSeconds = 240;
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+/** In the arguments of every process of the servers, by which these are found. */
+let tokenFile: string;
+beforeAll(async () => {
+  folder = await temporaryFolder();
+  tokenFile = join(folder.path, 'token');
+  await writeFile(tokenFile, 'open sesame\n');
+});
+afterAll(() => folder.remove());
+
+/** Numbers of the Python processes that serve. */
+function serving(): string[] {
+  const listed = execFileSync('ps', ['-eo', 'pid=,args='], { encoding: 'utf8' });
+  return listed
+    .split('\n')
+    .filter((line) => line.includes('-m pmpo_simulator_server') && line.includes(tokenFile));
+}
+
+async function untilNoneServes(): Promise<void> {
+  for (let i = 0; i < 100 && serving().length > 0; i++) await new Promise((go) => setTimeout(go, 100));
+  expect(serving()).toEqual([]);
+}
+
+interface Served {
+  readonly server: Running;
+  readonly address: string;
+}
+
+async function serve(kind: string, ...args: string[]): Promise<Served> {
+  const options = ['--port', '0', '--processes', '2', '--token-file', tokenFile, ...args];
+  const server = start(['serve', kind, ...options], { timeoutSeconds: installSeconds + 60 });
+  const text = await server.until(/^Serving .* on \S+ /m, 'stdout');
+  return { server, address: / on (\S+) /.exec(text)![1] };
+}
+
+async function train({ address }: Served, name: string, simulator: string, token: object): Promise<Ended> {
+  const config = tinyConfig(folder.path);
+  config.environment = { address, simulator, actors: 3, ...token };
+  return run(['train', await writeConfig(folder.path, `${name}.yaml`, config), '--quiet', '--name', name]);
+}
+
+describe.each([
+  { kind: 'dm-control', simulator: 'suite/cartpole-swingup' },
+  { kind: 'gymnasium', simulator: 'gymnasium/CartPole-v1' },
+])('pmpo serve $kind', ({ kind, simulator }) => {
+  test('serves, is trained on, and ends with Ctrl-C, leaving no process behind', {
+    timeout: (installSeconds + 60) * 1000,
+  }, async () => {
+    const served = await serve(kind);
+    expect(serving()).toHaveLength(3);
+    const trained = await train(served, kind, simulator, { token: { file: tokenFile } });
+    expect(trained).toMatchObject({ code: 0, stderr: '' });
+    const summary = JSON.parse(await readFile(join(folder.path, kind, 'summary.json'), 'utf8')) as object;
+    expect(summary).toMatchObject({ environment: simulator, environmentSteps: 600 });
+
+    const stranger = await train(served, `${kind}-stranger`, simulator, {});
+    expect(stranger.code).toBe(1);
+    expect(stranger.stderr).toMatch(/^pmpo: .*token.*\n$/);
+
+    served.server.child.kill('SIGINT');
+    const { code, stdout } = await served.server.ended;
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: `Serving ${kind} on ${served.address} (Ctrl-C ends it)\n`,
+    });
+    expect(serving()).toEqual([]);
+  });
+
+  test('makes nothing again, and ends with SIGTERM', async () => {
+    const { server } = await serve(kind);
+    server.child.kill('SIGTERM');
+    expect(await server.ended).toMatchObject({ code: 0, stderr: '' });
+    expect(serving()).toEqual([]);
+  });
+});
+
+test('a server whose pmpo is killed does not outlive it', async () => {
+  const { server } = await serve('gymnasium');
+  expect(serving()).toHaveLength(3);
+  server.child.kill('SIGKILL');
+  await server.ended;
+  await untilNoneServes();
+});
+
+test('a server that is killed ends pmpo with one line', async () => {
+  const { server } = await serve('gymnasium');
+  const parents = serving().map((line) => Number.parseInt(line, 10));
+  process.kill(Math.min(...parents), 'SIGKILL');
+  const { code, stderr } = await server.ended;
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^pmpo: the gymnasium server: it ended by itself with SIGKILL\n$/);
+  await untilNoneServes();
+});
+
+test.each([
+  [['--port', 'taken'], 1, /^pmpo: the gymnasium server: cannot listen on 127\.0\.0\.1:\d+: .*in use\n$/],
+  [['--token-file', '/no/such'], 1, /^pmpo: the gymnasium server: --token-file: \/no\/such: No such file/],
+  [['--tls-key', 'x.pem'], 2, /^pmpo: --tls-key: a certificate and its key go together\. Give both/],
+  [
+    ['--tls-client-ca', 'x.pem'],
+    2,
+    /^pmpo: --tls-client-ca: it needs a certificate of the server's own\. Give/,
+  ],
+  [['--processes', '0'], 2, /--processes/],
+])('%s is refused with a clear line', async (args, code, message) => {
+  const other = args[1] === 'taken' ? await serve('gymnasium') : undefined;
+  const given = other === undefined ? args : ['--port', other.address.replace(/^.*:/, '')];
+  const ended = await run(['serve', 'gymnasium', '--port', '0', '--processes', '2', ...given]);
+  expect(ended.code).toBe(code);
+  expect(ended.stderr).toMatch(message);
+  expect(ended.stderr).not.toMatch(/Traceback|^\s+at /m);
+  other?.server.child.kill('SIGINT');
+  await other?.server.ended;
+});
+
+test('without a Python it says what to install', async () => {
+  const env = { PYTHON: join(folder.path, 'no-python') };
+  const { code, stderr } = await run(['serve', 'dm-control', '--port', '0'], { env });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^pmpo: PYTHON=.*no-python: not found\. Install Python 3\.10 or newer .*\n$/);
+});
+
+test('Ctrl-C while the environment is being made leaves nothing half-made', async () => {
+  const env = { PMPO_CACHE: join(folder.path, 'cache') };
+  const server = start(['serve', 'gymnasium', '--port', '0'], { env });
+  await server.until(/Making the Python environment 'gymnasium' in .*cache\/python\/gymnasium-/);
+  server.child.kill('SIGINT');
+  const { code, stderr } = await server.ended;
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/\npmpo: .*stopped before it was made\. The same command makes it\n$/);
+  expect(await readdir(join(env.PMPO_CACHE, 'python'))).toEqual([]);
+});
