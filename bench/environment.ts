@@ -34,7 +34,13 @@ const address = await new Promise<string>((resolve, reject) => {
 
 async function ours(streams: number, steps: number): Promise<number> {
   const worlds = await createVectorEnvironment({
-    connect: () => RemoteEnvironment.connect({ address, deadlineSeconds: 30, createSettings: { simulator } }),
+    connect: () =>
+      RemoteEnvironment.connect({
+        address,
+        deadlineSeconds: 30,
+        createSettings: { simulator },
+        reuseArrays: true,
+      }),
     size: streams,
     episodeSeed: (world, episode) => 1000 * world + episode,
     reconnect: { attempts: 0, initialDelaySeconds: 1, maxDelaySeconds: 1 },

@@ -4,9 +4,16 @@ import { connectionDefaults } from './connection-defaults.js';
 import { diagnose } from './diagnose.js';
 import { ConnectionLostError, DmEnvRpcError, statusCode } from './errors.js';
 import { type ChannelSecurity, loadSecurity, SecurityError, type SecuritySettings } from './security.js';
-import { environmentService, type WireRequest, type WireResponse } from './wire.js';
+import {
+  decodeResponse,
+  encodeRequest,
+  rawEnvironmentService,
+  type WireRequest,
+  type WireResponse,
+} from './wire.js';
 
-type Stream = grpc.ClientDuplexStream<WireRequest, WireResponse>;
+type Stream = grpc.ClientDuplexStream<Uint8Array, Uint8Array>;
+type RequestName = keyof WireRequest & keyof WireResponse;
 
 export interface ConnectionOptions extends SecuritySettings {
   /** host:port */
@@ -25,15 +32,15 @@ export interface ConnectionOptions extends SecuritySettings {
 const diagnosisMs = 3000;
 
 interface Waiting {
-  readonly name: keyof WireRequest;
-  readonly resolve: (response: WireResponse) => void;
+  readonly name: RequestName;
+  readonly receive: (response: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
 
-const EnvironmentClient = grpc.makeGenericClientConstructor(environmentService, 'Environment');
+const EnvironmentClient = grpc.makeGenericClientConstructor(rawEnvironmentService, 'Environment');
 
 /** What each request is called in messages. */
-const words: Record<keyof WireRequest, string> = {
+const words: Record<RequestName, string> = {
   createWorld: 'CreateWorld',
   joinWorld: 'JoinWorld',
   step: 'Step',
@@ -68,7 +75,7 @@ export class DmEnvRpcConnection {
     this.#client = client;
     this.#deadline = deadlineSeconds * 1000;
     this.#stream = (client as unknown as { Process(metadata: grpc.Metadata): Stream }).Process(metadata);
-    this.#stream.on('data', (response: WireResponse) => this.#receive(response));
+    this.#stream.on('data', (response: Uint8Array) => this.#receive(response));
     this.#stream.on('error', (error: grpc.ServiceError) => {
       this.#fail(
         refusal(address, error) ??
@@ -111,33 +118,63 @@ export class DmEnvRpcConnection {
    * Sends one request and waits for its answer.
    * @throws DmEnvRpcError for an error that the server answers with, ConnectionLostError when no answer comes.
    */
-  send<K extends keyof WireRequest & keyof WireResponse>(
+  send<K extends RequestName>(
     name: K,
     payload: NonNullable<WireRequest[K]>,
   ): Promise<NonNullable<WireResponse[K]>> {
+    return this.#exchange(name, encodeRequest({ [name]: payload }), (bytes) => this.#answer(name, bytes));
+  }
+
+  /**
+   * The same for a step, whose answer `read` may read in a way of its own; where it returns undefined, it is read as
+   * `send` does.
+   */
+  step<T>(
+    payload: NonNullable<WireRequest['step']>,
+    read: (bytes: Uint8Array) => T | undefined,
+  ): Promise<T | NonNullable<WireResponse['step']>> {
+    return this.#exchange(
+      'step',
+      encodeRequest({ step: payload }),
+      (bytes) => read(bytes) ?? this.#answer('step', bytes),
+    );
+  }
+
+  #exchange<T>(name: RequestName, request: Uint8Array, answer: (bytes: Uint8Array) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.#lost !== undefined) {
         reject(this.#lost);
         return;
       }
-      this.#waiting.push({
-        name,
-        reject,
-        resolve: (response) => {
-          const answer = response[name];
-          if (answer !== undefined && answer !== null) resolve(answer as NonNullable<WireResponse[K]>);
-          else if (response.error) {
-            const { code = 2, message = '' } = response.error;
-            reject(new DmEnvRpcError(this.address, words[name], code, message));
-          } else {
-            const kinds = Object.keys(response).join(', ') || 'nothing';
-            reject(this.#fail(this.#loss(`the answer to ${words[name]} is of another kind: ${kinds}`)));
-          }
-        },
-      });
+      const receive = (bytes: Uint8Array) => {
+        try {
+          resolve(answer(bytes));
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.#waiting.push({ name, receive, reject });
       if (this.#waiting.length === 1) this.#watch();
-      this.#stream.write({ [name]: payload });
+      this.#stream.write(request);
     });
+  }
+
+  /** What a response says to a request. */
+  #answer<K extends RequestName>(name: K, bytes: Uint8Array): NonNullable<WireResponse[K]> {
+    let response: WireResponse;
+    try {
+      response = decodeResponse(bytes);
+    } catch (cause) {
+      throw this.#fail(notDmEnvRpc(this.address, (cause as Error).message));
+    }
+    const answer = response[name];
+    if (answer !== undefined && answer !== null) return answer as NonNullable<WireResponse[K]>;
+    if (response.error) {
+      const { code = 2, message = '' } = response.error;
+      throw new DmEnvRpcError(this.address, words[name], code, message);
+    }
+    const kinds = Object.keys(response).join(', ') || 'nothing';
+    throw this.#fail(this.#loss(`the answer to ${words[name]} is of another kind: ${kinds}`));
   }
 
   #watch(): void {
@@ -149,10 +186,10 @@ export class DmEnvRpcConnection {
     }, this.#deadline);
   }
 
-  #receive(response: WireResponse): void {
+  #receive(response: Uint8Array): void {
     const oldest = this.#waiting.shift();
     this.#watch();
-    oldest?.resolve(response);
+    oldest?.receive(response);
   }
 
   #loss(what: string, cause?: unknown): ConnectionLostError {
@@ -176,6 +213,14 @@ export class DmEnvRpcConnection {
     this.#closed = true;
     this.#fail(this.#loss('the connection was closed'));
   }
+}
+
+function notDmEnvRpc(where: string, cause: string): PmpoError {
+  return new PmpoError({
+    where,
+    what: `what the server sends is not dm_env_rpc v1: ${cause}`,
+    remedy: 'Give the address of a dm_env_rpc server',
+  });
 }
 
 /** A status with which a stream ends and that another attempt would meet again; undefined for any other. */
@@ -203,13 +248,6 @@ function refusal(address: string, { code, details }: grpc.ServiceError): PmpoErr
         where,
         what: `a message is over the limit: ${details}`,
         remedy: 'Raise environment.maxMessageMegabytes, or ask for less with environment.observations',
-      });
-    case statusCode('INTERNAL'):
-      if (!/parsing error|deserializ/i.test(details)) return undefined;
-      return new PmpoError({
-        where,
-        what: `what the server sends is not dm_env_rpc v1: ${details}`,
-        remedy: 'Give the address of a dm_env_rpc server',
       });
     default:
       return undefined;

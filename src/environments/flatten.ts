@@ -49,10 +49,10 @@ export function flattenObservations(specs: NamedSpecs): ObservationFlattener {
       let position = offset;
       for (const part of parts) {
         const { data, dtype } = observation[part.name];
-        if (dtype === 'float32') out.set(data as Float32Array, position);
-        else
-          for (let i = 0; i < part.size; i++)
-            out[position + i] = Number((data as ArrayLike<number | bigint>)[i]);
+        if (dtype === 'int64' || dtype === 'uint64') {
+          const wide = data as BigInt64Array;
+          for (let i = 0; i < part.size; i++) out[position + i] = Number(wide[i]);
+        } else out.set(data as Float32Array, position);
         position += part.size;
       }
     },

@@ -12,12 +12,14 @@ import type {
   TensorValue,
 } from './environment.js';
 import { DmEnvRpcError } from './errors.js';
+import { StepDecoder } from './step-decoder.js';
 import { packSetting, packTensor, unpackSpec, unpackTensor } from './tensor-codec.js';
 import {
   type ByUid,
   environmentStates,
   packPropertyRequest,
   unpackPropertyResponse,
+  type Wide,
   type WirePropertyRequest,
   type WirePropertyResponse,
   type WireSpec,
@@ -36,6 +38,11 @@ export interface RemoteEnvironmentOptions extends ConnectionOptions {
   readonly worldName?: string;
   /** The observations wanted, and so sent; by default all that hold numbers, the reserved ones left out. */
   readonly observations?: readonly string[];
+  /**
+   * True: each observation is read into the same arrays as the one before, for callers who have taken what they need by
+   * the time of their next request.
+   */
+  readonly reuseArrays?: boolean;
 }
 
 export interface Property {
@@ -77,8 +84,9 @@ export class RemoteEnvironment implements Environment {
   readonly #owned: boolean;
   readonly #wireSpecs: WireSpecs;
   readonly #actionUids: Map<string, string>;
-  readonly #requestedUids: readonly string[];
+  readonly #requestedUids: readonly Wide[];
   readonly #names: ReadonlyMap<string, string>;
+  readonly #decoder: StepDecoder | undefined;
   #phase: 'fresh' | 'running' | 'ended' = 'fresh';
 
   private constructor(
@@ -86,12 +94,12 @@ export class RemoteEnvironment implements Environment {
     worldName: string,
     owned: boolean,
     wireSpecs: WireSpecs,
-    wanted: readonly string[] | undefined,
+    { observations: wanted, reuseArrays = false }: RemoteEnvironmentOptions,
   ) {
     const where = connection.address;
     const actions = named(wireSpecs.actions, where);
     const observations = named(wireSpecs.observations, where);
-    const { reward, discount, ...others } = observations.specs;
+    const { reward, discount: _, ...others } = observations.specs;
     if (reward === undefined) {
       throw new PmpoError({
         where,
@@ -119,13 +127,15 @@ export class RemoteEnvironment implements Environment {
         others[name],
       ]),
     );
-    const asked = [
-      'reward',
-      ...(discount === undefined ? [] : ['discount']),
-      ...Object.keys(this.observationSpec),
-    ];
-    this.#requestedUids = asked.map((name) => observations.uids.get(name)!);
-    this.#names = new Map(asked.map((name) => [observations.uids.get(name)!, name]));
+    // The discount is not: a step's state says all that it could.
+    const asked = { reward, ...this.observationSpec };
+    const requested = Object.entries(asked).map(
+      ([name, spec]) => [observations.uids.get(name)!, spec] as const,
+    );
+    // Numbers are encoded faster than digits.
+    this.#requestedUids = requested.map(([uid]) => (Number.isSafeInteger(Number(uid)) ? Number(uid) : uid));
+    this.#names = new Map(requested.map(([uid, { name }]) => [uid, name]));
+    this.#decoder = reuseArrays ? StepDecoder.of(requested) : undefined;
   }
 
   /**
@@ -143,13 +153,7 @@ export class RemoteEnvironment implements Environment {
         worldName,
         settings: settingsOf(options.joinSettings),
       });
-      return new RemoteEnvironment(
-        connection,
-        worldName,
-        made !== undefined,
-        specs ?? {},
-        options.observations,
-      );
+      return new RemoteEnvironment(connection, worldName, made !== undefined, specs ?? {}, options);
     } catch (error) {
       connection.close();
       throw error;
@@ -208,17 +212,23 @@ export class RemoteEnvironment implements Environment {
     return { observation, reward, terminated, truncated, info: {} };
   }
 
-  async #exchange(actions: ByUid<WireTensor>) {
-    const { state, observations = {} } = await this.#connection.send('step', {
-      actions,
-      requestedObservations: this.#requestedUids,
-    });
+  async #exchange(
+    actions: ByUid<WireTensor>,
+  ): Promise<{ state: number | undefined; observation: NamedTensorValues; reward: number }> {
+    const request = { actions, requestedObservations: this.#requestedUids };
+    const answer = await this.#connection.step(request, (bytes) => this.#decoder?.decode(bytes));
+    if (typeof answer === 'number') {
+      // The decoder's values have one name more, which nobody looks at.
+      const observation = this.#decoder!.values;
+      return { state: answer, observation, reward: Number(observation.reward.data[0]) };
+    }
+    const { state, observations = {} } = answer;
     const values: Record<string, TensorValue> = {};
     for (const [uid, message] of Object.entries(observations)) {
       const name = this.#names.get(uid);
       if (name !== undefined) values[name] = unpackTensor(message);
     }
-    const { reward, discount: _, ...observation } = values;
+    const { reward, ...observation } = values;
     for (const name of Object.keys(this.observationSpec)) {
       const value = observation[name];
       const spec = this.observationSpec[name];

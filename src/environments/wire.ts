@@ -173,7 +173,12 @@ function decodeRequest(bytes: Uint8Array): WireRequest {
   return request;
 }
 
-function decodeResponse(bytes: Uint8Array): WireResponse {
+export function encodeRequest(request: WireRequest): Uint8Array {
+  return encoded(requestType, request);
+}
+
+/** @throws Error for bytes that are no response. */
+export function decodeResponse(bytes: Uint8Array): WireResponse {
   const response = responseType.decode(bytes) as WireResponse;
   byDigitsIn(response.step, 'observations');
   byDigitsIn(response.joinWorld?.specs, 'actions', 'observations');
@@ -187,9 +192,18 @@ export const environmentService: ServiceDefinition = {
     path: '/dm_env_rpc.v1.Environment/Process',
     requestStream: true,
     responseStream: true,
-    requestSerialize: (message: WireRequest) => Buffer.from(encoded(requestType, message)),
+    requestSerialize: (message: WireRequest) => Buffer.from(encodeRequest(message)),
     requestDeserialize: decodeRequest,
     responseSerialize: (message: WireResponse) => Buffer.from(encoded(responseType, message)),
     responseDeserialize: decodeResponse,
+  },
+};
+
+/** The service with messages as bytes, for a client that encodes and decodes them itself. */
+export const rawEnvironmentService: ServiceDefinition = {
+  Process: {
+    ...environmentService.Process,
+    requestSerialize: (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+    responseDeserialize: (bytes: Buffer) => bytes,
   },
 };

@@ -63,6 +63,7 @@ export function connectWorlds(
       RemoteEnvironment.connect({
         ...connection,
         signal: stopped,
+        reuseArrays: true,
         address: addresses[world % addresses.length]!,
         createSettings: simulator === undefined ? createSettings : { simulator, ...createSettings },
       }),
