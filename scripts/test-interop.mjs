@@ -24,6 +24,7 @@ const suites = [
   { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
   { name: 'simulator_server', venvs: ['simulator_server'] },
   { name: 'serve', venvs: [] },
+  { name: 'foreign_server', venvs: ['dm_env_rpc'] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },
