@@ -25,6 +25,7 @@ const suites = [
   { name: 'simulator_server', venvs: ['simulator_server'] },
   { name: 'serve', venvs: [] },
   { name: 'foreign_server', venvs: ['dm_env_rpc'] },
+  { name: 'gymnasium_client', venvs: ['gymnasium_client'], server: true },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },

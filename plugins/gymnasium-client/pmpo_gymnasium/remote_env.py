@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import grpc
 import gymnasium
 import numpy as np
 from dm_env_rpc.v1 import connection as dm_env_rpc_connection
+from dm_env_rpc.v1 import error as dm_env_rpc_error
 from dm_env_rpc.v1 import dm_env_rpc_pb2, spec_manager, tensor_spec_utils, tensor_utils
 
 _RESERVED = ("reward", "discount")
@@ -28,10 +30,24 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
           timeout: seconds to wait for the server.
           **settings: sent with CreateWorld.
         Raises:
+          TimeoutError: when nobody answers.
+          dm_env_rpc.v1.error.DmEnvRpcError: when the server refuses, in its words.
           ValueError: when the world's actions are not one bounded floating-point tensor.
         """
         self._channel = grpc.insecure_channel(address)
-        grpc.channel_ready_future(self._channel).result(timeout=timeout)
+        self._connection: dm_env_rpc_connection.Connection | None = None
+        self._world: str | None = None
+        try:
+            self._join(address, timeout, settings)
+        except BaseException:
+            self.close()
+            raise
+
+    def _join(self, address: str, timeout: float, settings: dict[str, Any]) -> None:
+        try:
+            grpc.channel_ready_future(self._channel).result(timeout=timeout)
+        except grpc.FutureTimeoutError:
+            raise TimeoutError(f"{address}: nobody answered within {timeout:g} s") from None
         self._connection = dm_env_rpc_connection.Connection(self._channel)
         packed = {key: tensor_utils.pack_tensor(value) for key, value in settings.items()}
         self._world = self._connection.send(dm_env_rpc_pb2.CreateWorldRequest(settings=packed)).world_name
@@ -50,7 +66,9 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._action_shape = tuple(spec.shape)
         self._low = np.broadcast_to(np.asarray(bounds.min, np.float64), self._action_shape)
         self._high = np.broadcast_to(np.asarray(bounds.max, np.float64), self._action_shape)
-        if not np.issubdtype(self._action_dtype, np.floating) or not np.isfinite([self._low, self._high]).all():
+        # Where a limit is not given, the bounds are those of the type: finite, and of no use.
+        bounded = spec.HasField("min") and spec.HasField("max") and np.isfinite([self._low, self._high]).all()
+        if not np.issubdtype(self._action_dtype, np.floating) or not bounded:
             raise ValueError(f"{address}: the action '{self._action_name}' is not a bounded floating-point tensor")
         size = int(np.prod(self._action_shape, dtype=int))
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (size,), np.float32)
@@ -66,7 +84,7 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Starts an episode; the same seed gives the same one, where the server can."""
         super().reset(seed=seed)
         settings = {} if seed is None else {"seed": tensor_utils.pack_tensor(seed)}
-        self._connection.send(dm_env_rpc_pb2.ResetRequest(settings=settings))
+        self._send(dm_env_rpc_pb2.ResetRequest(settings=settings))
         observation, _, _ = self._exchange({})
         return observation, {}
 
@@ -81,16 +99,25 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return observation, reward, terminated, truncated, {}
 
     def _exchange(self, actions: dict[int, Any]) -> tuple[np.ndarray, float, int]:
-        response = self._connection.send(
+        response = self._send(
             dm_env_rpc_pb2.StepRequest(actions=actions, requested_observations=self._requested)
         )
         values = self._observations.unpack(response.observations)
         parts = [np.ravel(values[name]).astype(np.float32) for name in self._names]
         return np.concatenate(parts), float(values["reward"]), response.state
 
+    def _send(self, request: Any) -> Any:
+        if self._connection is None:
+            raise gymnasium.error.ClosedEnvironmentError("this environment is closed")
+        return self._connection.send(request)
+
     def close(self) -> None:
-        """Leaves and destroys the world, and disconnects."""
-        self._connection.send(dm_env_rpc_pb2.LeaveWorldRequest())
-        self._connection.send(dm_env_rpc_pb2.DestroyWorldRequest(world_name=self._world))
-        self._connection.close()
+        """Leaves and destroys the world, and disconnects; harmless when called again, and when the server has gone."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(grpc.RpcError, dm_env_rpc_error.DmEnvRpcError):
+                connection.send(dm_env_rpc_pb2.LeaveWorldRequest())
+                if self._world is not None:
+                    connection.send(dm_env_rpc_pb2.DestroyWorldRequest(world_name=self._world))
+            connection.close()
         self._channel.close()
