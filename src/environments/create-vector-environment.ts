@@ -177,16 +177,14 @@ class Worlds implements VectorEnvironment {
     return observations;
   }
 
-  /** Does something that needs a connection; after a loss connects again and does it again. True if one was lost. */
-  async #surviving(k: number, work: () => Promise<void>): Promise<boolean> {
-    let lost = false;
-    for (;;) {
+  /** Does something that needs a connection; after a loss connects again and does it again, as often as that is tried. */
+  async #surviving(k: number, work: () => Promise<void>): Promise<void> {
+    for (let losses = 0; ; losses++) {
       try {
-        await work();
-        return lost;
+        return await work();
       } catch (error) {
-        if (!(error instanceof ConnectionLostError)) throw error;
-        lost = true;
+        const { attempts } = this.#options.reconnect;
+        if (!(error instanceof ConnectionLostError) || losses >= attempts) throw error;
         await this.#reconnect(k, error);
       }
     }

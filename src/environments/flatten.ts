@@ -72,6 +72,16 @@ export interface ActionScaler {
   read(canonical: Float32Array, offset: number): NamedTensorValues;
 }
 
+const mostCounted = 2 ** 31 - 1;
+
+/** How many values there are from `low` to `high`, no more than are counted; 0 for floating-point numbers. */
+function countValues({ name, dtype }: TensorSpec, low: number, high: number): number {
+  if (dtype === 'float32' || dtype === 'float64') return 0;
+  const count = Math.floor(high) - Math.ceil(low) + 1;
+  if (count > 0) return Math.min(mostCounted, count);
+  throw new PmpoError({ where: `action '${name}'`, what: `no whole number lies between ${low} and ${high}` });
+}
+
 /**
  * Between canonical actions (−1 … 1 in each dimension) and the spec's units and bounds; integers are rounded.
  * @throws PmpoError for text, unknown lengths, or a dimension without two finite bounds.
@@ -95,9 +105,7 @@ export function scaleActions(specs: NamedSpecs): ActionScaler {
       }
       minimum.push(low);
       maximum.push(high);
-      values.push(
-        spec.dtype === 'float32' || spec.dtype === 'float64' ? 0 : Math.floor(high) - Math.ceil(low) + 1,
-      );
+      values.push(countValues(spec, low, high));
     }
     return { name, spec, size };
   });

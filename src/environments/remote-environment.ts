@@ -206,6 +206,7 @@ export class RemoteEnvironment implements Environment {
       actions[uid] = packTensor(value);
     }
     const { observation, reward, state } = await this.#exchange(actions);
+    if (reward === undefined) throw new PmpoError({ where, what: 'a step brought no reward' });
     const terminated = state === environmentStates.terminated;
     const truncated = state === environmentStates.interrupted;
     if (terminated || truncated) this.#phase = 'ended';
@@ -214,7 +215,7 @@ export class RemoteEnvironment implements Environment {
 
   async #exchange(
     actions: ByUid<WireTensor>,
-  ): Promise<{ state: number | undefined; observation: NamedTensorValues; reward: number }> {
+  ): Promise<{ state: number | undefined; observation: NamedTensorValues; reward: number | undefined }> {
     const request = { actions, requestedObservations: this.#requestedUids };
     const answer = await this.#connection.step(request, (bytes) => this.#decoder?.decode(bytes));
     if (typeof answer === 'number') {
@@ -240,7 +241,7 @@ export class RemoteEnvironment implements Environment {
         what: `the observation '${name}' ${got}, its spec says ${spec.dtype} [${spec.shape}]`,
       });
     }
-    return { state, observation, reward: reward === undefined ? Number.NaN : Number(reward.data[0]) };
+    return { state, observation, reward: reward && Number(reward.data[0]) };
   }
 
   /** Resets the world, for whoever is in it. */

@@ -1,0 +1,134 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import * as grpc from '@grpc/grpc-js';
+import {
+  environmentService,
+  environmentStates,
+  type WireRequest,
+  type WireResponse,
+  type WireSpec,
+  type WireTensor,
+} from '../../src/environments/wire.js';
+
+/** Servers that are not as they should be. Each returns its address and how to end it. */
+
+export interface TestServer {
+  readonly address: string;
+  close(): void;
+}
+
+type Call = grpc.ServerDuplexStream<WireRequest, WireResponse>;
+
+/** A gRPC server with a service of its own. */
+export async function grpcServer(
+  service: grpc.ServiceDefinition,
+  handlers: grpc.UntypedServiceImplementation,
+): Promise<TestServer> {
+  const server = new grpc.Server({ 'grpc.max_send_message_length': -1 });
+  server.addService(service, handlers);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    );
+  });
+  return { address: `127.0.0.1:${port}`, close: () => server.forceShutdown() };
+}
+
+/** What a stream answers to a request; to undefined it says nothing. */
+type Answer = (request: WireRequest) => WireResponse | undefined;
+
+/** A dm_env_rpc server that answers as it is told, each stream by itself. */
+export function scriptedServer(open: () => Answer): Promise<TestServer> {
+  return grpcServer(environmentService, {
+    Process(call: Call) {
+      const answer = open();
+      call.on('data', (request: WireRequest) => {
+        const response = answer(request);
+        if (response !== undefined) call.write(response);
+      });
+      call.on('end', () => call.end());
+      call.on('error', () => {});
+    },
+  });
+}
+
+/** A dm_env_rpc server that ends every stream with a status. */
+export function refusingServer(code: grpc.status, details: string): Promise<TestServer> {
+  return grpcServer(environmentService, {
+    Process(call: Call) {
+      call.emit('error', { code, details });
+    },
+  });
+}
+
+/** Something that takes connections, and is told of each. */
+export async function socketServer(greet: (socket: Socket) => void): Promise<TestServer> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    greet(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  return {
+    address: `127.0.0.1:${port}`,
+    close() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+export interface ScriptedWorld {
+  /** Specs and values, by name. */
+  readonly observations?: Readonly<Record<string, readonly [WireSpec, WireTensor]>>;
+  readonly action?: WireSpec;
+  /** Changes the answer to the request number `t`, of the first observation or of a step, in a stream. */
+  readonly step?: (t: number, usual: WireResponse) => WireResponse | undefined;
+}
+
+const float = 1;
+const double = 2;
+
+const lengthOfEpisode = 10;
+
+/** A world of a dm_env_rpc server, with an observation `state` and an action `push` unless it is told otherwise. */
+export function scriptedWorld({
+  observations = {
+    state: [
+      { shape: [1], dtype: float },
+      { floats: { array: [0.5] }, shape: [1] },
+    ],
+  },
+  action = { shape: [1], dtype: float, min: { floats: { array: [-1] } }, max: { floats: { array: [1] } } },
+  step = (_t, usual) => usual,
+}: ScriptedWorld = {}): Promise<TestServer> {
+  const all = { ...observations, reward: [{ dtype: double }, { doubles: { array: [1] } }] as const };
+  const numbered = Object.entries(all).map(([name, [spec, value]], i) => ({
+    uid: String(i + 1),
+    name,
+    spec,
+    value,
+  }));
+  const specs = {
+    actions: { '1': { name: 'push', ...action } },
+    observations: Object.fromEntries(numbered.map(({ uid, name, spec }) => [uid, { ...spec, name }])),
+  };
+  return scriptedServer(() => {
+    let t = 0;
+    return (request) => {
+      if (request.createWorld) return { createWorld: { worldName: 'w' } };
+      if (request.joinWorld) return { joinWorld: { specs } };
+      if (request.reset) return { reset: { specs } };
+      if (request.leaveWorld) return { leaveWorld: {} };
+      if (request.destroyWorld) return { destroyWorld: {} };
+      const asked = new Set((request.step?.requestedObservations ?? []).map(String));
+      const given = numbered
+        .filter(({ uid }) => asked.has(uid))
+        .map(({ uid, value }) => [uid, value] as const);
+      const isLast = t % (lengthOfEpisode + 1) === lengthOfEpisode;
+      const state = isLast ? environmentStates.interrupted : environmentStates.running;
+      return step(t++, { step: { state, observations: Object.fromEntries(given) } });
+    };
+  });
+}
