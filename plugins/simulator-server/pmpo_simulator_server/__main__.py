@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 
 from pmpo_simulator_server.catalogue import KINDS, Catalogue
+from pmpo_simulator_server.processes import ServerOptions, StartError, run
+
+_MOST_MEGABYTES = 2047
+"""gRPC's own limit."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,25 +74,16 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--tls-client-ca needs --tls-certificate and --tls-key")
     if options.processes < 1:
         parser.error("--processes must be at least 1")
+    if not 0 <= options.port < 2**16:
+        parser.error("--port must be from 0 to 65535")
+    if not 0 < options.max_message_megabytes <= _MOST_MEGABYTES:
+        parser.error(f"--max-message-megabytes must be above 0 and at most {_MOST_MEGABYTES}")
     level = logging.INFO if options.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
     _prepare_environment()
-    chosen = tuple(KINDS) if options.kind == "any" else (options.kind,)
-    catalogue = Catalogue(chosen, tuple(options.allow_import))
-    if options.kind == "any":
-        missing = catalogue.missing()
-        catalogue = Catalogue(tuple(k for k in chosen if KINDS[k] not in missing), catalogue.imports)
-    elif catalogue.missing():
-        print(
-            f"{options.kind} is not installed: pip install 'pmpo-simulator-server[{options.kind}]'", file=sys.stderr
-        )
-        return 1
-    sys.path.insert(0, os.getcwd()) if catalogue.imports else None
-    from pmpo_simulator_server.processes import ServerOptions, StartError, Supervisor
-
-    catalogue.preload()
     try:
-        Supervisor(
+        catalogue = _catalogue(options.kind, tuple(options.allow_import))
+        run(
             ServerOptions(
                 catalogue=catalogue,
                 host=options.host,
@@ -101,11 +96,30 @@ def main(arguments: list[str] | None = None) -> int:
                 tls_client_ca=options.tls_client_ca,
                 token_file=options.token_file,
             )
-        ).run()
+        )
     except StartError as error:
         print(f"pmpo-simulator-server: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _catalogue(kind: str, imports: tuple[str, ...]) -> Catalogue:
+    """What is to be served, imported. Raises StartError for what is not installed."""
+    chosen = Catalogue(tuple(KINDS) if kind == "any" else (kind,), imports)
+    missing = chosen.missing()
+    if kind == "any":
+        chosen = Catalogue(tuple(k for k in KINDS if k not in missing), imports)
+    elif missing:
+        raise StartError(f"{kind} is not installed; pip install 'pmpo-simulator-server[{kind}]'")
+    if imports:
+        # As for `python -m`: a module in the folder where the server was started.
+        sys.path.insert(0, os.getcwd())
+    try:
+        chosen.preload()
+    except Exception as error:  # A package that is half there, or its driver.
+        reason = str(error).strip().split("\n")[0]
+        raise StartError(f"{' and '.join(chosen.kinds)} cannot be loaded: {type(error).__name__}: {reason}") from error
+    return chosen
 
 
 if __name__ == "__main__":

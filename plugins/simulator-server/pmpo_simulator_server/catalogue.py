@@ -22,10 +22,11 @@ class Catalogue:
 
     kinds: tuple[str, ...]
     imports: tuple[str, ...] = ()
+    """Modules, with those inside them, that clients may have imported."""
 
     def missing(self) -> list[str]:
-        """The packages that are needed and not installed."""
-        return [KINDS[kind] for kind in self.kinds if importlib.util.find_spec(KINDS[kind]) is None]
+        """The kinds whose packages are not installed."""
+        return [kind for kind in self.kinds if importlib.util.find_spec(KINDS[kind]) is None]
 
     def preload(self) -> None:
         """Imports what takes long, once, before processes are forked."""
@@ -42,12 +43,12 @@ class Catalogue:
             examples = {"dm-control": "suite/walker-walk", "gymnasium": "gymnasium/HalfCheetah-v5"}
             wanted = " or ".join(examples[kind] for kind in self.kinds) or "package.module:factory"
             raise invalid(f"the setting 'simulator' is missing; give one such as {wanted}")
-        if ":" in name:
+        prefix, _, rest = name.partition("/")
+        kind = _OF_PREFIX.get(prefix)
+        if kind is None and ":" in name:
             from pmpo_simulator_server import dm_env_world
 
             return dm_env_world.imported(name, settings, self.imports)
-        prefix, _, rest = name.partition("/")
-        kind = _OF_PREFIX.get(prefix)
         if kind is None or rest == "":
             raise invalid(
                 f"there is no simulator '{name}'; names are suite/DOMAIN-TASK, gymnasium/NAME or "
@@ -61,4 +62,4 @@ class Catalogue:
             return dm_env_world.suite_task(rest, settings)
         from pmpo_simulator_server import gymnasium_world
 
-        return gymnasium_world.gymnasium_environment(rest, settings)
+        return gymnasium_world.gymnasium_environment(rest, settings, self.imports)

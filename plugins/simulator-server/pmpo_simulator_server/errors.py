@@ -31,10 +31,17 @@ def precondition(message: str) -> RequestError:
     return RequestError(code_pb2.FAILED_PRECONDITION, message)
 
 
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """What was probably meant; how words are joined is no difference."""
+    folded = {other.replace("_", "").lower(): other for other in sorted(known)}
+    near = difflib.get_close_matches(name.replace("_", "").lower(), folded, 1, likeness)
+    return folded[near[0]] if near else None
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
     """There is no such thing; says what comes nearest."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    listed = f" Known: {', '.join(names)}." if len(names) <= 20 else ""
+    near = nearest(name, names)
+    hint = "" if near is None else f" Did you mean '{near}'?"
+    listed = f" Known: {', '.join(names)}." if near is None and len(names) <= 20 else ""
     return invalid(f"there is no {kind} '{name}'.{hint}{listed}")

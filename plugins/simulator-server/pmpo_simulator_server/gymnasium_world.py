@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import load_env_creator
 
 from pmpo_simulator_server.errors import invalid, unknown
-from pmpo_simulator_server.rendering import Pixels
+from pmpo_simulator_server.imports import import_allowed
+from pmpo_simulator_server.rendering import Pixels, Size, check_camera, on_drawing_thread
 from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.world import Array, Spec, State, Step
 
 _SEEDS = 2**31
+
+_NOT_THEIRS = ("render_mode", "max_episode_steps", "disable_env_checker")
+"""Arguments of gymnasium.make that no client sets."""
 
 
 def _leaves(space: spaces.Space[Any], name: str) -> Iterator[tuple[str, spaces.Space[Any]]]:
@@ -109,35 +114,68 @@ class GymnasiumWorld:
         return values
 
     def close(self) -> None:
-        self._environment.close()  # type: ignore[no-untyped-call]
+        _close(self._environment)
 
 
-def gymnasium_environment(name: str, settings: Settings) -> GymnasiumWorld:
-    """The environment registered with Gymnasium as NAME.
+def gymnasium_environment(name: str, settings: Settings, allowed: Collection[str]) -> GymnasiumWorld:
+    """The environment registered with Gymnasium as NAME, or by an allowed module as MODULE:NAME.
 
     Settings: `seed`, `maxEpisodeSteps`, `pixels`, `width`, `height`, `cameraId`; others go to the environment's maker.
     """
-    if name not in gymnasium.registry:
+    module, colon, registered = name.rpartition(":")
+    if colon:
+        import_allowed(module, allowed)
+    if registered not in gymnasium.registry:
         raise unknown("simulator", f"gymnasium/{name}", [f"gymnasium/{known}" for known in gymnasium.registry])
     seed = seed_of(settings)
     limit = settings.positive("maxEpisodeSteps", int)
     size = Pixels.size_from(settings)
-    arguments: dict[str, Any] = {}
-    if size is not None:
-        arguments = {"render_mode": "rgb_array"}
-        if "mujoco" in str(gymnasium.spec(name).entry_point):
-            arguments |= {"width": size.width, "height": size.height, "camera_id": size.camera}
-    arguments |= settings.rest_for(lambda **_: None)
+    arguments = _drawing_arguments(registered, size) | settings.rest_for(_maker(registered), hidden=_NOT_THEIRS)
     try:
-        environment = gymnasium.make(name, max_episode_steps=limit, **arguments)
-    except (TypeError, ValueError, AssertionError, gymnasium.error.Error) as error:
-        raise invalid(f"'gymnasium/{name}' cannot be made: {str(error).splitlines()[0]}") from error
+        # The checker warns whoever writes an environment; whoever trains in one pays for it.
+        environment = gymnasium.make(registered, max_episode_steps=limit, disable_env_checker=True, **arguments)
+    except (TypeError, ValueError, AssertionError, ImportError, gymnasium.error.Error) as error:
+        reason = str(error).split("\n")[0]
+        raise invalid(f"'gymnasium/{name}' cannot be made: {reason}") from error
     try:
         pixels = None
         if size is not None:
+            model = getattr(environment.unwrapped, "model", None)
+            check_camera(size.camera, getattr(model, "ncam", 0))
             environment.reset(seed=0)
             pixels = Pixels(lambda: np.asarray(environment.render()))
         return GymnasiumWorld(environment, seed, pixels)
     except BaseException:
-        environment.close()  # type: ignore[no-untyped-call]
+        _close(environment)
         raise
+
+
+def _maker(name: str) -> Callable[..., object]:
+    """What makes an environment, where that can be told; its signature says which settings there are."""
+    entry = gymnasium.spec(name).entry_point
+    try:
+        return load_env_creator(entry) if isinstance(entry, str) else entry or _anything
+    except Exception:  # What it needs is missing: gymnasium.make says what.
+        return _anything
+
+
+def _anything(**_: object) -> None:
+    """Takes any setting."""
+
+
+def _drawing_arguments(name: str, size: Size | None) -> dict[str, Any]:
+    if size is None:
+        return {}
+    arguments: dict[str, Any] = {"render_mode": "rgb_array"}
+    if "mujoco" in str(gymnasium.spec(name).entry_point):
+        arguments |= {"width": size.width, "height": size.height}
+        arguments |= {} if size.camera is None else {"camera_id": size.camera}
+    return arguments
+
+
+def _close(environment: gymnasium.Env[Any, Any]) -> None:
+    """On the thread that an OpenGL context of its own, if it has one, belongs to."""
+    if environment.render_mode is None:
+        environment.close()  # type: ignore[no-untyped-call]
+    else:
+        on_drawing_thread(environment.close)

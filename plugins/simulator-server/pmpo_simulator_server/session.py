@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -39,39 +40,82 @@ def _seed(messages: Mapping[str, dm_env_rpc_pb2.Tensor]) -> int | None:
 
 
 class Worlds:
-    """Every world of one process. Names begin with the process's own prefix."""
+    """Every world of one process, whose name begins theirs. Streams use it from threads of their own."""
 
     def __init__(self, prefix: str, make: Callable[[Mapping[str, Setting]], World]) -> None:
         self.prefix = prefix
         self._make = make
         self._worlds: dict[str, HostedWorld] = {}
         self._made = 0
+        # Who is in which world, and which there are.
+        self._lock = threading.Lock()
+        # Simulators are made one at a time: their packages were not written for more.
+        self._making = threading.Lock()
 
     def create(self, maker: object, values: Mapping[str, Setting]) -> str:
-        world = self._make(values)
-        self._made += 1
-        name = f"{self.prefix}-{self._made}"
-        self._worlds[name] = HostedWorld(name, maker, world)
+        """Makes a world that belongs to a stream, and returns its name. Raises RequestError."""
+        with self._making:
+            world = self._make(values)
+            try:
+                name = f"{self.prefix}-{self._made + 1}"
+                hosted = HostedWorld(name, maker, world)
+            except BaseException:
+                world.close()
+                raise
+            self._made += 1
+            with self._lock:
+                self._worlds[name] = hosted
         _log.info("%s made (%s), %d here", name, values.get("simulator"), len(self._worlds))
         return name
 
     def find(self, name: str) -> HostedWorld:
+        """The world of that name. Raises RequestError where there is none."""
         world = self._worlds.get(name)
         if world is None:
             raise not_found(f"there is no world '{name}'")
         return world
 
+    def enter(self, name: str, occupant: object) -> HostedWorld:
+        """Takes the one place in a world. Raises RequestError where it is taken."""
+        with self._lock:
+            world = self.find(name)
+            if world.occupant is not None:
+                raise precondition(f"somebody is in the world '{name}'; it takes one agent")
+            world.occupant = occupant
+            return world
+
+    def leave(self, world: HostedWorld) -> None:
+        """Gives the place back; a world whose maker is gone goes with its last agent."""
+        with self._lock:
+            world.occupant = None
+        if world.maker is None:
+            self.destroy(world.name)
+
     def destroy(self, name: str) -> None:
-        world = self.find(name)
-        if world.occupant is not None:
-            raise precondition(f"somebody is in the world '{name}'; it cannot be destroyed")
-        # Out of the list first: nobody may join what is being closed.
-        del self._worlds[name]
+        """Closes a world. Raises RequestError while somebody is in it."""
+        with self._lock:
+            world = self.find(name)
+            if world.occupant is not None:
+                raise precondition(f"somebody is in the world '{name}'; it cannot be destroyed")
+            # Out of the list first: nobody may join what is being closed.
+            del self._worlds[name]
         world.world.close()
         _log.info("%s closed, %d left here", name, len(self._worlds))
 
-    def made_by(self, maker: object) -> list[HostedWorld]:
-        return [world for world in self._worlds.values() if world.maker is maker]
+    def abandon(self, maker: object) -> None:
+        """Closes the worlds of a stream that has ended, each as soon as nobody is in it."""
+        with self._lock:
+            own = [world for world in self._worlds.values() if world.maker is maker]
+            for world in own:
+                world.maker = None
+            empty = [world for world in own if world.occupant is None]
+        for world in empty:
+            try:
+                self.destroy(world.name)
+            except RequestError:
+                _log.debug("%s is gone already, or somebody has come in", world.name)
+            except Exception:
+                _log.exception("%s could not be closed", world.name)
 
 
 class Session:
@@ -80,6 +124,11 @@ class Session:
     def __init__(self, worlds: Worlds) -> None:
         self._worlds = worlds
         self._joined: HostedWorld | None = None
+
+    @property
+    def joined(self) -> HostedWorld | None:
+        """The world that this stream is in."""
+        return self._joined
 
     def answer(self, request: Request) -> Response:
         response = Response()
@@ -91,17 +140,18 @@ class Session:
                 self._handle(request, response)
             return response
         except RequestError as error:
-            return _refusal(error.code, str(error))
+            return refusal(error.code, str(error))
         except Exception as error:  # A simulator's own failure must not take the stream with it.
             _log.exception("a request failed")
-            return _refusal(code_pb2.INTERNAL, f"{type(error).__name__}: {error}")
+            return refusal(code_pb2.INTERNAL, f"{type(error).__name__}: {error}")
 
     def end(self) -> None:
         """Leaves, and closes the worlds that now belong to nobody."""
-        self._leave()
-        for world in self._worlds.made_by(self):
-            if world.occupant is None:
-                self._worlds.destroy(world.name)
+        try:
+            self._leave()
+        except Exception:
+            _log.exception("a world could not be closed")
+        self._worlds.abandon(self)
 
     def _handle(self, request: Request, response: Response) -> None:
         kind = request.WhichOneof("payload")
@@ -138,18 +188,14 @@ class Session:
     def _join(self, name: str, seed: int | None) -> HostedWorld:
         if self._joined is not None:
             raise precondition(f"this stream is in the world '{self._joined.name}' already; leave it first")
-        world = self._worlds.find(name)
-        if world.occupant is not None:
-            raise precondition(f"somebody is in the world '{name}'; it takes one agent")
-        world.reset(seed)
-        world.occupant = self
-        self._joined = world
-        return world
+        self._joined = self._worlds.enter(name, self)
+        self._joined.reset(seed)
+        return self._joined
 
     def _leave(self) -> None:
-        if self._joined is not None:
-            self._joined.occupant = None
-        self._joined = None
+        left, self._joined = self._joined, None
+        if left is not None:
+            self._worlds.leave(left)
 
     def _extension(self, request: Request, response: Response) -> None:
         asked = properties_pb2.PropertyRequest()
@@ -164,5 +210,6 @@ class Session:
         response.extension.Pack(answer)
 
 
-def _refusal(code: int, message: str) -> Response:
+def refusal(code: int, message: str) -> Response:
+    """The answer to a request that cannot be carried out; `code` is one of google.rpc's."""
     return Response(error=status_pb2.Status(code=code, message=message))

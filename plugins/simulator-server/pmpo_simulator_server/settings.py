@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar, get_args
 
-from pmpo_simulator_server.errors import invalid, unknown
+from pmpo_simulator_server.errors import invalid, nearest, unknown
 from pmpo_simulator_server.world import Setting
 
 T = TypeVar("T", bool, int, float, str)
@@ -39,21 +39,58 @@ class Settings:
             raise invalid(f"the setting '{name}' is {value}; it must be above 0")
         return value
 
-    def rest_for(self, maker: Callable[..., object]) -> dict[str, Setting]:
-        """All that is left, as keyword arguments of `maker`. Raises RequestError for what it does not take."""
-        parameters = inspect.signature(maker).parameters.values()
-        names = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            self._known |= names
-            self.finish(allowed=names)
-        left, self._left = self._left, {}
-        return left
+    def rest_for(self, maker: Callable[..., object], hidden: Collection[str] = ()) -> dict[str, Setting]:
+        """All that is left, as keyword arguments of `maker`: under its own names for them, or those in camelCase.
 
-    def finish(self, allowed: set[str] | None = None) -> None:
+        Raises RequestError for what it does not take, or takes as another kind. `hidden` are not a client's to set.
+        """
+        parameters = _parameters(maker)
+        named = {p.name: p for p in parameters if p.kind in _BY_NAME and p.name not in hidden}
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        own = {_camel_case(name): name for name in named} | {name: name for name in named}
+        self._known |= {_camel_case(name) for name in named}
+        taken: dict[str, Setting] = {}
+        for name in list(self._left):
+            if name in own:
+                target = own[name]
+                kind = _kind_of(named[target])
+                value = self._left.pop(name) if kind is None else self.take(name, kind)
+                if target in taken:
+                    raise invalid(f"the setting '{name}' is given twice")
+                if value is not None:
+                    taken[target] = value
+            elif open_ended and name not in hidden and nearest(name, self._known, 0.85) is None:
+                taken[name] = self._left.pop(name)
+        self.finish()
+        return taken
+
+    def finish(self) -> None:
         """Raises RequestError when something is left that nobody knows."""
         for name in self._left:
-            if name not in (allowed or set()):
-                raise unknown("setting", name, self._known)
+            raise unknown("setting", name, self._known)
+
+
+_BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_KINDS: Mapping[object, type[Any]] = {kind: kind for kind in (bool, int, float, str)}
+
+
+def _parameters(maker: Callable[..., object]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(maker, eval_str=True).parameters.values())
+    except NameError:
+        # Annotations that only a type checker can follow.
+        return list(inspect.signature(maker).parameters.values())
+
+
+def _kind_of(parameter: inspect.Parameter) -> type[Any] | None:
+    """The plain kind that a parameter says it takes, alone or beside None."""
+    kinds = [kind for kind in get_args(parameter.annotation) if kind is not type(None)] or [parameter.annotation]
+    return _KINDS.get(kinds[0]) if len(kinds) == 1 and isinstance(kinds[0], type) else None
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 def seed_of(settings: Settings) -> int | None:

@@ -42,16 +42,16 @@ class Spec:
         minimum: object = None,
         maximum: object = None,
     ) -> Spec:
-        """A spec whose bounds are broadcast to its shape; infinite ones are none."""
+        """A spec whose bounds are broadcast to its shape; where all are infinite there are none."""
         kind = np.dtype(dtype)
 
         def bound(value: object) -> Array | None:
             if value is None or kind.kind not in "iuf":
                 return None
             full = np.broadcast_to(np.asarray(value), shape)
-            return full.astype(kind) if np.isfinite(full).all() else None
+            return full.astype(kind) if np.isfinite(full).any() else None
 
-        return Spec(name, tuple(shape), kind, bound(minimum), bound(maximum))
+        return Spec(name, tuple(int(size) for size in shape), kind, bound(minimum), bound(maximum))
 
 
 class Step(NamedTuple):

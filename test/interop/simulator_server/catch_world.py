@@ -1,8 +1,13 @@
-"""A user's own dm_env.Environment, for the tests: catch a ball that falls."""
+"""A user's own environments, for the tests: catch a ball that falls, and others that are odd in one way each."""
+
+import pathlib
+import time
 
 import dm_env
+import gymnasium
 import numpy as np
 from dm_env import specs
+from gymnasium import spaces
 
 
 class Catch(dm_env.Environment):
@@ -48,3 +53,83 @@ def breaking():
             raise ArithmeticError("the simulation became unstable")
 
     return Breaking()
+
+
+def waiting(file: str):
+    """Steps when a file is there, and gives up after a while."""
+
+    class Waiting(Catch):
+        def step(self, action):
+            deadline = time.monotonic() + 15
+            while not pathlib.Path(file).exists():
+                if time.monotonic() > deadline:
+                    raise TimeoutError("nobody made the file")
+                time.sleep(0.01)
+            return super().step(action)
+
+    return Waiting()
+
+
+class Nested(dm_env.Environment):
+    """Specs inside specs, text, and numbers that the wire has no type for."""
+
+    def observation_spec(self):
+        return {
+            "arm": {"half": specs.Array((2,), np.float16), "short": specs.BoundedArray((), np.int16, -5, 5)},
+            "parts": (specs.Array((2, 2), np.float32), specs.Array((0,), np.float64)),
+            "words": specs.StringArray(()),
+        }
+
+    def action_spec(self):
+        return {"push": specs.BoundedArray((2,), np.float16, [-1, -np.inf], [1, np.inf]), "grip": specs.Array((), bool)}
+
+    def _observe(self, push, grip):
+        return {
+            "arm": {"half": push, "short": np.int16(3 if grip else -3)},
+            "parts": (np.arange(4, dtype=np.float32).reshape(2, 2), np.zeros(0)),
+            "words": "closed" if grip else "open",
+        }
+
+    def reset(self):
+        return dm_env.restart(self._observe(np.zeros(2, np.float16), False))
+
+    def step(self, action):
+        assert action["push"].dtype == np.float16
+        return dm_env.transition(0.0, self._observe(action["push"], bool(action["grip"])))
+
+
+class Spaces(gymnasium.Env):
+    """Every kind of space that the wire carries; what is done is what is seen."""
+
+    observation_space = spaces.Dict(
+        position=spaces.Dict(x=spaces.Box(-1, 1, (2,)), y=spaces.Discrete(5, start=2)),
+        pair=spaces.Tuple((spaces.MultiBinary(3), spaces.MultiDiscrete([3, 4]))),
+        name=spaces.Text(8),
+    )
+    action_space = spaces.Dict(
+        position=spaces.Dict(x=spaces.Box(-1, 1, (2,)), y=spaces.Discrete(5, start=2)),
+        pair=spaces.Tuple((spaces.MultiBinary(3), spaces.MultiDiscrete([3, 4]))),
+    )
+
+    def _see(self, action):
+        return {**action, "name": "seen"}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.action_space.seed(seed)
+        return self._see(self.action_space.sample()), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        return self._see(action), 1, False, False, {}
+
+
+gymnasium.register("Spaces-v0", entry_point=Spaces)
+
+
+class Listed(gymnasium.Env):
+    observation_space = spaces.Sequence(spaces.Discrete(3))
+    action_space = spaces.Discrete(2)
+
+
+gymnasium.register("Listed-v0", entry_point=Listed)

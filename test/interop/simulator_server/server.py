@@ -1,4 +1,4 @@
-"""What the suites of this folder share: a server of plugins/simulator-server, and connections to it."""
+"""What the suites of this folder share: a server of plugins/simulator-server, connections to it, and agents."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
+import unittest
 
+import dm_env_rpc.v1.error
 import grpc
+import numpy as np
 from dm_env_rpc.v1 import connection as dm_env_rpc_connection
-from dm_env_rpc.v1 import dm_env_rpc_pb2, tensor_utils
+from dm_env_rpc.v1 import dm_env_rpc_pb2, spec_manager, tensor_utils
 
 HERE = pathlib.Path(__file__).resolve().parent
 PLUGIN = HERE.parents[2] / "plugins" / "simulator-server"
@@ -22,9 +25,9 @@ PLUGIN = HERE.parents[2] / "plugins" / "simulator-server"
 class Server:
     """The program as a user starts it, on a free port."""
 
-    def __init__(self, kind="any", *arguments, processes=2, **popen):
-        environment = {**os.environ, "PYTHONPATH": f"{PLUGIN}{os.pathsep}{HERE}", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pmpo_simulator_server", kind, "--port", "0", "--processes", str(processes)]
+    def __init__(self, kind="any", *arguments, processes=2, program=("-m", "pmpo_simulator_server"), environment=None, **popen):
+        environment = {**(environment or os.environ), "PYTHONPATH": f"{PLUGIN}{os.pathsep}{HERE}", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, *program, kind, "--port", "0", "--processes", str(processes)]
         self.process = subprocess.Popen(
             [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **popen
         )
@@ -82,3 +85,47 @@ def join(connection, name, **settings):
     """Joins a world and returns its specs."""
     packed = {key: tensor_utils.pack_tensor(value) for key, value in settings.items()}
     return connection.send(dm_env_rpc_pb2.JoinWorldRequest(world_name=name, settings=packed)).specs
+
+
+class Agent:
+    """A client in a world, by names."""
+
+    def __init__(self, connection, world=None, **settings):
+        self.connection = connection
+        self.world = world or create(connection, **settings)
+        specs = join(connection, self.world)
+        self.actions = spec_manager.SpecManager(specs.actions)
+        self.observations = spec_manager.SpecManager(specs.observations)
+
+    def step(self, names=None, **actions):
+        wanted = self.observations.names() if names is None else names
+        packed = self.actions.pack({k: np.asarray(v) for k, v in actions.items()})
+        request = dm_env_rpc_pb2.StepRequest(
+            actions=packed, requested_observations=[self.observations.name_to_uid(name) for name in wanted]
+        )
+        response = self.connection.send(request)
+        return response.state, self.observations.unpack(response.observations)
+
+    def reset(self, seed):
+        self.connection.send(dm_env_rpc_pb2.ResetRequest(settings={"seed": tensor_utils.pack_tensor(seed)}))
+
+
+class Connected(unittest.TestCase):
+    """A fresh connection for each test, to the server that the module runs."""
+
+    server = None
+
+    def setUp(self):
+        self.connection = self.connect()
+
+    def connect(self):
+        # Channels of one process share a TCP connection, and so a server's process, unless told otherwise.
+        manager = connect(self.server.address, options=[("grpc.use_local_subchannel_pool", 1)])
+        connection = manager.__enter__()
+        self.addCleanup(manager.__exit__, None, None, None)
+        return connection
+
+    def refused(self, pattern, act=None, **settings):
+        """Asserts that making a world, or `act`, is answered with an error; quotes in it may be escaped."""
+        with self.assertRaisesRegex(dm_env_rpc.v1.error.DmEnvRpcError, pattern.replace("'", r"\\?'")):
+            act() if act else create(self.connection, **settings)
