@@ -1,12 +1,9 @@
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ensureBuilt, projectRoot, run, temporaryFolder } from './program.js';
+import { ensureBuilt, exampleConfigs, projectRoot, run, temporaryFolder } from './program.js';
 
-/** Every configuration under examples/. */
-const examples = readdirSync(join(projectRoot, 'examples'), { recursive: true, encoding: 'utf8' }).filter(
-  (path) => /\.ya?ml$/.test(path),
-);
+/** Every configuration under examples/ that needs no server: the others are trained with in test/interop/serve. */
+const examples = exampleConfigs().filter(({ address }) => address === undefined);
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {
@@ -27,10 +24,10 @@ const short = {
 };
 
 test('there are examples', () => {
-  expect(examples).toContain('cartpole.yaml');
+  expect(examples.map(({ path }) => path)).toContain('cartpole.yaml');
 });
 
-test.each(examples)('examples/%s trains', async (path) => {
+test.each(examples)('examples/$path trains', async ({ path }) => {
   const settings = Object.entries(short).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   const file = join(projectRoot, 'examples', path);
   const { code, stderr } = await run(['train', file, '--output', folder.path, ...settings]);

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 
 export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
 const program = join(projectRoot, 'dist/cli/main.js');
@@ -81,6 +82,29 @@ export function start(
 /** Runs `pmpo` to its end. */
 export function run(args: readonly string[], options?: StartOptions): Promise<Ended> {
   return start(args, options).ended;
+}
+
+/** A configuration under examples/. */
+export interface ExampleConfig {
+  /** From examples/ on. */
+  readonly path: string;
+  readonly simulator?: string;
+  /** Of the server that it wants, if it wants one. */
+  readonly address?: string;
+}
+
+/** The configurations of training runs under examples/; the studies in examples/reproduce are of another kind. */
+export function exampleConfigs(): ExampleConfig[] {
+  const folder = join(projectRoot, 'examples');
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((path) => /\.ya?ml$/.test(path) && !path.startsWith('reproduce'))
+    .sort()
+    .map((path) => {
+      const { environment } = parse(readFileSync(join(folder, path), 'utf8')) as {
+        environment?: Omit<ExampleConfig, 'path'>;
+      };
+      return { path, simulator: environment?.simulator, address: environment?.address };
+    });
 }
 
 /** A folder for one test file, and how to take it away. */

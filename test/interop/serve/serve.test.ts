@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   type Ended,
+  exampleConfigs,
+  projectRoot,
   type Running,
   run,
   start,
@@ -61,10 +63,14 @@ async function train({ address }: Served, name: string, simulator: string, token
   return run(['train', await writeConfig(folder.path, `${name}.yaml`, config), '--quiet', '--name', name]);
 }
 
+/** The examples that a server is for. */
+const examplesOf = (prefix: string) =>
+  exampleConfigs().filter(({ address, simulator }) => address !== undefined && simulator?.startsWith(prefix));
+
 describe.each([
-  { kind: 'dm-control', simulator: 'suite/cartpole-swingup' },
-  { kind: 'gymnasium', simulator: 'gymnasium/CartPole-v1' },
-])('pmpo serve $kind', ({ kind, simulator }) => {
+  { kind: 'dm-control', prefix: 'suite/', simulator: 'suite/cartpole-swingup' },
+  { kind: 'gymnasium', prefix: 'gymnasium/', simulator: 'gymnasium/CartPole-v1' },
+])('pmpo serve $kind', ({ kind, prefix, simulator }) => {
   test('serves, is trained on, and ends with Ctrl-C, leaving no process behind', {
     timeout: (installSeconds + 60) * 1000,
   }, async () => {
@@ -88,10 +94,39 @@ describe.each([
     expect(serving()).toEqual([]);
   });
 
-  test('makes nothing again, and ends with SIGTERM', async () => {
-    const { server } = await serve(kind);
+  test('makes nothing again, is what its examples need, and ends with SIGTERM', async () => {
+    const { server, address } = await serve(kind);
+    const examples = examplesOf(prefix);
+    expect(examples.length).toBeGreaterThan(0);
+    for (const { path, address: given } of examples) {
+      // What the help of `pmpo serve` says to type.
+      expect(given).toBe('127.0.0.1:50051');
+      const short = Object.entries({
+        'environment.address': address,
+        'environment.token.file': tokenFile,
+        'learner.environmentSteps': 400,
+        'learner.warmupSteps': 200,
+        'learner.stepsPerUpdate': 20,
+        'evaluation.episodes': 1,
+      }).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+      const file = join(projectRoot, 'examples', path);
+      const trained = await run([
+        'train',
+        file,
+        '--output',
+        folder.path,
+        '--name',
+        `${kind}-example`,
+        ...short,
+      ]);
+      expect(trained.stderr).toMatch(/Return .* over 1 episode/);
+      expect(trained.code).toBe(0);
+    }
     server.child.kill('SIGTERM');
-    expect(await server.ended).toMatchObject({ code: 0, stderr: '' });
+    const { code, stderr } = await server.ended;
+    expect(code).toBe(0);
+    // MuJoCo itself may have advice on a model.
+    expect(stderr).not.toMatch(/Making|Traceback|Error/);
     expect(serving()).toEqual([]);
   });
 });
