@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -16,10 +18,27 @@ from pmpo_simulator_server.rendering import Pixels, Size, check_camera, on_drawi
 from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.world import Array, Spec, State, Step
 
+_log = logging.getLogger("pmpo_simulator_server")
+
 _SEEDS = 2**31
 
 _NOT_THEIRS = ("render_mode", "max_episode_steps", "disable_env_checker")
 """Arguments of gymnasium.make that no client sets."""
+
+
+if importlib.util.find_spec("mujoco") is not None and importlib.util.find_spec("dm_control") is None:
+    # DM Control does the same. MuJoCo itself would write a file into the folder where the server was started.
+    import mujoco
+
+    _told: set[str] = set()
+
+    def _warn(message: str) -> None:
+        # Each once, and not without end: some come with every world that is made.
+        if message not in _told and len(_told) < 100:
+            _told.add(message)
+            _log.warning("MuJoCo: %s", message)
+
+    mujoco.set_mju_user_warning(_warn)
 
 
 def _leaves(space: spaces.Space[Any], name: str) -> Iterator[tuple[str, spaces.Space[Any]]]:

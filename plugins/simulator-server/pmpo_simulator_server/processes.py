@@ -158,7 +158,13 @@ def _worker(options: ServerOptions, number: int, port: int, folder: Path | None,
 
 def _announce(options: ServerOptions, port: int) -> None:
     kinds = " and ".join(options.catalogue.kinds) or "simulators"
-    print(f"Serving {kinds} on {_address(options.host, port)} (Ctrl-C ends it)", flush=True)
+    where = _address(options.host, port)
+    print(f"Serving {kinds} on {where} (Ctrl-C ends it)", flush=True)
+    if options.host not in ("localhost", "::1") and not options.host.startswith("127."):
+        if options.token_file is None and options.tls_client_ca is None:
+            _log.warning("anyone who can reach %s can use this server; --token-file asks for a secret", where)
+        elif options.tls_certificate is None:
+            _log.warning("the token travels in the clear; --tls-certificate and --tls-key encrypt the connections")
 
 
 def run(options: ServerOptions) -> None:

@@ -73,3 +73,24 @@ class SecurityTest(unittest.TestCase):
             self.assertEqual(answer.status, health_pb2.HealthCheckResponse.SERVING)
             running.stop()
             self.assertNotIn("sesame", running.errors())
+
+    def test_tls_alone(self):
+        files = ("--tls-certificate", self.path("server.pem"), "--tls-key", self.path("server.key"))
+        with server.Server("gymnasium", *files) as running:
+            self.assertTrue(self.works(running.address, grpc.ssl_channel_credentials(self.read("ca.pem"))))
+            for credentials in (grpc.ssl_channel_credentials(self.read("stranger.pem")), None):
+                with self.assertRaisesRegex(grpc.RpcError, "UNAVAILABLE"):
+                    self.works(running.address, credentials)
+
+    def test_a_token_alone(self):
+        with server.Server("gymnasium", "--token-file", self.path("token")) as running:
+            self.assertTrue(self.works(running.address, None, (("authorization", "Bearer open sesame"),)))
+            for wrong in ((), (("authorization", "open sesame"),), (("authorization", "Bearer open"),)):
+                with self.assertRaisesRegex(grpc.RpcError, "UNAUTHENTICATED"):
+                    self.works(running.address, None, wrong)
+
+    def test_a_key_of_another_certificate(self):
+        files = ("--tls-certificate", self.path("server.pem"), "--tls-key", self.path("client.key"))
+        with server.Server("gymnasium", *files) as refused:
+            self.assertEqual(refused.process.wait(timeout=30), 1)
+            self.assertRegex(refused.errors(), "no certificate and key that belong together")
