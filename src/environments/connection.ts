@@ -100,6 +100,7 @@ export class DmEnvRpcConnection {
       'grpc.max_receive_message_length': largest,
       'grpc.max_send_message_length': largest,
       'grpc.keepalive_time_ms': keepaliveSeconds * 1000,
+      'grpc.keepalive_timeout_ms': options.deadlineSeconds * 1000,
       'grpc.keepalive_permit_without_calls': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1000,

@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import {
   environmentService,
@@ -75,6 +75,33 @@ export async function socketServer(greet: (socket: Socket) => void): Promise<Tes
     close() {
       for (const socket of sockets) socket.destroy();
       server.close();
+    },
+  };
+}
+
+/** A way to a server that can be cut, so that nothing arrives any more and nobody is told. */
+export async function cuttableWay(to: string): Promise<TestServer & { cut(): void }> {
+  const pairs: [Socket, Socket][] = [];
+  const [host, port] = to.split(':');
+  const way = await socketServer((socket) => {
+    const onward = connect(Number(port), host);
+    onward.on('error', () => {});
+    socket.pipe(onward).pipe(socket);
+    pairs.push([socket, onward]);
+  });
+  return {
+    address: way.address,
+    cut() {
+      for (const [socket, onward] of pairs) {
+        socket.unpipe();
+        onward.unpipe();
+        socket.resume();
+        onward.resume();
+      }
+    },
+    close() {
+      for (const [, onward] of pairs) onward.destroy();
+      way.close();
     },
   };
 }

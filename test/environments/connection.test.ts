@@ -1,0 +1,70 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { DmEnvRpcConnection } from '../../src/environments/connection.js';
+import { ConnectionLostError } from '../../src/environments/errors.js';
+import { serveEnvironments } from '../../src/environments/server.js';
+import { countingWorld } from '../support/counting-world.js';
+import { cuttableWay, scriptedServer, socketServer } from './servers.js';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+async function connectThroughWay(keepaliveSeconds: number | undefined) {
+  const server = await serveEnvironments({ createEnvironment: async () => countingWorld() });
+  cleanups.push(() => server.close());
+  const way = await cuttableWay(server.address);
+  cleanups.push(() => way.close());
+  const connection = await DmEnvRpcConnection.open({
+    address: way.address,
+    deadlineSeconds: 0.3,
+    keepaliveSeconds,
+  });
+  cleanups.push(() => connection.close());
+  await connection.send('createWorld', {});
+  way.cut();
+  return connection;
+}
+
+describe('a peer that is gone without a word', () => {
+  it('is noticed while nothing is asked of it', async () => {
+    const connection = await connectThroughWay(0.1);
+    await pause(2000);
+    // Not by the deadline of the call, which says otherwise.
+    await expect(connection.send('createWorld', {})).rejects.toThrow(/the connection was lost/);
+  });
+
+  it('is noticed by the deadline of the next call otherwise', async () => {
+    const connection = await connectThroughWay(undefined);
+    await expect(connection.send('createWorld', {})).rejects.toThrow(
+      /no answer to CreateWorld within 0\.3 s/,
+    );
+  });
+});
+
+describe('a connection', () => {
+  it('is not waited for once nobody wants it', async () => {
+    const server = await socketServer(() => {});
+    cleanups.push(() => server.close());
+    const stop = new AbortController();
+    const opening = DmEnvRpcConnection.open({
+      address: server.address,
+      deadlineSeconds: 3600,
+      signal: stop.signal,
+    });
+    stop.abort();
+    await expect(opening).rejects.toBeInstanceOf(ConnectionLostError);
+    await expect(opening).rejects.toThrow(/stopped while connecting/);
+  });
+
+  it('fails everything that waits when it is closed', async () => {
+    const server = await scriptedServer(() => () => undefined);
+    cleanups.push(() => server.close());
+    const connection = await DmEnvRpcConnection.open({ address: server.address, deadlineSeconds: 3600 });
+    const asked = [connection.send('createWorld', {}), connection.send('leaveWorld', {})];
+    connection.close();
+    for (const answer of asked) await expect(answer).rejects.toThrow(/the connection was closed/);
+  });
+});

@@ -1,0 +1,38 @@
+// A process of its own, to be killed: `labelling-server.mjs PORT START`. It serves worlds whose observation says where it is
+// from: (START, number of the episode in this process, steps since its beginning, sum of the actions since then), so that
+// whoever has two of them knows whether they belong together. The reward is the number of steps; episodes of even number
+// end in a terminal state, the others are cut.
+
+import { serveEnvironments } from '../../dist/environments/server.js';
+
+const [port, start] = process.argv.slice(2).map(Number);
+const lengthOfEpisode = 17;
+let episodes = 0;
+
+function labellingWorld() {
+  let [episode, count, sum] = [0, 0, 0];
+  const observation = () => ({
+    label: { dtype: 'float64', shape: [4], data: Float64Array.of(start, episode, count, sum) },
+  });
+  return {
+    observationSpec: { label: { name: 'label', shape: [4], dtype: 'float64' } },
+    actionSpec: { push: { name: 'push', shape: [1], dtype: 'float64', minimum: -1, maximum: 1 } },
+    async reset() {
+      episodes += 1;
+      [episode, count, sum] = [episodes, 0, 0];
+      return { observation: observation(), info: {} };
+    },
+    async step(action) {
+      count += 1;
+      sum += action.push.data[0];
+      const isLast = count === lengthOfEpisode;
+      const terminated = isLast && episode % 2 === 0;
+      const truncated = isLast && !terminated;
+      return { observation: observation(), reward: count, terminated, truncated, info: {} };
+    },
+    async close() {},
+  };
+}
+
+const server = await serveEnvironments({ createEnvironment: async () => labellingWorld(), port });
+process.stdout.write(`${server.port}\n`);
