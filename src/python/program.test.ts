@@ -133,13 +133,20 @@ describe.skipIf(python === '')('a Python program', () => {
     );
   });
 
-  test('is heard while it runs', async () => {
-    let hear = (_line: string) => {};
-    const heard = new Promise<string>((resolve) => {
+  test('is heard while it runs, and what it said while it started as well', async () => {
+    const heard: string[] = [];
+    let hear = () => {};
+    const enough = new Promise<void>((resolve) => {
       hear = resolve;
     });
-    const program = await startFake('logs', { log: (line) => line.includes('world') && hear(line) });
-    expect(await heard).toBe('a world came');
+    const program = await startFake('logs', {
+      log: (line) => {
+        heard.push(line);
+        if (heard.length === 3) hear();
+      },
+    });
+    await enough;
+    expect(heard).toEqual(['warming up', 'a world came', 'a world came']);
     await program.close();
   });
 });

@@ -15,7 +15,7 @@ export interface PythonProgramOptions {
   readonly readyLine: RegExp;
   /** How it begins the line in which it says why it ends. */
   readonly complaint?: string;
-  /** Told each line that it logs once it is ready. */
+  /** Told each line that it logs, from when it is ready on: what it said before that first. */
   readonly log?: (line: string) => void;
   /** Ends it before it is ready. */
   readonly signal?: AbortSignal;
@@ -101,6 +101,8 @@ export async function startPythonProgram(options: PythonProgramOptions): Promise
       throw first ?? new PmpoError({ where: name, what: 'it ended before it was ready' });
     }
     started = true;
+    // What it had to say while it started was kept until it was known whether it does.
+    if (log !== undefined) lines.forEach(log);
     return { ready: first, ended, close };
   } finally {
     signal?.removeEventListener('abort', stopWaiting);

@@ -131,6 +131,13 @@ describe.each([
   });
 });
 
+test('what the server has to say is passed on', async () => {
+  const { server } = await serve('gymnasium', '--host', '0.0.0.0');
+  await server.until(/the token travels in the clear; --tls-certificate and --tls-key encrypt/);
+  server.child.kill('SIGINT');
+  expect((await server.ended).code).toBe(0);
+});
+
 test('a server whose pmpo is killed does not outlive it', async () => {
   const { server } = await serve('gymnasium');
   expect(serving()).toHaveLength(3);
