@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DmEnvRpcConnection } from '../../src/environments/connection.js';
 import { ConnectionLostError } from '../../src/environments/errors.js';
 import { serveEnvironments } from '../../src/environments/server.js';
 import { countingWorld } from '../support/counting-world.js';
+import { folderFor } from './run.js';
 import { cuttableWay, scriptedServer, socketServer } from './servers.js';
 
 const cleanups: (() => unknown)[] = [];
@@ -45,6 +47,18 @@ describe('a peer that is gone without a word', () => {
 });
 
 describe('a connection', () => {
+  it('may go through a socket of this machine', async () => {
+    const folder = await folderFor('socket');
+    cleanups.push(() => folder.remove());
+    const server = await scriptedServer(() => () => ({ createWorld: { worldName: 'w' } }), {
+      listenOn: `unix:${join(folder.path, 's')}`,
+    });
+    cleanups.push(() => server.close());
+    const connection = await DmEnvRpcConnection.open({ address: server.address, deadlineSeconds: 5 });
+    cleanups.push(() => connection.close());
+    expect(await connection.send('createWorld', {})).toMatchObject({ worldName: 'w' });
+  });
+
   it('is not waited for once nobody wants it', async () => {
     const server = await socketServer(() => {});
     cleanups.push(() => server.close());

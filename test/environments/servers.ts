@@ -22,23 +22,28 @@ type Call = grpc.ServerDuplexStream<WireRequest, WireResponse>;
 export async function grpcServer(
   service: grpc.ServiceDefinition,
   handlers: grpc.UntypedServiceImplementation,
+  { listenOn = '127.0.0.1:0' }: { readonly listenOn?: string } = {},
 ): Promise<TestServer> {
   const server = new grpc.Server({ 'grpc.max_send_message_length': -1 });
   server.addService(service, handlers);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
+    server.bindAsync(listenOn, grpc.ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? resolve(bound) : reject(error),
     );
   });
-  return { address: `127.0.0.1:${port}`, close: () => server.forceShutdown() };
+  const address = listenOn.replace(/:0$/, `:${port}`);
+  return { address, close: () => server.forceShutdown() };
 }
 
 /** What a stream answers to a request; to undefined it says nothing. */
 type Answer = (request: WireRequest) => WireResponse | undefined;
 
 /** A dm_env_rpc server that answers as it is told, each stream by itself. */
-export function scriptedServer(open: () => Answer): Promise<TestServer> {
-  return grpcServer(environmentService, {
+export function scriptedServer(
+  open: () => Answer,
+  where?: Parameters<typeof grpcServer>[2],
+): Promise<TestServer> {
+  const handlers = {
     Process(call: Call) {
       const answer = open();
       call.on('data', (request: WireRequest) => {
@@ -48,7 +53,8 @@ export function scriptedServer(open: () => Answer): Promise<TestServer> {
       call.on('end', () => call.end());
       call.on('error', () => {});
     },
-  });
+  };
+  return grpcServer(environmentService, handlers, where);
 }
 
 /** A dm_env_rpc server that ends every stream with a status. */
