@@ -41,7 +41,7 @@ async function setUp(name: string, port: number, reconnect: Record<string, numbe
   const config = tinyConfig(output);
   config.learner.environmentSteps = steps;
   config.checkpoint.every = steps;
-  Object.assign(config.environment, { address: `127.0.0.1:${port}`, deadlineSeconds: 1, reconnect });
+  Object.assign(config.environment, { address: `127.0.0.1:${port}`, deadlineSeconds: 20, reconnect });
   return { output, file: await writeConfig(output, 'config.yaml', config) };
 }
 
