@@ -11,15 +11,12 @@ export interface HeadSettings {
   readonly initialStddev: number;
 }
 
-/** Beyond this a choice is no choice but a number, and wants another encoding. */
-const mostValues = 4096;
-
 /**
  * The distribution family that `policy.head` names, for actions of A dimensions.
  *
  * @param actionValues how many values each dimension takes, 0 for a continuous one, [A]. `auto` means the categorical head
  *   where some dimension is not continuous; there, continuous ones are discretised in `bins`.
- * @throws PmpoError for a Gaussian over dimensions that are not continuous, and for more values than a head can hold.
+ * @throws PmpoError for a Gaussian over dimensions that are not continuous.
  */
 export function createFamily(settings: HeadSettings, actionValues: ArrayLike<number>): DistributionFamily {
   const values = Array.from(actionValues);
@@ -29,14 +26,6 @@ export function createFamily(settings: HeadSettings, actionValues: ArrayLike<num
       where: 'policy.head',
       what: "a Gaussian has no meaning for the environment's integer actions",
       remedy: 'Set policy.head to auto or categorical',
-    });
-  }
-  const tooMany = values.findIndex((count) => count > mostValues);
-  if (tooMany >= 0) {
-    throw new PmpoError({
-      where: `action dimension ${tooMany}`,
-      what: `it takes ${values[tooMany]} values; a categorical head holds ${mostValues} at most`,
-      remedy: 'Have the server offer it as a floating-point action',
     });
   }
   if (!discrete && settings.head !== 'categorical') return gaussianFamily(settings);

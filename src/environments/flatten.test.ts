@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { NamedSpecs } from './environment.js';
+import type { NamedSpecs, TensorSpec } from './environment.js';
 import { flattenObservations, scaleActions } from './flatten.js';
 
 describe('flattenObservations', () => {
@@ -22,6 +22,32 @@ describe('flattenObservations', () => {
     );
     expect(flattener.size).toBe(4);
     expect([...out]).toEqual([0, 0, 1, 9, 0.5, -2]);
+  });
+
+  it.each<[string, Partial<TensorSpec>, number[]]>([
+    ['with its bounds', { minimum: 0, maximum: 255 }, [0, Math.fround(51 / 255), 1]],
+    ['with bounds of each element', { minimum: [0, 0, 0], maximum: [255, 255, 255] }, [0, 0.2, 1]],
+    ['without bounds, which are then those of the dtype', {}, [0, 0.2, 1]],
+    ['that are no image: other bounds', { minimum: 0, maximum: 254 }, [0, 51, 255]],
+    ['that are no image: other bounds of one element', { maximum: [255, 255, 9] }, [0, 51, 255]],
+    ['that are no image: another dtype', { dtype: 'int32', minimum: 0, maximum: 255 }, [0, 51, 255]],
+  ])('scales bytes to 0 … 1: %s', (_what, spec, expected) => {
+    const dtype = spec.dtype ?? 'uint8';
+    const flattener = flattenObservations({
+      pixels: { name: 'pixels', shape: [1, 3, 1], dtype, ...spec },
+      z: { name: 'z', shape: [], dtype: 'float32' },
+    });
+    const out = new Float32Array(4);
+    const data = dtype === 'uint8' ? Uint8Array.of(0, 51, 255) : Int32Array.of(0, 51, 255);
+    flattener.write(
+      {
+        pixels: { dtype, shape: [1, 3, 1], data },
+        z: { dtype: 'float32', shape: [], data: Float32Array.of(7) },
+      },
+      out,
+      0,
+    );
+    expect([...out]).toEqual([...expected.map(Math.fround), 7]);
   });
 
   it.each<[string, NamedSpecs, RegExp]>([
@@ -52,7 +78,43 @@ describe('scaleActions', () => {
     expect([...(outside.torque.data as Float32Array)]).toEqual([-2, 1]);
   });
 
+  it('counts the values of integers and truth values, and has no more than the bounds allow', () => {
+    const scaler = scaleActions({
+      a: { name: 'a', shape: [3], dtype: 'int64', minimum: [0, -2, 7], maximum: [1, 2, 7] },
+      b: { name: 'b', shape: [], dtype: 'bool' },
+      c: { name: 'c', shape: [], dtype: 'float32', minimum: -1, maximum: 1 },
+      // Only 1 and 2 are whole.
+      d: { name: 'd', shape: [], dtype: 'int32', minimum: 0.5, maximum: 2.5 },
+      e: { name: 'e', shape: [], dtype: 'uint32', minimum: 0, maximum: 4095 },
+    });
+    expect([...scaler.values]).toEqual([2, 5, 1, 2, 0, 2, 4096]);
+    const [least, most] = [-1, 1].map((end) => scaler.read(new Float32Array(7).fill(end), 0));
+    expect([least.a.data, most.a.data]).toEqual([
+      BigInt64Array.of(0n, -2n, 7n),
+      BigInt64Array.of(1n, 2n, 7n),
+    ]);
+    expect([least.b.data, most.b.data]).toEqual([Uint8Array.of(0), Uint8Array.of(1)]);
+    expect([least.d.data, most.d.data]).toEqual([Int32Array.of(1), Int32Array.of(2)]);
+    // Every value is reached by its own canonical number, in single precision too.
+    const reached = Array.from({ length: 4096 }, (_, i) => {
+      const canonical = new Float32Array(7);
+      canonical[6] = -1 + (2 * i) / 4095;
+      return Number(scaler.read(canonical, 0).e.data[0]);
+    });
+    expect(reached).toEqual([...Array(4096).keys()]);
+  });
+
   it.each<[string, NamedSpecs, RegExp]>([
+    [
+      'integers of too many values',
+      { a: { name: 'a', shape: [2], dtype: 'int32', minimum: 0, maximum: [9, 4096] } },
+      /^action 'a': element 1 takes 4097 values; a policy chooses among 4096 at most.*floating-point action/,
+    ],
+    [
+      'bounds between which there is no integer',
+      { a: { name: 'a', shape: [1], dtype: 'int32', minimum: 0.2, maximum: 0.8 } },
+      /^action 'a': no whole number lies within the bounds of element 0, 0.2 and 0.8/,
+    ],
     ['no bounds', { a: { name: 'a', shape: [1], dtype: 'float32' } }, /bounded by nothing and nothing/],
     [
       'infinite bounds',

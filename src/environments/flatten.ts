@@ -9,6 +9,13 @@ import { emptyData, sizeOf } from './tensor-codec.js';
 const at = (limit: number | readonly number[] | undefined, i: number): number =>
   typeof limit === 'number' ? limit : (limit?.[i] ?? Number.NaN);
 
+/** Whether a tensor holds bytes that use their whole range, as images do. Where no bounds are given, the dtype's count. */
+function isImageLike({ dtype, shape, minimum = 0, maximum = 255 }: TensorSpec): boolean {
+  const all = (limit: number | readonly number[], value: number) =>
+    typeof limit === 'number' ? limit === value : limit.every((own) => own === value);
+  return dtype === 'uint8' && shape.length > 0 && all(minimum, 0) && all(maximum, 255);
+}
+
 function numericSize(kind: string, { name, dtype, shape }: TensorSpec): number {
   const where = `${kind} '${name}'`;
   if (dtype === 'string' || dtype === 'proto') {
@@ -27,19 +34,27 @@ function numericSize(kind: string, { name, dtype, shape }: TensorSpec): number {
 export interface ObservationFlattener {
   /** O */
   readonly size: number;
-  /** Names in the order in which they are laid out, each with its number of elements. */
-  readonly parts: readonly { readonly name: string; readonly size: number }[];
+  /**
+   * Names in the order in which they are laid out, each with its number of elements and what its numbers are divided by:
+   * 255 for images, else 1.
+   */
+  readonly parts: readonly { readonly name: string; readonly size: number; readonly divisor: number }[];
   /** Writes an observation as float32 numbers into `out` from `offset` on. */
   write(observation: NamedTensorValues, out: Float32Array, offset: number): void;
 }
 
 /**
- * Lays named observations out one after the other, names in sorted order, row-major.
+ * Lays named observations out one after the other, names in sorted order, row-major. Numbers stay as they are but for
+ * `uint8` tensors that range from 0 to 255, as images do: those are scaled to 0 … 1, which is what networks begin from.
  * @throws PmpoError for text, packed messages, unknown lengths, or nothing at all.
  */
 export function flattenObservations(specs: NamedSpecs): ObservationFlattener {
   const names = Object.keys(specs).sort();
-  const parts = names.map((name) => ({ name, size: numericSize('observation', specs[name]) }));
+  const parts = names.map((name) => ({
+    name,
+    size: numericSize('observation', specs[name]),
+    divisor: isImageLike(specs[name]) ? 255 : 1,
+  }));
   const size = parts.reduce((sum, part) => sum + part.size, 0);
   if (size === 0) throw new PmpoError({ where: 'observations', what: 'there is nothing to observe' });
   return {
@@ -52,6 +67,9 @@ export function flattenObservations(specs: NamedSpecs): ObservationFlattener {
         if (dtype === 'int64' || dtype === 'uint64') {
           const wide = data as BigInt64Array;
           for (let i = 0; i < part.size; i++) out[position + i] = Number(wide[i]);
+        } else if (part.divisor !== 1) {
+          const numbers = data as Uint8Array;
+          for (let i = 0; i < part.size; i++) out[position + i] = numbers[i] / part.divisor;
         } else out.set(data as Float32Array, position);
         position += part.size;
       }
@@ -72,19 +90,51 @@ export interface ActionScaler {
   read(canonical: Float32Array, offset: number): NamedTensorValues;
 }
 
-const mostCounted = 2 ** 31 - 1;
+/** Beyond this a choice is no choice but a number: a head with a place for each value would be larger than its network. */
+const mostValues = 4096;
 
-/** How many values there are from `low` to `high`, no more than are counted; 0 for floating-point numbers. */
-function countValues({ name, dtype }: TensorSpec, low: number, high: number): number {
-  if (dtype === 'float32' || dtype === 'float64') return 0;
-  const count = Math.floor(high) - Math.ceil(low) + 1;
-  if (count > 0) return Math.min(mostCounted, count);
-  throw new PmpoError({ where: `action '${name}'`, what: `no whole number lies between ${low} and ${high}` });
+interface Range {
+  readonly low: number;
+  readonly high: number;
+  /** How many values there are, 0 for a continuous range. */
+  readonly values: number;
+}
+
+/** What element `i` of an action may be. */
+function rangeOf(spec: TensorSpec, i: number): Range {
+  const where = `action '${spec.name}'`;
+  const [low, high] = spec.dtype === 'bool' ? [0, 1] : [at(spec.minimum, i), at(spec.maximum, i)];
+  if (!Number.isFinite(low) || !Number.isFinite(high) || low > high) {
+    throw new PmpoError({
+      where,
+      what: `element ${i} is bounded by ${spec.minimum === undefined ? 'nothing' : low} and ${spec.maximum === undefined ? 'nothing' : high}`,
+      remedy: 'A policy needs a finite minimum and maximum: have the server give them in its spec',
+    });
+  }
+  if (spec.dtype === 'float32' || spec.dtype === 'float64') return { low, high, values: 0 };
+  const whole = { low: Math.ceil(low), high: Math.floor(high) };
+  const values = whole.high - whole.low + 1;
+  if (values < 1) {
+    throw new PmpoError({
+      where,
+      what: `no whole number lies within the bounds of element ${i}, ${low} and ${high}`,
+      remedy: 'Have the server give bounds with a whole number between them',
+    });
+  }
+  if (values > mostValues) {
+    throw new PmpoError({
+      where,
+      what: `element ${i} takes ${values} values; a policy chooses among ${mostValues} at most`,
+      remedy: 'Have the server offer it as a floating-point action, or with fewer values',
+    });
+  }
+  return { ...whole, values };
 }
 
 /**
- * Between canonical actions (−1 … 1 in each dimension) and the spec's units and bounds; integers are rounded.
- * @throws PmpoError for text, unknown lengths, or a dimension without two finite bounds.
+ * Between canonical actions (−1 … 1 in each dimension) and the spec's units and bounds; integers are rounded: value i of n
+ * is −1 + 2i / (n − 1).
+ * @throws PmpoError for text, unknown lengths, a dimension without two finite bounds, or one of too many integers.
  */
 export function scaleActions(specs: NamedSpecs): ActionScaler {
   const names = Object.keys(specs).sort();
@@ -95,17 +145,10 @@ export function scaleActions(specs: NamedSpecs): ActionScaler {
     const spec = specs[name];
     const size = numericSize('action', spec);
     for (let i = 0; i < size; i++) {
-      const [low, high] = spec.dtype === 'bool' ? [0, 1] : [at(spec.minimum, i), at(spec.maximum, i)];
-      if (!Number.isFinite(low) || !Number.isFinite(high) || low > high) {
-        throw new PmpoError({
-          where: `action '${name}'`,
-          what: `element ${i} is bounded by ${spec.minimum === undefined ? 'nothing' : low} and ${spec.maximum === undefined ? 'nothing' : high}`,
-          remedy: 'A policy needs a finite minimum and maximum: have the server give them in its spec',
-        });
-      }
+      const { low, high, values: count } = rangeOf(spec, i);
       minimum.push(low);
       maximum.push(high);
-      values.push(countValues(spec, low, high));
+      values.push(count);
     }
     return { name, spec, size };
   });
