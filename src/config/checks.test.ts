@@ -45,6 +45,19 @@ describe('crossCheck', () => {
     ],
     ['environment.address: 70000 is no port', { environment: { address: 'localhost:70000' } }],
     [
+      'environment.address: 70000 is no port',
+      { environment: { address: ['localhost:1', 'localhost:70000'] } },
+    ],
+    ['environment.tls: means nothing to the embedded', { environment: { simulator: 'reacher', tls: true } }],
+    [
+      'environment.token: means nothing to the embedded',
+      { environment: { simulator: 'reacher', token: { file: 't' } } },
+    ],
+    [
+      'environment.tls.key: is missing',
+      { environment: { address: 'localhost:1', tls: { certificate: 'c.pem' } } },
+    ],
+    [
       'environment.actors: 9 is more',
       { environment: { simulator: 'reacher', actors: 9 }, learner: { environmentSteps: 8, warmupSteps: 0 } },
     ],

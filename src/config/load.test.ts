@@ -74,6 +74,19 @@ describe('resolveConfig', () => {
     expect(remote.config.environment.createSettings).toEqual({ episodeStep: 10 });
   });
 
+  test('takes paths in a file from beside it, and those on the command line from here', async () => {
+    const text = 'environment: {address: "a:1", tls: {ca: ca.pem}, token: {file: secret/token}}\n';
+    const sets = [
+      parseOverride('environment.tls.serverName=b'),
+      parseOverride('environment.token.file=token'),
+    ];
+    const { config } = await resolveConfig('/configs/run.yaml', text, sets);
+    expect(config.environment.tls).toEqual({ ca: '/configs/ca.pem', serverName: 'b' });
+    expect(config.environment.token).toEqual({ file: join(process.cwd(), 'token') });
+    const again = await resolveConfig('/elsewhere/config.yaml', configText(config));
+    expect(again.config).toEqual(config);
+  });
+
   test('refuses feedback that the operator cannot use, and says why', async () => {
     const text = `${minimal}operator: {name: dpo}\nfeedback: {name: top-k, reject: 0}\n`;
     expect(await refusal(text)).toMatch(
