@@ -76,6 +76,31 @@ describe.each<EngineName>(['cpu', 'wasm', 'onnx'])('engine %s', (name) => {
     await expect(g.run({ x: floats([3], 1) })).rejects.toThrow(/do not fill the shape \[3\]/);
   });
 
+  it.each<[string, (x: tf.Tensor) => tf.Tensor]>([
+    ['normal', () => tf.randomNormal([2])],
+    ['truncated normal', () => tf.truncatedNormal([2])],
+    ['uniform', () => tf.randomUniform([2])],
+    ['integer', () => tf.randomUniformInt([2], 0, 9)],
+    ['gamma', () => tf.randomGamma([2], 1)],
+    ['dropout', (x) => tf.dropout(x, 0.5)],
+    ['host', (x) => tf.add(x, Math.random())],
+  ])('refuses random numbers that are not inputs: %s', async (_kind, draw) => {
+    const engine = await start(name);
+    const f = engine.jit('explore', ({ x }) => ({ y: draw(x!) }));
+    await expect(f.run({ x: floats([2], 1, 2) })).rejects.toThrow(
+      /^function 'explore': it draws random numbers .* pass them in as an input$/,
+    );
+    expect(Math.random()).toBeLessThan(1);
+  });
+
+  it('takes random numbers with a seed for the constants that they are', async () => {
+    const engine = await start(name);
+    const f = engine.jit('fixed', () => ({ y: tf.randomNormal([3], 0, 1, 'float32', 7) }));
+    const [first, second] = [await f.run({}), await f.run({})];
+    expect(first.y!.data).toEqual(second.y!.data);
+    expect(new Set(first.y!.data).size).toBe(3);
+  });
+
   it('lets two engines have variables of the same name', async () => {
     const [one, other] = [await start(name), await start(name)];
     one.variable('same', floats([], 1));

@@ -25,7 +25,6 @@ const maxThreads = 8;
 export async function createEngine(name: 'auto' | EngineName, options: EngineOptions = {}): Promise<Engine> {
   const chosen = name === 'auto' ? chooseEngine() : name;
   requireAvailable(chosen);
-  silenceAdvertisement();
   switch (chosen) {
     case 'cpu':
       await tf.setBackend('cpu');
@@ -40,11 +39,6 @@ export async function createEngine(name: 'auto' | EngineName, options: EngineOpt
     case 'onnx':
       return createOnnxEngine(options);
   }
-}
-
-/** Keeps TensorFlow.js' plain backend from printing, when first used, that another package is faster. */
-function silenceAdvertisement(): void {
-  (tf.findBackend('cpu') as { firstUse?: boolean }).firstUse = false;
 }
 
 function requireAvailable(name: EngineName): void {

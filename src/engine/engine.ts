@@ -28,7 +28,8 @@ export interface Engine {
   /**
    * Compiles `fn`: traced at the first run of each input shape (onnx), or run eagerly each time (the others). Where it is
    * traced, everything in it that is not a tensor operation happens once per shape, so random numbers and whatever else
-   * changes come in as inputs, and what lives from call to call is a variable.
+   * changes come in as inputs (asking for unseeded random numbers is an error), and what lives from call to call is a
+   * variable.
    */
   jit(name: string, fn: (inputs: NamedTensors) => NamedTensors): Compiled;
   /** The current values of variables. Waits for calls under way. */

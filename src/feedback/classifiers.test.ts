@@ -88,6 +88,35 @@ describe('top-k', () => {
     expect(() => create('top-k', { accept: 3, reject: 2 }, 5)).not.toThrow();
   });
 
+  it.each([
+    // N, what is set, what is accepted and rejected of N samples from the best to the worst.
+    [8, {}, 'aa----rr'],
+    [4, {}, 'aarr'],
+    [3, {}, 'a-r'],
+    [2, {}, 'ar'],
+    [1, {}, '-'],
+    [4, { accept: 3 }, 'aaar'],
+    [4, { reject: 3 }, 'arrr'],
+    [3, { accept: 0 }, '--r'],
+    [2, { accept: 2 }, 'aa'],
+  ])('of %i samples, with %o, takes as many as there are', (samples, settings, expected) => {
+    const classifier = create('top-k', settings, samples);
+    expect(
+      labels(
+        classifier,
+        [...Array(samples).keys()].map((i) => -i),
+      ),
+    ).toBe(expected);
+    const { accepts, rejects } = classifier.provides;
+    expect([accepts, rejects]).toEqual([expected.includes('a'), expected.includes('r')]);
+  });
+
+  it('refuses to accept more than there are', () => {
+    expect(() => create('top-k', { accept: 3 }, 2)).toThrow(
+      /accepts 3 and rejects 0 of 2 samples: there are not as many/,
+    );
+  });
+
   it('says what it provides and which share it rejects', () => {
     expect(create('top-k').provides).toEqual({ accepts: true, rejects: true });
     expect(create('top-k', { reject: 0 }).provides).toEqual({ accepts: true, rejects: false });

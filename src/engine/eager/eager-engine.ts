@@ -1,6 +1,7 @@
 import { PmpoError } from '../../errors.js';
 import type { Compiled, Engine, EngineName } from '../engine.js';
 import { checkResults, guardedInputs, Signature, toHost, toTensor } from '../host.js';
+import { withoutRandomness } from '../randomness.js';
 import { checkAssignable, VariableScope } from '../scope.js';
 import type { HostTensor, NamedHostTensors, NamedTensors, Variable } from '../tensors.js';
 import * as tf from '../tf.js';
@@ -86,7 +87,7 @@ export class EagerEngine implements Engine {
         const tensors = Object.fromEntries(
           Object.entries(inputs).map(([key, value]) => [key, toTensor(value)]),
         );
-        const results = fn(guardedInputs(name, tensors));
+        const results = withoutRandomness(name, () => fn(guardedInputs(name, tensors)));
         checkResults(name, results);
         return Object.fromEntries(Object.entries(results).map(([key, value]) => [key, toHost(value)]));
       } finally {

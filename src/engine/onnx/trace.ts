@@ -1,5 +1,6 @@
 import { PmpoError } from '../../errors.js';
 import { checkResults, guardedInputs, toHost } from '../host.js';
+import { withoutRandomness } from '../randomness.js';
 import { VariableScope } from '../scope.js';
 import type { HostTensor, NamedTensors, Tensor, Variable } from '../tensors.js';
 import * as tf from '../tf.js';
@@ -136,7 +137,7 @@ export class Tracer {
       for (const { name: input, value } of entering) {
         tensors[input] = engine.makeTensorFromTensorInfo(this.#backend.wrap(value));
       }
-      const results = fn(guardedInputs(name, tensors));
+      const results = withoutRandomness(name, () => fn(guardedInputs(name, tensors)));
       checkResults(name, results);
       for (const { variable, value } of created) refuseTracedInitial(name, variable, value);
       const outputs = Object.entries(results).map(([output, tensor]) => {
