@@ -95,8 +95,14 @@ describe('resolveConfig', () => {
   });
 
   test('refuses feedback that does not fit the samples', async () => {
-    expect(await refusal(minimal, 'learner.samples=3')).toMatch(
-      /^run\.yaml: feedback: top-k accepts 2 and rejects 2 of 3/,
+    expect((await resolve(minimal, 'learner.samples=3')).config.feedback).toEqual({
+      name: 'top-k',
+      accept: 1,
+      reject: 1,
+    });
+    const text = `${minimal}feedback: {accept: 2, reject: 2}\n`;
+    expect(await refusal(text, 'learner.samples=3')).toMatch(
+      /^run\.yaml: feedback .line 2.: top-k accepts 2 and rejects 2 of 3/,
     );
   });
 

@@ -141,16 +141,21 @@ export async function resolveConfig(
   const operatorDefinition = catalogue.operators.get(config.operator.name);
   const samples = config.learner.samples ?? operatorDefinition.defaultSamples;
   const operator = make(source, ['operator'], () => operatorDefinition.create(settingsOf(config.operator)));
-  const classifier = make(source, ['feedback'], () =>
-    catalogue.feedback.get(config.feedback.name).create(settingsOf(config.feedback), samples),
-  );
+  const feedbackDefinition = catalogue.feedback.get(config.feedback.name);
+  const given = settingsOf(config.feedback);
+  const feedback = feedbackDefinition.complete?.(given, samples) ?? given;
+  const classifier = make(source, ['feedback'], () => feedbackDefinition.create(feedback, samples));
   make(source, ['operator'], () =>
     checkNeeds(config.operator.name, operator.needs, config.feedback.name, classifier.provides),
   );
   const rejectShare = classifier.rejectShare?.(samples);
   return {
     // Once more through the schema, so that what is filled in stands where the schema has it.
-    config: schema.parse({ ...config, learner: { ...config.learner, samples } }) as ResolvedConfig,
+    config: schema.parse({
+      ...config,
+      feedback: { name: config.feedback.name, ...feedback },
+      learner: { ...config.learner, samples },
+    }) as ResolvedConfig,
     catalogue,
     operator,
     classifier,

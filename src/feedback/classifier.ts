@@ -56,4 +56,6 @@ export type FeedbackClassifier = {
 export interface FeedbackDefinition<S = Record<string, unknown>> extends Definition {
   /** @param samples N; throws ConfigError when the settings do not fit it (top-k with accept + reject > N). */
   create(settings: S, samples: number): FeedbackClassifier;
+  /** The settings with those filled in whose defaults depend on N; absent where none do. */
+  complete?(settings: S, samples: number): Record<string, unknown>;
 }
