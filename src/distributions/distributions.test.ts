@@ -33,7 +33,7 @@ interface Fixture {
     readonly logProbGradients: Numbers[];
   }[];
   readonly categoricals: (Compared & {
-    readonly bins: number;
+    readonly bins: number[];
     readonly p: Numbers;
     readonly q: Numbers;
     readonly mode: Numbers;
@@ -159,8 +159,11 @@ describe('the categorical head', () => {
   it.each(fixture.categoricals)("has torch's numbers and gradients: $bins bins", (expected) => {
     const indices = tensor<Tensor3D>(expected.samples);
     const actions = indices.shape[2];
-    const family = categoricalFamily({ bins: Array(actions).fill(expected.bins) });
-    const samples = tf.sub(tf.mul(indices, 2 / (expected.bins - 1)), 1) as Tensor3D;
+    const family = categoricalFamily({ bins: expected.bins });
+    // A single bin is at 0, of more the first is at −1.
+    const width = expected.bins.map((count) => (count > 1 ? 2 / (count - 1) : 0));
+    const first = expected.bins.map((count) => (count > 1 ? -1 : 0));
+    const samples = tf.add(tf.mul(indices, width), first) as Tensor3D;
     const make = ([logits]: readonly tf.Tensor[]) => family.create(logits as Tensor2D, actions);
     compare(expected, [expected.p], [expected.q], samples, make);
     const entropy = (logits: tf.Tensor) => make([logits]).entropy();

@@ -3,12 +3,12 @@
     $(node scripts/venv.mjs torch) test/references/distributions_torch.py
 
 Log-probs, entropies and KLs in both directions of diagonal Gaussians and independent categoricals, with the gradients
-of the sum of log-probs and of the sum of each KL. N samples, B contexts, A action dimensions, K bins.
+of the sum of log-probs and of the sum of each KL. N samples, B contexts, A action dimensions, K bins at most.
 """
 
 import torch
 from fixtures import Draws, write
-from torch.distributions import Categorical, Independent, Normal, kl_divergence
+from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence, register_kl
 from torch.nn.functional import softplus
 
 torch.set_default_dtype(torch.float64)
@@ -70,24 +70,47 @@ def gaussian_head(seed, n, b, a, min_stddev, initial_stddev):
     }
 
 
-def categoricals(seed, n, b, a, bins):
+class Product(Distribution):
+    """Independent categoricals, with numbers of bins of their own: of logits [B, A, K] each takes its first."""
+
+    def __init__(self, logits, bins):
+        super().__init__(validate_args=False)
+        self.parts = [Categorical(logits=logits[:, d, :k]) for d, k in enumerate(bins)]
+
+    def log_prob(self, value):
+        return sum(part.log_prob(value[..., d]) for d, part in enumerate(self.parts))
+
+    def entropy(self):
+        return sum(part.entropy() for part in self.parts)
+
+
+@register_kl(Product, Product)
+def kl_of_products(p, q):
+    return sum(kl_divergence(of_p, of_q) for of_p, of_q in zip(p.parts, q.parts))
+
+
+def categoricals(seed, n, b, bins):
+    """Dimensions of equally spaced bins from -1 to 1; a dimension with a single one has it at 0."""
     draws = Draws(seed)
-    p, q = draws.normal(b, a * bins, scale=2), draws.normal(b, a * bins, scale=2)
-    samples = draws.integers(bins, n, b, a)
+    a, most = len(bins), max(bins)
+    p, q = draws.normal(b, a * most, scale=2), draws.normal(b, a * most, scale=2)
+    samples = (torch.tensor(draws.integers(most, n, b, a)) % torch.tensor(bins)).tolist()
     p_leaf, q_leaf = leaf(p), leaf(q)
-    p_torch, q_torch = (Independent(Categorical(logits=x.reshape(b, a, bins)), 1) for x in (p_leaf, q_leaf))
+    p_torch, q_torch = (Product(x.reshape(b, a, most), bins) for x in (p_leaf, q_leaf))
     results = compare(p_torch, q_torch, [p_leaf], [q_leaf], torch.tensor(samples))
-    values = torch.linspace(-1, 1, bins)
-    mean = (p_torch.base_dist.probs * values).sum(-1, keepdim=True)
-    variance = (p_torch.base_dist.probs * (values - mean) ** 2).sum(-1)
-    mode = values[p_torch.base_dist.logits.argmax(-1)]
+    modes, deviations = [], []
+    for part, k in zip(p_torch.parts, bins):
+        values = torch.linspace(-1, 1, k) if k > 1 else torch.zeros(1)
+        mean = (part.probs * values).sum(-1, keepdim=True)
+        deviations.append((part.probs * (values - mean) ** 2).sum(-1).sqrt())
+        modes.append(values[part.logits.argmax(-1)])
     return {
         "bins": bins,
         "p": p,
         "q": q,
         "samples": samples,
-        "mode": mode.tolist(),
-        "spread": variance.sqrt().mean(-1).tolist(),
+        "mode": torch.stack(modes, -1).tolist(),
+        "spread": torch.stack(deviations, -1).mean(-1).tolist(),
         **results,
     }
 
@@ -98,7 +121,13 @@ def main():
         {
             "gaussians": [gaussians(1, 5, 4, 3, 0.2), gaussians(2, 3, 6, 1, 0.05)],
             "gaussianHeads": [gaussian_head(3, 4, 5, 3, 0.01, 0.5), gaussian_head(4, 4, 5, 1, 0.2, 0.7)],
-            "categoricals": [categoricals(5, 6, 4, 3, 5), categoricals(6, 4, 5, 2, 11), categoricals(7, 4, 3, 1, 2)],
+            "categoricals": [
+                categoricals(5, 6, 4, [5, 5, 5]),
+                categoricals(6, 4, 5, [11, 11]),
+                categoricals(7, 4, 3, [2]),
+                categoricals(8, 5, 4, [2, 7, 3]),
+                categoricals(9, 5, 4, [1, 4, 2, 1]),
+            ],
         },
     )
 
