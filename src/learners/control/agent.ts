@@ -16,6 +16,7 @@ import type { FeedbackClassifier, FeedbackInput } from '../../feedback/classifie
 import type { RandomKey } from '../../random/keys.js';
 import type { TransitionBatch } from '../../replay/transition-store.js';
 import { Acting } from './acting.js';
+import { type ActionUnits, inUnits } from './action-units.js';
 import { type AgentParameters, type AgentSpec, createParameters } from './parameters.js';
 import { drawSamples, improveCritics, improvePolicy, type Samples, type UpdateInputs } from './update.js';
 
@@ -24,13 +25,11 @@ import { drawSamples, improveCritics, improvePolicy, type Samples, type UpdateIn
  * observation size, A action dimensions.
  */
 
-export interface AgentOptions extends AgentSpec {
+/** Classifiers see actions in the environment's units. */
+export interface AgentOptions extends AgentSpec, ActionUnits {
   readonly engine: Engine;
   readonly classifier: FeedbackClassifier;
   readonly classifierName: string;
-  /** What −1 and 1 of each action dimension stand for, [A]: classifiers see actions in the environment's units. */
-  readonly actionMinimum: Float32Array;
-  readonly actionMaximum: Float32Array;
 }
 
 export type Metrics = Readonly<Record<string, number>>;
@@ -132,10 +131,7 @@ export class Agent {
 
   /** Actions [N, B, A] in the environment's units, within its bounds. */
   #inUnits(samples: Tensor3D): Tensor3D {
-    const { actionMinimum, actionMaximum } = this.#options;
-    const half = tf.tensor1d(actionMaximum.map((high, i) => (high - actionMinimum[i]) / 2));
-    const middle = tf.tensor1d(actionMaximum.map((high, i) => (high + actionMinimum[i]) / 2));
-    return tf.add(tf.mul(tf.clipByValue(samples, -1, 1), half), middle) as Tensor3D;
+    return inUnits(tf.clipByValue(samples, -1, 1), this.#options) as Tensor3D;
   }
 
   /** Packs scalars into one vector, so that one small tensor comes back from each update. */

@@ -21,7 +21,7 @@ export interface PolicySpec {
 
 export interface AgentSpec extends PolicySpec {
   /** How many values each action dimension takes, 0 for a continuous one, [A]. */
-  readonly actionValues: ArrayLike<number>;
+  readonly actionValues: Int32Array;
   readonly config: Config;
   readonly operator: Operator;
 }

@@ -13,6 +13,7 @@ import type { VectorEnvironment } from '../../environments/vector-environment.js
 import { PmpoError } from '../../errors.js';
 import { applyMlp } from '../../networks/mlp.js';
 import type { Checkpoint } from '../../run/contracts.js';
+import { type ActionUnits, inUnits } from './action-units.js';
 import { episodeReturns } from './evaluate.js';
 
 /**
@@ -21,13 +22,8 @@ import { episodeReturns } from './evaluate.js';
  */
 
 /** What a policy needs to know of the worlds it is for. */
-export interface PolicyShape {
+export interface PolicyShape extends ActionUnits {
   readonly observationSize: number;
-  /** What −1 and 1 of each action dimension stand for, [A]. */
-  readonly actionMinimum: Float32Array;
-  readonly actionMaximum: Float32Array;
-  /** How many values each takes, 0 for a continuous one, [A]. */
-  readonly actionValues: Int32Array;
 }
 
 export class TrainedPolicy {
@@ -111,18 +107,15 @@ export class TrainedPolicy {
 
   /**
    * The policy as an ONNX model for any number of observations at once: `observation` [B, O] (named observations one after
-   * the other, names in sorted order) to `action` [B, A] in the environment's units and `canonicalAction` [B, A], the same
-   * within −1 … 1.
+   * the other, names in sorted order; images divided by 255, see flattenObservations) to `action` [B, A] in the environment's
+   * units and `canonicalAction` [B, A], the same within −1 … 1.
    */
   exportOnnx(): Promise<Uint8Array> {
-    const { actionMinimum, actionMaximum, observationSize } = this.shape;
     const policy = ({ observation }: NamedTensors): NamedTensors => {
       const canonicalAction = this.#mode(observation as Tensor2D);
-      const half = tf.tensor1d(actionMaximum.map((high, i) => (high - actionMinimum[i]) / 2));
-      const middle = tf.tensor1d(actionMaximum.map((high, i) => (high + actionMinimum[i]) / 2));
-      return { canonicalAction, action: tf.add(tf.mul(canonicalAction, half), middle) };
+      return { canonicalAction, action: inUnits(canonicalAction, this.shape) };
     };
-    return this.#engine.exportOnnx('policy', policy, { observation: [1, observationSize] }, true);
+    return this.#engine.exportOnnx('policy', policy, { observation: [1, this.shape.observationSize] }, true);
   }
 }
 

@@ -1,0 +1,156 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { resolveConfig } from '../../config/load.js';
+import { createEngine } from '../../engine/create.js';
+import type { Engine } from '../../engine/engine.js';
+import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
+import type { Environment, NamedSpecs, Step } from '../../environments/environment.js';
+import type { VectorEnvironment } from '../../environments/vector-environment.js';
+import type { Checkpoint, LearnerObserver } from '../../run/contracts.js';
+import { TrainedPolicy } from './policy.js';
+import { trainControl } from './train.js';
+
+/** Learning to choose among integers, in a small world of several, with different numbers of values. */
+
+const digits = 5;
+const length = 12;
+/** What the dial must be set to for the digit shown: no order that a line could follow. */
+const combination = [3, 0, 4, 1, 2];
+
+const actionSpec: NamedSpecs = {
+  dial: { name: 'dial', shape: [], dtype: 'int32', minimum: -2, maximum: 2 },
+  // A single value, two, and three.
+  levers: { name: 'levers', shape: [3], dtype: 'int64', minimum: [7, 0, 1], maximum: [7, 1, 3] },
+};
+
+/**
+ * A lock. It shows a digit; the dial must be set to what belongs to it, or the episode is over. The second lever must be
+ * down for even digits, the third in its middle, or half of the reward is lost, each.
+ */
+function lock(specs: NamedSpecs = actionSpec): Environment {
+  let random = 0;
+  let digit = 0;
+  let steps = 0;
+  const show = () => {
+    // A linear congruential generator's upper bits.
+    random = (Math.imul(random, 1_664_525) + 1_013_904_223) >>> 0;
+    digit = Math.floor((random / 2 ** 32) * digits);
+    const data = Float32Array.from({ length: digits }, (_, i) => Number(i === digit));
+    return { digit: { dtype: 'float32' as const, shape: [digits], data } };
+  };
+  return {
+    observationSpec: { digit: { name: 'digit', shape: [digits], dtype: 'float32' } },
+    actionSpec: specs,
+    async reset({ seed = 0 } = {}) {
+      random = seed >>> 0;
+      steps = 0;
+      return { observation: show(), info: {} };
+    },
+    async step({ dial, levers }): Promise<Step> {
+      const [first, second, third] = Array.from(levers.data as BigInt64Array, Number);
+      if (first !== 7) throw new Error(`lever 0 is ${first}`);
+      const isOpen = Number(dial.data[0]) + 2 === combination[digit];
+      const reward = isOpen ? (second === digit % 2 ? 0.5 : 0) + (third === 2 ? 0.5 : 0) : 0;
+      steps += 1;
+      const observation = show();
+      return { observation, reward, terminated: !isOpen, truncated: isOpen && steps === length, info: {} };
+    },
+    async close() {},
+  };
+}
+
+function worlds(size: number, offset: number, specs?: NamedSpecs): Promise<VectorEnvironment> {
+  return createVectorEnvironment({
+    connect: async () => lock(specs),
+    size,
+    episodeSeed: (world, episode) => offset + world * 10_007 + episode * 101,
+    reconnect: { attempts: 0, initialDelaySeconds: 0.001, maxDelaySeconds: 0.001 },
+    notice: () => {},
+  });
+}
+
+const text = `
+environment: {address: 'unused:1', actors: 8}
+# A KL of weight 1 lets choices be settled before the critics know them apart.
+operator: {name: pmpo, kl: {categorical: 8}}
+reference: {period: 25}
+policy: {hidden: [32], layerNorm: false}
+critic: {hidden: [32, 32], layerNorm: false, learningRate: 3.0e-3, target: {period: 25}}
+learner:
+  environmentSteps: 6000
+  warmupSteps: 800
+  batchSize: 64
+  stepsPerUpdate: 4
+  learningRate: 3.0e-3
+  discount: 0.9
+  explorationCorrelation: 0
+replay: {steps: 3}
+evaluation: {every: 6000, episodes: 16}
+checkpoint: {every: 6000}
+`;
+
+describe('a policy that chooses among integers', () => {
+  let engine: Engine;
+  let checkpoint: Checkpoint;
+  let config: Awaited<ReturnType<typeof resolveConfig>>['config'];
+  let returns: readonly number[];
+
+  beforeAll(async () => {
+    const loaded = await resolveConfig('lock.yaml', text);
+    config = loaded.config;
+    engine = await createEngine('onnx', { threads: 1 });
+    const observer: LearnerObserver = {
+      progress: () => {},
+      metrics: () => {},
+      evaluation: () => {},
+      notice: () => {},
+      checkpoint: async (_steps, saved) => {
+        checkpoint = saved;
+      },
+    };
+    const result = await trainControl({
+      config,
+      engine,
+      environment: await worlds(8, 0),
+      evaluationEnvironment: await worlds(4, 5_000_003),
+      operator: loaded.operator,
+      classifier: loaded.classifier,
+      observer,
+      clock: () => 0,
+    });
+    returns = result.evaluation.returns;
+  });
+  afterAll(() => engine.dispose());
+
+  it('finds the right one of each, by rewards and by episodes that end', () => {
+    expect(config.policy.head).toBe('auto');
+    // Opened at every step of every episode, with both levers right.
+    expect(returns).toEqual(Array(16).fill(length));
+  });
+
+  it('comes back from a checkpoint knowing how many values each action takes', async () => {
+    const other = await createEngine('onnx', { threads: 1 });
+    try {
+      const policy = TrainedPolicy.fromCheckpoint(other, config, checkpoint);
+      expect([...policy.shape.actionValues]).toEqual([5, 1, 2, 3]);
+      expect(await policy.evaluate(await worlds(4, 5_000_003), 16)).toEqual(returns);
+      const narrower = { ...actionSpec, dial: { ...actionSpec.dial, maximum: 1 } };
+      await expect(policy.evaluate(await worlds(1, 0, narrower), 1)).rejects.toThrow(
+        /its actions take 4,1,2,3 values .* those of the policy 5,1,2,3/,
+      );
+    } finally {
+      await other.dispose();
+    }
+  });
+
+  it('takes only actions that there are', async () => {
+    const other = await createEngine('cpu');
+    const policy = TrainedPolicy.fromCheckpoint(other, config, checkpoint);
+    const observations = Float32Array.from({ length: digits * digits }, (_, i) =>
+      Number(Math.floor(i / digits) === i % digits),
+    );
+    const actions = await policy.act(observations, digits);
+    const expected = combination.flatMap((value, digit) => [value / 2 - 1, 0, digit % 2 === 0 ? -1 : 1, 0]);
+    expect([...actions]).toEqual(expected);
+    await other.dispose();
+  });
+});
