@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resolveConfig } from '../../config/load.js';
 import { createEngine } from '../../engine/create.js';
@@ -8,6 +9,8 @@ import type { VectorEnvironment } from '../../environments/vector-environment.js
 import type { Checkpoint, LearnerObserver } from '../../run/contracts.js';
 import { TrainedPolicy } from './policy.js';
 import { trainControl } from './train.js';
+
+const runtime = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
 
 /** Learning to choose among integers, in a small world of several, with different numbers of values. */
 
@@ -142,15 +145,29 @@ describe('a policy that chooses among integers', () => {
     }
   });
 
-  it('takes only actions that there are', async () => {
-    const other = await createEngine('cpu');
-    const policy = TrainedPolicy.fromCheckpoint(other, config, checkpoint);
+  describe('at each digit', () => {
     const observations = Float32Array.from({ length: digits * digits }, (_, i) =>
       Number(Math.floor(i / digits) === i % digits),
     );
-    const actions = await policy.act(observations, digits);
-    const expected = combination.flatMap((value, digit) => [value / 2 - 1, 0, digit % 2 === 0 ? -1 : 1, 0]);
-    expect([...actions]).toEqual(expected);
-    await other.dispose();
+
+    it('takes actions that there are, by their canonical numbers', async () => {
+      const other = await createEngine('cpu');
+      const policy = TrainedPolicy.fromCheckpoint(other, config, checkpoint);
+      const expected = combination.flatMap((value, digit) => [value / 2 - 1, 0, digit % 2 === 0 ? -1 : 1, 0]);
+      expect([...(await policy.act(observations, digits))]).toEqual(expected);
+      await other.dispose();
+    });
+
+    it('is exported as a model that gives whole numbers', async () => {
+      const other = await createEngine('onnx', { threads: 1 });
+      const model = await TrainedPolicy.fromCheckpoint(other, config, checkpoint).exportOnnx();
+      await other.dispose();
+      const session = await runtime.InferenceSession.create(model);
+      const observation = new runtime.Tensor('float32', observations, [digits, digits]);
+      const { action } = await session.run({ observation });
+      const expected = combination.flatMap((value, digit) => [value - 2, 7, digit % 2, 2]);
+      expect([...(action.data as Float32Array)]).toEqual(expected);
+      await session.release();
+    });
   });
 });
