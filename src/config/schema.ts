@@ -147,9 +147,9 @@ export const learnerSchema = z
       .number()
       .min(0)
       .lt(1)
-      .default(0.95)
+      .optional()
       .describe(
-        "Correlation of the noise of one acting step with the next (0: white noise). The policy's own spread is kept; only the actor uses it",
+        "Correlation of the noise of one acting step with the next (0: white noise); default: 0.95 for continuous actions, 0 for integers. The policy's own spread is kept; only the actor uses it",
       ),
     stepsPerUpdate: count.default(2).describe('Environment steps for each update'),
     batchSize: count.max(65_536).default(256).describe('B, contexts in a batch'),

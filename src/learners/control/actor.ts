@@ -11,7 +11,7 @@ import { runKeys } from '../../replay/redis/keys.js';
 import { ChunkBuilder, rowWidth } from '../../replay/redis/packing.js';
 import { type Chunk, ReplayWriter, type Stored } from '../../replay/redis/replay-writer.js';
 import { ReplaceablePolicy } from './acting.js';
-import { ActingNoise, headNoise, randomActions } from './noise.js';
+import { ActingNoise, correlations, headNoise, randomActions } from './noise.js';
 import { RunWatch } from './run-watch.js';
 
 export interface ActorOptions {
@@ -99,7 +99,11 @@ class Actor {
     this.#policy = new ReplaceablePolicy(engine, spec);
     // Of this actor alone: two that explored alike would store everything twice.
     const key = foldIn(foldIn(randomKey(config.seed), 'actor'), actor);
-    this.#noise = new ActingNoise(worlds, actionSize, config.learner.explorationCorrelation, key);
+    this.#noise = new ActingNoise(
+      worlds,
+      correlations(config.learner.explorationCorrelation, environment.actionValues),
+      key,
+    );
     this.#windows = this.#freshWindows();
     const fitting = Math.floor(chunkBytes / (4 * rowWidth(environment)));
     this.#chunkSize = Math.max(1, Math.min(chunkTransitions, fitting));

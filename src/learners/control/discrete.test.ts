@@ -85,7 +85,6 @@ learner:
   stepsPerUpdate: 4
   learningRate: 3.0e-3
   discount: 0.9
-  explorationCorrelation: 0
 replay: {steps: 3}
 evaluation: {every: 6000, episodes: 16}
 checkpoint: {every: 6000}

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { categoricalFamily } from '../../distributions/categorical.js';
 import { gaussianFamily } from '../../distributions/gaussian.js';
 import { fillNormal, randomKey } from '../../random/keys.js';
-import { ActingNoise, headNoise, normalCdf, randomActions } from './noise.js';
+import { ActingNoise, correlations, headNoise, normalCdf, randomActions } from './noise.js';
 
 describe('normalCdf', () => {
   it.each([
@@ -19,7 +19,7 @@ describe('normalCdf', () => {
 
 describe('ActingNoise', () => {
   it('is standard normal at each step and correlated from one to the next', () => {
-    const noise = new ActingNoise(2000, 1, 0.9, randomKey(0));
+    const noise = new ActingNoise(2000, [0.9], randomKey(0));
     const first = noise.advance(0);
     const second = noise.advance(1);
     const mean = (f: (i: number) => number) => first.reduce((sum, _, i) => sum + f(i), 0) / first.length;
@@ -28,10 +28,21 @@ describe('ActingNoise', () => {
     expect(Math.abs(mean((i) => first[i] * second[i]) - 0.9)).toBeLessThan(0.12);
   });
 
+  it('is correlated in each dimension as that is told', () => {
+    const worlds = 2000;
+    const noise = new ActingNoise(worlds, correlations(undefined, [0, 3]), randomKey(1));
+    const [first, second] = [noise.advance(0), noise.advance(1)];
+    const correlation = (dimension: number) =>
+      first.reduce((sum, z, i) => sum + (i % 2 === dimension ? z * second[i] : 0), 0) / worlds;
+    expect(Math.abs(correlation(0) - 0.95)).toBeLessThan(0.12);
+    expect(Math.abs(correlation(1))).toBeLessThan(0.12);
+    expect(correlations(0.5, [0, 3])).toEqual([0.5, 0.5]);
+  });
+
   it('goes on from a snapshot bit for bit', () => {
-    const noise = new ActingNoise(3, 2, 0.95, randomKey(4));
+    const noise = new ActingNoise(3, [0.95, 0], randomKey(4));
     noise.advance(0);
-    const other = new ActingNoise(3, 2, 0.95, randomKey(4));
+    const other = new ActingNoise(3, [0.95, 0], randomKey(4));
     other.restore(noise.snapshot());
     expect(other.advance(8)).toEqual(noise.advance(8));
   });

@@ -2,30 +2,43 @@ import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { HostTensor } from '../../engine/tensors.js';
 import { fillNormal, fillUniform, foldIn, type RandomKey } from '../../random/keys.js';
 
+/** The random numbers of acting and learning. Letters: K worlds, N samples, B contexts, A action dimensions. */
+
+/** ρ of continuous actions where nothing is said. */
+const usualCorrelation = 0.95;
+
 /**
- * The random numbers of acting and learning. Letters: K worlds, N samples, B contexts, A action dimensions.
- *
+ * ρ of each action dimension, [A]: as it is set, or else by what the dimension is. Choices among integers are made anew at
+ * each step: holding on to one, as one does to a push, is a part of few tasks and the end of many.
+ */
+export function correlations(setting: number | undefined, actionValues: ArrayLike<number>): number[] {
+  return Array.from(actionValues, (values) => setting ?? (values === 0 ? usualCorrelation : 0));
+}
+
+/**
  * Acting explores with noise that is correlated in time, z ← ρ·z + √(1−ρ²)·ε for each world and action dimension: white
  * noise averages out over the steps that a mechanism takes to respond, and the policy then never sees what a push does.
  * At any one step z is standard normal all the same, so actions are distributed as the policy says.
  */
 export class ActingNoise {
   readonly #state: Float32Array;
-  readonly #correlation: number;
+  readonly #correlations: readonly number[];
   readonly #key: RandomKey;
 
-  constructor(worlds: number, actionSize: number, correlation: number, key: RandomKey) {
-    this.#correlation = correlation;
+  /** @param correlations ρ of each action dimension, [A] */
+  constructor(worlds: number, correlations: readonly number[], key: RandomKey) {
+    this.#correlations = correlations;
     this.#key = key;
-    this.#state = fillNormal(foldIn(key, 'start'), new Float32Array(worlds * actionSize));
+    this.#state = fillNormal(foldIn(key, 'start'), new Float32Array(worlds * correlations.length));
   }
 
   /** Moves on to acting step `step` and returns z, [K, A]. */
   advance(step: number): Float32Array {
     const fresh = fillNormal(foldIn(this.#key, step), new Float32Array(this.#state.length));
-    const scale = Math.sqrt(1 - this.#correlation ** 2);
-    for (let i = 0; i < fresh.length; i++)
-      this.#state[i] = this.#correlation * this.#state[i] + scale * fresh[i];
+    for (let i = 0; i < fresh.length; i++) {
+      const correlation = this.#correlations[i % this.#correlations.length];
+      this.#state[i] = correlation * this.#state[i] + Math.sqrt(1 - correlation ** 2) * fresh[i];
+    }
     return this.#state.slice();
   }
 

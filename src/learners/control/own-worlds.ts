@@ -8,7 +8,7 @@ import type { Checkpoint } from '../../run/contracts.js';
 import type { Averages } from './averages.js';
 import { prefixed, requiredTensor, under } from './checkpoint.js';
 import type { Experience, ExperienceShape, ExperienceSnapshot, LearnerProgress } from './experience.js';
-import { ActingNoise, headNoise, randomActions } from './noise.js';
+import { ActingNoise, correlations, headNoise, randomActions } from './noise.js';
 
 /** Letters: K worlds, O observation size, A action dimensions. */
 export interface OwnWorldsOptions {
@@ -50,7 +50,11 @@ export class OwnWorlds implements Experience {
       steps: config.replay.steps,
       discount: config.learner.discount,
     });
-    this.#noise = new ActingNoise(worlds, actionSize, config.learner.explorationCorrelation, key);
+    this.#noise = new ActingNoise(
+      worlds,
+      correlations(config.learner.explorationCorrelation, environment.actionValues),
+      key,
+    );
     this.#episodeSteps = Array(worlds).fill(0);
     this.#episodeReturns = Array(worlds).fill(0);
   }
