@@ -1,5 +1,7 @@
 import type { FeedbackDefinition } from '../feedback/classifier.js';
 import { createFeedbackRegistry } from '../feedback/registry.js';
+import { createRewardRegistry } from '../language/rewards/registry.js';
+import type { RewardDefinition } from '../language/rewards/reward.js';
 import type { OperatorDefinition } from '../operators/operator.js';
 import { createOperatorRegistry } from '../operators/registry.js';
 import type { Registry } from '../registry/registry.js';
@@ -10,10 +12,16 @@ import { simulators } from '../simulators/registry.js';
 export interface Catalogue {
   readonly operators: Registry<OperatorDefinition>;
   readonly feedback: Registry<FeedbackDefinition>;
+  readonly rewards: Registry<RewardDefinition>;
   readonly simulators: Registry<SimulatorDefinition>;
 }
 
 /** What is built in, in registries of its own: plugins of one configuration never reach another. */
 export function createCatalogue(): Catalogue {
-  return { operators: createOperatorRegistry(), feedback: createFeedbackRegistry(), simulators };
+  return {
+    operators: createOperatorRegistry(),
+    feedback: createFeedbackRegistry(),
+    rewards: createRewardRegistry(),
+    simulators,
+  };
 }

@@ -9,9 +9,9 @@ import {
   evaluationSchema,
   learnerSchema,
   policySchema,
-  referenceSchema,
   replaySchema,
 } from './schema.js';
+import { referenceSchema } from './schema-parts.js';
 import { formatPath } from './source.js';
 
 const sections = z.object({

@@ -3,8 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, PmpoError } from '../errors.js';
-import { createFeedbackRegistry } from '../feedback/registry.js';
-import { createOperatorRegistry } from '../operators/registry.js';
+import { createCatalogue } from './catalogue.js';
 import { loadPlugins } from './plugins.js';
 
 let folder: string;
@@ -17,7 +16,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 /** Writes plugins, loads them and returns the registries. */
 async function load(files: Record<string, string>) {
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
-  const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
+  const registries = createCatalogue();
   await loadPlugins(
     Object.keys(files).map((name) => `./${name}`),
     registries,
@@ -144,7 +143,7 @@ describe('a plugin is named with what is wrong when it', () => {
   });
 
   it('is not there', async () => {
-    const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
+    const registries = createCatalogue();
     const outcome = loadPlugins(['./absent.ts'], registries, folder);
     await expect(outcome).rejects.toBeInstanceOf(PmpoError);
     await expect(outcome).rejects.toThrow(

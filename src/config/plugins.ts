@@ -1,19 +1,20 @@
-import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { createJiti } from 'jiti';
 import { z } from 'zod';
 import * as tf from '../engine/tf.js';
 import { ConfigError, PmpoError } from '../errors.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
+import type { RewardDefinition } from '../language/rewards/reward.js';
+import { importUserModule } from '../modules/user-module.js';
 import type { OperatorDefinition } from '../operators/operator.js';
 import type { Registry } from '../registry/registry.js';
 
-/** Plugins: modules of the user's, named in the configuration, that register operators and feedback classifiers. */
+/** Plugins: modules of the user's, named in the configuration, that register operators, feedback classifiers and rewards. */
 
 /** What a plugin's `register` function is given: no import needed, whatever folder the plugin is in. */
 export interface PluginApi {
   readonly operators: { register(definition: OperatorDefinition<never>): void };
   readonly feedback: { register(definition: FeedbackDefinition<never>): void };
+  readonly rewards: { register(definition: RewardDefinition<never>): void };
   /** zod, for the settings' schema. */
   readonly z: typeof z;
   /** The TensorFlow.js that the engine traces. */
@@ -23,15 +24,17 @@ export interface PluginApi {
 interface Registries {
   readonly operators: Registry<OperatorDefinition>;
   readonly feedback: Registry<FeedbackDefinition>;
+  readonly rewards: Registry<RewardDefinition>;
 }
 
-type AnyDefinition = OperatorDefinition | FeedbackDefinition;
+type AnyDefinition = OperatorDefinition | FeedbackDefinition | RewardDefinition;
 
 /** Whatever is wrong with a definition, in words; undefined when it is whole. */
 function flaw(definition: Partial<AnyDefinition> | undefined, kind: string): string | undefined {
   if (typeof definition?.name !== 'string') return `something without a name was registered as ${kind}`;
-  if (typeof definition.create !== 'function')
-    return `the ${kind} '${definition.name}' has no create function`;
+  const maker = kind === 'reward' ? 'open' : 'create';
+  if (typeof (definition as Record<string, unknown>)[maker] !== 'function')
+    return `the ${kind} '${definition.name}' has no ${maker} function`;
   if (!(definition.settings instanceof z.ZodObject)) {
     return `the settings of the ${kind} '${definition.name}' are no zod object. Use registry.z.strictObject({…})`;
   }
@@ -67,21 +70,9 @@ export async function loadPlugins(
   registries: Registries,
   baseFolder: string,
 ): Promise<void> {
-  if (paths.length === 0) return;
-  // The modules loaded already, not their files: a second copy would have other classes and another TensorFlow.js.
-  const virtualModules = { pmpo: await import('../index.js') };
-  const jiti = createJiti(import.meta.url, { virtualModules, moduleCache: false, fsCache: false });
   for (const path of paths) {
-    const file = resolve(baseFolder, path);
     const where = `plugin ${path}`;
-    if (!existsSync(file)) {
-      throw new ConfigError({
-        where,
-        what: `there is no file ${file}`,
-        remedy: 'Paths are relative to the configuration file',
-      });
-    }
-    const loaded = await importPlugin(jiti, file, where);
+    const loaded = await importUserModule(resolve(baseFolder, path), where);
     const { register } = loaded;
     if (typeof register !== 'function') {
       throw new ConfigError({
@@ -93,6 +84,7 @@ export async function loadPlugins(
     const api = {
       operators: registrar(registries.operators, path),
       feedback: registrar(registries.feedback, path),
+      rewards: registrar(registries.rewards, path),
       z,
       tf,
     };
@@ -102,18 +94,6 @@ export async function loadPlugins(
       if (cause instanceof PmpoError) throw cause;
       throw new ConfigError({ where, what: `register threw: ${messageOf(cause)}`, cause });
     }
-  }
-}
-
-async function importPlugin(
-  jiti: ReturnType<typeof createJiti>,
-  file: string,
-  where: string,
-): Promise<{ register?: (api: unknown) => unknown }> {
-  try {
-    return (await jiti.import(file)) as { register?: (api: unknown) => unknown };
-  } catch (cause) {
-    throw new ConfigError({ where, what: `it does not load: ${messageOf(cause)}`, cause });
   }
 }
 

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
+import { createRewardRegistry } from '../language/rewards/registry.js';
 import type { OperatorDefinition } from '../operators/operator.js';
 import { Registry } from '../registry/registry.js';
+import { jsonSchema } from './load-language.js';
 import { explainIssues } from './problems.js';
-import { configSchema, jsonSchema } from './schema.js';
+import { configSchema } from './schema.js';
 import { formatPath } from './source.js';
 
 function registries() {
@@ -31,7 +33,7 @@ function registries() {
       throw new Error('never made here');
     },
   });
-  return { operators, feedback };
+  return { operators, feedback, rewards: createRewardRegistry() };
 }
 
 /** Each problem as one line: `path: what. remedy`. */
@@ -114,9 +116,13 @@ describe('explainIssues', () => {
   });
 });
 
-test('the JSON Schema knows every operator, with what may be left out', () => {
-  const schema = jsonSchema(registries()) as { required: string[]; properties: Record<string, unknown> };
-  expect(schema.required).toEqual(['environment']);
-  expect(JSON.stringify(schema.properties.operator)).toContain('"const":"mpo"');
-  expect(schema.properties.seed).toMatchObject({ type: 'integer', minimum: 0, default: 0 });
+test('the JSON Schema knows every operator in jobs of both kinds, with what may be left out', () => {
+  type Kind = { required: string[]; properties: Record<string, unknown> };
+  const [control, language] = (jsonSchema(registries()) as { anyOf: [Kind, Kind] }).anyOf;
+  expect(control.required).toEqual(['environment']);
+  expect(language.required).toEqual(['language']);
+  for (const { properties } of [control, language]) {
+    expect(JSON.stringify(properties.operator)).toContain('"const":"mpo"');
+    expect(properties.seed).toMatchObject({ type: 'integer', minimum: 0, default: 0 });
+  }
 });

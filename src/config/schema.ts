@@ -1,19 +1,26 @@
 import { z } from 'zod';
-import { engineNames } from '../engine/engine.js';
 import { connectionDefaults } from '../environments/connection-defaults.js';
-import type { FeedbackDefinition } from '../feedback/classifier.js';
-import type { OperatorDefinition } from '../operators/operator.js';
-import type { Registry } from '../registry/registry.js';
+import {
+  address,
+  count,
+  engineSchema,
+  type Registries,
+  rate,
+  referenceSchema,
+  seconds,
+  sharedKeys,
+  slug,
+  threadsSchema,
+  tlsSchema,
+  tokenSchema,
+} from './schema-parts.js';
 
 /**
- * Every setting, its default and its meaning, in one place. `pmpo schema` prints it as JSON Schema, `config.yaml` in a
- * run's folder holds it fully resolved. Settings of operators and feedback classifiers stand with their definition and
- * join here, so that those of a plugin are checked like the built-in ones.
+ * Every setting of a control job, its default and its meaning, in one place; language-schema.ts has those of language jobs.
+ * `pmpo schema` prints both as JSON Schema, `config.yaml` in a run's folder holds one fully resolved. Settings of operators and
+ * feedback classifiers stand with their definition and join here, so that those of a plugin are checked like the built-in ones.
  */
 
-const count = z.int().min(1);
-const rate = z.number().positive().max(1);
-const seconds = z.number().positive();
 const network = {
   hidden: z.array(count.max(8192)).min(1).default([256, 256]).describe('Widths of the hidden layers'),
   activation: z.enum(['elu', 'relu', 'tanh']).default('elu').describe('Between the hidden layers'),
@@ -22,8 +29,6 @@ const network = {
     .default(true)
     .describe('Layer normalisation and tanh after the first layer, which keeps inputs of any scale in range'),
 };
-
-const address = z.string().regex(/^(\S+:\d{1,5}|unix:\S+)$/, 'host:port, such as 127.0.0.1:9000');
 
 export const environmentSchema = z
   .strictObject({
@@ -39,25 +44,8 @@ export const environmentSchema = z
       .describe(
         'host:port of a dm_env_rpc server, or a list of several, among which the actors are dealt out in turn; absent: the embedded server is started for this run',
       ),
-    tls: z
-      .union([
-        z.boolean(),
-        z.strictObject({
-          ca: z.string().optional().describe("Authorities to trust in place of the system's"),
-          certificate: z.string().optional().describe("The client's own certificate, for mutual TLS"),
-          key: z.string().optional().describe('Its private key'),
-          serverName: z
-            .string()
-            .optional()
-            .describe("The name in the server's certificate, where it is not the address's"),
-        }),
-      ])
-      .default(false)
-      .describe("TLS: true for the system's authorities, or PEM files, beside the configuration or absolute"),
-    token: z
-      .union([z.strictObject({ file: z.string() }), z.strictObject({ environmentVariable: z.string() })])
-      .optional()
-      .describe('Where the bearer token is that the server wants; the token itself is kept nowhere'),
+    tls: tlsSchema,
+    token: tokenSchema,
     observations: z
       .array(z.string())
       .min(1)
@@ -204,9 +192,7 @@ export const replaySchema = z
       })
       .optional()
       .describe('PEM files for rediss://'),
-    name: z
-      .string()
-      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dots, dashes and underscores')
+    name: slug
       .optional()
       .describe("The run's name in Redis, by which actors find it; default: the run's name"),
     samplesPerInsert: z
@@ -231,14 +217,6 @@ export const replaySchema = z
   })
   .describe('What is remembered');
 
-export const referenceSchema = z
-  .union([
-    z.strictObject({ period: count }).describe('Copied from the policy every `period` updates'),
-    z.strictObject({ rate }).describe('A moving average of the policy'),
-    z.literal('initial').describe('The policy as it was at the start'),
-  ])
-  .describe('The reference policy: where the samples come from and what the KL is measured against');
-
 export const evaluationSchema = z
   .strictObject({
     every: count.default(10_000).describe('Environment steps between evaluations'),
@@ -256,47 +234,19 @@ export const checkpointSchema = z
   })
   .describe('What a stopped run goes on from');
 
-export type Registries = {
-  readonly operators: Registry<OperatorDefinition>;
-  readonly feedback: Registry<FeedbackDefinition>;
-};
-
-function namedSettings(
-  registry: Registry<OperatorDefinition> | Registry<FeedbackDefinition>,
-): z.ZodType<{ name: string } & Record<string, unknown>> {
-  const members = registry
-    .definitions()
-    .map((d) => z.strictObject({ name: z.literal(d.name), ...d.settings.shape }).describe(d.description));
-  type Member = (typeof members)[number];
-  return z.discriminatedUnion('name', members as [Member, ...Member[]]) as unknown as z.ZodType<
-    { name: string } & Record<string, unknown>
-  >;
-}
-
-/** The schema of a whole configuration file, with the operators and classifiers registered now. */
-export function configSchema({ operators, feedback }: Registries) {
+/** The schema of a whole configuration file of a control job, with the operators and classifiers registered now. */
+export function configSchema(registries: Registries) {
+  const { output, seed, plugins, operator, feedback } = sharedKeys(registries);
   return z.strictObject({
-    name: z
-      .string()
-      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dots, dashes and underscores')
-      .optional()
-      .describe("The run's name; default: simulator, operator and seed"),
-    output: z.string().default('runs').describe('Folder under which the run makes its own'),
-    seed: z.int().min(0).default(0).describe('Of everything random in the run'),
-    plugins: z.array(z.string()).default([]).describe('Modules that export `register(registry)`'),
-    engine: z
-      .enum(['auto', ...engineNames])
-      .default('auto')
-      .describe('What runs the numerical work; `pmpo doctor` says what there is'),
-    threads: count
-      .max(256)
-      .optional()
-      .describe('Threads of the engine (onnx); default: one for each core, up to 8'),
+    name: slug.optional().describe("The run's name; default: simulator, operator and seed"),
+    output,
+    seed,
+    plugins,
+    engine: engineSchema,
+    threads: threadsSchema,
     environment: environmentSchema,
-    operator: namedSettings(operators).prefault({ name: 'pmpo' }).describe('The policy improvement operator'),
-    feedback: namedSettings(feedback)
-      .prefault({ name: 'top-k' })
-      .describe('What says which samples are accepted and which are rejected'),
+    operator,
+    feedback,
     reference: referenceSchema.prefault({ period: 100 }),
     policy: policySchema.prefault({}),
     critic: criticSchema.prefault({}),
@@ -307,11 +257,5 @@ export function configSchema({ operators, feedback }: Registries) {
   });
 }
 
-/** A configuration with every default filled in. */
+/** A control job's configuration with every default filled in. */
 export type Config = z.infer<ReturnType<typeof configSchema>>;
-
-/** The JSON Schema of a configuration file as a person writes it: what has a default may be left out. */
-export function jsonSchema(registries: Registries): Record<string, unknown> {
-  const schema = z.toJSONSchema(configSchema(registries), { io: 'input', unrepresentable: 'any' });
-  return { title: 'pmpo configuration', ...schema };
-}

@@ -130,6 +130,11 @@ function parseText(
   return { values: values ?? {}, lines: keyLines(document.contents, lineCounter) };
 }
 
+/** The values of a configuration's text, unchecked. @throws ConfigError as `readSource`. */
+export function parseValues(file: string, text: string): Readonly<Record<string, unknown>> {
+  return parseText(file, text).values;
+}
+
 /** Puts `value` at `path`, making the groups on the way. @throws ConfigError where one of them is no group. */
 function put(values: Record<string, unknown>, { path, value, label }: Override): void {
   let group: Record<string, unknown> | unknown[] = values;

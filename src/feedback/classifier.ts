@@ -9,9 +9,9 @@ export interface FeedbackInput {
   readonly mask: Tensor2D;
   /** V(x), the reference policy's mean evaluation of each context, [B]. */
   readonly baseline: Tensor1D;
-  /** The samples themselves, [N, B, …]: actions in their own units for control. */
+  /** The samples themselves, [N, B, …]: actions in their own units for control, padded tokens [N, B, T] for language. */
   readonly samples: Tensor;
-  /** The contexts, [B, …]: flattened observations for control. */
+  /** The contexts, [B, …]: flattened observations for control, padded tokens [B, T] for language. */
   readonly contexts: Tensor;
 }
 
@@ -32,6 +32,9 @@ export interface HostFeedbackInput {
   readonly sampleShape: readonly number[];
   readonly contextValues: Float32Array;
   readonly contextShape: readonly number[];
+  /** Language: the prompts, [B], and the completions, [N · B], as texts. */
+  readonly contextTexts?: readonly string[];
+  readonly sampleTexts?: readonly string[];
 }
 
 export interface HostFeedback {

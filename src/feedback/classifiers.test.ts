@@ -249,3 +249,33 @@ describe.each(all)('%s', (name, settings) => {
     expect(clean[2]).toBe('-');
   });
 });
+
+describe('label', () => {
+  it('takes signs as labels and their size as weights', () => {
+    const { accept, reject } = classify(
+      create('label'),
+      [
+        [1, -0.25],
+        [0, 3],
+        [-1, Number.NaN],
+      ] as Rows,
+      {
+        mask: [
+          [1, 1],
+          [1, 1],
+          [1, 0],
+        ],
+      },
+    );
+    expect(accept).toEqual([
+      [1, 0],
+      [0, 1],
+      [0, 0],
+    ]);
+    expect(reject).toEqual([
+      [0, 0.25],
+      [0, 0],
+      [1, 0],
+    ]);
+  });
+});

@@ -1,5 +1,6 @@
 import { Registry } from '../registry/registry.js';
 import type { FeedbackDefinition } from './classifier.js';
+import { labelDefinition } from './label.js';
 import { medianDefinition } from './median.js';
 import { thresholdDefinition } from './threshold.js';
 import { topKDefinition } from './top-k.js';
@@ -9,7 +10,13 @@ import { valueBaselineDefinition } from './value-baseline.js';
 export function createFeedbackRegistry(): Registry<FeedbackDefinition> {
   const registry = new Registry<FeedbackDefinition>('feedback');
   // A definition's settings are parsed by its own schema before `create` sees them.
-  const builtIn = [topKDefinition, medianDefinition, thresholdDefinition, valueBaselineDefinition] as const;
+  const builtIn = [
+    topKDefinition,
+    medianDefinition,
+    thresholdDefinition,
+    valueBaselineDefinition,
+    labelDefinition,
+  ] as const;
   for (const definition of builtIn) registry.register(definition as unknown as FeedbackDefinition);
   return registry;
 }

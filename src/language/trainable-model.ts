@@ -7,7 +7,7 @@ import type { LanguageModel } from './language-model.js';
  */
 export interface TrainableModel {
   readonly info: TrainableModelInfo;
-  /** Samples from the weights that were last published: the reference's. */
+  /** Samples from the weights that were last published: at first the reference's. */
   readonly sampler: LanguageModel;
   /** Changes nothing. @throws PmpoError when a sequence is longer than the context or a number is not finite. */
   score(sequences: readonly TokenSequence[], what: ScoreParts): Promise<readonly SequenceScore[]>;
@@ -28,6 +28,8 @@ export interface TrainableModel {
   copyReference(rate?: number): Promise<void>;
   /** From now on `sampler` has the reference's weights, or the policy's. */
   publish(which: 'reference' | 'policy'): Promise<void>;
+  /** Writes the policy into a folder, as a model that others load; the folder is the trainer's where that is elsewhere. */
+  exportPolicy(folder: string): Promise<void>;
   /** Writes policy, reference and optimizer into a folder, or reads them back. */
   save(folder: string): Promise<void>;
   load(folder: string): Promise<void>;

@@ -1,14 +1,13 @@
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, it } from 'vitest';
+import { createCatalogue } from '../../src/config/catalogue.js';
 import { loadPlugins } from '../../src/config/plugins.js';
 import * as tf from '../../src/engine/tf.js';
-import { createFeedbackRegistry } from '../../src/feedback/registry.js';
-import { createOperatorRegistry } from '../../src/operators/registry.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
 it('examples/custom-feedback accepts what is gentle and beats the median, and rejects the rest', async () => {
-  const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
+  const registries = createCatalogue();
   const folder = fileURLToPath(new URL('../../examples/custom-feedback', import.meta.url));
   await loadPlugins(['./torque-limit.ts'], registries, folder);
   const definition = registries.feedback.get('torque-limit');

@@ -1,0 +1,133 @@
+import { z } from 'zod';
+import { ConfigError } from '../errors.js';
+import type { RewardDefinition } from '../language/rewards/reward.js';
+import type { Catalogue } from './catalogue.js';
+import { languageProblems } from './language-checks.js';
+import { type LanguageConfig, type LanguageRegistries, languageConfigSchema } from './language-schema.js';
+import { type LoadedConfig, readConfigFile, resolveConfig } from './load.js';
+import { explainIssues } from './problems.js';
+import { type Improvement, makeImprovement, openSource, refuse, withAbsolutePaths } from './resolving.js';
+import { configSchema } from './schema.js';
+import { type KeyPath, type Override, parseValues } from './source.js';
+
+/** A language job's configuration with nothing left to decide. */
+export type ResolvedLanguageConfig = LanguageConfig & { readonly learner: { readonly samples: number } };
+
+export interface LoadedLanguageConfig extends Pick<Improvement, 'operator' | 'classifier' | 'warnings'> {
+  readonly config: ResolvedLanguageConfig;
+  readonly catalogue: Catalogue;
+}
+
+/** Keys that name files, but for those of rewards, which say so themselves. */
+const fileKeys: readonly KeyPath[] = [
+  ['language', 'prompts', 'file'],
+  ['language', 'prompts', 'heldOut'],
+  ['language', 'dataset', 'file'],
+  ['language', 'model', 'corpus'],
+  ['language', 'model', 'sampler', 'tokenizer'],
+  ...[
+    ['language', 'model'],
+    ['language', 'model', 'sampler'],
+    ['language', 'reward'],
+  ].flatMap((group) => [
+    [...group, 'tls', 'ca'],
+    [...group, 'tls', 'certificate'],
+    [...group, 'tls', 'key'],
+    [...group, 'token', 'file'],
+  ]),
+];
+
+function rewardFiles(values: Record<string, unknown>, { rewards }: Catalogue): KeyPath[] {
+  const { reward } = (values.language ?? {}) as { reward?: { name?: string } };
+  const definition: RewardDefinition | undefined = rewards
+    .definitions()
+    .find(({ name }) => name === reward?.name);
+  return (definition?.fileSettings ?? []).map((key) => ['language', 'reward', key]);
+}
+
+/**
+ * Checks a language job's configuration and everything it names, and fills in every default.
+ * @param file the name used in messages; relative paths are meant from where it is.
+ * @throws ConfigError listing every problem with its place and, where there is one, the nearest right key.
+ */
+export async function resolveLanguageConfig(
+  file: string,
+  text: string,
+  overrides: readonly Override[] = [],
+): Promise<LoadedLanguageConfig> {
+  const opened = await openSource(file, text, overrides);
+  const { source, values, catalogue, plugins } = opened;
+  const schema = languageConfigSchema(catalogue);
+  const parsed = schema.safeParse(values);
+  if (!parsed.success) refuse(source, explainIssues(parsed.error, schema, values));
+  const keys = [...fileKeys, ...rewardFiles(values, catalogue)];
+  const config = { ...withAbsolutePaths(parsed.data, source, file, keys), plugins: [...plugins] };
+  const problems = languageProblems(config);
+  if (problems.length > 0) refuse(source, problems);
+  const { samples, feedback, ...improvement } = makeImprovement(opened, config, config.learner.samples);
+  return {
+    ...improvement,
+    config: schema.parse({
+      ...config,
+      feedback,
+      learner: { ...config.learner, samples },
+    }) as ResolvedLanguageConfig,
+    catalogue,
+  };
+}
+
+/** What `pmpo train` can be given. */
+export type LoadedJob =
+  | ({ readonly kind: 'control' } & LoadedConfig)
+  | ({ readonly kind: 'language' } & LoadedLanguageConfig);
+
+/**
+ * Checks the configuration of a job of either kind: one that has `language` is a language job.
+ * @throws ConfigError as `resolveConfig` and `resolveLanguageConfig`.
+ */
+export async function resolveJob(
+  file: string,
+  text: string,
+  overrides: readonly Override[] = [],
+): Promise<LoadedJob> {
+  const isLanguage =
+    parseValues(file, text).language !== undefined || overrides.some(({ path }) => path[0] === 'language');
+  return isLanguage
+    ? { kind: 'language', ...(await resolveLanguageConfig(file, text, overrides)) }
+    : { kind: 'control', ...(await resolveConfig(file, text, overrides)) };
+}
+
+/** Reads and resolves a configuration file. @throws ConfigError when there is no such file, and as `resolveJob`. */
+export async function loadJob(file: string, overrides: readonly Override[] = []): Promise<LoadedJob> {
+  return resolveJob(file, await readConfigFile(file), overrides);
+}
+
+/** Reads and resolves the configuration file of a language job. @throws ConfigError as `loadJob`, and for one of another kind. */
+export async function loadLanguageConfig(
+  file: string,
+  overrides: readonly Override[] = [],
+): Promise<LoadedLanguageConfig> {
+  const job = await loadJob(file, overrides);
+  if (job.kind === 'language') return job;
+  throw new ConfigError({
+    where: file,
+    what: 'this is the configuration of a control job, and one of a language job is needed here',
+    remedy: 'Give a configuration with `language`, such as examples/language/tiny.yaml',
+  });
+}
+
+/** The JSON Schema of a configuration file as a person writes it: what has a default may be left out. */
+export function jsonSchema(registries: LanguageRegistries): Record<string, unknown> {
+  const options = { io: 'input', unrepresentable: 'any' } as const;
+  const control = z.toJSONSchema(configSchema(registries), options);
+  const { $schema: _, ...language } = z.toJSONSchema(languageConfigSchema(registries), options);
+  const { $schema, ...rest } = control;
+  return {
+    $schema,
+    title: 'pmpo configuration',
+    anyOf: [
+      { title: 'control: learns in simulators', ...rest },
+      { title: 'language: learns from completions', ...language },
+    ],
+  };
+}

@@ -1,0 +1,86 @@
+import { z } from 'zod';
+import { engineNames } from '../engine/engine.js';
+import type { FeedbackDefinition } from '../feedback/classifier.js';
+import type { OperatorDefinition } from '../operators/operator.js';
+import type { Definition, Registry } from '../registry/registry.js';
+
+/** Parts that the schemas of all jobs are made of. */
+
+export const count = z.int().min(1);
+export const rate = z.number().positive().max(1);
+export const seconds = z.number().positive();
+export const slug = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dots, dashes and underscores');
+
+export const address = z.string().regex(/^(\S+:\d{1,5}|unix:\S+)$/, 'host:port, such as 127.0.0.1:9000');
+
+/** TLS of a client. */
+export const tlsSchema = z
+  .union([
+    z.boolean(),
+    z.strictObject({
+      ca: z.string().optional().describe("Authorities to trust in place of the system's"),
+      certificate: z.string().optional().describe("The client's own certificate, for mutual TLS"),
+      key: z.string().optional().describe('Its private key'),
+      serverName: z
+        .string()
+        .optional()
+        .describe("The name in the server's certificate, where it is not the address's"),
+    }),
+  ])
+  .default(false)
+  .describe("TLS: true for the system's authorities, or PEM files, beside the configuration or absolute");
+
+export const tokenSchema = z
+  .union([z.strictObject({ file: z.string() }), z.strictObject({ environmentVariable: z.string() })])
+  .optional()
+  .describe('Where the bearer token is that the server wants; the token itself is kept nowhere');
+
+export const engineSchema = z
+  .enum(['auto', ...engineNames])
+  .default('auto')
+  .describe('What runs the numerical work; `pmpo doctor` says what there is');
+export const threadsSchema = count
+  .max(256)
+  .optional()
+  .describe('Threads of the engine (onnx); default: one for each core, up to 8');
+
+export const referenceSchema = z
+  .union([
+    z.strictObject({ period: count }).describe('Copied from the policy every `period` updates'),
+    z.strictObject({ rate }).describe('A moving average of the policy'),
+    z.literal('initial').describe('The policy as it was at the start'),
+  ])
+  .describe('The reference policy: where the samples come from and what the KL is measured against');
+
+export type Registries = {
+  readonly operators: Registry<OperatorDefinition>;
+  readonly feedback: Registry<FeedbackDefinition>;
+};
+
+/** A group that names what it is for, with the settings of what it names. */
+export function namedSettings(registry: {
+  definitions(): readonly Definition[];
+}): z.ZodType<{ name: string } & Record<string, unknown>> {
+  const members = registry
+    .definitions()
+    .map((d) => z.strictObject({ name: z.literal(d.name), ...d.settings.shape }).describe(d.description));
+  type Member = (typeof members)[number];
+  return z.discriminatedUnion('name', members as [Member, ...Member[]]) as unknown as z.ZodType<
+    { name: string } & Record<string, unknown>
+  >;
+}
+
+/** The keys that every job has. */
+export function sharedKeys({ operators, feedback }: Registries) {
+  return {
+    output: z.string().default('runs').describe('Folder under which the run makes its own'),
+    seed: z.int().min(0).default(0).describe('Of everything random in the run'),
+    plugins: z.array(z.string()).default([]).describe('Modules that export `register(registry)`'),
+    operator: namedSettings(operators).prefault({ name: 'pmpo' }).describe('The policy improvement operator'),
+    feedback: namedSettings(feedback)
+      .prefault({ name: 'top-k' })
+      .describe('What says which samples are accepted and which are rejected'),
+  };
+}

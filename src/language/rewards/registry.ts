@@ -1,0 +1,11 @@
+import { Registry } from '../../registry/registry.js';
+import { programDefinition } from './program.js';
+import type { RewardDefinition } from './reward.js';
+
+/** A registry with the built-in rewards, to which plugins add theirs. */
+export function createRewardRegistry(): Registry<RewardDefinition> {
+  const registry = new Registry<RewardDefinition>('reward');
+  const builtIn = [programDefinition] as const;
+  for (const definition of builtIn) registry.register(definition as unknown as RewardDefinition);
+  return registry;
+}
