@@ -99,3 +99,14 @@ export function fillIntegers(key: RandomKey, bound: number, out: Uint32Array): U
   for (let i = 0; i < out.length; i++) out[i] = Math.floor((next() / 2 ** 32) * bound);
   return out;
 }
+
+/** The numbers from 0 to length − 1 in a random order (Fisher and Yates). */
+export function permutation(key: RandomKey, length: number): Uint32Array {
+  const next = bitGenerator(key);
+  const order = Uint32Array.from({ length }, (_, i) => i);
+  for (let i = length - 1; i > 0; i--) {
+    const other = Math.floor((next() / 2 ** 32) * (i + 1));
+    [order[i], order[other]] = [order[other]!, order[i]!];
+  }
+  return order;
+}

@@ -8,7 +8,8 @@ import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import { createFeedbackRegistry } from '../../feedback/registry.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
 import type { Checkpoint, LearnerObserver } from '../../run/contracts.js';
-import { learningRateFactor, trainControl } from './train.js';
+import { learningRateFactor } from '../schedule.js';
+import { trainControl } from './train.js';
 
 /** A point on a line that is pushed: reward for being near 0; episodes of 30 steps. */
 function lineWorld(failAt = Number.POSITIVE_INFINITY, rewardScale = 1): Environment {

@@ -10,6 +10,7 @@ import { foldIn, type RandomKey, randomKey } from '../../random/keys.js';
 import type { TransitionSink } from '../../replay/n-step.js';
 import { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint, EvaluationRecord, LearnerObserver } from '../../run/contracts.js';
+import { learningRateFactor } from '../schedule.js';
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
 import { type Counters, restoreJob, saveJob } from './checkpoint.js';
@@ -290,10 +291,4 @@ class ControlJob {
       policy: this.#policy,
     };
   }
-}
-
-/** 1 until the share `decayFrom` of the run is done, then linearly down to a twentieth at its end. */
-export function learningRateFactor(progress: number, decayFrom: number): number {
-  if (progress <= decayFrom) return 1;
-  return Math.max(0.05, (1 - progress) / (1 - decayFrom));
 }

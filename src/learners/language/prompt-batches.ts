@@ -1,0 +1,116 @@
+import { PmpoError } from '../../errors.js';
+import type { Completion, LanguageModel, SamplingSettings } from '../../language/language-model.js';
+import type { Judged, Reward } from '../../language/rewards/reward.js';
+import { foldIn, permutation, type RandomKey, randomSeed } from '../../random/keys.js';
+import type { BatchSource, JudgedCompletion, JudgedContext, LanguageBatch, Prompt } from './batch.js';
+
+/** Completions that are sampled and judged for the occasion. Letters: B contexts, N samples, P prompts. */
+
+export interface JudgeOptions {
+  readonly sampler: LanguageModel;
+  readonly reward: Reward;
+  readonly sampling: SamplingSettings;
+}
+
+/** Seeds are 31 bits: what servers take. */
+const seedOf = (key: RandomKey) => randomSeed(key) >>> 1;
+
+/**
+ * Samples N completions of each prompt and judges them. Completion n of prompt b is drawn with a seed of its own, whatever else
+ * is drawn beside it.
+ * @throws PmpoError from the sampler and the reward, and when more than half of the completions cannot be judged.
+ */
+export async function sampleAndJudge(
+  prompts: readonly Prompt[],
+  completions: number,
+  key: RandomKey,
+  { sampler, reward, sampling }: JudgeOptions,
+  signal?: AbortSignal,
+): Promise<LanguageBatch> {
+  const sampled = await Promise.all(
+    prompts.map(({ tokens }, b) =>
+      sampler.sample({ ...sampling, prompt: tokens, completions, seed: seedOf(foldIn(key, b)), signal }),
+    ),
+  );
+  const questions = prompts.flatMap((prompt, b) =>
+    sampled[b]!.map(
+      ({ text, finishReason }): Judged => ({
+        prompt: prompt.text,
+        completion: text,
+        finishReason,
+        row: prompt.row,
+      }),
+    ),
+  );
+  const values = await reward.evaluate(questions, signal);
+  const missing = values.filter((value) => value === undefined).length;
+  if (missing > values.length / 2) {
+    throw new PmpoError({
+      where: 'language.reward',
+      what: `${missing} of ${values.length} completions could not be judged`,
+      remedy: 'See the notices for what was wrong with the answers',
+    });
+  }
+  let next = 0;
+  return prompts.map(
+    (prompt, b): JudgedContext => ({
+      prompt,
+      completions: sampled[b]!.map((completion) => judged(completion, values[next++])),
+    }),
+  );
+}
+
+function judged(
+  { tokens, text, finishReason, logProbs }: Completion,
+  evaluation: number | undefined,
+): JudgedCompletion {
+  return {
+    text,
+    tokens,
+    finishReason,
+    // Of nothing, nothing can be learned.
+    ...(evaluation === undefined || tokens.length === 0 ? {} : { evaluation }),
+    ...(logProbs === undefined ? {} : { samplerLogProbs: logProbs }),
+  };
+}
+
+/** Batches of prompts, each prompt once before any comes again, with completions sampled and judged. */
+export class PromptBatches implements BatchSource {
+  readonly #prompts: readonly Prompt[];
+  readonly #options: JudgeOptions & { readonly batchSize: number; readonly samples: number };
+  readonly #key: RandomKey;
+
+  constructor(
+    prompts: readonly Prompt[],
+    options: JudgeOptions & { readonly batchSize: number; readonly samples: number },
+    key: RandomKey,
+  ) {
+    this.#prompts = prompts;
+    this.#options = options;
+    this.#key = key;
+  }
+
+  batch(index: number, signal?: AbortSignal): Promise<LanguageBatch> {
+    const { batchSize, samples } = this.#options;
+    const chosen = drawInTurn(this.#prompts, index * batchSize, batchSize, foldIn(this.#key, 'order'));
+    const key = foldIn(foldIn(this.#key, 'samples'), index);
+    return sampleAndJudge(chosen, samples, key, this.#options, signal);
+  }
+}
+
+/**
+ * `count` items from position `from` of an endless sequence in which all items come once, in a random order, then again in
+ * another.
+ */
+export function drawInTurn<T>(items: readonly T[], from: number, count: number, key: RandomKey): T[] {
+  const orders = new Map<number, Uint32Array>();
+  const orderOf = (round: number): Uint32Array => {
+    const order = orders.get(round) ?? permutation(foldIn(key, round), items.length);
+    orders.set(round, order);
+    return order;
+  };
+  return Array.from({ length: count }, (_, i) => {
+    const position = from + i;
+    return items[orderOf(Math.floor(position / items.length))[position % items.length]!]!;
+  });
+}

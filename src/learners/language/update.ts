@@ -1,0 +1,186 @@
+import { PmpoError } from '../../errors.js';
+import type { SequenceScore, TokenSequence, TrainableModel } from '../../language/trainable-model.js';
+import { mean, standardDeviation } from '../../run/statistics.js';
+import type { JudgedCompletion, LanguageBatch } from './batch.js';
+import type { OperatorInputs, OperatorStep } from './operator-step.js';
+
+/** One update: score, classify, take the operator's gradient, hand it to the model. Letters as in batch.ts. */
+
+export interface UpdateOptions {
+  readonly model: TrainableModel;
+  readonly step: OperatorStep;
+  /** N: contexts may have fewer completions. */
+  readonly samples: number;
+  /** Length that completions and prompts are padded to for classifiers, in tokens. */
+  readonly paddedTokens: { readonly prompt: number; readonly completion: number };
+  readonly exactKl: boolean;
+  readonly maxGradientNorm: number;
+}
+
+/** A sample that is learned from: its place in the [N, B] planes, and its tokens. */
+interface Placed {
+  readonly n: number;
+  readonly b: number;
+  readonly sequence: TokenSequence;
+  readonly completion: JudgedCompletion;
+}
+
+function placed(batch: LanguageBatch): Placed[] {
+  return batch.flatMap(({ prompt, completions }, b) =>
+    completions.flatMap((completion, n) =>
+      completion.evaluation === undefined
+        ? []
+        : [{ n, b, completion, sequence: { prompt: prompt.tokens, completion: completion.tokens } }],
+    ),
+  );
+}
+
+const total = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0);
+
+function checkedTotal(
+  values: Float32Array | undefined,
+  { sequence, n, b }: Placed,
+  what: string,
+  update: number,
+): number {
+  const sum =
+    values === undefined || values.length !== sequence.completion.length ? Number.NaN : total(values);
+  if (Number.isFinite(sum)) return sum;
+  throw new PmpoError({
+    where: `update ${update}, completion ${n} of context ${b}`,
+    what: `its ${what} ${values === undefined ? 'is missing' : `is ${sum}: the parameters have diverged`}`,
+    remedy:
+      'Lower learner.learningRate or raise operator.beta; the last checkpoint is from before this update',
+  });
+}
+
+/** Tokens in rows of equal length, 0 where there are none, as numbers. */
+function padded(rows: readonly (Int32Array | undefined)[], length: number): Float32Array {
+  const values = new Float32Array(rows.length * length);
+  rows.forEach((row, i) => {
+    row?.subarray(0, length).forEach((token, t) => {
+      values[i * length + t] = token;
+    });
+  });
+  return values;
+}
+
+/** The planes [N, B] of a batch. */
+function planes(
+  batch: LanguageBatch,
+  present: readonly Placed[],
+  scores: readonly SequenceScore[],
+  { samples, paddedTokens, exactKl }: UpdateOptions,
+  update: number,
+): OperatorInputs {
+  const b = batch.length;
+  const plane = () => new Float32Array(samples * b);
+  const [logProb, referenceLogProb, evaluation, mask] = [plane(), plane(), plane(), plane()];
+  const kl = new Float32Array(b);
+  const counts = countsOf(present, b);
+  present.forEach((sample, i) => {
+    const at = sample.n * b + sample.b;
+    logProb[at] = checkedTotal(scores[i]!.logProb, sample, 'log-prob', update);
+    referenceLogProb[at] = checkedTotal(
+      scores[i]!.referenceLogProb,
+      sample,
+      'log-prob under the reference',
+      update,
+    );
+    evaluation[at] = sample.completion.evaluation!;
+    mask[at] = 1;
+    if (exactKl)
+      kl[sample.b] += checkedTotal(scores[i]!.kl, sample, 'KL to the reference', update) / counts[sample.b]!;
+  });
+  const at = (n: number, c: number) => batch[c]!.completions[n];
+  const cells = Array.from({ length: samples * b }, (_, i) => at(Math.floor(i / b), i % b));
+  return {
+    samplesPerContext: samples,
+    contexts: b,
+    logProb,
+    referenceLogProb,
+    kl,
+    evaluation,
+    mask,
+    sampleValues: padded(
+      cells.map((cell) => cell?.tokens),
+      paddedTokens.completion,
+    ),
+    sampleShape: [samples, b, paddedTokens.completion],
+    contextValues: padded(
+      batch.map(({ prompt }) => prompt.tokens),
+      paddedTokens.prompt,
+    ),
+    contextShape: [b, paddedTokens.prompt],
+    contextTexts: batch.map(({ prompt }) => prompt.text),
+    sampleTexts: cells.map((cell) => cell?.text ?? ''),
+  };
+}
+
+function countsOf(present: readonly Placed[], contexts: number): number[] {
+  const counts = new Array<number>(contexts).fill(0);
+  for (const { b } of present) counts[b]! += 1;
+  return counts;
+}
+
+/** What a batch looks like, for the log. */
+function batchMetrics(batch: LanguageBatch, present: readonly Placed[], scores: readonly SequenceScore[]) {
+  const all = batch.flatMap(({ completions }) => completions);
+  const values = present.map(({ completion }) => completion.evaluation!);
+  const differences = present.flatMap(({ completion }, i) => {
+    const own = completion.samplerLogProbs;
+    const reference = scores[i]!.referenceLogProb!;
+    return own === undefined ? [] : [mean(Array.from(own, (value, t) => Math.abs(value - reference[t]!)))];
+  });
+  return {
+    'acting/return': mean(values),
+    'acting/stdReturn': standardDeviation(values),
+    'completion/tokens': mean(all.map(({ tokens }) => tokens.length)),
+    'completion/cutRate': all.filter(({ finishReason }) => finishReason === 'length').length / all.length,
+    'completion/judgedRate': present.length / all.length,
+    // A sampler that has other weights than the reference, or other arithmetic, shows here.
+    ...(differences.length === 0 ? {} : { 'sampler/logProbDifference': mean(differences) }),
+  };
+}
+
+/**
+ * Makes one update of the model from a batch.
+ * @param update its number, from 0.
+ * @returns what there is to log.
+ * @throws PmpoError when nothing in the batch was judged, or something is not finite; the model is then as it was.
+ */
+export async function improve(
+  batch: LanguageBatch,
+  update: number,
+  learningRate: number,
+  options: UpdateOptions,
+): Promise<Record<string, number>> {
+  const { model, step, exactKl, maxGradientNorm } = options;
+  const present = placed(batch);
+  if (present.length === 0) {
+    throw new PmpoError({ where: `update ${update}`, what: 'no completion of the batch could be judged' });
+  }
+  const sequences = present.map(({ sequence }) => sequence);
+  const scores = await model.score(sequences, { policy: true, reference: true, kl: exactKl });
+  const inputs = planes(batch, present, scores, options, update);
+  const gradient = await step.run(inputs, update);
+  const counts = countsOf(present, batch.length);
+  const weighted = present.flatMap(({ n, b, sequence }) => {
+    const logProb = gradient.logProb[n * batch.length + b]!;
+    const kl = exactKl ? gradient.kl[b]! / counts[b]! : 0;
+    return logProb === 0 && kl === 0 ? [] : [{ sequence, coefficients: { logProb, kl } }];
+  });
+  let gradientNorm = 0;
+  if (weighted.length > 0) {
+    await model.forwardBackward(
+      weighted.map(({ sequence }) => sequence),
+      weighted.map(({ coefficients }) => coefficients),
+    );
+    ({ gradientNorm } = await model.optimStep({ learningRate, maxGradientNorm }));
+  }
+  return {
+    ...gradient.metrics,
+    ...batchMetrics(batch, present, scores),
+    'policy/gradientNorm': gradientNorm,
+  };
+}
