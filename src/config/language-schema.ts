@@ -117,7 +117,11 @@ const datasetSchema = z
     chat: z
       .boolean()
       .default(false)
-      .describe("As prompts.chat, and the completion ends with the model's end token"),
+      .describe("Whether a prompt is laid out as a user's turn by the model's chat template"),
+    end: z
+      .string()
+      .optional()
+      .describe("The special token that every completion ends with; default: the tokenizer's own"),
     heldOut: z
       .number()
       .min(0)
@@ -203,6 +207,10 @@ export function languageConfigSchema(registries: LanguageRegistries) {
           .default(20)
           .describe('Updates between evaluations; one is made at the start and one at the end'),
         completions: count.default(1).describe('Completions of each held-out prompt'),
+        text: z
+          .string()
+          .optional()
+          .describe('A file of texts (one `text` in each row) whose perplexity is recorded as well'),
       })
       .prefault({})
       .describe('How progress is measured'),

@@ -23,6 +23,7 @@ const fileKeys: readonly KeyPath[] = [
   ['language', 'prompts', 'file'],
   ['language', 'prompts', 'heldOut'],
   ['language', 'dataset', 'file'],
+  ['evaluation', 'text'],
   ['language', 'model', 'corpus'],
   ['language', 'model', 'sampler', 'tokenizer'],
   ...[

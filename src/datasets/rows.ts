@@ -1,0 +1,84 @@
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { parquetReadObjects } from 'hyparquet';
+import { PmpoError } from '../errors.js';
+
+/** A row of a data file: its columns by name. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/** A row, and where it stands, for messages: `prompts.jsonl:12`. */
+export interface PlacedRow {
+  readonly row: Row;
+  readonly where: string;
+}
+
+function fileError(file: string, cause: unknown): PmpoError {
+  const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+  const what = missing ? 'there is no such file' : `it cannot be read: ${(cause as Error).message}`;
+  return new PmpoError({ where: file, what, cause });
+}
+
+async function readJsonLines(file: string): Promise<PlacedRow[]> {
+  const rows: PlacedRow[] = [];
+  let number = 0;
+  for await (const line of createInterface({ input: createReadStream(file, 'utf8'), crlfDelay: Infinity })) {
+    number += 1;
+    if (line.trim() === '') continue;
+    const where = `${file}:${number}`;
+    let row: unknown;
+    try {
+      row = JSON.parse(line);
+    } catch (cause) {
+      throw new PmpoError({
+        where,
+        what: 'the line is not JSON',
+        remedy: 'One JSON object on each line',
+        cause,
+      });
+    }
+    if (typeof row !== 'object' || row === null || Array.isArray(row)) {
+      throw new PmpoError({
+        where,
+        what: 'the line is no JSON object',
+        remedy: 'For example: {"prompt": "…"}',
+      });
+    }
+    rows.push({ row: row as Row, where });
+  }
+  return rows;
+}
+
+async function readParquet(file: string): Promise<PlacedRow[]> {
+  const handle = await open(file, 'r');
+  try {
+    const { size } = await handle.stat();
+    const source = {
+      byteLength: size,
+      slice: async (start: number, end = size) => {
+        const bytes = new Uint8Array(end - start);
+        await handle.read(bytes, 0, bytes.length, start);
+        return bytes.buffer;
+      },
+    };
+    const rows = await parquetReadObjects({ file: source });
+    return rows.map((row, i) => ({ row, where: `${file}, row ${i + 1}` }));
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * All rows of a JSON Lines file, or of a Parquet file (`.parquet`).
+ * @throws PmpoError naming the file, and the line where one is wrong.
+ */
+export async function readRows(file: string): Promise<PlacedRow[]> {
+  let rows: PlacedRow[];
+  try {
+    rows = await (file.endsWith('.parquet') ? readParquet(file) : readJsonLines(file));
+  } catch (cause) {
+    throw cause instanceof PmpoError ? cause : fileError(file, cause);
+  }
+  if (rows.length === 0) throw new PmpoError({ where: file, what: 'there are no rows in it' });
+  return rows;
+}

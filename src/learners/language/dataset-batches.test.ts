@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest';
+import { TabularModel } from '../../../test/support/tabular-model.js';
+import { randomKey } from '../../random/keys.js';
+import type { JudgedContext } from './batch.js';
+import { DatasetBatches, holdOut, labelledLogProbs, perplexity } from './dataset-batches.js';
+
+const context = (text: string, ...evaluations: number[]): JudgedContext => ({
+  prompt: { text, tokens: Int32Array.of(1), row: {} },
+  completions: evaluations.map((evaluation, i) => ({
+    text: `${text}${i}`,
+    tokens: Int32Array.of(1, 2),
+    finishReason: 'stop',
+    evaluation,
+  })),
+});
+const contexts = ['a', 'b', 'c', 'd', 'e'].map((text) => context(text, 1, -1, 0.5));
+
+describe('DatasetBatches', () => {
+  it('draws every context once before any again, in another order each time, and always the same', async () => {
+    const source = new DatasetBatches(contexts, { batchSize: 5, samples: 3 }, randomKey(1));
+    const texts = async (i: number) => (await source.batch(i)).map(({ prompt }) => prompt.text);
+    const [first, second, again] = [await texts(0), await texts(1), await texts(0)];
+    expect([...first].sort()).toEqual(['a', 'b', 'c', 'd', 'e']);
+    expect([...second].sort()).toEqual(['a', 'b', 'c', 'd', 'e']);
+    expect(second).not.toEqual(first);
+    expect(again).toEqual(first);
+  });
+
+  it('crosses the end of a round, and takes N of more completions, others each time', async () => {
+    const source = new DatasetBatches(contexts, { batchSize: 3, samples: 2 }, randomKey(2));
+    const seen = new Map<string, Set<string>>();
+    for (let i = 0; i < 10; i++) {
+      for (const { prompt, completions } of await source.batch(i)) {
+        expect(completions).toHaveLength(2);
+        const texts = seen.get(prompt.text) ?? new Set();
+        seen.set(prompt.text, new Set([...texts, ...completions.map(({ text }) => text)]));
+      }
+    }
+    expect([...seen.values()].map(({ size }) => size)).toEqual([3, 3, 3, 3, 3]);
+  });
+});
+
+describe('holdOut', () => {
+  it('parts contexts by share, and leaves some to learn from', () => {
+    const { learned, heldOut } = holdOut(contexts, 0.4, randomKey(0));
+    expect([learned.length, heldOut.length]).toEqual([3, 2]);
+    expect(new Set([...learned, ...heldOut])).toEqual(new Set(contexts));
+    expect(holdOut(contexts, 0, randomKey(0)).heldOut).toEqual([]);
+    expect(() => holdOut(contexts, 0.95, randomKey(0))).toThrow(/leaves none to learn from/);
+  });
+});
+
+describe('what a policy gives to held-out data', () => {
+  it('of a uniform one is the vocabulary to the power of the length', async () => {
+    const model = new TabularModel({ positions: 4, vocabulary: 4 });
+    const metrics = await labelledLogProbs(model, [context('a', 1, -1), context('b', -1)]);
+    expect(metrics['heldOut/logProb/accepted']).toBeCloseTo(-2 * Math.log(4), 5);
+    expect(metrics['heldOut/logProb/rejected']).toBeCloseTo(-2 * Math.log(4), 5);
+    expect(Object.keys(await labelledLogProbs(model, [context('a', 1)]))).toEqual([
+      'heldOut/logProb/accepted',
+    ]);
+    expect(await perplexity(model, [Int32Array.of(1, 2, 3), Int32Array.of(1, 0)])).toBeCloseTo(4, 5);
+  });
+});

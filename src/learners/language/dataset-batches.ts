@@ -1,0 +1,108 @@
+import { PmpoError } from '../../errors.js';
+import type { TokenSequence, TrainableModel } from '../../language/trainable-model.js';
+import { foldIn, permutation, type RandomKey } from '../../random/keys.js';
+import { mean } from '../../run/statistics.js';
+import type { BatchSource, JudgedContext, LanguageBatch } from './batch.js';
+import { drawInTurn } from './prompt-batches.js';
+
+/** Batches from a data set: each context once before any comes again. Where a context has more than N completions, N of them. */
+export class DatasetBatches implements BatchSource {
+  readonly #contexts: readonly JudgedContext[];
+  readonly #batchSize: number;
+  readonly #samples: number;
+  readonly #key: RandomKey;
+
+  constructor(
+    contexts: readonly JudgedContext[],
+    { batchSize, samples }: { readonly batchSize: number; readonly samples: number },
+    key: RandomKey,
+  ) {
+    this.#contexts = contexts;
+    this.#batchSize = batchSize;
+    this.#samples = samples;
+    this.#key = key;
+  }
+
+  async batch(index: number): Promise<LanguageBatch> {
+    const from = index * this.#batchSize;
+    const drawn = drawInTurn(this.#contexts, from, this.#batchSize, foldIn(this.#key, 'order'));
+    return drawn.map(({ prompt, completions }, b) => {
+      if (completions.length <= this.#samples) return { prompt, completions };
+      const order = permutation(foldIn(foldIn(this.#key, 'completions'), from + b), completions.length);
+      const chosen = order.slice(0, this.#samples).sort();
+      return { prompt, completions: Array.from(chosen, (i) => completions[i]!) };
+    });
+  }
+}
+
+/**
+ * Parts contexts into those that are learned from and those that are only evaluated on.
+ * @throws PmpoError when nothing is left to learn from.
+ */
+export function holdOut(
+  contexts: readonly JudgedContext[],
+  share: number,
+  key: RandomKey,
+): { readonly learned: readonly JudgedContext[]; readonly heldOut: readonly JudgedContext[] } {
+  const count = Math.round(contexts.length * share);
+  if (count >= contexts.length) {
+    throw new PmpoError({
+      where: 'language.dataset.heldOut',
+      what: `${share} of ${contexts.length} contexts leaves none to learn from`,
+      remedy: 'Lower it',
+    });
+  }
+  const order = permutation(key, contexts.length);
+  const held = new Set(order.subarray(0, count));
+  return {
+    learned: contexts.filter((_, i) => !held.has(i)),
+    heldOut: contexts.filter((_, i) => held.has(i)),
+  };
+}
+
+const sum = (values: Float32Array) => values.reduce((total, value) => total + value, 0);
+
+/** log π_θ(y|x) of sequences, nats, [S]; in portions, so that no call is too large. */
+async function logProbs(model: TrainableModel, sequences: readonly TokenSequence[]): Promise<Float32Array[]> {
+  const portion = 32;
+  const scores: Float32Array[] = [];
+  for (let i = 0; i < sequences.length; i += portion) {
+    const part = await model.score(sequences.slice(i, i + portion), { policy: true });
+    scores.push(...part.map(({ logProb }) => logProb!));
+  }
+  return scores;
+}
+
+/**
+ * What a policy gives to held-out completions: the mean of log π_θ(y|x) over the accepted (evaluation > 0) and over the
+ * rejected ones, nats; a side without any is left out.
+ */
+export async function labelledLogProbs(
+  model: TrainableModel,
+  contexts: readonly JudgedContext[],
+): Promise<Record<string, number>> {
+  const metrics: Record<string, number> = {};
+  for (const [side, sign] of [
+    ['accepted', 1],
+    ['rejected', -1],
+  ] as const) {
+    const sequences = contexts.flatMap(({ prompt, completions }) =>
+      completions
+        .filter(({ evaluation = 0 }) => evaluation * sign > 0)
+        .map(({ tokens }) => ({ prompt: prompt.tokens, completion: tokens })),
+    );
+    if (sequences.length === 0) continue;
+    metrics[`heldOut/logProb/${side}`] = mean((await logProbs(model, sequences)).map(sum));
+  }
+  return metrics;
+}
+
+/** exp of the mean negative log-prob of a token over texts: the first token of each is given. */
+export async function perplexity(model: TrainableModel, texts: readonly Int32Array[]): Promise<number> {
+  const scores = await logProbs(
+    model,
+    texts.map((tokens) => ({ prompt: tokens.slice(0, 1), completion: tokens.slice(1) })),
+  );
+  const tokens = scores.reduce((count, { length }) => count + length, 0);
+  return Math.exp(-scores.reduce((total, own) => total + sum(own), 0) / tokens);
+}

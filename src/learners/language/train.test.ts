@@ -1,0 +1,180 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TabularModel } from '../../../test/support/tabular-model.js';
+import { resolveLanguageConfig } from '../../config/load-language.js';
+import { parseOverride } from '../../config/source.js';
+import { createEngine } from '../../engine/create.js';
+import type { Reward } from '../../language/rewards/reward.js';
+import { randomKey } from '../../random/keys.js';
+import type { Checkpoint, EvaluationRecord, MetricRecord } from '../../run/contracts.js';
+import { mean } from '../../run/statistics.js';
+import type { Prompt } from './batch.js';
+import type { LanguageEvaluation } from './evaluation.js';
+import { PromptBatches } from './prompt-batches.js';
+import { trainLanguage } from './train.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pmpo-language-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const prompts: Prompt[] = ['ab', 'bc', 'ca', 'cc', 'ba'].map((text) => ({
+  text,
+  tokens: Int32Array.from(text, (letter) => letter.charCodeAt(0) - 96),
+  row: { prompt: text },
+}));
+
+/** The share of c among the letters: 1 is attainable. */
+const reward: Reward = {
+  evaluate: async (completions) =>
+    completions.map(({ completion }) =>
+      completion === '' ? 0 : [...completion].filter((letter) => letter === 'c').length / completion.length,
+    ),
+  close: async () => {},
+};
+
+interface Options {
+  /** `key=value`, as `--set` takes them. */
+  readonly set?: readonly string[];
+  readonly resume?: Checkpoint;
+  readonly stopAfter?: number;
+  readonly model?: TabularModel;
+  readonly reward?: Reward;
+}
+
+async function train({ set = [], resume, stopAfter, model, reward: own = reward }: Options = {}) {
+  const text = `
+language:
+  model: { name: embedded, contextLength: 8 }
+  prompts: { file: none.jsonl }
+  reward: { name: program, file: none.ts }
+  sampling: { maxTokens: 4 }
+learner: { updates: 24, batchSize: 4, learningRate: 1 }
+operator: { name: pmpo, beta: 1 }
+reference: { period: 3 }
+evaluation: { every: 8 }
+checkpoint: { every: 5 }
+`;
+  const { config, operator, classifier } = await resolveLanguageConfig(
+    'test.yaml',
+    text,
+    set.map(parseOverride),
+  );
+  const engine = await createEngine('onnx', { threads: 1 });
+  const tabular = model ?? new TabularModel({ positions: 4, vocabulary: 4 });
+  const metrics: MetricRecord[] = [];
+  const evaluations: EvaluationRecord[] = [];
+  const checkpoints: Checkpoint[] = [];
+  const kept = new Map<number, LanguageEvaluation>();
+  const stop = new AbortController();
+  const judge = { sampler: tabular.sampler, reward: own, sampling: config.language.sampling };
+  try {
+    const result = await trainLanguage({
+      config,
+      engine,
+      model: tabular,
+      operator,
+      classifier,
+      samplers: {
+        reference: tabular.sampler,
+        policy: tabular.sampler,
+        publishReference: () => tabular.publish('reference'),
+        publishPolicy: () => tabular.publish('policy'),
+      },
+      source: new PromptBatches(
+        prompts,
+        { ...judge, batchSize: config.learner.batchSize, samples: config.learner.samples },
+        randomKey(3),
+      ),
+      heldOut: { prompts: prompts.slice(0, 2), reward: own },
+      observer: {
+        progress: (_, updates) => {
+          if (updates === stopAfter) stop.abort();
+        },
+        metrics: (record) => metrics.push(record),
+        evaluation: (record) => evaluations.push(record),
+        notice: () => {},
+        checkpoint: async (_, checkpoint) => void checkpoints.push(checkpoint),
+        completions: async (evaluation) => void kept.set(evaluation.updates, evaluation),
+        completionsAt: async (updates) => kept.get(updates),
+        modelFolder: (updates) => join(folder, `model-${Math.random()}-${updates}`),
+      },
+      resume,
+      signal: stop.signal,
+      clock: () => performance.now(),
+    });
+    return { result, metrics, evaluations, checkpoints, kept, model: tabular };
+  } finally {
+    await engine.dispose();
+  }
+}
+
+describe('trainLanguage', () => {
+  it.each([
+    ['both sides', 'operator={name: pmpo, beta: 1}'],
+    ['accepted completions', 'operator={name: pmpo, alpha: 1}'],
+    ['rejected completions', 'operator={name: pmpo, alpha: 0, beta: 3}'],
+    ['rejected ones, the KL sampled', 'operator={name: pmpo, alpha: 0, beta: 3}', 'language.kl=sampled'],
+    ['pairs', 'operator={name: dpo, beta: 0.5}'],
+    ['numbers', 'operator={name: mpo, initialTemperature: 0.1}'],
+  ])('learns from %s', async (_, ...set) => {
+    const { evaluations, result } = await train({ set });
+    expect(evaluations.map(({ updates }) => updates)).toEqual([0, 8, 16, 24]);
+    expect(mean(evaluations.at(-1)!.returns)).toBeGreaterThan(mean(evaluations[0]!.returns) + 0.1);
+    expect(result).toMatchObject({ updates: 24, interrupted: false });
+    expect(result.samples).toBe(24 * 4 * (set[0]!.includes('name: mpo') ? 20 : 4));
+  });
+
+  it('samples from the reference, renewed when it is due, and is judged by the policy', async () => {
+    const { model } = await train({ set: ['learner.updates=4', 'learner.overlap=false'] });
+    const evaluation = ['publish policy', 'sample', 'sample'];
+    const update = [...Array(4).fill('sample'), 'score', 'score', 'optimStep'];
+    expect(model.calls).toEqual([
+      ...evaluation,
+      'publish reference',
+      ...update,
+      ...update,
+      ...update,
+      'copyReference',
+      'publish reference',
+      ...update,
+      ...evaluation,
+    ]);
+  });
+
+  it('comes to the same with and without sampling ahead', async () => {
+    const [ahead, waiting] = await Promise.all([train(), train({ set: ['learner.overlap=false'] })]);
+    expect(ahead.model.policy).toEqual(waiting.model.policy);
+    expect(ahead.model.calls).not.toEqual(waiting.model.calls);
+  });
+
+  it.each([4, 5, 7])(
+    'stopped after %i updates and resumed, it ends as if it had never stopped',
+    async (stopAfter) => {
+      const set = ['operator={name: mpo}', 'learner.samples=4'];
+      const whole = await train({ set });
+      const stopped = await train({ set, stopAfter });
+      expect(stopped.result).toMatchObject({ interrupted: true, updates: stopAfter });
+      const resumed = await train({ set, resume: stopped.checkpoints.at(-1) });
+      expect(resumed.model.policy).toEqual(whole.model.policy);
+      expect(resumed.result.samples).toBe(whole.result.samples);
+      expect(resumed.evaluations.at(-1)!.returns).toEqual(whole.evaluations.at(-1)!.returns);
+    },
+  );
+
+  it('leaves out what could not be judged, and stops when that is most', async () => {
+    const some: Reward = {
+      ...reward,
+      evaluate: async (c) => (await reward.evaluate(c)).map((value, i) => (i % 3 === 0 ? undefined : value)),
+    };
+    const { metrics } = await train({ reward: some });
+    expect(
+      metrics.find(({ values }) => 'completion/judgedRate' in values)!.values['completion/judgedRate'],
+    ).toBeCloseTo(2 / 3, 1);
+    const none: Reward = { ...reward, evaluate: async (c) => c.map(() => undefined) };
+    await expect(train({ reward: none })).rejects.toThrow(/2 of 2 completions could not be judged/);
+  });
+});

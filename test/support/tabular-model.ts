@@ -1,0 +1,169 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Completion, LanguageModel, SampleRequest } from '../../src/language/language-model.js';
+import type { Tokenizer } from '../../src/language/tokenizer.js';
+import type {
+  ScoreParts,
+  SequenceCoefficients,
+  SequenceScore,
+  TokenSequence,
+  TrainableModel,
+} from '../../src/language/trainable-model.js';
+import { fillUniform, foldIn, randomKey } from '../../src/random/keys.js';
+
+/**
+ * The smallest language model there is: the token at position t is drawn from softmax(logits[t]), whatever came before. Its
+ * gradients are known in closed form; it is what learners are tested with. Tokens 0 … V − 1 are the letters a, b, c, …;
+ * token 0 ends a completion. Letters: L positions, V vocabulary.
+ */
+
+type Logits = Float64Array[];
+
+const letters = (tokens: ArrayLike<number>) =>
+  Array.from(tokens, (token) => (token === 0 ? '' : String.fromCharCode(96 + token))).join('');
+
+function logSoftmax(logits: Float64Array): Float64Array {
+  const top = Math.max(...logits);
+  const norm = top + Math.log(logits.reduce((sum, x) => sum + Math.exp(x - top), 0));
+  return logits.map((x) => x - norm);
+}
+
+export class TabularModel implements TrainableModel {
+  readonly info;
+  readonly sampler: LanguageModel;
+  /** Every call, in order: what a test asks about. */
+  readonly calls: string[] = [];
+  policy: Logits;
+  reference: Logits;
+  #published: Logits;
+  #gradient: Logits;
+  #steps = 0;
+
+  constructor({ positions, vocabulary }: { positions: number; vocabulary: number }) {
+    const zeros = () => Array.from({ length: positions }, () => new Float64Array(vocabulary));
+    [this.policy, this.reference, this.#published, this.#gradient] = [zeros(), zeros(), zeros(), zeros()];
+    this.info = {
+      name: 'tabular',
+      vocabularySize: vocabulary,
+      contextLength: positions + 1,
+      vocabularyHash: 'none',
+      trainableParameters: positions * vocabulary,
+      steps: 0,
+    };
+    this.sampler = {
+      info: { name: 'tabular', vocabularySize: vocabulary, contextLength: positions + 1, endTokens: [0] },
+      tokenizer: {
+        encode: (text: string) => Int32Array.from(text, (letter) => letter.charCodeAt(0) - 96),
+        decode: (tokens: ArrayLike<number>) => letters(tokens),
+      } as unknown as Tokenizer,
+      sample: (request) => this.#sample(request),
+      stream: () => {
+        throw new Error('not needed');
+      },
+      score: async () => {
+        throw new Error('not needed');
+      },
+      close: async () => {},
+    };
+  }
+
+  async #sample({ completions, seed = 0, maxTokens }: SampleRequest): Promise<Completion[]> {
+    this.calls.push('sample');
+    const weights = this.#published.map(logSoftmax);
+    const drawn: Completion[] = [];
+    for (let n = 0; n < completions; n++) {
+      const uniform = fillUniform(foldIn(randomKey(seed), n), new Float32Array(maxTokens));
+      const [tokens, logProbs]: [number[], number[]] = [[], []];
+      for (let t = 0; t < maxTokens && tokens.at(-1) !== 0; t++) {
+        let [token, mass] = [0, Math.exp(weights[t]![0]!)];
+        while (uniform[t]! > mass && token < weights[t]!.length - 1) mass += Math.exp(weights[t]![++token]!);
+        tokens.push(token);
+        logProbs.push(weights[t]![token]!);
+      }
+      drawn.push({
+        tokens: Int32Array.from(tokens),
+        text: letters(tokens),
+        logProbs: Float32Array.from(logProbs),
+        finishReason: tokens.at(-1) === 0 ? 'stop' : 'length',
+      });
+    }
+    return drawn;
+  }
+
+  async score(sequences: readonly TokenSequence[], what: ScoreParts): Promise<SequenceScore[]> {
+    this.calls.push('score');
+    const [policy, reference] = [this.policy.map(logSoftmax), this.reference.map(logSoftmax)];
+    const divergence = (p: Float64Array, q: Float64Array) =>
+      p.reduce((sum, x, i) => sum + Math.exp(x) * (x - q[i]!), 0);
+    return sequences.map(({ completion }) => {
+      const each = (value: (token: number, t: number) => number) =>
+        Float32Array.from(completion, (token, t) => value(token, t));
+      return {
+        ...(what.policy ? { logProb: each((token, t) => policy[t]![token]!) } : {}),
+        ...(what.reference ? { referenceLogProb: each((token, t) => reference[t]![token]!) } : {}),
+        ...(what.kl ? { kl: each((_, t) => divergence(reference[t]!, policy[t]!)) } : {}),
+      };
+    });
+  }
+
+  async forwardBackward(
+    sequences: readonly TokenSequence[],
+    coefficients: readonly SequenceCoefficients[],
+  ): Promise<SequenceScore[]> {
+    const [policy, reference] = [this.policy.map(logSoftmax), this.reference.map(logSoftmax)];
+    sequences.forEach(({ completion }, s) => {
+      const { logProb = 0, kl = 0 } = coefficients[s]! as { logProb?: number; kl?: number };
+      completion.forEach((token, t) => {
+        const row = this.#gradient[t]!;
+        for (let v = 0; v < row.length; v++) {
+          const probability = Math.exp(policy[t]![v]!);
+          row[v]! += logProb * ((v === token ? 1 : 0) - probability);
+          row[v]! += kl * (probability - Math.exp(reference[t]![v]!));
+        }
+      });
+    });
+    return this.score(sequences, { policy: true });
+  }
+
+  /** Plain gradient descent: what a test can follow. */
+  async optimStep({ learningRate }: { readonly learningRate: number }) {
+    this.calls.push('optimStep');
+    const gradientNorm = Math.hypot(...this.#gradient.flatMap((row) => [...row]));
+    this.#gradient.forEach((row, t) => {
+      row.forEach((value, v) => {
+        this.policy[t]![v]! -= learningRate * value;
+      });
+      row.fill(0);
+    });
+    this.#steps += 1;
+    return { gradientNorm };
+  }
+
+  async copyReference(): Promise<void> {
+    this.calls.push('copyReference');
+    this.reference = this.policy.map((row) => row.slice());
+  }
+
+  async publish(which: 'reference' | 'policy'): Promise<void> {
+    this.calls.push(`publish ${which}`);
+    this.#published = this[which].map((row) => row.slice());
+  }
+
+  async exportPolicy(): Promise<void> {}
+
+  async save(folder: string): Promise<void> {
+    await mkdir(folder, { recursive: true });
+    const rows = (logits: Logits) => logits.map((row) => [...row]);
+    const all = { policy: rows(this.policy), reference: rows(this.reference), steps: this.#steps };
+    await writeFile(join(folder, 'tabular.json'), JSON.stringify(all));
+  }
+
+  async load(folder: string): Promise<void> {
+    const all = JSON.parse(await readFile(join(folder, 'tabular.json'), 'utf8'));
+    this.policy = all.policy.map((row: number[]) => Float64Array.from(row));
+    this.reference = all.reference.map((row: number[]) => Float64Array.from(row));
+    this.#steps = all.steps;
+  }
+
+  async close(): Promise<void> {}
+}
