@@ -49,6 +49,19 @@ export type {
 } from './feedback/classifier.js';
 export { createFeedbackRegistry } from './feedback/registry.js';
 export { ConnectionLostError, RefusedCallError, SecurityError } from './grpc/errors.js';
+export type { LanguageModelServerSettings, ModelServerSettings } from './language/connection-settings.js';
+export { HuggingFaceTokenizer, loadTokenizer } from './language/hugging-face-tokenizer.js';
+export type {
+  Completion,
+  CompletionPiece,
+  LanguageModel,
+  ModelInfo,
+  SampleRequest,
+  SamplingSettings,
+} from './language/language-model.js';
+export type { ChatMessage, Tokenizer } from './language/tokenizer.js';
+export type { VllmClientOptions } from './language/vllm-client.js';
+export { VllmClient } from './language/vllm-client.js';
 export { TrainedPolicy } from './learners/control/policy.js';
 export type { TrainControlOptions, TrainControlResult } from './learners/control/train.js';
 export { trainControl } from './learners/control/train.js';
