@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { connectionDefaults } from '../environments/connection-defaults.js';
+import { connectionDefaults } from '../grpc/connection-defaults.js';
 import {
   address,
   count,
