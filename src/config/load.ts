@@ -73,6 +73,10 @@ const fileKeys: readonly KeyPath[] = [
   ['environment', 'tls', 'certificate'],
   ['environment', 'tls', 'key'],
   ['environment', 'token', 'file'],
+  ['replay', 'redisTls', 'ca'],
+  ['replay', 'redisTls', 'certificate'],
+  ['replay', 'redisTls', 'key'],
+  ['replay', 'redisPassword', 'file'],
 ];
 
 /** Values with the paths of files made absolute, so that the resolved configuration means the same wherever it is put. */
