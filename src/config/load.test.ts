@@ -75,7 +75,9 @@ describe('resolveConfig', () => {
   });
 
   test('takes paths in a file from beside it, and those on the command line from here', async () => {
-    const text = 'environment: {address: "a:1", tls: {ca: ca.pem}, token: {file: secret/token}}\n';
+    const text = `environment: {address: "a:1", tls: {ca: ca.pem}, token: {file: secret/token}}
+replay: {redis: "rediss://r:1", redisTls: {ca: redis.pem, key: ../own.key}, redisPassword: {file: secret/password}}
+`;
     const sets = [
       parseOverride('environment.tls.serverName=b'),
       parseOverride('environment.token.file=token'),
@@ -83,6 +85,8 @@ describe('resolveConfig', () => {
     const { config } = await resolveConfig('/configs/run.yaml', text, sets);
     expect(config.environment.tls).toEqual({ ca: '/configs/ca.pem', serverName: 'b' });
     expect(config.environment.token).toEqual({ file: join(process.cwd(), 'token') });
+    expect(config.replay.redisTls).toEqual({ ca: '/configs/redis.pem', key: '/own.key' });
+    expect(config.replay.redisPassword).toEqual({ file: '/configs/secret/password' });
     const again = await resolveConfig('/elsewhere/config.yaml', configText(config));
     expect(again.config).toEqual(config);
   });

@@ -23,6 +23,10 @@ const fileKeys: readonly KeyPath[] = [
   ['environment', 'tls', 'certificate'],
   ['environment', 'tls', 'key'],
   ['environment', 'token', 'file'],
+  ['replay', 'redisTls', 'ca'],
+  ['replay', 'redisTls', 'certificate'],
+  ['replay', 'redisTls', 'key'],
+  ['replay', 'redisPassword', 'file'],
 ];
 
 /** What is wrong with the settings of an embedded simulator; those of a remote one are its server's to check. */

@@ -1,0 +1,54 @@
+"""DM Control's simulators stepped where they are: prints the steps per second of all of them together.
+
+Usage: python dm_control_in_process.py TASK WORLDS STEPS PROCESSES
+
+Each process steps its share of the worlds in turn, the way that costs least: no learner, no copy of an observation.
+"""
+
+import multiprocessing
+import sys
+import time
+from multiprocessing.synchronize import Barrier
+
+import numpy as np
+from dm_control import suite
+
+
+def play(task: str, worlds: int, steps: int, ready: Barrier) -> None:
+    """Steps a process's share of the worlds; waits for the others when it has warmed up and when it is done."""
+    domain, name = task.split("-", 1)
+    environments = [suite.load(domain, name, task_kwargs={"random": seed}) for seed in range(worlds)]
+    specs = [environment.action_spec() for environment in environments]
+    width = specs[0].shape[0]
+    waves = np.sin(0.1 * np.arange(1000)[:, None] + np.arange(width))
+    for environment in environments:
+        environment.reset()
+        for t in range(50):
+            environment.step(waves[t])
+    ready.wait()
+    for t in range(steps):
+        for environment in environments:
+            # After an episode's end this is a reset, as it is on a server.
+            environment.step(waves[t % 1000])
+    ready.wait()
+
+
+def main() -> None:
+    task, worlds, steps, processes = sys.argv[1], *map(int, sys.argv[2:])
+    shares = [worlds // processes + (i < worlds % processes) for i in range(processes)]
+    context = multiprocessing.get_context("fork")
+    ready = context.Barrier(processes + 1)
+    players = [context.Process(target=play, args=(task, share, steps, ready)) for share in shares]
+    for player in players:
+        player.start()
+    ready.wait()
+    started = time.perf_counter()
+    ready.wait()
+    seconds = time.perf_counter() - started
+    for player in players:
+        player.join()
+    print(worlds * steps / seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+import { execFile, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { median } from '../../src/run/statistics.js';
+
+/** What benchmarks share: the built program's servers, other people's Python, and ratios. */
+
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+export const program = join(root, 'dist/cli/main.js');
+
+/** Starts `pmpo serve ARGS` on a free port, hands its address to `use`, and ends it. */
+export async function withServer<T>(
+  args: readonly string[],
+  use: (address: string) => Promise<T>,
+): Promise<T> {
+  const server = spawn(process.execPath, [program, 'serve', ...args, '--port', '0'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise<number | null>((resolve) => server.once('exit', resolve));
+  try {
+    const address = await new Promise<string>((resolve, reject) => {
+      ended.then((code) => reject(new Error(`the server ended with ${code}`)));
+      createInterface({ input: server.stdout }).on('line', (line) => {
+        const found = /\b[\w.[\]-]+:\d+\b/.exec(line)?.[0];
+        if (found !== undefined) resolve(found);
+      });
+    });
+    return await use(address);
+  } finally {
+    server.kill('SIGINT');
+    await ended;
+  }
+}
+
+/** The interpreter of an environment of test/interop/requirements, made first when need be. */
+export async function pythonOf(name: string): Promise<string> {
+  const { ensureVenv } = (await import(new URL('../../scripts/venv.mjs', import.meta.url).href)) as {
+    ensureVenv(name: string): string;
+  };
+  return ensureVenv(name);
+}
+
+/** Runs a Python script of bench/ to its end; what it printed. */
+export async function runPython(
+  python: string,
+  script: string,
+  args: readonly (string | number)[],
+): Promise<string> {
+  const { stdout } = await promisify(execFile)(python, [join(root, 'bench', script), ...args.map(String)]);
+  return stdout;
+}
+
+/** The ratios of two sides round by round: their median and how far they spread. */
+export function ratioOf(ours: readonly number[], theirs: readonly number[]) {
+  const ratios = ours.map((value, i) => value / theirs[i]);
+  return { median: median(ratios), minimum: Math.min(...ratios), maximum: Math.max(...ratios) };
+}

@@ -1,0 +1,73 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { median } from '../src/run/statistics.js';
+import { program, pythonOf, ratioOf, root, runPython, withServer } from './support/peers.js';
+
+/**
+ * `npm run bench training [TASK] [ROUNDS] [STEPS]`: environment steps per second of a whole training run while it learns, one
+ * update for every two steps, batches of 256, two hidden layers of 256: `pmpo train` on `pmpo serve dm-control` (8 worlds,
+ * PMPO with N = 4) against Stable-Baselines3's SAC on the same simulator in its own process, in turn. Both act, step, store
+ * and learn in the time, from the first update to the last; neither is evaluated.
+ */
+
+const [task = 'walker-walk', roundsGiven = '5', stepsGiven = '8000'] = process.argv.slice(2);
+const rounds = Number(roundsGiven);
+const steps = Number(stepsGiven);
+const warmUp = 1000;
+
+async function ours(address: string): Promise<number> {
+  const output = mkdtempSync(join(tmpdir(), 'pmpo-bench-'));
+  const settings = {
+    'environment.address': address,
+    'environment.simulator': `suite/${task}`,
+    'policy.hidden': '[256, 256]',
+    'critic.hidden': '[256, 256]',
+    'learner.batchSize': 256,
+    'learner.stepsPerUpdate': 2,
+    'learner.warmupSteps': warmUp,
+    'learner.environmentSteps': warmUp + steps,
+    'evaluation.every': 10 * (warmUp + steps),
+    'evaluation.episodes': 1,
+    'checkpoint.every': 10 * (warmUp + steps),
+  };
+  const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const config = join(root, 'examples/dm-control/walker-walk.yaml');
+  const args = [program, 'train', config, '--output', output, '--name', 'run', '--quiet', ...sets];
+  try {
+    await promisify(execFile)(process.execPath, args);
+    const lines = readFileSync(join(output, 'run/metrics.jsonl'), 'utf8').trim().split('\n');
+    const metrics = lines.map((line) => JSON.parse(line)).filter(({ kind }) => kind === 'metrics');
+    const first = metrics.find(({ environmentSteps }) => environmentSteps >= warmUp);
+    const last = metrics.at(-1);
+    return (last.environmentSteps - first.environmentSteps) / (last.wallSeconds - first.wallSeconds);
+  } finally {
+    rmSync(output, { recursive: true });
+  }
+}
+
+const python = await pythonOf('sb3');
+const pmpo: number[] = [];
+const sac: number[] = [];
+await withServer(['dm-control'], async (address) => {
+  for (let round = 0; round < rounds; round++) {
+    pmpo.push(await ours(address));
+    sac.push(Number((await runPython(python, 'training_sb3.py', [task, warmUp, steps])).trim()));
+    console.error(
+      `round ${round + 1}, steps/s: pmpo ${pmpo[round].toFixed(0)}, Stable-Baselines3 ${sac[round].toFixed(0)}`,
+    );
+  }
+});
+console.log(
+  JSON.stringify({
+    benchmark: 'training',
+    task,
+    cores: availableParallelism(),
+    rounds,
+    steps,
+    stepsPerSecond: { pmpo: median(pmpo), stableBaselines3Sac: median(sac) },
+    ratio: ratioOf(pmpo, sac),
+  }),
+);

@@ -1,0 +1,129 @@
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../../errors.js';
+import { layered, planStudy, sameRun } from './plan.js';
+import { loadStudy, parseStudy } from './schema.js';
+
+const text = `
+server: embedded
+base:
+  operator: { name: pmpo, beta: 2 }
+  learner: { batchSize: 32, environmentSteps: 900, warmupSteps: 100 }
+variants:
+  both: { operator: { alpha: 0.5 } }
+  pairs: { operator: { name: dpo } }
+figures:
+  curves: { title: Curves, lines: { PMPO: both, DPO: pairs } }
+  weights: { title: Weights, panels: { One: { a: both }, Two: { b: pairs } } }
+scales:
+  small:
+    base: { learner: { environmentSteps: 500 } }
+    tasks:
+      swingup: { simulator: cartpole_swingup, seeds: 2, config: { learner: { environmentSteps: 300 } } }
+      walk: { simulator: walker_walk, seeds: 1 }
+    figures: { curves: [swingup, walk], weights: [swingup] }
+`;
+const place = { file: 'study.yaml', folder: '/studies/s' };
+const plan = (scale = 'small', more = {}) =>
+  planStudy(parseStudy('study.yaml', text), scale, { ...place, ...more });
+
+describe('layered', () => {
+  it('merges groups key by key, and replaces what names itself', () => {
+    const base = { operator: { name: 'pmpo', beta: 2 }, learner: { batchSize: 1, samples: 4 }, seed: 1 };
+    expect(layered(base, { operator: { alpha: 1 }, learner: { samples: 8 } })).toEqual({
+      operator: { name: 'pmpo', beta: 2, alpha: 1 },
+      learner: { batchSize: 1, samples: 8 },
+      seed: 1,
+    });
+    expect(layered(base, { operator: { name: 'dpo' } }).operator).toEqual({ name: 'dpo' });
+    expect(base.operator).toEqual({ name: 'pmpo', beta: 2 });
+  });
+});
+
+describe('planStudy', () => {
+  it('has each run once, the first seed of everything before any second one', async () => {
+    const { runs } = await plan();
+    expect(runs.map(({ path }) => path)).toEqual([
+      'swingup/both/seed0',
+      'swingup/pairs/seed0',
+      'walk/both/seed0',
+      'walk/pairs/seed0',
+      'swingup/both/seed1',
+      'swingup/pairs/seed1',
+    ]);
+  });
+
+  it('lays scale, task, variant and seed over the base, in that order', async () => {
+    const { runs } = await plan('small', { address: '10.0.0.1:1' });
+    const [both, pairs, walk] = runs.map(({ loaded }) => loaded.config);
+    expect(both).toMatchObject({
+      name: 'seed0',
+      output: '/studies/s/runs/swingup/both',
+      environment: { simulator: 'cartpole_swingup', address: '10.0.0.1:1' },
+      operator: { name: 'pmpo', alpha: 0.5, beta: 2 },
+      learner: { batchSize: 32, environmentSteps: 300 },
+    });
+    expect(pairs.operator.name).toBe('dpo');
+    expect(walk.learner.environmentSteps).toBe(500);
+    expect(runs.at(-1)!.loaded.config.seed).toBe(1);
+  });
+
+  it('gives a figure of lines a panel for each task and one over all; a figure of panels each of them', async () => {
+    const { figures } = await plan();
+    expect(figures.map(({ name, panels }) => [name, panels.map(({ title }) => title)])).toEqual([
+      ['curves', ['swingup', 'walk', 'All tasks']],
+      ['weights', ['One', 'Two']],
+    ]);
+    expect(figures[0].panels[2].tasks).toEqual(['swingup', 'walk']);
+    expect(figures[1].panels[1].lines).toEqual({ b: 'pairs' });
+  });
+
+  it('names the scale that is not there and the one that was meant', async () => {
+    await expect(plan('smal')).rejects.toThrow(/--scale: there is no scale 'smal'.*Did you mean 'small'\?/);
+  });
+
+  it('names the run whose configuration is wrong', async () => {
+    const wrong = parseStudy('study.yaml', text.replace('alpha: 0.5', 'alpha: 7'));
+    const refused = planStudy(wrong, 'small', place);
+    await expect(refused).rejects.toBeInstanceOf(ConfigError);
+    await expect(refused).rejects.toThrow(/study\.yaml \(swingup\/both\/seed0\).*alpha/);
+  });
+
+  it.each(['smoke', 'laptop', 'paper'])(
+    'the study that comes with the program is right at the scale %s',
+    async (scale) => {
+      const file = fileURLToPath(new URL('../../../examples/reproduce/control.yaml', import.meta.url));
+      const { runs, figures } = await planStudy(await loadStudy(file), scale, {
+        ...place,
+        file,
+        address: '127.0.0.1:1',
+      });
+      expect(figures.map(({ name }) => name)).toEqual(['figure-2', 'figure-3']);
+      const of = (variant: string) => runs.find((run) => run.variant === variant)!.loaded.config.operator;
+      expect(of('PMPO-R')).toMatchObject({ name: 'pmpo', alpha: 0, beta: 2 });
+      // The paper's Figure 3: five values of β for each of three kinds of feedback, one value of β shared with Figure 2.
+      expect(new Set(runs.map(({ variant }) => variant)).size).toBe(5 + 3 * 4);
+      for (const [kind, alpha] of Object.entries({ A: 1, R: 0, AR: 0.5 })) {
+        for (const beta of [0, 0.5, 1, 1.5]) expect(of(`${kind}-${beta}`)).toMatchObject({ alpha, beta });
+      }
+    },
+  );
+});
+
+describe('sameRun', () => {
+  it('looks past where a run is kept and reached, at nothing else', async () => {
+    const [run] = (await plan()).runs;
+    const config = run.loaded.config;
+    const elsewhere = {
+      ...config,
+      output: 'other',
+      name: 'x',
+      environment: { ...config.environment, address: 'h:1' },
+    };
+    expect(sameRun(config, elsewhere)).toBe(true);
+    expect(sameRun(config, { ...config, seed: 5 })).toBe(false);
+    expect(
+      sameRun(config, { ...config, environment: { ...config.environment, simulator: 'walker_walk' } }),
+    ).toBe(false);
+  });
+});

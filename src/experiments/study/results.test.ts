@@ -1,0 +1,113 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { configText } from '../../config/load.js';
+import { createRunDirectory } from '../../run/run-directory.js';
+import { planStudy, type StudyPlan, type StudyRun } from './plan.js';
+import { writeResults } from './results.js';
+import { parseStudy } from './schema.js';
+
+const study = parseStudy(
+  's.yaml',
+  `server: embedded
+base: { learner: { environmentSteps: 100, warmupSteps: 10 } }
+variants: { a: {}, b: { operator: { name: dpo } } }
+figures: { curves: { title: Two ways, lines: { First way: a, Second way: b } } }
+scales: { small: { tasks: { swingup: { simulator: cartpole_swingup, seeds: 2 } }, figures: { curves: [swingup] } } }
+`,
+);
+const provenance = {
+  command: 'pmpo reproduce s.yaml',
+  versions: { pmpo: '0.0.0' },
+  machine: { processor: 'p', cores: 2, memoryGigabytes: 8 },
+};
+
+let folder: string;
+let plan: StudyPlan;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pmpo-results-'));
+  plan = await planStudy(study, 'small', { file: 's.yaml', folder });
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** Leaves what a run leaves after these evaluations; `ends` says how. */
+async function leave(
+  { loaded: { config } }: StudyRun,
+  returns: readonly number[][],
+  ends: 'done' | 'diverged' | 'under way',
+): Promise<void> {
+  const directory = await createRunDirectory(config.output, config.name!);
+  await directory.writeConfig(configText(config));
+  const records = directory.openRecords();
+  for (const [i, own] of returns.entries()) {
+    records.evaluation({
+      environmentSteps: 50 * (i + 1),
+      updates: 25 * i,
+      wallSeconds: i + 0.12345,
+      returns: own,
+    });
+  }
+  records.close();
+  const { operator, feedback, seed } = config;
+  if (ends === 'done') {
+    await directory.writeSummary({
+      operator: operator.name,
+      feedback: feedback.name,
+      environment: 'cartpole_swingup',
+      seed,
+      environmentSteps: 100,
+      updates: 25,
+      wallSeconds: 2,
+      evaluation: { episodes: 2, meanReturn: 30, stdReturn: 10 },
+    });
+  }
+  if (ends === 'diverged') await writeFile(join(directory.path, 'diverged.txt'), 'critic/loss is NaN\n');
+}
+
+const read = (name: string) => readFile(join(folder, 'results', name), 'utf8');
+
+describe('writeResults', () => {
+  it('writes every evaluation and outcome of the runs that ended; one that diverged is there as diverged', async () => {
+    const [a0, b0, a1] = plan.runs;
+    await leave(
+      a0,
+      [
+        [1, 3],
+        [20, 40],
+      ],
+      'done',
+    );
+    await leave(b0, [[5, 5]], 'diverged');
+    await leave(a1, [[7, 7]], 'under way');
+    const files = await writeResults(plan, folder, provenance);
+    expect(files.map((file) => basename(file))).toEqual([
+      'evaluations.csv',
+      'outcomes.csv',
+      'provenance.json',
+      'curves.svg',
+    ]);
+    expect(await read('evaluations.csv')).toBe(
+      `task,variant,seed,environmentSteps,updates,wallSeconds,episodes,meanReturn,stdReturn
+swingup,a,0,50,0,0.123,2,2,1
+swingup,a,0,100,25,1.123,2,30,10
+swingup,b,0,50,0,0.123,2,5,0
+`,
+    );
+    expect(await read('outcomes.csv')).toBe(
+      `task,variant,seed,status,environmentSteps,updates,wallSeconds,episodes,meanReturn,stdReturn
+swingup,a,0,finished,100,25,2,2,30,10
+swingup,b,0,diverged,50,0,0.123,2,nan,nan
+`,
+    );
+    expect(JSON.parse(await read('provenance.json'))).toEqual({ ...provenance, runs: 2, planned: 4 });
+    const svg = await read('curves.svg');
+    for (const label of ['Two ways', 'First way', 'Second way', 'swingup']) expect(svg).toContain(label);
+  });
+
+  it('has empty tables and figures before the first run has ended', async () => {
+    await writeResults(plan, folder, provenance);
+    expect((await read('outcomes.csv')).trim().split('\n')).toHaveLength(1);
+    expect(await read('curves.svg')).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
+  });
+});

@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../../errors.js';
+import { loadStudy, parseStudy } from './schema.js';
+
+const good = `server: dm-control
+base: {}
+variants: { one: {}, two: {} }
+figures: { curves: { title: Curves, lines: { One: one } } }
+scales:
+  small:
+    tasks: { walk: { simulator: suite/walker-walk, seeds: 2 } }
+    figures: { curves: [walk] }
+`;
+
+describe('parseStudy', () => {
+  it('reads a study', () => {
+    const study = parseStudy('s.yaml', good);
+    expect(study.scales.small.tasks.walk).toEqual({
+      simulator: 'suite/walker-walk',
+      seeds: 2,
+      config: {},
+    });
+  });
+
+  it.each([
+    ['a variant that is not there', 'One: one', 'One: onee', /figures\.curves: there is no 'onee'.*'one'\?/],
+    ['a task that is not there', '[walk]', '[wakl]', /scales\.small\.figures\.curves: .*'wakl'.*'walk'\?/],
+    ['a figure that is not there', 'curves: [', 'curve: [', /scales\.small\.figures: .*'curve'/],
+    ['a server that is not one', 'dm-control', 'mujoco', /s\.yaml: server: /],
+    ['no seeds', 'seeds: 2', 'seeds: 0', /scales\.small\.tasks\.walk\.seeds/],
+    ['neither lines nor panels', 'lines: { One: one }', '', /either `lines` or `panels`/],
+    ['a key that there is not', 'base: {}', 'bases: {}', /bases/],
+    ['a name that would leave the folder', 'one: {}', '../one: {}', /variants/],
+    ['no YAML', 'base: {}', 'base: {', /s\.yaml:\d+: /],
+  ])('refuses %s', (_what, from, to, message) => {
+    const text = good.replace(from, to);
+    expect(text).not.toBe(good);
+    expect(() => parseStudy('s.yaml', text)).toThrow(ConfigError);
+    expect(() => parseStudy('s.yaml', text)).toThrow(message);
+  });
+});
+
+describe('loadStudy', () => {
+  it('says what to give where there is no such file', async () => {
+    await expect(loadStudy('/nowhere/s.yaml')).rejects.toThrow(
+      /\/nowhere\/s\.yaml: there is no such file.*control/,
+    );
+  });
+});

@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest';
+import { aggregate, renderFigureSvg } from './panels.js';
+import type { RunData, RunStatus } from './run-data.js';
+
+/** A run with these mean returns, evaluated every `every` steps. */
+function run(returns: readonly number[], { status = 'finished' as RunStatus, every = 10 } = {}): RunData {
+  return {
+    name: 'r',
+    label: 'l',
+    operator: 'pmpo',
+    feedback: 'top-k',
+    environment: 'e',
+    seed: 0,
+    status,
+    config: '',
+    metrics: [],
+    evaluations: returns.map((value, i) => ({
+      environmentSteps: every * (i + 1),
+      updates: i,
+      wallSeconds: i,
+      returns: [value - 1, value + 1],
+    })),
+    notices: [],
+  };
+}
+const centers = (points: ReturnType<typeof aggregate>) => points.map(({ x, center }) => [x, center]);
+
+describe('aggregate', () => {
+  it('is the interquartile mean over the seeds of a task', () => {
+    const runs = { task: [run([0]), run([10]), run([20]), run([1000])] };
+    const [point] = aggregate({ label: 'l', runs });
+    expect(point).toMatchObject({ x: 10, center: 15 });
+    expect(point.low).toBeGreaterThanOrEqual(0);
+    expect(point.low).toBeLessThan(15);
+    expect(point.high).toBeGreaterThan(15);
+  });
+
+  it('is the value itself where there is one seed', () => {
+    expect(aggregate({ label: 'l', runs: { task: [run([4, 8])] } })).toEqual([
+      { x: 10, center: 4, low: 4, high: 4 },
+      { x: 20, center: 8, low: 8, high: 8 },
+    ]);
+  });
+
+  it('counts a run that diverged as 0 from there on, to the end of the others', () => {
+    const runs = { task: [run([8, 8, 8]), run([4], { status: 'diverged' })] };
+    expect(centers(aggregate({ label: 'l', runs }))).toEqual([
+      [10, 6],
+      [20, 4],
+      [30, 4],
+    ]);
+    const notFinite = { task: [run([8, Number.NaN], { status: 'diverged' })] };
+    expect(centers(aggregate({ label: 'l', runs: notFinite }))).toEqual([
+      [10, 8],
+      [20, 0],
+    ]);
+  });
+
+  it('leaves out of later points a run that ended early without diverging', () => {
+    const runs = { task: [run([8, 8]), run([4])] };
+    expect(centers(aggregate({ label: 'l', runs }))).toEqual([
+      [10, 6],
+      [20, 8],
+    ]);
+  });
+
+  it('puts tasks of different lengths side by side by the share of their evaluations', () => {
+    const runs = { short: [run([2, 4])], long: [run([10, 20, 30, 40], { every: 100 })] };
+    expect(centers(aggregate({ label: 'l', runs }))).toEqual([
+      [0.5, 11],
+      [1, 22],
+    ]);
+  });
+
+  it('is nothing of nothing', () => {
+    expect(aggregate({ label: 'l', runs: { task: [] } })).toEqual([]);
+  });
+});
+
+describe('renderFigureSvg', () => {
+  it('draws panels under one legend, the same each time, with names made safe', async () => {
+    const panel = (title: string) => ({
+      title,
+      lines: [
+        { label: 'β < 1', runs: { task: [run([1, 2, 3])] } },
+        { label: 'other', runs: { task: [run([3], { status: 'diverged' as const })] } },
+      ],
+    });
+    const figure = { title: 'A & B', panels: ['one', 'two', 'three', 'four'].map(panel) };
+    const svg = await renderFigureSvg(figure);
+    // Whether something is there, not the whole picture in the message where it is not.
+    const count = (pattern: RegExp) => svg.match(pattern)?.length ?? 0;
+    expect(count(/<title>A &#38; B<\/title>/g)).toBe(1);
+    expect(count(/>β &#60; 1<\/text>/g)).toBe(1);
+    for (const title of ['one', 'two', 'three', 'four']) expect(svg.includes(`>${title}</text>`)).toBe(true);
+    // Four panels, and the picture around them.
+    expect(count(/<svg /g)).toBe(5);
+    expect(count(/NaN|Infinity|undefined/g)).toBe(0);
+    expect((await renderFigureSvg(figure)) === svg).toBe(true);
+  });
+});
