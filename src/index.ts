@@ -37,7 +37,8 @@ export type { EnvironmentServer, ServeEnvironmentsOptions } from './environments
 export { serveEnvironments } from './environments/server.js';
 export type { VectorEnvironment, VectorStep } from './environments/vector-environment.js';
 export { ConfigError, PmpoError } from './errors.js';
-export type { TrainRunOptions, TrainRunResult } from './experiments/train-run.js';
+export type { RunResult } from './experiments/run-frame.js';
+export type { TrainRunOptions } from './experiments/train-run.js';
 export { trainRun } from './experiments/train-run.js';
 export type {
   Feedback,

@@ -1,4 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
+import { capital, type JobWords } from '../run/words.js';
 import type { CurveSize } from './specs.js';
 
 /** One line of a panel: an aggregate in its band, over the thin lines of the runs that it is of. */
@@ -24,21 +25,30 @@ type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
 
 /** A small chart of learning curves without a legend; `share` says that x is a share of all steps. */
 export function curvePanel(
-  { series, share }: { readonly series: readonly CurveSeries[]; readonly share: boolean },
+  {
+    series,
+    share,
+    words,
+  }: {
+    readonly series: readonly CurveSeries[];
+    readonly share: boolean;
+    /** What the axes are of. */
+    readonly words: Pick<JobWords, 'stepsTitle' | 'return'>;
+  },
   { width, height }: CurveSize,
 ): TopLevelSpec {
   const values = series.flatMap(({ points, runs }) => [
     ...points.flatMap(({ center, low, high }) => [center, low, high]),
     ...runs.flatMap((run) => run.points.map(({ value }) => value)),
   ]);
-  const top = Math.max(1, ...values);
+  const top = values.length > 0 ? Math.max(...values) : 1;
   const xs = series.flatMap(({ points }) => points.map(({ x }) => x));
   const scale = { domain: series.map(({ label }) => label), range: series.map((line) => line.color) };
   const colored = { field: 'label', type: 'nominal', scale, legend: null } as const;
   const x = {
     field: 'x',
     type: 'quantitative',
-    title: share ? "Share of each task's steps" : 'Environment steps',
+    title: share ? "Share of each task's steps" : words.stepsTitle,
     scale: { domain: [0, Math.max(...xs, share ? 1 : 0)] as number[], nice: false },
     axis: share ? { format: '.0%', tickCount: 4 } : { format: '~s', tickCount: 5 },
   } as const;
@@ -46,7 +56,7 @@ export function curvePanel(
     ({
       field,
       type: 'quantitative',
-      title: 'Return',
+      title: capital(words.return),
       scale: {
         domain: [Math.min(0, ...values), top > 0.7 * largestReturn ? largestReturn : top] as number[],
         nice: true,

@@ -14,6 +14,7 @@ function run(
     label,
     operator: label,
     feedback: 'top-k',
+    kind: 'control',
     environment: 'cartpole',
     seed,
     status,

@@ -9,6 +9,7 @@ function run(returns: readonly number[], { status = 'finished' as RunStatus, eve
     label: 'l',
     operator: 'pmpo',
     feedback: 'top-k',
+    kind: 'control',
     environment: 'e',
     seed: 0,
     status,

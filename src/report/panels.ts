@@ -3,7 +3,7 @@ import { bootstrapInterval, interquartileMean, mean } from '../run/statistics.js
 import { type CurveSeries, curvePanel } from './curve-panel.js';
 import { drawSvg } from './draw.js';
 import { escapeHtml } from './html.js';
-import type { RunData } from './run-data.js';
+import { type RunData, wordsOf } from './run-data.js';
 import { color, fontFamily, seriesColor, themeCss } from './theme.js';
 
 /**
@@ -75,24 +75,27 @@ export function aggregate({ label, runs }: PanelLine): AggregatePoint[] {
   }).filter(({ center }) => Number.isFinite(center));
 }
 
-function panelSeries({ lines }: FigurePanel): { series: CurveSeries[]; share: boolean } {
+function panelSeries({ lines }: FigurePanel) {
   const share = lines.some(({ runs }) => Object.keys(runs).length > 1);
   return {
     share,
-    series: lines.map((line, index) => ({
-      label: line.label,
-      color: seriesColor(index),
-      points: aggregate(line),
-      // Single runs are shown where the axis is theirs.
-      runs: share
-        ? []
-        : Object.values(line.runs)
-            .flat()
-            .map((run) => ({
-              diverged: run.status === 'diverged',
-              points: [...series(run)].map(([x, value]) => ({ x, value })),
-            })),
-    })),
+    words: wordsOf(lines.flatMap(({ runs }) => Object.values(runs).flat())),
+    series: lines.map(
+      (line, index): CurveSeries => ({
+        label: line.label,
+        color: seriesColor(index),
+        points: aggregate(line),
+        // Single runs are shown where the axis is theirs.
+        runs: share
+          ? []
+          : Object.values(line.runs)
+              .flat()
+              .map((run) => ({
+                diverged: run.status === 'diverged',
+                points: [...series(run)].map(([x, value]) => ({ x, value })),
+              })),
+      }),
+    ),
   };
 }
 

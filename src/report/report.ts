@@ -1,4 +1,5 @@
 import { formatCount, formatDuration, formatNumber } from '../run/format.js';
+import { capital } from '../run/words.js';
 import {
   curveCsv,
   type GroupOutcome,
@@ -10,7 +11,7 @@ import {
 import { drawSvg } from './draw.js';
 import { type Column, escapeHtml, htmlPage, htmlTable } from './html.js';
 import { metricCharts } from './metric-charts.js';
-import { outcomeOf, type RunData, type RunOutcome } from './run-data.js';
+import { outcomeOf, type RunData, type RunOutcome, wordsOf } from './run-data.js';
 import { learningCurve, type MetricChart, metricChart } from './specs.js';
 import { color, seriesColor, themeCss } from './theme.js';
 
@@ -46,10 +47,11 @@ function swatch(label: string, labels: readonly string[]): string {
 function runFacts(run: RunData): string {
   const outcome = outcomeOf(run);
   const { environmentSteps, updates, wallSeconds, episodes, meanReturn, stdReturn } = outcome;
-  const episodeCount = `${episodes} ${episodes === 1 ? 'episode' : 'episodes'}`;
+  const words = wordsOf([run]);
+  const episodeCount = `${episodes} ${episodes === 1 ? words.episode : words.episodes}`;
   const facts: [string, string][] = [
     [
-      episodes > 0 ? `Final return, ${episodeCount}` : 'Final return',
+      episodes > 0 ? `Final ${words.return}, ${episodeCount}` : `Final ${words.return}`,
       run.status === 'diverged'
         ? state(run)
         : Number.isFinite(meanReturn)
@@ -59,10 +61,13 @@ function runFacts(run: RunData): string {
     ['Operator', escapeHtml(run.operator)],
     ['Feedback', escapeHtml(run.feedback)],
     ['Seed', String(run.seed)],
-    ['Environment steps', formatCount(environmentSteps)],
+    [words.stepsTitle, formatCount(environmentSteps)],
     ['Updates', formatCount(updates)],
     ['Wall time', formatDuration(wallSeconds)],
-    ['Steps per second', wallSeconds > 0 ? formatCount(environmentSteps / wallSeconds) : '–'],
+    [
+      `${capital(words.steps)} per second`,
+      wallSeconds > 0 ? formatCount(environmentSteps / wallSeconds) : '–',
+    ],
   ];
   return `<dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`).join('')}</dl>`;
 }
@@ -76,12 +81,13 @@ function final(value: number): string {
 
 function groupTable(runs: readonly RunData[]): string {
   const groups = groupRuns(runs);
+  const words = wordsOf(runs);
   const labels = groups.map(({ label }) => label);
   const interval = (low: number, high: number) =>
     low === high ? final(low) : `${final(low)} – ${final(high)}`;
   const columns: Column<GroupOutcome>[] = [
     { head: 'Operator', text: true, cell: ({ label }) => swatch(label, labels) + escapeHtml(label) },
-    { head: 'Final return, median', cell: (row) => `<b>${final(row.median)}</b>` },
+    { head: `Final ${words.return}, median`, cell: (row) => `<b>${final(row.median)}</b>` },
     { head: 'Middle half', cell: ({ low, high }) => interval(low, high) },
     { head: 'Range', cell: ({ minimum, maximum }) => interval(minimum, maximum) },
     { head: 'Mean', cell: (row) => final(row.mean) },
@@ -90,7 +96,7 @@ function groupTable(runs: readonly RunData[]): string {
       head: 'Diverged',
       cell: ({ diverged }) => (diverged > 0 ? `<span class="state diverged">${diverged}</span>` : '0'),
     },
-    { head: 'Steps', cell: ({ environmentSteps }) => formatCount(environmentSteps) },
+    { head: capital(words.steps), cell: ({ environmentSteps }) => formatCount(environmentSteps) },
     { head: 'Wall time', cell: ({ wallSeconds }) => formatDuration(wallSeconds) },
   ];
   const note = runs.some(({ status }) => status === 'diverged')
@@ -100,13 +106,17 @@ function groupTable(runs: readonly RunData[]): string {
 }
 
 function runTable(runs: readonly RunData[]): string {
+  const words = wordsOf(runs);
   type Row = { readonly run: RunData; readonly outcome: RunOutcome };
   const columns: Column<Row>[] = [
     { head: 'Run', text: true, cell: ({ run }) => escapeHtml(run.name) },
     { head: 'Operator', text: true, cell: ({ run }) => escapeHtml(run.label) },
     { head: 'Seed', cell: ({ run }) => String(run.seed) },
-    { head: 'Final return', cell: ({ outcome }) => plusMinus(outcome.meanReturn, outcome.stdReturn) },
-    { head: 'Steps', cell: ({ outcome }) => formatCount(outcome.environmentSteps) },
+    {
+      head: `Final ${words.return}`,
+      cell: ({ outcome }) => plusMinus(outcome.meanReturn, outcome.stdReturn),
+    },
+    { head: capital(words.steps), cell: ({ outcome }) => formatCount(outcome.environmentSteps) },
     { head: 'Updates', cell: ({ outcome }) => formatCount(outcome.updates) },
     { head: 'Wall time', cell: ({ outcome }) => formatDuration(outcome.wallSeconds) },
     { head: 'State', text: true, cell: ({ run }) => state(run) },
@@ -118,34 +128,36 @@ function runTable(runs: readonly RunData[]): string {
 }
 
 function evaluationTable(runs: readonly RunData[]): string {
+  const words = wordsOf(runs);
   const columns: Column<SeedPoint>[] = [
     ...(runs.length > 1 ? [{ head: 'Run', text: true, cell: (row: SeedPoint) => escapeHtml(row.run) }] : []),
-    { head: 'Steps', cell: (row) => formatCount(row.environmentSteps) },
-    { head: 'Mean return', cell: (row) => formatNumber(row.meanReturn) },
+    { head: capital(words.steps), cell: (row) => formatCount(row.environmentSteps) },
+    { head: `Mean ${words.return}`, cell: (row) => formatNumber(row.meanReturn) },
     { head: 'Standard deviation', cell: (row) => formatNumber(row.stdReturn) },
     { head: 'Least', cell: (row) => formatNumber(row.minimum) },
     { head: 'Greatest', cell: (row) => formatNumber(row.maximum) },
-    { head: 'Episodes', cell: (row) => String(row.episodes) },
+    { head: capital(words.episodes), cell: (row) => String(row.episodes) },
   ];
   return htmlTable(columns, seedCurves(runs));
 }
 
 function curveCaption(runs: readonly RunData[]): string {
+  const words = wordsOf(runs);
   const severalSeeds = groupRuns(runs).some((group) => group.runs.length > 1);
   const drawn = severalSeeds
-    ? 'Thick line: median over seeds of the mean return over evaluation episodes. Band: middle half of the seeds. Thin lines: each seed.'
-    : `Line: mean return over evaluation episodes. Band: middle half of the episodes${runs.length === 1 ? '; lighter band: all of them' : ''}.`;
+    ? `Thick line: median over seeds of the mean ${words.return} over evaluation ${words.episodes}. Band: middle half of the seeds. Thin lines: each seed.`
+    : `Line: mean ${words.return} over evaluation ${words.episodes}. Band: middle half of the ${words.episodes}${runs.length === 1 ? '; lighter band: all of them' : ''}.`;
   const cross = runs.some(({ status }) => status === 'diverged')
     ? ` A cross marks where a run diverged${severalSeeds ? '; a median ends where one of its seeds does' : ''}.`
     : '';
-  return `${drawn} The policy acts by its mode.${cross}`;
+  return `${drawn} ${words.evaluated}${cross}`;
 }
 
 function trendCaption(runs: readonly RunData[]): string {
   const severalSeeds = groupRuns(runs).some((group) => group.runs.length > 1);
   const trend = `their moving mean over a twentieth of the run${severalSeeds ? ', median over seeds' : ''}`;
   const legend = runs.length > 1 ? `<br>${labelLegend(runs)}` : '';
-  return `Over environment steps. Faint lines: as recorded. Bold lines: ${trend}.${legend}`;
+  return `Over ${wordsOf(runs).stepsTitle.toLowerCase()}. Faint lines: as recorded. Bold lines: ${trend}.${legend}`;
 }
 
 /** Which colour is whose, for the small charts. */

@@ -6,6 +6,7 @@ import type { EvaluationRecord, MetricRecord, RunSummary } from '../run/contract
 import type { RecordLine } from '../run/records.js';
 import { openRunDirectory } from '../run/run-directory.js';
 import { mean, standardDeviation } from '../run/statistics.js';
+import { type JobKind, type JobWords, jobWords } from '../run/words.js';
 
 /** `unfinished`: it was stopped, or is still going. `diverged`: numbers that are not finite were recorded. */
 export type RunStatus = 'finished' | 'unfinished' | 'diverged';
@@ -18,6 +19,7 @@ export interface RunData {
   readonly operator: string;
   readonly feedback: string;
   readonly environment: string;
+  readonly kind: JobKind;
   readonly seed: number;
   readonly status: RunStatus;
   /** The text of config.yaml. */
@@ -59,6 +61,7 @@ interface ConfigFacts {
   readonly operator?: { readonly name?: string };
   readonly feedback?: { readonly name?: string };
   readonly environment?: { readonly simulator?: string; readonly address?: string | readonly string[] };
+  readonly language?: { readonly model?: { readonly name?: string } };
   readonly seed?: number;
 }
 
@@ -107,8 +110,10 @@ export async function readRun(
     environment:
       facts.environment?.simulator ??
       facts.environment?.address?.toString() ??
+      facts.language?.model?.name ??
       summary?.environment ??
       'unknown',
+    kind: facts.language === undefined ? 'control' : 'language',
     seed: facts.seed ?? summary?.seed ?? 0,
     status: diverged || !finite ? 'diverged' : summary === undefined ? 'unfinished' : 'finished',
     config,
@@ -151,4 +156,9 @@ export function outcomeOf(run: RunData): RunOutcome {
     meanReturn: diverged ? Number.NaN : restored(reached.meanReturn),
     stdReturn: diverged ? Number.NaN : restored(reached.stdReturn),
   };
+}
+
+/** The words for what runs of one kind count and reach. */
+export function wordsOf(runs: readonly Pick<RunData, 'kind'>[]): JobWords {
+  return jobWords[runs[0]?.kind ?? 'control'];
 }

@@ -1,5 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { formatCount, formatNumber } from '../run/format.js';
+import { capital, type JobWords } from '../run/words.js';
 import {
   type CurvePoint,
   groupCurve,
@@ -9,13 +10,12 @@ import {
   seedCurves,
   trendLines,
 } from './curves.js';
-import type { RunData } from './run-data.js';
+import { type RunData, wordsOf } from './run-data.js';
 import { color, seriesColor } from './theme.js';
 
 type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
 
 const stepsAxis = {
-  title: 'Environment steps',
   labelExpr: "datum.value === 0 ? '0' : format(datum.value, '~s')",
   tickCount: 6,
   labelFlush: true,
@@ -60,12 +60,12 @@ function returnDomain(values: readonly number[]): [number, number] {
   return low === high ? [low - 1, high + 1] : [low, high];
 }
 
-function describePoint(point: CurvePoint, single: boolean): string {
-  const at = `${formatCount(point.environmentSteps)} steps`;
+function describePoint(point: CurvePoint, single: boolean, words: JobWords): string {
+  const at = `${formatCount(point.environmentSteps)} ${words.steps}`;
   const middle = `${formatNumber(point.low)} to ${formatNumber(point.high)}`;
   const all = `${formatNumber(point.minimum)} to ${formatNumber(point.maximum)}`;
   return single
-    ? `${point.label} at ${at}: mean return ${formatNumber(point.center)} over ${point.count} episodes, middle half ${middle}, all ${all}`
+    ? `${point.label} at ${at}: mean ${words.return} ${formatNumber(point.center)} over ${point.count} ${words.episodes}, middle half ${middle}, all ${all}`
     : `${point.label} at ${at}: median ${formatNumber(point.center)} of ${point.count} seeds, middle half ${middle}, all ${all}`;
 }
 
@@ -83,12 +83,13 @@ export interface CurveSize {
  */
 export function learningCurve(runs: readonly RunData[], { width, height }: CurveSize): TopLevelSpec {
   const groups = groupRuns(runs);
+  const words = wordsOf(runs);
   const labels = groups.map(({ label }) => label);
   const severalSeeds = groups.some((group) => group.runs.length > 1);
   const points = groups.flatMap((group) =>
     groupCurve(group).map((point) => ({
       ...point,
-      description: describePoint(point, group.runs.length === 1),
+      description: describePoint(point, group.runs.length === 1, words),
     })),
   );
   const seeds: SeedPoint[] = seedCurves(runs);
@@ -110,13 +111,13 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
     ({
       field,
       type: 'quantitative',
-      title: 'Return',
+      title: capital(words.return),
       scale: { domain: returnDomain(shown.length > 0 ? shown : [0, 1]), nice: true, zero: false },
       axis: { labelExpr: numberLabels, tickCount: 6 },
     }) as const;
   const x = stepsChannel(
     runs.flatMap(({ evaluations }) => evaluations),
-    stepsAxis,
+    { ...stepsAxis, title: words.stepsTitle },
   );
   // The same in every layer: Vega-Lite joins their legends and drops them all where one says none.
   const series = {

@@ -4,6 +4,7 @@ import type { EvaluationRecord, RunSummary } from './contracts.js';
 import { formatCount, formatDuration, formatNumber } from './format.js';
 import type { RunFiles } from './run-directory.js';
 import { mean, standardDeviation } from './statistics.js';
+import { capital, type JobWords, jobWords } from './words.js';
 
 /** `bar`: for a terminal; `lines`: for logs; `json`: one object per line on stdout; `quiet`: nothing. */
 export type ProgressMode = 'bar' | 'lines' | 'json' | 'quiet';
@@ -29,6 +30,8 @@ export interface ProgressOptions {
   readonly mode: ProgressMode;
   /** Environment steps in all. */
   readonly totalSteps: number;
+  /** Default: those of control. */
+  readonly words?: JobWords;
   /** The run's name, shown before the bar. */
   readonly label?: string;
   readonly stdout?: NodeJS.WritableStream;
@@ -86,19 +89,19 @@ interface State {
   readonly lastReturn?: number;
 }
 
-function describeState(state: State, totalSteps: number): string {
+function describeState(state: State, totalSteps: number, words: JobWords): string {
   const parts = [
-    `${formatCount(state.environmentSteps)} / ${formatCount(totalSteps)} steps`,
-    `${formatCount(state.stepsPerSecond)} steps/s`,
+    `${formatCount(state.environmentSteps)} / ${formatCount(totalSteps)} ${words.steps}`,
+    `${formatCount(state.stepsPerSecond)} ${words.steps}/s`,
     `${formatDuration(state.secondsLeft)} left`,
-    `return ${formatNumber(state.lastReturn)}`,
+    `${words.return} ${formatNumber(state.lastReturn)}`,
   ];
   return parts.join(' · ');
 }
 
-function describeEvaluation({ environmentSteps, returns }: EvaluationRecord): string {
+function describeEvaluation({ environmentSteps, returns }: EvaluationRecord, words: JobWords): string {
   const spread = `${formatNumber(mean(returns))} ± ${formatNumber(standardDeviation(returns))}`;
-  return `Evaluation at ${formatCount(environmentSteps)} steps: return ${spread} over ${returns.length} ${returns.length === 1 ? 'episode' : 'episodes'}`;
+  return `Evaluation at ${formatCount(environmentSteps)} ${words.steps}: ${words.return} ${spread} over ${returns.length} ${returns.length === 1 ? words.episode : words.episodes}`;
 }
 
 /** A path as a person would type it here. */
@@ -107,18 +110,23 @@ function shortPath(path: string): string {
   return fromHere.startsWith('..') || isAbsolute(fromHere) ? path : fromHere;
 }
 
-function describeEnd(summary: RunSummary, files: RunFiles): string[] {
+function describeEnd(summary: RunSummary, files: RunFiles, words: JobWords): string[] {
   const { episodes, meanReturn, stdReturn } = summary.evaluation;
   return [
-    `Done: ${formatCount(summary.environmentSteps)} steps, ${formatCount(summary.updates)} updates in ${formatDuration(summary.wallSeconds)}`,
-    `Return ${formatNumber(meanReturn)} ± ${formatNumber(stdReturn)} over ${episodes} ${episodes === 1 ? 'episode' : 'episodes'}`,
+    `Done: ${formatCount(summary.environmentSteps)} ${words.steps}, ${formatCount(summary.updates)} updates in ${formatDuration(summary.wallSeconds)}`,
+    `${capital(words.return)} ${formatNumber(meanReturn)} ± ${formatNumber(stdReturn)} over ${episodes} ${episodes === 1 ? words.episode : words.episodes}`,
     `Report: ${shortPath(files.report)}`,
   ];
 }
 
-function describeStop(environmentSteps: number, totalSteps: number, command: string): string[] {
+function describeStop(
+  environmentSteps: number,
+  totalSteps: number,
+  command: string,
+  words: JobWords,
+): string[] {
   return [
-    `Stopped at ${formatCount(environmentSteps)} of ${formatCount(totalSteps)} steps; a checkpoint is saved. Go on with:`,
+    `Stopped at ${formatCount(environmentSteps)} of ${formatCount(totalSteps)} ${words.steps}; a checkpoint is saved. Go on with:`,
     `  ${command}`,
   ];
 }
@@ -147,17 +155,22 @@ const quietView: View = {
   stop() {},
 };
 
-function linesView(write: (line: string) => void, totalSteps: number, due: () => boolean): View {
+function linesView(
+  write: (line: string) => void,
+  totalSteps: number,
+  due: () => boolean,
+  words: JobWords,
+): View {
   return {
     ...quietView,
     update: (state) => {
-      if (due()) write(describeState(state, totalSteps));
+      if (due()) write(describeState(state, totalSteps, words));
     },
-    evaluation: (record) => write(describeEvaluation(record)),
+    evaluation: (record) => write(describeEvaluation(record, words)),
     notice: write,
-    finish: (summary, files) => describeEnd(summary, files).forEach(write),
+    finish: (summary, files) => describeEnd(summary, files, words).forEach(write),
     stopped: (environmentSteps, command) =>
-      describeStop(environmentSteps, totalSteps, command).forEach(write),
+      describeStop(environmentSteps, totalSteps, command, words).forEach(write),
   };
 }
 
@@ -180,7 +193,7 @@ function jsonView(write: (line: string) => void, totalSteps: number, due: () => 
   };
 }
 
-function barView(stream: NodeJS.WritableStream, label: string, totalSteps: number): View {
+function barView(stream: NodeJS.WritableStream, label: string, totalSteps: number, words: JobWords): View {
   const bars = new cliProgress.MultiBar({
     stream,
     format: `${label}{bar} {percentage}% · {text}`,
@@ -197,7 +210,7 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
   let bar: cliProgress.SingleBar | undefined;
   const write = (line: string) =>
     bar === undefined ? void stream.write(`${line}\n`) : bars.log(`${line}\n`);
-  const payload = (state: State) => ({ text: describeState(state, totalSteps) });
+  const payload = (state: State) => ({ text: describeState(state, totalSteps, words) });
   const stop = () => {
     if (bar === undefined) return;
     process.off('exit', stop);
@@ -212,16 +225,16 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
       process.once('exit', stop);
     },
     update: (state) => bar?.update(Math.min(state.environmentSteps, totalSteps), payload(state)),
-    evaluation: (record) => write(describeEvaluation(record)),
+    evaluation: (record) => write(describeEvaluation(record, words)),
     notice: write,
     checkpoint() {},
     finish: (summary, files) => {
       stop();
-      describeEnd(summary, files).forEach(write);
+      describeEnd(summary, files, words).forEach(write);
     },
     stopped: (environmentSteps, command) => {
       stop();
-      describeStop(environmentSteps, totalSteps, command).forEach(write);
+      describeStop(environmentSteps, totalSteps, command, words).forEach(write);
     },
     stop,
   };
@@ -231,6 +244,7 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
 export function createProgress({
   mode,
   totalSteps,
+  words = jobWords.control,
   label,
   stdout = process.stdout,
   stderr = process.stderr,
@@ -245,8 +259,8 @@ export function createProgress({
   };
   const writer = (stream: NodeJS.WritableStream) => (line: string) => void stream.write(`${line}\n`);
   const views: Readonly<Record<ProgressMode, () => View>> = {
-    bar: () => barView(stderr, label === undefined ? '' : `${label} `, totalSteps),
-    lines: () => linesView(writer(stderr), totalSteps, due),
+    bar: () => barView(stderr, label === undefined ? '' : `${label} `, totalSteps, words),
+    lines: () => linesView(writer(stderr), totalSteps, due, words),
     json: () => jsonView(writer(stdout), totalSteps, due),
     quiet: () => quietView,
   };

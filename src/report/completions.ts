@@ -1,0 +1,57 @@
+import type { EvaluatedCompletion, LanguageEvaluation } from '../learners/language/evaluation.js';
+import { formatNumber } from '../run/format.js';
+import { mean } from '../run/statistics.js';
+import { escapeHtml, htmlPage } from './html.js';
+
+/** Of held-out prompts: what the model wrote before, and what it writes now. */
+
+export interface CompletionsOptions {
+  readonly title: string;
+  /** The command that made the run, printed on the page. */
+  readonly command: string;
+}
+
+const style = `<style>
+.pair{display:grid;grid-template-columns:1fr 1fr;gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:0 0 18px}
+.pair>*{background:var(--card);padding:14px 18px;min-width:0}
+.pair .prompt{grid-column:1/-1;color:var(--muted);white-space:pre-wrap;overflow-wrap:anywhere}
+.pair p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}
+.pair .reward{color:var(--muted);font-size:12.5px;margin-top:8px;font-variant-numeric:tabular-nums}
+@media(max-width:700px){.pair{grid-template-columns:1fr}}
+</style>`;
+
+function side({ completion, evaluation, finishReason }: EvaluatedCompletion, when: string): string {
+  const reward = evaluation === undefined ? 'not judged' : `reward ${formatNumber(evaluation)}`;
+  const cut = finishReason === 'length' ? ', cut by length' : '';
+  const text = completion === '' ? '<span class="muted">(nothing)</span>' : escapeHtml(completion);
+  return `<div><p>${text}</p><div class="reward">${when}, ${reward}${cut}</div></div>`;
+}
+
+function meanOf({ completions }: LanguageEvaluation): string {
+  return formatNumber(mean(completions.flatMap(({ evaluation }) => evaluation ?? [])));
+}
+
+/**
+ * One HTML file that needs nothing from anywhere else: every held-out prompt with its completion before training and after, in the
+ * order of the prompts.
+ */
+export function renderCompletions(
+  before: LanguageEvaluation,
+  after: LanguageEvaluation,
+  { title, command }: CompletionsOptions,
+): string {
+  const pairs = after.completions.map((now, i) => {
+    const then = before.completions[i];
+    const was = `before`;
+    const is = `after ${after.updates} updates`;
+    return `<section class="pair"><div class="prompt">${escapeHtml(now.prompt)}</div>${then === undefined ? '<div></div>' : side(then, was)}${side(now, is)}</section>`;
+  });
+  const body = [
+    style,
+    `<header><p class="eyebrow">Completions of held-out prompts</p><h1>${escapeHtml(title)}</h1>`,
+    `<p class="lead">Left: the base model, mean reward ${meanOf(before)}. Right: after ${after.updates} updates, ${meanOf(after)}. The same prompts and seeds.</p></header>`,
+    ...pairs,
+    `<pre class="command">${escapeHtml(command)}</pre>`,
+  ];
+  return htmlPage(`${title} · completions · pmpo`, body.join('\n'));
+}
