@@ -16,6 +16,12 @@ export interface RunFiles {
   readonly summary: string;
   readonly policy: string;
   readonly report: string;
+  /** A folder of JSON Lines files: what a language model wrote at each evaluation. */
+  readonly completions: string;
+  /** What it wrote before and writes now, side by side. */
+  readonly completionsPage: string;
+  /** The policy of a language job, as a model folder. */
+  readonly model: string;
   /** A folder of safetensors files. */
   readonly checkpoints: string;
   /** A folder of TensorBoard event files. */
@@ -47,6 +53,9 @@ export class RunDirectory {
       summary: join(this.path, 'summary.json'),
       policy: join(this.path, 'policy.onnx'),
       report: join(this.path, 'report.html'),
+      completions: join(this.path, 'completions'),
+      completionsPage: join(this.path, 'completions.html'),
+      model: join(this.path, 'model'),
       checkpoints: join(this.path, 'checkpoints'),
       tensorboard: join(this.path, 'tensorboard'),
     };

@@ -1,0 +1,107 @@
+import type { ResolvedLanguageConfig } from '../config/load-language.js';
+import { preferenceContexts } from '../datasets/preferences.js';
+import { type PromptRow, promptOf } from '../datasets/prompts.js';
+import { readRows } from '../datasets/rows.js';
+import { PmpoError } from '../errors.js';
+import { encodeCompletion, encodePrompt, endTokenOf } from '../language/encoding.js';
+import type { Tokenizer } from '../language/tokenizer.js';
+import type { JudgedContext, Prompt } from '../learners/language/batch.js';
+
+/** What a language job learns from, from its files to tokens. Lengths are checked here: before anything is sampled. */
+
+function toPrompt(tokenizer: Tokenizer, row: PromptRow, chat: boolean, longest: number, reason: string): Prompt {
+  const tokens = encodePrompt(tokenizer, row, chat);
+  if (tokens.length > longest) {
+    throw new PmpoError({
+      where: row.where,
+      what: `the prompt has ${tokens.length} tokens, and ${longest} fit ${reason}`,
+      remedy: 'Leave the row out, or shorten it',
+    });
+  }
+  return { text: row.text, tokens, row: row.row };
+}
+
+export interface Prompts {
+  readonly learned: readonly Prompt[];
+  readonly heldOut: readonly Prompt[];
+}
+
+/**
+ * The prompts of a configuration, those that are only evaluated on apart.
+ * @throws PmpoError with the row's place for a prompt that is none, or too long; when too few are left.
+ */
+export async function readPrompts(
+  { language, learner }: ResolvedLanguageConfig,
+  tokenizer: Tokenizer,
+  contextLength: number,
+): Promise<Prompts> {
+  const { file, field, chat, heldOut } = language.prompts!;
+  const longest = contextLength - language.sampling.maxTokens;
+  const reason = `a context of ${contextLength} beside ${language.sampling.maxTokens} of completion`;
+  const read = async (path: string) =>
+    (await readRows(path)).map((row) => toPrompt(tokenizer, promptOf(row, field), chat, longest, reason));
+  const prompts = await read(file);
+  if (typeof heldOut === 'string') return { learned: prompts, heldOut: await read(heldOut) };
+  if (heldOut >= prompts.length) {
+    throw new PmpoError({
+      where: 'language.prompts.heldOut',
+      what: `${heldOut} of the ${prompts.length} prompts of ${file} leaves none to learn from`,
+      remedy: 'Lower it',
+    });
+  }
+  const learned = prompts.slice(0, -heldOut);
+  if (learned.length < learner.batchSize) {
+    throw new PmpoError({
+      where: 'learner.batchSize',
+      what: `${learner.batchSize} is more than the ${learned.length} prompts that are left to learn from`,
+    });
+  }
+  return { learned, heldOut: prompts.slice(-heldOut) };
+}
+
+/**
+ * The contexts of a configuration's data set, tokenized.
+ * @throws PmpoError with the row's place for what is wrong or too long.
+ */
+export async function readDataset(
+  { language }: ResolvedLanguageConfig,
+  tokenizer: Tokenizer,
+  contextLength: number,
+): Promise<readonly JudgedContext[]> {
+  const { file, chat, end } = language.dataset!;
+  const endToken = endTokenOf(tokenizer, end);
+  return preferenceContexts(await readRows(file)).map(({ prompt: row, completions }) => {
+    const prompt = toPrompt(tokenizer, row, chat, contextLength - 1, `a context of ${contextLength}`);
+    return {
+      prompt,
+      completions: completions.map(({ text, evaluation }) => {
+        const tokens = encodeCompletion(tokenizer, text, endToken);
+        if (prompt.tokens.length + tokens.length <= contextLength)
+          return { text, tokens, finishReason: 'stop' as const, evaluation };
+        throw new PmpoError({
+          where: row.where,
+          what: `prompt and completion have ${prompt.tokens.length + tokens.length} tokens, and the context ${contextLength}`,
+          remedy: 'Leave the row out, or shorten it',
+        });
+      }),
+    };
+  });
+}
+
+/** The texts whose perplexity is recorded, cut to the context. @throws PmpoError for a row without a text. */
+export async function readTexts(
+  file: string,
+  tokenizer: Tokenizer,
+  contextLength: number,
+): Promise<readonly Int32Array[]> {
+  return (await readRows(file)).map((placed) => {
+    const tokens = tokenizer.encode(promptOf(placed, 'text').text, { begin: true });
+    if (tokens.length < 2) throw new PmpoError({ where: placed.where, what: 'the text is too short to score' });
+    return tokens.slice(0, contextLength);
+  });
+}
+
+/** N of a data set: as many as its largest context has, unless the configuration says fewer. */
+export function largestContext(contexts: readonly JudgedContext[]): number {
+  return contexts.reduce((most, { completions }) => Math.max(most, completions.length), 1);
+}

@@ -1,0 +1,146 @@
+import { spawn } from 'node:child_process';
+import type { ResolvedLanguageConfig } from '../config/load-language.js';
+import type { Engine } from '../engine/engine.js';
+import { PmpoError } from '../errors.js';
+import { createEmbeddedModel } from '../language/embedded/embedded-model.js';
+import type { LanguageModel } from '../language/language-model.js';
+import type { Tokenizer } from '../language/tokenizer.js';
+import type { TrainableModel } from '../language/trainable-model.js';
+import { openTrainer, type TrainerClient } from '../language/trainer-client.js';
+import { VllmClient } from '../language/vllm-client.js';
+import type { Samplers } from '../learners/language/train.js';
+import { foldIn, randomKey } from '../random/keys.js';
+import { baseModel } from './base-model.js';
+import type { Surroundings } from './run-frame.js';
+
+/** The model of a language job: who trains it, and who samples from it. */
+export interface OpenedModel {
+  readonly model: TrainableModel;
+  readonly samplers: Samplers;
+  readonly tokenizer: Tokenizer;
+  readonly contextLength: number;
+}
+
+type ModelConfig = ResolvedLanguageConfig['language']['model'];
+type TrainerConfig = Extract<ModelConfig, { name: 'trainer' }>;
+type SamplerConfig = NonNullable<TrainerConfig['sampler']>;
+
+/** Samplers where the model's own server does it all, with one set of weights after the other. */
+function ownSamplers(model: TrainableModel): Samplers {
+  return {
+    reference: model.sampler,
+    policy: model.sampler,
+    publishReference: () => model.publish('reference'),
+    publishPolicy: () => model.publish('policy'),
+  };
+}
+
+/** Runs a program that makes a server load new weights. @throws PmpoError when it fails. */
+function reload(command: readonly string[], folder: string, signal?: AbortSignal): Promise<void> {
+  const [program, ...args] = command.map((word) => word.replaceAll('{folder}', folder));
+  const where = 'language.model.sampler.publish.command';
+  return new Promise((resolve, reject) => {
+    const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe'], signal });
+    let words = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      words = (words + text).slice(-2000);
+    });
+    child.on('error', (cause) => reject(new PmpoError({ where, what: cause.message, cause })));
+    child.on('close', (code) => {
+      if (code === 0) return resolve();
+      const last = words.trim().split('\n').at(-1);
+      reject(new PmpoError({ where, what: `${program} ended with exit code ${code}: ${last}` }));
+    });
+  });
+}
+
+/** A server elsewhere samples from the reference; the trainer's own from the policy, when it is judged. */
+function elsewhere(
+  trainer: TrainerClient,
+  sampler: VllmClient,
+  { publish }: SamplerConfig,
+  signal: AbortSignal | undefined,
+): Samplers {
+  return {
+    reference: sampler,
+    policy: trainer.sampler,
+    publishPolicy: () => trainer.publish('policy'),
+    publishReference: async (changed) => {
+      if (!changed || publish === undefined) return;
+      await trainer.publishTo(publish.folder);
+      await reload(publish.command, publish.folder, signal);
+      await sampler.answered();
+    },
+  };
+}
+
+async function openTrained(
+  { address, tls, token, deadlineSeconds, maxMessageMegabytes, sampler: other }: TrainerConfig,
+  { onEnd, signal }: Surroundings,
+): Promise<OpenedModel> {
+  const connection = { tls, token, maxMessageMegabytes, configKey: 'language.model' };
+  const own = await VllmClient.connect({ ...connection, address, deadlineSeconds });
+  onEnd(() => own.close());
+  const model = await openTrainer({
+    ...connection,
+    address,
+    sampler: own,
+    computeSeconds: deadlineSeconds,
+    signal,
+  });
+  onEnd(() => model.close());
+  const common = { model, tokenizer: own.tokenizer, contextLength: model.info.contextLength };
+  if (other === undefined) return { ...common, samplers: ownSamplers(model) };
+  const { publish: _, ...settings } = other;
+  const sampler = await VllmClient.connect({ ...settings, configKey: 'language.model.sampler' });
+  onEnd(() => sampler.close());
+  if (sampler.tokenizer.vocabularyHash !== model.info.vocabularyHash) {
+    throw new PmpoError({
+      where: [other.address].flat().join(', '),
+      what: `the vocabulary of its tokenizer is not that of the trainer's model (${model.info.name})`,
+      remedy: 'Let both serve the same model',
+    });
+  }
+  const contextLength = Math.min(common.contextLength, sampler.info.contextLength);
+  return { ...common, contextLength, samplers: elsewhere(model, sampler, other, signal) };
+}
+
+async function openEmbedded(
+  config: ResolvedLanguageConfig,
+  settings: Extract<ModelConfig, { name: 'embedded' }>,
+  engine: Engine,
+  { onEnd, notice, signal }: Surroundings,
+): Promise<OpenedModel> {
+  const base = await baseModel(settings, { engine: config.engine, threads: config.threads, notice, signal });
+  const model = await createEmbeddedModel({
+    engine,
+    base,
+    name: 'embedded',
+    key: foldIn(randomKey(config.seed), 'embedded model'),
+    connect: (address): Promise<LanguageModel> =>
+      VllmClient.connect({ address, inFlight: 256, configKey: 'language.model' }),
+  });
+  onEnd(() => model.close());
+  const { tokenizer } = model.sampler;
+  return {
+    model,
+    samplers: ownSamplers(model),
+    tokenizer,
+    contextLength: settings.contextLength,
+  };
+}
+
+/**
+ * Makes or reaches the model that a configuration names, with everything that samples from it.
+ * @throws PmpoError when servers cannot be reached or trusted, or are of different models.
+ */
+export function openLanguageModel(
+  config: ResolvedLanguageConfig,
+  engine: Engine,
+  surroundings: Surroundings,
+): Promise<OpenedModel> {
+  const { model } = config.language;
+  return model.name === 'trainer'
+    ? openTrained(model, surroundings)
+    : openEmbedded(config, model, engine, surroundings);
+}

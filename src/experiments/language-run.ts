@@ -1,0 +1,215 @@
+import { join } from 'node:path';
+import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load-language.js';
+import { configText } from '../config/load.js';
+import { createEngine } from '../engine/create.js';
+import { PmpoError } from '../errors.js';
+import type { Reward } from '../language/rewards/reward.js';
+import type { BatchSource, JudgedContext } from '../learners/language/batch.js';
+import {
+  DatasetBatches,
+  holdOut,
+  labelledLogProbs,
+  perplexity,
+} from '../learners/language/dataset-batches.js';
+import { PromptBatches } from '../learners/language/prompt-batches.js';
+import { type LanguageObserver, trainLanguage } from '../learners/language/train.js';
+import { foldIn, randomKey } from '../random/keys.js';
+import { renderCompletions } from '../report/completions.js';
+import { writeAtomically } from '../run/atomic-file.js';
+import type { RunDirectory } from '../run/run-directory.js';
+import { keepCompletions, keptCompletions } from './kept-completions.js';
+import { largestContext, type Prompts, readDataset, readPrompts, readTexts } from './language-data.js';
+import { type OpenedModel, openLanguageModel } from './language-models.js';
+import {
+  makeRun,
+  type RunFrameOptions,
+  type RunInside,
+  type RunResult,
+  type RunSubject,
+  summaryOf,
+  type Surroundings,
+} from './run-frame.js';
+
+export interface LanguageRunOptions extends RunFrameOptions {
+  readonly loaded: LoadedLanguageConfig;
+}
+
+/** A run's name when the configuration gives none: model, operator and seed. */
+function defaultName({ language, operator, seed }: ResolvedLanguageConfig): string {
+  return `${language.model.name}-${operator.name}-seed${seed}`.replaceAll(/[^A-Za-z0-9._-]/g, '-');
+}
+
+function subjectOf({ config, warnings }: LoadedLanguageConfig): RunSubject {
+  const { updates, batchSize, samples } = config.learner;
+  return {
+    kind: 'language',
+    output: config.output,
+    name: config.name ?? defaultName(config),
+    config: configText(config),
+    totalSteps: updates * batchSize * samples,
+    keep: config.checkpoint.keep,
+    warnings,
+  };
+}
+
+/** What a job learns from, and what it is judged on. */
+interface Data {
+  readonly prompts?: Prompts;
+  readonly reward?: Reward;
+  readonly contexts?: { readonly learned: readonly JudgedContext[]; readonly heldOut: readonly JudgedContext[] };
+  readonly texts?: readonly Int32Array[];
+}
+
+async function openReward({ config, catalogue }: LoadedLanguageConfig): Promise<Reward | undefined> {
+  const { reward } = config.language;
+  if (reward === undefined) return undefined;
+  const { name, ...settings } = reward;
+  return catalogue.rewards.get(name).open(settings, { where: 'language.reward' });
+}
+
+async function openData(
+  loaded: LoadedLanguageConfig,
+  { tokenizer, contextLength }: OpenedModel,
+  { onEnd }: Surroundings,
+): Promise<Data> {
+  const { config } = loaded;
+  const reward = await openReward(loaded);
+  if (reward !== undefined) onEnd(() => reward.close());
+  const { prompts, dataset } = config.language;
+  const key = randomKey(config.seed);
+  const data: Data = {
+    reward,
+    ...(prompts === undefined ? {} : { prompts: await readPrompts(config, tokenizer, contextLength) }),
+    ...(config.evaluation.text === undefined
+      ? {}
+      : { texts: await readTexts(config.evaluation.text, tokenizer, contextLength) }),
+  };
+  if (dataset === undefined) return data;
+  const contexts = await readDataset(config, tokenizer, contextLength);
+  checkLabels(loaded, contexts);
+  return { ...data, contexts: holdOut(contexts, dataset.heldOut, foldIn(key, 'held out')) };
+}
+
+/** A data set must hold what the operator learns from. */
+function checkLabels({ config, operator }: LoadedLanguageConfig, contexts: readonly JudgedContext[]): void {
+  if (config.feedback.name !== 'label') return;
+  const count = (sign: number) =>
+    contexts.reduce(
+      (sum, { completions }) =>
+        sum + completions.filter(({ evaluation = 0 }) => evaluation * sign > 0).length,
+      0,
+    );
+  const pairs = contexts.filter(({ completions }) =>
+    [1, -1].every((sign) => completions.some(({ evaluation = 0 }) => evaluation * sign > 0)),
+  ).length;
+  const { feedback } = operator.needs;
+  const lacking =
+    feedback === 'accepts' || feedback === 'both'
+      ? count(1) === 0 && 'accepted'
+      : feedback === 'rejects'
+        ? count(-1) === 0 && 'rejected'
+        : feedback === 'pairs' && pairs === 0 && 'paired';
+  if (lacking === false) return;
+  throw new PmpoError({
+    where: config.language.dataset!.file,
+    what: `the operator '${config.operator.name}' learns from ${lacking} completions, and there are none (${count(1)} accepted, ${count(-1)} rejected, ${pairs} contexts with both)`,
+    remedy: 'Choose another operator, or set operator.alpha: 1 for accepted ones alone, 0 for rejected ones alone',
+  });
+}
+
+function sourceOf(config: ResolvedLanguageConfig, data: Data, { samplers }: OpenedModel): BatchSource {
+  const { batchSize, samples } = config.learner;
+  const key = foldIn(randomKey(config.seed), 'batches');
+  if (data.contexts !== undefined) {
+    const limit = Math.min(samples, largestContext(data.contexts.learned));
+    return new DatasetBatches(data.contexts.learned, { batchSize, samples: limit }, key);
+  }
+  const judge = { sampler: samplers.reference, reward: data.reward!, sampling: config.language.sampling };
+  return new PromptBatches(data.prompts!.learned, { ...judge, batchSize, samples }, key);
+}
+
+function observerOf(
+  { observer, directory }: RunInside,
+  { checkpoint }: ResolvedLanguageConfig,
+): LanguageObserver {
+  const { completions, checkpoints } = directory.files;
+  const models = join(checkpoint.folder ?? checkpoints, 'models', directory.name);
+  return {
+    ...observer,
+    completions: (evaluation) => keepCompletions(completions, evaluation),
+    completionsAt: (updates) => keptCompletions(completions, updates),
+    // Taken in turn: the one that is written over belongs to no checkpoint that is kept.
+    modelFolder: (updates) =>
+      join(models, `slot-${Math.ceil(updates / checkpoint.every) % (checkpoint.keep + 1)}`),
+  };
+}
+
+async function writeCompletionsPage(
+  directory: RunDirectory,
+  updates: number,
+  command: string,
+): Promise<void> {
+  const { completions, completionsPage } = directory.files;
+  const before = await keptCompletions(completions, 0);
+  const after = await keptCompletions(completions, updates);
+  if (before === undefined || after === undefined) return;
+  await writeAtomically(completionsPage, renderCompletions(before, after, { title: directory.name, command }));
+}
+
+/**
+ * One training run of a language model from a configuration to a folder with everything that it leaves behind. Nothing is
+ * written before model, sampler and reward have answered.
+ *
+ * @throws PmpoError as these and the learner do; where the run can go on, the message says how.
+ */
+export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult> {
+  const { loaded } = options;
+  const { config, operator, classifier } = loaded;
+  return makeRun(
+    subjectOf(loaded),
+    options,
+    async (surroundings) => {
+      const engine = await createEngine(config.engine, { threads: config.threads });
+      surroundings.onEnd(() => engine.dispose());
+      const opened = await openLanguageModel(config, engine, surroundings);
+      return { engine, opened, data: await openData(loaded, opened, surroundings) };
+    },
+    async ({ engine, opened, data }, inside) => {
+      const { model, samplers } = opened;
+      const { prompts, reward, contexts, texts } = data;
+      const result = await trainLanguage({
+        config,
+        engine,
+        model,
+        samplers,
+        operator,
+        classifier,
+        source: sourceOf(config, data, opened),
+        ...(prompts === undefined ? {} : { heldOut: { prompts: prompts.heldOut, reward: reward! } }),
+        ...(contexts === undefined && texts === undefined
+          ? {}
+          : {
+              heldOutMetrics: async () => ({
+                ...(contexts === undefined ? {} : await labelledLogProbs(model, contexts.heldOut)),
+                ...(texts === undefined ? {} : { 'heldOut/perplexity': await perplexity(model, texts) }),
+              }),
+            }),
+        observer: observerOf(inside, config),
+        resume: inside.checkpoint?.checkpoint,
+        signal: inside.signal,
+        clock: () => performance.now(),
+      });
+      if (result.interrupted) return undefined;
+      await model.exportPolicy(inside.directory.files.model);
+      await writeCompletionsPage(inside.directory, result.updates, options.command);
+      const facts = {
+        operator: config.operator.name,
+        feedback: config.feedback.name,
+        environment: config.language.model.name,
+        seed: config.seed,
+      };
+      const { samples: environmentSteps, updates, wallSeconds } = result;
+      return summaryOf(facts, { environmentSteps, updates, wallSeconds }, result.evaluation.returns);
+    },
+  );
+}
