@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from './backoff.js';
 import { StoppedError } from './call.js';
 import { ConnectionLostError, SecurityError } from './errors.js';
@@ -28,8 +29,11 @@ function either(
   const own = new AbortController();
   const abort = () => own.abort();
   for (const signal of [first, second]) {
-    if (signal?.aborted) abort();
-    signal?.addEventListener('abort', abort);
+    if (signal === undefined) continue;
+    if (signal.aborted) abort();
+    // As many calls as there are may follow it, which Node would take for a leak.
+    setMaxListeners(0, signal);
+    signal.addEventListener('abort', abort);
   }
   const release = () => {
     for (const signal of [first, second]) signal?.removeEventListener('abort', abort);

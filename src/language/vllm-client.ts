@@ -149,9 +149,9 @@ export class VllmClient implements LanguageModel {
     }, request.signal);
   }
 
-  stream(request: SampleRequest): AsyncIterable<CompletionPiece> {
+  async *stream(request: SampleRequest): AsyncGenerator<CompletionPiece, void, undefined> {
     const message = generateRequest(request, this.info, requestId(), true);
-    return this.#pool.stream(
+    yield* this.#pool.stream(
       (server, signal) => this.#pieces(server, request, message, signal),
       request.signal,
     );
@@ -262,15 +262,27 @@ async function fetchTokenizer(
   const pieces: Uint8Array[] = [];
   let sha256 = '';
   const options = { deadlineSeconds };
-  for await (const chunk of callStream<WireTokenizerChunk>(
-    server,
-    vllmService.GetTokenizer,
-    {},
-    peer,
-    options,
-  )) {
-    pieces.push(chunk.data ?? new Uint8Array());
-    sha256 = chunk.sha256 || sha256;
+  try {
+    for await (const chunk of callStream<WireTokenizerChunk>(
+      server,
+      vllmService.GetTokenizer,
+      {},
+      peer,
+      options,
+    )) {
+      pieces.push(chunk.data ?? new Uint8Array());
+      sha256 = chunk.sha256 || sha256;
+    }
+  } catch (error) {
+    if (!(error instanceof PmpoError) || error instanceof ConnectionLostError) throw error;
+    const { what } = error.details;
+    const remedy = `Give the folder of the model's tokenizer as ${peer.configKey}.tokenizer`;
+    throw new PmpoError({
+      where: server.address,
+      what: `the tokenizer cannot be had: ${what}`,
+      remedy,
+      cause: error,
+    });
   }
   return new HuggingFaceTokenizer(unpackTokenizerFiles(Buffer.concat(pieces), server.address, sha256));
 }
