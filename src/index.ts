@@ -29,7 +29,7 @@ export type {
   TensorSpec,
   TensorValue,
 } from './environments/environment.js';
-export { ConnectionLostError, DmEnvRpcError } from './environments/errors.js';
+export { DmEnvRpcError } from './environments/errors.js';
 export { flattenObservations, scaleActions } from './environments/flatten.js';
 export type { RemoteEnvironmentOptions } from './environments/remote-environment.js';
 export { RemoteEnvironment } from './environments/remote-environment.js';
@@ -48,6 +48,20 @@ export type {
   HostFeedbackInput,
 } from './feedback/classifier.js';
 export { createFeedbackRegistry } from './feedback/registry.js';
+export { ConnectionLostError, RefusedCallError, SecurityError } from './grpc/errors.js';
+export type { LanguageModelServerSettings, ModelServerSettings } from './language/connection-settings.js';
+export { HuggingFaceTokenizer, loadTokenizer } from './language/hugging-face-tokenizer.js';
+export type {
+  Completion,
+  CompletionPiece,
+  LanguageModel,
+  ModelInfo,
+  SampleRequest,
+  SamplingSettings,
+} from './language/language-model.js';
+export type { ChatMessage, Tokenizer } from './language/tokenizer.js';
+export type { VllmClientOptions } from './language/vllm-client.js';
+export { VllmClient } from './language/vllm-client.js';
 export { TrainedPolicy } from './learners/control/policy.js';
 export type { TrainControlOptions, TrainControlResult } from './learners/control/train.js';
 export { trainControl } from './learners/control/train.js';

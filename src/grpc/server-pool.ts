@@ -1,0 +1,274 @@
+import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from './backoff.js';
+import { StoppedError } from './call.js';
+import { ConnectionLostError, SecurityError } from './errors.js';
+import type { Peer } from './peer.js';
+
+export interface ServerPoolOptions<Server> {
+  readonly addresses: readonly string[];
+  /** Most calls under way at one address; the others wait. */
+  readonly inFlight: number;
+  readonly reconnect: ReconnectSettings;
+  readonly peer: Peer;
+  /** @throws ConnectionLostError when another attempt may succeed. */
+  readonly open: (address: string) => Promise<Server>;
+  readonly close: (server: Server) => void;
+  readonly sleep?: Sleep;
+  /** Milliseconds from some beginning. */
+  readonly now?: () => number;
+}
+
+/** Its signal is aborted when nobody wants the result any more. */
+type Work<Server, Result> = (server: Server, signal: AbortSignal) => Result;
+
+/** A signal for one call that follows two that may outlive it by far, and is let go of in the end. */
+function either(
+  first: AbortSignal | undefined,
+  second: AbortSignal,
+): { readonly signal: AbortSignal; release(): void } {
+  const own = new AbortController();
+  const abort = () => own.abort();
+  for (const signal of [first, second]) {
+    if (signal?.aborted) abort();
+    signal?.addEventListener('abort', abort);
+  }
+  const release = () => {
+    for (const signal of [first, second]) signal?.removeEventListener('abort', abort);
+  };
+  return { signal: own.signal, release };
+}
+
+interface Slot<Server> {
+  readonly address: string;
+  busy: number;
+  server?: Promise<Server>;
+  /** Whether a call has succeeded on this connection. */
+  worked: boolean;
+  /** Losses since the last success. */
+  losses: number;
+  /** Until then, others are preferred. */
+  restUntil: number;
+}
+
+/**
+ * Servers that do the same, at several addresses. A call goes to the one with the fewest calls under way; where each has as
+ * many as it may, calls wait in their order. What was lost with a connection is done again, elsewhere if there is an elsewhere, as long
+ * as nothing of it has been handed out.
+ */
+export class ServerPool<Server> {
+  readonly #options: Required<ServerPoolOptions<Server>>;
+  readonly #slots: readonly Slot<Server>[];
+  readonly #waiting: { readonly take: (slot: Slot<Server>) => void }[] = [];
+  readonly #closing = new AbortController();
+
+  constructor(options: ServerPoolOptions<Server>) {
+    this.#options = { sleep: sleepFor, now: () => performance.now(), ...options };
+    this.#slots = options.addresses.map((address) => ({
+      address,
+      busy: 0,
+      worked: false,
+      losses: 0,
+      restUntil: 0,
+    }));
+  }
+
+  /** Connects to all. @throws what `open` throws, of the first that cannot be reached. */
+  async connect(): Promise<readonly Server[]> {
+    return Promise.all(this.#slots.map((slot) => this.#server(slot)));
+  }
+
+  /**
+   * Does one piece of work on one server, and again on losing it.
+   * @throws ConnectionLostError after the last attempt; StoppedError when aborted or closed; anything else that `work` throws.
+   */
+  async run<T>(work: Work<Server, Promise<T>>, signal?: AbortSignal): Promise<T> {
+    const stop = either(signal, this.#closing.signal);
+    try {
+      return await this.#run((server) => work(server, stop.signal), signal);
+    } finally {
+      stop.release();
+    }
+  }
+
+  async #run<T>(work: (server: Server) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    for (let attempt = 0; ; attempt++) {
+      const slot = await this.#acquire(signal);
+      try {
+        const result = await work(await this.#server(slot));
+        this.#succeeded(slot);
+        return result;
+      } catch (error) {
+        await this.#failed(slot, error, attempt, false, signal);
+      }
+    }
+  }
+
+  /** The same for work whose results come one by one; once there has been one, a loss is final. */
+  async *stream<T>(
+    work: Work<Server, AsyncIterable<T>>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<T, void, undefined> {
+    const stop = either(signal, this.#closing.signal);
+    try {
+      yield* this.#stream((server) => work(server, stop.signal), signal);
+    } finally {
+      stop.release();
+    }
+  }
+
+  async *#stream<T>(
+    work: (server: Server) => AsyncIterable<T>,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<T, void, undefined> {
+    for (let attempt = 0; ; attempt++) {
+      const slot = await this.#acquire(signal);
+      let handedOut = false;
+      let held = true;
+      try {
+        for await (const result of work(await this.#server(slot))) {
+          handedOut = true;
+          yield result;
+        }
+        held = false;
+        this.#succeeded(slot);
+        return;
+      } catch (error) {
+        held = false;
+        await this.#failed(slot, error, attempt, handedOut, signal);
+      } finally {
+        // Whoever took the results wants no more.
+        if (held) this.#release(slot);
+      }
+    }
+  }
+
+  #server(slot: Slot<Server>): Promise<Server> {
+    if (slot.server === undefined) {
+      slot.worked = false;
+      const opening = this.#options.open(slot.address);
+      slot.server = opening;
+      opening.catch(() => {
+        if (slot.server === opening) slot.server = undefined;
+      });
+    }
+    return slot.server;
+  }
+
+  /** The one to take next: rested, with the fewest calls; undefined where all that come into question are busy. */
+  #choose(): Slot<Server> | undefined {
+    const now = this.#options.now();
+    const rested = this.#slots.filter(({ restUntil }) => restUntil <= now);
+    const candidates = (rested.length > 0 ? rested : this.#slots).filter(
+      ({ busy }) => busy < this.#options.inFlight,
+    );
+    return candidates.reduce<Slot<Server> | undefined>(
+      (best, slot) => (best === undefined || slot.busy < best.busy ? slot : best),
+      undefined,
+    );
+  }
+
+  #acquire(signal: AbortSignal | undefined): Promise<Slot<Server>> {
+    this.#checkOpen(signal);
+    const chosen = this.#waiting.length === 0 ? this.#choose() : undefined;
+    if (chosen !== undefined) {
+      chosen.busy++;
+      return Promise.resolve(chosen);
+    }
+    return new Promise((resolve, reject) => {
+      const done = new AbortController();
+      const waiter = {
+        take: (slot: Slot<Server>) => {
+          done.abort();
+          resolve(slot);
+        },
+      };
+      const stop = () => {
+        done.abort();
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        reject(this.#stopped());
+      };
+      for (const reason of [signal, this.#closing.signal]) {
+        reason?.addEventListener('abort', stop, { signal: done.signal });
+      }
+      this.#waiting.push(waiter);
+    });
+  }
+
+  #release(slot: Slot<Server>): void {
+    slot.busy--;
+    while (this.#waiting.length > 0) {
+      const free = this.#choose();
+      if (free === undefined) return;
+      free.busy++;
+      this.#waiting.shift()?.take(free);
+    }
+  }
+
+  #succeeded(slot: Slot<Server>): void {
+    slot.worked = true;
+    slot.losses = 0;
+    slot.restUntil = 0;
+    this.#release(slot);
+  }
+
+  /** Returns when the work may be tried again. @throws the error where it may not. */
+  async #failed(
+    slot: Slot<Server>,
+    error: unknown,
+    attempt: number,
+    handedOut: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { reconnect, sleep, now } = this.#options;
+    // A token may have been renewed since this connection was made; a fresh one reads it again.
+    const outdated = error instanceof SecurityError && slot.worked;
+    const lost = error instanceof ConnectionLostError;
+    if (lost) {
+      slot.restUntil = now() + delayBefore(slot.losses, reconnect);
+      slot.losses++;
+    }
+    if (lost || outdated) this.#drop(slot);
+    this.#release(slot);
+    if (handedOut || !(lost || outdated)) throw error;
+    this.#checkOpen(signal);
+    if (outdated) return;
+    const last = error as ConnectionLostError;
+    if (attempt >= reconnect.attempts) throw this.#gaveUp(last);
+    const elsewhere = this.#slots.some(({ restUntil }) => restUntil <= now());
+    if (!elsewhere) await sleep(delayBefore(attempt, reconnect), signal);
+  }
+
+  #gaveUp(last: ConnectionLostError): ConnectionLostError {
+    const { reconnect, peer } = this.#options;
+    if (reconnect.attempts === 0) return last;
+    return new ConnectionLostError({
+      where: last.details.where,
+      what: `${last.details.what} (${reconnect.attempts} more attempts failed too)`,
+      remedy: `Start the server again, or raise ${peer.configKey}.reconnect.attempts`,
+      cause: last,
+    });
+  }
+
+  #drop(slot: Slot<Server>): void {
+    const { server } = slot;
+    slot.server = undefined;
+    // Calls that are still under way on it end by themselves.
+    server?.then(this.#options.close, () => {});
+  }
+
+  #stopped(): StoppedError {
+    const what = this.#closing.signal.aborted
+      ? 'the client was closed'
+      : 'the call was stopped while it waited';
+    return new StoppedError({ where: this.#slots.map(({ address }) => address).join(', '), what });
+  }
+
+  #checkOpen(signal: AbortSignal | undefined): void {
+    if (this.#closing.signal.aborted || signal?.aborted) throw this.#stopped();
+  }
+
+  /** Ends all connections. Whatever waits or is under way fails. */
+  close(): void {
+    this.#closing.abort();
+    for (const slot of this.#slots) this.#drop(slot);
+  }
+}

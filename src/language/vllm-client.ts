@@ -1,0 +1,301 @@
+import { randomUUID } from 'node:crypto';
+import { PmpoError } from '../errors.js';
+import { callStream, callUnary } from '../grpc/call.js';
+import { type Channel, openChannel } from '../grpc/channel.js';
+import { ConnectionLostError } from '../grpc/errors.js';
+import type { Peer } from '../grpc/peer.js';
+import { ServerPool } from '../grpc/server-pool.js';
+import { type LanguageModelServerSettings, resolveSettings } from './connection-settings.js';
+import { HuggingFaceTokenizer, loadTokenizer } from './hugging-face-tokenizer.js';
+import type {
+  Completion,
+  CompletionPiece,
+  LanguageModel,
+  ModelInfo,
+  SampleRequest,
+} from './language-model.js';
+import type { Tokenizer } from './tokenizer.js';
+import { unpackTokenizerFiles } from './tokenizer-files.js';
+import { generateRequest, scoreRequest } from './vllm-requests.js';
+import {
+  completionOf,
+  finishReasonOf,
+  indexOf,
+  inputLogProbs,
+  modelInfoOf,
+  outputLogProbs,
+  outputTokens,
+} from './vllm-responses.js';
+import {
+  vllmService,
+  type WireComplete,
+  type WireGenerateRequest,
+  type WireGenerateResponse,
+  type WireModelInfo,
+  type WireTokenizerChunk,
+} from './vllm-wire.js';
+
+export interface VllmClientOptions extends LanguageModelServerSettings {
+  /** Where these settings stand in the configuration, for messages; default: `language.sampler`. */
+  readonly configKey?: string;
+}
+
+/** Telling a server that a request is not wanted any more is not waited for longer than this. */
+const abortSeconds = 5;
+
+/** A model may have this many numbers more than its tokenizer has tokens: they fill up its tables. */
+const padding = (tokens: number) => tokens * 0.05 + 64;
+
+/**
+ * The model of a vLLM server, or of anything that speaks `vllm.grpc.engine.VllmEngine`, on one or several machines. Calls go
+ * to the address with the fewest under way. What was asked of a server that is lost is asked again, with the same seed, unless pieces of the
+ * answer have been handed out.
+ */
+export class VllmClient implements LanguageModel {
+  readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer;
+  readonly #pool: ServerPool<Channel>;
+  readonly #peer: Peer;
+  readonly #deadlineSeconds: number;
+  readonly #aborts = new Set<Promise<unknown>>();
+
+  private constructor(
+    info: ModelInfo,
+    tokenizer: Tokenizer,
+    pool: ServerPool<Channel>,
+    peer: Peer,
+    deadlineSeconds: number,
+  ) {
+    this.info = { ...info, beginToken: tokenizer.beginToken ?? info.beginToken };
+    this.tokenizer = tokenizer;
+    this.#pool = pool;
+    this.#peer = peer;
+    this.#deadlineSeconds = deadlineSeconds;
+  }
+
+  /**
+   * Connects to all addresses, and asks for model and tokenizer.
+   * @throws ConnectionLostError when one cannot be reached; PmpoError when they serve different models, a model that completes
+   *   no texts, or one that the tokenizer is not of.
+   */
+  static async connect(options: VllmClientOptions): Promise<VllmClient> {
+    const peer: Peer = {
+      configKey: options.configKey ?? 'language.sampler',
+      protocol: "vLLM's gRPC engine (vllm.grpc.engine.VllmEngine)",
+      server: 'a vLLM server that was started with --grpc',
+      smallerMessages: 'ask for fewer completions at once',
+    };
+    const { addresses, connectSeconds, deadlineSeconds, inFlight, reconnect, ...channel } =
+      resolveSettings(options);
+    let known: ModelInfo | undefined;
+    const pool = new ServerPool<Channel>({
+      addresses,
+      inFlight,
+      reconnect,
+      peer,
+      open: async (address) => {
+        const opened = await openChannel({ ...channel, address, deadlineSeconds: connectSeconds }, peer);
+        try {
+          const method = vllmService.GetModelInfo;
+          const request = { deadlineSeconds: connectSeconds };
+          const info = modelInfoOf(
+            await callUnary<WireModelInfo>(opened, method, {}, peer, request),
+            address,
+          );
+          known ??= info;
+          checkSame(known, info, address);
+        } catch (error) {
+          opened.client.close();
+          throw error;
+        }
+        return opened;
+      },
+      close: ({ client }) => client.close(),
+    });
+    try {
+      await pool.connect();
+      const tokenizer =
+        options.tokenizer === undefined
+          ? await pool.run((server) => fetchTokenizer(server, peer, deadlineSeconds))
+          : await loadTokenizer(options.tokenizer);
+      const info = known as ModelInfo | undefined;
+      if (info === undefined) throw new PmpoError({ where: peer.configKey, what: 'there is no address' });
+      checkTokenizer(tokenizer, info, options.tokenizer ?? addresses[0] ?? '');
+      return new VllmClient(info, tokenizer, pool, peer, deadlineSeconds);
+    } catch (error) {
+      pool.close();
+      throw error;
+    }
+  }
+
+  async sample(request: SampleRequest): Promise<readonly Completion[]> {
+    const { completions, logProbs = true } = request;
+    const id = requestId();
+    const message = generateRequest(request, this.info, id, false);
+    return this.#pool.run(async (server, signal) => {
+      const where = server.address;
+      const found: (Completion | undefined)[] = new Array(completions).fill(undefined);
+      for await (const { complete } of this.#generate(server, message, signal)) {
+        if (complete === undefined) continue;
+        const index = indexOf(complete, completions, where);
+        found[index] = completionOf(complete, {
+          logProbs,
+          info: this.info,
+          tokenizer: this.tokenizer,
+          where,
+        });
+      }
+      return found.map((completion, index) => completion ?? missing(index, completions, where));
+    }, request.signal);
+  }
+
+  stream(request: SampleRequest): AsyncIterable<CompletionPiece> {
+    const message = generateRequest(request, this.info, requestId(), true);
+    return this.#pool.stream(
+      (server, signal) => this.#pieces(server, request, message, signal),
+      request.signal,
+    );
+  }
+
+  async *#pieces(
+    server: Channel,
+    { completions, logProbs = true }: SampleRequest,
+    message: WireGenerateRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<CompletionPiece, void, undefined> {
+    const where = server.address;
+    const lengths: number[] = new Array(completions).fill(0);
+    const ended: boolean[] = new Array(completions).fill(false);
+    for await (const { chunk, complete } of this.#generate(server, message, signal)) {
+      if (chunk !== undefined && (chunk.tokenIds ?? []).length > 0) {
+        const index = indexOf(chunk, completions, where);
+        const what = `completion ${index}`;
+        const tokens = outputTokens(chunk.tokenIds ?? [], this.info, what, where);
+        lengths[index] += tokens.length;
+        yield {
+          index,
+          tokens,
+          ...(logProbs ? { logProbs: outputLogProbs(chunk.outputLogprobs, tokens, what, where) } : {}),
+        };
+      }
+      if (complete !== undefined) {
+        const index = indexOf(complete, completions, where);
+        const finishReason = finishReasonOf(complete, `completion ${index}`, where);
+        if (lengths[index] === 0 && finishReason !== 'abort') {
+          throw new PmpoError({ where, what: `completion ${index} is empty` });
+        }
+        ended[index] = true;
+        // Its tokens have been handed out with the last piece.
+        yield {
+          index,
+          tokens: new Int32Array(),
+          ...(logProbs ? { logProbs: new Float32Array() } : {}),
+          finishReason,
+        };
+      }
+    }
+    const open = ended.indexOf(false);
+    if (open >= 0) missing(open, completions, where);
+  }
+
+  async score(prompt: Int32Array, completion: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
+    const message = scoreRequest(prompt, completion, this.info, requestId());
+    return this.#pool.run(async (server, stop) => {
+      let scored: WireComplete | undefined;
+      for await (const { complete } of this.#generate(server, message, stop)) scored ??= complete;
+      if (scored === undefined) return missing(0, 1, server.address);
+      return inputLogProbs(scored.inputLogprobs, prompt, completion, server.address);
+    }, signal);
+  }
+
+  /** Generate's answers. Where they are not wanted to the end, the server is told. */
+  async *#generate(
+    server: Channel,
+    message: WireGenerateRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<WireGenerateResponse, void, undefined> {
+    const options = { deadlineSeconds: this.#deadlineSeconds, signal };
+    let wanted = true;
+    try {
+      yield* callStream<WireGenerateResponse>(server, vllmService.Generate, message, this.#peer, options);
+      wanted = false;
+    } catch (error) {
+      // A server that is gone needs no word.
+      wanted = !(error instanceof ConnectionLostError);
+      throw error;
+    } finally {
+      if (wanted) this.#abort(server, message.requestId);
+    }
+  }
+
+  #abort(server: Channel, id: string | undefined): void {
+    const request = { requestIds: [id] };
+    const options = { deadlineSeconds: abortSeconds };
+    // That the call was cancelled tells the server already: this is for those in between that do not pass it on.
+    const telling = callUnary(server, vllmService.Abort, request, this.#peer, options)
+      .catch(() => {})
+      .finally(() => this.#aborts.delete(telling));
+    this.#aborts.add(telling);
+  }
+
+  async close(): Promise<void> {
+    this.#pool.close();
+    await Promise.all(this.#aborts);
+  }
+}
+
+const requestId = () => `pmpo-${randomUUID()}`;
+
+function missing(index: number, completions: number, where: string): never {
+  throw new PmpoError({
+    where,
+    what: `the server ended its answer without the end of completion ${index} of ${completions}`,
+    remedy: "See the server's log",
+  });
+}
+
+async function fetchTokenizer(
+  server: Channel,
+  peer: Peer,
+  deadlineSeconds: number,
+): Promise<HuggingFaceTokenizer> {
+  const pieces: Uint8Array[] = [];
+  let sha256 = '';
+  const options = { deadlineSeconds };
+  for await (const chunk of callStream<WireTokenizerChunk>(
+    server,
+    vllmService.GetTokenizer,
+    {},
+    peer,
+    options,
+  )) {
+    pieces.push(chunk.data ?? new Uint8Array());
+    sha256 = chunk.sha256 || sha256;
+  }
+  return new HuggingFaceTokenizer(unpackTokenizerFiles(Buffer.concat(pieces), server.address, sha256));
+}
+
+/** @throws PmpoError when a server has another model than the others, or than before it was started again. */
+function checkSame(known: ModelInfo, info: ModelInfo, where: string): void {
+  const facts = ({ vocabularySize, contextLength, endTokens }: ModelInfo) =>
+    `${vocabularySize} tokens, a context of ${contextLength}, ends ${[...endTokens].sort((a, b) => a - b).join(' ')}`;
+  if (facts(known) === facts(info)) return;
+  throw new PmpoError({
+    where,
+    what: `the server has another model (${info.name}: ${facts(info)}) than the one first connected to (${known.name}: ${facts(known)})`,
+    remedy: 'Serve the same model at every address, and again after a restart',
+  });
+}
+
+/** @throws PmpoError when a tokenizer cannot be of a model. */
+function checkTokenizer(tokenizer: HuggingFaceTokenizer, info: ModelInfo, where: string): void {
+  const { textVocabularySize, vocabularySize } = tokenizer;
+  const tooMany = textVocabularySize > info.vocabularySize;
+  const tooFew = info.vocabularySize > vocabularySize + padding(vocabularySize);
+  if (!tooMany && !tooFew) return;
+  throw new PmpoError({
+    where,
+    what: `the tokenizer has ${vocabularySize} tokens and the model ${info.name} ${info.vocabularySize}`,
+    remedy: "Give the folder of the model's own tokenizer",
+  });
+}

@@ -1,0 +1,127 @@
+import { PmpoError } from '../errors.js';
+import type { ModelInfo, SampleRequest } from './language-model.js';
+import type { WireGenerateRequest } from './vllm-wire.js';
+
+/** What is asked of a vLLM server, checked before it is sent. */
+
+function problem(what: string, remedy?: string): PmpoError {
+  return new PmpoError({ where: 'sampling', what, remedy });
+}
+
+function checkTokens(what: string, tokens: Int32Array, { vocabularySize, name }: ModelInfo): void {
+  const at = tokens.findIndex((token) => token < 0 || token >= vocabularySize);
+  if (at < 0) return;
+  throw new PmpoError({
+    where: name,
+    what: `token ${at} of the ${what} is ${tokens[at]}, and the model has ${vocabularySize}`,
+    remedy: "Encode texts with the model's own tokenizer",
+  });
+}
+
+function checkPrompt(prompt: Int32Array, info: ModelInfo): void {
+  if (prompt.length === 0) {
+    throw problem('the prompt is empty', 'It must have one token at least: the one that begins a text, say');
+  }
+  if (prompt.length >= info.contextLength) {
+    throw new PmpoError({
+      where: info.name,
+      what: `a prompt of ${prompt.length} tokens leaves no room in a context of ${info.contextLength}`,
+      remedy: 'Shorten it, or serve the model with a longer context',
+    });
+  }
+  checkTokens('prompt', prompt, info);
+}
+
+/** @throws PmpoError for settings that no server could follow. */
+function checkSettings(request: SampleRequest): void {
+  const { maxTokens, minTokens = 0, temperature = 1, topP = 1, topK = 0, completions, seed = 0 } = request;
+  const count = (name: string, value: number, least: number) => {
+    if (Number.isInteger(value) && value >= least) return;
+    throw problem(`${name} is ${value}`, `It must be a whole number, ${least} or more`);
+  };
+  count('completions', completions, 1);
+  count('maxTokens', maxTokens, 1);
+  count('minTokens', minTokens, 0);
+  count('topK', topK, 0);
+  count('seed', seed, 0);
+  if (minTokens > maxTokens) throw problem(`minTokens is ${minTokens}, maxTokens only ${maxTokens}`);
+  if (!(temperature >= 0 && temperature < Infinity)) {
+    throw problem(`temperature is ${temperature}`, 'It must be 0 or more');
+  }
+  if (!(topP > 0 && topP <= 1)) throw problem(`topP is ${topP}`, 'It must be above 0 and 1 at most');
+  if (temperature === 0 && completions > 1) {
+    throw problem(
+      `${completions} completions at temperature 0 would all be the same`,
+      'Ask for one, or set a temperature',
+    );
+  }
+  if (request.stop?.includes('')) throw problem('a stop text is empty');
+}
+
+/**
+ * The message that asks for completions.
+ * @throws PmpoError when settings contradict each other, or the prompt does not fit the model.
+ */
+export function generateRequest(
+  request: SampleRequest,
+  info: ModelInfo,
+  requestId: string,
+  stream: boolean,
+): WireGenerateRequest {
+  const { prompt, completions, seed, logProbs = true, maxTokens, minTokens, temperature, topP } = request;
+  const { topK, stop, stopTokens, ignoreEnd } = request;
+  checkSettings(request);
+  checkPrompt(prompt, info);
+  return {
+    requestId,
+    tokenized: { inputIds: Array.from(prompt) },
+    stream,
+    samplingParams: {
+      n: completions,
+      maxTokens,
+      minTokens,
+      temperature: temperature ?? 1,
+      topP: topP ?? 1,
+      topK,
+      stop,
+      stopTokenIds: stopTokens,
+      // For the server's own look-out for stop texts: as in the text that a completion has here.
+      skipSpecialTokens: true,
+      ignoreEos: ignoreEnd,
+      // The wire has a signed 32-bit integer, and −1 would mean none.
+      seed: seed === undefined ? undefined : seed % 2 ** 31,
+      logprobs: logProbs ? 0 : undefined,
+    },
+  };
+}
+
+/**
+ * The message that asks for the log-probs of a given completion: as a prompt, since those of its tokens can be had too. One
+ * token must be sampled after it, and is thrown away.
+ * @throws PmpoError when prompt and completion do not fit the model.
+ */
+export function scoreRequest(
+  prompt: Int32Array,
+  completion: Int32Array,
+  info: ModelInfo,
+  requestId: string,
+): WireGenerateRequest {
+  checkPrompt(prompt, info);
+  const { name, contextLength } = info;
+  if (completion.length === 0) throw new PmpoError({ where: name, what: 'the completion to score is empty' });
+  checkTokens('completion', completion, info);
+  const length = prompt.length + completion.length;
+  if (length >= contextLength) {
+    throw new PmpoError({
+      where: name,
+      what: `a prompt of ${prompt.length} tokens and a completion of ${completion.length} cannot be scored in a context of ${contextLength}`,
+      remedy: `Together they may have ${contextLength - 1}: the server samples one more`,
+    });
+  }
+  return {
+    requestId,
+    tokenized: { inputIds: [...prompt, ...completion] },
+    stream: false,
+    samplingParams: { n: 1, maxTokens: 1, temperature: 0, promptLogprobs: 0 },
+  };
+}
