@@ -20,7 +20,7 @@ import { ensureVenv } from './venv.mjs';
  * running simulator server or starts Redis servers.
  */
 const suites = [
-  { name: 'references', venvs: ['jax', 'torch'] },
+  { name: 'references', venvs: ['jax', 'torch', 'transformers'] },
   { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
   { name: 'simulator_server', venvs: ['simulator_server'] },
   { name: 'serve', venvs: [] },

@@ -218,6 +218,15 @@ export function registerShapeKernels(): void {
       { type: updates.type, shape },
     );
   });
+  kernel('TensorScatterUpdate', ({ graph, input }) => {
+    const [x, indices, updates] = [input('tensor'), input('indices'), input('updates')];
+    return graph.emit(
+      'ScatterND',
+      [x, cast(graph, indices, 'int64'), updates],
+      {},
+      { type: x.type, shape: x.shape },
+    );
+  });
   kernel('UnsortedSegmentSum', ({ graph, input, attributes }) =>
     segmentSum(graph, input('x'), input('segmentIds'), attributes.numSegments as number),
   );

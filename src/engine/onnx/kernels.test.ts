@@ -219,6 +219,20 @@ const valuesOnly: readonly Case[] = [
       ),
     x34,
   ],
+  // One each: TensorFlow.js' own kernel on the CPU writes into its input.
+  [
+    'tensorScatterUpdate',
+    (x, y) => tf.tensorScatterUpdate(x, tf.tensor2d([[2], [0]], undefined, 'int32'), tf.slice(y, 0, 2)),
+    x34,
+    y34,
+  ],
+  [
+    'tensorScatterUpdate of one element',
+    (x, y) =>
+      tf.tensorScatterUpdate(x, tf.tensor2d([[2, 3]], undefined, 'int32'), tf.reshape(tf.sum(y), [1])),
+    x34,
+    y34,
+  ],
   ['einsum of a product', (x, y) => tf.einsum('ij,jk->ik', x, y), x34, normal('m', 4, 5)],
   ['where', (x, y) => tf.where(tf.greater(x, 0), x, y), x34, y34],
   [

@@ -7,6 +7,7 @@ import { Executor } from './executor.js';
 import { exportModel } from './export.js';
 import { fuse } from './fuse.js';
 import { reachable, type Value } from './graph.js';
+import { type Change, changesInPlace } from './in-place.js';
 import { encodeModel } from './model.js';
 import type { Numbers, Port, Program, SessionSettings, TensorType, VariablePort } from './program.js';
 import { type InputType, type Trace, Tracer, type VariableValue } from './trace.js';
@@ -168,9 +169,11 @@ export class OnnxEngine implements Engine {
     });
     const reads = trace.reads.filter(({ value }) => needed.has(value)).map((read) => border(read, 'before/'));
     const writes = trace.writes.map((write) => border(write, 'after/'));
+    const inPlace = changesInPlace(changes(trace), roots);
     const variablePort = (entry: { name: string; value: Value; variable: number }): VariablePort => ({
       ...port(entry),
       variable: entry.variable,
+      ...(inPlace.has(entry.value) ? { inPlace: true } : {}),
     });
     return {
       id: this.#programs++,
@@ -192,6 +195,13 @@ const outputName = (name: string): string => name.slice(outputPrefix.length);
 function port({ name, value }: { name: string; value: Value }): Port {
   const type: TensorType['type'] = value.type === 'float32' ? 'float32' : 'int32';
   return { name, type, shape: value.shape };
+}
+
+function changes({ reads, writes }: Trace): readonly Change[] {
+  const before = new Map(reads.map(({ variable, value }) => [variable, value]));
+  return writes
+    .filter(({ variable }) => before.has(variable))
+    .map(({ variable, value }) => ({ before: before.get(variable)!, after: value }));
 }
 
 /** A rough count of the floating-point operations of a trace. */

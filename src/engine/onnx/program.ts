@@ -17,6 +17,8 @@ export interface Port extends TensorType {
 /** A variable that enters or leaves a model. */
 export interface VariablePort extends Port {
   readonly variable: number;
+  /** Of one that leaves: it is written over the value that entered. */
+  readonly inPlace?: boolean;
 }
 
 /** A model and what its inputs and outputs are. */

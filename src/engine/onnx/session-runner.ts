@@ -25,7 +25,8 @@ function wrap(data: Numbers, { type, shape }: TensorType): Tensor {
 
 /**
  * Runs models on ONNX Runtime and holds the variables between calls. Each variable has two buffers: a run reads one and
- * writes the other, then they change places, so that no state is copied. Requests must be made one after another.
+ * writes the other, then they change places, so that no state is copied; one that is only overwritten in places stays where
+ * it is. Requests must be made one after another.
  */
 export class SessionRunner {
   readonly #settings: SessionSettings;
@@ -99,10 +100,14 @@ export class SessionRunner {
     const fetches: Record<string, Tensor> = {};
     for (const port of program.outputs) fetches[port.name] = allocate(port);
     for (const port of program.writes) {
-      fetches[port.name] = this.#spares.get(port.variable) ?? allocate(port);
+      fetches[port.name] =
+        port.inPlace === true
+          ? this.#variables.get(port.variable)!
+          : (this.#spares.get(port.variable) ?? allocate(port));
     }
     await session.run(feeds, fetches);
-    for (const { name, variable } of program.writes) {
+    for (const { name, variable, inPlace } of program.writes) {
+      if (inPlace === true) continue;
       const previous = this.#variables.get(variable);
       if (previous === undefined) this.#spares.delete(variable);
       else this.#spares.set(variable, previous);

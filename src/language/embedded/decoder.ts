@@ -1,0 +1,238 @@
+import type { Compiled, Engine } from '../../engine/engine.js';
+import { sizeOf } from '../../engine/host.js';
+import type {
+  NamedTensors,
+  NamedVariables,
+  Tensor,
+  Tensor1D,
+  Tensor2D,
+  Variable,
+} from '../../engine/tensors.js';
+import * as tf from '../../engine/tf.js';
+import {
+  type LayerCache,
+  outputLogits,
+  stepTransformer,
+  type TransformerConfig,
+  transformerRows,
+} from '../../networks/transformer.js';
+import { lengthBucket, rowBucket } from './batches.js';
+import { chosenLogProbs } from './terms.js';
+
+/**
+ * The compiled functions that sampling is made of. A cache of R slots holds one sequence each; new sequences enter a slot by
+ * `prefill`, and `step` moves all slots one token on. Letters: P prompts, T positions, R slots, C positions of the cache, V
+ * vocabulary.
+ */
+
+/** Of one prompt of length L. */
+export interface PromptResult {
+  /** Of the token that follows the prompt, [V]. */
+  readonly logits: Float32Array;
+  /** log π of each prompt token but the first, nats, [L − 1]; where asked for. */
+  readonly logProbs?: Float32Array;
+  /** The logits that these come from, [L − 1, V]; where asked for. */
+  readonly promptLogits?: Float32Array;
+}
+
+export interface Decoder {
+  /** R. */
+  readonly slots: number;
+  /** C, at present. */
+  readonly capacity: number;
+  /** Makes room for sequences of `length` tokens. What is cached stays, unless `isEmpty` says that nothing is needed. */
+  reserve(length: number, isEmpty: boolean): Promise<void>;
+  /**
+   * Reads prompts.
+   * @param targets the slots that go on from them: `[slot, prompt]`.
+   * @param scores whether the prompts' own log-probs are wanted, or the logits too.
+   */
+  prefill(
+    prompts: readonly Int32Array[],
+    targets: readonly (readonly [number, number])[],
+    scores: 'none' | 'chosen' | 'all',
+  ): Promise<PromptResult[]>;
+  /**
+   * @param tokens [R], the next token of each slot
+   * @param positions [R], where it stands; 0 for slots not in use
+   * @returns logits of the tokens after them, [R, V]
+   */
+  step(tokens: Int32Array, positions: Int32Array): Promise<Float32Array>;
+}
+
+interface CacheVariables {
+  readonly capacity: number;
+  readonly layers: readonly { readonly keys: Variable; readonly values: Variable }[];
+}
+
+const smallestCapacity = 32;
+
+/** @param parameters variables of `engine`; what they hold when a function is called is what it uses. */
+export function createDecoder(
+  engine: Engine,
+  parameters: NamedVariables,
+  config: TransformerConfig,
+  slots: number,
+): Decoder {
+  const { vocabularySize: V, contextLength, layers, keyValueHeads: K, width, heads } = config;
+  const d = width / heads;
+  const caches = new Map<number, CacheVariables>();
+  const compiled = new Map<string, Compiled>();
+  const compile = (name: string, make: () => (inputs: NamedTensors) => NamedTensors): Compiled => {
+    const fn = compiled.get(name) ?? engine.jit(name, make());
+    compiled.set(name, fn);
+    return fn;
+  };
+  const cacheOf = (capacity: number): CacheVariables => {
+    const known = caches.get(capacity);
+    if (known !== undefined) return known;
+    const shape = [slots, K, capacity, d];
+    const variable = (kind: string, layer: number) =>
+      engine.variable(`cache ${capacity}/${kind} ${layer}`, { shape, data: new Float32Array(sizeOf(shape)) });
+    const made = {
+      capacity,
+      layers: Array.from({ length: layers }, (_, layer) => ({
+        keys: variable('keys', layer),
+        values: variable('values', layer),
+      })),
+    };
+    caches.set(capacity, made);
+    return made;
+  };
+  let cache = cacheOf(Math.min(smallestCapacity, contextLength));
+
+  const stepFunction =
+    ({ layers: variables }: CacheVariables) =>
+    (inputs: NamedTensors) => {
+      const { logits, cache: next } = stepTransformer(
+        parameters,
+        inputs.tokens as Tensor1D,
+        inputs.positions as Tensor1D,
+        variables,
+        config,
+      );
+      assign(variables, next);
+      return { logits };
+    };
+
+  /** Copies what a smaller cache holds into the front of a larger one. */
+  const growFunction = (from: CacheVariables, to: CacheVariables) => () => {
+    const longer = (x: Tensor) => padTo(x, to.capacity);
+    assign(
+      to.layers,
+      from.layers.map(({ keys, values }) => ({ keys: longer(keys), values: longer(values) })),
+    );
+    return {};
+  };
+
+  const prefillFunction =
+    (scores: 'none' | 'chosen' | 'all', into: CacheVariables | undefined) => (inputs: NamedTensors) => {
+      const tokens = inputs.tokens as Tensor2D;
+      const { rows, cache: fresh } = transformerRows(parameters, tokens, config);
+      if (into !== undefined) {
+        const placed = (old: Tensor, x: Tensor) =>
+          tf.tensorScatterUpdate(
+            old,
+            tf.reshape(inputs.targets!, [-1, 1]),
+            padTo(tf.gather(x, inputs.sources as Tensor1D), into.capacity),
+          );
+        assign(
+          into.layers,
+          into.layers.map(({ keys, values }, layer) => ({
+            keys: placed(keys, fresh[layer]!.keys),
+            values: placed(values, fresh[layer]!.values),
+          })),
+        );
+      }
+      const ends = inputs.ends as Tensor1D;
+      if (scores === 'none') return { logits: outputLogits(parameters, tf.gather(rows, ends)) };
+      const logits = outputLogits(parameters, rows);
+      const logProbs = chosenLogProbs(logits, tf.reshape(inputs.next!, [-1]));
+      return {
+        logits: tf.gather(logits, ends),
+        logProbs,
+        ...(scores === 'all' ? { promptLogits: logits } : {}),
+      };
+    };
+
+  return {
+    slots,
+    get capacity() {
+      return cache.capacity;
+    },
+    async reserve(length, isEmpty) {
+      if (!isEmpty && length <= cache.capacity) return;
+      let capacity = Math.min(smallestCapacity, contextLength);
+      while (capacity < length) capacity = Math.min(2 * capacity, contextLength);
+      if (capacity === cache.capacity) return;
+      const [from, to] = [cache, cacheOf(capacity)];
+      cache = to;
+      if (isEmpty) return;
+      await compile(`grow ${from.capacity} to ${capacity}`, () => growFunction(from, to)).run({});
+    },
+    async prefill(prompts, targets, scores) {
+      const P = rowBucket(prompts.length);
+      const T = lengthBucket(Math.max(...prompts.map((prompt) => prompt.length)), contextLength);
+      const [tokens, next] = [new Int32Array(P * T), new Int32Array(P * T)];
+      const ends = new Int32Array(P);
+      for (const [row, prompt] of prompts.entries()) {
+        tokens.set(prompt, row * T);
+        next.set(prompt.subarray(1), row * T);
+        ends[row] = row * T + prompt.length - 1;
+      }
+      // Padding repeats the last target, so that the same is written twice.
+      const n = targets.length === 0 ? 0 : rowBucket(targets.length);
+      const target = (i: number) => targets[Math.min(i, targets.length - 1)]!;
+      const into = n === 0 ? undefined : cache;
+      const name = `prefill ${scores} ${into === undefined ? '' : into.capacity}`;
+      const results = await compile(name, () => prefillFunction(scores, into)).run({
+        tokens: { shape: [P, T], data: tokens },
+        ends: { shape: [P], data: ends },
+        ...(scores === 'none' ? {} : { next: { shape: [P, T], data: next } }),
+        ...(n === 0
+          ? {}
+          : {
+              targets: { shape: [n], data: Int32Array.from({ length: n }, (_, i) => target(i)[0]) },
+              sources: { shape: [n], data: Int32Array.from({ length: n }, (_, i) => target(i)[1]) },
+            }),
+      });
+      const floats = (key: string) => results[key]?.data as Float32Array | undefined;
+      const [logits, logProbs, promptLogits] = ['logits', 'logProbs', 'promptLogits'].map(floats);
+      return prompts.map((prompt, row) => ({
+        logits: logits!.subarray(row * V, (row + 1) * V),
+        ...(logProbs && { logProbs: logProbs.subarray(row * T, row * T + prompt.length - 1) }),
+        ...(promptLogits && {
+          promptLogits: promptLogits.subarray(row * T * V, (row * T + prompt.length - 1) * V),
+        }),
+      }));
+    },
+    async step(tokens, positions) {
+      const fn = compile(`step ${cache.capacity}`, () => stepFunction(cache));
+      const { logits } = await fn.run({
+        tokens: { shape: [slots], data: tokens },
+        positions: { shape: [slots], data: positions },
+      });
+      return logits!.data as Float32Array;
+    },
+  };
+}
+
+function assign(variables: CacheVariables['layers'], values: readonly LayerCache[]): void {
+  for (const [layer, { keys, values: next }] of values.entries()) {
+    variables[layer]!.keys.assign(keys);
+    variables[layer]!.values.assign(next);
+  }
+}
+
+/** [n, K, T, d] with zeros behind, or cut, to [n, K, C, d]. */
+function padTo(x: Tensor, capacity: number): Tensor {
+  const [n, K, T, d] = x.shape as [number, number, number, number];
+  if (T >= capacity) return tf.slice(x, [0, 0, 0, 0], [n, K, capacity, d]);
+  const after: [number, number][] = [
+    [0, 0],
+    [0, 0],
+    [0, capacity - T],
+    [0, 0],
+  ];
+  return tf.pad(x, after);
+}

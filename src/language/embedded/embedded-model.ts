@@ -1,0 +1,208 @@
+import { join } from 'node:path';
+import type { Engine } from '../../engine/engine.js';
+import { sizeOf } from '../../engine/host.js';
+import type { NamedHostTensors, NamedVariables } from '../../engine/tensors.js';
+import * as tf from '../../engine/tf.js';
+import { copyVariables } from '../../engine/variables.js';
+import { PmpoError } from '../../errors.js';
+import { transformerShapes } from '../../networks/transformer.js';
+import { foldIn, type RandomKey } from '../../random/keys.js';
+import { writeAtomically } from '../../run/atomic-file.js';
+import { HuggingFaceTokenizer } from '../hugging-face-tokenizer.js';
+import type { LanguageModel } from '../language-model.js';
+import type { TrainableModel, TrainableModelInfo } from '../trainable-model.js';
+import { createDecoder } from './decoder.js';
+import {
+  encodeTensors,
+  lastWholeFolder,
+  type ModelFolder,
+  readModelFolder,
+  readTensors,
+  replaceFolder,
+  writeModelFiles,
+} from './model-folder.js';
+import { createVariables } from './pretraining.js';
+import { Scheduler } from './scheduler.js';
+import { serveModel } from './server.js';
+import { createTraining } from './training.js';
+
+export interface EmbeddedModelOptions {
+  /** Where everything runs; `close` leaves it open. */
+  readonly engine: Engine;
+  /** The base model: what policy, reference and published weights begin with. */
+  readonly base: ModelFolder;
+  readonly name: string;
+  /** What completions of requests without a seed are drawn with. */
+  readonly key: RandomKey;
+  /** A client of the server at the address: what `sampler` is. */
+  readonly connect: (address: string) => Promise<LanguageModel>;
+  /** host:port or unix:/path of the server; default: a free port of 127.0.0.1. */
+  readonly address?: string;
+  /** Completions that are made at the same time; more wait. */
+  readonly slots?: number;
+}
+
+/** An embedded model, and where it is served. */
+export interface EmbeddedModel extends TrainableModel {
+  /** host:port or unix:/path */
+  readonly address: string;
+}
+
+const defaultSlots = 32;
+
+/**
+ * A small transformer that is trained in this process and served by vLLM's protocol from it, three sets of its parameters
+ * side by side: the policy, the reference, and what was last published. New weights are published between completions: each
+ * completion is made by one set.
+ *
+ * @throws PmpoError when the address cannot be listened on, or model and tokenizer do not fit together.
+ */
+export async function createEmbeddedModel(options: EmbeddedModelOptions): Promise<EmbeddedModel> {
+  const { engine, base, name, key, slots = defaultSlots } = options;
+  const { config, tokenizerFiles } = base;
+  const tokenizer = new HuggingFaceTokenizer(tokenizerFiles);
+  if (tokenizer.vocabularySize > config.vocabularySize) {
+    throw new PmpoError({
+      where: name,
+      what: `the tokenizer has ${tokenizer.vocabularySize} tokens, the model ${config.vocabularySize}`,
+      remedy: 'Give the tokenizer that the model was made with',
+    });
+  }
+  const [policy, reference, published] = ['policy', 'reference', 'published'].map((set) =>
+    createVariables(engine, set, base.parameters),
+  ) as [NamedVariables, NamedVariables, NamedVariables];
+  const training = createTraining(engine, config, { policy, reference });
+  const scheduler = new Scheduler({
+    decoder: createDecoder(engine, published, config, slots),
+    contextLength: config.contextLength,
+    vocabularySize: config.vocabularySize,
+    decode: (tokens) => tokenizer.decode(tokens),
+  });
+  const copy = (label: string, from: NamedVariables, to: NamedVariables) =>
+    engine.jit(label, () => {
+      copyVariables(from, to);
+      return {};
+    });
+  const copies = {
+    reference: copy('publish reference', reference, published),
+    policy: copy('publish policy', policy, published),
+    policyToReference: copy('copy reference', policy, reference),
+  };
+  const approach = engine.jit('move reference', ({ rate }) => {
+    for (const [key, variable] of Object.entries(reference)) {
+      variable.assign(tf.add(variable, tf.mul(tf.sub(policy[key]!, variable), rate!)));
+    }
+    return {};
+  });
+  const { endToken, beginToken = endToken ?? 0 } = tokenizer;
+  const padName = tokenizerFiles.config.pad_token;
+  const server = await serveModel({
+    scheduler,
+    name,
+    key: foldIn(key, 'requests'),
+    contextLength: config.contextLength,
+    vocabularySize: config.vocabularySize,
+    endTokens: endToken === undefined ? [] : [endToken],
+    beginToken,
+    padToken:
+      typeof padName === 'string' ? (tokenizer.encode(padName, { special: true, begin: false })[0] ?? 0) : 0,
+    tokenizer,
+    tokenizerFiles,
+    address: options.address,
+  });
+  let sampler: LanguageModel;
+  try {
+    sampler = await options.connect(server.address);
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+  let steps = 0;
+
+  const valuesOf = async (variables: NamedVariables): Promise<NamedHostTensors> => {
+    const names = Object.keys(variables);
+    const values = await engine.read(names.map((entry) => variables[entry]!));
+    return Object.fromEntries(names.map((entry, i) => [entry, values[i]!]));
+  };
+  const setAll = async (variables: NamedVariables, values: NamedHostTensors): Promise<void> => {
+    await Promise.all(Object.keys(variables).map((entry) => engine.write(variables[entry]!, values[entry]!)));
+  };
+
+  return {
+    address: server.address,
+    sampler,
+    get info(): TrainableModelInfo {
+      return {
+        name,
+        vocabularySize: config.vocabularySize,
+        contextLength: config.contextLength,
+        vocabularyHash: tokenizer.vocabularyHash,
+        trainableParameters: Object.values(transformerShapes(config)).reduce(
+          (sum, shape) => sum + sizeOf(shape),
+          0,
+        ),
+        steps,
+      };
+    },
+    score: (sequences, parts) => training.score(sequences, parts),
+    forwardBackward: (sequences, coefficients) => training.forwardBackward(sequences, coefficients),
+    async optimStep({ learningRate, maxGradientNorm }) {
+      const result = await training.optimStep(learningRate, maxGradientNorm);
+      steps += 1;
+      return result;
+    },
+    async copyReference(rate) {
+      if (rate === undefined || rate === 1) await copies.policyToReference.run({});
+      else await approach.run({ rate: { shape: [], data: Float32Array.of(rate) } });
+    },
+    publish: (which) =>
+      scheduler.exclusive(async () => {
+        await copies[which].run({});
+      }),
+    async save(folder) {
+      const [policyValues, referenceValues, slotValues] = await Promise.all(
+        [policy, reference, training.slots].map(valuesOf),
+      );
+      await replaceFolder(folder, async (aside) => {
+        const model = { config, tokenizerFiles };
+        await writeModelFiles(join(aside, 'policy'), { ...model, parameters: policyValues! });
+        await writeModelFiles(join(aside, 'reference'), { ...model, parameters: referenceValues! });
+        await writeAtomically(join(aside, optimizerFile), encodeTensors(slotValues!));
+      });
+    },
+    async load(folder) {
+      const whole = await lastWholeFolder(folder);
+      const shapes = Object.fromEntries(
+        Object.entries(training.slots).map(([slot, variable]) => [slot, variable.shape]),
+      );
+      // Everything is read before anything is changed.
+      const [policyModel, referenceModel, slotValues] = await Promise.all([
+        readModelFolder(join(whole, 'policy')),
+        readModelFolder(join(whole, 'reference')),
+        readTensors(join(whole, optimizerFile), shapes),
+      ]);
+      for (const model of [policyModel, referenceModel]) {
+        if (JSON.stringify(model.config) === JSON.stringify(config)) continue;
+        throw new PmpoError({
+          where: whole,
+          what: `it holds a model of other sizes: ${JSON.stringify(model.config)}`,
+          remedy: `This one's are ${JSON.stringify(config)}`,
+        });
+      }
+      await scheduler.exclusive(async () => {
+        await setAll(policy, policyModel.parameters);
+        await setAll(reference, referenceModel.parameters);
+        await setAll(published, referenceModel.parameters);
+        await setAll(training.slots, slotValues);
+      });
+      steps = Object.entries(slotValues).find(([slot]) => slot.endsWith('/step'))![1].data[0]!;
+    },
+    async close() {
+      await sampler.close();
+      await scheduler.close();
+      await server.close();
+    },
+  };
+}
+
+const optimizerFile = 'optimizer.safetensors';

@@ -1,0 +1,111 @@
+import { PmpoError } from '../../errors.js';
+import { foldIn, type RandomKey, randomKey } from '../../random/keys.js';
+import type { Tokenizer } from '../tokenizer.js';
+import type { WireGenerateRequest, WireSamplingParams } from '../vllm-wire.js';
+import type { Generation } from './generation.js';
+import { isGreedy } from './sampling.js';
+
+/** From Generate's message to what the scheduler understands. What vLLM refuses is refused here, in the same cases. */
+
+/** Of a served model. */
+export interface Served {
+  readonly contextLength: number;
+  readonly vocabularySize: number;
+  readonly endTokens: readonly number[];
+  readonly tokenizer: Tokenizer;
+}
+
+/** The further fields of the message that are looked at. */
+export interface SamplingFields extends WireSamplingParams {
+  readonly minP?: number;
+  readonly frequencyPenalty?: number;
+  readonly presencePenalty?: number;
+  readonly repetitionPenalty?: number;
+}
+
+const mostLogProbs = 20;
+
+function refuse(what: string, remedy?: string): never {
+  throw new PmpoError({ what, remedy });
+}
+
+function readPrompt(request: WireGenerateRequest, served: Served): Int32Array {
+  const { vocabularySize: V, contextLength: C, tokenizer } = served;
+  const prompt =
+    request.tokenized === undefined
+      ? tokenizer.encode(request.text ?? '')
+      : Int32Array.from(request.tokenized.inputIds ?? []);
+  if (request.tokenized === undefined && request.text === undefined) {
+    refuse('the request has no input', 'Give tokenized.input_ids or text');
+  }
+  if (prompt.length === 0) refuse('the prompt is empty', 'Give one token at least');
+  if (prompt.length >= C) {
+    refuse(
+      `the prompt has ${prompt.length} tokens, which leaves no room in the context of ${C}`,
+      `Give ${C - 1} at most`,
+    );
+  }
+  const wrong = prompt.findIndex((token) => token < 0 || token >= V);
+  if (wrong >= 0)
+    refuse(`token ${wrong} of the prompt is ${prompt[wrong]}`, `The vocabulary is 0 to ${V - 1}`);
+  return prompt;
+}
+
+function readLogProbs(name: string, value: number | undefined): number | undefined {
+  if (value === undefined || (value >= 0 && value <= mostLogProbs)) return value;
+  return refuse(`${name} is ${value}`, `Give 0 to ${mostLogProbs}`);
+}
+
+function refuseUnsupported(sampling: SamplingFields): void {
+  const { frequencyPenalty = 0, presencePenalty = 0, repetitionPenalty = 0 } = sampling;
+  const isSet = frequencyPenalty !== 0 || presencePenalty !== 0 || ![0, 1].includes(repetitionPenalty);
+  if (isSet) refuse('penalties are not supported by this server', 'Leave them out');
+}
+
+/**
+ * @param fallbackKey what completions of requests without a seed are drawn with
+ * @throws PmpoError whose message tells a client what is wrong with its request.
+ */
+export function readGenerate(
+  request: WireGenerateRequest,
+  served: Served,
+  fallbackKey: RandomKey,
+): Generation {
+  const sampling: SamplingFields = request.samplingParams ?? {};
+  const prompt = readPrompt(request, served);
+  refuseUnsupported(sampling);
+  const { temperature = 1, topP = 0, topK = 0, minP = 0, minTokens = 0 } = sampling;
+  const maxTokens = sampling.maxTokens ?? served.contextLength - prompt.length;
+  const completions = sampling.n || 1;
+  if (maxTokens < 1) refuse('max_tokens is 0', 'Give 1 or more');
+  if (minTokens > maxTokens) refuse(`min_tokens is ${minTokens}, more than max_tokens, ${maxTokens}`);
+  if (!(temperature >= 0 && temperature < Infinity))
+    refuse(`temperature is ${temperature}`, 'Give 0 or more');
+  if (!(topP >= 0 && topP <= 1)) refuse(`top_p is ${topP}`, 'Give more than 0 and 1 at most');
+  if (!(minP >= 0 && minP <= 1)) refuse(`min_p is ${minP}`, 'Give 0 to 1');
+  const choice = { temperature, topP: topP === 0 ? 1 : topP, topK, minP };
+  if (isGreedy(choice) && completions > 1) {
+    refuse(
+      `n is ${completions} with temperature ${temperature}: all completions would be the same`,
+      'Give n = 1 or a higher temperature',
+    );
+  }
+  const stopTexts = sampling.stop ?? [];
+  if (stopTexts.includes('')) refuse('a stop text is empty', 'Leave it out');
+  const ends = sampling.ignoreEos === true ? [] : served.endTokens;
+  const stopTokens = new Set([...ends, ...(sampling.stopTokenIds ?? [])]);
+  const topLogProbs = readLogProbs('logprobs', sampling.logprobs);
+  const promptLogProbs = readLogProbs('prompt_logprobs', sampling.promptLogprobs);
+  return {
+    ...choice,
+    prompt,
+    completions,
+    maxTokens,
+    minTokens,
+    stopTexts,
+    stopTokens,
+    key: sampling.seed === undefined ? fallbackKey : foldIn(randomKey(0), sampling.seed),
+    topLogProbs: topLogProbs ?? 0,
+    ...(promptLogProbs === undefined ? {} : { promptLogProbs }),
+  };
+}

@@ -1,0 +1,204 @@
+import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { NamedHostTensors } from '../../engine/tensors.js';
+import { PmpoError } from '../../errors.js';
+import { checkTransformer, type TransformerConfig, transformerShapes } from '../../networks/transformer.js';
+import { fileProblem, writeAtomically } from '../../run/atomic-file.js';
+import { decodeSafetensors, encodeSafetensors, type SafeTensor } from '../../run/safetensors.js';
+import { readTokenizerFiles, type TokenizerFiles } from '../tokenizer-files.js';
+
+/**
+ * Models as folders of Hugging Face's form (config.json, model.safetensors, tokenizer.json, tokenizer_config.json):
+ * transformers loads them, and vLLM serves them.
+ */
+
+export interface ModelFolder {
+  readonly config: TransformerConfig;
+  readonly parameters: NamedHostTensors;
+  readonly tokenizerFiles: TokenizerFiles;
+}
+
+/** What of a Llama's config.json is used here. */
+const llamaConfig = z.object({
+  model_type: z.literal('llama'),
+  vocab_size: z.number(),
+  max_position_embeddings: z.number(),
+  num_hidden_layers: z.number(),
+  hidden_size: z.number(),
+  num_attention_heads: z.number(),
+  num_key_value_heads: z.number(),
+  intermediate_size: z.number(),
+  rms_norm_eps: z.number(),
+  rope_theta: z.number().optional(),
+  rope_parameters: z.object({ rope_theta: z.number(), rope_type: z.literal('default') }).optional(),
+  tie_word_embeddings: z.literal(true),
+  hidden_act: z.literal('silu'),
+  attention_bias: z.literal(false).optional(),
+  mlp_bias: z.literal(false).optional(),
+});
+
+function tokenId({ tokenizer, config }: TokenizerFiles, key: string): number | undefined {
+  const { vocab } = tokenizer.model as { readonly vocab?: Readonly<Record<string, number>> };
+  return vocab?.[config[key] as string];
+}
+
+function llamaJson(config: TransformerConfig, tokenizerFiles: TokenizerFiles): object {
+  return {
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    vocab_size: config.vocabularySize,
+    max_position_embeddings: config.contextLength,
+    num_hidden_layers: config.layers,
+    hidden_size: config.width,
+    num_attention_heads: config.heads,
+    num_key_value_heads: config.keyValueHeads,
+    head_dim: config.width / config.heads,
+    intermediate_size: config.hidden,
+    rms_norm_eps: config.normEpsilon,
+    // Before and since version 5 of transformers.
+    rope_theta: config.ropeTheta,
+    rope_parameters: { rope_theta: config.ropeTheta, rope_type: 'default' },
+    tie_word_embeddings: true,
+    hidden_act: 'silu',
+    attention_bias: false,
+    mlp_bias: false,
+    bos_token_id: tokenId(tokenizerFiles, 'bos_token'),
+    eos_token_id: tokenId(tokenizerFiles, 'eos_token'),
+    pad_token_id: tokenId(tokenizerFiles, 'pad_token'),
+    torch_dtype: 'float32',
+  };
+}
+
+/** The parts of a safetensors file of float32 tensors, as transformers expects one. */
+export function encodeTensors(tensors: NamedHostTensors): Uint8Array[] {
+  const entries = Object.entries(tensors).map(([name, { shape, data }]): [string, SafeTensor] => [
+    name,
+    { dtype: 'F32', shape, data: data as Float32Array },
+  ]);
+  return encodeSafetensors({ tensors: Object.fromEntries(entries), metadata: { format: 'pt' } });
+}
+
+/**
+ * Reads float32 tensors of given names and shapes from a safetensors file.
+ * @throws PmpoError when the file cannot be read, or does not hold exactly these.
+ */
+export async function readTensors(
+  path: string,
+  shapes: Readonly<Record<string, readonly number[]>>,
+): Promise<NamedHostTensors> {
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    throw fileProblem(path, 'reading', cause);
+  });
+  const { tensors } = decodeSafetensors(bytes, path);
+  for (const [name, shape] of Object.entries(shapes)) {
+    const found = tensors[name];
+    if (found === undefined) throw new PmpoError({ where: path, what: `there is no tensor '${name}'` });
+    if (found.dtype !== 'F32' || found.shape.join() !== shape.join()) {
+      throw new PmpoError({
+        where: path,
+        what: `'${name}' is ${found.dtype} of the shape [${found.shape}]`,
+        remedy: `F32 of the shape [${shape}] is needed`,
+      });
+    }
+  }
+  const unknown = Object.keys(tensors).find((name) => shapes[name] === undefined);
+  if (unknown !== undefined)
+    throw new PmpoError({ where: path, what: `'${unknown}' is unknown to the model` });
+  // Copies, so that what is read keeps no file's bytes alive, and stays as it is.
+  return Object.fromEntries(
+    Object.keys(shapes).map((name) => [
+      name,
+      { shape: shapes[name]!, data: Float32Array.from(tensors[name]!.data as Float32Array) },
+    ]),
+  );
+}
+
+/** Writes a model's files into a folder that is there; each file whole or not at all. */
+export async function writeModelFiles(folder: string, model: ModelFolder): Promise<void> {
+  const { config, parameters, tokenizerFiles } = model;
+  const json = (value: object) => `${JSON.stringify(value, undefined, 2)}\n`;
+  await mkdir(folder, { recursive: true });
+  await writeAtomically(join(folder, 'model.safetensors'), encodeTensors(parameters));
+  await writeAtomically(join(folder, 'tokenizer.json'), json(tokenizerFiles.tokenizer));
+  await writeAtomically(join(folder, 'tokenizer_config.json'), json(tokenizerFiles.config));
+  await writeAtomically(join(folder, 'config.json'), json(llamaJson(config, tokenizerFiles)));
+}
+
+/**
+ * Makes a folder so that at every moment it is either as it was or complete: its files are written aside, and the new folder
+ * takes the place of the old.
+ */
+export async function replaceFolder(folder: string, fill: (aside: string) => Promise<void>): Promise<void> {
+  const [aside, before] = [`${folder}.partial`, `${folder}.before`];
+  try {
+    await rm(aside, { recursive: true, force: true });
+    await mkdir(aside, { recursive: true });
+    await fill(aside);
+    await rm(before, { recursive: true, force: true });
+    if (await exists(folder)) await rename(folder, before);
+    await rename(aside, folder);
+    await rm(before, { recursive: true, force: true });
+  } catch (cause) {
+    throw fileProblem(folder, 'writing', cause);
+  }
+}
+
+/** The folder, or what it was before where the program ended between the two renames. */
+export async function lastWholeFolder(folder: string): Promise<string> {
+  const before = `${folder}.before`;
+  return !(await exists(folder)) && (await exists(before)) ? before : folder;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}
+
+/**
+ * Reads a model of this package's kind: a Llama with tied embeddings in float32.
+ * @throws PmpoError when a file is missing, or the model is of another kind.
+ */
+export async function readModelFolder(folder: string): Promise<ModelFolder> {
+  const path = join(folder, 'config.json');
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw fileProblem(path, 'reading', cause);
+  });
+  const config = transformerConfig(text, path);
+  return {
+    config,
+    parameters: await readTensors(join(folder, 'model.safetensors'), transformerShapes(config)),
+    tokenizerFiles: await readTokenizerFiles(folder),
+  };
+}
+
+function transformerConfig(text: string, path: string): TransformerConfig {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new PmpoError({ where: path, what: `is no JSON: ${(cause as Error).message}`, cause });
+  }
+  const parsed = llamaConfig.safeParse(value);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new PmpoError({
+      where: `${path}: ${issue?.path.join('.')}`,
+      what: `${issue?.message}`,
+      remedy: 'The embedded model is a Llama with tied embeddings; others are trained by the torch trainer',
+    });
+  }
+  const { data } = parsed;
+  const config: TransformerConfig = {
+    vocabularySize: data.vocab_size,
+    contextLength: data.max_position_embeddings,
+    layers: data.num_hidden_layers,
+    width: data.hidden_size,
+    heads: data.num_attention_heads,
+    keyValueHeads: data.num_key_value_heads,
+    hidden: data.intermediate_size,
+    ropeTheta: data.rope_parameters?.rope_theta ?? data.rope_theta ?? 10_000,
+    normEpsilon: data.rms_norm_eps,
+  };
+  checkTransformer(config);
+  return config;
+}

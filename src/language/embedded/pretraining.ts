@@ -1,0 +1,90 @@
+import { createAdam } from '../../engine/adam.js';
+import type { Engine } from '../../engine/engine.js';
+import type { NamedHostTensors, NamedVariables, Scalar, Tensor2D } from '../../engine/tensors.js';
+import * as tf from '../../engine/tf.js';
+import { PmpoError } from '../../errors.js';
+import { outputLogits, type TransformerConfig, transformerRows } from '../../networks/transformer.js';
+import { chosenLogProbs } from './terms.js';
+
+/** Teaching a transformer to continue texts. Letters: B texts, T + 1 tokens of each. */
+
+export interface PretrainingBatch {
+  /** [B, T + 1], row by row, padded on the right. */
+  readonly tokens: Int32Array;
+  /** How many tokens of each text are its own, [B]; from 2 to T + 1. */
+  readonly lengths: Int32Array;
+}
+
+export interface Pretraining {
+  /** One step of Adam on the mean cross-entropy of the next token, in nats per token, which it returns. */
+  step(batch: PretrainingBatch, learningRate: number): Promise<number>;
+  parameters(): Promise<NamedHostTensors>;
+}
+
+/** Named variables with a prefix to each name, by the names without. */
+export function createVariables(engine: Engine, prefix: string, values: NamedHostTensors): NamedVariables {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [name, engine.variable(`${prefix}/${name}`, value)]),
+  );
+}
+
+/** Forward pass, backward pass and Adam's step are one compiled function. */
+export function createPretraining(
+  engine: Engine,
+  config: TransformerConfig,
+  initial: NamedHostTensors,
+  { maxGradientNorm = 1, beta2 = 0.95 }: { readonly maxGradientNorm?: number; readonly beta2?: number } = {},
+): Pretraining {
+  const parameters = createVariables(engine, 'pretrained', initial);
+  const names = Object.keys(parameters);
+  const adam = createAdam(engine, 'pretraining', parameters, { learningRate: 1, beta2, maxGradientNorm });
+  const step = engine.jit('pretrain', ({ tokens, next, weights, learningRate }) => {
+    const { value, grads } = tf.variableGrads(
+      () => {
+        const { rows } = transformerRows(parameters, tokens as Tensor2D, config);
+        const logits = outputLogits(parameters, rows);
+        const logProbs = chosenLogProbs(logits, tf.reshape(next!, [-1]));
+        return tf.neg(tf.sum(tf.mul(logProbs, tf.reshape(weights!, [-1])))) as Scalar;
+      },
+      names.map((name) => parameters[name]!),
+    );
+    const gradients = Object.fromEntries(names.map((name) => [name, grads[parameters[name]!.name]!]));
+    adam.apply(gradients, learningRate as Scalar);
+    return { loss: value };
+  });
+  return {
+    async step({ tokens, lengths }, learningRate) {
+      const B = lengths.length;
+      const T = tokens.length / B - 1;
+      const shape = [B, T];
+      const [current, next] = [new Int32Array(B * T), new Int32Array(B * T)];
+      const weights = new Float32Array(B * T);
+      const predicted = lengths.reduce((sum, length) => sum + length - 1, 0);
+      for (let b = 0; b < B; b++) {
+        const row = tokens.subarray(b * (T + 1), (b + 1) * (T + 1));
+        current.set(row.subarray(0, T), b * T);
+        next.set(row.subarray(1), b * T);
+        weights.fill(1 / predicted, b * T, b * T + lengths[b]! - 1);
+      }
+      const { loss } = await step.run({
+        tokens: { shape, data: current },
+        next: { shape, data: next },
+        weights: { shape, data: weights },
+        learningRate: { shape: [], data: Float32Array.of(learningRate) },
+      });
+      const nats = loss!.data[0]!;
+      if (!Number.isFinite(nats)) {
+        throw new PmpoError({
+          where: 'pretraining',
+          what: `the cross-entropy became ${nats}`,
+          remedy: 'Lower the learning rate',
+        });
+      }
+      return nats;
+    },
+    async parameters() {
+      const values = await engine.read(names.map((name) => parameters[name]!));
+      return Object.fromEntries(names.map((name, i) => [name, values[i]!]));
+    },
+  };
+}

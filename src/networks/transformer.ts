@@ -1,0 +1,285 @@
+import type { NamedHostTensors, NamedTensors, Tensor, Tensor2D, Tensor3D } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { PmpoError } from '../errors.js';
+import { fillNormal, foldIn, type RandomKey } from '../random/keys.js';
+
+/**
+ * A decoder-only transformer as pure functions of plain named parameters, the same function of the same numbers as the Llama
+ * of Hugging Face's transformers, whose parameter names it has: token embedding tied to the output, rotary positions (arXiv
+ * 2104.09864), RMSNorm before each part (arXiv 1910.07467), grouped-query attention (arXiv 2305.13245), SwiGLU (arXiv
+ * 2002.05202). Letters: B sequences, T positions, V vocabulary, D width, H heads, K key-value heads, d = D/H, C cached
+ * positions, L layers.
+ */
+
+export interface TransformerConfig {
+  /** V. */
+  readonly vocabularySize: number;
+  /** Positions that a sequence may have. */
+  readonly contextLength: number;
+  /** L. */
+  readonly layers: number;
+  /** D. */
+  readonly width: number;
+  /** H. */
+  readonly heads: number;
+  /** K: each serves H/K heads. */
+  readonly keyValueHeads: number;
+  /** Units between the two halves of a layer's feed-forward part. */
+  readonly hidden: number;
+  /** The base of the rotary wavelengths. */
+  readonly ropeTheta: number;
+  /** Added to the mean square in RMSNorm. */
+  readonly normEpsilon: number;
+}
+
+/** Settings of the right shape for small models. */
+export const transformerDefaults = { ropeTheta: 10_000, normEpsilon: 1e-5 } as const;
+
+/** @throws PmpoError when the numbers do not fit together. */
+export function checkTransformer(config: TransformerConfig): void {
+  const { vocabularySize, contextLength, layers, width, heads, keyValueHeads, hidden } = config;
+  const where = 'transformer';
+  for (const [name, value] of Object.entries({
+    vocabularySize,
+    contextLength,
+    layers,
+    width,
+    heads,
+    keyValueHeads,
+    hidden,
+  })) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new PmpoError({ where, what: `${name} is ${value}`, remedy: 'Give a positive whole number' });
+    }
+  }
+  if (width % (2 * heads) !== 0) {
+    throw new PmpoError({
+      where,
+      what: `the width ${width} does not divide into ${heads} heads of even size`,
+      remedy: `Give a multiple of ${2 * heads}`,
+    });
+  }
+  if (heads % keyValueHeads !== 0) {
+    throw new PmpoError({
+      where,
+      what: `${heads} heads do not divide among ${keyValueHeads} key-value heads`,
+      remedy: `Give a divisor of ${heads}`,
+    });
+  }
+}
+
+const layerPrefix = (layer: number): string => `model.layers.${layer}.`;
+const embeddingName = 'model.embed_tokens.weight';
+const finalNormName = 'model.norm.weight';
+
+/** The name and shape of every parameter. Weights are [outputs, inputs]. */
+export function transformerShapes(config: TransformerConfig): Readonly<Record<string, readonly number[]>> {
+  const { vocabularySize, layers, width, heads, keyValueHeads, hidden } = config;
+  const keyValueWidth = (width / heads) * keyValueHeads;
+  const shapes: Record<string, readonly number[]> = { [embeddingName]: [vocabularySize, width] };
+  for (let layer = 0; layer < layers; layer++) {
+    const at = layerPrefix(layer);
+    shapes[`${at}input_layernorm.weight`] = [width];
+    shapes[`${at}self_attn.q_proj.weight`] = [width, width];
+    shapes[`${at}self_attn.k_proj.weight`] = [keyValueWidth, width];
+    shapes[`${at}self_attn.v_proj.weight`] = [keyValueWidth, width];
+    shapes[`${at}self_attn.o_proj.weight`] = [width, width];
+    shapes[`${at}post_attention_layernorm.weight`] = [width];
+    shapes[`${at}mlp.gate_proj.weight`] = [hidden, width];
+    shapes[`${at}mlp.up_proj.weight`] = [hidden, width];
+    shapes[`${at}mlp.down_proj.weight`] = [width, hidden];
+  }
+  shapes[finalNormName] = [width];
+  return shapes;
+}
+
+/**
+ * Initial parameters: norms 1, the embedding normal with deviation 0.02, weights with 1/√inputs, those that add to the
+ * residual stream smaller by √(2L), so that its size does not grow with the depth.
+ */
+export function initTransformer(key: RandomKey, config: TransformerConfig): NamedHostTensors {
+  checkTransformer(config);
+  return Object.fromEntries(
+    Object.entries(transformerShapes(config)).map(([name, shape]) => {
+      const size = shape.reduce((product, n) => product * n, 1);
+      if (shape.length === 1) return [name, { shape, data: new Float32Array(size).fill(1) }];
+      const isResidual = name.endsWith('o_proj.weight') || name.endsWith('down_proj.weight');
+      const deviation =
+        name === embeddingName ? 0.02 : 1 / Math.sqrt(shape[1]! * (isResidual ? 2 * config.layers : 1));
+      const data = fillNormal(foldIn(key, name), new Float32Array(size)).map((x) => x * deviation);
+      return [name, { shape, data }];
+    }),
+  );
+}
+
+/** Keys and values of one layer, keys already turned to their positions: [B, K, T or C, d] each. */
+export interface LayerCache {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+/** Cosines and signed sines of the angle of each position and dimension: [positions, d] each. */
+function rotaryTables({ contextLength, width, heads, ropeTheta }: TransformerConfig, positions: number) {
+  if (positions > contextLength) {
+    throw new PmpoError({
+      where: 'transformer',
+      what: `${positions} positions are more than the context of ${contextLength}`,
+    });
+  }
+  const size = width / heads;
+  const cosines = new Float32Array(positions * size);
+  const sines = new Float32Array(positions * size);
+  for (let t = 0; t < positions; t++) {
+    for (let i = 0; i < size; i++) {
+      const angle = t * ropeTheta ** ((-2 * (i % (size / 2))) / size);
+      cosines[t * size + i] = Math.cos(angle);
+      sines[t * size + i] = i < size / 2 ? -Math.sin(angle) : Math.sin(angle);
+    }
+  }
+  return { cosines: tf.tensor2d(cosines, [positions, size]), sines: tf.tensor2d(sines, [positions, size]) };
+}
+
+/** Each pair (x_i, x_{i+d/2}) turned by its angle. x [.., d]; the tables broadcast to it. */
+function rotate(x: Tensor, cosines: Tensor, sines: Tensor): Tensor {
+  const [first, second] = tf.split(x, 2, -1) as [Tensor, Tensor];
+  return tf.add(tf.mul(x, cosines), tf.mul(tf.concat([second, first], -1), sines));
+}
+
+/** x / √(mean(x²) + ε) · scale over the last axis. */
+function rmsNorm(x: Tensor, scale: Tensor, epsilon: number): Tensor {
+  const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
+  return tf.mul(tf.mul(x, inverse), scale);
+}
+
+/** x [M, I] · Wᵀ [I, O] → [M, O]. */
+function dense(x: Tensor, weight: Tensor): Tensor2D {
+  return tf.matMul(x as Tensor2D, weight as Tensor2D, false, true);
+}
+
+/** The rows of all positions [M, D] through the layers; `attend` is given the queries, keys and values [M, ·] of each. */
+function throughLayers(
+  parameters: NamedTensors,
+  tokens: Tensor,
+  config: TransformerConfig,
+  attend: (layer: number, queries: Tensor2D, keys: Tensor2D, values: Tensor2D) => Tensor,
+): Tensor2D {
+  const { layers, normEpsilon } = config;
+  let x: Tensor = tf.gather(parameters[embeddingName]!, tokens as tf.Tensor1D);
+  for (let layer = 0; layer < layers; layer++) {
+    const of = (name: string): Tensor => parameters[`${layerPrefix(layer)}${name}.weight`]!;
+    const normal = rmsNorm(x, of('input_layernorm'), normEpsilon);
+    const [queries, keys, values] = ['q_proj', 'k_proj', 'v_proj'].map((name) =>
+      dense(normal, of(`self_attn.${name}`)),
+    );
+    x = tf.add(x, dense(attend(layer, queries!, keys!, values!), of('self_attn.o_proj')));
+    const inner = rmsNorm(x, of('post_attention_layernorm'), normEpsilon);
+    const gate = dense(inner, of('mlp.gate_proj'));
+    const activated = tf.mul(tf.mul(gate, tf.sigmoid(gate)), dense(inner, of('mlp.up_proj')));
+    x = tf.add(x, dense(activated, of('mlp.down_proj')));
+  }
+  return rmsNorm(x, parameters[finalNormName]!, normEpsilon) as Tensor2D;
+}
+
+/** From final rows [M, D] to logits [M, V]. */
+export function outputLogits(parameters: NamedTensors, rows: Tensor2D): Tensor2D {
+  return dense(rows, parameters[embeddingName]!);
+}
+
+/** Large enough to make a weight exactly 0 in float32, small enough to be added to. */
+const masked = -1e9;
+
+/**
+ * The final rows of whole sequences, and what each layer would cache. Sequences shorter than T are padded on the right: no
+ * position attends to those after it, so what stands there changes nothing before it, and no mask is needed.
+ *
+ * @param tokens [B, T], int32, each in [0, V)
+ * @returns rows [B·T, D], before the output layer
+ * @throws PmpoError when T is more than the context.
+ */
+export function transformerRows(
+  parameters: NamedTensors,
+  tokens: Tensor2D,
+  config: TransformerConfig,
+): { readonly rows: Tensor2D; readonly cache: readonly LayerCache[] } {
+  const { width, heads, keyValueHeads } = config;
+  const [B, T] = tokens.shape;
+  const [K, G, d] = [keyValueHeads, heads / keyValueHeads, width / heads];
+  const { cosines, sines } = rotaryTables(config, T);
+  const future = tf.sub(1, tf.linalg.bandPart(tf.ones([T, T]) as Tensor2D, -1, 0));
+  const mask = tf.mul(future, masked);
+  const cache: LayerCache[] = [];
+  const rows = throughLayers(parameters, tf.reshape(tokens, [-1]), config, (_, q, k, v) => {
+    const byHead = (x: Tensor, count: number) => tf.transpose(tf.reshape(x, [B, T, count, d]), [0, 2, 1, 3]);
+    const queries = rotate(byHead(tf.mul(q, 1 / Math.sqrt(d)), heads), cosines, sines);
+    const keys = rotate(byHead(k, K), cosines, sines);
+    const values = byHead(v, K);
+    cache.push({ keys, values });
+    // The G heads that share keys are one longer list of queries: larger products, nothing repeated.
+    const scores = tf.matMul(tf.reshape(queries, [B, K, G * T, d]), keys, false, true);
+    const weights = tf.softmax(tf.add(tf.reshape(scores, [B, heads, T, T]), mask));
+    const mixed = tf.matMul(tf.reshape(weights, [B, K, G * T, T]), values);
+    return tf.reshape(tf.transpose(tf.reshape(mixed, [B, heads, T, d]), [0, 2, 1, 3]), [B * T, width]);
+  });
+  return { rows, cache };
+}
+
+/**
+ * The logits of the token after each position. [B, T] → [B, T, V]; padding and errors as in `transformerRows`.
+ */
+export function applyTransformer(
+  parameters: NamedTensors,
+  tokens: Tensor2D,
+  config: TransformerConfig,
+): Tensor3D {
+  const { rows } = transformerRows(parameters, tokens, config);
+  return tf.reshape(outputLogits(parameters, rows), [...tokens.shape, config.vocabularySize]);
+}
+
+/**
+ * One more token of each sequence, each at a position of its own.
+ *
+ * @param tokens [B], int32
+ * @param positions [B], int32: how many tokens of its sequence come before each, below C
+ * @param cache of each layer, [B, K, C, d]; what lies at and behind a sequence's position is not looked at
+ * @returns logits [B, V], and the cache with the new keys and values at the positions
+ */
+export function stepTransformer(
+  parameters: NamedTensors,
+  tokens: tf.Tensor1D,
+  positions: tf.Tensor1D,
+  cache: readonly LayerCache[],
+  config: TransformerConfig,
+): { readonly logits: Tensor2D; readonly cache: readonly LayerCache[] } {
+  const { width, heads, keyValueHeads } = config;
+  const [B, , C] = cache[0]!.keys.shape as [number, number, number, number];
+  const [K, G, d] = [keyValueHeads, heads / keyValueHeads, width / heads];
+  const tables = rotaryTables(config, C);
+  const [cosines, sines] = [tables.cosines, tables.sines].map((table) =>
+    tf.reshape(tf.gather(table, positions), [B, 1, d]),
+  ) as [Tensor, Tensor];
+  const places = tf.range(0, C, 1, 'int32');
+  const future = tf.cast(tf.greater(places, tf.reshape(positions, [B, 1])), 'float32');
+  const mask = tf.reshape(tf.mul(future, masked), [B, 1, 1, C]);
+  const pairs = Int32Array.from({ length: B * K * 2 }, (_, i) => {
+    const pair = Math.floor(i / 2);
+    return i % 2 === 0 ? Math.floor(pair / K) : pair % K;
+  });
+  const columns = tf.reshape(tf.broadcastTo(tf.reshape(positions, [B, 1]) as Tensor2D, [B, K]) as Tensor2D, [
+    B * K,
+    1,
+  ]);
+  const indices = tf.concat([tf.tensor2d(pairs, [B * K, 2], 'int32'), columns as Tensor2D], 1);
+  const next: LayerCache[] = [];
+  const rows = throughLayers(parameters, tokens, config, (layer, q, k, v) => {
+    const queries = rotate(tf.reshape(tf.mul(q, 1 / Math.sqrt(d)), [B, heads, d]), cosines, sines);
+    const key = rotate(tf.reshape(k, [B, K, d]), cosines, sines);
+    const before = cache[layer]!;
+    const keys = tf.tensorScatterUpdate(before.keys, indices, tf.reshape(key, [B * K, d]));
+    const values = tf.tensorScatterUpdate(before.values, indices, tf.reshape(v, [B * K, d]));
+    next.push({ keys, values });
+    const scores = tf.matMul(tf.reshape(queries, [B, K, G, d]), keys, false, true);
+    const weights = tf.softmax(tf.add(scores, mask));
+    return tf.reshape(tf.matMul(weights, values), [B, width]);
+  });
+  return { logits: outputLogits(parameters, rows), cache: next };
+}
