@@ -1,5 +1,7 @@
 // Makes the Python virtual environments of the peers that tests and benchmarks talk to: one per requirements file,
 // under .venvs/, made again only when the file changes. `node scripts/venv.mjs NAME` prints the interpreter's path.
+// A line `# pip: --no-deps` in the file gives pip more options: for lists that name every package, because what some of
+// them say they need would not fit together.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -28,7 +30,8 @@ export function findPython() {
  */
 export function ensureVenv(name, { log = console.error } = {}) {
   const requirements = join(root, 'test/interop/requirements', `${name}.txt`);
-  const text = readFileSync(requirements);
+  const text = readFileSync(requirements, 'utf8');
+  const options = [...text.matchAll(/^# pip: (.+)$/gm)].flatMap(([, words]) => words.trim().split(/\s+/));
   const folder = join(root, '.venvs', name);
   const interpreter = join(folder, 'bin', 'python');
   const stamp = join(folder, 'requirements.sha256');
@@ -43,7 +46,8 @@ export function ensureVenv(name, { log = console.error } = {}) {
     execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 28 });
   try {
     run(python, ['-m', 'venv', folder]);
-    run(interpreter, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', requirements]);
+    const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...options];
+    run(interpreter, [...install, '-r', requirements]);
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw new Error(

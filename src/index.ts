@@ -29,7 +29,7 @@ export type {
   TensorSpec,
   TensorValue,
 } from './environments/environment.js';
-export { ConnectionLostError, DmEnvRpcError } from './environments/errors.js';
+export { DmEnvRpcError } from './environments/errors.js';
 export { flattenObservations, scaleActions } from './environments/flatten.js';
 export type { RemoteEnvironmentOptions } from './environments/remote-environment.js';
 export { RemoteEnvironment } from './environments/remote-environment.js';
@@ -48,6 +48,7 @@ export type {
   HostFeedbackInput,
 } from './feedback/classifier.js';
 export { createFeedbackRegistry } from './feedback/registry.js';
+export { ConnectionLostError, RefusedCallError, SecurityError } from './grpc/errors.js';
 export { TrainedPolicy } from './learners/control/policy.js';
 export type { TrainControlOptions, TrainControlResult } from './learners/control/train.js';
 export { trainControl } from './learners/control/train.js';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { engineNames } from '../engine/engine.js';
-import { connectionDefaults } from '../environments/connection-defaults.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
+import { connectionDefaults } from '../grpc/connection-defaults.js';
 import type { OperatorDefinition } from '../operators/operator.js';
 import type { Registry } from '../registry/registry.js';
 

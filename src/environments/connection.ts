@@ -1,9 +1,9 @@
-import * as grpc from '@grpc/grpc-js';
+import type * as grpc from '@grpc/grpc-js';
 import { PmpoError } from '../errors.js';
-import { connectionDefaults } from './connection-defaults.js';
-import { diagnose } from './diagnose.js';
-import { ConnectionLostError, DmEnvRpcError, statusCode } from './errors.js';
-import { type ChannelSecurity, loadSecurity, SecurityError, type SecuritySettings } from './security.js';
+import { type Channel, type ChannelSettings, openChannel, refusal } from '../grpc/channel.js';
+import { ConnectionLostError } from '../grpc/errors.js';
+import type { Peer } from '../grpc/peer.js';
+import { DmEnvRpcError } from './errors.js';
 import {
   decodeResponse,
   encodeRequest,
@@ -15,29 +15,23 @@ import {
 type Stream = grpc.ClientDuplexStream<Uint8Array, Uint8Array>;
 type RequestName = keyof WireRequest & keyof WireResponse;
 
-export interface ConnectionOptions extends SecuritySettings {
-  /** host:port */
-  readonly address: string;
-  /** How long one call may take. */
+export interface ConnectionOptions extends ChannelSettings {
+  /** How long connecting may take, and one call. */
   readonly deadlineSeconds: number;
-  /** Time between two signs of life on a connection that is silent. */
-  readonly keepaliveSeconds?: number;
-  /** Larger messages, either way, are an error. */
-  readonly maxMessageMegabytes?: number;
-  /** Aborted while connecting: nobody waits for the connection any more. */
-  readonly signal?: AbortSignal;
 }
 
-/** A closer look at a connection that failed may take this long. */
-const diagnosisMs = 3000;
+const peer: Peer = {
+  configKey: 'environment',
+  protocol: 'dm_env_rpc v1',
+  server: 'a dm_env_rpc server',
+  smallerMessages: 'ask for less with environment.observations',
+};
 
 interface Waiting {
   readonly name: RequestName;
   readonly receive: (response: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
-
-const EnvironmentClient = grpc.makeGenericClientConstructor(rawEnvironmentService, 'Environment');
 
 /** What each request is called in messages. */
 const words: Record<RequestName, string> = {
@@ -66,19 +60,16 @@ export class DmEnvRpcConnection {
   #lost: PmpoError | undefined;
   #closed = false;
 
-  private constructor(
-    client: grpc.Client,
-    { address, deadlineSeconds }: ConnectionOptions,
-    { metadata }: ChannelSecurity,
-  ) {
+  private constructor({ address, client, metadata }: Channel, deadlineSeconds: number) {
     this.address = address;
     this.#client = client;
     this.#deadline = deadlineSeconds * 1000;
-    this.#stream = (client as unknown as { Process(metadata: grpc.Metadata): Stream }).Process(metadata);
+    const { path, requestSerialize, responseDeserialize } = rawEnvironmentService.Process;
+    this.#stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
     this.#stream.on('data', (response: Uint8Array) => this.#receive(response));
     this.#stream.on('error', (error: grpc.ServiceError) => {
       this.#fail(
-        refusal(address, error) ??
+        refusal(address, error, peer) ??
           this.#loss(`the connection was lost: ${error.details || error.message}`, error),
       );
     });
@@ -91,28 +82,7 @@ export class DmEnvRpcConnection {
    *   certificates or tokens that are wrong, and servers that speak something else.
    */
   static async open(options: ConnectionOptions): Promise<DmEnvRpcConnection> {
-    const { address, keepaliveSeconds, maxMessageMegabytes } = { ...connectionDefaults, ...options };
-    const security = await loadSecurity(options, address);
-    const largest = maxMessageMegabytes * 2 ** 20;
-    const client = new EnvironmentClient(address, security.credentials, {
-      // Streams that share an HTTP/2 connection wait for each other.
-      'grpc.use_local_subchannel_pool': 1,
-      'grpc.max_receive_message_length': largest,
-      'grpc.max_send_message_length': largest,
-      'grpc.keepalive_time_ms': keepaliveSeconds * 1000,
-      'grpc.keepalive_timeout_ms': options.deadlineSeconds * 1000,
-      'grpc.keepalive_permit_without_calls': 1,
-      'grpc.initial_reconnect_backoff_ms': 100,
-      'grpc.max_reconnect_backoff_ms': 1000,
-      ...security.options,
-    });
-    try {
-      await connected(client, options, security);
-    } catch (error) {
-      client.close();
-      throw error;
-    }
-    return new DmEnvRpcConnection(client, options, security);
+    return new DmEnvRpcConnection(await openChannel(options, peer), options.deadlineSeconds);
   }
 
   /**
@@ -219,78 +189,7 @@ export class DmEnvRpcConnection {
 function notDmEnvRpc(where: string, cause: string): PmpoError {
   return new PmpoError({
     where,
-    what: `what the server sends is not dm_env_rpc v1: ${cause}`,
-    remedy: 'Give the address of a dm_env_rpc server',
-  });
-}
-
-/** A status with which a stream ends and that another attempt would meet again; undefined for any other. */
-function refusal(address: string, { code, details }: grpc.ServiceError): PmpoError | undefined {
-  const where = address;
-  switch (code) {
-    case statusCode('UNAUTHENTICATED'):
-      return new SecurityError({
-        where,
-        what: `the server wants to know who asks: ${details}`,
-        remedy: 'Give the right token as environment.token: {file} or {environmentVariable}',
-      });
-    case statusCode('PERMISSION_DENIED'):
-      return new SecurityError({ where, what: `the server does not allow this: ${details}` });
-    case statusCode('UNIMPLEMENTED'):
-      return new PmpoError({
-        where,
-        what: `the server does not speak dm_env_rpc v1 (${details})`,
-        remedy: 'Give the address of a dm_env_rpc server',
-      });
-    case statusCode('RESOURCE_EXHAUSTED'):
-      // The same status says that a server has too much to do, which passes.
-      if (!/message.*(larger|size)/i.test(details)) return undefined;
-      return new PmpoError({
-        where,
-        what: `a message is over the limit: ${details}`,
-        remedy: 'Raise environment.maxMessageMegabytes, or ask for less with environment.observations',
-      });
-    default:
-      return undefined;
-  }
-}
-
-/**
- * Resolves when the connection stands. A refusal is an error at once: whether and when to try again is the caller's to
- * say; silence is one at the deadline. What is wrong for good is no ConnectionLostError.
- */
-async function connected(
-  client: grpc.Client,
-  { address, deadlineSeconds, signal }: ConnectionOptions,
-  { tls }: ChannelSecurity,
-): Promise<void> {
-  const channel = client.getChannel();
-  const deadline = Date.now() + deadlineSeconds * 1000;
-  const stop = new AbortController();
-  const outcome = await new Promise<'ready' | 'refused' | 'late' | 'stopped'>((resolve) => {
-    if (signal?.aborted) return resolve('stopped');
-    signal?.addEventListener('abort', () => resolve('stopped'), { signal: stop.signal });
-    const look = () => {
-      const state = channel.getConnectivityState(true);
-      if (state === grpc.connectivityState.READY) return resolve('ready');
-      if (state === grpc.connectivityState.TRANSIENT_FAILURE) return resolve('refused');
-      channel.watchConnectivityState(state, deadline, (late) =>
-        late === undefined ? look() : resolve('late'),
-      );
-    };
-    look();
-  });
-  stop.abort();
-  if (outcome === 'ready') return;
-  if (outcome === 'stopped')
-    throw new ConnectionLostError({ where: address, what: 'stopped while connecting' });
-  const found = await diagnose(address, tls, Math.min(diagnosisMs, deadlineSeconds * 1000));
-  const where = address;
-  if (found?.permanent) throw new SecurityError({ where, what: found.what, remedy: found.remedy });
-  const waited = outcome === 'late' ? ` (waited ${deadlineSeconds} s)` : '';
-  throw new ConnectionLostError({
-    where,
-    what: `${found?.what ?? 'nobody answers there'}${waited || (found === undefined ? ' (the connection was refused)' : '')}`,
-    remedy: found?.remedy ?? 'Start the server, or correct environment.address',
+    what: `what the server sends is not ${peer.protocol}: ${cause}`,
+    remedy: `Give the address of ${peer.server}`,
   });
 }

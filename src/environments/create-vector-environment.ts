@@ -1,14 +1,15 @@
 import { isDeepStrictEqual } from 'node:util';
 import { PmpoError } from '../errors.js';
+import type { ReconnectSettings, Sleep } from '../grpc/backoff.js';
+import { ConnectionLostError } from '../grpc/errors.js';
 import type { Environment, NamedTensorValues } from './environment.js';
-import { ConnectionLostError } from './errors.js';
 import {
   type ActionScaler,
   flattenObservations,
   type ObservationFlattener,
   scaleActions,
 } from './flatten.js';
-import { type ReconnectSettings, reconnect, type Sleep } from './reconnect.js';
+import { reconnect } from './reconnect.js';
 import type { OpenEpisode, VectorEnvironment, VectorStep } from './vector-environment.js';
 
 export interface VectorEnvironmentOptions {

@@ -1,28 +1,6 @@
+import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../grpc/backoff.js';
+import { ConnectionLostError } from '../grpc/errors.js';
 import type { Environment } from './environment.js';
-import { ConnectionLostError } from './errors.js';
-
-export interface ReconnectSettings {
-  /** Attempts after a loss before giving up. */
-  readonly attempts: number;
-  /** Before the first attempt; doubled for each one after. */
-  readonly initialDelaySeconds: number;
-  readonly maxDelaySeconds: number;
-}
-
-export type Sleep = (milliseconds: number, signal?: AbortSignal) => Promise<void>;
-
-/** Resolves after a time, or at once when aborted. */
-export const sleepFor: Sleep = (milliseconds, signal) =>
-  new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal?.addEventListener('abort', done);
-    if (signal?.aborted) done();
-  });
 
 /**
  * Connects again after a loss, waiting longer after each failure.
@@ -31,12 +9,13 @@ export const sleepFor: Sleep = (milliseconds, signal) =>
 export async function reconnect(
   connect: () => Promise<Environment>,
   lost: ConnectionLostError,
-  { attempts, initialDelaySeconds, maxDelaySeconds }: ReconnectSettings,
+  settings: ReconnectSettings,
   { sleep = sleepFor, signal }: { readonly sleep?: Sleep; readonly signal?: AbortSignal } = {},
 ): Promise<Environment> {
+  const { attempts } = settings;
   let last = lost;
   for (let attempt = 0; attempt < attempts; attempt++) {
-    await sleep(1000 * Math.min(maxDelaySeconds, initialDelaySeconds * 2 ** attempt), signal);
+    await sleep(delayBefore(attempt, settings), signal);
     if (signal?.aborted) break;
     try {
       return await connect();

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { countingWorld } from '../../test/support/counting-world.js';
 import { ConfigError } from '../errors.js';
+import { type StatusName, statusNames } from '../grpc/status.js';
 import { DmEnvRpcConnection } from './connection.js';
-import { DmEnvRpcError, type StatusName, statusNames } from './errors.js';
+import { DmEnvRpcError } from './errors.js';
 import { type EnvironmentServer, serveEnvironments } from './server.js';
 import { packSetting } from './tensor-codec.js';
 import { packPropertyRequest } from './wire.js';

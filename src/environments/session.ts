@@ -1,6 +1,6 @@
 import { PmpoError } from '../errors.js';
+import { type StatusName, statusCode } from '../grpc/status.js';
 import type { Environment } from './environment.js';
-import { type StatusName, statusCode } from './errors.js';
 import { type Setting, unpackSetting } from './tensor-codec.js';
 import {
   bigintOf,

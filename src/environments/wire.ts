@@ -1,11 +1,9 @@
 import { fileURLToPath } from 'node:url';
-import { logVerbosity, type ServiceDefinition, setLogVerbosity } from '@grpc/grpc-js';
+import type { ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
+import '../grpc/quiet.js';
 
 /** dm_env_rpc's messages as protobufjs reads and writes them, and its service. */
-
-// What goes wrong is in the errors; gRPC's own log would say it again, without saying where.
-setLogVerbosity(logVerbosity.NONE);
 
 const folder = fileURLToPath(new URL('../../proto/', import.meta.url));
 

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { loadPackageDefinition, type ServiceDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import './quiet.js';
 
 const folder = fileURLToPath(new URL('../../proto/', import.meta.url));
 

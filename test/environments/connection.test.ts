@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DmEnvRpcConnection } from '../../src/environments/connection.js';
-import { ConnectionLostError } from '../../src/environments/errors.js';
 import { serveEnvironments } from '../../src/environments/server.js';
+import { ConnectionLostError } from '../../src/grpc/errors.js';
 import { countingWorld } from '../support/counting-world.js';
 import { folderFor } from './run.js';
 import { cuttableWay, scriptedServer, socketServer } from './servers.js';

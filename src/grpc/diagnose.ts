@@ -1,5 +1,6 @@
 import net from 'node:net';
 import tls from 'node:tls';
+import type { Peer } from './peer.js';
 import type { TlsContents } from './security.js';
 
 /** Why a gRPC connection cannot be made, told more closely than gRPC itself tells it. */
@@ -30,50 +31,50 @@ const greeting = Buffer.concat([
 const settingsFrame = 4;
 const tlsAlert = 21;
 
+const unknownAuthority = "the server's certificate is signed by an authority that is not trusted here";
+const giveAuthority = "Give that authority's certificate as KEY.tls.ca";
+
+/** What is wrong with a certificate, by OpenSSL's code; KEY stands for the key of the server's settings. */
 const certificateProblems: Readonly<Record<string, readonly [what: string, remedy?: string]>> = {
   CERT_HAS_EXPIRED: ["the server's certificate has expired", 'Renew it there'],
   CERT_NOT_YET_VALID: ["the server's certificate is not valid yet", "Are both machines' clocks right?"],
   DEPTH_ZERO_SELF_SIGNED_CERT: [
     "the server's certificate is self-signed",
-    'If it is the right one, give it as environment.tls.ca',
+    'If it is the right one, give it as KEY.tls.ca',
   ],
-  SELF_SIGNED_CERT_IN_CHAIN: [
-    "the server's certificate is signed by an authority that is not trusted here",
-    "Give that authority's certificate as environment.tls.ca",
-  ],
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: [
-    "the server's certificate is signed by an authority that is not trusted here",
-    "Give that authority's certificate as environment.tls.ca",
-  ],
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: [
-    "the server's certificate is signed by an authority that is not trusted here",
-    "Give that authority's certificate as environment.tls.ca",
-  ],
+  SELF_SIGNED_CERT_IN_CHAIN: [unknownAuthority, giveAuthority],
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: [unknownAuthority, giveAuthority],
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: [unknownAuthority, giveAuthority],
   CERT_SIGNATURE_FAILURE: ["the signature of the server's certificate is wrong"],
 };
 
-function ofTlsError(error: NodeJS.ErrnoException & { reason?: string }): Diagnosis | undefined {
+function ofTlsError(
+  error: NodeJS.ErrnoException & { reason?: string },
+  { configKey }: Peer,
+): Diagnosis | undefined {
   const { code = '', message } = error;
   const known = certificateProblems[code];
-  if (known !== undefined) return { what: known[0], remedy: known[1], permanent: true };
+  if (known !== undefined) {
+    return { what: known[0], remedy: known[1]?.replace('KEY', configKey), permanent: true };
+  }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
     return {
       what: `the server's certificate is for another host (${error.reason ?? message})`,
-      remedy: 'Reach it by the name in its certificate, or give that name as environment.tls.serverName',
+      remedy: `Reach it by the name in its certificate, or give that name as ${configKey}.tls.serverName`,
       permanent: true,
     };
   }
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|wrong version number/i.test(`${code} ${message}`)) {
     return {
       what: 'the server does not speak TLS',
-      remedy: 'Leave environment.tls out, or start the server with a certificate',
+      remedy: `Leave ${configKey}.tls out, or start the server with a certificate`,
       permanent: true,
     };
   }
   if (/ALERT_CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE|certificate required/i.test(`${code} ${message}`)) {
     return {
       what: 'the server asks for a client certificate',
-      remedy: 'Give environment.tls.certificate and environment.tls.key',
+      remedy: `Give ${configKey}.tls.certificate and ${configKey}.tls.key`,
       permanent: true,
     };
   }
@@ -84,45 +85,45 @@ function ofTlsError(error: NodeJS.ErrnoException & { reason?: string }): Diagnos
   ) {
     return {
       what: 'the server does not accept the client certificate',
-      remedy: 'environment.tls.certificate must be signed by an authority that the server trusts',
+      remedy: `${configKey}.tls.certificate must be signed by an authority that the server trusts`,
       permanent: true,
     };
   }
   return undefined;
 }
 
-const needsTls: Diagnosis = {
+const needsTls = ({ configKey }: Peer): Diagnosis => ({
   what: 'the server speaks TLS',
-  remedy: 'Set environment.tls',
+  remedy: `Set ${configKey}.tls`,
   permanent: true,
-};
+});
 
 /** What the first bytes that a server sends say of it. */
-function ofBytes(bytes: Buffer): Diagnosis | undefined {
+function ofBytes(bytes: Buffer, peer: Peer): Diagnosis | undefined {
   if (bytes.subarray(0, 5).toString('latin1') === 'HTTP/') {
     return {
       what: 'what listens there speaks HTTP/1, not gRPC',
-      remedy: 'Give the address of a dm_env_rpc server',
+      remedy: `Give the address of ${peer.server}`,
       permanent: true,
     };
   }
   if (bytes[0] === tlsAlert && bytes[1] === 3) {
-    return needsTls;
+    return needsTls(peer);
   }
   if (bytes.length >= 9 && bytes[3] === settingsFrame) return undefined;
   return {
     what: 'what listens there does not speak gRPC',
-    remedy: 'Give the address of a dm_env_rpc server',
+    remedy: `Give the address of ${peer.server}`,
     permanent: true,
   };
 }
 
 /** What it means that the server hangs up after the greeting, or after the TLS handshake, and says nothing. */
-function ofSilentEnd(contents: TlsContents | undefined): Diagnosis {
+function ofSilentEnd(contents: TlsContents | undefined, { configKey, server }: Peer): Diagnosis {
   if (contents === undefined) {
     return {
       what: 'the server ended the connection at once',
-      remedy: 'Is it a dm_env_rpc server?',
+      remedy: `Is it ${server}?`,
       permanent: false,
     };
   }
@@ -130,8 +131,8 @@ function ofSilentEnd(contents: TlsContents | undefined): Diagnosis {
   return {
     what: 'the server ended the connection right after the TLS handshake',
     remedy: given
-      ? 'Is environment.tls.certificate signed by an authority that the server trusts?'
-      : 'Does it ask for a client certificate? Then give environment.tls.certificate and environment.tls.key',
+      ? `Is ${configKey}.tls.certificate signed by an authority that the server trusts?`
+      : `Does it ask for a client certificate? Then give ${configKey}.tls.certificate and ${configKey}.tls.key`,
     permanent: false,
   };
 }
@@ -163,6 +164,7 @@ function greet(
   target: Target,
   contents: TlsContents | undefined,
   timeoutMs: number,
+  peer: Peer,
 ): Promise<Diagnosis | 'ended' | undefined> {
   return new Promise((resolve) => {
     let connected = false;
@@ -191,9 +193,9 @@ function greet(
       connected = true;
       socket.write(greeting);
     });
-    socket.on('data', (bytes: Buffer) => end(ofBytes(bytes)));
+    socket.on('data', (bytes: Buffer) => end(ofBytes(bytes, peer)));
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      const told = contents === undefined ? undefined : ofTlsError(error);
+      const told = contents === undefined ? undefined : ofTlsError(error, peer);
       end(told ?? (connected ? 'ended' : undefined));
     });
     socket.on('end', () => end(connected ? 'ended' : undefined));
@@ -208,10 +210,11 @@ export async function diagnose(
   address: string,
   contents: TlsContents | undefined,
   timeoutMs: number,
+  peer: Peer,
 ): Promise<Diagnosis | undefined> {
   const target = targetOf(address);
-  const found = await greet(target, contents, timeoutMs);
+  const found = await greet(target, contents, timeoutMs, peer);
   if (found !== 'ended') return found;
-  if (contents === undefined && (await speaksTls(target, timeoutMs))) return needsTls;
-  return ofSilentEnd(contents);
+  if (contents === undefined && (await speaksTls(target, timeoutMs))) return needsTls(peer);
+  return ofSilentEnd(contents, peer);
 }

@@ -1,4 +1,4 @@
-/** What a connection to a simulator server has where its options say nothing. */
+/** What a connection to a server has where its options say nothing. */
 export const connectionDefaults = {
   // gRPC servers, as they come, hang up on clients that ping more than every 300 s.
   keepaliveSeconds: 310,

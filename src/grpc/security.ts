@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import * as grpc from '@grpc/grpc-js';
-import { PmpoError } from '../errors.js';
+import { SecurityError } from './errors.js';
 
 /** PEM files. */
 export interface TlsFiles {
@@ -39,35 +39,40 @@ export interface ChannelSecurity {
   readonly metadata: grpc.Metadata;
 }
 
-/** A server that cannot be trusted, or that does not trust us. Trying again would not help. */
-export class SecurityError extends PmpoError {}
-
-async function read(key: string, file: string | undefined): Promise<Buffer | undefined> {
+async function read(where: string, file: string | undefined): Promise<Buffer | undefined> {
   if (file === undefined) return undefined;
   try {
     return await readFile(file);
   } catch (cause) {
     const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
     throw new SecurityError({
-      where: `environment.${key}`,
+      where,
       what: missing ? `there is no file ${file}` : `${file} cannot be read: ${(cause as Error).message}`,
       cause,
     });
   }
 }
 
-async function readToken(source: TokenSource, env: NodeJS.ProcessEnv): Promise<string> {
+/**
+ * A bearer token, as it can stand in a header. It is never shown.
+ * @param configKey where its source is set: `environment.token`
+ * @throws SecurityError when there is none, or it is no line of printable characters.
+ */
+export async function readToken(
+  source: TokenSource,
+  configKey: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string> {
   const where =
     'file' in source ? `the file ${source.file}` : `the environment variable ${source.environmentVariable}`;
   const text =
     'file' in source
-      ? String(await read('token.file', source.file))
+      ? String(await read(`${configKey}.file`, source.file))
       : (env[source.environmentVariable] ?? '');
   const token = text.trim();
-  // Only this can stand in a header. The token itself is never shown.
   if (/^[\x21-\x7e]+( [\x21-\x7e]+)*$/.test(token)) return token;
   throw new SecurityError({
-    where: 'environment.token',
+    where: configKey,
     what: token === '' ? `${where} holds no token` : `${where} holds something that cannot be a token`,
     remedy: 'It must hold one line of printable characters',
   });
@@ -82,32 +87,34 @@ export function isLocal(address: string): boolean {
 
 /**
  * Reads certificates and token.
+ * @param configKey where they are set: `environment`
  * @throws SecurityError when one cannot be read or is none, or when a token would go over the network in the clear.
  */
 export async function loadSecurity(
   { tls = false, token }: SecuritySettings,
   address: string,
+  configKey: string,
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<ChannelSecurity> {
   const metadata = new grpc.Metadata();
   if (token !== undefined) {
     if (tls === false && !isLocal(address)) {
       throw new SecurityError({
-        where: 'environment.token',
+        where: `${configKey}.token`,
         what: `it would go to ${address} in the clear`,
-        remedy: 'Set environment.tls',
+        remedy: `Set ${configKey}.tls`,
       });
     }
-    metadata.set('authorization', `Bearer ${await readToken(token, env)}`);
+    metadata.set('authorization', `Bearer ${await readToken(token, `${configKey}.token`, env)}`);
   }
   if (tls === false) {
     return { tls: undefined, credentials: grpc.credentials.createInsecure(), options: {}, metadata };
   }
   const files = tls === true ? {} : tls;
   const contents: TlsContents = {
-    ca: await read('tls.ca', files.ca),
-    certificate: await read('tls.certificate', files.certificate),
-    key: await read('tls.key', files.key),
+    ca: await read(`${configKey}.tls.ca`, files.ca),
+    certificate: await read(`${configKey}.tls.certificate`, files.certificate),
+    key: await read(`${configKey}.tls.key`, files.key),
     serverName: files.serverName,
   };
   try {
@@ -129,7 +136,7 @@ export async function loadSecurity(
     };
   } catch (cause) {
     throw new SecurityError({
-      where: 'environment.tls',
+      where: `${configKey}.tls`,
       what: `its files cannot be used: ${(cause as Error).message}`,
       remedy: 'Give PEM files: a certificate and the private key that belongs to it',
       cause,

@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { unzipSync } from 'fflate';
+import { PmpoError } from '../errors.js';
+
+/** A tokenizer as Hugging Face's tools keep it, read and parsed. */
+export interface TokenizerFiles {
+  /** Where they come from, for messages: a folder, a file, an address. */
+  readonly where: string;
+  /** tokenizer.json */
+  readonly tokenizer: Readonly<Record<string, unknown>>;
+  /** tokenizer_config.json; empty where there is none. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Jinja, from chat_template.jinja, or else from tokenizer_config.json. */
+  readonly chatTemplate?: string;
+}
+
+const fileNames = ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'] as const;
+type FileName = (typeof fileNames)[number];
+
+/** An archive with more than this in it is no tokenizer. */
+const largestFile = 2 ** 28;
+
+function parse(text: string, where: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new PmpoError({ where, what: `is no JSON: ${(cause as Error).message}`, cause });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new PmpoError({ where, what: 'holds no JSON object' });
+  }
+  return value as Readonly<Record<string, unknown>>;
+}
+
+/** The template itself, or the one named `default` of several. */
+function templateOf(config: Readonly<Record<string, unknown>>): string | undefined {
+  const template = config.chat_template;
+  if (typeof template === 'string') return template;
+  if (!Array.isArray(template)) return undefined;
+  const named = template as readonly { readonly name?: unknown; readonly template?: unknown }[];
+  const chosen = named.find(({ name }) => name === 'default')?.template;
+  return typeof chosen === 'string' ? chosen : undefined;
+}
+
+function assemble(texts: Partial<Record<FileName, string>>, where: string): TokenizerFiles {
+  const tokenizer = texts['tokenizer.json'];
+  if (tokenizer === undefined) {
+    throw new PmpoError({
+      where,
+      what: 'there is no tokenizer.json',
+      remedy:
+        "Save the tokenizer in that form: transformers' AutoTokenizer.from_pretrained(…).save_pretrained(folder)",
+    });
+  }
+  const configText = texts['tokenizer_config.json'];
+  const config = configText === undefined ? {} : parse(configText, `${where}: tokenizer_config.json`);
+  return {
+    where,
+    tokenizer: parse(tokenizer, `${where}: tokenizer.json`),
+    config,
+    chatTemplate: texts['chat_template.jinja'] ?? templateOf(config),
+  };
+}
+
+/**
+ * A tokenizer's files from a disk.
+ * @param path a folder with a tokenizer.json, or that file itself; tokenizer_config.json and chat_template.jinja are read
+ *   from beside it where they are there.
+ * @throws PmpoError when there is no tokenizer.json, or a file cannot be read or is no JSON.
+ */
+export async function readTokenizerFiles(path: string): Promise<TokenizerFiles> {
+  const info = await stat(path).catch(() => undefined);
+  if (info === undefined) throw new PmpoError({ where: path, what: 'there is no such file or folder' });
+  const folder = info.isDirectory() ? path : dirname(path);
+  const texts: Partial<Record<FileName, string>> = {};
+  for (const name of fileNames) {
+    const file = join(folder, name === 'tokenizer.json' && !info.isDirectory() ? basename(path) : name);
+    try {
+      texts[name] = await readFile(file, 'utf8');
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') continue;
+      throw new PmpoError({ where: file, what: `cannot be read: ${(cause as Error).message}`, cause });
+    }
+  }
+  return assemble(texts, path);
+}
+
+/**
+ * A tokenizer's files from the ZIP archive that an LM server sends (GetTokenizer of `vllm.grpc.engine.VllmEngine`).
+ * @param sha256 of the archive, hexadecimal, as the server says; empty or absent: not checked
+ * @throws PmpoError when the archive is not what the server says, cannot be read, or holds no tokenizer.json.
+ */
+export function unpackTokenizerFiles(
+  archive: Uint8Array,
+  where: string,
+  sha256: string | undefined,
+): TokenizerFiles {
+  if (archive.length === 0) {
+    throw new PmpoError({
+      where,
+      what: 'the server sends an empty tokenizer',
+      remedy: 'Give the folder of the tokenizer in place of it',
+    });
+  }
+  const actual = createHash('sha256').update(archive).digest('hex');
+  if (sha256 && sha256.toLowerCase() !== actual) {
+    throw new PmpoError({
+      where,
+      what: `the tokenizer that arrived is not the one that the server sent: its SHA-256 is ${actual}, not ${sha256}`,
+      remedy: 'Connect again; if it stays so, give the folder of the tokenizer',
+    });
+  }
+  const wanted = new Set<string>(fileNames);
+  let files: Record<string, Uint8Array>;
+  try {
+    files = unzipSync(archive, {
+      filter: ({ name, originalSize }) => wanted.has(name) && originalSize <= largestFile,
+    });
+  } catch (cause) {
+    throw new PmpoError({
+      where,
+      what: `the tokenizer that the server sends is no ZIP archive: ${(cause as Error).message}`,
+      cause,
+    });
+  }
+  const decoder = new TextDecoder();
+  const texts = Object.fromEntries(
+    Object.entries(files).map(([name, bytes]) => [name, decoder.decode(bytes)]),
+  );
+  return assemble(texts, where);
+}
