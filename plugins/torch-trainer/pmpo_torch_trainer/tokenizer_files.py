@@ -15,7 +15,7 @@ _CHUNK_BYTES = 2**20
 def vocabulary_hash(tokenizer: Any) -> str:
     """SHA-256 over `ID<tab>TOKEN<newline>` in UTF-8 for each token in the order of IDs, added tokens included."""
     digest = hashlib.sha256()
-    for token, number in sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1]):
+    for number, token in sorted((number, token) for token, number in tokenizer.get_vocab().items()):
         digest.update(f"{number}\t{token}\n".encode())
     return digest.hexdigest()
 
