@@ -1,6 +1,7 @@
 import { Registry } from '../registry/registry.js';
 import { behaviorCloningDefinition } from './behavior-cloning.js';
 import { dpoDefinition } from './dpo.js';
+import { ktoDefinition } from './kto.js';
 import { mpoDefinition } from './mpo.js';
 import type { OperatorDefinition } from './operator.js';
 import { pmpoDefinition } from './pmpo.js';
@@ -9,7 +10,13 @@ import { pmpoDefinition } from './pmpo.js';
 export function createOperatorRegistry(): Registry<OperatorDefinition> {
   const registry = new Registry<OperatorDefinition>('operator');
   // A definition's settings are parsed by its own schema before `create` sees them.
-  const builtIn = [pmpoDefinition, mpoDefinition, dpoDefinition, behaviorCloningDefinition] as const;
+  const builtIn = [
+    pmpoDefinition,
+    mpoDefinition,
+    dpoDefinition,
+    ktoDefinition,
+    behaviorCloningDefinition,
+  ] as const;
   for (const definition of builtIn) registry.register(definition as unknown as OperatorDefinition);
   return registry;
 }

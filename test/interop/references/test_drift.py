@@ -61,6 +61,9 @@ class Drift(unittest.TestCase):
     def test_llama_of_transformers(self):
         self.check("llama_transformers", "TRANSFORMERS")
 
+    def test_kto_in_torch(self):
+        self.check("kto_torch", "TORCH")
+
     def test_that_a_difference_is_seen(self):
         document = {"a": [1.0, {"b": 2.0}]}
         self.assertEqual(list(differences("x", document, document)), [])

@@ -1,0 +1,225 @@
+"""`vllm.grpc.engine.VllmEngine` over gRPC, as vLLM itself answers it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from pmpo_torch_trainer.engine import Engine, Piece, Request, TokenScores
+from pmpo_torch_trainer.errors import RequestError, invalid
+from pmpo_torch_trainer.model import LanguageModel, Weights
+from pmpo_torch_trainer.sampling import SamplingSettings
+from pmpo_torch_trainer.services import ENGINE, common, engine, handler
+from pmpo_torch_trainer.tokenizer_files import archive, chunks
+
+SERVER_TYPE = "pmpo-torch-trainer"
+
+_MOST_LOG_PROBS = 20
+
+
+def sampling_settings(params: Any, prompt: list[int], model: LanguageModel) -> SamplingSettings:
+    """What a request asks for. Raises RequestError for what vLLM refuses too, and for penalties, which are not offered."""
+    if not prompt:
+        raise invalid("the prompt is empty")
+    if max(prompt) >= model.vocabulary_size:
+        raise invalid(f"the prompt has token {max(prompt)}; the vocabulary ends at {model.vocabulary_size - 1}")
+    if len(prompt) >= model.context_length:
+        raise invalid(f"the prompt of {len(prompt)} tokens leaves no room in the context of {model.context_length}")
+    room = model.context_length - len(prompt)
+    max_tokens = params.max_tokens if params.HasField("max_tokens") else room
+    temperature = params.temperature if params.HasField("temperature") else 1.0
+    n = params.n or 1
+    _check("max_tokens", max_tokens, max_tokens >= 1, "at least 1")
+    _check("min_tokens", params.min_tokens, params.min_tokens <= max_tokens, f"at most max_tokens, {max_tokens}")
+    _check("temperature", temperature, 0 <= temperature < float("inf"), "0 or more")
+    _check("top_p", params.top_p, 0 <= params.top_p <= 1, "above 0 and at most 1")
+    _check("min_p", params.min_p, 0 <= params.min_p <= 1, "from 0 to 1")
+    _check("n", n, temperature > 0 or n == 1, "1 where the temperature is 0, which makes all completions the same")
+    if "" in params.stop:
+        raise invalid("stop has an empty text")
+    for name in ("logprobs", "prompt_logprobs"):
+        if params.HasField(name):
+            count = getattr(params, name)
+            _check(name, count, 0 <= count <= _MOST_LOG_PROBS, f"from 0 to {_MOST_LOG_PROBS}")
+    for name, neutral in (("frequency_penalty", 0), ("presence_penalty", 0), ("repetition_penalty", 1)):
+        value = getattr(params, name)
+        if value not in (0, neutral):
+            raise invalid(f"{name} is {value}; this server samples from the model itself, without penalties")
+    own = frozenset(params.stop_token_ids)
+    return SamplingSettings(
+        max_tokens=min(max_tokens, room),
+        min_tokens=params.min_tokens,
+        temperature=temperature,
+        top_p=params.top_p or 1.0,
+        top_k=params.top_k,
+        min_p=params.min_p,
+        stop=tuple(params.stop),
+        stop_token_ids=own if params.ignore_eos else own | frozenset(model.eos_token_ids),
+        reported_stop_token_ids=own,
+        n=n,
+        logprobs=params.logprobs if params.HasField("logprobs") else None,
+        prompt_logprobs=params.prompt_logprobs if params.HasField("prompt_logprobs") else None,
+        seed=params.seed if params.HasField("seed") else None,
+    )
+
+
+def _check(name: str, value: float, right: bool, words: str) -> None:
+    if not right:
+        raise invalid(f"{name} is {value}; it must be {words}")
+
+
+class EngineService:
+    """The methods of the service."""
+
+    def __init__(self, model: LanguageModel, sampler: Engine, published: Callable[[], Weights]) -> None:
+        """`published`: the weights that a request that comes now is to be answered with."""
+        self._model = model
+        self._engine = sampler
+        self._published = published
+        self._started = time.time()
+        self._tokenizer = chunks(archive(model.tokenizer))
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        return handler(
+            ENGINE,
+            {
+                "Generate": self._generate,
+                "HealthCheck": lambda _request, _context: engine.HealthCheckResponse(healthy=True, message="Health"),
+                "Abort": self._abort,
+                "GetModelInfo": self._model_info,
+                "GetServerInfo": self._server_info,
+                "GetTokenizer": self._get_tokenizer,
+            },
+        )
+
+    def _generate(self, message: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            request = self._request(message)
+            # Called at the end in any case, also when the client has gone.
+            if not context.add_callback(lambda: self._engine.cancel(request)):
+                return
+            self._engine.submit(request)
+            answers = _Answers(request, message.stream)
+            for piece in request.pieces():
+                yield from answers.of(piece)
+        except RequestError as error:
+            context.abort(error.code, str(error))
+        except (RuntimeError, ValueError) as error:
+            context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def _request(self, message: Any) -> Request:
+        kind = message.WhichOneof("input")
+        if kind is None:
+            raise invalid("there is no input; give tokenized or text")
+        prompt = list(message.tokenized.input_ids) if kind == "tokenized" else list(self._model.tokenizer(message.text).input_ids)
+        settings = sampling_settings(message.sampling_params, prompt, self._model)
+        return Request(prompt, settings, self._published(), message.request_id)
+
+    def _abort(self, request: Any, _context: grpc.ServicerContext) -> Any:
+        self._engine.abort(name for name in request.request_ids if name)
+        return engine.AbortResponse()
+
+    def _model_info(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        model = self._model
+        pad = model.tokenizer.pad_token_id
+        return engine.GetModelInfoResponse(
+            model_path=model.name,
+            is_generation=True,
+            max_context_length=model.context_length,
+            vocab_size=model.vocabulary_size,
+            served_model_name=model.name,
+            tokenizer_path=model.name,
+            model_type=model.module.config.model_type,
+            architectures=[type(model.module).__name__],
+            eos_token_ids=model.eos_token_ids,
+            pad_token_id=0 if pad is None else pad,
+            bos_token_id=0 if model.bos_token_id is None else model.bos_token_id,
+            max_req_input_len=model.context_length - 1,
+            default_sampling_params_json="{}",
+        )
+
+    def _server_info(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        return engine.GetServerInfoResponse(
+            active_requests=self._engine.active_requests,
+            last_receive_timestamp=self._engine.last_request,
+            uptime_seconds=time.time() - self._started,
+            server_type=SERVER_TYPE,
+        )
+
+    def _get_tokenizer(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
+        for data, sha256 in self._tokenizer:
+            yield common.GetTokenizerChunk(data=data, sha256=sha256)
+
+
+class _Answers:
+    """From pieces to messages: in a stream each as it comes, else a completion when it is whole."""
+
+    def __init__(self, request: Request, stream: bool) -> None:
+        self._request = request
+        self._stream = stream
+        self._whole = [Piece(index, [], TokenScores([], []), 0) for index in range(request.settings.n)]
+        self._begun: set[int] = set()
+
+    def of(self, piece: Piece) -> Iterator[Any]:
+        if self._stream:
+            if piece.tokens:
+                yield engine.GenerateResponse(chunk=self._chunk(piece))
+            if piece.finish_reason is not None:
+                yield engine.GenerateResponse(complete=self._complete(piece, piece))
+            return
+        whole = self._whole[piece.index]
+        whole.tokens.extend(piece.tokens)
+        whole.scores.log_probs.extend(piece.scores.log_probs)
+        whole.scores.top.extend(piece.scores.top)
+        if piece.finish_reason is not None:
+            yield engine.GenerateResponse(complete=self._complete(whole, piece))
+
+    def _chunk(self, piece: Piece) -> Any:
+        first = piece.index not in self._begun
+        self._begun.add(piece.index)
+        return engine.GenerateStreamChunk(
+            token_ids=piece.tokens,
+            prompt_tokens=len(self._request.prompt),
+            completion_tokens=piece.made,
+            output_logprobs=self._output(piece),
+            input_logprobs=self._input() if first else None,
+            index=piece.index,
+        )
+
+    def _complete(self, tokens: Piece, last: Piece) -> Any:
+        message = engine.GenerateComplete(
+            output_ids=tokens.tokens,
+            finish_reason=last.finish_reason,
+            prompt_tokens=len(self._request.prompt),
+            completion_tokens=last.made,
+            output_logprobs=self._output(tokens),
+            input_logprobs=None if self._stream else self._input(),
+            index=last.index,
+        )
+        if isinstance(last.matched, int):
+            message.matched_token_id = last.matched
+        elif last.matched is not None:
+            message.matched_stop_str = last.matched
+        return message
+
+    def _output(self, piece: Piece) -> Any:
+        if self._request.settings.logprobs is None:
+            return None
+        return engine.OutputLogProbs(
+            token_logprobs=piece.scores.log_probs, token_ids=piece.tokens, top_logprobs=_top(piece.scores)
+        )
+
+    def _input(self) -> Any:
+        scores = self._request.prompt_scores
+        if scores is None:
+            return None
+        values = [engine.InputTokenLogProb(), *(engine.InputTokenLogProb(value=value) for value in scores.log_probs)]
+        top = [engine.TopLogProbs(), *_top(scores)] if scores.top else []
+        return engine.InputLogProbs(token_logprobs=values, token_ids=self._request.prompt, top_logprobs=top)
+
+
+def _top(scores: TokenScores) -> list[Any]:
+    return [engine.TopLogProbs(values=values, token_ids=tokens) for values, tokens in scores.top]

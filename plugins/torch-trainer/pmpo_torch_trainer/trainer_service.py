@@ -1,0 +1,134 @@
+"""`pmpo.v1.Trainer` over gRPC: one call at a time, in the order in which they come."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from pmpo_torch_trainer import checkpoint
+from pmpo_torch_trainer.batches import TokenSequence
+from pmpo_torch_trainer.errors import RequestError, cancelled
+from pmpo_torch_trainer.services import TRAINER, handler, trainer
+from pmpo_torch_trainer.terms import Terms, Wanted
+from pmpo_torch_trainer.tokenizer_files import vocabulary_hash
+from pmpo_torch_trainer.trainer import Coefficients, Factor, Trainer
+
+_log = logging.getLogger("pmpo_torch_trainer")
+
+
+class TrainerService:
+    """The methods of the service, each from a request to a response."""
+
+    def __init__(self, owner: Trainer, folder: Path) -> None:
+        """`folder`: below which clients may have files written and read."""
+        self._trainer = owner
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._vocabulary_hash = vocabulary_hash(owner.model.tokenizer)
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        methods: dict[str, Callable[[Any, Callable[[], None]], Any]] = {
+            "GetInfo": self._get_info,
+            "Score": self._score,
+            "ForwardBackward": self._forward_backward,
+            "OptimStep": self._optim_step,
+            "CopyReference": self._copy_reference,
+            "Publish": self._publish,
+            "Save": self._save,
+            "Load": self._load,
+        }
+        return handler(TRAINER, {name: functools.partial(self._answer, method) for name, method in methods.items()})
+
+    def _answer(self, method: Callable[[Any, Callable[[], None]], Any], request: Any, context: grpc.ServicerContext) -> Any:
+        def alive() -> None:
+            # Nobody would learn that it was done: a gradient of which the client knows nothing must not count.
+            if not context.is_active():
+                raise cancelled()
+
+        try:
+            with self._lock:
+                alive()
+                return method(request, alive)
+        except RequestError as error:
+            context.abort(error.code, str(error))
+        except Exception as error:
+            _log.exception("a call failed")
+            context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def _get_info(self, _request: Any, _alive: Callable[[], None]) -> Any:
+        model = self._trainer.model
+        return trainer.GetInfoResponse(
+            model=model.name,
+            architecture=type(model.module).__name__,
+            vocabulary_size=model.vocabulary_size,
+            context_length=model.context_length,
+            vocabulary_hash=self._vocabulary_hash,
+            eos_token_ids=model.eos_token_ids,
+            bos_token_id=model.bos_token_id,
+            trainable_parameters=sum(p.numel() for p in self._trainer.parameters.values()),
+            parameters=sum(p.numel() for p in model.module.parameters()),
+            method=model.method,
+            device=str(model.device),
+            dtype=str(model.dtype).removeprefix("torch."),
+            steps=self._trainer.steps,
+            published=self._trainer.publications,
+        )
+
+    def _score(self, request: Any, alive: Callable[[], None]) -> Any:
+        wanted = Wanted(request.policy, request.reference, request.kl, request.reverse_kl)
+        scores = self._trainer.score(_sequences(request), wanted, alive)
+        return trainer.ScoreResponse(scores=map(_packed, scores))
+
+    def _forward_backward(self, request: Any, alive: Callable[[], None]) -> Any:
+        coefficients = [
+            Coefficients(_factor(own.log_prob), _factor(own.kl), _factor(own.reverse_kl)) for own in request.coefficients
+        ]
+        scores, value = self._trainer.forward_backward(_sequences(request), coefficients, alive)
+        return trainer.ForwardBackwardResponse(scores=map(_packed, scores), value=value)
+
+    def _optim_step(self, request: Any, _alive: Callable[[], None]) -> Any:
+        norm = self._trainer.optim_step(request.learning_rate, request.max_gradient_norm)
+        return trainer.OptimStepResponse(gradient_norm=norm, steps=self._trainer.steps)
+
+    def _copy_reference(self, request: Any, _alive: Callable[[], None]) -> Any:
+        self._trainer.copy_reference(request.rate if request.HasField("rate") else 1.0)
+        return trainer.CopyReferenceResponse()
+
+    def _publish(self, request: Any, _alive: Callable[[], None]) -> Any:
+        folder = checkpoint.resolve(self._folder, request.folder) if request.folder else None
+        owner = self._trainer
+        weights = owner.chosen(request.policy)
+        if folder is not None:
+            # First: where it cannot be written, nothing has been published.
+            checkpoint.export(owner, weights, folder, owner.publications + 1)
+        owner.publish(weights)
+        return trainer.PublishResponse(published=owner.publications, folder=str(folder or ""))
+
+    def _save(self, request: Any, _alive: Callable[[], None]) -> Any:
+        checkpoint.save(self._trainer, checkpoint.resolve(self._folder, request.folder))
+        return trainer.SaveResponse()
+
+    def _load(self, request: Any, _alive: Callable[[], None]) -> Any:
+        checkpoint.load(self._trainer, checkpoint.resolve(self._folder, request.folder))
+        return trainer.LoadResponse()
+
+
+def _sequences(request: Any) -> list[TokenSequence]:
+    return [TokenSequence(list(own.prompt), list(own.completion)) for own in request.sequences]
+
+
+def _factor(given: Any) -> Factor:
+    if len(given) == 0:
+        return None
+    return float(given[0]) if len(given) == 1 else list(given)
+
+
+def _packed(found: Terms) -> Any:
+    fields = {name: getattr(found, name) for name in Terms.FIELDS}
+    return trainer.SequenceScore(**{name: values.tolist() for name, values in fields.items() if values is not None})

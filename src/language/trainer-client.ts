@@ -1,0 +1,300 @@
+import type * as grpc from '@grpc/grpc-js';
+import { PmpoError } from '../errors.js';
+import { type Channel, openChannel, refusal } from '../grpc/channel.js';
+import { connectionDefaults } from '../grpc/connection-defaults.js';
+import { ConnectionLostError, RefusedCallError } from '../grpc/errors.js';
+import type { Peer } from '../grpc/peer.js';
+import { loadService } from '../grpc/protos.js';
+import type { SecuritySettings } from '../grpc/security.js';
+import { statusCode } from '../grpc/status.js';
+import type { LanguageModel } from './language-model.js';
+import type {
+  ScoreParts,
+  SequenceCoefficients,
+  SequenceScore,
+  TokenSequence,
+  TrainableModel,
+  TrainableModelInfo,
+} from './trainable-model.js';
+import {
+  checkCoefficients,
+  coefficientsMessage,
+  inParts,
+  readScores,
+  type ScoreMessage,
+  sequenceMessage,
+} from './trainer-messages.js';
+
+/** A language model trained by a service of proto/pmpo/v1/trainer.proto, such as plugins/torch-trainer. */
+
+export interface TrainerClientOptions extends SecuritySettings {
+  /** host:port */
+  readonly address: string;
+  /** What samples from the weights that the trainer publishes; closed by whoever made it. */
+  readonly sampler: LanguageModel;
+  /** How long connecting, and a call that computes little, may take; default: 30. */
+  readonly deadlineSeconds?: number;
+  /** How long a call that computes or writes may take; default: 1800. */
+  readonly computeSeconds?: number;
+  readonly keepaliveSeconds?: number;
+  /** The server's own limit: larger batches are sent in several calls. Default: 64. */
+  readonly maxMessageMegabytes?: number;
+  /** Where a person sets all this, for messages; default: `language.trainer`. */
+  readonly configKey?: string;
+  /** Aborted while connecting: nobody waits for it any more. */
+  readonly signal?: AbortSignal;
+}
+
+interface InfoMessage {
+  readonly model?: string;
+  readonly vocabularySize?: number;
+  readonly contextLength?: number;
+  readonly vocabularyHash?: string;
+  readonly trainableParameters?: number;
+  readonly steps?: number;
+}
+
+type Method =
+  | 'GetInfo'
+  | 'Score'
+  | 'ForwardBackward'
+  | 'OptimStep'
+  | 'CopyReference'
+  | 'Publish'
+  | 'Save'
+  | 'Load';
+
+const service = loadService('pmpo/v1/trainer.proto', 'pmpo.v1.Trainer');
+
+/**
+ * Connects to a trainer.
+ * @throws PmpoError when it cannot be reached or trusted, or when the sampler's tokenizer has another vocabulary: the same
+ *   text would be other tokens to either.
+ */
+export async function openTrainer(options: TrainerClientOptions): Promise<TrainerClient> {
+  const { address, configKey = 'language.trainer', deadlineSeconds = 30, sampler } = options;
+  const peer: Peer = {
+    configKey,
+    protocol: 'pmpo.v1.Trainer',
+    server: 'a trainer (`pmpo serve trainer`)',
+  };
+  const channel = await openChannel({ ...options, deadlineSeconds }, peer);
+  const connection = new Connection(channel, peer);
+  try {
+    const info = infoOf(await connection.call<InfoMessage>('GetInfo', {}, deadlineSeconds), address);
+    if (info.vocabularyHash !== sampler.tokenizer.vocabularyHash) {
+      throw new PmpoError({
+        where: address,
+        what: `the vocabulary of its model (${info.name}) is not that of the sampler's tokenizer (${sampler.info.name})`,
+        remedy: 'Train and sample the same model',
+      });
+    }
+    return new TrainerClient(connection, info, options);
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
+function infoOf(message: InfoMessage, where: string): TrainableModelInfo {
+  const { model = '', vocabularyHash = '', vocabularySize = 0, contextLength = 0 } = message;
+  if (vocabularyHash === '' || vocabularySize === 0 || contextLength === 0) {
+    throw new PmpoError({
+      where,
+      what: 'the trainer does not say which vocabulary or context its model has',
+    });
+  }
+  return {
+    name: model,
+    vocabularySize,
+    contextLength,
+    vocabularyHash,
+    trainableParameters: message.trainableParameters ?? 0,
+    steps: message.steps ?? 0,
+  };
+}
+
+/** A trainer that is connected to; made by `openTrainer`. */
+export class TrainerClient implements TrainableModel {
+  readonly sampler: LanguageModel;
+  readonly #connection: Connection;
+  readonly #deadline: number;
+  readonly #computing: number;
+  readonly #largest: number;
+  #info: TrainableModelInfo;
+
+  constructor(connection: Connection, info: TrainableModelInfo, options: TrainerClientOptions) {
+    this.sampler = options.sampler;
+    this.#connection = connection;
+    this.#info = info;
+    this.#deadline = options.deadlineSeconds ?? 30;
+    this.#computing = options.computeSeconds ?? 1800;
+    this.#largest = (options.maxMessageMegabytes ?? connectionDefaults.maxMessageMegabytes) * 2 ** 20;
+  }
+
+  get info(): TrainableModelInfo {
+    return this.#info;
+  }
+
+  async score(sequences: readonly TokenSequence[], what: ScoreParts): Promise<readonly SequenceScore[]> {
+    const scores: SequenceScore[] = [];
+    for (const { start, end } of inParts(sequences, this.#largest)) {
+      const part = sequences.slice(start, end);
+      const request = { sequences: part.map(sequenceMessage), ...what };
+      const answer = await this.#compute<{ scores: ScoreMessage[] }>('Score', request);
+      const { policy, reference, kl, reverseKl } = what;
+      const asked = { logProb: policy, referenceLogProb: reference, kl, reverseKl };
+      scores.push(...readScores(answer.scores, part, asked, this.#connection.address));
+    }
+    return scores;
+  }
+
+  /**
+   * See TrainableModel. A batch over the message limit is sent in parts, each of which adds its gradient.
+   * @throws PmpoError; where a part fails after others have added theirs, it says so.
+   */
+  async forwardBackward(
+    sequences: readonly TokenSequence[],
+    coefficients: readonly SequenceCoefficients[],
+  ): Promise<readonly SequenceScore[]> {
+    checkCoefficients(sequences, coefficients);
+    const scores: SequenceScore[] = [];
+    for (const { start, end } of inParts(sequences, this.#largest)) {
+      const part = sequences.slice(start, end);
+      const own = coefficients.slice(start, end);
+      const request = {
+        sequences: part.map(sequenceMessage),
+        coefficients: own.map(coefficientsMessage),
+      };
+      const has = (name: 'kl' | 'reverseKl') => own.some((entry) => entry[name] !== undefined);
+      const asked = { logProb: true, referenceLogProb: false, kl: has('kl'), reverseKl: has('reverseKl') };
+      try {
+        const answer = await this.#compute<{ scores: ScoreMessage[] }>('ForwardBackward', request);
+        scores.push(...readScores(answer.scores, part, asked, this.#connection.address));
+      } catch (cause) {
+        throw start === 0 ? cause : partlyAdded(cause, start, sequences.length);
+      }
+    }
+    return scores;
+  }
+
+  async optimStep(options: {
+    readonly learningRate: number;
+    readonly maxGradientNorm?: number;
+  }): Promise<{ readonly gradientNorm: number }> {
+    const { learningRate, maxGradientNorm = 0 } = options;
+    const answer = await this.#compute<{ gradientNorm?: number; steps?: number }>('OptimStep', {
+      learningRate,
+      maxGradientNorm,
+    });
+    this.#info = { ...this.#info, steps: answer.steps ?? 0 };
+    return { gradientNorm: answer.gradientNorm ?? 0 };
+  }
+
+  async copyReference(rate?: number): Promise<void> {
+    await this.#compute('CopyReference', rate === undefined ? {} : { rate });
+  }
+
+  async publish(which: 'reference' | 'policy'): Promise<void> {
+    await this.#compute('Publish', { policy: which === 'policy' });
+  }
+
+  /**
+   * The same, and writes the weights as vLLM loads them: an adapter or a checkpoint.
+   * @param folder below the trainer's own `--folder`
+   * @returns where they are on the trainer's machine
+   */
+  async publishTo(folder: string, which: 'reference' | 'policy'): Promise<string> {
+    const request = { policy: which === 'policy', folder };
+    const answer = await this.#compute<{ folder?: string }>('Publish', request);
+    return answer.folder ?? folder;
+  }
+
+  async save(folder: string): Promise<void> {
+    await this.#compute('Save', { folder });
+  }
+
+  async load(folder: string): Promise<void> {
+    await this.#compute('Load', { folder });
+    const info = await this.#connection.call<InfoMessage>('GetInfo', {}, this.#deadline);
+    this.#info = infoOf(info, this.#connection.address);
+  }
+
+  async close(): Promise<void> {
+    this.#connection.close();
+  }
+
+  #compute<T>(method: Method, request: object): Promise<T> {
+    return this.#connection.call<T>(method, request, this.#computing);
+  }
+}
+
+function partlyAdded(cause: unknown, added: number, all: number): unknown {
+  if (!(cause instanceof PmpoError)) return cause;
+  return new PmpoError({
+    ...cause.details,
+    what: `${cause.details.what} (the gradient of the first ${added} of ${all} sequences had been added)`,
+    remedy: 'Go on from the last checkpoint',
+    cause,
+  });
+}
+
+/** Calls, with a deadline each, and their errors in the one form. */
+class Connection {
+  readonly address: string;
+  readonly #channel: Channel;
+  readonly #peer: Peer;
+
+  constructor(channel: Channel, peer: Peer) {
+    this.address = channel.address;
+    this.#channel = channel;
+    this.#peer = peer;
+  }
+
+  call<T>(method: Method, request: object, deadlineSeconds: number): Promise<T> {
+    const { path, requestSerialize, responseDeserialize } = service[method];
+    const { client, metadata } = this.#channel;
+    const deadline = Date.now() + deadlineSeconds * 1000;
+    return new Promise((resolve, reject) => {
+      client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        metadata,
+        { deadline },
+        (error: grpc.ServiceError | null, answer?: unknown) => {
+          if (error === null) resolve(answer as T);
+          else reject(this.#told(method, error, deadlineSeconds));
+        },
+      );
+    });
+  }
+
+  #told(method: Method, error: grpc.ServiceError, deadlineSeconds: number): PmpoError {
+    const { code, details } = error;
+    const where = this.address;
+    const known = refusal(where, error, this.#peer);
+    if (known !== undefined) return known;
+    if (code === statusCode('DEADLINE_EXCEEDED')) {
+      return new ConnectionLostError({
+        where,
+        what: `no answer to ${method} within ${deadlineSeconds} s`,
+        remedy: `Raise ${this.#peer.configKey}.computeSeconds, or send fewer or shorter sequences`,
+      });
+    }
+    if (code === statusCode('UNAVAILABLE') || code === statusCode('CANCELLED')) {
+      return new ConnectionLostError({
+        where,
+        what: `the connection was lost during ${method}: ${details}`,
+        remedy:
+          'Is the trainer still running there? Its state is that of its last checkpoint when it starts again',
+      });
+    }
+    return new RefusedCallError(where, method, code, details);
+  }
+
+  close(): void {
+    this.#channel.client.close();
+  }
+}
