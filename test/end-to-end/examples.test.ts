@@ -2,8 +2,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ensureBuilt, exampleConfigs, projectRoot, run, temporaryFolder } from './program.js';
 
-/** Every configuration under examples/ that needs no server: the others are trained with in test/interop/serve. */
-const examples = exampleConfigs().filter(({ address }) => address === undefined);
+/** Every configuration under examples/ that needs no server: others are trained with in test/interop/serve and redis. */
+const examples = exampleConfigs().filter(
+  ({ address, redis }) => address === undefined && redis === undefined,
+);
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {

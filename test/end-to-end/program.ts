@@ -91,6 +91,8 @@ export interface ExampleConfig {
   readonly simulator?: string;
   /** Of the server that it wants, if it wants one. */
   readonly address?: string;
+  /** Of the Redis that it wants, if it wants one. */
+  readonly redis?: string;
 }
 
 /** The configurations of training runs under examples/; the studies in examples/reproduce are of another kind. */
@@ -100,10 +102,12 @@ export function exampleConfigs(): ExampleConfig[] {
     .filter((path) => /\.ya?ml$/.test(path) && !path.startsWith('reproduce'))
     .sort()
     .map((path) => {
-      const { environment } = parse(readFileSync(join(folder, path), 'utf8')) as {
-        environment?: Omit<ExampleConfig, 'path'>;
+      const { environment, replay } = parse(readFileSync(join(folder, path), 'utf8')) as {
+        environment?: { readonly simulator?: string; readonly address?: string };
+        replay?: { readonly redis?: string };
       };
-      return { path, simulator: environment?.simulator, address: environment?.address };
+      const { simulator, address } = environment ?? {};
+      return { path, simulator, address, redis: replay?.redis };
     });
 }
 

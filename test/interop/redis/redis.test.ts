@@ -5,6 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { CheckpointStore, readCheckpoint } from '../../../src/run/checkpoints.js';
 import {
   type Ended,
+  exampleConfigs,
+  projectRoot,
   type Running,
   run,
   start,
@@ -176,6 +178,30 @@ test('four actors and a learner, each killed once and started again: nothing is 
   };
   expect(updates).toBe(Math.floor((stored.length - 100) / 2));
 }, 240_000);
+
+test('the example trains, with two actors', async () => {
+  const examples = exampleConfigs().filter(({ redis: address }) => address !== undefined);
+  // What the help of `pmpo act` says to type.
+  expect(examples.map(({ path }) => path)).toEqual(['remote-actors.yaml']);
+  const server = await redis();
+  const short = Object.entries({
+    'replay.redis': server.url,
+    'learner.environmentSteps': 800,
+    'learner.warmupSteps': 200,
+    'learner.stepsPerUpdate': 20,
+    'replay.samplesPerInsert': 6,
+    'evaluation.episodes': 1,
+  }).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const file = join(projectRoot, 'examples/remote-actors.yaml');
+  const actors = [1, 2].map(() => run(['act', file, ...short]));
+  const learned = await run(['train', file, '--output', folder.path, ...short]);
+  expect(learned.stderr).toMatch(/Return .* over 1 episode/);
+  expect(learned.code).toBe(0);
+  for (const { code, stderr } of await Promise.all(actors)) {
+    expect(stderr).toMatch(/The run is done: .* transitions were stored by this actor/);
+    expect(code).toBe(0);
+  }
+}, 120_000);
 
 test('Redis killed, started again, and stopped for a while in the middle: both sides go on, nothing is lost', async () => {
   const server = await redis();

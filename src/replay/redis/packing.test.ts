@@ -1,0 +1,69 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { PmpoError } from '../../errors.js';
+import { ChunkBuilder, rowWidth, unpackChunk } from './packing.js';
+
+const float = fc.float({ noNaN: true });
+const row = (...values: number[]) => Float32Array.from(values);
+const floats = (length: number) =>
+  fc.array(float, { minLength: length, maxLength: length }).map((values) => row(...values));
+const chunks = fc
+  .record({ o: fc.integer({ min: 1, max: 9 }), a: fc.integer({ min: 1, max: 5 }) })
+  .chain(({ o, a }) =>
+    fc.record({
+      shape: fc.constant({ observationSize: o, actionSize: a }),
+      rows: fc.array(fc.tuple(floats(o), floats(a), float, float, floats(o)), { maxLength: 8 }),
+      // What a socket hands over may start anywhere.
+      offset: fc.integer({ min: 0, max: 7 }),
+    }),
+  );
+
+describe('chunks', () => {
+  it('come back bit for bit, in order, wherever their bytes start', () => {
+    fc.assert(
+      fc.property(chunks, ({ shape, rows, offset }) => {
+        const builder = new ChunkBuilder(shape, 8);
+        for (const transition of rows) builder.add(...transition);
+        expect(builder.count).toBe(rows.length);
+        const taken = builder.take();
+        expect(builder.count).toBe(0);
+        const moved = new Uint8Array(offset + taken.length);
+        moved.set(taken, offset);
+        const found: unknown[] = [];
+        unpackChunk(moved.subarray(offset), rows.length, shape, (x, y, value, discount, next) =>
+          found.push([x.slice(), y.slice(), value, discount, next.slice()]),
+        );
+        expect(found).toEqual(rows);
+      }),
+    );
+  });
+
+  it('are their own once taken: what is added later does not reach them', () => {
+    const builder = new ChunkBuilder({ observationSize: 1, actionSize: 1 }, 2);
+    builder.add(row(1), row(2), 3, 4, row(5));
+    const first = builder.take();
+    builder.add(row(9), row(9), 9, 9, row(9));
+    expect([...new Float32Array(Uint8Array.from(first).buffer)]).toEqual([1, 2, 3, 4, 5]);
+    builder.clear();
+    expect(builder.take()).toHaveLength(0);
+  });
+
+  it('hold no more than they were made for', () => {
+    const builder = new ChunkBuilder({ observationSize: 1, actionSize: 1 }, 1);
+    builder.add(row(1), row(2), 3, 4, row(5));
+    expect(() => builder.add(row(1), row(2), 3, 4, row(5))).toThrow(RangeError);
+  });
+
+  it.each([
+    [1, 4],
+    [2, 19],
+    [-1, 0],
+    [0.5, 10],
+  ])('of %s transitions in %s bytes are refused', (count, bytes) => {
+    const shape = { observationSize: 1, actionSize: 1 };
+    expect(rowWidth(shape)).toBe(5);
+    const unpack = () => unpackChunk(new Uint8Array(bytes), count, shape, () => {});
+    expect(unpack).toThrow(PmpoError);
+    expect(unpack).toThrow(/a chunk of .* transitions has .* bytes/);
+  });
+});
