@@ -42,7 +42,7 @@ const samplerSchema = z
       .describe('tokenizer.json, or the folder that holds it; default: the server is asked for it'),
     publish: z
       .strictObject({
-        folder: z.string().describe('Where the trainer writes new weights, on its own machine'),
+        folder: z.string().describe('Where the trainer writes new weights, below its own `--folder`'),
         command: z
           .array(z.string())
           .min(1)
@@ -218,10 +218,6 @@ export function languageConfigSchema(registries: LanguageRegistries) {
       .strictObject({
         every: count.default(50).describe('Updates between checkpoints'),
         keep: count.default(1).describe('Checkpoints kept'),
-        folder: z
-          .string()
-          .optional()
-          .describe("Where a trainer on another machine keeps its part; default: the run's own folder"),
       })
       .prefault({})
       .describe('What a stopped run goes on from'),

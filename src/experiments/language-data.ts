@@ -9,7 +9,13 @@ import type { JudgedContext, Prompt } from '../learners/language/batch.js';
 
 /** What a language job learns from, from its files to tokens. Lengths are checked here: before anything is sampled. */
 
-function toPrompt(tokenizer: Tokenizer, row: PromptRow, chat: boolean, longest: number, reason: string): Prompt {
+function toPrompt(
+  tokenizer: Tokenizer,
+  row: PromptRow,
+  chat: boolean,
+  longest: number,
+  reason: string,
+): Prompt {
   const tokens = encodePrompt(tokenizer, row, chat);
   if (tokens.length > longest) {
     throw new PmpoError({
@@ -96,7 +102,8 @@ export async function readTexts(
 ): Promise<readonly Int32Array[]> {
   return (await readRows(file)).map((placed) => {
     const tokens = tokenizer.encode(promptOf(placed, 'text').text, { begin: true });
-    if (tokens.length < 2) throw new PmpoError({ where: placed.where, what: 'the text is too short to score' });
+    if (tokens.length < 2)
+      throw new PmpoError({ where: placed.where, what: 'the text is too short to score' });
     return tokens.slice(0, contextLength);
   });
 }

@@ -16,6 +16,8 @@ import type { Surroundings } from './run-frame.js';
 /** The model of a language job: who trains it, and who samples from it. */
 export interface OpenedModel {
   readonly model: TrainableModel;
+  /** Whether it writes files on this machine, in any folder; a trainer elsewhere has a folder of its own, below which it writes. */
+  readonly isHere: boolean;
   readonly samplers: Samplers;
   readonly tokenizer: Tokenizer;
   readonly contextLength: number;
@@ -67,9 +69,9 @@ function elsewhere(
     publishPolicy: () => trainer.publish('policy'),
     publishReference: async (changed) => {
       if (!changed || publish === undefined) return;
-      await trainer.publishTo(publish.folder);
-      await reload(publish.command, publish.folder, signal);
-      await sampler.answered();
+      const folder = await trainer.publishTo(publish.folder, 'reference');
+      // Calls that meet the server while it loads are made again until it answers.
+      await reload(publish.command, folder, signal);
     },
   };
 }
@@ -89,7 +91,7 @@ async function openTrained(
     signal,
   });
   onEnd(() => model.close());
-  const common = { model, tokenizer: own.tokenizer, contextLength: model.info.contextLength };
+  const common = { model, isHere: false, tokenizer: own.tokenizer, contextLength: model.info.contextLength };
   if (other === undefined) return { ...common, samplers: ownSamplers(model) };
   const { publish: _, ...settings } = other;
   const sampler = await VllmClient.connect({ ...settings, configKey: 'language.model.sampler' });
@@ -124,6 +126,7 @@ async function openEmbedded(
   const { tokenizer } = model.sampler;
   return {
     model,
+    isHere: true,
     samplers: ownSamplers(model),
     tokenizer,
     contextLength: settings.contextLength,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load-language.js';
 import { configText } from '../config/load.js';
+import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load-language.js';
 import { createEngine } from '../engine/create.js';
 import { PmpoError } from '../errors.js';
 import type { Reward } from '../language/rewards/reward.js';
@@ -26,8 +26,8 @@ import {
   type RunInside,
   type RunResult,
   type RunSubject,
-  summaryOf,
   type Surroundings,
+  summaryOf,
 } from './run-frame.js';
 
 export interface LanguageRunOptions extends RunFrameOptions {
@@ -56,7 +56,10 @@ function subjectOf({ config, warnings }: LoadedLanguageConfig): RunSubject {
 interface Data {
   readonly prompts?: Prompts;
   readonly reward?: Reward;
-  readonly contexts?: { readonly learned: readonly JudgedContext[]; readonly heldOut: readonly JudgedContext[] };
+  readonly contexts?: {
+    readonly learned: readonly JudgedContext[];
+    readonly heldOut: readonly JudgedContext[];
+  };
   readonly texts?: readonly Int32Array[];
 }
 
@@ -113,7 +116,8 @@ function checkLabels({ config, operator }: LoadedLanguageConfig, contexts: reado
   throw new PmpoError({
     where: config.language.dataset!.file,
     what: `the operator '${config.operator.name}' learns from ${lacking} completions, and there are none (${count(1)} accepted, ${count(-1)} rejected, ${pairs} contexts with both)`,
-    remedy: 'Choose another operator, or set operator.alpha: 1 for accepted ones alone, 0 for rejected ones alone',
+    remedy:
+      'Choose another operator, or set operator.alpha: 1 for accepted ones alone, 0 for rejected ones alone',
   });
 }
 
@@ -131,16 +135,17 @@ function sourceOf(config: ResolvedLanguageConfig, data: Data, { samplers }: Open
 function observerOf(
   { observer, directory }: RunInside,
   { checkpoint }: ResolvedLanguageConfig,
+  { isHere }: OpenedModel,
 ): LanguageObserver {
   const { completions, checkpoints } = directory.files;
-  const models = join(checkpoint.folder ?? checkpoints, 'models', directory.name);
+  const models = isHere ? join(checkpoints, 'models') : `${directory.name}/checkpoints`;
   return {
     ...observer,
     completions: (evaluation) => keepCompletions(completions, evaluation),
     completionsAt: (updates) => keptCompletions(completions, updates),
     // Taken in turn: the one that is written over belongs to no checkpoint that is kept.
     modelFolder: (updates) =>
-      join(models, `slot-${Math.ceil(updates / checkpoint.every) % (checkpoint.keep + 1)}`),
+      `${models}/slot-${Math.ceil(updates / checkpoint.every) % (checkpoint.keep + 1)}`,
   };
 }
 
@@ -153,7 +158,10 @@ async function writeCompletionsPage(
   const before = await keptCompletions(completions, 0);
   const after = await keptCompletions(completions, updates);
   if (before === undefined || after === undefined) return;
-  await writeAtomically(completionsPage, renderCompletions(before, after, { title: directory.name, command }));
+  await writeAtomically(
+    completionsPage,
+    renderCompletions(before, after, { title: directory.name, command }),
+  );
 }
 
 /**
@@ -194,13 +202,14 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
                 ...(texts === undefined ? {} : { 'heldOut/perplexity': await perplexity(model, texts) }),
               }),
             }),
-        observer: observerOf(inside, config),
+        observer: observerOf(inside, config, opened),
         resume: inside.checkpoint?.checkpoint,
         signal: inside.signal,
         clock: () => performance.now(),
       });
       if (result.interrupted) return undefined;
-      await model.exportPolicy(inside.directory.files.model);
+      const { files, name } = inside.directory;
+      await model.exportPolicy(opened.isHere ? files.model : `${name}/policy`);
       await writeCompletionsPage(inside.directory, result.updates, options.command);
       const facts = {
         operator: config.operator.name,

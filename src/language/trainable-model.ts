@@ -28,7 +28,7 @@ export interface TrainableModel {
   copyReference(rate?: number): Promise<void>;
   /** From now on `sampler` has the reference's weights, or the policy's. */
   publish(which: 'reference' | 'policy'): Promise<void>;
-  /** Writes the policy into a folder, as a model that others load; the folder is the trainer's where that is elsewhere. */
+  /** Writes the policy into a folder, as a model that others load. Folders of a trainer elsewhere are below its own. */
   exportPolicy(folder: string): Promise<void>;
   /** Writes policy, reference and optimizer into a folder, or reads them back. */
   save(folder: string): Promise<void>;

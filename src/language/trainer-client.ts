@@ -210,6 +210,10 @@ export class TrainerClient implements TrainableModel {
     return answer.folder ?? folder;
   }
 
+  async exportPolicy(folder: string): Promise<void> {
+    await this.publishTo(folder, 'policy');
+  }
+
   async save(folder: string): Promise<void> {
     await this.#compute('Save', { folder });
   }

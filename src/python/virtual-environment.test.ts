@@ -2,8 +2,9 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { cacheFolder } from '../run/cache.js';
 import type { Interpreter } from './interpreter.js';
-import { cacheFolder, ensureVirtualEnvironment, madeEnvironments } from './virtual-environment.js';
+import { ensureVirtualEnvironment, madeEnvironments } from './virtual-environment.js';
 
 // A stand-in for Python: `-m venv FOLDER` and `-m pip install …` do what the test says and write down that they were
 // called. The real ones are met in test/interop/simulator_server.

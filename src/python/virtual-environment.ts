@@ -1,18 +1,14 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { homedir, hostname } from 'node:os';
+import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
 import { PmpoError } from '../errors.js';
+import { cacheFolder } from '../run/cache.js';
 import { isRunning } from '../run/process-identity.js';
 import { type RunResult, runToEnd } from './child.js';
 import { findInterpreter, type Interpreter } from './interpreter.js';
 
 /** Python environments in the user's cache: made once, never changed, and never used half-made. */
-
-/** Where what is made once and used again is kept: $PMPO_CACHE, or `pmpo` in the user's cache folder. */
-export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-  return env.PMPO_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'pmpo');
-}
 
 /** Where Python environments stand. */
 export function pythonFolder(env: NodeJS.ProcessEnv = process.env): string {

@@ -1,7 +1,8 @@
 import { relative } from 'node:path';
 import type { Command } from 'commander';
+import type { LoadedJob } from '../../config/load-language.js';
 import { ConfigError, exitCodes } from '../../errors.js';
-import type { TrainRunOptions } from '../../experiments/train-run.js';
+import type { RunFrameOptions, RunResult } from '../../experiments/run-frame.js';
 import type { RunDirectory } from '../../run/run-directory.js';
 import {
   addConfigOptions,
@@ -17,12 +18,15 @@ interface TrainOptions extends ConfigOptions {
   readonly json?: boolean;
 }
 
+/** Where things are reached may change while a run is stopped. */
+const movable = ['environment.address', 'language.model.address', 'language.model.sampler.address'];
+
 /** The configuration, and the folder of the run to go on with where there is one. */
 async function load(
   file: string | undefined,
   options: TrainOptions,
-): Promise<Pick<TrainRunOptions, 'loaded' | 'resume'>> {
-  const { loadConfig } = await import('../../config/load.js');
+): Promise<{ readonly job: LoadedJob; readonly resume?: RunDirectory }> {
+  const { loadJob } = await import('../../config/load-language.js');
   const { openRunDirectory } = await import('../../run/run-directory.js');
   if (options.resume === undefined) {
     if (file === undefined) {
@@ -31,18 +35,18 @@ async function load(
         remedy: 'Give one, such as `pmpo train examples/cartpole.yaml`, or a run to go on with: --resume DIR',
       });
     }
-    return { loaded: await loadConfig(file, overridesOf(options)) };
+    return { job: await loadJob(file, overridesOf(options)) };
   }
-  const changed = overridesOf(options).filter(({ path }) => path.join('.') !== 'environment.address');
+  const changed = overridesOf(options).filter(({ path }) => !movable.includes(path.join('.')));
   if (file !== undefined || changed.length > 0) {
     throw new ConfigError({
       where: `--resume ${options.resume}`,
       what: `a run goes on with the configuration that it was started with, not with ${file ?? changed[0].label}`,
-      remedy: 'Only environment.address may be set anew',
+      remedy: `Only ${movable.join(', ')} may be set anew`,
     });
   }
   const resume = await openRunDirectory(options.resume);
-  return { resume, loaded: await loadConfig(resume.files.config, overridesOf(options)) };
+  return { resume, job: await loadJob(resume.files.config, overridesOf(options)) };
 }
 
 /** A path as a person would type it from here. */
@@ -51,11 +55,19 @@ function fromHere(path: string): string {
   return local.startsWith('..') ? path : local || '.';
 }
 
+async function makeJob(job: LoadedJob, options: RunFrameOptions): Promise<RunResult> {
+  if (job.kind === 'control') {
+    const { trainRun } = await import('../../experiments/train-run.js');
+    return trainRun({ ...options, loaded: job });
+  }
+  const { trainLanguageRun } = await import('../../experiments/language-run.js');
+  return trainLanguageRun({ ...options, loaded: job });
+}
+
 async function train(file: string | undefined, options: TrainOptions): Promise<void> {
   const { handleSignals } = await import('../../run/signals.js');
   const { progressMode } = await import('../../run/progress.js');
-  const { trainRun } = await import('../../experiments/train-run.js');
-  const { loaded, resume } = await load(file, options);
+  const { job, resume } = await load(file, options);
   const say = (line: string) => {
     if (options.quiet !== true) process.stderr.write(`${line}\n`);
   };
@@ -63,8 +75,7 @@ async function train(file: string | undefined, options: TrainOptions): Promise<v
     onStop: () => say('Stopping: saving a checkpoint … (again to stop at once)'),
   });
   try {
-    const { directory, summary } = await trainRun({
-      loaded,
+    const { directory, summary } = await makeJob(job, {
       resume,
       progressMode: progressMode({ ...options, isTerminal: process.stderr.isTTY === true }),
       command: commandLine(),

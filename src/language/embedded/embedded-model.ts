@@ -159,6 +159,10 @@ export async function createEmbeddedModel(options: EmbeddedModelOptions): Promis
       scheduler.exclusive(async () => {
         await copies[which].run({});
       }),
+    async exportPolicy(folder) {
+      const parameters = await valuesOf(policy);
+      await replaceFolder(folder, (aside) => writeModelFiles(aside, { config, tokenizerFiles, parameters }));
+    },
     async save(folder) {
       const [policyValues, referenceValues, slotValues] = await Promise.all(
         [policy, reference, training.slots].map(valuesOf),
