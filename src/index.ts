@@ -59,6 +59,8 @@ export type {
   SampleRequest,
   SamplingSettings,
 } from './language/language-model.js';
+export type { OpenInferenceOptions } from './language/open-inference-client.js';
+export { OpenInferenceClient } from './language/open-inference-client.js';
 export type { ChatMessage, Tokenizer } from './language/tokenizer.js';
 export type { VllmClientOptions } from './language/vllm-client.js';
 export { VllmClient } from './language/vllm-client.js';
