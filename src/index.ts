@@ -49,6 +49,8 @@ export type {
 } from './feedback/classifier.js';
 export { createFeedbackRegistry } from './feedback/registry.js';
 export { ConnectionLostError, RefusedCallError, SecurityError } from './grpc/errors.js';
+export type { ChatEndpointOptions, ChatSettings } from './language/chat-endpoint.js';
+export { ChatEndpoint } from './language/chat-endpoint.js';
 export type { LanguageModelServerSettings, ModelServerSettings } from './language/connection-settings.js';
 export { HuggingFaceTokenizer, loadTokenizer } from './language/hugging-face-tokenizer.js';
 export type {
