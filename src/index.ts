@@ -50,6 +50,8 @@ export type {
 } from './feedback/classifier.js';
 export { createFeedbackRegistry } from './feedback/registry.js';
 export { ConnectionLostError, RefusedCallError, SecurityError } from './grpc/errors.js';
+export type { ChatEndpointOptions, ChatSettings } from './language/chat-endpoint.js';
+export { ChatEndpoint } from './language/chat-endpoint.js';
 export type { LanguageModelServerSettings, ModelServerSettings } from './language/connection-settings.js';
 export { HuggingFaceTokenizer, loadTokenizer } from './language/hugging-face-tokenizer.js';
 export type {
@@ -60,6 +62,8 @@ export type {
   SampleRequest,
   SamplingSettings,
 } from './language/language-model.js';
+export type { OpenInferenceOptions } from './language/open-inference-client.js';
+export { OpenInferenceClient } from './language/open-inference-client.js';
 export type { ChatMessage, Tokenizer } from './language/tokenizer.js';
 export type { VllmClientOptions } from './language/vllm-client.js';
 export { VllmClient } from './language/vllm-client.js';

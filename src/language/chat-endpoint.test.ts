@@ -1,0 +1,220 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { afterEach, describe, expect, it } from 'vitest';
+import { writeFiles } from '../../test/environments/certificates.js';
+import { ConnectionLostError, SecurityError } from '../grpc/errors.js';
+import { ChatEndpoint, type ChatEndpointEffects, type ChatEndpointOptions } from './chat-endpoint.js';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+interface Asked {
+  readonly path: string;
+  readonly authorization?: string;
+  readonly body: Record<string, unknown>;
+}
+
+const says = (content: unknown) => JSON.stringify({ choices: [{ message: { content } }] });
+
+/** An endpoint that answers in turn as it is told, the last answer again and again. */
+async function serve(...answers: readonly ((response: ServerResponse) => void)[]) {
+  const asked: Asked[] = [];
+  const server = createServer(async (request: IncomingMessage, response) => {
+    let text = '';
+    for await (const piece of request) text += piece;
+    asked.push({
+      path: request.url ?? '',
+      authorization: request.headers.authorization,
+      body: JSON.parse(text) as Record<string, unknown>,
+    });
+    answers[Math.min(asked.length, answers.length) - 1]?.(response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanups.push(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as { port: number };
+  return { url: `http://127.0.0.1:${port}/v1`, asked };
+}
+
+function endpoint(
+  options: Partial<ChatEndpointOptions> & { url: string },
+  effects: ChatEndpointEffects = {},
+) {
+  const slept: number[] = [];
+  const sleep = async (milliseconds: number) => {
+    slept.push(milliseconds);
+  };
+  const chat = new ChatEndpoint({ model: 'judge-1', deadlineSeconds: 5, ...options }, { sleep, ...effects });
+  cleanups.push(() => chat.close());
+  return { chat, slept };
+}
+
+const good = (text: string) => (response: ServerResponse) => response.end(says(text));
+const status =
+  (code: number, body = '', headers: Record<string, string> = {}) =>
+  (response: ServerResponse) =>
+    response.writeHead(code, headers).end(body);
+
+describe('a chat', () => {
+  it('is asked as OpenAI asks', async () => {
+    const { url, asked } = await serve(good('B is better'));
+    const { chat } = endpoint({ url: `${url}/` });
+    const messages = [
+      { role: 'system', content: 'Judge.' } as const,
+      { role: 'user', content: 'A or B?' } as const,
+    ];
+    expect(await chat.complete(messages, { maxTokens: 5, temperature: 0, seed: 7 })).toBe('B is better');
+    expect(asked).toEqual([
+      {
+        path: '/v1/chat/completions',
+        authorization: undefined,
+        body: { model: 'judge-1', messages, max_tokens: 5, temperature: 0, seed: 7 },
+      },
+    ]);
+  });
+
+  it('may be a prompt', async () => {
+    const { url, asked } = await serve(good(''));
+    expect(await endpoint({ url }).chat.complete('why?')).toBe('');
+    expect(asked[0]?.body).toEqual({ model: 'judge-1', messages: [{ role: 'user', content: 'why?' }] });
+  });
+
+  it('goes with a token', async () => {
+    const files = await writeFiles({ token: 'a-token-that-nobody-may-see\n' });
+    cleanups.push(() => files.remove());
+    const { url, asked } = await serve(good('yes'), status(400, 'a bad request'));
+    const { chat } = endpoint({ url, token: { file: files.paths.token } });
+    await chat.complete('why?');
+    expect(asked[0]?.authorization).toBe('Bearer a-token-that-nobody-may-see');
+    const failed = await chat.complete('why?').catch((error: Error) => error);
+    expect(String(failed)).toMatch(/answers 400: a bad request/);
+    expect(`${failed} ${(failed as Error).stack}`).not.toContain('nobody-may-see');
+  });
+
+  it('waits where as many are under way as may be', async () => {
+    let open = 0;
+    let most = 0;
+    const { url } = await serve((response) => {
+      open++;
+      most = Math.max(most, open);
+      setTimeout(() => {
+        open--;
+        response.end(says('yes'));
+      }, 20);
+    });
+    const { chat } = endpoint({ url, inFlight: 2 });
+    await Promise.all(Array.from({ length: 6 }, () => chat.complete('why?')));
+    expect(most).toBe(2);
+  });
+});
+
+describe('an endpoint', () => {
+  it('that is busy is asked again when it says, or later each time', async () => {
+    const now = Date.parse('2026-01-01T00:00:00Z');
+    const { url, asked } = await serve(
+      status(429, '', { 'retry-after': '7' }),
+      status(503, '', { 'retry-after': 'Thu, 01 Jan 2026 00:00:09 GMT' }),
+      status(500, 'oh'),
+      good('yes'),
+    );
+    const { chat, slept } = endpoint({ url }, { now: () => now });
+    expect(await chat.complete('why?')).toBe('yes');
+    expect(slept).toEqual([7000, 9000, 4000]);
+    expect(asked).toHaveLength(4);
+  });
+
+  it('that stays so is given up', async () => {
+    const { url, asked } = await serve(status(429, '{"error": {"message": "quota"}}'));
+    const { chat } = endpoint({ url, reconnect: { attempts: 2 } });
+    const failed = chat.complete('why?');
+    await expect(failed).rejects.toBeInstanceOf(ConnectionLostError);
+    await expect(failed).rejects.toThrow(
+      /answers 429: quota \(3 attempts\)\. Ask less at once with judge\.inFlight/,
+    );
+    expect(asked).toHaveLength(3);
+  });
+
+  it('that wants to be left alone for an hour is given up at once', async () => {
+    const { url, asked } = await serve(status(429, '', { 'retry-after': '3600' }));
+    await expect(endpoint({ url }).chat.complete('why?')).rejects.toThrow(/answers 429 \(1 attempts\)/);
+    expect(asked).toHaveLength(1);
+  });
+
+  it('that nobody is at is tried again, too', async () => {
+    const { chat, slept } = endpoint({ url: 'http://127.0.0.1:9', reconnect: { attempts: 1 } });
+    await expect(chat.complete('why?')).rejects.toThrow(/cannot be reached: .*\(2 attempts\)/);
+    expect(slept).toEqual([1000]);
+  });
+
+  it('that is silent meets the deadline', async () => {
+    const { url, asked } = await serve(() => {});
+    await expect(endpoint({ url, deadlineSeconds: 0.2 }).chat.complete('why?')).rejects.toThrow(
+      /no answer within 0\.2 s\. Raise judge\.deadlineSeconds/,
+    );
+    expect(asked).toHaveLength(1);
+  });
+
+  it('is asked no longer once nobody wants the answer', async () => {
+    const stop = new AbortController();
+    const { url } = await serve(() => stop.abort());
+    await expect(endpoint({ url }).chat.complete('why?', { signal: stop.signal })).rejects.toThrow(
+      /the request was stopped/,
+    );
+  });
+
+  const refused: [string, number, string, RegExp][] = [
+    [
+      'the token',
+      401,
+      '{"error": {"message": "bad key"}}',
+      /answers 401: bad key\. Give the right token as judge\.token/,
+    ],
+    ['the address', 404, '', /answers 404\. Correct judge\.url or judge\.model/],
+    ['the request', 400, '{"error": "too long"}', /answers 400: too long/],
+  ];
+  it.each(refused)('that refuses %s is not asked again', async (_what, code, body, message) => {
+    const { url, asked } = await serve(status(code, body));
+    await expect(endpoint({ url }).chat.complete('why?')).rejects.toThrow(message);
+    expect(asked).toHaveLength(1);
+  });
+
+  const nonsense: [string, string, RegExp][] = [
+    ['no JSON', '<html>', /holds no text at choices\[0\]\.message\.content: <html>/],
+    ['no choices', '{"choices": []}', /holds no text/],
+    ['no text', says(null), /holds no text/],
+    ['nothing', '', /content: nothing/],
+  ];
+  it.each(nonsense)('that answers with %s is refused', async (_what, body, message) => {
+    const { url } = await serve((response) => response.end(body));
+    await expect(endpoint({ url }).chat.complete('why?')).rejects.toThrow(message);
+  });
+
+  it('that sends us elsewhere is not followed', async () => {
+    const other = await serve(good('caught'));
+    const { url } = await serve(status(307, '', { location: `${other.url}/chat/completions` }));
+    const { chat } = endpoint({ url, reconnect: { attempts: 0 } });
+    await expect(chat.complete('why?')).rejects.toThrow(/cannot be reached: .*redirect/);
+    expect(other.asked).toEqual([]);
+  });
+});
+
+describe('an address', () => {
+  it.each(['judge.example', 'ftp://judge.example', 'https://me:secret@judge.example/v1'])(
+    'that is none is refused: %s',
+    (url) => {
+      expect(() => endpoint({ url })).toThrow(/judge\.url: .* is no address of an HTTP endpoint/);
+      expect(() => endpoint({ url })).not.toThrow(/secret/);
+    },
+  );
+
+  it('in the clear gets no token', () => {
+    const token = { environmentVariable: 'JUDGE' };
+    expect(() => endpoint({ url: 'http://judge.example/v1', token })).toThrow(SecurityError);
+    expect(() => endpoint({ url: 'http://judge.example/v1', token })).toThrow(
+      /judge\.token: it would go to judge\.example in the clear\. Use https/,
+    );
+  });
+});

@@ -1,0 +1,342 @@
+import * as grpc from '@grpc/grpc-js';
+import { afterEach, describe, expect, it } from 'vitest';
+import { grpcServer } from '../../test/environments/servers.js';
+import type { Samples } from './inference-inputs.js';
+import {
+  inferenceService,
+  type WireInferRequest,
+  type WireInferResponse,
+  type WireModelMetadata,
+  type WireTensor,
+} from './inference-wire.js';
+import { OpenInferenceClient, type OpenInferenceOptions } from './open-inference-client.js';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+type Answer = (
+  request: WireInferRequest,
+) => WireInferResponse | grpc.ServiceError | Partial<grpc.StatusObject>;
+
+const texts: WireModelMetadata = {
+  name: 'reward',
+  inputs: [{ name: 'text', datatype: 'BYTES', shape: [-1, 1] }],
+  outputs: [{ name: 'score', datatype: 'FP32', shape: [-1, 1] }],
+};
+const tokens: WireModelMetadata = {
+  name: 'reward',
+  inputs: [
+    { name: 'input_ids', datatype: 'INT64', shape: [-1, -1] },
+    { name: 'attention_mask', datatype: 'INT64', shape: [-1, -1] },
+  ],
+  outputs: [{ name: 'score', datatype: 'FP32', shape: [-1] }],
+};
+
+const sizeOf = ({ inputs }: WireInferRequest) => inputs?.[0]?.shape?.[0] ?? 0;
+
+/** Scores by their text: its length in bytes. */
+const lengths: Answer = (request) => {
+  const pieces = request.inputs?.[0]?.contents?.bytesContents ?? [];
+  return {
+    modelName: 'reward',
+    outputs: [
+      {
+        name: 'score',
+        datatype: 'FP32',
+        shape: [pieces.length, 1],
+        contents: { fp32Contents: pieces.map(({ length }) => length) },
+      },
+    ],
+  };
+};
+
+async function serve(metadata: WireModelMetadata | grpc.status, answer: Answer = lengths) {
+  const requests: WireInferRequest[] = [];
+  const server = await grpcServer(inferenceService, {
+    ModelMetadata(_call: unknown, done: grpc.sendUnaryData<WireModelMetadata>) {
+      if (typeof metadata === 'number') done({ code: metadata, details: 'Request for unknown model' });
+      else done(null, metadata);
+    },
+    ModelInfer(
+      call: grpc.ServerUnaryCall<WireInferRequest, WireInferResponse>,
+      done: grpc.sendUnaryData<WireInferResponse>,
+    ) {
+      requests.push(call.request);
+      const result = answer(call.request);
+      if ('code' in result) done(result);
+      else done(null, result as WireInferResponse);
+    },
+  });
+  cleanups.push(() => server.close());
+  return { address: server.address, requests };
+}
+
+async function connected(
+  metadata: WireModelMetadata | grpc.status,
+  answer?: Answer,
+  options: Partial<OpenInferenceOptions> = {},
+) {
+  const { address, requests } = await serve(metadata, answer);
+  const client = await OpenInferenceClient.connect({
+    address,
+    model: 'reward',
+    deadlineSeconds: 5,
+    reconnect: { attempts: 3, initialDelaySeconds: 0.01 },
+    ...options,
+  });
+  cleanups.push(() => client.close());
+  return { client, requests };
+}
+
+describe('texts', () => {
+  it('are scored in batches, in their order', async () => {
+    const { client, requests } = await connected(texts, lengths, { batchSize: 2 });
+    expect(client.takes).toBe('texts');
+    expect([...(await client.infer(['a', '', 'ééé', 'four', '🎉']))]).toEqual([1, 0, 6, 4, 4]);
+    expect(requests.map(sizeOf)).toEqual([2, 2, 1]);
+    expect(requests[0]).toMatchObject({
+      modelName: 'reward',
+      inputs: [{ name: 'text', datatype: 'BYTES', shape: [2, 1] }],
+      outputs: [{ name: 'score' }],
+    });
+  });
+
+  it('may be none', async () => {
+    const { client, requests } = await connected(texts);
+    expect(await client.infer([])).toHaveLength(0);
+    expect(requests).toEqual([]);
+  });
+
+  it('go one by one to a model that takes one', async () => {
+    const one = { ...texts, inputs: [{ name: 'text', datatype: 'BYTES', shape: [1] }] };
+    const { client, requests } = await connected(one);
+    expect([...(await client.infer(['a', 'bc']))]).toEqual([1, 2]);
+    expect(requests.map(({ inputs }) => inputs?.[0]?.shape)).toEqual([[1], [1]]);
+  });
+
+  it('are asked for again when the connection was lost', async () => {
+    let calls = 0;
+    const { client } = await connected(texts, (request) =>
+      calls++ < 2 ? { code: grpc.status.UNAVAILABLE, details: 'restarting' } : lengths(request),
+    );
+    expect([...(await client.infer(['abc']))]).toEqual([3]);
+  });
+});
+
+/** The sum of each row's tokens where the mask is 1. */
+const sums: Answer = ({ inputs = [] }) => {
+  const [rows = 0, width = 0] = inputs[0]?.shape ?? [];
+  const { int64Contents = [], intContents = [] } = inputs[0]?.contents ?? {};
+  const ids = [...int64Contents, ...intContents];
+  const mask = inputs[1]?.contents?.int64Contents;
+  const raw = new Float32Array(rows);
+  ids.forEach((id, i) => {
+    raw[Math.floor(i / width)]! += mask === undefined ? id : id * mask[i]!;
+  });
+  return {
+    outputs: [{ name: 'score', datatype: 'FP32', shape: [rows] }],
+    rawOutputContents: [new Uint8Array(raw.buffer)],
+  };
+};
+
+describe('tokens', () => {
+  const samples = [Int32Array.of(1, 2, 3), Int32Array.of(4), Int32Array.of(5, 6)];
+
+  it('are filled up and masked', async () => {
+    const { client, requests } = await connected(tokens, sums, { padToken: 99 });
+    expect(client.takes).toBe('tokens');
+    expect([...(await client.infer(samples))]).toEqual([6, 4, 11]);
+    expect(requests[0]?.inputs?.map(({ contents }) => contents?.int64Contents)).toEqual([
+      [1, 2, 3, 4, 99, 99, 5, 6, 99],
+      [1, 1, 1, 1, 0, 0, 1, 1, 0],
+    ]);
+  });
+
+  it('go with those of their length where there is no mask', async () => {
+    const unmasked = { ...tokens, inputs: [{ name: 'ids', datatype: 'INT32', shape: [-1, -1] }] };
+    const { client, requests } = await connected(unmasked, sums);
+    const more = [...samples, Int32Array.of(7)];
+    expect([...(await client.infer(more))]).toEqual([6, 4, 11, 7]);
+    expect(requests.map(({ inputs }) => inputs?.[0]?.shape)).toEqual([
+      [1, 3],
+      [2, 1],
+      [1, 2],
+    ]);
+    expect(requests[1]?.inputs?.[0]?.contents?.intContents).toEqual([4, 7]);
+  });
+
+  it('may have to be of one length', async () => {
+    const fixed = { ...tokens, inputs: [{ name: 'ids', datatype: 'INT64', shape: [-1, 2] }] };
+    const { client } = await connected(fixed, sums);
+    await expect(client.infer(samples)).rejects.toThrow(/sample 0 has 3 tokens, and the model takes 2/);
+  });
+});
+
+describe('samples that the model does not take', () => {
+  const wrong: [string, WireModelMetadata, Samples, RegExp][] = [
+    ['tokens for texts', texts, [Int32Array.of(1)], /it takes texts, and was given tokens/],
+    ['texts for tokens', tokens, ['a'], /it takes tokens, and was given texts/],
+    ['no tokens', tokens, [new Int32Array()], /sample 0 has no tokens/],
+  ];
+  it.each(wrong)('%s', async (_what, metadata, samples, message) => {
+    const { client, requests } = await connected(metadata);
+    await expect(client.infer(samples)).rejects.toThrow(message);
+    expect(requests).toEqual([]);
+  });
+});
+
+describe('numbers', () => {
+  const bytes = (array: ArrayBufferView) => new Uint8Array(array.buffer);
+  const raw: [string, Uint8Array, readonly number[]][] = [
+    ['FP32', bytes(Float32Array.of(1.5, -2)), [1.5, -2]],
+    ['FP64', bytes(Float64Array.of(0.25, -2)), [0.25, -2]],
+    ['FP16', bytes(Uint16Array.of(0x3e00, 0x8001)), [1.5, -(2 ** -24)]],
+    ['BF16', bytes(Uint16Array.of(0x3fc0, 0xc000)), [1.5, -2]],
+    ['INT64', bytes(BigInt64Array.of(3n, -4n)), [3, -4]],
+    ['UINT64', bytes(BigUint64Array.of(3n, 4n)), [3, 4]],
+    ['INT32', bytes(Int32Array.of(3, -4)), [3, -4]],
+    ['UINT32', bytes(Uint32Array.of(3, 4)), [3, 4]],
+    ['INT16', bytes(Int16Array.of(3, -4)), [3, -4]],
+    ['UINT16', bytes(Uint16Array.of(3, 4)), [3, 4]],
+    ['INT8', bytes(Int8Array.of(3, -4)), [3, -4]],
+    ['UINT8', bytes(Uint8Array.of(3, 4)), [3, 4]],
+    ['BOOL', bytes(Uint8Array.of(1, 0)), [1, 0]],
+  ];
+  it.each(raw)('of %s are read from bytes', async (datatype, contents, expected) => {
+    const outputs = [{ name: 'score', datatype, shape: [2] }];
+    const { client } = await connected({ ...texts, outputs }, () => ({
+      outputs,
+      rawOutputContents: [contents],
+    }));
+    expect([...(await client.infer(['a', 'b']))]).toEqual(expected);
+  });
+
+  const listed: [string, WireTensor['contents'], readonly number[]][] = [
+    ['FP64', { fp64Contents: [0.25, -2] }, [0.25, -2]],
+    ['INT64', { int64Contents: [3, -4] }, [3, -4]],
+    ['UINT64', { uint64Contents: [3, 4] }, [3, 4]],
+    ['INT8', { intContents: [3, -4] }, [3, -4]],
+    ['UINT8', { uintContents: [3, 4] }, [3, 4]],
+    ['BOOL', { boolContents: [true, false] }, [1, 0]],
+  ];
+  it.each(listed)('of %s are read from a list', async (datatype, contents, expected) => {
+    const { client } = await connected(
+      { ...texts, outputs: [{ name: 'score', datatype, shape: [2] }] },
+      () => ({ outputs: [{ name: 'score', datatype, shape: [2], contents }] }),
+    );
+    expect([...(await client.infer(['a', 'b']))]).toEqual(expected);
+  });
+
+  it('may be several, of which one is the score', async () => {
+    const answer: Answer = () => ({
+      outputs: [{ name: 'score', datatype: 'FP32', shape: [2, 2], contents: { fp32Contents: [1, 2, 3, 4] } }],
+    });
+    const { client } = await connected(texts, answer, { column: 1 });
+    expect([...(await client.infer(['a', 'b']))]).toEqual([2, 4]);
+    const other = await connected(texts, answer, { column: 2 });
+    await expect(other.client.infer(['a', 'b'])).rejects.toThrow(
+      /2 numbers for each sample, and none numbered 2/,
+    );
+  });
+});
+
+const score = (change: WireTensor): WireInferResponse => ({
+  outputs: [
+    { name: 'score', datatype: 'FP32', shape: [2, 1], contents: { fp32Contents: [1, 2] }, ...change },
+  ],
+});
+
+describe('refused of what a server answers:', () => {
+  const wrong: Record<string, [Answer, RegExp]> = {
+    'another shape': [
+      () => score({ shape: [1, 2] }),
+      /the output 'score' has the shape \[1, 2\] for 2 samples\. It must hold one number for each: \[2\] or \[2, 1\]/,
+    ],
+    'several numbers for each sample': [
+      () => score({ shape: [2, 2], contents: { fp32Contents: [1, 2, 3, 4] } }),
+      /has 2 numbers for each sample\. Say which one is the score with language\.reward\.column, from 0 to 1/,
+    ],
+    'fewer numbers than the shape says': [
+      () => score({ contents: { fp32Contents: [1] } }),
+      /has the shape \[2, 1\] and the datatype FP32, and 1 numbers/,
+    ],
+    'bytes that are no such numbers': [
+      () => ({ ...score({}), rawOutputContents: [new Uint8Array(7)] }),
+      /the datatype FP32, and 7 bytes/,
+    ],
+    texts: [() => score({ datatype: 'BYTES' }), /is of the datatype BYTES\. It must hold numbers/],
+    'no such output': [() => score({ name: 'other' }), /has no output 'score'\. It has other/],
+    'another model': [
+      () => ({ ...score({}), modelName: 'other' }),
+      /the answer is of another model, 'other'/,
+    ],
+    NaN: [() => score({ contents: { fp32Contents: [1, Number.NaN] } }), /the score of sample 1 is NaN/],
+    'its own refusal': [
+      () => ({ code: grpc.status.INVALID_ARGUMENT, details: 'too many texts' }),
+      /the server refused ModelInfer: INVALID_ARGUMENT: too many texts/,
+    ],
+    'a model that is gone': [
+      () => ({ code: grpc.status.NOT_FOUND, details: 'unloaded' }),
+      /there is no model 'reward': unloaded/,
+    ],
+  };
+  it.each(Object.entries(wrong))('%s', async (_what, [answer, message]) => {
+    const { client } = await connected(texts, answer);
+    await expect(client.infer(['a', 'b'])).rejects.toThrow(message);
+  });
+});
+
+describe('not connected to a model', () => {
+  const image = { name: 'image', datatype: 'FP32', shape: [-1, 3, 224, 224] };
+  const wrong: Record<string, [WireModelMetadata | grpc.status, RegExp, Partial<OpenInferenceOptions>?]> = {
+    'that is not there': [
+      grpc.status.INVALID_ARGUMENT,
+      /there is no model 'reward': Request for unknown model/,
+    ],
+    'that tells nothing of its inputs': [
+      { ...texts, inputs: [] },
+      /which of its inputs takes the samples\? It has none\. Declare the model's inputs/,
+    ],
+    'that takes images': [{ ...texts, inputs: [image] }, /it takes image \(FP32, \[-1, 3, 224, 224\]\)/],
+    'that takes several things': [
+      { ...texts, inputs: [texts.inputs![0]!, { name: 'answer', datatype: 'BYTES', shape: [-1] }] },
+      /which of its inputs takes the samples\? It has text \(BYTES, \[-1, 1\]\), answer/,
+    ],
+    'without the input that was named': [texts, /it has no input 'prompt'/, { input: 'prompt' }],
+    'with batches of a fixed size': [
+      { ...texts, inputs: [{ name: 'text', datatype: 'BYTES', shape: [8, 1] }] },
+      /it takes batches of 8 and no others/,
+    ],
+    'with several outputs': [
+      {
+        ...texts,
+        outputs: [
+          { name: 'a', datatype: 'FP32' },
+          { name: 'b', datatype: 'FP64' },
+        ],
+      },
+      /which of its outputs holds the scores\? It has a \(FP32\), b \(FP64\)\. Name one/,
+    ],
+    'whose output is of texts': [
+      { ...texts, outputs: [{ name: 'label', datatype: 'BYTES' }] },
+      /which of its outputs holds the scores\? It has label \(BYTES\)/,
+    ],
+    'without the output that was named': [
+      texts,
+      /it has no output 'reward' of numbers/,
+      { output: 'reward' },
+    ],
+  };
+  it.each(Object.entries(wrong))('%s', async (_what, [metadata, message, options]) => {
+    await expect(connected(metadata, lengths, options)).rejects.toThrow(message);
+  });
+
+  it('that is another one at another address', async () => {
+    const address = [(await serve(texts)).address, (await serve(tokens)).address];
+    await expect(OpenInferenceClient.connect({ address, model: 'reward' })).rejects.toThrow(
+      /the model 'reward' takes or gives other tensors there than at/,
+    );
+  });
+});
