@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { addressSchema, tlsSchema, tokenSchema } from '../grpc/schema.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
 import type { Registry } from '../registry/registry.js';
 import {
-  address,
   count,
   engineSchema,
   namedSettings,
@@ -13,8 +13,6 @@ import {
   sharedKeys,
   slug,
   threadsSchema,
-  tlsSchema,
-  tokenSchema,
 } from './schema-parts.js';
 
 /** Every setting of a language job, its default and its meaning; schema.ts has those of control jobs. */
@@ -30,7 +28,7 @@ const connectionKeys = {
 const samplerSchema = z
   .strictObject({
     address: z
-      .union([address, z.array(address).min(1)])
+      .union([addressSchema, z.array(addressSchema).min(1)])
       .describe(
         'host:port of a server that speaks vLLM’s gRPC protocol, or a list among which requests are shared out',
       ),
@@ -87,7 +85,7 @@ const embeddedModel = z
 const trainerModel = z
   .strictObject({
     name: z.literal('trainer'),
-    address: address.describe('host:port of a trainer (`pmpo serve trainer`)'),
+    address: addressSchema.describe('host:port of a trainer (`pmpo serve trainer`)'),
     ...connectionKeys,
     sampler: samplerSchema.optional(),
   })

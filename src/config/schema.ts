@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { connectionDefaults } from '../grpc/connection-defaults.js';
+import { addressSchema, tlsSchema, tokenSchema } from '../grpc/schema.js';
 import {
-  address,
   count,
   engineSchema,
   type Registries,
@@ -11,8 +11,6 @@ import {
   sharedKeys,
   slug,
   threadsSchema,
-  tlsSchema,
-  tokenSchema,
 } from './schema-parts.js';
 
 /**
@@ -39,7 +37,7 @@ export const environmentSchema = z
         'An embedded simulator (see `pmpo simulators`), or the name handed to a remote one as `simulator`',
       ),
     address: z
-      .union([address, z.array(address).min(1)])
+      .union([addressSchema, z.array(addressSchema).min(1)])
       .optional()
       .describe(
         'host:port of a dm_env_rpc server, or a list of several, among which the actors are dealt out in turn; absent: the embedded server is started for this run',
