@@ -11,6 +11,7 @@ import { addReproduce } from './commands/reproduce.js';
 import { addSchema } from './commands/schema.js';
 import { addServe } from './commands/serve.js';
 import { addTrain } from './commands/train.js';
+import { addWinrate } from './commands/winrate.js';
 
 const examples = `
 Examples:
@@ -31,7 +32,7 @@ export function packageVersion(): string {
 export function createProgram(): Command {
   const program = new Command('pmpo')
     .description(
-      'Improves a policy from accepted samples, rejected samples, or both, on simulators reached over gRPC.',
+      'Improves a policy from accepted samples, rejected samples, or both, on simulators and language models reached over gRPC.',
     )
     .version(packageVersion())
     .showHelpAfterError('See `pmpo --help`.')
@@ -41,6 +42,7 @@ export function createProgram(): Command {
   addAct(program);
   addEval(program);
   addCompare(program);
+  addWinrate(program);
   addReproduce(program);
   addServe(program);
   addExport(program);

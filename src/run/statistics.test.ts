@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { randomKey } from '../random/keys.js';
-import { bootstrapInterval, interquartileMean, mean, quantile } from './statistics.js';
+import { bootstrapInterval, interquartileMean, mean, quantile, wilsonInterval } from './statistics.js';
 
 describe('interquartileMean', () => {
   // scipy.stats.trim_mean(x, 0.25) where a quarter of the values is a whole number.
@@ -44,5 +44,23 @@ describe('bootstrapInterval', () => {
     expect(of(1)).toEqual(of(1));
     expect(of(1)).not.toEqual(of(2));
     expect(bootstrapInterval([[]], mean, randomKey(0))).toEqual([Number.NaN, Number.NaN]);
+  });
+});
+
+describe('wilsonInterval', () => {
+  // statsmodels.stats.proportion.proportion_confint(k, n, method='wilson')
+  it.each([
+    [8, 10, 0.49016247153664183, 0.9433178485456247],
+    [0, 10, 0, 0.27753279986288926],
+    [50, 50, 0.9286524008666412, 1],
+    [37, 100, 0.2818236053432453, 0.46779470419057095],
+  ])('of %i among %i', (successes, total, low, high) => {
+    const interval = wilsonInterval(successes, total);
+    expect(interval[0]).toBeCloseTo(low, 12);
+    expect(interval[1]).toBeCloseTo(high, 12);
+  });
+
+  it('of nothing is everything', () => {
+    expect(wilsonInterval(0, 0)).toEqual([0, 1]);
   });
 });

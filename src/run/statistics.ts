@@ -70,3 +70,21 @@ export function bootstrapInterval(
   });
   return [quantile(statistics, (1 - level) / 2), quantile(statistics, (1 + level) / 2)];
 }
+
+/**
+ * Wilson's score interval of a share (E. B. Wilson, 1927): of `successes` among `total`; fractions of a success are allowed.
+ * @param z how many standard deviations wide; default: 95 %.
+ * @returns 0 and 1 of nothing.
+ */
+export function wilsonInterval(
+  successes: number,
+  total: number,
+  z = 1.959963984540054,
+): readonly [low: number, high: number] {
+  if (total === 0) return [0, 1];
+  const share = successes / total;
+  const spread = z ** 2 / total;
+  const center = (share + spread / 2) / (1 + spread);
+  const half = (z / (1 + spread)) * Math.sqrt((share * (1 - share) + spread / 4) / total);
+  return [Math.max(0, center - half), Math.min(1, center + half)];
+}

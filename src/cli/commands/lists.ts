@@ -5,7 +5,7 @@ import { describeDefinitions } from '../describe.js';
 
 async function catalogueOf(config: string | undefined): Promise<Catalogue> {
   if (config === undefined) return (await import('../../config/catalogue.js')).createCatalogue();
-  return (await (await import('../../config/load.js')).loadConfig(config)).catalogue;
+  return (await (await import('../../config/load-language.js')).loadJob(config)).catalogue;
 }
 
 function addList(
@@ -26,7 +26,7 @@ function addList(
     });
 }
 
-/** `pmpo operators`, `pmpo feedback`, `pmpo simulators`. */
+/** `pmpo operators`, `pmpo feedback`, `pmpo rewards`, `pmpo simulators`. */
 export function addLists(program: Command): void {
   addList(
     program,
@@ -35,5 +35,6 @@ export function addLists(program: Command): void {
     (c) => c.operators,
   );
   addList(program, 'feedback', 'List the feedback classifiers and their settings', (c) => c.feedback);
+  addList(program, 'rewards', 'List what evaluates completions, and the settings', (c) => c.rewards);
   addList(program, 'simulators', 'List the embedded simulators and their settings', (c) => c.simulators);
 }

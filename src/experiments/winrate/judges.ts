@@ -1,0 +1,197 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { createCatalogue } from '../../config/catalogue.js';
+import { explainIssues } from '../../config/problems.js';
+import { formatPath } from '../../config/source.js';
+import { ConfigError, PmpoError } from '../../errors.js';
+import { type Answerer, answererSettings, openAnswerer } from '../../language/judges/answerer.js';
+import { readTemplate, type Template } from '../../language/judges/template.js';
+import type { Reward } from '../../language/rewards/reward.js';
+import { importUserModule } from '../../modules/user-module.js';
+import { foldIn, randomKey, randomSeed } from '../../random/keys.js';
+import type { Winner } from './verdicts.js';
+
+/** Two completions of a prompt, in the order in which they are shown. */
+export interface Pair {
+  readonly prompt: string;
+  readonly row: Readonly<Record<string, unknown>>;
+  readonly first: string;
+  readonly second: string;
+}
+
+export interface Decision {
+  readonly better: 'first' | 'second' | 'tie' | 'unanswered';
+  /** The judge's own words, or numbers. */
+  readonly answer: string;
+}
+
+/** Who says which of two completions is better. */
+export interface PairJudge {
+  /** Whether the order in which they are shown could matter: then both are asked. */
+  readonly bothOrders: boolean;
+  decide(pair: Pair, signal?: AbortSignal): Promise<Decision>;
+  close(): Promise<void>;
+}
+
+/** Whoever gives each a number prefers the greater. */
+function byReward(reward: Reward): PairJudge {
+  return {
+    bothOrders: false,
+    async decide({ prompt, row, first, second }, signal) {
+      const judged = [first, second].map((completion) => ({
+        prompt,
+        completion,
+        finishReason: 'stop' as const,
+        row,
+      }));
+      const [one, other] = await reward.evaluate(judged, signal);
+      if (one === undefined || other === undefined)
+        return { better: 'unanswered', answer: `${one} and ${other}` };
+      const better = one > other ? 'first' : one < other ? 'second' : 'tie';
+      return { better, answer: `${one} and ${other}` };
+    },
+    close: () => reward.close(),
+  };
+}
+
+const comparing = z.strictObject({
+  name: z.literal('language-model'),
+  ...answererSettings,
+  template: z
+    .string()
+    .describe('A file with the question, in which {{prompt}}, {{first}} and {{second}} are filled in'),
+  first: z.string().default('A').describe('The word in an answer that means the first'),
+  second: z.string().default('B').describe('The word that means the second'),
+  tie: z.string().default('TIE').describe('The word that means neither'),
+  attempts: z.int().min(1).default(2).describe('How often a question is asked until its answer is one'),
+});
+type Comparing = z.infer<typeof comparing>;
+
+/** Which of the words an answer has first; undefined where it has none. */
+export function decisionIn(
+  answer: string,
+  { first, second, tie }: Pick<Comparing, 'first' | 'second' | 'tie'>,
+): 'first' | 'second' | 'tie' | undefined {
+  const words = { first, second, tie };
+  const escaped = (word: string) => word.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+  const pattern = new RegExp(
+    Object.entries(words)
+      .map(([name, word]) => `(?<${name}>(?<![\\p{L}\\p{N}])${escaped(word)}(?![\\p{L}\\p{N}]))`)
+      .join('|'),
+    'u',
+  );
+  const groups = pattern.exec(answer)?.groups;
+  return (['first', 'second', 'tie'] as const).find((name) => groups?.[name] !== undefined);
+}
+
+function byModel(settings: Comparing, template: Template, answerer: Answerer): PairJudge {
+  return {
+    bothOrders: true,
+    async decide({ prompt, first, second }, signal) {
+      const question = template({ prompt, first, second });
+      let answer = '';
+      for (let attempt = 0; attempt < settings.attempts; attempt++) {
+        const seed = randomSeed(foldIn(randomKey(attempt), question)) >>> 1;
+        answer = await answerer.answer(question, seed, signal);
+        const better = decisionIn(answer, settings);
+        if (better !== undefined) return { better, answer };
+      }
+      return { better: 'unanswered', answer };
+    },
+    close: () => answerer.close(),
+  };
+}
+
+const better = z.enum(['first', 'second', 'tie']);
+
+/** A module of the user's: `compare(pair)`, or `reward(judged)` as for training. */
+async function ofProgram(file: string): Promise<PairJudge> {
+  const where = `--judge ${file}`;
+  const { compare } = await importUserModule(resolve(file), where);
+  if (compare === undefined) {
+    const reward = createCatalogue().rewards.get('program');
+    return byReward(await reward.open({ file: resolve(file) }, { where: '--judge' }));
+  }
+  if (typeof compare !== 'function') throw new ConfigError({ where, what: '`compare` is no function' });
+  return {
+    bothOrders: true,
+    async decide(pair) {
+      const decision = better.safeParse(await (compare as (pair: Pair) => unknown)(pair));
+      if (decision.success) return { better: decision.data, answer: decision.data };
+      throw new PmpoError({ where, what: "compare must return 'first', 'second' or 'tie'" });
+    },
+    close: async () => {},
+  };
+}
+
+async function ofSettings(file: string): Promise<PairJudge> {
+  const where = `--judge ${file}`;
+  let values: unknown;
+  try {
+    values = parse(await readFile(file, 'utf8'));
+  } catch (cause) {
+    throw new ConfigError({
+      where,
+      what: `it cannot be read: ${(cause as Error).message.split('\n')[0]}`,
+      cause,
+    });
+  }
+  const { name } = (values ?? {}) as { name?: string };
+  const { rewards } = createCatalogue();
+  const near = (path: string) => resolve(dirname(file), path);
+  const parseAs = <T>(schema: z.ZodType<T>): T => {
+    const parsed = schema.safeParse(values);
+    if (parsed.success) return parsed.data;
+    const problems = explainIssues(parsed.error, schema, values);
+    const lines = problems.map(
+      ({ path, what, remedy }) => `${formatPath(path)} ${what}${remedy === undefined ? '' : `. ${remedy}`}`,
+    );
+    throw new ConfigError({ where, what: lines.join('\n') });
+  };
+  if (name === 'language-model') {
+    const settings = parseAs(comparing);
+    const template = await readTemplate(
+      near(settings.template),
+      where,
+      ['first', 'second'],
+      ['prompt', 'first', 'second'],
+    );
+    return byModel(settings, template, await openAnswerer(settings, '--judge'));
+  }
+  if (name === undefined || !rewards.names().includes(name)) {
+    throw new ConfigError({
+      where,
+      what: `there is no judge '${String(name)}'`,
+      remedy: `Give name: one of ${[...rewards.names(), 'language-model'].join(', ')}`,
+    });
+  }
+  const definition = rewards.get(name);
+  const { name: _, ...settings } = parseAs(
+    z.strictObject({ name: z.literal(name), ...definition.settings.shape }),
+  ) as Record<string, unknown>;
+  for (const key of definition.fileSettings ?? []) {
+    if (typeof settings[key] === 'string') settings[key] = near(settings[key]);
+  }
+  return byReward(await definition.open(settings, { where: '--judge' }));
+}
+
+/**
+ * Opens what `--judge` names: a module (`.ts`, `.js`, `.mjs`) or the settings of a judge (`.yaml`).
+ * @throws ConfigError when it is neither, or wrong; PmpoError when whoever judges cannot be reached.
+ */
+export async function openJudge(file: string): Promise<PairJudge> {
+  if (/\.[cm]?[jt]s$/.test(file)) return ofProgram(file);
+  if (/\.ya?ml$/.test(file)) return ofSettings(file);
+  throw new ConfigError({
+    where: `--judge ${file}`,
+    what: 'it is neither a module (.ts, .js, .mjs) nor settings (.yaml)',
+  });
+}
+
+/** A decision on what was shown in an order, as who wins. */
+export function winnerOf({ better }: Decision, first: 'a' | 'b'): Winner {
+  if (better === 'tie' || better === 'unanswered') return better;
+  return (better === 'first') === (first === 'a') ? 'a' : 'b';
+}

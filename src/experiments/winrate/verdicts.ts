@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { PmpoError } from '../../errors.js';
+import { AppendFile } from '../../run/append-file.js';
+
+/** What a judge said of two completions of one prompt. */
+export type Winner = 'a' | 'b' | 'tie' | 'unanswered';
+
+export interface Verdict {
+  /** Which of the prompts, from 0. */
+  readonly index: number;
+  /** Which completion the judge was shown first. */
+  readonly first: 'a' | 'b';
+  readonly winner: Winner;
+  /** The judge's own words, or numbers. */
+  readonly answer: string;
+  readonly prompt: string;
+  readonly a: string;
+  readonly b: string;
+}
+
+/** What a verdict is on: the same question need not be asked twice. */
+function questionOf({ index, first, prompt, a, b }: Omit<Verdict, 'winner' | 'answer'>): string {
+  return JSON.stringify([index, first, prompt, a, b]);
+}
+
+/**
+ * Verdicts in a file of JSON Lines, each written as it is given: the file can be read by a person, and a comparison that was
+ * stopped goes on from it.
+ */
+export class VerdictFile {
+  readonly #file: AppendFile;
+  readonly #known = new Map<string, Verdict>();
+
+  private constructor(file: AppendFile, verdicts: readonly Verdict[]) {
+    this.#file = file;
+    for (const verdict of verdicts) this.#known.set(questionOf(verdict), verdict);
+  }
+
+  /**
+   * Opens the file, made when missing.
+   * @param subject what is compared by whom: a file of another comparison is refused.
+   * @throws PmpoError when it is of another comparison, or damaged.
+   */
+  static async open(path: string, subject: object): Promise<VerdictFile> {
+    const digest = createHash('sha256').update(JSON.stringify(subject)).digest('hex').slice(0, 16);
+    const head = `${JSON.stringify({ comparison: digest, ...subject })}\n`;
+    await mkdir(dirname(path), { recursive: true });
+    const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code === 'ENOENT') return '';
+      throw new PmpoError({ where: path, what: 'it cannot be read', cause });
+    });
+    const lines = text.split('\n').slice(0, -1);
+    const parsed = lines.map((line, i) => {
+      try {
+        return JSON.parse(line) as unknown;
+      } catch (cause) {
+        throw new PmpoError({ where: `${path}:${i + 1}`, what: 'the line is not JSON', cause });
+      }
+    });
+    const [first, ...verdicts] = parsed as [{ comparison?: string } | undefined, ...Verdict[]];
+    if (first !== undefined && first.comparison !== digest) {
+      throw new PmpoError({
+        where: path,
+        what: 'it holds the verdicts of another comparison (other models, prompts, sampling or judge)',
+        remedy: 'Give another file with --output',
+      });
+    }
+    const file = new AppendFile(path);
+    if (first === undefined) file.append(Buffer.from(head));
+    return new VerdictFile(file, verdicts);
+  }
+
+  /** A verdict that was given before. */
+  known(question: Omit<Verdict, 'winner' | 'answer'>): Verdict | undefined {
+    return this.#known.get(questionOf(question));
+  }
+
+  add(verdict: Verdict): void {
+    this.#file.append(Buffer.from(`${JSON.stringify(verdict)}\n`));
+    this.#known.set(questionOf(verdict), verdict);
+  }
+
+  close(): void {
+    this.#file.sync();
+    this.#file.close();
+  }
+}

@@ -1,0 +1,98 @@
+import { type PromptRow, promptOf } from '../../datasets/prompts.js';
+import { readRows } from '../../datasets/rows.js';
+import { PmpoError } from '../../errors.js';
+import type { SecuritySettings } from '../../grpc/security.js';
+import type { SamplingSettings } from '../../language/language-model.js';
+import { foldIn, randomKey } from '../../random/keys.js';
+import { type Contestant, openContestant } from './contestants.js';
+import { openJudge, type PairJudge, winnerOf } from './judges.js';
+import { type Tally, tally } from './tally.js';
+import { type Verdict, VerdictFile } from './verdicts.js';
+
+export interface WinRateOptions extends SecuritySettings {
+  readonly a: string;
+  readonly b: string;
+  /** A file of prompts, and the column that holds them. */
+  readonly prompts: string;
+  readonly field: string;
+  readonly chat: boolean;
+  readonly judge: string;
+  readonly sampling: SamplingSettings;
+  readonly seed: number;
+  /** The file that every verdict is kept in. */
+  readonly output: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Questions to the judge that are under way at once; judges elsewhere have limits of their own. */
+const atOnce = 16;
+
+async function completions(options: WinRateOptions, prompts: readonly PromptRow[]) {
+  const { sampling, chat, tls, token, signal } = options;
+  const key = foldIn(randomKey(options.seed), 'winrate');
+  const of = async (word: string, where: string): Promise<readonly string[]> => {
+    const contestant: Contestant = await openContestant(word, { sampling, chat, key, where, tls, token });
+    try {
+      return await contestant.complete(prompts, signal);
+    } finally {
+      await contestant.close();
+    }
+  };
+  return { a: await of(options.a, 'A'), b: await of(options.b, 'B') };
+}
+
+async function judgeAll(
+  judge: PairJudge,
+  prompts: readonly PromptRow[],
+  { a, b }: { readonly a: readonly string[]; readonly b: readonly string[] },
+  file: VerdictFile,
+  { signal, onProgress }: WinRateOptions,
+): Promise<Verdict[]> {
+  const orders = judge.bothOrders ? (['a', 'b'] as const) : (['a'] as const);
+  const questions = prompts.flatMap(({ text, row }, index) =>
+    orders.map((first) => ({ row, question: { index, first, prompt: text, a: a[index]!, b: b[index]! } })),
+  );
+  const verdicts: Verdict[] = [];
+  const queue = questions.values();
+  const work = async () => {
+    for (const { row, question } of queue) {
+      if (signal?.aborted)
+        throw new PmpoError({ where: 'winrate', what: 'stopped; the same command goes on from here' });
+      const [first, second] = question.first === 'a' ? [question.a, question.b] : [question.b, question.a];
+      let verdict = file.known(question);
+      if (verdict === undefined) {
+        const decision = await judge.decide({ prompt: question.prompt, row, first, second }, signal);
+        verdict = { ...question, winner: winnerOf(decision, question.first), answer: decision.answer };
+        file.add(verdict);
+      }
+      verdicts.push(verdict);
+      onProgress?.(verdicts.length, questions.length);
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+  return verdicts;
+}
+
+/**
+ * Lets a judge compare completions of A and of B on the same prompts. A judge to whom the order could matter sees both orders.
+ * Every verdict is kept in a file, from which a comparison that was stopped goes on.
+ * @throws PmpoError from whoever completes or judges; what was judged before stays in the file.
+ */
+export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
+  const { a, b, judge: judgeFile, prompts: promptsFile, field, chat, sampling, seed, output } = options;
+  const prompts = (await readRows(promptsFile)).map((row) => promptOf(row, field));
+  const subject = { a, b, judge: judgeFile, prompts: promptsFile, field, chat, sampling, seed };
+  const judge = await openJudge(judgeFile);
+  try {
+    const file = await VerdictFile.open(output, subject);
+    try {
+      const written = await completions(options, prompts);
+      return tally(await judgeAll(judge, prompts, written, file, options));
+    } finally {
+      file.close();
+    }
+  } finally {
+    await judge.close();
+  }
+}
