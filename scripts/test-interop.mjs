@@ -31,6 +31,8 @@ const suites = [
   { name: 'tensorboard', venvs: ['tensorboard'] },
   { name: 'onnx', venvs: ['onnx'] },
   { name: 'redis', venvs: [], redis: true },
+  { name: 'vllm', venvs: ['vllm'] },
+  { name: 'open_inference', venvs: ['open_inference'] },
 ];
 
 const program = join(root, 'dist/cli/main.js');
