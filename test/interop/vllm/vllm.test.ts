@@ -56,7 +56,7 @@ describe.each(['llama', 'gemma3'])('a %s model at vLLM', (model) => {
     prompt = client.tokenizer.encodeChat([
       { role: 'user', content: 'the quick 🎉 <|im_end|><end_of_turn> fox' },
     ]);
-  }, 180_000);
+  }, 260_000);
   afterAll(async () => {
     await client?.close();
     await server?.kill();
@@ -194,7 +194,7 @@ describe.each(['llama', 'gemma3'])('a %s model at vLLM', (model) => {
       server = await startVllm(python, join(folder, model), Number(server.address.split(':')[1]));
       expect(tokensOf(await sampling)).toEqual(tokensOf(whole));
     },
-    180_000,
+    260_000,
   );
 });
 
