@@ -96,7 +96,7 @@ export async function startVllm(python: string, model: string, port?: number): P
     process.kill(-child.pid!, 'SIGKILL');
     await ended;
   };
-  const patience = Date.now() + 240_000;
+  const patience = Date.now() + 300_000;
   while (!(await isUp(address))) {
     if (child.exitCode !== null || Date.now() > patience) {
       await kill();
