@@ -15,6 +15,9 @@ export interface CallOptions {
 /** The call was ended by its own caller. */
 export class StoppedError extends PmpoError {}
 
+/** A call took longer than it may. */
+export class DeadlineError extends PmpoError {}
+
 /** One method of a service, by the last part of its path. */
 type Method = grpc.MethodDefinition<object, object>;
 const nameOf = (method: Method) => method.path.slice(method.path.lastIndexOf('/') + 1);
@@ -39,7 +42,7 @@ export function callError(
   const words = details || message;
   switch (code) {
     case statusCode('DEADLINE_EXCEEDED'):
-      return new PmpoError({
+      return new DeadlineError({
         where,
         what: `no answer to ${name} within ${deadlineSeconds} s`,
         remedy: `Is the server overloaded? Raise ${peer.configKey}.deadlineSeconds, or ask for less at once`,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { DeadlineError } from './call.js';
 import { ConnectionLostError, SecurityError } from './errors.js';
 import { ServerPool, type ServerPoolOptions } from './server-pool.js';
 
@@ -25,6 +26,7 @@ function poolOf(addresses: readonly string[], options: Partial<ServerPoolOptions
       return opened[opened.length - 1]!;
     },
     close: (server) => closed.push(server),
+    probe: async () => {},
     sleep: async (milliseconds) => {
       slept.push(milliseconds);
       time += milliseconds;
@@ -172,6 +174,34 @@ describe('a connection that is lost', () => {
       throw lost();
     };
     await expect(pool.run(failing, stop.signal)).rejects.toThrow(/the call was stopped/);
+  });
+});
+
+describe('a call that took too long', () => {
+  const late = async ({ number }: Fake) => {
+    if (number === 0) throw new DeadlineError({ what: 'late' });
+    return number;
+  };
+
+  it('is not made again where the server is there', async () => {
+    await expect(poolOf(['a:1']).pool.run(late)).rejects.toThrow('late');
+  });
+
+  it('counts as lost where the server says nothing at all any more', async () => {
+    const { pool, closed } = poolOf(['a:1'], {
+      probe: async () => {
+        throw lost();
+      },
+    });
+    expect(await pool.run(late)).toBe(1);
+    expect(closed).toHaveLength(1);
+  });
+});
+
+describe('a pool', () => {
+  it('needs an address, and room for one call', () => {
+    expect(() => poolOf([])).toThrow(/language\.sampler: there is no address/);
+    expect(() => poolOf(['a:1'], { inFlight: 0 })).toThrow(/inFlight is 0\. It must be 1 or more/);
   });
 });
 

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
+import { PmpoError } from '../errors.js';
 import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from './backoff.js';
-import { StoppedError } from './call.js';
+import { DeadlineError, StoppedError } from './call.js';
 import { ConnectionLostError, SecurityError } from './errors.js';
 import type { Peer } from './peer.js';
 
@@ -13,6 +14,8 @@ export interface ServerPoolOptions<Server> {
   /** @throws ConnectionLostError when another attempt may succeed. */
   readonly open: (address: string) => Promise<Server>;
   readonly close: (server: Server) => void;
+  /** Resolves when the server is there: asked when a call took too long. Rejects: that call counts as lost. */
+  readonly probe: (server: Server) => Promise<unknown>;
   readonly sleep?: Sleep;
   /** Milliseconds from some beginning. */
   readonly now?: () => number;
@@ -64,7 +67,13 @@ export class ServerPool<Server> {
   readonly #waiting: { readonly take: (slot: Slot<Server>) => void }[] = [];
   readonly #closing = new AbortController();
 
+  /** @throws PmpoError where there is no address, or no call may be under way. */
   constructor(options: ServerPoolOptions<Server>) {
+    const where = options.peer.configKey;
+    if (options.addresses.length === 0) throw new PmpoError({ where, what: 'there is no address' });
+    if (!(options.inFlight >= 1)) {
+      throw new PmpoError({ where, what: `inFlight is ${options.inFlight}`, remedy: 'It must be 1 or more' });
+    }
     this.#options = { sleep: sleepFor, now: () => performance.now(), ...options };
     this.#slots = options.addresses.map((address) => ({
       address,
@@ -225,7 +234,8 @@ export class ServerPool<Server> {
     const { reconnect, sleep, now } = this.#options;
     // A token may have been renewed since this connection was made; a fresh one reads it again.
     const outdated = error instanceof SecurityError && slot.worked;
-    const lost = error instanceof ConnectionLostError;
+    const silent = error instanceof DeadlineError && (await this.#isSilent(slot));
+    const lost = error instanceof ConnectionLostError || silent;
     if (lost) {
       slot.restUntil = now() + delayBefore(slot.losses, reconnect);
       slot.losses++;
@@ -235,13 +245,23 @@ export class ServerPool<Server> {
     if (handedOut || !(lost || outdated)) throw error;
     this.#checkOpen(signal);
     if (outdated) return;
-    const last = error as ConnectionLostError;
+    const last = error as PmpoError;
     if (attempt >= reconnect.attempts) throw this.#gaveUp(last);
     const elsewhere = this.#slots.some(({ restUntil }) => restUntil <= now());
     if (!elsewhere) await sleep(delayBefore(attempt, reconnect), signal);
   }
 
-  #gaveUp(last: ConnectionLostError): ConnectionLostError {
+  /** Whether a server that was too slow says nothing at all any more. */
+  async #isSilent({ server }: Slot<Server>): Promise<boolean> {
+    try {
+      if (server !== undefined) await this.#options.probe(await server);
+      return false;
+    } catch {
+      return true;
+    }
+  }
+
+  #gaveUp(last: PmpoError): PmpoError {
     const { reconnect, peer } = this.#options;
     if (reconnect.attempts === 0) return last;
     return new ConnectionLostError({

@@ -101,6 +101,7 @@ export class ChatEndpoint {
       peer: { configKey: this.#configKey, protocol: 'HTTP', server: 'an HTTP endpoint' },
       open: async () => undefined,
       close: () => {},
+      probe: async () => {},
     });
   }
 

@@ -36,6 +36,9 @@ export const modelServerDefaults = {
 /** Connecting takes no longer than this, however long the calls may take. */
 const longestConnectSeconds = 20;
 
+/** A server that is there says so within this time, however much it has to do. */
+export const probeSeconds = 10;
+
 type Resolved = Required<Omit<ModelServerSettings, 'address' | 'reconnect' | keyof SecuritySettings>> &
   SecuritySettings & {
     readonly addresses: readonly string[];

@@ -5,7 +5,7 @@ import { RefusedCallError } from '../grpc/errors.js';
 import type { Peer } from '../grpc/peer.js';
 import { ServerPool } from '../grpc/server-pool.js';
 import { statusCode } from '../grpc/status.js';
-import { type ModelServerSettings, resolveSettings } from './connection-settings.js';
+import { type ModelServerSettings, probeSeconds, resolveSettings } from './connection-settings.js';
 import { type InputLayout, inputLayout, type Samples } from './inference-inputs.js';
 import { isNumeric, readNumbers } from './inference-tensors.js';
 import { inferenceService, type WireInferResponse, type WireModelMetadata } from './inference-wire.js';
@@ -85,6 +85,8 @@ export class OpenInferenceClient {
       peer,
       open: (address) => openChannel({ ...channel, address, deadlineSeconds: connectSeconds }, peer),
       close: ({ client }) => client.close(),
+      probe: (server) =>
+        callUnary(server, inferenceService.ServerLive, {}, peer, { deadlineSeconds: probeSeconds }),
     });
     try {
       const servers = await pool.connect();

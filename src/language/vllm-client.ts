@@ -5,7 +5,7 @@ import { type Channel, openChannel } from '../grpc/channel.js';
 import { ConnectionLostError } from '../grpc/errors.js';
 import type { Peer } from '../grpc/peer.js';
 import { ServerPool } from '../grpc/server-pool.js';
-import { type LanguageModelServerSettings, resolveSettings } from './connection-settings.js';
+import { type LanguageModelServerSettings, probeSeconds, resolveSettings } from './connection-settings.js';
 import { HuggingFaceTokenizer, loadTokenizer } from './hugging-face-tokenizer.js';
 import type {
   Completion,
@@ -111,6 +111,8 @@ export class VllmClient implements LanguageModel {
         return opened;
       },
       close: ({ client }) => client.close(),
+      probe: (server) =>
+        callUnary(server, vllmService.GetModelInfo, {}, peer, { deadlineSeconds: probeSeconds }),
     });
     try {
       await pool.connect();

@@ -1,0 +1,219 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadTokenizer } from '../../../src/language/hugging-face-tokenizer.js';
+import type { Completion } from '../../../src/language/language-model.js';
+import { VllmClient } from '../../../src/language/vllm-client.js';
+import { activeRequests, startVllm, type VllmServer } from './server.js';
+
+const python = process.env.PMPO_PYTHON_VLLM!;
+if (python === undefined) throw new Error('run this with `npm run test:interop vllm`');
+const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+const run = promisify(execFile);
+
+const models = ['llama', 'gemma3'] as const;
+/** How long a server may take to start, on a machine with much else to do. */
+const startMs = 320_000;
+
+let folder: string;
+const servers: Partial<Record<(typeof models)[number], VllmServer>> = {};
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pmpo-vllm-'));
+  await run(python, [here('make_models.py'), folder]);
+  const start = async (model: (typeof models)[number]) => {
+    servers[model] = await startVllm(python, join(folder, model));
+  };
+  await Promise.all(models.map(start));
+}, startMs);
+afterAll(async () => {
+  await Promise.all(Object.values(servers).map((server) => server.kill()));
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Sequence {
+  readonly prompt: Int32Array;
+  readonly completion: Int32Array;
+}
+
+/** What transformers says of the same tokens. */
+async function transformersLogProbs(model: string, sequences: readonly Sequence[]): Promise<number[][]> {
+  const file = join(folder, 'sequences.json');
+  const plain = sequences.map(({ prompt, completion }) => ({
+    prompt: [...prompt],
+    completion: [...completion],
+  }));
+  await writeFile(file, JSON.stringify(plain));
+  const { stdout } = await run(python, [here('score.py'), join(folder, model), file]);
+  return JSON.parse(stdout) as number[][];
+}
+
+function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void {
+  expect(actual.length).toBe(expected.length);
+  for (let t = 0; t < actual.length; t++) expect(Math.abs(actual[t]! - expected[t]!)).toBeLessThan(tolerance);
+}
+
+const tokensOf = (completions: readonly Completion[]) => completions.map(({ tokens }) => [...tokens]);
+
+describe.each(models)('a %s model at vLLM', (model) => {
+  let server: VllmServer;
+  let client: VllmClient;
+  let prompt: Int32Array;
+  beforeAll(async () => {
+    server = servers[model]!;
+    client = await VllmClient.connect({ address: server.address, deadlineSeconds: 120 });
+    prompt = client.tokenizer.encodeChat([
+      { role: 'user', content: 'the quick 🎉 <|im_end|><end_of_turn> fox' },
+    ]);
+  });
+  afterAll(() => client?.close());
+
+  it('is known with its tokenizer, which is the one of the folder', async () => {
+    const own = await loadTokenizer(join(folder, model));
+    expect(client.tokenizer.vocabularyHash).toBe(own.vocabularyHash);
+    expect(client.tokenizer.hasChatTemplate).toBe(true);
+    expect(client.info).toMatchObject({
+      contextLength: 256,
+      endTokens: [own.endToken],
+      beginToken: own.beginToken,
+    });
+    // Its template, with what looks like control tokens taken as letters.
+    const chat = [{ role: 'user' as const, content: 'the quick 🎉 <|im_end|><end_of_turn> fox' }];
+    expect([...prompt]).toEqual([...own.encodeChat(chat)]);
+    expect(own.decode(prompt)).toContain('the quick 🎉 <|im_end|><end_of_turn> fox');
+  });
+
+  it('samples the same again with a seed, and something else without', async () => {
+    const sample = (seed?: number) => client.sample({ prompt, completions: 4, maxTokens: 12, seed });
+    const [first, second, other] = [await sample(17), await sample(17), await sample(99_999)];
+    expect(tokensOf(second)).toEqual(tokensOf(first));
+    expect(second.map(({ logProbs }) => [...logProbs!])).toEqual(first.map(({ logProbs }) => [...logProbs!]));
+    expect(tokensOf(other)).not.toEqual(tokensOf(first));
+    expect(new Set(tokensOf(first).map(String)).size).toBe(4);
+  });
+
+  it('scores as it samples, and as transformers does', async () => {
+    const sampled = await client.sample({
+      prompt,
+      completions: 3,
+      maxTokens: 24,
+      seed: 5,
+      temperature: 0.7,
+      topP: 0.9,
+    });
+    const sequences = sampled.map(({ tokens }) => ({ prompt, completion: tokens }));
+    const reference = await transformersLogProbs(model, sequences);
+    for (const [i, { tokens, logProbs }] of sampled.entries()) {
+      const scored = await client.score(prompt, tokens);
+      expectClose(logProbs!, scored, 1e-3);
+      expectClose(scored, reference[i]!, 1e-3);
+    }
+  });
+
+  it('streams what it samples', async () => {
+    const request = { prompt, completions: 2, maxTokens: 10, seed: 3 };
+    const whole = await client.sample(request);
+    const tokens: number[][] = [[], []];
+    const logProbs: number[][] = [[], []];
+    const ends: string[] = [];
+    let pieces = 0;
+    for await (const piece of client.stream(request)) {
+      tokens[piece.index]!.push(...piece.tokens);
+      logProbs[piece.index]!.push(...piece.logProbs!);
+      if (piece.finishReason !== undefined) ends[piece.index] = piece.finishReason;
+      pieces++;
+    }
+    expect(pieces).toBeGreaterThan(4);
+    expect(tokens).toEqual(tokensOf(whole));
+    for (const [i, completion] of whole.entries()) expectClose(logProbs[i]!, completion.logProbs!, 1e-3);
+    expect(ends).toEqual(whole.map(({ finishReason }) => finishReason));
+  });
+
+  it('takes the likeliest tokens at temperature 0', async () => {
+    const sample = () => client.sample({ prompt, completions: 1, maxTokens: 8, temperature: 0 });
+    const [first] = await sample();
+    expect(tokensOf(await sample())).toEqual([[...first!.tokens]]);
+    const choices = await client.sample({ prompt, completions: 8, maxTokens: 1, topK: 1 });
+    expect(new Set(tokensOf(choices).map(String))).toEqual(new Set([String(first!.tokens[0])]));
+  });
+
+  it('ends at stop texts, at the end token, and at the length', async () => {
+    const request = { prompt, completions: 1, maxTokens: 200, seed: 11, ignoreEnd: true };
+    const [free] = await client.sample(request);
+    expect(free!.finishReason).toBe('length');
+    const stop = free!.text.slice(8, 9);
+    const [stopped] = await client.sample({ ...request, stop: [stop] });
+    expect(stopped!.finishReason).toBe('stop');
+    expect(stopped!.text).toBe(free!.text.slice(0, free!.text.indexOf(stop)));
+    expect(client.tokenizer.decode(stopped!.tokens)).toContain(stop);
+    const end = free!.tokens[6]!;
+    const [ended] = await client.sample({ ...request, stopTokens: [end] });
+    expect(ended!.finishReason).toBe('stop');
+    expect(ended!.tokens.at(-1)).toBe(end);
+    // The context ends before the tokens do.
+    const long = Int32Array.from({ length: 250 }, (_, t) => prompt[t % prompt.length]!);
+    const [cut] = await client.sample({ ...request, prompt: long });
+    expect(cut!.tokens.length).toBeLessThanOrEqual(6);
+    expect(cut!.finishReason).toBe('length');
+  });
+
+  it('is not asked for what it cannot do', async () => {
+    const sample = (tokens: Int32Array) => client.sample({ prompt: tokens, completions: 1, maxTokens: 1 });
+    await expect(sample(new Int32Array(256).fill(5))).rejects.toThrow(/leaves no room in a context of 256/);
+    await expect(sample(Int32Array.of(5, 100_000))).rejects.toThrow(/token 1 of the prompt is 100000/);
+    // The longest that can be scored.
+    const rest = new Int32Array(255 - prompt.length).fill(7);
+    expect(await client.score(prompt, rest)).toHaveLength(rest.length);
+  });
+
+  it('is told when an answer is not wanted any more', async () => {
+    const stop = new AbortController();
+    const request = { prompt, completions: 8, maxTokens: 200, ignoreEnd: true, signal: stop.signal };
+    const reading = (async () => {
+      for await (const _piece of client.stream(request)) {
+        if (!stop.signal.aborted) {
+          expect(await activeRequests(server.address)).toBeGreaterThan(0);
+          stop.abort();
+        }
+      }
+    })();
+    await expect(reading).rejects.toThrow(/Generate was stopped/);
+    await expect.poll(() => activeRequests(server.address), { timeout: 10_000 }).toBe(0);
+    await expect.poll(() => server.log(), { timeout: 10_000 }).toMatch(/Abort requests: \['pmpo-/);
+  });
+
+  it.runIf(model === 'llama')(
+    'is waited for after a kill, and asked again with the same seed',
+    async () => {
+      const request = { prompt, completions: 4, maxTokens: 200, ignoreEnd: true, seed: 8 };
+      const whole = await client.sample(request);
+      const sampling = client.sample(request);
+      const read = async () => {
+        for await (const _piece of client.stream({ ...request, seed: 9 }));
+      };
+      const interrupted = expect(read()).rejects.toThrow(/the connection was lost during Generate/);
+      await expect.poll(() => activeRequests(server.address)).toBeGreaterThan(0);
+      // So that pieces have come.
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await server.kill();
+      await interrupted;
+      server = await startVllm(python, join(folder, model), Number(server.address.split(':')[1]));
+      servers[model] = server;
+      expect(tokensOf(await sampling)).toEqual(tokensOf(whole));
+    },
+    startMs,
+  );
+});
+
+describe('the numbers that tokenizers are compared with', () => {
+  it('are still those of transformers', async () => {
+    const script = fileURLToPath(new URL('../../references/tokenizers_transformers.py', import.meta.url));
+    const output = join(folder, 'now.json');
+    await run(python, ['-B', script, output]);
+    const read = async (file: string) => JSON.parse(await readFile(file, 'utf8')) as unknown;
+    expect(await read(output)).toEqual(await read(script.replace(/\.py$/, '.json')));
+  });
+});
