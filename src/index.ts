@@ -50,6 +50,8 @@ export type {
 export { createFeedbackRegistry } from './feedback/registry.js';
 export { ConnectionLostError, RefusedCallError, SecurityError } from './grpc/errors.js';
 export type { LanguageModelServerSettings, ModelServerSettings } from './language/connection-settings.js';
+export type { ParsedReview, Review } from './language/embedded/reviews.js';
+export { parseReview } from './language/embedded/reviews.js';
 export { HuggingFaceTokenizer, loadTokenizer } from './language/hugging-face-tokenizer.js';
 export type {
   Completion,
