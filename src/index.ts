@@ -53,6 +53,8 @@ export { ConnectionLostError, RefusedCallError, SecurityError } from './grpc/err
 export type { ChatEndpointOptions, ChatSettings } from './language/chat-endpoint.js';
 export { ChatEndpoint } from './language/chat-endpoint.js';
 export type { LanguageModelServerSettings, ModelServerSettings } from './language/connection-settings.js';
+export type { ParsedReview, Review } from './language/embedded/reviews.js';
+export { parseReview } from './language/embedded/reviews.js';
 export { HuggingFaceTokenizer, loadTokenizer } from './language/hugging-face-tokenizer.js';
 export type {
   Completion,

@@ -158,6 +158,13 @@ export function createTraining(
       return collect(sequences, (batch) => fn.run({ ...inputsOf(batch), ...inputs.get(batch.members[0]!)! }));
     },
     async optimStep(learningRate, maxGradientNorm) {
+      if (!(learningRate >= 0 && learningRate < Infinity)) {
+        throw new PmpoError({
+          where: 'optimStep',
+          what: `the learning rate is ${learningRate}`,
+          remedy: 'Give 0 or more',
+        });
+      }
       const gradientNorm = (await norm.run({})).norm!.data[0]!;
       if (!Number.isFinite(gradientNorm)) {
         await clear.run({});

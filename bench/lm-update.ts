@@ -1,0 +1,57 @@
+/**
+ * One training step of the embedded transformer (forward, backward, Adam; batch 32 × 128 tokens): traced and run by ONNX
+ * Runtime, by eager TensorFlow.js on wasm, and by transformers on PyTorch, on two threads each.
+ *
+ *     npm run bench lm-update [-- --no-wasm] [--rounds N]
+ */
+import { createEngine } from '../src/engine/create.js';
+import type { EngineName } from '../src/engine/engine.js';
+import { createPretraining } from '../src/language/embedded/pretraining.js';
+import { initTransformer } from '../src/networks/transformer.js';
+import { fillIntegers, randomKey } from '../src/random/keys.js';
+import { compare, config, type Side, threads, timed, transformersSide } from './lm.js';
+
+const [batch, length] = [32, 128];
+const at = process.argv.indexOf('--rounds');
+const rounds = at < 0 ? 7 : Number(process.argv[at + 1]);
+
+async function ours(name: string, engineName: EngineName): Promise<Side> {
+  const engine = await createEngine(engineName, { threads });
+  const pretraining = createPretraining(engine, config, initTransformer(randomKey(0), config));
+  const drawn = fillIntegers(randomKey(1), config.vocabularySize - 3, new Uint32Array(batch * (length + 1)));
+  const tokens = Int32Array.from(drawn, (token) => token + 3);
+  const lengths = new Int32Array(batch).fill(length + 1);
+  return {
+    name,
+    time: (count) =>
+      timed(count, async () => {
+        await pretraining.step({ tokens, lengths }, 1e-4);
+      }),
+    close: () => engine.dispose(),
+  };
+}
+
+const withWasm = !process.argv.includes('--no-wasm');
+const sides = [
+  await ours('traced', 'onnx'),
+  transformersSide('update', { batch, length }),
+  ...(withWasm ? [await ours('wasm', 'wasm')] : []),
+];
+const { sides: milliseconds, ratio } = await compare(sides, rounds, (name) => (name === 'wasm' ? 1 : 2));
+console.log(
+  JSON.stringify(
+    {
+      benchmark: 'lm-update',
+      ...config,
+      batch,
+      length,
+      threads,
+      rounds,
+      milliseconds,
+      timesTransformers: ratio('traced', 'transformers'),
+      ...(withWasm ? { timesFasterThanWasm: ratio('wasm', 'traced') } : {}),
+    },
+    undefined,
+    2,
+  ),
+);
