@@ -143,6 +143,40 @@ test('compare trains every operator with every seed and draws one report', async
   for (const name of ['dpo-seed1', 'pmpo-seed0']) expect(report).toContain(name);
 }, 120_000);
 
+test('compare stopped half-way goes on: what is done stays, the rest is made; other settings are refused', async () => {
+  const { output, file } = await setUp('compare-resumed', (config) => {
+    config.learner.environmentSteps = 1500;
+  });
+  const args = ['compare', file, '--operators', 'pmpo,dpo', '--seeds', '1', '--name', 'both'];
+  const directory = join(output, 'both');
+  const refused = async (more: readonly string[], message: RegExp) => {
+    const { code, stderr } = await run([...args, ...more]);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(1);
+  };
+  await refused(['--resume', directory], /both: there is no such folder/);
+  const running = start(args, { timeoutSeconds: 170 });
+  await running.until(/Run 2 of 2: dpo-seed0[\s\S]*Evaluation/, 'stderr');
+  running.child.kill('SIGINT');
+  const stopped = await running.ended;
+  expect(stopped.stderr).toMatch(/Stopped\. Go on with the same command and --resume .*both\n$/);
+  expect(stopped.code).toBe(1);
+  const summaryFile = join(directory, 'pmpo-seed0', 'summary.json');
+  const before = await readFile(summaryFile, 'utf8');
+  await refused(['--resume', directory, '--set', 'seed=7'], /both: none of the runs of this comparison/);
+  const otherwise = ['--set', 'learner.discount=0.9'];
+  await refused(['--resume', directory, ...otherwise], /pmpo-seed0: a run with other settings/);
+  const resumed = await run([...args, '--resume', directory], { timeoutSeconds: 170 });
+  expect(resumed.code, resumed.stderr).toBe(0);
+  expect(resumed.stderr).toMatch(/Run 1 of 2: pmpo-seed0 is done\n/);
+  expect(resumed.stderr).toMatch(/pmpo: median return .*\ndpo: median return /);
+  expect(await readFile(summaryFile, 'utf8')).toBe(before);
+  expect(await readJson(join(directory, 'dpo-seed0', 'summary.json'))).toMatchObject({
+    environmentSteps: 1500,
+  });
+  expect(await readdir(output)).not.toContain('both-2');
+}, 240_000);
+
 test('Ctrl-C saves a checkpoint, says how to go on, and going on ends the run', async () => {
   const { output, file } = await setUp('interrupt', (config) => {
     config.learner.environmentSteps = 4000;

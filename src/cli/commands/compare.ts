@@ -1,3 +1,4 @@
+import { relative } from 'node:path';
 import type { Command } from 'commander';
 import { exitCodes } from '../../errors.js';
 import {
@@ -13,6 +14,7 @@ import {
 interface CompareCommandOptions extends Pick<ConfigOptions, 'set' | 'output' | 'name'> {
   readonly operators: readonly string[];
   readonly seeds: number;
+  readonly resume?: string;
   readonly quiet?: boolean;
   readonly json?: boolean;
 }
@@ -29,10 +31,11 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
   const signals = handleSignals({
     onStop: () => say('Stopping after a checkpoint … (again to stop at once)'),
   });
-  const { report, runs, failures, interrupted } = await compare({
+  const { folder, report, runs, failures, interrupted } = await compare({
     file,
     operators: options.operators,
     seeds: options.seeds,
+    resume: options.resume,
     overrides: overridesOf({ set: options.set, output: options.output, name: options.name }),
     progressMode: progressMode({ ...options, isTerminal: process.stderr.isTTY === true }),
     command: commandLine(),
@@ -52,6 +55,11 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
     }
     say(`Report: ${report}`);
   }
+  if (interrupted) {
+    process.stderr.write(
+      `Stopped. Go on with the same command and --resume ${relative(process.cwd(), folder)}\n`,
+    );
+  }
   if (failures.length > 0 || interrupted) process.exitCode = exitCodes.failed;
 }
 
@@ -62,18 +70,21 @@ export function addCompare(program: Command): void {
     .description('Train with several operators and seeds, and draw all of them in one report')
     .argument('<config>', 'the configuration that all have in common')
     .requiredOption('--operators <names>', 'the operators, with commas between them', nameList)
-    .option('--seeds <number>', "how many seeds each, from the configuration's on", wholeNumber(1), 3);
+    .option('--seeds <number>', "how many seeds each, from the configuration's on", wholeNumber(1), 3)
+    .option('--resume <dir>', 'go on with the comparison in this folder: what is done stays as it is');
   addSettingOptions(command);
   addOutputOptions(command)
     .addHelpText(
       'after',
       `
 The runs go one after the other, each in a folder of its own. The operator that the file names keeps its settings there;
-the others have their defaults. A run that fails is shown as diverged; the exit code is then 1.
+the others have their defaults. A run that fails is shown as diverged; the exit code is then 1. Ctrl-C saves a checkpoint of
+the run under way.
 
 Examples:
   pmpo compare examples/cartpole.yaml --operators pmpo,mpo,dpo --seeds 3
-  pmpo compare examples/cartpole.yaml --operators pmpo,mpo --set learner.environmentSteps=20000`,
+  pmpo compare examples/cartpole.yaml --operators pmpo,mpo --set learner.environmentSteps=20000
+  pmpo compare examples/cartpole.yaml --operators pmpo,mpo,dpo --seeds 3 --resume runs/compare-cartpole_swingup`,
     )
     .action(runComparison);
 }

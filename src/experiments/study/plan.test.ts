@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../errors.js';
-import { layered, planStudy, sameRun } from './plan.js';
+import { layered, planStudy } from './plan.js';
 import { loadStudy, parseStudy } from './schema.js';
 
 const text = `
@@ -108,22 +108,4 @@ describe('planStudy', () => {
       }
     },
   );
-});
-
-describe('sameRun', () => {
-  it('looks past where a run is kept and reached, at nothing else', async () => {
-    const [run] = (await plan()).runs;
-    const config = run.loaded.config;
-    const elsewhere = {
-      ...config,
-      output: 'other',
-      name: 'x',
-      environment: { ...config.environment, address: 'h:1' },
-    };
-    expect(sameRun(config, elsewhere)).toBe(true);
-    expect(sameRun(config, { ...config, seed: 5 })).toBe(false);
-    expect(
-      sameRun(config, { ...config, environment: { ...config.environment, simulator: 'walker_walk' } }),
-    ).toBe(false);
-  });
 });

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { stringify } from 'yaml';
 import { type LoadedConfig, resolveConfig } from '../../config/load.js';
 import { isGroup } from '../../config/source.js';
@@ -129,13 +128,4 @@ export async function planStudy(
     runs.push({ task, variant, seed, path, loaded });
   }
   return { runs, figures };
-}
-
-/** True when two configurations make the same run: where it is reached and where it is kept do not matter. */
-export function sameRun(a: Tree, b: Tree): boolean {
-  const essence = ({ output: _, name: __, environment, ...rest }: Tree) => ({
-    ...rest,
-    environment: { ...(environment as Tree), address: undefined },
-  });
-  return isDeepStrictEqual(essence(a), essence(b));
 }

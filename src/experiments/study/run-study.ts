@@ -1,10 +1,8 @@
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { parse } from 'yaml';
 import { configText } from '../../config/load.js';
-import { PmpoError } from '../../errors.js';
-import { openRunDirectory } from '../../run/run-directory.js';
-import { type StudyPlan, type StudyRun, sameRun } from './plan.js';
+import { stateOfRun } from '../unfinished-run.js';
+import type { StudyPlan, StudyRun } from './plan.js';
 
 /** How a run is to be made: from the start, or from where it was stopped. */
 export type RunAction = { readonly config: string } | { readonly resume: string };
@@ -60,20 +58,10 @@ export async function divergence(folder: string, run: StudyRun): Promise<string 
  */
 async function remaining(folder: string, run: StudyRun): Promise<RunAction | undefined> {
   const path = runFolder(folder, run);
-  if (await exists(join(path, 'config.yaml'))) {
-    const directory = await openRunDirectory(path);
-    const made = parse(await directory.readConfig());
-    if (!sameRun(made, parse(configText(run.loaded.config)))) {
-      throw new PmpoError({
-        where: path,
-        what: 'a run with other settings than the study asks for now stands there',
-        remedy: 'Move it away, or give the study another folder with --output',
-      });
-    }
-    if ((await directory.readSummary()) !== undefined || (await divergence(folder, run)) !== undefined)
-      return undefined;
-    if ((await directory.checkpoints.latest()) !== undefined) return { resume: path };
-  }
+  const remedy = 'Move it away, or give the study another folder with --output';
+  const { state } = await stateOfRun(path, run.loaded.config, remedy);
+  if (state === 'done' || (await divergence(folder, run)) !== undefined) return undefined;
+  if (state === 'begun') return { resume: path };
   // Nothing of it could be gone on with.
   await rm(path, { recursive: true, force: true });
   const config = `${path}.yaml`;

@@ -1,0 +1,55 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { configText, type ResolvedConfig, resolveConfig } from '../config/load.js';
+import { createRunDirectory } from '../run/run-directory.js';
+import { sameRun, stateOfRun } from './unfinished-run.js';
+
+const configure = async (text = ''): Promise<ResolvedConfig> =>
+  (await resolveConfig('run.yaml', `environment: {simulator: cartpole_swingup}\n${text}`)).config;
+
+describe('sameRun', () => {
+  it('looks past where a run is kept and reached, at nothing else', async () => {
+    const config = await configure();
+    const environment = { ...config.environment, address: 'h:1' };
+    expect(sameRun(config, { ...config, output: 'other', name: 'x', environment })).toBe(true);
+    expect(sameRun(config, { ...config, seed: 5 })).toBe(false);
+    const elsewhere = { ...config.environment, simulator: 'walker_walk' };
+    expect(sameRun(config, { ...config, environment: elsewhere })).toBe(false);
+  });
+});
+
+describe('stateOfRun', () => {
+  let output: string;
+  beforeEach(async () => {
+    output = await mkdtemp(join(tmpdir(), 'pmpo-unfinished-'));
+  });
+  afterEach(() => rm(output, { recursive: true, force: true }));
+
+  it('is none, begun and done, as the run goes', async () => {
+    const config = await configure();
+    const path = join(output, 'r');
+    const state = async () => (await stateOfRun(path, config, '')).state;
+    expect(await state()).toBe('none');
+    const directory = await createRunDirectory(output, 'r');
+    expect(await state()).toBe('none');
+    await directory.writeConfig(configText(config));
+    expect(await state()).toBe('none');
+    await directory.checkpoints.save(10, { tensors: {}, metadata: {} });
+    expect(await state()).toBe('begun');
+    await directory.writeSummary({
+      operator: 'pmpo',
+      feedback: 'top-k',
+      environment: 'cartpole_swingup',
+      seed: 0,
+      environmentSteps: 1,
+      updates: 1,
+      wallSeconds: 1,
+      evaluation: { episodes: 1, meanReturn: 1, stdReturn: 0 },
+    });
+    expect(await state()).toBe('done');
+    const other = await configure('seed: 3\n');
+    await expect(stateOfRun(path, other, 'Move it')).rejects.toThrow(/r: a run with other settings.*Move it/);
+  });
+});

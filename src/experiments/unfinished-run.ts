@@ -1,0 +1,50 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { parse } from 'yaml';
+import { configText, type ResolvedConfig } from '../config/load.js';
+import { PmpoError } from '../errors.js';
+import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
+
+/** What experiments of many runs need to go on where they were stopped. */
+
+type Tree = Readonly<Record<string, unknown>>;
+
+/** True when two configurations make the same run: where it is reached and where it is kept do not matter. */
+export function sameRun(a: Tree, b: Tree): boolean {
+  const essence = ({ output: _, name: __, environment, ...rest }: Tree) => ({
+    ...rest,
+    environment: { ...(environment as Tree), address: undefined },
+  });
+  return isDeepStrictEqual(essence(a), essence(b));
+}
+
+/** `none`: nothing that could be gone on with. `begun`: there is a checkpoint. `done`: it has its summary. */
+export type RunState =
+  | { readonly state: 'none' }
+  | { readonly state: 'begun' | 'done'; readonly directory: RunDirectory };
+
+/**
+ * How far the run in a folder is.
+ * @param remedy what to do where another run is in the way
+ * @throws PmpoError when a run of another configuration stands there.
+ */
+export async function stateOfRun(path: string, config: ResolvedConfig, remedy: string): Promise<RunState> {
+  const isRun = await stat(join(path, 'config.yaml')).then(
+    () => true,
+    () => false,
+  );
+  if (!isRun) return { state: 'none' };
+  const directory = await openRunDirectory(path);
+  if (!sameRun(parse(await directory.readConfig()) as Tree, parse(configText(config)) as Tree)) {
+    throw new PmpoError({
+      where: path,
+      what: 'a run with other settings than are asked for now stands there',
+      remedy,
+    });
+  }
+  if ((await directory.readSummary()) !== undefined) return { state: 'done', directory };
+  return (await directory.checkpoints.latest()) === undefined
+    ? { state: 'none' }
+    : { state: 'begun', directory };
+}
