@@ -56,11 +56,11 @@ const samplerSchema = z
 const embeddedModel = z
   .strictObject({
     name: z.literal('embedded'),
-    layers: count.max(64).default(2),
+    layers: count.max(64).default(3),
     width: count.max(8192).default(128),
     heads: count.max(128).default(4),
     keyValueHeads: count.max(128).default(2).describe('Groups of heads that share keys and values'),
-    hidden: count.max(65_536).default(384).describe('Width between the two layers of a block’s perceptron'),
+    hidden: count.max(65_536).default(352).describe('Width between the two layers of a block’s perceptron'),
     contextLength: count.max(65_536).default(64).describe('Prompt and completion together, in tokens'),
     vocabularySize: z.int().min(260).max(65_536).default(512).describe('Tokens, at most'),
     corpus: z
@@ -71,7 +71,7 @@ const embeddedModel = z
       ),
     pretraining: z
       .strictObject({
-        steps: z.int().min(0).default(600),
+        steps: z.int().min(0).default(400),
         batchSize: count.default(32).describe('Sequences in a batch'),
         learningRate: rate.default(3e-3),
       })

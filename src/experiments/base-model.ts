@@ -4,23 +4,19 @@ import { dirname, join } from 'node:path';
 import type { ResolvedLanguageConfig } from '../config/load-language.js';
 import { createEngine } from '../engine/create.js';
 import { PmpoError } from '../errors.js';
-import { reviews } from '../language/embedded/corpus.js';
+import { pretrainBaseModel } from '../language/embedded/base-model.js';
 import { type ModelFolder, readModelFolder, writeModelFiles } from '../language/embedded/model-folder.js';
-import { createPretraining, type PretrainingBatch } from '../language/embedded/pretraining.js';
-import { trainTokenizer } from '../language/embedded/tokenizer-training.js';
-import { HuggingFaceTokenizer } from '../language/hugging-face-tokenizer.js';
-import { drawInTurn } from '../learners/language/prompt-batches.js';
-import { initTransformer, transformerDefaults } from '../networks/transformer.js';
+import { makeReviews, reviewPrompts } from '../language/embedded/reviews.js';
 import { foldIn, randomKey } from '../random/keys.js';
 import { cacheFolder } from '../run/cache.js';
 
-/** The embedded model as it is before any feedback: taught to continue a corpus, once, and kept in the user's cache. */
+/** The embedded model as it is before any feedback: made once for its settings, and kept in the user's cache. */
 
 type EmbeddedSettings = Extract<ResolvedLanguageConfig['language']['model'], { name: 'embedded' }>;
 
 export interface BaseModelOptions extends Pick<ResolvedLanguageConfig, 'engine' | 'threads'> {
   /** Told what is being done: it takes a minute. */
-  readonly notice: (message: string) => void;
+  readonly say: (line: string) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -28,10 +24,20 @@ export interface BaseModelOptions extends Pick<ResolvedLanguageConfig, 'engine' 
 const format = 1;
 /** The base model is the same for every run, whatever the run's seed. */
 const key = foldIn(randomKey(0), 'base model');
-const noticeEvery = 100;
+/** Reviews that a base model learns from where no corpus is named. */
+const reviewCount = 16_000;
+const sayEvery = 100;
 
-async function corpusOf({ corpus }: EmbeddedSettings): Promise<string[]> {
-  if (corpus === undefined) return reviews(foldIn(key, 'corpus'));
+/** The prompts of the built-in reviews: those that the base model has seen reviews of, and those that it has not. */
+export function builtInPrompts() {
+  return reviewPrompts(key);
+}
+
+async function documentsOf({ corpus }: EmbeddedSettings): Promise<string[]> {
+  if (corpus === undefined) {
+    const reviews = makeReviews(foldIn(key, 'reviews'), builtInPrompts().training, reviewCount);
+    return reviews.map(({ prompt, completion }) => prompt + completion);
+  }
   let text: string;
   try {
     text = await readFile(corpus, 'utf8');
@@ -48,59 +54,28 @@ async function corpusOf({ corpus }: EmbeddedSettings): Promise<string[]> {
   throw new PmpoError({ where: corpus, what: 'there is no text in it' });
 }
 
-function batchOf(documents: readonly Int32Array[], contextLength: number): PretrainingBatch {
-  const longest = Math.min(contextLength, Math.max(...documents.map(({ length }) => length)));
-  // One of few lengths, so that few graphs are compiled.
-  const width = Math.min(contextLength, Math.ceil(longest / 16) * 16);
-  const tokens = new Int32Array(documents.length * width);
-  const lengths = documents.map((document, b) => {
-    const part = document.subarray(0, width);
-    tokens.set(part, b * width);
-    return part.length;
-  });
-  return { tokens, lengths: Int32Array.from(lengths) };
-}
-
-async function pretrain(
+async function make(
   settings: EmbeddedSettings,
-  corpus: readonly string[],
-  { engine: name, threads, notice, signal }: BaseModelOptions,
+  documents: readonly string[],
+  { engine: name, threads, say, signal }: BaseModelOptions,
 ): Promise<ModelFolder> {
-  const { contextLength, layers, width, heads, keyValueHeads, hidden, pretraining } = settings;
-  const tokenizerFiles = trainTokenizer(corpus, { vocabularySize: settings.vocabularySize, contextLength });
-  const tokenizer = new HuggingFaceTokenizer(tokenizerFiles);
-  const config = {
-    vocabularySize: tokenizer.vocabularySize,
-    contextLength,
-    layers,
-    width,
-    heads,
-    keyValueHeads,
-    hidden,
-    ...transformerDefaults,
-  };
-  const end = tokenizer.endToken;
-  const documents = corpus.map((text) =>
-    Int32Array.from([...tokenizer.encode(text, { begin: true }), ...(end === undefined ? [] : [end])]),
-  );
+  const { steps } = settings.pretraining;
   const engine = await createEngine(name, { threads });
   try {
-    const job = createPretraining(engine, config, initTransformer(foldIn(key, 'parameters'), config));
-    const { steps, batchSize, learningRate } = pretraining;
-    for (let step = 0; step < steps; step++) {
-      if (signal?.aborted) {
-        throw new PmpoError({ where: 'the base model', what: 'stopped before it was made' });
-      }
-      const drawn = drawInTurn(documents, step * batchSize, batchSize, foldIn(key, 'order'));
-      // A short rise, then a half cosine: nothing is learned well at one rate.
-      const rise = Math.min(1, (step + 1) / (0.05 * steps));
-      const fall = 0.5 * (1 + Math.cos((Math.PI * step) / steps));
-      const nats = await job.step(batchOf(drawn, contextLength), learningRate * rise * fall);
-      if ((step + 1) % noticeEvery === 0 || step + 1 === steps) {
-        notice(`Making the base model: step ${step + 1} of ${steps}, ${nats.toFixed(2)} nats per token`);
-      }
-    }
-    return { config, tokenizerFiles, parameters: await job.parameters() };
+    return await pretrainBaseModel({
+      engine,
+      key,
+      documents,
+      settings,
+      signal,
+      onStep: (step, crossEntropy) => {
+        if ((step + 1) % sayEvery !== 0 && step + 1 !== steps) return;
+        say(`Making the base model: step ${step + 1} of ${steps}, ${crossEntropy.toFixed(2)} nats per token`);
+      },
+    });
+  } catch (cause) {
+    if (!signal?.aborted) throw cause;
+    throw new PmpoError({ where: 'the base model', what: 'stopped before it was made', cause });
   } finally {
     await engine.dispose();
   }
@@ -108,13 +83,13 @@ async function pretrain(
 
 /**
  * The base model of these settings: from the cache, or made and put there. The same settings make the same model.
- * @throws PmpoError when the corpus cannot be read, or when stopped.
+ * @throws PmpoError when the corpus cannot be read, the settings do not fit together, or when stopped.
  */
 export async function baseModel(settings: EmbeddedSettings, options: BaseModelOptions): Promise<ModelFolder> {
-  const corpus = await corpusOf(settings);
+  const documents = await documentsOf(settings);
   const { corpus: _, ...sizes } = settings;
   const digest = createHash('sha256')
-    .update(JSON.stringify([format, sizes, corpus]))
+    .update(JSON.stringify([format, sizes, documents]))
     .digest('hex')
     .slice(0, 16);
   const folder = join(cacheFolder(), 'models', digest);
@@ -123,8 +98,8 @@ export async function baseModel(settings: EmbeddedSettings, options: BaseModelOp
     () => false,
   );
   if (isMade) return readModelFolder(folder);
-  options.notice('Making the base model, once for these settings …');
-  const model = await pretrain(settings, corpus, options);
+  options.say('Making the base model, once for these settings …');
+  const model = await make(settings, documents, options);
   await mkdir(dirname(folder), { recursive: true });
   const aside = await mkdtemp(`${folder}.`);
   await writeModelFiles(aside, model);

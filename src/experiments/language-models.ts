@@ -111,9 +111,9 @@ async function openEmbedded(
   config: ResolvedLanguageConfig,
   settings: Extract<ModelConfig, { name: 'embedded' }>,
   engine: Engine,
-  { onEnd, notice, signal }: Surroundings,
+  { onEnd, say, signal }: Surroundings,
 ): Promise<OpenedModel> {
-  const base = await baseModel(settings, { engine: config.engine, threads: config.threads, notice, signal });
+  const base = await baseModel(settings, { engine: config.engine, threads: config.threads, say, signal });
   const model = await createEmbeddedModel({
     engine,
     base,

@@ -19,6 +19,8 @@ export interface RunFrameOptions {
   readonly command: string;
   /** Aborted: the run saves a checkpoint and stops. */
   readonly signal?: AbortSignal;
+  /** Told what takes its time before the run has a folder to write to. */
+  readonly say?: (line: string) => void;
   /** Told when the run has its folder. */
   readonly onStart?: (directory: RunDirectory) => void;
 }
@@ -45,6 +47,7 @@ export interface RunSubject {
 /** What is opened before the run has a folder: nothing is written before servers have answered. */
 export interface Surroundings {
   readonly notice: (message: string) => void;
+  readonly say: (line: string) => void;
   readonly signal?: AbortSignal;
   readonly checkpoint: LoadedCheckpoint | undefined;
   /** Called in the reverse order at the end, however the run ends. */
@@ -124,7 +127,8 @@ export async function makeRun<Opened>(
     const checkpoint = await resume?.checkpoints.load();
     const notices = lateNotices();
     const onEnd = (close: () => Promise<void>) => void closing.push(close);
-    const surroundings = { notice: notices.notice, signal, checkpoint, onEnd };
+    const { say = () => {} } = options;
+    const surroundings = { notice: notices.notice, say, signal, checkpoint, onEnd };
     const opened = await open(surroundings);
     const directory = resume ?? (await createRunDirectory(subject.output, subject.name));
     if (resume === undefined) {

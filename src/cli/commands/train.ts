@@ -80,6 +80,7 @@ async function train(file: string | undefined, options: TrainOptions): Promise<v
       progressMode: progressMode({ ...options, isTerminal: process.stderr.isTTY === true }),
       command: commandLine(),
       signal: signals.signal,
+      say,
       onStart: (run: RunDirectory) =>
         say(`${resume === undefined ? 'Run' : 'Going on with'}: ${fromHere(run.path)}`),
     });
