@@ -34,7 +34,7 @@ const suites = [
 ];
 
 const program = join(root, 'dist/cli/main.js');
-const suiteTimeoutMs = 10 * 60_000;
+const suiteTimeoutMs = 5 * 60_000;
 const none = { passed: 0, failed: 0, skipped: 0 };
 const oneFailed = { ...none, failed: 1 };
 
