@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { median } from '../src/run/statistics.js';
+import { program, pythonOf, root, withServer } from './support/peers.js';
 
 /**
  * `npm run bench time-to-return [SEEDS] [LIMIT_SECONDS]`: wall time to a mean return of 700 over 10 evaluation episodes on
@@ -11,8 +12,6 @@ import { fileURLToPath } from 'node:url';
  * same kind of server process, one run at a time, each evaluated every 5,000 steps with the evaluations in the time.
  */
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const program = join(root, 'dist/cli/main.js');
 const target = 700;
 const every = 5000;
 const [seedCount = '3', limitSeconds = '900'] = process.argv.slice(2);
@@ -30,24 +29,6 @@ interface Outcome {
   readonly secondsToTarget?: number;
   readonly stepsToTarget?: number;
   readonly bestReturn: number;
-}
-
-async function withServer<T>(use: (address: string) => Promise<T>): Promise<T> {
-  const server = spawn(process.execPath, [program, 'serve', 'simulators', '--port', '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  try {
-    const address = await new Promise<string>((resolve, reject) => {
-      server.once('exit', (code) => reject(new Error(`the server ended with ${code}`)));
-      createInterface({ input: server.stdout }).on('line', (line) => {
-        const found = /\b[\w.[\]-]+:\d+\b/.exec(line)?.[0];
-        if (found !== undefined) resolve(found);
-      });
-    });
-    return await use(address);
-  } finally {
-    server.kill('SIGINT');
-  }
 }
 
 function outcome(seed: number, points: readonly Point[]): Outcome {
@@ -110,19 +91,13 @@ async function stableBaselines(python: string, address: string, seed: number): P
   return outcome(seed, points);
 }
 
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-
-const { ensureVenv } = (await import(new URL('../scripts/venv.mjs', import.meta.url).href)) as {
-  ensureVenv(name: string): string;
-};
-const python = ensureVenv('sb3');
+const python = await pythonOf('sb3');
 const pmpo: Outcome[] = [];
 const sac: Outcome[] = [];
 for (let seed = 0; seed < Number(seedCount); seed++) {
-  pmpo.push(await withServer((address) => ours(address, seed)));
+  pmpo.push(await withServer(['simulators'], (address) => ours(address, seed)));
   console.error(`pmpo, seed ${seed}: ${JSON.stringify(pmpo[seed])}`);
-  sac.push(await withServer((address) => stableBaselines(python, address, seed)));
+  sac.push(await withServer(['simulators'], (address) => stableBaselines(python, address, seed)));
 }
 // A run that did not get there took at least the limit: the ratio is then a lower bound.
 const seconds = (outcomes: readonly Outcome[]) => median(outcomes.map((o) => o.secondsToTarget ?? limit));

@@ -54,10 +54,9 @@ const sac: number[] = [];
 await withServer(['dm-control'], async (address) => {
   for (let round = 0; round < rounds; round++) {
     pmpo.push(await ours(address));
+    console.error(`round ${round + 1}: pmpo ${pmpo[round].toFixed(0)} steps/s`);
     sac.push(Number((await runPython(python, 'training_sb3.py', [task, warmUp, steps])).trim()));
-    console.error(
-      `round ${round + 1}, steps/s: pmpo ${pmpo[round].toFixed(0)}, Stable-Baselines3 ${sac[round].toFixed(0)}`,
-    );
+    console.error(`round ${round + 1}: Stable-Baselines3 ${sac[round].toFixed(0)} steps/s`);
   }
 });
 console.log(

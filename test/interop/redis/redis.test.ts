@@ -190,18 +190,19 @@ test('the example trains, with two actors', async () => {
     'learner.warmupSteps': 200,
     'learner.stepsPerUpdate': 20,
     'replay.samplesPerInsert': 6,
+    'environment.createSettings.episodeSteps': 50,
     'evaluation.episodes': 1,
   }).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   const file = join(projectRoot, 'examples/remote-actors.yaml');
-  const actors = [1, 2].map(() => run(['act', file, ...short]));
-  const learned = await run(['train', file, '--output', folder.path, ...short]);
+  const actors = [1, 2].map(() => begin(['act', file, ...short]).ended);
+  const learned = await begin(['train', file, '--output', folder.path, ...short]).ended;
   expect(learned.stderr).toMatch(/Return .* over 1 episode/);
   expect(learned.code).toBe(0);
   for (const { code, stderr } of await Promise.all(actors)) {
     expect(stderr).toMatch(/The run is done: .* transitions were stored by this actor/);
     expect(code).toBe(0);
   }
-}, 120_000);
+}, 240_000);
 
 test('Redis killed, started again, and stopped for a while in the middle: both sides go on, nothing is lost', async () => {
   const server = await redis();
