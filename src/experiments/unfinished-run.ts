@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
-import { configText, type ResolvedConfig } from '../config/load.js';
+import { configText } from '../config/load.js';
 import { PmpoError } from '../errors.js';
 import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
 
@@ -14,7 +14,7 @@ type Tree = Readonly<Record<string, unknown>>;
 export function sameRun(a: Tree, b: Tree): boolean {
   const essence = ({ output: _, name: __, environment, ...rest }: Tree) => ({
     ...rest,
-    environment: { ...(environment as Tree), address: undefined },
+    environment: environment && { ...(environment as Tree), address: undefined },
   });
   return isDeepStrictEqual(essence(a), essence(b));
 }
@@ -29,7 +29,7 @@ export type RunState =
  * @param remedy what to do where another run is in the way
  * @throws PmpoError when a run of another configuration stands there.
  */
-export async function stateOfRun(path: string, config: ResolvedConfig, remedy: string): Promise<RunState> {
+export async function stateOfRun(path: string, config: object, remedy: string): Promise<RunState> {
   const isRun = await stat(join(path, 'config.yaml')).then(
     () => true,
     () => false,

@@ -24,6 +24,8 @@ export interface FigurePanel {
 
 export interface Figure {
   readonly title: string;
+  /** A name in metrics.jsonl; absent: the return of the evaluations. */
+  readonly metric?: string;
   readonly panels: readonly FigurePanel[];
 }
 
@@ -38,8 +40,19 @@ export interface AggregatePoint {
   readonly high: number;
 }
 
-/** A run's mean return at each of its evaluations; from where it diverged on, the worst that a return can be, 0. */
-function series(run: RunData): Map<number, number> {
+/**
+ * A run's mean return at each of its evaluations, from where it diverged on the worst that a return can be, 0; or what it
+ * recorded of a metric.
+ */
+function series(run: RunData, metric: string | undefined): Map<number, number> {
+  if (metric !== undefined) {
+    return new Map(
+      run.metrics.flatMap(({ environmentSteps, values }) => {
+        const value = values[metric];
+        return value === undefined ? [] : [[environmentSteps, Number.isFinite(value) ? value : 0]];
+      }),
+    );
+  }
   return new Map(
     run.evaluations.map(({ environmentSteps, returns }) => {
       const value = mean(returns);
@@ -52,11 +65,11 @@ function series(run: RunData): Map<number, number> {
  * The line of runs of one task, or of several tasks as one: at each evaluation that some run reached, the interquartile
  * mean over runs and tasks. A run that diverged keeps counting, with a return of 0: leaving it out would flatter the rest.
  */
-export function aggregate({ label, runs }: PanelLine): AggregatePoint[] {
+export function aggregate({ label, runs }: PanelLine, metric?: string): AggregatePoint[] {
   const tasks = Object.values(runs).filter(({ length }) => length > 0);
   if (tasks.length === 0) return [];
   const curves = tasks.map((own) =>
-    own.map((run) => ({ values: series(run), diverged: run.status === 'diverged' })),
+    own.map((run) => ({ values: series(run, metric), diverged: run.status === 'diverged' })),
   );
   const steps = curves.map((own) =>
     [...new Set(own.flatMap(({ values }) => [...values.keys()]))].sort((a, b) => a - b),
@@ -75,16 +88,25 @@ export function aggregate({ label, runs }: PanelLine): AggregatePoint[] {
   }).filter(({ center }) => Number.isFinite(center));
 }
 
-function panelSeries({ lines }: FigurePanel) {
+/** What a metric is called on an axis: `evaluation/winRate` is a win rate. */
+function metricWords(metric: string): string {
+  const last = metric.split('/').at(-1) ?? metric;
+  return last.replaceAll(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+function panelSeries({ lines }: FigurePanel, metric: string | undefined) {
   const share = lines.some(({ runs }) => Object.keys(runs).length > 1);
   return {
     share,
-    words: wordsOf(lines.flatMap(({ runs }) => Object.values(runs).flat())),
+    words: {
+      ...wordsOf(lines.flatMap(({ runs }) => Object.values(runs).flat())),
+      ...(metric === undefined ? {} : { return: metricWords(metric) }),
+    },
     series: lines.map(
       (line, index): CurveSeries => ({
         label: line.label,
         color: seriesColor(index),
-        points: aggregate(line),
+        points: aggregate(line, metric),
         // Single runs are shown where the axis is theirs.
         runs: share
           ? []
@@ -92,7 +114,7 @@ function panelSeries({ lines }: FigurePanel) {
               .flat()
               .map((run) => ({
                 diverged: run.status === 'diverged',
-                points: [...series(run)].map(([x, value]) => ({ x, value })),
+                points: [...series(run, metric)].map(([x, value]) => ({ x, value })),
               })),
       }),
     ),
@@ -115,7 +137,7 @@ function legend(labels: readonly string[], y: number): string {
 }
 
 /** Draws a figure as one SVG file that follows the reader's light or dark. */
-export async function renderFigureSvg({ title, panels }: Figure): Promise<string> {
+export async function renderFigureSvg({ title, metric, panels }: Figure): Promise<string> {
   const columns = Math.min(3, panels.length);
   const rows = Math.ceil(panels.length / columns);
   const width = 2 * margin.side + columns * cell.width + (columns - 1) * cell.gap;
@@ -124,7 +146,7 @@ export async function renderFigureSvg({ title, panels }: Figure): Promise<string
     panels.map(async (panel, index) => {
       const x = margin.side + (index % columns) * (cell.width + cell.gap);
       const y = margin.top + Math.floor(index / columns) * (cell.height + cell.title + cell.gap);
-      const svg = await drawSvg(curvePanel(panelSeries(panel), cell));
+      const svg = await drawSvg(curvePanel(panelSeries(panel, metric), cell));
       const head = `<text x="${x + 4}" y="${y + 15}" font-size="12.5" font-weight="600" fill="${color('ink')}">${escapeHtml(panel.title)}</text>`;
       return `${head}${svg.replace('<svg ', `<svg x="${x}" y="${y + cell.title}" `)}`;
     }),

@@ -13,7 +13,7 @@ interface ReproduceOptions {
 }
 
 /** The studies that come with the program, by name. */
-const packaged = ['control'];
+const packaged = ['control', 'language'];
 
 function studyFile(study: string): string {
   if (!packaged.includes(study)) return study;

@@ -26,6 +26,7 @@ export interface MadeStudy extends RunStudyResult {
 
 /** Starts the server that a study asks for. */
 async function startServer({ server }: Study, say: (line: string) => void) {
+  if (server === 'none') return { address: undefined, close: async () => {} };
   if (server === 'embedded') return startEmbeddedServer({ onCrash: (error) => say(error.message) });
   const { startPythonServer } = await import('../../python/simulator-server.js');
   return startPythonServer({ kind: server, port: 0, say });
@@ -58,7 +59,7 @@ export async function makeStudy(options: MakeStudyOptions): Promise<MadeStudy> {
     const result = await runStudy({
       ...options,
       plan,
-      launch: launch(['--set', `environment.address=${server.address}`]),
+      launch: launch(server.address === undefined ? [] : ['--set', `environment.address=${server.address}`]),
       onProgress: draw,
     });
     await draw();

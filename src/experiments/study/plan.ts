@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { type LoadedConfig, resolveConfig } from '../../config/load.js';
+import { type LoadedJob, resolveJob } from '../../config/load-language.js';
 import { isGroup } from '../../config/source.js';
 import { ConfigError } from '../../errors.js';
 import { nearest } from '../../registry/nearest.js';
@@ -13,7 +13,7 @@ export interface StudyRun {
   readonly seed: number;
   /** Its folder under the study's: task/variant/seedN. */
   readonly path: string;
-  readonly loaded: LoadedConfig;
+  readonly loaded: LoadedJob;
 }
 
 /** A panel of a figure: labelled lines, each of one variant's runs on the tasks named. */
@@ -27,6 +27,8 @@ export interface Panel {
 export interface PlannedFigure {
   readonly name: string;
   readonly title: string;
+  /** A name in metrics.jsonl; absent: the return of the evaluations. */
+  readonly metric?: string;
   readonly panels: readonly Panel[];
 }
 
@@ -98,6 +100,7 @@ export async function planStudy(
     ([name, tasks]): PlannedFigure => ({
       name,
       title: study.figures[name]!.title,
+      metric: study.figures[name]!.metric,
       panels: panelsOf(study, name, tasks),
     }),
   );
@@ -120,11 +123,14 @@ export async function planStudy(
       name: `seed${seed}`,
       output: join(folder, 'runs', task, variant),
       seed,
-      environment: { simulator, ...(address === undefined ? {} : { address }) },
+      ...(simulator === undefined
+        ? {}
+        : { environment: { simulator, ...(address === undefined ? {} : { address }) } }),
     };
     const parts = [study.base, scale.base, config, study.variants[variant]!, own];
     const values = parts.reduce<Record<string, unknown>>(layered, {});
-    const loaded = await resolveConfig(`${file} (${path})`, stringify(values));
+    // Named so that a message says which run it is, and lying where the study does, from where its paths are meant.
+    const loaded = await resolveJob(`${file} (${path.replaceAll('/', ' ')})`, stringify(values));
     runs.push({ task, variant, seed, path, loaded });
   }
   return { runs, figures };

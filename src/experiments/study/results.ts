@@ -128,7 +128,7 @@ export async function writeResults(
       `${JSON.stringify({ ...provenance, runs: runs.length, planned: plan.runs.length }, null, 2)}\n`,
     ],
   ];
-  for (const { name, title, panels } of plan.figures) {
+  for (const { name, title, metric, panels } of plan.figures) {
     const drawn = panels.map((panel) => ({
       title: panel.title,
       lines: Object.entries(panel.lines).map(([label, variant]) => ({
@@ -141,7 +141,7 @@ export async function writeResults(
         ),
       })),
     }));
-    files.push([`${name}.svg`, await renderFigureSvg({ title, panels: drawn })]);
+    files.push([`${name}.svg`, await renderFigureSvg({ title, metric, panels: drawn })]);
   }
   for (const [name, text] of files) await writeAtomically(join(target, name), text);
   return files.map(([name]) => join(target, name));

@@ -15,7 +15,10 @@ const slug = z
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dots, dashes and underscores');
 
 const task = z.strictObject({
-  simulator: z.string().describe('environment.simulator of its runs'),
+  simulator: z
+    .string()
+    .optional()
+    .describe('environment.simulator of its runs; absent in studies of language jobs'),
   seeds: z.int().min(1).describe('Runs of each variant, with seeds from 0 on'),
   config: configPart.prefault({}),
 });
@@ -25,6 +28,10 @@ const figure = z
     title: z.string(),
     lines: lines.optional().describe('One panel for each task, and one over all tasks, with these lines'),
     panels: z.record(z.string(), lines).optional().describe('One panel for each task and each of these'),
+    metric: z
+      .string()
+      .optional()
+      .describe('What is drawn: a name in metrics.jsonl; default: the return of the evaluations'),
   })
   .refine(({ lines, panels }) => (lines === undefined) !== (panels === undefined), {
     message: 'either `lines` or `panels`',
@@ -38,8 +45,8 @@ const scale = z.strictObject({
 
 const studySchema = z.strictObject({
   server: z
-    .enum(['dm-control', 'gymnasium', 'embedded'])
-    .describe('What is started when no address is given'),
+    .enum(['dm-control', 'gymnasium', 'embedded', 'none'])
+    .describe('The simulators that are started when no address is given; none: language jobs need none'),
   base: configPart,
   variants: z.record(slug, configPart),
   figures: z.record(slug, figure),

@@ -1,0 +1,163 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { decisionIn, winnerOf } from './judges.js';
+import { tally } from './tally.js';
+import type { Verdict } from './verdicts.js';
+import { measureWinRate } from './winrate.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pmpo-winrate-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const verdict = (index: number, first: 'a' | 'b', winner: Verdict['winner']): Verdict => ({
+  index,
+  first,
+  winner,
+  answer: '',
+  prompt: `p${index}`,
+  a: 'A',
+  b: 'B',
+});
+
+describe('tally', () => {
+  it('counts one outcome for each prompt, and what contradicts itself as a tie', () => {
+    const result = tally([
+      verdict(0, 'a', 'a'),
+      verdict(0, 'b', 'a'),
+      // Whatever stands first: no preference.
+      verdict(1, 'a', 'a'),
+      verdict(1, 'b', 'b'),
+      verdict(2, 'a', 'tie'),
+      verdict(2, 'b', 'b'),
+      verdict(3, 'a', 'unanswered'),
+      verdict(3, 'b', 'a'),
+      verdict(4, 'a', 'unanswered'),
+    ]);
+    expect(result).toMatchObject({ prompts: 5, wins: 2, losses: 1, ties: 1, unanswered: 1, winRate: 0.625 });
+    expect(result.interval[0]).toBeLessThan(0.625);
+    expect(result.interval[1]).toBeGreaterThan(0.625);
+  });
+});
+
+describe('decisionIn', () => {
+  const words = { first: 'A', second: 'B', tie: 'TIE' };
+  it.each([
+    ['A', 'first'],
+    ['The better one is B.', 'second'],
+    ['TIE: both are fine, A as well as B', 'tie'],
+    ['**B** over A', 'second'],
+    ['Apples and Bananas', undefined],
+    ['', undefined],
+  ] as const)('of %j is %s', (answer, expected) => {
+    expect(decisionIn(answer, words)).toBe(expected);
+  });
+});
+
+it('a decision counts for whoever stood there', () => {
+  expect(winnerOf({ better: 'first', answer: '' }, 'a')).toBe('a');
+  expect(winnerOf({ better: 'first', answer: '' }, 'b')).toBe('b');
+  expect(winnerOf({ better: 'second', answer: '' }, 'b')).toBe('a');
+  expect(winnerOf({ better: 'tie', answer: '' }, 'b')).toBe('tie');
+});
+
+const lines = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+
+async function files() {
+  const at = (name: string) => join(folder, name);
+  await writeFile(at('prompts.jsonl'), lines([{ prompt: 'x' }, { prompt: 'y' }, { prompt: 'z' }]));
+  const completions = (...texts: string[]) =>
+    lines(['x', 'y', 'z'].map((prompt, i) => ({ prompt, completion: texts[i] })));
+  await writeFile(at('a.jsonl'), completions('long', 'longer', 'same'));
+  await writeFile(at('b.jsonl'), completions('s', 'the longest', 'ties'));
+  await writeFile(
+    at('length.ts'),
+    'export const reward = ({ completion }: { completion: string }) => completion.length;\n',
+  );
+  await writeFile(at('first.mjs'), "export const compare = () => 'first';\n");
+  return at;
+}
+
+const options = (at: (name: string) => string, judge: string, output: string) => ({
+  a: at('a.jsonl'),
+  b: at('b.jsonl'),
+  prompts: at('prompts.jsonl'),
+  field: 'prompt',
+  chat: false,
+  judge: at(judge),
+  sampling: { maxTokens: 8 },
+  seed: 0,
+  output: at(output),
+});
+
+describe('measureWinRate', () => {
+  it('compares by a reward, and keeps what was said', async () => {
+    const at = await files();
+    const result = await measureWinRate(options(at, 'length.ts', 'verdicts/by-length.jsonl'));
+    expect(result).toMatchObject({ wins: 1, losses: 1, ties: 1, unanswered: 0, winRate: 0.5 });
+    const kept = (await readFile(at('verdicts/by-length.jsonl'), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((l) => JSON.parse(l));
+    expect(kept[0]).toMatchObject({ judge: at('length.ts') });
+    expect(kept.slice(1)).toContainEqual({
+      index: 1,
+      first: 'a',
+      prompt: 'y',
+      a: 'longer',
+      b: 'the longest',
+      winner: 'b',
+      answer: '6 and 11',
+    });
+  });
+
+  it('asks in both orders where the order could matter: who prefers the first prefers neither', async () => {
+    const at = await files();
+    const result = await measureWinRate(options(at, 'first.mjs', 'first.jsonl'));
+    expect(result).toMatchObject({ ties: 3, winRate: 0.5 });
+  });
+
+  it('goes on from its file, and asks nothing twice', async () => {
+    const at = await files();
+    await writeFile(
+      at('counting.mjs'),
+      'let n = 0; export const compare = () => { if (n++ > 2) throw new Error("no more"); return "tie"; };\n',
+    );
+    const own = options(at, 'counting.mjs', 'counting.jsonl');
+    await expect(measureWinRate(own)).rejects.toThrow();
+    const before = (await readFile(own.output, 'utf8')).split('\n').length;
+    expect(before).toBeGreaterThan(2);
+    expect(await measureWinRate(own).catch(() => measureWinRate(own))).toMatchObject({ ties: 3 });
+    const all = (await readFile(own.output, 'utf8')).trim().split('\n');
+    expect(all).toHaveLength(1 + 6);
+  });
+
+  it('refuses a file of another comparison, and prompts that are not there', async () => {
+    const at = await files();
+    const own = options(at, 'length.ts', 'own.jsonl');
+    await measureWinRate(own);
+    await expect(measureWinRate({ ...own, seed: 1 })).rejects.toThrow(
+      /own\.jsonl: it holds the verdicts of another/,
+    );
+    await writeFile(at('prompts.jsonl'), lines([{ prompt: 'other' }]));
+    await expect(measureWinRate({ ...own, output: at('other.jsonl') })).rejects.toThrow(
+      /a\.jsonl: there is no completion of the prompt at .*prompts\.jsonl:1/,
+    );
+  });
+
+  it.each([
+    ['judge.txt', '', /neither a module .* nor settings/],
+    ['judge.yaml', 'name: nobody', /there is no judge 'nobody'\. Give name: one of .*language-model/],
+    ['judge.yaml', 'name: language-model\ntemplate: t.txt', /there is no file .*t\.txt/],
+    ['judge.yaml', 'name: reward-model\nadress: x', /unknown key.*Did you mean 'address'/],
+    ['judge.mjs', 'export const nothing = 1;', /exports no function `reward`/],
+    ['judge.mjs', "export const compare = () => 'left';", /compare must return 'first', 'second' or 'tie'/],
+  ])('%s with %j is refused', async (name, text, message) => {
+    const at = await files();
+    await writeFile(at(name), text);
+    await expect(measureWinRate(options(at, name, `${Math.random()}.jsonl`))).rejects.toThrow(message);
+  });
+});
