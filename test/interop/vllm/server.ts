@@ -60,7 +60,8 @@ export async function startVllm(python: string, model: string, port?: number): P
         TORCH_COMPILE_DISABLE: '1',
         SMG_VLLM_SERVICER_WARMUP: 'off',
         VLLM_CPU_KVCACHE_SPACE: '1',
-        VLLM_CPU_OMP_THREADS_BIND: '0-1',
+        // One thread: a tiny model gains nothing by more, which wait for each other on a busy machine.
+        VLLM_CPU_OMP_THREADS_BIND: '0',
         VLLM_NO_USAGE_STATS: '1',
         HF_HUB_OFFLINE: '1',
       },
