@@ -40,6 +40,13 @@ async function isUp(address: string): Promise<boolean> {
   }
 }
 
+const running = new Set<VllmServer['kill']>();
+
+/** Kills every server that was started here, those that do not answer yet too. */
+export async function killAll(): Promise<void> {
+  await Promise.all([...running].map((kill) => kill()));
+}
+
 /** Starts a server; resolves when it answers. `port`: one of its own, to come back to. */
 export async function startVllm(python: string, model: string, port?: number): Promise<VllmServer> {
   const actual = port ?? (await freePort());
@@ -75,11 +82,13 @@ export async function startVllm(python: string, model: string, port?: number): P
   }
   const ended = once(child, 'exit');
   const kill = async () => {
+    running.delete(kill);
     if (child.exitCode !== null || child.signalCode !== null) return;
     process.kill(-child.pid!, 'SIGKILL');
     await ended;
   };
-  const patience = Date.now() + 300_000;
+  running.add(kill);
+  const patience = Date.now() + 500_000;
   while (!(await isUp(address))) {
     if (child.exitCode !== null || Date.now() > patience) {
       await kill();

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { loadTokenizer } from '../../../src/language/hugging-face-tokenizer.js';
 import type { Completion } from '../../../src/language/language-model.js';
 import { VllmClient } from '../../../src/language/vllm-client.js';
-import { startVllm, type VllmServer } from './server.js';
+import { killAll, startVllm, type VllmServer } from './server.js';
 
 const python = process.env.PMPO_PYTHON_VLLM!;
 if (python === undefined) throw new Error('run this with `npm run test:interop vllm`');
@@ -17,7 +17,7 @@ const run = promisify(execFile);
 
 const models = ['llama', 'gemma3'] as const;
 /** How long a server may take to start, on a machine with much else to do. */
-const startMs = 320_000;
+const startMs = 560_000;
 const testMs = 240_000;
 vi.setConfig({ testTimeout: testMs });
 
@@ -32,7 +32,7 @@ beforeAll(async () => {
   await Promise.all(models.map(start));
 }, startMs);
 afterAll(async () => {
-  await Promise.all(Object.values(servers).map((server) => server.kill()));
+  await killAll();
   await rm(folder, { recursive: true, force: true });
 });
 
