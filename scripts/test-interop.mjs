@@ -31,7 +31,7 @@ const suites = [
   { name: 'tensorboard', venvs: ['tensorboard'] },
   { name: 'onnx', venvs: ['onnx'] },
   { name: 'redis', venvs: [], redis: true },
-  { name: 'vllm', venvs: ['vllm'], minutes: 12 },
+  { name: 'vllm', venvs: ['vllm'], minutes: 25 },
   { name: 'open_inference', venvs: ['open_inference'] },
 ];
 

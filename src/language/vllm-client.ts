@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { PmpoError } from '../errors.js';
-import { callStream, callUnary } from '../grpc/call.js';
+import { callStream, callUnary, DeadlineError, StoppedError } from '../grpc/call.js';
 import { type Channel, openChannel } from '../grpc/channel.js';
 import { ConnectionLostError } from '../grpc/errors.js';
 import type { Peer } from '../grpc/peer.js';
@@ -132,8 +132,7 @@ export class VllmClient implements LanguageModel {
 
   async sample(request: SampleRequest): Promise<readonly Completion[]> {
     const { completions, logProbs = true } = request;
-    const id = requestId();
-    const message = generateRequest(request, this.info, id, false);
+    const message = generateRequest(request, this.info, false);
     return this.#pool.run(async (server, signal) => {
       const where = server.address;
       const found: (Completion | undefined)[] = new Array(completions).fill(undefined);
@@ -152,7 +151,7 @@ export class VllmClient implements LanguageModel {
   }
 
   async *stream(request: SampleRequest): AsyncGenerator<CompletionPiece, void, undefined> {
-    const message = generateRequest(request, this.info, requestId(), true);
+    const message = generateRequest(request, this.info, true);
     yield* this.#pool.stream(
       (server, signal) => this.#pieces(server, request, message, signal),
       request.signal,
@@ -201,7 +200,7 @@ export class VllmClient implements LanguageModel {
   }
 
   async score(prompt: Int32Array, completion: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
-    const message = scoreRequest(prompt, completion, this.info, requestId());
+    const message = scoreRequest(prompt, completion, this.info);
     return this.#pool.run(async (server, stop) => {
       let scored: WireComplete | undefined;
       for await (const { complete } of this.#generate(server, message, stop)) scored ??= complete;
@@ -217,20 +216,23 @@ export class VllmClient implements LanguageModel {
     signal: AbortSignal,
   ): AsyncGenerator<WireGenerateResponse, void, undefined> {
     const options = { deadlineSeconds: this.#deadlineSeconds, signal };
-    let wanted = true;
+    // A new one for each attempt: the server may still be at work on the one before.
+    const requestId = `pmpo-${randomUUID()}`;
+    const request = { ...message, requestId };
+    let unwanted = true;
     try {
-      yield* callStream<WireGenerateResponse>(server, vllmService.Generate, message, this.#peer, options);
-      wanted = false;
+      yield* callStream<WireGenerateResponse>(server, vllmService.Generate, request, this.#peer, options);
+      unwanted = false;
     } catch (error) {
-      // A server that is gone needs no word.
-      wanted = !(error instanceof ConnectionLostError);
+      // A server that refused, or is gone, needs no word.
+      unwanted = error instanceof StoppedError || error instanceof DeadlineError;
       throw error;
     } finally {
-      if (wanted) this.#abort(server, message.requestId);
+      if (unwanted) this.#abort(server, requestId);
     }
   }
 
-  #abort(server: Channel, id: string | undefined): void {
+  #abort(server: Channel, id: string): void {
     const request = { requestIds: [id] };
     const options = { deadlineSeconds: abortSeconds };
     // That the call was cancelled tells the server already: this is for those in between that do not pass it on.
@@ -245,8 +247,6 @@ export class VllmClient implements LanguageModel {
     await Promise.all(this.#aborts);
   }
 }
-
-const requestId = () => `pmpo-${randomUUID()}`;
 
 function missing(index: number, completions: number, where: string): never {
   throw new PmpoError({

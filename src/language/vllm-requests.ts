@@ -65,7 +65,6 @@ function checkSettings(request: SampleRequest): void {
 export function generateRequest(
   request: SampleRequest,
   info: ModelInfo,
-  requestId: string,
   stream: boolean,
 ): WireGenerateRequest {
   const { prompt, completions, seed, logProbs = true, maxTokens, minTokens, temperature, topP } = request;
@@ -73,7 +72,6 @@ export function generateRequest(
   checkSettings(request);
   checkPrompt(prompt, info);
   return {
-    requestId,
     tokenized: { inputIds: Array.from(prompt) },
     stream,
     samplingParams: {
@@ -104,7 +102,6 @@ export function scoreRequest(
   prompt: Int32Array,
   completion: Int32Array,
   info: ModelInfo,
-  requestId: string,
 ): WireGenerateRequest {
   checkPrompt(prompt, info);
   const { name, contextLength } = info;
@@ -119,7 +116,6 @@ export function scoreRequest(
     });
   }
   return {
-    requestId,
     tokenized: { inputIds: [...prompt, ...completion] },
     stream: false,
     samplingParams: { n: 1, maxTokens: 1, temperature: 0, promptLogprobs: 0 },

@@ -40,22 +40,11 @@ async function isUp(address: string): Promise<boolean> {
   }
 }
 
-/** Requests that the server is at work on. */
-export async function activeRequests(address: string): Promise<number> {
-  const channel = await openChannel({ address, deadlineSeconds: 10 }, peer);
-  try {
-    const call = { deadlineSeconds: 10 };
-    const info = await callUnary<{ activeRequests?: number }>(
-      channel,
-      vllmService.GetServerInfo,
-      {},
-      peer,
-      call,
-    );
-    return info.activeRequests ?? 0;
-  } finally {
-    channel.client.close();
-  }
+const running = new Set<VllmServer['kill']>();
+
+/** Kills every server that was started here, those that do not answer yet too. */
+export async function killAll(): Promise<void> {
+  await Promise.all([...running].map((kill) => kill()));
 }
 
 /** Starts a server; resolves when it answers. `port`: one of its own, to come back to. */
@@ -66,7 +55,7 @@ export async function startVllm(python: string, model: string, port?: number): P
     python,
     [
       ...['-m', 'vllm.entrypoints.launchers.grpc_server', '--model', model, '--host', '127.0.0.1'],
-      ...['--port', String(actual), '--dtype', 'float32', '--enforce-eager'],
+      ...['--port', String(actual), '--dtype', 'float32', '--enforce-eager', '--enable-log-requests'],
       ...['--kv-events-config', '{"enable_kv_cache_events": false}'],
     ],
     {
@@ -78,7 +67,8 @@ export async function startVllm(python: string, model: string, port?: number): P
         TORCH_COMPILE_DISABLE: '1',
         SMG_VLLM_SERVICER_WARMUP: 'off',
         VLLM_CPU_KVCACHE_SPACE: '1',
-        VLLM_CPU_OMP_THREADS_BIND: '0-1',
+        // One thread: a tiny model gains nothing by more, which wait for each other on a busy machine.
+        VLLM_CPU_OMP_THREADS_BIND: '0',
         VLLM_NO_USAGE_STATS: '1',
         HF_HUB_OFFLINE: '1',
       },
@@ -92,11 +82,13 @@ export async function startVllm(python: string, model: string, port?: number): P
   }
   const ended = once(child, 'exit');
   const kill = async () => {
+    running.delete(kill);
     if (child.exitCode !== null || child.signalCode !== null) return;
     process.kill(-child.pid!, 'SIGKILL');
     await ended;
   };
-  const patience = Date.now() + 300_000;
+  running.add(kill);
+  const patience = Date.now() + 500_000;
   while (!(await isUp(address))) {
     if (child.exitCode !== null || Date.now() > patience) {
       await kill();
