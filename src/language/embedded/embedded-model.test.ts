@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { tinyModel } from '../../../test/support/tiny-model.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import { randomKey } from '../../random/keys.js';
@@ -10,7 +11,6 @@ import type { TokenSequence } from '../trainable-model.js';
 import { VllmClient } from '../vllm-client.js';
 import { createEmbeddedModel, type EmbeddedModel } from './embedded-model.js';
 import { readModelFolder } from './model-folder.js';
-import { tinyModel } from './test-model.js';
 
 const engines: Engine[] = [];
 const models: EmbeddedModel[] = [];

@@ -1,5 +1,6 @@
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { tinyConfig, tinyModel } from '../../../test/support/tiny-model.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import { loadService } from '../../grpc/protos.js';
@@ -8,7 +9,6 @@ import { VllmClient } from '../vllm-client.js';
 import { vllmService } from '../vllm-wire.js';
 import { createEmbeddedModel, type EmbeddedModel } from './embedded-model.js';
 import type { GenerateAnswer } from './generate-responses.js';
-import { tinyConfig, tinyModel } from './test-model.js';
 
 let engine: Engine;
 let model: EmbeddedModel;
