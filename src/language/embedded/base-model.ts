@@ -35,7 +35,7 @@ export const baseModelDefaults: BaseModelSettings = {
   hidden: 352,
   vocabularySize: 512,
   contextLength: 64,
-  steps: 400,
+  steps: 700,
   batch: 32,
   learningRate: 3e-3,
 };
