@@ -210,6 +210,7 @@ describe('what cannot be served is refused with words that help', () => {
     [{ logprobs: 21 }, {}, /logprobs is 21. Give 0 to 20/],
     [{ promptLogprobs: -1 }, {}, /prompt_logprobs is -1/],
     [{ temperature: 0, n: 2 }, {}, /all completions would be the same/],
+    [{ n: 20_000 }, {}, /n is 20000. Give 16384 at most/],
     [{ maxTokens: 0 }, {}, /max_tokens is 0/],
     [{ maxTokens: 3, minTokens: 4 }, {}, /min_tokens is 4, more than max_tokens, 3/],
     [{ temperature: -1 }, {}, /temperature is -1/],
