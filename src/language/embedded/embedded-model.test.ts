@@ -106,15 +106,19 @@ describe('policy, reference and published weights', () => {
     const model = await start();
     const old = await tokens(model);
     await train(model, 5);
-    const [during, , after] = await Promise.all([
-      tokens(model),
-      // After the request has arrived.
-      new Promise((resolve) => setTimeout(resolve, 5)).then(() => model.publish('policy')),
-      new Promise((resolve) => setTimeout(resolve, 300)).then(() => tokens(model)),
-    ]);
+    const during: number[][] = [[], []];
+    let after: Promise<number[][]> | undefined;
+    let publishing: Promise<void> | undefined;
+    for await (const piece of model.sampler.stream(request)) {
+      during[piece.index]!.push(...piece.tokens);
+      // Both are asked for while the completions are under way.
+      publishing ??= model.publish('policy');
+      after ??= tokens(model);
+    }
     expect(during).toEqual(old);
-    expect(after).not.toEqual(old);
-    expect(await tokens(model)).toEqual(after);
+    await publishing;
+    expect(await after).not.toEqual(old);
+    expect(await tokens(model)).toEqual(await after);
   });
 });
 
