@@ -30,6 +30,7 @@ const suites = [
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },
   { name: 'onnx', venvs: ['onnx'] },
+  { name: 'embedded_model', venvs: ['transformers'] },
   { name: 'redis', venvs: [], redis: true },
   { name: 'vllm', venvs: ['vllm'], minutes: 25 },
   { name: 'open_inference', venvs: ['open_inference'] },

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { tinyModel } from '../../../test/support/tiny-model.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import { randomKey } from '../../random/keys.js';
@@ -10,7 +11,6 @@ import type { TokenSequence } from '../trainable-model.js';
 import { VllmClient } from '../vllm-client.js';
 import { createEmbeddedModel, type EmbeddedModel } from './embedded-model.js';
 import { readModelFolder } from './model-folder.js';
-import { tinyModel } from './test-model.js';
 
 const engines: Engine[] = [];
 const models: EmbeddedModel[] = [];
@@ -106,15 +106,19 @@ describe('policy, reference and published weights', () => {
     const model = await start();
     const old = await tokens(model);
     await train(model, 5);
-    const [during, , after] = await Promise.all([
-      tokens(model),
-      // After the request has arrived.
-      new Promise((resolve) => setTimeout(resolve, 5)).then(() => model.publish('policy')),
-      new Promise((resolve) => setTimeout(resolve, 300)).then(() => tokens(model)),
-    ]);
+    const during: number[][] = [[], []];
+    let after: Promise<number[][]> | undefined;
+    let publishing: Promise<void> | undefined;
+    for await (const piece of model.sampler.stream(request)) {
+      during[piece.index]!.push(...piece.tokens);
+      // Both are asked for while the completions are under way.
+      publishing ??= model.publish('policy');
+      after ??= tokens(model);
+    }
     expect(during).toEqual(old);
-    expect(after).not.toEqual(old);
-    expect(await tokens(model)).toEqual(after);
+    await publishing;
+    expect(await after).not.toEqual(old);
+    expect(await tokens(model)).toEqual(await after);
   });
 });
 

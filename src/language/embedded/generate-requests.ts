@@ -24,6 +24,7 @@ export interface SamplingFields extends WireSamplingParams {
 }
 
 const mostLogProbs = 20;
+const mostCompletions = 16_384;
 
 function refuse(what: string, remedy?: string): never {
   throw new PmpoError({ what, remedy });
@@ -77,6 +78,7 @@ export function readGenerate(
   const { temperature = 1, topP = 0, topK = 0, minP = 0, minTokens = 0 } = sampling;
   const maxTokens = sampling.maxTokens ?? served.contextLength - prompt.length;
   const completions = sampling.n || 1;
+  if (completions > mostCompletions) refuse(`n is ${completions}`, `Give ${mostCompletions} at most`);
   if (maxTokens < 1) refuse('max_tokens is 0', 'Give 1 or more');
   if (minTokens > maxTokens) refuse(`min_tokens is ${minTokens}, more than max_tokens, ${maxTokens}`);
   if (!(temperature >= 0 && temperature < Infinity))

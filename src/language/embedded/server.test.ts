@@ -1,5 +1,6 @@
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { tinyConfig, tinyModel } from '../../../test/support/tiny-model.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import { loadService } from '../../grpc/protos.js';
@@ -8,7 +9,6 @@ import { VllmClient } from '../vllm-client.js';
 import { vllmService } from '../vllm-wire.js';
 import { createEmbeddedModel, type EmbeddedModel } from './embedded-model.js';
 import type { GenerateAnswer } from './generate-responses.js';
-import { tinyConfig, tinyModel } from './test-model.js';
 
 let engine: Engine;
 let model: EmbeddedModel;
@@ -210,6 +210,7 @@ describe('what cannot be served is refused with words that help', () => {
     [{ logprobs: 21 }, {}, /logprobs is 21. Give 0 to 20/],
     [{ promptLogprobs: -1 }, {}, /prompt_logprobs is -1/],
     [{ temperature: 0, n: 2 }, {}, /all completions would be the same/],
+    [{ n: 20_000 }, {}, /n is 20000. Give 16384 at most/],
     [{ maxTokens: 0 }, {}, /max_tokens is 0/],
     [{ maxTokens: 3, minTokens: 4 }, {}, /min_tokens is 4, more than max_tokens, 3/],
     [{ temperature: -1 }, {}, /temperature is -1/],

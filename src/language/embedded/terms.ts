@@ -17,7 +17,9 @@ export function chosenLogProbs(logits: Tensor2D, tokens: Tensor1D): Tensor1D {
   return tf.customGrad((x, save) => {
     const logProbs = tf.logSoftmax(x as Tensor2D);
     (save as (tensors: Tensor[]) => void)([logProbs, tokens]);
-    const value = tf.reshape(tf.gather(logProbs, tf.reshape(tokens, [-1, 1]), 1, 1), [-1]);
+    const [M, V] = logits.shape;
+    const places = tf.add(tokens, tf.range(0, M * V, V, 'int32')) as Tensor1D;
+    const value = tf.gather(tf.reshape(logProbs, [-1]), places);
     return {
       value,
       gradFunc: (dy, saved) => {

@@ -64,7 +64,8 @@ export function createTraining(
           terms,
           tokenTerms(policy, reference, tokens as Tensor2D, next as Tensor2D, parts, config),
         );
-        for (const name of Object.keys(terms)) tf.keep(terms[name]!);
+        // They outlive the forward pass, which ends with this function.
+        for (const term of Object.values(terms)) tf.keep(term);
         const weighted = coefficientNames
           .filter((name) => terms[name] !== undefined)
           .map((name) => tf.sum(tf.mul(terms[name]!, tf.reshape(inputs[`${name}Coefficient`]!, [-1]))));
@@ -74,7 +75,13 @@ export function createTraining(
     );
     const flat = tf.concat1d(names.map((name) => tf.reshape(grads[policy[name]!.name]!, [-1])));
     gradient.assign(tf.add(gradient, flat));
-    return terms;
+    return Object.fromEntries(
+      Object.entries(terms).map(([name, kept]) => {
+        const result = tf.clone(kept);
+        kept.dispose();
+        return [name, result];
+      }),
+    );
   };
 
   const norm = engine.jit('gradient norm', () => ({ norm: tf.sqrt(tf.sum(tf.square(gradient))) }));

@@ -1,10 +1,10 @@
-import type { TransformerConfig } from '../../networks/transformer.js';
-import { initTransformer } from '../../networks/transformer.js';
-import { randomKey } from '../../random/keys.js';
-import type { ModelFolder } from './model-folder.js';
-import { trainTokenizer } from './tokenizer-training.js';
+import type { ModelFolder } from '../../src/language/embedded/model-folder.js';
+import { trainTokenizer } from '../../src/language/embedded/tokenizer-training.js';
+import type { TransformerConfig } from '../../src/networks/transformer.js';
+import { initTransformer } from '../../src/networks/transformer.js';
+import { randomKey } from '../../src/random/keys.js';
 
-/** What this folder's tests share: a model small enough to be made in a moment, of random weights. */
+/** What the tests of the embedded language model share: a model small enough to be made in a moment, of random weights. */
 
 export const tinyConfig: TransformerConfig = {
   vocabularySize: 270,
