@@ -118,7 +118,14 @@ async function ofProgram(file: string): Promise<PairJudge> {
   return {
     bothOrders: true,
     async decide(pair) {
-      const decision = better.safeParse(await (compare as (pair: Pair) => unknown)(pair));
+      let said: unknown;
+      try {
+        said = await (compare as (pair: Pair) => unknown)(pair);
+      } catch (cause) {
+        const message = cause instanceof Error ? cause.message : String(cause);
+        throw new PmpoError({ where, what: `compare threw: ${message}`, cause });
+      }
+      const decision = better.safeParse(said);
       if (decision.success) return { better: decision.data, answer: decision.data };
       throw new PmpoError({ where, what: "compare must return 'first', 'second' or 'tie'" });
     },

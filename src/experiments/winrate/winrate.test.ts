@@ -122,17 +122,23 @@ describe('measureWinRate', () => {
 
   it('goes on from its file, and asks nothing twice', async () => {
     const at = await files();
-    await writeFile(
-      at('counting.mjs'),
-      'let n = 0; export const compare = () => { if (n++ > 2) throw new Error("no more"); return "tie"; };\n',
-    );
-    const own = options(at, 'counting.mjs', 'counting.jsonl');
-    await expect(measureWinRate(own)).rejects.toThrow();
-    const before = (await readFile(own.output, 'utf8')).split('\n').length;
-    expect(before).toBeGreaterThan(2);
-    expect(await measureWinRate(own).catch(() => measureWinRate(own))).toMatchObject({ ties: 3 });
-    const all = (await readFile(own.output, 'utf8')).trim().split('\n');
-    expect(all).toHaveLength(1 + 6);
+    const text = `
+      import { existsSync } from 'node:fs';
+      export const compare = ({ prompt }) => {
+        if (prompt === 'z' && existsSync(${JSON.stringify(at('busy'))})) throw new Error('no more');
+        return 'tie';
+      };`;
+    await writeFile(at('tired.mjs'), text);
+    await writeFile(at('busy'), '');
+    const own = options(at, 'tired.mjs', 'tired.jsonl');
+    await expect(measureWinRate(own)).rejects.toThrow(/tired\.mjs: compare threw: no more/);
+    const before = (await readFile(own.output, 'utf8')).trim().split('\n');
+    expect(before.length).toBeGreaterThan(1);
+    await rm(at('busy'));
+    expect(await measureWinRate(own)).toMatchObject({ ties: 3 });
+    const after = (await readFile(own.output, 'utf8')).trim().split('\n');
+    expect(after).toHaveLength(1 + 6);
+    expect(after.slice(0, before.length)).toEqual(before);
   });
 
   it('refuses a file of another comparison, and prompts that are not there', async () => {
@@ -153,8 +159,8 @@ describe('measureWinRate', () => {
     ['judge.yaml', 'name: nobody', /there is no judge 'nobody'\. Give name: one of .*language-model/],
     ['judge.yaml', 'name: language-model\ntemplate: t.txt', /there is no file .*t\.txt/],
     ['judge.yaml', 'name: reward-model\nadress: x', /unknown key.*Did you mean 'address'/],
-    ['judge.mjs', 'export const nothing = 1;', /exports no function `reward`/],
-    ['judge.mjs', "export const compare = () => 'left';", /compare must return 'first', 'second' or 'tie'/],
+    ['nothing.mjs', 'export const nothing = 1;', /exports no function `reward`/],
+    ['left.mjs', "export const compare = () => 'left';", /compare must return 'first', 'second' or 'tie'/],
   ])('%s with %j is refused', async (name, text, message) => {
     const at = await files();
     await writeFile(at(name), text);
