@@ -20,7 +20,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from pmpo_torch_trainer.errors import RequestError, exhausted
+from pmpo_torch_trainer.errors import RequestError, exhausted, precondition
 from pmpo_torch_trainer.model import Head, LanguageModel, View, Weights
 from pmpo_torch_trainer.sampling import Chosen, Draws, SamplingSettings, choose, likeliest, log_probs_of
 
@@ -237,7 +237,7 @@ class Engine:
         """Hands out the new tokens; returns the numbers of the rows that go on."""
         tokens, log_probs = chosen.tokens.tolist(), chosen.log_probs.tolist()
         if not bool(torch.isfinite(chosen.log_probs).all()):
-            raise RuntimeError("the model's log-probs are not finite: its parameters are broken")
+            raise precondition("the model's log-probs are not finite: its parameters are broken")
         going = []
         for number, row in enumerate(rows):
             request, token = row.request, int(tokens[number])
