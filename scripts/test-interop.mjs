@@ -17,7 +17,7 @@ import { ensureVenv } from './venv.mjs';
 
 /**
  * Every suite: its folder, its Python environments (the first one runs its Python files), and whether it talks to a
- * running simulator server or starts Redis servers.
+ * running simulator server or starts Redis servers; and how long it may take, where that is more than 5 minutes.
  */
 const suites = [
   { name: 'references', venvs: ['jax', 'torch'] },
@@ -31,10 +31,10 @@ const suites = [
   { name: 'tensorboard', venvs: ['tensorboard'] },
   { name: 'onnx', venvs: ['onnx'] },
   { name: 'redis', venvs: [], redis: true },
+  { name: 'torch_trainer', venvs: ['torch_trainer'], minutes: 20 },
 ];
 
 const program = join(root, 'dist/cli/main.js');
-const suiteTimeoutMs = 5 * 60_000;
 const none = { passed: 0, failed: 0, skipped: 0 };
 const oneFailed = { ...none, failed: 1 };
 
@@ -65,7 +65,8 @@ function startServer() {
 }
 
 /** Runs the Python files and the vitest files of a suite; returns its counts. */
-function runSuite(folder, interpreter, env, scratch) {
+function runSuite(folder, interpreter, env, scratch, minutes = 5) {
+  const timeout = minutes * 60_000;
   const files = readdirSync(folder);
   let counts = none;
   if (files.some((file) => /^test_.*\.py$/.test(file))) {
@@ -75,7 +76,7 @@ function runSuite(folder, interpreter, env, scratch) {
       cwd: folder,
       env,
       stdio: 'inherit',
-      timeout: suiteTimeoutMs,
+      timeout,
     });
     counts = addCounts(counts, existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')) : oneFailed);
   }
@@ -84,7 +85,7 @@ function runSuite(folder, interpreter, env, scratch) {
     rmSync(results, { force: true });
     const vitest = [join(root, 'node_modules/vitest/vitest.mjs'), 'run'];
     const output = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
-    runNode([...vitest, ...output, folder], { env, timeout: suiteTimeoutMs });
+    runNode([...vitest, ...output, folder], { env, timeout });
     counts = addCounts(counts, vitestCounts(results));
   }
   return counts.passed + counts.failed + counts.skipped === 0 ? oneFailed : counts;
@@ -100,7 +101,7 @@ ensureInstalled();
 ensureBuilt();
 const scratch = mkdtempSync(join(tmpdir(), 'pmpo-interop-'));
 const report = [];
-for (const { name, venvs, server, redis } of suites) {
+for (const { name, venvs, server, redis, minutes } of suites) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   say(`\n── ${name}`);
   const env = { ...process.env, PMPO_BIN: program, PMPO_INTEROP: '1' };
@@ -124,7 +125,8 @@ for (const { name, venvs, server, redis } of suites) {
       running = await startServer();
       env.PMPO_SERVER_ADDRESS = running.address;
     }
-    report.push({ name, counts: runSuite(join(root, 'test/interop', name), interpreters[0], env, scratch) });
+    const folder = join(root, 'test/interop', name);
+    report.push({ name, counts: runSuite(folder, interpreters[0], env, scratch, minutes) });
   } catch (error) {
     report.push({ name, counts: oneFailed, note: error.message });
   } finally {

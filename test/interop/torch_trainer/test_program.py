@@ -1,5 +1,7 @@
 """The program as a user starts it: who may connect, what it says of bad options, how it ends, and what a kill leaves."""
 
+import contextlib
+import io
 import pathlib
 import signal
 import subprocess
@@ -7,10 +9,13 @@ import sys
 import tempfile
 import threading
 import unittest
+import warnings
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving import FOLDER, HERE, MODELS, PLUGIN, Case, Client, Program
+
+from pmpo_torch_trainer.__main__ import main
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
@@ -69,12 +74,21 @@ class Security(Case):
 
 
 class Start(Case):
-    def complains(self, pattern, *arguments, code=1, **options):
-        with Program(*arguments, **options) as running:
-            self.assertEqual((running.address, running.process.wait(timeout=60)), (None, code))
-            self.assertRegex(running.errors(), pattern)
-            if code == 1:
-                self.assertEqual(len(running.errors().strip().split("\n")), 1)
+    def complains(self, pattern, *arguments, code=1, model=MODELS["llama"]):
+        """In this process: the program's start takes seconds."""
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        with contextlib.redirect_stderr(io.StringIO()) as errors, warnings.catch_warnings():
+            try:
+                ended = main(["--model", str(model), "--port", "0", *map(str, arguments)])
+            except SystemExit as error:
+                ended = error.code
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        self.assertEqual(ended, code)
+        self.assertRegex(errors.getvalue(), pattern)
+        if code == 1:
+            self.assertEqual(len(errors.getvalue().strip().split("\n")), 1)
 
     def test_what_is_wrong_is_said_in_a_line(self):
         with tempfile.TemporaryDirectory() as folder:
