@@ -179,7 +179,7 @@ class Sources(unittest.TestCase):
     def test_types(self):
         with tempfile.TemporaryDirectory() as cache:
             command = [sys.executable, "-m", "mypy", "--cache-dir", cache, "pmpo_torch_trainer", "describe_services.py"]
-            run = subprocess.run(command, cwd=PLUGIN, capture_output=True, text=True, timeout=240)
+            run = subprocess.run(command, cwd=PLUGIN, capture_output=True, text=True, timeout=900)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
     def test_the_versions_are_those_of_the_program_s_own_list(self):
