@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import grpc
 import torch
 import transformers
 from torch import Tensor
@@ -121,7 +122,11 @@ class Engine:
             return len(self._active) + len(self._waiting)
 
     def submit(self, request: Request) -> None:
+        """Takes it in; once the engine is closed, with an error as its answer."""
         with self._changed:
+            if self._closed:
+                request.put(RequestError(grpc.StatusCode.UNAVAILABLE, "the server is ending"))
+                return
             self._waiting.append(request)
             self.last_request = time.time()
             self._changed.notify()
