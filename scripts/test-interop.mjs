@@ -23,7 +23,7 @@ const suites = [
   { name: 'references', venvs: ['jax', 'torch', 'transformers'] },
   { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
   { name: 'simulator_server', venvs: ['simulator_server'] },
-  { name: 'serve', venvs: [] },
+  { name: 'serve', venvs: [], minutes: 10 },
   { name: 'foreign_server', venvs: ['dm_env_rpc'] },
   { name: 'gymnasium_client', venvs: ['gymnasium_client'], server: true },
   { name: 'mujoco', venvs: ['mujoco'] },
@@ -31,9 +31,10 @@ const suites = [
   { name: 'tensorboard', venvs: ['tensorboard'] },
   { name: 'onnx', venvs: ['onnx'] },
   { name: 'embedded_model', venvs: ['transformers'] },
-  { name: 'redis', venvs: [], redis: true },
+  { name: 'redis', venvs: [], redis: true, minutes: 10 },
   { name: 'vllm', venvs: ['vllm'], minutes: 25 },
   { name: 'open_inference', venvs: ['open_inference'] },
+  { name: 'torch_trainer', venvs: ['torch_trainer'], minutes: 20 },
 ];
 
 const program = join(root, 'dist/cli/main.js');

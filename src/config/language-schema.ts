@@ -71,7 +71,7 @@ const embeddedModel = z
       ),
     pretraining: z
       .strictObject({
-        steps: z.int().min(0).default(400),
+        steps: z.int().min(0).default(700),
         batchSize: count.default(32).describe('Sequences in a batch'),
         learningRate: rate.default(3e-3),
       })

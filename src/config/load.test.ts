@@ -43,7 +43,7 @@ describe('resolveConfig', () => {
     expect(config.operator).toEqual((await resolve(`${minimal}operator: {name: dpo}`)).config.operator);
   });
 
-  test.each(['pmpo', 'mpo', 'dpo', 'behavior-cloning'])(
+  test.each(['pmpo', 'mpo', 'dpo', 'kto', 'behavior-cloning'])(
     'what it resolves for %s loads again the same',
     async (name) => {
       const { config } = await resolve(

@@ -287,7 +287,9 @@ class Connection {
         remedy: `Raise ${this.#peer.configKey}.computeSeconds, or send fewer or shorter sequences`,
       });
     }
-    if (code === statusCode('UNAVAILABLE') || code === statusCode('CANCELLED')) {
+    // What gRPC for Node says when the server has hung up on a client that did not answer its signs of life.
+    const hungUp = code === statusCode('RESOURCE_EXHAUSTED') && details.startsWith('Bandwidth exhausted');
+    if (hungUp || code === statusCode('UNAVAILABLE') || code === statusCode('CANCELLED')) {
       return new ConnectionLostError({
         where,
         what: `the connection was lost during ${method}: ${details}`,

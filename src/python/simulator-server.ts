@@ -1,6 +1,6 @@
-import { delimiter, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { PmpoError } from '../errors.js';
+import { pluginEnvironment, pluginFolder } from './plugin.js';
 import { startPythonProgram } from './program.js';
 import { ensureVirtualEnvironment, pythonFolder } from './virtual-environment.js';
 
@@ -8,7 +8,7 @@ import { ensureVirtualEnvironment, pythonFolder } from './virtual-environment.js
 export const pythonServers = ['dm-control', 'gymnasium'] as const;
 export type PythonServerKind = (typeof pythonServers)[number];
 
-const pluginFolder = fileURLToPath(new URL('../../plugins/simulator-server', import.meta.url));
+const folder = pluginFolder('simulator-server');
 
 export interface PythonServerOptions {
   readonly kind: PythonServerKind;
@@ -34,13 +34,6 @@ export interface PythonServer {
   close(): Promise<void>;
 }
 
-/** The plugin itself is not installed but found on the path: what is installed changes only with its requirements. */
-function environmentVariables(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
-  const path = env.PYTHONPATH ? `${pluginFolder}${delimiter}${env.PYTHONPATH}` : pluginFolder;
-  // Safe path: a numpy.py in the folder that a user happens to be in is not imported in place of numpy.
-  return { ...env, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: '1', PYTHONSAFEPATH: '1' };
-}
-
 /**
  * Starts a server of DM Control's or Gymnasium's simulators: makes its Python environment if need be, starts the program
  * and waits until it listens.
@@ -57,7 +50,7 @@ export async function startPythonServer(options: PythonServerOptions): Promise<P
     });
   }
   const python = await ensureVirtualEnvironment({
-    requirements: join(pluginFolder, 'requirements', `${kind}.txt`),
+    requirements: join(folder, 'requirements', `${kind}.txt`),
     folder: pythonFolder(),
     say,
     signal,
@@ -67,7 +60,7 @@ export async function startPythonServer(options: PythonServerOptions): Promise<P
     name: `the ${kind} server`,
     python,
     args: ['-m', 'pmpo_simulator_server', kind, ...place, ...args],
-    env: environmentVariables(),
+    env: pluginEnvironment(folder),
     readyLine: /^Serving .* on (\S+:\d+)/m,
     complaint: 'pmpo-simulator-server: ',
     log,

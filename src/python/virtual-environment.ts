@@ -24,6 +24,11 @@ export interface VirtualEnvironmentOptions {
   readonly say: (line: string) => void;
   /** Default: what `findInterpreter` finds. */
   readonly interpreter?: Interpreter;
+  /**
+   * Whether pip adds what the listed packages need: where that differs with the machine, as with PyTorch's libraries for
+   * GPUs. Default: the list is complete.
+   */
+  readonly withDependencies?: boolean;
   /** Stops the making. */
   readonly signal?: AbortSignal;
 }
@@ -83,7 +88,8 @@ async function install(aside: string, interpreter: Interpreter, options: Virtual
     'it cannot make a virtual environment: ',
     "Install Python's venv module (Debian: apt install python3-venv)",
   );
-  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input', '--no-deps'];
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input'];
+  if (!options.withDependencies) pip.push('--no-deps');
   check(
     await runToEnd(interpreterOf(aside), [...pip, '--requirement', requirements], signal),
     `pip install -r ${requirements}`,
@@ -108,7 +114,8 @@ async function putInPlace(aside: string, path: string): Promise<void> {
 }
 
 /**
- * A Python environment with exactly what a requirements file lists and nothing else, made when it is not there yet. Its folder is named
+ * A Python environment with exactly what a requirements file lists (and what that needs, if so asked) and nothing else, made
+ * when it is not there yet. Its folder is named
  * after the file, its contents and the Python: another list is another environment, and one that stands is never changed.
  * Several processes may do this at once.
  *

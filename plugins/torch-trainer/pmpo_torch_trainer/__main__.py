@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 def _prepare_environment(deterministic: bool) -> None:
     """Before anything heavy is imported."""
+    # What libraries say to each other about their next versions.
+    warnings.simplefilter("ignore", FutureWarning)
     # What is not in the folder is an error, never a download.
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

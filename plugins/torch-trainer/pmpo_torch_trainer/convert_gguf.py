@@ -12,6 +12,7 @@ import shutil
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 
 def convert(file: Path, folder: Path, dtype: str) -> None:
@@ -21,10 +22,10 @@ def convert(file: Path, folder: Path, dtype: str) -> None:
 
     if folder.exists():
         raise ValueError(f"{folder} exists; give a folder that does not")
-    where = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name, "local_files_only": True}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+    where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, **where)
     quantization = transformers.GgufConfig(dequantize=True)
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(**where, quantization_config=quantization)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(file.parent, **where, quantization_config=quantization)
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config

@@ -16,11 +16,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import grpc
 import torch
 import transformers
 from torch import Tensor
 
-from pmpo_torch_trainer.errors import RequestError, exhausted
+from pmpo_torch_trainer.errors import RequestError, exhausted, precondition
 from pmpo_torch_trainer.model import Head, LanguageModel, View, Weights
 from pmpo_torch_trainer.sampling import Chosen, Draws, SamplingSettings, choose, likeliest, log_probs_of
 
@@ -121,7 +122,11 @@ class Engine:
             return len(self._active) + len(self._waiting)
 
     def submit(self, request: Request) -> None:
+        """Takes it in; once the engine is closed, with an error as its answer."""
         with self._changed:
+            if self._closed:
+                request.put(RequestError(grpc.StatusCode.UNAVAILABLE, "the server is ending"))
+                return
             self._waiting.append(request)
             self.last_request = time.time()
             self._changed.notify()
@@ -237,7 +242,7 @@ class Engine:
         """Hands out the new tokens; returns the numbers of the rows that go on."""
         tokens, log_probs = chosen.tokens.tolist(), chosen.log_probs.tolist()
         if not bool(torch.isfinite(chosen.log_probs).all()):
-            raise RuntimeError("the model's log-probs are not finite: its parameters are broken")
+            raise precondition("the model's log-probs are not finite: its parameters are broken")
         going = []
         for number, row in enumerate(rows):
             request, token = row.request, int(tokens[number])

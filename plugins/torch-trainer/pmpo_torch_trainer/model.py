@@ -114,7 +114,9 @@ def load(options: ModelOptions) -> LanguageModel:
     module.to(device)
     module.eval()
     if options.gradient_checkpointing:
-        module.gradient_checkpointing_enable({"use_reentrant": False})
+        # Renamed in the library's version 5.
+        enable = getattr(module, "activation_checkpointing_enable", None) or module.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     text = config.get_text_config()
     longest = _context_length(text)
     if options.context_length is not None and longest is not None and options.context_length > longest:

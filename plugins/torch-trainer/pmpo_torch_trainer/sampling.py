@@ -119,4 +119,5 @@ def _invert(logits: Tensor, uniforms: list[float]) -> Tensor:
     tokens = torch.searchsorted(cumulative, at, right=True)
     # u·total can round up to the total: then the last token that is possible.
     last = torch.searchsorted(cumulative, total)
-    return torch.minimum(tokens, last).squeeze(-1)
+    # Of logits that are not numbers nothing is found; that they are none is seen by the log-prob.
+    return torch.minimum(tokens, last).clamp(max=logits.shape[-1] - 1).squeeze(-1)

@@ -1,8 +1,15 @@
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
+import { createEngine } from '../../engine/create.js';
+import type { Engine } from '../../engine/engine.js';
 import { randomKey } from '../../random/keys.js';
 import { HuggingFaceTokenizer } from '../hugging-face-tokenizer.js';
-import { baseModelDefaults, encodeReviews, pretrainBaseModel, scheduledRate } from './base-model.js';
+import { type BaseModelOptions, pretrainBaseModel, scheduledRate } from './base-model.js';
 import { makeReviews, reviewPrompts } from './reviews.js';
+
+const engines: Engine[] = [];
+afterAll(async () => {
+  for (const engine of engines) await engine.dispose();
+});
 
 const settings = {
   layers: 1,
@@ -10,18 +17,24 @@ const settings = {
   heads: 2,
   keyValueHeads: 1,
   hidden: 32,
-  steps: 12,
-  batch: 4,
-  learningRate: 0.02,
+  vocabularySize: 512,
+  contextLength: 64,
+  pretraining: { steps: 12, batchSize: 4, learningRate: 0.02 },
 };
+const { training, heldOut } = reviewPrompts(randomKey(1));
+const documents = makeReviews(randomKey(2), training, 500).map(({ prompt, completion }) => prompt + completion);
 
-describe('pretraining', () => {
+async function pretrain(more: Partial<BaseModelOptions> = {}) {
+  const engine = await createEngine('onnx', { threads: 1 });
+  engines.push(engine);
+  return pretrainBaseModel({ engine, key: randomKey(1), documents, settings, ...more });
+}
+
+describe('pretrainBaseModel', () => {
   it('lowers the cross-entropy, and is the same for the same key', async () => {
     const run = async () => {
       const losses: number[] = [];
-      const model = await pretrainBaseModel({
-        key: randomKey(1),
-        settings,
+      const model = await pretrain({
         onStep: (step, crossEntropy) => {
           expect(step).toBe(losses.length);
           losses.push(crossEntropy);
@@ -39,40 +52,27 @@ describe('pretraining', () => {
 
   it('stops when it is told to', async () => {
     const controller = new AbortController();
-    const running = pretrainBaseModel({
-      key: randomKey(1),
-      settings,
-      signal: controller.signal,
-      onStep: () => controller.abort(new Error('enough')),
-    });
-    await expect(running).rejects.toThrow('enough');
+    const stop = () => controller.abort(new Error('enough'));
+    await expect(pretrain({ signal: controller.signal, onStep: stop })).rejects.toThrow('enough');
+  });
+
+  it('makes a tokenizer to which a prompt is the same tokens whatever follows it', async () => {
+    const none = { ...settings.pretraining, steps: 0 };
+    const { tokenizerFiles, config } = await pretrain({ settings: { ...settings, pretraining: none } });
+    const tokenizer = new HuggingFaceTokenizer(tokenizerFiles);
+    expect(config.vocabularySize).toBe(tokenizer.vocabularySize);
+    for (const { prompt, completion } of makeReviews(randomKey(5), heldOut, 20)) {
+      const apart = [...tokenizer.encode(prompt), ...tokenizer.encode(completion, { begin: false })];
+      expect([...tokenizer.encode(prompt + completion)]).toEqual(apart);
+      expect(apart.length).toBeLessThan(64);
+    }
   });
 });
 
 it('the learning rate rises to its highest and falls to a tenth', () => {
-  const rates = Array.from({ length: 400 }, (_, step) => scheduledRate(step, baseModelDefaults));
+  const schedule = { steps: 400, learningRate: 3e-3 };
+  const rates = Array.from({ length: 400 }, (_, step) => scheduledRate(step, schedule));
   expect(Math.max(...rates)).toBeCloseTo(3e-3, 8);
   expect(rates[0]).toBeCloseTo(3e-3 / 20, 8);
   expect(rates.at(-1)).toBeCloseTo(3e-4, 5);
-});
-
-describe('reviews as tokens', () => {
-  it('are prompt and completion between begin and end, padded to one length', async () => {
-    const { tokenizerFiles } = await pretrainBaseModel({
-      key: randomKey(1),
-      settings: { ...settings, steps: 0 },
-    });
-    const tokenizer = new HuggingFaceTokenizer(tokenizerFiles);
-    const reviews = makeReviews(randomKey(5), reviewPrompts(randomKey(1)).heldOut, 20);
-    const { tokens, lengths } = encodeReviews(reviews, tokenizer, 64);
-    const width = tokens.length / 20;
-    expect((width - 1) % 16).toBe(0);
-    for (const [i, { prompt, completion }] of reviews.entries()) {
-      const row = tokens.subarray(i * width, i * width + lengths[i]!);
-      // A prompt's tokens do not depend on what follows it: sampling begins where the texts did.
-      const encoded = [...tokenizer.encode(prompt), ...tokenizer.encode(completion, { begin: false }), 2];
-      expect([...row]).toEqual(encoded);
-      expect(encoded.length).toBeLessThan(64);
-    }
-  });
 });
