@@ -22,7 +22,9 @@ const settings = {
   pretraining: { steps: 12, batchSize: 4, learningRate: 0.02 },
 };
 const { training, heldOut } = reviewPrompts(randomKey(1));
-const documents = makeReviews(randomKey(2), training, 500).map(({ prompt, completion }) => prompt + completion);
+const documents = makeReviews(randomKey(2), training, 500).map(
+  ({ prompt, completion }) => prompt + completion,
+);
 
 async function pretrain(more: Partial<BaseModelOptions> = {}) {
   const engine = await createEngine('onnx', { threads: 1 });
