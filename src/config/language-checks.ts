@@ -44,7 +44,7 @@ export function languageProblems({ language, reference, learner, feedback }: Lan
         `${model.keyValueHeads} does not divide heads, ${model.heads}`,
       );
     }
-    if (language.sampling.maxTokens >= model.contextLength) {
+    if (prompts !== undefined && language.sampling.maxTokens >= model.contextLength) {
       complain(
         'language.sampling.maxTokens',
         `${language.sampling.maxTokens} leaves no room for a prompt in a context of ${model.contextLength}`,

@@ -200,7 +200,9 @@ export class ServerPool<Server> {
         reject(this.#stopped());
       };
       for (const reason of [signal, this.#closing.signal]) {
-        reason?.addEventListener('abort', stop, { signal: done.signal });
+        if (reason === undefined) continue;
+        setMaxListeners(0, reason);
+        reason.addEventListener('abort', stop, { signal: done.signal });
       }
       this.#waiting.push(waiter);
     });

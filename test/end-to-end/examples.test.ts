@@ -4,8 +4,10 @@ import { ensureBuilt, exampleConfigs, projectRoot, run, temporaryFolder } from '
 
 /** Every configuration under examples/ that needs no server: others are trained with in test/interop/serve and redis. */
 const examples = exampleConfigs().filter(
-  ({ address, redis }) => address === undefined && redis === undefined,
+  ({ address, redis, model }) => address === undefined && redis === undefined && model === undefined,
 );
+const languageExamples = exampleConfigs().filter(({ model }) => model === 'embedded');
+const trainerExamples = exampleConfigs().filter(({ model }) => model === 'trainer');
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {
@@ -28,6 +30,44 @@ const short = {
 test('there are examples', () => {
   expect(examples.map(({ path }) => path)).toContain('cartpole.yaml');
 });
+
+const shortLanguage = {
+  'language.model.layers': 1,
+  'language.model.width': 16,
+  'language.model.heads': 2,
+  'language.model.keyValueHeads': 1,
+  'language.model.hidden': 32,
+  'language.model.pretraining.steps': 5,
+  'learner.updates': 2,
+  'learner.batchSize': 2,
+};
+
+test.each(languageExamples)('examples/$path trains', async ({ path }) => {
+  const settings = Object.entries(shortLanguage).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  const file = join(projectRoot, 'examples', path);
+  const { code, stderr } = await run(['train', file, '--output', folder.path, ...settings], {
+    env: { PMPO_CACHE: join(folder.path, 'cache') },
+  });
+  expect(stderr).toMatch(/Done: \d+ completions, 2 updates/);
+  expect(code).toBe(0);
+});
+
+test.each(trainerExamples)(
+  'examples/$path is a configuration, and says where a trainer is missing',
+  async ({ path }) => {
+    const file = join(projectRoot, 'examples', path);
+    // A port that nobody listens on.
+    const settings = [
+      '--set',
+      'language.model.address=127.0.0.1:1',
+      '--set',
+      'language.model.deadlineSeconds=2',
+    ];
+    const { code, stderr } = await run(['train', file, '--output', folder.path, ...settings]);
+    expect(stderr).toMatch(/^pmpo: 127\.0\.0\.1:1: nobody answers there/);
+    expect(code).toBe(1);
+  },
+);
 
 test.each(examples)('examples/$path trains', async ({ path }) => {
   const settings = Object.entries(short).flatMap(([key, value]) => ['--set', `${key}=${value}`]);

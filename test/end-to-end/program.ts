@@ -93,6 +93,8 @@ export interface ExampleConfig {
   readonly address?: string;
   /** Of the Redis that it wants, if it wants one. */
   readonly redis?: string;
+  /** The model of a language job. */
+  readonly model?: string;
 }
 
 /** The configurations of training runs under examples/; the studies in examples/reproduce are of another kind. */
@@ -102,12 +104,13 @@ export function exampleConfigs(): ExampleConfig[] {
     .filter((path) => /\.ya?ml$/.test(path) && !path.startsWith('reproduce'))
     .sort()
     .map((path) => {
-      const { environment, replay } = parse(readFileSync(join(folder, path), 'utf8')) as {
+      const { environment, replay, language } = parse(readFileSync(join(folder, path), 'utf8')) as {
         environment?: { readonly simulator?: string; readonly address?: string };
         replay?: { readonly redis?: string };
+        language?: { readonly model: { readonly name: string } };
       };
       const { simulator, address } = environment ?? {};
-      return { path, simulator, address, redis: replay?.redis };
+      return { path, simulator, address, redis: replay?.redis, model: language?.model.name };
     });
 }
 

@@ -1,0 +1,235 @@
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ensureBuilt, projectRoot, run, start, temporaryFolder, writeConfig } from './program.js';
+
+// `pmpo train` with a language job, and `pmpo winrate`, as people run them.
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+/** Where base models are kept: not the user's. */
+let env: Readonly<Record<string, string>>;
+const examples = join(projectRoot, 'examples/language');
+beforeAll(async () => {
+  await ensureBuilt();
+  folder = await temporaryFolder();
+  env = { PMPO_CACHE: join(folder.path, 'cache') };
+});
+afterAll(() => folder.remove());
+
+const at = (...names: string[]) => join(folder.path, ...names);
+
+/** A run of a few seconds. */
+function tinyLanguage(more: { readonly language?: object; readonly learner?: object } = {}) {
+  return {
+    output: at('runs'),
+    threads: 1,
+    language: {
+      model: {
+        name: 'embedded',
+        layers: 1,
+        width: 16,
+        heads: 2,
+        keyValueHeads: 1,
+        hidden: 32,
+        pretraining: { steps: 10 },
+      },
+      prompts: { file: join(examples, 'prompts.jsonl'), heldOut: join(examples, 'held-out.jsonl') },
+      sampling: { maxTokens: 12 },
+      reward: { name: 'program', file: at('reward.mjs') },
+      ...more.language,
+    } as Record<string, unknown>,
+    reference: { period: 2 },
+    learner: { updates: 6, batchSize: 2, learningRate: 1e-3, ...more.learner },
+    evaluation: { every: 3 },
+    checkpoint: { every: 2 },
+  };
+}
+
+beforeAll(() =>
+  writeFile(at('reward.mjs'), 'export const reward = ({ completion }) => completion.length / 100;\n'),
+);
+
+async function train(name: string, config: object, ...args: string[]) {
+  const file = await writeConfig(folder.path, `${name}.yaml`, config);
+  return run(['train', file, '--name', name, ...args], { env });
+}
+
+const weights = (name: string) => readFile(at('runs', name, 'model/model.safetensors'));
+
+describe('a language job', () => {
+  test('leaves what control runs leave, its model, and what it wrote before and after', async () => {
+    const { code, stderr } = await train('whole', tinyLanguage());
+    expect(stderr).toMatch(/Evaluation at 0 completions: reward .* over 32 completions/);
+    expect(code).toBe(0);
+    const left = await readdir(at('runs/whole'));
+    for (const name of [
+      'config.yaml',
+      'metrics.jsonl',
+      'summary.json',
+      'report.html',
+      'tensorboard',
+      'checkpoints',
+    ]) {
+      expect(left).toContain(name);
+    }
+    expect((await readdir(at('runs/whole/model'))).sort()).toContain('model.safetensors');
+    expect(await readdir(at('runs/whole/completions'))).toEqual([
+      'update-00000000.jsonl',
+      'update-00000003.jsonl',
+      'update-00000006.jsonl',
+    ]);
+    const page = await readFile(at('runs/whole/completions.html'), 'utf8');
+    expect(page).toContain('Review of the French restaurant:');
+    expect(page).toContain('after 6 updates');
+    const report = await readFile(at('runs/whole/report.html'), 'utf8');
+    expect(report).toContain('Completions learned from');
+    expect(JSON.parse(await readFile(at('runs/whole/summary.json'), 'utf8'))).toMatchObject({
+      environment: 'embedded',
+      updates: 6,
+      environmentSteps: 6 * 2 * 4,
+    });
+  });
+
+  test('stopped and resumed ends with the same weights, to the last bit', async () => {
+    const file = await writeConfig(folder.path, 'stopped.yaml', tinyLanguage());
+    const running = start(['train', file, '--name', 'stopped'], { env });
+    await running.until(/Evaluation at 24 completions/);
+    running.child.kill('SIGKILL');
+    await running.ended;
+    const resumed = await run(['train', '--resume', at('runs/stopped')], { env });
+    expect(resumed.code).toBe(0);
+    expect((await weights('stopped')).equals(await weights('whole'))).toBe(true);
+    expect((await stat(at('runs/stopped/report.html'))).isFile()).toBe(true);
+  });
+
+  test.each([['dpo'], ['mpo'], ['kto']])('takes %s by one word', async (operator) => {
+    const { code, stderr } = await train(
+      operator,
+      tinyLanguage(),
+      '--operator',
+      operator,
+      '--set',
+      'learner.samples=4',
+    );
+    expect(stderr).toMatch(/6 updates/);
+    expect(code).toBe(0);
+  });
+
+  test('learns from labels without sampling, and records what held-out texts come to', async () => {
+    const { prompts: _, reward: __, ...language } = tinyLanguage().language;
+    const config = {
+      ...tinyLanguage(),
+      language: { ...language, dataset: { file: join(examples, 'labels.jsonl') } },
+      operator: { name: 'pmpo', alpha: 0, beta: 2 },
+      feedback: { name: 'label' },
+      reference: 'initial',
+      evaluation: { every: 3, text: join(examples, 'reviews.jsonl') },
+    };
+    const { code } = await train('labels', config);
+    expect(code).toBe(0);
+    const lines = (await readFile(at('runs/labels/metrics.jsonl'), 'utf8')).trim().split('\n');
+    const held = lines.map((line) => JSON.parse(line).values ?? {}).filter((v) => 'heldOut/perplexity' in v);
+    expect(held.length).toBeGreaterThanOrEqual(3);
+    expect(Object.keys(held[0])).toContain('heldOut/logProb/rejected');
+  });
+});
+
+describe('pmpo train refuses, in one line,', () => {
+  test.each([
+    [
+      'prompts that do not fit the context',
+      { sampling: { maxTokens: 60 } },
+      /prompts\.jsonl:1: the prompt has \d+ tokens, and 4 fit a context of 64 beside 60 of completion/,
+      1,
+    ],
+    [
+      'a reward that is no function',
+      { reward: { name: 'program', file: join(examples, 'prompts.jsonl') } },
+      /language\.reward: .*prompts\.jsonl: it (does not load|exports no function)/,
+      2,
+    ],
+    [
+      'a file that is not there',
+      { prompts: { file: 'none.jsonl' } },
+      /none\.jsonl: there is no such file/,
+      1,
+    ],
+    [
+      'prompts without a reward',
+      { reward: undefined },
+      /has prompts and nothing that evaluates completions/,
+      2,
+    ],
+    ['labels of what is sampled', { dataset: { file: 'x.jsonl' } }, /names both prompts and a dataset/, 2],
+  ])('%s', async (_, language, message, exitCode) => {
+    const { code, stderr } = await train('refused', tinyLanguage({ language }));
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(/^\s+at /m);
+    expect(code).toBe(exitCode);
+  });
+
+  test('a reward that gives no number', async () => {
+    await writeFile(at('nan.mjs'), 'export const reward = () => NaN;\n');
+    const language = { reward: { name: 'program', file: at('nan.mjs') } };
+    const { code, stderr } = await train('nan', tinyLanguage({ language }));
+    expect(stderr).toMatch(
+      /^pmpo: language\.reward: .*nan\.mjs: reward returned NaN for .*It must return a finite number/m,
+    );
+    expect(code).toBe(1);
+  });
+
+  test('an operator whose side the data set lacks', async () => {
+    await writeFile(at('good.jsonl'), '{"prompt": "a", "completion": "b", "label": true}\n'.repeat(3));
+    const { prompts: _, reward: __, ...language } = tinyLanguage().language;
+    const config = {
+      ...tinyLanguage(),
+      language: { ...language, dataset: { file: at('good.jsonl'), heldOut: 0 } },
+      operator: { name: 'pmpo', alpha: 0, beta: 2 },
+      feedback: { name: 'label' },
+    };
+    const { code, stderr } = await train('one-sided', config);
+    expect(stderr).toMatch(
+      /good\.jsonl: the operator 'pmpo' learns from rejected completions, and there are none/,
+    );
+    expect(code).toBe(1);
+  });
+
+  test('to compare or evaluate it as a control job', async () => {
+    const file = await writeConfig(folder.path, 'kind.yaml', tinyLanguage());
+    const { code, stderr } = await run(['compare', file, '--operators', 'pmpo,dpo']);
+    expect(stderr).toMatch(/this is the configuration of a language job/);
+    expect(code).toBe(2);
+  });
+});
+
+test('pmpo winrate compares what a run wrote after with what it wrote before', async () => {
+  const [after, before] = ['update-00000006.jsonl', 'update-00000000.jsonl'].map((name) =>
+    at('runs/whole/completions', name),
+  );
+  const args = [
+    '--prompts',
+    join(examples, 'held-out.jsonl'),
+    '--judge',
+    at('reward.mjs'),
+    '--output',
+    at('v.jsonl'),
+  ];
+  const { code, stdout } = await run(['winrate', after!, before!, ...args]);
+  expect(stdout).toMatch(/^A wins \d+\.\d % \(95 %: \d+\.\d % to \d+\.\d %\): \d+ won, \d+ lost, \d+ tied\n/);
+  expect(code).toBe(0);
+  const model = await run(
+    [
+      'winrate',
+      at('runs/whole/model'),
+      before!,
+      ...args.slice(0, 4),
+      '--json',
+      '--output',
+      at('w.jsonl'),
+      '--max-tokens',
+      '8',
+    ],
+    { env },
+  );
+  expect(JSON.parse(model.stdout)).toMatchObject({ prompts: 32, unanswered: 0 });
+});
