@@ -84,6 +84,8 @@ describe('writeResults', () => {
     expect(files.map((file) => basename(file))).toEqual([
       'evaluations.csv',
       'outcomes.csv',
+      'summary.csv',
+      'summary.md',
       'provenance.json',
       'curves.svg',
     ]);
@@ -98,6 +100,19 @@ swingup,b,0,50,0,0.123,2,5,0
       `task,variant,seed,status,environmentSteps,updates,wallSeconds,episodes,meanReturn,stdReturn
 swingup,a,0,finished,100,25,2,2,30,10
 swingup,b,0,diverged,50,0,0.123,2,nan,nan
+`,
+    );
+    expect(await read('summary.csv')).toBe(
+      `task,variant,seeds,diverged,interquartileMean,low95,high95
+swingup,a,1,0,30,30,30
+swingup,b,1,1,0,0,0
+`,
+    );
+    expect(await read('summary.md')).toBe(
+      `|  | swingup |
+| --- | --- |
+| a | 30 (1 seed) |
+| b | 0.00 (1 seed), 1 of 1 diverged |
 `,
     );
     expect(JSON.parse(await read('provenance.json'))).toEqual({ ...provenance, runs: 2, planned: 4 });

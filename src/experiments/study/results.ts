@@ -1,9 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { foldIn, randomKey } from '../../random/keys.js';
 import { renderFigureSvg } from '../../report/panels.js';
 import { outcomeOf, type RunData, readRun } from '../../report/run-data.js';
 import { writeAtomically } from '../../run/atomic-file.js';
-import { mean, standardDeviation } from '../../run/statistics.js';
+import { bootstrapInterval, interquartileMean, mean, standardDeviation } from '../../run/statistics.js';
 import type { StudyPlan } from './plan.js';
 import { divergence, runFolder } from './run-study.js';
 
@@ -100,6 +101,71 @@ function outcomesCsv(runs: readonly MadeRun[]): string {
   );
 }
 
+/** What the seeds of each task and variant come to in the end; a seed that diverged counts with a return of 0. */
+function summaryRows(runs: readonly MadeRun[]): SummaryRow[] {
+  const groups = new Map<string, MadeRun[]>();
+  for (const run of runs) {
+    const name = `${run.task} ${run.variant}`;
+    groups.set(name, [...(groups.get(name) ?? []), run]);
+  }
+  return [...groups.values()].map((own) => {
+    const { task, variant } = own[0]!;
+    const diverged = own.filter(({ data }) => data.status === 'diverged').length;
+    const returns = own.map(({ data }) => {
+      const { meanReturn } = outcomeOf(data);
+      return Number.isFinite(meanReturn) ? meanReturn : 0;
+    });
+    const key = foldIn(foldIn(randomKey(0), task), variant);
+    const [low, high] = bootstrapInterval([returns], interquartileMean, key);
+    return { task, variant, seeds: own.length, diverged, center: interquartileMean(returns), low, high };
+  });
+}
+
+interface SummaryRow {
+  readonly task: string;
+  readonly variant: string;
+  readonly seeds: number;
+  readonly diverged: number;
+  /** Interquartile mean of the final mean returns, and its 95 % bootstrap interval over seeds. */
+  readonly center: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+function summaryCsv(runs: readonly MadeRun[]): string {
+  const head = ['task', 'variant', 'seeds', 'diverged', 'interquartileMean', 'low95', 'high95'];
+  return csv(
+    head,
+    summaryRows(runs).map(({ task, variant, seeds, diverged, center, low, high }) => [
+      task,
+      variant,
+      seeds,
+      diverged,
+      ...[center, low, high].map(rounded),
+    ]),
+  );
+}
+
+/** Variants down, tasks across: a table for people. */
+function summaryMarkdown(runs: readonly MadeRun[]): string {
+  const rows = summaryRows(runs);
+  const unique = (key: 'task' | 'variant') => [...new Set(rows.map((row) => row[key]))];
+  const tasks = unique('task');
+  const cell = (variant: string, task: string) => {
+    const row = rows.find((one) => one.variant === variant && one.task === task);
+    if (row === undefined) return '';
+    const short = (value: number) => (Math.abs(value) >= 10 ? value.toFixed(0) : value.toFixed(2));
+    const spread = row.seeds > 1 ? ` (${short(row.low)} – ${short(row.high)})` : ' (1 seed)';
+    return `${short(row.center)}${spread}${row.diverged > 0 ? `, ${row.diverged} of ${row.seeds} diverged` : ''}`;
+  };
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return `${[
+    line(['', ...tasks]),
+    line(['---', ...tasks.map(() => '---')]),
+    ...unique('variant').map((variant) => line([variant, ...tasks.map((task) => cell(variant, task))])),
+  ].join('\n')}\n`;
+}
+
 /** How the results came to be: what is needed to make them again. */
 export interface Provenance {
   readonly command: string;
@@ -108,8 +174,8 @@ export interface Provenance {
 }
 
 /**
- * Writes what a study has come to so far under `results/` in its folder: each figure as SVG, every evaluation and every
- * outcome as comma-separated values, and how they were made.
+ * Writes what a study has come to so far under `results/` in its folder: each figure as SVG, every evaluation, every outcome
+ * and what the seeds come to together as comma-separated values and as a table, and how they were made.
  * @returns the files.
  */
 export async function writeResults(
@@ -123,6 +189,8 @@ export async function writeResults(
   const files: [string, string][] = [
     ['evaluations.csv', evaluationsCsv(runs)],
     ['outcomes.csv', outcomesCsv(runs)],
+    ['summary.csv', summaryCsv(runs)],
+    ['summary.md', summaryMarkdown(runs)],
     [
       'provenance.json',
       `${JSON.stringify({ ...provenance, runs: runs.length, planned: plan.runs.length }, null, 2)}\n`,
