@@ -2,7 +2,8 @@ import type { LanguageConfig } from './language-schema.js';
 import type { Problem } from './problems.js';
 
 /** What the single keys of a language job cannot say: settings that contradict one another. Pure. */
-export function languageProblems({ language, reference, learner, feedback }: LanguageConfig): Problem[] {
+export function languageProblems(config: LanguageConfig): Problem[] {
+  const { language, reference, learner, feedback, operator } = config;
   const problems: Problem[] = [];
   const complain = (path: string, what: string, remedy?: string) =>
     problems.push({ path: path.split('.'), what, remedy });
@@ -31,6 +32,32 @@ export function languageProblems({ language, reference, learner, feedback }: Lan
       'names both prompts and a dataset',
       'Give the one that is to be learned from; language.dataset learns without sampling',
     );
+  } else if (reward !== undefined) {
+    complain('language.reward', 'would never be asked: a dataset is judged already', 'Leave it out');
+  }
+  if (dataset !== undefined && language.kl === 'sampled') {
+    complain(
+      'language.kl',
+      "'sampled' estimates the KL from completions of the reference, and those of a dataset are not",
+      'Use exact',
+    );
+  }
+  const { temperature, topP, topK } = language.sampling;
+  if (dataset === undefined && language.kl === 'sampled' && (temperature !== 1 || topP !== 1 || topK !== 0)) {
+    complain(
+      'language.kl',
+      "'sampled' estimates the KL from completions as the reference gives them, and temperature, topP or topK change them",
+      'Use exact, or leave these at 1, 1 and 0',
+    );
+  }
+  const { kl } = operator as { readonly kl?: Readonly<Record<string, unknown>> };
+  for (const part of ['mean', 'covariance', 'categorical'] as const) {
+    if (operator.name === 'pmpo' && kl?.[part] !== undefined)
+      complain(
+        `operator.kl.${part}`,
+        'is of control jobs: the KL of sequences has one part',
+        'Set operator.kl.sequence, or operator.beta',
+      );
   }
   if (model.name === 'embedded') {
     if (model.width % model.heads !== 0) {
@@ -51,6 +78,8 @@ export function languageProblems({ language, reference, learner, feedback }: Lan
         'Lower it, or raise language.model.contextLength',
       );
     }
+  } else if (model.sampler !== undefined && dataset !== undefined) {
+    complain('language.model.sampler', 'would never be asked: nothing is sampled', 'Leave it out');
   } else if (model.sampler !== undefined && model.sampler.publish === undefined && reference !== 'initial') {
     complain(
       'language.model.sampler',

@@ -46,6 +46,17 @@ function rewardFiles(values: Record<string, unknown>, { rewards }: Catalogue): K
   return (definition?.fileSettings ?? []).map((key) => ['language', 'reward', key]);
 }
 
+/** Contexts of a data set have as many completions as they have: N is no more than a limit. */
+const datasetSamples = 16;
+
+/** What is judged already is taken as it was judged, unless the configuration says otherwise. */
+function withDatasetDefaults(values: Record<string, unknown>): Record<string, unknown> {
+  const { dataset } = (values.language ?? {}) as { dataset?: unknown };
+  return dataset === undefined || values.feedback !== undefined
+    ? values
+    : { ...values, feedback: { name: 'label' } };
+}
+
 /**
  * Checks a language job's configuration and everything it names, and fills in every default.
  * @param file the name used in messages; relative paths are meant from where it is.
@@ -57,7 +68,8 @@ export async function resolveLanguageConfig(
   overrides: readonly Override[] = [],
 ): Promise<LoadedLanguageConfig> {
   const opened = await openSource(file, text, overrides);
-  const { source, values, catalogue, plugins } = opened;
+  const { source, catalogue, plugins } = opened;
+  const values = withDatasetDefaults(opened.values);
   const schema = languageConfigSchema(catalogue);
   const parsed = schema.safeParse(values);
   if (!parsed.success) refuse(source, explainIssues(parsed.error, schema, values));
@@ -65,7 +77,9 @@ export async function resolveLanguageConfig(
   const config = { ...withAbsolutePaths(parsed.data, source, file, keys), plugins: [...plugins] };
   const problems = languageProblems(config);
   if (problems.length > 0) refuse(source, problems);
-  const { samples, feedback, ...improvement } = makeImprovement(opened, config, config.learner.samples);
+  const samplesSet =
+    config.learner.samples ?? (config.language.dataset === undefined ? undefined : datasetSamples);
+  const { samples, feedback, ...improvement } = makeImprovement(opened, config, samplesSet);
   return {
     ...improvement,
     config: schema.parse({

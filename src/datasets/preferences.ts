@@ -1,5 +1,5 @@
 import { PmpoError } from '../errors.js';
-import { asMessages, type PromptRow, promptOf } from './prompts.js';
+import { asMessages, type PromptRow, promptOf, shown } from './prompts.js';
 import type { PlacedRow } from './rows.js';
 
 /**
@@ -44,9 +44,7 @@ function evaluationOf(row: Readonly<Record<string, unknown>>, { where }: PlacedR
   throw new PmpoError({
     where,
     what:
-      value === undefined
-        ? 'a completion has neither a label nor a score'
-        : `${JSON.stringify(value)} is no label`,
+      value === undefined ? 'a completion has neither a label nor a score' : `${shown(value)} is no label`,
     remedy: 'Give `label`: true or false, or a number; or `score`: a number',
   });
 }
@@ -77,14 +75,22 @@ function completionsOf(placed: PlacedRow): LabelledCompletion[] {
 }
 
 /**
- * The contexts of a data set, in the order in which they first come; rows with the same prompt are one context.
+ * The contexts of a data set, in the order in which they first come; rows with the same prompt are one context, unless they
+ * are not to be merged: pairs stay pairs.
  * @throws PmpoError with the place of the first row that is wrong.
  */
-export function preferenceContexts(rows: readonly PlacedRow[]): PreferenceContext[] {
+export function preferenceContexts(
+  rows: readonly PlacedRow[],
+  { merge = true }: { readonly merge?: boolean } = {},
+): PreferenceContext[] {
+  if (!merge) {
+    return rows.map((placed) => ({ prompt: promptOf(placed, 'prompt'), completions: completionsOf(placed) }));
+  }
   const contexts = new Map<string, { prompt: PromptRow; completions: LabelledCompletion[] }>();
   for (const placed of rows) {
-    const key = JSON.stringify(placed.row.prompt) ?? '';
-    const known = contexts.get(key) ?? { prompt: promptOf(placed, 'prompt'), completions: [] };
+    const prompt = promptOf(placed, 'prompt');
+    const key = JSON.stringify(prompt.messages ?? prompt.text);
+    const known = contexts.get(key) ?? { prompt, completions: [] };
     contexts.set(key, known);
     known.completions.push(...completionsOf(placed));
   }

@@ -13,6 +13,12 @@ export interface PromptRow {
 
 const roles = ['system', 'user', 'assistant'];
 
+/** A value in a message, whatever it is. */
+export function shown(value: unknown): string {
+  const text = JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? Number(part) : part));
+  return (text ?? String(value)).slice(0, 60);
+}
+
 /** A list of chat messages, or undefined for anything else. */
 export function asMessages(value: unknown): readonly ChatMessage[] | undefined {
   if (!Array.isArray(value) || value.length === 0) return undefined;
@@ -37,7 +43,7 @@ export function promptOf({ row, where }: PlacedRow, field: string): PromptRow {
     what:
       value === undefined
         ? `there is no '${field}'. The row has ${Object.keys(row).join(', ')}`
-        : `'${field}' is neither a text nor a chat: ${JSON.stringify(value)?.slice(0, 60)}`,
+        : `'${field}' is neither a text nor a chat: ${shown(value)}`,
     remedy: 'Give a text, or a list of {role, content} with a user’s turn in it',
   });
 }

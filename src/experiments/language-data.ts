@@ -67,16 +67,18 @@ export async function readPrompts(
 
 /**
  * The contexts of a configuration's data set, tokenized.
+ * @param merge whether rows with the same prompt are one context.
  * @throws PmpoError with the row's place for what is wrong or too long.
  */
 export async function readDataset(
   { language }: ResolvedLanguageConfig,
   tokenizer: Tokenizer,
   contextLength: number,
+  merge: boolean,
 ): Promise<readonly JudgedContext[]> {
   const { file, chat, end } = language.dataset!;
   const endToken = endTokenOf(tokenizer, end);
-  return preferenceContexts(await readRows(file)).map(({ prompt: row, completions }) => {
+  return preferenceContexts(await readRows(file), { merge }).map(({ prompt: row, completions }) => {
     const prompt = toPrompt(tokenizer, row, chat, contextLength - 1, `a context of ${contextLength}`);
     return {
       prompt,

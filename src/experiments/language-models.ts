@@ -37,6 +37,8 @@ function ownSamplers(model: TrainableModel): Samplers {
   };
 }
 
+const longestReloadSeconds = 600;
+
 /** Runs a program that makes a server load new weights. @throws PmpoError when it fails. */
 function reload(command: readonly string[], folder: string, signal?: AbortSignal): Promise<void> {
   const [program, ...args] = command.map((word) => word.replaceAll('{folder}', folder));
@@ -48,10 +50,18 @@ function reload(command: readonly string[], folder: string, signal?: AbortSignal
       words = (words + text).slice(-2000);
     });
     child.on('error', (cause) => reject(new PmpoError({ where, what: cause.message, cause })));
-    child.on('close', (code) => {
+    const late = setTimeout(() => child.kill('SIGKILL'), longestReloadSeconds * 1000);
+    // Not its streams' end: a server that it leaves in the background may hold on to them.
+    child.on('exit', (code) => {
+      clearTimeout(late);
+      child.stderr.destroy();
       if (code === 0) return resolve();
       const last = words.trim().split('\n').at(-1);
-      reject(new PmpoError({ where, what: `${program} ended with exit code ${code}: ${last}` }));
+      const how =
+        code === null
+          ? `did not end within ${longestReloadSeconds} s`
+          : `ended with exit code ${code}: ${last}`;
+      reject(new PmpoError({ where, what: `${program} ${how}` }));
     });
   });
 }
@@ -78,7 +88,7 @@ function elsewhere(
 
 async function openTrained(
   { address, tls, token, deadlineSeconds, maxMessageMegabytes, sampler: other }: TrainerConfig,
-  { onEnd, signal }: Surroundings,
+  { onEnd, signal, checkpoint }: Surroundings,
 ): Promise<OpenedModel> {
   const connection = { tls, token, maxMessageMegabytes, configKey: 'language.model' };
   const own = await VllmClient.connect({ ...connection, address, deadlineSeconds });
@@ -91,6 +101,13 @@ async function openTrained(
     signal,
   });
   onEnd(() => model.close());
+  if (checkpoint === undefined && model.info.steps > 0) {
+    throw new PmpoError({
+      where: address,
+      what: `the trainer has made ${model.info.steps} steps already: a new run would begin with another policy than the model's`,
+      remedy: 'Start the trainer again, or go on with its run by --resume',
+    });
+  }
   const common = { model, isHere: false, tokenizer: own.tokenizer, contextLength: model.info.contextLength };
   if (other === undefined) return { ...common, samplers: ownSamplers(model) };
   const { publish: _, ...settings } = other;

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { configText } from '../config/load.js';
 import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load-language.js';
@@ -88,14 +90,33 @@ async function openData(
       : { texts: await readTexts(config.evaluation.text, tokenizer, contextLength) }),
   };
   if (dataset === undefined) return data;
-  const contexts = await readDataset(config, tokenizer, contextLength);
+  // What learns from pairs is given them one by one, all others every completion of a prompt at once.
+  const merge = loaded.operator.needs.feedback !== 'pairs';
+  const contexts = await readDataset(config, tokenizer, contextLength, merge);
   checkLabels(loaded, contexts);
   return { ...data, contexts: holdOut(contexts, dataset.heldOut, foldIn(key, 'held out')) };
 }
 
 /** A data set must hold what the operator learns from. */
 function checkLabels({ config, operator }: LoadedLanguageConfig, contexts: readonly JudgedContext[]): void {
+  const labels = contexts.flatMap(({ completions }) => completions.map(({ evaluation = 0 }) => evaluation));
+  const { file } = config.language.dataset!;
+  const only = (...values: number[]) => labels.every((label) => values.includes(label));
+  if (['top-k', 'median'].includes(config.feedback.name) && only(-1, 1)) {
+    throw new PmpoError({
+      where: file,
+      what: `the rows are labelled, and the feedback '${config.feedback.name}' compares scores`,
+      remedy: 'Set feedback: {name: label}, or leave it out',
+    });
+  }
   if (config.feedback.name !== 'label') return;
+  if (labels.includes(0) && only(0, 1)) {
+    throw new PmpoError({
+      where: file,
+      what: 'the labels are 0 and 1, and 0 stands for neither accepted nor rejected',
+      remedy: 'Give true and false, or 1 and −1',
+    });
+  }
   const count = (sign: number) =>
     contexts.reduce(
       (sum, { completions }) =>
@@ -114,7 +135,7 @@ function checkLabels({ config, operator }: LoadedLanguageConfig, contexts: reado
         : feedback === 'pairs' && pairs === 0 && 'paired';
   if (lacking === false) return;
   throw new PmpoError({
-    where: config.language.dataset!.file,
+    where: file,
     what: `the operator '${config.operator.name}' learns from ${lacking} completions, and there are none (${count(1)} accepted, ${count(-1)} rejected, ${pairs} contexts with both)`,
     remedy:
       'Choose another operator, or set operator.alpha: 1 for accepted ones alone, 0 for rejected ones alone',
@@ -138,15 +159,24 @@ function observerOf(
   { isHere }: OpenedModel,
 ): LanguageObserver {
   const { completions, checkpoints } = directory.files;
-  const models = isHere ? join(checkpoints, 'models') : `${directory.name}/checkpoints`;
+  // Below a trainer's own folder, where runs of the same name on other machines may write too.
+  const elsewhere = `${directory.name}-${idOf(directory)}`;
   return {
     ...observer,
     completions: (evaluation) => keepCompletions(completions, evaluation),
     completionsAt: (updates) => keptCompletions(completions, updates),
     // Taken in turn: the one that is written over belongs to no checkpoint that is kept.
-    modelFolder: (updates) =>
-      `${models}/slot-${Math.ceil(updates / checkpoint.every) % (checkpoint.keep + 1)}`,
+    modelName: (index) => {
+      const slot = `slot-${index % (checkpoint.keep + 1)}`;
+      return isHere ? slot : `${elsewhere}/${slot}`;
+    },
+    modelFolder: (name) => (isHere ? join(checkpoints, 'models', name) : name),
   };
+}
+
+/** Tells runs of the same name apart. */
+function idOf({ path }: RunDirectory): string {
+  return createHash('sha256').update(`${hostname()} ${path}`).digest('hex').slice(0, 8);
 }
 
 async function writeCompletionsPage(
@@ -209,7 +239,8 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
       });
       if (result.interrupted) return undefined;
       const { files, name } = inside.directory;
-      await model.exportPolicy(opened.isHere ? files.model : `${name}/policy`);
+      const there = `${name}-${idOf(inside.directory)}/policy`;
+      await model.exportPolicy(opened.isHere ? files.model : there);
       await writeCompletionsPage(inside.directory, result.updates, options.command);
       const facts = {
         operator: config.operator.name,

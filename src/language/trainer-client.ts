@@ -284,7 +284,7 @@ class Connection {
       return new ConnectionLostError({
         where,
         what: `no answer to ${method} within ${deadlineSeconds} s`,
-        remedy: `Raise ${this.#peer.configKey}.computeSeconds, or send fewer or shorter sequences`,
+        remedy: `Raise ${this.#peer.configKey}.deadlineSeconds, or send fewer or shorter sequences`,
       });
     }
     // What gRPC for Node says when the server has hung up on a client that did not answer its signs of life.

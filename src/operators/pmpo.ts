@@ -52,10 +52,11 @@ export const pmpoSettings = z.strictObject({
       mean: weightOrBound.optional(),
       covariance: weightOrBound.optional(),
       categorical: weightOrBound.optional(),
+      sequence: weightOrBound.optional(),
     })
     .prefault({})
     .describe(
-      'By part, mean and covariance (Gaussian head), categorical (categorical head): a weight in place of beta, or {epsilon}, a bound',
+      'By part, mean and covariance (Gaussian head), categorical (categorical head), sequence (language): a weight in place of beta, or {epsilon}, a bound',
     ),
 });
 export type PmpoSettings = z.infer<typeof pmpoSettings>;

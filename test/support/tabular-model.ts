@@ -33,6 +33,8 @@ export class TabularModel implements TrainableModel {
   readonly sampler: LanguageModel;
   /** Every call, in order: what a test asks about. */
   readonly calls: string[] = [];
+  /** Told at each request for completions, with how many there have been. */
+  onSample: (count: number) => void = () => {};
   policy: Logits;
   reference: Logits;
   #published: Logits;
@@ -67,8 +69,10 @@ export class TabularModel implements TrainableModel {
     };
   }
 
-  async #sample({ completions, seed = 0, maxTokens }: SampleRequest): Promise<Completion[]> {
+  async #sample({ completions, seed = 0, maxTokens, signal }: SampleRequest): Promise<Completion[]> {
     this.calls.push('sample');
+    this.onSample(this.calls.filter((call) => call === 'sample').length);
+    if (signal?.aborted) throw new Error('the request was stopped');
     const weights = this.#published.map(logSoftmax);
     const drawn: Completion[] = [];
     for (let n = 0; n < completions; n++) {

@@ -48,6 +48,13 @@ export async function openAnswerer(settings: AnswererSettings, where: string): P
     });
   }
   if (url !== undefined) {
+    if (tls !== false) {
+      throw new ConfigError({
+        where: `${where}.tls`,
+        what: 'is of gRPC; an HTTP endpoint is reached by TLS where its url begins with https',
+        remedy: 'Leave it out',
+      });
+    }
     if (model === undefined)
       throw new ConfigError({
         where: `${where}.model`,

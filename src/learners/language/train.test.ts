@@ -40,12 +40,24 @@ interface Options {
   /** `key=value`, as `--set` takes them. */
   readonly set?: readonly string[];
   readonly resume?: Checkpoint;
+  /** Where checkpoints are, of a run that goes on. */
+  readonly where?: string;
   readonly stopAfter?: number;
+  /** Stopped when this many completions have been asked for. */
+  readonly stopAtSample?: number;
   readonly model?: TabularModel;
   readonly reward?: Reward;
 }
 
-async function train({ set = [], resume, stopAfter, model, reward: own = reward }: Options = {}) {
+async function train({
+  set = [],
+  resume,
+  where,
+  stopAfter,
+  stopAtSample,
+  model,
+  reward: own = reward,
+}: Options = {}) {
   const text = `
 language:
   model: { name: embedded, contextLength: 8 }
@@ -70,6 +82,10 @@ checkpoint: { every: 5 }
   const checkpoints: Checkpoint[] = [];
   const kept = new Map<number, LanguageEvaluation>();
   const stop = new AbortController();
+  const place = where ?? (await mkdtemp(join(folder, 'run-')));
+  tabular.onSample = (count) => {
+    if (count === stopAtSample) stop.abort();
+  };
   const judge = { sampler: tabular.sampler, reward: own, sampling: config.language.sampling };
   try {
     const result = await trainLanguage({
@@ -100,13 +116,14 @@ checkpoint: { every: 5 }
         checkpoint: async (_, checkpoint) => void checkpoints.push(checkpoint),
         completions: async (evaluation) => void kept.set(evaluation.updates, evaluation),
         completionsAt: async (updates) => kept.get(updates),
-        modelFolder: (updates) => join(folder, `model-${Math.random()}-${updates}`),
+        modelName: (index) => `model-${index}`,
+        modelFolder: (name) => join(place, name),
       },
       resume,
       signal: stop.signal,
       clock: () => performance.now(),
     });
-    return { result, metrics, evaluations, checkpoints, kept, model: tabular };
+    return { result, metrics, evaluations, checkpoints, kept, model: tabular, where: place };
   } finally {
     await engine.dispose();
   }
@@ -133,6 +150,7 @@ describe('trainLanguage', () => {
     const evaluation = ['publish policy', 'sample', 'sample'];
     const update = [...Array(4).fill('sample'), 'score', 'score', 'optimStep'];
     expect(model.calls).toEqual([
+      'publish reference',
       ...evaluation,
       'publish reference',
       ...update,
@@ -158,10 +176,32 @@ describe('trainLanguage', () => {
       const whole = await train({ set });
       const stopped = await train({ set, stopAfter });
       expect(stopped.result).toMatchObject({ interrupted: true, updates: stopAfter });
-      const resumed = await train({ set, resume: stopped.checkpoints.at(-1) });
+      const resumed = await train({ set, resume: stopped.checkpoints.at(-1), where: stopped.where });
       expect(resumed.model.policy).toEqual(whole.model.policy);
       expect(resumed.result.samples).toBe(whole.result.samples);
       expect(resumed.evaluations.at(-1)!.returns).toEqual(whole.evaluations.at(-1)!.returns);
+    },
+  );
+
+  // The first evaluation asks for 2, each update for 4; another evaluation follows the eighth update.
+  it.each([
+    [1, 0, true],
+    [7, 1, false],
+    [2 + 8 * 4 + 1, 8, true],
+  ])(
+    'stopped while completion %i is sampled, it keeps its %i updates and goes on',
+    async (at, updates, due) => {
+      const set = ['learner.overlap=false'];
+      const whole = await train({ set });
+      const stopped = await train({ set, stopAtSample: at });
+      expect(stopped.result).toMatchObject({ interrupted: true, updates });
+      expect(stopped.checkpoints.at(-1)!.metadata).toMatchObject({ evaluationDue: due });
+      const resumed = await train({ set, resume: stopped.checkpoints.at(-1), where: stopped.where });
+      expect(resumed.model.policy).toEqual(whole.model.policy);
+      const all = [...stopped.evaluations, ...resumed.evaluations];
+      expect(all.map((e) => [e.updates, e.returns])).toEqual(
+        whole.evaluations.map((e) => [e.updates, e.returns]),
+      );
     },
   );
 

@@ -1,6 +1,7 @@
 import type { ResolvedLanguageConfig } from '../../config/load-language.js';
 import type { Engine } from '../../engine/engine.js';
 import type { HostTensor } from '../../engine/tensors.js';
+import { PmpoError } from '../../errors.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { LanguageModel } from '../../language/language-model.js';
 import type { Reward } from '../../language/rewards/reward.js';
@@ -54,8 +55,12 @@ export interface LanguageObserver extends LearnerObserver {
   completions(evaluation: LanguageEvaluation): Promise<void>;
   /** Those that were kept of an evaluation; undefined where there are none. */
   completionsAt(updates: number): Promise<LanguageEvaluation | undefined>;
-  /** A folder for the model's part of the next checkpoint. */
-  modelFolder(updates: number): string;
+  /**
+   * A name for the model's part of checkpoint number `index`, and the folder that a name stands for: the run may be moved while it
+   * is stopped.
+   */
+  modelName(index: number): string;
+  modelFolder(name: string): string;
 }
 
 export interface TrainLanguageResult {
@@ -71,6 +76,20 @@ interface Counters {
   /** Completions learned from: the environment's steps of a language model, each a whole sequence. */
   samples: number;
   wallSeconds: number;
+  /** Checkpoints saved. */
+  checkpoints: number;
+}
+
+/** What stands in a checkpoint beside the operator's state. */
+interface JobMetadata {
+  readonly job: 'language';
+  readonly counters: Counters;
+  /** The name of the model's part, and the optimizer steps that it had made. */
+  readonly model: string;
+  readonly steps: number;
+  /** Whether it was saved when an evaluation was due, which a stop then cut short. */
+  readonly evaluationDue: boolean;
+  readonly last?: EvaluationRecord;
 }
 
 /**
@@ -89,11 +108,13 @@ class LanguageJob {
   readonly #o: TrainLanguageOptions;
   readonly #step: OperatorStep;
   readonly #key;
-  #counters: Counters = { updates: 0, samples: 0, wallSeconds: 0 };
+  #counters: Counters = { updates: 0, samples: 0, wallSeconds: 0, checkpoints: 0 };
   #elapsedBefore = 0;
   #startedAt = 0;
   #base: LanguageEvaluation | undefined;
   #last: EvaluationRecord | undefined;
+  /** Updates at the last checkpoint. */
+  #savedAt = -1;
   /** The batch of the next update, on its way. */
   #next: Promise<LanguageBatch> | undefined;
 
@@ -114,25 +135,30 @@ class LanguageJob {
   async run(): Promise<TrainLanguageResult> {
     const { config, observer, signal, clock, resume } = this.#o;
     this.#startedAt = clock();
-    if (resume === undefined) await this.#evaluate();
-    else await this.#restore(resume);
     const { updates: total } = config.learner;
-    while (this.#counters.updates < total) {
-      if (signal?.aborted) {
-        await this.#settle();
-        await this.#checkpoint();
-        return this.#result(true);
-      }
-      await this.#update();
-      const { updates, samples } = this.#counters;
-      observer.progress(samples, updates);
-      if (updates === total) break;
-      if (updates % config.evaluation.every === 0) await this.#evaluate();
-      if (updates % config.checkpoint.every === 0) await this.#checkpoint();
+    let evaluationDue = resume === undefined || (await this.#restore(resume));
+    // Whoever samples may have other weights from before.
+    if (resume === undefined) await this.#o.samplers.publishReference(true);
+    while (true) {
+      const { updates } = this.#counters;
+      if (updates > 0 && updates % config.checkpoint.every === 0 && updates !== this.#savedAt)
+        await this.#checkpoint(evaluationDue);
+      if (evaluationDue && !(await this.#evaluate())) return this.#stopped(true);
+      evaluationDue = false;
+      if (updates >= total) break;
+      if (signal?.aborted || !(await this.#update())) return this.#stopped(false);
+      observer.progress(this.#counters.samples, this.#counters.updates);
+      const done = this.#counters.updates;
+      evaluationDue = done === total || done % config.evaluation.every === 0;
+      if (done === total) await this.#checkpoint(true);
     }
-    await this.#checkpoint();
-    await this.#evaluate();
     return this.#result(signal?.aborted ?? false);
+  }
+
+  async #stopped(evaluationDue: boolean): Promise<TrainLanguageResult> {
+    await this.#settle();
+    await this.#checkpoint(evaluationDue);
+    return this.#result(true);
   }
 
   /** Whether the reference is another one once `updates` updates are done. */
@@ -142,12 +168,20 @@ class LanguageJob {
     return 'rate' in reference || updates % reference.period === 0;
   }
 
-  async #update(): Promise<void> {
+  /** One update; false when it was stopped before anything was learned. */
+  async #update(): Promise<boolean> {
     const { config, model, samplers, source, signal } = this.#o;
     const { updates } = this.#counters;
     const { learningRate, decayFrom, updates: total, overlap, maxGradientNorm, samples } = config.learner;
-    const batch = await (this.#next ?? source.batch(updates, signal));
-    this.#next = undefined;
+    let batch: LanguageBatch;
+    try {
+      batch = await (this.#next ?? source.batch(updates, signal));
+    } catch (error) {
+      if (signal?.aborted) return false;
+      throw error;
+    } finally {
+      this.#next = undefined;
+    }
     const changes = this.#referenceChanges(updates + 1);
     if (overlap && !changes && updates + 1 < total) {
       this.#next = source.batch(updates + 1, signal);
@@ -179,6 +213,7 @@ class LanguageJob {
     }
     const seconds = this.#wallSeconds() - started;
     this.#record({ ...values, 'speed/updateSeconds': seconds });
+    return true;
   }
 
   #record(values: Readonly<Record<string, number>>): void {
@@ -197,21 +232,29 @@ class LanguageJob {
     await this.#next?.catch(() => {});
   }
 
-  async #evaluate(): Promise<void> {
+  /** Judges the policy; false when it was stopped before the end. */
+  async #evaluate(): Promise<boolean> {
     const { config, samplers, observer, heldOut, heldOutMetrics, signal } = this.#o;
     await this.#settle();
     const { updates, samples } = this.#counters;
     if (heldOutMetrics !== undefined) this.#record(await heldOutMetrics());
-    if (heldOut === undefined) return;
+    if (heldOut === undefined) return true;
+    if (signal?.aborted) return false;
     await samplers.publishPolicy();
     // The same seeds each time: what differs is the policy.
-    const batch = await sampleAndJudge(
-      heldOut.prompts,
-      config.evaluation.completions,
-      foldIn(this.#key, 'evaluation'),
-      { sampler: samplers.policy, reward: heldOut.reward, sampling: config.language.sampling },
-      signal,
-    );
+    let batch: LanguageBatch;
+    try {
+      batch = await sampleAndJudge(
+        heldOut.prompts,
+        config.evaluation.completions,
+        foldIn(this.#key, 'evaluation'),
+        { sampler: samplers.policy, reward: heldOut.reward, sampling: config.language.sampling },
+        signal,
+      );
+    } catch (error) {
+      if (signal?.aborted) return false;
+      throw error;
+    }
     const evaluation = evaluated(updates, batch);
     this.#base ??= updates === 0 ? evaluation : await observer.completionsAt(0);
     const returns = evaluations(evaluation);
@@ -220,39 +263,60 @@ class LanguageJob {
     observer.evaluation(this.#last);
     if (this.#base !== undefined) this.#record({ 'evaluation/winRate': winRate(evaluation, this.#base) });
     if (updates < config.learner.updates) await samplers.publishReference(false);
+    return true;
   }
 
   #wallSeconds(): number {
     return this.#elapsedBefore + (this.#o.clock() - this.#startedAt) / 1000;
   }
 
-  async #checkpoint(): Promise<void> {
+  async #checkpoint(evaluationDue: boolean): Promise<void> {
     const { engine, model, observer } = this.#o;
     await this.#settle();
+    this.#counters.checkpoints += 1;
+    this.#savedAt = this.#counters.updates;
     const counters = { ...this.#counters, wallSeconds: this.#wallSeconds() };
-    const folder = observer.modelFolder(counters.updates);
-    await model.save(folder);
+    const name = observer.modelName(counters.checkpoints);
+    await model.save(observer.modelFolder(name));
     const { state } = this.#step;
     const values = await engine.read(Object.values(state));
     await observer.checkpoint(counters.samples, {
       tensors: Object.fromEntries(Object.keys(state).map((name, i) => [name, values[i]!])),
-      metadata: { job: 'language', counters, model: folder, ...(this.#last ? { last: this.#last } : {}) },
+      metadata: {
+        job: 'language',
+        counters,
+        model: name,
+        steps: model.info.steps,
+        evaluationDue,
+        ...(this.#last ? { last: this.#last } : {}),
+      } satisfies JobMetadata,
     });
   }
 
-  async #restore({ tensors, metadata }: Checkpoint): Promise<void> {
-    const { engine, model, samplers } = this.#o;
+  /** Takes everything up where the checkpoint left it; returns whether an evaluation is due. */
+  async #restore({ tensors, metadata }: Checkpoint): Promise<boolean> {
+    const { engine, model, samplers, observer } = this.#o;
+    const saved = metadata as unknown as JobMetadata;
     const { state } = this.#step;
     const shapes = Object.fromEntries(Object.entries(state).map(([name, { shape }]) => [name, shape]));
     expectShapes('checkpoint', tensors, shapes);
     for (const [name, variable] of Object.entries(state)) {
       await engine.write(variable, tensors[name] as HostTensor);
     }
-    this.#counters = { ...(metadata.counters as Counters) };
-    this.#elapsedBefore = this.#counters.wallSeconds;
-    this.#last = metadata.last as EvaluationRecord | undefined;
-    await model.load(metadata.model as string);
+    this.#counters = { ...saved.counters };
+    this.#savedAt = saved.counters.updates;
+    this.#elapsedBefore = saved.counters.wallSeconds;
+    this.#last = saved.last;
+    const folder = observer.modelFolder(saved.model);
+    await model.load(folder);
+    if (model.info.steps !== saved.steps) {
+      throw new PmpoError({
+        where: folder,
+        what: `the model there has made ${model.info.steps} steps, that of the checkpoint ${saved.steps}: another run has written over it`,
+      });
+    }
     await samplers.publishReference(true);
+    return saved.evaluationDue;
   }
 
   #result(interrupted: boolean): TrainLanguageResult {
