@@ -7,14 +7,20 @@ import type { SecuritySettings } from '../../grpc/security.js';
 import { createEmbeddedModel } from '../../language/embedded/embedded-model.js';
 import { readModelFolder } from '../../language/embedded/model-folder.js';
 import { encodePrompt } from '../../language/encoding.js';
-import type { LanguageModel, SamplingSettings } from '../../language/language-model.js';
+import type { FinishReason, LanguageModel, SamplingSettings } from '../../language/language-model.js';
 import { VllmClient } from '../../language/vllm-client.js';
 import { foldIn, type RandomKey, randomKey, randomSeed } from '../../random/keys.js';
+
+/** A completion, and how it ended. */
+export interface Written {
+  readonly text: string;
+  readonly finishReason: FinishReason;
+}
 
 /** Who is compared: a model that completes the prompts, or a file of completions. */
 export interface Contestant {
   /** The completion of each prompt. @throws PmpoError when one cannot be had. */
-  complete(prompts: readonly PromptRow[], signal?: AbortSignal): Promise<readonly string[]>;
+  complete(prompts: readonly PromptRow[], signal?: AbortSignal): Promise<readonly Written[]>;
   close(): Promise<void>;
 }
 
@@ -44,7 +50,8 @@ function ofModel(
             logProbs: false,
             signal,
           });
-          return completion!.text;
+          const { text, finishReason } = completion!;
+          return { text, finishReason };
         }),
       ),
     close,
@@ -53,14 +60,14 @@ function ofModel(
 
 /** Completions by their prompts: of a file such as those in `completions/` of a run. */
 async function ofFile(file: string): Promise<Contestant> {
-  const found = new Map<string, string>();
+  const found = new Map<string, Written>();
   for (const placed of await readRows(file)) {
     const { text } = promptOf(placed, 'prompt');
-    const { completion } = placed.row;
+    const { completion, finishReason = 'stop' } = placed.row;
     if (typeof completion !== 'string') {
       throw new PmpoError({ where: placed.where, what: "there is no text in 'completion'" });
     }
-    if (!found.has(text)) found.set(text, completion);
+    if (!found.has(text)) found.set(text, { text: completion, finishReason: finishReason as FinishReason });
   }
   return {
     async complete(prompts) {

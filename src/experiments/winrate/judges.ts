@@ -4,10 +4,11 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { createCatalogue } from '../../config/catalogue.js';
 import { explainIssues } from '../../config/problems.js';
-import { formatPath } from '../../config/source.js';
+import { formatPath, isGroup } from '../../config/source.js';
 import { ConfigError, PmpoError } from '../../errors.js';
 import { type Answerer, answererSettings, openAnswerer } from '../../language/judges/answerer.js';
 import { readTemplate, type Template } from '../../language/judges/template.js';
+import type { FinishReason } from '../../language/language-model.js';
 import type { Reward } from '../../language/rewards/reward.js';
 import { importUserModule } from '../../modules/user-module.js';
 import { foldIn, randomKey, randomSeed } from '../../random/keys.js';
@@ -19,6 +20,8 @@ export interface Pair {
   readonly row: Readonly<Record<string, unknown>>;
   readonly first: string;
   readonly second: string;
+  /** How each ended. */
+  readonly finishReasons: readonly [FinishReason, FinishReason];
 }
 
 export interface Decision {
@@ -31,19 +34,22 @@ export interface Decision {
 export interface PairJudge {
   /** Whether the order in which they are shown could matter: then both are asked. */
   readonly bothOrders: boolean;
+  /** What it judges by: another text is another judge. */
+  readonly identity: string;
   decide(pair: Pair, signal?: AbortSignal): Promise<Decision>;
   close(): Promise<void>;
 }
 
 /** Whoever gives each a number prefers the greater. */
-function byReward(reward: Reward): PairJudge {
+function byReward(reward: Reward, identity: string): PairJudge {
   return {
+    identity,
     bothOrders: false,
-    async decide({ prompt, row, first, second }, signal) {
-      const judged = [first, second].map((completion) => ({
+    async decide({ prompt, row, first, second, finishReasons }, signal) {
+      const judged = [first, second].map((completion, i) => ({
         prompt,
         completion,
-        finishReason: 'stop' as const,
+        finishReason: finishReasons[i]!,
         row,
       }));
       const [one, other] = await reward.evaluate(judged, signal);
@@ -86,8 +92,9 @@ export function decisionIn(
   return (['first', 'second', 'tie'] as const).find((name) => groups?.[name] !== undefined);
 }
 
-function byModel(settings: Comparing, template: Template, answerer: Answerer): PairJudge {
+function byModel(settings: Comparing, template: Template, answerer: Answerer, identity: string): PairJudge {
   return {
+    identity,
     bothOrders: true,
     async decide({ prompt, first, second }, signal) {
       const question = template({ prompt, first, second });
@@ -112,10 +119,11 @@ async function ofProgram(file: string): Promise<PairJudge> {
   const { compare } = await importUserModule(resolve(file), where);
   if (compare === undefined) {
     const reward = createCatalogue().rewards.get('program');
-    return byReward(await reward.open({ file: resolve(file) }, { where: '--judge' }));
+    return byReward(await reward.open({ file: resolve(file) }, { where: '--judge' }), await textOf(file));
   }
   if (typeof compare !== 'function') throw new ConfigError({ where, what: '`compare` is no function' });
   return {
+    identity: await textOf(file),
     bothOrders: true,
     async decide(pair) {
       let said: unknown;
@@ -130,6 +138,30 @@ async function ofProgram(file: string): Promise<PairJudge> {
       throw new PmpoError({ where, what: "compare must return 'first', 'second' or 'tie'" });
     },
     close: async () => {},
+  };
+}
+
+/** The text of a judge's file; that it cannot be read is told by whoever needs it. */
+function textOf(file: string): Promise<string> {
+  return readFile(file, 'utf8');
+}
+
+/** Certificates and tokens are meant from where the settings are. */
+function withPaths<T extends object>(settings: T, near: (path: string) => string): T {
+  const { tls, token } = settings as { tls?: unknown; token?: unknown };
+  const files = (group: unknown, keys: readonly string[]) =>
+    isGroup(group)
+      ? Object.fromEntries(
+          Object.entries(group).map(([key, value]) => [
+            key,
+            keys.includes(key) && typeof value === 'string' ? near(value) : value,
+          ]),
+        )
+      : group;
+  return {
+    ...settings,
+    ...(tls === undefined ? {} : { tls: files(tls, ['ca', 'certificate', 'key']) }),
+    ...(token === undefined ? {} : { token: files(token, ['file']) }),
   };
 }
 
@@ -165,7 +197,8 @@ async function ofSettings(file: string): Promise<PairJudge> {
       ['first', 'second'],
       ['prompt', 'first', 'second'],
     );
-    return byModel(settings, template, await openAnswerer(settings, '--judge'));
+    const identity = (await textOf(file)) + (await textOf(near(settings.template)));
+    return byModel(settings, template, await openAnswerer(withPaths(settings, near), '--judge'), identity);
   }
   if (name === undefined || !rewards.names().includes(name)) {
     throw new ConfigError({
@@ -181,7 +214,10 @@ async function ofSettings(file: string): Promise<PairJudge> {
   for (const key of definition.fileSettings ?? []) {
     if (typeof settings[key] === 'string') settings[key] = near(settings[key]);
   }
-  return byReward(await definition.open(settings, { where: '--judge' }));
+  const identity =
+    (await textOf(file)) +
+    (typeof settings.template === 'string' ? await textOf(settings.template).catch(() => '') : '');
+  return byReward(await definition.open(withPaths(settings, near), { where: '--judge' }), identity);
 }
 
 /**

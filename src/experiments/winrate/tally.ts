@@ -26,12 +26,10 @@ export function tally(verdicts: readonly Verdict[]): Tally {
   }
   const counts = { wins: 0, losses: 0, ties: 0, unanswered: 0 };
   for (const own of byPrompt.values()) {
-    const answered = own.filter(({ winner }) => winner !== 'unanswered');
-    const votes = answered.reduce(
-      (sum, { winner }) => sum + (winner === 'a' ? 1 : winner === 'b' ? -1 : 0),
-      0,
-    );
-    if (answered.length === 0) counts.unanswered += 1;
+    // One order alone says too little of a judge to whom the order matters.
+    const isAnswered = own.every(({ winner }) => winner !== 'unanswered');
+    const votes = own.reduce((sum, { winner }) => sum + (winner === 'a' ? 1 : winner === 'b' ? -1 : 0), 0);
+    if (!isAnswered) counts.unanswered += 1;
     else if (votes > 0) counts.wins += 1;
     else if (votes < 0) counts.losses += 1;
     else counts.ties += 1;

@@ -3,6 +3,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { PmpoError } from '../../errors.js';
 import { AppendFile } from '../../run/append-file.js';
+import { fileProblem } from '../../run/atomic-file.js';
 
 /** What a judge said of two completions of one prompt. */
 export type Winner = 'a' | 'b' | 'tie' | 'unanswered';
@@ -18,11 +19,20 @@ export interface Verdict {
   readonly prompt: string;
   readonly a: string;
   readonly b: string;
+  /** How A's and B's ended. */
+  readonly finishReasons: readonly [a: string, b: string];
 }
 
 /** What a verdict is on: the same question need not be asked twice. */
-function questionOf({ index, first, prompt, a, b }: Omit<Verdict, 'winner' | 'answer'>): string {
-  return JSON.stringify([index, first, prompt, a, b]);
+function questionOf({
+  index,
+  first,
+  prompt,
+  a,
+  b,
+  finishReasons,
+}: Omit<Verdict, 'winner' | 'answer'>): string {
+  return JSON.stringify([index, first, prompt, a, b, finishReasons]);
 }
 
 /**
@@ -46,7 +56,9 @@ export class VerdictFile {
   static async open(path: string, subject: object): Promise<VerdictFile> {
     const digest = createHash('sha256').update(JSON.stringify(subject)).digest('hex').slice(0, 16);
     const head = `${JSON.stringify({ comparison: digest, ...subject })}\n`;
-    await mkdir(dirname(path), { recursive: true });
+    await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => {
+      throw fileProblem(dirname(path), 'making it', cause);
+    });
     const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
       if (cause.code === 'ENOENT') return '';
       throw new PmpoError({ where: path, what: 'it cannot be read', cause });

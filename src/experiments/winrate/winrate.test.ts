@@ -21,6 +21,7 @@ const verdict = (index: number, first: 'a' | 'b', winner: Verdict['winner']): Ve
   prompt: `p${index}`,
   a: 'A',
   b: 'B',
+  finishReasons: ['stop', 'stop'],
 });
 
 describe('tally', () => {
@@ -37,9 +38,9 @@ describe('tally', () => {
       verdict(3, 'b', 'a'),
       verdict(4, 'a', 'unanswered'),
     ]);
-    expect(result).toMatchObject({ prompts: 5, wins: 2, losses: 1, ties: 1, unanswered: 1, winRate: 0.625 });
-    expect(result.interval[0]).toBeLessThan(0.625);
-    expect(result.interval[1]).toBeGreaterThan(0.625);
+    expect(result).toMatchObject({ prompts: 5, wins: 1, losses: 1, ties: 1, unanswered: 2, winRate: 0.5 });
+    expect(result.interval[0]).toBeLessThan(0.5);
+    expect(result.interval[1]).toBeGreaterThan(0.5);
   });
 });
 
@@ -109,6 +110,7 @@ describe('measureWinRate', () => {
       prompt: 'y',
       a: 'longer',
       b: 'the longest',
+      finishReasons: ['stop', 'stop'],
       winner: 'b',
       answer: '6 and 11',
     });
@@ -148,6 +150,9 @@ describe('measureWinRate', () => {
     await expect(measureWinRate({ ...own, seed: 1 })).rejects.toThrow(
       /own\.jsonl: it holds the verdicts of another/,
     );
+    // A judge that was changed is another judge.
+    await writeFile(at('length.ts'), 'export const reward = () => 1;\n');
+    await expect(measureWinRate(own)).rejects.toThrow(/own\.jsonl: it holds the verdicts of another/);
     await writeFile(at('prompts.jsonl'), lines([{ prompt: 'other' }]));
     await expect(measureWinRate({ ...own, output: at('other.jsonl') })).rejects.toThrow(
       /a\.jsonl: there is no completion of the prompt at .*prompts\.jsonl:1/,

@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto';
 import { type PromptRow, promptOf } from '../../datasets/prompts.js';
 import { readRows } from '../../datasets/rows.js';
 import { PmpoError } from '../../errors.js';
 import type { SecuritySettings } from '../../grpc/security.js';
 import type { SamplingSettings } from '../../language/language-model.js';
 import { foldIn, randomKey } from '../../random/keys.js';
-import { type Contestant, openContestant } from './contestants.js';
+import { type Contestant, openContestant, type Written } from './contestants.js';
 import { openJudge, type PairJudge, winnerOf } from './judges.js';
 import { type Tally, tally } from './tally.js';
 import { type Verdict, VerdictFile } from './verdicts.js';
@@ -31,7 +32,7 @@ const atOnce = 16;
 async function completions(options: WinRateOptions, prompts: readonly PromptRow[]) {
   const { sampling, chat, tls, token, signal } = options;
   const key = foldIn(randomKey(options.seed), 'winrate');
-  const of = async (word: string, where: string): Promise<readonly string[]> => {
+  const of = async (word: string, where: string): Promise<readonly Written[]> => {
     const contestant: Contestant = await openContestant(word, { sampling, chat, key, where, tls, token });
     try {
       return await contestant.complete(prompts, signal);
@@ -45,13 +46,17 @@ async function completions(options: WinRateOptions, prompts: readonly PromptRow[
 async function judgeAll(
   judge: PairJudge,
   prompts: readonly PromptRow[],
-  { a, b }: { readonly a: readonly string[]; readonly b: readonly string[] },
+  { a, b }: { readonly a: readonly Written[]; readonly b: readonly Written[] },
   file: VerdictFile,
   { signal, onProgress }: WinRateOptions,
 ): Promise<Verdict[]> {
   const orders = judge.bothOrders ? (['a', 'b'] as const) : (['a'] as const);
   const questions = prompts.flatMap(({ text, row }, index) =>
-    orders.map((first) => ({ row, question: { index, first, prompt: text, a: a[index]!, b: b[index]! } })),
+    orders.map((first) => {
+      const [one, other] = [a[index]!, b[index]!];
+      const finishReasons = [one.finishReason, other.finishReason] as const;
+      return { row, question: { index, first, prompt: text, a: one.text, b: other.text, finishReasons } };
+    }),
   );
   const verdicts: Verdict[] = [];
   const queue = questions.values();
@@ -59,10 +64,16 @@ async function judgeAll(
     for (const { row, question } of queue) {
       if (signal?.aborted)
         throw new PmpoError({ where: 'winrate', what: 'stopped; the same command goes on from here' });
-      const [first, second] = question.first === 'a' ? [question.a, question.b] : [question.b, question.a];
+      const isA = question.first === 'a';
+      const [first, second] = isA ? [question.a, question.b] : [question.b, question.a];
+      const [endA, endB] = question.finishReasons;
+      const finishReasons = isA ? ([endA, endB] as const) : ([endB, endA] as const);
       let verdict = file.known(question);
       if (verdict === undefined) {
-        const decision = await judge.decide({ prompt: question.prompt, row, first, second }, signal);
+        const decision = await judge.decide(
+          { prompt: question.prompt, row, first, second, finishReasons },
+          signal,
+        );
         verdict = { ...question, winner: winnerOf(decision, question.first), answer: decision.answer };
         file.add(verdict);
       }
@@ -82,8 +93,9 @@ async function judgeAll(
 export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
   const { a, b, judge: judgeFile, prompts: promptsFile, field, chat, sampling, seed, output } = options;
   const prompts = (await readRows(promptsFile)).map((row) => promptOf(row, field));
-  const subject = { a, b, judge: judgeFile, prompts: promptsFile, field, chat, sampling, seed };
   const judge = await openJudge(judgeFile);
+  const judgeHash = createHash('sha256').update(judge.identity).digest('hex').slice(0, 16);
+  const subject = { a, b, judge: judgeFile, judgeHash, prompts: promptsFile, field, chat, sampling, seed };
   try {
     const file = await VerdictFile.open(output, subject);
     try {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type PythonProgram, startPythonProgram } from '../../../src/python/program.js';
 import { run, writeConfig } from '../../end-to-end/program.js';
 
@@ -21,23 +21,6 @@ let program: PythonProgram;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pmpo-trainer-runs-'));
   await promisify(execFile)(python, ['-B', join(here, 'small_models.py'), folder]);
-  const options = ['--port', '0', '--device', 'cpu', '--lora-rank', '4', '--until-stdin-closes'];
-  program = await startPythonProgram({
-    name: 'the trainer',
-    python,
-    args: [
-      '-B',
-      '-m',
-      'pmpo_torch_trainer',
-      '--model',
-      join(folder, 'gemma3'),
-      '--folder',
-      folder,
-      ...options,
-    ],
-    env: { ...process.env, PYTHONPATH: [plugin, process.env.PYTHONPATH ?? ''].join(delimiter) },
-    readyLine: /^Serving .* on (\S+:\d+)/m,
-  });
   const prompts = Array.from({ length: 12 }, (_, i) => `${JSON.stringify({ prompt: `number ${i}` })}\n`);
   await writeFile(join(folder, 'prompts.jsonl'), prompts.join(''));
   await writeFile(
@@ -66,9 +49,30 @@ export function register({ operators, z, tf }: PluginApi) {
   );
 }, 600_000);
 afterAll(async () => {
-  await program?.close();
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
+
+/** A new run wants a trainer that has learned nothing yet. */
+beforeEach(async () => {
+  const options = ['--port', '0', '--device', 'cpu', '--lora-rank', '4', '--until-stdin-closes'];
+  program = await startPythonProgram({
+    name: 'the trainer',
+    python,
+    args: [
+      '-B',
+      '-m',
+      'pmpo_torch_trainer',
+      '--model',
+      join(folder, 'gemma3'),
+      '--folder',
+      folder,
+      ...options,
+    ],
+    env: { ...process.env, PYTHONPATH: [plugin, process.env.PYTHONPATH ?? ''].join(delimiter) },
+    readyLine: /^Serving .* on (\S+:\d+)/m,
+  });
+}, 300_000);
+afterEach(() => program?.close());
 
 const config = () => ({
   output: join(folder, 'runs'),
@@ -107,7 +111,8 @@ describe('pmpo train on a trainer', () => {
         expect(values['sampler/logProbDifference']).toBeLessThan(1e-3);
       }
       // The policy as an adapter, where the trainer may write.
-      expect(await readdir(join(folder, operator, 'policy'))).toContain('adapter_model.safetensors');
+      const own = (await readdir(folder)).find((name) => name.startsWith(`${operator}-`));
+      expect(await readdir(join(folder, own!, 'policy'))).toContain('adapter_model.safetensors');
     },
     300_000,
   );
@@ -123,6 +128,10 @@ describe('pmpo train on a trainer', () => {
     const again = await run(['train', '--resume', join(folder, 'runs/whole')], { timeoutSeconds });
     expect(again.stderr).toMatch(/Done: 40 completions, 5 updates/);
     expect(again.code).toBe(0);
+    // A run that begins would begin with what this one learned.
+    const other = await run(['train', file, '--name', 'other'], { timeoutSeconds });
+    expect(other.stderr).toMatch(/the trainer has made 5 steps already.*Start the trainer again/);
+    expect(other.code).toBe(1);
   }, 300_000);
 
   test('refuses prompts without a chat template, by their line', async () => {
