@@ -72,7 +72,11 @@ export function addReproduce(program: Command): void {
     .command('reproduce')
     .description("Make the paper's experiments again: every run of a study, and its figures")
     .argument('<study>', `${packaged.join(', ')}, or the path of a study of your own`)
-    .option('--scale <name>', 'how much of it: smoke (minutes), laptop (hours) or paper (days)', 'smoke')
+    .option(
+      '--scale <name>',
+      'how much of it: smoke (minutes); control: laptop (hours), paper (days); language: quick, tiny',
+      'smoke',
+    )
     .option('--address <host:port>', "where the simulators are; default: the study's server is started")
     .option('--output <folder>', 'the folder under which the study has its own', 'runs')
     .option('--jobs <number>', 'runs under way at once', wholeNumber(1), Math.max(1, cpus().length))
