@@ -140,7 +140,11 @@ function legend(labels: readonly string[], y: number): string {
 export async function renderFigureSvg({ title, metric, panels }: Figure): Promise<string> {
   const columns = Math.min(3, panels.length);
   const rows = Math.ceil(panels.length / columns);
-  const width = 2 * margin.side + columns * cell.width + (columns - 1) * cell.gap;
+  // Wide enough for the title too, as far as text can be measured here.
+  const width = Math.max(
+    2 * margin.side + columns * cell.width + (columns - 1) * cell.gap,
+    2 * margin.side + title.length * 8,
+  );
   const height = margin.top + rows * (cell.height + cell.title + cell.gap) + margin.bottom;
   const drawn = await Promise.all(
     panels.map(async (panel, index) => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import os
 import sys
@@ -103,12 +104,27 @@ def _prepare_environment(deterministic: bool) -> None:
     """Before anything heavy is imported."""
     # What libraries say to each other about their next versions.
     warnings.simplefilter("ignore", FutureWarning)
+    _share_memory_between_threads()
     # What is not in the folder is an error, never a download.
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def _share_memory_between_threads() -> None:
+    """Lets all threads take their memory from one place, where the C library is glibc.
+
+    Calls come on whichever thread is free, and glibc gives each its own store, which keeps what it has had: several gigabytes
+    for each thread that has taken a gradient.
+    """
+    arena_max = -8
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(arena_max, 1)
 
 
 def main(arguments: list[str] | None = None) -> int:
