@@ -148,11 +148,17 @@ describe.each(models)('a %s model at vLLM', (model) => {
   });
 
   it('ends at stop texts, at the end token, and at the length', async () => {
-    const request = { prompt, completions: 1, maxTokens: 200, seed: 11, ignoreEnd: true };
-    const [free] = await client.sample(request);
+    // Weights are random, and so is what they write: a text is looked for that has a letter of one byte, whole with its token.
+    const oneByte = /[!-~]/;
+    const requestOf = (seed: number) => ({ prompt, completions: 1, maxTokens: 200, seed, ignoreEnd: true });
+    let request = requestOf(11);
+    let [free] = await client.sample(request);
+    for (let seed = 12; seed < 60 && !oneByte.test(free!.text.slice(8)); seed++) {
+      request = requestOf(seed);
+      [free] = await client.sample(request);
+    }
     expect(free!.finishReason).toBe('length');
-    // A letter of one byte: it is whole with its token.
-    const stop = /[a-z]/.exec(free!.text.slice(8))![0];
+    const stop = oneByte.exec(free!.text.slice(8))![0];
     const [stopped] = await client.sample({ ...request, stop: [stop] });
     expect(stopped!.finishReason).toBe('stop');
     expect(stopped!.text).toBe(free!.text.slice(0, free!.text.indexOf(stop)));
@@ -180,23 +186,15 @@ describe.each(models)('a %s model at vLLM', (model) => {
   it('is told when an answer is not wanted any more', async () => {
     const stop = new AbortController();
     const request = { prompt, completions: 8, maxTokens: 200, ignoreEnd: true, signal: stop.signal };
-    let added = '';
+    const before = server.log().length;
     const reading = (async () => {
-      for await (const _piece of client.stream(request)) {
-        if (stop.signal.aborted) continue;
-        added = server
-          .log()
-          .match(/.*Added request .*/g)!
-          .at(-1)!;
-        stop.abort();
-      }
+      for await (const _piece of client.stream(request)) stop.abort();
     })();
     await expect(reading).rejects.toThrow(/Generate was stopped/);
-    // The engine had the request, and dropped it: told by the call's end or by Abort, whichever came first.
-    const id = /Added request \d+_(pmpo-[0-9a-f-]{36})-\w+\.\s*$/.exec(added)![1];
+    // The engine drops it, told by the call's end or by Abort, whichever came first. Nothing else is under way.
     await expect
-      .poll(() => server.log(), { timeout: 60_000 })
-      .toMatch(new RegExp(`Request ${id} aborted|Aborted request\\(s\\) ${id}`));
+      .poll(() => server.log().slice(before), { timeout: 60_000 })
+      .toMatch(/Request pmpo-[0-9a-f-]{36}\S* aborted|Aborted request\(s\) \S*pmpo-/);
     // And goes on with others.
     expect(await client.sample({ prompt, completions: 1, maxTokens: 1 })).toHaveLength(1);
   });
@@ -209,7 +207,8 @@ describe.each(models)('a %s model at vLLM', (model) => {
       const sampling = client.sample(request);
       let pieces = 0;
       const read = async () => {
-        for await (const _piece of client.stream({ ...request, seed: 9 }))
+        // Long enough to be under way still when the server is gone.
+        for await (const _piece of client.stream({ ...request, seed: 9, completions: 32, maxTokens: 200 }))
           if (pieces++ === 0) await server.kill();
       };
       await expect(read()).rejects.toThrow(/the connection was lost during Generate/);
