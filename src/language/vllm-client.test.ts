@@ -58,18 +58,22 @@ describe('sampling', () => {
     expect(samplingParams).not.toHaveProperty('logprobs');
   });
 
-  it('cuts the text at the stop text, and keeps the tokens', async () => {
+  it.each([
+    ['fox! the end', ' the end', 'fox!'],
+    // It came before, where it could not end anything yet (minTokens).
+    ['fox the end fox the end', ' the end', 'fox the end fox'],
+  ])('cuts %j at the stop text that ended it, and keeps the tokens', async (text, stop, cut) => {
     const { client } = await connected();
-    const outputIds = [...client.tokenizer.encode('fox! the end', { begin: false })];
+    const outputIds = [...client.tokenizer.encode(text, { begin: false })];
     const tokenLogprobs = outputIds.map(() => -1);
     const complete = completion(0, {
       outputIds,
       outputLogprobs: { tokenIds: outputIds, tokenLogprobs },
-      matchedStopStr: ' the end',
+      matchedStopStr: stop,
     });
     const other = await connected({ generate: answer(complete) });
-    const [only] = await other.client.sample(request({ completions: 1, stop: [' the end'] }));
-    expect(only!.text).toBe('fox!');
+    const [only] = await other.client.sample(request({ completions: 1, stop: [stop] }));
+    expect(only!.text).toBe(cut);
     expect([...only!.tokens]).toEqual(outputIds);
   });
 

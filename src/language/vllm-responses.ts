@@ -130,7 +130,10 @@ export function completionOf(
   }
   const text = tokenizer.decode(tokens);
   const { matchedStopStr } = message;
-  const end = matchedStopStr ? text.lastIndexOf(matchedStopStr) : -1;
+  // It ended with its last token, in which the stop text may come more than once.
+  const before = tokenizer.decode(tokens.subarray(0, -1)).length;
+  const from = Math.max(0, before - (matchedStopStr?.length ?? 0) + 1);
+  const end = matchedStopStr ? text.indexOf(matchedStopStr, from) : -1;
   return {
     tokens,
     text: end < 0 ? text : text.slice(0, end),
