@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectClose, type Numbers, readFixture, tensor } from '../../test/references/read.js';
+import { referenceConfig as config } from '../../test/support/tiny-model.js';
 import { createEngine } from '../engine/create.js';
 import type { Engine } from '../engine/engine.js';
 import type { NamedHostTensors, NamedVariables } from '../engine/tensors.js';
@@ -9,7 +10,6 @@ import {
   applyTransformer,
   initTransformer,
   stepTransformer,
-  type TransformerConfig,
   transformerRows,
   transformerShapes,
 } from './transformer.js';
@@ -25,17 +25,6 @@ interface Fixture {
   readonly crossEntropyGradients: Readonly<Record<string, Numbers>>;
 }
 const fixture = readFixture<Fixture>('llama_transformers');
-const config: TransformerConfig = {
-  vocabularySize: 19,
-  contextLength: 32,
-  layers: 2,
-  width: 16,
-  heads: 4,
-  keyValueHeads: 2,
-  hidden: 24,
-  ropeTheta: 10_000,
-  normEpsilon: 1e-5,
-};
 const [B, T] = [fixture.tokens.length, fixture.tokens[0]!.length];
 const tokens = { shape: [B, T], data: Int32Array.from(fixture.tokens.flat()) };
 

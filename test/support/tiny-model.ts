@@ -18,6 +18,9 @@ export const tinyConfig: TransformerConfig = {
   normEpsilon: 1e-5,
 };
 
+/** The model of test/references/llama_transformers.py. */
+export const referenceConfig: TransformerConfig = { ...tinyConfig, vocabularySize: 19, contextLength: 32 };
+
 export function tinyModel(seed: number): ModelFolder {
   const texts = ['The soup was warm.', 'The soup was cold, and the bread was warm.'];
   const { contextLength, vocabularySize } = tinyConfig;

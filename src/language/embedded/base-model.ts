@@ -1,6 +1,7 @@
 import type { Engine } from '../../engine/engine.js';
 import { initTransformer, type TransformerConfig, transformerDefaults } from '../../networks/transformer.js';
-import { foldIn, permutation, type RandomKey } from '../../random/keys.js';
+import { drawInTurn } from '../../random/draw-in-turn.js';
+import { foldIn, type RandomKey } from '../../random/keys.js';
 import { HuggingFaceTokenizer } from '../hugging-face-tokenizer.js';
 import { lengthBucket } from './batches.js';
 import type { ModelFolder } from './model-folder.js';
@@ -58,21 +59,6 @@ function batchOf(documents: readonly Int32Array[], contextLength: number): Pretr
   return { tokens, lengths: Int32Array.from(rows, (row) => row.length) };
 }
 
-/** `count` documents from position `from` on, each once before any comes again. */
-function drawn<T>(documents: readonly T[], from: number, count: number, key: RandomKey): T[] {
-  const size = documents.length;
-  let round = -1;
-  let order: Uint32Array = new Uint32Array();
-  return Array.from({ length: count }, (_, i) => {
-    const position = from + i;
-    if (Math.floor(position / size) !== round) {
-      round = Math.floor(position / size);
-      order = permutation(foldIn(key, round), size);
-    }
-    return documents[order[position % size]!]!;
-  });
-}
-
 /**
  * The same key, documents and settings give the same model.
  * @throws PmpoError when the settings do not fit together; the signal's reason when it is aborted.
@@ -95,7 +81,7 @@ export async function pretrainBaseModel(options: BaseModelOptions): Promise<Mode
   const { steps, batchSize } = schedule;
   for (let step = 0; step < steps; step++) {
     signal?.throwIfAborted();
-    const batch = drawn(documents, step * batchSize, batchSize, foldIn(key, 'order'));
+    const batch = drawInTurn(documents, step * batchSize, batchSize, foldIn(key, 'order'));
     onStep?.(
       step,
       await pretraining.step(batchOf(batch, config.contextLength), scheduledRate(step, schedule)),

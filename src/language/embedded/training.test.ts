@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Numbers, readFixture, tensor } from '../../../test/references/read.js';
+import { referenceConfig as config } from '../../../test/support/tiny-model.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import type { NamedHostTensors, NamedVariables } from '../../engine/tensors.js';
@@ -20,17 +21,6 @@ interface Fixture {
   readonly gradients: Readonly<Record<string, Numbers>>;
 }
 const fixture = readFixture<Fixture>('llama_transformers');
-const config = {
-  vocabularySize: 19,
-  contextLength: 32,
-  layers: 2,
-  width: 16,
-  heads: 4,
-  keyValueHeads: 2,
-  hidden: 24,
-  ropeTheta: 10_000,
-  normEpsilon: 1e-5,
-};
 
 const host = (parameters: Readonly<Record<string, Numbers>>): NamedHostTensors =>
   Object.fromEntries(

@@ -1,9 +1,9 @@
 import { PmpoError } from '../../errors.js';
 import type { TokenSequence, TrainableModel } from '../../language/trainable-model.js';
+import { drawInTurn } from '../../random/draw-in-turn.js';
 import { foldIn, permutation, type RandomKey } from '../../random/keys.js';
 import { mean } from '../../run/statistics.js';
 import type { BatchSource, JudgedContext, LanguageBatch } from './batch.js';
-import { drawInTurn } from './prompt-batches.js';
 
 /** Batches from a data set: each context once before any comes again. Where a context has more than N completions, N of them. */
 export class DatasetBatches implements BatchSource {

@@ -1,7 +1,8 @@
 import { PmpoError } from '../../errors.js';
 import type { Completion, LanguageModel, SamplingSettings } from '../../language/language-model.js';
 import type { Judged, Reward } from '../../language/rewards/reward.js';
-import { foldIn, permutation, type RandomKey, randomSeed } from '../../random/keys.js';
+import { drawInTurn } from '../../random/draw-in-turn.js';
+import { foldIn, type RandomKey, randomSeed } from '../../random/keys.js';
 import type { BatchSource, JudgedCompletion, JudgedContext, LanguageBatch, Prompt } from './batch.js';
 
 /** Completions that are sampled and judged for the occasion. Letters: B contexts, N samples, P prompts. */
@@ -96,21 +97,4 @@ export class PromptBatches implements BatchSource {
     const key = foldIn(foldIn(this.#key, 'samples'), index);
     return sampleAndJudge(chosen, samples, key, this.#options, signal);
   }
-}
-
-/**
- * `count` items from position `from` of an endless sequence in which all items come once, in a random order, then again in
- * another.
- */
-export function drawInTurn<T>(items: readonly T[], from: number, count: number, key: RandomKey): T[] {
-  const orders = new Map<number, Uint32Array>();
-  const orderOf = (round: number): Uint32Array => {
-    const order = orders.get(round) ?? permutation(foldIn(key, round), items.length);
-    orders.set(round, order);
-    return order;
-  };
-  return Array.from({ length: count }, (_, i) => {
-    const position = from + i;
-    return items[orderOf(Math.floor(position / items.length))[position % items.length]!]!;
-  });
 }
