@@ -12,6 +12,7 @@ import {
   seconds,
   sharedKeys,
   slug,
+  stateLearningRateSchema,
   threadsSchema,
 } from './schema-parts.js';
 
@@ -178,9 +179,7 @@ export function languageConfigSchema(registries: LanguageRegistries) {
           .optional()
           .describe('N, completions per context; default: what the operator prefers'),
         learningRate: rate.default(1e-4).describe("Of the policy's Adam"),
-        stateLearningRate: rate
-          .default(1e-2)
-          .describe("Of the operator's own state (temperature, dual variables)"),
+        stateLearningRate: stateLearningRateSchema,
         decayFrom: z
           .number()
           .min(0)

@@ -6,7 +6,14 @@ import { languageProblems } from './language-checks.js';
 import { type LanguageConfig, type LanguageRegistries, languageConfigSchema } from './language-schema.js';
 import { type LoadedConfig, readConfigFile, resolveConfig } from './load.js';
 import { explainIssues } from './problems.js';
-import { type Improvement, makeImprovement, openSource, refuse, withAbsolutePaths } from './resolving.js';
+import {
+  type Improvement,
+  makeImprovement,
+  openSource,
+  refuse,
+  tlsFiles,
+  withAbsolutePaths,
+} from './resolving.js';
 import { configSchema } from './schema.js';
 import { type KeyPath, type Override, parseValues } from './source.js';
 
@@ -30,12 +37,7 @@ const fileKeys: readonly KeyPath[] = [
     ['language', 'model'],
     ['language', 'model', 'sampler'],
     ['language', 'reward'],
-  ].flatMap((group) => [
-    [...group, 'tls', 'ca'],
-    [...group, 'tls', 'certificate'],
-    [...group, 'tls', 'key'],
-    [...group, 'token', 'file'],
-  ]),
+  ].flatMap((group) => [...tlsFiles([...group, 'tls']), [...group, 'token', 'file']]),
 ];
 
 function rewardFiles(values: Record<string, unknown>, { rewards }: Catalogue): KeyPath[] {

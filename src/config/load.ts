@@ -4,7 +4,14 @@ import { ConfigError } from '../errors.js';
 import type { Catalogue } from './catalogue.js';
 import { crossCheck } from './checks.js';
 import { explainIssues, type Problem } from './problems.js';
-import { type Improvement, makeImprovement, openSource, refuse, withAbsolutePaths } from './resolving.js';
+import {
+  type Improvement,
+  makeImprovement,
+  openSource,
+  refuse,
+  tlsFiles,
+  withAbsolutePaths,
+} from './resolving.js';
 import { type Config, configSchema } from './schema.js';
 import type { KeyPath, Override } from './source.js';
 
@@ -19,13 +26,9 @@ export interface LoadedConfig extends Pick<Improvement, 'operator' | 'classifier
 
 /** Keys that name files. A path on the command line is meant from where the command is given, one in a file from there. */
 const fileKeys: readonly KeyPath[] = [
-  ['environment', 'tls', 'ca'],
-  ['environment', 'tls', 'certificate'],
-  ['environment', 'tls', 'key'],
+  ...tlsFiles(['environment', 'tls']),
   ['environment', 'token', 'file'],
-  ['replay', 'redisTls', 'ca'],
-  ['replay', 'redisTls', 'certificate'],
-  ['replay', 'redisTls', 'key'],
+  ...tlsFiles(['replay', 'redisTls']),
   ['replay', 'redisPassword', 'file'],
 ];
 

@@ -59,15 +59,29 @@ export function withAbsolutePaths<T>(
   file: string,
   fileKeys: readonly KeyPath[],
 ): T {
+  const baseOf = (path: KeyPath) =>
+    source.overrideOf(path) === undefined ? dirname(resolve(file)) : process.cwd();
+  return resolvedPaths(values, fileKeys, baseOf);
+}
+
+/** A copy of values in which the texts at these keys, where there are any, are paths from the folder that `baseOf` gives. */
+export function resolvedPaths<T>(
+  values: T,
+  fileKeys: readonly KeyPath[],
+  baseOf: (path: KeyPath) => string,
+): T {
   const copy = structuredClone(values);
   for (const path of fileKeys) {
     const group = valueAt(copy, path.slice(0, -1));
     const key = String(path.at(-1));
-    if (!isGroup(group) || typeof group[key] !== 'string') continue;
-    const base = source.overrideOf(path) === undefined ? dirname(resolve(file)) : process.cwd();
-    group[key] = resolve(base, group[key]);
+    if (isGroup(group) && typeof group[key] === 'string') group[key] = resolve(baseOf(path), group[key]);
   }
   return copy;
+}
+
+/** The keys that name files in a group of TLS settings. */
+export function tlsFiles(group: KeyPath): KeyPath[] {
+  return ['ca', 'certificate', 'key'].map((key) => [...group, key]);
 }
 
 /** The settings of a block without the name that chose it. */

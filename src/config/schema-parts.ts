@@ -48,6 +48,10 @@ export function namedSettings(registry: {
   >;
 }
 
+export const stateLearningRateSchema = rate
+  .default(1e-2)
+  .describe("Of the operator's own state (temperature, dual variables)");
+
 /** The keys that every job has. */
 export function sharedKeys({ operators, feedback }: Registries) {
   return {

@@ -10,6 +10,7 @@ import {
   seconds,
   sharedKeys,
   slug,
+  stateLearningRateSchema,
   threadsSchema,
 } from './schema-parts.js';
 
@@ -144,9 +145,7 @@ export const learnerSchema = z
       .optional()
       .describe('N, samples per context; default: what the operator prefers'),
     learningRate: rate.default(3e-4).describe("Of the policy's Adam"),
-    stateLearningRate: rate
-      .default(1e-2)
-      .describe("Of the operator's own state (temperature, dual variables)"),
+    stateLearningRate: stateLearningRateSchema,
     decayFrom: z
       .number()
       .min(0)

@@ -4,7 +4,8 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { createCatalogue } from '../../config/catalogue.js';
 import { explainIssues } from '../../config/problems.js';
-import { formatPath, isGroup } from '../../config/source.js';
+import { resolvedPaths, tlsFiles } from '../../config/resolving.js';
+import { formatPath } from '../../config/source.js';
 import { ConfigError, PmpoError } from '../../errors.js';
 import { type Answerer, answererSettings, openAnswerer } from '../../language/judges/answerer.js';
 import { readTemplate, type Template } from '../../language/judges/template.js';
@@ -146,30 +147,19 @@ function textOf(file: string): Promise<string> {
   return readFile(file, 'utf8');
 }
 
-/** Certificates and tokens are meant from where the settings are. */
-function withPaths<T extends object>(settings: T, near: (path: string) => string): T {
-  const { tls, token } = settings as { tls?: unknown; token?: unknown };
-  const files = (group: unknown, keys: readonly string[]) =>
-    isGroup(group)
-      ? Object.fromEntries(
-          Object.entries(group).map(([key, value]) => [
-            key,
-            keys.includes(key) && typeof value === 'string' ? near(value) : value,
-          ]),
-        )
-      : group;
-  return {
-    ...settings,
-    ...(tls === undefined ? {} : { tls: files(tls, ['ca', 'certificate', 'key']) }),
-    ...(token === undefined ? {} : { token: files(token, ['file']) }),
-  };
+/** Settings whose files are meant from where the file of a judge is. */
+function besideJudge<T>(settings: T, file: string, keys: readonly string[]): T {
+  const paths = [...keys.map((key) => [key]), ...tlsFiles(['tls']), ['token', 'file']];
+  return resolvedPaths(settings, paths, () => dirname(resolve(file)));
 }
 
 async function ofSettings(file: string): Promise<PairJudge> {
   const where = `--judge ${file}`;
+  let text: string;
   let values: unknown;
   try {
-    values = parse(await readFile(file, 'utf8'));
+    text = await textOf(file);
+    values = parse(text);
   } catch (cause) {
     throw new ConfigError({
       where,
@@ -179,7 +169,6 @@ async function ofSettings(file: string): Promise<PairJudge> {
   }
   const { name } = (values ?? {}) as { name?: string };
   const { rewards } = createCatalogue();
-  const near = (path: string) => resolve(dirname(file), path);
   const parseAs = <T>(schema: z.ZodType<T>): T => {
     const parsed = schema.safeParse(values);
     if (parsed.success) return parsed.data;
@@ -190,15 +179,15 @@ async function ofSettings(file: string): Promise<PairJudge> {
     throw new ConfigError({ where, what: lines.join('\n') });
   };
   if (name === 'language-model') {
-    const settings = parseAs(comparing);
+    const settings = besideJudge(parseAs(comparing), file, ['template']);
     const template = await readTemplate(
-      near(settings.template),
+      settings.template,
       where,
       ['first', 'second'],
       ['prompt', 'first', 'second'],
     );
-    const identity = (await textOf(file)) + (await textOf(near(settings.template)));
-    return byModel(settings, template, await openAnswerer(withPaths(settings, near), '--judge'), identity);
+    const identity = text + (await textOf(settings.template));
+    return byModel(settings, template, await openAnswerer(settings, '--judge'), identity);
   }
   if (name === undefined || !rewards.names().includes(name)) {
     throw new ConfigError({
@@ -208,16 +197,15 @@ async function ofSettings(file: string): Promise<PairJudge> {
     });
   }
   const definition = rewards.get(name);
-  const { name: _, ...settings } = parseAs(
-    z.strictObject({ name: z.literal(name), ...definition.settings.shape }),
+  const { fileSettings = [] } = definition;
+  const { name: _, ...settings } = besideJudge(
+    parseAs(z.strictObject({ name: z.literal(name), ...definition.settings.shape })),
+    file,
+    fileSettings,
   ) as Record<string, unknown>;
-  for (const key of definition.fileSettings ?? []) {
-    if (typeof settings[key] === 'string') settings[key] = near(settings[key]);
-  }
-  const identity =
-    (await textOf(file)) +
-    (typeof settings.template === 'string' ? await textOf(settings.template).catch(() => '') : '');
-  return byReward(await definition.open(withPaths(settings, near), { where: '--judge' }), identity);
+  const reward = await definition.open(settings, { where: '--judge' });
+  const template = fileSettings.includes('template') ? await textOf(String(settings.template)) : '';
+  return byReward(reward, text + template);
 }
 
 /**
