@@ -18,6 +18,14 @@ describe('sameRun', () => {
     const elsewhere = { ...config.environment, simulator: 'walker_walk' };
     expect(sameRun(config, { ...config, environment: elsewhere })).toBe(false);
   });
+
+  it('looks past where a trainer is reached', () => {
+    const run = (address: string, maxTokens = 8) => ({
+      language: { model: { name: 'trainer', address }, sampling: { maxTokens } },
+    });
+    expect(sameRun(run('h:1'), run('h:2'))).toBe(true);
+    expect(sameRun(run('h:1'), run('h:1', 9))).toBe(false);
+  });
 });
 
 describe('stateOfRun', () => {

@@ -12,9 +12,11 @@ type Tree = Readonly<Record<string, unknown>>;
 
 /** True when two configurations make the same run: where it is reached and where it is kept do not matter. */
 export function sameRun(a: Tree, b: Tree): boolean {
-  const essence = ({ output: _, name: __, environment, ...rest }: Tree) => ({
+  const anywhere = (group: unknown) => group && { ...(group as Tree), address: undefined };
+  const essence = ({ output: _, name: __, environment, language, ...rest }: Tree) => ({
     ...rest,
-    environment: environment && { ...(environment as Tree), address: undefined },
+    environment: anywhere(environment),
+    language: language && { ...(language as Tree), model: anywhere((language as Tree).model) },
   });
   return isDeepStrictEqual(essence(a), essence(b));
 }

@@ -1,5 +1,5 @@
 import { cpus, totalmem } from 'node:os';
-import { join, relative } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { exitCodes } from '../../errors.js';
@@ -8,6 +8,7 @@ import { commandLine, wholeNumber } from '../options.js';
 interface ReproduceOptions {
   readonly scale: string;
   readonly address?: string;
+  readonly model?: string;
   readonly output: string;
   readonly jobs: number;
 }
@@ -47,6 +48,7 @@ async function reproduce(study: string, options: ReproduceOptions): Promise<void
       scale: options.scale,
       folder: join(options.output, `${name}-${options.scale}`),
       address: options.address,
+      model: options.model === undefined ? undefined : resolve(options.model),
       jobs: options.jobs,
       launch: (extra) => launcher(thisProgram(), extra),
       provenance: {
@@ -74,12 +76,21 @@ export function addReproduce(program: Command): void {
     .argument('<study>', `${packaged.join(', ')}, or the path of a study of your own`)
     .option(
       '--scale <name>',
-      'how much of it: smoke (minutes); control: laptop (hours), paper (days); language: quick, tiny',
+      'how much of it: smoke (minutes); control: laptop (hours), paper (days); language: quick, tiny, gemma',
       'smoke',
     )
-    .option('--address <host:port>', "where the simulators are; default: the study's server is started")
+    .option(
+      '--address <host:port>',
+      "where the simulators or the trainer are; default: the study's server is started",
+    )
+    .option('--model <folder>', 'the language model that a trainer is started with (language: gemma)')
     .option('--output <folder>', 'the folder under which the study has its own', 'runs')
-    .option('--jobs <number>', 'runs under way at once', wholeNumber(1), Math.max(1, cpus().length))
+    .option(
+      '--jobs <number>',
+      'runs under way at once (with a trainer: one)',
+      wholeNumber(1),
+      Math.max(1, cpus().length),
+    )
     .addHelpText(
       'after',
       `
@@ -89,7 +100,8 @@ evaluation and outcome (CSV) and how they were made stand in STUDY-SCALE/results
 Examples:
   pmpo reproduce control --scale smoke
   pmpo reproduce control --scale laptop --jobs 2
-  pmpo reproduce control --scale laptop --address simulators.example.org:50051`,
+  pmpo reproduce control --scale laptop --address simulators.example.org:50051
+  pmpo reproduce language --scale gemma --model models/gemma3-270m`,
     )
     .action(reproduce);
 }

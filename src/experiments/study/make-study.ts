@@ -1,9 +1,11 @@
 import { mkdir } from 'node:fs/promises';
-import { startEmbeddedServer } from '../../simulators/embedded-server.js';
-import { planStudy } from './plan.js';
+import { join } from 'node:path';
+import { ConfigError } from '../../errors.js';
+import { planStudy, scaleOf } from './plan.js';
 import { type Provenance, writeResults } from './results.js';
 import { type RunStudyOptions, type RunStudyResult, runStudy } from './run-study.js';
 import type { Study } from './schema.js';
+import { addressKey, serverOf, startServer } from './server.js';
 
 export interface MakeStudyOptions extends Pick<RunStudyOptions, 'jobs' | 'signal' | 'say'> {
   readonly study: Study;
@@ -14,6 +16,8 @@ export interface MakeStudyOptions extends Pick<RunStudyOptions, 'jobs' | 'signal
   readonly folder: string;
   /** A server that is there already. */
   readonly address?: string;
+  /** The folder of the model that a trainer is started with. */
+  readonly model?: string;
   /** Starts runs; `extra` are arguments that every resumed one needs. */
   readonly launch: (extra: readonly string[]) => RunStudyOptions['launch'];
   readonly provenance: Provenance;
@@ -24,26 +28,36 @@ export interface MadeStudy extends RunStudyResult {
   readonly files: readonly string[];
 }
 
-/** Starts the server that a study asks for. */
-async function startServer({ server }: Study, say: (line: string) => void) {
-  if (server === 'none') return { address: undefined, close: async () => {} };
-  if (server === 'embedded') return startEmbeddedServer({ onCrash: (error) => say(error.message) });
-  const { startPythonServer } = await import('../../python/simulator-server.js');
-  return startPythonServer({ kind: server, port: 0, say });
-}
-
 /**
  * Makes a study's runs at a scale, as far as they are not made yet, and draws what they came to after each.
- * @throws ConfigError when study, scale or a configuration is wrong; PmpoError when the simulators' server does not start.
+ * @throws ConfigError when study, scale or a configuration is wrong or a trainer has no model; PmpoError when the
+ *   server does not start.
  */
 export async function makeStudy(options: MakeStudyOptions): Promise<MadeStudy> {
-  const { study, file, scale, folder, launch, provenance, say } = options;
+  const { study, file, scale, folder, launch, provenance, signal, say } = options;
+  const { serverArguments, ...settings } = scaleOf(study, scale);
+  const kind = serverOf(study, settings);
   // Before anything is started: a wrong configuration is told at once.
   await planStudy(study, scale, { file, folder, address: options.address ?? '127.0.0.1:1' });
+  if (kind === 'trainer' && options.address === undefined && options.model === undefined) {
+    throw new ConfigError({
+      where: '--model',
+      what: `the scale '${scale}' trains a language model, and none is given`,
+      remedy: 'Give --model FOLDER, or --address HOST:PORT of a trainer that has one',
+    });
+  }
   await mkdir(folder, { recursive: true });
   const server =
     options.address === undefined
-      ? await startServer(study, say)
+      ? await startServer({
+          kind,
+          model: options.model,
+          // Checkpoints of its runs.
+          folder: join(folder, 'trainer'),
+          args: serverArguments,
+          say,
+          signal,
+        })
       : { address: options.address, close: async () => {} };
   try {
     const plan = await planStudy(study, scale, { file, folder, address: server.address });
@@ -58,8 +72,10 @@ export async function makeStudy(options: MakeStudyOptions): Promise<MadeStudy> {
     };
     const result = await runStudy({
       ...options,
+      // A trainer trains one model.
+      jobs: kind === 'trainer' ? 1 : options.jobs,
       plan,
-      launch: launch(server.address === undefined ? [] : ['--set', `environment.address=${server.address}`]),
+      launch: launch(server.address === undefined ? [] : ['--set', `${addressKey(kind)}=${server.address}`]),
       onProgress: draw,
     });
     await draw();

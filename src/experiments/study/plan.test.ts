@@ -108,4 +108,16 @@ describe('planStudy', () => {
       }
     },
   );
+
+  it.each(['smoke', 'quick', 'tiny', 'gemma'])(
+    'the study of language models is right at the scale %s',
+    async (scale) => {
+      const file = fileURLToPath(new URL('../../../examples/reproduce/language.yaml', import.meta.url));
+      const study = await loadStudy(file);
+      const { runs, figures } = await planStudy(study, scale, { ...place, file, address: '10.0.0.1:1' });
+      expect(figures.map(({ name }) => name).slice(0, 2)).toEqual(['figure-4-left', 'figure-4-right']);
+      const model = scale === 'gemma' ? { name: 'trainer', address: '10.0.0.1:1' } : { name: 'embedded' };
+      for (const { loaded } of runs) expect(loaded.config).toMatchObject({ language: { model } });
+    },
+  );
 });

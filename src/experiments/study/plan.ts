@@ -5,6 +5,7 @@ import { isGroup } from '../../config/source.js';
 import { ConfigError } from '../../errors.js';
 import { nearest } from '../../registry/nearest.js';
 import type { Study } from './schema.js';
+import { addressSetting, serverOf } from './server.js';
 
 /** One training run of a study. */
 export interface StudyRun {
@@ -53,7 +54,8 @@ export function layered(base: Tree, over: Tree): Record<string, unknown> {
   return result;
 }
 
-function scaleOf(study: Study, name: string): Study['scales'][string] {
+/** A scale of a study. @throws ConfigError when there is none of that name. */
+export function scaleOf(study: Study, name: string): Study['scales'][string] {
   const scale = study.scales[name];
   if (scale !== undefined) return scale;
   const known = Object.keys(study.scales);
@@ -87,7 +89,7 @@ function panelsOf(study: Study, figure: string, tasks: readonly string[]): Panel
  * half-way shows every line; and the figures that come of them.
  *
  * @param folder the study's own folder, in whose `runs/` each run has its place.
- * @param address where the simulators are; undefined for the embedded ones.
+ * @param address where the study's server is; undefined for runs that need none.
  * @throws ConfigError when the scale is not there or one of the configurations is wrong.
  */
 export async function planStudy(
@@ -116,6 +118,7 @@ export async function planStudy(
     }
   }
   const inOrder = [...wanted].toSorted(([, a], [, b]) => a.seed - b.seed);
+  const place = address === undefined ? {} : addressSetting(serverOf(study, scale), address);
   const runs: StudyRun[] = [];
   for (const [path, { task, variant, seed }] of inOrder) {
     const { simulator, config } = scale.tasks[task]!;
@@ -123,11 +126,9 @@ export async function planStudy(
       name: `seed${seed}`,
       output: join(folder, 'runs', task, variant),
       seed,
-      ...(simulator === undefined
-        ? {}
-        : { environment: { simulator, ...(address === undefined ? {} : { address }) } }),
+      ...(simulator === undefined ? {} : { environment: { simulator } }),
     };
-    const parts = [study.base, scale.base, config, study.variants[variant]!, own];
+    const parts = [study.base, scale.base, config, study.variants[variant]!, own, place];
     const values = parts.reduce<Record<string, unknown>>(layered, {});
     // Named so that a message says which run it is, and lying where the study does, from where its paths are meant.
     const loaded = await resolveJob(`${file} (${path.replaceAll('/', ' ')})`, stringify(values));

@@ -29,6 +29,12 @@ describe('parseStudy', () => {
     ['a server that is not one', 'dm-control', 'mujoco', /s\.yaml: server: /],
     ['no seeds', 'seeds: 2', 'seeds: 0', /scales\.small\.tasks\.walk\.seeds/],
     ['neither lines nor panels', 'lines: { One: one }', '', /either `lines` or `panels`/],
+    [
+      'arguments of a server that takes none',
+      'small:\n',
+      'small:\n    server: embedded\n    serverArguments: [--port, 1]\n',
+      /small\.serverArguments: the server 'embedded' takes none/,
+    ],
     ['a key that there is not', 'base: {}', 'bases: {}', /bases/],
     ['a name that would leave the folder', 'one: {}', '../one: {}', /variants/],
     ['no YAML', 'base: {}', 'base: {', /s\.yaml:\d+: /],

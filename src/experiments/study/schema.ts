@@ -37,16 +37,25 @@ const figure = z
     message: 'either `lines` or `panels`',
   });
 
+const servers = z
+  .enum(['dm-control', 'gymnasium', 'embedded', 'trainer', 'none'])
+  .describe(
+    'What is started when no address is given: simulators, or a trainer of a language model; none: runs need nothing',
+  );
+
 const scale = z.strictObject({
+  server: servers.optional().describe("In place of the study's"),
+  serverArguments: z
+    .array(z.union([z.string(), z.number()]).transform(String))
+    .default([])
+    .describe('Further arguments of `pmpo serve` for it'),
   base: configPart.prefault({}),
   tasks: z.record(slug, task),
   figures: z.record(z.string(), z.array(z.string()).min(1)).describe('Each figure, and the tasks it shows'),
 });
 
 const studySchema = z.strictObject({
-  server: z
-    .enum(['dm-control', 'gymnasium', 'embedded', 'none'])
-    .describe('The simulators that are started when no address is given; none: language jobs need none'),
+  server: servers,
   base: configPart,
   variants: z.record(slug, configPart),
   figures: z.record(slug, figure),
@@ -56,8 +65,8 @@ const studySchema = z.strictObject({
 export type Study = z.infer<typeof studySchema>;
 export type StudyFigure = Study['figures'][string];
 
-/** What is named and is not there, as one line each. */
-function unknownNames(study: Study): string[] {
+/** What is named and is not there, or would have no effect, as one line each. */
+function mistakes(study: Study): string[] {
   const problems: string[] = [];
   const check = (where: string, name: string, known: readonly string[]) => {
     if (known.includes(name)) return;
@@ -71,7 +80,11 @@ function unknownNames(study: Study): string[] {
     for (const shown of [lines, ...Object.values(panels)])
       for (const variant of Object.values(shown)) check(`figures.${name}`, variant, variants);
   }
-  for (const [name, { tasks, figures }] of Object.entries(study.scales)) {
+  for (const [name, { server = study.server, serverArguments, tasks, figures }] of Object.entries(
+    study.scales,
+  )) {
+    if (serverArguments.length > 0 && (server === 'embedded' || server === 'none'))
+      problems.push(`scales.${name}.serverArguments: the server '${server}' takes none`);
     for (const [drawn, shown] of Object.entries(figures)) {
       check(`scales.${name}.figures`, drawn, Object.keys(study.figures));
       for (const shownTask of shown) check(`scales.${name}.figures.${drawn}`, shownTask, Object.keys(tasks));
@@ -100,7 +113,7 @@ export function parseStudy(file: string, text: string): Study {
     const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
     throw new ConfigError({ where: file, what: problems.join('\n') });
   }
-  const problems = unknownNames(parsed.data);
+  const problems = mistakes(parsed.data);
   if (problems.length > 0) throw new ConfigError({ where: file, what: problems.join('\n') });
   return parsed.data;
 }

@@ -1,0 +1,58 @@
+import { mkdir } from 'node:fs/promises';
+import type { Study } from './schema.js';
+
+/** What the runs of a study reach over the network, and all share. */
+
+export type ServerKind = Study['server'];
+
+/** What the runs of a scale need. */
+export function serverOf(study: Study, scale: Pick<Study['scales'][string], 'server'>): ServerKind {
+  return scale.server ?? study.server;
+}
+
+/** The setting of a run that says where it is. */
+export function addressKey(kind: ServerKind): 'environment.address' | 'language.model.address' {
+  return kind === 'trainer' ? 'language.model.address' : 'environment.address';
+}
+
+/** The part of a run's configuration that says where it is; nothing where none is needed. */
+export function addressSetting(kind: ServerKind, address: string): Record<string, unknown> {
+  if (kind === 'none') return {};
+  return kind === 'trainer' ? { language: { model: { address } } } : { environment: { address } };
+}
+
+export interface StartServerOptions {
+  readonly kind: ServerKind;
+  /** The folder of a trainer's model. */
+  readonly model?: string;
+  /** Where a trainer may write. */
+  readonly folder: string;
+  /** Further arguments of the program that serves. */
+  readonly args: readonly string[];
+  readonly say: (line: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface StartedServer {
+  /** host:port; undefined where nothing was needed. */
+  readonly address: string | undefined;
+  close(): Promise<void>;
+}
+
+/** Starts the server that a study asks for. @throws PmpoError when it does not start. */
+export async function startServer(options: StartServerOptions): Promise<StartedServer> {
+  const { kind, model, folder, args, say, signal } = options;
+  if (kind === 'none') return { address: undefined, close: async () => {} };
+  if (kind === 'embedded') {
+    const { startEmbeddedServer } = await import('../../simulators/embedded-server.js');
+    return startEmbeddedServer({ onCrash: (error) => say(error.message) });
+  }
+  if (kind === 'trainer') {
+    const { startTorchTrainer } = await import('../../python/torch-trainer.js');
+    await mkdir(folder, { recursive: true });
+    const ofModel = model === undefined ? [] : ['--model', model];
+    return startTorchTrainer({ port: 0, args: [...ofModel, '--folder', folder, ...args], say, signal });
+  }
+  const { startPythonServer } = await import('../../python/simulator-server.js');
+  return startPythonServer({ kind, port: 0, args, say, signal });
+}
