@@ -36,6 +36,8 @@ export interface PlannedFigure {
 export interface StudyPlan {
   readonly runs: readonly StudyRun[];
   readonly figures: readonly PlannedFigure[];
+  /** Names in metrics.jsonl of which every run's mean is kept. */
+  readonly metrics: readonly string[];
 }
 
 type Tree = Readonly<Record<string, unknown>>;
@@ -134,5 +136,5 @@ export async function planStudy(
     const loaded = await resolveJob(`${file} (${path.replaceAll('/', ' ')})`, stringify(values));
     runs.push({ task, variant, seed, path, loaded });
   }
-  return { runs, figures };
+  return { runs, figures, metrics: study.metrics };
 }

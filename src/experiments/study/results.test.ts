@@ -13,6 +13,7 @@ const study = parseStudy(
   `server: embedded
 base: { learner: { environmentSteps: 100, warmupSteps: 10 } }
 variants: { a: {}, b: { operator: { name: dpo } } }
+metrics: [policy/kl, policy/stddev]
 figures: { curves: { title: Two ways, lines: { First way: a, Second way: b } } }
 scales: { small: { tasks: { swingup: { simulator: cartpole_swingup, seeds: 2 } }, figures: { curves: [swingup] } } }
 `,
@@ -40,6 +41,9 @@ async function leave(
   const directory = await createRunDirectory(config.output, config.name!);
   await directory.writeConfig(configText(config));
   const records = directory.openRecords();
+  for (const [i, kl] of [0.5, 0.25].entries()) {
+    records.metrics({ environmentSteps: 10 * i, updates: 0, wallSeconds: 0, values: { 'policy/kl': kl } });
+  }
   for (const [i, own] of returns.entries()) {
     records.evaluation({
       environmentSteps: 50 * (i + 1),
@@ -84,6 +88,7 @@ describe('writeResults', () => {
     expect(files.map((file) => basename(file))).toEqual([
       'evaluations.csv',
       'outcomes.csv',
+      'metrics.csv',
       'summary.csv',
       'summary.md',
       'provenance.json',
@@ -100,6 +105,12 @@ swingup,b,0,50,0,0.123,2,5,0
       `task,variant,seed,status,environmentSteps,updates,wallSeconds,episodes,meanReturn,stdReturn
 swingup,a,0,finished,100,25,2,2,30,10
 swingup,b,0,diverged,50,0,0.123,2,nan,nan
+`,
+    );
+    expect(await read('metrics.csv')).toBe(
+      `task,variant,seed,policy/kl,policy/stddev
+swingup,a,0,0.375,
+swingup,b,0,0.375,
 `,
     );
     expect(await read('summary.csv')).toBe(

@@ -101,6 +101,23 @@ function outcomesCsv(runs: readonly MadeRun[]): string {
   );
 }
 
+/** The mean of each metric over the whole of every run; for what a figure of returns cannot say. */
+function metricsCsv(runs: readonly MadeRun[], metrics: readonly string[]): string {
+  const significant = (value: number) => String(Number(value.toPrecision(4)));
+  return csv(
+    ['task', 'variant', 'seed', ...metrics],
+    runs.map(({ task, variant, seed, data }) => [
+      task,
+      variant,
+      seed,
+      ...metrics.map((name) => {
+        const values = data.metrics.flatMap(({ values: { [name]: value } }) => value ?? []);
+        return values.length === 0 ? '' : significant(mean(values));
+      }),
+    ]),
+  );
+}
+
 /** What the seeds of each task and variant come to in the end; a seed that diverged counts with a return of 0. */
 function summaryRows(runs: readonly MadeRun[]): SummaryRow[] {
   const groups = new Map<string, MadeRun[]>();
@@ -174,8 +191,8 @@ export interface Provenance {
 }
 
 /**
- * Writes what a study has come to so far under `results/` in its folder: each figure as SVG, every evaluation, every outcome
- * and what the seeds come to together as comma-separated values and as a table, and how they were made.
+ * Writes what a study has come to so far under `results/` in its folder: each figure as SVG, every evaluation, every outcome,
+ * the means of the metrics that the study names, and what the seeds come to together as comma-separated values and as a table, and how they were made.
  * @returns the files.
  */
 export async function writeResults(
@@ -189,6 +206,9 @@ export async function writeResults(
   const files: [string, string][] = [
     ['evaluations.csv', evaluationsCsv(runs)],
     ['outcomes.csv', outcomesCsv(runs)],
+    ...(plan.metrics.length === 0
+      ? []
+      : [['metrics.csv', metricsCsv(runs, plan.metrics)] satisfies [string, string]]),
     ['summary.csv', summaryCsv(runs)],
     ['summary.md', summaryMarkdown(runs)],
     [

@@ -58,6 +58,10 @@ const studySchema = z.strictObject({
   server: servers,
   base: configPart,
   variants: z.record(slug, configPart),
+  metrics: z
+    .array(z.string())
+    .default([])
+    .describe('Names in metrics.jsonl of which every run’s mean is kept with the results'),
   figures: z.record(slug, figure),
   scales: z.record(slug, scale),
 });
