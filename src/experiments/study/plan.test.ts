@@ -98,11 +98,12 @@ describe('planStudy', () => {
         file,
         address: '127.0.0.1:1',
       });
-      expect(figures.map(({ name }) => name)).toEqual(['figure-2', 'figure-3']);
+      expect(figures.map(({ name }) => name).slice(0, 2)).toEqual(['figure-2', 'figure-3']);
       const of = (variant: string) => runs.find((run) => run.variant === variant)!.loaded.config.operator;
       expect(of('PMPO-R')).toMatchObject({ name: 'pmpo', alpha: 0, beta: 2 });
       // The paper's Figure 3: five values of β for each of three kinds of feedback, one value of β shared with Figure 2.
-      expect(new Set(runs.map(({ variant }) => variant)).size).toBe(5 + 3 * 4);
+      const further = scale === 'smoke' ? 0 : 1;
+      expect(new Set(runs.map(({ variant }) => variant)).size).toBe(5 + 3 * 4 + further);
       for (const [kind, alpha] of Object.entries({ A: 1, R: 0, AR: 0.5 })) {
         for (const beta of [0, 0.5, 1, 1.5]) expect(of(`${kind}-${beta}`)).toMatchObject({ alpha, beta });
       }
