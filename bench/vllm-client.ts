@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { VllmClient } from '../src/language/vllm-client.js';
+import { median } from '../src/run/statistics.js';
 import { startVllm } from '../test/interop/vllm/server.js';
+import { ratioOf } from './support/peers.js';
 
 /**
  * `npm run bench vllm-client [ROUNDS]`: sampled tokens per second through our client against the same requests through vLLM's
@@ -59,9 +61,6 @@ async function theirs(streamed: boolean): Promise<number> {
   return Number(stdout);
 }
 
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-
 const results: Record<string, unknown> = {};
 try {
   for (const [name, streamed] of [
@@ -76,11 +75,9 @@ try {
         `${name}, round ${round + 1}: ${pmpo[round].toFixed(0)} against ${stubs[round].toFixed(0)} tokens/s`,
       );
     }
-    const ratios = pmpo.map((value, i) => value / stubs[i]);
     results[name] = {
       tokensPerSecond: { pmpo: median(pmpo), pythonStubs: median(stubs) },
-      medianRatio: median(ratios),
-      ratios: { minimum: Math.min(...ratios), maximum: Math.max(...ratios) },
+      ratio: ratioOf(pmpo, stubs),
     };
   }
 } finally {
