@@ -46,7 +46,7 @@ const samplerSchema = z
           .array(z.string())
           .min(1)
           .describe(
-            'A program and its arguments that make the server load them; {folder} stands for where they are. The server is then waited for',
+            'A program and its arguments, run where the job was started, that make the server load them; {folder} stands for where they are. Sampling goes on when it has ended',
           ),
       })
       .optional()

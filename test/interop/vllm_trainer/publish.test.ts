@@ -139,7 +139,7 @@ describe.each([
         `${key}=${JSON.stringify(value)}`,
       ]);
       const { code, stderr } = await pmpo(['train', 'examples/language/vllm.yaml', ...set], {
-        timeoutSeconds: 1000,
+        timeoutSeconds: 1500,
         env,
       });
       // 3 updates of 2 prompts with 4 completions each: none was lost with the server that made them.
@@ -170,7 +170,7 @@ describe.each([
       expect(largest(now, base)).toBeGreaterThan(0.01);
       expect(largest(now, of('logProb'))).toBeGreaterThan(1e-3);
     },
-    20 * minutes,
+    30 * minutes,
   );
 });
 
