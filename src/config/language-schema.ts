@@ -48,6 +48,7 @@ const samplerSchema = z
           .describe(
             'A program and its arguments, run where the job was started, that make the server load them; {folder} stands for where they are. Sampling goes on when it has ended',
           ),
+        deadlineSeconds: seconds.default(600).describe('How long the command may take'),
       })
       .optional()
       .describe('How new weights reach the server; not needed while the reference stays as it was'),
