@@ -4,8 +4,8 @@
 #   bash restart-vllm.sh FOLDER PORT vllm serve MODEL --grpc --host 127.0.0.1 --port PORT …
 #
 # MODEL and PORT in the command stand for the folder and the port. vLLM's gRPC server loads no LoRA adapters: where FOLDER holds
-# one, it is added to its model first, by a Python that has plugins/torch-trainer (TRAINER_PYTHON, default: python3). The server's
-# process id and its log are in STATE, default: ~/.local/state/pmpo.
+# one, it is added to its model first, by the Python that `pmpo serve trainer` made, or by TRAINER_PYTHON. The server's process id
+# and its log are in STATE, default: ~/.local/state/pmpo.
 set -euo pipefail
 
 if (($# < 3)); then
@@ -27,9 +27,9 @@ stop() {
   known=$(cat "$record" 2>/dev/null || true)
   pid=$(awk '{ print $1 }' <<<"$known")
   if [[ -n $pid && $(identity "$pid") == "$known" ]]; then
-    # The whole group: vLLM's engine is a process of its own.
+    # The whole group: vLLM's engine is a process of its own. Nobody waits for answers of the old weights: it gets ten seconds.
     kill -TERM -- "-$pid" 2>/dev/null || true
-    for _ in $(seq 60); do
+    for _ in $(seq 20); do
       kill -0 -- "-$pid" 2>/dev/null || break
       sleep 0.5
     done
@@ -39,7 +39,11 @@ stop() {
 }
 
 if [[ -f $folder/adapter_config.json ]]; then
-  "${TRAINER_PYTHON:-python3}" -m pmpo_torch_trainer.merge_adapter "$folder" "$folder-merged"
+  plugin=$(cd "$(dirname "$0")/../../plugins/torch-trainer" && pwd)
+  made=${PMPO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pmpo}/python
+  python=${TRAINER_PYTHON:-$(ls -td "$made"/trainer-*/bin/python 2>/dev/null | head -n 1 || true)}
+  PYTHONPATH=$plugin${PYTHONPATH:+:$PYTHONPATH} \
+    "${python:-python3}" -m pmpo_torch_trainer.merge_adapter "$folder" "$folder-merged"
   folder=$folder-merged
 fi
 stop
@@ -60,6 +64,7 @@ pid=$!
 identity "$pid" >"$record"
 until answers; do
   if ! kill -0 "$pid" 2>/dev/null; then
+    rm -f "$record"
     tail -n 20 "$log" >&2
     echo "the server ended before it answered; its log is $log" >&2
     exit 1

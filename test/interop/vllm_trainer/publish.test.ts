@@ -23,6 +23,7 @@ if (vllmPython === undefined || trainerPython === undefined) {
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const script = join(root, 'examples/language/restart-vllm.sh');
+const plugin = join(root, 'plugins/torch-trainer');
 const minutes = 60_000;
 
 let folder: string;
@@ -36,10 +37,8 @@ beforeAll(async () => {
     ...vllmEnvironment,
     STATE: join(folder, 'state'),
     TRAINER_PYTHON: trainerPython,
-    PYTHONPATH: join(root, 'plugins/torch-trainer'),
   };
-  await restart(join(folder, 'llama'));
-}, 10 * minutes);
+}, 2 * minutes);
 afterAll(async () => {
   await stopVllm();
   await rm(folder, { recursive: true, force: true });
@@ -66,7 +65,7 @@ async function startTrainer(name: string, options: readonly string[]): Promise<P
       ...['-B', '-m', 'pmpo_torch_trainer', '--model', join(folder, 'llama'), '--folder', weights],
       ...['--port', '0', '--device', 'cpu', '--until-stdin-closes', ...options],
     ],
-    env: { ...process.env, PYTHONPATH: [env.PYTHONPATH, process.env.PYTHONPATH ?? ''].join(delimiter) },
+    env: { ...process.env, PYTHONPATH: [plugin, process.env.PYTHONPATH ?? ''].join(delimiter) },
     readyLine: /^Serving .* on (\S+:\d+)/m,
   });
 }
