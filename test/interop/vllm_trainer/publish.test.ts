@@ -29,6 +29,9 @@ const minutes = 60_000;
 let folder: string;
 let port: number;
 let env: Record<string, string>;
+/** Drawn from the model as it was, and what vLLM says of them. */
+let sequences: TokenSequence[];
+let base: Float32Array[];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pmpo-publish-'));
   await run(vllmPython, [join(root, 'test/interop/vllm/make_models.py'), folder]);
@@ -38,7 +41,23 @@ beforeAll(async () => {
     STATE: join(folder, 'state'),
     TRAINER_PYTHON: trainerPython,
   };
-}, 2 * minutes);
+  await restart(join(folder, 'llama'));
+  const client = await connect();
+  sequences = [];
+  for (const text of ['the quick', 'a policy 🎉']) {
+    const prompt = client.tokenizer.encode(text);
+    const drawn = await client.sample({
+      prompt,
+      completions: 3,
+      maxTokens: 12,
+      seed: 4,
+      ignoreEnd: true,
+    });
+    sequences.push(...drawn.map(({ tokens }) => ({ prompt, completion: tokens })));
+  }
+  await client.close();
+  base = await scoresAtVllm(sequences);
+}, 12 * minutes);
 afterAll(async () => {
   await stopVllm();
   await rm(folder, { recursive: true, force: true });
@@ -72,11 +91,11 @@ async function startTrainer(name: string, options: readonly string[]): Promise<P
 
 const connect = () => VllmClient.connect({ address: `127.0.0.1:${port}`, deadlineSeconds: 240 });
 
-/** What vLLM says of completions that were drawn once, of the model as it was. */
-async function scoresAtVllm(sequences: readonly TokenSequence[]): Promise<Float32Array[]> {
+/** What vLLM says of sequences now. */
+async function scoresAtVllm(of: readonly TokenSequence[]): Promise<Float32Array[]> {
   const client = await connect();
   try {
-    return await Promise.all(sequences.map(({ prompt, completion }) => client.score(prompt, completion)));
+    return await Promise.all(of.map(({ prompt, completion }) => client.score(prompt, completion)));
   } finally {
     await client.close();
   }
@@ -99,22 +118,6 @@ describe.each([
   test(
     'reaches vLLM while a job goes on',
     async () => {
-      await restart(join(folder, 'llama'));
-      const client = await connect();
-      const sequences: TokenSequence[] = [];
-      for (const text of ['the quick', 'a policy 🎉']) {
-        const prompt = client.tokenizer.encode(text);
-        const drawn = await client.sample({
-          prompt,
-          completions: 3,
-          maxTokens: 12,
-          seed: 4,
-          ignoreEnd: true,
-        });
-        sequences.push(...drawn.map(({ tokens }) => ({ prompt, completion: tokens })));
-      }
-      await client.close();
-      const base = await scoresAtVllm(sequences);
       const firstStart = await state('pid');
 
       const settings = {
