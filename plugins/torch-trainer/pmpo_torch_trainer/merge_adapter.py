@@ -23,6 +23,8 @@ def merge(adapter: Path, folder: Path, model: Path | None) -> None:
     import peft
     import transformers
 
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     try:
         base = model or Path(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"])
     except (KeyError, TypeError) as error:
