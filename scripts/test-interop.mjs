@@ -33,6 +33,7 @@ const suites = [
   { name: 'embedded_model', venvs: ['transformers'] },
   { name: 'redis', venvs: [], redis: true, minutes: 10 },
   { name: 'vllm', venvs: ['vllm'], minutes: 25 },
+  { name: 'vllm_trainer', venvs: ['vllm', 'torch_trainer'], minutes: 40 },
   { name: 'open_inference', venvs: ['open_inference'] },
   { name: 'torch_trainer', venvs: ['torch_trainer'], minutes: 20 },
 ];

@@ -1,6 +1,22 @@
 import type { LanguageConfig } from './language-schema.js';
 import type { Problem } from './problems.js';
 
+/** Settings by which completions are drawn otherwise than the model gives them. */
+function changedDraws(sampling: LanguageConfig['language']['sampling']): string[] {
+  const neutral = {
+    temperature: 1,
+    topP: 1,
+    topK: 0,
+    minP: 0,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    repetitionPenalty: 1,
+  };
+  return Object.entries(neutral).flatMap(([key, value]) =>
+    sampling[key as keyof typeof neutral] === value ? [] : [key],
+  );
+}
+
 /** What the single keys of a language job cannot say: settings that contradict one another. Pure. */
 export function languageProblems(config: LanguageConfig): Problem[] {
   const { language, reference, learner, feedback, operator } = config;
@@ -42,12 +58,12 @@ export function languageProblems(config: LanguageConfig): Problem[] {
       'Use exact',
     );
   }
-  const { temperature, topP, topK } = language.sampling;
-  if (dataset === undefined && language.kl === 'sampled' && (temperature !== 1 || topP !== 1 || topK !== 0)) {
+  const changed = changedDraws(language.sampling);
+  if (dataset === undefined && language.kl === 'sampled' && changed.length > 0) {
     complain(
       'language.kl',
-      "'sampled' estimates the KL from completions as the reference gives them, and temperature, topP or topK change them",
-      'Use exact, or leave these at 1, 1 and 0',
+      `'sampled' estimates the KL from completions as the reference gives them, and ${changed.join(', ')} changes them`,
+      `Use exact, or leave language.sampling without ${changed.join(', ')}`,
     );
   }
   const { kl } = operator as { readonly kl?: Readonly<Record<string, unknown>> };

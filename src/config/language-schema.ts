@@ -46,8 +46,9 @@ const samplerSchema = z
           .array(z.string())
           .min(1)
           .describe(
-            'A program and its arguments that make the server load them; {folder} stands for where they are. The server is then waited for',
+            'A program and its arguments, run where the job was started, that make the server load them; {folder} stands for where they are. Sampling goes on when it has ended',
           ),
+        deadlineSeconds: seconds.default(600).describe('How long the command may take'),
       })
       .optional()
       .describe('How new weights reach the server; not needed while the reference stays as it was'),
@@ -130,12 +131,29 @@ const datasetSchema = z
   })
   .describe('Completions and what was said of them, to learn from without sampling any');
 
+const penalty = z.number().min(-2).max(2).default(0);
+
 const samplingSchema = z
   .strictObject({
     maxTokens: count.default(64),
     temperature: z.number().positive().default(1),
     topP: z.number().positive().max(1).default(1),
     topK: z.int().min(0).default(0).describe('0: all'),
+    minP: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0)
+      .describe('Tokens with at least this share of the likeliest one’s probability; 0: all'),
+    presencePenalty: penalty.describe('Taken from the logits of the tokens that a completion has already'),
+    frequencyPenalty: penalty.describe('The same, for each time that it has them'),
+    repetitionPenalty: z
+      .number()
+      .positive()
+      .default(1)
+      .describe(
+        'Logits of tokens in prompt or completion are divided by it, negative ones multiplied; 1: not',
+      ),
     stop: z.array(z.string().min(1)).default([]).describe('Texts that end a completion'),
   })
   .describe('How completions are drawn');

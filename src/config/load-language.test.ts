@@ -54,10 +54,17 @@ describe('resolveLanguageConfig', () => {
     await expect(resolve(text, set)).rejects.toThrow(message);
   });
 
-  it('refuses an estimate of the KL where completions are drawn otherwise', async () => {
-    await expect(resolve(sampled, 'language.kl=sampled', 'language.sampling.topP=0.9')).rejects.toThrow(
-      /temperature, topP or topK change them/,
-    );
+  it.each(['topP=0.9', 'temperature=2', 'minP=0.1', 'repetitionPenalty=1.2', 'presencePenalty=1'])(
+    'refuses an estimate of the KL where completions are drawn otherwise: %s',
+    async (set) => {
+      const [key] = set.split('=');
+      await expect(resolve(sampled, 'language.kl=sampled', `language.sampling.${set}`)).rejects.toThrow(
+        `completions as the reference gives them, and ${key} changes them`,
+      );
+    },
+  );
+
+  it('takes an estimate of the KL where they are drawn from the reference', async () => {
     await expect(resolve(sampled, 'language.kl=sampled')).resolves.toBeDefined();
   });
 

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { preferenceContexts } from './preferences.js';
 import { promptOf } from './prompts.js';
@@ -40,6 +41,55 @@ describe('readRows', () => {
     const file = join(folder, 'text.parquet');
     await writeFile(file, 'hello, this is no parquet file at all');
     await expect(readRows(file)).rejects.toThrow(/text\.parquet: it cannot be read: .*parquet/);
+  });
+});
+
+// Written by test/references/datasets_pyarrow.py.
+describe('a Parquet file of pyarrow', () => {
+  const read = (name: string) =>
+    readRows(fileURLToPath(new URL(`../../test/references/${name}.parquet`, import.meta.url)));
+
+  it('has its chats and pairs read, through nulls and row groups', async () => {
+    const found = await read('pairs');
+    expect(found[2]!.where).toMatch(/pairs\.parquet, row 3$/);
+    expect(found.map(({ row }) => row.annotator)).toEqual(['a', 'a', 'b']);
+    const contexts = preferenceContexts(found);
+    expect(
+      contexts.map(({ prompt: { text, messages }, completions }) => [text, messages, completions]),
+    ).toEqual([
+      [
+        'Warum ist der Himmel blau? 🌤',
+        [
+          { role: 'system', content: 'Be brief.' },
+          { role: 'user', content: 'Warum ist der Himmel blau? 🌤' },
+        ],
+        [
+          { text: 'Streuung.', evaluation: 1 },
+          { text: 'Weil er es ist.', evaluation: -1 },
+        ],
+      ],
+      ['1 + 1?', [{ role: 'user', content: '1 + 1?' }], [{ text: '2', evaluation: 1 }]],
+      [
+        'Who wrote Faust?',
+        [{ role: 'user', content: 'Who wrote Faust?' }],
+        [{ text: 'Me.', evaluation: -1 }],
+      ],
+    ]);
+  });
+
+  it('has its texts, labels and numbers of 64 bits read as those of JSON are', async () => {
+    const found = await read('labels');
+    expect(found.map(({ row }) => row)).toEqual([
+      { prompt: 'Say hello.', completion: 'Hello!', label: true, score: null, length: 6 },
+      { prompt: 'Say hello.', completion: 'No.', label: false, score: null, length: 3 },
+      { prompt: 'Say bye.', completion: 'Bye!', label: null, score: 3, length: 4 },
+      { prompt: 'Say bye.', completion: 'Hm.', label: null, score: -(2 ** 40), length: 3 },
+    ]);
+    expect(preferenceContexts(found).map(({ completions }) => completions.map((c) => c.evaluation))).toEqual([
+      [1, -1],
+      [3, -(2 ** 40)],
+    ]);
+    expect(promptOf(found[2]!, 'prompt')).toMatchObject({ text: 'Say bye.' });
   });
 });
 

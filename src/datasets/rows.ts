@@ -49,6 +49,15 @@ async function readJsonLines(file: string): Promise<PlacedRow[]> {
   return rows;
 }
 
+/** Whole numbers of 64 bits as JSON has them, wherever a number holds them exactly: a program sees the same of either file. */
+function asJson(value: unknown): unknown {
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+  if (Array.isArray(value)) return value.map(asJson);
+  if (value === null || typeof value !== 'object' || Object.getPrototypeOf(value) !== Object.prototype)
+    return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, asJson(inner)]));
+}
+
 async function readParquet(file: string): Promise<PlacedRow[]> {
   const handle = await open(file, 'r');
   try {
@@ -62,7 +71,7 @@ async function readParquet(file: string): Promise<PlacedRow[]> {
       },
     };
     const rows = await parquetReadObjects({ file: source });
-    return rows.map((row, i) => ({ row, where: `${file}, row ${i + 1}` }));
+    return rows.map((row, i) => ({ row: asJson(row) as Row, where: `${file}, row ${i + 1}` }));
   } finally {
     await handle.close();
   }

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { PmpoError } from '../errors.js';
 import { createEngine } from './create.js';
-import { detectEngines } from './detect.js';
+import { detectEngines, findEngine } from './detect.js';
 import { type Engine, type EngineName, engineNames } from './engine.js';
 import type { HostTensor, NamedTensors, Scalar } from './tensors.js';
 import * as tf from './tf.js';
@@ -18,7 +18,11 @@ afterEach(async () => {
 
 const floats = (shape: number[], ...data: number[]): HostTensor => ({ shape, data: Float32Array.from(data) });
 
-describe.each<EngineName>(['cpu', 'wasm', 'onnx'])('engine %s', (name) => {
+/** Those that come with the package, and those that are there where somebody has installed them (scripts/tfjs-node.mjs). */
+const optional = new Set<EngineName>(['tfjs-node', 'tfjs-node-gpu']);
+const isThere = (name: EngineName) => !optional.has(name) || findEngine(name).available;
+
+const testsOf = (name: EngineName) => {
   it('runs a function of inputs and variables and keeps what it assigns', async () => {
     const engine = await start(name);
     const weight = engine.variable('weight', floats([2, 1], 1, 2));
@@ -109,7 +113,11 @@ describe.each<EngineName>(['cpu', 'wasm', 'onnx'])('engine %s', (name) => {
     await expect(one.read([theirs])).rejects.toThrow(/belongs to another engine/);
     expect((await other.read([theirs]))[0]!.data[0]).toBe(2);
   });
-});
+};
+
+for (const name of engineNames) {
+  describe.skipIf(!isThere(name))(`engine ${name}`, () => testsOf(name));
+}
 
 it('says what it found, and takes one that is there', () => {
   const reports = detectEngines();

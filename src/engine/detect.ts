@@ -55,6 +55,8 @@ export function findEngine(name: EngineName): { available: boolean; detail: stri
   if (version === undefined) return { available: false, detail: `${module} is not installed` };
   if (nativeEngines.has(name)) {
     try {
+      // TensorFlow's own remarks on the processor would stand between a job's lines.
+      process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
       require(module);
     } catch (error) {
       return { available: false, detail: `${module} ${version} does not load: ${firstLine(error)}` };

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import type { ResolvedLanguageConfig } from '../config/load-language.js';
 import type { Engine } from '../engine/engine.js';
 import { PmpoError } from '../errors.js';
@@ -11,6 +10,7 @@ import { VllmClient } from '../language/vllm-client.js';
 import type { Samplers } from '../learners/language/train.js';
 import { foldIn, randomKey } from '../random/keys.js';
 import { baseModel } from './base-model.js';
+import { runReloadCommand } from './reload-command.js';
 import type { Surroundings } from './run-frame.js';
 
 /** The model of a language job: who trains it, and who samples from it. */
@@ -37,35 +37,6 @@ function ownSamplers(model: TrainableModel): Samplers {
   };
 }
 
-const longestReloadSeconds = 600;
-
-/** Runs a program that makes a server load new weights. @throws PmpoError when it fails. */
-function reload(command: readonly string[], folder: string, signal?: AbortSignal): Promise<void> {
-  const [program, ...args] = command.map((word) => word.replaceAll('{folder}', folder));
-  const where = 'language.model.sampler.publish.command';
-  return new Promise((resolve, reject) => {
-    const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe'], signal });
-    let words = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      words = (words + text).slice(-2000);
-    });
-    child.on('error', (cause) => reject(new PmpoError({ where, what: cause.message, cause })));
-    const late = setTimeout(() => child.kill('SIGKILL'), longestReloadSeconds * 1000);
-    // Not its streams' end: a server that it leaves in the background may hold on to them.
-    child.on('exit', (code) => {
-      clearTimeout(late);
-      child.stderr.destroy();
-      if (code === 0) return resolve();
-      const last = words.trim().split('\n').at(-1);
-      const how =
-        code === null
-          ? `did not end within ${longestReloadSeconds} s`
-          : `ended with exit code ${code}: ${last}`;
-      reject(new PmpoError({ where, what: `${program} ${how}` }));
-    });
-  });
-}
-
 /** A server elsewhere samples from the reference; the trainer's own from the policy, when it is judged. */
 function elsewhere(
   trainer: TrainerClient,
@@ -81,7 +52,7 @@ function elsewhere(
       if (!changed || publish === undefined) return;
       const folder = await trainer.publishTo(publish.folder, 'reference');
       // Calls that meet the server while it loads are made again until it answers.
-      await reload(publish.command, folder, signal);
+      await runReloadCommand(publish.command, folder, { signal, deadlineSeconds: publish.deadlineSeconds });
     },
   };
 }

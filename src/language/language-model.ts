@@ -27,6 +27,14 @@ export interface SamplingSettings {
   readonly topP?: number;
   /** The k likeliest are drawn from; 0: all. */
   readonly topK?: number;
+  /** Tokens with at least this share of the likeliest one's probability are drawn from; 0: all. */
+  readonly minP?: number;
+  /** What is taken from the logits of the tokens that the completion has already, −2 to 2. */
+  readonly presencePenalty?: number;
+  /** The same, for each time that the completion has them. */
+  readonly frequencyPenalty?: number;
+  /** By what positive logits of tokens in prompt or completion are divided, and negative ones multiplied; 1: not. */
+  readonly repetitionPenalty?: number;
   /** Texts that end a completion; they are not part of it. */
   readonly stop?: readonly string[];
   /** Tokens that do, beside the model's own. */

@@ -49,6 +49,14 @@ function checkSettings(request: SampleRequest): void {
     throw problem(`temperature is ${temperature}`, 'It must be 0 or more');
   }
   if (!(topP > 0 && topP <= 1)) throw problem(`topP is ${topP}`, 'It must be above 0 and 1 at most');
+  const { minP = 0, presencePenalty = 0, frequencyPenalty = 0, repetitionPenalty = 1 } = request;
+  if (!(minP >= 0 && minP <= 1)) throw problem(`minP is ${minP}`, 'It must be from 0 to 1');
+  for (const [name, value] of Object.entries({ presencePenalty, frequencyPenalty })) {
+    if (!(Math.abs(value) <= 2)) throw problem(`${name} is ${value}`, 'It must be from -2 to 2');
+  }
+  if (!(repetitionPenalty > 0 && repetitionPenalty < Infinity)) {
+    throw problem(`repetitionPenalty is ${repetitionPenalty}`, 'It must be above 0; 1 changes nothing');
+  }
   if (temperature === 0 && completions > 1) {
     throw problem(
       `${completions} completions at temperature 0 would all be the same`,
@@ -68,7 +76,8 @@ export function generateRequest(
   stream: boolean,
 ): WireGenerateRequest {
   const { prompt, completions, seed, logProbs = true, maxTokens, minTokens, temperature, topP } = request;
-  const { topK, stop, stopTokens, ignoreEnd } = request;
+  const { topK, minP, presencePenalty, frequencyPenalty, repetitionPenalty } = request;
+  const { stop, stopTokens, ignoreEnd } = request;
   checkSettings(request);
   checkPrompt(prompt, info);
   return {
@@ -81,6 +90,10 @@ export function generateRequest(
       temperature: temperature ?? 1,
       topP: topP ?? 1,
       topK,
+      minP,
+      presencePenalty,
+      frequencyPenalty,
+      repetitionPenalty,
       stop,
       stopTokenIds: stopTokens,
       // For the server's own look-out for stop texts: as in the text that a completion has here.

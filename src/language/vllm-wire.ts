@@ -8,6 +8,11 @@ export interface WireSamplingParams {
   readonly temperature?: number;
   readonly topP?: number;
   readonly topK?: number;
+  readonly minP?: number;
+  readonly frequencyPenalty?: number;
+  readonly presencePenalty?: number;
+  /** 0 stands for "not set". */
+  readonly repetitionPenalty?: number;
   readonly maxTokens?: number;
   readonly minTokens?: number;
   readonly stop?: readonly string[];

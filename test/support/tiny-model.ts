@@ -21,14 +21,14 @@ export const tinyConfig: TransformerConfig = {
 /** The model of test/references/llama_transformers.py. */
 export const referenceConfig: TransformerConfig = { ...tinyConfig, vocabularySize: 19, contextLength: 32 };
 
-export function tinyModel(seed: number): ModelFolder {
+export function tinyModel(seed: number, config = tinyConfig): ModelFolder {
   const texts = ['The soup was warm.', 'The soup was cold, and the bread was warm.'];
-  const { contextLength, vocabularySize } = tinyConfig;
+  const { contextLength, vocabularySize } = config;
   return {
-    config: tinyConfig,
+    config,
     parameters: Object.fromEntries(
       // Larger than for training, so that the next token is far from being any.
-      Object.entries(initTransformer(randomKey(seed), tinyConfig)).map(([name, { shape, data }]) => [
+      Object.entries(initTransformer(randomKey(seed), config)).map(([name, { shape, data }]) => [
         name,
         { shape, data: name.includes('embed') ? Float32Array.from(data, (x) => 20 * x) : data },
       ]),

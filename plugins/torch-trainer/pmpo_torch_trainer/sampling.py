@@ -89,8 +89,11 @@ def likeliest(logits: Tensor, token: int, count: int) -> tuple[list[float], list
 
 
 def _restrict(logits: Tensor, settings: list[SamplingSettings]) -> Tensor:
-    """Takes out what top_k, then top_p, then min_p leave out."""
+    """Takes out what min_p, then top_k, then top_p leave out, in vLLM's order."""
     size = logits.shape[-1]
+    for row, own in enumerate(settings):
+        if own.min_p > 0:
+            logits[row].masked_fill_(logits[row] < logits[row].max() + float(np.log(own.min_p)), -torch.inf)
     tops = [size if own.top_k == 0 else min(own.top_k, size) for own in settings]
     if any(top < size for top in tops):
         values = logits.topk(max(top for top in tops if top < size)).values
@@ -105,9 +108,6 @@ def _restrict(logits: Tensor, settings: list[SamplingSettings]) -> Tensor:
             beyond = probabilities.cumsum(-1) - probabilities >= own.top_p
             beyond[0] = False
             logits[row, order[beyond]] = -torch.inf
-        if own.min_p > 0:
-            log_probs = logits[row].log_softmax(-1)
-            logits[row].masked_fill_(log_probs < log_probs.max() + float(np.log(own.min_p)), -torch.inf)
     return logits
 
 

@@ -3,7 +3,7 @@ import { foldIn, type RandomKey, randomKey } from '../../random/keys.js';
 import type { Tokenizer } from '../tokenizer.js';
 import type { WireGenerateRequest, WireSamplingParams } from '../vllm-wire.js';
 import type { Generation } from './generation.js';
-import { isGreedy } from './sampling.js';
+import { isGreedy, type Penalties } from './sampling.js';
 
 /** From Generate's message to what the scheduler understands. What vLLM refuses is refused here, in the same cases. */
 
@@ -13,14 +13,6 @@ export interface Served {
   readonly vocabularySize: number;
   readonly endTokens: readonly number[];
   readonly tokenizer: Tokenizer;
-}
-
-/** The further fields of the message that are looked at. */
-export interface SamplingFields extends WireSamplingParams {
-  readonly minP?: number;
-  readonly frequencyPenalty?: number;
-  readonly presencePenalty?: number;
-  readonly repetitionPenalty?: number;
 }
 
 const mostLogProbs = 20;
@@ -57,10 +49,18 @@ function readLogProbs(name: string, value: number | undefined): number | undefin
   return refuse(`${name} is ${value}`, `Give 0 to ${mostLogProbs}`);
 }
 
-function refuseUnsupported(sampling: SamplingFields): void {
+function readPenalties(sampling: WireSamplingParams): Penalties {
   const { frequencyPenalty = 0, presencePenalty = 0, repetitionPenalty = 0 } = sampling;
-  const isSet = frequencyPenalty !== 0 || presencePenalty !== 0 || ![0, 1].includes(repetitionPenalty);
-  if (isSet) refuse('penalties are not supported by this server', 'Leave them out');
+  for (const [name, value] of [
+    ['frequency_penalty', frequencyPenalty],
+    ['presence_penalty', presencePenalty],
+  ] as const) {
+    if (!(Math.abs(value) <= 2)) refuse(`${name} is ${value}`, 'Give -2 to 2');
+  }
+  if (!(repetitionPenalty >= 0 && repetitionPenalty < Infinity)) {
+    refuse(`repetition_penalty is ${repetitionPenalty}`, 'Give more than 0; 1 changes nothing');
+  }
+  return { frequencyPenalty, presencePenalty, repetitionPenalty: repetitionPenalty || 1 };
 }
 
 /**
@@ -72,9 +72,8 @@ export function readGenerate(
   served: Served,
   fallbackKey: RandomKey,
 ): Generation {
-  const sampling: SamplingFields = request.samplingParams ?? {};
+  const sampling: WireSamplingParams = request.samplingParams ?? {};
   const prompt = readPrompt(request, served);
-  refuseUnsupported(sampling);
   const { temperature = 1, topP = 0, topK = 0, minP = 0, minTokens = 0 } = sampling;
   const maxTokens = sampling.maxTokens ?? served.contextLength - prompt.length;
   const completions = sampling.n || 1;
@@ -100,6 +99,7 @@ export function readGenerate(
   const promptLogProbs = readLogProbs('prompt_logprobs', sampling.promptLogprobs);
   return {
     ...choice,
+    ...readPenalties(sampling),
     prompt,
     completions,
     maxTokens,

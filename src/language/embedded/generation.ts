@@ -1,9 +1,9 @@
 import type { RandomKey } from '../../random/keys.js';
-import type { TokenChoice } from './sampling.js';
+import type { Penalties, TokenChoice } from './sampling.js';
 
 /** What is asked of the embedded model's scheduler, and what comes back as it is made. */
 
-export interface Generation extends TokenChoice {
+export interface Generation extends TokenChoice, Penalties {
   /** Tokens, at least one. */
   readonly prompt: Int32Array;
   /** N. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { randomKey } from '../../random/keys.js';
-import { chooseToken, logNormalizer, tokenUniform, topLogProbs } from './sampling.js';
+import { chooseToken, logNormalizer, penalized, tokenUniform, topLogProbs } from './sampling.js';
 
 const probabilities = [0.4, 0.3, 0.2, 0.1];
 // A constant added to all logits changes nothing.
@@ -54,6 +54,31 @@ describe('a token is drawn', () => {
 
   it('as the likeliest at temperature 0, the first of equals', () => {
     expect(chooseToken(Float32Array.of(1, 3, 3, 2), { ...all, temperature: 0 }, 0.99, none)).toBe(1);
+  });
+});
+
+describe('penalties', () => {
+  const neutral = { presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1 };
+  const before = Float32Array.of(2, -2, 1, 4, -1);
+  // Token 0 is in the prompt, 1 and 3 in the completion, 3 twice.
+  const under = (penalties: Partial<typeof neutral>) =>
+    Array.from(penalized(before, { ...neutral, ...penalties }, [0, 0], [3, 1, 3]));
+
+  it('change nothing where there are none', () => {
+    expect(penalized(before, neutral, [0], [3])).toBe(before);
+  });
+
+  it('of presence count the completion once, of frequency each time', () => {
+    expect(under({ presencePenalty: 0.5 })).toEqual([2, -2.5, 1, 3.5, -1]);
+    expect(under({ frequencyPenalty: 0.5 })).toEqual([2, -2.5, 1, 3, -1]);
+  });
+
+  it('of repetition count the prompt too, and come first', () => {
+    expect(under({ repetitionPenalty: 2 })).toEqual([1, -4, 1, 2, -1]);
+    expect(under({ repetitionPenalty: 2, presencePenalty: 0.5, frequencyPenalty: -1 })).toEqual([
+      1, -3.5, 1, 3.5, -1,
+    ]);
+    expect(Array.from(before)).toEqual([2, -2, 1, 4, -1]);
   });
 });
 

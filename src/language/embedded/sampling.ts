@@ -13,6 +13,40 @@ export interface TokenChoice {
   readonly minP: number;
 }
 
+/** What changes logits by the tokens that there are already. */
+export interface Penalties {
+  /** Taken from the logits of tokens in the completion. */
+  readonly presencePenalty: number;
+  /** Taken from them for each time that they are in it. */
+  readonly frequencyPenalty: number;
+  /** Positive logits of tokens in prompt or completion are divided by it, negative ones multiplied; 1: not. */
+  readonly repetitionPenalty: number;
+}
+
+/**
+ * Logits as they are drawn from, [V]: repetition first, then frequency and presence, as vLLM does. Where there are no penalties,
+ * the array itself; else a new one.
+ *
+ * @param prompt tokens
+ * @param completion tokens
+ */
+export function penalized(
+  logits: Float32Array,
+  { presencePenalty, frequencyPenalty, repetitionPenalty }: Penalties,
+  prompt: Iterable<number>,
+  completion: Iterable<number>,
+): Float32Array {
+  if (presencePenalty === 0 && frequencyPenalty === 0 && repetitionPenalty === 1) return logits;
+  const changed = logits.slice();
+  const counts = new Map<number, number>();
+  for (const token of completion) counts.set(token, (counts.get(token) ?? 0) + 1);
+  for (const token of new Set([...prompt, ...counts.keys()])) {
+    changed[token]! *= changed[token]! > 0 ? 1 / repetitionPenalty : repetitionPenalty;
+  }
+  for (const [token, count] of counts) changed[token]! -= frequencyPenalty * count + presencePenalty;
+  return changed;
+}
+
 /** Below this, sampling is taking the likeliest: dividing by less overflows. */
 const greedyBelow = 1e-5;
 

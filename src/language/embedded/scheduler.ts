@@ -1,7 +1,7 @@
 import { PmpoError } from '../../errors.js';
 import type { Decoder, PromptResult } from './decoder.js';
 import type { Generation, GenerationListener, ScoredToken } from './generation.js';
-import { chooseToken, logNormalizer, tokenUniform, topLogProbs } from './sampling.js';
+import { chooseToken, logNormalizer, penalized, tokenUniform, topLogProbs } from './sampling.js';
 
 /**
  * Continuous batching: completions of any requests share each step of the decoder, enter a slot as soon as one is free, in the
@@ -248,7 +248,8 @@ export class Scheduler {
       );
       return;
     }
-    const token = chooseToken(logits, generation, uniform, forbidden);
+    const shown = penalized(logits, generation, generation.prompt, tokens);
+    const token = chooseToken(shown, generation, uniform, forbidden);
     tokens.push(token);
     listener.token(index, {
       token,

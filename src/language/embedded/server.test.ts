@@ -153,6 +153,17 @@ describe('completions', () => {
     expect(late!.complete!.outputIds.slice(0, 8).some((id) => everything.includes(id))).toBe(false);
   });
 
+  it('repeat nothing under a heavy penalty, with the log-probs of the model itself', async () => {
+    const plain = { temperature: 0, maxTokens: 12, ignoreEos: true, logprobs: 0 };
+    const [free] = idsOf(await generate(plain));
+    expect(new Set(free).size).toBeLessThan(12);
+    const [answer] = await generate({ ...plain, repetitionPenalty: 1e6 });
+    const { outputIds, outputLogprobs } = answer!.complete!;
+    expect(new Set([1, 5, 6, 7, ...outputIds]).size).toBe(16);
+    const scores = await model.sampler.score(Int32Array.of(1, 5, 6, 7), Int32Array.from(outputIds));
+    for (const [t, score] of scores.entries()) expect(outputLogprobs!.tokenLogprobs[t]).toBeCloseTo(score, 4);
+  });
+
   it('are the likeliest at temperature 0, and topK 1 is the same', async () => {
     const greedy = idsOf(await generate({ temperature: 0, maxTokens: 10, ignoreEos: true }));
     expect(idsOf(await generate({ topK: 1, maxTokens: 10, ignoreEos: true, seed: 3 }))).toEqual(greedy);
@@ -215,7 +226,9 @@ describe('what cannot be served is refused with words that help', () => {
     [{ maxTokens: 3, minTokens: 4 }, {}, /min_tokens is 4, more than max_tokens, 3/],
     [{ temperature: -1 }, {}, /temperature is -1/],
     [{ topP: 1.5 }, {}, /top_p is 1.5/],
-    [{ repetitionPenalty: 1.5 }, {}, /penalties are not supported/],
+    [{ frequencyPenalty: 3 }, {}, /frequency_penalty is 3. Give -2 to 2/],
+    [{ presencePenalty: Number.NaN }, {}, /presence_penalty is NaN/],
+    [{ repetitionPenalty: -1 }, {}, /repetition_penalty is -1. Give more than 0/],
   ])('%o %o', async (sampling, request, message) => {
     await expect(generate(sampling, request)).rejects.toMatchObject({
       code: grpc.status.INVALID_ARGUMENT,

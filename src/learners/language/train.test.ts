@@ -45,6 +45,8 @@ interface Options {
   readonly stopAfter?: number;
   /** Stopped when this many completions have been asked for. */
   readonly stopAtSample?: number;
+  /** Stopped while the sampler loads the reference's weights for this time. */
+  readonly stopAtPublish?: number;
   readonly model?: TabularModel;
   readonly reward?: Reward;
 }
@@ -55,6 +57,7 @@ async function train({
   where,
   stopAfter,
   stopAtSample,
+  stopAtPublish,
   model,
   reward: own = reward,
 }: Options = {}) {
@@ -86,6 +89,13 @@ checkpoint: { every: 5 }
   tabular.onSample = (count) => {
     if (count === stopAtSample) stop.abort();
   };
+  let published = 0;
+  const publishReference = async () => {
+    published += 1;
+    if (published === stopAtPublish) stop.abort();
+    if (stop.signal.aborted) throw new Error('the command was stopped');
+    await tabular.publish('reference');
+  };
   const judge = { sampler: tabular.sampler, reward: own, sampling: config.language.sampling };
   try {
     const result = await trainLanguage({
@@ -97,7 +107,7 @@ checkpoint: { every: 5 }
       samplers: {
         reference: tabular.sampler,
         policy: tabular.sampler,
-        publishReference: () => tabular.publish('reference'),
+        publishReference,
         publishPolicy: () => tabular.publish('policy'),
       },
       source: new PromptBatches(
@@ -204,6 +214,30 @@ describe('trainLanguage', () => {
       );
     },
   );
+
+  // Published when the run begins, after the first evaluation, and after the third update, which changes the reference.
+  it.each([
+    [1, 0],
+    [2, 0],
+    [3, 3],
+  ])(
+    'stopped while weights are published for time %i, it keeps its %i updates and goes on',
+    async (at, updates) => {
+      const whole = await train();
+      const stopped = await train({ stopAtPublish: at });
+      expect(stopped.result).toMatchObject({ interrupted: true, updates });
+      const resumed = await train({ resume: stopped.checkpoints.at(-1), where: stopped.where });
+      expect(resumed.model.policy).toEqual(whole.model.policy);
+    },
+  );
+
+  it('fails where weights cannot be published', async () => {
+    const model = new TabularModel({ positions: 4, vocabulary: 4 });
+    model.publish = async () => {
+      throw new Error('no room');
+    };
+    await expect(train({ model })).rejects.toThrow('no room');
+  });
 
   it('leaves out what could not be judged, and stops when that is most', async () => {
     const some: Reward = {

@@ -138,7 +138,7 @@ class LanguageJob {
     const { updates: total } = config.learner;
     let evaluationDue = resume === undefined || (await this.#restore(resume));
     // Whoever samples may have other weights from before.
-    if (resume === undefined) await this.#o.samplers.publishReference(true);
+    await this.#publishReference(true);
     while (true) {
       const { updates } = this.#counters;
       if (updates > 0 && updates % config.checkpoint.every === 0 && updates !== this.#savedAt)
@@ -170,7 +170,7 @@ class LanguageJob {
 
   /** One update; false when it was stopped before anything was learned. */
   async #update(): Promise<boolean> {
-    const { config, model, samplers, source, signal } = this.#o;
+    const { config, model, source, signal } = this.#o;
     const { updates } = this.#counters;
     const { learningRate, decayFrom, updates: total, overlap, maxGradientNorm, samples } = config.learner;
     let batch: LanguageBatch;
@@ -209,7 +209,7 @@ class LanguageJob {
       await model.copyReference(
         typeof reference === 'object' && 'rate' in reference ? reference.rate : undefined,
       );
-      if (updates + 1 < total) await samplers.publishReference(true);
+      if (updates + 1 < total) await this.#publishReference(true);
     }
     const seconds = this.#wallSeconds() - started;
     this.#record({ ...values, 'speed/updateSeconds': seconds });
@@ -262,8 +262,18 @@ class LanguageJob {
     await observer.completions(evaluation);
     observer.evaluation(this.#last);
     if (this.#base !== undefined) this.#record({ 'evaluation/winRate': winRate(evaluation, this.#base) });
-    if (updates < config.learner.updates) await samplers.publishReference(false);
+    if (updates < config.learner.updates) await this.#publishReference(false);
     return true;
+  }
+
+  /** A server may load for minutes. Where that was stopped, nothing more is sampled, and whoever goes on publishes again. */
+  async #publishReference(changed: boolean): Promise<void> {
+    const { samplers, signal } = this.#o;
+    try {
+      await samplers.publishReference(changed);
+    } catch (error) {
+      if (!signal?.aborted) throw error;
+    }
   }
 
   #wallSeconds(): number {
@@ -295,7 +305,7 @@ class LanguageJob {
 
   /** Takes everything up where the checkpoint left it; returns whether an evaluation is due. */
   async #restore({ tensors, metadata }: Checkpoint): Promise<boolean> {
-    const { engine, model, samplers, observer } = this.#o;
+    const { engine, model, observer } = this.#o;
     const saved = metadata as unknown as JobMetadata;
     const { state } = this.#step;
     const shapes = Object.fromEntries(Object.entries(state).map(([name, { shape }]) => [name, shape]));
@@ -315,7 +325,6 @@ class LanguageJob {
         what: `the model there has made ${model.info.steps} steps, that of the checkpoint ${saved.steps}: another run has written over it`,
       });
     }
-    await samplers.publishReference(true);
     return saved.evaluationDue;
   }
 

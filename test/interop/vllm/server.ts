@@ -40,6 +40,23 @@ async function isUp(address: string): Promise<boolean> {
   }
 }
 
+/** How a tiny model is served exactly: in single precision, and without compiling. */
+export const vllmArguments = (model: string, port: string): string[] => [
+  ...['-m', 'vllm.entrypoints.launchers.grpc_server', '--model', model, '--host', '127.0.0.1'],
+  ...['--port', port, '--dtype', 'float32', '--enforce-eager', '--enable-log-requests'],
+  ...['--kv-events-config', '{"enable_kv_cache_events": false}'],
+];
+
+export const vllmEnvironment = {
+  TORCH_COMPILE_DISABLE: '1',
+  SMG_VLLM_SERVICER_WARMUP: 'off',
+  VLLM_CPU_KVCACHE_SPACE: '1',
+  // One thread: a tiny model gains nothing by more, which wait for each other on a busy machine.
+  VLLM_CPU_OMP_THREADS_BIND: '0',
+  VLLM_NO_USAGE_STATS: '1',
+  HF_HUB_OFFLINE: '1',
+};
+
 const running = new Set<VllmServer['kill']>();
 
 /** Kills every server that was started here, those that do not answer yet too. */
@@ -51,29 +68,12 @@ export async function killAll(): Promise<void> {
 export async function startVllm(python: string, model: string, port?: number): Promise<VllmServer> {
   const actual = port ?? (await freePort());
   const address = `127.0.0.1:${actual}`;
-  const child: ChildProcess = spawn(
-    python,
-    [
-      ...['-m', 'vllm.entrypoints.launchers.grpc_server', '--model', model, '--host', '127.0.0.1'],
-      ...['--port', String(actual), '--dtype', 'float32', '--enforce-eager', '--enable-log-requests'],
-      ...['--kv-events-config', '{"enable_kv_cache_events": false}'],
-    ],
-    {
-      // A group of its own, so that the engine, a process beside the server's, goes with it.
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        ...process.env,
-        TORCH_COMPILE_DISABLE: '1',
-        SMG_VLLM_SERVICER_WARMUP: 'off',
-        VLLM_CPU_KVCACHE_SPACE: '1',
-        // One thread: a tiny model gains nothing by more, which wait for each other on a busy machine.
-        VLLM_CPU_OMP_THREADS_BIND: '0',
-        VLLM_NO_USAGE_STATS: '1',
-        HF_HUB_OFFLINE: '1',
-      },
-    },
-  );
+  const child: ChildProcess = spawn(python, vllmArguments(model, String(actual)), {
+    // A group of its own, so that the engine, a process beside the server's, goes with it.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...vllmEnvironment },
+  });
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (piece: string) => {
