@@ -34,6 +34,9 @@ class Command(enum.IntEnum):
     """It stays as it is."""
 
 
+PREFIX = "batch/"
+"""Of the names that are not the simulators' own."""
+
 NO_EPISODE = 0
 """In `batch/state`: none has begun, or the simulator failed. dm_env_rpc's number for an invalid state."""
 
@@ -95,7 +98,7 @@ class Batch:
             if not (_alike(world.observations, first.observations) and _alike(world.actions, first.actions)):
                 raise invalid(f"simulator {i} differs from simulator 0 in its specs; those of a batch must be alike")
         for name in (*first.observations, *first.actions):
-            if name.startswith("batch/"):
+            if name.startswith(PREFIX):
                 raise invalid(f"'{name}' has a name that a batch needs for itself; leave out 'batchSize'")
         self._worlds = tuple(worlds)
         self._seeds: list[int | None] = [None] * count
@@ -144,6 +147,11 @@ class Batch:
             batch = Batch(worlds)
             made.pop_all()
             return batch
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any simulator is in an episode."""
+        return bool((self._state == _RUNNING).any())
 
     def reset(self, seed: int | None) -> None:
         """Ends all episodes. The next of simulator i is the one of `seed` + i, if there is a seed."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from dm_env_rpc.v1 import dm_env_rpc_pb2
 
-from pmpo_simulator_server.batch import Batch
+from pmpo_simulator_server.batch import PREFIX, Batch
 from pmpo_simulator_server.errors import invalid
 from pmpo_simulator_server.tensors import STATE_CODES, Action, wire_spec, writer
 from pmpo_simulator_server.world import Array, Spec, State, World
@@ -124,6 +124,8 @@ class HostedBatch(Hosted):
     def __init__(self, name: str, maker: object, batch: Batch) -> None:
         super().__init__(name, maker, batch.actions, batch.observations, batched=True)
         self._batch = batch
+        self._own = {uid for uid, action in self._actions.items() if action.spec.name.startswith(PREFIX)}
+        """The actions that are no simulator's: commands and seeds."""
 
     def reset(self, seed: int | None) -> None:
         with self._lock:
@@ -133,8 +135,12 @@ class HostedBatch(Hosted):
         """A simulator that fails says so in its state: the others have stepped, and their clients go on."""
         wanted = [(uid, *self._observed[uid]) for uid in self._wanted(request)]
         with self._lock:
+            messages: Mapping[int, dm_env_rpc_pb2.Tensor] = request.actions
+            if not self._batch.is_running:
+                # What a step that starts an episode brings for the simulator is ignored, whatever it is.
+                messages = {uid: message for uid, message in messages.items() if uid in self._own}
             # A wrong action, of whichever simulator, changes nothing.
-            self._batch.step(self._read(request.actions))
+            self._batch.step(self._read(messages))
             values = self._batch.observe([name for _, name, _ in wanted])
             for (uid, _, write), value in zip(wanted, values, strict=True):
                 write(response.observations[uid], value)
