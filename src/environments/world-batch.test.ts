@@ -1,16 +1,17 @@
-import { afterEach, describe, expect, it } from 'vitest';
-import { type BatchServer, serveBatches } from '../../test/support/batch-server.js';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { type BatchServer, recordCommands, serveBatches } from '../../test/support/batch-server.js';
 import { type CountingWorldOptions, countingWorld } from '../../test/support/counting-world.js';
+import { scriptedServer } from '../../test/support/scripted-server.js';
 import { ConnectionLostError } from '../grpc/errors.js';
+import { DmEnvRpcConnection } from './connection.js';
 import type { Environment, NamedTensorValues, TensorSpec } from './environment.js';
 import { DmEnvRpcError } from './errors.js';
 import type { RemoteEnvironmentOptions } from './remote-environment.js';
-import { serveEnvironments } from './server.js';
-import type { WireRequest, WireResponse } from './wire.js';
 import { WorldBatch } from './world-batch.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
@@ -22,10 +23,10 @@ const state = ({ observation }: { observation: NamedTensorValues }) => [
 ];
 
 async function serve(
+  size: number,
   options: (i: number) => CountingWorldOptions = () => ({}),
-  respond?: (request: WireRequest) => WireResponse | undefined,
 ): Promise<BatchServer> {
-  const server = await serveBatches((i) => countingWorld(options(i)), { respond });
+  const server = await serveBatches((i) => countingWorld(options(i)), { size });
   cleanups.push(() => server.close());
   return server;
 }
@@ -42,7 +43,7 @@ async function batchOf(
 
 describe('worlds on one stream', () => {
   it('are each what they would be alone', async () => {
-    const server = await serve((i) => ({ length: 2 + i, end: 'terminated' }));
+    const server = await serve(2, (i) => ({ length: 2 + i, end: 'terminated' }));
     const [a, b] = await batchOf(server.address, 2);
     expect(a.observationSpec).toEqual({ state: { name: 'state', shape: [3], dtype: 'float32' } });
     expect(a.actionSpec.push).toMatchObject({ shape: [1], minimum: -1, maximum: 1 });
@@ -57,7 +58,8 @@ describe('worlds on one stream', () => {
   });
 
   it('share a message as far as they are called at once, whatever is asked of each', async () => {
-    const server = await serve();
+    const sent = recordCommands();
+    const server = await serve(3);
     const [a, b, c] = await batchOf(server.address, 3);
     await Promise.all([a.reset({ seed: 1 }), b.reset({ seed: 2 }), c.reset({ seed: 3 })]);
     await Promise.all([a.step(push(1)), b.reset()]);
@@ -65,7 +67,7 @@ describe('worlds on one stream', () => {
     const first = a.step(push(0));
     await new Promise((go) => setImmediate(go));
     const [one, two, three] = await Promise.all([first, b.step(push(1)), c.step(push(-1))]);
-    expect(server.messages).toEqual([
+    expect(sent).toEqual([
       [1, 1, 1],
       [0, 1, 2],
       [0, 2, 2],
@@ -79,7 +81,7 @@ describe('worlds on one stream', () => {
   });
 
   it('keep what was observed until their own next call, with arrays that are used again', async () => {
-    const server = await serve();
+    const server = await serve(2);
     const [a, b] = await batchOf(server.address, 2, { reuseArrays: true });
     const [first] = await Promise.all([a.reset({ seed: 1 }), b.reset({ seed: 2 })]);
     for (let t = 0; t < 3; t++) await b.step(push(1));
@@ -90,7 +92,8 @@ describe('worlds on one stream', () => {
   });
 
   it('refuse what the spec does not allow before anything is sent, and two calls at once', async () => {
-    const server = await serve();
+    const sent = recordCommands();
+    const server = await serve(2);
     const [a, b] = await batchOf(server.address, 2);
     await Promise.all([a.reset(), b.reset()]);
     const other = b.step(push(1));
@@ -101,7 +104,7 @@ describe('worlds on one stream', () => {
       /simulator 1: a step or reset while another one is under way/,
     );
     expect(state(await other)).toEqual([-1, 1, 1]);
-    expect(server.messages).toEqual([
+    expect(sent).toEqual([
       [1, 1],
       [2, 0],
     ]);
@@ -110,14 +113,17 @@ describe('worlds on one stream', () => {
   it('have bounds of their own, and do what is nearest to nothing where an action is left out', async () => {
     const spec: TensorSpec = { name: 'push', shape: [2], dtype: 'int64', minimum: [1, -3], maximum: [4, 3] };
     const done: string[] = [];
-    const server = await serveBatches((i) => {
-      const world = countingWorld();
-      const step: Environment['step'] = (action) => {
-        done.push(`${i}: ${action.push.data}`);
-        return world.step(push(0));
-      };
-      return { ...world, actionSpec: { push: spec }, step };
-    });
+    const server = await serveBatches(
+      (i) => {
+        const world = countingWorld();
+        const step: Environment['step'] = (action) => {
+          done.push(`${i}: ${action.push.data}`);
+          return world.step(push(0));
+        };
+        return { ...world, actionSpec: { push: spec }, step };
+      },
+      { size: 2 },
+    );
     cleanups.push(() => server.close());
     const [a, b] = await batchOf(server.address, 2, { observations: ['state'] });
     expect([a.actionSpec, b.actionSpec]).toEqual([{ push: spec }, { push: spec }]);
@@ -133,7 +139,7 @@ describe('a simulator that fails', () => {
     const broken = (): number => {
       throw new Error('the simulation became unstable');
     };
-    const server = await serve((i) => (i === 1 ? { reward: (n) => (n === 2 ? broken() : n) } : {}));
+    const server = await serve(3, (i) => (i === 1 ? { reward: (n) => (n === 2 ? broken() : n) } : {}));
     const all = await batchOf(server.address, 3);
     await Promise.all(all.map((one) => one.reset({ seed: 5 })));
     await Promise.all(all.map((one) => one.step(push(1))));
@@ -153,21 +159,23 @@ describe('a simulator that fails', () => {
 });
 
 describe('a server', () => {
-  it('that refuses a step fails those who are in it', async () => {
-    const server = await serve(undefined, ({ step }) =>
-      step ? { error: { code: 3, message: 'not today' } } : undefined,
-    );
-    const [a, b] = await batchOf(server.address, 2);
-    for (const failed of await Promise.allSettled([a.reset(), b.reset()])) {
-      expect(failed).toMatchObject({ status: 'rejected', reason: { code: 3, serverMessage: 'not today' } });
-    }
+  it('that refuses a step fails those who are in it, and no others', async () => {
+    const server = await serve(3);
+    const [a, b, c] = await batchOf(server.address, 3);
+    const refusal = new DmEnvRpcError(server.address, 'Step', 3, 'not today');
+    vi.spyOn(DmEnvRpcConnection.prototype, 'step').mockRejectedValueOnce(refusal);
+    const failed = Promise.allSettled([a.reset(), b.reset()]);
+    await new Promise((go) => setImmediate(go));
+    expect(state(await c.reset({ seed: 3 }))).toEqual([3, 0, 0]);
+    for (const { status, reason } of (await failed) as PromiseRejectedResult[])
+      expect({ status, reason }).toEqual({ status: 'rejected', reason: refusal });
   });
 
   it('that goes away is lost to all of them', async () => {
-    const server = await serve();
+    const server = await serve(3);
     const all = await batchOf(server.address, 3);
     await Promise.all(all.map((one) => one.reset()));
-    server.close();
+    await server.close();
     const lost = await Promise.allSettled([all[0].step(push(0)), all[1].step(push(0))]);
     lost.push(...(await Promise.allSettled([all[2].step(push(0))])));
     for (const { status, reason } of lost as PromiseRejectedResult[]) {
@@ -177,21 +185,17 @@ describe('a server', () => {
   });
 
   it('that refuses the setting, or takes no notice of it, is named with what to do', async () => {
-    const known = new Set(['batchSize']);
-    const refusing = await serveEnvironments({
-      createEnvironment: async (settings) => {
-        const odd = Object.keys(settings).find((name) => known.has(name));
-        if (odd !== undefined) throw new Error(`there is no setting '${odd}'`);
-        return countingWorld();
-      },
+    const refusing = await scriptedServer(() => ({
+      error: { code: 3, message: "there is no setting 'batchSize'" },
+    }));
+    const heedless = await scriptedServer(({ createWorld, joinWorld }) => {
+      if (createWorld) return { createWorld: { worldName: 'w' } };
+      const observations = { '1': { name: 'reward', dtype: 2 } };
+      return joinWorld ? { joinWorld: { specs: { observations } } } : { leaveWorld: {} };
     });
-    const heedless = await serveEnvironments({ createEnvironment: async () => countingWorld() });
-    cleanups.push(
-      () => refusing.close(),
-      () => heedless.close(),
-    );
+    cleanups.push(refusing.close, heedless.close);
     await expect(batchOf(refusing.address, 2)).rejects.toThrow(
-      /the server refused CreateWorld: INTERNAL: there is no setting 'batchSize' .*set environment.worldsPerStream to 1/,
+      /the server refused CreateWorld: INVALID_ARGUMENT: there is no setting 'batchSize' .*set environment.worldsPerStream to 1/,
     );
     await expect(batchOf(heedless.address, 2)).rejects.toThrow(
       /no world of 2 simulators on one stream: it has no batch\/command, .*set environment.worldsPerStream to 1/,

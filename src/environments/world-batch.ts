@@ -1,62 +1,20 @@
 import { PmpoError } from '../errors.js';
 import { neutralValue } from './actions.js';
+import { batchCommands, batchNames, isBatchName, noSeed, rowOf, rowSpec, writeRow } from './batch-layout.js';
 import { BatchMember, type Outcome } from './batch-member.js';
-import type {
-  Environment,
-  NamedSpecs,
-  NamedTensorValues,
-  TensorData,
-  TensorSpec,
-  TensorValue,
-} from './environment.js';
+import type { Environment, NamedSpecs, NamedTensorValues, TensorValue } from './environment.js';
 import { DmEnvRpcError } from './errors.js';
 import type { RemoteEnvironmentOptions } from './remote-environment.js';
 import { type ObservationRequest, RemoteWorld, type StepAnswer } from './remote-world.js';
-import { sizeOf } from './tensor-codec.js';
 import { environmentStates } from './wire.js';
 
-/**
- * Several simulators in one world of a server, as pmpo-simulator-server makes them for the setting `batchSize`: every tensor
- * has a first axis that counts them, and in each step each of them is stepped, reset or left as it is. Letters: N simulators.
- */
+type Command = keyof typeof batchCommands;
 
-/** The tensors that are not the simulators' own, [N]. */
-const own = {
-  command: 'batch/command',
-  seed: 'batch/seed',
-  state: 'batch/state',
-  errorCode: 'batch/errorCode',
-  error: 'batch/error',
-} as const;
-const commands = { step: 0, reset: 1, wait: 2 } as const;
-type Command = keyof typeof commands;
-const noSeed = -1n;
-
-const isReserved = (name: string) => name === 'reward' || name === 'discount' || name.startsWith('batch/');
+const isReserved = (name: string) => name === 'reward' || name === 'discount' || isBatchName(name);
 
 /** Whether a simulator in this state has an episode, or has just ended one. */
 const isEpisodeState = (state: number): boolean =>
   (Object.values(environmentStates) as number[]).includes(state);
-
-/** Row i of N of an array: a view, where there can be one. */
-const rowOf = (data: TensorData, i: number, size: number): TensorData => {
-  const width = data.length / size;
-  return Array.isArray(data)
-    ? (data.slice(i * width, (i + 1) * width) as TensorData)
-    : data.subarray(i * width, (i + 1) * width);
-};
-
-/** The spec of simulator i alone. */
-function rowSpec(spec: TensorSpec, i: number): TensorSpec {
-  const shape = spec.shape.slice(1);
-  const limit = (name: 'minimum' | 'maximum') => {
-    const bound = spec[name];
-    if (typeof bound === 'number' || bound === undefined) return bound === undefined ? {} : { [name]: bound };
-    const row = bound.slice(i * sizeOf(shape), (i + 1) * sizeOf(shape));
-    return { [name]: row.length === 1 ? row[0] : row };
-  };
-  return { name: spec.name, shape, dtype: spec.dtype, ...limit('minimum'), ...limit('maximum') };
-}
 
 interface Call {
   readonly member: number;
@@ -90,12 +48,12 @@ export class WorldBatch {
     this.#world = world;
     this.#requireBatch();
     this.#names = world.choose(options.observations, isReserved);
-    this.#request = world.request(['reward', own.state, ...this.#names], options);
-    this.#errorRequest = world.request([own.errorCode, own.error]);
+    this.#request = world.request(['reward', batchNames.state, ...this.#names], options);
+    this.#errorRequest = world.request([batchNames.errorCode, batchNames.error]);
     const acted = Object.values(world.actionSpec).filter(({ name }) => !isReserved(name));
     this.#actions = Object.fromEntries(acted.map((spec) => [spec.name, neutralValue(spec)]));
     this.#neutral = Object.fromEntries(acted.map((spec) => [spec.name, neutralValue(spec)]));
-    this.#commands = new Int32Array(size).fill(commands.wait);
+    this.#commands = new Int32Array(size).fill(batchCommands.wait);
     this.#seeds = new BigInt64Array(size).fill(noSeed);
   }
 
@@ -125,9 +83,13 @@ export class WorldBatch {
   /** @throws PmpoError where the server has made something else than was asked for. */
   #requireBatch(): void {
     const { where, actionSpec, observationSpec } = this.#world;
-    const missing: string[] = [own.command, own.seed].filter((name) => actionSpec[name] === undefined);
+    const missing: string[] = [batchNames.command, batchNames.seed].filter(
+      (name) => actionSpec[name] === undefined,
+    );
     missing.push(
-      ...[own.state, own.errorCode, own.error].filter((name) => observationSpec[name] === undefined),
+      ...[batchNames.state, batchNames.errorCode, batchNames.error].filter(
+        (name) => observationSpec[name] === undefined,
+      ),
     );
     const odd = [...Object.values(actionSpec), ...Object.values(observationSpec)].find(
       ({ shape }) => shape[0] !== this.size,
@@ -176,9 +138,9 @@ export class WorldBatch {
   ): Promise<Outcome> {
     for (const name of Object.keys(command === 'step' ? this.#actions : {})) {
       const from = action[name]?.data ?? rowOf(this.#neutral[name].data, member, this.size);
-      copyInto(this.#actions[name].data, from, member);
+      writeRow(this.#actions[name].data, member, from);
     }
-    this.#commands[member] = commands[command];
+    this.#commands[member] = batchCommands[command];
     this.#seeds[member] = seed === undefined ? noSeed : BigInt(seed);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ member, resolve, reject });
@@ -216,27 +178,27 @@ export class WorldBatch {
 
   #exchange(): Promise<StepAnswer> {
     const shape = [this.size];
-    const isIn = (command: Command) => this.#commands.includes(commands[command]);
+    const isIn = (command: Command) => this.#commands.includes(batchCommands[command]);
     const answer = this.#world.step(
       {
-        [own.command]: { dtype: 'int32', shape, data: this.#commands },
+        [batchNames.command]: { dtype: 'int32', shape, data: this.#commands },
         ...(isIn('step') ? this.#actions : {}),
-        ...(isIn('reset') ? { [own.seed]: { dtype: 'int64', shape, data: this.#seeds } } : {}),
+        ...(isIn('reset') ? { [batchNames.seed]: { dtype: 'int64', shape, data: this.#seeds } } : {}),
       },
       this.#request,
     );
     // Encoded by now: the next message may be written.
-    this.#commands.fill(commands.wait);
+    this.#commands.fill(batchCommands.wait);
     this.#seeds.fill(noSeed);
     return answer;
   }
 
   /** Gives each call what its simulator has come to; returns those whose simulators have failed. */
   #deliver(calls: readonly Call[], { values, isDirect }: StepAnswer): readonly Call[] {
-    if (!isDirect) this.#world.check(values, ['reward', own.state, ...this.#names]);
+    if (!isDirect) this.#world.check(values, ['reward', batchNames.state, ...this.#names]);
     if (isDirect) this.#directRows ??= this.#rows(values);
     const rows = isDirect ? this.#directRows! : this.#rows(values);
-    const states = values[own.state].data as Int32Array;
+    const states = values[batchNames.state].data as Int32Array;
     const rewards = values.reward.data as Float64Array;
     const failed: Call[] = [];
     for (const call of calls) {
@@ -265,13 +227,15 @@ export class WorldBatch {
     const wait: TensorValue = {
       dtype: 'int32',
       shape: [this.size],
-      data: new Int32Array(this.size).fill(commands.wait),
+      data: new Int32Array(this.size).fill(batchCommands.wait),
     };
-    const { values } = await this.#world.step({ [own.command]: wait }, this.#errorRequest);
-    this.#world.check(values, [own.errorCode, own.error]);
+    const { values } = await this.#world.step({ [batchNames.command]: wait }, this.#errorRequest);
+    this.#world.check(values, [batchNames.errorCode, batchNames.error]);
     for (const { member, reject } of failed) {
-      const code = Number(values[own.errorCode].data[member]);
-      reject(new DmEnvRpcError(this.#world.address, 'Step', code, String(values[own.error].data[member])));
+      const code = Number(values[batchNames.errorCode].data[member]);
+      reject(
+        new DmEnvRpcError(this.#world.address, 'Step', code, String(values[batchNames.error].data[member])),
+      );
     }
   }
 
@@ -279,12 +243,4 @@ export class WorldBatch {
   close(): Promise<void> {
     return this.#world.close();
   }
-}
-
-/** Writes row i of an array. */
-function copyInto(rows: TensorData, row: TensorData, i: number): void {
-  const start = i * row.length;
-  if (Array.isArray(rows) || Array.isArray(row)) {
-    for (let j = 0; j < row.length; j++) (rows as unknown[])[start + j] = row[j];
-  } else (rows as Float64Array).set(row as Float64Array, start);
 }
