@@ -58,10 +58,6 @@ describe('crossCheck', () => {
       { environment: { address: 'localhost:1', tls: { certificate: 'c.pem' } } },
     ],
     [
-      'environment.worldsPerStream: the embedded server has one',
-      { environment: { simulator: 'reacher', worldsPerStream: 2 } },
-    ],
-    [
       'environment.actors: 9 is more',
       { environment: { simulator: 'reacher', actors: 9 }, learner: { environmentSteps: 8, warmupSteps: 0 } },
     ],

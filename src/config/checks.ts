@@ -69,13 +69,6 @@ function addressProblems({ environment }: Config): Complaint[] {
       const remedy = 'Give environment.address, or leave it out';
       complaints.push([`environment.${key}`, 'means nothing to the embedded server', remedy]);
     }
-    if (environment.worldsPerStream > 1) {
-      complaints.push([
-        'environment.worldsPerStream',
-        'the embedded server has one world on each stream',
-        'Leave it out, or give environment.address',
-      ]);
-    }
   }
   if (typeof tls === 'object' && (tls.certificate === undefined) !== (tls.key === undefined)) {
     const missing = tls.key === undefined ? 'key' : 'certificate';

@@ -63,7 +63,7 @@ export const environmentSchema = z
       .max(256)
       .default(1)
       .describe(
-        'How many of them share a stream, so that one message steps them all; more than 1 needs `pmpo serve dm-control` or `gymnasium`, or a server that takes the setting `batchSize` as these do',
+        'How many of them share a stream, so that one message steps them all; more than 1 needs a server that knows the setting `batchSize`, as those of `pmpo serve` do',
       ),
     lockstep: z
       .boolean()

@@ -103,10 +103,16 @@ export class Session {
     let number = this.#worlds.size + 1;
     while (this.#worlds.has(`world-${number}`)) number += 1;
     const name = `world-${number}`;
-    const world =
-      batchSize === undefined
-        ? new World(name, this, environments[0])
-        : new BatchedWorld(name, this, environments);
+    let world: HostedWorld;
+    try {
+      world =
+        batchSize === undefined
+          ? new World(name, this, environments[0])
+          : new BatchedWorld(name, this, environments);
+    } catch (error) {
+      await closeAll(environments);
+      throw error;
+    }
     this.#worlds.set(world.name, world);
     this.#log(`${world.name} made (${JSON.stringify(plain)}), ${this.#worlds.size} in all`);
     return world.name;
@@ -126,7 +132,7 @@ export class Session {
       }
       return environments;
     } catch (error) {
-      await Promise.allSettled(environments.map((environment) => environment.close()));
+      await closeAll(environments);
       throw error;
     }
   }
@@ -205,3 +211,7 @@ function seedOf(settings: WireSettings | undefined): number | undefined {
   }
   return seed;
 }
+
+/** Closes environments that no world came of. */
+const closeAll = (environments: readonly Environment[]) =>
+  Promise.allSettled(environments.map((environment) => environment.close()));
