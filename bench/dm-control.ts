@@ -1,33 +1,42 @@
 import { availableParallelism } from 'node:os';
+import { batchedConnect } from '../src/environments/batched-connect.js';
 import { createVectorEnvironment } from '../src/environments/create-vector-environment.js';
-import { RemoteEnvironment } from '../src/environments/remote-environment.js';
 import { median } from '../src/run/statistics.js';
 import { pythonOf, ratioOf, runPython, withServer } from './support/peers.js';
 
 /**
  * `npm run bench dm-control [TASK] [ROUNDS] [STEPS]`: steps per second of a DM Control task on `pmpo serve dm-control` through
- * our client with 1, 4 and 16 worlds, STEPS in each round over all worlds. Against, in turn, dm_env_rpc's own Python client
- * on one world of the same server, and the same simulators in Python without any server, with as many worlds: once in
- * one process for each core and once in two, whichever is faster. All sides ask for all observations and play the same
- * actions.
+ * our client with 1, 4 and 16 worlds on a stream each, and with 16 on as many streams as there are cores, STEPS in each
+ * round over all worlds. Against, in turn, dm_env_rpc's own Python client on one world of the same server, and the same
+ * simulators in Python without any server, with as many worlds: once in one process for each core and once in two,
+ * whichever is faster. All sides ask for all observations and play the same actions.
  */
 
 const [task = 'walker-walk', roundsGiven = '5', stepsGiven = '6000'] = process.argv.slice(2);
 const rounds = Number(roundsGiven);
 const stepsInAll = Number(stepsGiven);
-const worldCounts = [1, 4, 16];
+/** How many worlds there are, and how many of them share a stream. */
+const cases = [
+  { size: 1, worldsPerStream: 1 },
+  { size: 4, worldsPerStream: 1 },
+  { size: 16, worldsPerStream: 1 },
+  { size: 16, worldsPerStream: Math.ceil(16 / availableParallelism()) },
+];
 const warmUp = 50;
 
 /** Steps per second, and how much of a processor's time the client took for each step. */
-async function ours(address: string, size: number, steps: number) {
+async function ours(address: string, size: number, worldsPerStream: number, steps: number) {
   const worlds = await createVectorEnvironment({
-    connect: () =>
-      RemoteEnvironment.connect({
+    connect: batchedConnect({
+      size,
+      worldsPerStream,
+      optionsOf: () => ({
         address,
         deadlineSeconds: 30,
         createSettings: { simulator: `suite/${task}` },
         reuseArrays: true,
       }),
+    }),
     size,
     episodeSeed: (world, episode) => 1000 * world + episode,
     // No world waits for the slowest one.
@@ -58,6 +67,9 @@ async function ours(address: string, size: number, steps: number) {
   }
 }
 
+const nameOf = (size: number, worldsPerStream: number) =>
+  worldsPerStream === 1 ? `worlds${size}` : `worlds${size}by${worldsPerStream}`;
+
 const python = await pythonOf('simulator_server');
 
 async function pythonClient(address: string, steps: number): Promise<number> {
@@ -77,21 +89,21 @@ async function inProcess(size: number, steps: number): Promise<number> {
 
 const results = await withServer(['dm-control'], async (address) => {
   const found: Record<string, object> = {};
-  for (const size of worldCounts) {
+  for (const { size, worldsPerStream } of cases) {
     const steps = Math.ceil(stepsInAll / size);
     const sides = { pmpo: [] as number[], inProcess: [] as number[], pythonClient: [] as number[] };
     const clientMicroseconds: number[] = [];
     for (let round = 0; round < rounds; round++) {
-      const own = await ours(address, size, steps);
+      const own = await ours(address, size, worldsPerStream, steps);
       clientMicroseconds.push(own.clientMicroseconds);
       sides.pmpo.push(own.stepsPerSecond);
       sides.inProcess.push(await inProcess(size, steps));
       sides.pythonClient.push(await pythonClient(address, Math.ceil(stepsInAll / 4)));
       const said = Object.entries(sides).map(([name, all]) => `${name} ${all.at(-1)!.toFixed(0)}`);
-      console.error(`${size} worlds, round ${round + 1}, steps/s: ${said.join(', ')}`);
+      console.error(`${nameOf(size, worldsPerStream)}, round ${round + 1}, steps/s: ${said.join(', ')}`);
     }
     const { pmpo, inProcess: local, pythonClient: theirs } = sides;
-    found[`worlds${size}`] = {
+    found[nameOf(size, worldsPerStream)] = {
       stepsPerSecond: { pmpo: median(pmpo), inProcess: median(local), pythonClientOneWorld: median(theirs) },
       clientMicrosecondsPerStep: median(clientMicroseconds),
       ratioToInProcess: ratioOf(pmpo, local),

@@ -17,6 +17,8 @@ export { detectEngines } from './engine/detect.js';
 export type { Compiled, Engine, EngineName } from './engine/engine.js';
 export type { HostTensor, NamedHostTensors, NamedTensors, NamedVariables } from './engine/tensors.js';
 export * as tf from './engine/tf.js';
+export type { BatchedConnectOptions } from './environments/batched-connect.js';
+export { batchedConnect } from './environments/batched-connect.js';
 export type { VectorEnvironmentOptions } from './environments/create-vector-environment.js';
 export { createVectorEnvironment } from './environments/create-vector-environment.js';
 export type {

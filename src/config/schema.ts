@@ -58,10 +58,13 @@ export const environmentSchema = z
       .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
       .prefault({})
       .describe('Settings sent with JoinWorld'),
-    actors: count
+    actors: count.max(256).default(8).describe('K, environments stepped at once'),
+    worldsPerStream: count
       .max(256)
-      .default(8)
-      .describe('K, environments stepped at once, each over a stream of its own'),
+      .default(1)
+      .describe(
+        'How many of them share a stream, so that one message steps them all; more than 1 needs a server that knows the setting `batchSize`, as those of `pmpo serve` do',
+      ),
     lockstep: z
       .boolean()
       .default(true)

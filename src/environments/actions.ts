@@ -15,11 +15,11 @@ const at = (limit: number | readonly number[] | undefined, i: number): number | 
   typeof limit === 'number' || limit === undefined ? limit : limit[i];
 
 /**
- * Checks one value against its spec.
+ * Checks the form of one value against its spec, and not what it holds.
  * @param kind `action` or `observation`, for the message
  * @throws PmpoError saying what is wrong and what would be right.
  */
-export function checkValue(kind: string, spec: TensorSpec, value: TensorValue): void {
+export function checkForm(kind: string, spec: TensorSpec, value: TensorValue): void {
   const complain = (what: string): never => {
     throw new PmpoError({ where: `${kind} '${spec.name}'`, what });
   };
@@ -30,6 +30,18 @@ export function checkValue(kind: string, spec: TensorSpec, value: TensorValue): 
   if (value.data.length !== sizeOf(value.shape)) {
     complain(`it has ${value.data.length} elements for the shape ${show(value.shape)}`);
   }
+}
+
+/**
+ * Checks one value against its spec.
+ * @param kind `action` or `observation`, for the message
+ * @throws PmpoError saying what is wrong and what would be right.
+ */
+export function checkValue(kind: string, spec: TensorSpec, value: TensorValue): void {
+  checkForm(kind, spec, value);
+  const complain = (what: string): never => {
+    throw new PmpoError({ where: `${kind} '${spec.name}'`, what });
+  };
   if (spec.dtype === 'string' || spec.dtype === 'bool' || spec.dtype === 'proto') return;
   const numbers = value.data as ArrayLike<number | bigint>;
   for (let i = 0; i < numbers.length; i++) {

@@ -148,6 +148,11 @@ export class DmEnvRpcConnection {
     throw this.#fail(this.#loss(`the answer to ${words[name]} is of another kind: ${kinds}`));
   }
 
+  /** True when the connection is over. */
+  get isLost(): boolean {
+    return this.#lost !== undefined;
+  }
+
   #watch(): void {
     clearTimeout(this.#timer);
     const oldest = this.#waiting[0];

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { isDeepStrictEqual } from 'node:util';
 import { PmpoError } from '../errors.js';
 import type { ReconnectSettings, Sleep } from '../grpc/backoff.js';
@@ -53,6 +54,8 @@ export async function createVectorEnvironment(options: VectorEnvironmentOptions)
 /** Aborts with a signal, or by itself. */
 function abortedWith(signal: AbortSignal | undefined): AbortController {
   const controller = new AbortController();
+  // Every world that connects or waits listens to it: many listeners are no leak.
+  setMaxListeners(0, controller.signal);
   if (signal?.aborted) controller.abort();
   signal?.addEventListener('abort', () => controller.abort(), { once: true });
   return controller;

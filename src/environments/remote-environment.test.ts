@@ -1,13 +1,13 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import * as grpc from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { countingWorld } from '../../test/support/counting-world.js';
+import { scriptedServer } from '../../test/support/scripted-server.js';
 import { ConnectionLostError } from '../grpc/errors.js';
 import type { NamedTensorValues } from './environment.js';
 import { DmEnvRpcError } from './errors.js';
 import { RemoteEnvironment, type RemoteEnvironmentOptions } from './remote-environment.js';
 import { serveEnvironments } from './server.js';
-import { environmentService, type WireRequest, type WireResponse, type WireSpecs } from './wire.js';
+import type { WireRequest, WireResponse, WireSpecs } from './wire.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -30,25 +30,10 @@ async function connect(address: string, more: Partial<RemoteEnvironmentOptions> 
   return remote;
 }
 
-/** A dm_env_rpc server that answers as it is told: what others' servers may do. */
 async function scripted(answer: (request: WireRequest) => WireResponse | undefined): Promise<string> {
-  const server = new grpc.Server();
-  server.addService(environmentService, {
-    Process(call: grpc.ServerDuplexStream<WireRequest, WireResponse>) {
-      call.on('data', (request: WireRequest) => {
-        const response = answer(request);
-        if (response !== undefined) call.write(response);
-      });
-      call.on('error', () => {});
-    },
-  });
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
-  cleanups.push(() => server.forceShutdown());
-  return `127.0.0.1:${port}`;
+  const { address, close } = await scriptedServer(answer);
+  cleanups.push(close);
+  return address;
 }
 
 const specs: WireSpecs = {

@@ -5,7 +5,7 @@ import type { Environment } from './environment.js';
 import { Session } from './session.js';
 import type { Setting } from './tensor-codec.js';
 import { environmentService, type WireRequest, type WireResponse } from './wire.js';
-import type { World } from './world.js';
+import type { HostedWorld } from './world.js';
 
 export interface ServeEnvironmentsOptions {
   /**
@@ -50,7 +50,7 @@ export async function serveEnvironments({
   token,
   log = () => {},
 }: ServeEnvironmentsOptions): Promise<EnvironmentServer> {
-  const worlds = new Map<string, World>();
+  const worlds = new Map<string, HostedWorld>();
   const server = new grpc.Server({
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
@@ -89,7 +89,7 @@ export async function serveEnvironments({
     async close() {
       server.forceShutdown();
       await Promise.all(sessions);
-      await Promise.all([...worlds.values()].map((world) => world.environment.close()));
+      await Promise.all([...worlds.values()].map((world) => world.close()));
       worlds.clear();
     },
   };

@@ -1,5 +1,5 @@
-import { PmpoError } from '../errors.js';
-import { type StatusName, statusCode } from '../grpc/status.js';
+import { statusCode } from '../grpc/status.js';
+import { BatchedWorld, batchSizeOf } from './batched-world.js';
 import type { Environment } from './environment.js';
 import { type Setting, unpackSetting } from './tensor-codec.js';
 import {
@@ -12,18 +12,22 @@ import {
   type WireResponse,
   type WireSettings,
 } from './wire.js';
-import { RequestError, World } from './world.js';
+import { type HostedWorld, messageOf, RequestError, statusOf, World } from './world.js';
 
 type CreateEnvironment = (settings: Readonly<Record<string, Setting>>) => Promise<Environment>;
 
 /** One stream's part of the protocol: which world it is in, and what each request does. */
 export class Session {
-  readonly #worlds: Map<string, World>;
+  readonly #worlds: Map<string, HostedWorld>;
   readonly #createEnvironment: CreateEnvironment;
   readonly #log: (line: string) => void;
-  #joined: World | undefined;
+  #joined: HostedWorld | undefined;
 
-  constructor(worlds: Map<string, World>, createEnvironment: CreateEnvironment, log: (line: string) => void) {
+  constructor(
+    worlds: Map<string, HostedWorld>,
+    createEnvironment: CreateEnvironment,
+    log: (line: string) => void,
+  ) {
     this.#worlds = worlds;
     this.#createEnvironment = createEnvironment;
     this.#log = log;
@@ -75,13 +79,13 @@ export class Session {
     throw new RequestError('INVALID_ARGUMENT', 'the request has no payload');
   }
 
-  #find(name: string): World {
+  #find(name: string): HostedWorld {
     const world = this.#worlds.get(name);
     if (world === undefined) throw new RequestError('NOT_FOUND', `there is no world '${name}'`);
     return world;
   }
 
-  #current(doing: string): World {
+  #current(doing: string): HostedWorld {
     if (this.#joined === undefined) {
       throw new RequestError('FAILED_PRECONDITION', `cannot ${doing}: this stream has joined no world`);
     }
@@ -92,16 +96,48 @@ export class Session {
     const plain = Object.fromEntries(
       Object.entries(settings).map(([key, value]) => [key, unpackSetting(value)]),
     );
-    const environment = await this.#createEnvironment(plain);
+    const { batchSize, ...own } = plain;
+    const size = batchSize === undefined ? 1 : batchSizeOf(batchSize);
+    const environments = await this.#makeEnvironments(size, own);
+    // Only now: others may have been made meanwhile.
     let number = this.#worlds.size + 1;
     while (this.#worlds.has(`world-${number}`)) number += 1;
-    const world = new World(`world-${number}`, this, environment);
+    const name = `world-${number}`;
+    let world: HostedWorld;
+    try {
+      world =
+        batchSize === undefined
+          ? new World(name, this, environments[0])
+          : new BatchedWorld(name, this, environments);
+    } catch (error) {
+      await closeAll(environments);
+      throw error;
+    }
     this.#worlds.set(world.name, world);
     this.#log(`${world.name} made (${JSON.stringify(plain)}), ${this.#worlds.size} in all`);
     return world.name;
   }
 
-  #join(name: string, settings: WireSettings | undefined): World {
+  /** Environments of the same settings but for the seed, which counts up; none is left open when one cannot be made. */
+  async #makeEnvironments(
+    size: number,
+    settings: Readonly<Record<string, Setting>>,
+  ): Promise<readonly Environment[]> {
+    const { seed } = settings;
+    const environments: Environment[] = [];
+    try {
+      for (let i = 0; i < size; i++) {
+        const own = typeof seed === 'number' ? { ...settings, seed: seed + i } : settings;
+        environments.push(await this.#createEnvironment(own));
+      }
+      return environments;
+    } catch (error) {
+      await closeAll(environments);
+      throw error;
+    }
+  }
+
+  #join(name: string, settings: WireSettings | undefined): HostedWorld {
     if (this.#joined !== undefined) {
       throw new RequestError(
         'FAILED_PRECONDITION',
@@ -134,10 +170,10 @@ export class Session {
     await this.#close(world);
   }
 
-  async #close(world: World): Promise<void> {
+  async #close(world: HostedWorld): Promise<void> {
     // Out of the list first: nobody may join what is being closed.
     this.#worlds.delete(world.name);
-    await world.environment.close();
+    await world.close();
     this.#log(`${world.name} closed, ${this.#worlds.size} left`);
   }
 
@@ -176,11 +212,6 @@ function seedOf(settings: WireSettings | undefined): number | undefined {
   return seed;
 }
 
-function statusOf(error: unknown): StatusName {
-  if (error instanceof RequestError) return error.status;
-  return error instanceof PmpoError ? 'INVALID_ARGUMENT' : 'INTERNAL';
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
+/** Closes environments that no world came of. */
+const closeAll = (environments: readonly Environment[]) =>
+  Promise.allSettled(environments.map((environment) => environment.close()));

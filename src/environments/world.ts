@@ -1,10 +1,12 @@
+import { PmpoError } from '../errors.js';
+import type { StatusName } from '../grpc/status.js';
 import { checkValue, neutralValue } from './actions.js';
 import type { Environment, NamedSpecs, NamedTensorValues, TensorValue } from './environment.js';
 import { packSpecs, packTensor, scalarValue, unpackTensor } from './tensor-codec.js';
 import { type ByUid, environmentStates, type WireSpecs, type WireTensor } from './wire.js';
 
 /** The observations that dm_env_rpc reserves: what a learner needs beside the environment's own. */
-const reserved: NamedSpecs = {
+export const reserved: NamedSpecs = {
   reward: { name: 'reward', shape: [], dtype: 'float64' },
   discount: { name: 'discount', shape: [], dtype: 'float64', minimum: 0, maximum: 1 },
 };
@@ -18,9 +20,36 @@ export class RequestError extends Error {
   }
 }
 
-/** A hosted environment as dm_env_rpc sees it: sequences of steps, of which the first starts an episode. */
-export class World {
+/** The code of what a client is told when its request fails with this error. */
+export function statusOf(error: unknown): StatusName {
+  if (error instanceof RequestError) return error.status;
+  return error instanceof PmpoError ? 'INVALID_ARGUMENT' : 'INTERNAL';
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** A world on a server: who is in it, and what its numbers stand for. */
+export interface HostedWorld {
+  readonly name: string;
+  /** The stream that made it. */
+  readonly maker: object;
   /** Who is in it. */
+  occupant: object | undefined;
+  readonly specs: WireSpecs;
+  /** Ends the episode; the next step starts another, from `seed` if there is one. */
+  reset(seed: number | undefined): void;
+  /** @throws RequestError or PmpoError for observations or actions that there are not. */
+  step(
+    actions: ByUid<WireTensor>,
+    requested: readonly string[],
+  ): Promise<{ state: number; observations: ByUid<WireTensor> }>;
+  close(): Promise<void>;
+}
+
+/** A hosted environment as dm_env_rpc sees it: sequences of steps, of which the first starts an episode. */
+export class World implements HostedWorld {
   occupant: object | undefined;
   readonly specs: WireSpecs;
   readonly #actions: ReadonlyMap<string, string>;
@@ -30,7 +59,6 @@ export class World {
 
   constructor(
     readonly name: string,
-    /** The stream that made it. */
     readonly maker: object,
     readonly environment: Environment,
   ) {
@@ -41,13 +69,15 @@ export class World {
     this.#observations = observations.uids;
   }
 
-  /** Ends the episode; the next step starts another, from `seed` if there is one. */
   reset(seed: number | undefined): void {
     this.#running = false;
     this.#nextSeed = seed;
   }
 
-  /** @throws RequestError or PmpoError for observations or actions that there are not. */
+  close(): Promise<void> {
+    return this.environment.close();
+  }
+
   async step(
     actions: ByUid<WireTensor>,
     requested: readonly string[],

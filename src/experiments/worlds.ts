@@ -1,7 +1,7 @@
 import { addressesOf } from '../config/checks.js';
 import type { ResolvedConfig } from '../config/load.js';
+import { batchedConnect } from '../environments/batched-connect.js';
 import { createVectorEnvironment } from '../environments/create-vector-environment.js';
-import { RemoteEnvironment } from '../environments/remote-environment.js';
 import type { VectorEnvironment } from '../environments/vector-environment.js';
 import { foldIn, randomKey, randomSeed } from '../random/keys.js';
 import { startEmbeddedServer } from '../simulators/embedded-server.js';
@@ -15,7 +15,7 @@ export interface WorldsOptions {
 
 /** Where simulators are reached. */
 export interface SimulatorServer {
-  /** World k is at the one with number k, counted round. */
+  /** Stream s is to the one with number s, counted round. */
   readonly addresses: readonly string[];
   /** Ends the embedded server; leaves another one alone. */
   close(): Promise<void>;
@@ -34,7 +34,7 @@ export async function reachSimulators(
 }
 
 /**
- * K worlds of the configured kind, each over a stream of its own.
+ * K worlds of the configured kind, as many on one stream as configured.
  * @param purpose worlds of another purpose see other episodes: `acting`, `evaluation`.
  * @throws PmpoError when nobody answers or the server refuses.
  */
@@ -50,6 +50,7 @@ export function connectWorlds(
     createSettings,
     reconnect,
     lockstep,
+    worldsPerStream,
     address: _,
     actors: __,
     ...connection
@@ -59,14 +60,16 @@ export function connectWorlds(
     size,
     // An evaluation is of whole episodes: it waits for all of them in any case.
     lockstep: lockstep || purpose === 'evaluation',
-    connect: (world, stopped) =>
-      RemoteEnvironment.connect({
+    connect: batchedConnect({
+      size,
+      worldsPerStream,
+      optionsOf: (stream) => ({
         ...connection,
-        signal: stopped,
         reuseArrays: true,
-        address: addresses[world % addresses.length]!,
+        address: addresses[stream % addresses.length]!,
         createSettings: simulator === undefined ? createSettings : { simulator, ...createSettings },
       }),
+    }),
     episodeSeed: (world, episode) => randomSeed(foldIn(foldIn(key, world), episode)),
     reconnect,
     notice: (message) => notice(`${purpose}: ${message}`),

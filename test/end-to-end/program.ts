@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -145,4 +145,26 @@ export async function writeConfig(folder: string, name: string, config: unknown)
   const path = join(folder, name);
   await writeFile(path, typeof config === 'string' ? config : stringify(config));
   return path;
+}
+
+/** What a checkpoint holds but for how long the run took: that differs between any two runs. */
+export async function parameters(file: string): Promise<Record<string, string>> {
+  const bytes = await readFile(file);
+  const length = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Record<
+    string,
+    { data_offsets: [number, number] }
+  >;
+  return Object.fromEntries(
+    Object.entries(header).flatMap(([name, { data_offsets }]) =>
+      name === '__metadata__'
+        ? []
+        : [
+            [
+              name,
+              bytes.subarray(8 + length + data_offsets[0], 8 + length + data_offsets[1]).toString('hex'),
+            ],
+          ],
+    ),
+  );
 }

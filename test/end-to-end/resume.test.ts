@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ensureBuilt, run, start, temporaryFolder, tinyConfig, writeConfig } from './program.js';
+import { ensureBuilt, parameters, run, start, temporaryFolder, tinyConfig, writeConfig } from './program.js';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {
@@ -12,28 +12,6 @@ beforeAll(async () => {
 afterAll(() => folder.remove());
 
 const final = 'checkpoints/step-000000002000.safetensors';
-
-/** What a checkpoint holds but for how long the run took: that differs between any two runs. */
-async function parameters(file: string): Promise<Record<string, string>> {
-  const bytes = await readFile(file);
-  const length = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Record<
-    string,
-    { data_offsets: [number, number] }
-  >;
-  return Object.fromEntries(
-    Object.entries(header).flatMap(([name, { data_offsets }]) =>
-      name === '__metadata__'
-        ? []
-        : [
-            [
-              name,
-              bytes.subarray(8 + length + data_offsets[0], 8 + length + data_offsets[1]).toString('hex'),
-            ],
-          ],
-    ),
-  );
-}
 
 test.each(['pmpo', 'mpo'])(
   '%s: killed in the middle and resumed, a run ends with the parameters of one that was never stopped, byte for byte',

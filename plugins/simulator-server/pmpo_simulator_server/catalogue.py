@@ -6,8 +6,9 @@ import dataclasses
 import importlib.util
 from collections.abc import Mapping
 
+from pmpo_simulator_server.batch import MOST, Batch
 from pmpo_simulator_server.errors import invalid, precondition
-from pmpo_simulator_server.settings import Settings
+from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.world import Setting, World
 
 KINDS: Mapping[str, str] = {"dm-control": "dm_control", "gymnasium": "gymnasium"}
@@ -35,9 +36,19 @@ class Catalogue:
                 "dm_control.suite" if kind == "dm-control" else "pmpo_simulator_server.gymnasium_world"
             )
 
-    def make(self, values: Mapping[str, Setting]) -> World:
-        """A new world. Raises RequestError for settings that are wrong."""
+    def make(self, values: Mapping[str, Setting]) -> World | Batch:
+        """A new world, or as many as the setting `batchSize` says. Raises RequestError for settings that are wrong."""
         settings = Settings(values)
+        size = settings.positive("batchSize", int)
+        if size is None:
+            return self._world(settings)
+        if size > MOST:
+            raise invalid(f"the setting 'batchSize' is {size}; it must be at most {MOST}")
+        own = {name: value for name, value in values.items() if name != "batchSize"}
+        seed = seed_of(settings)
+        return Batch.of(size, lambda i: self._world(Settings(own if seed is None else {**own, "seed": seed + i})))
+
+    def _world(self, settings: Settings) -> World:
         name = settings.take("simulator", str)
         if name is None:
             examples = {"dm-control": "suite/walker-walk", "gymnasium": "gymnasium/HalfCheetah-v5"}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
 
 from google.rpc import code_pb2
+
+_log = logging.getLogger("pmpo_simulator_server")
 
 
 class RequestError(Exception):
@@ -29,6 +32,14 @@ def not_found(message: str) -> RequestError:
 def precondition(message: str) -> RequestError:
     """It would be right at another moment, or on another machine."""
     return RequestError(code_pb2.FAILED_PRECONDITION, message)
+
+
+def status_of(error: Exception) -> tuple[int, str]:
+    """The code and the words of an answer to what failed with `error`; a simulator's own failure is logged in full."""
+    if isinstance(error, RequestError):
+        return error.code, str(error)
+    _log.error("a request failed", exc_info=error)
+    return code_pb2.INTERNAL, f"{type(error).__name__}: {error}"
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:

@@ -195,6 +195,6 @@ def _drawing_arguments(name: str, size: Size | None) -> dict[str, Any]:
 def _close(environment: gymnasium.Env[Any, Any]) -> None:
     """On the thread that an OpenGL context of its own, if it has one, belongs to."""
     if environment.render_mode is None:
-        environment.close()  # type: ignore[no-untyped-call]
+        environment.close()  # type: ignore[no-untyped-call] # Gymnasium does not annotate it.
     else:
         on_drawing_thread(environment.close)

@@ -143,7 +143,7 @@ class _Stream:
         self._session.end()
 
 
-class EnvironmentService(dm_env_rpc_pb2_grpc.EnvironmentServicer):  # type: ignore[misc]
+class EnvironmentService(dm_env_rpc_pb2_grpc.EnvironmentServicer):  # type: ignore[misc] # Generated code without types.
     """The service of one process."""
 
     def __init__(self, worlds: Worlds, sockets: Sockets | None) -> None:
@@ -164,7 +164,7 @@ class EnvironmentService(dm_env_rpc_pb2_grpc.EnvironmentServicer):  # type: igno
             stream.end()
 
 
-class _Token(grpc.ServerInterceptor):  # type: ignore[misc]
+class _Token(grpc.ServerInterceptor):  # type: ignore[misc] # grpc has no types.
     """Refuses calls without the bearer token. Health stays open: those who watch a server need not steer it."""
 
     def __init__(self, token: str) -> None:

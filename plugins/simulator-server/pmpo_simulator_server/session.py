@@ -11,8 +11,9 @@ from dm_env_rpc.v1 import dm_env_rpc_pb2, tensor_utils
 from dm_env_rpc.v1.extensions import properties_pb2
 from google.rpc import code_pb2, status_pb2
 
-from pmpo_simulator_server.errors import RequestError, invalid, not_found, precondition
-from pmpo_simulator_server.hosted import HostedWorld
+from pmpo_simulator_server.batch import Batch
+from pmpo_simulator_server.errors import RequestError, invalid, not_found, precondition, status_of
+from pmpo_simulator_server.hosted import Hosted, host
 from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.world import Setting, World
 
@@ -42,10 +43,10 @@ def _seed(messages: Mapping[str, dm_env_rpc_pb2.Tensor]) -> int | None:
 class Worlds:
     """Every world of one process, whose name begins theirs. Streams use it from threads of their own."""
 
-    def __init__(self, prefix: str, make: Callable[[Mapping[str, Setting]], World]) -> None:
+    def __init__(self, prefix: str, make: Callable[[Mapping[str, Setting]], World | Batch]) -> None:
         self.prefix = prefix
         self._make = make
-        self._worlds: dict[str, HostedWorld] = {}
+        self._worlds: dict[str, Hosted] = {}
         self._made = 0
         # Who is in which world, and which there are.
         self._lock = threading.Lock()
@@ -55,12 +56,12 @@ class Worlds:
     def create(self, maker: object, values: Mapping[str, Setting]) -> str:
         """Makes a world that belongs to a stream, and returns its name. Raises RequestError."""
         with self._making:
-            world = self._make(values)
+            made = self._make(values)
             try:
                 name = f"{self.prefix}-{self._made + 1}"
-                hosted = HostedWorld(name, maker, world)
+                hosted = host(name, maker, made)
             except BaseException:
-                world.close()
+                made.close()
                 raise
             self._made += 1
             with self._lock:
@@ -68,14 +69,14 @@ class Worlds:
         _log.info("%s made (%s), %d here", name, values.get("simulator"), len(self._worlds))
         return name
 
-    def find(self, name: str) -> HostedWorld:
+    def find(self, name: str) -> Hosted:
         """The world of that name. Raises RequestError where there is none."""
         world = self._worlds.get(name)
         if world is None:
             raise not_found(f"there is no world '{name}'")
         return world
 
-    def enter(self, name: str, occupant: object) -> HostedWorld:
+    def enter(self, name: str, occupant: object) -> Hosted:
         """Takes the one place in a world. Raises RequestError where it is taken."""
         with self._lock:
             world = self.find(name)
@@ -84,7 +85,7 @@ class Worlds:
             world.occupant = occupant
             return world
 
-    def leave(self, world: HostedWorld) -> None:
+    def leave(self, world: Hosted) -> None:
         """Gives the place back; a world whose maker is gone goes with its last agent."""
         with self._lock:
             world.occupant = None
@@ -99,7 +100,7 @@ class Worlds:
                 raise precondition(f"somebody is in the world '{name}'; it cannot be destroyed")
             # Out of the list first: nobody may join what is being closed.
             del self._worlds[name]
-        world.world.close()
+        world.close()
         _log.info("%s closed, %d left here", name, len(self._worlds))
 
     def abandon(self, maker: object) -> None:
@@ -123,10 +124,10 @@ class Session:
 
     def __init__(self, worlds: Worlds) -> None:
         self._worlds = worlds
-        self._joined: HostedWorld | None = None
+        self._joined: Hosted | None = None
 
     @property
-    def joined(self) -> HostedWorld | None:
+    def joined(self) -> Hosted | None:
         """The world that this stream is in."""
         return self._joined
 
@@ -139,11 +140,8 @@ class Session:
             else:
                 self._handle(request, response)
             return response
-        except RequestError as error:
-            return refusal(error.code, str(error))
         except Exception as error:  # A simulator's own failure must not take the stream with it.
-            _log.exception("a request failed")
-            return refusal(code_pb2.INTERNAL, f"{type(error).__name__}: {error}")
+            return refusal(*status_of(error))
 
     def end(self) -> None:
         """Leaves, and closes the worlds that now belong to nobody."""
@@ -180,12 +178,12 @@ class Session:
         else:
             raise invalid("the request has no payload")
 
-    def _current(self, doing: str) -> HostedWorld:
+    def _current(self, doing: str) -> Hosted:
         if self._joined is None:
             raise precondition(f"cannot {doing}: this stream has joined no world")
         return self._joined
 
-    def _join(self, name: str, seed: int | None) -> HostedWorld:
+    def _join(self, name: str, seed: int | None) -> Hosted:
         if self._joined is not None:
             raise precondition(f"this stream is in the world '{self._joined.name}' already; leave it first")
         self._joined = self._worlds.enter(name, self)

@@ -35,7 +35,7 @@ class Settings:
     def positive(self, name: str, kind: type[T]) -> T | None:
         """The same for a number above 0."""
         value = self.take(name, kind)
-        if value is not None and not value > 0:  # type: ignore[operator]
+        if value is not None and not value > 0:  # type: ignore[operator] # T may be str or bool; callers ask for numbers.
             raise invalid(f"the setting '{name}' is {value}; it must be above 0")
         return value
 

@@ -10,9 +10,16 @@ from dm_env_rpc.v1 import dm_env_rpc_pb2, tensor_spec_utils, tensor_utils
 from numpy.typing import NDArray
 
 from pmpo_simulator_server.errors import invalid
-from pmpo_simulator_server.world import Array, Spec
+from pmpo_simulator_server.world import Array, Spec, State
 
 Write = Callable[[dm_env_rpc_pb2.Tensor, Any], None]
+
+STATE_CODES = {
+    State.RUNNING: dm_env_rpc_pb2.EnvironmentStateType.RUNNING,
+    State.TERMINATED: dm_env_rpc_pb2.EnvironmentStateType.TERMINATED,
+    State.INTERRUPTED: dm_env_rpc_pb2.EnvironmentStateType.INTERRUPTED,
+}
+"""dm_env_rpc's numbers of what a state is."""
 
 # The fields of a tensor's payload, by dtype. Others (text, say) take the slow way.
 _PAYLOADS = {
@@ -42,6 +49,14 @@ def _dtype_on_wire(spec: Spec) -> np.dtype[Any]:
     return np.dtype(_WIDER.get(name, name))
 
 
+def _shortened(limit: Array | None) -> Array | None:
+    """A bound that is the same for all elements, as the single number that stands for them."""
+    if limit is None or limit.size == 0:
+        return limit
+    first = limit[(0,) * limit.ndim]
+    return np.asarray(first) if (limit == first).all() else limit
+
+
 def wire_spec(spec: Spec) -> dm_env_rpc_pb2.TensorSpec:
     """The spec as the client sees it. Raises RequestError for types that the wire does not carry."""
     dtype = _dtype_on_wire(spec)
@@ -49,7 +64,7 @@ def wire_spec(spec: Spec) -> dm_env_rpc_pb2.TensorSpec:
         name=spec.name, shape=spec.shape, dtype=tensor_utils.np_type_to_data_type(dtype.type)
     )
     if spec.minimum is not None or spec.maximum is not None:
-        tensor_spec_utils.set_bounds(message, minimum=spec.minimum, maximum=spec.maximum)
+        tensor_spec_utils.set_bounds(message, minimum=_shortened(spec.minimum), maximum=_shortened(spec.maximum))
     return message
 
 
@@ -100,8 +115,10 @@ def writer(spec: Spec) -> Write:
 class Action:
     """Reads one action from its message and holds it against its spec."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, *, batched: bool = False) -> None:
+        """`batched`: the first axis counts simulators, which messages name."""
         self.spec = spec
+        self._batched = batched
         self._dtype = _dtype_on_wire(spec)
         self._size = int(np.prod(spec.shape, dtype=int))
         self._field = _PAYLOADS.get(self._dtype.name)
@@ -121,13 +138,17 @@ class Action:
             self._high = most if spec.maximum is None else np.minimum(spec.maximum.astype(self._dtype), most)
             self._bounds = list(zip(self._low.ravel().tolist(), self._high.ravel().tolist(), strict=True))
             self.neutral = np.clip(zero, self._low, self._high).astype(spec.dtype)
+        if spec.default is not None:
+            self.neutral = spec.default
 
     def read(self, tensor: dm_env_rpc_pb2.Tensor) -> Array:
         """The action as the simulator takes it. Raises RequestError where it is not what the spec says."""
         spec = self.spec
         if self._field is not None and tensor.WhichOneof("payload") == self._field:
             numbers = list(getattr(tensor, self._field).array)
-            if len(numbers) == self._size <= _FEW and tuple(tensor.shape) == spec.shape:
+            if len(numbers) == self._size and tuple(tensor.shape) == spec.shape:
+                if self._size > _FEW:
+                    return self._checked(np.array(numbers, self._dtype).reshape(spec.shape))
                 # Written so that NaN fails it.
                 for number, (low, high) in zip(numbers, self._bounds):  # noqa: B905 (bounds may be none)
                     if not low <= number <= high:
@@ -137,6 +158,10 @@ class Action:
             value = np.asarray(tensor_utils.unpack_tensor(tensor))
         except Exception as error:
             raise invalid(f"the action '{spec.name}' is no tensor: {error}") from error
+        return self._checked(value)
+
+    def _checked(self, value: NDArray[Any]) -> Array:
+        spec = self.spec
         same = value.dtype.kind in "UO" if self._dtype.kind == "U" else value.dtype == self._dtype
         if not same or value.shape != spec.shape:
             raise invalid(
@@ -151,6 +176,12 @@ class Action:
         """Names the first element that is wrong."""
         for i, (number, (low, high)) in enumerate(zip(numbers, self._bounds, strict=True)):
             if not low <= number <= high:
-                at = f"element {i} of the action '{self.spec.name}'" if self.spec.shape else f"the action '{self.spec.name}'"
-                return invalid(f"{at} is {number}; it must be finite and from {low:g} to {high:g}")
+                return invalid(f"{self._place(i)} is {number}; it must be finite and from {low:g} to {high:g}")
         return invalid(f"the action '{self.spec.name}' is outside its bounds")
+
+    def _place(self, i: int) -> str:
+        """What element i is called in messages."""
+        name, shape = self.spec.name, self.spec.shape[1:] if self._batched else self.spec.shape
+        simulator, element = divmod(i, int(np.prod(shape, dtype=int))) if self._batched else (0, i)
+        at = f"element {element} of the action '{name}'" if shape else f"the action '{name}'"
+        return f"simulator {simulator}: {at}" if self._batched else at

@@ -33,6 +33,8 @@ class Spec:
     dtype: np.dtype[np.generic]
     minimum: Array | None = None
     maximum: Array | None = None
+    default: Array | None = None
+    """Of an action that a client leaves out; None: 0, or what is nearest to it."""
 
     @staticmethod
     def of(

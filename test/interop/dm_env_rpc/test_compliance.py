@@ -23,10 +23,11 @@ class InWorld(Connected):
     """A fresh connection and a fresh world for each test."""
 
     simulator = "cartpole_swingup"
+    more_settings = {}
 
     def setUp(self):
         super().setUp()
-        self._world_name = server.create(self.connection, simulator=self.simulator)
+        self._world_name = server.create(self.connection, simulator=self.simulator, **self.more_settings)
 
     def tearDown(self):
         # The suite's own tear-down leaves the world first.
@@ -45,6 +46,7 @@ class CreateDestroyWorldTest(Connected, create_destroy_world.CreateDestroyWorld)
         "no_such_setting": tensor_utils.pack_tensor(1),
         "simulator": tensor_utils.pack_tensor("no_such_simulator"),
         "episodeSteps": tensor_utils.pack_tensor("many"),
+        "batchSize": tensor_utils.pack_tensor(0),
     }
 
 
@@ -81,6 +83,18 @@ class WalkerStepTest(CartpoleStepTest):
 
 class QuadrupedStepTest(CartpoleStepTest):
     simulator = "quadruped_run"
+
+
+class BatchStepTest(CartpoleStepTest):
+    more_settings = {"batchSize": 3}
+
+
+class BatchResetTest(ResetTest):
+    more_settings = {"batchSize": 2}
+
+
+class BatchResetWorldTest(ResetWorldTest):
+    more_settings = {"batchSize": 2}
 
 
 # What is inherited from is no test of its own.

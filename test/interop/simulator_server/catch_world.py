@@ -55,6 +55,38 @@ def breaking():
     return Breaking()
 
 
+def breaking_leftwards():
+    """Fails where its paddle is moved to the left."""
+
+    class Breaking(Catch):
+        def step(self, action):
+            if action == 0:
+                raise ArithmeticError("the simulation became unstable")
+            return super().step(action)
+
+    return Breaking()
+
+
+def shrinking():
+    """Does not show what its spec says."""
+
+    class Shrinking(Catch):
+        def _board(self):
+            return super()._board()[1:]
+
+    return Shrinking()
+
+
+_made = 0
+
+
+def growing():
+    """Each is larger than the one before."""
+    global _made
+    _made += 1
+    return Catch(4 + _made, 3)
+
+
 def waiting(file: str):
     """Steps when a file is there, and gives up after a while."""
 

@@ -35,10 +35,11 @@ class InWorld(Connected):
     """A fresh connection and a fresh world for each test."""
 
     simulator = "suite/cartpole-balance"
+    more_settings = {}
 
     def setUp(self):
         super().setUp()
-        self._world_name = server.create(self.connection, simulator=self.simulator)
+        self._world_name = server.create(self.connection, simulator=self.simulator, **self.more_settings)
 
     def tearDown(self):
         # The suite's own tear-down leaves the world first.
@@ -99,6 +100,22 @@ class ContinuousStepTest(ControlStepTest):
 
 class OwnStepTest(ControlStepTest):
     simulator = "catch_world:catch"
+
+
+class BatchStepTest(ControlStepTest):
+    more_settings = {"batchSize": 2}
+
+
+class DiscreteBatchStepTest(DiscreteStepTest):
+    more_settings = {"batchSize": 3}
+
+
+class BatchResetTest(ResetTest):
+    more_settings = {"batchSize": 2}
+
+
+class BatchResetWorldTest(ResetWorldTest):
+    more_settings = {"batchSize": 2}
 
 
 # What is inherited from is no test of its own.

@@ -1,0 +1,35 @@
+import type { HostTensor, NamedHostTensors, NamedTensors, Tensor } from '../../src/engine/tensors.js';
+import { normal } from './agreement.js';
+
+/** What the tests of kernels share: inputs, and how a case is written. */
+
+export const positive = (seed: string, ...shape: number[]): HostTensor => {
+  const { data } = normal(seed, ...shape);
+  return { shape, data: (data as Float32Array).map((x) => Math.abs(x) + 0.1) };
+};
+export const unit = (seed: string, ...shape: number[]): HostTensor => {
+  const { data } = normal(seed, ...shape);
+  return { shape, data: (data as Float32Array).map((x) => Math.tanh(x) * 0.9) };
+};
+export const x34 = normal('x', 3, 4);
+export const y34 = normal('y', 3, 4);
+export const wide = { shape: [3, 4], data: (normal('w', 3, 4).data as Float32Array).map((x) => 20 * x) };
+
+export type Case = readonly [
+  name: string,
+  fn: (x: Tensor, y: Tensor) => Tensor | Tensor[],
+  x: HostTensor,
+  y?: HostTensor,
+];
+
+export function named(result: Tensor | Tensor[]): NamedTensors {
+  const list = Array.isArray(result) ? result : [result];
+  return Object.fromEntries(list.map((tensor, i) => [`result ${i}`, tensor]));
+}
+
+/** The second input, or the first where there is one only. */
+export const other = (inputs: NamedTensors): Tensor => ('y' in inputs ? inputs.y! : inputs.x!);
+
+export function inputsOf(x: HostTensor, y: HostTensor | undefined): NamedHostTensors {
+  return y === undefined ? { x } : { x, y };
+}

@@ -1,0 +1,40 @@
+import { vi } from 'vitest';
+import { DmEnvRpcConnection } from '../../src/environments/connection.js';
+import type { Environment } from '../../src/environments/environment.js';
+import { type EnvironmentServer, serveEnvironments } from '../../src/environments/server.js';
+
+export interface BatchServer extends EnvironmentServer {
+  /** How many worlds have been made there. */
+  readonly worlds: () => number;
+}
+
+/** A server whose environments `create` makes, given the number of each in its world, where there are `size` of them. */
+export async function serveBatches(
+  create: (i: number) => Environment,
+  { size = 1, port = 0 } = {},
+): Promise<BatchServer> {
+  let [made, worlds] = [0, 0];
+  const server = await serveEnvironments({
+    port,
+    createEnvironment: async () => create(made++ % size),
+    log: (line) => {
+      if (line.includes(' made ')) worlds += 1;
+    },
+  });
+  return { ...server, worlds: () => worlds };
+}
+
+/** From now on, the commands that each step sends for a batch: 0 to step, 1 to reset, 2 to wait. Restore all mocks afterwards. */
+export function recordCommands(): number[][] {
+  const sent: number[][] = [];
+  const step = DmEnvRpcConnection.prototype.step;
+  vi.spyOn(DmEnvRpcConnection.prototype, 'step').mockImplementation(function (
+    this: DmEnvRpcConnection,
+    ...args
+  ) {
+    const commands = Object.values(args[0].actions ?? {}).find(({ int32s }) => int32s)?.int32s;
+    if (commands) sent.push([...(commands.array as Int32Array)]);
+    return step.apply(this, args);
+  } as typeof step);
+  return sent;
+}
