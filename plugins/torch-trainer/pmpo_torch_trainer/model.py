@@ -43,6 +43,15 @@ class ModelOptions:
     seed: int = 0
 
 
+Files = tuple[tuple[str, int, int], ...]
+"""Name, size and time of change of each file of weights."""
+
+
+def _files(folder: Path) -> Files:
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
+    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+
+
 def find_device(name: str) -> torch.device:
     """`auto` is the GPU if there is one. Raises StartError when there is none and one was asked for."""
     if name == "auto":
@@ -71,6 +80,8 @@ class LanguageModel:
     eos_token_ids: tuple[int, ...]
     bos_token_id: int | None
     gradient_checkpointing: bool
+    files: Files
+    """What the folder's weights were like when they were read."""
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The policy's parameters by name; those that are tied together once."""
@@ -93,6 +104,7 @@ def load(options: ModelOptions) -> LanguageModel:
     transformers.utils.logging.disable_progress_bar()
     device = find_device(options.device)
     config = _config(options.folder)
+    files = _files(options.folder)
     # PyTorch's own generator makes the adapter's first weights.
     torch.manual_seed(options.seed)
     tokenizer = _read(options.folder, "tokenizer", lambda folder: transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True))
@@ -136,7 +148,28 @@ def load(options: ModelOptions) -> LanguageModel:
         eos_token_ids=tuple(eos) if isinstance(eos, (list, tuple)) else () if eos is None else (int(eos),),
         bos_token_id=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else text.bos_token_id,
         gradient_checkpointing=options.gradient_checkpointing,
+        files=files,
     )
+
+
+def read_weights(model: LanguageModel) -> Weights:
+    """The trained parameters of a model that is trained whole, once more from its folder, in the computer's own memory.
+
+    Raises StartError where they cannot be read, or are others by now.
+    """
+    folder = Path(model.name)
+    changed = StartError(f"--model {folder}: its files have changed since they were read")
+    try:
+        if _files(folder) != model.files:
+            raise changed
+    except OSError as error:
+        raise changed from error
+    module = _read(
+        folder,
+        "causal language model",
+        lambda path: transformers.AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=torch.float32),
+    )
+    return {name: parameter.detach() for name, parameter in module.named_parameters()}
 
 
 def _read(folder: Path, what: str, read: Any) -> Any:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from pmpo_torch_trainer import terms as token_terms
 from pmpo_torch_trainer.batches import Batch, TokenSequence, check_sequences, collate, micro_batches
-from pmpo_torch_trainer.errors import exhausted, invalid, precondition
-from pmpo_torch_trainer.model import Head, LanguageModel, View, Weights, hidden_states
+from pmpo_torch_trainer.errors import StartError, exhausted, invalid, precondition
+from pmpo_torch_trainer.model import Head, LanguageModel, View, Weights, hidden_states, read_weights
 from pmpo_torch_trainer.terms import Factors, Side, Terms, Wanted
 
 Factor = float | Listed[float] | None
@@ -75,6 +75,8 @@ class Trainer:
         self.parameters = model.trainable()
         self.reference: Weights = model.weights()
         self.published: Weights = self.reference
+        # An adapter is small enough to keep; a whole model is read again when it is needed.
+        self._first: Weights | None = None if model.peft is None else self.reference
         self.publications = 0
         self.steps = 0
         self._reference_view = View(model, self.reference)
@@ -263,6 +265,24 @@ class Trainer:
         """From now on these are sampled from."""
         self.published = weights
         self.publications += 1
+
+
+    def reset(self) -> None:
+        """All is as it was at the start. Raises RequestError, with nothing changed, where the first weights cannot be had."""
+        try:
+            with _memory("reading the model again"):
+                weights = self._first if self._first is not None else read_weights(self.model)
+        except StartError as error:
+            raise precondition(f"{error}; nothing was changed. Start the trainer again") from error
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(weights[name])
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
+        self.set_reference(self.model.weights() if self._first is None else self._first)
+        self.published = self.reference
+        self.publications = 0
+        self.steps = 0
 
 
 def _side(module: object, head: Head, batch: Batch) -> Side:

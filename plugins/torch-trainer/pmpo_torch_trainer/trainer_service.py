@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import grpc
 
 from pmpo_torch_trainer import checkpoint
 from pmpo_torch_trainer.batches import TokenSequence
-from pmpo_torch_trainer.errors import RequestError, cancelled
+from pmpo_torch_trainer.errors import RequestError, cancelled, invalid, precondition
 from pmpo_torch_trainer.services import TRAINER, handler, trainer
 from pmpo_torch_trainer.terms import Terms, Wanted
 from pmpo_torch_trainer.tokenizer_files import vocabulary_hash
@@ -30,6 +30,7 @@ class TrainerService:
         self._trainer = owner
         self._folder = folder
         self._lock = threading.Lock()
+        self._holder = Holder()
         self._vocabulary_hash = vocabulary_hash(owner.model.tokenizer)
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -42,8 +43,10 @@ class TrainerService:
             "Publish": self._publish,
             "Save": self._save,
             "Load": self._load,
+            "Reset": self._reset,
         }
-        return handler(TRAINER, {name: functools.partial(self._answer, method) for name, method in methods.items()})
+        answers = {name: functools.partial(self._answer, method) for name, method in methods.items()}
+        return handler(TRAINER, {**answers, "Hold": self._hold})
 
     def _answer(self, method: Callable[[Any, Callable[[], None]], Any], request: Any, context: grpc.ServicerContext) -> Any:
         def alive() -> None:
@@ -115,8 +118,59 @@ class TrainerService:
         return trainer.SaveResponse()
 
     def _load(self, request: Any, _alive: Callable[[], None]) -> Any:
+        self._holder.check(request.holder)
         checkpoint.load(self._trainer, checkpoint.resolve(self._folder, request.folder))
         return trainer.LoadResponse()
+
+    def _reset(self, request: Any, _alive: Callable[[], None]) -> Any:
+        self._holder.check(request.holder)
+        self._trainer.reset()
+        return trainer.ResetResponse()
+
+    def _hold(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            ended = self._holder.take(request.holder)
+        except RequestError as error:
+            context.abort(error.code, str(error))
+        # Called at the end in any case, also when the client has died.
+        if context.add_callback(lambda: self._holder.let_go(ended)):
+            yield trainer.HoldResponse()
+            ended.wait()
+        self._holder.let_go(ended)
+
+
+class Holder:
+    """Whose the trainer is at the moment, for any thread to ask."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._name = ""
+        self._ended: threading.Event | None = None
+
+    def take(self, name: str) -> threading.Event:
+        """The trainer is this holder's until it lets go. Raises RequestError while it is somebody's."""
+        if name == "":
+            raise invalid("holder is empty; say who you are")
+        with self._lock:
+            self._check("")
+            self._name, self._ended = name, threading.Event()
+            return self._ended
+
+    def let_go(self, ended: threading.Event) -> None:
+        """Ends what `take` returned this event for; once is enough."""
+        with self._lock:
+            if self._ended is ended:
+                self._name, self._ended = "", None
+        ended.set()
+
+    def check(self, name: str) -> None:
+        """Raises RequestError while the trainer is somebody else's."""
+        with self._lock:
+            self._check(name)
+
+    def _check(self, name: str) -> None:
+        if self._name not in ("", name):
+            raise precondition(f"{self._name} is using this trainer; stop it, wait for its end, or start another trainer")
 
 
 def _sequences(request: Any) -> list[TokenSequence]:

@@ -137,8 +137,7 @@ class LanguageJob {
     this.#startedAt = clock();
     const { updates: total } = config.learner;
     let evaluationDue = resume === undefined || (await this.#restore(resume));
-    // Whoever samples may have other weights from before.
-    if (resume === undefined) await this.#o.samplers.publishReference(true);
+    if (resume === undefined) await this.#begin();
     while (true) {
       const { updates } = this.#counters;
       if (updates > 0 && updates % config.checkpoint.every === 0 && updates !== this.#savedAt)
@@ -153,6 +152,15 @@ class LanguageJob {
       if (done === total) await this.#checkpoint(true);
     }
     return this.#result(signal?.aborted ?? false);
+  }
+
+  /** From the model's own weights, whatever it or its samplers have learned in runs before. */
+  async #begin(): Promise<void> {
+    const { model, observer, samplers } = this.#o;
+    const { name, steps } = model.info;
+    await model.reset();
+    if (steps > 0) observer.notice(`${name} had made ${steps} steps: it was reset to where it began`);
+    await samplers.publishReference(true);
   }
 
   async #stopped(evaluationDue: boolean): Promise<TrainLanguageResult> {
