@@ -41,6 +41,9 @@ class ModelOptions:
     context_length: int | None = None
     gradient_checkpointing: bool = False
     seed: int = 0
+    local_rank: int | None = None
+    """Which of the machine's processes this is, where there are several. The model then stays in the computer's memory, for
+    `Processes.split` to place."""
 
 
 Files = tuple[tuple[str, int, int], ...]
@@ -52,13 +55,19 @@ def _files(folder: Path) -> Files:
     return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
 
 
-def find_device(name: str) -> torch.device:
-    """`auto` is the GPU if there is one. Raises StartError when there is none and one was asked for."""
+def find_device(name: str, local_rank: int | None = None) -> torch.device:
+    """`auto` is the GPU if there is one; each of several processes has its own. Raises StartError where there are too few."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         raise StartError("--device cuda: this PyTorch sees no GPU; --device cpu works anywhere")
-    return torch.device(name)
+    if local_rank is None:
+        return torch.device("cuda")
+    if local_rank >= torch.cuda.device_count():
+        raise StartError(f"there are {torch.cuda.device_count()} GPUs here, fewer than processes; start one process for each")
+    return torch.device("cuda", local_rank)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +111,7 @@ def load(options: ModelOptions) -> LanguageModel:
     """Reads the model and its tokenizer. Raises StartError, with the reason, for a folder that holds none."""
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    device = find_device(options.device)
+    device = find_device(options.device, options.local_rank)
     config = _config(options.folder)
     files = _files(options.folder)
     # PyTorch's own generator makes the adapter's first weights.
@@ -123,7 +132,8 @@ def load(options: ModelOptions) -> LanguageModel:
     peft_model = _adapt(module, options) if adapted else None
     if peft_model is None:
         module.requires_grad_(True)
-    module.to(device)
+    if options.local_rank is None:
+        module.to(device)
     module.eval()
     if options.gradient_checkpointing:
         # Renamed in the library's version 5.

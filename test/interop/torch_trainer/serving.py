@@ -150,9 +150,9 @@ class Case(unittest.TestCase):
 class Program:
     """The program as a user starts it, on a free port."""
 
-    def __init__(self, *arguments, model=MODELS["llama"], **popen):
+    def __init__(self, *arguments, model=MODELS["llama"], launcher=(sys.executable, "-m", "pmpo_torch_trainer"), **popen):
         environment = {**os.environ, "PYTHONPATH": str(PLUGIN), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pmpo_torch_trainer", "--model", str(model), "--port", "0", "--device", "cpu"]
+        command = [*map(str, launcher), "--model", str(model), "--port", "0", "--device", "cpu"]
         self.process = subprocess.Popen(
             [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=FOLDER, **popen
         )
