@@ -59,7 +59,8 @@ function elsewhere(
 
 async function openTrained(
   { address, tls, token, deadlineSeconds, maxMessageMegabytes, sampler: other }: TrainerConfig,
-  { onEnd, signal, checkpoint }: Surroundings,
+  holder: string,
+  { onEnd, signal }: Surroundings,
 ): Promise<OpenedModel> {
   const connection = { tls, token, maxMessageMegabytes, configKey: 'language.model' };
   const own = await VllmClient.connect({ ...connection, address, deadlineSeconds });
@@ -69,16 +70,10 @@ async function openTrained(
     address,
     sampler: own,
     computeSeconds: deadlineSeconds,
+    holder,
     signal,
   });
   onEnd(() => model.close());
-  if (checkpoint === undefined && model.info.steps > 0) {
-    throw new PmpoError({
-      where: address,
-      what: `the trainer has made ${model.info.steps} steps already: a new run would begin with another policy than the model's`,
-      remedy: 'Start the trainer again, or go on with its run by --resume',
-    });
-  }
   const common = { model, isHere: false, tokenizer: own.tokenizer, contextLength: model.info.contextLength };
   if (other === undefined) return { ...common, samplers: ownSamplers(model) };
   const { publish: _, ...settings } = other;
@@ -123,15 +118,17 @@ async function openEmbedded(
 
 /**
  * Makes or reaches the model that a configuration names, with everything that samples from it.
+ * @param holder who trains it, for others who would.
  * @throws PmpoError when servers cannot be reached or trusted, or are of different models.
  */
 export function openLanguageModel(
   config: ResolvedLanguageConfig,
   engine: Engine,
+  holder: string,
   surroundings: Surroundings,
 ): Promise<OpenedModel> {
   const { model } = config.language;
   return model.name === 'trainer'
-    ? openTrained(model, surroundings)
+    ? openTrained(model, holder, surroundings)
     : openEmbedded(config, model, engine, surroundings);
 }

@@ -174,6 +174,11 @@ function observerOf(
   };
 }
 
+/** What others read who would use the same trainer. */
+function holderOf({ name }: RunSubject): string {
+  return `the run ${name} (process ${process.pid} on ${hostname()})`;
+}
+
 /** Tells runs of the same name apart. */
 function idOf({ path }: RunDirectory): string {
   return createHash('sha256').update(`${hostname()} ${path}`).digest('hex').slice(0, 8);
@@ -209,7 +214,7 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
     async (surroundings) => {
       const engine = await createEngine(config.engine, { threads: config.threads });
       surroundings.onEnd(() => engine.dispose());
-      const opened = await openLanguageModel(config, engine, surroundings);
+      const opened = await openLanguageModel(config, engine, holderOf(subjectOf(loaded)), surroundings);
       return { engine, opened, data: await openData(loaded, opened, surroundings) };
     },
     async ({ engine, opened, data }, inside) => {

@@ -33,6 +33,8 @@ export interface TrainableModel {
   /** Writes policy, reference and optimizer into a folder, or reads them back. */
   save(folder: string): Promise<void>;
   load(folder: string): Promise<void>;
+  /** Policy, reference, published weights, optimizer and count of steps as they were at the beginning. */
+  reset(): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -36,6 +36,8 @@ export interface TrainerClientOptions extends SecuritySettings {
   readonly deadlineSeconds?: number;
   /** How long a call that computes or writes may take; default: 1800. */
   readonly computeSeconds?: number;
+  /** Who trains, for others to read. While this client is open, no other holder may train there; absent: it holds nothing. */
+  readonly holder?: string;
   readonly keepaliveSeconds?: number;
   /** The server's own limit: larger batches are sent in several calls. Default: 64. */
   readonly maxMessageMegabytes?: number;
@@ -62,14 +64,15 @@ type Method =
   | 'CopyReference'
   | 'Publish'
   | 'Save'
-  | 'Load';
+  | 'Load'
+  | 'Reset';
 
 const service = loadService('pmpo/v1/trainer.proto', 'pmpo.v1.Trainer');
 
 /**
  * Connects to a trainer.
- * @throws PmpoError when it cannot be reached or trusted, or when the sampler's tokenizer has another vocabulary: the same
- *   text would be other tokens to either.
+ * @throws PmpoError when it cannot be reached or trusted, when somebody else holds it, or when the sampler's tokenizer has
+ *   another vocabulary: the same text would be other tokens to either.
  */
 export async function openTrainer(options: TrainerClientOptions): Promise<TrainerClient> {
   const { address, configKey = 'language.trainer', deadlineSeconds = 30, sampler } = options;
@@ -89,6 +92,7 @@ export async function openTrainer(options: TrainerClientOptions): Promise<Traine
         remedy: 'Train and sample the same model',
       });
     }
+    if (options.holder !== undefined) await connection.hold(options.holder, deadlineSeconds);
     return new TrainerClient(connection, info, options);
   } catch (error) {
     connection.close();
@@ -121,12 +125,14 @@ export class TrainerClient implements TrainableModel {
   readonly #deadline: number;
   readonly #computing: number;
   readonly #largest: number;
+  readonly #holder: string;
   #info: TrainableModelInfo;
 
   constructor(connection: Connection, info: TrainableModelInfo, options: TrainerClientOptions) {
     this.sampler = options.sampler;
     this.#connection = connection;
     this.#info = info;
+    this.#holder = options.holder ?? '';
     this.#deadline = options.deadlineSeconds ?? 30;
     this.#computing = options.computeSeconds ?? 1800;
     this.#largest = (options.maxMessageMegabytes ?? connectionDefaults.maxMessageMegabytes) * 2 ** 20;
@@ -219,7 +225,16 @@ export class TrainerClient implements TrainableModel {
   }
 
   async load(folder: string): Promise<void> {
-    await this.#compute('Load', { folder });
+    await this.#compute('Load', { folder, holder: this.#holder });
+    await this.#askAgain();
+  }
+
+  async reset(): Promise<void> {
+    await this.#compute('Reset', { holder: this.#holder });
+    await this.#askAgain();
+  }
+
+  async #askAgain(): Promise<void> {
     const info = await this.#connection.call<InfoMessage>('GetInfo', {}, this.#deadline);
     this.#info = infoOf(info, this.#connection.address);
   }
@@ -248,6 +263,9 @@ class Connection {
   readonly address: string;
   readonly #channel: Channel;
   readonly #peer: Peer;
+  #held?: grpc.ClientReadableStream<unknown>;
+  /** Why the trainer is no longer this client's. */
+  #lost?: PmpoError;
 
   constructor(channel: Channel, peer: Peer) {
     this.address = channel.address;
@@ -255,7 +273,37 @@ class Connection {
     this.#peer = peer;
   }
 
+  /**
+   * Makes the trainer this client's until it closes. If the connection is lost, so is the trainer: calls fail from then on.
+   * @throws PmpoError when it is somebody else's.
+   */
+  hold(holder: string, deadlineSeconds: number): Promise<void> {
+    const { path, requestSerialize, responseDeserialize } = service.Hold!;
+    const { client, metadata } = this.#channel;
+    return new Promise((resolve, reject) => {
+      const stream = client.makeServerStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        { holder },
+        metadata,
+      );
+      this.#held = stream;
+      const late = setTimeout(() => stream.cancel(), deadlineSeconds * 1000);
+      stream.on('data', () => {
+        clearTimeout(late);
+        resolve();
+      });
+      stream.on('error', (error: grpc.ServiceError) => {
+        clearTimeout(late);
+        this.#lost = this.#told('Hold', error, deadlineSeconds);
+        reject(this.#lost);
+      });
+    });
+  }
+
   call<T>(method: Method, request: object, deadlineSeconds: number): Promise<T> {
+    if (this.#lost !== undefined) return Promise.reject(this.#lost);
     const { path, requestSerialize, responseDeserialize } = service[method];
     const { client, metadata } = this.#channel;
     const deadline = Date.now() + deadlineSeconds * 1000;
@@ -275,7 +323,7 @@ class Connection {
     });
   }
 
-  #told(method: Method, error: grpc.ServiceError, deadlineSeconds: number): PmpoError {
+  #told(method: Method | 'Hold', error: grpc.ServiceError, deadlineSeconds: number): PmpoError {
     const { code, details } = error;
     const where = this.address;
     const known = refusal(where, error, this.#peer);
@@ -301,6 +349,9 @@ class Connection {
   }
 
   close(): void {
+    // What it says when it is cancelled is nothing new.
+    this.#held?.removeAllListeners('error').on('error', () => {});
+    this.#held?.cancel();
     this.#channel.client.close();
   }
 }

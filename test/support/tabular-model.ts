@@ -29,7 +29,6 @@ function logSoftmax(logits: Float64Array): Float64Array {
 }
 
 export class TabularModel implements TrainableModel {
-  readonly info;
   readonly sampler: LanguageModel;
   /** Every call, in order: what a test asks about. */
   readonly calls: string[] = [];
@@ -44,14 +43,6 @@ export class TabularModel implements TrainableModel {
   constructor({ positions, vocabulary }: { positions: number; vocabulary: number }) {
     const zeros = () => Array.from({ length: positions }, () => new Float64Array(vocabulary));
     [this.policy, this.reference, this.#published, this.#gradient] = [zeros(), zeros(), zeros(), zeros()];
-    this.info = {
-      name: 'tabular',
-      vocabularySize: vocabulary,
-      contextLength: positions + 1,
-      vocabularyHash: 'none',
-      trainableParameters: positions * vocabulary,
-      steps: 0,
-    };
     this.sampler = {
       info: { name: 'tabular', vocabularySize: vocabulary, contextLength: positions + 1, endTokens: [0] },
       tokenizer: {
@@ -66,6 +57,18 @@ export class TabularModel implements TrainableModel {
         throw new Error('not needed');
       },
       close: async () => {},
+    };
+  }
+
+  get info() {
+    const [positions, vocabulary] = [this.policy.length, this.policy[0]!.length];
+    return {
+      name: 'tabular',
+      vocabularySize: vocabulary,
+      contextLength: positions + 1,
+      vocabularyHash: 'none',
+      trainableParameters: positions * vocabulary,
+      steps: this.#steps,
     };
   }
 
@@ -167,6 +170,13 @@ export class TabularModel implements TrainableModel {
     this.policy = all.policy.map((row: number[]) => Float64Array.from(row));
     this.reference = all.reference.map((row: number[]) => Float64Array.from(row));
     this.#steps = all.steps;
+  }
+
+  async reset(): Promise<void> {
+    this.calls.push('reset');
+    const zeros = () => this.policy.map((row) => new Float64Array(row.length));
+    [this.policy, this.reference, this.#published, this.#gradient] = [zeros(), zeros(), zeros(), zeros()];
+    this.#steps = 0;
   }
 
   async close(): Promise<void> {}

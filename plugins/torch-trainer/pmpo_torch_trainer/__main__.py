@@ -7,11 +7,13 @@ import ctypes
 import logging
 import os
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pmpo_torch_trainer.distributed import Several
     from pmpo_torch_trainer.model import ModelOptions
     from pmpo_torch_trainer.server import ServerOptions
 
@@ -62,6 +64,15 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="one request at a time, and deterministic kernels: a seed gives the same completions to the last bit",
     )
+    several = parser.add_argument_group("several GPUs")
+    several.add_argument("--processes", type=int, metavar="K", help="train in K processes, on a GPU each, or on the CPU")
+    several.add_argument(
+        "--collective-timeout",
+        type=float,
+        default=600,
+        metavar="SECONDS",
+        help="how long one waits for another before all end (%(default)s)",
+    )
     serving = parser.add_argument_group("serving")
     serving.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     serving.add_argument("--port", type=int, default=50052, help="the port; 0: any free one (%(default)s)")
@@ -86,7 +97,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("--adapter brings its own rank, scale and targets: leave out --lora-…")
     if options.lora_rank is None and (options.lora_alpha is not None or options.lora_targets):
         parser.error("--lora-alpha and --lora-targets need --lora-rank")
-    for name in ("lora_rank", "context_length", "max_tokens_per_batch", "max_sequences", "lora_alpha"):
+    for name in ("lora_rank", "context_length", "max_tokens_per_batch", "max_sequences", "lora_alpha", "processes", "collective_timeout"):
         value = getattr(options, name)
         if value is not None and not value > 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0")
@@ -150,6 +161,13 @@ def main(arguments: list[str] | None = None) -> int:
         token_file=options.token_file,
     )
     try:
+        # Those that are started several at a time are told so by PyTorch's launcher.
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            return _serve_among_several(options, serving)
+        if options.processes is not None and options.processes > 1:
+            from pmpo_torch_trainer.launch import launch
+
+            return launch(options.processes, sys.argv[1:] if arguments is None else arguments)
         _serve(options, serving)
     except StartError as error:
         print(f"pmpo-torch-trainer: {error}", file=sys.stderr)
@@ -157,20 +175,51 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _serve(options: argparse.Namespace, serving: ServerOptions) -> None:
+def _serve_among_several(options: argparse.Namespace, serving: ServerOptions) -> int:
+    """Serves in the first process, and does in the others what it says."""
+    import signal
+
+    if int(os.environ["RANK"]) > 0:
+        # They go when the first one goes, which finishes what is under way.
+        for asked in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(asked, signal.SIG_IGN)
+
+    from pmpo_torch_trainer.distributed import Several
+    from pmpo_torch_trainer.errors import StartError
+    from pmpo_torch_trainer.model import find_device
+
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    several = Several(find_device(options.device, local_rank), options.collective_timeout)
+    try:
+        return _serve(options, serving, several)
+    except StartError:
+        # All have the same, or wait for the first to say what to do.
+        if several.rank == 0:
+            raise
+        return 1
+    except Exception as error:
+        if several.rank == 0:
+            raise
+        several.end(error)
+
+
+def _serve(options: argparse.Namespace, serving: ServerOptions, several: Several | None = None) -> int:
     from pmpo_torch_trainer.server import Server, announce, check_port, read_security, stop_event
     from pmpo_torch_trainer.errors import StartError
 
     # What can be wrong is found before the model is read.
-    read_security(serving)
-    check_port(serving.host, serving.port)
+    first = several is None or several.rank == 0
+    if first:
+        read_security(serving)
+        check_port(serving.host, serving.port)
     if not options.folder.is_dir():
         raise StartError(f"--folder {options.folder}: there is no such folder")
-    stop = stop_event(serving.until_stdin_closes)
+    stop = stop_event(serving.until_stdin_closes) if first else threading.Event()
 
     import torch
 
     from pmpo_torch_trainer.engine import Engine, EngineOptions
+    from pmpo_torch_trainer.distributed import ALONE
     from pmpo_torch_trainer.engine_service import EngineService
     from pmpo_torch_trainer.model import load
     from pmpo_torch_trainer.services import ENGINE, TRAINER
@@ -179,21 +228,37 @@ def _serve(options: argparse.Namespace, serving: ServerOptions) -> None:
 
     if options.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
-    model = load(_model_options(options))
+    processes = several or ALONE
+    model = processes.agree(lambda: load(_model_options(options)))
     beta1, beta2 = options.adam_betas
-    trainer = Trainer(model, TrainerOptions(options.max_tokens_per_batch, beta1, beta2, options.adam_epsilon))
-    engine = Engine(
-        model, trainer.published, EngineOptions(max_sequences=options.max_sequences, deterministic=options.deterministic)
-    )
+    adam = TrainerOptions(options.max_tokens_per_batch, beta1, beta2, options.adam_epsilon)
+    trainer = Trainer(model, adam, processes)
+    service = TrainerService(trainer, options.folder.resolve(), on_failure=stop.set)
+    if several is not None and not first:
+        service.follow(several)
+        several.close()
+        return 0
+    sampling = EngineOptions(max_sequences=options.max_sequences, deterministic=options.deterministic)
+    engine = Engine(model, trainer.sampled, sampling)
     services = [
-        (TRAINER, TrainerService(trainer, options.folder.resolve()).handler()),
-        (ENGINE, EngineService(model, engine, lambda: trainer.published).handler()),
+        (TRAINER, service.handler()),
+        (ENGINE, EngineService(model, engine, lambda: trainer.sampled).handler()),
     ]
     server = Server(services, serving)
+    if several is not None:
+        seconds = options.collective_timeout / 4
+        threading.Thread(target=service.keep_company, args=(seconds,), daemon=True).start()
     announce(options.model.resolve().name, serving, server.port)
     stop.wait()
     engine.close()
     server.stop()
+    if several is None:
+        return 0
+    if service.failed.is_set() or not service.end(seconds=10):
+        # Threads may wait for processes that are gone.
+        os._exit(1)
+    several.close()
+    return 0
 
 
 def _model_options(options: argparse.Namespace) -> ModelOptions:
@@ -210,6 +275,7 @@ def _model_options(options: argparse.Namespace) -> ModelOptions:
         context_length=options.context_length,
         gradient_checkpointing=options.gradient_checkpointing,
         seed=options.seed,
+        local_rank=int(os.environ.get("LOCAL_RANK", 0)) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else None,
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,25 +42,62 @@ def save(trainer: Trainer, folder: Path) -> None:
     The files of one checkpoint lie in a folder of their own, which `checkpoint.json` names: it is replaced when they are
     all there, and at once. Raises RequestError when they cannot be written; then the folder holds what it held.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / _STATE).exists():
-        raise precondition(f"{folder} holds something that is no checkpoint of this program; give another folder")
+    processes = trainer.processes
     data = folder / f"data-{trainer.steps}-{uuid.uuid4().hex[:8]}"
-    with _disk(folder):
-        try:
+
+    def begin() -> None:
+        if folder.exists() and any(folder.iterdir()) and not (folder / _STATE).exists():
+            raise precondition(f"{folder} holds something that is no checkpoint of this program; give another folder")
+        with _disk(folder):
             data.mkdir(parents=True)
-            for name, tensors in _tensors(trainer).items():
-                _write_tensors(data / f"{name}.safetensors", tensors)
-            _replace_text(folder / _STATE, json.dumps({"data": data.name, **_identity(trainer), **_counters(trainer)}, indent=2))
-        except BaseException:
-            shutil.rmtree(data, ignore_errors=True)
-            raise
-        for other in folder.glob("data-*"):
-            if other != data:
-                shutil.rmtree(other, ignore_errors=True)
+
+    def write(name: str, tensors: Weights) -> None:
+        with _disk(folder):
+            _write_tensors(data / f"{name}.safetensors", tensors)
+
+    def finish() -> None:
+        with _disk(folder):
+            state = {"data": data.name, **_identity(trainer), **_counters(trainer)}
+            _replace_text(folder / _STATE, json.dumps(state, indent=2))
+            for other in folder.glob("data-*"):
+                if other != data:
+                    shutil.rmtree(other, ignore_errors=True)
+
+    try:
+        processes.first(begin)
+        for name, tensors in _tensors(trainer).items():
+            processes.first(functools.partial(write, name, processes.whole(tensors, torch.device("cpu"))))
+        processes.first(finish)
+    except BaseException:
+        shutil.rmtree(data, ignore_errors=True)
+        raise
 
 
 def load(trainer: Trainer, folder: Path) -> None:
     """Reads it back. Raises RequestError when there is none, or one of another model; then nothing is changed."""
+    processes = trainer.processes
+    state, parts = processes.agree(lambda: _read(trainer, folder))
+    own = {name: processes.piece(tensors, trainer.parameters) for name, tensors in parts.items()}
+    device = trainer.model.device
+    with torch.no_grad():
+        for name, parameter in trainer.parameters.items():
+            parameter.copy_(own["policy"][name])
+            parameter.grad = own["gradient"].get(name)
+    trainer.optimizer.state.clear()
+    for name, first in own["optimizer_first"].items():
+        trainer.optimizer.state[trainer.parameters[name]] = {
+            "step": torch.tensor(float(state["optimizerSteps"]), device=device if device.type == "cuda" else "cpu"),
+            "exp_avg": first,
+            "exp_avg_sq": own["optimizer_second"][name],
+        }
+    trainer.set_reference(own["reference"])
+    trainer.publish(own.get("published", trainer.reference))
+    trainer.steps = int(state["steps"])
+    trainer.publications = int(state["published"])
+
+
+def _read(trainer: Trainer, folder: Path) -> tuple[dict[str, Any], dict[str, Mapping[str, Tensor]]]:
+    """What a checkpoint says, and its tensors, whole."""
     try:
         state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -71,29 +109,12 @@ def load(trainer: Trainer, folder: Path) -> None:
             raise precondition(f"the checkpoint in {folder} is of another model: {key} is {state.get(key)!r}, here {own!r}")
     data = folder / str(state["data"])
     names = trainer.parameters.keys()
+    complete = ["policy", "reference", *([] if state["publishedReference"] else ["published"])]
     with _disk(folder):
-        policy = _read_tensors(data, "policy", names)
-        reference = _read_tensors(data, "reference", names)
-        published = reference if state["publishedReference"] else _read_tensors(data, "published", names)
-        gradient = _read_tensors(data, "gradient", None)
-        first, second = _read_tensors(data, "optimizer_first", None), _read_tensors(data, "optimizer_second", None)
-    device = trainer.model.device
-    place: Callable[[Weights], Weights] = lambda weights: {name: tensor.to(device) for name, tensor in weights.items()}  # noqa: E731
-    with torch.no_grad():
-        for name, parameter in trainer.parameters.items():
-            parameter.copy_(policy[name])
-            parameter.grad = gradient[name].to(device) if name in gradient else None
-    trainer.optimizer.state.clear()
-    for name in first:
-        trainer.optimizer.state[trainer.parameters[name]] = {
-            "step": torch.tensor(float(state["optimizerSteps"]), device=device if device.type == "cuda" else "cpu"),
-            "exp_avg": first[name].to(device),
-            "exp_avg_sq": second[name].to(device),
-        }
-    trainer.set_reference(place(reference))
-    trainer.published = trainer.reference if published is reference else place(published)
-    trainer.steps = int(state["steps"])
-    trainer.publications = int(state["published"])
+        parts = {name: _read_tensors(data, name, names) for name in complete}
+        for name in ("gradient", "optimizer_first", "optimizer_second"):
+            parts[name] = _read_tensors(data, name, None)
+    return state, parts
 
 
 def _not_found() -> Any:
@@ -175,6 +196,11 @@ def export(trainer: Trainer, weights: Weights, folder: Path, publication: int) -
 
     Written aside and renamed. Raises RequestError when it cannot be, or the folder holds something else already.
     """
+    whole = trainer.processes.whole(weights)
+    trainer.processes.first(lambda: _export(trainer, whole, folder, publication))
+
+
+def _export(trainer: Trainer, weights: Weights, folder: Path, publication: int) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / _PUBLISHED).exists():
         raise precondition(f"{folder} holds something that was not published by this program; give another folder")
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
@@ -194,7 +220,7 @@ def export(trainer: Trainer, weights: Weights, folder: Path, publication: int) -
 
 
 def _write_model(trainer: Trainer, weights: Weights, folder: Path) -> None:
-    model = trainer.model
+    model = trainer.given
     if model.peft is None:
         # With the module's own state: every tied name, and what is not trained.
         module = View(model, weights).module

@@ -16,6 +16,10 @@ class RequestError(Exception):
         super().__init__(message)
         self.code = code
 
+    def __reduce__(self) -> tuple[type[RequestError], tuple[grpc.StatusCode, str]]:
+        """Goes from process to process."""
+        return RequestError, (self.code, str(self))
+
 
 def invalid(message: str) -> RequestError:
     """The request itself is wrong."""

@@ -41,15 +41,33 @@ class ModelOptions:
     context_length: int | None = None
     gradient_checkpointing: bool = False
     seed: int = 0
+    local_rank: int | None = None
+    """Which of the machine's processes this is, where there are several. The model then stays in the computer's memory, for
+    `Processes.split` to place."""
 
 
-def find_device(name: str) -> torch.device:
-    """`auto` is the GPU if there is one. Raises StartError when there is none and one was asked for."""
+Files = tuple[tuple[str, int, int], ...]
+"""Name, size and time of change of each file of weights."""
+
+
+def _files(folder: Path) -> Files:
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
+    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+
+
+def find_device(name: str, local_rank: int | None = None) -> torch.device:
+    """`auto` is the GPU if there is one; each of several processes has its own. Raises StartError where there are too few."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         raise StartError("--device cuda: this PyTorch sees no GPU; --device cpu works anywhere")
-    return torch.device(name)
+    if local_rank is None:
+        return torch.device("cuda")
+    if local_rank >= torch.cuda.device_count():
+        raise StartError(f"there are {torch.cuda.device_count()} GPUs here, fewer than processes; start one process for each")
+    return torch.device("cuda", local_rank)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +89,8 @@ class LanguageModel:
     eos_token_ids: tuple[int, ...]
     bos_token_id: int | None
     gradient_checkpointing: bool
+    files: Files
+    """What the folder's weights were like when they were read."""
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The policy's parameters by name; those that are tied together once."""
@@ -91,8 +111,9 @@ def load(options: ModelOptions) -> LanguageModel:
     """Reads the model and its tokenizer. Raises StartError, with the reason, for a folder that holds none."""
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    device = find_device(options.device)
+    device = find_device(options.device, options.local_rank)
     config = _config(options.folder)
+    files = _files(options.folder)
     # PyTorch's own generator makes the adapter's first weights.
     torch.manual_seed(options.seed)
     tokenizer = _read(options.folder, "tokenizer", lambda folder: transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True))
@@ -111,7 +132,8 @@ def load(options: ModelOptions) -> LanguageModel:
     peft_model = _adapt(module, options) if adapted else None
     if peft_model is None:
         module.requires_grad_(True)
-    module.to(device)
+    if options.local_rank is None:
+        module.to(device)
     module.eval()
     if options.gradient_checkpointing:
         # Renamed in the library's version 5.
@@ -136,7 +158,28 @@ def load(options: ModelOptions) -> LanguageModel:
         eos_token_ids=tuple(eos) if isinstance(eos, (list, tuple)) else () if eos is None else (int(eos),),
         bos_token_id=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else text.bos_token_id,
         gradient_checkpointing=options.gradient_checkpointing,
+        files=files,
     )
+
+
+def read_weights(model: LanguageModel) -> Weights:
+    """The trained parameters of a model that is trained whole, once more from its folder, in the computer's own memory.
+
+    Raises StartError where they cannot be read, or are others by now.
+    """
+    folder = Path(model.name)
+    changed = StartError(f"--model {folder}: its files have changed since they were read")
+    try:
+        if _files(folder) != model.files:
+            raise changed
+    except OSError as error:
+        raise changed from error
+    module = _read(
+        folder,
+        "causal language model",
+        lambda path: transformers.AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=torch.float32),
+    )
+    return {name: parameter.detach() for name, parameter in module.named_parameters()}
 
 
 def _read(folder: Path, what: str, read: Any) -> Any:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Listed
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pmpo_torch_trainer import terms as token_terms
-from pmpo_torch_trainer.batches import Batch, TokenSequence, check_sequences, collate, micro_batches
-from pmpo_torch_trainer.errors import exhausted, invalid, precondition
-from pmpo_torch_trainer.model import Head, LanguageModel, View, Weights, hidden_states
+from pmpo_torch_trainer.batches import Batch, TokenSequence, check_sequences, collate
+from pmpo_torch_trainer.distributed import ALONE, Pass, Processes
+from pmpo_torch_trainer.errors import StartError, exhausted, invalid, precondition
+from pmpo_torch_trainer.model import Head, LanguageModel, Weights, read_weights
 from pmpo_torch_trainer.terms import Factors, Side, Terms, Wanted
 
 Factor = float | Listed[float] | None
@@ -69,17 +72,25 @@ def _out_of_memory(doing: str) -> Exception:
 class Trainer:
     """A model that is trained by coefficients. `reference` and `published` are weights as they were at some moment."""
 
-    def __init__(self, model: LanguageModel, options: TrainerOptions) -> None:
-        self.model = model
+    def __init__(self, model: LanguageModel, options: TrainerOptions, processes: Processes = ALONE) -> None:
+        self.processes = processes
         self.options = options
-        self.parameters = model.trainable()
-        self.reference: Weights = model.weights()
+        self.given = model
+        """As it was given: what is not trained, and what there is to know."""
+        parts = processes.split(model)
+        self.model = parts.policy
+        self.parameters = self.model.trainable()
+        self.reference: Weights = parts.reference.weights
         self.published: Weights = self.reference
+        self.sampled: Weights = parts.sampled
+        """What is published, whole, in the process that samples."""
+        # An adapter is small enough to keep; a whole model is read again when it is needed.
+        self._first: Weights | None = None if model.peft is None else self.reference
         self.publications = 0
         self.steps = 0
-        self._reference_view = View(model, self.reference)
-        self._policy_head = Head(model.module)
-        self._reference_head = Head(self._reference_view.module)
+        self._reference_view = parts.reference
+        self._policy = Network(self.model.module, processes)
+        self._reference = Network(parts.reference.module, processes)
         self.optimizer = torch.optim.AdamW(
             list(self.parameters.values()),
             lr=0.0,
@@ -120,9 +131,9 @@ class Trainer:
         has = {name: any(getattr(c, name) is not None for c in coefficients) for name in Coefficients.FIELDS}
         wanted = Wanted(policy=True, kl=has["kl"], reverse_kl=has["reverse_kl"])
 
-        def differentiate(batch: Batch, members: list[int]) -> tuple[Terms, float]:
+        def differentiate(batch: Batch, own: Pass) -> tuple[Terms, float]:
             factors = Factors(
-                **{name: self._factors(name, members, sequences, coefficients) for name in Coefficients.FIELDS if has[name]}
+                **{name: self._factors(name, own, sequences, coefficients) for name in Coefficients.FIELDS if has[name]}
             )
             return self._differentiate(batch, wanted, factors)
 
@@ -151,40 +162,53 @@ class Trainer:
             self.model.module.eval()
 
     def _factors(
-        self, name: str, members: list[int], sequences: Listed[TokenSequence], coefficients: Listed[Coefficients]
+        self, name: str, own: Pass, sequences: Listed[TokenSequence], coefficients: Listed[Coefficients]
     ) -> Tensor:
         values: list[float] = []
-        for index in members:
-            given: Factor = getattr(coefficients[index], name)
+        for index in own.members:
+            given: Factor = getattr(coefficients[index], name) if own.counts else None
             length = len(sequences[index].completion)
             values.extend([0.0] * length if given is None else [given] * length if isinstance(given, float) else given)
         return torch.tensor(values, dtype=torch.float32, device=self.model.device)
 
     def _policy_side(self, batch: Batch) -> Side:
-        return _side(self.model.module, self._policy_head, batch)
+        return _side(self._policy, batch)
 
     def _reference_side(self, batch: Batch) -> Side:
         with torch.no_grad():
-            return _side(self._reference_view.module, self._reference_head, batch)
+            return _side(self._reference, batch)
 
     def _in_batches(
         self,
         sequences: Listed[TokenSequence],
-        do: Callable[[Batch, list[int]], tuple[Terms, float]],
+        do: Callable[[Batch, Pass], tuple[Terms, float]],
         alive: Callable[[], None],
     ) -> tuple[list[Terms], float]:
-        scores: list[Terms] = [Terms()] * len(sequences)
+        """`do` puts a batch through the model: its terms, and its part of the sum."""
+        processes = self.processes
+        mine: dict[int, Terms] = {}
         total = 0.0
-        for members in micro_batches(sequences, self.options.max_tokens_per_batch):
+
+        def check(found: dict[int, Terms]) -> None:
             alive()
-            batch = collate([sequences[index] for index in members], self.model.device)
-            found, value = do(batch, members)
-            total += value
-            for index, own in zip(members, _by_sequence(found, batch), strict=True):
+            for index, own in found.items():
                 _check_finite(index, own)
-                scores[index] = own
-        alive()
-        return scores, total
+
+        try:
+            processes.agree(alive)
+            for own in processes.passes(sequences, self.options.max_tokens_per_batch):
+                batch = collate([sequences[index] for index in own.members], self.model.device)
+                terms, value = do(batch, own)
+                found = dict(zip(own.members, _by_sequence(terms, batch), strict=True)) if own.counts else {}
+                processes.agree(functools.partial(check, found))
+                mine.update(found)
+                total += value if own.counts else 0.0
+        finally:
+            self._policy.body.release()
+            self._reference.body.release()
+        everybody = processes.gather((mine, total))
+        scores = {index: terms for part, _ in everybody for index, terms in part.items()}
+        return [scores[index] for index in range(len(sequences))], sum(part for _, part in everybody)
 
     def _check(self, sequences: Listed[TokenSequence]) -> None:
         check_sequences(sequences, self.model.vocabulary_size, self.model.context_length)
@@ -217,7 +241,7 @@ class Trainer:
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
         if not gradients:
             raise precondition("there is no gradient; call ForwardBackward first")
-        norm = float(torch.nn.utils.get_total_norm(gradients))
+        norm = self.processes.number(torch.nn.utils.get_total_norm(gradients))
         if not math.isfinite(norm):
             self.optimizer.zero_grad()
             raise precondition(f"the gradient's norm is {norm}: no step was taken, and the gradient was discarded")
@@ -261,13 +285,44 @@ class Trainer:
 
     def publish(self, weights: Weights) -> None:
         """From now on these are sampled from."""
+        if weights is not self.published:
+            with _memory("gathering what is published"):
+                self.sampled = self.processes.whole(weights)
         self.published = weights
         self.publications += 1
 
+    def reset(self) -> None:
+        """All is as it was at the start. Raises RequestError, with nothing changed, where the first weights cannot be had."""
+        try:
+            with _memory("reading the model again"):
+                weights = self._first
+                if weights is None:
+                    read = self.processes.agree(lambda: read_weights(self.given))
+                    weights = self.processes.piece(read, self.parameters)
+        except StartError as error:
+            raise precondition(f"{error}; nothing was changed. Start the trainer again") from error
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(weights[name])
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
+        self.set_reference(self.model.weights() if self._first is None else self._first)
+        self.publish(self.reference)
+        self.publications = 0
+        self.steps = 0
 
-def _side(module: object, head: Head, batch: Batch) -> Side:
-    states = hidden_states(module, batch.tokens, batch.attention_mask)
-    return Side(states.flatten(0, 1)[batch.positions], head)
+
+class Network:
+    """A tree of modules as two parts: from tokens to hidden states, and from there to logits."""
+
+    def __init__(self, module: Any, processes: Processes) -> None:
+        self.body = processes.body(module)
+        self.head = Head(module)
+
+
+def _side(network: Network, batch: Batch) -> Side:
+    states = network.body(batch.tokens, batch.attention_mask)
+    return Side(states.flatten(0, 1)[batch.positions], network.head)
 
 
 def _by_sequence(found: Terms, batch: Batch) -> list[Terms]:

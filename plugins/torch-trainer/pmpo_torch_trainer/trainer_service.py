@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import grpc
 
 from pmpo_torch_trainer import checkpoint
 from pmpo_torch_trainer.batches import TokenSequence
-from pmpo_torch_trainer.errors import RequestError, cancelled
+from pmpo_torch_trainer.distributed import Several
+from pmpo_torch_trainer.errors import RequestError, cancelled, invalid, precondition
 from pmpo_torch_trainer.services import TRAINER, handler, trainer
 from pmpo_torch_trainer.terms import Terms, Wanted
 from pmpo_torch_trainer.tokenizer_files import vocabulary_hash
@@ -21,20 +23,37 @@ from pmpo_torch_trainer.trainer import Coefficients, Factor, Trainer
 
 _log = logging.getLogger("pmpo_torch_trainer")
 
+Method = Callable[[Any, Callable[[], None]], Any]
+"""From a request, and what raises when nobody waits any more, to a response."""
+
+_NOTHING, _END = "nothing", "end"
+"""Said to the other processes in place of a request."""
+
 
 class TrainerService:
     """The methods of the service, each from a request to a response."""
 
-    def __init__(self, owner: Trainer, folder: Path) -> None:
-        """`folder`: below which clients may have files written and read."""
+    def __init__(self, owner: Trainer, folder: Path, on_failure: Callable[[], None] = lambda: None) -> None:
+        """`folder`: below which clients may have files written and read. `on_failure`: called when `failed` is set."""
         self._trainer = owner
         self._folder = folder
         self._lock = threading.Lock()
+        self._holder = Holder()
+        self._processes = owner.processes
+        self.failed = threading.Event()
+        """Set when what several processes share has broken: the program must end."""
+        self._on_failure = on_failure
         self._vocabulary_hash = vocabulary_hash(owner.model.tokenizer)
 
     def handler(self) -> grpc.GenericRpcHandler:
-        methods: dict[str, Callable[[Any, Callable[[], None]], Any]] = {
-            "GetInfo": self._get_info,
+        methods = {"GetInfo": self._get_info, **self._shared}
+        answers = {name: functools.partial(self._answer, name, method) for name, method in methods.items()}
+        return handler(TRAINER, {**answers, "Hold": self._hold})
+
+    @property
+    def _shared(self) -> dict[str, Method]:
+        """What all processes do together."""
+        return {
             "Score": self._score,
             "ForwardBackward": self._forward_backward,
             "OptimStep": self._optim_step,
@@ -42,10 +61,45 @@ class TrainerService:
             "Publish": self._publish,
             "Save": self._save,
             "Load": self._load,
+            "Reset": self._reset,
         }
-        return handler(TRAINER, {name: functools.partial(self._answer, method) for name, method in methods.items()})
 
-    def _answer(self, method: Callable[[Any, Callable[[], None]], Any], request: Any, context: grpc.ServicerContext) -> Any:
+    def follow(self, several: Several) -> None:
+        """Carries out what the first process is asked for, until it says that all is done."""
+        while (message := several.receive())[0] != _END:
+            name, request = message
+            if name == _NOTHING:
+                continue
+            try:
+                self._shared[name](trainer.__getattr__(f"{name}Request").FromString(request), lambda: None)
+            except RequestError as error:
+                # What all have agreed on, the first process tells.
+                if error.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+
+    def keep_company(self, seconds: float) -> None:
+        """Lets the other processes know at least so often that there is nothing to do."""
+        while not self.failed.wait(seconds):
+            with self._lock:
+                try:
+                    self._processes.send(_NOTHING, b"")
+                except Exception as error:
+                    self._fail(error)
+
+    def end(self, seconds: float) -> bool:
+        """Sends the other processes home; False when what is under way does not end in time, or they are not there."""
+        if not self._lock.acquire(timeout=seconds):
+            return False
+        try:
+            self._processes.send(_END, b"")
+        except Exception as error:
+            _log.debug("a process did not hear of the end: %s", error)
+            return False
+        finally:
+            self._lock.release()
+        return True
+
+    def _answer(self, name: str, method: Method, request: Any, context: grpc.ServicerContext) -> Any:
         def alive() -> None:
             # Nobody would learn that it was done: a gradient of which the client knows nothing must not count.
             if not context.is_active():
@@ -54,12 +108,32 @@ class TrainerService:
         try:
             with self._lock:
                 alive()
-                return method(request, alive)
+                if name in ("Load", "Reset"):
+                    self._holder.check(request.holder)
+                if name in self._shared:
+                    self._processes.send(name, request.SerializeToString())
+                try:
+                    return method(request, alive)
+                except Exception as error:
+                    # Within a pass the others wait for this process: there is no going on.
+                    agreed = isinstance(error, RequestError) and error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED
+                    if self._processes.count > 1 and not agreed:
+                        raise self._fail(error) from error
+                    raise
         except RequestError as error:
             context.abort(error.code, str(error))
         except Exception as error:
             _log.exception("a call failed")
             context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def _fail(self, error: Exception) -> RequestError:
+        """Has the program end; returns what to tell whoever waits."""
+        words = f"{self._processes.why(error)}; the trainer ends"
+        if not self.failed.is_set():
+            print(f"pmpo-torch-trainer: {words}", file=sys.stderr, flush=True)
+        self.failed.set()
+        self._on_failure()
+        return RequestError(grpc.StatusCode.UNAVAILABLE, words)
 
     def _get_info(self, _request: Any, _alive: Callable[[], None]) -> Any:
         model = self._trainer.model
@@ -117,6 +191,55 @@ class TrainerService:
     def _load(self, request: Any, _alive: Callable[[], None]) -> Any:
         checkpoint.load(self._trainer, checkpoint.resolve(self._folder, request.folder))
         return trainer.LoadResponse()
+
+    def _reset(self, request: Any, _alive: Callable[[], None]) -> Any:
+        self._trainer.reset()
+        return trainer.ResetResponse()
+
+    def _hold(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            ended = self._holder.take(request.holder)
+        except RequestError as error:
+            context.abort(error.code, str(error))
+        # Called at the end in any case, also when the client has died.
+        if context.add_callback(lambda: self._holder.let_go(ended)):
+            yield trainer.HoldResponse()
+            ended.wait()
+        self._holder.let_go(ended)
+
+
+class Holder:
+    """Whose the trainer is at the moment, for any thread to ask."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._name = ""
+        self._ended: threading.Event | None = None
+
+    def take(self, name: str) -> threading.Event:
+        """The trainer is this holder's until it lets go. Raises RequestError while it is somebody's."""
+        if name == "":
+            raise invalid("holder is empty; say who you are")
+        with self._lock:
+            self._check("")
+            self._name, self._ended = name, threading.Event()
+            return self._ended
+
+    def let_go(self, ended: threading.Event) -> None:
+        """Ends what `take` returned this event for; once is enough."""
+        with self._lock:
+            if self._ended is ended:
+                self._name, self._ended = "", None
+        ended.set()
+
+    def check(self, name: str) -> None:
+        """Raises RequestError while the trainer is somebody else's."""
+        with self._lock:
+            self._check(name)
+
+    def _check(self, name: str) -> None:
+        if self._name not in ("", name):
+            raise precondition(f"{self._name} is using this trainer; stop it, wait for its end, or start another trainer")
 
 
 def _sequences(request: Any) -> list[TokenSequence]:

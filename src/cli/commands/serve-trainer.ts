@@ -28,6 +28,8 @@ interface TrainerOptions extends Place, SecurityOptions {
   readonly maxTokensPerBatch?: number;
   readonly maxSequences?: number;
   readonly deterministic?: boolean;
+  readonly processes?: number;
+  readonly collectiveTimeout?: number;
   readonly folder?: string;
   readonly python?: string;
 }
@@ -49,6 +51,8 @@ function trainerArguments(options: TrainerOptions): string[] {
     ...pair('--max-tokens-per-batch', options.maxTokensPerBatch),
     ...pair('--max-sequences', options.maxSequences),
     ...flag('--deterministic', options.deterministic),
+    ...pair('--processes', options.processes),
+    ...pair('--collective-timeout', options.collectiveTimeout),
     ...path('--folder', options.folder),
     ...securityArguments(options),
   ];
@@ -92,6 +96,12 @@ export function addServeTrainer(serve: Command): void {
     .option('--max-tokens-per-batch <tokens>', 'in one pass, padding counted', wholeNumber(1))
     .option('--max-sequences <number>', 'completions made at once', wholeNumber(1))
     .option('--deterministic', 'a seed gives the same completions to the last bit; slower')
+    .option('--processes <number>', 'train in so many processes, on a GPU each', wholeNumber(1))
+    .option(
+      '--collective-timeout <seconds>',
+      'how long one of them waits for another before all end (default: 600)',
+      wholeNumber(1),
+    )
     .option('--folder <folder>', 'clients may have checkpoints written and read below it (default: here)')
     .option(
       '--python <interpreter>',

@@ -65,6 +65,21 @@ const sampledScore = (model: EmbeddedModel) =>
   model.sampler.score(sequences[0]!.prompt, sequences[0]!.completion);
 
 describe('policy, reference and published weights', () => {
+  it('are what they were at the beginning after a reset, the optimizer too', async () => {
+    const [model, fresh] = [await start(), await start()];
+    await train(model, 2);
+    await model.copyReference();
+    await model.publish('reference');
+    // A gradient that is under way.
+    await model.forwardBackward(sequences, [{ logProb: 3 }, {}]);
+    await model.reset();
+    expect(model.info.steps).toBe(0);
+    expect(await logProbs(model)).toEqual(await logProbs(fresh));
+    expect(await sampledScore(model)).toEqual(await sampledScore(fresh));
+    for (const each of [model, fresh]) await train(each, 2);
+    expect(await logProbs(model)).toEqual(await logProbs(fresh));
+  });
+
   it('are three: training moves the first, copying the second, publishing the third', async () => {
     const model = await start();
     const before = await logProbs(model);

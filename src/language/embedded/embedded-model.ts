@@ -201,6 +201,17 @@ export async function createEmbeddedModel(options: EmbeddedModelOptions): Promis
       });
       steps = Object.entries(slotValues).find(([slot]) => slot.endsWith('/step'))![1].data[0]!;
     },
+    async reset() {
+      const zeros = Object.entries(training.slots).map(([slot, { shape }]) => [
+        slot,
+        { shape, data: new Float32Array(sizeOf(shape)) },
+      ]);
+      await scheduler.exclusive(async () => {
+        for (const set of [policy, reference, published]) await setAll(set, base.parameters);
+        await setAll(training.slots, Object.fromEntries(zeros));
+      });
+      steps = 0;
+    },
     async close() {
       await sampler.close();
       await scheduler.close();

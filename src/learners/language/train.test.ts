@@ -80,6 +80,7 @@ checkpoint: { every: 5 }
   );
   const engine = await createEngine('onnx', { threads: 1 });
   const tabular = model ?? new TabularModel({ positions: 4, vocabulary: 4 });
+  const notices: string[] = [];
   const metrics: MetricRecord[] = [];
   const evaluations: EvaluationRecord[] = [];
   const checkpoints: Checkpoint[] = [];
@@ -122,7 +123,7 @@ checkpoint: { every: 5 }
         },
         metrics: (record) => metrics.push(record),
         evaluation: (record) => evaluations.push(record),
-        notice: () => {},
+        notice: (message) => notices.push(message),
         checkpoint: async (_, checkpoint) => void checkpoints.push(checkpoint),
         completions: async (evaluation) => void kept.set(evaluation.updates, evaluation),
         completionsAt: async (updates) => kept.get(updates),
@@ -133,7 +134,7 @@ checkpoint: { every: 5 }
       signal: stop.signal,
       clock: () => performance.now(),
     });
-    return { result, metrics, evaluations, checkpoints, kept, model: tabular, where: place };
+    return { result, notices, metrics, evaluations, checkpoints, kept, model: tabular, where: place };
   } finally {
     await engine.dispose();
   }
@@ -160,6 +161,7 @@ describe('trainLanguage', () => {
     const evaluation = ['publish policy', 'sample', 'sample'];
     const update = [...Array(4).fill('sample'), 'score', 'score', 'optimStep'];
     expect(model.calls).toEqual([
+      'reset',
       'publish reference',
       ...evaluation,
       'publish reference',
@@ -171,6 +173,16 @@ describe('trainLanguage', () => {
       ...update,
       ...evaluation,
     ]);
+  });
+
+  it('begins anew with a model that has learned before, and says so', async () => {
+    const fresh = await train();
+    const again = await train({ model: fresh.model, set: ['operator={name: dpo, beta: 0.5}'] });
+    const other = await train({ set: ['operator={name: dpo, beta: 0.5}'] });
+    expect(fresh.notices).toEqual([]);
+    expect(again.notices).toEqual(['tabular had made 24 steps: it was reset to where it began']);
+    expect(again.model.policy).toEqual(other.model.policy);
+    expect(again.model.info.steps).toBe(24);
   });
 
   it('comes to the same with and without sampling ahead', async () => {

@@ -137,6 +137,7 @@ class LanguageJob {
     this.#startedAt = clock();
     const { updates: total } = config.learner;
     let evaluationDue = resume === undefined || (await this.#restore(resume));
+    if (resume === undefined) await this.#begin();
     // Whoever samples may have other weights from before.
     await this.#publishReference(true);
     while (true) {
@@ -153,6 +154,14 @@ class LanguageJob {
       if (done === total) await this.#checkpoint(true);
     }
     return this.#result(signal?.aborted ?? false);
+  }
+
+  /** From the model's own weights, whatever it has learned in runs before. */
+  async #begin(): Promise<void> {
+    const { model, observer } = this.#o;
+    const { name, steps } = model.info;
+    await model.reset();
+    if (steps > 0) observer.notice(`${name} had made ${steps} steps: it was reset to where it began`);
   }
 
   async #stopped(evaluationDue: boolean): Promise<TrainLanguageResult> {

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -69,6 +70,17 @@ class Client:
         """The completions in the order of their indices."""
         return sorted((answer.complete for answer in self.generate(prompt, **params)), key=lambda own: own.index)
 
+    def eventually(self, act, seconds=30):
+        """Until it is no longer refused."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return act()
+            except grpc.RpcError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
     def score(self, sequences=SEQUENCES, **wanted):
         return self.trainer("Score", sequences=packed(sequences), **wanted).scores
 
@@ -82,10 +94,10 @@ def packed(sequences):
 
 
 class Local(Client):
-    """A trainer and its service in this process, whose insides tests can see."""
+    """A trainer and its service in this process, whose insides tests can see. `name`: of a tiny model, or a folder."""
 
     def __init__(self, name="llama", training=TrainerOptions(), sampling=EngineOptions(), folder=FOLDER, **options):
-        self.model = models.load(models.ModelOptions(MODELS[name], device="cpu", **options))
+        self.model = models.load(models.ModelOptions(MODELS.get(name, name), device="cpu", **options))
         self.owner = Trainer(self.model, training)
         self.sampler = Engine(self.model, self.owner.published, sampling)
         services = [
@@ -138,9 +150,9 @@ class Case(unittest.TestCase):
 class Program:
     """The program as a user starts it, on a free port."""
 
-    def __init__(self, *arguments, model=MODELS["llama"], **popen):
+    def __init__(self, *arguments, model=MODELS["llama"], launcher=(sys.executable, "-m", "pmpo_torch_trainer"), **popen):
         environment = {**os.environ, "PYTHONPATH": str(PLUGIN), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pmpo_torch_trainer", "--model", str(model), "--port", "0", "--device", "cpu"]
+        command = [*map(str, launcher), "--model", str(model), "--port", "0", "--device", "cpu"]
         self.process = subprocess.Popen(
             [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=FOLDER, **popen
         )

@@ -1,14 +1,17 @@
 """What the trainer does with requests that are wrong, with failures in the middle, and with checkpoints."""
 
 import json
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import tempfile
 import unittest
 
 import torch
 import transformers
-from serving import FOLDER, LORA, SEQUENCES, Case
+from serving import FOLDER, HERE, LORA, MODELS, PLUGIN, SEQUENCES, Case
 
 from pmpo_torch_trainer import checkpoint
 from pmpo_torch_trainer import trainer as trainers
@@ -108,7 +111,7 @@ class OutOfMemory(Case):
             own = self.local("llama", training=TrainerOptions(max_tokens_per_batch=1))
             own.forward_backward(SOME)
             before = {key: gradient.clone() for key, gradient in own.gradients().items()}
-            self.fail_at("hidden_states", 4, error)
+            self.fail_at("_side", 4, error)
             self.refused("RESOURCE_EXHAUSTED", "out of memory while taking the gradient; nothing was changed", lambda: own.forward_backward(SOME))
             for key, gradient in own.gradients().items():
                 self.assertTrue(torch.equal(gradient, before[key]), key)
@@ -240,6 +243,84 @@ class Checkpoints(Case):
         state = json.loads((self.folder / "llama" / "checkpoint.json").read_text())
         self.assertEqual(state["steps"], 2)
         self.assertEqual(list(other.score(policy=True)), list(before))
+
+
+class Resets(Case):
+    def state(self, own):
+        """All that a client can learn of it, and two steps more."""
+        info = own.trainer("GetInfo").SerializeToString()
+        scores = [score.SerializeToString() for score in own.score(policy=True, reference=True, kl=True)]
+        made = [c.SerializeToString() for c in own.complete([1, 40], n=2, seed=1, max_tokens=10, logprobs=0)]
+        norms = []
+        for _ in range(2):
+            own.forward_backward(SOME)
+            norms.append(own.trainer("OptimStep", learning_rate=0.01).gradient_norm)
+        return info, scores, made, norms, [score.SerializeToString() for score in own.score(policy=True)]
+
+    def test_a_reset_trainer_is_one_that_has_just_started(self):
+        for name, lora in [("llama", None), ("gemma3", LORA)]:
+            used, fresh = self.local(name, lora=lora), self.local(name, lora=lora)
+            used.move()
+            used.trainer("CopyReference", rate=0.5)
+            used.trainer("Publish", policy=True)
+            used.forward_backward(SOME)
+            used.trainer("Reset")
+            # A gradient that was under way is gone, too.
+            self.refused("FAILED_PRECONDITION", "no gradient", lambda: used.trainer("OptimStep", learning_rate=0.1))
+            self.assertEqual(self.state(used), self.state(fresh))
+            # Not only once.
+            used.trainer("Reset")
+            self.assertEqual(self.state(used), self.state(self.local(name, lora=lora)))
+
+    def test_a_model_whose_files_have_changed_is_not_mixed_in(self):
+        folder = FOLDER / "changing"
+        shutil.copytree(MODELS["llama"], folder)
+        self.addCleanup(shutil.rmtree, folder)
+        own = self.local(folder)
+        own.move()
+        before = own.score(policy=True, reference=True)
+        weights = folder / "model.safetensors"
+        os.utime(weights, ns=(1, 1))
+        self.refused("FAILED_PRECONDITION", "its files have changed since they were read; nothing was changed", lambda: own.trainer("Reset"))
+        weights.unlink()
+        self.refused("FAILED_PRECONDITION", "nothing was changed", lambda: own.trainer("Reset"))
+        self.assertEqual(list(own.score(policy=True, reference=True)), list(before))
+        self.assertEqual(own.trainer("GetInfo").steps, 2)
+
+    def test_a_trainer_that_somebody_holds_is_not_reset_by_others(self):
+        own = self.local("llama", lora=LORA)
+        own.trainer("Save", folder="held/checkpoint")
+        self.refused("INVALID_ARGUMENT", "holder is empty", lambda: next(own.trainer("Hold", None)))
+        stream = own.trainer("Hold", None, holder="the run one")
+        next(stream)
+        for act in (
+            lambda: own.trainer("Reset"),
+            lambda: own.trainer("Reset", holder="the run two"),
+            lambda: own.trainer("Load", folder="held/checkpoint"),
+            lambda: next(own.trainer("Hold", None, holder="the run two")),
+            # Two of the same name are two.
+            lambda: next(own.trainer("Hold", None, holder="the run one")),
+        ):
+            self.refused("FAILED_PRECONDITION", "the run one is using this trainer; stop it", act)
+        own.trainer("Reset", holder="the run one")
+        own.trainer("Load", folder="held/checkpoint", holder="the run one")
+        stream.cancel()
+        own.eventually(lambda: own.trainer("Reset"))
+
+    def test_a_holder_that_is_killed_lets_go(self):
+        own = self.local("llama", lora=LORA)
+        program = (
+            "import sys; sys.path[:0] = sys.argv[2:]; from serving import Client; "
+            "held = Client(sys.argv[1]).trainer('Hold', None, holder='the killed one'); next(held); print('held', flush=True); input()"
+        )
+        arguments = [f"127.0.0.1:{own.server.port}", HERE, PLUGIN]
+        with subprocess.Popen(
+            [sys.executable, "-B", "-c", program, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as holder:
+            self.assertEqual(holder.stdout.readline(), "held\n")
+            self.refused("FAILED_PRECONDITION", "the killed one is using this trainer", lambda: own.trainer("Reset"))
+            holder.kill()
+        own.eventually(lambda: own.trainer("Reset"))
 
 
 class Published(Case):

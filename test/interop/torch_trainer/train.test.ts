@@ -5,6 +5,8 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { openTrainer } from '../../../src/language/trainer-client.js';
+import { VllmClient } from '../../../src/language/vllm-client.js';
 import { type PythonProgram, startPythonProgram } from '../../../src/python/program.js';
 import { run, writeConfig } from '../../end-to-end/program.js';
 
@@ -128,10 +130,30 @@ describe('pmpo train on a trainer', () => {
     const again = await run(['train', '--resume', join(folder, 'runs/whole')], { timeoutSeconds });
     expect(again.stderr).toMatch(/Done: 40 completions, 5 updates/);
     expect(again.code).toBe(0);
-    // A run that begins would begin with what this one learned.
-    const other = await run(['train', file, '--name', 'other'], { timeoutSeconds });
-    expect(other.stderr).toMatch(/the trainer has made 5 steps already.*Start the trainer again/);
-    expect(other.code).toBe(1);
+  }, 300_000);
+
+  test('resets a trainer that has learned before, to the same run as on a new one', async () => {
+    const file = await writeConfig(folder, 'used.yaml', config());
+    const [first, second] = ['first', 'second'];
+    expect((await run(['train', file, '--name', first], { timeoutSeconds })).code).toBe(0);
+    const again = await run(['train', file, '--name', second], { timeoutSeconds });
+    expect(again.stderr).toMatch(/had made 3 steps: it was reset to where it began/);
+    expect(again.code).toBe(0);
+    const completionsOf = (name: string) =>
+      readFile(join(folder, 'runs', name, 'completions/update-00000003.jsonl'), 'utf8');
+    expect(await completionsOf(second)).toBe(await completionsOf(first));
+  }, 300_000);
+
+  test('refuses a trainer that another run is using', async () => {
+    const own = await VllmClient.connect({ address: program.ready });
+    const holder = await openTrainer({ address: program.ready, sampler: own, holder: 'the run before' });
+    const file = await writeConfig(folder, 'busy.yaml', config());
+    const busy = await run(['train', file, '--name', 'busy'], { timeoutSeconds });
+    expect(busy.stderr).toMatch(/the run before is using this trainer; stop it, wait for its end/);
+    expect(busy.code).toBe(1);
+    await expect(readdir(join(folder, 'runs', 'busy'))).rejects.toThrow('ENOENT');
+    await holder.close();
+    await own.close();
   }, 300_000);
 
   test('refuses prompts without a chat template, by their line', async () => {

@@ -1,0 +1,175 @@
+"""One model on two processes, by PyTorch's FSDP over gloo: the same numbers as in one, and an end where one of them fails."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import torch
+from safetensors.torch import load_file
+from serving import FOLDER, LORA, MODELS, PLUGIN, SEQUENCES, Case, Client, Program
+
+TWO = ["--processes", "2", "--collective-timeout", "60"]
+
+FIRST = [{"log_prob": [-1.0], "kl": [0.4]}, {"log_prob": [0.5]}, {"log_prob": [-0.3], "reverse_kl": [0.2]}]
+PARTS = ["policy", "reference", "published", "gradient", "optimizer_first", "optimizer_second"]
+
+
+def pids(program):
+    """The processes of a program by their ranks."""
+    listed = subprocess.run(["ps", "--ppid", str(program.process.pid), "-o", "pid="], capture_output=True, text=True, check=True)
+    found = {}
+    for pid in map(int, listed.stdout.split()):
+        variables = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        found.update({int(v[5:]): pid for v in variables if v.startswith(b"RANK=")})
+    return found
+
+
+class Numbers(Case):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(dir=FOLDER))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def tensors(self, client, name):
+        client.trainer("Save", folder=f"{self.folder.name}/{name}")
+        (data,) = (self.folder / name).glob("data-*")
+        return {part: load_file(data / f"{part}.safetensors") for part in PARTS if (data / f"{part}.safetensors").exists()}
+
+    def same(self, one, other, tolerance=1e-5):
+        self.assertEqual(one.keys(), other.keys())
+        for part, tensors in one.items():
+            self.assertEqual(tensors.keys(), other[part].keys())
+            for name, tensor in tensors.items():
+                self.close_to(other[part][name], tensor, tolerance, f"{part} {name}")
+
+    def same_scores(self, one, other):
+        for mine, theirs in zip(*(who.score(policy=True, reference=True, kl=True, reverse_kl=True) for who in (one, other)), strict=True):
+            for name in ("log_prob", "reference_log_prob", "kl", "reverse_kl"):
+                self.close_to(getattr(theirs, name), getattr(mine, name), 1e-5, name)
+
+    def train_alike(self, one, two):
+        both = (one, two)
+        self.same_scores(*both)
+        # Fewer sequences than processes, as many, and more, whose gradients add up.
+        for chosen in ([2], [0, 1], [0, 1, 2]):
+            values = [who.forward_backward([FIRST[i] for i in chosen], [SEQUENCES[i] for i in chosen]).value for who in both]
+            self.close_to(values[1], values[0])
+        for who in both:
+            who.trainer("Save", folder=f"{self.folder.name}/under-way-{who is one}")
+        self.same(self.tensors(one, "gradient-1"), self.tensors(two, "gradient-2"))
+        # Eps is small beside what a rounding error may change of a gradient that is almost 0; hence a step of 1e-3.
+        norms = [who.trainer("OptimStep", learning_rate=1e-3, max_gradient_norm=1.0).gradient_norm for who in both]
+        self.close_to(norms[1], norms[0])
+        self.same_scores(*both)
+        for who in both:
+            who.trainer("Publish", policy=True)
+            who.trainer("CopyReference", rate=0.5)
+        self.same_scores(*both)
+        self.same(self.tensors(one, "step-1"), self.tensors(two, "step-2"))
+        made = [[list(c.output_ids) for c in who.complete([1, 40], n=3, seed=1, max_tokens=8)] for who in both]
+        self.assertEqual(made[0], made[1])
+        # What one has written the other goes on from.
+        two.trainer("Load", folder=f"{self.folder.name}/under-way-True")
+        one.trainer("Load", folder=f"{self.folder.name}/under-way-False")
+        for who in both:
+            who.trainer("OptimStep", learning_rate=1e-3, max_gradient_norm=1.0)
+        self.same(self.tensors(one, "loaded-1"), self.tensors(two, "loaded-2"))
+        published = [who.trainer("Publish", folder=f"{self.folder.name}/published-{who is one}", policy=True).folder for who in both]
+        files = [next(pathlib.Path(folder).glob("*model.safetensors")) for folder in published]
+        self.same(*({"published": load_file(file)} for file in files))
+
+    def refuses_alike(self, two):
+        """What one process finds, or the first alone, or all, is an answer, and the next call works."""
+        before = self.tensors(two, "before")
+        broken = self.folder / "broken"
+        shutil.copytree(self.folder / "before", broken)
+        (data,) = broken.glob("data-*")
+        from safetensors.torch import save_file
+
+        # Token 99 is in one sequence alone: one process finds it.
+        weights = load_file(data / "policy.safetensors")
+        name = next(key for key in weights if "embed_tokens" in key or "lora_B" in key)
+        row = 99 if "embed_tokens" in name else slice(None)
+        weights[name][row] = torch.nan
+        save_file(weights, data / "policy.safetensors")
+        two.trainer("Load", folder=f"{self.folder.name}/broken")
+        self.refused("FAILED_PRECONDITION", r"sequence \d: log_prob of completion token 0 is nan", lambda: two.forward_backward(FIRST))
+        self.refused("FAILED_PRECONDITION", "log_prob", lambda: two.score(policy=True))
+        two.trainer("Load", folder=f"{self.folder.name}/before")
+        self.refused("INVALID_ARGUMENT", "the completion is empty", lambda: two.score([([1], [])], policy=True))
+        self.refused("NOT_FOUND", "no checkpoint", lambda: two.trainer("Load", folder=f"{self.folder.name}/none"))
+        (self.folder / "mine").mkdir()
+        (self.folder / "mine" / "thesis.txt").write_text("years of work")
+        for call in ("Save", "Publish"):
+            self.refused("FAILED_PRECONDITION", "holds something", lambda: two.trainer(call, folder=f"{self.folder.name}/mine"))
+        self.refused("DEADLINE_EXCEEDED", "", lambda: two.trainer("Score", timeout=0.001, policy=True))
+        self.same(before, self.tensors(two, "after"), 0)
+
+    def check(self, name, options, **local):
+        one = self.local(name, **local)
+        with Program(*TWO, *options, model=MODELS[name]) as running:
+            two = Client(running.address)
+            self.train_alike(one, two)
+            self.refuses_alike(two)
+            for who in (one, two):
+                who.trainer("Reset")
+            self.same(self.tensors(one, "reset-1"), self.tensors(two, "reset-2"), 0)
+            self.assertEqual(two.trainer("GetInfo").SerializeToString(), one.trainer("GetInfo").SerializeToString())
+            self.assertEqual(running.stop(), 0)
+            self.assertEqual(running.errors(), "")
+
+    def test_a_whole_model_with_tied_embeddings_and_recomputed_layers(self):
+        self.check("gemma3", ["--gradient-checkpointing", "--max-tokens-per-batch", "8"])
+
+    def test_an_adapter(self):
+        self.check("llama", ["--lora-rank", "4"], lora=LORA)
+
+
+class Failures(Case):
+    def ends(self, running, pattern, seconds=120):
+        self.assertNotEqual(running.process.wait(timeout=seconds), 0)
+        self.assertRegex(running.errors(), pattern)
+
+    def test_a_process_that_is_killed_ends_the_program(self):
+        with Program(*TWO) as running:
+            os.kill(pids(running)[1], signal.SIGKILL)
+            self.ends(running, "pmpo-torch-trainer: process 1 was ended by signal 9; the trainer ends\n")
+
+    def test_a_process_that_does_not_answer_ends_the_program(self):
+        with Program("--processes", "2", "--collective-timeout", "4") as running:
+            os.kill(pids(running)[1], signal.SIGSTOP)
+            client = Client(running.address)
+            self.refused("UNAVAILABLE", "has ended or does not answer; the trainer ends", lambda: client.score(policy=True))
+            self.ends(running, "has ended or does not answer; the trainer ends\n")
+
+    def test_one_that_runs_out_of_memory_tells_the_client(self):
+        program = (
+            "import os, sys, torch\n"
+            "from pmpo_torch_trainer import terms\n"
+            "from pmpo_torch_trainer.__main__ import main\n"
+            "def full(*_):\n"
+            "    raise torch.OutOfMemoryError('CUDA out of memory')\n"
+            "if os.environ['RANK'] == '1':\n"
+            "    terms.differentiate = full\n"
+            "sys.exit(main())\n"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            script = pathlib.Path(folder) / "program.py"
+            script.write_text(program)
+            # As PyTorch's own launcher starts it.
+            launcher = [sys.executable, "-B", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", script]
+            with Program(launcher=launcher) as running:
+                client = Client(running.address)
+                client.score(policy=True)
+                words = "process 1: out of memory while taking the gradient. A smaller --max-tokens-per-batch.*; the trainer ends"
+                self.refused("UNAVAILABLE", words, lambda: client.forward_backward(FIRST))
+                self.ends(running, f"pmpo-torch-trainer: {words}\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
