@@ -4,7 +4,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
-  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -113,7 +112,7 @@ function removeOrphans(sources) {
   }
 }
 
-/** Compiles src/ into dist/, copies what is not code beside it, and makes the program executable. */
+/** Compiles src/ into dist/, and copies what is not code beside it. */
 export function build() {
   const stamp = join(root, 'dist/.built');
   const digest = sourceDigest();
@@ -127,8 +126,6 @@ export function build() {
     copyFileSync(join(root, path), target);
   }
   removeOrphans(sources);
-  const program = join(root, 'dist/cli/main.js');
-  if (existsSync(program)) chmodSync(program, 0o755);
   writeFileSync(stamp, digest);
 }
 

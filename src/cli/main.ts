@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { runProgram } from './program.js';
 
 // What gRPC has to say comes back as errors; its own log lines would stand between them.
