@@ -2,8 +2,10 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type BatchServer, recordCommands, serveBatches } from '../../test/support/batch-server.js';
 import { countingWorld } from '../../test/support/counting-world.js';
 import { ConnectionLostError } from '../grpc/errors.js';
+import { createSimulator } from '../simulators/registry.js';
 import { batchedConnect } from './batched-connect.js';
 import { createVectorEnvironment, type VectorEnvironmentOptions } from './create-vector-environment.js';
+import { serveEnvironments } from './server.js';
 import type { VectorEnvironment } from './vector-environment.js';
 
 const cleanups: (() => unknown)[] = [];
@@ -70,6 +72,18 @@ describe('worlds that share streams', () => {
     await again.restore(batched.state());
     const actions = actionsAt(13, 6);
     expect(await again.step(actions)).toEqual(await alone.step(actions));
+  });
+
+  it('are an embedded simulator, bit for bit', async () => {
+    const create = () => createSimulator({ simulator: 'cartpole_swingup', episodeSteps: 9 });
+    const server = await serveEnvironments({ createEnvironment: create });
+    cleanups.push(() => server.close());
+    const [batched, alone] = [await vectorOf(over([server.address], 3, 2), 3), await vectorOf(create, 3)];
+    expect(await batched.reset()).toEqual(await alone.reset());
+    for (let t = 0; t < 25; t++) {
+      const actions = actionsAt(t, 3);
+      expect(await batched.step(actions)).toEqual(await alone.step(actions));
+    }
   });
 
   it('take one message for each step of all, and one for the resets that it brings', async () => {
