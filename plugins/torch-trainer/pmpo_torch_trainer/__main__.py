@@ -237,7 +237,6 @@ def _serve(options: argparse.Namespace, serving: ServerOptions, several: Several
     if several is not None and not first:
         service.follow(several)
         several.close()
-        return 0
     sampling = EngineOptions(max_sequences=options.max_sequences, deterministic=options.deterministic)
     engine = Engine(model, trainer.sampled, sampling)
     services = [
@@ -258,7 +257,6 @@ def _serve(options: argparse.Namespace, serving: ServerOptions, several: Several
         # Threads may wait for processes that are gone.
         os._exit(1)
     several.close()
-    return 0
 
 
 def _model_options(options: argparse.Namespace) -> ModelOptions:

@@ -23,9 +23,14 @@ def convert(file: Path, folder: Path, dtype: str) -> None:
     if folder.exists():
         raise ValueError(f"{folder} exists; give a folder that does not")
     where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, **where)
     quantization = transformers.GgufConfig(dequantize=True)
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(file.parent, **where, quantization_config=quantization)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, **where)
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(file.parent, **where, quantization_config=quantization)
+    except ImportError:
+        raise
+    except Exception as error:  # Whatever is wrong with the file: the library raises errors of every kind.
+        raise ValueError(f"{file}: no model that transformers knows can be read there: {error}") from error
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config

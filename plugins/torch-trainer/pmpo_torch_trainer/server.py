@@ -106,7 +106,7 @@ def check_port(host: str, port: int) -> None:
         raise StartError(f"cannot listen on {address_of(host, port)}: {error.strerror or error}") from error
 
 
-class _Token(grpc.ServerInterceptor):  # type: ignore[misc]
+class _Token(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types: its class is Any
     """Refuses calls without the bearer token. Health stays open: those who watch a server need not use it."""
 
     def __init__(self, token: str) -> None:

@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 import torch
 from safetensors.torch import load_file
-from serving import FOLDER, LORA, MODELS, PLUGIN, SEQUENCES, Case, Client, Program
+from serving import FOLDER, LORA, MODELS, PLUGIN, SEQUENCES, Case, Client, Program, packed
 
 TWO = ["--processes", "2", "--collective-timeout", "60"]
 
@@ -107,7 +106,9 @@ class Numbers(Case):
         (self.folder / "mine" / "thesis.txt").write_text("years of work")
         for call in ("Save", "Publish"):
             self.refused("FAILED_PRECONDITION", "holds something", lambda: two.trainer(call, folder=f"{self.folder.name}/mine"))
-        self.refused("DEADLINE_EXCEEDED", "", lambda: two.trainer("Score", timeout=0.001, policy=True))
+        # A client that does not wait; all stop.
+        many = packed(SEQUENCES * 500)
+        self.refused("DEADLINE_EXCEEDED", "", lambda: two.trainer("Score", timeout=0.5, sequences=many, policy=True))
         self.same(before, self.tensors(two, "after"), 0)
 
     def check(self, name, options, **local):
@@ -141,7 +142,7 @@ class Failures(Case):
             self.ends(running, "pmpo-torch-trainer: process 1 was ended by signal 9; the trainer ends\n")
 
     def test_a_process_that_does_not_answer_ends_the_program(self):
-        with Program("--processes", "2", "--collective-timeout", "4") as running:
+        with Program("--processes", "2", "--collective-timeout", "20") as running:
             os.kill(pids(running)[1], signal.SIGSTOP)
             client = Client(running.address)
             self.refused("UNAVAILABLE", "has ended or does not answer; the trainer ends", lambda: client.score(policy=True))
