@@ -60,4 +60,23 @@ describe('stateOfRun', () => {
     const other = await configure('seed: 3\n');
     await expect(stateOfRun(path, other, 'Move it')).rejects.toThrow(/r: a run with other settings.*Move it/);
   });
+
+  it('takes a run that was made before there was some setting for what its default makes it', async () => {
+    const config = await configure();
+    const directory = await createRunDirectory(output, 'r');
+    const { worldsPerStream: _, ...environment } = config.environment;
+    const older = configText({ ...config, environment } as ResolvedConfig);
+    expect(older).not.toContain('worldsPerStream');
+    await directory.writeConfig(older);
+    expect(await stateOfRun(directory.path, config, '')).toEqual({ state: 'none' });
+    const other = await configure('learner: {batchSize: 7}');
+    await expect(stateOfRun(directory.path, other, '')).rejects.toThrow(/other settings/);
+  });
+
+  it('refuses a run whose settings there are no more', async () => {
+    const config = await configure();
+    const directory = await createRunDirectory(output, 'r');
+    await directory.writeConfig(`${configText(config)}bygone: 1\n`);
+    await expect(stateOfRun(directory.path, config, '')).rejects.toThrow(/other settings/);
+  });
 });

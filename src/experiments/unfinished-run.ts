@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
 import { configText } from '../config/load.js';
-import { PmpoError } from '../errors.js';
+import { resolveJob } from '../config/load-language.js';
+import { ConfigError, PmpoError } from '../errors.js';
 import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
 
 /** What experiments of many runs need to go on where they were stopped. */
@@ -19,6 +20,16 @@ export function sameRun(a: Tree, b: Tree): boolean {
     language: language && { ...(language as Tree), model: anywhere((language as Tree).model) },
   });
   return isDeepStrictEqual(essence(a), essence(b));
+}
+
+/** The settings of the run in a folder, with what settings have come since then filled in. */
+async function settingsOf(directory: RunDirectory): Promise<Tree> {
+  const text = await directory.readConfig();
+  const job = await resolveJob(directory.files.config, text).catch((error: unknown) => {
+    if (error instanceof ConfigError) return undefined;
+    throw error;
+  });
+  return parse(job === undefined ? text : configText(job.config)) as Tree;
 }
 
 /** `none`: nothing that could be gone on with. `begun`: there is a checkpoint. `done`: it has its summary. */
@@ -38,7 +49,7 @@ export async function stateOfRun(path: string, config: object, remedy: string): 
   );
   if (!isRun) return { state: 'none' };
   const directory = await openRunDirectory(path);
-  if (!sameRun(parse(await directory.readConfig()) as Tree, parse(configText(config)) as Tree)) {
+  if (!sameRun(await settingsOf(directory), parse(configText(config)) as Tree)) {
     throw new PmpoError({
       where: path,
       what: 'a run with other settings than are asked for now stands there',
