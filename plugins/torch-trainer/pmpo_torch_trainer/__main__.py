@@ -219,9 +219,9 @@ def _serve(options: argparse.Namespace, serving: ServerOptions, several: Several
     import torch
 
     from pmpo_torch_trainer.engine import Engine, EngineOptions
-    from pmpo_torch_trainer.distributed import ALONE
     from pmpo_torch_trainer.engine_service import EngineService
     from pmpo_torch_trainer.model import load
+    from pmpo_torch_trainer.processes import ALONE
     from pmpo_torch_trainer.services import ENGINE, TRAINER
     from pmpo_torch_trainer.trainer import Trainer, TrainerOptions
     from pmpo_torch_trainer.trainer_service import TrainerService

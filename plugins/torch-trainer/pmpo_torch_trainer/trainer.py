@@ -18,9 +18,9 @@ from torch import Tensor
 
 from pmpo_torch_trainer import terms as token_terms
 from pmpo_torch_trainer.batches import Batch, TokenSequence, check_sequences, collate
-from pmpo_torch_trainer.distributed import ALONE, Pass, Processes
 from pmpo_torch_trainer.errors import StartError, exhausted, invalid, precondition
 from pmpo_torch_trainer.model import Head, LanguageModel, Weights, read_weights
+from pmpo_torch_trainer.processes import ALONE, Pass, Processes
 from pmpo_torch_trainer.terms import Factors, Side, Terms, Wanted
 
 Factor = float | Listed[float] | None

@@ -8,18 +8,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from pmpo_torch_trainer import checkpoint
 from pmpo_torch_trainer.batches import TokenSequence
-from pmpo_torch_trainer.distributed import Several
 from pmpo_torch_trainer.errors import RequestError, cancelled, invalid, precondition
 from pmpo_torch_trainer.services import TRAINER, handler, trainer
 from pmpo_torch_trainer.terms import Terms, Wanted
 from pmpo_torch_trainer.tokenizer_files import vocabulary_hash
 from pmpo_torch_trainer.trainer import Coefficients, Factor, Trainer
+
+if TYPE_CHECKING:
+    from pmpo_torch_trainer.distributed import Several
 
 _log = logging.getLogger("pmpo_torch_trainer")
 
@@ -110,9 +112,9 @@ class TrainerService:
                 alive()
                 if name in ("Load", "Reset"):
                     self._holder.check(request.holder)
-                if name in self._shared:
-                    self._processes.send(name, request.SerializeToString())
                 try:
+                    if name in self._shared:
+                        self._processes.send(name, request.SerializeToString())
                     return method(request, alive)
                 except Exception as error:
                     # Within a pass the others wait for this process: there is no going on.

@@ -108,7 +108,7 @@ class Numbers(Case):
             self.refused("FAILED_PRECONDITION", "holds something", lambda: two.trainer(call, folder=f"{self.folder.name}/mine"))
         # A client that does not wait; all stop.
         many = packed(SEQUENCES * 500)
-        self.refused("DEADLINE_EXCEEDED", "", lambda: two.trainer("Score", timeout=0.5, sequences=many, policy=True))
+        self.refused("DEADLINE_EXCEEDED", "Deadline", lambda: two.trainer("Score", timeout=0.5, sequences=many, policy=True))
         self.same(before, self.tensors(two, "after"), 0)
 
     def check(self, name, options, **local):
