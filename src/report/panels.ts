@@ -124,26 +124,30 @@ function panelSeries({ lines }: FigurePanel, metric: string | undefined) {
 const cell = { width: 330, height: 240, title: 24, gap: 14 };
 const margin = { side: 16, top: 64, bottom: 14 };
 
-/** A legend drawn once, over all panels. */
-function legend(labels: readonly string[], y: number): string {
+/** A legend drawn once, over all panels, and where it ends. */
+function legend(labels: readonly string[], y: number): { items: string; end: number } {
   let x = margin.side + 4;
-  return labels
+  const items = labels
     .map((label, index) => {
       const item = `<line x1="${x}" x2="${x + 20}" y1="${y - 4}" y2="${y - 4}" stroke="${seriesColor(index)}" stroke-width="3"/><text x="${x + 26}" y="${y}" fill="${color('ink')}" font-size="12">${escapeHtml(label)}</text>`;
       x += 44 + label.length * 7.2;
       return item;
     })
     .join('');
+  return { items, end: x };
 }
 
 /** Draws a figure as one SVG file that follows the reader's light or dark. */
 export async function renderFigureSvg({ title, metric, panels }: Figure): Promise<string> {
   const columns = Math.min(3, panels.length);
   const rows = Math.ceil(panels.length / columns);
-  // Wide enough for the title too, as far as text can be measured here.
+  const labels = [...new Set(panels.flatMap(({ lines }) => lines.map(({ label }) => label)))];
+  const { items, end } = legend(labels, 48);
+  // Wide enough for title and legend too, as far as text can be measured here.
   const width = Math.max(
     2 * margin.side + columns * cell.width + (columns - 1) * cell.gap,
     2 * margin.side + title.length * 8,
+    margin.side + end,
   );
   const height = margin.top + rows * (cell.height + cell.title + cell.gap) + margin.bottom;
   const drawn = await Promise.all(
@@ -155,7 +159,6 @@ export async function renderFigureSvg({ title, metric, panels }: Figure): Promis
       return `${head}${svg.replace('<svg ', `<svg x="${x}" y="${y + cell.title}" `)}`;
     }),
   );
-  const labels = [...new Set(panels.flatMap(({ lines }) => lines.map(({ label }) => label)))];
   const style = `<style>${themeCss('svg')}text{font-family:${fontFamily.replaceAll('"', "'")};font-variant-numeric:tabular-nums}</style>`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"><title>${escapeHtml(title)}</title>${style}<rect width="100%" height="100%" fill="${color('ground')}"/><text x="${margin.side + 4}" y="26" font-size="14" font-weight="600" fill="${color('ink')}">${escapeHtml(title)}</text>${legend(labels, 48)}${drawn.join('')}</svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"><title>${escapeHtml(title)}</title>${style}<rect width="100%" height="100%" fill="${color('ground')}"/><text x="${margin.side + 4}" y="26" font-size="14" font-weight="600" fill="${color('ink')}">${escapeHtml(title)}</text>${items}${drawn.join('')}</svg>\n`;
 }
