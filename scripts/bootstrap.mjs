@@ -44,19 +44,21 @@ export function runNode(args, options = {}) {
   }
 }
 
-/** Whether node_modules holds exactly what package-lock.json asks for, by npm's own record of what it installed. */
+/**
+ * Whether node_modules holds what package-lock.json asks for, by npm's own record of what it installed. It may hold more: what
+ * `scripts/tfjs-node.mjs` adds, say.
+ */
 function isInstalled() {
   const record = join(root, 'node_modules/.package-lock.json');
   if (!existsSync(record)) return false;
   const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
   const present = JSON.parse(readFileSync(record, 'utf8')).packages;
-  const extra = Object.keys(present).some((path) => !(path in wanted));
   const missing = Object.entries(wanted).some(([path, { version, optional, peer }]) => {
     if (path === '') return false;
     const found = present[path];
     return found === undefined ? !(optional || peer) : found.version !== version;
   });
-  return !extra && !missing;
+  return !missing;
 }
 
 /** Installs the dependencies when they are not there, or not those of package-lock.json. */
@@ -129,10 +131,16 @@ export function build() {
   writeFileSync(stamp, digest);
 }
 
+/** How dist/ stands to src/. */
+export function buildState() {
+  const stamp = join(root, 'dist/.built');
+  if (!existsSync(stamp)) return 'none';
+  return readFileSync(stamp, 'utf8') === sourceDigest() ? 'current' : 'older';
+}
+
 /** Builds when a source is newer than what was built. */
 export function ensureBuilt() {
-  const stamp = join(root, 'dist/.built');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === sourceDigest()) return;
+  if (buildState() === 'current') return;
   say('Building …');
   build();
 }
