@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { exitCodes, PmpoError } from '../errors.js';
 import { addAct } from './commands/act.js';
@@ -12,6 +11,7 @@ import { addSchema } from './commands/schema.js';
 import { addServe } from './commands/serve.js';
 import { addTrain } from './commands/train.js';
 import { addWinrate } from './commands/winrate.js';
+import { packageVersion } from './version.js';
 
 const examples = `
 Examples:
@@ -22,11 +22,6 @@ Examples:
   pmpo serve simulators --port 9000
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration.`;
-
-/** The version in package.json, from dist/ and from src/ alike. */
-export function packageVersion(): string {
-  return (createRequire(import.meta.url)('../../package.json') as { version: string }).version;
-}
 
 /** The command line, not yet run. Commands set `process.exitCode` where they end neither well nor by an error. */
 export function createProgram(): Command {
