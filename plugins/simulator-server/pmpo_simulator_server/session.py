@@ -165,7 +165,12 @@ class Session:
             response.reset.specs.CopyFrom(current.specs)
         elif kind == "reset_world":
             seed = _seed(request.reset_world.settings)
-            self._worlds.find(request.reset_world.world_name).reset(seed)
+            found = self._worlds.find(request.reset_world.world_name)
+            # Who resets the world that it is in knows that its episode is over.
+            if found is self._joined:
+                found.reset(seed)
+            else:
+                found.interrupt(seed)
             response.reset_world.SetInParent()
         elif kind == "leave_world":
             self._leave()

@@ -66,6 +66,11 @@ class Step(NamedTuple):
     state: State
 
 
+def interrupted(last: Step) -> Step:
+    """What a step says of an episode that somebody has cut after `last`: nothing has been done, nor is it over for good."""
+    return last._replace(reward=0.0, discount=1.0, state=State.INTERRUPTED)
+
+
 class World(Protocol):
     """One simulator, gym-like. Used by one agent at a time."""
 

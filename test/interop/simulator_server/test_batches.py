@@ -143,6 +143,25 @@ class EpisodesTest(Connected):
         _, values = agent.step(**command(WAIT, STEP))
         np.testing.assert_array_equal(values["batch/state"], [NO_EPISODE, RUNNING])
 
+    def test_episodes_that_somebody_else_cuts(self):
+        agent = Agent(self.connection, simulator="gymnasium/Pendulum-v1", batchSize=4)
+        agent.step(**command(RESET, RESET, RESET, WAIT))
+        _, before = agent.step(**command(STEP, STEP, STEP, WAIT))
+        agent.reset_world(self.connect(), 5)
+        # The second waits, the third starts an episode itself, the fourth has none that could be cut.
+        _, values = agent.step(**command(STEP, WAIT, RESET, STEP))
+        np.testing.assert_array_equal(values["batch/state"], [INTERRUPTED, RUNNING, RUNNING, RUNNING])
+        self.assertEqual((values["reward"][0], values["discount"][0]), (0.0, 1.0))
+        np.testing.assert_array_equal(values["observation"][:2], before["observation"][:2])
+        _, values = agent.step(**command(STEP, STEP, WAIT, WAIT))
+        np.testing.assert_array_equal(values["batch/state"], [RUNNING, INTERRUPTED, RUNNING, RUNNING])
+        np.testing.assert_array_equal(values["observation"][1], before["observation"][1])
+        _, values = agent.step(**command(WAIT, STEP, WAIT, WAIT))
+        np.testing.assert_array_equal(values["batch/state"], [RUNNING] * 4)
+        for i in range(4):
+            alone = Agent(self.connect(), simulator="gymnasium/Pendulum-v1", seed=5 + i)
+            np.testing.assert_array_equal(values["observation"][i], alone.step(["observation"])[1]["observation"])
+
     def test_sends_what_is_asked_for_and_keeps_the_rest_up_to_date(self):
         agent = Agent(self.connection, simulator="catch_world:catch", rows=6, batchSize=2)
         agent.step(["reward"])

@@ -211,6 +211,34 @@ class OwnWorldTest(Connected):
         unseeded.reset(1)
         self.refused("takes no seed", unseeded.step)
 
+    def test_an_episode_that_somebody_else_cuts(self):
+        agent = Agent(self.connection, simulator="catch_world:catch", columns=50)
+        other = self.connect()
+        agent.step()
+        agent.step(move=np.int32(2))
+        _, last = agent.step(["board"], move=np.int32(2))
+        agent.reset_world(other, 3)
+        # What it does then is ignored, whatever it is: its episode was over when it did it.
+        state, values = agent.step(move=np.int32(0))
+        self.assertEqual((state, values["reward"], values["discount"]), (INTERRUPTED, 0.0, 1.0))
+        np.testing.assert_array_equal(values["board"], last["board"])
+        state, values = agent.step(["board"])
+        self.assertEqual(state, RUNNING)
+        agent.reset(3)
+        np.testing.assert_array_equal(agent.step(["board"])[1]["board"], values["board"])
+
+    def test_a_reset_of_the_world_of_which_there_is_nothing_to_tell(self):
+        agent = Agent(self.connection, simulator="catch_world:catch")
+        other = self.connect()
+        # No episode has begun; it resets its world itself; it does so after another has.
+        agent.reset_world(other, 3)
+        self.assertEqual(agent.step()[0], RUNNING)
+        agent.reset_world(self.connection, 3)
+        self.assertEqual(agent.step()[0], RUNNING)
+        agent.reset_world(other, 3)
+        agent.reset(3)
+        self.assertEqual(agent.step()[0], RUNNING)
+
     def test_specs_inside_specs_and_types_that_the_wire_lacks(self):
         agent = Agent(self.connection, simulator="catch_world:Nested")
         types = {name: agent.observations.name_to_spec(name).dtype for name in agent.observations.names()}
