@@ -186,8 +186,9 @@ class Batch:
                     # Of no axis, not NumPy's scalars: what a simulator alone is given.
                     step = self._worlds[i].step({name: actions[name][i, ...] for name in self._acted})
                 else:
-                    given = command == _RESET and seeds[i] >= 0
-                    step = self._worlds[i].reset(seeds[i] if given else self._seeds[i])
+                    given = seeds[i] if command == _RESET and seeds[i] >= 0 else self._seeds[i]
+                    # A simulator without seeds goes on without: in a step of all there is no asking again.
+                    step = self._worlds[i].reset(given if self._worlds[i].takes_seeds else None)
                     self._seeds[i] = None
             except Exception as error:  # Of a simulator: its own, and no other's.
                 self._fail(i, error)

@@ -10,7 +10,7 @@ import numpy as np
 from dm_env_rpc.v1 import dm_env_rpc_pb2
 
 from pmpo_simulator_server.batch import PREFIX, Batch
-from pmpo_simulator_server.errors import invalid
+from pmpo_simulator_server.errors import invalid, no_seeds
 from pmpo_simulator_server.tensors import STATE_CODES, Action, wire_spec, writer
 from pmpo_simulator_server.world import Array, Spec, State, Step, World, interrupted
 
@@ -41,7 +41,11 @@ class Hosted(abc.ABC):
 
     @abc.abstractmethod
     def reset(self, seed: int | None) -> None:
-        """Ends the episode; the next step starts another, from `seed` if there is one."""
+        """Ends the episode; the next step starts another, from `seed` if there is one.
+
+        Raises RequestError, and changes nothing, for a seed that a simulator alone does not take: clients that seed
+        what they can then ask again without. In a batch it is taken for none.
+        """
 
     @abc.abstractmethod
     def interrupt(self, seed: int | None) -> None:
@@ -86,14 +90,20 @@ class HostedWorld(Hosted):
         self._seed: int | None = None
 
     def reset(self, seed: int | None) -> None:
+        self._require_seeds(seed)
         with self._lock:
             self._running = self._interrupted = False
             self._seed = seed
 
     def interrupt(self, seed: int | None) -> None:
+        self._require_seeds(seed)
         with self._lock:
             self._interrupted = self._running
             self._seed = seed
+
+    def _require_seeds(self, seed: int | None) -> None:
+        if seed is not None and not self._world.takes_seeds:
+            raise no_seeds()
 
     def step(self, request: dm_env_rpc_pb2.StepRequest, response: dm_env_rpc_pb2.StepResponse) -> None:
         """When the simulator fails its episode is over, and the next step starts another."""

@@ -191,9 +191,14 @@ class Session:
     def _join(self, name: str, seed: int | None) -> Hosted:
         if self._joined is not None:
             raise precondition(f"this stream is in the world '{self._joined.name}' already; leave it first")
-        self._joined = self._worlds.enter(name, self)
-        self._joined.reset(seed)
-        return self._joined
+        world = self._worlds.enter(name, self)
+        try:
+            world.reset(seed)
+        except BaseException:
+            self._worlds.leave(world)
+            raise
+        self._joined = world
+        return world
 
     def _leave(self) -> None:
         left, self._joined = self._joined, None

@@ -80,8 +80,16 @@ class World(Protocol):
     @property
     def actions(self) -> Mapping[str, Spec]: ...
 
+    @property
+    def takes_seeds(self) -> bool:
+        """Whether episodes can be started from seeds."""
+        ...
+
     def reset(self, seed: int | None) -> Step:
-        """Starts an episode; the same seed gives the same episode for the same actions."""
+        """Starts an episode; the same seed gives the same episode for the same actions.
+
+        Raises RequestError for a seed where the simulator takes none.
+        """
         ...
 
     def step(self, actions: Mapping[str, Array]) -> Step:

@@ -235,11 +235,15 @@ class FailuresTest(Connected):
         np.testing.assert_array_equal(values["batch/state"], [RUNNING] * 3)
         self.assertEqual(list(values["batch/error"]), [""] * 3)
 
-    def test_simulators_without_seeds(self):
-        agent = Agent(self.connection, simulator="catch_world:Nested", batchSize=2)
+    def test_simulators_that_take_no_seeds_go_on_without(self):
+        agent = Agent(self.connection, simulator="catch_world:seeded_once", batchSize=2, seed=6)
         _, values = agent.step(**command(RESET, STEP, **seeds(4, -1)))
-        np.testing.assert_array_equal(values["batch/state"], [NO_EPISODE, RUNNING])
-        self.assertRegex(values["batch/error"][0], "simulator 0: this simulator takes no seed")
+        np.testing.assert_array_equal(values["batch/state"], [RUNNING] * 2)
+        # The seed that their maker was given holds.
+        balls = values["board"][:, 0].argmax(-1)
+        self.assertEqual(balls.tolist(), [np.random.RandomState(6 + i).randint(50) for i in range(2)])
+        agent.reset(9)
+        np.testing.assert_array_equal(agent.step()[1]["batch/state"], [RUNNING] * 2)
 
     def test_an_observation_of_another_shape_than_its_spec_says(self):
         agent = Agent(self.connection, simulator="catch_world:shrinking", batchSize=2)

@@ -207,9 +207,25 @@ class OwnWorldTest(Connected):
         self.assertNotEqual(first, other)
         seeded = Agent(self.connect(), simulator="catch_world:catch", columns=50, seed=3)
         self.assertEqual(int(seeded.step()[1]["board"][0].argmax()), first)
-        unseeded = Agent(self.connect(), simulator="catch_world:Nested")
-        unseeded.reset(1)
-        self.refused("takes no seed", unseeded.step)
+
+    def test_without_a_method_that_seeds_later_episodes(self):
+        def balls(agent):
+            yield int(agent.step(["board"])[1]["board"][0].argmax())
+            agent.connection.send(dm_env_rpc_pb2.ResetRequest())
+            yield int(agent.step(["board"])[1]["board"][0].argmax())
+
+        agent = Agent(self.connection, simulator="catch_world:seeded_once", seed=3)
+        other = self.connect()
+        # Refused at once, and nothing has changed: the seed that its maker was given holds.
+        self.refused("takes no seed", lambda: agent.reset(1))
+        self.refused("takes no seed", lambda: agent.reset_world(other, 1))
+        random = np.random.RandomState(3)
+        self.assertEqual(list(balls(agent)), [random.randint(50), random.randint(50)])
+        self.refused("no seed: its environment has no method 'seed'", simulator="catch_world:Nested", seed=3)
+        # Who is not let in with a seed is not in.
+        world = server.create(other, simulator="catch_world:seeded_once")
+        self.refused("takes no seed", lambda: server.join(other, world, seed=1))
+        self.assertEqual(Agent(self.connect(), world).step()[0], RUNNING)
 
     def test_an_episode_that_somebody_else_cuts(self):
         agent = Agent(self.connection, simulator="catch_world:catch", columns=50)
