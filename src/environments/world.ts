@@ -100,41 +100,44 @@ export class World implements HostedWorld {
       if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no observation ${uid}`);
       return [uid, name] as const;
     });
+    const { state, values } = await this.#advance(actions);
+    const observations = Object.fromEntries(names.map(([uid, name]) => [uid, packTensor(values[name])]));
+    this.#running = state === environmentStates.running;
+    return { state, observations };
+  }
+
+  /** Steps, starts an episode, or says that one was cut. Leaves no episode running: whether one is, its answer says. */
+  async #advance(actions: ByUid<WireTensor>): Promise<{ state: number; values: NamedTensorValues }> {
     const askedEnd = this.#askedEnd;
-    this.#askedEnd = undefined;
     const wasRunning = this.#running;
-    if (askedEnd !== undefined) this.#running = false;
+    // A wrong action changes nothing. An environment that fails leaves nothing that could go on.
+    const given = wasRunning && askedEnd === undefined ? this.#decode(actions) : undefined;
+    this.#askedEnd = undefined;
+    this.#running = false;
     let state: number = environmentStates.running;
     let [reward, discount] = [0, 1];
-    if (askedEnd === 'interrupt' && wasRunning) {
-      state = environmentStates.interrupted;
-    } else if (!this.#running) {
-      const { observation } = await this.environment.reset(
-        this.#nextSeed === undefined ? {} : { seed: this.#nextSeed },
-      );
-      // Set anew by a reset that has come meanwhile.
-      if (this.#askedEnd === undefined) this.#nextSeed = undefined;
-      this.#running = true;
-      this.#lastObservation = observation;
-    } else {
-      const step = await this.environment.step(this.#decode(actions));
-      if (step.terminated || step.truncated) {
-        state = step.terminated ? environmentStates.terminated : environmentStates.interrupted;
-        this.#running = false;
-      }
+    if (given !== undefined) {
+      const step = await this.environment.step(given);
+      if (step.terminated) state = environmentStates.terminated;
+      else if (step.truncated) state = environmentStates.interrupted;
       reward = step.reward;
       discount = step.terminated ? 0 : 1;
       this.#lastObservation = step.observation;
+    } else if (askedEnd === 'interrupt' && wasRunning) {
+      state = environmentStates.interrupted;
+    } else {
+      const seed = this.#nextSeed;
+      const { observation } = await this.environment.reset(seed === undefined ? {} : { seed });
+      // Set anew by a reset that has come meanwhile.
+      if (this.#askedEnd === undefined) this.#nextSeed = undefined;
+      this.#lastObservation = observation;
     }
     const values: NamedTensorValues = {
       reward: scalarValue('float64', reward),
       discount: scalarValue('float64', discount),
       ...this.#lastObservation,
     };
-    return {
-      state,
-      observations: Object.fromEntries(names.map(([uid, name]) => [uid, packTensor(values[name])])),
-    };
+    return { state, values };
   }
 
   #decode(actions: ByUid<WireTensor>): NamedTensorValues {
