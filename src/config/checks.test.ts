@@ -54,6 +54,10 @@ describe('crossCheck', () => {
       { environment: { simulator: 'reacher', token: { file: 't' } } },
     ],
     [
+      'environment.createSettings.batchSize: is sent by this program itself',
+      { environment: { address: 'localhost:1', createSettings: { batchSize: 4 } } },
+    ],
+    [
       'environment.tls.key: is missing',
       { environment: { address: 'localhost:1', tls: { certificate: 'c.pem' } } },
     ],

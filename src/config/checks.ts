@@ -54,10 +54,18 @@ export function addressesOf({ address = [] }: Pick<Config['environment'], 'addre
   return typeof address === 'string' ? [address] : address;
 }
 
-/** What is wrong with how the servers are reached and trusted. */
+/** What is wrong with how the servers are reached and trusted, and with what only this program may ask of them. */
 function addressProblems({ environment }: Config): Complaint[] {
-  const { address, tls, token } = environment;
+  const { address, tls, token, createSettings } = environment;
   const complaints: Complaint[] = [];
+  // The settings of an embedded simulator are checked against what it knows.
+  if (address !== undefined && createSettings.batchSize !== undefined) {
+    complaints.push([
+      'environment.createSettings.batchSize',
+      'is sent by this program itself, which has to know which worlds share a stream',
+      'Leave it out and set environment.worldsPerStream',
+    ]);
+  }
   for (const given of addressesOf(environment)) {
     const port = Number(given.match(/:(\d+)$/)?.[1] ?? 1);
     if (port < 1 || port > 65_535)

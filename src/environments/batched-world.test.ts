@@ -118,6 +118,32 @@ describe('a world of several environments', () => {
     ]);
   });
 
+  it('says of each one with an episode that somebody else has cut it', async () => {
+    const step = await join(4);
+    const said = ['batch/state', 'reward', 'state'];
+    await step(commands(1, 1, 1, 2));
+    await step(commands(0, 0, 0, 2), ...said);
+    const other = await DmEnvRpcConnection.open({ address: server.address, deadlineSeconds: 20 });
+    await other.send('resetWorld', { worldName: 'world-1', settings: { seed: packSetting(40) } });
+    other.close();
+    // The second waits, so that nothing is said to it; the third starts an episode itself, the fourth has none that could be cut.
+    expect((await step(commands(0, 2, 1, 0), ...said)).values).toEqual([
+      [3, 1, 1, 1],
+      [0, 1, 0, 0],
+      [-1, 1, 0, -1, 1, 0, 42, 0, 0, 43, 0, 0],
+    ]);
+    expect((await step(commands(0, 0, 0, 0), ...said)).values).toEqual([
+      [1, 3, 1, 1],
+      [0, 0, 1, 1],
+      [40, 0, 0, -1, 1, 0, 42, 1, 0, 43, 1, 0],
+    ]);
+    expect((await step(commands(2, 0, 2, 2), ...said)).values).toEqual([
+      [1, 1, 1, 1],
+      [0, 0, 1, 1],
+      [40, 0, 0, 41, 0, 0, 42, 1, 0, 43, 1, 0],
+    ]);
+  });
+
   it('names the one whose action is wrong, and changes nothing', async () => {
     const step = await join(2);
     await step(commands(1, 1));

@@ -16,7 +16,7 @@ import {
 import type { Environment, NamedSpecs, NamedTensorValues, Step, TensorValue } from './environment.js';
 import { emptyData, packSpecs, packTensor, sizeOf, unpackTensor } from './tensor-codec.js';
 import { type ByUid, environmentStates, type WireSpecs, type WireTensor } from './wire.js';
-import { type HostedWorld, messageOf, RequestError, reserved, statusOf } from './world.js';
+import { type AskedEnd, type HostedWorld, messageOf, RequestError, reserved, statusOf } from './world.js';
 
 /** The largest batch. */
 const mostSimulators = 1024;
@@ -45,6 +45,10 @@ export class BatchedWorld implements HostedWorld {
   readonly #states: Int32Array;
   /** Of the next episodes. */
   readonly #seeds: (number | undefined)[];
+  /** Taken up by the next step, so that what comes while one is under way is not lost. */
+  #askedEnd: AskedEnd;
+  /** Those whose episodes were cut, which their next step says. */
+  readonly #interrupted = new Set<number>();
 
   /** @throws RequestError for environments that differ in their specs, or whose tensors are of no fixed size. */
   constructor(
@@ -93,8 +97,30 @@ export class BatchedWorld implements HostedWorld {
 
   /** Ends all episodes. The next of simulator i is the one of `seed` + i, if there is a seed. */
   reset(seed: number | undefined): void {
-    this.#states.fill(noEpisode);
+    this.#askedEnd = 'reset';
+    this.#seedAll(seed);
+  }
+
+  /** The same for somebody who is not in it: each one's next step says that its episode was cut, the one after starts another. */
+  interrupt(seed: number | undefined): void {
+    this.#askedEnd ??= 'interrupt';
+    this.#seedAll(seed);
+  }
+
+  #seedAll(seed: number | undefined): void {
     for (const i of this.#seeds.keys()) this.#seeds[i] = seed === undefined ? undefined : seed + i;
+  }
+
+  #takeUpAskedEnd(): void {
+    if (this.#askedEnd === 'reset') {
+      this.#states.fill(noEpisode);
+      this.#interrupted.clear();
+    }
+    if (this.#askedEnd === 'interrupt') {
+      for (const [i, state] of this.#states.entries())
+        if (state === environmentStates.running) this.#interrupted.add(i);
+    }
+    this.#askedEnd = undefined;
   }
 
   async step(
@@ -106,12 +132,18 @@ export class BatchedWorld implements HostedWorld {
       if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no observation ${uid}`);
       return [uid, name] as const;
     });
+    this.#takeUpAskedEnd();
     // A wrong action, of whichever simulator, changes nothing.
     const given = this.#decode(actions);
     const commands = given[batchNames.command].data as Int32Array;
     const seeds = given[batchNames.seed].data as BigInt64Array;
     for (const [i, command] of commands.entries()) {
       if (command === batchCommands.wait) continue;
+      if (this.#interrupted.delete(i) && command === batchCommands.step) {
+        this.#states[i] = environmentStates.interrupted;
+        this.#note(i, 0, 1, 0, '');
+        continue;
+      }
       try {
         await this.#act(i, command, seeds[i], given);
       } catch (error) {
@@ -138,7 +170,8 @@ export class BatchedWorld implements HostedWorld {
     } else {
       const chosen = command === batchCommands.reset && seed !== noSeed ? Number(seed) : this.#seeds[i];
       taken = await environment.reset(chosen === undefined ? {} : { seed: chosen });
-      this.#seeds[i] = undefined;
+      // Set anew by a reset that has come meanwhile.
+      if (this.#askedEnd === undefined) this.#seeds[i] = undefined;
     }
     const { observation, reward = 0, terminated = false, truncated = false } = taken;
     for (const [name, spec] of Object.entries(environment.observationSpec)) {

@@ -116,6 +116,43 @@ describe("others' servers", () => {
     expect((await remote.step(push(1))).reward).toBe(0.5);
   });
 
+  it('that fail a step or a reset leave no episode, and are asked for the next one', async () => {
+    // Each error, or the state of a step, in its turn.
+    const steps: (number | 'fail')[] = ['fail', 1, 'fail', 1, 2, 'fail', 1, 1];
+    const asked: string[] = [];
+    const address = await scripted((request) => {
+      if (request.reset || request.step) asked.push(Object.keys(request)[0]);
+      if (!request.step) return usual(request);
+      const state = steps.shift()!;
+      return state === 'fail'
+        ? { error: { code: 13, message: 'unstable' } }
+        : { step: { ...usual(request).step, state } };
+    });
+    const remote = await connect(address);
+    const isOver = async () => {
+      const before = asked.length;
+      await expect(remote.step(push(0))).rejects.toThrow(/after the episode's end.*Call reset first/);
+      expect(asked).toHaveLength(before);
+    };
+    await expect(remote.reset()).rejects.toThrow(/unstable/);
+    await isOver();
+    await remote.reset();
+    await expect(remote.step(push(0))).rejects.toThrow(/unstable/);
+    await isOver();
+    await remote.reset();
+    // A step that never leaves ends nothing.
+    await expect(remote.step(push(Number.NaN))).rejects.toThrow(/NaN/);
+    await expect(remote.step({ pull: push(0).push })).rejects.toThrow(/no action 'pull'/);
+    expect(await remote.step(push(0))).toMatchObject({ terminated: true });
+    asked.length = 0;
+    // The server's next step starts an episode without a Reset; after an error nobody can tell.
+    await expect(remote.reset()).rejects.toThrow(/unstable/);
+    await isOver();
+    await remote.reset();
+    expect(await remote.step(push(0))).toMatchObject({ terminated: false });
+    expect(asked).toEqual(['step', 'reset', 'step', 'step']);
+  });
+
   it("that refuse are quoted, with gRPC's name of the code", async () => {
     const address = await scripted(() => ({ error: { code: 8, message: 'full' } }));
     const failed = connect(address);

@@ -47,6 +47,8 @@ export class RemoteEnvironment implements Environment {
   readonly #names: readonly string[];
   readonly #request: ObservationRequest;
   #phase: EpisodePhase = 'fresh';
+  /** Whether the server has said that the episode is over, so that its next step starts another without a Reset. */
+  #isServerAtEnd = false;
 
   private constructor(
     world: RemoteWorld,
@@ -80,9 +82,12 @@ export class RemoteEnvironment implements Environment {
   }
 
   async reset({ seed }: { readonly seed?: number } = {}): Promise<Reset> {
-    if (this.#phase !== 'ended' || seed !== undefined) await this.#askReset(seed);
+    const { observation } = await this.#endingOnError(async () => {
+      if (!this.#isServerAtEnd || seed !== undefined) await this.#askReset(seed);
+      return this.#exchange({});
+    });
     this.#phase = 'running';
-    const { observation } = await this.#exchange({});
+    this.#isServerAtEnd = false;
     return { observation, info: {} };
   }
 
@@ -100,14 +105,32 @@ export class RemoteEnvironment implements Environment {
     const { where } = this.#world;
     requireRunning(this.#phase, where);
     for (const [name, value] of Object.entries(action)) {
-      if (this.actionSpec[name] !== undefined) checkValue('action', this.actionSpec[name], value);
+      if (this.actionSpec[name] === undefined)
+        throw new PmpoError({ where, what: `there is no action '${name}'` });
+      checkValue('action', this.actionSpec[name], value);
     }
-    const { observation, reward, state } = await this.#exchange(action);
-    if (reward === undefined) throw new PmpoError({ where, what: 'a step brought no reward' });
-    const terminated = state === environmentStates.terminated;
-    const truncated = state === environmentStates.interrupted;
-    if (terminated || truncated) this.#phase = 'ended';
-    return { observation, reward, terminated, truncated, info: {} };
+    return this.#endingOnError(async () => {
+      const { observation, reward, state } = await this.#exchange(action);
+      if (reward === undefined) throw new PmpoError({ where, what: 'a step brought no reward' });
+      const terminated = state === environmentStates.terminated;
+      const truncated = state === environmentStates.interrupted;
+      if (terminated || truncated) {
+        this.#phase = 'ended';
+        this.#isServerAtEnd = true;
+      }
+      return { observation, reward, terminated, truncated, info: {} };
+    });
+  }
+
+  /** What `call` returns. When it fails the episode is over for the user; whether for the server too, nobody can tell. */
+  async #endingOnError<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      this.#phase = 'ended';
+      this.#isServerAtEnd = false;
+      throw error;
+    }
   }
 
   async #exchange(
@@ -125,6 +148,7 @@ export class RemoteEnvironment implements Environment {
   async resetWorld(settings: PlainSettings = {}): Promise<void> {
     await this.#world.resetWorld(settings);
     this.#phase = 'fresh';
+    this.#isServerAtEnd = false;
   }
 
   /** The value of a property. @throws DmEnvRpcError when there is none or it cannot be read. */

@@ -144,6 +144,43 @@ describe('worlds', () => {
   });
 });
 
+describe('a reset of a world', () => {
+  const step = async () => {
+    const answer = await connection.send('step', { actions: push(1), requestedObservations: [1, 2, 3] });
+    const { '1': own, '2': reward, '3': discount } = answer.observations!;
+    return [answer.state, own.floats!.array, reward.doubles!.array, discount.doubles!.array];
+  };
+
+  it('by somebody else is told to its agent, whose episode it cuts; the step after that starts another', async () => {
+    const worldName = await inWorld();
+    const other = await open();
+    await step();
+    expect(await step()).toEqual([1, [-1, 1, 1], [1], [1]]);
+    await other.send('resetWorld', { worldName, settings: { seed: packSetting(7) } });
+    expect(await step()).toEqual([3, [-1, 1, 1], [0], [1]]);
+    expect(await step()).toEqual([1, [7, 0, 0], [0], [1]]);
+    expect(await step()).toEqual([1, [7, 1, 1], [1], [1]]);
+    other.close();
+  });
+
+  it('by its agent, or where no episode is under way, has nothing to tell', async () => {
+    const worldName = await inWorld();
+    const other = await open();
+    await other.send('resetWorld', { worldName, settings: { seed: packSetting(7) } });
+    expect(await step()).toEqual([1, [7, 0, 0], [0], [1]]);
+    await connection.send('resetWorld', { worldName, settings: { seed: packSetting(8) } });
+    expect(await step()).toEqual([1, [8, 0, 0], [0], [1]]);
+    // The agent's own reset comes after: it knows.
+    await other.send('resetWorld', { worldName });
+    await connection.send('reset', { settings: { seed: packSetting(9) } });
+    expect(await step()).toEqual([1, [9, 0, 0], [0], [1]]);
+    await connection.send('reset', {});
+    await other.send('resetWorld', { worldName, settings: { seed: packSetting(5) } });
+    expect(await step()).toEqual([1, [5, 0, 0], [0], [1]]);
+    other.close();
+  });
+});
+
 describe('an address that is taken', () => {
   it('is an error that says so', async () => {
     const again = serveEnvironments({ createEnvironment: async () => countingWorld(), port: server.port });

@@ -64,7 +64,11 @@ export class Session {
       return { reset: { specs: world.specs } };
     }
     if (request.resetWorld) {
-      this.#find(request.resetWorld.worldName ?? '').reset(seedOf(request.resetWorld.settings));
+      const world = this.#find(request.resetWorld.worldName ?? '');
+      const seed = seedOf(request.resetWorld.settings);
+      // Who resets the world that it is in knows that its episode is over.
+      if (world.occupant === this) world.reset(seed);
+      else world.interrupt(seed);
       return { resetWorld: {} };
     }
     if (request.leaveWorld) {

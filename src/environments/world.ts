@@ -40,6 +40,8 @@ export interface HostedWorld {
   readonly specs: WireSpecs;
   /** Ends the episode; the next step starts another, from `seed` if there is one. */
   reset(seed: number | undefined): void;
+  /** The same for somebody who is not in it: the occupant's next step says that its episode was cut, the one after starts another. */
+  interrupt(seed: number | undefined): void;
   /** @throws RequestError or PmpoError for observations or actions that there are not. */
   step(
     actions: ByUid<WireTensor>,
@@ -48,6 +50,9 @@ export interface HostedWorld {
   close(): Promise<void>;
 }
 
+/** What has been asked of a world since its last step: its episode is over, and its occupant knows or is to be told. */
+export type AskedEnd = 'reset' | 'interrupt' | undefined;
+
 /** A hosted environment as dm_env_rpc sees it: sequences of steps, of which the first starts an episode. */
 export class World implements HostedWorld {
   occupant: object | undefined;
@@ -55,7 +60,10 @@ export class World implements HostedWorld {
   readonly #actions: ReadonlyMap<string, string>;
   readonly #observations: ReadonlyMap<string, string>;
   #running = false;
+  /** Taken up by the next step, so that what comes while one is under way is not lost. */
+  #askedEnd: AskedEnd;
   #nextSeed: number | undefined;
+  #lastObservation: NamedTensorValues = {};
 
   constructor(
     readonly name: string,
@@ -70,7 +78,12 @@ export class World implements HostedWorld {
   }
 
   reset(seed: number | undefined): void {
-    this.#running = false;
+    this.#askedEnd = 'reset';
+    this.#nextSeed = seed;
+  }
+
+  interrupt(seed: number | undefined): void {
+    this.#askedEnd ??= 'interrupt';
     this.#nextSeed = seed;
   }
 
@@ -87,31 +100,44 @@ export class World implements HostedWorld {
       if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no observation ${uid}`);
       return [uid, name] as const;
     });
+    const { state, values } = await this.#advance(actions);
+    const observations = Object.fromEntries(names.map(([uid, name]) => [uid, packTensor(values[name])]));
+    this.#running = state === environmentStates.running;
+    return { state, observations };
+  }
+
+  /** Steps, starts an episode, or says that one was cut. Leaves no episode running: whether one is, its answer says. */
+  async #advance(actions: ByUid<WireTensor>): Promise<{ state: number; values: NamedTensorValues }> {
+    const askedEnd = this.#askedEnd;
+    const wasRunning = this.#running;
+    // A wrong action changes nothing. An environment that fails leaves nothing that could go on.
+    const given = wasRunning && askedEnd === undefined ? this.#decode(actions) : undefined;
+    this.#askedEnd = undefined;
+    this.#running = false;
     let state: number = environmentStates.running;
-    let values: NamedTensorValues;
-    if (!this.#running) {
-      const { observation } = await this.environment.reset(
-        this.#nextSeed === undefined ? {} : { seed: this.#nextSeed },
-      );
-      this.#nextSeed = undefined;
-      this.#running = true;
-      values = { reward: scalarValue('float64', 0), discount: scalarValue('float64', 1), ...observation };
+    let [reward, discount] = [0, 1];
+    if (given !== undefined) {
+      const step = await this.environment.step(given);
+      if (step.terminated) state = environmentStates.terminated;
+      else if (step.truncated) state = environmentStates.interrupted;
+      reward = step.reward;
+      discount = step.terminated ? 0 : 1;
+      this.#lastObservation = step.observation;
+    } else if (askedEnd === 'interrupt' && wasRunning) {
+      state = environmentStates.interrupted;
     } else {
-      const step = await this.environment.step(this.#decode(actions));
-      if (step.terminated || step.truncated) {
-        state = step.terminated ? environmentStates.terminated : environmentStates.interrupted;
-        this.#running = false;
-      }
-      values = {
-        reward: scalarValue('float64', step.reward),
-        discount: scalarValue('float64', step.terminated ? 0 : 1),
-        ...step.observation,
-      };
+      const seed = this.#nextSeed;
+      const { observation } = await this.environment.reset(seed === undefined ? {} : { seed });
+      // Set anew by a reset that has come meanwhile.
+      if (this.#askedEnd === undefined) this.#nextSeed = undefined;
+      this.#lastObservation = observation;
     }
-    return {
-      state,
-      observations: Object.fromEntries(names.map(([uid, name]) => [uid, packTensor(values[name])])),
+    const values: NamedTensorValues = {
+      reward: scalarValue('float64', reward),
+      discount: scalarValue('float64', discount),
+      ...this.#lastObservation,
     };
+    return { state, values };
   }
 
   #decode(actions: ByUid<WireTensor>): NamedTensorValues {

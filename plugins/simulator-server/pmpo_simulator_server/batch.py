@@ -15,7 +15,7 @@ import numpy as np
 
 from pmpo_simulator_server.errors import invalid, status_of
 from pmpo_simulator_server.tensors import STATE_CODES
-from pmpo_simulator_server.world import Array, Spec, State, Step, World
+from pmpo_simulator_server.world import Array, Spec, State, Step, World, interrupted
 
 _log = logging.getLogger("pmpo_simulator_server")
 
@@ -105,6 +105,8 @@ class Batch:
         """Of the next episodes."""
         self._steps: list[Step | None] = [None] * count
         """The last of each; None where a simulator has no episode."""
+        self._interrupted = [False] * count
+        """Whether the episode that runs was cut, which the simulator's next step says."""
         self._numbers = [0] * count
         self._reward = np.zeros(count)
         self._discount = np.ones(count)
@@ -158,6 +160,13 @@ class Batch:
         for i in range(len(self._worlds)):
             self._steps[i] = None
             self._state[i] = NO_EPISODE
+            self._interrupted[i] = False
+            self._seeds[i] = None if seed is None else seed + i
+
+    def interrupt(self, seed: int | None) -> None:
+        """The same for somebody who is not in the world: each one's next step says that its episode was cut."""
+        for i in range(len(self._worlds)):
+            self._interrupted[i] = bool(self._state[i] == _RUNNING)
             self._seeds[i] = None if seed is None else seed + i
 
     def step(self, actions: Mapping[str, Array]) -> None:
@@ -167,13 +176,19 @@ class Batch:
             if command == _WAIT:
                 continue
             going = command == _STEP and self._state[i] == _RUNNING
+            last = self._steps[i]
+            cut = going and self._interrupted[i]
+            self._interrupted[i] = False
             try:
-                if going:
+                if cut and last is not None:
+                    step = interrupted(last)
+                elif going:
                     # Of no axis, not NumPy's scalars: what a simulator alone is given.
                     step = self._worlds[i].step({name: actions[name][i, ...] for name in self._acted})
                 else:
-                    given = command == _RESET and seeds[i] >= 0
-                    step = self._worlds[i].reset(seeds[i] if given else self._seeds[i])
+                    given = seeds[i] if command == _RESET and seeds[i] >= 0 else self._seeds[i]
+                    # A simulator without seeds goes on without: in a step of all there is no asking again.
+                    step = self._worlds[i].reset(given if self._worlds[i].takes_seeds else None)
                     self._seeds[i] = None
             except Exception as error:  # Of a simulator: its own, and no other's.
                 self._fail(i, error)

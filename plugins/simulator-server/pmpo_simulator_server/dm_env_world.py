@@ -10,7 +10,7 @@ import dm_env
 import numpy as np
 from dm_env import specs
 
-from pmpo_simulator_server.errors import invalid, not_found, unknown
+from pmpo_simulator_server.errors import invalid, no_seeds, not_found, unknown
 from pmpo_simulator_server.imports import import_allowed
 from pmpo_simulator_server.rendering import Pixels, check_camera
 from pmpo_simulator_server.settings import Settings, seed_of
@@ -80,6 +80,10 @@ class DmEnvWorld:
         if pixels is not None:
             self.observations["pixels"] = pixels.spec
 
+    @property
+    def takes_seeds(self) -> bool:
+        return self._reseed is not None
+
     def reset(self, seed: int | None) -> Step:
         if seed is not None:
             self.reseed(seed)
@@ -88,7 +92,7 @@ class DmEnvWorld:
     def reseed(self, seed: int) -> None:
         """Raises RequestError where the simulator takes no seed."""
         if self._reseed is None:
-            raise invalid("this simulator takes no seed: its environment has no method 'seed'")
+            raise no_seeds()
         self._reseed(seed % _SEEDS)
 
     def step(self, actions: Mapping[str, Array]) -> Step:
@@ -146,7 +150,8 @@ def suite_task(name: str, settings: Settings) -> DmEnvWorld:
 def imported(path: str, settings: Settings, allowed: Collection[str]) -> DmEnvWorld:
     """A user's own environment: `package.module:factory`, called with the settings as keyword arguments.
 
-    An environment with a method `seed(int)` takes the setting `seed`, at the start and on Reset.
+    The setting `seed` goes to the factory where it has such an argument, else to the environment's method `seed(int)`.
+    Only that method can start later episodes from seeds.
     """
     module_name, _, attribute = path.partition(":")
     module = import_allowed(module_name, allowed)

@@ -24,6 +24,11 @@ def invalid(message: str) -> RequestError:
     return RequestError(code_pb2.INVALID_ARGUMENT, message)
 
 
+def no_seeds() -> RequestError:
+    """It brings a seed, and the simulator cannot start from one."""
+    return invalid("this simulator takes no seed: its environment has no method 'seed'")
+
+
 def not_found(message: str) -> RequestError:
     """It names something that is not there."""
     return RequestError(code_pb2.NOT_FOUND, message)

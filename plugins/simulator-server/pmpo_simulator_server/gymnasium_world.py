@@ -111,6 +111,10 @@ class GymnasiumWorld:
             self.observations["pixels"] = pixels.spec
         self._seed = seed
 
+    @property
+    def takes_seeds(self) -> bool:
+        return True
+
     def reset(self, seed: int | None) -> Step:
         chosen, self._seed = (self._seed if seed is None else seed), None
         observation, _ = self._environment.reset(seed=None if chosen is None else chosen % _SEEDS)

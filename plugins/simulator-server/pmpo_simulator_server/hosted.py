@@ -10,9 +10,9 @@ import numpy as np
 from dm_env_rpc.v1 import dm_env_rpc_pb2
 
 from pmpo_simulator_server.batch import PREFIX, Batch
-from pmpo_simulator_server.errors import invalid
+from pmpo_simulator_server.errors import invalid, no_seeds
 from pmpo_simulator_server.tensors import STATE_CODES, Action, wire_spec, writer
-from pmpo_simulator_server.world import Array, Spec, State, World
+from pmpo_simulator_server.world import Array, Spec, State, Step, World, interrupted
 
 _RESERVED = (Spec.of("reward", (), np.float64), Spec.of("discount", (), np.float64, 0.0, 1.0))
 
@@ -41,7 +41,15 @@ class Hosted(abc.ABC):
 
     @abc.abstractmethod
     def reset(self, seed: int | None) -> None:
-        """Ends the episode; the next step starts another, from `seed` if there is one."""
+        """Ends the episode; the next step starts another, from `seed` if there is one.
+
+        Raises RequestError, and changes nothing, for a seed that a simulator alone does not take: clients that seed
+        what they can then ask again without. In a batch it is taken for none.
+        """
+
+    @abc.abstractmethod
+    def interrupt(self, seed: int | None) -> None:
+        """The same for somebody who is not in it: the occupant's next step says that its episode was cut."""
 
     @abc.abstractmethod
     def step(self, request: dm_env_rpc_pb2.StepRequest, response: dm_env_rpc_pb2.StepResponse) -> None:
@@ -76,25 +84,43 @@ class HostedWorld(Hosted):
         super().__init__(name, maker, world.actions.values(), [*observed, *_RESERVED])
         self._world = world
         self._running = False
+        self._interrupted = False
+        """Whether the episode that runs was cut, which the next step says."""
+        self._last: Step | None = None
         self._seed: int | None = None
 
     def reset(self, seed: int | None) -> None:
+        self._require_seeds(seed)
         with self._lock:
-            self._running = False
+            self._running = self._interrupted = False
             self._seed = seed
+
+    def interrupt(self, seed: int | None) -> None:
+        self._require_seeds(seed)
+        with self._lock:
+            self._interrupted = self._running
+            self._seed = seed
+
+    def _require_seeds(self, seed: int | None) -> None:
+        if seed is not None and not self._world.takes_seeds:
+            raise no_seeds()
 
     def step(self, request: dm_env_rpc_pb2.StepRequest, response: dm_env_rpc_pb2.StepResponse) -> None:
         """When the simulator fails its episode is over, and the next step starts another."""
         wanted = self._wanted(request)
         with self._lock:
             # A wrong action changes nothing. A simulator that fails leaves nothing that could go on.
-            actions = self._read(request.actions) if self._running else None
-            self._running = False
-            if actions is None:
+            cut = self._last if self._interrupted else None
+            actions = self._read(request.actions) if self._running and cut is None else None
+            self._running = self._interrupted = False
+            if cut is not None:
+                step = interrupted(cut)
+            elif actions is None:
                 step = self._world.reset(self._seed)
                 self._seed = None
             else:
                 step = self._world.step(actions)
+            self._last = step
             values = step.observations
             written = response.observations
             for uid in wanted:
@@ -130,6 +156,10 @@ class HostedBatch(Hosted):
     def reset(self, seed: int | None) -> None:
         with self._lock:
             self._batch.reset(seed)
+
+    def interrupt(self, seed: int | None) -> None:
+        with self._lock:
+            self._batch.interrupt(seed)
 
     def step(self, request: dm_env_rpc_pb2.StepRequest, response: dm_env_rpc_pb2.StepResponse) -> None:
         """A simulator that fails says so in its state: the others have stepped, and their clients go on."""

@@ -165,7 +165,12 @@ class Session:
             response.reset.specs.CopyFrom(current.specs)
         elif kind == "reset_world":
             seed = _seed(request.reset_world.settings)
-            self._worlds.find(request.reset_world.world_name).reset(seed)
+            found = self._worlds.find(request.reset_world.world_name)
+            # Who resets the world that it is in knows that its episode is over.
+            if found is self._joined:
+                found.reset(seed)
+            else:
+                found.interrupt(seed)
             response.reset_world.SetInParent()
         elif kind == "leave_world":
             self._leave()
@@ -186,9 +191,14 @@ class Session:
     def _join(self, name: str, seed: int | None) -> Hosted:
         if self._joined is not None:
             raise precondition(f"this stream is in the world '{self._joined.name}' already; leave it first")
-        self._joined = self._worlds.enter(name, self)
-        self._joined.reset(seed)
-        return self._joined
+        world = self._worlds.enter(name, self)
+        try:
+            world.reset(seed)
+        except BaseException:
+            self._worlds.leave(world)
+            raise
+        self._joined = world
+        return world
 
     def _leave(self) -> None:
         left, self._joined = self._joined, None

@@ -66,6 +66,11 @@ class Step(NamedTuple):
     state: State
 
 
+def interrupted(last: Step) -> Step:
+    """What a step says of an episode that somebody has cut after `last`: nothing has been done, nor is it over for good."""
+    return last._replace(reward=0.0, discount=1.0, state=State.INTERRUPTED)
+
+
 class World(Protocol):
     """One simulator, gym-like. Used by one agent at a time."""
 
@@ -75,8 +80,16 @@ class World(Protocol):
     @property
     def actions(self) -> Mapping[str, Spec]: ...
 
+    @property
+    def takes_seeds(self) -> bool:
+        """Whether episodes can be started from seeds."""
+        ...
+
     def reset(self, seed: int | None) -> Step:
-        """Starts an episode; the same seed gives the same episode for the same actions."""
+        """Starts an episode; the same seed gives the same episode for the same actions.
+
+        Raises RequestError for a seed where the simulator takes none.
+        """
         ...
 
     def step(self, actions: Mapping[str, Array]) -> Step:

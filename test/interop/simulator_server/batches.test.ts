@@ -179,6 +179,22 @@ test('a simulator that fails says which it is, and leaves the others their steps
   await Promise.all(worlds.map((world) => world.close()));
 });
 
+test.each([1, 3])(
+  'an environment that takes no seeds is trained on as it is, $0 on a stream',
+  async (worldsPerStream) => {
+    const { address } = await serve();
+    const settings = { simulator: 'catch_world:seeded_once' };
+    const worlds = await vectorOf(address, settings, worldsPerStream, { size: 3 });
+    await worlds.reset();
+    let ends = 0;
+    for (let t = 0; t < 9; t++) {
+      for (const end of (await worlds.step(actionsAt(t, worlds))).terminated) ends += end;
+    }
+    // Episodes of four steps each.
+    expect(ends).toBe(6);
+  },
+);
+
 test('a whole run learns the same from worlds that share streams', { timeout: 180_000 }, async () => {
   const { address } = await serve();
   const folder = await temporaryFolder();

@@ -47,6 +47,17 @@ def catch(rows: int = 5, columns: int = 3):
     return Catch(rows, columns)
 
 
+def seeded_once(seed: int = 0):
+    """Takes a seed when it is made, and none later."""
+
+    class Once(Catch):
+        seed = None
+
+    environment = Once(5, 50)
+    environment._random.seed(seed)
+    return environment
+
+
 def breaking():
     class Breaking(Catch):
         def step(self, action):

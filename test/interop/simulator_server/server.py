@@ -109,6 +109,11 @@ class Agent:
     def reset(self, seed):
         self.connection.send(dm_env_rpc_pb2.ResetRequest(settings={"seed": tensor_utils.pack_tensor(seed)}))
 
+    def reset_world(self, connection, seed):
+        """Resets its world, as whoever `connection` is."""
+        settings = {"seed": tensor_utils.pack_tensor(seed)}
+        connection.send(dm_env_rpc_pb2.ResetWorldRequest(world_name=self.world, settings=settings))
+
 
 class Connected(unittest.TestCase):
     """A fresh connection for each test, to the server that the module runs."""

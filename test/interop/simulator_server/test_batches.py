@@ -143,6 +143,25 @@ class EpisodesTest(Connected):
         _, values = agent.step(**command(WAIT, STEP))
         np.testing.assert_array_equal(values["batch/state"], [NO_EPISODE, RUNNING])
 
+    def test_episodes_that_somebody_else_cuts(self):
+        agent = Agent(self.connection, simulator="gymnasium/Pendulum-v1", batchSize=4)
+        agent.step(**command(RESET, RESET, RESET, WAIT))
+        _, before = agent.step(**command(STEP, STEP, STEP, WAIT))
+        agent.reset_world(self.connect(), 5)
+        # The second waits, the third starts an episode itself, the fourth has none that could be cut.
+        _, values = agent.step(**command(STEP, WAIT, RESET, STEP))
+        np.testing.assert_array_equal(values["batch/state"], [INTERRUPTED, RUNNING, RUNNING, RUNNING])
+        self.assertEqual((values["reward"][0], values["discount"][0]), (0.0, 1.0))
+        np.testing.assert_array_equal(values["observation"][:2], before["observation"][:2])
+        _, values = agent.step(**command(STEP, STEP, WAIT, WAIT))
+        np.testing.assert_array_equal(values["batch/state"], [RUNNING, INTERRUPTED, RUNNING, RUNNING])
+        np.testing.assert_array_equal(values["observation"][1], before["observation"][1])
+        _, values = agent.step(**command(WAIT, STEP, WAIT, WAIT))
+        np.testing.assert_array_equal(values["batch/state"], [RUNNING] * 4)
+        for i in range(4):
+            alone = Agent(self.connect(), simulator="gymnasium/Pendulum-v1", seed=5 + i)
+            np.testing.assert_array_equal(values["observation"][i], alone.step(["observation"])[1]["observation"])
+
     def test_sends_what_is_asked_for_and_keeps_the_rest_up_to_date(self):
         agent = Agent(self.connection, simulator="catch_world:catch", rows=6, batchSize=2)
         agent.step(["reward"])
@@ -216,11 +235,15 @@ class FailuresTest(Connected):
         np.testing.assert_array_equal(values["batch/state"], [RUNNING] * 3)
         self.assertEqual(list(values["batch/error"]), [""] * 3)
 
-    def test_simulators_without_seeds(self):
-        agent = Agent(self.connection, simulator="catch_world:Nested", batchSize=2)
+    def test_simulators_that_take_no_seeds_go_on_without(self):
+        agent = Agent(self.connection, simulator="catch_world:seeded_once", batchSize=2, seed=6)
         _, values = agent.step(**command(RESET, STEP, **seeds(4, -1)))
-        np.testing.assert_array_equal(values["batch/state"], [NO_EPISODE, RUNNING])
-        self.assertRegex(values["batch/error"][0], "simulator 0: this simulator takes no seed")
+        np.testing.assert_array_equal(values["batch/state"], [RUNNING] * 2)
+        # The seed that their maker was given holds.
+        balls = values["board"][:, 0].argmax(-1)
+        self.assertEqual(balls.tolist(), [np.random.RandomState(6 + i).randint(50) for i in range(2)])
+        agent.reset(9)
+        np.testing.assert_array_equal(agent.step()[1]["batch/state"], [RUNNING] * 2)
 
     def test_an_observation_of_another_shape_than_its_spec_says(self):
         agent = Agent(self.connection, simulator="catch_world:shrinking", batchSize=2)

@@ -207,9 +207,53 @@ class OwnWorldTest(Connected):
         self.assertNotEqual(first, other)
         seeded = Agent(self.connect(), simulator="catch_world:catch", columns=50, seed=3)
         self.assertEqual(int(seeded.step()[1]["board"][0].argmax()), first)
-        unseeded = Agent(self.connect(), simulator="catch_world:Nested")
-        unseeded.reset(1)
-        self.refused("takes no seed", unseeded.step)
+
+    def test_without_a_method_that_seeds_later_episodes(self):
+        def balls(agent):
+            yield int(agent.step(["board"])[1]["board"][0].argmax())
+            agent.connection.send(dm_env_rpc_pb2.ResetRequest())
+            yield int(agent.step(["board"])[1]["board"][0].argmax())
+
+        agent = Agent(self.connection, simulator="catch_world:seeded_once", seed=3)
+        other = self.connect()
+        # Refused at once, and nothing has changed: the seed that its maker was given holds.
+        self.refused("takes no seed", lambda: agent.reset(1))
+        self.refused("takes no seed", lambda: agent.reset_world(other, 1))
+        random = np.random.RandomState(3)
+        self.assertEqual(list(balls(agent)), [random.randint(50), random.randint(50)])
+        self.refused("no seed: its environment has no method 'seed'", simulator="catch_world:Nested", seed=3)
+        # Who is not let in with a seed is not in.
+        world = server.create(other, simulator="catch_world:seeded_once")
+        self.refused("takes no seed", lambda: server.join(other, world, seed=1))
+        self.assertEqual(Agent(self.connect(), world).step()[0], RUNNING)
+
+    def test_an_episode_that_somebody_else_cuts(self):
+        agent = Agent(self.connection, simulator="catch_world:catch", columns=50)
+        other = self.connect()
+        agent.step()
+        agent.step(move=np.int32(2))
+        _, last = agent.step(["board"], move=np.int32(2))
+        agent.reset_world(other, 3)
+        # What it does then is ignored, whatever it is: its episode was over when it did it.
+        state, values = agent.step(move=np.int32(0))
+        self.assertEqual((state, values["reward"], values["discount"]), (INTERRUPTED, 0.0, 1.0))
+        np.testing.assert_array_equal(values["board"], last["board"])
+        state, values = agent.step(["board"])
+        self.assertEqual(state, RUNNING)
+        agent.reset(3)
+        np.testing.assert_array_equal(agent.step(["board"])[1]["board"], values["board"])
+
+    def test_a_reset_of_the_world_of_which_there_is_nothing_to_tell(self):
+        agent = Agent(self.connection, simulator="catch_world:catch")
+        other = self.connect()
+        # No episode has begun; it resets its world itself; it does so after another has.
+        agent.reset_world(other, 3)
+        self.assertEqual(agent.step()[0], RUNNING)
+        agent.reset_world(self.connection, 3)
+        self.assertEqual(agent.step()[0], RUNNING)
+        agent.reset_world(other, 3)
+        agent.reset(3)
+        self.assertEqual(agent.step()[0], RUNNING)
 
     def test_specs_inside_specs_and_types_that_the_wire_lacks(self):
         agent = Agent(self.connection, simulator="catch_world:Nested")
