@@ -20,6 +20,8 @@ record=$state/vllm-$port.pid log=$state/vllm-$port.log
 
 # A process by its number and when it began: numbers are given again to others.
 identity() { ps -o pid=,lstart= -p "$1" 2>/dev/null || true; }
+# Whether a process of the group has not ended; one that only nobody has taken note of has.
+lives() { ps -eo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'; }
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
 
 stop() {
@@ -30,10 +32,19 @@ stop() {
     # The whole group: vLLM's engine is a process of its own. Nobody waits for answers of the old weights: it gets ten seconds.
     kill -TERM -- "-$pid" 2>/dev/null || true
     for _ in $(seq 20); do
-      kill -0 -- "-$pid" 2>/dev/null || break
+      lives "$pid" || break
       sleep 0.5
     done
     kill -KILL -- "-$pid" 2>/dev/null || true
+    # What is killed still has its memory to give back, and its port until then.
+    for _ in $(seq 60); do
+      lives "$pid" || answers || break
+      sleep 0.5
+    done
+    if lives "$pid"; then
+      echo "the server before this one, process $pid, was killed and has not ended; try again when it has" >&2
+      exit 1
+    fi
   fi
   rm -f "$record"
 }

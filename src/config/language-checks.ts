@@ -1,19 +1,16 @@
 import type { LanguageConfig } from './language-schema.js';
 import type { Problem } from './problems.js';
 
-/** Settings by which completions are drawn otherwise than the model gives them. */
-function changedDraws(sampling: LanguageConfig['language']['sampling']): string[] {
-  const neutral = {
-    temperature: 1,
-    topP: 1,
-    topK: 0,
-    minP: 0,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    repetitionPenalty: 1,
-  };
+const noPenalty = { presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1 } as const;
+const asTheModelGives = { temperature: 1, topP: 1, topK: 0, minP: 0, ...noPenalty } as const;
+
+/** The settings whose values are others than these. */
+function changes(
+  sampling: LanguageConfig['language']['sampling'],
+  neutral: Partial<typeof asTheModelGives>,
+): string[] {
   return Object.entries(neutral).flatMap(([key, value]) =>
-    sampling[key as keyof typeof neutral] === value ? [] : [key],
+    sampling[key as keyof typeof asTheModelGives] === value ? [] : [key],
   );
 }
 
@@ -58,12 +55,20 @@ export function languageProblems(config: LanguageConfig): Problem[] {
       'Use exact',
     );
   }
-  const changed = changedDraws(language.sampling);
+  const changed = changes(language.sampling, asTheModelGives);
   if (dataset === undefined && language.kl === 'sampled' && changed.length > 0) {
     complain(
       'language.kl',
       `'sampled' estimates the KL from completions as the reference gives them, and ${changed.join(', ')} changes them`,
       `Use exact, or leave language.sampling without ${changed.join(', ')}`,
+    );
+  }
+  const penalties = changes(language.sampling, noPenalty);
+  if (model.name === 'trainer' && prompts !== undefined && penalties.length > 0) {
+    complain(
+      'language.sampling',
+      `${penalties.join(', ')}: a trainer samples without penalties, and its policy is evaluated by its own samples, whatever else samples`,
+      `Leave language.sampling without ${penalties.join(', ')}`,
     );
   }
   const { kl } = operator as { readonly kl?: Readonly<Record<string, unknown>> };

@@ -1,7 +1,8 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { lives } from '../../test/support/processes.js';
 import { runReloadCommand } from './reload-command.js';
 
 let folder: string;
@@ -42,17 +43,67 @@ describe('runReloadCommand', () => {
     await expect(runReloadCommand(command, folder, options)).rejects.toThrow(message);
   });
 
-  const forever = node('setInterval(() => {}, 1000)');
-  it('ends one that takes too long', async () => {
-    await expect(runReloadCommand(forever, folder, { deadlineSeconds: 0.2 })).rejects.toThrow(
-      /did not end within 0\.2 s\. Raise language\.model\.sampler\.publish\.deadlineSeconds/,
+  // Goes on forever, as does what it has started; neither heeds a signal that can be refused.
+  const forever = node(
+    `const lasting = "process.on('SIGTERM', () => {}); setTimeout(() => {}, 60000); console.log()";
+    const child = require('child_process').spawn(process.execPath, ['-e', lasting], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const session = require('child_process').spawn(process.execPath, ['-e', lasting], { stdio: 'ignore', detached: true });
+    const pids = [process.pid, child.pid, session.pid];
+    child.stdout.on('data', () => require('fs').writeFileSync(process.argv[1], pids.join(' ') + '.'));`,
+    '{folder}/pids',
+  );
+  const pids = async () => {
+    const text = await vi.waitFor(
+      async () => {
+        const written = await readFile(join(folder, 'pids'), 'utf8');
+        if (!written.endsWith('.')) throw new Error('not all of them yet');
+        return written;
+      },
+      { timeout: 20_000 },
     );
+    await rm(join(folder, 'pids'));
+    return text.split(' ').map((pid) => Number.parseInt(pid, 10));
+  };
+  /** The program itself and its child are gone; what has a session of its own is not. */
+  const onlySessionIsLeft = async ([own, child, session]: number[]) => {
+    expect(lives(own!)).toBe(false);
+    await vi.waitFor(() => expect(lives(child!)).toBe(false), { timeout: 5000 });
+    expect(lives(session!)).toBe(true);
+    process.kill(session!, 'SIGKILL');
+  };
+
+  it('ends one that takes too long, and what it has started', async () => {
+    await expect(runReloadCommand(forever, folder, { deadlineSeconds: 4 })).rejects.toThrow(
+      /did not end within 4 s\. Raise language\.model\.sampler\.publish\.deadlineSeconds/,
+    );
+    await onlySessionIsLeft(await pids());
   });
 
-  it('ends one that nobody waits for any more', async () => {
+  it('ends one that nobody waits for any more, and what it has started, before it says so', async () => {
     const stop = new AbortController();
     const running = runReloadCommand(forever, folder, { ...options, signal: stop.signal });
+    const started = await pids();
     stop.abort();
     await expect(running).rejects.toThrow(/was stopped/);
+    await onlySessionIsLeft(started);
+  });
+
+  it('kills one that does not heed', async () => {
+    const stop = new AbortController();
+    const script = `process.on('SIGTERM', () => {}); setTimeout(() => {}, 60000);
+      require('fs').writeFileSync(process.argv[1], process.pid + '.');`;
+    const running = runReloadCommand(node(script, '{folder}/pids'), folder, {
+      ...options,
+      signal: stop.signal,
+    });
+    const [pid] = await pids();
+    stop.abort();
+    await expect(running).rejects.toThrow(/was stopped/);
+    expect(lives(pid!)).toBe(false);
+  });
+
+  it('starts none that nobody waits for', async () => {
+    const given = { ...options, signal: AbortSignal.abort() };
+    await expect(runReloadCommand(['no-such-program'], folder, given)).rejects.toThrow(/was stopped/);
   });
 });

@@ -84,6 +84,8 @@ export async function openTrainer(options: TrainerClientOptions): Promise<Traine
   const channel = await openChannel({ ...options, deadlineSeconds }, peer);
   const connection = new Connection(channel, peer);
   try {
+    // First: who holds it is what there is to know of a trainer that is somebody else's.
+    if (options.holder !== undefined) await connection.hold(options.holder, deadlineSeconds);
     const info = infoOf(await connection.call<InfoMessage>('GetInfo', {}, deadlineSeconds), address);
     if (info.vocabularyHash !== sampler.tokenizer.vocabularyHash) {
       throw new PmpoError({
@@ -92,7 +94,6 @@ export async function openTrainer(options: TrainerClientOptions): Promise<Traine
         remedy: 'Train and sample the same model',
       });
     }
-    if (options.holder !== undefined) await connection.hold(options.holder, deadlineSeconds);
     return new TrainerClient(connection, info, options);
   } catch (error) {
     connection.close();
@@ -289,14 +290,21 @@ class Connection {
         metadata,
       );
       this.#held = stream;
-      const late = setTimeout(() => stream.cancel(), deadlineSeconds * 1000);
+      let isLate = false;
+      // No deadline of gRPC's: the call stays open for as long as the trainer is held.
+      const timer = setTimeout(() => {
+        isLate = true;
+        stream.cancel();
+      }, deadlineSeconds * 1000);
       stream.on('data', () => {
-        clearTimeout(late);
+        clearTimeout(timer);
         resolve();
       });
       stream.on('error', (error: grpc.ServiceError) => {
-        clearTimeout(late);
-        this.#lost = this.#told('Hold', error, deadlineSeconds);
+        clearTimeout(timer);
+        this.#lost = isLate
+          ? this.#silent('Hold', deadlineSeconds)
+          : this.#told('Hold', error, deadlineSeconds);
         reject(this.#lost);
       });
     });
@@ -328,13 +336,7 @@ class Connection {
     const where = this.address;
     const known = refusal(where, error, this.#peer);
     if (known !== undefined) return known;
-    if (code === statusCode('DEADLINE_EXCEEDED')) {
-      return new ConnectionLostError({
-        where,
-        what: `no answer to ${method} within ${deadlineSeconds} s`,
-        remedy: `Raise ${this.#peer.configKey}.deadlineSeconds, or send fewer or shorter sequences`,
-      });
-    }
+    if (code === statusCode('DEADLINE_EXCEEDED')) return this.#silent(method, deadlineSeconds);
     // What gRPC for Node says when the server has hung up on a client that did not answer its signs of life.
     const hungUp = code === statusCode('RESOURCE_EXHAUSTED') && details.startsWith('Bandwidth exhausted');
     if (hungUp || code === statusCode('UNAVAILABLE') || code === statusCode('CANCELLED')) {
@@ -346,6 +348,18 @@ class Connection {
       });
     }
     return new RefusedCallError(where, method, code, details);
+  }
+
+  /** What is said of a call that nobody has answered. */
+  #silent(method: Method | 'Hold', deadlineSeconds: number): PmpoError {
+    const isImmediate = method === 'GetInfo' || method === 'Hold';
+    return new ConnectionLostError({
+      where: this.address,
+      what: `no answer to ${method} within ${deadlineSeconds} s`,
+      remedy: isImmediate
+        ? 'A trainer answers this while it computes, too: see what it logs, and start it again if it does nothing'
+        : `Raise ${this.#peer.configKey}.deadlineSeconds, or send fewer or shorter sequences`,
+    });
   }
 
   close(): void {

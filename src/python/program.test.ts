@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { lives } from '../../test/support/processes.js';
 import { findInterpreter } from './interpreter.js';
 import { type PythonProgramOptions, startPythonProgram } from './program.js';
 
@@ -58,21 +58,6 @@ function startFake(how: string, options: Partial<PythonProgramOptions> = {}) {
     complaint: 'fake: ',
     ...options,
   });
-}
-
-/** Whether a process is there and has not ended. */
-function lives(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-  if (process.platform !== 'linux') return true;
-  try {
-    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  } catch {
-    return false;
-  }
 }
 
 async function untilGone(pid: number): Promise<void> {

@@ -8,6 +8,9 @@ import { ensureVirtualEnvironment, pythonFolder } from './virtual-environment.js
 
 const folder = pluginFolder('torch-trainer');
 
+/** PyTorch's launcher gives its processes 30 seconds to end before it kills them, and then has to end itself. */
+const endSecondsOfProcesses = 45;
+
 export interface TorchTrainerOptions {
   readonly host?: string;
   /** 0: any free one. */
@@ -63,6 +66,7 @@ export async function startTorchTrainer(options: TorchTrainerOptions): Promise<T
     readyLine: /^Serving .* on (\S+:\d+)/m,
     complaint: 'pmpo-torch-trainer: ',
     startSeconds,
+    endSeconds: args.includes('--processes') ? endSecondsOfProcesses : undefined,
     log,
     signal,
   });

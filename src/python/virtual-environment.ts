@@ -4,8 +4,8 @@ import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
 import { PmpoError } from '../errors.js';
 import { cacheFolder } from '../run/cache.js';
+import { type RunResult, runToEnd } from '../run/child.js';
 import { isRunning } from '../run/process-identity.js';
-import { type RunResult, runToEnd } from './child.js';
 import { findInterpreter, type Interpreter } from './interpreter.js';
 
 /** Python environments in the user's cache: made once, never changed, and never used half-made. */

@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import logging
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _MOST_MEGABYTES = 2047
 """gRPC's own limit."""
+
+_LAUNCHER = "PMPO_TRAINER_LAUNCHER"
+"""By which a process of several knows the number of the one that has started it."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,6 +142,25 @@ def _share_memory_between_threads() -> None:
     mallopt(arena_max, 1)
 
 
+def _end_with_launcher() -> None:
+    """Has the kernel end this process, one of several, when its launcher is gone, where it is Linux's.
+
+    PyTorch's launcher gives each process a session of its own: whoever kills the launcher does not reach them. One that was
+    started in another way may outlive what has started it.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    set_parent_death_signal = 1
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except (OSError, AttributeError):
+        return
+    prctl(set_parent_death_signal, ctypes.c_ulong(signal.SIGKILL), *[ctypes.c_ulong(0)] * 3)
+    # It may have gone before that.
+    if os.environ.get(_LAUNCHER, str(os.getppid())) != str(os.getppid()):
+        os._exit(1)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     parser = _parser()
@@ -163,10 +186,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         # Those that are started several at a time are told so by PyTorch's launcher.
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            _end_with_launcher()
             return _serve_among_several(options, serving)
         if options.processes is not None and options.processes > 1:
             from pmpo_torch_trainer.launch import launch
 
+            os.environ[_LAUNCHER] = str(os.getpid())
             return launch(options.processes, sys.argv[1:] if arguments is None else arguments)
         _serve(options, serving)
     except StartError as error:
@@ -177,8 +202,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve_among_several(options: argparse.Namespace, serving: ServerOptions) -> int:
     """Serves in the first process, and does in the others what it says."""
-    import signal
-
     if int(os.environ["RANK"]) > 0:
         # They go when the first one goes, which finishes what is under way.
         for asked in (signal.SIGINT, signal.SIGTERM):

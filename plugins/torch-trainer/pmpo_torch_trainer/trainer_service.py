@@ -1,4 +1,4 @@
-"""`pmpo.v1.Trainer` over gRPC: one call at a time, in the order in which they come."""
+"""`pmpo.v1.Trainer` over gRPC: one call at a time, in the order in which they come; but who asks what this is never waits."""
 
 from __future__ import annotations
 
@@ -45,12 +45,11 @@ class TrainerService:
         self.failed = threading.Event()
         """Set when what several processes share has broken: the program must end."""
         self._on_failure = on_failure
-        self._vocabulary_hash = vocabulary_hash(owner.model.tokenizer)
+        self._description = _description(owner)
 
     def handler(self) -> grpc.GenericRpcHandler:
-        methods = {"GetInfo": self._get_info, **self._shared}
-        answers = {name: functools.partial(self._answer, name, method) for name, method in methods.items()}
-        return handler(TRAINER, {**answers, "Hold": self._hold})
+        answers = {name: functools.partial(self._answer, name, method) for name, method in self._shared.items()}
+        return handler(TRAINER, {**answers, "GetInfo": self._get_info, "Hold": self._hold})
 
     @property
     def _shared(self) -> dict[str, Method]:
@@ -137,24 +136,11 @@ class TrainerService:
         self._on_failure()
         return RequestError(grpc.StatusCode.UNAVAILABLE, words)
 
-    def _get_info(self, _request: Any, _alive: Callable[[], None]) -> Any:
-        model = self._trainer.model
-        return trainer.GetInfoResponse(
-            model=model.name,
-            architecture=type(model.module).__name__,
-            vocabulary_size=model.vocabulary_size,
-            context_length=model.context_length,
-            vocabulary_hash=self._vocabulary_hash,
-            eos_token_ids=model.eos_token_ids,
-            bos_token_id=model.bos_token_id,
-            trainable_parameters=sum(p.numel() for p in self._trainer.parameters.values()),
-            parameters=sum(p.numel() for p in model.module.parameters()),
-            method=model.method,
-            device=str(model.device),
-            dtype=str(model.dtype).removeprefix("torch."),
-            steps=self._trainer.steps,
-            published=self._trainer.publications,
-        )
+    def _get_info(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        # Without the lock: a client that connects learns what this is however long the call under way takes.
+        info = trainer.GetInfoResponse(steps=self._trainer.steps, published=self._trainer.publications)
+        info.MergeFrom(self._description)
+        return info
 
     def _score(self, request: Any, alive: Callable[[], None]) -> Any:
         wanted = Wanted(request.policy, request.reference, request.kl, request.reverse_kl)
@@ -242,6 +228,25 @@ class Holder:
     def _check(self, name: str) -> None:
         if self._name not in ("", name):
             raise precondition(f"{self._name} is using this trainer; stop it, wait for its end, or start another trainer")
+
+
+def _description(owner: Trainer) -> Any:
+    """What GetInfo says that never changes; read before anything is computed, since a module's parameters change places meanwhile."""
+    model = owner.model
+    return trainer.GetInfoResponse(
+        model=model.name,
+        architecture=type(model.module).__name__,
+        vocabulary_size=model.vocabulary_size,
+        context_length=model.context_length,
+        vocabulary_hash=vocabulary_hash(model.tokenizer),
+        eos_token_ids=model.eos_token_ids,
+        bos_token_id=model.bos_token_id,
+        trainable_parameters=sum(p.numel() for p in owner.parameters.values()),
+        parameters=sum(p.numel() for p in model.module.parameters()),
+        method=model.method,
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+    )
 
 
 def _sequences(request: Any) -> list[TokenSequence]:

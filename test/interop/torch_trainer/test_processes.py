@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import torch
@@ -27,6 +28,12 @@ def pids(program):
         variables = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         found.update({int(v[5:]): pid for v in variables if v.startswith(b"RANK=")})
     return found
+
+
+def lives(pid):
+    """Whether a process has not ended."""
+    listed = subprocess.run(["ps", "-p", str(pid), "-o", "stat="], capture_output=True, text=True)
+    return listed.stdout.strip()[:1] not in ("", "Z")
 
 
 class Numbers(Case):
@@ -140,6 +147,20 @@ class Failures(Case):
         with Program(*TWO) as running:
             os.kill(pids(running)[1], signal.SIGKILL)
             self.ends(running, "pmpo-torch-trainer: process 1 was ended by signal 9; the trainer ends\n")
+
+    def test_a_launcher_that_is_killed_takes_its_processes_with_it(self):
+        with Program(*TWO) as running:
+            started = pids(running).values()
+            self.assertEqual(len(started), 2)
+            running.process.kill()
+            running.process.wait()
+            end = time.monotonic() + 30
+            while (left := [pid for pid in started if lives(pid)]) and time.monotonic() < end:
+                time.sleep(0.1)
+            # They hold on to the pipes that are read to their ends.
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            self.assertEqual(left, [])
 
     def test_a_process_that_does_not_answer_ends_the_program(self):
         with Program("--processes", "2", "--collective-timeout", "20") as running:

@@ -1,5 +1,6 @@
 """What the trainer does with requests that are wrong, with failures in the middle, and with checkpoints."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 import torch
@@ -306,6 +308,28 @@ class Resets(Case):
         own.trainer("Load", folder="held/checkpoint", holder="the run one")
         stream.cancel()
         own.eventually(lambda: own.trainer("Reset"))
+
+    def test_what_it_is_and_whose_is_said_while_it_computes(self):
+        own = self.local()
+        computing, done = threading.Event(), threading.Event()
+        score = own.owner.score
+
+        def slow(*given):
+            computing.set()
+            done.wait(60)
+            return score(*given)
+
+        own.owner.score = slow
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            scores = threads.submit(own.score, policy=True)
+            try:
+                self.assertTrue(computing.wait(60))
+                self.assertEqual(own.trainer("GetInfo", timeout=20).vocabulary_size, 320)
+                next(held := own.trainer("Hold", timeout=20, holder="the run one"))
+                held.cancel()
+            finally:
+                done.set()
+            self.assertEqual(len(scores.result()), len(SEQUENCES))
 
     def test_a_holder_that_is_killed_lets_go(self):
         own = self.local("llama", lora=LORA)

@@ -1,0 +1,65 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+
+/** The script around a server that is none of vLLM: what happens to the one that is replaced. */
+
+const run = promisify(execFile);
+
+// Ends with its port open, and only when it is killed.
+const server = `process.on('SIGTERM', () => {});
+  require('net').createServer().listen(Number(process.argv[1]), '127.0.0.1');`;
+
+// The script's half seconds are short, and processes that are killed take one of them to end, as large ones do.
+const slowDeath = {
+  'BASH_FUNC_sleep%%': '() { command sleep 0.02; }',
+  'BASH_FUNC_kill%%': `() { if [[ $1 == -KILL ]]; then (command sleep 0.3; builtin kill "$@") & else builtin kill "$@"; fi; }`,
+};
+const noDeath = {
+  ...slowDeath,
+  'BASH_FUNC_kill%%': `() { [[ $1 == -KILL ]] || builtin kill "$@"; }`,
+};
+
+let state: string;
+let port: number;
+beforeAll(async () => {
+  state = await mkdtemp(join(tmpdir(), 'pmpo-restart-'));
+  port = await new Promise<number>((resolve) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const { port: free } = probe.address() as { port: number };
+      probe.close(() => resolve(free));
+    });
+  });
+});
+const pid = async () => Number.parseInt(await readFile(join(state, `vllm-${port}.pid`), 'utf8'), 10);
+afterEach(async () => process.kill(-(await pid()), 'SIGKILL'));
+afterAll(() => rm(state, { recursive: true, force: true }));
+
+const restart = (env: NodeJS.ProcessEnv = {}) =>
+  run(
+    'bash',
+    ['examples/language/restart-vllm.sh', state, String(port), process.execPath, '-e', server, 'PORT'],
+    {
+      env: { ...process.env, STATE: state, ...env },
+    },
+  );
+
+describe.skipIf(process.platform !== 'linux')('restart-vllm.sh', () => {
+  it('waits until a server that had to be killed has let go of its port', async () => {
+    await restart();
+    const first = await pid();
+    await restart(slowDeath);
+    expect(await pid()).not.toBe(first);
+  });
+
+  it('remembers one that does not end, and says so', async () => {
+    await restart();
+    const first = await pid();
+    await expect(restart(noDeath)).rejects.toThrow(`process ${first}, was killed and has not ended`);
+    expect(await pid()).toBe(first);
+  });
+});
