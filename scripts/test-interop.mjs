@@ -90,7 +90,8 @@ function runSuite(folder, interpreter, env, scratch, minutes = suiteMinutes) {
     rmSync(results, { force: true });
     const vitest = [join(root, 'node_modules/vitest/vitest.mjs'), 'run'];
     const output = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
-    runNode([...vitest, ...output, folder], { env, timeout });
+    // With its end: vitest would take a folder whose name only begins like this one too.
+    runNode([...vitest, ...output, `${folder}/`], { env, timeout });
     counts = addCounts(counts, vitestCounts(results));
   }
   return counts.passed + counts.failed + counts.skipped === 0 ? oneFailed : counts;
