@@ -146,7 +146,7 @@ export async function renderFigureSvg({ title, metric, panels }: Figure): Promis
   // Wide enough for title and legend too, as far as text can be measured here.
   const width = Math.max(
     2 * margin.side + columns * cell.width + (columns - 1) * cell.gap,
-    2 * margin.side + title.length * 8,
+    2 * margin.side + title.length * 8.6,
     margin.side + end,
   );
   const height = margin.top + rows * (cell.height + cell.title + cell.gap) + margin.bottom;
