@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pmpo_torch_trainer.errors import RequestError, invalid, precondition
 from pmpo_torch_trainer.model import View, Weights
+from pmpo_torch_trainer.replacing import replaced
 from pmpo_torch_trainer.trainer import Trainer
 
 _STATE = "checkpoint.json"
@@ -203,20 +204,10 @@ def export(trainer: Trainer, weights: Weights, folder: Path, publication: int) -
 def _export(trainer: Trainer, weights: Weights, folder: Path, publication: int) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / _PUBLISHED).exists():
         raise precondition(f"{folder} holds something that was not published by this program; give another folder")
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    old = aside.with_name(f"{aside.name}.old")
-    with _disk(folder):
-        try:
-            aside.mkdir(parents=True)
-            _write_model(trainer, weights, aside)
-            note = {"published": publication, "steps": trainer.steps, "model": trainer.model.name}
-            (aside / _PUBLISHED).write_text(json.dumps(note) + "\n", encoding="utf-8")
-            if folder.exists():
-                folder.rename(old)
-            aside.rename(folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+    with _disk(folder), replaced(folder) as aside:
+        _write_model(trainer, weights, aside)
+        note = {"published": publication, "steps": trainer.steps, "model": trainer.model.name}
+        (aside / _PUBLISHED).write_text(json.dumps(note) + "\n", encoding="utf-8")
 
 
 def _write_model(trainer: Trainer, weights: Weights, folder: Path) -> None:

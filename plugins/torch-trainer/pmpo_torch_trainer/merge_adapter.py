@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
-import uuid
 from pathlib import Path
+
+from pmpo_torch_trainer.replacing import replaced
 
 
 def merge(adapter: Path, folder: Path, model: Path | None) -> None:
@@ -38,19 +38,10 @@ def merge(adapter: Path, folder: Path, model: Path | None) -> None:
     merged = peft.PeftModel.from_pretrained(whole, adapter).merge_and_unload()
     merged.to(config.dtype or whole.dtype)
     tokenizer = transformers.AutoTokenizer.from_pretrained(base, local_files_only=True)
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    old = aside.with_name(f"{aside.name}.old")
-    try:
-        aside.mkdir(parents=True)
+    with replaced(folder) as aside:
         merged.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
         (aside / _MERGED).write_text(json.dumps({"model": str(base), "adapter": str(adapter)}) + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 _MERGED = "pmpo_merged.json"
