@@ -1,5 +1,5 @@
 import { PmpoError } from '../errors.js';
-import type { TensorSpec, TensorValue } from './environment.js';
+import type { NamedSpecs, NamedTensorValues, TensorSpec, TensorValue } from './environment.js';
 import { emptyData, sizeOf } from './tensor-codec.js';
 
 /** Whether a value is what a spec allows, and a value for when none is given. */
@@ -7,7 +7,7 @@ import { emptyData, sizeOf } from './tensor-codec.js';
 const show = (shape: readonly number[]) => `[${shape}]`;
 
 /** True where a shape is the spec's, whose negative axis takes any length. */
-function shapeFits(shape: readonly number[], spec: readonly number[]): boolean {
+export function shapeFits(shape: readonly number[], spec: readonly number[]): boolean {
   return shape.length === spec.length && shape.every((n, i) => spec[i] < 0 || n === spec[i]);
 }
 
@@ -66,4 +66,12 @@ export function neutralValue(spec: TensorSpec): TensorValue {
     }
   }
   return { dtype: spec.dtype, shape, data };
+}
+
+/** Checks what an environment is to do, as far as it is said. @throws PmpoError for an action that there is not, or that is not as its spec says. */
+export function checkActions(specs: NamedSpecs, actions: NamedTensorValues, where: string): void {
+  for (const [name, value] of Object.entries(actions)) {
+    if (specs[name] === undefined) throw new PmpoError({ where, what: `there is no action '${name}'` });
+    checkValue('action', specs[name], value);
+  }
 }

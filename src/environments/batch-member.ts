@@ -1,6 +1,6 @@
 import { PmpoError } from '../errors.js';
 import { ConnectionLostError } from '../grpc/errors.js';
-import { checkValue } from './actions.js';
+import { checkActions } from './actions.js';
 import type { Environment, NamedSpecs, NamedTensorValues, Reset, Step } from './environment.js';
 import { type EpisodePhase, requireRunning } from './episode-phase.js';
 import { environmentStates } from './wire.js';
@@ -52,11 +52,7 @@ export class BatchMember implements Environment {
   async step(action: NamedTensorValues): Promise<Step> {
     const { where } = this.#simulator;
     requireRunning(this.#phase, where);
-    for (const [name, value] of Object.entries(action)) {
-      if (this.actionSpec[name] === undefined)
-        throw new PmpoError({ where, what: `there is no action '${name}'` });
-      checkValue('action', this.actionSpec[name], value);
-    }
+    checkActions(this.actionSpec, action, where);
     const { observation, reward, state } = await this.#alone(() => this.#simulator.step(action));
     const terminated = state === environmentStates.terminated;
     const truncated = state === environmentStates.interrupted;

@@ -13,10 +13,25 @@ import {
   stackedSpec,
   writeRow,
 } from './batch-layout.js';
-import type { Environment, NamedSpecs, NamedTensorValues, Step, TensorValue } from './environment.js';
+import type {
+  Environment,
+  NamedSpecs,
+  NamedTensorValues,
+  Step,
+  TensorSpec,
+  TensorValue,
+} from './environment.js';
 import { emptyData, packSpecs, packTensor, sizeOf, unpackTensor } from './tensor-codec.js';
 import { type ByUid, environmentStates, type WireSpecs, type WireTensor } from './wire.js';
-import { type AskedEnd, type HostedWorld, messageOf, RequestError, reserved, statusOf } from './world.js';
+import {
+  type AskedEnd,
+  type HostedWorld,
+  messageOf,
+  RequestError,
+  requestedNames,
+  reserved,
+  statusOf,
+} from './world.js';
 
 /** The largest batch. */
 const mostSimulators = 1024;
@@ -38,6 +53,8 @@ export class BatchedWorld implements HostedWorld {
   readonly specs: WireSpecs;
   readonly #environments: readonly Environment[];
   readonly #actionSpecs: NamedSpecs;
+  /** Those of each simulator, made once: every step is checked against them. */
+  readonly #rowSpecs: Readonly<Record<string, readonly TensorSpec[]>>;
   readonly #actionNames: ReadonlyMap<string, string>;
   readonly #observationNames: ReadonlyMap<string, string>;
   /** The rows of what was last observed, by name, [N, …]. */
@@ -78,6 +95,12 @@ export class BatchedWorld implements HostedWorld {
       Object.fromEntries(Object.entries(specs).map(([key, spec]) => [key, stackedSpec(spec, size)]));
     const own = ownSpecs(size);
     this.#actionSpecs = { ...stacked(actionSpec), ...own.actions };
+    this.#rowSpecs = Object.fromEntries(
+      Object.entries(this.#actionSpecs).map(([key, spec]) => [
+        key,
+        environments.map((_, i) => rowSpec(spec, i)),
+      ]),
+    );
     const observationSpecs = { ...stacked({ ...observationSpec, ...reserved }), ...own.observations };
     const actions = packSpecs(this.#actionSpecs);
     const observations = packSpecs(observationSpecs);
@@ -127,11 +150,7 @@ export class BatchedWorld implements HostedWorld {
     actions: ByUid<WireTensor>,
     requested: readonly string[],
   ): Promise<{ state: number; observations: ByUid<WireTensor> }> {
-    const names = requested.map((uid) => {
-      const name = this.#observationNames.get(uid);
-      if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no observation ${uid}`);
-      return [uid, name] as const;
-    });
+    const names = requestedNames(this.#observationNames, requested);
     this.#takeUpAskedEnd();
     // A wrong action, of whichever simulator, changes nothing.
     const given = this.#decode(actions);
@@ -207,9 +226,9 @@ export class BatchedWorld implements HostedWorld {
       const spec = this.#actionSpecs[name];
       checkForm('action', spec, value);
       for (let i = 0; i < size; i++) {
-        const { shape, ...own } = rowSpec(spec, i);
+        const own = this.#rowSpecs[name][i];
         const data = rowOf(value.data, i, size);
-        checkValue(`simulator ${i}: action`, { ...own, shape }, { dtype: value.dtype, shape, data });
+        checkValue(`simulator ${i}: action`, own, { dtype: value.dtype, shape: own.shape, data });
       }
       given[name] = value;
     }

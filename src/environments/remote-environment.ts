@@ -1,5 +1,5 @@
 import { PmpoError } from '../errors.js';
-import { checkValue } from './actions.js';
+import { checkActions } from './actions.js';
 import type {
   Environment,
   NamedSpecs,
@@ -104,11 +104,7 @@ export class RemoteEnvironment implements Environment {
   async step(action: NamedTensorValues): Promise<Step> {
     const { where } = this.#world;
     requireRunning(this.#phase, where);
-    for (const [name, value] of Object.entries(action)) {
-      if (this.actionSpec[name] === undefined)
-        throw new PmpoError({ where, what: `there is no action '${name}'` });
-      checkValue('action', this.actionSpec[name], value);
-    }
+    checkActions(this.actionSpec, action, where);
     return this.#endingOnError(async () => {
       const { observation, reward, state } = await this.#exchange(action);
       if (reward === undefined) throw new PmpoError({ where, what: 'a step brought no reward' });

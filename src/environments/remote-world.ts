@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { PmpoError } from '../errors.js';
+import { shapeFits } from './actions.js';
 import { type ConnectionOptions, DmEnvRpcConnection } from './connection.js';
 import type { NamedSpecs, NamedTensorValues, TensorSpec, TensorValue } from './environment.js';
 import { DmEnvRpcError } from './errors.js';
@@ -197,8 +198,7 @@ export class RemoteWorld {
     for (const name of names) {
       const value = values[name];
       const spec = this.observationSpec[name];
-      const fits = value?.dtype === spec.dtype && value.shape.length === spec.shape.length;
-      if (fits && value.shape.every((n, i) => spec.shape[i] < 0 || n === spec.shape[i])) continue;
+      if (value?.dtype === spec.dtype && shapeFits(value.shape, spec.shape)) continue;
       const got = value === undefined ? 'is missing' : `is ${value.dtype} [${value.shape}]`;
       throw new PmpoError({
         where: this.where,

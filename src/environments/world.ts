@@ -30,6 +30,18 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The observations that a step asks for: the uid and the name of each. @throws RequestError for one that there is not. */
+export function requestedNames(
+  names: ReadonlyMap<string, string>,
+  requested: readonly string[],
+): (readonly [uid: string, name: string])[] {
+  return requested.map((uid) => {
+    const name = names.get(uid);
+    if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no observation ${uid}`);
+    return [uid, name] as const;
+  });
+}
+
 /** A world on a server: who is in it, and what its numbers stand for. */
 export interface HostedWorld {
   readonly name: string;
@@ -95,11 +107,7 @@ export class World implements HostedWorld {
     actions: ByUid<WireTensor>,
     requested: readonly string[],
   ): Promise<{ state: number; observations: ByUid<WireTensor> }> {
-    const names = requested.map((uid) => {
-      const name = this.#observations.get(uid);
-      if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no observation ${uid}`);
-      return [uid, name] as const;
-    });
+    const names = requestedNames(this.#observations, requested);
     const { state, values } = await this.#advance(actions);
     const observations = Object.fromEntries(names.map(([uid, name]) => [uid, packTensor(values[name])]));
     this.#running = state === environmentStates.running;

@@ -103,6 +103,16 @@ export function indexOf(
   });
 }
 
+/** The text of tokens up to the stop text that ended them, where one did. */
+function textBefore(stopText: string | undefined, tokens: Int32Array, tokenizer: Tokenizer): string {
+  const text = tokenizer.decode(tokens);
+  if (!stopText) return text;
+  // It ended with its last token, in which the stop text may come more than once.
+  const before = tokenizer.decode(tokens.subarray(0, -1)).length;
+  const end = text.indexOf(stopText, Math.max(0, before - stopText.length + 1));
+  return end < 0 ? text : text.slice(0, end);
+}
+
 /** A whole completion. */
 export function completionOf(
   message: WireComplete,
@@ -128,15 +138,9 @@ export function completionOf(
       remedy: 'A completion has one token at least: its end',
     });
   }
-  const text = tokenizer.decode(tokens);
-  const { matchedStopStr } = message;
-  // It ended with its last token, in which the stop text may come more than once.
-  const before = tokenizer.decode(tokens.subarray(0, -1)).length;
-  const from = Math.max(0, before - (matchedStopStr?.length ?? 0) + 1);
-  const end = matchedStopStr ? text.indexOf(matchedStopStr, from) : -1;
   return {
     tokens,
-    text: end < 0 ? text : text.slice(0, end),
+    text: textBefore(message.matchedStopStr, tokens, tokenizer),
     ...(logProbs ? { logProbs: outputLogProbs(message.outputLogprobs, tokens, what, where) } : {}),
     finishReason,
   };
