@@ -2,6 +2,8 @@ import type { NamedHostTensors, NamedTensors, Tensor, Tensor2D, Tensor3D } from 
 import * as tf from '../engine/tf.js';
 import { PmpoError } from '../errors.js';
 import { fillNormal, foldIn, type RandomKey } from '../random/keys.js';
+import { attendCached, type LayerCache, maskedScore } from './cached-attention.js';
+import { rotaryTables, rotate } from './rotary.js';
 
 /**
  * A decoder-only transformer as pure functions of plain named parameters, the same function of the same numbers as the Llama
@@ -112,39 +114,6 @@ export function initTransformer(key: RandomKey, config: TransformerConfig): Name
   );
 }
 
-/** Keys and values of one layer, keys already turned to their positions: [B, K, T or C, d] each. */
-export interface LayerCache {
-  readonly keys: Tensor;
-  readonly values: Tensor;
-}
-
-/** Cosines and signed sines of the angle of each position and dimension: [positions, d] each. */
-function rotaryTables({ contextLength, width, heads, ropeTheta }: TransformerConfig, positions: number) {
-  if (positions > contextLength) {
-    throw new PmpoError({
-      where: 'transformer',
-      what: `${positions} positions are more than the context of ${contextLength}`,
-    });
-  }
-  const size = width / heads;
-  const cosines = new Float32Array(positions * size);
-  const sines = new Float32Array(positions * size);
-  for (let t = 0; t < positions; t++) {
-    for (let i = 0; i < size; i++) {
-      const angle = t * ropeTheta ** ((-2 * (i % (size / 2))) / size);
-      cosines[t * size + i] = Math.cos(angle);
-      sines[t * size + i] = i < size / 2 ? -Math.sin(angle) : Math.sin(angle);
-    }
-  }
-  return { cosines: tf.tensor2d(cosines, [positions, size]), sines: tf.tensor2d(sines, [positions, size]) };
-}
-
-/** Each pair (x_i, x_{i+d/2}) turned by its angle. x [.., d]; the tables broadcast to it. */
-function rotate(x: Tensor, cosines: Tensor, sines: Tensor): Tensor {
-  const [first, second] = tf.split(x, 2, -1) as [Tensor, Tensor];
-  return tf.add(tf.mul(x, cosines), tf.mul(tf.concat([second, first], -1), sines));
-}
-
 /** x / √(mean(x²) + ε) · scale over the last axis. */
 function rmsNorm(x: Tensor, scale: Tensor, epsilon: number): Tensor {
   const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
@@ -185,9 +154,6 @@ export function outputLogits(parameters: NamedTensors, rows: Tensor2D): Tensor2D
   return dense(rows, parameters[embeddingName]!);
 }
 
-/** Large enough to make a weight exactly 0 in float32, small enough to be added to. */
-const masked = -1e9;
-
 /**
  * The final rows of whole sequences, and what each layer would cache. Sequences shorter than T are padded on the right: no
  * position attends to those after it, so what stands there changes nothing before it, and no mask is needed.
@@ -204,14 +170,14 @@ export function transformerRows(
   const { width, heads, keyValueHeads } = config;
   const [B, T] = tokens.shape;
   const [K, G, d] = [keyValueHeads, heads / keyValueHeads, width / heads];
-  const { cosines, sines } = rotaryTables(config, T);
+  const tables = rotaryTables(config, T);
   const future = tf.sub(1, tf.linalg.bandPart(tf.ones([T, T]) as Tensor2D, -1, 0));
-  const mask = tf.mul(future, masked);
+  const mask = tf.mul(future, maskedScore);
   const cache: LayerCache[] = [];
   const rows = throughLayers(parameters, tf.reshape(tokens, [-1]), config, (_, q, k, v) => {
     const byHead = (x: Tensor, count: number) => tf.transpose(tf.reshape(x, [B, T, count, d]), [0, 2, 1, 3]);
-    const queries = rotate(byHead(tf.mul(q, 1 / Math.sqrt(d)), heads), cosines, sines);
-    const keys = rotate(byHead(k, K), cosines, sines);
+    const queries = rotate(byHead(tf.mul(q, 1 / Math.sqrt(d)), heads), tables);
+    const keys = rotate(byHead(k, K), tables);
     const values = byHead(v, K);
     cache.push({ keys, values });
     // The G heads that share keys are one longer list of queries: larger products, nothing repeated.
@@ -250,36 +216,12 @@ export function stepTransformer(
   cache: readonly LayerCache[],
   config: TransformerConfig,
 ): { readonly logits: Tensor2D; readonly cache: readonly LayerCache[] } {
-  const { width, heads, keyValueHeads } = config;
-  const [B, , C] = cache[0]!.keys.shape as [number, number, number, number];
-  const [K, G, d] = [keyValueHeads, heads / keyValueHeads, width / heads];
-  const tables = rotaryTables(config, C);
-  const [cosines, sines] = [tables.cosines, tables.sines].map((table) =>
-    tf.reshape(tf.gather(table, positions), [B, 1, d]),
-  ) as [Tensor, Tensor];
-  const places = tf.range(0, C, 1, 'int32');
-  const future = tf.cast(tf.greater(places, tf.reshape(positions, [B, 1])), 'float32');
-  const mask = tf.reshape(tf.mul(future, masked), [B, 1, 1, C]);
-  const pairs = Int32Array.from({ length: B * K * 2 }, (_, i) => {
-    const pair = Math.floor(i / 2);
-    return i % 2 === 0 ? Math.floor(pair / K) : pair % K;
-  });
-  const columns = tf.reshape(tf.broadcastTo(tf.reshape(positions, [B, 1]) as Tensor2D, [B, K]) as Tensor2D, [
-    B * K,
-    1,
-  ]);
-  const indices = tf.concat([tf.tensor2d(pairs, [B * K, 2], 'int32'), columns as Tensor2D], 1);
+  const tables = rotaryTables(config, cache[0]!.keys.shape[2]!);
   const next: LayerCache[] = [];
-  const rows = throughLayers(parameters, tokens, config, (layer, q, k, v) => {
-    const queries = rotate(tf.reshape(tf.mul(q, 1 / Math.sqrt(d)), [B, heads, d]), cosines, sines);
-    const key = rotate(tf.reshape(k, [B, K, d]), cosines, sines);
-    const before = cache[layer]!;
-    const keys = tf.tensorScatterUpdate(before.keys, indices, tf.reshape(key, [B * K, d]));
-    const values = tf.tensorScatterUpdate(before.values, indices, tf.reshape(v, [B * K, d]));
-    next.push({ keys, values });
-    const scores = tf.matMul(tf.reshape(queries, [B, K, G, d]), keys, false, true);
-    const weights = tf.softmax(tf.add(scores, mask));
-    return tf.reshape(tf.matMul(weights, values), [B, width]);
+  const rows = throughLayers(parameters, tokens, config, (layer, queries, keys, values) => {
+    const attended = attendCached({ queries, keys, values, positions, cache: cache[layer]!, tables });
+    next.push(attended.cache);
+    return attended.mixed;
   });
   return { logits: outputLogits(parameters, rows), cache: next };
 }

@@ -1,6 +1,14 @@
 import { Worker } from 'node:worker_threads';
 import { PmpoError } from '../../errors.js';
-import type { Numbers, Program, Reply, Request, SessionSettings, TensorType } from './program.js';
+import {
+  changedVariables,
+  type Numbers,
+  type Program,
+  type Reply,
+  type Request,
+  type SessionSettings,
+  type TensorType,
+} from './program.js';
 import { SessionRunner } from './session-runner.js';
 
 const sourceSuffix = '.ts';
@@ -124,7 +132,7 @@ export class Executor {
   load(program: Program, isShort: boolean): void {
     this.#programs.set(program.id, program);
     const request: Request = { kind: 'load', program };
-    const isLocal = isShort && program.writes.length === 0;
+    const isLocal = isShort && changedVariables(program).length === 0;
     if (isLocal) this.#localPrograms.add(program.id);
     const loading = isLocal ? this.#inTurn(() => this.#local.handle(request)) : this.#thread.request(request);
     // Whoever runs the program gets the error.
@@ -143,7 +151,7 @@ export class Executor {
         this.#localRuns.add(running);
         return await running.finally(() => this.#localRuns.delete(running));
       }
-      for (const { variable } of program.writes) this.#versions[variable]! += 1;
+      for (const variable of changedVariables(program)) this.#versions[variable]! += 1;
       const [result] = await Promise.all([this.#thread.request(request, inputs), this.#loading.get(id)]);
       return result;
     } catch (cause) {

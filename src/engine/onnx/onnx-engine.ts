@@ -7,9 +7,17 @@ import { Executor } from './executor.js';
 import { exportModel } from './export.js';
 import { fuse } from './fuse.js';
 import { reachable, type Value } from './graph.js';
-import { type Change, changesInPlace } from './in-place.js';
 import { encodeModel } from './model.js';
-import type { Numbers, Port, Program, SessionSettings, TensorType, VariablePort } from './program.js';
+import { type Change, type Overwrite, overwrites } from './overwrites.js';
+import type {
+  Numbers,
+  Port,
+  Program,
+  SessionSettings,
+  TensorType,
+  VariableOverwrite,
+  VariablePort,
+} from './program.js';
 import { type InputType, type Trace, Tracer, type VariableValue } from './trace.js';
 
 type Fn = (inputs: NamedTensors) => NamedTensors;
@@ -155,7 +163,12 @@ export class OnnxEngine implements Engine {
   }
 
   #assemble(name: string, trace: Trace): Program {
-    const roots = [...trace.outputs, ...trace.writes].map(({ value }) => value);
+    const whole = [...trace.outputs, ...trace.writes].map(({ value }) => value);
+    const overwritten = overwrites(changes(trace), whole);
+    const roots = whole.flatMap((value) => {
+      const places = overwritten.get(value);
+      return places === undefined ? [value] : [places.indices, places.updates];
+    });
     fuse(roots);
     const needed = new Set(reachable(roots).inputs);
     const inputs = trace.inputs
@@ -168,21 +181,29 @@ export class OnnxEngine implements Engine {
       variable: this.#index(variable),
     });
     const reads = trace.reads.filter(({ value }) => needed.has(value)).map((read) => border(read, 'before/'));
-    const writes = trace.writes.map((write) => border(write, 'after/'));
-    const inPlace = changesInPlace(changes(trace), roots);
-    const variablePort = (entry: { name: string; value: Value; variable: number }): VariablePort => ({
-      ...port(entry),
-      variable: entry.variable,
-      ...(inPlace.has(entry.value) ? { inPlace: true } : {}),
+    const writes = trace.writes
+      .filter(({ value }) => !overwritten.has(value))
+      .map((write) => border(write, 'after/'));
+    const places = trace.writes.flatMap((write) => {
+      const overwrite = overwritten.get(write.value);
+      return overwrite === undefined ? [] : [placesOf(write, this.#index(write.variable), overwrite)];
     });
+    // Variables overwritten in the same places share the output that says where.
+    const leaving = new Map(
+      [...outputs, ...writes, ...places.flatMap(({ borders }) => borders)].map((entry) => [
+        entry.name,
+        entry,
+      ]),
+    );
     return {
       id: this.#programs++,
       name,
-      model: encodeModel({ name, inputs: [...inputs, ...reads], outputs: [...outputs, ...writes] }),
+      model: encodeModel({ name, inputs: [...inputs, ...reads], outputs: [...leaving.values()] }),
       inputs: inputs.map(port),
       outputs: outputs.map(port),
       reads: reads.map(variablePort),
       writes: writes.map(variablePort),
+      overwrites: places.map(({ overwrite }) => overwrite),
     };
   }
 }
@@ -195,6 +216,19 @@ const outputName = (name: string): string => name.slice(outputPrefix.length);
 function port({ name, value }: { name: string; value: Value }): Port {
   const type: TensorType['type'] = value.type === 'float32' ? 'float32' : 'int32';
   return { name, type, shape: value.shape };
+}
+
+function variablePort(entry: { name: string; value: Value; variable: number }): VariablePort {
+  return { ...port(entry), variable: entry.variable };
+}
+
+function placesOf({ variable: { name } }: VariableValue, variable: number, { indices, updates }: Overwrite) {
+  const borders = [
+    { name: `places/${indices.name}`, value: indices },
+    { name: `rows/${name}`, value: updates },
+  ] as const;
+  const overwrite: VariableOverwrite = { variable, indices: port(borders[0]), updates: port(borders[1]) };
+  return { borders, overwrite };
 }
 
 function changes({ reads, writes }: Trace): readonly Change[] {

@@ -17,8 +17,15 @@ export interface Port extends TensorType {
 /** A variable that enters or leaves a model. */
 export interface VariablePort extends Port {
   readonly variable: number;
-  /** Of one that leaves: it is written over the value that entered. */
-  readonly inPlace?: boolean;
+}
+
+/** A variable of which places are overwritten after a run. */
+export interface VariableOverwrite {
+  readonly variable: number;
+  /** Where: an output of the model, [.., depth], int32. */
+  readonly indices: Port;
+  /** What stands there: an output of the model, [.., ..the axes behind the first `depth` of the variable]. */
+  readonly updates: Port;
 }
 
 /** A model and what its inputs and outputs are. */
@@ -31,6 +38,12 @@ export interface Program {
   readonly outputs: readonly Port[];
   readonly reads: readonly VariablePort[];
   readonly writes: readonly VariablePort[];
+  readonly overwrites: readonly VariableOverwrite[];
+}
+
+/** The variables that a run changes. */
+export function changedVariables({ writes, overwrites }: Program): readonly number[] {
+  return [...writes, ...overwrites].map(({ variable }) => variable);
 }
 
 /** Settings of every session of an engine. */

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { Numbers, Program, Request, SessionSettings, TensorType } from './program.js';
+import type { Numbers, Port, Program, Request, SessionSettings, TensorType } from './program.js';
+import { scatterRows } from './scatter.js';
 
 // Its package is CommonJS, and this file is also the root of a worker thread.
 const runtime = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
@@ -25,8 +26,9 @@ function wrap(data: Numbers, { type, shape }: TensorType): Tensor {
 
 /**
  * Runs models on ONNX Runtime and holds the variables between calls. Each variable has two buffers: a run reads one and
- * writes the other, then they change places, so that no state is copied; one that is only overwritten in places stays where
- * it is. Requests must be made one after another.
+ * writes the other, then they change places. One that is only overwritten in places stays where it is, and is no output of the
+ * model: onnxruntime-node copies every output once more, also those whose memory it is given. Requests must be made one after
+ * another.
  */
 export class SessionRunner {
   readonly #settings: SessionSettings;
@@ -100,19 +102,24 @@ export class SessionRunner {
     const fetches: Record<string, Tensor> = {};
     for (const port of program.outputs) fetches[port.name] = allocate(port);
     for (const port of program.writes) {
-      fetches[port.name] =
-        port.inPlace === true
-          ? this.#variables.get(port.variable)!
-          : (this.#spares.get(port.variable) ?? allocate(port));
+      fetches[port.name] = this.#spares.get(port.variable) ?? allocate(port);
+    }
+    for (const { indices, updates } of program.overwrites) {
+      for (const port of [indices, updates]) fetches[port.name] ??= allocate(port);
     }
     await session.run(feeds, fetches);
-    for (const { name, variable, inPlace } of program.writes) {
-      if (inPlace === true) continue;
+    for (const { name, variable } of program.writes) {
       const previous = this.#variables.get(variable);
       if (previous === undefined) this.#spares.delete(variable);
       else this.#spares.set(variable, previous);
       this.#variables.set(variable, fetches[name]!);
     }
-    return program.outputs.map(({ name }) => fetches[name]!.data as Numbers);
+    const numbers = ({ name }: Port): Numbers => fetches[name]!.data as Numbers;
+    for (const { variable, indices, updates } of program.overwrites) {
+      const { data, dims } = this.#variables.get(variable)!;
+      const places = numbers(indices) as Int32Array;
+      scatterRows(data as Numbers, dims, places, indices.shape.at(-1)!, numbers(updates));
+    }
+    return program.outputs.map(numbers);
   }
 }

@@ -9,8 +9,8 @@ import type {
   Variable,
 } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
+import type { LayerCache } from '../../networks/cached-attention.js';
 import {
-  type LayerCache,
   outputLogits,
   stepTransformer,
   type TransformerConfig,

@@ -169,9 +169,7 @@ export class Scheduler {
   async #begin(admitted: ReadonlyMap<Request, readonly Task[]>, free: readonly number[]): Promise<void> {
     const { decoder, contextLength } = this.#options;
     const requests = [...admitted.keys()];
-    const lengths = requests.map(({ generation }) =>
-      Math.min(contextLength, generation.prompt.length + generation.maxTokens),
-    );
+    const lengths = requests.map(({ generation }) => generation.prompt.length);
     await decoder.reserve(Math.max(...lengths), this.#isIdle);
     const targets: (readonly [number, number])[] = [];
     for (const [prompt, request] of requests.entries()) {
@@ -222,6 +220,8 @@ export class Scheduler {
       tokens[slot] = task.tokens.at(-1)!;
       positions[slot] = task.request.generation.prompt.length + task.tokens.length - 1;
     }
+    // No sooner than it is needed: attention costs as much as there is room.
+    await decoder.reserve(Math.max(...positions) + 1, false);
     const logits = await decoder.step(tokens, positions);
     for (const [slot, task] of this.#active.entries()) {
       if (task !== undefined) this.#extend(task, logits.subarray(slot * V, (slot + 1) * V), slot);
