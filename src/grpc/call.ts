@@ -18,6 +18,9 @@ export class StoppedError extends PmpoError {}
 /** A call took longer than it may. */
 export class DeadlineError extends PmpoError {}
 
+/** Puts a failed call into words. */
+export type CallErrorWords = typeof callError;
+
 /** One method of a service, by the last part of its path. */
 type Method = grpc.MethodDefinition<object, object>;
 const nameOf = (method: Method) => method.path.slice(method.path.lastIndexOf('/') + 1);
@@ -72,7 +75,7 @@ function optionsOf({ deadlineSeconds }: CallOptions): grpc.CallOptions {
 
 /**
  * One request, one answer.
- * @throws PmpoError as `callError` says.
+ * @throws PmpoError as `words` say.
  */
 export async function callUnary<Response extends object>(
   { address, client, metadata }: Channel,
@@ -80,6 +83,7 @@ export async function callUnary<Response extends object>(
   request: object,
   peer: Peer,
   options: CallOptions,
+  words: CallErrorWords = callError,
 ): Promise<Response> {
   const { signal } = options;
   const done = new AbortController();
@@ -94,7 +98,7 @@ export async function callUnary<Response extends object>(
         optionsOf(options),
         (error, response) => {
           if (error === null) resolve(response as Response);
-          else reject(callError(address, nameOf(method), error, peer, options));
+          else reject(words(address, nameOf(method), error, peer, options));
         },
       );
       signal?.addEventListener('abort', () => call.cancel(), { signal: done.signal });

@@ -1,12 +1,8 @@
-import type * as grpc from '@grpc/grpc-js';
 import { PmpoError } from '../errors.js';
-import { type Channel, openChannel, refusal } from '../grpc/channel.js';
+import { openChannel } from '../grpc/channel.js';
 import { connectionDefaults } from '../grpc/connection-defaults.js';
-import { ConnectionLostError, RefusedCallError } from '../grpc/errors.js';
 import type { Peer } from '../grpc/peer.js';
-import { loadService } from '../grpc/protos.js';
 import type { SecuritySettings } from '../grpc/security.js';
-import { statusCode } from '../grpc/status.js';
 import type { LanguageModel } from './language-model.js';
 import type {
   ScoreParts,
@@ -16,6 +12,7 @@ import type {
   TrainableModel,
   TrainableModelInfo,
 } from './trainable-model.js';
+import { TrainerConnection, type TrainerMethod } from './trainer-connection.js';
 import {
   checkCoefficients,
   coefficientsMessage,
@@ -56,19 +53,6 @@ interface InfoMessage {
   readonly steps?: number;
 }
 
-type Method =
-  | 'GetInfo'
-  | 'Score'
-  | 'ForwardBackward'
-  | 'OptimStep'
-  | 'CopyReference'
-  | 'Publish'
-  | 'Save'
-  | 'Load'
-  | 'Reset';
-
-const service = loadService('pmpo/v1/trainer.proto', 'pmpo.v1.Trainer');
-
 /**
  * Connects to a trainer.
  * @throws PmpoError when it cannot be reached or trusted, when somebody else holds it, or when the sampler's tokenizer has
@@ -82,7 +66,7 @@ export async function openTrainer(options: TrainerClientOptions): Promise<Traine
     server: 'a trainer (`pmpo serve trainer`)',
   };
   const channel = await openChannel({ ...options, deadlineSeconds }, peer);
-  const connection = new Connection(channel, peer);
+  const connection = new TrainerConnection(channel, peer);
   try {
     // First: who holds it is what there is to know of a trainer that is somebody else's.
     if (options.holder !== undefined) await connection.hold(options.holder, deadlineSeconds);
@@ -122,14 +106,14 @@ function infoOf(message: InfoMessage, where: string): TrainableModelInfo {
 /** A trainer that is connected to; made by `openTrainer`. */
 export class TrainerClient implements TrainableModel {
   readonly sampler: LanguageModel;
-  readonly #connection: Connection;
+  readonly #connection: TrainerConnection;
   readonly #deadline: number;
   readonly #computing: number;
   readonly #largest: number;
   readonly #holder: string;
   #info: TrainableModelInfo;
 
-  constructor(connection: Connection, info: TrainableModelInfo, options: TrainerClientOptions) {
+  constructor(connection: TrainerConnection, info: TrainableModelInfo, options: TrainerClientOptions) {
     this.sampler = options.sampler;
     this.#connection = connection;
     this.#info = info;
@@ -244,7 +228,7 @@ export class TrainerClient implements TrainableModel {
     this.#connection.close();
   }
 
-  #compute<T>(method: Method, request: object): Promise<T> {
+  #compute<T extends object>(method: TrainerMethod, request: object): Promise<T> {
     return this.#connection.call<T>(method, request, this.#computing);
   }
 }
@@ -257,115 +241,4 @@ function partlyAdded(cause: unknown, added: number, all: number): unknown {
     remedy: 'Go on from the last checkpoint',
     cause,
   });
-}
-
-/** Calls, with a deadline each, and their errors in the one form. */
-class Connection {
-  readonly address: string;
-  readonly #channel: Channel;
-  readonly #peer: Peer;
-  #held?: grpc.ClientReadableStream<unknown>;
-  /** Why the trainer is no longer this client's. */
-  #lost?: PmpoError;
-
-  constructor(channel: Channel, peer: Peer) {
-    this.address = channel.address;
-    this.#channel = channel;
-    this.#peer = peer;
-  }
-
-  /**
-   * Makes the trainer this client's until it closes. If the connection is lost, so is the trainer: calls fail from then on.
-   * @throws PmpoError when it is somebody else's.
-   */
-  hold(holder: string, deadlineSeconds: number): Promise<void> {
-    const { path, requestSerialize, responseDeserialize } = service.Hold!;
-    const { client, metadata } = this.#channel;
-    return new Promise((resolve, reject) => {
-      const stream = client.makeServerStreamRequest(
-        path,
-        requestSerialize,
-        responseDeserialize,
-        { holder },
-        metadata,
-      );
-      this.#held = stream;
-      let isLate = false;
-      // No deadline of gRPC's: the call stays open for as long as the trainer is held.
-      const timer = setTimeout(() => {
-        isLate = true;
-        stream.cancel();
-      }, deadlineSeconds * 1000);
-      stream.on('data', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-      stream.on('error', (error: grpc.ServiceError) => {
-        clearTimeout(timer);
-        this.#lost = isLate
-          ? this.#silent('Hold', deadlineSeconds)
-          : this.#told('Hold', error, deadlineSeconds);
-        reject(this.#lost);
-      });
-    });
-  }
-
-  call<T>(method: Method, request: object, deadlineSeconds: number): Promise<T> {
-    if (this.#lost !== undefined) return Promise.reject(this.#lost);
-    const { path, requestSerialize, responseDeserialize } = service[method];
-    const { client, metadata } = this.#channel;
-    const deadline = Date.now() + deadlineSeconds * 1000;
-    return new Promise((resolve, reject) => {
-      client.makeUnaryRequest(
-        path,
-        requestSerialize,
-        responseDeserialize,
-        request,
-        metadata,
-        { deadline },
-        (error: grpc.ServiceError | null, answer?: unknown) => {
-          if (error === null) resolve(answer as T);
-          else reject(this.#told(method, error, deadlineSeconds));
-        },
-      );
-    });
-  }
-
-  #told(method: Method | 'Hold', error: grpc.ServiceError, deadlineSeconds: number): PmpoError {
-    const { code, details } = error;
-    const where = this.address;
-    const known = refusal(where, error, this.#peer);
-    if (known !== undefined) return known;
-    if (code === statusCode('DEADLINE_EXCEEDED')) return this.#silent(method, deadlineSeconds);
-    // What gRPC for Node says when the server has hung up on a client that did not answer its signs of life.
-    const hungUp = code === statusCode('RESOURCE_EXHAUSTED') && details.startsWith('Bandwidth exhausted');
-    if (hungUp || code === statusCode('UNAVAILABLE') || code === statusCode('CANCELLED')) {
-      return new ConnectionLostError({
-        where,
-        what: `the connection was lost during ${method}: ${details}`,
-        remedy:
-          'Is the trainer still running there? Its state is that of its last checkpoint when it starts again',
-      });
-    }
-    return new RefusedCallError(where, method, code, details);
-  }
-
-  /** What is said of a call that nobody has answered. */
-  #silent(method: Method | 'Hold', deadlineSeconds: number): PmpoError {
-    const isImmediate = method === 'GetInfo' || method === 'Hold';
-    return new ConnectionLostError({
-      where: this.address,
-      what: `no answer to ${method} within ${deadlineSeconds} s`,
-      remedy: isImmediate
-        ? 'A trainer answers this while it computes, too: see what it logs, and start it again if it does nothing'
-        : `Raise ${this.#peer.configKey}.deadlineSeconds, or send fewer or shorter sequences`,
-    });
-  }
-
-  close(): void {
-    // What it says when it is cancelled is nothing new.
-    this.#held?.removeAllListeners('error').on('error', () => {});
-    this.#held?.cancel();
-    this.#channel.client.close();
-  }
 }
