@@ -1,8 +1,15 @@
 import type { LanguageConfig } from './language-schema.js';
 import type { Problem } from './problems.js';
 
-const noPenalty = { presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1 } as const;
-const asTheModelGives = { temperature: 1, topP: 1, topK: 0, minP: 0, ...noPenalty } as const;
+const asTheModelGives = {
+  temperature: 1,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+} as const;
 
 /** The settings whose values are others than these. */
 function changes(
@@ -61,14 +68,6 @@ export function languageProblems(config: LanguageConfig): Problem[] {
       'language.kl',
       `'sampled' estimates the KL from completions as the reference gives them, and ${changed.join(', ')} changes them`,
       `Use exact, or leave language.sampling without ${changed.join(', ')}`,
-    );
-  }
-  const penalties = changes(language.sampling, noPenalty);
-  if (model.name === 'trainer' && prompts !== undefined && penalties.length > 0) {
-    complain(
-      'language.sampling',
-      `${penalties.join(', ')}: a trainer samples without penalties, and its policy is evaluated by its own samples, whatever else samples`,
-      `Leave language.sampling without ${penalties.join(', ')}`,
     );
   }
   const { kl } = operator as { readonly kl?: Readonly<Record<string, unknown>> };

@@ -68,19 +68,6 @@ describe('resolveLanguageConfig', () => {
     await expect(resolve(sampled, 'language.kl=sampled')).resolves.toBeDefined();
   });
 
-  it.each([
-    "{ name: trainer, address: 'h:1' }",
-    "{ name: trainer, address: 'h:1', sampler: { address: 'h:2', publish: { folder: f, command: [c] } } }",
-  ])('refuses penalties, which a trainer does not know: %s', async (model) => {
-    const text = sampled.replace('{ name: embedded }', model);
-    for (const key of ['presencePenalty', 'frequencyPenalty', 'repetitionPenalty']) {
-      const set = `language.sampling.${key}=1.5`;
-      await expect(resolve(text, set)).rejects.toThrow(`Leave language.sampling without ${key}`);
-      await expect(resolve(sampled, set)).resolves.toBeDefined();
-    }
-    await expect(resolve(text, 'language.sampling.topP=0.9')).resolves.toBeDefined();
-  });
-
   it('refuses a sampler that would never get new weights', async () => {
     const text = `
 language:

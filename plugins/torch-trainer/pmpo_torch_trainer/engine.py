@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pmpo_torch_trainer.errors import RequestError, exhausted, precondition
 from pmpo_torch_trainer.model import Head, LanguageModel, View, Weights
-from pmpo_torch_trainer.sampling import Chosen, Draws, SamplingSettings, choose, likeliest, log_probs_of
+from pmpo_torch_trainer.sampling import Chosen, Context, Draws, SamplingSettings, choose, likeliest, log_probs_of
 
 _log = logging.getLogger("pmpo_torch_trainer")
 
@@ -229,7 +229,8 @@ class Engine:
             while True:
                 logits = self._head(last)
                 settings = [row.request.settings for row in rows]
-                chosen = choose(logits, settings, [len(row.tokens) for row in rows], [row.draws.next() for row in rows])
+                contexts = [Context(row.request.prompt, row.tokens) for row in rows]
+                chosen = choose(logits, settings, contexts, [row.draws.next() for row in rows])
                 going = self._advance(rows, logits, chosen)
                 if not going:
                     return

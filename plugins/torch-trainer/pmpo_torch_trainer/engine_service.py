@@ -21,7 +21,7 @@ _MOST_LOG_PROBS = 20
 
 
 def sampling_settings(params: Any, prompt: list[int], model: LanguageModel) -> SamplingSettings:
-    """What a request asks for. Raises RequestError for what vLLM refuses too, and for penalties, which are not offered."""
+    """What a request asks for. Raises RequestError for what vLLM refuses too."""
     if not prompt:
         raise invalid("the prompt is empty")
     if max(prompt) >= model.vocabulary_size:
@@ -44,10 +44,9 @@ def sampling_settings(params: Any, prompt: list[int], model: LanguageModel) -> S
         if params.HasField(name):
             count = getattr(params, name)
             _check(name, count, 0 <= count <= _MOST_LOG_PROBS, f"from 0 to {_MOST_LOG_PROBS}")
-    for name, neutral in (("frequency_penalty", 0), ("presence_penalty", 0), ("repetition_penalty", 1)):
-        value = getattr(params, name)
-        if value not in (0, neutral):
-            raise invalid(f"{name} is {value}; this server samples from the model itself, without penalties")
+    for name in ("presence_penalty", "frequency_penalty"):
+        _check(name, getattr(params, name), -2 <= getattr(params, name) <= 2, "from -2 to 2")
+    _check("repetition_penalty", params.repetition_penalty, 0 <= params.repetition_penalty < float("inf"), "above 0; 1 changes nothing")
     own = frozenset(params.stop_token_ids)
     return SamplingSettings(
         max_tokens=min(max_tokens, room),
@@ -56,6 +55,9 @@ def sampling_settings(params: Any, prompt: list[int], model: LanguageModel) -> S
         top_p=params.top_p or 1.0,
         top_k=params.top_k,
         min_p=params.min_p,
+        presence_penalty=params.presence_penalty,
+        frequency_penalty=params.frequency_penalty,
+        repetition_penalty=params.repetition_penalty or 1.0,
         stop=tuple(params.stop),
         stop_token_ids=own if params.ignore_eos else own | frozenset(model.eos_token_ids),
         reported_stop_token_ids=own,

@@ -21,6 +21,12 @@ class SamplingSettings:
     top_k: int = 0
     """0: all."""
     min_p: float = 0.0
+    presence_penalty: float = 0.0
+    """Taken from the logits of tokens that the completion has."""
+    frequency_penalty: float = 0.0
+    """The same, for each time that it has them."""
+    repetition_penalty: float = 1.0
+    """Positive logits of tokens that prompt or completion have are divided by it, others multiplied."""
     stop: tuple[str, ...] = ()
     stop_token_ids: frozenset[int] = frozenset()
     """With the model's own, unless those are ignored."""
@@ -55,15 +61,21 @@ class Chosen:
     """[R]"""
 
 
-def choose(logits: Tensor, settings: list[SamplingSettings], made: list[int], uniforms: list[float]) -> Chosen:
-    """Draws a token for each row of logits [R, V], float32, by inverting its distribution at a uniform number.
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What stands before the token to be drawn."""
 
-    `made`: how many tokens each completion has.
-    """
+    prompt: list[int]
+    completion: list[int]
+
+
+def choose(logits: Tensor, settings: list[SamplingSettings], contexts: list[Context], uniforms: list[float]) -> Chosen:
+    """Draws a token for each row of logits [R, V], float32, by inverting its distribution at a uniform number."""
     possible = logits.clone()
-    for row, (own, count) in enumerate(zip(settings, made, strict=True)):
-        if count < own.min_tokens and own.stop_token_ids:
-            possible[row, sorted(own.stop_token_ids)] = -torch.inf
+    for row, own, context in zip(possible, settings, contexts, strict=True):
+        _penalize(row, own, context)
+        if len(context.completion) < own.min_tokens and own.stop_token_ids:
+            row[sorted(own.stop_token_ids)] = -torch.inf
     temperatures = [own.temperature for own in settings]
     if all(temperature == 0 for temperature in temperatures):
         tokens = possible.argmax(-1)
@@ -86,6 +98,17 @@ def likeliest(logits: Tensor, token: int, count: int) -> tuple[list[float], list
     values, tokens = log_probs.topk(min(count, log_probs.shape[-1]))
     others = [(v, t) for v, t in zip(values.tolist(), tokens.tolist(), strict=True) if t != token][: max(count - 1, 0)]
     return [float(log_probs[token]), *(v for v, _ in others)], [token, *(t for _, t in others)]
+
+
+def _penalize(logits: Tensor, own: SamplingSettings, context: Context) -> None:
+    """Changes logits [V] by the tokens that there are already: repetition first, then frequency and presence, as vLLM does."""
+    if own.repetition_penalty != 1:
+        there = torch.tensor(sorted({*context.prompt, *context.completion}), device=logits.device)
+        before = logits[there]
+        logits[there] = torch.where(before > 0, before / own.repetition_penalty, before * own.repetition_penalty)
+    if context.completion and (own.presence_penalty != 0 or own.frequency_penalty != 0):
+        made, counts = torch.tensor(context.completion, device=logits.device).unique(return_counts=True)
+        logits[made] -= own.frequency_penalty * counts + own.presence_penalty
 
 
 def _restrict(logits: Tensor, settings: list[SamplingSettings]) -> Tensor:

@@ -13,20 +13,21 @@ import transformers
 from serving import LORA, MODELS, Case, EngineOptions
 
 from pmpo_torch_trainer import engine as sampling_engine
-from pmpo_torch_trainer.sampling import Draws, SamplingSettings, _invert, _restrict, choose
+from pmpo_torch_trainer.sampling import Context, Draws, SamplingSettings, _invert, _penalize, _restrict, choose
 from pmpo_torch_trainer.services import ENGINE, call, common, engine
 
 PROMPTS = [[1, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49], [1, 99], [1, 300, 20, 21]]
 BOTH = ("llama", "gemma3")
 
 
-def greedy_of_transformers(name, prompt, tokens):
+def greedy_of_transformers(name, prompt, tokens, processor=lambda _ids, logits: logits):
     """Greedy tokens, one forward pass over the whole text for each: no cache, no padding."""
     model = transformers.AutoModelForCausalLM.from_pretrained(MODELS[name], dtype=torch.float32).eval()
     ids = list(prompt)
     with torch.no_grad():
         for _ in range(tokens):
-            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+            logits = model(input_ids=torch.tensor([ids])).logits[:, -1]
+            ids.append(int(processor(torch.tensor([ids]), logits)[0].argmax()))
     return ids[len(prompt) :]
 
 
@@ -38,6 +39,20 @@ class Sampling(Case):
                 (found,) = own.complete(prompt, temperature=0, max_tokens=20, ignore_eos=True)
                 self.assertEqual(list(found.output_ids), greedy_of_transformers(name, prompt, 20))
                 self.assertEqual((found.finish_reason, found.prompt_tokens, found.completion_tokens), ("length", len(prompt), 20))
+
+    def test_repetition_is_penalised_as_by_transformers(self):
+        from transformers import RepetitionPenaltyLogitsProcessor
+
+        own = self.local("llama")
+        prompts, penalties = PROMPTS[:2], (1.3, 0.7)
+        found = [
+            [list(own.complete(p, temperature=0, max_tokens=16, ignore_eos=True, repetition_penalty=x)[0].output_ids) for x in (1, *penalties)]
+            for p in prompts
+        ]
+        for prompt, (plain, *penalised) in zip(prompts, found, strict=True):
+            for penalty, tokens in zip(penalties, penalised, strict=True):
+                self.assertEqual(tokens, greedy_of_transformers("llama", prompt, 16, RepetitionPenaltyLogitsProcessor(penalty)))
+                self.assertNotEqual(tokens, plain)
 
     def test_requests_that_wait_together_are_made_together_and_come_out_the_same(self):
         for name in BOTH:
@@ -241,7 +256,9 @@ class Ends(Case):
             ("temperature is -1", lambda: ask(temperature=-1)),
             ("top_p is 1.5", lambda: ask(top_p=1.5)),
             ("min_tokens is 9", lambda: ask(max_tokens=3, min_tokens=9)),
-            ("frequency_penalty is 0.5", lambda: ask(frequency_penalty=0.5)),
+            ("frequency_penalty is 2.5; it must be from -2 to 2", lambda: ask(frequency_penalty=2.5)),
+            ("presence_penalty is nan", lambda: ask(presence_penalty=float("nan"))),
+            ("repetition_penalty is -1", lambda: ask(repetition_penalty=-1)),
             ("no input", lambda: own.engine("Generate")),
         ]:
             self.refused("INVALID_ARGUMENT", pattern, act)
@@ -313,8 +330,35 @@ class Choosing(Case):
             self.assertLess(int((found[row] > -torch.inf).sum()), 50)
 
     def test_temperature(self):
-        cold, hot = ([choose(self.LOGITS[:1], [SamplingSettings(1, temperature=t)], [0], [u / 50]).tokens.item() for u in range(50)] for t in (0.2, 5.0))
+        cold, hot = ([choose(self.LOGITS[:1], [SamplingSettings(1, temperature=t)], [Context([], [])], [u / 50]).tokens.item() for u in range(50)] for t in (0.2, 5.0))
         self.assertLess(len(set(cold)), len(set(hot)))
+
+    def test_penalties(self):
+        from transformers import RepetitionPenaltyLogitsProcessor
+
+        context = Context([0, 0, 4], [3, 1, 3])
+        found = self.LOGITS[0].clone()
+        _penalize(found, SamplingSettings(1, repetition_penalty=1.7), context)
+        expected = RepetitionPenaltyLogitsProcessor(1.7)(torch.tensor([context.prompt + context.completion]), self.LOGITS[:1].clone())[0]
+        self.close_to(found, expected, 1e-6)
+        self.assertEqual((found != self.LOGITS[0]).nonzero().flatten().tolist(), [0, 1, 3, 4])
+
+        # Of the completion alone: presence once, frequency each time; after repetition.
+        row = torch.tensor([2.0, -2.0, 1.0, 4.0, -1.0])
+        for own, wanted in [
+            (SamplingSettings(1, presence_penalty=0.5), [2, -2.5, 1, 3.5, -1]),
+            (SamplingSettings(1, frequency_penalty=0.5), [2, -2.5, 1, 3, -1]),
+            (SamplingSettings(1, repetition_penalty=2, presence_penalty=0.5, frequency_penalty=-1), [1, -3.5, 1, 3.5, -1]),
+        ]:
+            changed = row.clone()
+            _penalize(changed, own, Context([0, 0], [3, 1, 3]))
+            self.close_to(changed, torch.tensor(wanted), 1e-6)
+        # What is drawn is penalised, its log-prob is the model's.
+        logits = torch.tensor([[2.0, 1.9, 0.0]])
+        greedy = SamplingSettings(1, temperature=0, presence_penalty=1)
+        chosen = choose(logits, [greedy], [Context([], [0])], [0.5])
+        self.assertEqual(chosen.tokens.tolist(), [1])
+        self.close_to(chosen.log_probs, logits.log_softmax(-1)[0, 1:2], 1e-6)
 
     def test_draws_are_a_function_of_seed_and_index(self):
         draw = lambda seed, index: [Draws(seed, index).next() for _ in range(2)]  # noqa: E731
