@@ -2,7 +2,7 @@ import type { NamedHostTensors, NamedTensors, Tensor, Tensor2D, Tensor3D } from 
 import * as tf from '../engine/tf.js';
 import { PmpoError } from '../errors.js';
 import { fillNormal, foldIn, type RandomKey } from '../random/keys.js';
-import { attendCached, type LayerCache, maskedScore } from './cached-attention.js';
+import { cachedAttention, type LayerCache, maskedScore } from './cached-attention.js';
 import { rotaryTables, rotate } from './rotary.js';
 
 /**
@@ -216,10 +216,11 @@ export function stepTransformer(
   cache: readonly LayerCache[],
   config: TransformerConfig,
 ): { readonly logits: Tensor2D; readonly cache: readonly LayerCache[] } {
-  const tables = rotaryTables(config, cache[0]!.keys.shape[2]!);
+  const shape = cache[0]!.keys.shape as [number, number, number, number];
+  const attend = cachedAttention({ positions, shape, tables: rotaryTables(config, shape[2]) });
   const next: LayerCache[] = [];
   const rows = throughLayers(parameters, tokens, config, (layer, queries, keys, values) => {
-    const attended = attendCached({ queries, keys, values, positions, cache: cache[layer]!, tables });
+    const attended = attend(queries, keys, values, cache[layer]!);
     next.push(attended.cache);
     return attended.mixed;
   });

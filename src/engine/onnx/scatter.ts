@@ -1,3 +1,4 @@
+import { sizeOf } from './graph.js';
 import type { Numbers } from './program.js';
 
 /**
@@ -15,7 +16,7 @@ export function scatterRows(
   depth: number,
   updates: Numbers,
 ): void {
-  const size = shape.slice(depth).reduce((product, n) => product * n, 1);
+  const size = sizeOf(shape.slice(depth));
   const rows = indices.length / depth;
   const offsets = new Float64Array(rows);
   for (let row = 0; row < rows; row++) {

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { sizeOf } from './graph.js';
 import type { Numbers, Port, Program, Request, SessionSettings, TensorType } from './program.js';
 import { scatterRows } from './scatter.js';
 
@@ -12,7 +13,7 @@ interface Loaded {
 }
 
 function allocate({ type, shape }: TensorType): Tensor {
-  const size = shape.reduce((product, n) => product * n, 1);
+  const size = sizeOf(shape);
   return type === 'float32'
     ? new runtime.Tensor('float32', new Float32Array(size), shape)
     : new runtime.Tensor('int32', new Int32Array(size), shape);
