@@ -7,12 +7,21 @@
 // that ask for them.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureBuilt, ensureInstalled, fail, root, runNode, say } from './bootstrap.mjs';
-import { addCounts, formatCounts, vitestCounts, writeCounts } from './counts.mjs';
 import { ensureRedis } from './redis.mjs';
+import {
+  addResults,
+  formatCounts,
+  formatFailures,
+  noResults,
+  oneFailure,
+  readResults,
+  vitestResults,
+  writeResults,
+} from './results.mjs';
 import { ensureVenv } from './venv.mjs';
 
 /**
@@ -40,8 +49,6 @@ const suites = [
 
 const program = join(root, 'dist/cli/main.js');
 const suiteMinutes = 5;
-const none = { passed: 0, failed: 0, skipped: 0 };
-const oneFailed = { ...none, failed: 1 };
 
 /** Starts `pmpo serve simulators` on a free port; resolves with its address and how to stop it. */
 function startServer() {
@@ -69,11 +76,11 @@ function startServer() {
   });
 }
 
-/** Runs the Python files and the vitest files of a suite; returns its counts. */
+/** Runs the Python files and the vitest files of a suite; returns its results. */
 function runSuite(folder, interpreter, env, scratch, minutes = suiteMinutes) {
   const timeout = minutes * 60_000;
   const files = readdirSync(folder);
-  let counts = none;
+  let all = noResults;
   if (files.some((file) => /^test_.*\.py$/.test(file))) {
     const results = join(scratch, 'python.json');
     rmSync(results, { force: true });
@@ -83,7 +90,7 @@ function runSuite(folder, interpreter, env, scratch, minutes = suiteMinutes) {
       stdio: 'inherit',
       timeout,
     });
-    counts = addCounts(counts, existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')) : oneFailed);
+    all = addResults(all, readResults(results));
   }
   if (files.some((file) => file.endsWith('.test.ts'))) {
     const results = join(scratch, 'vitest.json');
@@ -92,9 +99,9 @@ function runSuite(folder, interpreter, env, scratch, minutes = suiteMinutes) {
     const output = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
     // With its end: vitest would take a folder whose name only begins like this one too.
     runNode([...vitest, ...output, `${folder}/`], { env, timeout });
-    counts = addCounts(counts, vitestCounts(results));
+    all = addResults(all, vitestResults(results));
   }
-  return counts.passed + counts.failed + counts.skipped === 0 ? oneFailed : counts;
+  return all.passed + all.skipped + all.failures.length === 0 ? oneFailure('no test was found') : all;
 }
 
 const wanted = process.argv.slice(2);
@@ -121,7 +128,7 @@ for (const { name, venvs, server, redis, minutes } of suites) {
     }
     if (redis) env.PMPO_REDIS = JSON.stringify(ensureRedis({ log: say }));
   } catch (error) {
-    report.push({ name, counts: { ...none, skipped: 1 }, note: `SKIPPED: ${error.message}` });
+    report.push({ name, results: { ...noResults, skipped: 1 }, note: `SKIPPED: ${error.message}` });
     say(report.at(-1).note);
     continue;
   }
@@ -132,9 +139,9 @@ for (const { name, venvs, server, redis, minutes } of suites) {
       env.PMPO_SERVER_ADDRESS = running.address;
     }
     const folder = join(root, 'test/interop', name);
-    report.push({ name, counts: runSuite(folder, interpreters[0], env, scratch, minutes) });
+    report.push({ name, results: runSuite(folder, interpreters[0], env, scratch, minutes) });
   } catch (error) {
-    report.push({ name, counts: oneFailed, note: error.message });
+    report.push({ name, results: oneFailure(error.message) });
   } finally {
     running?.stop();
   }
@@ -142,10 +149,15 @@ for (const { name, venvs, server, redis, minutes } of suites) {
 rmSync(scratch, { recursive: true, force: true });
 
 say('');
-for (const { name, counts, note } of report) {
-  say(`${name}: ${formatCounts(counts)}${note === undefined ? '' : ` (${note.split('\n')[0]})`}`);
+for (const { name, results, note } of report) {
+  say(`${name}: ${formatCounts(results)}${note === undefined ? '' : ` (${note.split('\n')[0]})`}`);
 }
-const total = addCounts(...report.map(({ counts }) => counts));
-writeCounts(process.env.PMPO_TEST_RESULTS, total);
-say(formatCounts(total));
-process.exitCode = total.failed === 0 ? 0 : 1;
+const total = addResults(
+  ...report.map(({ name, results }) => ({
+    ...results,
+    failures: results.failures.map((line) => `${name}: ${line}`),
+  })),
+);
+writeResults(process.env.PMPO_TEST_RESULTS, total);
+say(`${formatFailures(total)}${formatCounts(total)}`);
+process.exitCode = total.failures.length === 0 ? 0 : 1;

@@ -1,33 +1,43 @@
 // `npm test`: installs, builds, then formatter, linter, types and tests. Arguments are handed on to vitest. Every part
-// runs, even when one before it failed. With PMPO_TEST_RESULTS=FILE the counts are written there as JSON as well;
-// formatter and linter count as one test, types as another.
+// runs, even when one before it failed. With PMPO_TEST_RESULTS=FILE the results are written there as JSON as
+// well; formatter and linter count as one test, types as another.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureBuilt, ensureInstalled, root, runNode, say } from './bootstrap.mjs';
-import { addCounts, formatCounts, vitestCounts, writeCounts } from './counts.mjs';
+import {
+  addResults,
+  formatCounts,
+  formatFailures,
+  noResults,
+  oneFailure,
+  vitestResults,
+  writeResults,
+} from './results.mjs';
 
 ensureInstalled();
 ensureBuilt();
 
 const bin = (path) => join(root, 'node_modules', path);
 const scratch = mkdtempSync(join(tmpdir(), 'pmpo-results-'));
-const vitestResults = join(scratch, 'vitest.json');
+const vitestReport = join(scratch, 'vitest.json');
 
-/** One part: its counts, and the code it ended with. */
-function part(name, args, countsOf) {
+/** One part, by what it left: `resultsOf()` of a part that counts for itself; else it counts as one test. */
+function part(name, args, resultsOf = () => noResults) {
   say(`\n── ${name}`);
   const code = runNode(args);
-  const counts = countsOf(code);
+  const results = resultsOf();
   // What failed without a failing test (an error between tests, say) must not look like a success.
-  return code !== 0 && counts.failed === 0 ? addCounts(counts, { passed: 0, failed: 1, skipped: 0 }) : counts;
+  if (code !== 0 && results.failures.length === 0) {
+    return addResults(results, oneFailure(`${name}: ended with code ${code}`));
+  }
+  return results === noResults ? { ...noResults, passed: 1 } : results;
 }
-const one = (code) => ({ passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 });
 
-const counts = addCounts(
-  part('Format and lint (biome)', [bin('@biomejs/biome/bin/biome'), 'check', '.'], one),
-  part('Types (tsc)', [bin('typescript/bin/tsc'), '--noEmit'], one),
+const results = addResults(
+  part('Format and lint (biome)', [bin('@biomejs/biome/bin/biome'), 'check', '.']),
+  part('Types (tsc)', [bin('typescript/bin/tsc'), '--noEmit']),
   part(
     'Tests (vitest)',
     [
@@ -35,13 +45,13 @@ const counts = addCounts(
       'run',
       '--reporter=default',
       '--reporter=json',
-      `--outputFile.json=${vitestResults}`,
+      `--outputFile.json=${vitestReport}`,
       ...process.argv.slice(2),
     ],
-    () => vitestCounts(vitestResults),
+    () => vitestResults(vitestReport),
   ),
 );
 rmSync(scratch, { recursive: true, force: true });
-writeCounts(process.env.PMPO_TEST_RESULTS, counts);
-say(`\n${formatCounts(counts)}`);
-process.exitCode = counts.failed === 0 ? 0 : 1;
+writeResults(process.env.PMPO_TEST_RESULTS, results);
+say(`\n${formatFailures(results)}${formatCounts(results)}`);
+process.exitCode = results.failures.length === 0 ? 0 : 1;

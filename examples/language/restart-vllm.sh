@@ -18,8 +18,16 @@ state=${STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/pmpo}
 mkdir -p "$state"
 record=$state/vllm-$port.pid log=$state/vllm-$port.log
 
-# A process by its number and when it began: numbers are given again to others.
-identity() { ps -o pid=,lstart= -p "$1" 2>/dev/null || true; }
+# A process by its number and when it began, in ticks since the machine did: numbers are given again to others, and `ps` tells
+# a process another second of beginning when the clock is set.
+identity() {
+  if [[ -d /proc/self ]]; then
+    # The name before it, in brackets, may hold anything.
+    sed "s/.*) //" "/proc/$1/stat" 2>/dev/null | awk -v pid="$1" '{ print pid, $20 }'
+  else
+    ps -o pid=,lstart= -p "$1" 2>/dev/null || true
+  fi
+}
 # Whether a process of the group has not ended; one that only nobody has taken note of has.
 lives() { ps -eo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'; }
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }

@@ -90,7 +90,7 @@ describe('worlds stepped together', () => {
 });
 
 describe('a server that dies in mid-episode', () => {
-  const remote = (address: string) => () => RemoteEnvironment.connect({ address, deadlineSeconds: 0.5 });
+  const remote = (address: string) => () => RemoteEnvironment.connect({ address, deadlineSeconds: 5 });
   const serve = (port = 0) =>
     serveEnvironments({ createEnvironment: async () => countingWorld({ length: 50 }), port });
 

@@ -193,8 +193,8 @@ describe("others' servers", () => {
 
   it('that never answer are given up on at the deadline', async () => {
     const address = await scripted(() => undefined);
-    const failed = connect(address, { deadlineSeconds: 0.2 });
-    await expect(failed).rejects.toThrow(/no answer to CreateWorld within 0.2 s/);
+    const failed = connect(address, { deadlineSeconds: 2 });
+    await expect(failed).rejects.toThrow(/no answer to CreateWorld within 2 s/);
     await expect(failed).rejects.toBeInstanceOf(ConnectionLostError);
   });
 });
@@ -217,7 +217,7 @@ describe('an address', () => {
       server.close();
     });
     const { port } = server.address() as { port: number };
-    await expect(connect(`127.0.0.1:${port}`, { deadlineSeconds: 0.3 })).rejects.toThrow(/waited 0.3 s/);
+    await expect(connect(`127.0.0.1:${port}`, { deadlineSeconds: 1 })).rejects.toThrow(/waited 1 s/);
   });
 
   it('whose server goes away fails what is under way', async () => {

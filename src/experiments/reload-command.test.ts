@@ -67,7 +67,7 @@ describe('runReloadCommand', () => {
   /** The program itself and its child are gone; what has a session of its own is not. */
   const onlySessionIsLeft = async ([own, child, session]: number[]) => {
     expect(lives(own!)).toBe(false);
-    await vi.waitFor(() => expect(lives(child!)).toBe(false), { timeout: 5000 });
+    await vi.waitFor(() => expect(lives(child!)).toBe(false), { timeout: 30_000 });
     expect(lives(session!)).toBe(true);
     process.kill(session!, 'SIGKILL');
   };

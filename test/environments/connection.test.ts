@@ -21,7 +21,7 @@ async function connectThroughWay(keepaliveSeconds: number | undefined) {
   cleanups.push(() => way.close());
   const connection = await DmEnvRpcConnection.open({
     address: way.address,
-    deadlineSeconds: 0.3,
+    deadlineSeconds: 2,
     keepaliveSeconds,
   });
   cleanups.push(() => connection.close());
@@ -40,9 +40,7 @@ describe('a peer that is gone without a word', () => {
 
   it('is noticed by the deadline of the next call otherwise', async () => {
     const connection = await connectThroughWay(undefined);
-    await expect(connection.send('createWorld', {})).rejects.toThrow(
-      /no answer to CreateWorld within 0\.3 s/,
-    );
+    await expect(connection.send('createWorld', {})).rejects.toThrow(/no answer to CreateWorld within 2 s/);
   });
 });
 

@@ -1,4 +1,4 @@
-"""Runs the unittest suites of a folder and writes their counts as JSON.
+"""Runs the unittest suites of a folder and writes their results as JSON, in the form of scripts/results.mjs.
 
 Usage: python run_unittest.py FOLDER RESULTS.json
 """
@@ -12,12 +12,14 @@ def main() -> int:
     folder, results = sys.argv[1:]
     suite = unittest.defaultTestLoader.discover(folder, pattern="test_*.py", top_level_dir=folder)
     outcome = unittest.TextTestRunner(verbosity=2).run(suite)
-    failed = len(outcome.failures) + len(outcome.errors) + len(outcome.unexpectedSuccesses)
+    # The last line of a traceback is what was wrong.
+    failures = [f"{test.id()}: {text.strip().splitlines()[-1]}" for test, text in outcome.failures + outcome.errors]
+    failures += [f"{test.id()}: passed, and was expected to fail" for test in outcome.unexpectedSuccesses]
     skipped = len(outcome.skipped)
     # A module that cannot be imported, or a class that cannot be set up, is an error beside the tests that ran.
-    passed = max(outcome.testsRun - failed - skipped, 0)
+    passed = max(outcome.testsRun - len(failures) - skipped, 0)
     with open(results, "w", encoding="utf-8") as file:
-        json.dump({"passed": passed, "failed": failed, "skipped": skipped}, file)
+        json.dump({"passed": passed, "skipped": skipped, "failures": failures}, file)
     return 0 if outcome.wasSuccessful() and passed + skipped > 0 else 1
 
 
