@@ -41,4 +41,4 @@ test('the package holds what it runs on, and its program runs without the source
   const said = await run(process.execPath, [join(installed, bin.pmpo), '--version']);
   expect(said.stdout).toBe(`${version}\n`);
   expect(said.stderr).toBe('');
-}, 60_000);
+});

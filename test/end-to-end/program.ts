@@ -40,7 +40,7 @@ export interface StartOptions {
 /** Starts `pmpo` as a child process. It is killed after `timeoutSeconds`, so that no test hangs. */
 export function start(
   args: readonly string[],
-  { cwd = projectRoot, timeoutSeconds = 60, env }: StartOptions = {},
+  { cwd = projectRoot, timeoutSeconds = 110, env }: StartOptions = {},
 ): Running {
   const child = spawn(process.execPath, [program, ...args], {
     cwd,

@@ -141,7 +141,7 @@ test('compare trains every operator with every seed and draws one report', async
   ]);
   const report = await readFile(join(directory, 'report.html'), 'utf8');
   for (const name of ['dpo-seed1', 'pmpo-seed0']) expect(report).toContain(name);
-}, 120_000);
+});
 
 test('compare stopped half-way goes on: what is done stays, the rest is made; other settings are refused', async () => {
   const { output, file } = await setUp('compare-resumed', (config) => {

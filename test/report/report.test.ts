@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PmpoError } from '../../src/errors.js';
 import { renderCurveSvg, renderReport } from '../../src/report/report.js';
@@ -161,11 +162,12 @@ describe.skipIf(chromium === undefined)('a report in headless Chromium (skipped 
   it('is drawn in light and in dark', async () => {
     const page = join(folder, 'report.html');
     await writeFile(page, await renderReport(comparison, { command: 'pmpo compare' }));
-    const shots = [0, 1].map((scheme) => {
+    const shots: Buffer[] = [];
+    for (const scheme of [0, 1]) {
       const shot = join(folder, `shot-${scheme}.png`);
       const flags =
         '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --window-size=1200,1600';
-      execFileSync(
+      await promisify(execFile)(
         chromium!,
         [
           ...flags.split(' '),
@@ -174,11 +176,11 @@ describe.skipIf(chromium === undefined)('a report in headless Chromium (skipped 
           `--screenshot=${shot}`,
           `file://${page}`,
         ],
-        { stdio: 'ignore', timeout: 50_000 },
+        { timeout: 50_000 },
       );
-      return shot;
-    });
-    const [dark, light] = await Promise.all(shots.map((shot) => readFile(shot)));
+      shots.push(await readFile(shot));
+    }
+    const [dark, light] = shots;
     // An empty page of this size compresses to a few thousand bytes.
     expect(dark!.length).toBeGreaterThan(50_000);
     expect(light!.length).toBeGreaterThan(50_000);
