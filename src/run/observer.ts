@@ -23,7 +23,11 @@ export function createRunObserver({
 }: RunObserverOptions): LearnerObserver {
   return {
     progress: (environmentSteps, updates) => progress.update(environmentSteps, updates),
-    metrics: (record) => records.metrics(record),
+    metrics: (record) => {
+      records.metrics(record);
+      const heldOut = Object.entries(record.values).filter(([name]) => name.startsWith('heldOut/'));
+      if (heldOut.length > 0) progress.heldOut(record.environmentSteps, Object.fromEntries(heldOut));
+    },
     evaluation: (record) => {
       records.evaluation(record);
       progress.evaluation(record);

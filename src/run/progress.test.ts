@@ -90,6 +90,36 @@ describe('plain lines', () => {
   });
 });
 
+describe('a job that samples nothing', () => {
+  const labels: RunSummary = {
+    ...summary,
+    evaluation: { episodes: 0, meanReturn: Number.NaN, stdReturn: Number.NaN },
+  };
+  const values = { 'heldOut/logProb/rejected': -14.42, 'heldOut/perplexity': 3.21 };
+
+  it('shows what the policy gives to held-out data, and ends with it', () => {
+    const { progress, stderr } = scene('lines');
+    progress.start(0);
+    progress.heldOut(0, { ...values, 'heldOut/perplexity': 3 });
+    progress.heldOut(160, values);
+    progress.finish(labels, files);
+    expect(stderr.text().split('\n')).toEqual([
+      'Held out at 0 steps: logProb/rejected −14.4 · perplexity 3',
+      'Held out at 160 steps: logProb/rejected −14.4 · perplexity 3.21',
+      'Done: 100,000 steps, 49,500 updates in 2 min 10 s',
+      'Held out: logProb/rejected −14.4 · perplexity 3.21',
+      'Report: /somewhere/else/x/report.html',
+      '',
+    ]);
+  });
+
+  it('tells a program of it too', () => {
+    const { progress, stdout } = scene('json');
+    progress.heldOut(160, values);
+    expect(JSON.parse(stdout.text())).toEqual({ event: 'heldOut', environmentSteps: 160, values });
+  });
+});
+
 describe('json', () => {
   it('writes one object per line to stdout and nothing else', () => {
     const { progress, stdout, stderr, steps } = scene('json');

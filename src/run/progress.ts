@@ -16,6 +16,8 @@ export interface Progress {
   start(environmentSteps: number): void;
   update(environmentSteps: number, updates: number): void;
   evaluation(record: EvaluationRecord): void;
+  /** What the policy gives to held-out data, by metric: all there is to show where nothing is sampled. */
+  heldOut(environmentSteps: number, values: Readonly<Record<string, number>>): void;
   notice(message: string): void;
   checkpoint(environmentSteps: number, file: string): void;
   /** The job has ended well: what came out and where it stands. */
@@ -104,17 +106,34 @@ function describeEvaluation({ environmentSteps, returns }: EvaluationRecord, wor
   return `Evaluation at ${formatCount(environmentSteps)} ${words.steps}: ${words.return} ${spread} over ${returns.length} ${returns.length === 1 ? words.episode : words.episodes}`;
 }
 
+function describeHeldOut(values: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(values).map(
+    ([name, value]) => `${name.replace(/^heldOut\//, '')} ${formatNumber(value)}`,
+  );
+  return parts.join(' · ');
+}
+
+function heldOutLine(
+  environmentSteps: number,
+  values: Readonly<Record<string, number>>,
+  words: JobWords,
+): string {
+  return `Held out at ${formatCount(environmentSteps)} ${words.steps}: ${describeHeldOut(values)}`;
+}
+
 /** A path as a person would type it here. */
 function shortPath(path: string): string {
   const fromHere = relative('', path);
   return fromHere.startsWith('..') || isAbsolute(fromHere) ? path : fromHere;
 }
 
-function describeEnd(summary: RunSummary, files: RunFiles, words: JobWords): string[] {
+function describeEnd({ summary, files, heldOut }: End, words: JobWords): string[] {
   const { episodes, meanReturn, stdReturn } = summary.evaluation;
+  const evaluated = `${capital(words.return)} ${formatNumber(meanReturn)} ± ${formatNumber(stdReturn)} over ${episodes} ${episodes === 1 ? words.episode : words.episodes}`;
   return [
     `Done: ${formatCount(summary.environmentSteps)} ${words.steps}, ${formatCount(summary.updates)} updates in ${formatDuration(summary.wallSeconds)}`,
-    `${capital(words.return)} ${formatNumber(meanReturn)} ± ${formatNumber(stdReturn)} over ${episodes} ${episodes === 1 ? words.episode : words.episodes}`,
+    ...(episodes > 0 ? [evaluated] : []),
+    ...(heldOut === undefined ? [] : [`Held out: ${describeHeldOut(heldOut)}`]),
     `Report: ${shortPath(files.report)}`,
   ];
 }
@@ -131,15 +150,23 @@ function describeStop(
   ];
 }
 
+interface End {
+  readonly summary: RunSummary;
+  readonly files: RunFiles;
+  /** The last metrics of held-out data. */
+  readonly heldOut?: Readonly<Record<string, number>>;
+}
+
 /** How one mode shows what happens. */
 interface View {
   start(state: State): void;
   /** Called at every update; shows something when it is time to. */
   update(state: State): void;
   evaluation(record: EvaluationRecord): void;
+  heldOut(environmentSteps: number, values: Readonly<Record<string, number>>): void;
   notice(message: string): void;
   checkpoint(environmentSteps: number, file: string): void;
-  finish(summary: RunSummary, files: RunFiles): void;
+  finish(end: End): void;
   stopped(environmentSteps: number, command: string): void;
   stop(): void;
 }
@@ -148,6 +175,7 @@ const quietView: View = {
   start() {},
   update() {},
   evaluation() {},
+  heldOut() {},
   notice() {},
   checkpoint() {},
   finish() {},
@@ -167,8 +195,9 @@ function linesView(
       if (due()) write(describeState(state, totalSteps, words));
     },
     evaluation: (record) => write(describeEvaluation(record, words)),
+    heldOut: (steps, values) => write(heldOutLine(steps, values, words)),
     notice: write,
-    finish: (summary, files) => describeEnd(summary, files, words).forEach(write),
+    finish: (end) => describeEnd(end, words).forEach(write),
     stopped: (environmentSteps, command) =>
       describeStop(environmentSteps, totalSteps, command, words).forEach(write),
   };
@@ -185,9 +214,10 @@ function jsonView(write: (line: string) => void, totalSteps: number, due: () => 
       const { returns } = record;
       event('evaluation', { ...record, meanReturn: mean(returns), stdReturn: standardDeviation(returns) });
     },
+    heldOut: (environmentSteps, values) => event('heldOut', { environmentSteps, values }),
     notice: (message) => event('notice', { message }),
     checkpoint: (environmentSteps, file) => event('checkpoint', { environmentSteps, file }),
-    finish: (summary, files) => event('finish', { summary, files }),
+    finish: ({ summary, files }) => event('finish', { summary, files }),
     stopped: (environmentSteps, resume) => event('stopped', { environmentSteps, resume }),
     stop() {},
   };
@@ -226,11 +256,12 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
     },
     update: (state) => bar?.update(Math.min(state.environmentSteps, totalSteps), payload(state)),
     evaluation: (record) => write(describeEvaluation(record, words)),
+    heldOut: (steps, values) => write(heldOutLine(steps, values, words)),
     notice: write,
     checkpoint() {},
-    finish: (summary, files) => {
+    finish: (end) => {
       stop();
-      describeEnd(summary, files, words).forEach(write);
+      describeEnd(end, words).forEach(write);
     },
     stopped: (environmentSteps, command) => {
       stop();
@@ -267,6 +298,7 @@ export function createProgress({
   const view = views[mode]();
   const rate = new Rate();
   let lastReturn: number | undefined;
+  let heldOut: Readonly<Record<string, number>> | undefined;
   const stateAt = (environmentSteps: number, updates: number): State => {
     const time = now();
     rate.add(time, environmentSteps);
@@ -291,9 +323,13 @@ export function createProgress({
       lastReturn = mean(record.returns);
       view.evaluation(record);
     },
+    heldOut: (environmentSteps, values) => {
+      heldOut = values;
+      view.heldOut(environmentSteps, values);
+    },
     notice: view.notice,
     checkpoint: view.checkpoint,
-    finish: view.finish,
+    finish: (summary, files) => view.finish({ summary, files, heldOut }),
     stopped: view.stopped,
     stop: view.stop,
   };
