@@ -42,13 +42,12 @@ function defaultName({ language, operator, seed }: ResolvedLanguageConfig): stri
 }
 
 function subjectOf({ config, warnings }: LoadedLanguageConfig): RunSubject {
-  const { updates, batchSize, samples } = config.learner;
   return {
     kind: 'language',
     output: config.output,
     name: config.name ?? defaultName(config),
     config: configText(config),
-    totalSteps: updates * batchSize * samples,
+    total: { totalUpdates: config.learner.updates },
     keep: config.checkpoint.keep,
     warnings,
   };

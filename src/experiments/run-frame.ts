@@ -4,7 +4,7 @@ import { readRun } from '../report/run-data.js';
 import type { LoadedCheckpoint } from '../run/checkpoints.js';
 import type { LearnerObserver, RunSummary } from '../run/contracts.js';
 import { createRunObserver } from '../run/observer.js';
-import { createProgress, type ProgressMode } from '../run/progress.js';
+import { createProgress, type ProgressMode, type Total } from '../run/progress.js';
 import { createRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import { mean, standardDeviation } from '../run/statistics.js';
 import { type JobKind, jobWords } from '../run/words.js';
@@ -39,7 +39,7 @@ export interface RunSubject {
   /** The text of config.yaml. */
   readonly config: string;
   /** Of which its progress is a part. */
-  readonly totalSteps: number;
+  readonly total: Total;
   readonly keep: number;
   readonly warnings: readonly string[];
 }
@@ -143,13 +143,14 @@ export async function makeRun<Opened>(
     );
     const progress = createProgress({
       mode: options.progressMode,
-      totalSteps: subject.totalSteps,
+      total: subject.total,
       words: jobWords[subject.kind],
       label: directory.name,
     });
     try {
       const observer = createRunObserver({ directory, records, progress, keep: subject.keep });
-      progress.start(checkpoint?.environmentSteps ?? 0);
+      const counters = checkpoint?.checkpoint.metadata.counters as { readonly updates: number } | undefined;
+      progress.start(checkpoint?.environmentSteps ?? 0, counters?.updates ?? 0);
       notices.sendTo(observer.notice);
       if (checkpoint === undefined)
         for (const warning of subject.warnings) observer.notice(`Warning: ${warning}`);

@@ -31,7 +31,7 @@ function subjectOf({ config, warnings }: LoadedConfig): RunSubject {
     output: config.output,
     name: config.name ?? defaultRunName(config),
     config: configText(config),
-    totalSteps: config.learner.environmentSteps,
+    total: { totalSteps: config.learner.environmentSteps },
     keep: config.checkpoint.keep,
     warnings,
   };

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import type { RunSummary } from './contracts.js';
-import { createProgress, type ProgressMode, progressMode } from './progress.js';
+import { createProgress, type ProgressMode, progressMode, type Total } from './progress.js';
 import { RunDirectory } from './run-directory.js';
 
 class Screen extends PassThrough {
@@ -26,13 +26,13 @@ const summary: RunSummary = {
 const { files } = new RunDirectory('/somewhere/else/x');
 const evaluation = { environmentSteps: 20_000, updates: 10_000, wallSeconds: 20, returns: [700, 720] };
 
-function scene(mode: ProgressMode, everySeconds = 10) {
+function scene(mode: ProgressMode, everySeconds = 10, total: Total = { totalSteps: 100_000 }) {
   let time = 0;
   const stdout = new Screen();
   const stderr = new Screen();
   const progress = createProgress({
     mode,
-    totalSteps: 100_000,
+    total,
     label: 'x',
     stdout,
     stderr,
@@ -58,7 +58,7 @@ describe('progressMode', () => {
 describe('plain lines', () => {
   it('come every few seconds and at evaluations, and end with what came out', () => {
     const { progress, stdout, stderr, steps } = scene('lines');
-    progress.start(0);
+    progress.start(0, 0);
     for (let second = 1; second <= 25; second++) steps(second, second * 1000);
     progress.evaluation(evaluation);
     steps(30, 30_000);
@@ -82,7 +82,7 @@ describe('plain lines', () => {
 
   it('take the rate from the last half minute, and from where a resumed run began', () => {
     const { progress, stderr, steps } = scene('lines', 0);
-    progress.start(50_000);
+    progress.start(50_000, 25_000);
     for (let second = 1; second <= 60; second++) steps(second, 50_000 + second * 100);
     stderr.text();
     for (let second = 61; second <= 91; second++) steps(second, 56_000 + (second - 60) * 1000);
@@ -98,12 +98,14 @@ describe('a job that samples nothing', () => {
   const values = { 'heldOut/logProb/rejected': -14.42, 'heldOut/perplexity': 3.21 };
 
   it('shows what the policy gives to held-out data, and ends with it', () => {
-    const { progress, stderr } = scene('lines');
-    progress.start(0);
+    const { progress, stderr, steps } = scene('lines', 10, { totalUpdates: 60 });
+    progress.start(0, 0);
+    steps(10, 40);
     progress.heldOut(0, { ...values, 'heldOut/perplexity': 3 });
     progress.heldOut(160, values);
     progress.finish(labels, files);
     expect(stderr.text().split('\n')).toEqual([
+      '20 / 60 updates · 4 steps/s · 20 s left · return –',
       'Held out at 0 steps: logProb/rejected −14.4 · perplexity 3',
       'Held out at 160 steps: logProb/rejected −14.4 · perplexity 3.21',
       'Done: 100,000 steps, 49,500 updates in 2 min 10 s',
@@ -123,7 +125,7 @@ describe('a job that samples nothing', () => {
 describe('json', () => {
   it('writes one object per line to stdout and nothing else', () => {
     const { progress, stdout, stderr, steps } = scene('json');
-    progress.start(0);
+    progress.start(0, 0);
     steps(5, 5000);
     steps(10, 10_000);
     progress.evaluation(evaluation);
@@ -160,7 +162,7 @@ describe('a run that was stopped', () => {
 
   it.each(['lines', 'bar'] as const)('says how to go on (%s)', (mode) => {
     const { progress, stderr } = scene(mode);
-    progress.start(0);
+    progress.start(0, 0);
     progress.stopped(42_000, command);
     expect(stderr.text()).toContain(
       `Stopped at 42,000 of 100,000 steps; a checkpoint is saved. Go on with:\n  ${command}\n`,
@@ -181,7 +183,7 @@ describe('a run that was stopped', () => {
 describe('quiet', () => {
   it('writes nothing at all', () => {
     const { progress, stdout, stderr, steps } = scene('quiet');
-    progress.start(0);
+    progress.start(0, 0);
     steps(60, 60_000);
     progress.evaluation(evaluation);
     progress.notice('noted');
@@ -195,7 +197,7 @@ describe('the bar', () => {
   it('shows steps, rate, time left and last return, and gives way to what must be read', () => {
     const listeners = process.listeners('exit');
     const { progress, stdout, stderr, steps } = scene('bar');
-    progress.start(0);
+    progress.start(0, 0);
     steps(20, 20_000);
     progress.evaluation(evaluation);
     steps(40, 40_000);

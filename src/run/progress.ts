@@ -9,11 +9,14 @@ import { capital, type JobWords, jobWords } from './words.js';
 /** `bar`: for a terminal; `lines`: for logs; `json`: one object per line on stdout; `quiet`: nothing. */
 export type ProgressMode = 'bar' | 'lines' | 'json' | 'quiet';
 
+/** When a job ends: after so many environment steps (completions), or after so many updates. */
+export type Total = { readonly totalSteps: number } | { readonly totalUpdates: number };
+
 /** Shows a person or a program how a job goes. */
 export interface Progress {
   readonly mode: ProgressMode;
-  /** @param environmentSteps where the job begins: more than 0 when it goes on from a checkpoint. */
-  start(environmentSteps: number): void;
+  /** @param environmentSteps, updates where the job begins: more than 0 when it goes on from a checkpoint. */
+  start(environmentSteps: number, updates: number): void;
   update(environmentSteps: number, updates: number): void;
   evaluation(record: EvaluationRecord): void;
   /** What the policy gives to held-out data, by metric: all there is to show where nothing is sampled. */
@@ -30,8 +33,7 @@ export interface Progress {
 
 export interface ProgressOptions {
   readonly mode: ProgressMode;
-  /** Environment steps in all. */
-  readonly totalSteps: number;
+  readonly total: Total;
   /** Default: those of control. */
   readonly words?: JobWords;
   /** The run's name, shown before the bar. */
@@ -59,27 +61,27 @@ export function progressMode({
   return isTerminal ? 'bar' : 'lines';
 }
 
-/** Environment steps per second over the last half minute: what was fast an hour ago says nothing of what is left. */
+/** How many per second over the last half minute: what was fast an hour ago says nothing of what is left. */
 class Rate {
-  readonly #points: { readonly time: number; readonly steps: number }[] = [];
+  readonly #points: { readonly time: number; readonly count: number }[] = [];
 
   constructor(private readonly windowSeconds = 30) {}
 
-  add(time: number, steps: number): void {
+  add(time: number, count: number): void {
     const last = this.#points.at(-1);
     // A point every half second is plenty, however often the job reports.
-    if (last === undefined || time - last.time >= 500) this.#points.push({ time, steps });
+    if (last === undefined || time - last.time >= 500) this.#points.push({ time, count });
     while (this.#points.length > 2 && time - this.#points[1]!.time >= this.windowSeconds * 1000) {
       this.#points.shift();
     }
   }
 
-  /** Steps per second up to now; NaN before there are two points. */
-  value(time: number, steps: number): number {
+  /** Per second up to now; NaN before there are two points. */
+  value(time: number, count: number): number {
     const first = this.#points[0];
     return first === undefined || time <= first.time
       ? Number.NaN
-      : ((steps - first.steps) * 1000) / (time - first.time);
+      : ((count - first.count) * 1000) / (time - first.time);
   }
 }
 
@@ -91,9 +93,17 @@ interface State {
   readonly lastReturn?: number;
 }
 
-function describeState(state: State, totalSteps: number, words: JobWords): string {
+/** How far a job is: what it counts by, how many of them are done, and how many there will be. */
+function standing(state: Pick<State, 'environmentSteps' | 'updates'>, total: Total, words: JobWords) {
+  return 'totalSteps' in total
+    ? { unit: words.steps, done: state.environmentSteps, all: total.totalSteps }
+    : { unit: 'updates', done: state.updates, all: total.totalUpdates };
+}
+
+function describeState(state: State, total: Total, words: JobWords): string {
+  const { unit, done, all } = standing(state, total, words);
   const parts = [
-    `${formatCount(state.environmentSteps)} / ${formatCount(totalSteps)} ${words.steps}`,
+    `${formatCount(done)} / ${formatCount(all)} ${unit}`,
     `${formatCount(state.stepsPerSecond)} ${words.steps}/s`,
     `${formatDuration(state.secondsLeft)} left`,
     `${words.return} ${formatNumber(state.lastReturn)}`,
@@ -138,14 +148,10 @@ function describeEnd({ summary, files, heldOut }: End, words: JobWords): string[
   ];
 }
 
-function describeStop(
-  environmentSteps: number,
-  totalSteps: number,
-  command: string,
-  words: JobWords,
-): string[] {
+function describeStop(environmentSteps: number, total: Total, command: string, words: JobWords): string[] {
+  const of = 'totalSteps' in total ? ` of ${formatCount(total.totalSteps)}` : '';
   return [
-    `Stopped at ${formatCount(environmentSteps)} of ${formatCount(totalSteps)} ${words.steps}; a checkpoint is saved. Go on with:`,
+    `Stopped at ${formatCount(environmentSteps)}${of} ${words.steps}; a checkpoint is saved. Go on with:`,
     `  ${command}`,
   ];
 }
@@ -183,32 +189,27 @@ const quietView: View = {
   stop() {},
 };
 
-function linesView(
-  write: (line: string) => void,
-  totalSteps: number,
-  due: () => boolean,
-  words: JobWords,
-): View {
+function linesView(write: (line: string) => void, total: Total, due: () => boolean, words: JobWords): View {
   return {
     ...quietView,
     update: (state) => {
-      if (due()) write(describeState(state, totalSteps, words));
+      if (due()) write(describeState(state, total, words));
     },
     evaluation: (record) => write(describeEvaluation(record, words)),
     heldOut: (steps, values) => write(heldOutLine(steps, values, words)),
     notice: write,
     finish: (end) => describeEnd(end, words).forEach(write),
     stopped: (environmentSteps, command) =>
-      describeStop(environmentSteps, totalSteps, command, words).forEach(write),
+      describeStop(environmentSteps, total, command, words).forEach(write),
   };
 }
 
-function jsonView(write: (line: string) => void, totalSteps: number, due: () => boolean): View {
+function jsonView(write: (line: string) => void, total: Total, due: () => boolean): View {
   const event = (name: string, fields: object) => write(JSON.stringify({ event: name, ...fields }));
   return {
-    start: ({ environmentSteps }) => event('start', { environmentSteps, totalSteps }),
+    start: ({ environmentSteps }) => event('start', { environmentSteps, ...total }),
     update: (state) => {
-      if (due()) event('progress', { ...state, totalSteps });
+      if (due()) event('progress', { ...state, ...total });
     },
     evaluation: (record) => {
       const { returns } = record;
@@ -223,7 +224,7 @@ function jsonView(write: (line: string) => void, totalSteps: number, due: () => 
   };
 }
 
-function barView(stream: NodeJS.WritableStream, label: string, totalSteps: number, words: JobWords): View {
+function barView(stream: NodeJS.WritableStream, label: string, total: Total, words: JobWords): View {
   const bars = new cliProgress.MultiBar({
     stream,
     format: `${label}{bar} {percentage}% · {text}`,
@@ -240,7 +241,7 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
   let bar: cliProgress.SingleBar | undefined;
   const write = (line: string) =>
     bar === undefined ? void stream.write(`${line}\n`) : bars.log(`${line}\n`);
-  const payload = (state: State) => ({ text: describeState(state, totalSteps, words) });
+  const payload = (state: State) => ({ text: describeState(state, total, words) });
   const stop = () => {
     if (bar === undefined) return;
     process.off('exit', stop);
@@ -250,11 +251,15 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
   };
   return {
     start: (state) => {
-      bar = bars.create(totalSteps, state.environmentSteps, payload(state));
+      const { done, all } = standing(state, total, words);
+      bar = bars.create(all, done, payload(state));
       // However the program ends, the terminal gets its cursor back.
       process.once('exit', stop);
     },
-    update: (state) => bar?.update(Math.min(state.environmentSteps, totalSteps), payload(state)),
+    update: (state) => {
+      const { done, all } = standing(state, total, words);
+      bar?.update(Math.min(done, all), payload(state));
+    },
     evaluation: (record) => write(describeEvaluation(record, words)),
     heldOut: (steps, values) => write(heldOutLine(steps, values, words)),
     notice: write,
@@ -265,7 +270,7 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
     },
     stopped: (environmentSteps, command) => {
       stop();
-      describeStop(environmentSteps, totalSteps, command, words).forEach(write);
+      describeStop(environmentSteps, total, command, words).forEach(write);
     },
     stop,
   };
@@ -274,7 +279,7 @@ function barView(stream: NodeJS.WritableStream, label: string, totalSteps: numbe
 /** What shows a job's progress. What is meant for people goes to stderr, JSON to stdout. */
 export function createProgress({
   mode,
-  totalSteps,
+  total,
   words = jobWords.control,
   label,
   stdout = process.stdout,
@@ -290,31 +295,32 @@ export function createProgress({
   };
   const writer = (stream: NodeJS.WritableStream) => (line: string) => void stream.write(`${line}\n`);
   const views: Readonly<Record<ProgressMode, () => View>> = {
-    bar: () => barView(stderr, label === undefined ? '' : `${label} `, totalSteps, words),
-    lines: () => linesView(writer(stderr), totalSteps, due, words),
-    json: () => jsonView(writer(stdout), totalSteps, due),
+    bar: () => barView(stderr, label === undefined ? '' : `${label} `, total, words),
+    lines: () => linesView(writer(stderr), total, due, words),
+    json: () => jsonView(writer(stdout), total, due),
     quiet: () => quietView,
   };
   const view = views[mode]();
-  const rate = new Rate();
+  const [speed, pace] = [new Rate(), new Rate()];
   let lastReturn: number | undefined;
   let heldOut: Readonly<Record<string, number>> | undefined;
   const stateAt = (environmentSteps: number, updates: number): State => {
     const time = now();
-    rate.add(time, environmentSteps);
-    const stepsPerSecond = rate.value(time, environmentSteps);
+    const { done, all } = standing({ environmentSteps, updates }, total, words);
+    speed.add(time, environmentSteps);
+    pace.add(time, done);
     return {
       environmentSteps,
       updates,
-      stepsPerSecond,
-      secondsLeft: (totalSteps - environmentSteps) / stepsPerSecond,
+      stepsPerSecond: speed.value(time, environmentSteps),
+      secondsLeft: (all - done) / pace.value(time, done),
       lastReturn,
     };
   };
   return {
     mode,
-    start: (environmentSteps) => {
-      const state = stateAt(environmentSteps, 0);
+    start: (environmentSteps, updates) => {
+      const state = stateAt(environmentSteps, updates);
       lastShown = now();
       view.start(state);
     },

@@ -82,7 +82,7 @@ describe('createRunObserver', () => {
   it('saves checkpoints with the position of the records, and keeps as many as asked', async () => {
     const directory = await createRunDirectory(output, 'x');
     const records = directory.openRecords();
-    const progress = createProgress({ mode: 'json', totalSteps: 30, stdout: new PassThrough() });
+    const progress = createProgress({ mode: 'json', total: { totalSteps: 30 }, stdout: new PassThrough() });
     const observer = createRunObserver({ directory, records, progress, keep: 2 });
     for (const environmentSteps of [10, 20, 30]) {
       const at = { environmentSteps, updates: 1, wallSeconds: 1 };
