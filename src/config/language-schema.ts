@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { addressSchema, tlsSchema, tokenSchema } from '../grpc/schema.js';
+import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../grpc/schema.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
 import type { Registry } from '../registry/registry.js';
 import {
@@ -23,7 +23,7 @@ const connectionKeys = {
   tls: tlsSchema,
   token: tokenSchema,
   deadlineSeconds: seconds.default(300).describe('How long one call may take'),
-  maxMessageMegabytes: seconds.default(64).describe('Larger messages are an error'),
+  ...patienceKeys,
 };
 
 const samplerSchema = z
@@ -113,7 +113,7 @@ const promptsSchema = z
 
 const datasetSchema = z
   .strictObject({
-    file: z.string().describe('JSON Lines or Parquet, paired or not; see docs/language.md for the columns'),
+    file: z.string().describe('JSON Lines or Parquet, paired or not; see docs/aligning.md for the columns'),
     chat: z
       .boolean()
       .default(false)

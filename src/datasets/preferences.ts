@@ -70,7 +70,7 @@ function completionsOf(placed: PlacedRow): LabelledCompletion[] {
   throw new PmpoError({
     where: placed.where,
     what: `the row has ${Object.keys(row).join(', ')}, and none of chosen, rejected, completion, completions`,
-    remedy: 'See docs/language.md for the columns of a data set',
+    remedy: 'See docs/aligning.md for the columns of a data set',
   });
 }
 

@@ -11,6 +11,13 @@ export interface PromptRow {
   readonly where: string;
 }
 
+/** A whole prompt as one text: a chat's turns with who said them, a blank line between them; a text as it is. */
+export function conversationOf({ text, messages }: Pick<PromptRow, 'text' | 'messages'>): string {
+  return messages === undefined
+    ? text
+    : messages.map(({ role, content }) => `${role}: ${content}`).join('\n\n');
+}
+
 const roles = ['system', 'user', 'assistant'];
 
 /** A value in a message, whatever it is. */

@@ -24,7 +24,8 @@ function toPrompt(
       remedy: 'Leave the row out, or shorten it',
     });
   }
-  return { text: row.text, tokens, row: row.row };
+  const { text, messages } = row;
+  return { text, ...(messages === undefined ? {} : { messages }), tokens, row: row.row };
 }
 
 export interface Prompts {
@@ -103,7 +104,8 @@ export async function readTexts(
   contextLength: number,
 ): Promise<readonly Int32Array[]> {
   return (await readRows(file)).map((placed) => {
-    const tokens = tokenizer.encode(promptOf(placed, 'text').text, { begin: true });
+    const begin = tokenizer.beginToken !== undefined;
+    const tokens = tokenizer.encode(promptOf(placed, 'text').text, { begin });
     if (tokens.length < 2)
       throw new PmpoError({ where: placed.where, what: 'the text is too short to score' });
     return tokens.slice(0, contextLength);

@@ -1,8 +1,8 @@
 import type { ResolvedLanguageConfig } from '../config/load-language.js';
 import type { Engine } from '../engine/engine.js';
 import { PmpoError } from '../errors.js';
+import { connectEmbedded } from '../language/embedded/client.js';
 import { createEmbeddedModel } from '../language/embedded/embedded-model.js';
-import type { LanguageModel } from '../language/language-model.js';
 import type { Tokenizer } from '../language/tokenizer.js';
 import type { TrainableModel } from '../language/trainable-model.js';
 import { openTrainer, type TrainerClient } from '../language/trainer-client.js';
@@ -58,12 +58,12 @@ function elsewhere(
 }
 
 async function openTrained(
-  { address, tls, token, deadlineSeconds, maxMessageMegabytes, sampler: other }: TrainerConfig,
+  { name: _name, address, deadlineSeconds, reconnect, sampler: other, ...settings }: TrainerConfig,
   holder: string,
   { onEnd, signal }: Surroundings,
 ): Promise<OpenedModel> {
-  const connection = { tls, token, maxMessageMegabytes, configKey: 'language.model' };
-  const own = await VllmClient.connect({ ...connection, address, deadlineSeconds });
+  const connection = { ...settings, configKey: 'language.model' };
+  const own = await VllmClient.connect({ ...connection, address, deadlineSeconds, reconnect });
   onEnd(() => own.close());
   const model = await openTrainer({
     ...connection,
@@ -76,8 +76,8 @@ async function openTrained(
   onEnd(() => model.close());
   const common = { model, isHere: false, tokenizer: own.tokenizer, contextLength: model.info.contextLength };
   if (other === undefined) return { ...common, samplers: ownSamplers(model) };
-  const { publish: _, ...settings } = other;
-  const sampler = await VllmClient.connect({ ...settings, configKey: 'language.model.sampler' });
+  const { publish: _, ...elsewhereSettings } = other;
+  const sampler = await VllmClient.connect({ ...elsewhereSettings, configKey: 'language.model.sampler' });
   onEnd(() => sampler.close());
   if (sampler.tokenizer.vocabularyHash !== model.info.vocabularyHash) {
     throw new PmpoError({
@@ -102,8 +102,7 @@ async function openEmbedded(
     base,
     name: 'embedded',
     key: foldIn(randomKey(config.seed), 'embedded model'),
-    connect: (address): Promise<LanguageModel> =>
-      VllmClient.connect({ address, inFlight: 256, configKey: 'language.model' }),
+    connect: (address) => connectEmbedded(address, 'language.model'),
   });
   onEnd(() => model.close());
   const { tokenizer } = model.sampler;

@@ -64,20 +64,23 @@ interface Data {
   readonly texts?: readonly Int32Array[];
 }
 
-async function openReward({ config, catalogue }: LoadedLanguageConfig): Promise<Reward | undefined> {
+async function openReward(
+  { config, catalogue }: LoadedLanguageConfig,
+  notice: Surroundings['notice'],
+): Promise<Reward | undefined> {
   const { reward } = config.language;
   if (reward === undefined) return undefined;
   const { name, ...settings } = reward;
-  return catalogue.rewards.get(name).open(settings, { where: 'language.reward' });
+  return catalogue.rewards.get(name).open(settings, { where: 'language.reward', notice });
 }
 
 async function openData(
   loaded: LoadedLanguageConfig,
   { tokenizer, contextLength }: OpenedModel,
-  { onEnd }: Surroundings,
+  { onEnd, notice }: Surroundings,
 ): Promise<Data> {
   const { config } = loaded;
-  const reward = await openReward(loaded);
+  const reward = await openReward(loaded, notice);
   if (reward !== undefined) onEnd(() => reward.close());
   const { prompts, dataset } = config.language;
   const key = randomKey(config.seed);

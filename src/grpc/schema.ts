@@ -24,6 +24,22 @@ export const tlsSchema = z
   .default(false)
   .describe("TLS: true for the system's authorities, or PEM files, beside the configuration or absolute");
 
+const duration = z.number().positive();
+
+/** Keys of a connection, beside its address, whose defaults are its client's. */
+export const patienceKeys = {
+  keepaliveSeconds: duration.optional().describe('Between two signs of life on a silent connection'),
+  maxMessageMegabytes: duration.optional().describe('Larger messages are an error'),
+  reconnect: z
+    .strictObject({
+      attempts: z.int().min(0).optional().describe('Attempts after a lost connection before the run stops'),
+      initialDelaySeconds: duration.optional().describe('Delay before the first; doubled for each one after'),
+      maxDelaySeconds: duration.optional(),
+    })
+    .optional()
+    .describe('What happens when the server goes away; by default it is waited for about three minutes'),
+};
+
 export const tokenSchema = z
   .union([z.strictObject({ file: z.string() }), z.strictObject({ environmentVariable: z.string() })])
   .optional()

@@ -57,7 +57,7 @@ export interface SampleRequest extends SamplingSettings {
 }
 
 /** `stop`: the model's end token or a stop text. `length`: cut by `maxTokens` or the context. */
-export type FinishReason = 'stop' | 'length' | 'abort';
+export type FinishReason = 'stop' | 'length';
 
 export interface Completion {
   /** [T], the end token included where the model chose one. */

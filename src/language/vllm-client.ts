@@ -182,7 +182,7 @@ export class VllmClient implements LanguageModel {
       if (complete !== undefined) {
         const index = indexOf(complete, completions, where);
         const finishReason = finishReasonOf(complete, `completion ${index}`, where);
-        if (lengths[index] === 0 && finishReason !== 'abort') {
+        if (lengths[index] === 0) {
           throw new PmpoError({ where, what: `completion ${index} is empty` });
         }
         ended[index] = true;

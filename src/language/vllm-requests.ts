@@ -80,6 +80,10 @@ export function generateRequest(
   const { stop, stopTokens, ignoreEnd } = request;
   checkSettings(request);
   checkPrompt(prompt, info);
+  const unknown = stopTokens?.find((token) => !(token >= 0 && token < info.vocabularySize));
+  if (unknown !== undefined) {
+    throw problem(`the stop token ${unknown} is none of the model's ${info.vocabularySize}`);
+  }
   return {
     tokenized: { inputIds: Array.from(prompt) },
     stream,

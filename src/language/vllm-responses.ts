@@ -1,4 +1,5 @@
 import { PmpoError } from '../errors.js';
+import { ConnectionLostError } from '../grpc/errors.js';
 import type { Completion, FinishReason, ModelInfo } from './language-model.js';
 import type { Tokenizer } from './tokenizer.js';
 import type { WireComplete, WireInputLogProbs, WireModelInfo, WireOutputLogProbs } from './vllm-wire.js';
@@ -66,8 +67,16 @@ export function inputLogProbs(
   return values;
 }
 
+/**
+ * How a completion ended.
+ * @throws ConnectionLostError where its server gave it up: what there is of it is a fragment, and another may finish it;
+ *   PmpoError for any other ending.
+ */
 export function finishReasonOf({ finishReason }: WireComplete, what: string, where: string): FinishReason {
-  if (finishReason === 'stop' || finishReason === 'length' || finishReason === 'abort') return finishReason;
+  if (finishReason === 'stop' || finishReason === 'length') return finishReason;
+  if (finishReason === 'abort') {
+    throw new ConnectionLostError({ where, what: `the server gave up ${what} before its end (abort)` });
+  }
   throw new PmpoError({
     where,
     what: `${what} ended with ${finishReason ? `'${finishReason}'` : 'no reason'}`,
@@ -131,7 +140,7 @@ export function completionOf(
   const what = `completion ${message.index ?? 0}`;
   const finishReason = finishReasonOf(message, what, where);
   const tokens = outputTokens(message.outputIds ?? [], info, what, where);
-  if (tokens.length === 0 && finishReason !== 'abort') {
+  if (tokens.length === 0) {
     throw new PmpoError({
       where,
       what: `${what} is empty`,

@@ -1,3 +1,4 @@
+import { conversationOf } from '../datasets/prompts.js';
 import type { EvaluatedCompletion, LanguageEvaluation } from '../learners/language/evaluation.js';
 import { formatNumber } from '../run/format.js';
 import { mean } from '../run/statistics.js';
@@ -27,6 +28,9 @@ function side({ completion, evaluation, finishReason }: EvaluatedCompletion, whe
   return `<div><p>${text}</p><div class="reward">${when}, ${reward}${cut}</div></div>`;
 }
 
+const promptText = ({ prompt }: EvaluatedCompletion) =>
+  typeof prompt === 'string' ? prompt : conversationOf({ text: '', messages: prompt });
+
 function meanOf({ completions }: LanguageEvaluation): string {
   return formatNumber(mean(completions.flatMap(({ evaluation }) => evaluation ?? [])));
 }
@@ -44,7 +48,7 @@ export function renderCompletions(
     const then = before.completions[i];
     const was = `before`;
     const is = `after ${after.updates} updates`;
-    return `<section class="pair"><div class="prompt">${escapeHtml(now.prompt)}</div>${then === undefined ? '<div></div>' : side(then, was)}${side(now, is)}</section>`;
+    return `<section class="pair"><div class="prompt">${escapeHtml(promptText(now))}</div>${then === undefined ? '<div></div>' : side(then, was)}${side(now, is)}</section>`;
   });
   const body = [
     style,

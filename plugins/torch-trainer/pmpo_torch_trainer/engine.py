@@ -21,7 +21,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from pmpo_torch_trainer.errors import RequestError, exhausted, precondition
+from pmpo_torch_trainer.errors import RequestError, precondition
 from pmpo_torch_trainer.model import Head, LanguageModel, View, Weights
 from pmpo_torch_trainer.sampling import Chosen, Context, Draws, SamplingSettings, choose, likeliest, log_probs_of
 
@@ -185,7 +185,8 @@ class Engine:
         if out_of_memory:
             if self._model.device.type == "cuda":
                 torch.cuda.empty_cache()
-            return exhausted("out of memory while sampling; a smaller --max-sequences, fewer tokens or fewer completions need less")
+            # Not the status of a server that is busy, after which clients would ask for the same again and again.
+            return RequestError(grpc.StatusCode.INTERNAL, "out of memory while sampling; a smaller --max-sequences or fewer tokens need less")
         _log.exception("sampling failed")
         return error
 
@@ -208,22 +209,31 @@ class Engine:
                 self._waiting.remove(request)
         return group
 
-    @torch.no_grad()
     def _generate(self, group: list[Request]) -> None:
+        """All completions of a group, at most `max_sequences` at once: one request alone may ask for more."""
+        most = max(request.settings.n for request in group)
+        portion = most if len(group) > 1 else self._options.max_sequences
+        for start in range(0, most, portion):
+            self._generate_some(group, range(start, start + portion))
+
+    @torch.no_grad()
+    def _generate_some(self, group: list[Request], indices: range) -> None:
+        """Of each request the completions of these indices."""
         if self._view.weights is not group[0].weights:
             self._view.use(group[0].weights)
         with self._model.autocast():
             batch = _Batch(self._view.module, self._cache_name, self._model.device)
             states = batch.read([request.prompt for request in group])
             for request, own in zip(group, states, strict=True):
-                if request.settings.prompt_logprobs is not None:
+                if request.settings.prompt_logprobs is not None and indices.start == 0:
                     request.prompt_scores = self._score_prompt(request, own)
             rows = [
                 _Row(request, index, Draws(request.settings.seed, index))
                 for request in group
-                for index in range(request.settings.n)
+                for index in indices
+                if index < request.settings.n
             ]
-            prompt_of_row = [number for number, request in enumerate(group) for _ in range(request.settings.n)]
+            prompt_of_row = [group.index(row.request) for row in rows]
             last = torch.stack([states[number][-1] for number in prompt_of_row])
             batch.keep(prompt_of_row)
             while True:

@@ -48,6 +48,9 @@ def sampling_settings(params: Any, prompt: list[int], model: LanguageModel) -> S
         _check(name, getattr(params, name), -2 <= getattr(params, name) <= 2, "from -2 to 2")
     _check("repetition_penalty", params.repetition_penalty, 0 <= params.repetition_penalty < float("inf"), "above 0; 1 changes nothing")
     own = frozenset(params.stop_token_ids)
+    last = model.vocabulary_size - 1
+    for token in own:
+        _check("stop_token_ids", token, token <= last, f"tokens of the model, {last} at most")
     return SamplingSettings(
         max_tokens=min(max_tokens, room),
         min_tokens=params.min_tokens,

@@ -47,6 +47,7 @@ async function winrate(a: string, b: string, options: WinRateCliOptions): Promis
       ...(tlsCa === undefined ? {} : { tls: { ca: tlsCa } }),
       ...(tokenFile === undefined ? {} : { token: { file: tokenFile } }),
       signal: signals.signal,
+      notice: (message) => process.stderr.write(`${message}\n`),
     });
     if (options.json === true) {
       process.stdout.write(`${JSON.stringify(result)}\n`);

@@ -1,9 +1,10 @@
 import type { PromptRow } from '../../datasets/prompts.js';
-import { promptOf } from '../../datasets/prompts.js';
+import { conversationOf, promptOf } from '../../datasets/prompts.js';
 import { readRows } from '../../datasets/rows.js';
 import { createEngine } from '../../engine/create.js';
 import { PmpoError } from '../../errors.js';
 import type { SecuritySettings } from '../../grpc/security.js';
+import { connectEmbedded } from '../../language/embedded/client.js';
 import { createEmbeddedModel } from '../../language/embedded/embedded-model.js';
 import { readModelFolder } from '../../language/embedded/model-folder.js';
 import { encodePrompt } from '../../language/encoding.js';
@@ -62,19 +63,20 @@ function ofModel(
 async function ofFile(file: string): Promise<Contestant> {
   const found = new Map<string, Written>();
   for (const placed of await readRows(file)) {
-    const { text } = promptOf(placed, 'prompt');
+    const prompt = conversationOf(promptOf(placed, 'prompt'));
     const { completion, finishReason = 'stop' } = placed.row;
     if (typeof completion !== 'string') {
       throw new PmpoError({ where: placed.where, what: "there is no text in 'completion'" });
     }
-    if (!found.has(text)) found.set(text, { text: completion, finishReason: finishReason as FinishReason });
+    if (!found.has(prompt))
+      found.set(prompt, { text: completion, finishReason: finishReason as FinishReason });
   }
   return {
     async complete(prompts) {
-      return prompts.map(({ text, where }) => {
-        const completion = found.get(text);
+      return prompts.map((prompt) => {
+        const completion = found.get(conversationOf(prompt));
         if (completion !== undefined) return completion;
-        throw new PmpoError({ where: file, what: `there is no completion of the prompt at ${where}` });
+        throw new PmpoError({ where: file, what: `there is no completion of the prompt at ${prompt.where}` });
       });
     },
     close: async () => {},
@@ -89,7 +91,7 @@ async function ofFolder(folder: string, options: ContestantOptions): Promise<Con
     base,
     name: folder,
     key: randomKey(0),
-    connect: (address) => VllmClient.connect({ address, inFlight: 256, configKey: options.where }),
+    connect: (address) => connectEmbedded(address, options.where),
   });
   return ofModel(model.sampler, options, async () => {
     await model.close();

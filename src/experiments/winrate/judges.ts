@@ -7,17 +7,25 @@ import { explainIssues } from '../../config/problems.js';
 import { resolvedPaths, tlsFiles } from '../../config/resolving.js';
 import { formatPath } from '../../config/source.js';
 import { ConfigError, PmpoError } from '../../errors.js';
-import { type Answerer, answererSettings, openAnswerer } from '../../language/judges/answerer.js';
+import {
+  type Answerer,
+  answererSettings,
+  isOfOneQuestion,
+  openAnswerer,
+} from '../../language/judges/answerer.js';
 import { readTemplate, type Template } from '../../language/judges/template.js';
 import type { FinishReason } from '../../language/language-model.js';
-import type { Reward } from '../../language/rewards/reward.js';
+import type { Reward, RewardContext } from '../../language/rewards/reward.js';
 import { importUserModule } from '../../modules/user-module.js';
 import { foldIn, randomKey, randomSeed } from '../../random/keys.js';
 import type { Winner } from './verdicts.js';
 
 /** Two completions of a prompt, in the order in which they are shown. */
 export interface Pair {
+  /** A chat's last user message where it is a chat. */
   readonly prompt: string;
+  /** The whole prompt: all turns of a chat, each with who said it. */
+  readonly conversation: string;
   readonly row: Readonly<Record<string, unknown>>;
   readonly first: string;
   readonly second: string;
@@ -41,14 +49,17 @@ export interface PairJudge {
   close(): Promise<void>;
 }
 
+type Notice = RewardContext['notice'];
+
 /** Whoever gives each a number prefers the greater. */
 function byReward(reward: Reward, identity: string): PairJudge {
   return {
     identity,
     bothOrders: false,
-    async decide({ prompt, row, first, second, finishReasons }, signal) {
+    async decide({ prompt, conversation, row, first, second, finishReasons }, signal) {
       const judged = [first, second].map((completion, i) => ({
         prompt,
+        conversation,
         completion,
         finishReason: finishReasons[i]!,
         row,
@@ -68,7 +79,9 @@ const comparing = z.strictObject({
   ...answererSettings,
   template: z
     .string()
-    .describe('A file with the question, in which {{prompt}}, {{first}} and {{second}} are filled in'),
+    .describe(
+      'A file with the question, in which {{prompt}} (or {{conversation}}: all turns of a chat), {{first}} and {{second}} are filled in',
+    ),
   first: z.string().default('A').describe('The word in an answer that means the first'),
   second: z.string().default('B').describe('The word that means the second'),
   tie: z.string().default('TIE').describe('The word that means neither'),
@@ -97,14 +110,19 @@ function byModel(settings: Comparing, template: Template, answerer: Answerer, id
   return {
     identity,
     bothOrders: true,
-    async decide({ prompt, first, second }, signal) {
-      const question = template({ prompt, first, second });
+    async decide({ prompt, conversation, first, second }, signal) {
+      const question = template({ prompt, conversation, first, second });
       let answer = '';
       for (let attempt = 0; attempt < settings.attempts; attempt++) {
         const seed = randomSeed(foldIn(randomKey(attempt), question)) >>> 1;
-        answer = await answerer.answer(question, seed, signal);
-        const better = decisionIn(answer, settings);
-        if (better !== undefined) return { better, answer };
+        try {
+          answer = await answerer.answer(question, { seed, attempt }, signal);
+          const better = decisionIn(answer, settings);
+          if (better !== undefined) return { better, answer };
+        } catch (error) {
+          if (!isOfOneQuestion(error)) throw error;
+          answer = error.message;
+        }
       }
       return { better: 'unanswered', answer };
     },
@@ -115,12 +133,15 @@ function byModel(settings: Comparing, template: Template, answerer: Answerer, id
 const better = z.enum(['first', 'second', 'tie']);
 
 /** A module of the user's: `compare(pair)`, or `reward(judged)` as for training. */
-async function ofProgram(file: string): Promise<PairJudge> {
+async function ofProgram(file: string, notice: Notice): Promise<PairJudge> {
   const where = `--judge ${file}`;
   const { compare } = await importUserModule(resolve(file), where);
   if (compare === undefined) {
     const reward = createCatalogue().rewards.get('program');
-    return byReward(await reward.open({ file: resolve(file) }, { where: '--judge' }), await textOf(file));
+    return byReward(
+      await reward.open({ file: resolve(file) }, { where: '--judge', notice }),
+      await textOf(file),
+    );
   }
   if (typeof compare !== 'function') throw new ConfigError({ where, what: '`compare` is no function' });
   return {
@@ -153,7 +174,7 @@ function besideJudge<T>(settings: T, file: string, keys: readonly string[]): T {
   return resolvedPaths(settings, paths, () => dirname(resolve(file)));
 }
 
-async function ofSettings(file: string): Promise<PairJudge> {
+async function ofSettings(file: string, notice: Notice): Promise<PairJudge> {
   const where = `--judge ${file}`;
   let text: string;
   let values: unknown;
@@ -184,7 +205,7 @@ async function ofSettings(file: string): Promise<PairJudge> {
       settings.template,
       where,
       ['first', 'second'],
-      ['prompt', 'first', 'second'],
+      ['prompt', 'conversation', 'first', 'second'],
     );
     const identity = text + (await textOf(settings.template));
     return byModel(settings, template, await openAnswerer(settings, '--judge'), identity);
@@ -203,7 +224,7 @@ async function ofSettings(file: string): Promise<PairJudge> {
     file,
     fileSettings,
   ) as Record<string, unknown>;
-  const reward = await definition.open(settings, { where: '--judge' });
+  const reward = await definition.open(settings, { where: '--judge', notice });
   const template = fileSettings.includes('template') ? await textOf(String(settings.template)) : '';
   return byReward(reward, text + template);
 }
@@ -212,9 +233,9 @@ async function ofSettings(file: string): Promise<PairJudge> {
  * Opens what `--judge` names: a module (`.ts`, `.js`, `.mjs`) or the settings of a judge (`.yaml`).
  * @throws ConfigError when it is neither, or wrong; PmpoError when whoever judges cannot be reached.
  */
-export async function openJudge(file: string): Promise<PairJudge> {
-  if (/\.[cm]?[jt]s$/.test(file)) return ofProgram(file);
-  if (/\.ya?ml$/.test(file)) return ofSettings(file);
+export async function openJudge(file: string, notice: Notice): Promise<PairJudge> {
+  if (/\.[cm]?[jt]s$/.test(file)) return ofProgram(file, notice);
+  if (/\.ya?ml$/.test(file)) return ofSettings(file, notice);
   throw new ConfigError({
     where: `--judge ${file}`,
     what: 'it is neither a module (.ts, .js, .mjs) nor settings (.yaml)',

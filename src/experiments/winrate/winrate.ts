@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type PromptRow, promptOf } from '../../datasets/prompts.js';
+import { conversationOf, type PromptRow, promptOf } from '../../datasets/prompts.js';
 import { readRows } from '../../datasets/rows.js';
 import { PmpoError } from '../../errors.js';
 import type { SecuritySettings } from '../../grpc/security.js';
@@ -23,6 +23,8 @@ export interface WinRateOptions extends SecuritySettings {
   /** The file that every verdict is kept in. */
   readonly output: string;
   readonly signal?: AbortSignal;
+  /** Takes what a person should read and the comparison goes on after. */
+  readonly notice?: (message: string) => void;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -51,17 +53,21 @@ async function judgeAll(
   { signal, onProgress }: WinRateOptions,
 ): Promise<Verdict[]> {
   const orders = judge.bothOrders ? (['a', 'b'] as const) : (['a'] as const);
-  const questions = prompts.flatMap(({ text, row }, index) =>
+  const questions = prompts.flatMap((prompt, index) =>
     orders.map((first) => {
       const [one, other] = [a[index]!, b[index]!];
       const finishReasons = [one.finishReason, other.finishReason] as const;
-      return { row, question: { index, first, prompt: text, a: one.text, b: other.text, finishReasons } };
+      return {
+        conversation: conversationOf(prompt),
+        row: prompt.row,
+        question: { index, first, prompt: prompt.text, a: one.text, b: other.text, finishReasons },
+      };
     }),
   );
   const verdicts: Verdict[] = [];
   const queue = questions.values();
   const work = async () => {
-    for (const { row, question } of queue) {
+    for (const { conversation, row, question } of queue) {
       if (signal?.aborted)
         throw new PmpoError({ where: 'winrate', what: 'stopped; the same command goes on from here' });
       const isA = question.first === 'a';
@@ -71,7 +77,7 @@ async function judgeAll(
       let verdict = file.known(question);
       if (verdict === undefined) {
         const decision = await judge.decide(
-          { prompt: question.prompt, row, first, second, finishReasons },
+          { prompt: question.prompt, conversation, row, first, second, finishReasons },
           signal,
         );
         verdict = { ...question, winner: winnerOf(decision, question.first), answer: decision.answer };
@@ -93,7 +99,7 @@ async function judgeAll(
 export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
   const { a, b, judge: judgeFile, prompts: promptsFile, field, chat, sampling, seed, output } = options;
   const prompts = (await readRows(promptsFile)).map((row) => promptOf(row, field));
-  const judge = await openJudge(judgeFile);
+  const judge = await openJudge(judgeFile, options.notice ?? (() => {}));
   const judgeHash = createHash('sha256').update(judge.identity).digest('hex').slice(0, 16);
   const subject = { a, b, judge: judgeFile, judgeHash, prompts: promptsFile, field, chat, sampling, seed };
   try {

@@ -18,7 +18,7 @@ export interface SequenceBatch {
 
 const lengthStep = 16;
 /** Tokens of one batch, at most; what its logits and their gradients take grows with it. */
-const tokensPerBatch = 4096;
+export const tokensPerBatch = 4096;
 
 /** The next multiple of 16 up to the context's length. */
 export function lengthBucket(length: number, contextLength: number): number {

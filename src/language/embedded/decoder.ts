@@ -66,6 +66,7 @@ interface CacheVariables {
 }
 
 const smallestCapacity = 32;
+const capacityStep = 16;
 
 /** @param parameters variables of `engine`; what they hold when a function is called is what it uses. */
 export function createDecoder(
@@ -99,7 +100,9 @@ export function createDecoder(
     caches.set(capacity, made);
     return made;
   };
-  let cache = cacheOf(Math.min(smallestCapacity, contextLength));
+  // Whole multiples: sums over a length of which a few positions are left over are rounded otherwise.
+  const largestCapacity = capacityStep * Math.ceil(contextLength / capacityStep);
+  let cache = cacheOf(Math.min(smallestCapacity, largestCapacity));
 
   const stepFunction =
     ({ layers: variables }: CacheVariables) =>
@@ -162,8 +165,8 @@ export function createDecoder(
     },
     async reserve(length, isEmpty) {
       if (!isEmpty && length <= cache.capacity) return;
-      let capacity = Math.min(smallestCapacity, contextLength);
-      while (capacity < length) capacity = Math.min(2 * capacity, contextLength);
+      let capacity = Math.min(smallestCapacity, largestCapacity);
+      while (capacity < length) capacity = Math.min(2 * capacity, largestCapacity);
       if (capacity === cache.capacity) return;
       const [from, to] = [cache, cacheOf(capacity)];
       cache = to;

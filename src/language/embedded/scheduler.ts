@@ -1,4 +1,5 @@
 import { PmpoError } from '../../errors.js';
+import { lengthBucket, rowBucket, tokensPerBatch } from './batches.js';
 import type { Decoder, PromptResult } from './decoder.js';
 import type { Generation, GenerationListener, ScoredToken } from './generation.js';
 import { chooseToken, logNormalizer, penalized, tokenUniform, topLogProbs } from './sampling.js';
@@ -38,8 +39,12 @@ interface Exclusive {
   readonly reject: (error: unknown) => void;
 }
 
-/** Prompts read at once; more wait for the next step. */
+/** Prompts read at once; more wait for the next step, and so do those with which the batch would be larger than one of training. */
 const promptsPerStep = 32;
+
+/** Tokens of a batch of prompts as the decoder pads it. */
+const batchTokens = (prompts: number, longest: number, contextLength: number) =>
+  rowBucket(prompts) * lengthBucket(longest, contextLength);
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
@@ -145,10 +150,17 @@ export class Scheduler {
     }
     const free = [...this.#active.keys()].filter((slot) => this.#active[slot] === undefined);
     const admitted = new Map<Request, Task[]>();
-    let count = 0;
+    const { contextLength } = this.#options;
+    let [count, longest] = [0, 0];
     while (count < free.length && this.#waiting.length > 0 && 'request' in this.#waiting[0]!) {
       const task = this.#waiting[0] as Task;
-      if (!admitted.has(task.request) && admitted.size === promptsPerStep) break;
+      if (!admitted.has(task.request)) {
+        const { length } = task.request.generation.prompt;
+        const isTooMuch =
+          batchTokens(admitted.size + 1, Math.max(longest, length), contextLength) > tokensPerBatch;
+        if (admitted.size > 0 && (admitted.size === promptsPerStep || isTooMuch)) break;
+        longest = Math.max(longest, length);
+      }
       admitted.set(task.request, [...(admitted.get(task.request) ?? []), task]);
       this.#waiting.shift();
       count++;

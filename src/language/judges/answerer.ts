@@ -1,6 +1,8 @@
 import { z } from 'zod';
-import { ConfigError } from '../../errors.js';
-import { addressSchema, tlsSchema, tokenSchema } from '../../grpc/schema.js';
+import { ConfigError, PmpoError } from '../../errors.js';
+import { StoppedError } from '../../grpc/call.js';
+import { ConnectionLostError, SecurityError } from '../../grpc/errors.js';
+import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../../grpc/schema.js';
 import { ChatEndpoint } from '../chat-endpoint.js';
 import { VllmClient } from '../vllm-client.js';
 
@@ -20,17 +22,38 @@ export const answererSettings = {
     .default(true)
     .describe("gRPC: whether a question is laid out as a user's turn by the model's chat template"),
   maxTokens: z.int().min(1).default(64).describe('Of an answer'),
-  temperature: z.number().min(0).default(0).describe('0: the likeliest answer'),
+  temperature: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe('0: the likeliest answer; asked once more, one at temperature 1'),
   deadlineSeconds: z.number().positive().default(120),
   inFlight: z.int().min(1).default(8).describe('Questions under way at once'),
+  ...patienceKeys,
 };
 
 export type AnswererSettings = z.infer<z.ZodObject<typeof answererSettings>>;
 
+export interface Draw {
+  /** Of what is random in an answer. */
+  readonly seed: number;
+  /** How often the same was asked before: the likeliest answer would only be repeated, and is drawn at temperature 1 then. */
+  readonly attempt: number;
+}
+
 export interface Answerer {
-  /** An answer to one question. @param seed of what is random in it. @throws PmpoError when none can be had. */
-  answer(question: string, seed: number, signal?: AbortSignal): Promise<string>;
+  /** An answer to one question. @throws PmpoError when none can be had. */
+  answer(question: string, draw: Draw, signal?: AbortSignal): Promise<string>;
   close(): Promise<void>;
+}
+
+/**
+ * Whether an error is of one question alone (one that is too long for the judge, an answer without a text, an answer that did
+ * not come in time), and says nothing of the others.
+ */
+export function isOfOneQuestion(error: unknown): error is PmpoError {
+  const ofAll = [ConnectionLostError, SecurityError, StoppedError, ConfigError];
+  return error instanceof PmpoError && !ofAll.some((kind) => error instanceof kind);
 }
 
 /**
@@ -47,6 +70,7 @@ export async function openAnswerer(settings: AnswererSettings, where: string): P
       remedy: 'Give address (gRPC) or url (HTTP)',
     });
   }
+  const temperatureOf = ({ attempt }: Draw) => (temperature === 0 && attempt > 0 ? 1 : temperature);
   if (url !== undefined) {
     if (tls !== false) {
       throw new ConfigError({
@@ -62,8 +86,13 @@ export async function openAnswerer(settings: AnswererSettings, where: string): P
       });
     const endpoint = new ChatEndpoint({ url, model, token, ...limits, configKey: where });
     return {
-      answer: (question, seed, signal) =>
-        endpoint.complete(question, { maxTokens, temperature, seed, signal }),
+      answer: (question, draw, signal) =>
+        endpoint.complete(question, {
+          maxTokens,
+          temperature: temperatureOf(draw),
+          seed: draw.seed,
+          signal,
+        }),
       close: () => endpoint.close(),
     };
   }
@@ -71,7 +100,7 @@ export async function openAnswerer(settings: AnswererSettings, where: string): P
   const { tokenizer } = client;
   const asChat = chat && tokenizer.hasChatTemplate;
   return {
-    async answer(question, seed, signal) {
+    async answer(question, draw, signal) {
       const prompt = asChat
         ? tokenizer.encodeChat([{ role: 'user', content: question }])
         : tokenizer.encode(question);
@@ -79,8 +108,8 @@ export async function openAnswerer(settings: AnswererSettings, where: string): P
         prompt,
         completions: 1,
         maxTokens,
-        temperature,
-        seed,
+        temperature: temperatureOf(draw),
+        seed: draw.seed,
         logProbs: false,
         signal,
       });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ConfigError } from '../../errors.js';
-import { addressSchema, tlsSchema, tokenSchema } from '../../grpc/schema.js';
+import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../../grpc/schema.js';
 import { loadTokenizer } from '../hugging-face-tokenizer.js';
 import { parseTemplate } from '../judges/template.js';
 import { OpenInferenceClient } from '../open-inference-client.js';
@@ -17,7 +17,10 @@ const rewardModelSettings = z.strictObject({
   input: z.string().optional().describe('The input that takes the samples, where the model has several'),
   output: z.string().optional().describe('The output that holds the scores, where the model has several'),
   column: z.int().min(0).optional().describe('Which of the numbers for each sample is the score, from 0'),
-  template: z.string().default('{{prompt}}{{completion}}').describe('What the model is given'),
+  template: z
+    .string()
+    .default('{{prompt}}{{completion}}')
+    .describe('What the model is given; {{conversation}} stands for all turns of a chat'),
   tokenizer: z
     .string()
     .optional()
@@ -28,6 +31,7 @@ const rewardModelSettings = z.strictObject({
   token: tokenSchema,
   deadlineSeconds: z.number().positive().optional(),
   inFlight: z.int().min(1).optional(),
+  ...patienceKeys,
 });
 
 /** A model that scores texts or tokens. */
@@ -37,7 +41,12 @@ export const rewardModelDefinition: RewardDefinition<z.infer<typeof rewardModelS
   settings: rewardModelSettings,
   fileSettings: ['tokenizer'],
   async open({ template: text, tokenizer: path, ...settings }, { where }) {
-    const template = parseTemplate(text, `${where}.template`, ['completion'], ['prompt', 'completion']);
+    const template = parseTemplate(
+      text,
+      `${where}.template`,
+      ['completion'],
+      ['prompt', 'conversation', 'completion'],
+    );
     const tokenizer = path === undefined ? undefined : await loadTokenizer(path);
     const client = await OpenInferenceClient.connect({ ...settings, configKey: where });
     if ((client.takes === 'tokens') !== (tokenizer !== undefined)) {
@@ -53,9 +62,15 @@ export const rewardModelDefinition: RewardDefinition<z.infer<typeof rewardModelS
     }
     return {
       async evaluate(completions: readonly Judged[], signal?: AbortSignal) {
-        const texts = completions.map(({ prompt, completion }) => template({ prompt, completion }));
+        const texts = completions.map(({ prompt, conversation, completion }) =>
+          template({ prompt, conversation, completion }),
+        );
         const samples = tokenizer === undefined ? texts : texts.map((one) => tokenizer.encode(one));
-        return Array.from(await client.infer(samples, signal));
+        // Of nothing a model has no opinion.
+        const some = samples.filter(({ length }) => length > 0);
+        const scores = some.length === 0 ? [] : await client.infer(some as typeof samples, signal);
+        let next = 0;
+        return samples.map(({ length }) => (length > 0 ? scores[next++] : undefined));
       },
       close: () => client.close(),
     };

@@ -6,6 +6,8 @@ import type { FinishReason } from '../language-model.js';
 export interface Judged {
   /** As the prompts' file has it: a chat's last user message where it is a chat. */
   readonly prompt: string;
+  /** The whole prompt: all turns of a chat, each with who said it. */
+  readonly conversation: string;
   readonly completion: string;
   readonly finishReason: FinishReason;
   /** The whole row of the prompts' file. */
@@ -26,6 +28,8 @@ export interface Reward {
 export interface RewardContext {
   /** For messages: the configuration's key. */
   readonly where: string;
+  /** Takes what a person should read and the run goes on after: an answer that cannot be used, say. */
+  readonly notice: (message: string) => void;
 }
 
 export interface RewardDefinition<S = Record<string, unknown>> extends Definition {

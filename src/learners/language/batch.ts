@@ -1,4 +1,5 @@
 import type { FinishReason } from '../../language/language-model.js';
+import type { ChatMessage } from '../../language/tokenizer.js';
 
 /**
  * What an update learns from. Letters: B contexts (prompts), N samples (completions) per context, T tokens.
@@ -6,8 +7,10 @@ import type { FinishReason } from '../../language/language-model.js';
 
 /** A context. */
 export interface Prompt {
-  /** As a person reads it. */
+  /** As a person reads it: a chat's last user message. */
   readonly text: string;
+  /** The whole of it where it is a chat. */
+  readonly messages?: readonly ChatMessage[];
   readonly tokens: Int32Array;
   /** The whole row that it came from. */
   readonly row: Readonly<Record<string, unknown>>;

@@ -1,3 +1,4 @@
+import type { ChatMessage } from '../../language/tokenizer.js';
 import { mean } from '../../run/statistics.js';
 import type { LanguageBatch } from './batch.js';
 
@@ -5,7 +6,8 @@ import type { LanguageBatch } from './batch.js';
 
 /** A held-out prompt's completion, as it is kept. */
 export interface EvaluatedCompletion {
-  readonly prompt: string;
+  /** A text, or a whole chat: its last message alone may be that of another one too. */
+  readonly prompt: string | readonly ChatMessage[];
   readonly completion: string;
   readonly finishReason: string;
   /** Absent where it could not be judged. */
@@ -23,7 +25,7 @@ export function evaluated(updates: number, batch: LanguageBatch): LanguageEvalua
     updates,
     completions: batch.flatMap(({ prompt, completions }) =>
       completions.map(({ text, finishReason, evaluation }) => ({
-        prompt: prompt.text,
+        prompt: prompt.messages ?? prompt.text,
         completion: text,
         finishReason,
         ...(evaluation === undefined ? {} : { evaluation }),

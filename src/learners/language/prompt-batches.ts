@@ -1,3 +1,4 @@
+import { conversationOf } from '../../datasets/prompts.js';
 import { PmpoError } from '../../errors.js';
 import type { Completion, LanguageModel, SamplingSettings } from '../../language/language-model.js';
 import type { Judged, Reward } from '../../language/rewards/reward.js';
@@ -37,6 +38,7 @@ export async function sampleAndJudge(
     sampled[b]!.map(
       ({ text, finishReason }): Judged => ({
         prompt: prompt.text,
+        conversation: conversationOf(prompt),
         completion: text,
         finishReason,
         row: prompt.row,

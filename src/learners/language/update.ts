@@ -168,7 +168,9 @@ export async function improve(
   const weighted = present.flatMap(({ n, b, sequence }) => {
     const logProb = gradient.logProb[n * batch.length + b]!;
     const kl = exactKl ? gradient.kl[b]! / counts[b]! : 0;
-    return logProb === 0 && kl === 0 ? [] : [{ sequence, coefficients: { logProb, kl } }];
+    if (logProb === 0 && kl === 0) return [];
+    // A coefficient of 0 would be asked for too, and costs a pass over the reference policy.
+    return [{ sequence, coefficients: { logProb, ...(kl === 0 ? {} : { kl }) } }];
   });
   let gradientNorm = 0;
   if (weighted.length > 0) {

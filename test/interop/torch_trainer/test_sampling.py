@@ -273,7 +273,7 @@ class Ends(Case):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
         sampling_engine._Batch.step = full
-        self.refused("RESOURCE_EXHAUSTED", "out of memory while sampling", lambda: own.generate(PROMPTS[1], max_tokens=3, ignore_eos=True))
+        self.refused("INTERNAL", "out of memory while sampling", lambda: own.generate(PROMPTS[1], max_tokens=3, ignore_eos=True))
         sampling_engine._Batch.step = stepped
         self.assertEqual(len(own.complete(PROMPTS[1], max_tokens=3, ignore_eos=True)[0].output_ids), 3)
         own.owner.publish({name: torch.full_like(tensor, torch.nan) for name, tensor in own.owner.reference.items()})
