@@ -122,6 +122,10 @@ describe('refused before anything is sent:', () => {
     'a penalty that is no number': [{ frequencyPenalty: Number.NaN }, /frequencyPenalty is NaN/],
     'no repetition at all': [{ repetitionPenalty: 0 }, /repetitionPenalty is 0\. It must be above 0/],
     'a negative seed': [{ seed: -1 }, /seed is -1/],
+    'a stop token that the model does not have': [
+      { stopTokens: [9, 416] },
+      /the stop token 416 is none of the model's 416/,
+    ],
     'an empty stop text': [{ stop: [''] }, /a stop text is empty/],
   };
   it.each(Object.entries(wrong))('%s', async (_what, [change, message]) => {

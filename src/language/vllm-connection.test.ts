@@ -48,6 +48,33 @@ describe('a call', () => {
     await ended;
   });
 
+  it('whose completions the server gave up is made again: a fragment is no completion', async () => {
+    let calls = 0;
+    const { client } = await connected({
+      generate: (call) => {
+        const cut = completion(1, {
+          finishReason: 'abort',
+          outputIds: [7],
+          outputLogprobs: { tokenLogprobs: [-1], tokenIds: [7] },
+        });
+        answer(completion(0), calls++ < 2 ? cut : completion(1))(call);
+      },
+    });
+    const completions = await client.sample(request());
+    expect(completions.map(({ tokens }) => tokens.length)).toEqual([3, 3]);
+    expect(calls).toBe(3);
+  });
+
+  it('whose completions a server gives up again and again says so', async () => {
+    const { client } = await connected(
+      { generate: answer(completion(0), completion(1, { finishReason: 'abort' })) },
+      { reconnect: { attempts: 2, initialDelaySeconds: 0.01, maxDelaySeconds: 0.01 } },
+    );
+    await expect(client.sample(request())).rejects.toThrow(
+      /the server gave up completion 1 before its end \(abort\) \(2 more attempts failed too\)/,
+    );
+  });
+
   it('that was lost is made again with the same seed', async () => {
     let calls = 0;
     const { server, client } = await connected({

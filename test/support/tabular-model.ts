@@ -117,6 +117,8 @@ export class TabularModel implements TrainableModel {
     sequences: readonly TokenSequence[],
     coefficients: readonly SequenceCoefficients[],
   ): Promise<SequenceScore[]> {
+    // A coefficient that is there is computed, were it 0.
+    this.calls.push(coefficients.some((of) => 'kl' in of) ? 'forwardBackward with KL' : 'forwardBackward');
     const [policy, reference] = [this.policy.map(logSoftmax), this.reference.map(logSoftmax)];
     sequences.forEach(({ completion }, s) => {
       const { logProb = 0, kl = 0 } = coefficients[s]! as { logProb?: number; kl?: number };

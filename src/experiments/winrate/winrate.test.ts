@@ -172,3 +172,28 @@ describe('measureWinRate', () => {
     await expect(measureWinRate(options(at, name, `${Math.random()}.jsonl`))).rejects.toThrow(message);
   });
 });
+
+it('tells chats apart that end with the same words', async () => {
+  const at = await files();
+  const chat = (topic: string) => [
+    { role: 'user', content: topic },
+    { role: 'assistant', content: 'Well.' },
+    { role: 'user', content: 'Go on.' },
+  ];
+  const chats = [chat('violets'), chat('algebra')];
+  const said = (...texts: string[]) => lines(chats.map((prompt, i) => ({ prompt, completion: texts[i] })));
+  await writeFile(at('chats.jsonl'), lines(chats.map((prompt) => ({ prompt }))));
+  await writeFile(at('right.jsonl'), said('of violets', 'of algebra'));
+  await writeFile(at('wrong.jsonl'), said('of algebra', 'of violets'));
+  await writeFile(
+    at('topic.mjs'),
+    'export const reward = ({ conversation, completion }) => (conversation.startsWith("user: " + completion.slice(3)) ? 1 : 0);\n',
+  );
+  const result = await measureWinRate({
+    ...options(at, 'topic.mjs', 'chats-verdicts.jsonl'),
+    a: at('right.jsonl'),
+    b: at('wrong.jsonl'),
+    prompts: at('chats.jsonl'),
+  });
+  expect(result).toMatchObject({ wins: 2, losses: 0, ties: 0 });
+});

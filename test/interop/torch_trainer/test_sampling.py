@@ -259,10 +259,31 @@ class Ends(Case):
             ("frequency_penalty is 2.5; it must be from -2 to 2", lambda: ask(frequency_penalty=2.5)),
             ("presence_penalty is nan", lambda: ask(presence_penalty=float("nan"))),
             ("repetition_penalty is -1", lambda: ask(repetition_penalty=-1)),
+            ("stop_token_ids is 320; it must be tokens of the model, 319 at most", lambda: ask(min_tokens=1, stop_token_ids=[5, 320])),
             ("no input", lambda: own.engine("Generate")),
         ]:
             self.refused("INVALID_ARGUMENT", pattern, act)
         self.assertEqual(len(own.complete(PROMPTS[1], max_tokens=1)), 1)
+
+    def test_a_request_for_more_than_go_together_is_made_in_portions(self):
+        own, narrow = self.local("llama"), self.local("llama", sampling=sampling_engine.EngineOptions(max_sequences=3))
+        asked = {"n": 8, "seed": 5, "max_tokens": 6, "logprobs": 0, "ignore_eos": True}
+        widths = []
+        stepped = sampling_engine._Batch.step
+        self.addCleanup(setattr, sampling_engine._Batch, "step", stepped)
+
+        def watched(batch, tokens):
+            widths.append(len(tokens))
+            return stepped(batch, tokens)
+
+        sampling_engine._Batch.step = watched
+        whole = own.complete(PROMPTS[1], **asked)
+        self.assertEqual(max(widths), 8)
+        widths.clear()
+        parts = narrow.complete(PROMPTS[1], prompt_logprobs=0, **asked)
+        self.assertEqual(max(widths), 3)
+        self.assertEqual([list(one.output_ids) for one in parts], [list(one.output_ids) for one in whole])
+        self.assertEqual(len(parts[7].input_logprobs.token_logprobs), len(PROMPTS[1]))
 
     def test_out_of_memory_and_broken_parameters_end_the_request_alone(self):
         own = self.local("llama")
