@@ -159,7 +159,7 @@ describe('trainLanguage', () => {
   it('samples from the reference, renewed when it is due, and is judged by the policy', async () => {
     const { model } = await train({ set: ['learner.updates=4', 'learner.overlap=false'] });
     const evaluation = ['publish policy', 'sample', 'sample'];
-    const update = [...Array(4).fill('sample'), 'score', 'score', 'optimStep'];
+    const update = [...Array(4).fill('sample'), 'score', 'forwardBackward with KL', 'score', 'optimStep'];
     expect(model.calls).toEqual([
       'reset',
       'publish reference',
@@ -173,6 +173,13 @@ describe('trainLanguage', () => {
       ...update,
       ...evaluation,
     ]);
+  });
+
+  it('asks for the exact KL only where it is learned from', async () => {
+    const { model } = await train({ set: ['learner.updates=4', 'language.kl=sampled'] });
+    expect(model.calls.filter((call) => call.startsWith('forwardBackward'))).toEqual(
+      Array(4).fill('forwardBackward'),
+    );
   });
 
   it('begins anew with a model that has learned before, and says so', async () => {
