@@ -1,11 +1,7 @@
 import { PmpoError } from '../errors.js';
+import { sizeOf } from './shape.js';
 import type { HostTensor, NamedHostTensors, NamedTensors, Tensor } from './tensors.js';
 import * as tf from './tf.js';
-
-/** The number of elements of a shape. */
-export function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
 
 /** TensorFlow.js' name of a host tensor's element type. */
 export function hostDtype(value: HostTensor): 'float32' | 'int32' {

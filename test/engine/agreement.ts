@@ -1,6 +1,6 @@
 import { createEngine } from '../../src/engine/create.js';
 import type { Engine } from '../../src/engine/engine.js';
-import { sizeOf } from '../../src/engine/host.js';
+import { sizeOf } from '../../src/engine/shape.js';
 import type { HostTensor, NamedHostTensors, NamedTensors } from '../../src/engine/tensors.js';
 import { fillNormal, foldIn, randomKey } from '../../src/random/keys.js';
 

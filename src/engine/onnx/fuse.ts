@@ -1,4 +1,5 @@
-import { type GraphNode, reachable, sizeOf, type Value } from './graph.js';
+import { sizeOf } from '../shape.js';
+import { type GraphNode, reachable, type Value } from './graph.js';
 import { uniformOf } from './simplify.js';
 
 /**

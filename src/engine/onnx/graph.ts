@@ -1,3 +1,4 @@
+import { sameShape, sizeOf } from '../shape.js';
 /** A graph under construction: values, the nodes that make them, and the shapes of both. */
 
 export type ValueType = 'float32' | 'int32' | 'bool' | 'int64';
@@ -37,14 +38,6 @@ export interface OutputSpec {
 
 /** Constants up to this size are compared with earlier ones, and shared. */
 const keyedSize = 1024;
-
-export function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((product, dimension) => product * dimension, 1);
-}
-
-export function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((dimension, i) => dimension === b[i]);
-}
 
 function zeros(type: ValueType, size: number): ConstantData {
   if (type === 'int32') return new Int32Array(size);

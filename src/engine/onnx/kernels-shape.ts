@@ -1,7 +1,7 @@
 import type { DataType } from '@tensorflow/tfjs-core';
+import { sizeOf } from '../shape.js';
 import * as tf from '../tf.js';
 import type { Graph, Value } from './graph.js';
-import { sizeOf } from './graph.js';
 import { cast, elementwise, kernel, reshape, slice, transpose } from './kernels.js';
 import { valueType } from './tracing-backend.js';
 

@@ -1,9 +1,9 @@
 import type { NamedAttrMap, NamedTensorInfoMap, TensorInfo } from '@tensorflow/tfjs-core';
 import { PmpoError } from '../../errors.js';
 import { traceBackendName } from '../scope.js';
+import { sameShape, sizeOf } from '../shape.js';
 import * as tf from '../tf.js';
 import type { Attributes, Graph, Value } from './graph.js';
-import { sameShape, sizeOf } from './graph.js';
 import { scalarOf, scale, scaled, simplified, uniformOf } from './simplify.js';
 import type { TracingBackend } from './tracing-backend.js';
 

@@ -1,4 +1,4 @@
-import { sizeOf } from './graph.js';
+import { sizeOf } from '../shape.js';
 import type { Numbers } from './program.js';
 
 /**

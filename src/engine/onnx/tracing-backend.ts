@@ -1,10 +1,10 @@
 import type { BackendValues, DataType, TensorInfo } from '@tensorflow/tfjs-core';
 import { PmpoError } from '../../errors.js';
 import { traceBackendName } from '../scope.js';
+import { sizeOf } from '../shape.js';
 import type { Variable } from '../tensors.js';
 import * as tf from '../tf.js';
 import type { ConstantData, Graph, Value, ValueType } from './graph.js';
-import { sizeOf } from './graph.js';
 
 /**
  * The TensorFlow.js backend whose tensors hold no numbers, only the graph values that would compute them. Its kernels are

@@ -1,5 +1,5 @@
 import type { Compiled, Engine } from '../../engine/engine.js';
-import { sizeOf } from '../../engine/host.js';
+import { sizeOf } from '../../engine/shape.js';
 import type {
   NamedTensors,
   NamedVariables,

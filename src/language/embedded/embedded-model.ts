@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Engine } from '../../engine/engine.js';
-import { sizeOf } from '../../engine/host.js';
+import { sizeOf } from '../../engine/shape.js';
 import type { NamedHostTensors, NamedVariables } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import { copyVariables } from '../../engine/variables.js';

@@ -1,6 +1,6 @@
 import { createAdam } from '../../engine/adam.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
-import { sizeOf } from '../../engine/host.js';
+import { sizeOf } from '../../engine/shape.js';
 import type {
   NamedHostTensors,
   NamedTensors,
