@@ -113,8 +113,7 @@ describe('worlds', () => {
     expect((await refusal(other.send('joinWorld', { worldName })))[1]).toMatch(/somebody is in/);
     connection.close();
     // The server learns of it in its own time.
-    for (let i = 0; i < 200 && closed === 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
-    expect(closed).toBe(1);
+    await expect.poll(() => closed).toBe(1);
     expect((await refusal(other.send('joinWorld', { worldName })))[0]).toBe('NOT_FOUND');
     other.close();
   });

@@ -60,10 +60,7 @@ function startFake(how: string, options: Partial<PythonProgramOptions> = {}) {
   });
 }
 
-async function untilGone(pid: number): Promise<void> {
-  for (let i = 0; i < 200 && lives(pid); i++) await new Promise((resolve) => setTimeout(resolve, 25));
-  expect(lives(pid)).toBe(false);
-}
+const untilGone = (pid: number) => expect.poll(() => lives(pid)).toBe(false);
 
 describe.skipIf(python === '')('a Python program', () => {
   test('says when it is ready, and ends with all that it has started', async () => {

@@ -1,7 +1,8 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { lives } from '../../test/support/processes.js';
 import { cacheFolder } from '../run/cache.js';
 import type { Interpreter } from './interpreter.js';
 import { ensureVirtualEnvironment, madeEnvironments } from './virtual-environment.js';
@@ -92,13 +93,22 @@ describe.skipIf(process.platform === 'win32')('a Python environment', () => {
   });
 
   test('stops when it is told to, with all that pip has started', async () => {
-    await setPython({ pip: `(sleep 1; touch ${scratch}/survived) & sleep 30` });
+    await setPython({ pip: `sleep 100 & echo $! > ${scratch}/helper; wait` });
     const stop = new AbortController();
-    setTimeout(() => stop.abort(), 300);
-    await expect(make(stop.signal)).rejects.toThrow(/stopped before it was made/);
+    const making = expect(make(stop.signal)).rejects.toThrow(/stopped before it was made/);
+    const helper = await vi.waitFor(
+      async () => {
+        const line = await readFile(join(scratch, 'helper'), 'utf8');
+        expect(line).toMatch(/^\d+\n$/);
+        return Number(line);
+      },
+      { timeout: 30_000 },
+    );
+    expect(lives(helper)).toBe(true);
+    stop.abort();
+    await making;
     expect(await readdir(folder)).toEqual([]);
-    await new Promise((resolve) => setTimeout(resolve, 1200));
-    expect(await readdir(scratch)).not.toContain('survived');
+    await expect.poll(() => lives(helper)).toBe(false);
   });
 
   test('is made again where the Python it was made with has gone', async () => {
