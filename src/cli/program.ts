@@ -44,6 +44,9 @@ export function createProgram(): Command {
   addLists(program);
   addDoctor(program);
   addSchema(program);
+  for (const command of program.commands) {
+    command.showHelpAfterError(`See \`pmpo ${command.name()} --help\`.`);
+  }
   return program;
 }
 

@@ -61,7 +61,8 @@ export async function resolveConfig(
     throw new ConfigError({
       where: source.where(['language']),
       what: 'this is the configuration of a language job, and one of a control job is needed here',
-      remedy: 'Give a configuration with `environment`, such as examples/cartpole.yaml',
+      remedy:
+        'Give a configuration with `environment`, such as examples/cartpole.yaml. What a language run came to is in its completions.html; `pmpo winrate` compares models',
     });
   }
   const schema = configSchema(catalogue);

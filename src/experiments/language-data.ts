@@ -2,7 +2,7 @@ import type { ResolvedLanguageConfig } from '../config/load-language.js';
 import { preferenceContexts } from '../datasets/preferences.js';
 import { type PromptRow, promptOf } from '../datasets/prompts.js';
 import { readRows } from '../datasets/rows.js';
-import { PmpoError } from '../errors.js';
+import { ConfigError, PmpoError } from '../errors.js';
 import { encodeCompletion, encodePrompt, endTokenOf } from '../language/encoding.js';
 import type { Tokenizer } from '../language/tokenizer.js';
 import type { JudgedContext, Prompt } from '../learners/language/batch.js';
@@ -50,7 +50,7 @@ export async function readPrompts(
   const prompts = await read(file);
   if (typeof heldOut === 'string') return { learned: prompts, heldOut: await read(heldOut) };
   if (heldOut >= prompts.length) {
-    throw new PmpoError({
+    throw new ConfigError({
       where: 'language.prompts.heldOut',
       what: `${heldOut} of the ${prompts.length} prompts of ${file} leaves none to learn from`,
       remedy: 'Lower it',
@@ -58,7 +58,7 @@ export async function readPrompts(
   }
   const learned = prompts.slice(0, -heldOut);
   if (learned.length < learner.batchSize) {
-    throw new PmpoError({
+    throw new ConfigError({
       where: 'learner.batchSize',
       what: `${learner.batchSize} is more than the ${learned.length} prompts that are left to learn from`,
     });

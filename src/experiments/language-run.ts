@@ -95,12 +95,23 @@ async function openData(
   // What learns from pairs is given them one by one, all others every completion of a prompt at once.
   const merge = loaded.operator.needs.feedback !== 'pairs';
   const contexts = await readDataset(config, tokenizer, contextLength, merge);
-  checkLabels(loaded, contexts);
+  checkLabels(loaded, contexts, notice);
   return { ...data, contexts: holdOut(contexts, dataset.heldOut, foldIn(key, 'held out')) };
 }
 
+/** What learns from data that another operator cannot learn from, by what those data lack. */
+const remedies = {
+  accepted: '{name: pmpo, alpha: 0, beta: 2} learns from rejected ones alone',
+  rejected: '{name: pmpo, alpha: 1} learns from accepted ones alone',
+  paired: '{name: pmpo} and {name: kto} need no pairs',
+} as const;
+
 /** A data set must hold what the operator learns from. */
-function checkLabels({ config, operator }: LoadedLanguageConfig, contexts: readonly JudgedContext[]): void {
+function checkLabels(
+  { config, operator }: LoadedLanguageConfig,
+  contexts: readonly JudgedContext[],
+  notice: Surroundings['notice'],
+): void {
   const labels = contexts.flatMap(({ completions }) => completions.map(({ evaluation = 0 }) => evaluation));
   const { file } = config.language.dataset!;
   const only = (...values: number[]) => labels.every((label) => values.includes(label));
@@ -135,12 +146,19 @@ function checkLabels({ config, operator }: LoadedLanguageConfig, contexts: reado
       : feedback === 'rejects'
         ? count(-1) === 0 && 'rejected'
         : feedback === 'pairs' && pairs === 0 && 'paired';
-  if (lacking === false) return;
+  if (lacking === false) {
+    const other = count(1) === 0 ? 'accepted' : count(-1) === 0 ? 'rejected' : undefined;
+    if (feedback === 'either' && other !== undefined) {
+      notice(
+        `Warning: ${file} has no ${other} completions. The operator learns from the other side alone${other === 'accepted' ? ', which collapses unless the KL holds it back: operator.alpha: 0 with operator.beta: 2 or more is meant for this' : ''}`,
+      );
+    }
+    return;
+  }
   throw new PmpoError({
     where: file,
     what: `the operator '${config.operator.name}' learns from ${lacking} completions, and there are none (${count(1)} accepted, ${count(-1)} rejected, ${pairs} contexts with both)`,
-    remedy:
-      'Choose another operator, or set operator.alpha: 1 for accepted ones alone, 0 for rejected ones alone',
+    remedy: `Choose another operator: ${remedies[lacking]}`,
   });
 }
 

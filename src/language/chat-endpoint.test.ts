@@ -144,9 +144,28 @@ describe('an endpoint', () => {
   });
 
   it('that nobody is at is tried again, too', async () => {
-    const { chat, slept } = endpoint({ url: 'http://127.0.0.1:9', reconnect: { attempts: 1 } });
-    await expect(chat.complete('why?')).rejects.toThrow(/cannot be reached: .*\(2 attempts\)/);
-    expect(slept).toEqual([1000]);
+    // A port that somebody was at a moment ago.
+    const gone = createServer();
+    const port = await new Promise<number>((resolve) => {
+      gone.listen(0, '127.0.0.1', () => resolve((gone.address() as { port: number }).port));
+    });
+    await new Promise((resolve) => gone.close(resolve));
+    const notices: string[] = [];
+    const { chat, slept } = endpoint(
+      { url: `http://127.0.0.1:${port}`, reconnect: { attempts: 2 } },
+      { notice: (message) => notices.push(message) },
+    );
+    await expect(chat.complete('why?')).rejects.toThrow(
+      /cannot be reached: .*ECONNREFUSED.*\(3 attempts\)\. Is it running there\? Correct judge\.url/,
+    );
+    expect(slept).toEqual([1000, 2000]);
+    expect(notices).toEqual([expect.stringMatching(/ECONNREFUSED.*Asking again/)]);
+  });
+
+  it('at a port that is never asked is not waited for', async () => {
+    const { chat, slept } = endpoint({ url: 'http://127.0.0.1:9' });
+    await expect(chat.complete('why?')).rejects.toThrow(/bad port\. Give another port in judge\.url/);
+    expect(slept).toEqual([]);
   });
 
   it('that is silent meets the deadline', async () => {

@@ -28,6 +28,8 @@ export interface ChatEndpointEffects {
   readonly sleep?: Sleep;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+  /** Told when requests begin to be made again. */
+  readonly notice?: (message: string) => void;
 }
 
 export interface ChatSettings {
@@ -67,6 +69,8 @@ export class ChatEndpoint {
   readonly #reconnect: ReconnectSettings;
   readonly #configKey: string;
   readonly #pool: ServerPool<undefined>;
+  /** Whether that it does not answer has been told, since it last did. */
+  #isWaitedFor = false;
 
   /** @throws PmpoError for an address that is none; SecurityError when a token would go over the network in the clear. */
   constructor(options: ChatEndpointOptions, effects: ChatEndpointEffects = {}) {
@@ -90,7 +94,7 @@ export class ChatEndpoint {
     }
     const base = url.href.replace(/\/+$/, '');
     this.#target = base.endsWith('/chat/completions') ? base : `${base}/chat/completions`;
-    this.#effects = { fetch: globalThis.fetch, sleep: sleepFor, now: Date.now, ...effects };
+    this.#effects = { fetch: globalThis.fetch, sleep: sleepFor, now: Date.now, notice: () => {}, ...effects };
     this.#deadlineSeconds = options.deadlineSeconds ?? chatEndpointDefaults.deadlineSeconds;
     this.#reconnect = { ...chatEndpointDefaults.reconnect, ...options.reconnect };
     this.#pool = new ServerPool<undefined>({
@@ -122,11 +126,14 @@ export class ChatEndpoint {
     for (let attempt = 0; ; attempt++) {
       const usual = delayBefore(attempt, this.#reconnect);
       let delay = usual;
-      let what: string;
+      let [what, isThere] = ['', true];
       try {
         const response = await this.#post(body, signal);
         const text = await response.text();
-        if (response.ok) return this.#answer(text);
+        if (response.ok) {
+          this.#isWaitedFor = false;
+          return this.#answer(text);
+        }
         what = `the endpoint answers ${response.status}${wordsOf(text)}`;
         if (!busyOrBroken.has(response.status)) throw this.#refused(response.status, what);
         delay = retryAfter(response.headers.get('retry-after'), this.#effects.now()) ?? usual;
@@ -141,15 +148,30 @@ export class ChatEndpoint {
           });
         }
         const cause = (error as Error).cause;
-        what = `the endpoint cannot be reached: ${cause instanceof Error && cause.message !== '' ? cause.message : (error as Error).message}`;
+        const words =
+          cause instanceof Error && cause.message !== '' ? cause.message : (error as Error).message;
+        isThere = false;
+        what = `the endpoint cannot be reached: ${words}`;
+        // Ports that no browser would ask either; no waiting changes that.
+        if (words === 'bad port') {
+          throw new PmpoError({
+            where: this.#target,
+            what,
+            remedy: `Give another port in ${this.#configKey}.url`,
+          });
+        }
       }
       if (attempt >= this.#reconnect.attempts || delay > longestRetryAfterMs) {
         throw new ConnectionLostError({
           where: this.#target,
           what: `${what} (${attempt + 1} attempts)`,
-          remedy: `Ask less at once with ${this.#configKey}.inFlight, or raise ${this.#configKey}.reconnect.attempts`,
+          remedy: isThere
+            ? `Ask less at once with ${this.#configKey}.inFlight, or raise ${this.#configKey}.reconnect.attempts`
+            : `Is it running there? Correct ${this.#configKey}.url, or raise ${this.#configKey}.reconnect.attempts`,
         });
       }
+      if (!this.#isWaitedFor) this.#effects.notice(`${this.#target}: ${what}. Asking again …`);
+      this.#isWaitedFor = true;
       await this.#effects.sleep(delay, signal);
       if (signal.aborted) throw new StoppedError({ where: this.#target, what: 'the request was stopped' });
     }

@@ -5,7 +5,14 @@ import { ConfigError } from '../errors.js';
 /** Modules of the user's: plugins, reward programs, judges. */
 
 function messageOf(cause: unknown): string {
-  return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!;
+  return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!.trim();
+}
+
+/** Where in a module of the user's an error comes from: `line:column`, as far as it says. */
+export function placeIn(file: string, cause: unknown): string | undefined {
+  const stack = cause instanceof Error ? (cause.stack ?? '') : '';
+  const after = stack.split(file)[1];
+  return after === undefined ? undefined : /^:(\d+:\d+)/.exec(after)?.[1];
 }
 
 /**
@@ -22,7 +29,7 @@ export async function importUserModule(
     throw new ConfigError({
       where,
       what: `there is no file ${file}`,
-      remedy: 'Paths are relative to the configuration file',
+      remedy: 'Paths are relative to the configuration file, those of --set to the working directory',
     });
   }
   // The modules loaded already, not their files: a second copy would have other classes and another TensorFlow.js.

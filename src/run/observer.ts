@@ -25,7 +25,9 @@ export function createRunObserver({
     progress: (environmentSteps, updates) => progress.update(environmentSteps, updates),
     metrics: (record) => {
       records.metrics(record);
-      const heldOut = Object.entries(record.values).filter(([name]) => name.startsWith('heldOut/'));
+      const heldOut = Object.entries(record.values).filter(([name]) =>
+        /^(heldOut\/|evaluation\/winRate$)/.test(name),
+      );
       if (heldOut.length > 0) progress.heldOut(record.environmentSteps, Object.fromEntries(heldOut));
     },
     evaluation: (record) => {

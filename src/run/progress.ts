@@ -118,7 +118,7 @@ function describeEvaluation({ environmentSteps, returns }: EvaluationRecord, wor
 
 function describeHeldOut(values: Readonly<Record<string, number>>): string {
   const parts = Object.entries(values).map(
-    ([name, value]) => `${name.replace(/^heldOut\//, '')} ${formatNumber(value)}`,
+    ([name, value]) => `${name.replace(/^(heldOut|evaluation)\//, '')} ${formatNumber(value)}`,
   );
   return parts.join(' · ');
 }

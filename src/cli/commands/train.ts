@@ -101,7 +101,10 @@ export function addTrain(program: Command): void {
     .argument('[config]', 'the configuration, a YAML file');
   addConfigOptions(command);
   addOutputOptions(command)
-    .option('--resume <dir>', 'go on with the run in this folder from its newest checkpoint')
+    .option(
+      '--resume <dir>',
+      'go on with the run in this folder from its newest checkpoint, with its configuration: --set may give new addresses of servers, and nothing else',
+    )
     .addHelpText(
       'after',
       `

@@ -208,7 +208,7 @@ async function ofSettings(file: string, notice: Notice): Promise<PairJudge> {
       ['prompt', 'conversation', 'first', 'second'],
     );
     const identity = text + (await textOf(settings.template));
-    return byModel(settings, template, await openAnswerer(settings, '--judge'), identity);
+    return byModel(settings, template, await openAnswerer(settings, '--judge', notice), identity);
   }
   if (name === undefined || !rewards.names().includes(name)) {
     throw new ConfigError({

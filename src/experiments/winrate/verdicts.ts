@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { PmpoError } from '../../errors.js';
 import { AppendFile } from '../../run/append-file.js';
@@ -40,25 +41,26 @@ function questionOf({
  * stopped goes on from it.
  */
 export class VerdictFile {
-  readonly #file: AppendFile;
+  readonly #path: string;
+  /** The line that says what is compared, until it is written. */
+  #head: string | undefined;
+  #file: AppendFile | undefined;
   readonly #known = new Map<string, Verdict>();
 
-  private constructor(file: AppendFile, verdicts: readonly Verdict[]) {
-    this.#file = file;
+  private constructor(path: string, head: string | undefined, verdicts: readonly Verdict[]) {
+    this.#path = path;
+    this.#head = head;
     for (const verdict of verdicts) this.#known.set(questionOf(verdict), verdict);
   }
 
   /**
-   * Opens the file, made when missing.
+   * Reads the file, where there is one; it is made with the first verdict.
    * @param subject what is compared by whom: a file of another comparison is refused.
    * @throws PmpoError when it is of another comparison, or damaged.
    */
   static async open(path: string, subject: object): Promise<VerdictFile> {
     const digest = createHash('sha256').update(JSON.stringify(subject)).digest('hex').slice(0, 16);
     const head = `${JSON.stringify({ comparison: digest, ...subject })}\n`;
-    await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => {
-      throw fileProblem(dirname(path), 'making it', cause);
-    });
     const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
       if (cause.code === 'ENOENT') return '';
       throw new PmpoError({ where: path, what: 'it cannot be read', cause });
@@ -72,16 +74,16 @@ export class VerdictFile {
       }
     });
     const [first, ...verdicts] = parsed as [{ comparison?: string } | undefined, ...Verdict[]];
-    if (first !== undefined && first.comparison !== digest) {
+    // Without a verdict nothing would be lost.
+    if (verdicts.length === 0) return new VerdictFile(path, head, []);
+    if (first?.comparison !== digest) {
       throw new PmpoError({
         where: path,
         what: 'it holds the verdicts of another comparison (other models, prompts, sampling or judge)',
         remedy: 'Give another file with --output',
       });
     }
-    const file = new AppendFile(path);
-    if (first === undefined) file.append(Buffer.from(head));
-    return new VerdictFile(file, verdicts);
+    return new VerdictFile(path, undefined, verdicts);
   }
 
   /** A verdict that was given before. */
@@ -90,12 +92,27 @@ export class VerdictFile {
   }
 
   add(verdict: Verdict): void {
+    this.#file ??= this.#open();
     this.#file.append(Buffer.from(`${JSON.stringify(verdict)}\n`));
     this.#known.set(questionOf(verdict), verdict);
   }
 
+  #open(): AppendFile {
+    const head = this.#head;
+    this.#head = undefined;
+    if (head !== undefined) {
+      try {
+        mkdirSync(dirname(this.#path), { recursive: true });
+        writeFileSync(this.#path, head);
+      } catch (cause) {
+        throw fileProblem(this.#path, 'making it', cause);
+      }
+    }
+    return new AppendFile(this.#path);
+  }
+
   close(): void {
-    this.#file.sync();
-    this.#file.close();
+    this.#file?.sync();
+    this.#file?.close();
   }
 }

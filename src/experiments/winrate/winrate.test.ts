@@ -143,6 +143,19 @@ describe('measureWinRate', () => {
     expect(after.slice(0, before.length)).toEqual(before);
   });
 
+  it('leaves nothing in the way of the right command where a file was not there', async () => {
+    const at = await files();
+    const own = options(at, 'length.ts', 'typo.jsonl');
+    await expect(measureWinRate({ ...own, b: at('nope.jsonl') })).rejects.toThrow(
+      /nope\.jsonl: there is no such file/,
+    );
+    expect(await measureWinRate(own)).toMatchObject({ wins: 1, losses: 1 });
+    // Nor does what the other comparison left hide what is wrong with this one.
+    await expect(measureWinRate({ ...own, b: at('nope.jsonl') })).rejects.toThrow(
+      /nope\.jsonl: there is no such file/,
+    );
+  });
+
   it('refuses a file of another comparison, and prompts that are not there', async () => {
     const at = await files();
     const own = options(at, 'length.ts', 'own.jsonl');

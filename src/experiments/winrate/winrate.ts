@@ -31,18 +31,19 @@ export interface WinRateOptions extends SecuritySettings {
 /** Questions to the judge that are under way at once; judges elsewhere have limits of their own. */
 const atOnce = 16;
 
-async function completions(options: WinRateOptions, prompts: readonly PromptRow[]) {
-  const { sampling, chat, tls, token, signal } = options;
+/** Both contestants, reached or read; closed again where the second cannot be had. */
+async function openBoth(options: WinRateOptions): Promise<readonly [Contestant, Contestant]> {
+  const { sampling, chat, tls, token } = options;
   const key = foldIn(randomKey(options.seed), 'winrate');
-  const of = async (word: string, where: string): Promise<readonly Written[]> => {
-    const contestant: Contestant = await openContestant(word, { sampling, chat, key, where, tls, token });
-    try {
-      return await contestant.complete(prompts, signal);
-    } finally {
-      await contestant.close();
-    }
-  };
-  return { a: await of(options.a, 'A'), b: await of(options.b, 'B') };
+  const open = (word: string, where: string) =>
+    openContestant(word, { sampling, chat, key, where, tls, token });
+  const a = await open(options.a, 'A');
+  try {
+    return [a, await open(options.b, 'B')];
+  } catch (error) {
+    await a.close();
+    throw error;
+  }
 }
 
 async function judgeAll(
@@ -103,12 +104,21 @@ export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
   const judgeHash = createHash('sha256').update(judge.identity).digest('hex').slice(0, 16);
   const subject = { a, b, judge: judgeFile, judgeHash, prompts: promptsFile, field, chat, sampling, seed };
   try {
-    const file = await VerdictFile.open(output, subject);
+    const [one, other] = await openBoth(options);
     try {
-      const written = await completions(options, prompts);
-      return tally(await judgeAll(judge, prompts, written, file, options));
+      const file = await VerdictFile.open(output, subject);
+      try {
+        const written = {
+          a: await one.complete(prompts, options.signal),
+          b: await other.complete(prompts, options.signal),
+        };
+        return tally(await judgeAll(judge, prompts, written, file, options));
+      } finally {
+        file.close();
+      }
     } finally {
-      file.close();
+      await one.close();
+      await other.close();
     }
   } finally {
     await judge.close();

@@ -59,9 +59,14 @@ export function isOfOneQuestion(error: unknown): error is PmpoError {
 /**
  * Connects to who answers.
  * @param where the configuration's key, for messages.
+ * @param notice takes what a person should know while it is waited for.
  * @throws ConfigError when the settings name neither or both; PmpoError when it cannot be reached.
  */
-export async function openAnswerer(settings: AnswererSettings, where: string): Promise<Answerer> {
+export async function openAnswerer(
+  settings: AnswererSettings,
+  where: string,
+  notice: (message: string) => void,
+): Promise<Answerer> {
   const { address: given, url, model, tls, token, chat, maxTokens, temperature, ...limits } = settings;
   if ((given === undefined) === (url === undefined)) {
     throw new ConfigError({
@@ -84,7 +89,7 @@ export async function openAnswerer(settings: AnswererSettings, where: string): P
         where: `${where}.model`,
         what: 'is missing: the endpoint wants to know which model',
       });
-    const endpoint = new ChatEndpoint({ url, model, token, ...limits, configKey: where });
+    const endpoint = new ChatEndpoint({ url, model, token, ...limits, configKey: where }, { notice });
     return {
       answer: (question, draw, signal) =>
         endpoint.complete(question, {

@@ -81,7 +81,7 @@ export const judgeDefinition: RewardDefinition<JudgeSettings> = {
     checkPattern(settings.pattern, `${where}.pattern`);
     const holes = ['prompt', 'conversation', 'completion'];
     const template = await readTemplate(settings.template, where, ['completion'], holes);
-    const answerer = await openAnswerer(settings, where);
+    const answerer = await openAnswerer(settings, where, notice);
     let notices = 0;
     const tell = (problem: string) => {
       if (notices++ < mostNotices) notice(`${where}: a completion was not judged: ${problem}`);

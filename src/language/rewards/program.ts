@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { ConfigError, PmpoError } from '../../errors.js';
-import { importUserModule } from '../../modules/user-module.js';
+import { importUserModule, placeIn } from '../../modules/user-module.js';
 import type { Judged, RewardDefinition } from './reward.js';
 
 const programSettings = z.strictObject({
   file: z
     .string()
     .describe(
-      'A module (.ts, .js, .mjs) that exports `reward({prompt, completion, finishReason, row})`, a number',
+      'A module (.ts, .js, .mjs) that exports `reward({prompt, conversation, completion, finishReason, row})`, a number',
     ),
 });
 
@@ -35,7 +35,12 @@ export const programDefinition: RewardDefinition<z.infer<typeof programSettings>
         value = await (reward as Program)(judged);
       } catch (cause) {
         const message = cause instanceof Error ? cause.message : String(cause);
-        throw new PmpoError({ where: place, what: `reward threw: ${message}`, cause });
+        const at = placeIn(file, cause);
+        throw new PmpoError({
+          where: at === undefined ? place : `${place}:${at}`,
+          what: `reward threw: ${message}`,
+          cause,
+        });
       }
       if (typeof value === 'number' && Number.isFinite(value)) return value;
       throw new PmpoError({

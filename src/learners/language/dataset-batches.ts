@@ -1,4 +1,4 @@
-import { PmpoError } from '../../errors.js';
+import { ConfigError } from '../../errors.js';
 import type { TokenSequence, TrainableModel } from '../../language/trainable-model.js';
 import { drawInTurn } from '../../random/draw-in-turn.js';
 import { foldIn, permutation, type RandomKey } from '../../random/keys.js';
@@ -46,7 +46,7 @@ export function holdOut(
 ): { readonly learned: readonly JudgedContext[]; readonly heldOut: readonly JudgedContext[] } {
   const count = Math.round(contexts.length * share);
   if (count >= contexts.length) {
-    throw new PmpoError({
+    throw new ConfigError({
       where: 'language.dataset.heldOut',
       what: `${share} of ${contexts.length} contexts leaves none to learn from`,
       remedy: 'Lower it',

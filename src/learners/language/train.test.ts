@@ -182,6 +182,14 @@ describe('trainLanguage', () => {
     );
   });
 
+  it('warns of a reward that tells no completion from another', async () => {
+    const same: Reward = { evaluate: async (of) => of.map(() => 1), close: async () => {} };
+    const { notices } = await train({ set: ['learner.updates=2'], reward: same });
+    expect(notices).toEqual([
+      'Warning: all 16 completions of the first batch were evaluated with 1. A reward that tells none from another teaches nothing: is it right?',
+    ]);
+  });
+
   it('begins anew with a model that has learned before, and says so', async () => {
     const fresh = await train();
     const again = await train({ model: fresh.model, set: ['operator={name: dpo, beta: 0.5}'] });

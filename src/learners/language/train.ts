@@ -197,6 +197,7 @@ class LanguageJob {
       // Its failure is met when it is waited for.
       this.#next.catch(() => {});
     }
+    if (updates === 0 && this.#o.heldOut !== undefined) this.#lookAtRewards(batch);
     const started = this.#wallSeconds();
     const values = await improve(
       batch,
@@ -223,6 +224,17 @@ class LanguageJob {
     const seconds = this.#wallSeconds() - started;
     this.#record({ ...values, 'speed/updateSeconds': seconds });
     return true;
+  }
+
+  /** A reward that tells nothing apart at the start is most often a mistake: what is accepted is then a matter of chance. */
+  #lookAtRewards(batch: LanguageBatch): void {
+    const given = batch.flatMap(({ completions }) =>
+      completions.flatMap(({ evaluation }) => evaluation ?? []),
+    );
+    if (given.length < 2 || given.some((one) => one !== given[0])) return;
+    this.#o.observer.notice(
+      `Warning: all ${given.length} completions of the first batch were evaluated with ${given[0]}. A reward that tells none from another teaches nothing: is it right?`,
+    );
   }
 
   #record(values: Readonly<Record<string, number>>): void {

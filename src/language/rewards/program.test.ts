@@ -1,0 +1,56 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { programDefinition } from './program.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pmpo-program-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function evaluate(name: string, source: string) {
+  const file = join(folder, name);
+  await writeFile(file, source);
+  const reward = await programDefinition.open({ file }, { where: 'language.reward', notice: () => {} });
+  return reward.evaluate([
+    { prompt: 'p', conversation: 'user: p', completion: 'abc', finishReason: 'stop', row: { bonus: 2 } },
+  ]);
+}
+
+describe('a reward of the user', () => {
+  it('is given the completion, how it ended, and the row of its prompt', async () => {
+    const source = `
+      interface Judged { prompt: string; conversation: string; completion: string; finishReason: string; row: { bonus: number } }
+      export const reward = async ({ prompt, conversation, completion, finishReason, row }: Judged) =>
+        completion.length + (finishReason === 'stop' ? 10 : 0) + 100 * row.bonus + (conversation === 'user: ' + prompt ? 1000 : 0);
+    `;
+    expect(await evaluate('good.ts', source)).toEqual([1213]);
+  });
+
+  it('that throws is told of with the line in it', async () => {
+    const source = `
+const lengthOf = (x?: string): number => {
+  return x!.length;
+};
+export const reward = () => lengthOf(undefined);
+`;
+    await expect(evaluate('throws.ts', source)).rejects.toThrow(
+      /^language\.reward: .*throws\.ts:3:\d+: reward threw: Cannot read properties of undefined/,
+    );
+  });
+
+  it.each([
+    [
+      'text.mjs',
+      'export const reward = () => "good";',
+      /reward returned good for "abc"\. It must return a finite number/,
+    ],
+    ['nan.mjs', 'export const reward = () => NaN;', /reward returned NaN/],
+    ['none.mjs', 'export const other = 1;', /none\.mjs: it exports no function `reward`/],
+    ['broken.ts', 'export const reward = (;', /broken\.ts: it does not load: \S.*\S$/],
+  ])('%s is refused', async (name, source, message) => {
+    await expect(evaluate(name, source)).rejects.toThrow(message);
+  });
+});
