@@ -170,8 +170,8 @@ describe('an endpoint', () => {
 
   it('that is silent meets the deadline', async () => {
     const { url, asked } = await serve(() => {});
-    await expect(endpoint({ url, deadlineSeconds: 0.2 }).chat.complete('why?')).rejects.toThrow(
-      /no answer within 0\.2 s\. Raise judge\.deadlineSeconds/,
+    await expect(endpoint({ url, deadlineSeconds: 2 }).chat.complete('why?')).rejects.toThrow(
+      /no answer within 2 s\. Raise judge\.deadlineSeconds/,
     );
     expect(asked).toHaveLength(1);
   });

@@ -128,7 +128,8 @@ describe.skipIf(python === '')('a Python program', () => {
       },
     });
     await enough;
-    expect(heard).toEqual(['warming up', 'a world came', 'a world came']);
+    // More than three may have come at once.
+    expect(heard.slice(0, 3)).toEqual(['warming up', 'a world came', 'a world came']);
     await program.close();
   });
 });

@@ -100,16 +100,20 @@ async function install(aside: string, interpreter: Interpreter, options: Virtual
 
 /** Puts a finished environment in its place. Somebody else who was faster with the same is left there: theirs will do. */
 async function putInPlace(aside: string, path: string): Promise<void> {
-  if (await isWhole(path)) return;
-  // Only one that is broken stands there, if any: its Python has gone.
-  const broken = `${aside}.old`;
-  await rename(path, broken).catch(() => {});
-  try {
-    await rename(aside, path);
-  } catch (cause) {
-    if (!(await isWhole(path))) throw cause;
-  } finally {
-    await rm(broken, { recursive: true, force: true });
+  const attempts = 5;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await rename(aside, path);
+    } catch (cause) {
+      if (await isWhole(path)) return;
+      const { code } = cause as NodeJS.ErrnoException;
+      if (attempt === attempts || (code !== 'ENOTEMPTY' && code !== 'EEXIST')) throw cause;
+    }
+    // What stands there is broken: its Python has gone. Somebody else may replace it between the look and the move.
+    const moved = `${aside}.old`;
+    await rename(path, moved).catch(() => {});
+    if (await isWhole(moved)) await rename(moved, path).catch(() => {});
+    await rm(moved, { recursive: true, force: true });
   }
 }
 

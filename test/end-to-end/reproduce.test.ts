@@ -15,7 +15,12 @@ function study(beta: number) {
   const { output: _, environment: __, ...base } = tinyConfig('');
   return {
     server: 'embedded',
-    base: { ...base, environment: { actors: 2, createSettings: { episodeSteps: 120 } } },
+    // Long enough to be stopped on the way.
+    base: {
+      ...base,
+      learner: { ...base.learner, environmentSteps: 2000 },
+      environment: { actors: 2, createSettings: { episodeSteps: 120 } },
+    },
     variants: {
       both: { operator: { name: 'pmpo', beta } },
       rejected: { operator: { name: 'pmpo', alpha: 0, beta: 2 } },
@@ -50,16 +55,16 @@ test('a study is made, stopped half-way, gone on with, and not mixed with anothe
       .split('\n')
       .slice(1)
       .map((line) => line.split(',').slice(0, 5).join(','));
-  expect(await outcomes()).toEqual(['swingup,both,0,finished,600']);
+  expect(await outcomes()).toEqual(['swingup,both,0,finished,2000']);
 
   const ended = await run(args, { timeoutSeconds: 170 });
   expect(ended.code, ended.stderr).toBe(0);
   expect(ended.stderr).toMatch(/^3 runs, 1 of them done before\n/m);
   expect(ended.stderr).not.toMatch(/both\/seed0: (starting|going on)/);
   expect(await outcomes()).toEqual([
-    'swingup,both,0,finished,600',
-    'swingup,rejected,0,finished,600',
-    'swingup,pairs,0,finished,600',
+    'swingup,both,0,finished,2000',
+    'swingup,rejected,0,finished,2000',
+    'swingup,pairs,0,finished,2000',
   ]);
   const svg = await read('curves.svg');
   for (const text of ['Three ways', 'Both', 'Rejected', 'Pairs'])

@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-const final = 'checkpoints/step-000000002000.safetensors';
+const final = 'checkpoints/step-000000003000.safetensors';
 
 test.each(['pmpo', 'mpo'])(
   '%s: killed in the middle and resumed, a run ends with the parameters of one that was never stopped, byte for byte',
@@ -19,8 +19,8 @@ test.each(['pmpo', 'mpo'])(
     const output = join(folder.path, operator);
     await mkdir(output);
     const config = tinyConfig(output);
-    config.learner.environmentSteps = 2000;
-    config.evaluation.every = 2000;
+    config.learner.environmentSteps = 3000;
+    config.evaluation.every = 3000;
     const file = await writeConfig(output, 'config.yaml', config);
     const args = ['--operator', operator, '--quiet'];
 

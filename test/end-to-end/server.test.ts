@@ -19,6 +19,9 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
+/** Of a run that something is to happen to before it ends, however late the test comes to it. */
+const longSteps = 8000;
+
 /** A port that nobody listens on: one that was free a moment ago. */
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -80,7 +83,7 @@ test('a server that dies is waited for: the run goes on when it is back, and end
     'restart',
     port,
     { attempts: 40, initialDelaySeconds: 0.1, maxDelaySeconds: 0.5 },
-    4000,
+    longSteps,
   );
   const running = start(['train', file, '--name', 'r']);
   await running.until(/Evaluation at/);
@@ -92,7 +95,7 @@ test('a server that dies is waited for: the run goes on when it is back, and end
   expect(code).toBe(0);
   expect(stderr).toMatch(/connected again; a fresh episode starts there/);
   const summary = JSON.parse(await readFile(join(output, 'r', 'summary.json'), 'utf8')) as object;
-  expect(summary).toMatchObject({ environmentSteps: 4000 });
+  expect(summary).toMatchObject({ environmentSteps: longSteps });
   second.child.kill('SIGINT');
   expect((await second.ended).code).toBe(0);
 });
@@ -100,7 +103,7 @@ test('a server that dies is waited for: the run goes on when it is back, and end
 test('a server that stays away ends the run with a checkpoint and how to go on', async () => {
   const port = await freePort();
   const server = await serve(port);
-  const { output, file } = await setUp('lost', port, { attempts: 1, initialDelaySeconds: 0.1 }, 4000);
+  const { output, file } = await setUp('lost', port, { attempts: 1, initialDelaySeconds: 0.1 }, longSteps);
   const running = start(['train', file, '--name', 'r']);
   await running.until(/Evaluation at/);
   server.child.kill('SIGKILL');

@@ -145,7 +145,7 @@ test('compare trains every operator with every seed and draws one report', async
 
 test('compare stopped half-way goes on: what is done stays, the rest is made; other settings are refused', async () => {
   const { output, file } = await setUp('compare-resumed', (config) => {
-    config.learner.environmentSteps = 1500;
+    config.learner.environmentSteps = 3000;
   });
   const args = ['compare', file, '--operators', 'pmpo,dpo', '--seeds', '1', '--name', 'both'];
   const directory = join(output, 'both');
@@ -172,14 +172,14 @@ test('compare stopped half-way goes on: what is done stays, the rest is made; ot
   expect(resumed.stderr).toMatch(/pmpo: median return .*\ndpo: median return /);
   expect(await readFile(summaryFile, 'utf8')).toBe(before);
   expect(await readJson(join(directory, 'dpo-seed0', 'summary.json'))).toMatchObject({
-    environmentSteps: 1500,
+    environmentSteps: 3000,
   });
   expect(await readdir(output)).not.toContain('both-2');
 }, 240_000);
 
 test('Ctrl-C saves a checkpoint, says how to go on, and going on ends the run', async () => {
   const { output, file } = await setUp('interrupt', (config) => {
-    config.learner.environmentSteps = 4000;
+    config.learner.environmentSteps = 8000;
     config.checkpoint.every = 100_000;
   });
   const running = start(['train', file, '--name', 'r', '--json']);
@@ -192,6 +192,6 @@ test('Ctrl-C saves a checkpoint, says how to go on, and going on ends the run', 
   expect(await readdir(join(directory, 'checkpoints'))).toHaveLength(1);
   const resumed = await run(['train', '--resume', directory]);
   expect(resumed.code).toBe(0);
-  expect(await readJson(join(directory, 'summary.json'))).toMatchObject({ environmentSteps: 4000 });
+  expect(await readJson(join(directory, 'summary.json'))).toMatchObject({ environmentSteps: 8000 });
   await stat(join(directory, 'report.html'));
 });

@@ -179,10 +179,17 @@ describe('runStudy', () => {
 
   it('has as many runs under way as it may', async () => {
     let [underWay, most] = [0, 0];
+    let open = () => {};
+    const three = new Promise<void>((resolve) => {
+      open = resolve;
+    });
     const { started } = await go(
       async (run, directory) => {
         underWay += 1;
         most = Math.max(most, underWay);
+        if (underWay === 3) open();
+        // Until there are three: a fourth could only be one too many.
+        await three;
         await new Promise((resolve) => setTimeout(resolve, 20));
         underWay -= 1;
         return toTheEnd(run, directory);

@@ -15,6 +15,8 @@ export interface Counters {
   environmentSteps: number;
   updates: number;
   wallSeconds: number;
+  /** Whether an evaluation was due that has not come to its end. */
+  evaluationDue?: boolean;
 }
 
 export interface JobParts {
@@ -37,7 +39,7 @@ export const under = (prefix: string, tensors: NamedHostTensors): NamedHostTenso
 /** Everything that the job needs to go on as if it had never stopped. Call between iterations. */
 export async function saveJob(
   { engine, parameters, store, experience }: JobParts,
-  { environmentSteps, updates, wallSeconds }: Counters,
+  { environmentSteps, updates, wallSeconds, evaluationDue = false }: Counters,
 ): Promise<Checkpoint> {
   const variables = allVariables(parameters);
   const values = await engine.read(Object.values(variables));
@@ -54,7 +56,13 @@ export async function saveJob(
     },
     metadata: {
       job: 'control',
-      counters: { environmentSteps, updates, wallSeconds, ...counters },
+      counters: {
+        environmentSteps,
+        updates,
+        wallSeconds,
+        ...(evaluationDue ? { evaluationDue } : {}),
+        ...counters,
+      },
       ...metadata,
     },
   };
@@ -101,6 +109,6 @@ export async function restoreJob(
   await restoreParameters(engine, parameters, checkpoint);
   store.restore(under('replay', checkpoint.tensors));
   await experience.begin(checkpoint);
-  const { environmentSteps, updates, wallSeconds } = metadata.counters;
-  return { environmentSteps, updates, wallSeconds };
+  const { environmentSteps, updates, wallSeconds, evaluationDue } = metadata.counters;
+  return { environmentSteps, updates, wallSeconds, evaluationDue };
 }

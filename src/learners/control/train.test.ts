@@ -110,6 +110,7 @@ async function train(
     resume?: Checkpoint;
     classifier?: FeedbackClassifier;
     failAt?: number;
+    evaluationFailsAt?: number;
     rewardScale?: number;
     signal?: AbortSignal;
   } = {},
@@ -123,7 +124,7 @@ async function train(
       config,
       engine,
       environment: await worlds(3, more.failAt, more.rewardScale),
-      evaluationEnvironment: await worlds(2),
+      evaluationEnvironment: await worlds(2, more.evaluationFailsAt),
       operator: registries.operators.get(name).create(settings),
       classifier:
         more.classifier ??
@@ -232,6 +233,21 @@ describe('trainControl', () => {
     expect(saved.environmentSteps).toBe(210);
     const { result } = await train(config, { resume: saved.checkpoint });
     expect(result?.environmentSteps).toBe(450);
+  });
+
+  it('does so when it is lost in an evaluation, which is made up for', async () => {
+    const config = configure();
+    const { error, observer } = await train(config, { evaluationFailsAt: 3 });
+    expect(error).toBeInstanceOf(ConnectionLostError);
+    expect(observer.evaluations).toEqual([]);
+    const saved = last(observer.checkpoints);
+    expect(saved.environmentSteps).toBe(201);
+    const whole = await train(config);
+    const resumed = await train(config, { resume: saved.checkpoint });
+    expect(whole.observer.evaluations).toEqual([201, 402, 450]);
+    expect(resumed.observer.evaluations).toEqual([201, 402, 450]);
+    expect(resumed.result).toEqual(whole.result);
+    expect(last(resumed.observer.checkpoints)).toEqual(last(whole.observer.checkpoints));
   });
 
   it('saves a checkpoint and returns when it is interrupted', async () => {

@@ -150,6 +150,7 @@ class ControlJob {
     this.#startedAt = clock();
     await this.#begin();
     const total = config.learner.environmentSteps;
+    if (this.#counters.evaluationDue === true) await this.#evaluateOnTheWay();
     while (this.#counters.environmentSteps < total) {
       if (signal?.aborted) {
         await this.#checkpoint();
@@ -161,7 +162,7 @@ class ControlJob {
       const crossed = (every: number) => Math.floor(after / every) > Math.floor(before / every);
       observer.progress(after, this.#counters.updates);
       if (crossed(metricsEvery)) this.#report();
-      if (after < total && crossed(config.evaluation.every)) await this.#evaluate();
+      if (after < total && crossed(config.evaluation.every)) await this.#evaluateOnTheWay();
       if (after < total && crossed(config.checkpoint.every)) await this.#checkpoint();
     }
     await this.#runUpdates(this.#experience.updatesDue(this.#counters.environmentSteps));
@@ -261,6 +262,18 @@ class ControlJob {
     // An evaluation cut short would look like a worse policy.
     if (!signal?.aborted) observer.evaluation(record);
     return record;
+  }
+
+  /** An evaluation that is lost or cut short is made up for by whoever goes on from the checkpoint. */
+  async #evaluateOnTheWay(): Promise<void> {
+    this.#counters.evaluationDue = true;
+    try {
+      await this.#evaluate();
+    } catch (error) {
+      if (error instanceof ConnectionLostError) await this.#checkpoint();
+      throw error;
+    }
+    this.#counters.evaluationDue = this.#o.signal?.aborted ?? false;
   }
 
   #parts() {
