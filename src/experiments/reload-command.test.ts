@@ -73,8 +73,8 @@ describe('runReloadCommand', () => {
   };
 
   it('ends one that takes too long, and what it has started', async () => {
-    await expect(runReloadCommand(forever, folder, { deadlineSeconds: 10 })).rejects.toThrow(
-      /did not end within 10 s\. Raise language\.model\.sampler\.publish\.deadlineSeconds/,
+    await expect(runReloadCommand(forever, folder, { deadlineSeconds: 6 })).rejects.toThrow(
+      /did not end within 6 s\. Raise language\.model\.sampler\.publish\.deadlineSeconds/,
     );
     await onlySessionIsLeft(await pids());
   });
