@@ -1,4 +1,5 @@
 import { sameShape, sizeOf } from '../shape.js';
+
 /** A graph under construction: values, the nodes that make them, and the shapes of both. */
 
 export type ValueType = 'float32' | 'int32' | 'bool' | 'int64';

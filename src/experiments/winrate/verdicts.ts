@@ -74,8 +74,9 @@ export class VerdictFile {
       }
     });
     const [first, ...verdicts] = parsed as [{ comparison?: string } | undefined, ...Verdict[]];
-    // Without a verdict nothing would be lost.
-    if (verdicts.length === 0) return new VerdictFile(path, head, []);
+    // Nothing would be lost of a file of ours that has no verdict yet; anything else may be somebody's.
+    const isOurs = text === '' || text.startsWith('{"comparison":');
+    if (verdicts.length === 0 && isOurs) return new VerdictFile(path, head, []);
     if (first?.comparison !== digest) {
       throw new PmpoError({
         where: path,

@@ -156,6 +156,15 @@ describe('measureWinRate', () => {
     );
   });
 
+  it("writes over nobody's file", async () => {
+    const at = await files();
+    for (const text of ['{"a":1}\n', '{"a":1}', 'notes']) {
+      await writeFile(at('mine.json'), text);
+      await expect(measureWinRate(options(at, 'length.ts', 'mine.json'))).rejects.toThrow(/mine\.json/);
+      expect(await readFile(at('mine.json'), 'utf8')).toBe(text);
+    }
+  });
+
   it('refuses a file of another comparison, and prompts that are not there', async () => {
     const at = await files();
     const own = options(at, 'length.ts', 'own.jsonl');

@@ -66,7 +66,6 @@ interface CacheVariables {
 }
 
 const smallestCapacity = 32;
-const capacityStep = 16;
 
 /** @param parameters variables of `engine`; what they hold when a function is called is what it uses. */
 export function createDecoder(
@@ -101,7 +100,7 @@ export function createDecoder(
     return made;
   };
   // Whole multiples: sums over a length of which a few positions are left over are rounded otherwise.
-  const largestCapacity = capacityStep * Math.ceil(contextLength / capacityStep);
+  const largestCapacity = lengthBucket(contextLength, Number.POSITIVE_INFINITY);
   let cache = cacheOf(Math.min(smallestCapacity, largestCapacity));
 
   const stepFunction =
