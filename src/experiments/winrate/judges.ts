@@ -10,7 +10,7 @@ import { ConfigError, PmpoError } from '../../errors.js';
 import {
   type Answerer,
   answererSettings,
-  isOfOneQuestion,
+  askUntilRead,
   openAnswerer,
 } from '../../language/judges/answerer.js';
 import { readTemplate, type Template } from '../../language/judges/template.js';
@@ -112,19 +112,18 @@ function byModel(settings: Comparing, template: Template, answerer: Answerer, id
     bothOrders: true,
     async decide({ prompt, conversation, first, second }, signal) {
       const question = template({ prompt, conversation, first, second });
-      let answer = '';
-      for (let attempt = 0; attempt < settings.attempts; attempt++) {
-        const seed = randomSeed(foldIn(randomKey(attempt), question)) >>> 1;
-        try {
-          answer = await answerer.answer(question, { seed, attempt }, signal);
-          const better = decisionIn(answer, settings);
-          if (better !== undefined) return { better, answer };
-        } catch (error) {
-          if (!isOfOneQuestion(error)) throw error;
-          answer = error.message;
-        }
-      }
-      return { better: 'unanswered', answer };
+      const asked = await askUntilRead(
+        answerer,
+        question,
+        {
+          attempts: settings.attempts,
+          seedOf: (attempt) => randomSeed(foldIn(randomKey(attempt), question)) >>> 1,
+          read: (answer) => decisionIn(answer, settings),
+        },
+        signal,
+      );
+      if ('error' in asked) return { better: 'unanswered', answer: asked.error.message };
+      return { better: asked.value ?? 'unanswered', answer: asked.answer };
     },
     close: () => answerer.close(),
   };

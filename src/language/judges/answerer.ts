@@ -51,9 +51,45 @@ export interface Answerer {
  * Whether an error is of one question alone (one that is too long for the judge, an answer without a text, an answer that did
  * not come in time), and says nothing of the others.
  */
-export function isOfOneQuestion(error: unknown): error is PmpoError {
+function isOfOneQuestion(error: unknown): error is PmpoError {
   const ofAll = [ConnectionLostError, SecurityError, StoppedError, ConfigError];
   return error instanceof PmpoError && !ofAll.some((kind) => error instanceof kind);
+}
+
+/** What was read from an answer; or, where none could be used, the last answer or why there was none. */
+export type Asked<T> =
+  | { readonly value: T; readonly answer: string }
+  | { readonly value: undefined; readonly answer: string }
+  | { readonly value: undefined; readonly error: PmpoError };
+
+/** Asks a question until its answer can be read, `attempts` times at most. @throws PmpoError for what is not of this question. */
+export async function askUntilRead<T>(
+  answerer: Answerer,
+  question: string,
+  {
+    attempts,
+    seedOf,
+    read,
+  }: {
+    readonly attempts: number;
+    readonly seedOf: (attempt: number) => number;
+    readonly read: (answer: string) => T | undefined;
+  },
+  signal?: AbortSignal,
+): Promise<Asked<T>> {
+  let last: Asked<T> = { value: undefined, answer: '' };
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    try {
+      const answer = await answerer.answer(question, { seed: seedOf(attempt), attempt }, signal);
+      const value = read(answer);
+      if (value !== undefined) return { value, answer };
+      last = { value: undefined, answer };
+    } catch (error) {
+      if (!isOfOneQuestion(error)) throw error;
+      last = { value: undefined, error };
+    }
+  }
+  return last;
 }
 
 /**

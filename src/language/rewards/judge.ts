@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ConfigError } from '../../errors.js';
 import { foldIn, randomKey, randomSeed } from '../../random/keys.js';
-import { answererSettings, isOfOneQuestion, openAnswerer } from '../judges/answerer.js';
+import { answererSettings, askUntilRead, openAnswerer } from '../judges/answerer.js';
 import { readTemplate } from '../judges/template.js';
 import type { Judged, RewardDefinition } from './reward.js';
 
@@ -88,20 +88,22 @@ export const judgeDefinition: RewardDefinition<JudgeSettings> = {
     };
     const rate = async ({ prompt, conversation, completion }: Judged, signal?: AbortSignal) => {
       const question = template({ prompt, conversation, completion });
-      let problem = '';
-      for (let attempt = 0; attempt < settings.attempts; attempt++) {
-        const seed = randomSeed(foldIn(foldIn(randomKey(attempt), prompt), completion)) >>> 1;
-        try {
-          const answer = await answerer.answer(question, { seed, attempt }, signal);
-          const rating = ratingIn(answer, settings);
-          if (rating !== undefined) return rating;
-          problem = `no single number from ${settings.range.join(' to ')} can be read from the answer ${JSON.stringify(answer.slice(0, 200))}`;
-        } catch (error) {
-          if (!isOfOneQuestion(error)) throw error;
-          problem = error.message;
-        }
-      }
-      tell(problem);
+      const asked = await askUntilRead(
+        answerer,
+        question,
+        {
+          attempts: settings.attempts,
+          seedOf: (attempt) => randomSeed(foldIn(foldIn(randomKey(attempt), prompt), completion)) >>> 1,
+          read: (answer) => ratingIn(answer, settings),
+        },
+        signal,
+      );
+      if (asked.value !== undefined) return asked.value;
+      tell(
+        'error' in asked
+          ? asked.error.message
+          : `no single number from ${settings.range.join(' to ')} can be read from the answer ${JSON.stringify(asked.answer.slice(0, 200))}`,
+      );
       return undefined;
     };
     return {
