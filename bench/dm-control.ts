@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
-import { batchedConnect } from '../src/environments/batched-connect.js';
+import { median } from '../src/core/statistics.js';
+import { batchedConnect } from '../src/dm-env-rpc/client/shared-streams.js';
 import { createVectorEnvironment } from '../src/environments/create-vector-environment.js';
-import { median } from '../src/run/statistics.js';
 import { pythonOf, ratioOf, runPython, withServer } from './support/peers.js';
 
 /**

@@ -1,6 +1,6 @@
+import { median } from '../src/core/statistics.js';
+import { RemoteEnvironment } from '../src/dm-env-rpc/client/remote-environment.js';
 import { createVectorEnvironment } from '../src/environments/create-vector-environment.js';
-import { RemoteEnvironment } from '../src/environments/remote-environment.js';
-import { median } from '../src/run/statistics.js';
 import { pythonOf, ratioOf, runPython, withServer } from './support/peers.js';
 
 /**

@@ -4,13 +4,14 @@
  *
  *     npm run bench lm-sampling [-- --rounds N]
  */
+
+import { fillIntegers, foldIn, randomKey } from '../src/core/random-keys.js';
 import { createEngine } from '../src/engine/create.js';
 import { createEmbeddedModel } from '../src/language/embedded/embedded-model.js';
 import { makeReviews, reviewPrompts } from '../src/language/embedded/reviews.js';
 import { trainTokenizer } from '../src/language/embedded/tokenizer-training.js';
 import { VllmClient } from '../src/language/vllm-client.js';
 import { initTransformer } from '../src/networks/transformer.js';
-import { fillIntegers, foldIn, randomKey } from '../src/random/keys.js';
 import { compare, config, type Side, threads, timed, transformersSide } from './lm.js';
 
 const [batch, promptLength, newTokens] = [32, 16, 96];

@@ -4,11 +4,12 @@
  *
  *     npm run bench lm-update [-- --no-wasm] [--rounds N]
  */
+
+import { fillIntegers, randomKey } from '../src/core/random-keys.js';
 import { createEngine } from '../src/engine/create.js';
 import type { EngineName } from '../src/engine/engine.js';
 import { createPretraining } from '../src/language/embedded/pretraining.js';
 import { initTransformer } from '../src/networks/transformer.js';
-import { fillIntegers, randomKey } from '../src/random/keys.js';
 import { compare, config, type Side, threads, timed, transformersSide } from './lm.js';
 
 const [batch, length] = [32, 128];

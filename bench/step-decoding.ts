@@ -1,8 +1,8 @@
+import { decodeResponse, environmentService } from '../src/dm-env-rpc/codec/messages.js';
+import { StepDecoder } from '../src/dm-env-rpc/codec/step-decoder.js';
+import { emptyData, packTensor, unpackTensor } from '../src/dm-env-rpc/codec/tensors.js';
 import type { DType, TensorSpec } from '../src/environments/environment.js';
 import { flattenObservations } from '../src/environments/flatten.js';
-import { StepDecoder } from '../src/environments/step-decoder.js';
-import { emptyData, packTensor, unpackTensor } from '../src/environments/tensor-codec.js';
-import { decodeResponse, environmentService } from '../src/environments/wire.js';
 
 /**
  * `npm run bench step-decoding [ROUNDS]`: microseconds from the bytes of a step's answer to a learner's vector of float32

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { median } from '../src/run/statistics.js';
+import { median } from '../src/core/statistics.js';
 import { program, pythonOf, root, withServer } from './support/peers.js';
 
 /**

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { median } from '../src/run/statistics.js';
+import { median } from '../src/core/statistics.js';
 import { program, pythonOf, ratioOf, root, runPython, withServer } from './support/peers.js';
 
 /**

@@ -10,6 +10,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { configSchema } from '../src/config/schema.js';
+import { fillNormal, foldIn, randomKey } from '../src/core/random-keys.js';
 import { createFamily } from '../src/distributions/create.js';
 import { createEngine } from '../src/engine/create.js';
 import type { EngineName } from '../src/engine/engine.js';
@@ -18,7 +19,6 @@ import { createFeedbackRegistry } from '../src/feedback/registry.js';
 import { Agent } from '../src/learners/control/agent.js';
 import { updateNoise } from '../src/learners/control/noise.js';
 import { createOperatorRegistry } from '../src/operators/registry.js';
-import { fillNormal, foldIn, randomKey } from '../src/random/keys.js';
 import type { TransitionBatch } from '../src/replay/transition-store.js';
 
 const sizes = { observations: 24, actions: 6, hidden: 256, batch: 256 };

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { median } from '../src/core/statistics.js';
 import { VllmClient } from '../src/language/vllm-client.js';
-import { median } from '../src/run/statistics.js';
 import { startVllm } from '../test/interop/vllm/server.js';
 import { ratioOf } from './support/peers.js';
 

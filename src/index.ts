@@ -6,10 +6,22 @@ export type { PluginApi } from './config/plugins.js';
 export { loadPlugins } from './config/plugins.js';
 export type { Config } from './config/schema.js';
 export { configSchema } from './config/schema.js';
+export { ConfigError, PmpoError } from './core/errors.js';
+export type { RandomKey } from './core/random-keys.js';
+export { foldIn, randomKey } from './core/random-keys.js';
+export { Registry } from './core/registry.js';
+export { decodeSafetensors, encodeSafetensors } from './core/safetensors.js';
 export { categoricalFamily } from './distributions/categorical.js';
 export { createFamily } from './distributions/create.js';
 export type { Distribution, DistributionFamily } from './distributions/distribution.js';
 export { gaussian, gaussianFamily } from './distributions/gaussian.js';
+export type { RemoteEnvironmentOptions } from './dm-env-rpc/client/remote-environment.js';
+export { RemoteEnvironment } from './dm-env-rpc/client/remote-environment.js';
+export type { BatchedConnectOptions } from './dm-env-rpc/client/shared-streams.js';
+export { batchedConnect } from './dm-env-rpc/client/shared-streams.js';
+export { DmEnvRpcError } from './dm-env-rpc/errors.js';
+export type { EnvironmentServer, ServeEnvironmentsOptions } from './dm-env-rpc/server/serve-environments.js';
+export { serveEnvironments } from './dm-env-rpc/server/serve-environments.js';
 export type { Adam, AdamOptions } from './engine/adam.js';
 export { createAdam } from './engine/adam.js';
 export { createEngine } from './engine/create.js';
@@ -17,8 +29,6 @@ export { detectEngines } from './engine/detect.js';
 export type { Compiled, Engine, EngineName } from './engine/engine.js';
 export type { HostTensor, NamedHostTensors, NamedTensors, NamedVariables } from './engine/tensors.js';
 export * as tf from './engine/tf.js';
-export type { BatchedConnectOptions } from './environments/batched-connect.js';
-export { batchedConnect } from './environments/batched-connect.js';
 export type { VectorEnvironmentOptions } from './environments/create-vector-environment.js';
 export { createVectorEnvironment } from './environments/create-vector-environment.js';
 export type {
@@ -31,15 +41,9 @@ export type {
   TensorSpec,
   TensorValue,
 } from './environments/environment.js';
-export { DmEnvRpcError } from './environments/errors.js';
 export { flattenObservations, scaleActions } from './environments/flatten.js';
-export type { RemoteEnvironmentOptions } from './environments/remote-environment.js';
-export { RemoteEnvironment } from './environments/remote-environment.js';
-export type { EnvironmentServer, ServeEnvironmentsOptions } from './environments/server.js';
-export { serveEnvironments } from './environments/server.js';
 export type { VectorEnvironment, VectorStep } from './environments/vector-environment.js';
-export { ConfigError, PmpoError } from './errors.js';
-export type { RunResult } from './experiments/run-frame.js';
+export type { RunResult } from './experiments/run-lifecycle.js';
 export type { TrainRunOptions } from './experiments/train-run.js';
 export { trainRun } from './experiments/train-run.js';
 export type {
@@ -84,9 +88,6 @@ export type {
   OperatorResult,
 } from './operators/operator.js';
 export { createOperatorRegistry } from './operators/registry.js';
-export type { RandomKey } from './random/keys.js';
-export { foldIn, randomKey } from './random/keys.js';
-export { Registry } from './registry/registry.js';
 export { renderCurveSvg, renderReport } from './report/report.js';
 export { readRun } from './report/run-data.js';
 export { readCheckpoint } from './run/checkpoints.js';
@@ -98,7 +99,6 @@ export type {
   RunSummary,
 } from './run/contracts.js';
 export { openRunDirectory } from './run/run-directory.js';
-export { decodeSafetensors, encodeSafetensors } from './run/safetensors.js';
 export { type EmbeddedServer, startEmbeddedServer } from './simulators/embedded-server.js';
 export { createSimulator, simulators } from './simulators/registry.js';
 export { serveSimulators } from './simulators/serve.js';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { median } from '../../src/run/statistics.js';
+import { median } from '../../src/core/statistics.js';
 
 /** What benchmarks share: the built program's servers, other people's Python, and ratios. */
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Definition } from '../registry/registry.js';
+import type { Definition } from '../core/registry.js';
 
 type JsonSchema = z.core.JSONSchema.JSONSchema;
 

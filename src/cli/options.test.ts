@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { describe, expect, test } from 'vitest';
-import { ConfigError } from '../errors.js';
+import { ConfigError } from '../core/errors.js';
 import { commandLine, nameList, overridesOf, wholeNumber } from './options.js';
 
 describe('overridesOf', () => {

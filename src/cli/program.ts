@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { exitCodes, PmpoError } from '../errors.js';
+import { exitCodes, PmpoError } from '../core/errors.js';
 import { addAct } from './commands/act.js';
 import { addCompare } from './commands/compare.js';
 import { addDoctor } from './commands/doctor.js';

@@ -1,10 +1,10 @@
+import type { Registry } from '../core/registry.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
 import { createFeedbackRegistry } from '../feedback/registry.js';
 import { createRewardRegistry } from '../language/rewards/registry.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
 import type { OperatorDefinition } from '../operators/operator.js';
 import { createOperatorRegistry } from '../operators/registry.js';
-import type { Registry } from '../registry/registry.js';
 import type { SimulatorDefinition } from '../simulators/definition.js';
 import { simulators } from '../simulators/registry.js';
 

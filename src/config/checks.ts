@@ -1,4 +1,4 @@
-import { nearest } from '../registry/nearest.js';
+import { nearest } from '../core/nearest.js';
 import { smallestErrorBuffer } from '../replay/rate-limiter.js';
 import type { Problem } from './problems.js';
 import type { Config } from './schema.js';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import type { Registry } from '../core/registry.js';
 import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../grpc/schema.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
-import type { Registry } from '../registry/registry.js';
 import {
   count,
   engineSchema,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ConfigError } from '../errors.js';
+import { ConfigError } from '../core/errors.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
 import type { Catalogue } from './catalogue.js';
 import { languageProblems } from './language-checks.js';

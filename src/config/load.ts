@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
-import { ConfigError } from '../errors.js';
+import { ConfigError } from '../core/errors.js';
 import type { Catalogue } from './catalogue.js';
 import { crossCheck } from './checks.js';
 import { explainIssues, type Problem } from './problems.js';

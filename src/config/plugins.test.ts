@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ConfigError, PmpoError } from '../errors.js';
+import { ConfigError, PmpoError } from '../core/errors.js';
 import { createCatalogue } from './catalogue.js';
 import { loadPlugins } from './plugins.js';
 

@@ -1,12 +1,12 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { ConfigError, PmpoError } from '../core/errors.js';
+import type { Registry } from '../core/registry.js';
 import * as tf from '../engine/tf.js';
-import { ConfigError, PmpoError } from '../errors.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
-import { importUserModule } from '../modules/user-module.js';
 import type { OperatorDefinition } from '../operators/operator.js';
-import type { Registry } from '../registry/registry.js';
+import { importUserModule } from '../system/user-module.js';
 
 /** Plugins: modules of the user's, named in the configuration, that register operators, feedback classifiers and rewards. */
 

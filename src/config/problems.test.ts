@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { Registry } from '../core/registry.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
 import { createRewardRegistry } from '../language/rewards/registry.js';
 import type { OperatorDefinition } from '../operators/operator.js';
-import { Registry } from '../registry/registry.js';
 import { jsonSchema } from './load-language.js';
 import { explainIssues } from './problems.js';
 import { configSchema } from './schema.js';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { nearest } from '../registry/nearest.js';
+import { nearest } from '../core/nearest.js';
 import { formatPath, isGroup, type KeyPath, valueAt } from './source.js';
 
 /** Something wrong with a configuration, at one key. */

@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path';
-import { ConfigError, PmpoError } from '../errors.js';
+import { ConfigError, PmpoError } from '../core/errors.js';
 import type { FeedbackClassifier } from '../feedback/classifier.js';
 import { checkNeeds } from '../operators/check.js';
 import type { Operator } from '../operators/operator.js';

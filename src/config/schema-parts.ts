@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import type { Definition, Registry } from '../core/registry.js';
 import { engineNames } from '../engine/engine.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
 import type { OperatorDefinition } from '../operators/operator.js';
-import type { Definition, Registry } from '../registry/registry.js';
 
 /** Parts that the schemas of all jobs are made of. */
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ConfigError } from '../errors.js';
+import { ConfigError } from '../core/errors.js';
 import { parseOverride, readSource } from './source.js';
 
 const read = (text: string, ...sets: string[]) => readSource('run.yaml', text, sets.map(parseOverride));

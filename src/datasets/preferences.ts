@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { asMessages, type PromptRow, promptOf, shown } from './prompts.js';
 import type { PlacedRow } from './rows.js';
 

@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import type { ChatMessage } from '../language/tokenizer.js';
 import type { PlacedRow, Row } from './rows.js';
 

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { parquetReadObjects } from 'hyparquet';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 
 /** A row of a data file: its columns by name. */
 export type Row = Readonly<Record<string, unknown>>;

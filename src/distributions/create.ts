@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { categoricalFamily } from './categorical.js';
 import type { DistributionFamily } from './distribution.js';
 import { gaussianFamily } from './gaussian.js';

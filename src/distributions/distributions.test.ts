@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectClose, type Numbers, readFixture, tensor } from '../../test/references/read.js';
+import { fillNormal, fillUniform, randomKey } from '../core/random-keys.js';
 import type { Tensor1D, Tensor2D, Tensor3D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { fillNormal, fillUniform, randomKey } from '../random/keys.js';
 import { categoricalFamily } from './categorical.js';
 import { createFamily } from './create.js';
 import type { Distribution } from './distribution.js';

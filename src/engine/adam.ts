@@ -1,5 +1,5 @@
+import { sizeOf } from '../core/shape.js';
 import type { Engine } from './engine.js';
-import { sizeOf } from './shape.js';
 import type { NamedTensors, NamedVariables, Scalar, Tensor } from './tensors.js';
 import * as tf from './tf.js';
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { createEngine } from './create.js';
 import { detectEngines, findEngine } from './detect.js';
 import { type Engine, type EngineName, engineNames } from './engine.js';

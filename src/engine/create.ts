@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { chooseEngine, enginePackages, findEngine } from './detect.js';
 import { EagerEngine, type Exporter } from './eager/eager-engine.js';
 import { prepareWasm } from './eager/wasm-backend.js';

@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 
 /**
  * Runs the body of a compiled function with `Math.random` out of reach, from which TensorFlow.js' random operations draw

@@ -1,5 +1,5 @@
-import { PmpoError } from '../errors.js';
-import { checkHostTensor, toTensor } from './host.js';
+import { PmpoError } from '../core/errors.js';
+import { checkHostTensor, toTensor } from './host-tensors.js';
 import type { HostTensor, Variable } from './tensors.js';
 import * as tf from './tf.js';
 

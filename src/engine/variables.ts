@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import type { NamedVariables, Variable } from './tensors.js';
 import * as tf from './tf.js';
 

@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { type CountingWorldOptions, countingWorld } from '../../test/support/counting-world.js';
+import { RemoteEnvironment } from '../dm-env-rpc/client/remote-environment.js';
+import { serveEnvironments } from '../dm-env-rpc/server/serve-environments.js';
 import { ConnectionLostError } from '../grpc/errors.js';
 import { createSimulator } from '../simulators/registry.js';
 import { createVectorEnvironment, type VectorEnvironmentOptions } from './create-vector-environment.js';
-import { RemoteEnvironment } from './remote-environment.js';
-import { serveEnvironments } from './server.js';
 import type { VectorEnvironment } from './vector-environment.js';
 
 const cleanups: (() => unknown)[] = [];

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { isDeepStrictEqual } from 'node:util';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import type { ReconnectSettings, Sleep } from '../grpc/backoff.js';
 import { ConnectionLostError } from '../grpc/errors.js';
 import type { Environment, NamedTensorValues } from './environment.js';

@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 
 /** Where an environment's user stands: before the first reset, in an episode, or after one. */
 export type EpisodePhase = 'fresh' | 'running' | 'ended';

@@ -1,6 +1,6 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
+import { emptyData, sizeOf } from '../dm-env-rpc/codec/tensors.js';
 import type { NamedSpecs, NamedTensorValues, TensorData, TensorSpec } from './environment.js';
-import { emptyData, sizeOf } from './tensor-codec.js';
 
 /**
  * Between an environment's named tensors and a learner's flat vectors. Letters: O observation size, A action dimensions.

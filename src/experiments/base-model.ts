@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ResolvedLanguageConfig } from '../config/load-language.js';
+import { PmpoError } from '../core/errors.js';
+import { foldIn, randomKey } from '../core/random-keys.js';
 import { createEngine } from '../engine/create.js';
-import { PmpoError } from '../errors.js';
 import { pretrainBaseModel } from '../language/embedded/base-model.js';
 import { type ModelFolder, readModelFolder, writeModelFiles } from '../language/embedded/model-folder.js';
 import { makeReviews, reviewPrompts } from '../language/embedded/reviews.js';
-import { foldIn, randomKey } from '../random/keys.js';
-import { cacheFolder } from '../run/cache.js';
+import { cacheFolder } from '../system/cache-folder.js';
 
 /** The embedded model as it is before any feedback: made once for its settings, and kept in the user's cache. */
 

@@ -2,12 +2,12 @@ import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type LoadedConfig, loadConfig } from '../config/load.js';
 import type { Override } from '../config/source.js';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { renderCurveSvg, renderReport } from '../report/report.js';
 import { type RunData, readRun } from '../report/run-data.js';
-import { writeAtomically } from '../run/atomic-file.js';
 import type { ProgressMode } from '../run/progress.js';
 import { createRunDirectory, RunDirectory } from '../run/run-directory.js';
+import { writeAtomically } from '../system/atomic-file.js';
 import { trainRun } from './train-run.js';
 import { type RunState, stateOfRun } from './unfinished-run.js';
 

@@ -1,8 +1,8 @@
 import type { ResolvedLanguageConfig } from '../config/load-language.js';
+import { ConfigError, PmpoError } from '../core/errors.js';
 import { preferenceContexts } from '../datasets/preferences.js';
 import { type PromptRow, promptOf } from '../datasets/prompts.js';
 import { readRows } from '../datasets/rows.js';
-import { ConfigError, PmpoError } from '../errors.js';
 import { encodeCompletion, encodePrompt, endTokenOf } from '../language/encoding.js';
 import type { Tokenizer } from '../language/tokenizer.js';
 import type { JudgedContext, Prompt } from '../learners/language/batch.js';

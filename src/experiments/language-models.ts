@@ -1,6 +1,7 @@
 import type { ResolvedLanguageConfig } from '../config/load-language.js';
+import { PmpoError } from '../core/errors.js';
+import { foldIn, randomKey } from '../core/random-keys.js';
 import type { Engine } from '../engine/engine.js';
-import { PmpoError } from '../errors.js';
 import { connectEmbedded } from '../language/embedded/client.js';
 import { createEmbeddedModel } from '../language/embedded/embedded-model.js';
 import type { Tokenizer } from '../language/tokenizer.js';
@@ -8,10 +9,9 @@ import type { TrainableModel } from '../language/trainable-model.js';
 import { openTrainer, type TrainerClient } from '../language/trainer-client.js';
 import { VllmClient } from '../language/vllm-client.js';
 import type { Samplers } from '../learners/language/train.js';
-import { foldIn, randomKey } from '../random/keys.js';
 import { baseModel } from './base-model.js';
 import { runReloadCommand } from './reload-command.js';
-import type { Surroundings } from './run-frame.js';
+import type { Surroundings } from './run-lifecycle.js';
 
 /** The model of a language job: who trains it, and who samples from it. */
 export interface OpenedModel {

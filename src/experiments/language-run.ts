@@ -3,8 +3,9 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { configText } from '../config/load.js';
 import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load-language.js';
+import { PmpoError } from '../core/errors.js';
+import { foldIn, randomKey } from '../core/random-keys.js';
 import { createEngine } from '../engine/create.js';
-import { PmpoError } from '../errors.js';
 import type { Reward } from '../language/rewards/reward.js';
 import type { BatchSource, JudgedContext } from '../learners/language/batch.js';
 import {
@@ -15,10 +16,9 @@ import {
 } from '../learners/language/dataset-batches.js';
 import { PromptBatches } from '../learners/language/prompt-batches.js';
 import { type LanguageObserver, trainLanguage } from '../learners/language/train.js';
-import { foldIn, randomKey } from '../random/keys.js';
 import { renderCompletions } from '../report/completions.js';
-import { writeAtomically } from '../run/atomic-file.js';
 import type { RunDirectory } from '../run/run-directory.js';
+import { writeAtomically } from '../system/atomic-file.js';
 import { keepCompletions, keptCompletions } from './kept-completions.js';
 import { largestContext, type Prompts, readDataset, readPrompts, readTexts } from './language-data.js';
 import { type OpenedModel, openLanguageModel } from './language-models.js';
@@ -30,7 +30,7 @@ import {
   type RunSubject,
   type Surroundings,
   summaryOf,
-} from './run-frame.js';
+} from './run-lifecycle.js';
 
 export interface LanguageRunOptions extends RunFrameOptions {
   readonly loaded: LoadedLanguageConfig;

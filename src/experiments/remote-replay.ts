@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import type { ResolvedConfig } from '../config/load.js';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import type { RemoteReplay } from '../learners/control/remote-actors.js';
 import type { RedisAddress } from '../replay/redis/connection.js';
 import { ReplayReader } from '../replay/redis/replay-reader.js';
-import { describeProcess, isRunning, type ProcessIdentity, thisProcess } from '../run/process-identity.js';
 import type { RunDirectory } from '../run/run-directory.js';
+import { describeProcess, isRunning, type ProcessIdentity, thisProcess } from '../system/process-identity.js';
 import { defaultRunName } from './run-name.js';
 import type { WorldsOptions } from './worlds.js';
 

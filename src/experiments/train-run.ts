@@ -4,7 +4,13 @@ import { exportPolicy } from '../learners/control/policy.js';
 import { type TrainControlResult, trainControl } from '../learners/control/train.js';
 import type { RunSummary } from '../run/contracts.js';
 import { openReplayReader, remoteReplay } from './remote-replay.js';
-import { makeRun, type RunFrameOptions, type RunResult, type RunSubject, summaryOf } from './run-frame.js';
+import {
+  makeRun,
+  type RunFrameOptions,
+  type RunResult,
+  type RunSubject,
+  summaryOf,
+} from './run-lifecycle.js';
 import { defaultRunName } from './run-name.js';
 import { openWorlds } from './worlds.js';
 

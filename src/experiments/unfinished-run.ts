@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
 import { configText } from '../config/load.js';
 import { resolveJob } from '../config/load-language.js';
-import { ConfigError, PmpoError } from '../errors.js';
+import { ConfigError, PmpoError } from '../core/errors.js';
 import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
 
 /** What experiments of many runs need to go on where they were stopped. */

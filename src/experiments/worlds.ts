@@ -1,9 +1,9 @@
 import { addressesOf } from '../config/checks.js';
 import type { ResolvedConfig } from '../config/load.js';
-import { batchedConnect } from '../environments/batched-connect.js';
+import { foldIn, randomKey, randomSeed } from '../core/random-keys.js';
+import { batchedConnect } from '../dm-env-rpc/client/shared-streams.js';
 import { createVectorEnvironment } from '../environments/create-vector-environment.js';
 import type { VectorEnvironment } from '../environments/vector-environment.js';
-import { foldIn, randomKey, randomSeed } from '../random/keys.js';
 import { startEmbeddedServer } from '../simulators/embedded-server.js';
 
 export interface WorldsOptions {

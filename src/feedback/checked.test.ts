@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { PmpoError } from '../core/errors.js';
 import type { Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { PmpoError } from '../errors.js';
 import { classifyChecked, classifyOnHostChecked, invalidFeedback } from './checked.js';
 import type { Feedback, FeedbackInput, HostFeedback, HostFeedbackInput } from './classifier.js';
 

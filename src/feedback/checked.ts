@@ -1,6 +1,6 @@
+import { PmpoError } from '../core/errors.js';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { PmpoError } from '../errors.js';
 import type {
   Feedback,
   FeedbackClassifier,

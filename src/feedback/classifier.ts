@@ -1,5 +1,5 @@
+import type { Definition } from '../core/registry.js';
 import type { Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
-import type { Definition } from '../registry/registry.js';
 
 /** What a classifier sees: B contexts, N samples each. */
 export interface FeedbackInput {

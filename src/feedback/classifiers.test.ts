@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { ConfigError } from '../core/errors.js';
 import type { Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { ConfigError } from '../errors.js';
 import type { FeedbackClassifier } from './classifier.js';
 import { createFeedbackRegistry } from './registry.js';
 

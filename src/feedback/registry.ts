@@ -1,4 +1,4 @@
-import { Registry } from '../registry/registry.js';
+import { Registry } from '../core/registry.js';
 import type { FeedbackDefinition } from './classifier.js';
 import { labelDefinition } from './label.js';
 import { medianDefinition } from './median.js';

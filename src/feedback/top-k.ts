@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { ConfigError } from '../core/errors.js';
 import * as tf from '../engine/tf.js';
-import { ConfigError } from '../errors.js';
 import type { FeedbackDefinition } from './classifier.js';
 import { ranks, where } from './ranking.js';
 

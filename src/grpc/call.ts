@@ -1,5 +1,5 @@
 import type * as grpc from '@grpc/grpc-js';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { type Channel, refusal } from './channel.js';
 import { ConnectionLostError, RefusedCallError } from './errors.js';
 import type { Peer } from './peer.js';

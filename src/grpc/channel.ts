@@ -1,5 +1,5 @@
 import * as grpc from '@grpc/grpc-js';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { connectionDefaults } from './connection-defaults.js';
 import { diagnose } from './diagnose.js';
 import { ConnectionLostError, SecurityError } from './errors.js';

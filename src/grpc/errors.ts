@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { statusNames } from './status.js';
 
 /** A connection broke, or cannot be made now: what was under way there is lost. Another attempt may succeed. */

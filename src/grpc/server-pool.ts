@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from './backoff.js';
 import { DeadlineError, StoppedError } from './call.js';
 import { ConnectionLostError, SecurityError } from './errors.js';

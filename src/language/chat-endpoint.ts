@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../grpc/backoff.js';
 import { StoppedError } from '../grpc/call.js';
 import { ConnectionLostError, SecurityError } from '../grpc/errors.js';

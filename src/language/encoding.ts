@@ -1,5 +1,5 @@
+import { PmpoError } from '../core/errors.js';
 import type { PromptRow } from '../datasets/prompts.js';
-import { PmpoError } from '../errors.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** From the rows of data files to tokens. */

@@ -1,7 +1,7 @@
 import { toUSVString } from 'node:util';
 import { Template } from '@huggingface/jinja';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import {
   namedTokens,
   respelled,

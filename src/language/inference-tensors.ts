@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import type { WireTensor, WireTensorContents } from './inference-wire.js';
 
 /** Numbers of the Open Inference Protocol, in either of the ways that its messages hold them. */

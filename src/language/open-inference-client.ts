@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { callUnary } from '../grpc/call.js';
 import { type Channel, openChannel } from '../grpc/channel.js';
 import { RefusedCallError } from '../grpc/errors.js';

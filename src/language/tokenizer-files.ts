@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { unzipSync } from 'fflate';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 
 /** A tokenizer as Hugging Face's tools keep it, read and parsed. */
 export interface TokenizerFiles {

@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { openChannel } from '../grpc/channel.js';
 import { connectionDefaults } from '../grpc/connection-defaults.js';
 import type { Peer } from '../grpc/peer.js';

@@ -1,5 +1,5 @@
 import type * as grpc from '@grpc/grpc-js';
-import type { PmpoError } from '../errors.js';
+import type { PmpoError } from '../core/errors.js';
 import { callUnary } from '../grpc/call.js';
 import { type Channel, refusal } from '../grpc/channel.js';
 import { ConnectionLostError, RefusedCallError } from '../grpc/errors.js';

@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import type { SequenceCoefficients, SequenceScore, TokenSequence } from './trainable-model.js';
 
 /** What goes over the wire of proto/pmpo/v1/trainer.proto, and back. Letters: S sequences, T_i tokens of completion i. */

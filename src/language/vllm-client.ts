@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { callStream, callUnary, DeadlineError, StoppedError } from '../grpc/call.js';
 import { type Channel, openChannel } from '../grpc/channel.js';
 import { ConnectionLostError } from '../grpc/errors.js';

@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import type { ModelInfo, SampleRequest } from './language-model.js';
 import type { WireGenerateRequest } from './vllm-wire.js';
 

@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { ConnectionLostError } from '../grpc/errors.js';
 import type { Completion, FinishReason, ModelInfo } from './language-model.js';
 import type { Tokenizer } from './tokenizer.js';

@@ -1,6 +1,6 @@
+import { foldIn, type RandomKey } from '../core/random-keys.js';
 import type { NamedHostTensors, NamedTensors, Tensor2D, Tensor3D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { foldIn, type RandomKey } from '../random/keys.js';
 import { applyTrunk, initDense, initTrunk, type MlpSettings } from './mlp.js';
 
 /**

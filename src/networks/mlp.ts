@@ -1,6 +1,6 @@
+import { fillUniform, foldIn, type RandomKey } from '../core/random-keys.js';
 import type { NamedHostTensors, NamedTensors, Tensor } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { fillUniform, foldIn, type RandomKey } from '../random/keys.js';
 
 /**
  * Multilayer perceptrons as pure functions of plain named parameters. Letters: … any leading axes, I inputs, H hidden

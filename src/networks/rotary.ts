@@ -1,6 +1,6 @@
+import { PmpoError } from '../core/errors.js';
 import type { Tensor } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { PmpoError } from '../errors.js';
 
 /** Rotary positions (arXiv 2104.09864): dimension i of a head turns together with dimension i + d/2. */
 

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectClose, type Numbers, readFixture, tensor } from '../../test/references/read.js';
 import { referenceConfig as config } from '../../test/support/tiny-model.js';
+import { randomKey } from '../core/random-keys.js';
 import { createEngine } from '../engine/create.js';
 import type { Engine } from '../engine/engine.js';
 import type { NamedHostTensors, NamedVariables } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { randomKey } from '../random/keys.js';
 import {
   applyTransformer,
   initTransformer,

@@ -1,7 +1,7 @@
+import { PmpoError } from '../core/errors.js';
+import { fillNormal, foldIn, type RandomKey } from '../core/random-keys.js';
 import type { NamedHostTensors, NamedTensors, Tensor, Tensor2D, Tensor3D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { PmpoError } from '../errors.js';
-import { fillNormal, foldIn, type RandomKey } from '../random/keys.js';
 import { cachedAttention, type LayerCache, maskedScore } from './cached-attention.js';
 import { rotaryTables, rotate } from './rotary.js';
 

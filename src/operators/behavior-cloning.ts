@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { keep, overall, shareOf, weightedMean } from './masked.js';
+import { keep, overall, shareOf, weightedMean } from './masking.js';
 import type { Operator, OperatorDefinition } from './operator.js';
 
 /**

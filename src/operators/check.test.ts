@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ConfigError } from '../errors.js';
+import { ConfigError } from '../core/errors.js';
 import { checkNeeds, type FeedbackProvides } from './check.js';
 import type { OperatorNeeds } from './operator.js';
 

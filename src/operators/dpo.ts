@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Scalar, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { keep, shareOf } from './masked.js';
+import { keep, shareOf } from './masking.js';
 import type { Operator, OperatorBatch, OperatorDefinition } from './operator.js';
 
 /**

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { fixed } from './dual.js';
-import { keep, overall, shareOf } from './masked.js';
+import { fixed } from './lagrange.js';
+import { keep, overall, shareOf } from './masking.js';
 import type { Operator, OperatorBatch, OperatorDefinition } from './operator.js';
 
 /**

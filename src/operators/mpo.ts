@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { NamedTensors, Scalar, Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { boundedKl, dualValue, fixed, projectDual, storedDual } from './dual.js';
-import { keep, overall } from './masked.js';
+import { boundedKl, dualValue, fixed, projectDual, storedDual } from './lagrange.js';
+import { keep, overall } from './masking.js';
 import type { KlEstimate, Operator, OperatorBatch, OperatorDefinition } from './operator.js';
 
 /**

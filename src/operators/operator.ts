@@ -1,5 +1,5 @@
+import type { Definition } from '../core/registry.js';
 import type { NamedTensors, Scalar, Tensor1D, Tensor2D } from '../engine/tensors.js';
-import type { Definition } from '../registry/registry.js';
 
 /**
  * Letters: N samples per context, B contexts, D the size of one part of a KL (action dimensions A for a Gaussian's mean;

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { NamedTensors, Scalar } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { boundedKl, dualValue, projectDual, storedDual } from './dual.js';
-import { keep, overall, shareOf, weightedMean } from './masked.js';
+import { boundedKl, dualValue, projectDual, storedDual } from './lagrange.js';
+import { keep, overall, shareOf, weightedMean } from './masking.js';
 import type {
   Operator,
   OperatorBatch,

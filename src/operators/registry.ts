@@ -1,4 +1,4 @@
-import { Registry } from '../registry/registry.js';
+import { Registry } from '../core/registry.js';
 import { behaviorCloningDefinition } from './behavior-cloning.js';
 import { dpoDefinition } from './dpo.js';
 import { ktoDefinition } from './kto.js';

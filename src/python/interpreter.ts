@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 
 /** A Python on this machine. */
 export interface Interpreter {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { PmpoError } from '../errors.js';
-import { keepLastLines, signalGroup, spawnGroup } from '../run/child.js';
+import { PmpoError } from '../core/errors.js';
+import { keepLastLines, signalGroup, spawnGroup } from '../system/child-process.js';
 
 /** A Python program that runs beside this one: started, watched, and ended with all that it has started. */
 

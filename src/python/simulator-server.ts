@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import { pluginEnvironment, pluginFolder } from './plugin.js';
 import { startPythonProgram } from './program.js';
 import { ensureVirtualEnvironment, pythonFolder } from './virtual-environment.js';

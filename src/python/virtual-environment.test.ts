@@ -3,7 +3,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { lives } from '../../test/support/processes.js';
-import { cacheFolder } from '../run/cache.js';
+import { cacheFolder } from '../system/cache-folder.js';
 import type { Interpreter } from './interpreter.js';
 import { ensureVirtualEnvironment, madeEnvironments } from './virtual-environment.js';
 

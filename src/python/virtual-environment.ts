@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
-import { PmpoError } from '../errors.js';
-import { cacheFolder } from '../run/cache.js';
-import { type RunResult, runToEnd } from '../run/child.js';
-import { isRunning } from '../run/process-identity.js';
+import { PmpoError } from '../core/errors.js';
+import { cacheFolder } from '../system/cache-folder.js';
+import { type RunResult, runToEnd } from '../system/child-process.js';
+import { isRunning } from '../system/process-identity.js';
 import { findInterpreter, type Interpreter } from './interpreter.js';
 
 /** Python environments in the user's cache: made once, never changed, and never used half-made. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { PmpoError } from '../errors.js';
-import { randomKey } from '../random/keys.js';
+import { PmpoError } from '../core/errors.js';
+import { randomKey } from '../core/random-keys.js';
 import { TransitionStore } from './transition-store.js';
 
 function filled(capacity: number, count: number): TransitionStore {

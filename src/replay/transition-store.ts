@@ -1,6 +1,6 @@
+import { PmpoError } from '../core/errors.js';
+import { fillIntegers, type RandomKey } from '../core/random-keys.js';
 import type { HostTensor, NamedHostTensors } from '../engine/tensors.js';
-import { PmpoError } from '../errors.js';
-import { fillIntegers, type RandomKey } from '../random/keys.js';
 
 /**
  * What is remembered: transitions in flat arrays that grow up to a capacity, after which the oldest are overwritten.

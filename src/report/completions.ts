@@ -1,7 +1,7 @@
+import { formatNumber } from '../core/format.js';
+import { mean } from '../core/statistics.js';
 import { conversationOf } from '../datasets/prompts.js';
 import type { EvaluatedCompletion, LanguageEvaluation } from '../learners/language/evaluation.js';
-import { formatNumber } from '../run/format.js';
-import { mean } from '../run/statistics.js';
 import { escapeHtml, htmlPage } from './html.js';
 
 /** Of held-out prompts: what the model wrote before, and what it writes now. */

@@ -1,5 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
-import { capital, type JobWords } from '../run/words.js';
+import { capital, type JobWords } from '../run/job-terms.js';
 import type { CurveSize } from './specs.js';
 
 /** One line of a panel: an aggregate in its band, over the thin lines of the runs that it is of. */

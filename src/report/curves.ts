@@ -1,4 +1,4 @@
-import { mean, median, quantile, standardDeviation } from '../run/statistics.js';
+import { mean, median, quantile, standardDeviation } from '../core/statistics.js';
 import { outcomeOf, type RunData } from './run-data.js';
 
 /** Runs that differ in their seed only. */

@@ -1,5 +1,5 @@
-import { foldIn, randomKey } from '../random/keys.js';
-import { bootstrapInterval, interquartileMean, mean } from '../run/statistics.js';
+import { foldIn, randomKey } from '../core/random-keys.js';
+import { bootstrapInterval, interquartileMean, mean } from '../core/statistics.js';
 import { type CurveSeries, curvePanel } from './curve-panel.js';
 import { drawSvg } from './draw.js';
 import { escapeHtml } from './html.js';

@@ -1,5 +1,5 @@
-import { formatCount, formatDuration, formatNumber } from '../run/format.js';
-import { capital } from '../run/words.js';
+import { formatCount, formatDuration, formatNumber } from '../core/format.js';
+import { capital } from '../run/job-terms.js';
 import {
   curveCsv,
   type GroupOutcome,

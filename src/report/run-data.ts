@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
-import { PmpoError } from '../errors.js';
-import { fileProblem } from '../run/atomic-file.js';
+import { PmpoError } from '../core/errors.js';
+import { mean, standardDeviation } from '../core/statistics.js';
 import type { EvaluationRecord, MetricRecord, RunSummary } from '../run/contracts.js';
+import { type JobKind, type JobWords, jobWords } from '../run/job-terms.js';
 import type { RecordLine } from '../run/records.js';
 import { openRunDirectory } from '../run/run-directory.js';
-import { mean, standardDeviation } from '../run/statistics.js';
-import { type JobKind, type JobWords, jobWords } from '../run/words.js';
+import { fileProblem } from '../system/atomic-file.js';
 
 /** `unfinished`: it was stopped, or is still going. `diverged`: numbers that are not finite were recorded. */
 export type RunStatus = 'finished' | 'unfinished' | 'diverged';

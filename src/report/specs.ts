@@ -1,6 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
-import { formatCount, formatNumber } from '../run/format.js';
-import { capital, type JobWords } from '../run/words.js';
+import { formatCount, formatNumber } from '../core/format.js';
+import { capital, type JobWords } from '../run/job-terms.js';
 import {
   type CurvePoint,
   groupCurve,

@@ -2,11 +2,11 @@ import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { PmpoError } from '../errors.js';
-import { nodeFileSystem } from './atomic-file.js';
+import { PmpoError } from '../core/errors.js';
+import { encodeSafetensors } from '../core/safetensors.js';
+import { nodeFileSystem } from '../system/atomic-file.js';
 import { CheckpointStore, expectShapes } from './checkpoints.js';
 import type { Checkpoint } from './contracts.js';
-import { encodeSafetensors } from './safetensors.js';
 
 let folder: string;
 let store: CheckpointStore;

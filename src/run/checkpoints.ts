@@ -1,11 +1,11 @@
 import { mkdir, open, readdir, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { PmpoError } from '../core/errors.js';
+import { decodeSafetensors, encodeSafetensors, type SafeTensor } from '../core/safetensors.js';
 import type { HostTensor, NamedHostTensors } from '../engine/tensors.js';
-import { PmpoError } from '../errors.js';
-import { type FileSystem, fileProblem, nodeFileSystem, writeAtomically } from './atomic-file.js';
+import { type FileSystem, fileProblem, nodeFileSystem, writeAtomically } from '../system/atomic-file.js';
 import type { Checkpoint } from './contracts.js';
 import type { RecordsPosition } from './records.js';
-import { decodeSafetensors, encodeSafetensors, type SafeTensor } from './safetensors.js';
 
 /** A checkpoint read back from its file. */
 export interface LoadedCheckpoint {

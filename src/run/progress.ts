@@ -1,10 +1,10 @@
 import { isAbsolute, relative } from 'node:path';
 import cliProgress from 'cli-progress';
+import { formatCount, formatDuration, formatNumber } from '../core/format.js';
+import { mean, standardDeviation } from '../core/statistics.js';
 import type { EvaluationRecord, RunSummary } from './contracts.js';
-import { formatCount, formatDuration, formatNumber } from './format.js';
+import { capital, type JobWords, jobWords } from './job-terms.js';
 import type { RunFiles } from './run-directory.js';
-import { mean, standardDeviation } from './statistics.js';
-import { capital, type JobWords, jobWords } from './words.js';
 
 /** `bar`: for a terminal; `lines`: for logs; `json`: one object per line on stdout; `quiet`: nothing. */
 export type ProgressMode = 'bar' | 'lines' | 'json' | 'quiet';

@@ -11,10 +11,10 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { AppendFile } from './append-file.js';
-import { fileProblem } from './atomic-file.js';
+import { mean, standardDeviation } from '../core/statistics.js';
+import { AppendFile } from '../system/append-file.js';
+import { fileProblem } from '../system/atomic-file.js';
 import type { EvaluationRecord, MetricRecord } from './contracts.js';
-import { mean, standardDeviation } from './statistics.js';
 import { EventFile } from './tensorboard.js';
 
 /** How far the records of a run had come when a checkpoint was saved. */

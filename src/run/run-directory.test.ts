@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 import type { RunSummary } from './contracts.js';
 import { createRunObserver } from './observer.js';
 import { createProgress } from './progress.js';

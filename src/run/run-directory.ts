@@ -1,10 +1,10 @@
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { PmpoError } from '../errors.js';
-import { fileProblem, writeAtomically } from './atomic-file.js';
+import { PmpoError } from '../core/errors.js';
+import { fileProblem, writeAtomically } from '../system/atomic-file.js';
+import { type FolderLock, lockFolder } from '../system/folder-lock.js';
 import { CheckpointStore } from './checkpoints.js';
 import type { RunSummary } from './contracts.js';
-import { type FolderLock, lockFolder } from './folder-lock.js';
 import { type RecordsOptions, RunRecords } from './records.js';
 
 /** Where each thing that a run leaves behind stands: absolute paths. */

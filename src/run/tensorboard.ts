@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import crc32c from 'crc-32/crc32c.js';
 import protobuf from 'protobufjs';
-import { AppendFile } from './append-file.js';
+import { AppendFile } from '../system/append-file.js';
 
 const protoFile = fileURLToPath(new URL('../../proto/tensorboard/event.proto', import.meta.url));
 let eventType: protobuf.Type | undefined;

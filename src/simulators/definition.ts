@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
+import { ConfigError } from '../core/errors.js';
+import { nearest } from '../core/nearest.js';
+import { randomKey } from '../core/random-keys.js';
+import type { Definition } from '../core/registry.js';
 import type { Environment } from '../environments/environment.js';
-import { ConfigError } from '../errors.js';
-import { randomKey } from '../random/keys.js';
-import { nearest } from '../registry/nearest.js';
-import type { Definition } from '../registry/registry.js';
 import { MujocoEnvironment } from './mujoco-environment.js';
 import type { TaskDefinition } from './task.js';
 

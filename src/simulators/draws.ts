@@ -1,4 +1,4 @@
-import { bitGenerator, fillNormal, foldIn, type RandomKey } from '../random/keys.js';
+import { bitGenerator, fillNormal, foldIn, type RandomKey } from '../core/random-keys.js';
 
 /** `size` numbers from the standard normal distribution. */
 export function normals(key: RandomKey, size: number): Float32Array {

@@ -1,7 +1,7 @@
 import * as grpc from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { packSetting } from '../environments/tensor-codec.js';
-import { environmentService, type WireRequest, type WireResponse } from '../environments/wire.js';
+import { environmentService, type WireRequest, type WireResponse } from '../dm-env-rpc/codec/messages.js';
+import { packSetting } from '../dm-env-rpc/codec/tensors.js';
 import { startEmbeddedServer } from './embedded-server.js';
 
 /** A worker thread that runs `code`. */

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 
 /** What the worker thread says, once, when it listens. Any answer asks it to close. */
 export interface WorkerMessage {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { ConfigError } from '../core/errors.js';
 import type { Environment, NamedTensorValues } from '../environments/environment.js';
-import { ConfigError } from '../errors.js';
 import { simulators } from './registry.js';
 
 const open: Environment[] = [];

@@ -1,6 +1,6 @@
+import { ConfigError, PmpoError } from '../core/errors.js';
+import { foldIn, type RandomKey, randomKey } from '../core/random-keys.js';
 import type { Environment, NamedSpecs, NamedTensorValues, Reset, Step } from '../environments/environment.js';
-import { ConfigError, PmpoError } from '../errors.js';
-import { foldIn, type RandomKey, randomKey } from '../random/keys.js';
 import { Physics } from './physics.js';
 import type { Observations, Task, TaskDefinition } from './task.js';
 

@@ -1,5 +1,5 @@
 import type { MainModule, MjData, MjModel } from '@mujoco/mujoco';
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 
 /** MuJoCo's own messages go nowhere: what matters in them comes back as exceptions or through `Physics.step`. */
 const silent = () => {};

@@ -1,5 +1,5 @@
-import { PmpoError } from '../errors.js';
-import { bitGenerator, foldIn, type RandomKey } from '../random/keys.js';
+import { PmpoError } from '../core/errors.js';
+import { bitGenerator, foldIn, type RandomKey } from '../core/random-keys.js';
 import { normals } from './draws.js';
 import type { Physics } from './physics.js';
 

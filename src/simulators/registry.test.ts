@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { fillUniform, foldIn, randomKey } from '../core/random-keys.js';
 import type { Environment, NamedTensorValues } from '../environments/environment.js';
-import { fillUniform, foldIn, randomKey } from '../random/keys.js';
 import { createSimulator, defaultSimulator, simulators } from './registry.js';
 
 /** Random actions over the whole range, from a key. */

@@ -1,6 +1,6 @@
+import { ConfigError } from '../core/errors.js';
+import { Registry } from '../core/registry.js';
 import type { Environment } from '../environments/environment.js';
-import { ConfigError } from '../errors.js';
-import { Registry } from '../registry/registry.js';
 import { type SimulatorDefinition, taskSimulator } from './definition.js';
 import type { TaskDefinition } from './task.js';
 import { acrobotSwingup } from './tasks/acrobot.js';

@@ -1,4 +1,4 @@
-import { PmpoError } from '../errors.js';
+import { PmpoError } from '../core/errors.js';
 
 /** How `tolerance` falls off outside its bounds. */
 export type Falloff = 'gaussian' | 'linear' | 'quadratic';

@@ -1,4 +1,4 @@
-import { type EnvironmentServer, serveEnvironments } from '../environments/server.js';
+import { type EnvironmentServer, serveEnvironments } from '../dm-env-rpc/server/serve-environments.js';
 import { createSimulator } from './registry.js';
 
 export interface ServeSimulatorsOptions {

@@ -1,4 +1,4 @@
-import type { RandomKey } from '../random/keys.js';
+import type { RandomKey } from '../core/random-keys.js';
 import type { Physics } from './physics.js';
 
 /** Named observations, each a vector: the length is fixed by the first one. */

@@ -1,8 +1,8 @@
+import { fillNormal, foldIn, randomKey } from '../../src/core/random-keys.js';
+import { sizeOf } from '../../src/core/shape.js';
 import { createEngine } from '../../src/engine/create.js';
 import type { Engine } from '../../src/engine/engine.js';
-import { sizeOf } from '../../src/engine/shape.js';
 import type { HostTensor, NamedHostTensors, NamedTensors } from '../../src/engine/tensors.js';
-import { fillNormal, foldIn, randomKey } from '../../src/random/keys.js';
 
 /** What the engine's tests share: the same function on the plain JavaScript engine and traced. */
 

@@ -3,7 +3,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { environmentService, type WireResponse, type WireSpec } from '../../src/environments/wire.js';
+import { environmentService, type WireResponse, type WireSpec } from '../../src/dm-env-rpc/codec/messages.js';
 import { folderFor, smallRun, train } from './run.js';
 import {
   grpcServer,

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { DmEnvRpcConnection } from '../../src/environments/connection.js';
-import { serveEnvironments } from '../../src/environments/server.js';
+import { DmEnvRpcConnection } from '../../src/dm-env-rpc/client/connection.js';
+import { serveEnvironments } from '../../src/dm-env-rpc/server/serve-environments.js';
 import { ConnectionLostError } from '../../src/grpc/errors.js';
 import { countingWorld } from '../support/counting-world.js';
 import { folderFor } from './run.js';

@@ -3,7 +3,7 @@
 // whoever has two of them knows whether they belong together. The reward is the number of steps; episodes of even number
 // end in a terminal state, the others are cut.
 
-import { serveEnvironments } from '../../dist/environments/server.js';
+import { serveEnvironments } from '../../dist/dm-env-rpc/server/serve-environments.js';
 
 const [port, start] = process.argv.slice(2).map(Number);
 const lengthOfEpisode = 17;

@@ -7,7 +7,7 @@ import {
   type WireResponse,
   type WireSpec,
   type WireTensor,
-} from '../../src/environments/wire.js';
+} from '../../src/dm-env-rpc/codec/messages.js';
 
 /** Servers that are not as they should be. Each returns its address and how to end it. */
 

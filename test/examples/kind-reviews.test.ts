@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { createJiti } from 'jiti';
 import { expect, it } from 'vitest';
+import { randomKey } from '../../src/core/random-keys.js';
 import * as reviews from '../../src/language/embedded/reviews.js';
-import { randomKey } from '../../src/random/keys.js';
 
 type Reward = (sample: { prompt: string; completion: string }) => number;
 // Loaded as a user's file is: its `pmpo` is this package.

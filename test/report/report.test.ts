@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PmpoError } from '../../src/errors.js';
+import { PmpoError } from '../../src/core/errors.js';
 import { renderCurveSvg, renderReport } from '../../src/report/report.js';
 import { outcomeOf, type RunData, readRun } from '../../src/report/run-data.js';
 import { writeSyntheticComparison, writeSyntheticRun } from './synthetic-run.js';

@@ -1,7 +1,7 @@
-import { fillNormal, foldIn, randomKey } from '../../src/random/keys.js';
+import { fillNormal, foldIn, randomKey } from '../../src/core/random-keys.js';
+import { mean, standardDeviation } from '../../src/core/statistics.js';
 import type { RunSummary } from '../../src/run/contracts.js';
 import { createRunDirectory } from '../../src/run/run-directory.js';
-import { mean, standardDeviation } from '../../src/run/statistics.js';
 
 export interface SyntheticRun {
   readonly operator: string;

@@ -1,7 +1,7 @@
 import { vi } from 'vitest';
-import { DmEnvRpcConnection } from '../../src/environments/connection.js';
+import { DmEnvRpcConnection } from '../../src/dm-env-rpc/client/connection.js';
+import { type EnvironmentServer, serveEnvironments } from '../../src/dm-env-rpc/server/serve-environments.js';
 import type { Environment } from '../../src/environments/environment.js';
-import { type EnvironmentServer, serveEnvironments } from '../../src/environments/server.js';
 
 export interface BatchServer extends EnvironmentServer {
   /** How many worlds have been made there. */

@@ -1,5 +1,9 @@
 import * as grpc from '@grpc/grpc-js';
-import { environmentService, type WireRequest, type WireResponse } from '../../src/environments/wire.js';
+import {
+  environmentService,
+  type WireRequest,
+  type WireResponse,
+} from '../../src/dm-env-rpc/codec/messages.js';
 
 /** A dm_env_rpc server that answers as it is told, or not at all: what others' servers may do. */
 export async function scriptedServer(

@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fillUniform, foldIn, randomKey } from '../../src/core/random-keys.js';
 import type { Completion, LanguageModel, SampleRequest } from '../../src/language/language-model.js';
 import type { Tokenizer } from '../../src/language/tokenizer.js';
 import type {
@@ -9,7 +10,6 @@ import type {
   TokenSequence,
   TrainableModel,
 } from '../../src/language/trainable-model.js';
-import { fillUniform, foldIn, randomKey } from '../../src/random/keys.js';
 
 /**
  * The smallest language model there is: the token at position t is drawn from softmax(logits[t]), whatever came before. Its

@@ -1,8 +1,8 @@
+import { randomKey } from '../../src/core/random-keys.js';
 import type { ModelFolder } from '../../src/language/embedded/model-folder.js';
 import { trainTokenizer } from '../../src/language/embedded/tokenizer-training.js';
 import type { TransformerConfig } from '../../src/networks/transformer.js';
 import { initTransformer } from '../../src/networks/transformer.js';
-import { randomKey } from '../../src/random/keys.js';
 
 /** What the tests of the embedded language model share: a model small enough to be made in a moment, of random weights. */
 

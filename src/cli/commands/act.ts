@@ -12,8 +12,8 @@ const sayEverySeconds = { lines: 30, json: 1 };
 
 async function act(file: string, options: ActOptions): Promise<void> {
   const { loadConfig } = await import('../../config/load.js');
-  const { handleSignals } = await import('../../run/signals.js');
-  const { formatCount } = await import('../../run/format.js');
+  const { handleSignals } = await import('../../system/signals.js');
+  const { formatCount } = await import('../../core/format.js');
   const { actRun } = await import('../../experiments/act-run.js');
   const loaded = await loadConfig(file, overridesOf(options));
   const say = (line: string) => {

@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
 import type { Command } from 'commander';
-import { exitCodes } from '../../errors.js';
+import { exitCodes } from '../../core/errors.js';
 import {
   addOutputOptions,
   addSettingOptions,
@@ -22,8 +22,8 @@ interface CompareCommandOptions extends Pick<ConfigOptions, 'set' | 'output' | '
 async function runComparison(file: string, options: CompareCommandOptions): Promise<void> {
   const { compare } = await import('../../experiments/compare.js');
   const { progressMode } = await import('../../run/progress.js');
-  const { handleSignals } = await import('../../run/signals.js');
-  const { formatNumber } = await import('../../run/format.js');
+  const { handleSignals } = await import('../../system/signals.js');
+  const { formatNumber } = await import('../../core/format.js');
   const { groupOutcome, groupRuns } = await import('../../report/curves.js');
   const say = (line: string) => {
     if (options.quiet !== true) process.stderr.write(`${line}\n`);

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
-import { exitCodes } from '../../errors.js';
+import { exitCodes } from '../../core/errors.js';
 import { columns } from '../describe.js';
 
 /** One line of the doctor's report. `missing` fails the program; `optional` is only worth knowing. */

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Override } from '../../config/source.js';
-import { exitCodes } from '../../errors.js';
+import { exitCodes } from '../../core/errors.js';
 import { wholeNumber } from '../options.js';
 
 interface EvalOptions {
@@ -12,8 +12,8 @@ interface EvalOptions {
 async function evaluate(folder: string, { episodes, address, json }: EvalOptions): Promise<void> {
   const { loadConfig } = await import('../../config/load.js');
   const { openRunDirectory } = await import('../../run/run-directory.js');
-  const { handleSignals } = await import('../../run/signals.js');
-  const { mean, standardDeviation } = await import('../../run/statistics.js');
+  const { handleSignals } = await import('../../system/signals.js');
+  const { mean, standardDeviation } = await import('../../core/statistics.js');
   const { evaluateRun } = await import('../../experiments/trained-run.js');
   const directory = await openRunDirectory(folder);
   const override: Override[] =

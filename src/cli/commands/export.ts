@@ -20,7 +20,7 @@ Examples:
     .action(async (folder: string, { output }: { output?: string }) => {
       const { loadConfig } = await import('../../config/load.js');
       const { openRunDirectory } = await import('../../run/run-directory.js');
-      const { writeAtomically } = await import('../../run/atomic-file.js');
+      const { writeAtomically } = await import('../../system/atomic-file.js');
       const { exportRun } = await import('../../experiments/trained-run.js');
       const directory = await openRunDirectory(folder);
       const file = output ?? directory.files.policy;

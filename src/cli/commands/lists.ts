@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Catalogue } from '../../config/catalogue.js';
-import type { Definition, Registry } from '../../registry/registry.js';
+import type { Definition, Registry } from '../../core/registry.js';
 import { describeDefinitions } from '../describe.js';
 
 async function catalogueOf(config: string | undefined): Promise<Catalogue> {

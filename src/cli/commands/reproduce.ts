@@ -2,7 +2,7 @@ import { cpus, totalmem } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { exitCodes } from '../../errors.js';
+import { exitCodes } from '../../core/errors.js';
 import { commandLine, wholeNumber } from '../options.js';
 
 interface ReproduceOptions {
@@ -33,7 +33,7 @@ async function reproduce(study: string, options: ReproduceOptions): Promise<void
   const { loadStudy } = await import('../../experiments/study/schema.js');
   const { makeStudy } = await import('../../experiments/study/make-study.js');
   const { launcher, thisProgram } = await import('../../experiments/study/launch.js');
-  const { handleSignals } = await import('../../run/signals.js');
+  const { handleSignals } = await import('../../system/signals.js');
   const { packageVersion } = await import('../version.js');
   const say = (line: string) => process.stderr.write(`${line}\n`);
   const file = studyFile(study);

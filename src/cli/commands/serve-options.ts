@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { ConfigError } from '../../errors.js';
+import { ConfigError } from '../../core/errors.js';
 import { wholeNumber } from '../options.js';
 
 /** What the commands of `pmpo serve` that start a Python program share. */
@@ -12,7 +12,7 @@ export interface Place {
 
 /** Runs `serve` with a signal that is aborted when a person or the system asks this process to stop. */
 export async function untilStopped(serve: (stop: AbortSignal) => Promise<void>): Promise<void> {
-  const { handleSignals } = await import('../../run/signals.js');
+  const { handleSignals } = await import('../../system/signals.js');
   const { signal, dispose } = handleSignals();
   try {
     await serve(signal);

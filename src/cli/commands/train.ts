@@ -1,8 +1,8 @@
 import { relative } from 'node:path';
 import type { Command } from 'commander';
 import type { LoadedJob } from '../../config/load-language.js';
-import { ConfigError, exitCodes } from '../../errors.js';
-import type { RunFrameOptions, RunResult } from '../../experiments/run-frame.js';
+import { ConfigError, exitCodes } from '../../core/errors.js';
+import type { RunFrameOptions, RunResult } from '../../experiments/run-lifecycle.js';
 import type { RunDirectory } from '../../run/run-directory.js';
 import {
   addConfigOptions,
@@ -65,7 +65,7 @@ async function makeJob(job: LoadedJob, options: RunFrameOptions): Promise<RunRes
 }
 
 async function train(file: string | undefined, options: TrainOptions): Promise<void> {
-  const { handleSignals } = await import('../../run/signals.js');
+  const { handleSignals } = await import('../../system/signals.js');
   const { progressMode } = await import('../../run/progress.js');
   const { job, resume } = await load(file, options);
   const say = (line: string) => {

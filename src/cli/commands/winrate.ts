@@ -30,7 +30,7 @@ function numberBetween(low: number, high: number): (text: string) => number {
 
 async function winrate(a: string, b: string, options: WinRateCliOptions): Promise<void> {
   const { measureWinRate } = await import('../../experiments/winrate/winrate.js');
-  const { handleSignals } = await import('../../run/signals.js');
+  const { handleSignals } = await import('../../system/signals.js');
   const { maxTokens, temperature, topP, stop = [], tlsCa, tokenFile } = options;
   const signals = handleSignals();
   try {

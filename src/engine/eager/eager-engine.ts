@@ -1,6 +1,6 @@
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import type { Compiled, Engine, EngineName } from '../engine.js';
-import { checkResults, guardedInputs, Signature, toHost, toTensor } from '../host.js';
+import { checkResults, guardedInputs, Signature, toHost, toTensor } from '../host-tensors.js';
 import { withoutRandomness } from '../randomness.js';
 import { checkAssignable, VariableScope } from '../scope.js';
 import type { HostTensor, NamedHostTensors, NamedTensors, Variable } from '../tensors.js';

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { dirname, sep } from 'node:path';
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import * as tf from '../tf.js';
 
 type Kernel = NonNullable<ReturnType<typeof tf.getKernel>>;

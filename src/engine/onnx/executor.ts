@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import {
   changedVariables,
   type Numbers,

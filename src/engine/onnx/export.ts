@@ -1,4 +1,4 @@
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import type { HostTensor, NamedTensors, Variable } from '../tensors.js';
 import { fuse } from './fuse.js';
 import { Graph, reachable, type Value } from './graph.js';

@@ -1,4 +1,4 @@
-import { sameShape, sizeOf } from '../shape.js';
+import { sameShape, sizeOf } from '../../core/shape.js';
 
 /** A graph under construction: values, the nodes that make them, and the shapes of both. */
 

@@ -1,4 +1,4 @@
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import { traceBackendName } from '../scope.js';
 import * as tf from '../tf.js';
 import { registerAlgebraKernels } from './kernels-algebra.js';

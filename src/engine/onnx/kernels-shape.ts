@@ -1,5 +1,5 @@
 import type { DataType } from '@tensorflow/tfjs-core';
-import { sizeOf } from '../shape.js';
+import { sizeOf } from '../../core/shape.js';
 import * as tf from '../tf.js';
 import type { Graph, Value } from './graph.js';
 import { cast, elementwise, kernel, reshape, slice, transpose } from './kernels.js';

@@ -1,7 +1,7 @@
 import type { NamedAttrMap, NamedTensorInfoMap, TensorInfo } from '@tensorflow/tfjs-core';
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
+import { sameShape, sizeOf } from '../../core/shape.js';
 import { traceBackendName } from '../scope.js';
-import { sameShape, sizeOf } from '../shape.js';
 import * as tf from '../tf.js';
 import type { Attributes, Graph, Value } from './graph.js';
 import { scalarOf, scale, scaled, simplified, uniformOf } from './simplify.js';

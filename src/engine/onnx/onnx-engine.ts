@@ -1,8 +1,8 @@
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
+import { sizeOf } from '../../core/shape.js';
 import type { Compiled, Engine } from '../engine.js';
-import { checkHostTensor, hostDtype, Signature } from '../host.js';
+import { checkHostTensor, hostDtype, Signature } from '../host-tensors.js';
 import { checkAssignable } from '../scope.js';
-import { sizeOf } from '../shape.js';
 import type { HostTensor, NamedHostTensors, NamedTensors, Variable } from '../tensors.js';
 import { Executor } from './executor.js';
 import { exportModel } from './export.js';

@@ -1,4 +1,4 @@
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import { Graph } from './graph.js';
 import { encodeModel } from './model.js';
 import type { SessionSettings } from './program.js';

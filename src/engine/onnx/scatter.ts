@@ -1,4 +1,4 @@
-import { sizeOf } from '../shape.js';
+import { sizeOf } from '../../core/shape.js';
 import type { Numbers } from './program.js';
 
 /**

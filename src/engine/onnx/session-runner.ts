@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import { sizeOf } from '../shape.js';
+import { sizeOf } from '../../core/shape.js';
 import type { Numbers, Port, Program, Request, SessionSettings, TensorType } from './program.js';
 import { scatterRows } from './scatter.js';
 

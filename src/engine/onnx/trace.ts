@@ -1,5 +1,5 @@
-import { PmpoError } from '../../errors.js';
-import { checkResults, guardedInputs, toHost } from '../host.js';
+import { PmpoError } from '../../core/errors.js';
+import { checkResults, guardedInputs, toHost } from '../host-tensors.js';
 import { withoutRandomness } from '../randomness.js';
 import { VariableScope } from '../scope.js';
 import type { HostTensor, NamedTensors, Tensor, Variable } from '../tensors.js';

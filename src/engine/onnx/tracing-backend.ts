@@ -1,7 +1,7 @@
 import type { BackendValues, DataType, TensorInfo } from '@tensorflow/tfjs-core';
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
+import { sizeOf } from '../../core/shape.js';
 import { traceBackendName } from '../scope.js';
-import { sizeOf } from '../shape.js';
 import type { Variable } from '../tensors.js';
 import * as tf from '../tf.js';
 import type { ConstantData, Graph, Value, ValueType } from './graph.js';

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError } from '../../errors.js';
+import { ConfigError } from '../../core/errors.js';
 import { planStudy, scaleOf } from './plan.js';
 import { type Provenance, writeResults } from './results.js';
 import { type RunStudyOptions, type RunStudyResult, runStudy } from './run-study.js';

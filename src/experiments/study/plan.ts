@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { type LoadedJob, resolveJob } from '../../config/load-language.js';
 import { isGroup } from '../../config/source.js';
-import { ConfigError } from '../../errors.js';
-import { nearest } from '../../registry/nearest.js';
+import { ConfigError } from '../../core/errors.js';
+import { nearest } from '../../core/nearest.js';
 import type { Study } from './schema.js';
 import { addressSetting, serverOf } from './server.js';
 

@@ -1,10 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { foldIn, randomKey } from '../../random/keys.js';
+import { foldIn, randomKey } from '../../core/random-keys.js';
+import { bootstrapInterval, interquartileMean, mean, standardDeviation } from '../../core/statistics.js';
 import { renderFigureSvg } from '../../report/panels.js';
 import { outcomeOf, type RunData, readRun } from '../../report/run-data.js';
-import { writeAtomically } from '../../run/atomic-file.js';
-import { bootstrapInterval, interquartileMean, mean, standardDeviation } from '../../run/statistics.js';
+import { writeAtomically } from '../../system/atomic-file.js';
 import type { StudyPlan } from './plan.js';
 import { divergence, runFolder } from './run-study.js';
 

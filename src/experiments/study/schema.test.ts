@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ConfigError } from '../../errors.js';
+import { ConfigError } from '../../core/errors.js';
 import { loadStudy, parseStudy } from './schema.js';
 
 const good = `server: dm-control

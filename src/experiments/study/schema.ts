@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
-import { ConfigError } from '../../errors.js';
-import { nearest } from '../../registry/nearest.js';
+import { ConfigError } from '../../core/errors.js';
+import { nearest } from '../../core/nearest.js';
 
 /** A study: many training runs that differ in a few settings, and the figures that are drawn from them. */
 

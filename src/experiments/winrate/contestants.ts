@@ -1,8 +1,9 @@
+import { PmpoError } from '../../core/errors.js';
+import { foldIn, type RandomKey, randomKey, randomSeed } from '../../core/random-keys.js';
 import type { PromptRow } from '../../datasets/prompts.js';
 import { conversationOf, promptOf } from '../../datasets/prompts.js';
 import { readRows } from '../../datasets/rows.js';
 import { createEngine } from '../../engine/create.js';
-import { PmpoError } from '../../errors.js';
 import type { SecuritySettings } from '../../grpc/security.js';
 import { connectEmbedded } from '../../language/embedded/client.js';
 import { createEmbeddedModel } from '../../language/embedded/embedded-model.js';
@@ -10,7 +11,6 @@ import { readModelFolder } from '../../language/embedded/model-folder.js';
 import { encodePrompt } from '../../language/encoding.js';
 import type { FinishReason, LanguageModel, SamplingSettings } from '../../language/language-model.js';
 import { VllmClient } from '../../language/vllm-client.js';
-import { foldIn, type RandomKey, randomKey, randomSeed } from '../../random/keys.js';
 
 /** A completion, and how it ended. */
 export interface Written {

@@ -6,7 +6,8 @@ import { createCatalogue } from '../../config/catalogue.js';
 import { explainIssues } from '../../config/problems.js';
 import { resolvedPaths, tlsFiles } from '../../config/resolving.js';
 import { formatPath } from '../../config/source.js';
-import { ConfigError, PmpoError } from '../../errors.js';
+import { ConfigError, PmpoError } from '../../core/errors.js';
+import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
 import {
   type Answerer,
   answererSettings,
@@ -16,8 +17,7 @@ import {
 import { readTemplate, type Template } from '../../language/judges/template.js';
 import type { FinishReason } from '../../language/language-model.js';
 import type { Reward, RewardContext } from '../../language/rewards/reward.js';
-import { importUserModule } from '../../modules/user-module.js';
-import { foldIn, randomKey, randomSeed } from '../../random/keys.js';
+import { importUserModule } from '../../system/user-module.js';
 import type { Winner } from './verdicts.js';
 
 /** Two completions of a prompt, in the order in which they are shown. */

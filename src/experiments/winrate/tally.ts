@@ -1,4 +1,4 @@
-import { wilsonInterval } from '../../run/statistics.js';
+import { wilsonInterval } from '../../core/statistics.js';
 import type { Verdict } from './verdicts.js';
 
 /** What all verdicts come to. */

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { PmpoError } from '../../errors.js';
-import { AppendFile } from '../../run/append-file.js';
-import { fileProblem } from '../../run/atomic-file.js';
+import { PmpoError } from '../../core/errors.js';
+import { AppendFile } from '../../system/append-file.js';
+import { fileProblem } from '../../system/atomic-file.js';
 
 /** What a judge said of two completions of one prompt. */
 export type Winner = 'a' | 'b' | 'tie' | 'unanswered';

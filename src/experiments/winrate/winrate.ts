@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
+import { PmpoError } from '../../core/errors.js';
+import { foldIn, randomKey } from '../../core/random-keys.js';
 import { conversationOf, type PromptRow, promptOf } from '../../datasets/prompts.js';
 import { readRows } from '../../datasets/rows.js';
-import { PmpoError } from '../../errors.js';
 import type { SecuritySettings } from '../../grpc/security.js';
 import type { SamplingSettings } from '../../language/language-model.js';
-import { foldIn, randomKey } from '../../random/keys.js';
 import { type Contestant, openContestant, type Written } from './contestants.js';
 import { openJudge, type PairJudge, winnerOf } from './judges.js';
 import { type Tally, tally } from './tally.js';

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
+import { randomKey } from '../../core/random-keys.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
-import { randomKey } from '../../random/keys.js';
 import { HuggingFaceTokenizer } from '../hugging-face-tokenizer.js';
 import { type BaseModelOptions, pretrainBaseModel, scheduledRate } from './base-model.js';
 import { makeReviews, reviewPrompts } from './reviews.js';

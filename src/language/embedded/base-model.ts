@@ -1,7 +1,7 @@
+import { drawInTurn } from '../../core/draw-in-turn.js';
+import { foldIn, type RandomKey } from '../../core/random-keys.js';
 import type { Engine } from '../../engine/engine.js';
 import { initTransformer, type TransformerConfig, transformerDefaults } from '../../networks/transformer.js';
-import { drawInTurn } from '../../random/draw-in-turn.js';
-import { foldIn, type RandomKey } from '../../random/keys.js';
 import { HuggingFaceTokenizer } from '../hugging-face-tokenizer.js';
 import { lengthBucket } from './batches.js';
 import type { ModelFolder } from './model-folder.js';

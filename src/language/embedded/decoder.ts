@@ -1,5 +1,5 @@
+import { sizeOf } from '../../core/shape.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
-import { sizeOf } from '../../engine/shape.js';
 import type {
   NamedTensors,
   NamedVariables,

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
+import { PmpoError } from '../../core/errors.js';
+import { foldIn, type RandomKey } from '../../core/random-keys.js';
+import { sizeOf } from '../../core/shape.js';
 import type { Engine } from '../../engine/engine.js';
-import { sizeOf } from '../../engine/shape.js';
 import type { NamedHostTensors, NamedVariables } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import { copyVariables } from '../../engine/variables.js';
-import { PmpoError } from '../../errors.js';
 import { transformerShapes } from '../../networks/transformer.js';
-import { foldIn, type RandomKey } from '../../random/keys.js';
-import { writeAtomically } from '../../run/atomic-file.js';
+import { writeAtomically } from '../../system/atomic-file.js';
 import { HuggingFaceTokenizer } from '../hugging-face-tokenizer.js';
 import type { LanguageModel } from '../language-model.js';
 import type { TrainableModel, TrainableModelInfo } from '../trainable-model.js';

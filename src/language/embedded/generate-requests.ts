@@ -1,5 +1,5 @@
-import { PmpoError } from '../../errors.js';
-import { foldIn, type RandomKey, randomKey } from '../../random/keys.js';
+import { PmpoError } from '../../core/errors.js';
+import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import type { Tokenizer } from '../tokenizer.js';
 import type { WireGenerateRequest, WireSamplingParams } from '../vllm-wire.js';
 import type { Generation } from './generation.js';

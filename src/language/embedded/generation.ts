@@ -1,4 +1,4 @@
-import type { RandomKey } from '../../random/keys.js';
+import type { RandomKey } from '../../core/random-keys.js';
 import type { Penalties, TokenChoice } from './sampling.js';
 
 /** What is asked of the embedded model's scheduler, and what comes back as it is made. */

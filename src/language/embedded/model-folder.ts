@@ -1,11 +1,11 @@
 import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { PmpoError } from '../../core/errors.js';
+import { decodeSafetensors, encodeSafetensors, type SafeTensor } from '../../core/safetensors.js';
 import type { NamedHostTensors } from '../../engine/tensors.js';
-import { PmpoError } from '../../errors.js';
 import { checkTransformer, type TransformerConfig, transformerShapes } from '../../networks/transformer.js';
-import { fileProblem, writeAtomically } from '../../run/atomic-file.js';
-import { decodeSafetensors, encodeSafetensors, type SafeTensor } from '../../run/safetensors.js';
+import { fileProblem, writeAtomically } from '../../system/atomic-file.js';
 import { readTokenizerFiles, type TokenizerFiles } from '../tokenizer-files.js';
 
 /**

@@ -1,8 +1,8 @@
+import { PmpoError } from '../../core/errors.js';
 import { createAdam } from '../../engine/adam.js';
 import type { Engine } from '../../engine/engine.js';
 import type { NamedHostTensors, NamedVariables, Scalar, Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
-import { PmpoError } from '../../errors.js';
 import { outputLogits, type TransformerConfig, transformerRows } from '../../networks/transformer.js';
 import { chosenLogProbs } from './terms.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { randomKey } from '../../random/keys.js';
+import { randomKey } from '../../core/random-keys.js';
 import { makeReview, makeReviews, parseReview, reviewPrompts } from './reviews.js';
 
 const prompts = reviewPrompts(randomKey(1));

@@ -1,4 +1,4 @@
-import { fillUniform, foldIn, type RandomKey } from '../../random/keys.js';
+import { fillUniform, foldIn, type RandomKey } from '../../core/random-keys.js';
 
 /**
  * A small language to learn: reviews of restaurants, films, hotels and books in two or three short sentences, kind or unkind,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { randomKey } from '../../random/keys.js';
+import { randomKey } from '../../core/random-keys.js';
 import { chooseToken, logNormalizer, penalized, tokenUniform, topLogProbs } from './sampling.js';
 
 const probabilities = [0.4, 0.3, 0.2, 0.1];

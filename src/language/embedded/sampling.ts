@@ -1,4 +1,4 @@
-import { fillUniform, foldIn, type RandomKey } from '../../random/keys.js';
+import { fillUniform, foldIn, type RandomKey } from '../../core/random-keys.js';
 
 /** How one token is drawn from a row of logits. Letters: V vocabulary. */
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { randomKey } from '../../random/keys.js';
+import { randomKey } from '../../core/random-keys.js';
 import { tokensPerBatch } from './batches.js';
 import type { Decoder } from './decoder.js';
 import type { Generation } from './generation.js';

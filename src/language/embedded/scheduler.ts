@@ -1,4 +1,4 @@
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import { lengthBucket, rowBucket, tokensPerBatch } from './batches.js';
 import type { Decoder, PromptResult } from './decoder.js';
 import type { Generation, GenerationListener, ScoredToken } from './generation.js';

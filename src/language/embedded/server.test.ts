@@ -1,10 +1,10 @@
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyConfig, tinyModel } from '../../../test/support/tiny-model.js';
+import { randomKey } from '../../core/random-keys.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import { loadService } from '../../grpc/protos.js';
-import { randomKey } from '../../random/keys.js';
 import { VllmClient } from '../vllm-client.js';
 import { vllmService } from '../vllm-wire.js';
 import { createEmbeddedModel, type EmbeddedModel } from './embedded-model.js';

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import * as grpc from '@grpc/grpc-js';
 import { zipSync } from 'fflate';
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
+import { foldIn, type RandomKey } from '../../core/random-keys.js';
 import { loadService } from '../../grpc/protos.js';
-import { foldIn, type RandomKey } from '../../random/keys.js';
 import type { TokenizerFiles } from '../tokenizer-files.js';
 import { vllmService, type WireGenerateRequest } from '../vllm-wire.js';
 import { readGenerate, type Served } from './generate-requests.js';

@@ -1,6 +1,7 @@
+import { PmpoError } from '../../core/errors.js';
+import { sizeOf } from '../../core/shape.js';
 import { createAdam } from '../../engine/adam.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
-import { sizeOf } from '../../engine/shape.js';
 import type {
   NamedHostTensors,
   NamedTensors,
@@ -9,7 +10,6 @@ import type {
   Tensor2D,
 } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
-import { PmpoError } from '../../errors.js';
 import type { TransformerConfig } from '../../networks/transformer.js';
 import type { ScoreParts, SequenceCoefficients, SequenceScore, TokenSequence } from '../trainable-model.js';
 import { batchSequences, checkSequences, completionSpan, type SequenceBatch, spread } from './batches.js';

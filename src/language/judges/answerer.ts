@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ConfigError, PmpoError } from '../../errors.js';
+import { ConfigError, PmpoError } from '../../core/errors.js';
 import { StoppedError } from '../../grpc/call.js';
 import { ConnectionLostError, SecurityError } from '../../grpc/errors.js';
 import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../../grpc/schema.js';

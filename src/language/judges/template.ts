@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { ConfigError } from '../../errors.js';
+import { ConfigError } from '../../core/errors.js';
 
 /** Questions to a judge, as texts with `{{holes}}`. */
 export type Template = (values: Readonly<Record<string, string>>) => string;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { ConfigError } from '../../errors.js';
-import { foldIn, randomKey, randomSeed } from '../../random/keys.js';
+import { ConfigError } from '../../core/errors.js';
+import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
 import { answererSettings, askUntilRead, openAnswerer } from '../judges/answerer.js';
 import { readTemplate } from '../judges/template.js';
 import type { Judged, RewardDefinition } from './reward.js';

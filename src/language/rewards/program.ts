@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { ConfigError, PmpoError } from '../../errors.js';
-import { importUserModule, placeIn } from '../../modules/user-module.js';
+import { ConfigError, PmpoError } from '../../core/errors.js';
+import { importUserModule, placeIn } from '../../system/user-module.js';
 import type { Judged, RewardDefinition } from './reward.js';
 
 const programSettings = z.strictObject({

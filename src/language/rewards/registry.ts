@@ -1,4 +1,4 @@
-import { Registry } from '../../registry/registry.js';
+import { Registry } from '../../core/registry.js';
 import { judgeDefinition } from './judge.js';
 import { programDefinition } from './program.js';
 import type { RewardDefinition } from './reward.js';

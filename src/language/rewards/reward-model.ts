@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ConfigError } from '../../errors.js';
+import { ConfigError } from '../../core/errors.js';
 import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../../grpc/schema.js';
 import { loadTokenizer } from '../hugging-face-tokenizer.js';
 import { parseTemplate } from '../judges/template.js';

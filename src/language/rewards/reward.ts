@@ -1,4 +1,4 @@
-import type { Definition } from '../../registry/registry.js';
+import type { Definition } from '../../core/registry.js';
 import type { FinishReason } from '../language-model.js';
 
 /** What evaluates completions: a program, a reward model, a judge. */

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Config } from '../../config/schema.js';
+import { foldIn, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { Engine } from '../../engine/engine.js';
 import type { VectorEnvironment, VectorStep } from '../../environments/vector-environment.js';
-import { foldIn, randomKey } from '../../random/keys.js';
 import { NStepWindows } from '../../replay/n-step.js';
 import { pause, type RedisConnection, RedisWaitAborted } from '../../replay/redis/connection.js';
 import { runKeys } from '../../replay/redis/keys.js';

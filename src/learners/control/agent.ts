@@ -1,3 +1,5 @@
+import { PmpoError } from '../../core/errors.js';
+import type { RandomKey } from '../../core/random-keys.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
 import type {
   HostTensor,
@@ -10,10 +12,8 @@ import type {
 } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import { copyVariables, moveTowards } from '../../engine/variables.js';
-import { PmpoError } from '../../errors.js';
 import { classifyChecked, classifyOnHostChecked, invalidFeedback } from '../../feedback/checked.js';
 import type { FeedbackClassifier, FeedbackInput } from '../../feedback/classifier.js';
-import type { RandomKey } from '../../random/keys.js';
 import type { TransitionBatch } from '../../replay/transition-store.js';
 import { Acting } from './acting.js';
 import { type ActionUnits, inUnits } from './action-units.js';

@@ -1,6 +1,6 @@
+import { PmpoError } from '../../core/errors.js';
 import type { Engine } from '../../engine/engine.js';
 import type { HostTensor, NamedHostTensors } from '../../engine/tensors.js';
-import { PmpoError } from '../../errors.js';
 import type { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint } from '../../run/contracts.js';
 import type { Experience } from './experience.js';

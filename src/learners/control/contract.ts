@@ -1,5 +1,5 @@
 import type { Config } from '../../config/schema.js';
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import type { ExperienceShape } from './experience.js';
 
 /** What a learner and its actors must agree on: everything that gives transitions their shape and their meaning. */

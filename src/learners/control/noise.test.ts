@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { fillNormal, randomKey } from '../../core/random-keys.js';
 import { categoricalFamily } from '../../distributions/categorical.js';
 import { gaussianFamily } from '../../distributions/gaussian.js';
-import { fillNormal, randomKey } from '../../random/keys.js';
 import { ActingNoise, correlations, headNoise, normalCdf, randomActions } from './noise.js';
 
 describe('normalCdf', () => {

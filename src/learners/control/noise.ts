@@ -1,6 +1,6 @@
+import { fillNormal, fillUniform, foldIn, type RandomKey } from '../../core/random-keys.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { HostTensor } from '../../engine/tensors.js';
-import { fillNormal, fillUniform, foldIn, type RandomKey } from '../../random/keys.js';
 
 /** The random numbers of acting and learning. Letters: K worlds, N samples, B contexts, A action dimensions. */
 

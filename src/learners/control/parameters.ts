@@ -1,4 +1,5 @@
 import type { Config } from '../../config/schema.js';
+import { foldIn, type RandomKey } from '../../core/random-keys.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import { type Adam, createAdam } from '../../engine/adam.js';
 import type { Engine } from '../../engine/engine.js';
@@ -7,7 +8,6 @@ import { codeSize } from '../../networks/action-code.js';
 import { initCritic } from '../../networks/critic.js';
 import { initMlp } from '../../networks/mlp.js';
 import type { Operator } from '../../operators/operator.js';
-import { foldIn, type RandomKey } from '../../random/keys.js';
 
 /** Everything that a control learner trains or copies, as variables of one engine. O observation size, A actions. */
 

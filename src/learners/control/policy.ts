@@ -1,4 +1,5 @@
 import type { Config } from '../../config/schema.js';
+import { PmpoError } from '../../core/errors.js';
 import { createFamily } from '../../distributions/create.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
 import type {
@@ -10,7 +11,6 @@ import type {
 } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
-import { PmpoError } from '../../errors.js';
 import { applyMlp } from '../../networks/mlp.js';
 import type { Checkpoint } from '../../run/contracts.js';
 import { type ActionUnits, inUnits } from './action-units.js';

@@ -1,6 +1,6 @@
+import { PmpoError } from '../../core/errors.js';
+import { decodeSafetensors, encodeSafetensors } from '../../core/safetensors.js';
 import type { NamedHostTensors } from '../../engine/tensors.js';
-import { PmpoError } from '../../errors.js';
-import { decodeSafetensors, encodeSafetensors } from '../../run/safetensors.js';
 
 /** A policy on its way from a learner to its actors: a safetensors file with the updates that it has been through. */
 

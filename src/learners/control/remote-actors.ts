@@ -1,6 +1,6 @@
 import type { Config } from '../../config/schema.js';
+import { PmpoError } from '../../core/errors.js';
 import type { NamedHostTensors } from '../../engine/tensors.js';
-import { PmpoError } from '../../errors.js';
 import type { TransitionSink } from '../../replay/n-step.js';
 import { SampleToInsertRatio } from '../../replay/rate-limiter.js';
 import { RedisWaitAborted } from '../../replay/redis/connection.js';

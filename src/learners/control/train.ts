@@ -1,4 +1,5 @@
 import type { Config } from '../../config/schema.js';
+import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { Engine } from '../../engine/engine.js';
@@ -6,7 +7,6 @@ import type { VectorEnvironment } from '../../environments/vector-environment.js
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import { ConnectionLostError } from '../../grpc/errors.js';
 import type { Operator } from '../../operators/operator.js';
-import { foldIn, type RandomKey, randomKey } from '../../random/keys.js';
 import type { TransitionSink } from '../../replay/n-step.js';
 import { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint, EvaluationRecord, LearnerObserver } from '../../run/contracts.js';
@@ -15,8 +15,8 @@ import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
 import { type Counters, restoreJob, saveJob } from './checkpoint.js';
 import type { Experience } from './experience.js';
+import { OwnWorlds } from './local-actors.js';
 import { updateNoise } from './noise.js';
-import { OwnWorlds } from './own-worlds.js';
 import { TrainedPolicy } from './policy.js';
 import { RemoteActors, type RemoteReplay } from './remote-actors.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { TabularModel } from '../../../test/support/tabular-model.js';
-import { randomKey } from '../../random/keys.js';
+import { randomKey } from '../../core/random-keys.js';
 import type { JudgedContext } from './batch.js';
 import { DatasetBatches, holdOut, labelledLogProbs, perplexity } from './dataset-batches.js';
 

@@ -1,8 +1,8 @@
-import { ConfigError } from '../../errors.js';
+import { drawInTurn } from '../../core/draw-in-turn.js';
+import { ConfigError } from '../../core/errors.js';
+import { foldIn, permutation, type RandomKey } from '../../core/random-keys.js';
+import { mean } from '../../core/statistics.js';
 import type { TokenSequence, TrainableModel } from '../../language/trainable-model.js';
-import { drawInTurn } from '../../random/draw-in-turn.js';
-import { foldIn, permutation, type RandomKey } from '../../random/keys.js';
-import { mean } from '../../run/statistics.js';
 import type { BatchSource, JudgedContext, LanguageBatch } from './batch.js';
 
 /** Batches from a data set: each context once before any comes again. Where a context has more than N completions, N of them. */

@@ -1,5 +1,5 @@
+import { mean } from '../../core/statistics.js';
 import type { ChatMessage } from '../../language/tokenizer.js';
-import { mean } from '../../run/statistics.js';
 import type { LanguageBatch } from './batch.js';
 
 /** What the policy writes on prompts that it never learns from. */

@@ -1,10 +1,10 @@
 import { afterAll, describe, expect, it } from 'vitest';
+import { fillNormal, foldIn, randomKey } from '../../core/random-keys.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import * as tf from '../../engine/tf.js';
 import { createFeedbackRegistry } from '../../feedback/registry.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
-import { fillNormal, foldIn, randomKey } from '../../random/keys.js';
 import { type OperatorInputs, OperatorStep } from './operator-step.js';
 
 const engines: Engine[] = [];

@@ -1,3 +1,4 @@
+import { PmpoError } from '../../core/errors.js';
 import { createAdam } from '../../engine/adam.js';
 import type { Engine } from '../../engine/engine.js';
 import type {
@@ -10,7 +11,6 @@ import type {
   Tensor2D,
 } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
-import { PmpoError } from '../../errors.js';
 import { classifyChecked, classifyOnHostChecked, invalidFeedback } from '../../feedback/checked.js';
 import type { FeedbackClassifier, HostFeedbackInput } from '../../feedback/classifier.js';
 import type { Operator, OperatorBatch } from '../../operators/operator.js';

@@ -1,9 +1,9 @@
+import { drawInTurn } from '../../core/draw-in-turn.js';
+import { PmpoError } from '../../core/errors.js';
+import { foldIn, type RandomKey, randomSeed } from '../../core/random-keys.js';
 import { conversationOf } from '../../datasets/prompts.js';
-import { PmpoError } from '../../errors.js';
 import type { Completion, LanguageModel, SamplingSettings } from '../../language/language-model.js';
 import type { Judged, Reward } from '../../language/rewards/reward.js';
-import { drawInTurn } from '../../random/draw-in-turn.js';
-import { foldIn, type RandomKey, randomSeed } from '../../random/keys.js';
 import type { BatchSource, JudgedCompletion, JudgedContext, LanguageBatch, Prompt } from './batch.js';
 
 /** Completions that are sampled and judged for the occasion. Letters: B contexts, N samples, P prompts. */

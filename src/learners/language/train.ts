@@ -1,13 +1,13 @@
 import type { ResolvedLanguageConfig } from '../../config/load-language.js';
+import { PmpoError } from '../../core/errors.js';
+import { foldIn, randomKey } from '../../core/random-keys.js';
 import type { Engine } from '../../engine/engine.js';
 import type { HostTensor } from '../../engine/tensors.js';
-import { PmpoError } from '../../errors.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { LanguageModel } from '../../language/language-model.js';
 import type { Reward } from '../../language/rewards/reward.js';
 import type { TrainableModel } from '../../language/trainable-model.js';
 import type { Operator } from '../../operators/operator.js';
-import { foldIn, randomKey } from '../../random/keys.js';
 import { expectShapes } from '../../run/checkpoints.js';
 import type { Checkpoint, EvaluationRecord, LearnerObserver } from '../../run/contracts.js';
 import { learningRateFactor } from '../schedule.js';

@@ -1,6 +1,6 @@
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
+import { mean, standardDeviation } from '../../core/statistics.js';
 import type { SequenceScore, TokenSequence, TrainableModel } from '../../language/trainable-model.js';
-import { mean, standardDeviation } from '../../run/statistics.js';
 import type { JudgedCompletion, LanguageBatch } from './batch.js';
 import type { OperatorInputs, OperatorStep } from './operator-step.js';
 

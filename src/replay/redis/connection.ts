@@ -1,5 +1,5 @@
 import { createClient, ErrorReply, RESP_TYPES } from '@redis/client';
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import type { Script } from './scripts.js';
 
 /** A connection to Redis that outlives Redis: it comes back by itself, and commands wait for it and say so. */

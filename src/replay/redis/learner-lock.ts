@@ -1,4 +1,4 @@
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 
 /**
  * One learner at a time for each run: a lock in Redis that runs out unless its holder renews it, so that a learner that was

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import { ChunkBuilder, rowWidth, unpackChunk } from './packing.js';
 
 const float = fc.float({ noNaN: true });

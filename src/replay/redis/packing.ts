@@ -1,4 +1,4 @@
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import type { TransitionSink } from '../n-step.js';
 
 /**

@@ -1,4 +1,4 @@
-import { PmpoError } from '../../errors.js';
+import { PmpoError } from '../../core/errors.js';
 import {
   pause,
   type RedisAddress,

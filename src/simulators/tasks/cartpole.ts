@@ -1,4 +1,4 @@
-import { foldIn } from '../../random/keys.js';
+import { foldIn } from '../../core/random-keys.js';
 import { normals, uniform } from '../draws.js';
 import type { Physics } from '../physics.js';
 import { tolerance } from '../rewards.js';

@@ -1,4 +1,4 @@
-import { bitGenerator, foldIn } from '../../random/keys.js';
+import { bitGenerator, foldIn } from '../../core/random-keys.js';
 import { uniform } from '../draws.js';
 import { placeOnFloor } from '../placement.js';
 import { tolerance } from '../rewards.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { randomKey } from '../../random/keys.js';
+import { randomKey } from '../../core/random-keys.js';
 import { Physics } from '../physics.js';
 import type { TaskDefinition } from '../task.js';
 import { acrobotSwingup } from './acrobot.js';

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { randomKey } from '../../../src/core/random-keys.js';
 import { createEngine } from '../../../src/engine/create.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import { createEmbeddedModel, type EmbeddedModel } from '../../../src/language/embedded/embedded-model.js';
 import { VllmClient } from '../../../src/language/vllm-client.js';
-import { randomKey } from '../../../src/random/keys.js';
 import { tinyModel } from '../../support/tiny-model.js';
 
 interface Answer {

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { RemoteEnvironment } from '../../../src/environments/remote-environment.js';
+import { RemoteEnvironment } from '../../../src/dm-env-rpc/client/remote-environment.js';
 import { run, temporaryFolder, tinyConfig, writeConfig } from '../../end-to-end/program.js';
 
 // Training on a dm_env_rpc server that is not ours and knows nothing of us: server.py beside this file says what it is like.

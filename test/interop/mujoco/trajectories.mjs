@@ -1,7 +1,7 @@
 // Prints, as JSON, what the embedded MuJoCo does with every built-in model: the model, a start, controls and the state
 // after each control step. test_native.py does the same natively and compares.
 
-import { bitGenerator, foldIn, randomKey } from '../../../dist/random/keys.js';
+import { bitGenerator, foldIn, randomKey } from '../../../dist/core/random-keys.js';
 import { Physics } from '../../../dist/simulators/physics.js';
 import { builtInTasks } from '../../../dist/simulators/registry.js';
 

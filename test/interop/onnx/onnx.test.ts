@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../../src/config/load.js';
+import { fillNormal, randomKey } from '../../../src/core/random-keys.js';
 import { createEngine } from '../../../src/engine/create.js';
 import { TrainedPolicy } from '../../../src/learners/control/policy.js';
-import { fillNormal, randomKey } from '../../../src/random/keys.js';
 import { openRunDirectory, type RunDirectory } from '../../../src/run/run-directory.js';
 import { tinyConfig, writeConfig } from '../../end-to-end/program.js';
 

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { decodeSafetensors, encodeSafetensors, type SafeFile } from '../../../src/core/safetensors.js';
 import { CheckpointStore } from '../../../src/run/checkpoints.js';
-import { decodeSafetensors, encodeSafetensors, type SafeFile } from '../../../src/run/safetensors.js';
 
 const python = process.env.PMPO_PYTHON_SAFETENSORS;
 if (python === undefined) throw new Error('run this with `npm run test:interop safetensors`');

@@ -2,12 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
-import { batchedConnect } from '../../../src/environments/batched-connect.js';
+import { batchedConnect } from '../../../src/dm-env-rpc/client/shared-streams.js';
+import { DmEnvRpcError } from '../../../src/dm-env-rpc/errors.js';
 import {
   createVectorEnvironment,
   type VectorEnvironmentOptions,
 } from '../../../src/environments/create-vector-environment.js';
-import { DmEnvRpcError } from '../../../src/environments/errors.js';
 import type { VectorEnvironment } from '../../../src/environments/vector-environment.js';
 import {
   parameters,

@@ -5,6 +5,7 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { decodeSafetensors } from '../../../src/core/safetensors.js';
 import type { Tensor2D } from '../../../src/engine/tensors.js';
 import * as tf from '../../../src/engine/tf.js';
 import type { LanguageModel } from '../../../src/language/language-model.js';
@@ -20,7 +21,6 @@ import { createKto, ktoSettings } from '../../../src/operators/kto.js';
 import type { Operator } from '../../../src/operators/operator.js';
 import { createPmpo, pmpoSettings } from '../../../src/operators/pmpo.js';
 import { type PythonProgram, startPythonProgram } from '../../../src/python/program.js';
-import { decodeSafetensors } from '../../../src/run/safetensors.js';
 
 // Operators of this package improve a model of Hugging Face through plugins/torch-trainer: the coefficients are computed here,
 // the gradient there, and both together are what PyTorch alone, and TRL, compute.

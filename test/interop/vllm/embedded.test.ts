@@ -2,12 +2,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { randomKey } from '../../../src/core/random-keys.js';
 import { createEngine } from '../../../src/engine/create.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import { createEmbeddedModel, type EmbeddedModel } from '../../../src/language/embedded/embedded-model.js';
 import type { SamplingSettings } from '../../../src/language/language-model.js';
 import { VllmClient } from '../../../src/language/vllm-client.js';
-import { randomKey } from '../../../src/random/keys.js';
 import { tinyConfig, tinyModel } from '../../support/tiny-model.js';
 import { killAll, startVllm } from './server.js';
 

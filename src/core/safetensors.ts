@@ -1,0 +1,181 @@
+import { endianness } from 'node:os';
+import { PmpoError } from './errors.js';
+
+/**
+ * The safetensors format (github.com/huggingface/safetensors): 8 bytes of header length, a JSON header
+ * `{name: {dtype, shape, data_offsets}, __metadata__: {…}}`, then the values, row-major and little-endian, without gaps.
+ */
+
+interface SafeArrays {
+  F64: Float64Array;
+  F32: Float32Array;
+  I64: BigInt64Array;
+  U64: BigUint64Array;
+  I32: Int32Array;
+  U32: Uint32Array;
+  I16: Int16Array;
+  U16: Uint16Array;
+  /** The bit patterns of half-precision numbers. */
+  F16: Uint16Array;
+  BF16: Uint16Array;
+  I8: Int8Array;
+  U8: Uint8Array;
+  BOOL: Uint8Array;
+}
+export type SafeDType = keyof SafeArrays;
+
+export interface SafeTensor<T extends SafeDType = SafeDType> {
+  readonly dtype: T;
+  readonly shape: readonly number[];
+  readonly data: SafeArrays[T];
+}
+
+export interface SafeFile {
+  readonly tensors: Readonly<Record<string, SafeTensor>>;
+  /** Free text by key; {} where the file has none. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+const arrays = {
+  F64: Float64Array,
+  F32: Float32Array,
+  I64: BigInt64Array,
+  U64: BigUint64Array,
+  I32: Int32Array,
+  U32: Uint32Array,
+  I16: Int16Array,
+  U16: Uint16Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  I8: Int8Array,
+  U8: Uint8Array,
+  BOOL: Uint8Array,
+} as const;
+
+/** The reference implementation refuses longer headers. */
+const maxHeaderBytes = 100_000_000;
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+function requireLittleEndian(): void {
+  if (endianness() !== 'LE') throw new PmpoError({ what: 'safetensors needs a little-endian machine' });
+}
+
+/**
+ * The bytes of a safetensors file, as parts to be written one after the other: the values are not copied.
+ * @throws RangeError when a tensor's data do not fill its shape.
+ */
+export function encodeSafetensors({ tensors, metadata }: SafeFile): Uint8Array[] {
+  requireLittleEndian();
+  // Wider elements first, as the reference implementation orders them, so that every tensor starts aligned.
+  const ordered = Object.entries(tensors).sort(
+    ([nameA, a], [nameB, b]) =>
+      b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT || (nameA < nameB ? -1 : nameA > nameB ? 1 : 0),
+  );
+  const header: Record<string, unknown> = Object.create(null);
+  if (Object.keys(metadata).length > 0) header.__metadata__ = metadata;
+  const parts: Uint8Array[] = [];
+  let offset = 0;
+  for (const [name, { dtype, shape, data }] of ordered) {
+    if (elements(shape) !== data.length || name === '__metadata__') {
+      throw new RangeError(`tensor '${name}': ${data.length} values for shape [${shape.join(', ')}]`);
+    }
+    header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] };
+    parts.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    offset += data.byteLength;
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const padded = Buffer.alloc(8 + Math.ceil(text.length / 8) * 8, ' ');
+  padded.writeBigUInt64LE(BigInt(padded.length - 8));
+  text.copy(padded, 8);
+  return [padded, ...parts];
+}
+
+interface HeaderEntry {
+  readonly dtype: SafeDType;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+function readHeader(bytes: Uint8Array, fail: (what: string) => never): { json: object; start: number } {
+  if (bytes.length < 8) fail(`the file is truncated: ${bytes.length} bytes, not even a header's length`);
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  if (length > maxHeaderBytes) fail('it is not a safetensors file: its header would be too long');
+  if (8 + length > bytes.length) {
+    fail(`the file is truncated: the header alone takes ${8 + length} bytes, there are ${bytes.length}`);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(8, 8 + length)));
+  } catch {}
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    return fail('it is not a safetensors file: its header is no JSON object');
+  }
+  return { json, start: 8 + length };
+}
+
+function readEntry(name: string, value: unknown, fail: (what: string) => never): HeaderEntry {
+  const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>;
+  if (typeof dtype !== 'string' || !Object.hasOwn(arrays, dtype)) {
+    fail(`tensor '${name}' has the unknown dtype ${JSON.stringify(dtype)}`);
+  }
+  if (!Array.isArray(shape) || !shape.every(isCount)) fail(`tensor '${name}' has no valid shape`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
+    fail(`tensor '${name}' has no valid data_offsets`);
+  }
+  const [begin, end] = offsets as [number, number];
+  const bytes = elements(shape as number[]) * arrays[dtype as SafeDType].BYTES_PER_ELEMENT;
+  if (end - begin !== bytes) {
+    fail(
+      `tensor '${name}' of shape [${(shape as number[]).join(', ')}] needs ${bytes} bytes and has ${end - begin}`,
+    );
+  }
+  return { dtype: dtype as SafeDType, shape: shape as number[], begin, end };
+}
+
+/**
+ * Reads the bytes of a safetensors file. Data are views of `bytes` where alignment allows.
+ * @param where the file's name, for messages.
+ * @throws PmpoError saying what is wrong: truncated, not a safetensors file, a shape that its bytes do not fill.
+ */
+export function decodeSafetensors(bytes: Uint8Array, where: string): SafeFile {
+  requireLittleEndian();
+  const fail = (what: string): never => {
+    throw new PmpoError({ where, what });
+  };
+  const { json, start } = readHeader(bytes, fail);
+  const { __metadata__: metadata = {}, ...rest } = json as Record<string, unknown>;
+  if (
+    typeof metadata !== 'object' ||
+    metadata === null ||
+    !Object.values(metadata).every((text) => typeof text === 'string')
+  ) {
+    fail('its __metadata__ is not a map of texts');
+  }
+  const entries = Object.entries(rest).map(([name, value]) => [name, readEntry(name, value, fail)] as const);
+  let end = 0;
+  for (const [name, entry] of [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
+    if (entry.begin !== end) fail(`tensor '${name}' leaves a gap or overlaps the one before`);
+    end = entry.end;
+  }
+  const available = bytes.length - start;
+  if (available < end) fail(`the file is truncated: ${start + end} bytes expected, ${bytes.length} found`);
+  if (available > end) fail(`${available - end} bytes follow the last tensor`);
+  const tensors: Record<string, SafeTensor> = {};
+  for (const [name, entry] of entries) {
+    const from = bytes.byteOffset + start + entry.begin;
+    const View = arrays[entry.dtype];
+    const aligned = from % View.BYTES_PER_ELEMENT === 0;
+    const buffer = aligned ? bytes.buffer : bytes.buffer.slice(from, from + entry.end - entry.begin);
+    const data = new View(buffer as ArrayBuffer, aligned ? from : 0, elements(entry.shape));
+    tensors[name] = { dtype: entry.dtype, shape: entry.shape, data };
+  }
+  return { tensors, metadata: metadata as Record<string, string> };
+}

@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import { randomKey } from './random-keys.js';
+import { bootstrapInterval, interquartileMean, mean, quantile, wilsonInterval } from './statistics.js';
+
+describe('interquartileMean', () => {
+  // scipy.stats.trim_mean(x, 0.25) where a quarter of the values is a whole number.
+  it.each([
+    [[1, 2, 3, 100], 2.5],
+    [[8, 1, 7, 2, 6, 3, 5, 40], 5.25],
+  ])('is the mean of the middle half of %j', (values, expected) => {
+    expect(interquartileMean(values)).toBeCloseTo(expected, 12);
+  });
+
+  it('counts the ends in part where a quarter falls within a value', () => {
+    // 6 values, 1.5 cut off at each end: half of 2, all of 3 and 4, half of 5.
+    expect(interquartileMean([1, 2, 3, 4, 5, 600])).toBeCloseTo((1 + 3 + 4 + 2.5) / 3, 12);
+    expect(interquartileMean([4, 6])).toBe(5);
+    expect(interquartileMean([4])).toBe(4);
+    expect(interquartileMean([])).toBeNaN();
+  });
+});
+
+describe('bootstrapInterval', () => {
+  const values = Array.from({ length: 200 }, (_, i) => Math.sin(i * 12.9898) * 3 + 10);
+
+  it('agrees with the normal interval of a mean of many values', () => {
+    const [low, high] = bootstrapInterval([values], mean, randomKey(0));
+    const center = mean(values);
+    const error = Math.sqrt(mean(values.map((v) => (v - center) ** 2)) / values.length);
+    expect((low - center) / error).toBeCloseTo(-1.96, 0);
+    expect((high - center) / error).toBeCloseTo(1.96, 0);
+  });
+
+  it('redraws each stratum by itself', () => {
+    // Every draw holds one of each: the mean never moves.
+    expect(bootstrapInterval([[1], [5]], mean, randomKey(0))).toEqual([3, 3]);
+    const [low, high] = bootstrapInterval([[1, 5]], mean, randomKey(0));
+    expect([low, high]).toEqual([1, 5]);
+  });
+
+  it('is the same for the same key, and NaN of nothing', () => {
+    const of = (seed: number) =>
+      bootstrapInterval([values], (x) => quantile(x, 0.3), randomKey(seed), { draws: 50 });
+    expect(of(1)).toEqual(of(1));
+    expect(of(1)).not.toEqual(of(2));
+    expect(bootstrapInterval([[]], mean, randomKey(0))).toEqual([Number.NaN, Number.NaN]);
+  });
+});
+
+describe('wilsonInterval', () => {
+  // statsmodels.stats.proportion.proportion_confint(k, n, method='wilson')
+  it.each([
+    [8, 10, 0.49016247153664183, 0.9433178485456247],
+    [0, 10, 0, 0.27753279986288926],
+    [50, 50, 0.9286524008666412, 1],
+    [37, 100, 0.2818236053432453, 0.46779470419057095],
+  ])('of %i among %i', (successes, total, low, high) => {
+    const interval = wilsonInterval(successes, total);
+    expect(interval[0]).toBeCloseTo(low, 12);
+    expect(interval[1]).toBeCloseTo(high, 12);
+  });
+
+  it('of nothing is everything', () => {
+    expect(wilsonInterval(0, 0)).toEqual([0, 1]);
+  });
+});

@@ -1,0 +1,94 @@
+import { PmpoError } from '../../core/errors.js';
+import type {
+  Environment,
+  NamedSpecs,
+  NamedTensorValues,
+  Reset,
+  Step,
+} from '../../environments/environment.js';
+import { type EpisodePhase, requireRunning } from '../../environments/episode-phase.js';
+import { checkActions } from '../../environments/spec-checks.js';
+import { ConnectionLostError } from '../../grpc/errors.js';
+import { environmentStates } from '../codec/messages.js';
+
+/** What one simulator has come to. */
+export interface Outcome {
+  readonly observation: NamedTensorValues;
+  readonly reward: number;
+  /** dm_env_rpc's number of its state. */
+  readonly state: number;
+}
+
+/** What a member does with its simulator. */
+export interface Simulator {
+  readonly where: string;
+  readonly observationSpec: NamedSpecs;
+  readonly actionSpec: NamedSpecs;
+  reset(seed: number | undefined): Promise<Outcome>;
+  step(action: NamedTensorValues): Promise<Outcome>;
+}
+
+/** One simulator of a batch, as an Environment: after an error it has to be reset. */
+export class BatchMember implements Environment {
+  readonly observationSpec: NamedSpecs;
+  readonly actionSpec: NamedSpecs;
+  readonly #simulator: Simulator;
+  readonly #close: () => Promise<void>;
+  #phase: EpisodePhase = 'fresh';
+  #isUnderWay = false;
+  #closed = false;
+
+  constructor(simulator: Simulator, close: () => Promise<void>) {
+    this.observationSpec = simulator.observationSpec;
+    this.actionSpec = simulator.actionSpec;
+    this.#simulator = simulator;
+    this.#close = close;
+  }
+
+  async reset({ seed }: { readonly seed?: number } = {}): Promise<Reset> {
+    if (seed !== undefined && !(Number.isSafeInteger(seed) && seed >= 0)) {
+      const what = `the seed is ${seed}. It must be a whole number of 0 or more`;
+      throw new PmpoError({ where: this.#simulator.where, what });
+    }
+    const { observation } = await this.#alone(() => this.#simulator.reset(seed));
+    this.#phase = 'running';
+    return { observation, info: {} };
+  }
+
+  async step(action: NamedTensorValues): Promise<Step> {
+    const { where } = this.#simulator;
+    requireRunning(this.#phase, where);
+    checkActions(this.actionSpec, action, where);
+    const { observation, reward, state } = await this.#alone(() => this.#simulator.step(action));
+    const terminated = state === environmentStates.terminated;
+    const truncated = state === environmentStates.interrupted;
+    if (terminated || truncated) this.#phase = 'ended';
+    return { observation, reward, terminated, truncated, info: {} };
+  }
+
+  /** Calls its simulator, which does one thing at a time. */
+  async #alone(call: () => Promise<Outcome>): Promise<Outcome> {
+    const { where } = this.#simulator;
+    if (this.#closed) throw new ConnectionLostError({ where, what: 'this environment was closed' });
+    if (this.#isUnderWay) {
+      const what = 'a step or reset while another one is under way';
+      throw new PmpoError({ where, what, remedy: 'Await each before the next' });
+    }
+    this.#isUnderWay = true;
+    try {
+      return await call();
+    } catch (error) {
+      // Whatever it was in, it is no more, or nobody can tell.
+      this.#phase = 'ended';
+      throw error;
+    } finally {
+      this.#isUnderWay = false;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#close();
+  }
+}

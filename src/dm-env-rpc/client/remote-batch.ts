@@ -1,0 +1,259 @@
+import { PmpoError } from '../../core/errors.js';
+import type {
+  Environment,
+  NamedSpecs,
+  NamedTensorValues,
+  TensorValue,
+} from '../../environments/environment.js';
+import { neutralValue } from '../../environments/spec-checks.js';
+import {
+  batchCommands,
+  batchNames,
+  isBatchName,
+  noSeed,
+  rowOf,
+  rowSpec,
+  writeRow,
+} from '../codec/batch-layout.js';
+import { environmentStates } from '../codec/messages.js';
+import { DmEnvRpcError } from '../errors.js';
+import { BatchMember, type Outcome } from './batch-member.js';
+import type { RemoteEnvironmentOptions } from './remote-environment.js';
+import { type ObservationRequest, RemoteWorld, type StepAnswer } from './remote-world.js';
+
+type Command = keyof typeof batchCommands;
+
+const isReserved = (name: string) => name === 'reward' || name === 'discount' || isBatchName(name);
+
+/** Whether a simulator in this state has an episode, or has just ended one. */
+const isEpisodeState = (state: number): boolean =>
+  (Object.values(environmentStates) as number[]).includes(state);
+
+interface Call {
+  readonly member: number;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * N simulators on one stream, each an Environment of its own. What is asked of them in one turn of the event loop goes out
+ * as one message; what is asked while a message is under way goes with the next.
+ */
+export class WorldBatch {
+  readonly size: number;
+  readonly #world: RemoteWorld;
+  readonly #names: readonly string[];
+  readonly #request: ObservationRequest;
+  readonly #errorRequest: ObservationRequest;
+  /** What is done, [N, …] each; the rows of those that wait mean nothing. */
+  readonly #actions: Readonly<Record<string, TensorValue>>;
+  readonly #neutral: Readonly<Record<string, TensorValue>>;
+  readonly #commands: Int32Array;
+  readonly #seeds: BigInt64Array;
+  /** Views of the decoder's arrays, which are always the same; filled when they first are. */
+  #directRows: readonly NamedTensorValues[] | undefined;
+  #waiting: Call[] = [];
+  #isScheduled = false;
+  #isUnderWay = false;
+
+  private constructor(world: RemoteWorld, size: number, options: RemoteEnvironmentOptions) {
+    this.size = size;
+    this.#world = world;
+    this.#requireBatch();
+    this.#names = world.choose(options.observations, isReserved);
+    this.#request = world.request(['reward', batchNames.state, ...this.#names], options);
+    this.#errorRequest = world.request([batchNames.errorCode, batchNames.error]);
+    const acted = Object.values(world.actionSpec).filter(({ name }) => !isReserved(name));
+    this.#actions = Object.fromEntries(acted.map((spec) => [spec.name, neutralValue(spec)]));
+    this.#neutral = Object.fromEntries(acted.map((spec) => [spec.name, neutralValue(spec)]));
+    this.#commands = new Int32Array(size).fill(batchCommands.wait);
+    this.#seeds = new BigInt64Array(size).fill(noSeed);
+  }
+
+  /**
+   * Connects, makes a world of `size` simulators and joins it.
+   * @throws ConnectionLostError when nobody answers; PmpoError when the server refuses, or makes no such world.
+   */
+  static async connect(options: RemoteEnvironmentOptions, size: number): Promise<WorldBatch> {
+    const createSettings = { ...options.createSettings, batchSize: size };
+    const world = await RemoteWorld.join({ ...options, createSettings }).catch((error: unknown) => {
+      if (!(error instanceof DmEnvRpcError)) throw error;
+      throw new PmpoError({
+        where: error.details.where,
+        what: `${error.details.what} (it was asked for ${size} simulators on one stream, setting batchSize)`,
+        remedy: 'Where the server does not know that setting, set environment.worldsPerStream to 1',
+        cause: error,
+      });
+    });
+    try {
+      return new WorldBatch(world, size, options);
+    } catch (error) {
+      await world.close();
+      throw error;
+    }
+  }
+
+  /** @throws PmpoError where the server has made something else than was asked for. */
+  #requireBatch(): void {
+    const { where, actionSpec, observationSpec } = this.#world;
+    const missing: string[] = [batchNames.command, batchNames.seed].filter(
+      (name) => actionSpec[name] === undefined,
+    );
+    missing.push(
+      ...[batchNames.state, batchNames.errorCode, batchNames.error].filter(
+        (name) => observationSpec[name] === undefined,
+      ),
+    );
+    const odd = [...Object.values(actionSpec), ...Object.values(observationSpec)].find(
+      ({ shape }) => shape[0] !== this.size,
+    );
+    const open = Object.values(actionSpec).find(({ shape }) => shape.some((n) => n < 0));
+    if (missing.length === 0 && odd === undefined && open === undefined) return;
+    const what =
+      missing.length > 0
+        ? `it has no ${missing.join(', ')}`
+        : odd !== undefined
+          ? `'${odd.name}' has the shape [${odd.shape}]`
+          : `the action '${open!.name}' has the shape [${open!.shape}]`;
+    throw new PmpoError({
+      where,
+      what: `this is no world of ${this.size} simulators on one stream: ${what}`,
+      remedy: 'The server does not offer such worlds: set environment.worldsPerStream to 1',
+    });
+  }
+
+  /** True when the connection is over, with all that is on it. */
+  get isLost(): boolean {
+    return this.#world.isLost;
+  }
+
+  /** The environment of simulator `member`, 0 … N − 1. `close` is what its own `close` does. */
+  environment(member: number, close: () => Promise<void>): Environment {
+    const specs = (names: readonly string[], from: NamedSpecs): NamedSpecs =>
+      Object.fromEntries(names.map((name) => [name, rowSpec(from[name], member)]));
+    return new BatchMember(
+      {
+        where: `${this.#world.where}, simulator ${member}`,
+        observationSpec: specs(this.#names, this.#world.observationSpec),
+        actionSpec: specs(Object.keys(this.#actions), this.#world.actionSpec),
+        reset: (seed) => this.#call(member, 'reset', { seed }),
+        step: (action) => this.#call(member, 'step', { action }),
+      },
+      close,
+    );
+  }
+
+  /** Puts what a simulator is to do into the next message. Actions must be as their specs say. */
+  #call(
+    member: number,
+    command: Command,
+    { action = {}, seed }: { readonly action?: NamedTensorValues; readonly seed?: number },
+  ): Promise<Outcome> {
+    for (const name of Object.keys(command === 'step' ? this.#actions : {})) {
+      const from = action[name]?.data ?? rowOf(this.#neutral[name].data, member, this.size);
+      writeRow(this.#actions[name].data, member, from);
+    }
+    this.#commands[member] = batchCommands[command];
+    this.#seeds[member] = seed === undefined ? noSeed : BigInt(seed);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ member, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isUnderWay || this.#waiting.length === 0) return;
+    this.#isScheduled = true;
+    // After all that the last answers set going: one message for as many as possible.
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#isUnderWay = true;
+      void this.#send().finally(() => {
+        this.#isUnderWay = false;
+        this.#schedule();
+      });
+    });
+  }
+
+  /** Sends what waits, and settles its calls. */
+  async #send(): Promise<void> {
+    const calls = this.#waiting;
+    this.#waiting = [];
+    try {
+      const answer = await this.#exchange();
+      const failed = this.#deliver(calls, answer);
+      if (failed.length > 0) await this.#explain(failed);
+    } catch (error) {
+      // Those that have been settled already are not touched by it.
+      for (const { reject } of calls) reject(error);
+    }
+  }
+
+  #exchange(): Promise<StepAnswer> {
+    const shape = [this.size];
+    const isIn = (command: Command) => this.#commands.includes(batchCommands[command]);
+    const answer = this.#world.step(
+      {
+        [batchNames.command]: { dtype: 'int32', shape, data: this.#commands },
+        ...(isIn('step') ? this.#actions : {}),
+        ...(isIn('reset') ? { [batchNames.seed]: { dtype: 'int64', shape, data: this.#seeds } } : {}),
+      },
+      this.#request,
+    );
+    // Encoded by now: the next message may be written.
+    this.#commands.fill(batchCommands.wait);
+    this.#seeds.fill(noSeed);
+    return answer;
+  }
+
+  /** Gives each call what its simulator has come to; returns those whose simulators have failed. */
+  #deliver(calls: readonly Call[], { values, isDirect }: StepAnswer): readonly Call[] {
+    if (!isDirect) this.#world.check(values, ['reward', batchNames.state, ...this.#names]);
+    if (isDirect) this.#directRows ??= this.#rows(values);
+    const rows = isDirect ? this.#directRows! : this.#rows(values);
+    const states = values[batchNames.state].data as Int32Array;
+    const rewards = values.reward.data as Float64Array;
+    const failed: Call[] = [];
+    for (const call of calls) {
+      const { member, resolve } = call;
+      const state = states[member];
+      if (isEpisodeState(state))
+        resolve({ observation: rows[member], reward: Number(rewards[member]), state });
+      else failed.push(call);
+    }
+    return failed;
+  }
+
+  #rows(values: NamedTensorValues): NamedTensorValues[] {
+    return Array.from({ length: this.size }, (_, i) =>
+      Object.fromEntries(
+        this.#names.map((name) => {
+          const { dtype, shape, data } = values[name];
+          return [name, { dtype, shape: shape.slice(1), data: rowOf(data, i, this.size) }];
+        }),
+      ),
+    );
+  }
+
+  /** Asks why simulators have failed, and tells those who called them. */
+  async #explain(failed: readonly Call[]): Promise<void> {
+    const wait: TensorValue = {
+      dtype: 'int32',
+      shape: [this.size],
+      data: new Int32Array(this.size).fill(batchCommands.wait),
+    };
+    const { values } = await this.#world.step({ [batchNames.command]: wait }, this.#errorRequest);
+    this.#world.check(values, [batchNames.errorCode, batchNames.error]);
+    for (const { member, reject } of failed) {
+      const code = Number(values[batchNames.errorCode].data[member]);
+      reject(
+        new DmEnvRpcError(this.#world.address, 'Step', code, String(values[batchNames.error].data[member])),
+      );
+    }
+  }
+
+  /** Leaves the world, destroys it and disconnects. A connection that is lost already is no error. */
+  close(): Promise<void> {
+    return this.#world.close();
+  }
+}

@@ -1,0 +1,230 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { countingWorld } from '../../../test/support/counting-world.js';
+import { scriptedServer } from '../../../test/support/scripted-server.js';
+import type { NamedTensorValues } from '../../environments/environment.js';
+import { ConnectionLostError } from '../../grpc/errors.js';
+import type { WireRequest, WireResponse, WireSpecs } from '../codec/messages.js';
+import { DmEnvRpcError } from '../errors.js';
+import { serveEnvironments } from '../server/serve-environments.js';
+import { RemoteEnvironment, type RemoteEnvironmentOptions } from './remote-environment.js';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const push = (value: number): NamedTensorValues => ({
+  push: { dtype: 'float32', shape: [1], data: Float32Array.of(value) },
+});
+
+async function ours(options: Parameters<typeof countingWorld>[0] = {}) {
+  const server = await serveEnvironments({ createEnvironment: async () => countingWorld(options) });
+  cleanups.push(() => server.close());
+  return server;
+}
+
+async function connect(address: string, more: Partial<RemoteEnvironmentOptions> = {}) {
+  const remote = await RemoteEnvironment.connect({ address, deadlineSeconds: 5, ...more });
+  cleanups.push(() => remote.close());
+  return remote;
+}
+
+async function scripted(answer: (request: WireRequest) => WireResponse | undefined): Promise<string> {
+  const { address, close } = await scriptedServer(answer);
+  cleanups.push(close);
+  return address;
+}
+
+const specs: WireSpecs = {
+  actions: { '5': { name: 'push', shape: [1], dtype: 1 } },
+  observations: {
+    '9': { name: 'reward', dtype: 2 },
+    '7': { name: 'state', shape: [1], dtype: 1 },
+  },
+};
+
+describe('an episode', () => {
+  it('starts, goes on and ends as the interface says', async () => {
+    const { address } = await ours({ length: 3, end: 'terminated' });
+    const remote = await connect(address);
+    expect(Object.keys(remote.observationSpec)).toEqual(['state']);
+    expect(remote.actionSpec.push).toMatchObject({ minimum: -1, maximum: 1, shape: [1] });
+    await expect(remote.step(push(0))).rejects.toThrow(/before the first reset/);
+    const first = await remote.reset({ seed: 11 });
+    expect([...(first.observation.state.data as Float32Array)]).toEqual([11, 0, 0]);
+    const step = await remote.step(push(0.5));
+    expect(step).toMatchObject({ reward: 1, terminated: false, truncated: false });
+    expect([...(step.observation.state.data as Float32Array)]).toEqual([11, 1, 0.5]);
+    await remote.step(push(0));
+    expect(await remote.step(push(0))).toMatchObject({ terminated: true, truncated: false });
+    await expect(remote.step(push(0))).rejects.toThrow(/after the episode's end/);
+    expect([...((await remote.reset()).observation.state.data as Float32Array)][1]).toBe(0);
+    await remote.resetWorld({ seed: 4 });
+    expect(await remote.listProperties()).toEqual([]);
+    await expect(remote.readProperty('a')).rejects.toThrow(/NOT_FOUND/);
+    await expect(remote.writeProperty('a', push(1).push)).rejects.toThrow(/NOT_FOUND/);
+  });
+
+  it('cut by a time limit is truncated', async () => {
+    const remote = await connect((await ours({ length: 1 })).address);
+    await remote.reset();
+    expect(await remote.step(push(0))).toMatchObject({ terminated: false, truncated: true });
+  });
+
+  it('refuses an action that the spec does not allow, before it is sent', async () => {
+    const remote = await connect((await ours()).address);
+    await remote.reset();
+    await expect(remote.step(push(3))).rejects.toThrow(/action 'push': element 0 is 3, above its maximum 1/);
+    await expect(remote.step({ pull: push(0).push })).rejects.toThrow(/no action 'pull'/);
+  });
+
+  it('brings the observations asked for, and says when there is no such one', async () => {
+    const { address } = await ours();
+    expect(Object.keys((await connect(address, { observations: ['state'] })).observationSpec)).toEqual([
+      'state',
+    ]);
+    await expect(connect(address, { observations: ['speed'] })).rejects.toThrow(
+      /no observation 'speed'.*It has state/,
+    );
+  });
+});
+
+describe("others' servers", () => {
+  const usual = (request: WireRequest): WireResponse => {
+    if (request.createWorld) return { error: { code: 12, message: 'one world only' } };
+    if (request.joinWorld) return { joinWorld: { specs } };
+    if (request.reset) {
+      const seeded = Object.keys(request.reset.settings ?? {}).length > 0;
+      return seeded ? { error: { code: 3, message: 'no settings here' } } : { reset: { specs } };
+    }
+    if (request.step) {
+      const observations = {
+        '9': { doubles: { array: [0.5] } },
+        '7': { floats: { array: [2] }, shape: [1] },
+      };
+      return { step: { state: 1, observations } };
+    }
+    return { leaveWorld: {} };
+  };
+
+  it('that make no worlds and take no seeds are joined as they are', async () => {
+    const remote = await connect(await scripted(usual));
+    expect(remote.worldName).toBe('');
+    const { observation } = await remote.reset({ seed: 3 });
+    expect(observation.state.data).toEqual(Float32Array.of(2));
+    expect((await remote.step(push(1))).reward).toBe(0.5);
+  });
+
+  it('that fail a step or a reset leave no episode, and are asked for the next one', async () => {
+    // Each error, or the state of a step, in its turn.
+    const steps: (number | 'fail')[] = ['fail', 1, 'fail', 1, 2, 'fail', 1, 1];
+    const asked: string[] = [];
+    const address = await scripted((request) => {
+      if (request.reset || request.step) asked.push(Object.keys(request)[0]);
+      if (!request.step) return usual(request);
+      const state = steps.shift()!;
+      return state === 'fail'
+        ? { error: { code: 13, message: 'unstable' } }
+        : { step: { ...usual(request).step, state } };
+    });
+    const remote = await connect(address);
+    const isOver = async () => {
+      const before = asked.length;
+      await expect(remote.step(push(0))).rejects.toThrow(/after the episode's end.*Call reset first/);
+      expect(asked).toHaveLength(before);
+    };
+    await expect(remote.reset()).rejects.toThrow(/unstable/);
+    await isOver();
+    await remote.reset();
+    await expect(remote.step(push(0))).rejects.toThrow(/unstable/);
+    await isOver();
+    await remote.reset();
+    // A step that never leaves ends nothing.
+    await expect(remote.step(push(Number.NaN))).rejects.toThrow(/NaN/);
+    await expect(remote.step({ pull: push(0).push })).rejects.toThrow(/no action 'pull'/);
+    expect(await remote.step(push(0))).toMatchObject({ terminated: true });
+    asked.length = 0;
+    // The server's next step starts an episode without a Reset; after an error nobody can tell.
+    await expect(remote.reset()).rejects.toThrow(/unstable/);
+    await isOver();
+    await remote.reset();
+    expect(await remote.step(push(0))).toMatchObject({ terminated: false });
+    expect(asked).toEqual(['step', 'reset', 'step', 'step']);
+  });
+
+  it("that refuse are quoted, with gRPC's name of the code", async () => {
+    const address = await scripted(() => ({ error: { code: 8, message: 'full' } }));
+    const failed = connect(address);
+    await expect(failed).rejects.toThrow(
+      `${address}: the server refused CreateWorld: RESOURCE_EXHAUSTED: full`,
+    );
+    await expect(failed).rejects.toMatchObject({ code: 8, serverMessage: 'full' });
+    await expect(failed).rejects.toBeInstanceOf(DmEnvRpcError);
+  });
+
+  it('whose specs change with a reset are not learned from', async () => {
+    const other = { ...specs, actions: { '5': { name: 'push', shape: [2], dtype: 1 } } };
+    const address = await scripted((request) =>
+      request.reset ? { reset: { specs: other } } : usual(request),
+    );
+    await expect((await connect(address)).reset()).rejects.toThrow(
+      /specs of observations or actions changed/,
+    );
+  });
+
+  it('without a reward are of no use', async () => {
+    const bare = { ...specs, observations: { '7': specs.observations!['7'] } };
+    const address = await scripted((request) =>
+      request.joinWorld ? { joinWorld: { specs: bare } } : usual(request),
+    );
+    await expect(connect(address)).rejects.toThrow(/no observation named reward/);
+  });
+
+  it('that send what their spec does not say are named', async () => {
+    const odd = { '9': { doubles: { array: [0] } }, '7': { doubles: { array: [2] }, shape: [1] } };
+    const address = await scripted((request) =>
+      request.step ? { step: { state: 1, observations: odd } } : usual(request),
+    );
+    await expect((await connect(address)).reset()).rejects.toThrow(
+      /the observation 'state' is float64 \[1\], its spec says float32 \[1\]/,
+    );
+  });
+
+  it('that never answer are given up on at the deadline', async () => {
+    const address = await scripted(() => undefined);
+    const failed = connect(address, { deadlineSeconds: 2 });
+    await expect(failed).rejects.toThrow(/no answer to CreateWorld within 2 s/);
+    await expect(failed).rejects.toBeInstanceOf(ConnectionLostError);
+  });
+});
+
+describe('an address', () => {
+  it('where nobody listens is an error at once', async () => {
+    const failed = connect('127.0.0.1:1', { deadlineSeconds: 3600 });
+    await expect(failed).rejects.toBeInstanceOf(ConnectionLostError);
+    await expect(failed).rejects.toThrow(
+      /127.0.0.1:1: nobody answers there \(the connection was refused\). Start the server/,
+    );
+  });
+
+  it('where something accepts and says nothing is one too', async () => {
+    const sockets: Socket[] = [];
+    const server: Server = createServer((socket) => sockets.push(socket.on('error', () => {})));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    cleanups.push(() => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+    const { port } = server.address() as { port: number };
+    await expect(connect(`127.0.0.1:${port}`, { deadlineSeconds: 1 })).rejects.toThrow(/waited 1 s/);
+  });
+
+  it('whose server goes away fails what is under way', async () => {
+    const server = await ours();
+    const remote = await connect(server.address);
+    await remote.reset();
+    await server.close();
+    await expect(remote.step(push(0))).rejects.toBeInstanceOf(ConnectionLostError);
+  });
+});

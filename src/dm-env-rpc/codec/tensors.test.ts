@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest';
+import { PmpoError } from '../../core/errors.js';
+import type { TensorSpec, TensorValue } from '../../environments/environment.js';
+import { environmentService, type WireRequest, type WireSpec, type WireTensor } from './messages.js';
+import { packSetting, packSpecs, packTensor, unpackSetting, unpackSpec, unpackTensor } from './tensors.js';
+
+const { requestSerialize, requestDeserialize } = environmentService.Process;
+
+/** A tensor through the bytes of a message and back. */
+function throughTheWire(tensor: WireTensor): WireTensor {
+  const request: WireRequest = { step: { actions: { '7': tensor } } };
+  const decoded = requestDeserialize(requestSerialize(request)) as WireRequest;
+  return decoded.step!.actions!['7'];
+}
+
+const values: TensorValue[] = [
+  { dtype: 'float32', shape: [2, 2], data: Float32Array.of(1.5, -0, 3e38, 1e-40) },
+  { dtype: 'float64', shape: [2], data: Float64Array.of(Math.PI, -1e300) },
+  { dtype: 'int8', shape: [3], data: Int8Array.of(-128, 0, 127) },
+  { dtype: 'int32', shape: [2], data: Int32Array.of(-(2 ** 31), 2 ** 31 - 1) },
+  { dtype: 'int64', shape: [2], data: BigInt64Array.of(-(2n ** 63n), 2n ** 63n - 1n) },
+  { dtype: 'uint8', shape: [2], data: Uint8Array.of(0, 255) },
+  { dtype: 'uint32', shape: [1], data: Uint32Array.of(2 ** 32 - 1) },
+  { dtype: 'uint64', shape: [2], data: BigUint64Array.of(0n, 2n ** 64n - 1n) },
+  { dtype: 'bool', shape: [3], data: Uint8Array.of(1, 0, 1) },
+  { dtype: 'string', shape: [2], data: ['', 'größer ✓'] },
+  { dtype: 'proto', shape: [1], data: [{ typeUrl: 'x/y.Z', value: Uint8Array.of(1, 2) }] },
+  { dtype: 'float32', shape: [], data: Float32Array.of(4) },
+  { dtype: 'float32', shape: [0, 3], data: new Float32Array() },
+];
+
+describe('tensors', () => {
+  it.each(values.map((value) => [value.dtype, value] as const))('of %s survive the wire', (_dtype, value) => {
+    const back = unpackTensor(throughTheWire(packTensor(value)));
+    expect(back.dtype).toBe(value.dtype);
+    expect(back.shape).toEqual(value.shape);
+    if (value.dtype !== 'proto') expect(back.data).toEqual(value.data);
+    else {
+      const [message] = back.data as { typeUrl: string; value: Uint8Array }[];
+      expect(message.typeUrl).toBe('x/y.Z');
+      expect([...message.value]).toEqual([1, 2]);
+    }
+  });
+
+  it('are broadcast from a single element', () => {
+    const { data, shape } = unpackTensor({ int32s: { array: [7] }, shape: [2, 3] });
+    expect(shape).toEqual([2, 3]);
+    expect(data).toEqual(Int32Array.of(7, 7, 7, 7, 7, 7));
+  });
+
+  it('have one axis of unknown length at most', () => {
+    expect(unpackTensor({ floats: { array: [1, 2, 3, 4, 5, 6] }, shape: [-1, 3] }).shape).toEqual([2, 3]);
+    expect(() => unpackTensor({ floats: { array: [1, 2] }, shape: [-1, -1] })).toThrow(/unknown length/);
+    expect(() => unpackTensor({ floats: { array: [1, 2, 3] }, shape: [-1, 2] })).toThrow(/do not fill/);
+  });
+
+  it('that do not fill their shape, or have no payload, are refused', () => {
+    expect(() => unpackTensor({ floats: { array: [1, 2] }, shape: [3] })).toThrow(PmpoError);
+    expect(() => unpackTensor({ shape: [3] })).toThrow(/no payload/);
+    expect(() => packTensor({ dtype: 'float32', shape: [2], data: Float32Array.of(1) })).toThrow(PmpoError);
+  });
+});
+
+describe('map keys', () => {
+  it('of 64 bits are decimal digits, whatever their size', () => {
+    const actions = Object.fromEntries(
+      ['0', '1', '300', '12345678', '18446744073709551615'].map((uid) => [uid, { floats: { array: [1] } }]),
+    );
+    const decoded = requestDeserialize(requestSerialize({ step: { actions } })) as WireRequest;
+    expect(Object.keys(decoded.step!.actions!)).toEqual(Object.keys(actions));
+  });
+});
+
+describe('settings', () => {
+  it.each(['text', true, false, 3, -5, 2.5, 2 ** 40])('%s comes back as it was', (value) => {
+    expect(unpackSetting(throughTheWire(packSetting(value)))).toBe(value);
+  });
+});
+
+describe('specs', () => {
+  const specs: Record<string, TensorSpec> = {
+    plain: { name: 'plain', shape: [2], dtype: 'float32' },
+    bounded: { name: 'bounded', shape: [2], dtype: 'float64', minimum: [-1, -2], maximum: 3 },
+    whole: { name: 'whole', shape: [], dtype: 'int64', minimum: -4, maximum: 9 },
+    text: { name: 'text', shape: [-1], dtype: 'string' },
+  };
+
+  it('come back as they were, by name', () => {
+    const { byUid, uids } = packSpecs(specs);
+    const back = Object.values(byUid).map(unpackSpec);
+    expect(back).toEqual(Object.values(specs));
+    expect([...uids.values()]).toEqual(Object.keys(specs));
+  });
+
+  it.each<[string, WireSpec]>([
+    ['a data type that there is not', { name: 'x', dtype: 99 }],
+    ['two unknown axes', { name: 'x', dtype: 1, shape: [-1, -1] }],
+    [
+      'bounds that do not fit the shape',
+      { name: 'x', dtype: 1, shape: [3], min: { floats: { array: [1, 2] } } },
+    ],
+  ])('with %s are refused', (_what, spec) => {
+    expect(() => unpackSpec(spec)).toThrow(PmpoError);
+  });
+});

@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest';
+import { countingWorld } from '../../../test/support/counting-world.js';
+import type { Environment } from '../../environments/environment.js';
+import { packTensor, unpackTensor } from '../codec/tensors.js';
+import { BatchedWorld } from './hosted-batch.js';
+import { type HostedWorld, World } from './hosted-environment.js';
+
+/** An environment that waits, in each reset and step, until it is let go on. */
+function held(): Environment & { letGo(): void } {
+  const environment = countingWorld({ length: 3 });
+  let letGo = () => {};
+  const wait = () => new Promise<void>((resolve) => (letGo = resolve));
+  return {
+    ...environment,
+    reset: (options) => wait().then(() => environment.reset(options)),
+    step: (action) => wait().then(() => environment.step(action)),
+    letGo: () => letGo(),
+  };
+}
+
+const observed = async (answer: ReturnType<HostedWorld['step']>) => {
+  const { state, observations } = await answer;
+  return [state, Array.from(unpackTensor(observations['1']).data as Float32Array)];
+};
+
+describe('a world whose environment fails', () => {
+  it('has no episode any more; its next step starts one', async () => {
+    let isUnstable = true;
+    const environment = countingWorld({
+      reward: (count) => {
+        if (isUnstable) throw new Error('unstable');
+        return count;
+      },
+    });
+    const world = new World('w', {}, environment);
+    world.reset(4);
+    expect(await observed(world.step({}, ['1']))).toEqual([1, [4, 0, 0]]);
+    await expect(world.step({}, ['1'])).rejects.toThrow('unstable');
+    isUnstable = false;
+    expect(await observed(world.step({}, ['1']))).toEqual([1, [-1, 0, 0]]);
+    expect(await observed(world.step({}, ['1']))).toEqual([1, [-1, 1, 0]]);
+  });
+
+  it('keeps the seed of an episode that could not begin', async () => {
+    const environment = countingWorld();
+    let isUnstable = true;
+    const world = new World(
+      'w',
+      {},
+      {
+        ...environment,
+        reset: async (options) => {
+          if (isUnstable) throw new Error('unstable');
+          return environment.reset(options);
+        },
+      },
+    );
+    world.reset(4);
+    await expect(world.step({}, ['1'])).rejects.toThrow('unstable');
+    isUnstable = false;
+    expect(await observed(world.step({}, ['1']))).toEqual([1, [4, 0, 0]]);
+  });
+});
+
+describe('a reset that comes while a step is under way', () => {
+  const push = { '1': packTensor({ dtype: 'float32', shape: [1], data: Float32Array.of(1) }) };
+  const batchPush = { '1': packTensor({ dtype: 'float32', shape: [1, 1], data: Float32Array.of(1) }) };
+
+  it.each([
+    ['a world', (environment: Environment) => new World('w', {}, environment), push] as const,
+    ['a batch', (environment: Environment) => new BatchedWorld('w', {}, [environment]), batchPush] as const,
+  ])('of %s is kept', async (_, host, actions) => {
+    const environment = held();
+    const world = host(environment);
+    /** A step, during which something is done. */
+    const during = async (act: () => void = () => {}) => {
+      const answer = world.step(actions, ['1']);
+      act();
+      environment.letGo();
+      const [, observation] = await observed(answer);
+      return observation;
+    };
+    // While an episode starts, by its agent and by somebody else.
+    world.reset(1);
+    expect(await during(() => world.reset(2))).toEqual([1, 0, 0]);
+    expect(await during()).toEqual([2, 0, 0]);
+    world.reset(2);
+    expect(await during(() => world.interrupt(3))).toEqual([2, 0, 0]);
+    expect(await during()).toEqual([2, 0, 0]);
+    expect(await during()).toEqual([3, 0, 0]);
+    // While it goes on, and where it ends of its own.
+    expect(await during(() => world.reset(4))).toEqual([3, 1, 1]);
+    expect(await during()).toEqual([4, 0, 0]);
+    await during();
+    await during();
+    expect(await during(() => world.interrupt(5))).toEqual([4, 3, 3]);
+    expect(await during()).toEqual([5, 0, 0]);
+  });
+});

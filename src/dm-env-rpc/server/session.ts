@@ -1,0 +1,221 @@
+import type { Environment } from '../../environments/environment.js';
+import { statusCode } from '../../grpc/status.js';
+import {
+  bigintOf,
+  packPropertyResponse,
+  propertyRequestUrl,
+  unpackPropertyRequest,
+  type WireAny,
+  type WireRequest,
+  type WireResponse,
+  type WireSettings,
+} from '../codec/messages.js';
+import { type Setting, unpackSetting } from '../codec/tensors.js';
+import { BatchedWorld, batchSizeOf } from './hosted-batch.js';
+import { type HostedWorld, messageOf, RequestError, statusOf, World } from './hosted-environment.js';
+
+type CreateEnvironment = (settings: Readonly<Record<string, Setting>>) => Promise<Environment>;
+
+/** One stream's part of the protocol: which world it is in, and what each request does. */
+export class Session {
+  readonly #worlds: Map<string, HostedWorld>;
+  readonly #createEnvironment: CreateEnvironment;
+  readonly #log: (line: string) => void;
+  #joined: HostedWorld | undefined;
+
+  constructor(
+    worlds: Map<string, HostedWorld>,
+    createEnvironment: CreateEnvironment,
+    log: (line: string) => void,
+  ) {
+    this.#worlds = worlds;
+    this.#createEnvironment = createEnvironment;
+    this.#log = log;
+  }
+
+  /** The response to a request; what is wrong with it is an error in the response, and the stream goes on. */
+  async answer(request: WireRequest): Promise<WireResponse> {
+    try {
+      return await this.#handle(request);
+    } catch (error) {
+      return { error: { code: statusCode(statusOf(error)), message: messageOf(error) } };
+    }
+  }
+
+  /** Leaves, and closes the worlds that now belong to nobody. */
+  async end(): Promise<void> {
+    this.#leave();
+    for (const world of [...this.#worlds.values()]) {
+      if (world.maker === this && world.occupant === undefined) await this.#close(world);
+    }
+  }
+
+  async #handle(request: WireRequest): Promise<WireResponse> {
+    if (request.step) return { step: await this.#step(request.step) };
+    if (request.createWorld)
+      return { createWorld: { worldName: await this.#create(request.createWorld.settings) } };
+    if (request.joinWorld) {
+      const world = this.#join(request.joinWorld.worldName ?? '', request.joinWorld.settings);
+      return { joinWorld: { specs: world.specs } };
+    }
+    if (request.reset) {
+      const world = this.#current('reset');
+      world.reset(seedOf(request.reset.settings));
+      return { reset: { specs: world.specs } };
+    }
+    if (request.resetWorld) {
+      const world = this.#find(request.resetWorld.worldName ?? '');
+      const seed = seedOf(request.resetWorld.settings);
+      // Who resets the world that it is in knows that its episode is over.
+      if (world.occupant === this) world.reset(seed);
+      else world.interrupt(seed);
+      return { resetWorld: {} };
+    }
+    if (request.leaveWorld) {
+      this.#leave();
+      return { leaveWorld: {} };
+    }
+    if (request.destroyWorld) {
+      await this.#destroy(request.destroyWorld.worldName ?? '');
+      return { destroyWorld: {} };
+    }
+    if (request.extension) return { extension: this.#extension(request.extension) };
+    throw new RequestError('INVALID_ARGUMENT', 'the request has no payload');
+  }
+
+  #find(name: string): HostedWorld {
+    const world = this.#worlds.get(name);
+    if (world === undefined) throw new RequestError('NOT_FOUND', `there is no world '${name}'`);
+    return world;
+  }
+
+  #current(doing: string): HostedWorld {
+    if (this.#joined === undefined) {
+      throw new RequestError('FAILED_PRECONDITION', `cannot ${doing}: this stream has joined no world`);
+    }
+    return this.#joined;
+  }
+
+  async #create(settings: WireSettings = {}): Promise<string> {
+    const plain = Object.fromEntries(
+      Object.entries(settings).map(([key, value]) => [key, unpackSetting(value)]),
+    );
+    const { batchSize, ...own } = plain;
+    const size = batchSize === undefined ? 1 : batchSizeOf(batchSize);
+    const environments = await this.#makeEnvironments(size, own);
+    // Only now: others may have been made meanwhile.
+    let number = this.#worlds.size + 1;
+    while (this.#worlds.has(`world-${number}`)) number += 1;
+    const name = `world-${number}`;
+    let world: HostedWorld;
+    try {
+      world =
+        batchSize === undefined
+          ? new World(name, this, environments[0])
+          : new BatchedWorld(name, this, environments);
+    } catch (error) {
+      await closeAll(environments);
+      throw error;
+    }
+    this.#worlds.set(world.name, world);
+    this.#log(`${world.name} made (${JSON.stringify(plain)}), ${this.#worlds.size} in all`);
+    return world.name;
+  }
+
+  /** Environments of the same settings but for the seed, which counts up; none is left open when one cannot be made. */
+  async #makeEnvironments(
+    size: number,
+    settings: Readonly<Record<string, Setting>>,
+  ): Promise<readonly Environment[]> {
+    const { seed } = settings;
+    const environments: Environment[] = [];
+    try {
+      for (let i = 0; i < size; i++) {
+        const own = typeof seed === 'number' ? { ...settings, seed: seed + i } : settings;
+        environments.push(await this.#createEnvironment(own));
+      }
+      return environments;
+    } catch (error) {
+      await closeAll(environments);
+      throw error;
+    }
+  }
+
+  #join(name: string, settings: WireSettings | undefined): HostedWorld {
+    if (this.#joined !== undefined) {
+      throw new RequestError(
+        'FAILED_PRECONDITION',
+        `this stream is in the world '${this.#joined.name}' already; leave it first`,
+      );
+    }
+    const world = this.#find(name);
+    if (world.occupant !== undefined) {
+      throw new RequestError('FAILED_PRECONDITION', `somebody is in the world '${name}'; it takes one agent`);
+    }
+    world.reset(seedOf(settings));
+    world.occupant = this;
+    this.#joined = world;
+    return world;
+  }
+
+  #leave(): void {
+    if (this.#joined !== undefined) this.#joined.occupant = undefined;
+    this.#joined = undefined;
+  }
+
+  async #destroy(name: string): Promise<void> {
+    const world = this.#find(name);
+    if (world.occupant !== undefined) {
+      throw new RequestError(
+        'FAILED_PRECONDITION',
+        `somebody is in the world '${name}'; it cannot be destroyed`,
+      );
+    }
+    await this.#close(world);
+  }
+
+  async #close(world: HostedWorld): Promise<void> {
+    // Out of the list first: nobody may join what is being closed.
+    this.#worlds.delete(world.name);
+    await world.close();
+    this.#log(`${world.name} closed, ${this.#worlds.size} left`);
+  }
+
+  async #step({ actions = {}, requestedObservations = [] }: NonNullable<WireRequest['step']>) {
+    const world = this.#current('step');
+    return world.step(
+      actions,
+      requestedObservations.map((uid) => bigintOf(uid).toString()),
+    );
+  }
+
+  #extension(packed: WireAny): WireAny {
+    if (packed.type_url !== propertyRequestUrl) {
+      throw new RequestError('UNIMPLEMENTED', `the extension ${packed.type_url} is not known here`);
+    }
+    const request = unpackPropertyRequest(packed);
+    // Environments here have no properties; a list of none is an answer, a value that is not there is not.
+    if (request.listProperty) return packPropertyResponse({ listProperty: { values: [] } });
+    const key = request.readProperty?.key ?? request.writeProperty?.key ?? '';
+    throw new RequestError('NOT_FOUND', `there is no property '${key}'`);
+  }
+}
+
+/** The seed among reset or join settings. Any other setting is refused: it would be silently without effect. */
+function seedOf(settings: WireSettings | undefined): number | undefined {
+  let seed: number | undefined;
+  for (const [key, value] of Object.entries(settings ?? {})) {
+    const plain = unpackSetting(value);
+    if (key !== 'seed')
+      throw new RequestError('INVALID_ARGUMENT', `there is no setting '${key}'; known: seed`);
+    if (typeof plain !== 'number' || !Number.isSafeInteger(plain) || plain < 0) {
+      throw new RequestError('INVALID_ARGUMENT', `seed must be a whole number of 0 or more`);
+    }
+    seed = plain;
+  }
+  return seed;
+}
+
+/** Closes environments that no world came of. */
+const closeAll = (environments: readonly Environment[]) =>
+  Promise.allSettled(environments.map((environment) => environment.close()));

@@ -1,0 +1,87 @@
+import { PmpoError } from '../core/errors.js';
+import { sizeOf } from '../core/shape.js';
+import type { HostTensor, NamedHostTensors, NamedTensors, Tensor } from './tensors.js';
+import * as tf from './tf.js';
+
+/** TensorFlow.js' name of a host tensor's element type. */
+export function hostDtype(value: HostTensor): 'float32' | 'int32' {
+  return value.data instanceof Float32Array ? 'float32' : 'int32';
+}
+
+/** @throws PmpoError when the data do not fill the shape. */
+export function checkHostTensor(where: string, { shape, data }: HostTensor): void {
+  if (data.length === sizeOf(shape)) return;
+  throw new PmpoError({
+    where,
+    what: `${data.length} numbers do not fill the shape [${shape}]`,
+    remedy: `Give ${sizeOf(shape)}`,
+  });
+}
+
+/** A tensor on the current backend holding a copy of `value`. */
+export function toTensor(value: HostTensor): Tensor {
+  return tf.tensor(value.data.slice(), value.shape as number[], hostDtype(value));
+}
+
+/** A tensor's values outside the engine; booleans become 0 and 1. */
+export function toHost(tensor: Tensor): HostTensor {
+  const data = tensor.dataSync<'float32' | 'int32' | 'bool'>();
+  const owned = tensor.dtype === 'float32' ? Float32Array.from(data) : Int32Array.from(data);
+  return { shape: tensor.shape.slice(), data: owned };
+}
+
+/** The names and element types a compiled function was first called with; later calls must agree. */
+export class Signature {
+  readonly #function: string;
+  #dtypes: ReadonlyMap<string, string> | undefined;
+
+  constructor(functionName: string) {
+    this.#function = functionName;
+  }
+
+  /** @throws PmpoError when an input is missing, unknown, of another dtype than before, or not as long as its shape says. */
+  check(inputs: NamedHostTensors): void {
+    const given = new Map(Object.entries(inputs).map(([name, value]) => [name, hostDtype(value)]));
+    for (const [name, value] of Object.entries(inputs)) {
+      checkHostTensor(`input '${name}' of '${this.#function}'`, value);
+    }
+    this.#dtypes ??= given;
+    for (const [name, dtype] of this.#dtypes) {
+      const found = given.get(name);
+      if (found === dtype) continue;
+      const where = `input '${name}' of '${this.#function}'`;
+      if (found === undefined) throw new PmpoError({ where, what: 'is missing' });
+      throw new PmpoError({ where, what: `is ${found} but was ${dtype} in the first call` });
+    }
+    for (const name of given.keys()) {
+      if (this.#dtypes.has(name)) continue;
+      throw new PmpoError({
+        where: `input '${name}' of '${this.#function}'`,
+        what: 'was not given in the first call',
+        remedy: `Its inputs are ${[...this.#dtypes.keys()].join(', ')}`,
+      });
+    }
+  }
+}
+
+/** The inputs as a function sees them: reading a name that was not given is an error that names it. */
+export function guardedInputs(functionName: string, inputs: Record<string, Tensor>): NamedTensors {
+  return new Proxy(inputs, {
+    get(target, name) {
+      if (typeof name !== 'string' || name in target) return target[name as string];
+      throw new PmpoError({
+        where: `input '${name}' of '${functionName}'`,
+        what: 'is missing',
+        remedy: `Given: ${Object.keys(target).join(', ') || 'nothing'}`,
+      });
+    },
+  });
+}
+
+/** @throws PmpoError unless `results` is a plain object of tensors. */
+export function checkResults(functionName: string, results: NamedTensors): void {
+  for (const [name, value] of Object.entries(results)) {
+    if (value instanceof tf.Tensor) continue;
+    throw new PmpoError({ where: `result '${name}' of '${functionName}'`, what: 'is not a tensor' });
+  }
+}
