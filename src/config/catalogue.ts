@@ -7,6 +7,7 @@ import type { OperatorDefinition } from '../operators/operator.js';
 import { createOperatorRegistry } from '../operators/registry.js';
 import type { SimulatorDefinition } from '../simulators/definition.js';
 import { simulators } from '../simulators/registry.js';
+import type { PublicModules } from '../system/user-module.js';
 
 /** Everything that a configuration can name. */
 export interface Catalogue {
@@ -16,12 +17,15 @@ export interface Catalogue {
   readonly simulators: Registry<SimulatorDefinition>;
 }
 
-/** What is built in, in registries of its own: plugins of one configuration never reach another. */
-export function createCatalogue(): Catalogue {
+/**
+ * New registries with the built-in definitions: plugins of one configuration never reach another.
+ * @param modules what reward programs may import from this package.
+ */
+export function createCatalogue(modules: PublicModules = {}): Catalogue {
   return {
     operators: createOperatorRegistry(),
     feedback: createFeedbackRegistry(),
-    rewards: createRewardRegistry(),
+    rewards: createRewardRegistry(modules),
     simulators,
   };
 }

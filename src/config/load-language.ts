@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ConfigError } from '../core/errors.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
+import type { PublicModules } from '../system/user-module.js';
 import type { Catalogue } from './catalogue.js';
 import { languageProblems } from './language-checks.js';
 import { type LanguageConfig, type LanguageRegistries, languageConfigSchema } from './language-schema.js';
@@ -62,14 +63,17 @@ function withDatasetDefaults(values: Record<string, unknown>): Record<string, un
 /**
  * Checks a language job's configuration and everything it names, and fills in every default.
  * @param file the name used in messages; relative paths are meant from where it is.
+ * @param modules what plugins and reward programs may import from this package; by default they resolve 'pmpo' from their own
+ *   folder.
  * @throws ConfigError listing every problem with its place and, where there is one, the nearest right key.
  */
 export async function resolveLanguageConfig(
   file: string,
   text: string,
   overrides: readonly Override[] = [],
+  modules: PublicModules = {},
 ): Promise<LoadedLanguageConfig> {
-  const opened = await openSource(file, text, overrides);
+  const opened = await openSource(file, text, overrides, modules);
   const { source, catalogue, plugins } = opened;
   const values = withDatasetDefaults(opened.values);
   const schema = languageConfigSchema(catalogue);
@@ -106,25 +110,31 @@ export async function resolveJob(
   file: string,
   text: string,
   overrides: readonly Override[] = [],
+  modules: PublicModules = {},
 ): Promise<LoadedJob> {
   const isLanguage =
     parseValues(file, text).language !== undefined || overrides.some(({ path }) => path[0] === 'language');
   return isLanguage
-    ? { kind: 'language', ...(await resolveLanguageConfig(file, text, overrides)) }
-    : { kind: 'control', ...(await resolveConfig(file, text, overrides)) };
+    ? { kind: 'language', ...(await resolveLanguageConfig(file, text, overrides, modules)) }
+    : { kind: 'control', ...(await resolveConfig(file, text, overrides, modules)) };
 }
 
 /** Reads and resolves a configuration file. @throws ConfigError when there is no such file, and as `resolveJob`. */
-export async function loadJob(file: string, overrides: readonly Override[] = []): Promise<LoadedJob> {
-  return resolveJob(file, await readConfigFile(file), overrides);
+export async function loadJob(
+  file: string,
+  overrides: readonly Override[] = [],
+  modules: PublicModules = {},
+): Promise<LoadedJob> {
+  return resolveJob(file, await readConfigFile(file), overrides, modules);
 }
 
 /** Reads and resolves the configuration file of a language job. @throws ConfigError as `loadJob`, and for one of another kind. */
 export async function loadLanguageConfig(
   file: string,
   overrides: readonly Override[] = [],
+  modules: PublicModules = {},
 ): Promise<LoadedLanguageConfig> {
-  const job = await loadJob(file, overrides);
+  const job = await loadJob(file, overrides, modules);
   if (job.kind === 'language') return job;
   throw new ConfigError({
     where: file,

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
 import { ConfigError } from '../core/errors.js';
+import type { PublicModules } from '../system/user-module.js';
 import type { Catalogue } from './catalogue.js';
 import { crossCheck } from './checks.js';
 import { explainIssues, type Problem } from './problems.js';
@@ -48,14 +49,16 @@ function simulatorProblems({ environment }: Config, simulators: Catalogue['simul
 /**
  * Checks a control job's configuration and everything it names, and fills in every default.
  * @param file the name used in messages; relative plugins are looked for beside it.
+ * @param modules what plugins may import from this package; by default they resolve 'pmpo' from their own folder.
  * @throws ConfigError listing every problem with its place and, where there is one, the nearest right key.
  */
 export async function resolveConfig(
   file: string,
   text: string,
   overrides: readonly Override[] = [],
+  modules: PublicModules = {},
 ): Promise<LoadedConfig> {
-  const opened = await openSource(file, text, overrides);
+  const opened = await openSource(file, text, overrides, modules);
   const { source, values, catalogue, plugins } = opened;
   if (values.language !== undefined) {
     throw new ConfigError({
@@ -106,8 +109,12 @@ export async function readConfigFile(file: string): Promise<string> {
  * Reads and resolves the configuration file of a control job.
  * @throws ConfigError when there is no such file, and as `resolveConfig`.
  */
-export async function loadConfig(file: string, overrides: readonly Override[] = []): Promise<LoadedConfig> {
-  return resolveConfig(file, await readConfigFile(file), overrides);
+export async function loadConfig(
+  file: string,
+  overrides: readonly Override[] = [],
+  modules: PublicModules = {},
+): Promise<LoadedConfig> {
+  return resolveConfig(file, await readConfigFile(file), overrides, modules);
 }
 
 /** A resolved configuration as the text of a file that loads again and means the same. */

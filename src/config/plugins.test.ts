@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, PmpoError } from '../core/errors.js';
+import { publicModules } from '../public-modules.js';
 import { createCatalogue } from './catalogue.js';
 import { loadPlugins } from './plugins.js';
 
@@ -21,6 +22,7 @@ async function load(files: Record<string, string>) {
     Object.keys(files).map((name) => `./${name}`),
     registries,
     folder,
+    publicModules,
   );
   return registries;
 }

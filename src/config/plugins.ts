@@ -6,7 +6,7 @@ import * as tf from '../engine/tf.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
 import type { OperatorDefinition } from '../operators/operator.js';
-import { importUserModule } from '../system/user-module.js';
+import { importUserModule, type PublicModules } from '../system/user-module.js';
 
 /** Plugins: modules of the user's, named in the configuration, that register operators, feedback classifiers and rewards. */
 
@@ -59,9 +59,9 @@ function registrar<D extends AnyDefinition>(registry: Registry<D>, plugin: strin
 
 /**
  * Loads plugin modules (.ts, .js, .mjs; TypeScript needs no build step) in order and lets each register what it has.
- * A plugin may also `import … from 'pmpo'`: it gets this very package.
  *
  * @param paths as in the configuration; relative ones are resolved against `baseFolder`
+ * @param modules what plugins may import from this package; by default they resolve 'pmpo' from their own folder
  * @throws ConfigError naming the plugin when it is missing, does not load, has no `register`, throws, or takes a name
  *   that is taken.
  */
@@ -69,10 +69,11 @@ export async function loadPlugins(
   paths: readonly string[],
   registries: Registries,
   baseFolder: string,
+  modules: PublicModules = {},
 ): Promise<void> {
   for (const path of paths) {
     const where = `plugin ${path}`;
-    const loaded = await importUserModule(resolve(baseFolder, path), where);
+    const loaded = await importUserModule(resolve(baseFolder, path), where, modules);
     const { register } = loaded;
     if (typeof register !== 'function') {
       throw new ConfigError({

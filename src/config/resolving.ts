@@ -3,6 +3,7 @@ import { ConfigError, PmpoError } from '../core/errors.js';
 import type { FeedbackClassifier } from '../feedback/classifier.js';
 import { checkNeeds } from '../operators/check.js';
 import type { Operator } from '../operators/operator.js';
+import type { PublicModules } from '../system/user-module.js';
 import { type Catalogue, createCatalogue } from './catalogue.js';
 import { loadPlugins } from './plugins.js';
 import type { Problem } from './problems.js';
@@ -101,12 +102,14 @@ export interface OpenedSource {
 /**
  * Reads a configuration's text and loads its plugins.
  * @param file the name used in messages; relative plugins are looked for beside it.
+ * @param modules what plugins and reward programs may import from this package.
  * @throws ConfigError for text that cannot be read, and plugins that do not load.
  */
 export async function openSource(
   file: string,
   text: string,
   overrides: readonly Override[],
+  modules: PublicModules,
 ): Promise<OpenedSource> {
   const source = readSource(file, text, overrides);
   const values = withNames(source.values);
@@ -114,8 +117,8 @@ export async function openSource(
   const isTyped = source.overrideOf(['plugins']) !== undefined;
   const pluginBase = isTyped ? process.cwd() : dirname(resolve(file));
   const paths = pluginPaths(values.plugins) ?? [];
-  const catalogue = createCatalogue();
-  await loadPlugins(paths, catalogue, pluginBase);
+  const catalogue = createCatalogue(modules);
+  await loadPlugins(paths, catalogue, pluginBase, modules);
   return { source, values, catalogue, plugins: paths.map((path) => resolve(pluginBase, path)) };
 }
 

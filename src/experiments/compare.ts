@@ -8,6 +8,7 @@ import { type RunData, readRun } from '../report/run-data.js';
 import type { ProgressMode } from '../run/progress.js';
 import { createRunDirectory, RunDirectory } from '../run/run-directory.js';
 import { writeAtomically } from '../system/atomic-file.js';
+import type { PublicModules } from '../system/user-module.js';
 import { trainRun } from './train-run.js';
 import { type RunState, stateOfRun } from './unfinished-run.js';
 
@@ -19,6 +20,8 @@ export interface CompareOptions {
   readonly overrides: readonly Override[];
   /** The folder of a comparison to go on with. Absent: a new one. */
   readonly resume?: string;
+  /** What plugins may import from this package. */
+  readonly modules: PublicModules;
   readonly progressMode: ProgressMode;
   readonly command: string;
   readonly signal?: AbortSignal;
@@ -43,7 +46,7 @@ interface Planned {
 }
 
 /** Every run's configuration, checked before the first one starts. */
-async function plan({ file, operators, seeds, overrides }: CompareOptions): Promise<Planned[]> {
+async function plan({ file, operators, seeds, overrides, modules }: CompareOptions): Promise<Planned[]> {
   const runs: Planned[] = [];
   for (const operator of operators) {
     const chosen: Override = {
@@ -51,14 +54,14 @@ async function plan({ file, operators, seeds, overrides }: CompareOptions): Prom
       path: ['operator', 'name'],
       value: operator,
     };
-    const first = (await loadConfig(file, [chosen, ...overrides])).config.seed;
+    const first = (await loadConfig(file, [chosen, ...overrides], modules)).config.seed;
     for (let seed = first; seed < first + seeds; seed++) {
       const seeded: Override = { label: '--seeds', path: ['seed'], value: seed };
       runs.push({
         name: `${operator}-seed${seed}`,
         operator,
         seed,
-        loaded: await loadConfig(file, [chosen, ...overrides, seeded]),
+        loaded: await loadConfig(file, [chosen, ...overrides, seeded], modules),
       });
     }
   }
@@ -105,7 +108,7 @@ export async function compare(options: CompareOptions): Promise<CompareResult> {
   const states: RunState[] = [];
   for (const { name, loaded } of planned) {
     const remedy = 'Go on with the command that made it, or compare anew without --resume';
-    states.push(await stateOfRun(join(folder.path, name), loaded.config, remedy));
+    states.push(await stateOfRun(join(folder.path, name), loaded.config, remedy, options.modules));
   }
   if (options.resume !== undefined && states.every(({ state }) => state === 'none')) {
     throw new PmpoError({

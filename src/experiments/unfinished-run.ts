@@ -6,6 +6,7 @@ import { configText } from '../config/load.js';
 import { resolveJob } from '../config/load-language.js';
 import { ConfigError, PmpoError } from '../core/errors.js';
 import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
+import type { PublicModules } from '../system/user-module.js';
 
 /** What experiments of many runs need to go on where they were stopped. */
 
@@ -23,9 +24,9 @@ export function sameRun(a: Tree, b: Tree): boolean {
 }
 
 /** The settings of the run in a folder, with what settings have come since then filled in. */
-async function settingsOf(directory: RunDirectory): Promise<Tree> {
+async function settingsOf(directory: RunDirectory, modules: PublicModules): Promise<Tree> {
   const text = await directory.readConfig();
-  const job = await resolveJob(directory.files.config, text).catch((error: unknown) => {
+  const job = await resolveJob(directory.files.config, text, [], modules).catch((error: unknown) => {
     if (error instanceof ConfigError) return undefined;
     throw error;
   });
@@ -40,16 +41,22 @@ export type RunState =
 /**
  * How far the run in a folder is.
  * @param remedy what to do where another run is in the way
+ * @param modules what plugins may import from this package
  * @throws PmpoError when a run of another configuration stands there.
  */
-export async function stateOfRun(path: string, config: object, remedy: string): Promise<RunState> {
+export async function stateOfRun(
+  path: string,
+  config: object,
+  remedy: string,
+  modules: PublicModules = {},
+): Promise<RunState> {
   const isRun = await stat(join(path, 'config.yaml')).then(
     () => true,
     () => false,
   );
   if (!isRun) return { state: 'none' };
   const directory = await openRunDirectory(path);
-  if (!sameRun(await settingsOf(directory), parse(configText(config)) as Tree)) {
+  if (!sameRun(await settingsOf(directory, modules), parse(configText(config)) as Tree)) {
     throw new PmpoError({
       where: path,
       what: 'a run with other settings than are asked for now stands there',

@@ -2,13 +2,19 @@ import { existsSync } from 'node:fs';
 import { createJiti } from 'jiti';
 import { ConfigError } from '../core/errors.js';
 
-/** Modules of the user's: plugins, reward programs, judges. */
+/** Loads modules that users write: plugins, reward programs, judges. */
+
+/**
+ * What a user's module gets when it imports one of these names (`pmpo`, `pmpo/operators`, …). Each entry is called when a user's
+ * module is loaded. A name that is not listed is resolved from the folder of the user's module, as in any other program.
+ */
+export type PublicModules = Readonly<Record<string, () => Promise<object>>>;
 
 function messageOf(cause: unknown): string {
   return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!.trim();
 }
 
-/** Where in a module of the user's an error comes from: `line:column`, as far as it says. */
+/** The place in a user's module that an error comes from, as `line:column`; undefined if its stack does not name the module. */
 export function placeIn(file: string, cause: unknown): string | undefined {
   const stack = cause instanceof Error ? (cause.stack ?? '') : '';
   const after = stack.split(file)[1];
@@ -16,24 +22,28 @@ export function placeIn(file: string, cause: unknown): string | undefined {
 }
 
 /**
- * Loads a module (.ts, .js, .mjs; TypeScript needs no build step). It may `import … from 'pmpo'`: it gets this very package.
- * @param file absolute.
- * @param where for messages.
- * @throws ConfigError when it is missing or does not load.
+ * Loads a user's module (.ts, .js or .mjs; TypeScript needs no build step).
+ *
+ * @param file its absolute path.
+ * @param where names the setting that asks for it, for error messages.
+ * @param modules what it may import from this package.
+ * @throws ConfigError if the file is missing or does not load.
  */
 export async function importUserModule(
   file: string,
   where: string,
+  modules: PublicModules,
 ): Promise<Readonly<Record<string, unknown>>> {
   if (!existsSync(file)) {
     throw new ConfigError({
       where,
       what: `there is no file ${file}`,
-      remedy: 'Paths are relative to the configuration file, those of --set to the working directory',
+      remedy: 'Paths are relative to the configuration file, and paths in --set to the working directory',
     });
   }
-  // The modules loaded already, not their files: a second copy would have other classes and another TensorFlow.js.
-  const virtualModules = { pmpo: await import('../index.js') };
+  // Module objects of this process rather than files: a second copy would have other classes and another TensorFlow.js.
+  const entries = Object.entries(modules).map(async ([name, load]) => [name, await load()] as const);
+  const virtualModules = Object.fromEntries(await Promise.all(entries));
   const jiti = createJiti(import.meta.url, { virtualModules, moduleCache: false, fsCache: false });
   try {
     return (await jiti.import(file)) as Record<string, unknown>;

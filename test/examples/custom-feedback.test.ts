@@ -3,13 +3,14 @@ import { beforeAll, expect, it } from 'vitest';
 import { createCatalogue } from '../../src/config/catalogue.js';
 import { loadPlugins } from '../../src/config/plugins.js';
 import * as tf from '../../src/engine/tf.js';
+import { publicModules } from '../../src/public-modules.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
 it('examples/custom-feedback accepts what is gentle and beats the median, and rejects the rest', async () => {
   const registries = createCatalogue();
   const folder = fileURLToPath(new URL('../../examples/custom-feedback', import.meta.url));
-  await loadPlugins(['./torque-limit.ts'], registries, folder);
+  await loadPlugins(['./torque-limit.ts'], registries, folder, publicModules);
   const definition = registries.feedback.get('torque-limit');
   expect(definition.settings.safeParse({ limit: -1 }).success).toBe(false);
   const classifier = definition.create(definition.settings.parse({ limit: 0.5 }), 4);

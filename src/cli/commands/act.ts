@@ -12,10 +12,11 @@ const sayEverySeconds = { lines: 30, json: 1 };
 
 async function act(file: string, options: ActOptions): Promise<void> {
   const { loadConfig } = await import('../../config/load.js');
+  const { publicModules } = await import('../../public-modules.js');
   const { handleSignals } = await import('../../system/signals.js');
   const { formatCount } = await import('../../core/format.js');
   const { actRun } = await import('../../experiments/act-run.js');
-  const loaded = await loadConfig(file, overridesOf(options));
+  const loaded = await loadConfig(file, overridesOf(options), publicModules);
   const say = (line: string) => {
     if (options.quiet !== true && options.json !== true) process.stderr.write(`${line}\n`);
   };

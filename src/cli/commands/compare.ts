@@ -20,6 +20,7 @@ interface CompareCommandOptions extends Pick<ConfigOptions, 'set' | 'output' | '
 }
 
 async function runComparison(file: string, options: CompareCommandOptions): Promise<void> {
+  const { publicModules } = await import('../../public-modules.js');
   const { compare } = await import('../../experiments/compare.js');
   const { progressMode } = await import('../../run/progress.js');
   const { handleSignals } = await import('../../system/signals.js');
@@ -38,6 +39,7 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
     resume: options.resume,
     overrides: overridesOf({ set: options.set, output: options.output, name: options.name }),
     progressMode: progressMode({ ...options, isTerminal: process.stderr.isTTY === true }),
+    modules: publicModules,
     command: commandLine(),
     signal: signals.signal,
     say,

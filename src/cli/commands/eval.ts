@@ -11,6 +11,7 @@ interface EvalOptions {
 
 async function evaluate(folder: string, { episodes, address, json }: EvalOptions): Promise<void> {
   const { loadConfig } = await import('../../config/load.js');
+  const { publicModules } = await import('../../public-modules.js');
   const { openRunDirectory } = await import('../../run/run-directory.js');
   const { handleSignals } = await import('../../system/signals.js');
   const { mean, standardDeviation } = await import('../../core/statistics.js');
@@ -18,7 +19,7 @@ async function evaluate(folder: string, { episodes, address, json }: EvalOptions
   const directory = await openRunDirectory(folder);
   const override: Override[] =
     address === undefined ? [] : [{ label: '--address', path: ['environment', 'address'], value: address }];
-  const loaded = await loadConfig(directory.files.config, override);
+  const loaded = await loadConfig(directory.files.config, override, publicModules);
   const signals = handleSignals();
   const { returns, environmentSteps } = await evaluateRun(directory, loaded, episodes, {
     notice: (message) => void process.stderr.write(`${message}\n`),

@@ -19,12 +19,15 @@ Examples:
     )
     .action(async (folder: string, { output }: { output?: string }) => {
       const { loadConfig } = await import('../../config/load.js');
+      const { publicModules } = await import('../../public-modules.js');
       const { openRunDirectory } = await import('../../run/run-directory.js');
       const { writeAtomically } = await import('../../system/atomic-file.js');
       const { exportRun } = await import('../../experiments/trained-run.js');
       const directory = await openRunDirectory(folder);
       const file = output ?? directory.files.policy;
-      await writeAtomically(file, [await exportRun(directory, await loadConfig(directory.files.config))]);
+      await writeAtomically(file, [
+        await exportRun(directory, await loadConfig(directory.files.config, [], publicModules)),
+      ]);
       process.stdout.write(`${file}\n`);
     });
 }

@@ -4,8 +4,9 @@ import type { Definition, Registry } from '../../core/registry.js';
 import { describeDefinitions } from '../describe.js';
 
 async function catalogueOf(config: string | undefined): Promise<Catalogue> {
+  const { publicModules } = await import('../../public-modules.js');
   if (config === undefined) return (await import('../../config/catalogue.js')).createCatalogue();
-  return (await (await import('../../config/load-language.js')).loadJob(config)).catalogue;
+  return (await (await import('../../config/load-language.js')).loadJob(config, [], publicModules)).catalogue;
 }
 
 function addList(

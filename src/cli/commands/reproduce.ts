@@ -31,6 +31,7 @@ function machine() {
 
 async function reproduce(study: string, options: ReproduceOptions): Promise<void> {
   const { loadStudy } = await import('../../experiments/study/schema.js');
+  const { publicModules } = await import('../../public-modules.js');
   const { makeStudy } = await import('../../experiments/study/make-study.js');
   const { launcher, thisProgram } = await import('../../experiments/study/launch.js');
   const { handleSignals } = await import('../../system/signals.js');
@@ -50,6 +51,7 @@ async function reproduce(study: string, options: ReproduceOptions): Promise<void
       address: options.address,
       model: options.model === undefined ? undefined : resolve(options.model),
       jobs: options.jobs,
+      modules: publicModules,
       launch: (extra) => launcher(thisProgram(), extra),
       provenance: {
         command: commandLine(),

@@ -27,6 +27,7 @@ async function load(
   options: TrainOptions,
 ): Promise<{ readonly job: LoadedJob; readonly resume?: RunDirectory }> {
   const { loadJob } = await import('../../config/load-language.js');
+  const { publicModules } = await import('../../public-modules.js');
   const { openRunDirectory } = await import('../../run/run-directory.js');
   if (options.resume === undefined) {
     if (file === undefined) {
@@ -35,7 +36,7 @@ async function load(
         remedy: 'Give one, such as `pmpo train examples/cartpole.yaml`, or a run to go on with: --resume DIR',
       });
     }
-    return { job: await loadJob(file, overridesOf(options)) };
+    return { job: await loadJob(file, overridesOf(options), publicModules) };
   }
   const changed = overridesOf(options).filter(({ path }) => !movable.includes(path.join('.')));
   if (file !== undefined || changed.length > 0) {
@@ -46,7 +47,7 @@ async function load(
     });
   }
   const resume = await openRunDirectory(options.resume);
-  return { resume, job: await loadJob(resume.files.config, overridesOf(options)) };
+  return { resume, job: await loadJob(resume.files.config, overridesOf(options), publicModules) };
 }
 
 /** A path as a person would type it from here. */

@@ -29,6 +29,7 @@ function numberBetween(low: number, high: number): (text: string) => number {
 }
 
 async function winrate(a: string, b: string, options: WinRateCliOptions): Promise<void> {
+  const { publicModules } = await import('../../public-modules.js');
   const { measureWinRate } = await import('../../experiments/winrate/winrate.js');
   const { handleSignals } = await import('../../system/signals.js');
   const { maxTokens, temperature, topP, stop = [], tlsCa, tokenFile } = options;
@@ -41,6 +42,7 @@ async function winrate(a: string, b: string, options: WinRateCliOptions): Promis
       field: options.field,
       chat: options.chat === true,
       judge: options.judge,
+      modules: publicModules,
       sampling: { maxTokens, temperature, topP, stop },
       seed: options.seed,
       output: options.output,

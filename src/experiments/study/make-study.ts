@@ -7,7 +7,7 @@ import { type RunStudyOptions, type RunStudyResult, runStudy } from './run-study
 import type { Study } from './schema.js';
 import { addressKey, serverOf, startServer } from './server.js';
 
-export interface MakeStudyOptions extends Pick<RunStudyOptions, 'jobs' | 'signal' | 'say'> {
+export interface MakeStudyOptions extends Pick<RunStudyOptions, 'jobs' | 'modules' | 'signal' | 'say'> {
   readonly study: Study;
   /** The study's file, for messages. */
   readonly file: string;
@@ -34,11 +34,11 @@ export interface MadeStudy extends RunStudyResult {
  *   server does not start.
  */
 export async function makeStudy(options: MakeStudyOptions): Promise<MadeStudy> {
-  const { study, file, scale, folder, launch, provenance, signal, say } = options;
+  const { study, file, scale, folder, launch, provenance, modules, signal, say } = options;
   const { serverArguments, ...settings } = scaleOf(study, scale);
   const kind = serverOf(study, settings);
   // Before anything is started: a wrong configuration is told at once.
-  await planStudy(study, scale, { file, folder, address: options.address ?? '127.0.0.1:1' });
+  await planStudy(study, scale, { file, folder, address: options.address ?? '127.0.0.1:1', modules });
   if (kind === 'trainer' && options.address === undefined && options.model === undefined) {
     throw new ConfigError({
       where: '--model',
@@ -60,7 +60,7 @@ export async function makeStudy(options: MakeStudyOptions): Promise<MadeStudy> {
         })
       : { address: options.address, close: async () => {} };
   try {
-    const plan = await planStudy(study, scale, { file, folder, address: server.address });
+    const plan = await planStudy(study, scale, { file, folder, address: server.address, modules });
     let files: string[] = [];
     // One drawing at a time: runs that end together would write the same files.
     let drawing = Promise.resolve();

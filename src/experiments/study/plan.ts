@@ -4,6 +4,7 @@ import { type LoadedJob, resolveJob } from '../../config/load-language.js';
 import { isGroup } from '../../config/source.js';
 import { ConfigError } from '../../core/errors.js';
 import { nearest } from '../../core/nearest.js';
+import type { PublicModules } from '../../system/user-module.js';
 import type { Study } from './schema.js';
 import { addressSetting, serverOf } from './server.js';
 
@@ -92,12 +93,23 @@ function panelsOf(study: Study, figure: string, tasks: readonly string[]): Panel
  *
  * @param folder the study's own folder, in whose `runs/` each run has its place.
  * @param address where the study's server is; undefined for runs that need none.
+ * @param modules what plugins may import from this package.
  * @throws ConfigError when the scale is not there or one of the configurations is wrong.
  */
 export async function planStudy(
   study: Study,
   scaleName: string,
-  { file, folder, address }: { readonly file: string; readonly folder: string; readonly address?: string },
+  {
+    file,
+    folder,
+    address,
+    modules = {},
+  }: {
+    readonly file: string;
+    readonly folder: string;
+    readonly address?: string;
+    readonly modules?: PublicModules;
+  },
 ): Promise<StudyPlan> {
   const scale = scaleOf(study, scaleName);
   const figures = Object.entries(scale.figures).map(
@@ -133,7 +145,7 @@ export async function planStudy(
     const parts = [study.base, scale.base, config, study.variants[variant]!, own, place];
     const values = parts.reduce<Record<string, unknown>>(layered, {});
     // Named so that a message says which run it is, and lying where the study does, from where its paths are meant.
-    const loaded = await resolveJob(`${file} (${path.replaceAll('/', ' ')})`, stringify(values));
+    const loaded = await resolveJob(`${file} (${path.replaceAll('/', ' ')})`, stringify(values), [], modules);
     runs.push({ task, variant, seed, path, loaded });
   }
   return { runs, figures, metrics: study.metrics };

@@ -1,6 +1,7 @@
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { configText } from '../../config/load.js';
+import type { PublicModules } from '../../system/user-module.js';
 import { stateOfRun } from '../unfinished-run.js';
 import type { StudyPlan, StudyRun } from './plan.js';
 
@@ -22,6 +23,8 @@ export interface RunStudyOptions {
   readonly jobs: number;
   /** Makes one run to its end, in a process of its own. */
   readonly launch: (action: RunAction, signal: AbortSignal | undefined) => Promise<RunEnd>;
+  /** What plugins may import from this package. */
+  readonly modules?: PublicModules;
   readonly signal?: AbortSignal;
   readonly say: (line: string) => void;
   /** Told after each run that ended well or diverged. */
@@ -56,10 +59,14 @@ export async function divergence(folder: string, run: StudyRun): Promise<string 
  * What is left to do for a run: nothing, the whole of it, or the rest.
  * @throws PmpoError when a run of another configuration stands in its place.
  */
-async function remaining(folder: string, run: StudyRun): Promise<RunAction | undefined> {
+async function remaining(
+  folder: string,
+  run: StudyRun,
+  modules?: PublicModules,
+): Promise<RunAction | undefined> {
   const path = runFolder(folder, run);
   const remedy = 'Move it away, or give the study another folder with --output';
-  const { state } = await stateOfRun(path, run.loaded.config, remedy);
+  const { state } = await stateOfRun(path, run.loaded.config, remedy, modules);
   if (state === 'done' || (await divergence(folder, run)) !== undefined) return undefined;
   if (state === 'begun') return { resume: path };
   // Nothing of it could be gone on with.
@@ -80,7 +87,7 @@ export async function runStudy(options: RunStudyOptions): Promise<RunStudyResult
   const { plan, folder, jobs, launch, signal, say, onProgress } = options;
   const queue: { run: StudyRun; action: RunAction }[] = [];
   for (const run of plan.runs) {
-    const action = await remaining(folder, run);
+    const action = await remaining(folder, run, options.modules);
     if (action !== undefined) queue.push({ run, action });
   }
   const total = plan.runs.length;

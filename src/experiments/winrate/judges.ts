@@ -17,7 +17,7 @@ import {
 import { readTemplate, type Template } from '../../language/judges/template.js';
 import type { FinishReason } from '../../language/language-model.js';
 import type { Reward, RewardContext } from '../../language/rewards/reward.js';
-import { importUserModule } from '../../system/user-module.js';
+import { importUserModule, type PublicModules } from '../../system/user-module.js';
 import type { Winner } from './verdicts.js';
 
 /** Two completions of a prompt, in the order in which they are shown. */
@@ -132,11 +132,11 @@ function byModel(settings: Comparing, template: Template, answerer: Answerer, id
 const better = z.enum(['first', 'second', 'tie']);
 
 /** A module of the user's: `compare(pair)`, or `reward(judged)` as for training. */
-async function ofProgram(file: string, notice: Notice): Promise<PairJudge> {
+async function ofProgram(file: string, notice: Notice, modules: PublicModules): Promise<PairJudge> {
   const where = `--judge ${file}`;
-  const { compare } = await importUserModule(resolve(file), where);
+  const { compare } = await importUserModule(resolve(file), where, modules);
   if (compare === undefined) {
-    const reward = createCatalogue().rewards.get('program');
+    const reward = createCatalogue(modules).rewards.get('program');
     return byReward(
       await reward.open({ file: resolve(file) }, { where: '--judge', notice }),
       await textOf(file),
@@ -230,10 +230,11 @@ async function ofSettings(file: string, notice: Notice): Promise<PairJudge> {
 
 /**
  * Opens what `--judge` names: a module (`.ts`, `.js`, `.mjs`) or the settings of a judge (`.yaml`).
+ * @param modules what a module may import from this package.
  * @throws ConfigError when it is neither, or wrong; PmpoError when whoever judges cannot be reached.
  */
-export async function openJudge(file: string, notice: Notice): Promise<PairJudge> {
-  if (/\.[cm]?[jt]s$/.test(file)) return ofProgram(file, notice);
+export async function openJudge(file: string, notice: Notice, modules: PublicModules): Promise<PairJudge> {
+  if (/\.[cm]?[jt]s$/.test(file)) return ofProgram(file, notice, modules);
   if (/\.ya?ml$/.test(file)) return ofSettings(file, notice);
   throw new ConfigError({
     where: `--judge ${file}`,

@@ -89,6 +89,7 @@ const options = (at: (name: string) => string, judge: string, output: string) =>
   field: 'prompt',
   chat: false,
   judge: at(judge),
+  modules: {},
   sampling: { maxTokens: 8 },
   seed: 0,
   output: at(output),

@@ -5,6 +5,7 @@ import { conversationOf, type PromptRow, promptOf } from '../../datasets/prompts
 import { readRows } from '../../datasets/rows.js';
 import type { SecuritySettings } from '../../grpc/security.js';
 import type { SamplingSettings } from '../../language/language-model.js';
+import type { PublicModules } from '../../system/user-module.js';
 import { type Contestant, openContestant, type Written } from './contestants.js';
 import { openJudge, type PairJudge, winnerOf } from './judges.js';
 import { type Tally, tally } from './tally.js';
@@ -20,6 +21,8 @@ export interface WinRateOptions extends SecuritySettings {
   readonly judge: string;
   readonly sampling: SamplingSettings;
   readonly seed: number;
+  /** What a judge that is a module may import from this package. */
+  readonly modules: PublicModules;
   /** The file that every verdict is kept in. */
   readonly output: string;
   readonly signal?: AbortSignal;
@@ -100,7 +103,7 @@ async function judgeAll(
 export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
   const { a, b, judge: judgeFile, prompts: promptsFile, field, chat, sampling, seed, output } = options;
   const prompts = (await readRows(promptsFile)).map((row) => promptOf(row, field));
-  const judge = await openJudge(judgeFile, options.notice ?? (() => {}));
+  const judge = await openJudge(judgeFile, options.notice ?? (() => {}), options.modules);
   const judgeHash = createHash('sha256').update(judge.identity).digest('hex').slice(0, 16);
   const subject = { a, b, judge: judgeFile, judgeHash, prompts: promptsFile, field, chat, sampling, seed };
   try {

@@ -13,7 +13,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 async function evaluate(name: string, source: string) {
   const file = join(folder, name);
   await writeFile(file, source);
-  const reward = await programDefinition.open({ file }, { where: 'language.reward', notice: () => {} });
+  const reward = await programDefinition({}).open({ file }, { where: 'language.reward', notice: () => {} });
   return reward.evaluate([
     { prompt: 'p', conversation: 'user: p', completion: 'abc', finishReason: 'stop', row: { bonus: 2 } },
   ]);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ConfigError, PmpoError } from '../../core/errors.js';
-import { importUserModule, placeIn } from '../../system/user-module.js';
+import { importUserModule, type PublicModules, placeIn } from '../../system/user-module.js';
 import type { Judged, RewardDefinition } from './reward.js';
 
 const programSettings = z.strictObject({
@@ -13,45 +13,50 @@ const programSettings = z.strictObject({
 
 type Program = (judged: Judged) => number | Promise<number>;
 
-/** A function of the user's from a prompt and a completion to a number. */
-export const programDefinition: RewardDefinition<z.infer<typeof programSettings>> = {
-  name: 'program',
-  description: 'A function in a file of your own',
-  settings: programSettings,
-  fileSettings: ['file'],
-  async open({ file }, { where }) {
-    const place = `${where}: ${file}`;
-    const { reward } = await importUserModule(file, place);
-    if (typeof reward !== 'function') {
-      throw new ConfigError({
-        where: place,
-        what: 'it exports no function `reward`',
-        remedy: 'Add: export function reward({ prompt, completion }) { return … }',
-      });
-    }
-    const evaluateOne = async (judged: Judged): Promise<number> => {
-      let value: number;
-      try {
-        value = await (reward as Program)(judged);
-      } catch (cause) {
-        const message = cause instanceof Error ? cause.message : String(cause);
-        const at = placeIn(file, cause);
-        throw new PmpoError({
-          where: at === undefined ? place : `${place}:${at}`,
-          what: `reward threw: ${message}`,
-          cause,
+/**
+ * The reward `program`: a user's function from a prompt and a completion to a number.
+ * @param modules what the user's file may import from this package.
+ */
+export function programDefinition(modules: PublicModules): RewardDefinition<z.infer<typeof programSettings>> {
+  return {
+    name: 'program',
+    description: 'A function in a file of your own',
+    settings: programSettings,
+    fileSettings: ['file'],
+    async open({ file }, { where }) {
+      const place = `${where}: ${file}`;
+      const { reward } = await importUserModule(file, place, modules);
+      if (typeof reward !== 'function') {
+        throw new ConfigError({
+          where: place,
+          what: 'it exports no function `reward`',
+          remedy: 'Add: export function reward({ prompt, completion }) { return … }',
         });
       }
-      if (typeof value === 'number' && Number.isFinite(value)) return value;
-      throw new PmpoError({
-        where: place,
-        what: `reward returned ${String(value)} for ${JSON.stringify(judged.completion.slice(0, 60))}`,
-        remedy: 'It must return a finite number',
-      });
-    };
-    return {
-      evaluate: (completions) => Promise.all(completions.map(evaluateOne)),
-      close: async () => {},
-    };
-  },
-};
+      const evaluateOne = async (judged: Judged): Promise<number> => {
+        let value: number;
+        try {
+          value = await (reward as Program)(judged);
+        } catch (cause) {
+          const message = cause instanceof Error ? cause.message : String(cause);
+          const at = placeIn(file, cause);
+          throw new PmpoError({
+            where: at === undefined ? place : `${place}:${at}`,
+            what: `reward threw: ${message}`,
+            cause,
+          });
+        }
+        if (typeof value === 'number' && Number.isFinite(value)) return value;
+        throw new PmpoError({
+          where: place,
+          what: `reward returned ${String(value)} for ${JSON.stringify(judged.completion.slice(0, 60))}`,
+          remedy: 'It must return a finite number',
+        });
+      };
+      return {
+        evaluate: (completions) => Promise.all(completions.map(evaluateOne)),
+        close: async () => {},
+      };
+    },
+  };
+}

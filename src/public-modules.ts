@@ -1,0 +1,9 @@
+import type { PublicModules } from './system/user-module.js';
+
+/**
+ * What a plugin, a reward program or a judge gets when it imports this package: the modules of this process, one entry for each
+ * subpath in package.json's `exports`. The command line passes this table down; nothing below src/index.ts imports it.
+ */
+export const publicModules: PublicModules = {
+  pmpo: () => import('./index.js'),
+};
