@@ -1,14 +1,24 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-// Suites that need Python peers run by `npm run test:interop` only.
+// Suites that need Python peers run only in `npm run test:interop`.
 const interop = process.env.PMPO_INTEROP !== undefined;
 
+const src = fileURLToPath(new URL('src', import.meta.url));
+
 export default defineConfig({
+  // Tests and examples import the package by its public names, and get the sources.
+  resolve: {
+    alias: [
+      { find: /^pmpo$/, replacement: `${src}/index.ts` },
+      { find: /^pmpo\/([\w-]+)$/, replacement: `${src}/$1/index.ts` },
+    ],
+  },
   test: {
     include: interop ? ['test/interop/**/*.test.ts'] : ['src/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: interop ? ['node_modules/**'] : ['test/interop/**', 'node_modules/**'],
-    // For what hangs only: on a machine that others use too, a test may take several times what it takes alone, and what
-    // is polled for more than the second that vitest would wait.
+    // These limits are for tests that hang. On a shared machine a test may take several times as long as it takes alone, and
+    // a polled condition may take longer than vitest's default of one second.
     testTimeout: 120_000,
     hookTimeout: 120_000,
     expect: { poll: { timeout: 30_000 } },
