@@ -37,7 +37,7 @@ async function ours(address: string, size: number, worldsPerStream: number, step
         reuseArrays: true,
       }),
     }),
-    size,
+    numEnvs: size,
     episodeSeed: (world, episode) => 1000 * world + episode,
     // No world waits for the slowest one.
     lockstep: false,

@@ -22,7 +22,7 @@ async function ours(address: string, streams: number, steps: number): Promise<nu
         createSettings: { simulator },
         reuseArrays: true,
       }),
-    size: streams,
+    numEnvs: streams,
     episodeSeed: (world, episode) => 1000 * world + episode,
     reconnect: { attempts: 0, initialDelaySeconds: 1, maxDelaySeconds: 1 },
     notice: (message) => console.error(message),

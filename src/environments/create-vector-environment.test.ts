@@ -20,7 +20,7 @@ async function make(
 ): Promise<VectorEnvironment> {
   const worlds = await createVectorEnvironment({
     connect,
-    size: 2,
+    numEnvs: 2,
     episodeSeed: (world, episode) => 100 * world + episode,
     reconnect: quick,
     notice: () => {},
@@ -36,7 +36,7 @@ const still = new Float32Array(2);
 describe('worlds stepped together', () => {
   it('give batches, and begin again at once where an episode ends', async () => {
     const worlds = await local({ length: 2 });
-    expect(worlds).toMatchObject({ size: 2, observationSize: 3, actionSize: 1 });
+    expect(worlds).toMatchObject({ numEnvs: 2, observationSize: 3, actionSize: 1 });
     expect([...(await worlds.reset())]).toEqual([0, 0, 0, 100, 0, 0]);
     const one = await worlds.step(Float32Array.of(0.5, -1));
     expect([...one.observations]).toEqual([0, 1, 0.5, 100, 1, -1]);

@@ -16,8 +16,8 @@ import type { OpenEpisode, VectorEnvironment, VectorStep } from './vector-enviro
 export interface VectorEnvironmentOptions {
   /** Makes world k's environment, at the start and after each loss. Aborted: nobody waits for it any more. */
   readonly connect: (world: number, signal: AbortSignal) => Promise<Environment>;
-  /** K */
-  readonly size: number;
+  /** K, the environments stepped at once. */
+  readonly numEnvs: number;
   /** The seed of each episode: explicit, so that any of them can be had again. */
   readonly episodeSeed: (world: number, episode: number) => number;
   /**
@@ -38,7 +38,7 @@ export interface VectorEnvironmentOptions {
  */
 export async function createVectorEnvironment(options: VectorEnvironmentOptions): Promise<VectorEnvironment> {
   const closing = abortedWith(options.signal);
-  const connecting = Array.from({ length: options.size }, (_, k) => options.connect(k, closing.signal));
+  const connecting = Array.from({ length: options.numEnvs }, (_, k) => options.connect(k, closing.signal));
   const settled = await Promise.allSettled(connecting);
   const environments = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   const failed = settled.find((result) => result.status === 'rejected');
@@ -102,7 +102,7 @@ function copyWorld(k: number, from: VectorStep, to: VectorStep): void {
 }
 
 class Worlds implements VectorEnvironment {
-  readonly size: number;
+  readonly numEnvs: number;
   readonly observationSize: number;
   readonly actionSize: number;
   readonly actionMinimum: Float32Array;
@@ -133,7 +133,7 @@ class Worlds implements VectorEnvironment {
     this.#specs = { observationSpec, actionSpec };
     this.#flattener = flattenObservations(observationSpec);
     this.#scaler = scaleActions(actionSpec);
-    this.size = options.size;
+    this.numEnvs = options.numEnvs;
     this.observationSize = this.#flattener.size;
     this.actionSize = this.#scaler.size;
     this.actionMinimum = this.#scaler.minimum;
@@ -147,7 +147,7 @@ class Worlds implements VectorEnvironment {
       actions: new Float32Array(64 * this.actionSize),
       seen: { episode: 0, seed: 0, steps: 0 },
     }));
-    this.#landing = emptyStep(this.size, this.observationSize, this.actionSize);
+    this.#landing = emptyStep(this.numEnvs, this.observationSize, this.actionSize);
     this.#pending = this.#worlds.map(() => undefined);
     for (const k of this.#worlds.keys()) this.#checkSpecs(k);
   }
@@ -173,7 +173,7 @@ class Worlds implements VectorEnvironment {
 
   async reset(): Promise<Float32Array> {
     await this.#settle();
-    const observations = new Float32Array(this.size * this.observationSize);
+    const observations = new Float32Array(this.numEnvs * this.observationSize);
     await this.#everywhere(async (k) => {
       await this.#surviving(k, () => this.#begin(k, 0, observations));
       this.#show(k);
@@ -246,7 +246,7 @@ class Worlds implements VectorEnvironment {
 
   async step(actions: Float32Array): Promise<VectorStep> {
     if (this.#options.lockstep === false) return this.#stepReady(actions);
-    const step = emptyStep(this.size, this.observationSize, this.actionSize);
+    const step = emptyStep(this.numEnvs, this.observationSize, this.actionSize);
     step.ready.fill(1);
     step.actions.set(actions);
     await this.#everywhere((k) => this.#stepWorld(k, actions, step));
@@ -257,7 +257,7 @@ class Worlds implements VectorEnvironment {
   /** Steps the worlds that are not under way, and returns with those that have answered once half of all have. */
   async #stepReady(actions: Float32Array): Promise<VectorStep> {
     for (const k of this.#worlds.keys()) this.#pending[k] ??= this.#send(k, actions);
-    const enough = Math.ceil(this.size / 2);
+    const enough = Math.ceil(this.numEnvs / 2);
     const pending = this.#pending as Pending[];
     while (pending.filter(({ ended }) => ended).length < enough) {
       await new Promise<void>((resolve) => {
@@ -269,7 +269,7 @@ class Worlds implements VectorEnvironment {
       await Promise.all(pending.map(({ settled }) => settled));
       throw pending.find(({ error }) => error !== undefined)!.error;
     }
-    const step = emptyStep(this.size, this.observationSize, this.actionSize);
+    const step = emptyStep(this.numEnvs, this.observationSize, this.actionSize);
     for (const [k, { ended }] of pending.entries()) {
       if (!ended) continue;
       copyWorld(k, this.#landing, step);
@@ -360,7 +360,7 @@ class Worlds implements VectorEnvironment {
 
   async restore(episodes: readonly OpenEpisode[]): Promise<Float32Array> {
     await this.#settle();
-    const observations = new Float32Array(this.size * this.observationSize);
+    const observations = new Float32Array(this.numEnvs * this.observationSize);
     await this.#everywhere(async (k) => {
       await this.#surviving(k, () => this.#replay(k, episodes[k], observations));
       this.#show(k);

@@ -4,7 +4,8 @@
  * Letters: K worlds, O observation size, A action dimensions.
  */
 export interface VectorEnvironment {
-  readonly size: number;
+  /** K */
+  readonly numEnvs: number;
   readonly observationSize: number;
   readonly actionSize: number;
   /** Bounds of each action dimension in the environment's own units, [A]: what −1 and 1 stand for. */

@@ -57,7 +57,7 @@ export function connectWorlds(
   } = environment;
   const key = foldIn(foldIn(randomKey(seed), 'episodes'), purpose);
   return createVectorEnvironment({
-    size,
+    numEnvs: size,
     // An evaluation is of whole episodes: it waits for all of them in any case.
     lockstep: lockstep || purpose === 'evaluation',
     connect: batchedConnect({

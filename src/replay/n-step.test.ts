@@ -18,10 +18,10 @@ interface Event {
 const gamma = 0.9;
 
 /** Plays events through the windows; observations are numbered so that what came from where can be told. */
-function play(events: readonly Event[], steps: number, worlds = 1): Recorded[][] {
-  const windows = new NStepWindows({ worlds, observationSize: 1, actionSize: 1, steps, discount: gamma });
-  const out: Recorded[][] = Array.from({ length: worlds }, () => []);
-  for (let k = 0; k < worlds; k++) {
+function play(events: readonly Event[], steps: number, numEnvs = 1): Recorded[][] {
+  const windows = new NStepWindows({ numEnvs, observationSize: 1, actionSize: 1, steps, discount: gamma });
+  const out: Recorded[][] = Array.from({ length: numEnvs }, () => []);
+  for (let k = 0; k < numEnvs; k++) {
     let observation = 0;
     events.forEach(({ reward, end }, t) => {
       const next = observation + 1;
@@ -95,7 +95,7 @@ describe('NStepWindows', () => {
     );
   });
 
-  it('keeps worlds apart', () => {
+  it('keeps environments apart', () => {
     const events: Event[] = Array.from({ length: 12 }, (_, t) => ({
       reward: t,
       end: t === 7 ? 'truncated' : 'none',
@@ -105,7 +105,7 @@ describe('NStepWindows', () => {
   });
 
   it('goes on from a snapshot as if nothing had happened', () => {
-    const shape = { worlds: 1, observationSize: 1, actionSize: 1, steps: 3, discount: gamma };
+    const shape = { numEnvs: 1, observationSize: 1, actionSize: 1, steps: 3, discount: gamma };
     const running = { terminated: false, truncated: false, lost: false };
     const one = new NStepWindows(shape);
     const step = (windows: NStepWindows, t: number, sink: (r: number) => void) =>

@@ -15,7 +15,7 @@ export type TransitionSink = (
 ) => void;
 
 export interface NStepShape {
-  readonly worlds: number;
+  readonly numEnvs: number;
   readonly observationSize: number;
   readonly actionSize: number;
   readonly steps: number;
@@ -39,11 +39,11 @@ export class NStepWindows {
 
   constructor(shape: NStepShape) {
     this.#shape = shape;
-    const entries = shape.worlds * shape.steps;
+    const entries = shape.numEnvs * shape.steps;
     this.#observations = new Float32Array(entries * shape.observationSize);
     this.#actions = new Float32Array(entries * shape.actionSize);
     this.#rewards = new Float32Array(entries);
-    this.#lengths = new Int32Array(shape.worlds);
+    this.#lengths = new Int32Array(shape.numEnvs);
   }
 
   /**
@@ -124,12 +124,12 @@ export class NStepWindows {
 
   /** The open windows, for a checkpoint. */
   snapshot(): NamedHostTensors {
-    const { worlds, steps, observationSize, actionSize } = this.#shape;
+    const { numEnvs, steps, observationSize, actionSize } = this.#shape;
     return {
-      observations: { shape: [worlds, steps, observationSize], data: this.#observations.slice() },
-      actions: { shape: [worlds, steps, actionSize], data: this.#actions.slice() },
-      rewards: { shape: [worlds, steps], data: this.#rewards.slice() },
-      lengths: { shape: [worlds], data: this.#lengths.slice() },
+      observations: { shape: [numEnvs, steps, observationSize], data: this.#observations.slice() },
+      actions: { shape: [numEnvs, steps, actionSize], data: this.#actions.slice() },
+      rewards: { shape: [numEnvs, steps], data: this.#rewards.slice() },
+      lengths: { shape: [numEnvs], data: this.#lengths.slice() },
     };
   }
 

@@ -48,7 +48,7 @@ async function make(
 ): Promise<VectorEnvironment> {
   const worlds = await createVectorEnvironment({
     connect,
-    size: 4,
+    numEnvs: 4,
     lockstep: false,
     episodeSeed: (world, episode) => 100 * world + episode,
     reconnect: { attempts: 3, initialDelaySeconds: 0.01, maxDelaySeconds: 0.01 },

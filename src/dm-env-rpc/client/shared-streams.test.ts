@@ -35,7 +35,7 @@ async function vectorOf(
 ): Promise<VectorEnvironment> {
   const worlds = await createVectorEnvironment({
     connect,
-    size,
+    numEnvs: size,
     episodeSeed: (world, episode) => 100 * world + episode,
     reconnect: { attempts: 50, initialDelaySeconds: 0.01, maxDelaySeconds: 0.05 },
     notice: () => {},

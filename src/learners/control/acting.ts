@@ -19,10 +19,10 @@ export class Acting {
   }
 
   /** Actions [K, A] for observations [K, O], drawn with noise [K, A] of the head's kind. Canonical, clipped to the bounds. */
-  async run(observations: Float32Array, noise: Float32Array, worlds: number): Promise<Float32Array> {
+  async run(observations: Float32Array, noise: Float32Array, numEnvs: number): Promise<Float32Array> {
     const { actions } = await this.#act.run({
-      observations: { shape: [worlds, this.#spec.observationSize], data: observations },
-      noise: { shape: [worlds, this.#spec.actionSize], data: noise },
+      observations: { shape: [numEnvs, this.#spec.observationSize], data: observations },
+      noise: { shape: [numEnvs, this.#spec.actionSize], data: noise },
     });
     return clipped(actions.data as Float32Array);
   }
@@ -66,7 +66,7 @@ export class ReplaceablePolicy {
   }
 
   /** As Acting.run; only after the first `replace`. */
-  act(observations: Float32Array, noise: Float32Array, worlds: number): Promise<Float32Array> {
-    return this.#acting!.run(observations, noise, worlds);
+  act(observations: Float32Array, noise: Float32Array, numEnvs: number): Promise<Float32Array> {
+    return this.#acting!.run(observations, noise, numEnvs);
   }
 }

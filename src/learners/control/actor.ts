@@ -93,14 +93,14 @@ class Actor {
   constructor(options: ActorOptions) {
     this.#o = options;
     const { config, engine, environment, actor, connection, run, notice, signal, clock } = options;
-    const { size: worlds, observationSize, actionSize } = environment;
+    const { numEnvs, observationSize, actionSize } = environment;
     this.#family = createFamily(config.policy, environment.actionValues);
     const spec = { config, family: this.#family, observationSize, actionSize };
     this.#policy = new ReplaceablePolicy(engine, spec);
     // Of this actor alone: two that explored alike would store everything twice.
     const key = foldIn(foldIn(randomKey(config.seed), 'actor'), actor);
     this.#noise = new ActingNoise(
-      worlds,
+      numEnvs,
       correlations(config.learner.explorationCorrelation, environment.actionValues),
       key,
     );
@@ -108,9 +108,9 @@ class Actor {
     const fitting = Math.floor(chunkBytes / (4 * rowWidth(environment)));
     this.#chunkSize = Math.max(1, Math.min(chunkTransitions, fitting));
     // One step completes at most n transitions in each world: at the end of its episode.
-    this.#chunk = new ChunkBuilder(environment, this.#chunkSize + worlds * config.replay.steps);
-    this.#episodeSteps = Array(worlds).fill(0);
-    this.#episodeReturns = Array(worlds).fill(0);
+    this.#chunk = new ChunkBuilder(environment, this.#chunkSize + numEnvs * config.replay.steps);
+    this.#episodeSteps = Array(numEnvs).fill(0);
+    this.#episodeReturns = Array(numEnvs).fill(0);
     this.#watch = new RunWatch({
       config,
       shape: environment,
@@ -126,7 +126,7 @@ class Actor {
   #freshWindows(): NStepWindows {
     const { config, environment } = this.#o;
     return new NStepWindows({
-      worlds: environment.size,
+      numEnvs: environment.numEnvs,
       observationSize: environment.observationSize,
       actionSize: environment.actionSize,
       steps: config.replay.steps,
@@ -201,7 +201,7 @@ class Actor {
     const z = this.#noise.advance(step);
     const inserted = Math.max(this.#watch.inserted, this.#writer?.inserted ?? 0);
     if (inserted < config.learner.warmupSteps) return randomActions(z, environment.actionValues);
-    return this.#policy.act(observations, headNoise(this.#family, z), environment.size);
+    return this.#policy.act(observations, headNoise(this.#family, z), environment.numEnvs);
   }
 
   /** Takes in what the worlds that answered came to, and moves `observations` on. */
@@ -209,7 +209,7 @@ class Actor {
     const { environment, clock } = this.#o;
     const { observationSize: o, actionSize: a } = environment;
     const before = this.#chunk.count;
-    for (let k = 0; k < environment.size; k++) {
+    for (let k = 0; k < environment.numEnvs; k++) {
       if (step.ready[k] === 0) continue;
       const end = {
         terminated: step.terminated[k] === 1,

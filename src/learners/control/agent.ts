@@ -78,8 +78,8 @@ export class Agent {
   }
 
   /** Actions [K, A] of the present policy; see Acting.run. */
-  act(observations: Float32Array, noise: Float32Array, worlds: number): Promise<Float32Array> {
-    return this.#acting.run(observations, noise, worlds);
+  act(observations: Float32Array, noise: Float32Array, numEnvs: number): Promise<Float32Array> {
+    return this.#acting.run(observations, noise, numEnvs);
   }
 
   /**

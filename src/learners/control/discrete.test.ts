@@ -61,10 +61,10 @@ function lock(specs: NamedSpecs = actionSpec): Environment {
   };
 }
 
-function worlds(size: number, offset: number, specs?: NamedSpecs): Promise<VectorEnvironment> {
+function environments(numEnvs: number, offset: number, specs?: NamedSpecs): Promise<VectorEnvironment> {
   return createVectorEnvironment({
     connect: async () => lock(specs),
-    size,
+    numEnvs,
     episodeSeed: (world, episode) => offset + world * 10_007 + episode * 101,
     reconnect: { attempts: 0, initialDelaySeconds: 0.001, maxDelaySeconds: 0.001 },
     notice: () => {},
@@ -112,8 +112,8 @@ describe('a policy that chooses among integers', () => {
     const result = await trainControl({
       config,
       engine,
-      environment: await worlds(8, 0),
-      evaluationEnvironment: await worlds(4, 5_000_003),
+      environment: await environments(8, 0),
+      evaluationEnvironment: await environments(4, 5_000_003),
       operator: loaded.operator,
       classifier: loaded.classifier,
       observer,
@@ -134,9 +134,9 @@ describe('a policy that chooses among integers', () => {
     try {
       const policy = TrainedPolicy.fromCheckpoint(other, config, checkpoint);
       expect([...policy.shape.actionValues]).toEqual([5, 1, 2, 3]);
-      expect(await policy.evaluate(await worlds(4, 5_000_003), 16)).toEqual(returns);
+      expect(await policy.evaluate(await environments(4, 5_000_003), 16)).toEqual(returns);
       const narrower = { ...actionSpec, dial: { ...actionSpec.dial, maximum: 1 } };
-      await expect(policy.evaluate(await worlds(1, 0, narrower), 1)).rejects.toThrow(
+      await expect(policy.evaluate(await environments(1, 0, narrower), 1)).rejects.toThrow(
         /its actions take 4,1,2,3 values .* those of the policy 5,1,2,3/,
       );
     } finally {

@@ -12,16 +12,16 @@ export async function episodeReturns(
   act: (observations: Float32Array) => Promise<Float32Array>,
   signal?: AbortSignal,
 ): Promise<number[]> {
-  const worlds = environment.size;
+  const { numEnvs } = environment;
   // World k plays episodes k, k + K, …: which ones count does not depend on who finishes first.
-  const quota = Array.from({ length: worlds }, (_, k) => Math.ceil((episodes - k) / worlds));
+  const quota = Array.from({ length: numEnvs }, (_, k) => Math.ceil((episodes - k) / numEnvs));
   const finished: number[][] = quota.map(() => []);
-  const running = new Float64Array(worlds);
+  const running = new Float64Array(numEnvs);
   let observations = await environment.reset();
   while (finished.some((returns, k) => returns.length < quota[k])) {
     if (signal?.aborted) break;
     const step = await environment.step(await act(observations));
-    for (let k = 0; k < worlds; k++) {
+    for (let k = 0; k < numEnvs; k++) {
       if (step.ready[k] === 0) continue;
       if (step.lost[k]) {
         // The episode never ended; the fresh one that follows takes its place.

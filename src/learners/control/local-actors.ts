@@ -17,7 +17,7 @@ export interface OwnWorldsOptions {
   readonly family: DistributionFamily;
   readonly key: RandomKey;
   /** Actions [K, A] of the present policy for observations [K, O] and noise [K, A] of the head's kind. */
-  readonly act: (observations: Float32Array, noise: Float32Array, worlds: number) => Promise<Float32Array>;
+  readonly act: (observations: Float32Array, noise: Float32Array, numEnvs: number) => Promise<Float32Array>;
   readonly sink: TransitionSink;
   readonly averages: Averages;
   readonly notice: (message: string) => void;
@@ -40,23 +40,23 @@ export class OwnWorlds implements Experience {
 
   constructor(options: OwnWorldsOptions) {
     const { config, environment, key } = options;
-    const { size: worlds, observationSize, actionSize } = environment;
+    const { numEnvs, observationSize, actionSize } = environment;
     this.#o = options;
     this.shape = environment;
     this.#windows = new NStepWindows({
-      worlds,
+      numEnvs,
       observationSize,
       actionSize,
       steps: config.replay.steps,
       discount: config.learner.discount,
     });
     this.#noise = new ActingNoise(
-      worlds,
+      numEnvs,
       correlations(config.learner.explorationCorrelation, environment.actionValues),
       key,
     );
-    this.#episodeSteps = Array(worlds).fill(0);
-    this.#episodeReturns = Array(worlds).fill(0);
+    this.#episodeSteps = Array(numEnvs).fill(0);
+    this.#episodeReturns = Array(numEnvs).fill(0);
   }
 
   async begin(resume?: Checkpoint): Promise<void> {
@@ -66,9 +66,9 @@ export class OwnWorlds implements Experience {
 
   async #restore(checkpoint: Checkpoint): Promise<void> {
     const { environment, notice } = this.#o;
-    const { size: worlds, observationSize: o, actionSize } = environment;
+    const { numEnvs, observationSize: o, actionSize } = environment;
     // Checked first: the number of worlds shapes everything else.
-    const observations = requiredTensor(checkpoint, 'acting/observations', [worlds, o]);
+    const observations = requiredTensor(checkpoint, 'acting/observations', [numEnvs, o]);
     for (const [name, tensor] of Object.entries(this.#windows.snapshot())) {
       requiredTensor(checkpoint, `windows/${name}`, tensor.shape);
     }
@@ -87,7 +87,7 @@ export class OwnWorlds implements Experience {
           .data as Float32Array,
       })),
     );
-    for (let k = 0; k < worlds; k++) {
+    for (let k = 0; k < numEnvs; k++) {
       const before = observations.data.subarray(k * o, (k + 1) * o);
       if (before.every((value, i) => value === this.#observations[k * o + i])) continue;
       this.#windows.clear(k);
@@ -110,7 +110,7 @@ export class OwnWorlds implements Experience {
     const { config, environment, family, act } = this.#o;
     const z = this.#noise.advance(environmentSteps);
     if (environmentSteps < config.learner.warmupSteps) return randomActions(z, environment.actionValues);
-    return act(this.#observations, headNoise(family, z), environment.size);
+    return act(this.#observations, headNoise(family, z), environment.numEnvs);
   }
 
   /** Takes in what the worlds that answered came to; returns how many these were. */
@@ -118,7 +118,7 @@ export class OwnWorlds implements Experience {
     const { environment, sink, averages } = this.#o;
     let answered = 0;
     const { observationSize: o, actionSize: a } = environment;
-    for (let k = 0; k < environment.size; k++) {
+    for (let k = 0; k < environment.numEnvs; k++) {
       if (step.ready[k] === 0) continue;
       answered += 1;
       const end = {
@@ -163,7 +163,7 @@ export class OwnWorlds implements Experience {
 
   snapshot(): ExperienceSnapshot {
     const { environment } = this.#o;
-    const { size: worlds, observationSize, actionSize } = environment;
+    const { numEnvs, observationSize, actionSize } = environment;
     const open = environment.state();
     const openActions = open.map(({ actions }, k): [string, HostTensor] => [
       `openEpisode${k}/actions`,
@@ -177,7 +177,7 @@ export class OwnWorlds implements Experience {
       tensors: {
         ...prefixed('windows', this.#windows.snapshot()),
         'acting/noise': this.#noise.snapshot(),
-        'acting/observations': { shape: [worlds, observationSize], data: this.#observations.slice() },
+        'acting/observations': { shape: [numEnvs, observationSize], data: this.#observations.slice() },
         ...Object.fromEntries(openActions),
       },
       // Copies: acting goes on counting in its own.

@@ -29,11 +29,11 @@ describe('ActingNoise', () => {
   });
 
   it('is correlated in each dimension as that is told', () => {
-    const worlds = 2000;
-    const noise = new ActingNoise(worlds, correlations(undefined, [0, 3]), randomKey(1));
+    const numEnvs = 2000;
+    const noise = new ActingNoise(numEnvs, correlations(undefined, [0, 3]), randomKey(1));
     const [first, second] = [noise.advance(0), noise.advance(1)];
     const correlation = (dimension: number) =>
-      first.reduce((sum, z, i) => sum + (i % 2 === dimension ? z * second[i] : 0), 0) / worlds;
+      first.reduce((sum, z, i) => sum + (i % 2 === dimension ? z * second[i] : 0), 0) / numEnvs;
     expect(Math.abs(correlation(0) - 0.95)).toBeLessThan(0.12);
     expect(Math.abs(correlation(1))).toBeLessThan(0.12);
     expect(correlations(0.5, [0, 3])).toEqual([0.5, 0.5]);

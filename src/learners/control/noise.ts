@@ -26,10 +26,10 @@ export class ActingNoise {
   readonly #key: RandomKey;
 
   /** @param correlations ρ of each action dimension, [A] */
-  constructor(worlds: number, correlations: readonly number[], key: RandomKey) {
+  constructor(numEnvs: number, correlations: readonly number[], key: RandomKey) {
     this.#correlations = correlations;
     this.#key = key;
-    this.#state = fillNormal(foldIn(key, 'start'), new Float32Array(worlds * correlations.length));
+    this.#state = fillNormal(foldIn(key, 'start'), new Float32Array(numEnvs * correlations.length));
   }
 
   /** Moves on to acting step `step` and returns z, [K, A]. */

@@ -71,8 +71,8 @@ export class TrainedPolicy {
   }
 
   /** The canonical actions [K, A] that the policy prefers at observations [K, O]. */
-  async act(observations: Float32Array, worlds: number): Promise<Float32Array> {
-    const observation = { shape: [worlds, this.shape.observationSize], data: observations };
+  async act(observations: Float32Array, numEnvs: number): Promise<Float32Array> {
+    const observation = { shape: [numEnvs, this.shape.observationSize], data: observations };
     const results: NamedHostTensors = await this.#act.run({ observation });
     return results.action.data as Float32Array;
   }
@@ -100,7 +100,7 @@ export class TrainedPolicy {
     return episodeReturns(
       environment,
       episodes,
-      (observations) => this.act(observations, environment.size),
+      (observations) => this.act(observations, environment.numEnvs),
       signal,
     );
   }

@@ -44,10 +44,10 @@ function lineWorld(failAt = Number.POSITIVE_INFINITY, rewardScale = 1): Environm
   };
 }
 
-function worlds(size: number, failAt?: number, rewardScale?: number) {
+function environments(numEnvs: number, failAt?: number, rewardScale?: number) {
   return createVectorEnvironment({
     connect: async () => lineWorld(failAt, rewardScale),
-    size,
+    numEnvs,
     episodeSeed: (world, episode) => world * 1000 + episode,
     reconnect: { attempts: 0, initialDelaySeconds: 0.001, maxDelaySeconds: 0.001 },
     notice: () => {},
@@ -123,8 +123,8 @@ async function train(
     const result = await trainControl({
       config,
       engine,
-      environment: await worlds(3, more.failAt, more.rewardScale),
-      evaluationEnvironment: await worlds(2, more.evaluationFailsAt),
+      environment: await environments(3, more.failAt, more.rewardScale),
+      evaluationEnvironment: await environments(2, more.evaluationFailsAt),
       operator: registries.operators.get(name).create(settings),
       classifier:
         more.classifier ??

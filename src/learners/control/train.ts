@@ -128,7 +128,7 @@ class ControlJob {
         environment,
         family: this.#family,
         key: foldIn(this.#key, 'acting'),
-        act: (observations, noise, worlds) => this.#agent.act(observations, noise, worlds),
+        act: (observations, noise, numEnvs) => this.#agent.act(observations, noise, numEnvs),
       });
     }
     const { policy } = this.#agent.parameters;

@@ -78,14 +78,14 @@ async function vectorOf(
   worldsPerStream: number,
   more: Partial<VectorEnvironmentOptions> = {},
 ): Promise<VectorEnvironment> {
-  const size = more.size ?? 5;
+  const size = more.numEnvs ?? 5;
   const worlds = await createVectorEnvironment({
     connect: batchedConnect({
       size,
       worldsPerStream,
       optionsOf: () => ({ address, deadlineSeconds: 60, reuseArrays: true, createSettings }),
     }),
-    size,
+    numEnvs: size,
     episodeSeed: (world, episode) => 1000 * world + episode,
     reconnect: { attempts: 100, initialDelaySeconds: 0.05, maxDelaySeconds: 0.5 },
     notice: () => {},
@@ -95,8 +95,8 @@ async function vectorOf(
   return worlds;
 }
 
-const actionsAt = (t: number, { size, actionSize }: VectorEnvironment) =>
-  Float32Array.from({ length: size * actionSize }, (_, i) => Math.sin(1.7 * t + i));
+const actionsAt = (t: number, { numEnvs, actionSize }: VectorEnvironment) =>
+  Float32Array.from({ length: numEnvs * actionSize }, (_, i) => Math.sin(1.7 * t + i));
 
 describe('experience', () => {
   test.each<Readonly<Record<string, string | number>>>([
@@ -130,7 +130,7 @@ describe('experience', () => {
 
 test('a server killed in the middle and started again costs the step under way, and no other', async () => {
   const first = await serve();
-  const worlds = await vectorOf(first.address, { simulator: 'suite/cartpole-swingup' }, 4, { size: 4 });
+  const worlds = await vectorOf(first.address, { simulator: 'suite/cartpole-swingup' }, 4, { numEnvs: 4 });
   await worlds.reset();
   for (let t = 0; t < 3; t++) await worlds.step(actionsAt(t, worlds));
   first.process.kill('SIGKILL');
@@ -184,7 +184,7 @@ test.each([1, 3])(
   async (worldsPerStream) => {
     const { address } = await serve();
     const settings = { simulator: 'catch_world:seeded_once' };
-    const worlds = await vectorOf(address, settings, worldsPerStream, { size: 3 });
+    const worlds = await vectorOf(address, settings, worldsPerStream, { numEnvs: 3 });
     await worlds.reset();
     let ends = 0;
     for (let t = 0; t < 9; t++) {
