@@ -6,6 +6,7 @@ export type { PluginApi } from './config/plugins.js';
 export { loadPlugins } from './config/plugins.js';
 export type { Config } from './config/schema.js';
 export { configSchema } from './config/schema.js';
+export type { ChatMessage } from './core/chat.js';
 export { ConfigError, PmpoError } from './core/errors.js';
 export type { RandomKey } from './core/random-keys.js';
 export { foldIn, randomKey } from './core/random-keys.js';
@@ -59,8 +60,6 @@ export { ConnectionLostError, RefusedCallError, SecurityError } from './grpc/err
 export type { ChatEndpointOptions, ChatSettings } from './language/chat-endpoint.js';
 export { ChatEndpoint } from './language/chat-endpoint.js';
 export type { LanguageModelServerSettings, ModelServerSettings } from './language/connection-settings.js';
-export type { ParsedReview, Review } from './language/embedded/reviews.js';
-export { parseReview } from './language/embedded/reviews.js';
 export { HuggingFaceTokenizer, loadTokenizer } from './language/hugging-face-tokenizer.js';
 export type {
   Completion,
@@ -72,7 +71,7 @@ export type {
 } from './language/language-model.js';
 export type { OpenInferenceOptions } from './language/open-inference-client.js';
 export { OpenInferenceClient } from './language/open-inference-client.js';
-export type { ChatMessage, Tokenizer } from './language/tokenizer.js';
+export type { Tokenizer } from './language/tokenizer.js';
 export type { VllmClientOptions } from './language/vllm-client.js';
 export { VllmClient } from './language/vllm-client.js';
 export { TrainedPolicy } from './learners/control/policy.js';

@@ -1,5 +1,5 @@
+import type { ChatMessage } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
-import type { ChatMessage } from '../language/tokenizer.js';
 import type { PlacedRow, Row } from './rows.js';
 
 /** A prompt as a data file has it: a text, or a chat. */

@@ -1,10 +1,10 @@
+import type { ChatMessage } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
 import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../grpc/backoff.js';
 import { StoppedError } from '../grpc/call.js';
 import { ConnectionLostError, SecurityError } from '../grpc/errors.js';
 import { isLocal, readToken, type TokenSource } from '../grpc/security.js';
 import { ServerPool } from '../grpc/server-pool.js';
-import type { ChatMessage } from './tokenizer.js';
 
 export interface ChatEndpointOptions {
   /** Where the interface begins: `https://judge.example/v1`. */

@@ -6,8 +6,8 @@ import fc from 'fast-check';
 import { strToU8, zipSync } from 'fflate';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readFixture } from '../../test/references/read.js';
+import type { ChatMessage } from '../core/chat.js';
 import { HuggingFaceTokenizer, loadTokenizer } from './hugging-face-tokenizer.js';
-import type { ChatMessage } from './tokenizer.js';
 import { unpackTokenizerFiles } from './tokenizer-files.js';
 
 interface Kind {

@@ -1,6 +1,7 @@
 import { toUSVString } from 'node:util';
 import { Template } from '@huggingface/jinja';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
+import type { ChatMessage } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
 import {
   namedTokens,
@@ -9,7 +10,7 @@ import {
   type SpecialToken,
   specialTokensOf,
 } from './special-tokens.js';
-import type { ChatMessage, Tokenizer } from './tokenizer.js';
+import type { Tokenizer } from './tokenizer.js';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
 import { vocabularyHash, vocabularyOf } from './vocabulary-hash.js';
 

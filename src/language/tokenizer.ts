@@ -1,3 +1,5 @@
+import type { ChatMessage } from '../core/chat.js';
+
 /** Texts as tokens and back. Letters: T tokens, V vocabulary. */
 export interface Tokenizer {
   /** V, added tokens included. */
@@ -24,9 +26,4 @@ export interface Tokenizer {
    * @throws PmpoError when there is no template, or it does not take these messages.
    */
   encodeChat(messages: readonly ChatMessage[]): Int32Array;
-}
-
-export interface ChatMessage {
-  readonly role: 'system' | 'user' | 'assistant';
-  readonly content: string;
 }

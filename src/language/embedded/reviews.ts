@@ -2,7 +2,7 @@ import { fillUniform, foldIn, type RandomKey } from '../../core/random-keys.js';
 
 /**
  * A small language to learn: reviews of restaurants, films, hotels and books in two or three short sentences, kind or unkind,
- * made by a grammar. And its parser, which says whether a text is of that language and how kind it is.
+ * made by a grammar.
  */
 
 /** Places by kind, with what a review of one speaks of. */
@@ -111,47 +111,4 @@ export function makeReviews(key: RandomKey, prompts: readonly string[], count: n
   return Array.from({ length: count }, (_, i) =>
     makeReview(foldIn(key, i), prompts[Math.floor(places[i]! * prompts.length)]!),
   );
-}
-
-export interface ParsedReview {
-  readonly sentences: number;
-  /** Sentences of the grammar that speak of what the prompt names. */
-  readonly wellFormed: number;
-  /** Kind and unkind words in the whole text. */
-  readonly positive: number;
-  readonly negative: number;
-}
-
-const oneOf = (words: readonly string[]) => `(?:${words.join('|')})`;
-const anyAdjective = oneOf([...adjectives.positive, ...adjectives.negative]);
-const anyVerb = oneOf([...verbs.positive, ...verbs.negative]);
-const anyQuality = `(?:${oneOf(adverbs)} )?${anyAdjective}`;
-const positiveWords = new Set([...adjectives.positive, ...verbs.positive]);
-const negativeWords = new Set([...adjectives.negative, ...verbs.negative]);
-
-function grammar(place: string, nouns: readonly string[]): RegExp {
-  const noun = oneOf(nouns);
-  const forms = [
-    `The ${noun} was ${anyQuality}\\.`,
-    `The ${noun} was ${anyAdjective} and the ${noun} was ${anyAdjective}\\.`,
-    `I found the ${noun} ${anyQuality}\\.`,
-    `We ${anyVerb} the ${noun}\\.`,
-    `What a ${anyAdjective} ${place}!`,
-  ];
-  return new RegExp(`^(?:${forms.join('|')})$`);
-}
-
-/** What a text is as a review of what the prompt names; what follows the last full stop counts as a sentence, badly formed. */
-export function parseReview({ prompt, completion }: Review): ParsedReview {
-  const topic = topicOf(prompt);
-  const sentences = completion.match(/[^.!]+[.!]?/g)?.map((text) => text.trim()) ?? [];
-  const real = sentences.filter((text) => text.length > 0);
-  const pattern = topic === undefined ? undefined : grammar(topic.place, topic.nouns);
-  const found = completion.match(/\p{L}+/gu) ?? [];
-  return {
-    sentences: real.length,
-    wellFormed: real.filter((text) => pattern?.test(text) === true).length,
-    positive: found.filter((word) => positiveWords.has(word)).length,
-    negative: found.filter((word) => negativeWords.has(word)).length,
-  };
 }

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { PublicModules } from '../../system/user-module.js';
 import { programDefinition } from './program.js';
 
 let folder: string;
@@ -10,17 +11,20 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function evaluate(name: string, source: string) {
+async function evaluate(name: string, source: string, modules: PublicModules = {}) {
   const file = join(folder, name);
   await writeFile(file, source);
-  const reward = await programDefinition({}).open({ file }, { where: 'language.reward', notice: () => {} });
+  const reward = await programDefinition(modules).open(
+    { file },
+    { where: 'language.reward', notice: () => {} },
+  );
   return reward.evaluate([
     { prompt: 'p', conversation: 'user: p', completion: 'abc', finishReason: 'stop', row: { bonus: 2 } },
   ]);
 }
 
-describe('a reward of the user', () => {
-  it('is given the completion, how it ended, and the row of its prompt', async () => {
+describe('a reward program', () => {
+  it('gets the completion, how it ended, and the row of its prompt', async () => {
     const source = `
       interface Judged { prompt: string; conversation: string; completion: string; finishReason: string; row: { bonus: number } }
       export const reward = async ({ prompt, conversation, completion, finishReason, row }: Judged) =>
@@ -29,7 +33,20 @@ describe('a reward of the user', () => {
     expect(await evaluate('good.ts', source)).toEqual([1213]);
   });
 
-  it('that throws is told of with the line in it', async () => {
+  it('may import the modules of this package that it is given', async () => {
+    const source = `
+      import { base } from 'pmpo';
+      import { double } from 'pmpo/operators';
+      export const reward = () => double(base);
+    `;
+    const modules = {
+      pmpo: async () => ({ base: 21 }),
+      'pmpo/operators': async () => ({ double: (x: number) => 2 * x }),
+    };
+    expect(await evaluate('imports.ts', source, modules)).toEqual([42]);
+  });
+
+  it('that throws is an error that names the line in the file', async () => {
     const source = `
 const lengthOf = (x?: string): number => {
   return x!.length;
@@ -50,7 +67,7 @@ export const reward = () => lengthOf(undefined);
     ['nan.mjs', 'export const reward = () => NaN;', /reward returned NaN/],
     ['none.mjs', 'export const other = 1;', /none\.mjs: it exports no function `reward`/],
     ['broken.ts', 'export const reward = (;', /broken\.ts: it does not load: \S.*\S$/],
-  ])('%s is refused', async (name, source, message) => {
+  ])('%s is an error', async (name, source, message) => {
     await expect(evaluate(name, source)).rejects.toThrow(message);
   });
 });

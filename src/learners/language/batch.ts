@@ -1,5 +1,5 @@
+import type { ChatMessage } from '../../core/chat.js';
 import type { FinishReason } from '../../language/language-model.js';
-import type { ChatMessage } from '../../language/tokenizer.js';
 
 /**
  * What an update learns from. Letters: B contexts (prompts), N samples (completions) per context, T tokens.

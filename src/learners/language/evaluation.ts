@@ -1,5 +1,5 @@
+import type { ChatMessage } from '../../core/chat.js';
 import { mean } from '../../core/statistics.js';
-import type { ChatMessage } from '../../language/tokenizer.js';
 import type { LanguageBatch } from './batch.js';
 
 /** What the policy writes on prompts that it never learns from. */
