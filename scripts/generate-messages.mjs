@@ -55,10 +55,12 @@ function load(protos) {
   return tree.resolveAll();
 }
 
-/** The messages and enums of a namespace, nested ones included, in the order of the files. */
+const kinds = [protobuf.Type, protobuf.Enum, protobuf.Service];
+
+/** The messages, enums and services of a namespace, nested ones included, in the order of the files. */
 function typesIn(namespace) {
   return namespace.nestedArray.flatMap((object) => {
-    const own = object instanceof protobuf.Type || object instanceof protobuf.Enum ? [object] : [];
+    const own = kinds.some((kind) => object instanceof kind) ? [object] : [];
     return object instanceof protobuf.Namespace ? [...own, ...typesIn(object)] : own;
   });
 }
@@ -117,14 +119,28 @@ function enumText(type) {
   return `${head}export interface ${nameOf(type)} {\n${values.join('')}}\n`;
 }
 
+/** A service as an interface from its methods to the messages that each takes and gives. */
+function serviceText(type) {
+  const methods = type.methodsArray.map((method) => {
+    const { resolvedRequestType: request, resolvedResponseType: response } = method.resolve();
+    const messages = `    readonly request: ${nameOf(request)};\n    readonly response: ${nameOf(response)};\n`;
+    return `${documentation(method.comment, '  ')}  readonly ${method.name}: {\n${messages}  };\n`;
+  });
+  const head = documentation(type.comment ?? "A service's methods, and the messages of each.", '');
+  return `${head}export interface ${type.name} {\n${methods.join('')}}\n`;
+}
+
+function typeText(type, reader) {
+  if (type instanceof protobuf.Enum) return enumText(type);
+  return type instanceof protobuf.Service ? serviceText(type) : messageText(type, reader);
+}
+
 function fileText({ reader, protos }) {
   const types = typesIn(load(protos));
   const names = types.map(nameOf);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new Error(`${protos.join(', ')}: two types are named ${twice}`);
-  const texts = types.map((type) =>
-    type instanceof protobuf.Enum ? enumText(type) : messageText(type, reader),
-  );
+  const texts = types.map((type) => typeText(type, reader));
   if (texts.some((text) => /\bInt64\b/.test(text))) texts.unshift(int64);
   const sources = protos.map((proto) => `proto/${proto}`).join(' and ');
   return `// Generated from ${sources} by \`npm run generate\`. Do not edit.\n\n${texts.join('\n')}`;

@@ -215,6 +215,14 @@ export interface EnvironmentResponse {
   readonly error?: Status | null;
 }
 
+/** A service's methods, and the messages of each. */
+export interface Environment {
+  readonly Process: {
+    readonly request: EnvironmentRequest;
+    readonly response: EnvironmentResponse;
+  };
+}
+
 export interface PropertySpec {
   readonly spec?: TensorSpec | null;
   readonly isReadable?: boolean;

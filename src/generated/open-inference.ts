@@ -1,5 +1,29 @@
 // Generated from proto/inference/grpc_service.proto by `npm run generate`. Do not edit.
 
+/** A service's methods, and the messages of each. */
+export interface GRPCInferenceService {
+  readonly ServerLive: {
+    readonly request: ServerLiveRequest;
+    readonly response: ServerLiveResponse;
+  };
+  readonly ServerReady: {
+    readonly request: ServerReadyRequest;
+    readonly response: ServerReadyResponse;
+  };
+  readonly ModelReady: {
+    readonly request: ModelReadyRequest;
+    readonly response: ModelReadyResponse;
+  };
+  readonly ModelMetadata: {
+    readonly request: ModelMetadataRequest;
+    readonly response: ModelMetadataResponse;
+  };
+  readonly ModelInfer: {
+    readonly request: ModelInferRequest;
+    readonly response: ModelInferResponse;
+  };
+}
+
 export type ServerLiveRequest = Record<string, never>;
 
 export interface ServerLiveResponse {

@@ -1,5 +1,64 @@
 // Generated from proto/pmpo/v1/trainer.proto by `npm run generate`. Do not edit.
 
+/** A service's methods, and the messages of each. */
+export interface Trainer {
+  /** Answered at once, as Hold is: also while another call computes. */
+  readonly GetInfo: {
+    readonly request: GetInfoRequest;
+    readonly response: GetInfoResponse;
+  };
+  /** Log-probs under the policy and under the reference, and the divergences between them. Changes nothing. */
+  readonly Score: {
+    readonly request: ScoreRequest;
+    readonly response: ScoreResponse;
+  };
+  /** Adds the gradient of a weighted sum to what is accumulated. Splits the batch as its memory requires. */
+  readonly ForwardBackward: {
+    readonly request: ForwardBackwardRequest;
+    readonly response: ForwardBackwardResponse;
+  };
+  /** One step of the optimizer with the accumulated gradient, which is 0 afterwards. */
+  readonly OptimStep: {
+    readonly request: OptimStepRequest;
+    readonly response: OptimStepResponse;
+  };
+  /** The reference becomes what the policy is now. */
+  readonly CopyReference: {
+    readonly request: CopyReferenceRequest;
+    readonly response: CopyReferenceResponse;
+  };
+  /** Hands the reference's weights to whoever samples: to the trainer's own sampling service, and into a folder where asked. */
+  readonly Publish: {
+    readonly request: PublishRequest;
+    readonly response: PublishResponse;
+  };
+  /** Writes policy, reference and optimizer, or reads them back. */
+  readonly Save: {
+    readonly request: SaveRequest;
+    readonly response: SaveResponse;
+  };
+  readonly Load: {
+    readonly request: LoadRequest;
+    readonly response: LoadResponse;
+  };
+  /**
+   * Policy, reference, published weights, optimizer and counts become what they were when the server started, and the gradient
+   * under way is forgotten: a new run begins as with a new server.
+   */
+  readonly Reset: {
+    readonly request: ResetRequest;
+    readonly response: ResetResponse;
+  };
+  /**
+   * The trainer is the caller's from the one response on, for as long as the call is open: others' Hold, Load and Reset are
+   * refused with FAILED_PRECONDITION and its name. A client that dies lets go with its connection.
+   */
+  readonly Hold: {
+    readonly request: HoldRequest;
+    readonly response: HoldResponse;
+  };
+}
+
 export type GetInfoRequest = Record<string, never>;
 
 export interface GetInfoResponse {

@@ -1,5 +1,35 @@
 // Generated from proto/vllm/grpc/engine/vllm_engine.proto by `npm run generate`. Do not edit.
 
+/** A service's methods, and the messages of each. */
+export interface VllmEngine {
+  /** Completions of one prompt: with `stream` in pieces, without one `complete` message for each of the n. */
+  readonly Generate: {
+    readonly request: GenerateRequest;
+    readonly response: GenerateResponse;
+  };
+  readonly HealthCheck: {
+    readonly request: HealthCheckRequest;
+    readonly response: HealthCheckResponse;
+  };
+  /** Ends requests under way, by their request_id. */
+  readonly Abort: {
+    readonly request: AbortRequest;
+    readonly response: AbortResponse;
+  };
+  readonly GetModelInfo: {
+    readonly request: GetModelInfoRequest;
+    readonly response: GetModelInfoResponse;
+  };
+  readonly GetServerInfo: {
+    readonly request: GetServerInfoRequest;
+    readonly response: GetServerInfoResponse;
+  };
+  readonly GetTokenizer: {
+    readonly request: GetTokenizerRequest;
+    readonly response: GetTokenizerChunk;
+  };
+}
+
 export interface SamplingParams {
   /** vLLM takes an absent one as 1.0. */
   readonly temperature?: number;

@@ -1,5 +1,9 @@
 import { PmpoError } from '../core/errors.js';
-import type { WireModelMetadata, WireTensor, WireTensorMetadata } from './inference-wire.js';
+import type {
+  ModelInferRequestInferInputTensor as InputTensor,
+  ModelMetadataResponse,
+  ModelMetadataResponseTensorMetadata as TensorMetadata,
+} from '../generated/open-inference.js';
 
 /**
  * How samples are laid out as a model's inputs, found from what the model says of itself. Letters: N samples of a batch, T
@@ -15,7 +19,7 @@ export interface InputLayout {
   /** Batches of samples that go together: indices into them. @throws PmpoError for samples of the wrong kind, and empty ones. */
   batches(samples: Samples): readonly (readonly number[])[];
   /** The tensors of a batch. */
-  tensors(samples: Samples, batch: readonly number[]): readonly WireTensor[];
+  tensors(samples: Samples, batch: readonly number[]): readonly InputTensor[];
 }
 
 interface Naming {
@@ -33,13 +37,13 @@ const tokenTypes = ['INT64', 'INT32'];
 /** Other inputs of models that take tokens. */
 const companions = ['attention_mask', 'token_type_ids'];
 
-const described = ({ name, datatype, shape = [] }: WireTensorMetadata) =>
+const described = ({ name, datatype, shape = [] }: TensorMetadata) =>
   `${name} (${datatype}, [${shape.join(', ')}])`;
 
-const listed = (tensors: readonly WireTensorMetadata[]) => tensors.map(described).join(', ') || 'none';
+const listed = (tensors: readonly TensorMetadata[]) => tensors.map(described).join(', ') || 'none';
 
 /** @throws PmpoError when the model takes neither texts nor tokens, or something beside them. */
-export function inputLayout({ inputs = [] }: WireModelMetadata, naming: Naming): InputLayout {
+export function inputLayout({ inputs = [] }: ModelMetadataResponse, naming: Naming): InputLayout {
   const { where, input } = naming;
   const main =
     input === undefined
@@ -96,7 +100,7 @@ function inOrder(count: number, batchSize: number): readonly (readonly number[])
   );
 }
 
-function textLayout({ name, shape = [] }: WireTensorMetadata, batchSize: number, where: string): InputLayout {
+function textLayout({ name, shape = [] }: TensorMetadata, batchSize: number, where: string): InputLayout {
   return {
     takes: 'texts',
     batchSize,
@@ -118,19 +122,15 @@ function textLayout({ name, shape = [] }: WireTensorMetadata, batchSize: number,
 }
 
 function tokenLayout(
-  { name, datatype = '', shape = [] }: WireTensorMetadata,
-  others: readonly WireTensorMetadata[],
+  { name, datatype = '', shape = [] }: TensorMetadata,
+  others: readonly TensorMetadata[],
   batchSize: number,
   padToken: number,
   where: string,
 ): InputLayout {
   const masked = others.some((tensor) => tensor.name === 'attention_mask');
   const width = shape[1] ?? -1;
-  const tensor = (
-    of: WireTensorMetadata,
-    rows: readonly (readonly number[])[],
-    length: number,
-  ): WireTensor => {
+  const tensor = (of: TensorMetadata, rows: readonly (readonly number[])[], length: number): InputTensor => {
     const values = rows.flat();
     const type = of.datatype ?? datatype;
     return {
@@ -172,7 +172,7 @@ function tokenLayout(
       const length = width > 0 ? width : Math.max(...rows.map((row) => row.length));
       const filled = (row: readonly number[], value: number, rest: number) =>
         Array.from({ length }, (_, t) => (t < row.length ? (row[t] ?? value) : rest));
-      const companion = (of: WireTensorMetadata) => {
+      const companion = (of: TensorMetadata) => {
         const value = of.name === 'attention_mask' ? 1 : 0;
         return tensor(
           of,

@@ -1,5 +1,8 @@
 import { PmpoError } from '../core/errors.js';
-import type { WireTensor, WireTensorContents } from './inference-wire.js';
+import type {
+  InferTensorContents,
+  ModelInferResponseInferOutputTensor as OutputTensor,
+} from '../generated/open-inference.js';
 
 /** Numbers of the Open Inference Protocol, in either of the ways that its messages hold them. */
 
@@ -25,7 +28,7 @@ interface Datatype {
   readonly size: number;
   readonly read: (view: DataView, at: number) => number;
   /** Where `contents` holds its elements; absent: such tensors can only be sent as bytes. */
-  readonly contents?: keyof WireTensorContents;
+  readonly contents?: keyof InferTensorContents;
 }
 
 const datatypes: Readonly<Record<string, Datatype>> = {
@@ -55,7 +58,7 @@ export function isNumeric(datatype: string): boolean {
  * @throws PmpoError for a datatype without numbers, and for more or fewer numbers than the shape says.
  */
 export function readNumbers(
-  { name = '', datatype = '', shape = [], contents }: WireTensor,
+  { name = '', datatype = '', shape = [], contents }: OutputTensor,
   raw: Uint8Array | undefined,
   where: string,
 ): Float64Array {
@@ -78,7 +81,7 @@ export function readNumbers(
   });
 }
 
-function listed(contents: WireTensorContents = {}, { contents: field }: Datatype): Float64Array {
+function listed(contents: InferTensorContents = {}, { contents: field }: Datatype): Float64Array {
   const values = field === undefined ? [] : (contents[field] ?? []);
   return Float64Array.from(values as readonly (number | boolean)[], Number);
 }

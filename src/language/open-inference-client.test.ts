@@ -1,15 +1,15 @@
 import * as grpc from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { grpcServer } from '../../test/environments/servers.js';
+import type {
+  ModelInferRequest,
+  ModelInferResponse,
+  ModelMetadataResponse as ModelMetadata,
+  ModelInferResponseInferOutputTensor as OutputTensor,
+} from '../generated/open-inference.js';
 import type { Samples } from './inference-inputs.js';
-import {
-  inferenceService,
-  type WireInferRequest,
-  type WireInferResponse,
-  type WireModelMetadata,
-  type WireTensor,
-} from './inference-wire.js';
 import { OpenInferenceClient, type OpenInferenceOptions } from './open-inference-client.js';
+import { inferenceService } from './services.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -17,15 +17,15 @@ afterEach(async () => {
 });
 
 type Answer = (
-  request: WireInferRequest,
-) => WireInferResponse | grpc.ServiceError | Partial<grpc.StatusObject>;
+  request: ModelInferRequest,
+) => ModelInferResponse | grpc.ServiceError | Partial<grpc.StatusObject>;
 
-const texts: WireModelMetadata = {
+const texts: ModelMetadata = {
   name: 'reward',
   inputs: [{ name: 'text', datatype: 'BYTES', shape: [-1, 1] }],
   outputs: [{ name: 'score', datatype: 'FP32', shape: [-1, 1] }],
 };
-const tokens: WireModelMetadata = {
+const tokens: ModelMetadata = {
   name: 'reward',
   inputs: [
     { name: 'input_ids', datatype: 'INT64', shape: [-1, -1] },
@@ -34,7 +34,7 @@ const tokens: WireModelMetadata = {
   outputs: [{ name: 'score', datatype: 'FP32', shape: [-1] }],
 };
 
-const sizeOf = ({ inputs }: WireInferRequest) => inputs?.[0]?.shape?.[0] ?? 0;
+const sizeOf = ({ inputs }: ModelInferRequest) => inputs?.[0]?.shape?.[0] ?? 0;
 
 /** Scores by their text: its length in bytes. */
 const lengths: Answer = (request) => {
@@ -52,21 +52,21 @@ const lengths: Answer = (request) => {
   };
 };
 
-async function serve(metadata: WireModelMetadata | grpc.status, answer: Answer = lengths) {
-  const requests: WireInferRequest[] = [];
+async function serve(metadata: ModelMetadata | grpc.status, answer: Answer = lengths) {
+  const requests: ModelInferRequest[] = [];
   const server = await grpcServer(inferenceService, {
-    ModelMetadata(_call: unknown, done: grpc.sendUnaryData<WireModelMetadata>) {
+    ModelMetadata(_call: unknown, done: grpc.sendUnaryData<ModelMetadata>) {
       if (typeof metadata === 'number') done({ code: metadata, details: 'Request for unknown model' });
       else done(null, metadata);
     },
     ModelInfer(
-      call: grpc.ServerUnaryCall<WireInferRequest, WireInferResponse>,
-      done: grpc.sendUnaryData<WireInferResponse>,
+      call: grpc.ServerUnaryCall<ModelInferRequest, ModelInferResponse>,
+      done: grpc.sendUnaryData<ModelInferResponse>,
     ) {
       requests.push(call.request);
       const result = answer(call.request);
       if ('code' in result) done(result);
-      else done(null, result as WireInferResponse);
+      else done(null, result as ModelInferResponse);
     },
   });
   cleanups.push(() => server.close());
@@ -74,7 +74,7 @@ async function serve(metadata: WireModelMetadata | grpc.status, answer: Answer =
 }
 
 async function connected(
-  metadata: WireModelMetadata | grpc.status,
+  metadata: ModelMetadata | grpc.status,
   answer?: Answer,
   options: Partial<OpenInferenceOptions> = {},
 ) {
@@ -175,7 +175,7 @@ describe('tokens', () => {
 });
 
 describe('samples that the model does not take', () => {
-  const wrong: [string, WireModelMetadata, Samples, RegExp][] = [
+  const wrong: [string, ModelMetadata, Samples, RegExp][] = [
     ['tokens for texts', texts, [Int32Array.of(1)], /it takes texts, and was given tokens/],
     ['texts for tokens', tokens, ['a'], /it takes tokens, and was given texts/],
     ['no tokens', tokens, [new Int32Array()], /sample 0 has no tokens/],
@@ -213,7 +213,7 @@ describe('numbers', () => {
     expect([...(await client.infer(['a', 'b']))]).toEqual(expected);
   });
 
-  const listed: [string, WireTensor['contents'], readonly number[]][] = [
+  const listed: [string, OutputTensor['contents'], readonly number[]][] = [
     ['FP64', { fp64Contents: [0.25, -2] }, [0.25, -2]],
     ['INT64', { int64Contents: [3, -4] }, [3, -4]],
     ['UINT64', { uint64Contents: [3, 4] }, [3, 4]],
@@ -242,7 +242,7 @@ describe('numbers', () => {
   });
 });
 
-const score = (change: WireTensor): WireInferResponse => ({
+const score = (change: OutputTensor): ModelInferResponse => ({
   outputs: [
     { name: 'score', datatype: 'FP32', shape: [2, 1], contents: { fp32Contents: [1, 2] }, ...change },
   ],
@@ -290,7 +290,7 @@ describe('refused of what a server answers:', () => {
 
 describe('not connected to a model', () => {
   const image = { name: 'image', datatype: 'FP32', shape: [-1, 3, 224, 224] };
-  const wrong: Record<string, [WireModelMetadata | grpc.status, RegExp, Partial<OpenInferenceOptions>?]> = {
+  const wrong: Record<string, [ModelMetadata | grpc.status, RegExp, Partial<OpenInferenceOptions>?]> = {
     'that is not there': [
       grpc.status.INVALID_ARGUMENT,
       /there is no model 'reward': Request for unknown model/,

@@ -1,4 +1,5 @@
 import { PmpoError } from '../core/errors.js';
+import type { ModelInferResponse, ModelMetadataResponse } from '../generated/open-inference.js';
 import { callUnary } from '../grpc/call.js';
 import { type Channel, openChannel } from '../grpc/channel.js';
 import { RefusedCallError } from '../grpc/errors.js';
@@ -8,7 +9,7 @@ import { statusCode } from '../grpc/status.js';
 import { type ModelServerSettings, probeSeconds, resolveSettings } from './connection-settings.js';
 import { type InputLayout, inputLayout, type Samples } from './inference-inputs.js';
 import { isNumeric, readNumbers } from './inference-tensors.js';
-import { inferenceService, type WireInferResponse, type WireModelMetadata } from './inference-wire.js';
+import { inferenceService } from './services.js';
 
 export interface OpenInferenceOptions extends ModelServerSettings {
   /** The model's name at the server. */
@@ -47,7 +48,7 @@ export class OpenInferenceClient {
 
   private constructor(
     pool: ServerPool<Channel>,
-    metadata: WireModelMetadata,
+    metadata: ModelMetadataResponse,
     where: string,
     options: OpenInferenceOptions,
     peer: Peer,
@@ -94,7 +95,7 @@ export class OpenInferenceClient {
         servers.map(async (server) => {
           const request = { name: model, version };
           const call = { deadlineSeconds: connectSeconds };
-          return callUnary<WireModelMetadata>(
+          return callUnary<ModelMetadataResponse>(
             server,
             inferenceService.ModelMetadata,
             request,
@@ -105,7 +106,7 @@ export class OpenInferenceClient {
       );
       const [metadata] = described;
       if (metadata === undefined) throw new PmpoError({ where: peer.configKey, what: 'there is no address' });
-      const facts = ({ inputs, outputs }: WireModelMetadata) => JSON.stringify([inputs, outputs]);
+      const facts = ({ inputs, outputs }: ModelMetadataResponse) => JSON.stringify([inputs, outputs]);
       const other = described.findIndex((one) => facts(one) !== facts(metadata));
       if (other >= 0) {
         throw new PmpoError({
@@ -171,7 +172,7 @@ export class OpenInferenceClient {
       outputs: [{ name: this.#output }],
     };
     const call = { deadlineSeconds: this.#deadlineSeconds, signal };
-    const response = await callUnary<WireInferResponse>(
+    const response = await callUnary<ModelInferResponse>(
       server,
       inferenceService.ModelInfer,
       request,
@@ -181,7 +182,7 @@ export class OpenInferenceClient {
     return this.#scores(response, batch, server.address);
   }
 
-  #scores(response: WireInferResponse, batch: readonly number[], address: string): readonly number[] {
+  #scores(response: ModelInferResponse, batch: readonly number[], address: string): readonly number[] {
     const { model, column } = this.#options;
     const where = `${address}: the model '${model}'`;
     const { modelName, outputs = [], rawOutputContents = [] } = response;
@@ -224,7 +225,7 @@ export class OpenInferenceClient {
 }
 
 function chooseOutput(
-  { outputs = [] }: WireModelMetadata,
+  { outputs = [] }: ModelMetadataResponse,
   wanted: string | undefined,
   where: string,
 ): string {

@@ -1,12 +1,11 @@
 import * as grpc from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
-import { loadService } from '../grpc/protos.js';
 import type { LanguageModel } from './language-model.js';
+import { trainerService } from './services.js';
 import { openTrainer, type TrainerClientOptions } from './trainer-client.js';
 
 /** Against a trainer that answers as it is told; test/interop/torch_trainer has the real one. */
 
-const service = loadService('pmpo/v1/trainer.proto', 'pmpo.v1.Trainer');
 const sampler = { info: { name: 'tiny' }, tokenizer: { vocabularyHash: '0f' } } as LanguageModel;
 const info = { model: 'tiny', vocabularySize: 320, contextLength: 64, vocabularyHash: '0f' };
 
@@ -21,7 +20,7 @@ interface Script {
 
 async function connect(script: Script, options: Partial<TrainerClientOptions> = {}) {
   server = new grpc.Server();
-  server.addService(service, {
+  server.addService(trainerService, {
     GetInfo(_: unknown, respond: grpc.sendUnaryData<object>) {
       if (script.info !== undefined) respond(null, script.info);
     },

@@ -1,4 +1,5 @@
 import { PmpoError } from '../core/errors.js';
+import type { GetInfoResponse, Trainer } from '../generated/trainer.js';
 import { openChannel } from '../grpc/channel.js';
 import { connectionDefaults } from '../grpc/connection-defaults.js';
 import type { Peer } from '../grpc/peer.js';
@@ -18,7 +19,6 @@ import {
   coefficientsMessage,
   inParts,
   readScores,
-  type ScoreMessage,
   sequenceMessage,
 } from './trainer-messages.js';
 
@@ -44,15 +44,6 @@ export interface TrainerClientOptions extends SecuritySettings {
   readonly signal?: AbortSignal;
 }
 
-interface InfoMessage {
-  readonly model?: string;
-  readonly vocabularySize?: number;
-  readonly contextLength?: number;
-  readonly vocabularyHash?: string;
-  readonly trainableParameters?: number;
-  readonly steps?: number;
-}
-
 /**
  * Connects to a trainer.
  * @throws PmpoError when it cannot be reached or trusted, when somebody else holds it, or when the sampler's tokenizer has
@@ -70,7 +61,7 @@ export async function openTrainer(options: TrainerClientOptions): Promise<Traine
   try {
     // First: who holds it is what there is to know of a trainer that is somebody else's.
     if (options.holder !== undefined) await connection.hold(options.holder, deadlineSeconds);
-    const info = infoOf(await connection.call<InfoMessage>('GetInfo', {}, deadlineSeconds), address);
+    const info = infoOf(await connection.call('GetInfo', {}, deadlineSeconds), address);
     if (info.vocabularyHash !== sampler.tokenizer.vocabularyHash) {
       throw new PmpoError({
         where: address,
@@ -85,7 +76,7 @@ export async function openTrainer(options: TrainerClientOptions): Promise<Traine
   }
 }
 
-function infoOf(message: InfoMessage, where: string): TrainableModelInfo {
+function infoOf(message: GetInfoResponse, where: string): TrainableModelInfo {
   const { model = '', vocabularyHash = '', vocabularySize = 0, contextLength = 0 } = message;
   if (vocabularyHash === '' || vocabularySize === 0 || contextLength === 0) {
     throw new PmpoError({
@@ -132,10 +123,10 @@ export class TrainerClient implements TrainableModel {
     for (const { start, end } of inParts(sequences, this.#largest)) {
       const part = sequences.slice(start, end);
       const request = { sequences: part.map(sequenceMessage), ...what };
-      const answer = await this.#compute<{ scores: ScoreMessage[] }>('Score', request);
+      const answer = await this.#compute('Score', request);
       const { policy, reference, kl, reverseKl } = what;
       const asked = { logProb: policy, referenceLogProb: reference, kl, reverseKl };
-      scores.push(...readScores(answer.scores, part, asked, this.#connection.address));
+      scores.push(...readScores(answer.scores ?? [], part, asked, this.#connection.address));
     }
     return scores;
   }
@@ -160,8 +151,8 @@ export class TrainerClient implements TrainableModel {
       const has = (name: 'kl' | 'reverseKl') => own.some((entry) => entry[name] !== undefined);
       const asked = { logProb: true, referenceLogProb: false, kl: has('kl'), reverseKl: has('reverseKl') };
       try {
-        const answer = await this.#compute<{ scores: ScoreMessage[] }>('ForwardBackward', request);
-        scores.push(...readScores(answer.scores, part, asked, this.#connection.address));
+        const answer = await this.#compute('ForwardBackward', request);
+        scores.push(...readScores(answer.scores ?? [], part, asked, this.#connection.address));
       } catch (cause) {
         throw start === 0 ? cause : partlyAdded(cause, start, sequences.length);
       }
@@ -174,7 +165,7 @@ export class TrainerClient implements TrainableModel {
     readonly maxGradientNorm?: number;
   }): Promise<{ readonly gradientNorm: number }> {
     const { learningRate, maxGradientNorm = 0 } = options;
-    const answer = await this.#compute<{ gradientNorm?: number; steps?: number }>('OptimStep', {
+    const answer = await this.#compute('OptimStep', {
       learningRate,
       maxGradientNorm,
     });
@@ -197,7 +188,7 @@ export class TrainerClient implements TrainableModel {
    */
   async publishTo(folder: string, which: 'reference' | 'policy'): Promise<string> {
     const request = { policy: which === 'policy', folder };
-    const answer = await this.#compute<{ folder?: string }>('Publish', request);
+    const answer = await this.#compute('Publish', request);
     return answer.folder ?? folder;
   }
 
@@ -220,7 +211,7 @@ export class TrainerClient implements TrainableModel {
   }
 
   async #askAgain(): Promise<void> {
-    const info = await this.#connection.call<InfoMessage>('GetInfo', {}, this.#deadline);
+    const info = await this.#connection.call('GetInfo', {}, this.#deadline);
     this.#info = infoOf(info, this.#connection.address);
   }
 
@@ -228,8 +219,11 @@ export class TrainerClient implements TrainableModel {
     this.#connection.close();
   }
 
-  #compute<T extends object>(method: TrainerMethod, request: object): Promise<T> {
-    return this.#connection.call<T>(method, request, this.#computing);
+  #compute<M extends TrainerMethod>(
+    method: M,
+    request: Trainer[M]['request'],
+  ): Promise<Trainer[M]['response']> {
+    return this.#connection.call(method, request, this.#computing);
   }
 }
 

@@ -1,25 +1,15 @@
 import type * as grpc from '@grpc/grpc-js';
 import type { PmpoError } from '../core/errors.js';
+import type { Trainer } from '../generated/trainer.js';
 import { callUnary } from '../grpc/call.js';
 import { type Channel, refusal } from '../grpc/channel.js';
 import { ConnectionLostError, RefusedCallError } from '../grpc/errors.js';
 import type { Peer } from '../grpc/peer.js';
-import { loadService } from '../grpc/protos.js';
 import { statusCode } from '../grpc/status.js';
+import { trainerService } from './services.js';
 
-/** What of the service is called once and answered once. */
-export type TrainerMethod =
-  | 'GetInfo'
-  | 'Score'
-  | 'ForwardBackward'
-  | 'OptimStep'
-  | 'CopyReference'
-  | 'Publish'
-  | 'Save'
-  | 'Load'
-  | 'Reset';
-
-const service = loadService('pmpo/v1/trainer.proto', 'pmpo.v1.Trainer');
+/** The methods that take one request and give one response. */
+export type TrainerMethod = Exclude<keyof Trainer, 'Hold'>;
 
 /** Calls of a trainer, with a deadline each, and their errors in the one form. */
 export class TrainerConnection {
@@ -41,7 +31,7 @@ export class TrainerConnection {
    * @throws PmpoError when it is somebody else's.
    */
   hold(holder: string, deadlineSeconds: number): Promise<void> {
-    const { path, requestSerialize, responseDeserialize } = service.Hold!;
+    const { path, requestSerialize, responseDeserialize } = trainerService.Hold!;
     const { client, metadata } = this.#channel;
     return new Promise((resolve, reject) => {
       const stream = client.makeServerStreamRequest(
@@ -72,11 +62,15 @@ export class TrainerConnection {
     });
   }
 
-  call<T extends object>(method: TrainerMethod, request: object, deadlineSeconds: number): Promise<T> {
+  call<M extends TrainerMethod>(
+    method: M,
+    request: Trainer[M]['request'],
+    deadlineSeconds: number,
+  ): Promise<Trainer[M]['response']> {
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
-    return callUnary<T>(
+    return callUnary(
       this.#channel,
-      service[method],
+      trainerService[method],
       request,
       this.#peer,
       { deadlineSeconds },

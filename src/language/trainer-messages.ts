@@ -1,18 +1,16 @@
 import { PmpoError } from '../core/errors.js';
+import type { Coefficients, SequenceScore as ScoreMessage, Sequence } from '../generated/trainer.js';
 import type { SequenceCoefficients, SequenceScore, TokenSequence } from './trainable-model.js';
 
 /** What goes over the wire of proto/pmpo/v1/trainer.proto, and back. Letters: S sequences, T_i tokens of completion i. */
 
-/** SequenceScore as it comes. */
-export type ScoreMessage = { readonly [name in keyof SequenceScore]?: readonly number[] };
-
 const parts = ['logProb', 'referenceLogProb', 'kl', 'reverseKl'] as const;
 
-export function sequenceMessage({ prompt, completion }: TokenSequence): object {
+export function sequenceMessage({ prompt, completion }: TokenSequence): Sequence {
   return { prompt: Array.from(prompt), completion: Array.from(completion) };
 }
 
-export function coefficientsMessage(coefficients: SequenceCoefficients): object {
+export function coefficientsMessage(coefficients: SequenceCoefficients): Coefficients {
   const list = (given: number | Float32Array | undefined) =>
     given === undefined ? [] : typeof given === 'number' ? [given] : Array.from(given);
   const { logProb, kl, reverseKl } = coefficients;

@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { PmpoError } from '../core/errors.js';
+import type {
+  GenerateComplete,
+  GenerateRequest,
+  GenerateResponse,
+  GetModelInfoResponse,
+  GetTokenizerChunk,
+} from '../generated/vllm.js';
 import { callStream, callUnary, DeadlineError, StoppedError } from '../grpc/call.js';
 import { type Channel, openChannel } from '../grpc/channel.js';
 import { ConnectionLostError } from '../grpc/errors.js';
@@ -14,6 +21,7 @@ import type {
   ModelInfo,
   SampleRequest,
 } from './language-model.js';
+import { vllmService } from './services.js';
 import type { Tokenizer } from './tokenizer.js';
 import { unpackTokenizerFiles } from './tokenizer-files.js';
 import { generateRequest, scoreRequest } from './vllm-requests.js';
@@ -26,14 +34,6 @@ import {
   outputLogProbs,
   outputTokens,
 } from './vllm-responses.js';
-import {
-  vllmService,
-  type WireComplete,
-  type WireGenerateRequest,
-  type WireGenerateResponse,
-  type WireModelInfo,
-  type WireTokenizerChunk,
-} from './vllm-wire.js';
 
 export interface VllmClientOptions extends LanguageModelServerSettings {
   /** Where these settings stand in the configuration, for messages; default: `language.sampler`. */
@@ -99,7 +99,7 @@ export class VllmClient implements LanguageModel {
           const method = vllmService.GetModelInfo;
           const request = { deadlineSeconds: connectSeconds };
           const info = modelInfoOf(
-            await callUnary<WireModelInfo>(opened, method, {}, peer, request),
+            await callUnary<GetModelInfoResponse>(opened, method, {}, peer, request),
             address,
           );
           known ??= info;
@@ -161,7 +161,7 @@ export class VllmClient implements LanguageModel {
   async *#pieces(
     server: Channel,
     { completions, logProbs = true }: SampleRequest,
-    message: WireGenerateRequest,
+    message: GenerateRequest,
     signal: AbortSignal,
   ): AsyncGenerator<CompletionPiece, void, undefined> {
     const where = server.address;
@@ -202,7 +202,7 @@ export class VllmClient implements LanguageModel {
   async score(prompt: Int32Array, completion: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
     const message = scoreRequest(prompt, completion, this.info);
     return this.#pool.run(async (server, stop) => {
-      let scored: WireComplete | undefined;
+      let scored: GenerateComplete | undefined;
       for await (const { complete } of this.#generate(server, message, stop)) scored ??= complete;
       if (scored === undefined) return missing(0, 1, server.address);
       return inputLogProbs(scored.inputLogprobs, prompt, completion, server.address);
@@ -212,16 +212,16 @@ export class VllmClient implements LanguageModel {
   /** Generate's answers. Where they are not wanted to the end, the server is told. */
   async *#generate(
     server: Channel,
-    message: WireGenerateRequest,
+    message: GenerateRequest,
     signal: AbortSignal,
-  ): AsyncGenerator<WireGenerateResponse, void, undefined> {
+  ): AsyncGenerator<GenerateResponse, void, undefined> {
     const options = { deadlineSeconds: this.#deadlineSeconds, signal };
     // A new one for each attempt: the server may still be at work on the one before.
     const requestId = `pmpo-${randomUUID()}`;
     const request = { ...message, requestId };
     let unwanted = true;
     try {
-      yield* callStream<WireGenerateResponse>(server, vllmService.Generate, request, this.#peer, options);
+      yield* callStream<GenerateResponse>(server, vllmService.Generate, request, this.#peer, options);
       unwanted = false;
     } catch (error) {
       // A server that refused, or is gone, needs no word.
@@ -265,7 +265,7 @@ async function fetchTokenizer(
   let sha256 = '';
   const options = { deadlineSeconds };
   try {
-    for await (const chunk of callStream<WireTokenizerChunk>(
+    for await (const chunk of callStream<GetTokenizerChunk>(
       server,
       vllmService.GetTokenizer,
       {},

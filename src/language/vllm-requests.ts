@@ -1,6 +1,6 @@
 import { PmpoError } from '../core/errors.js';
+import type { GenerateRequest } from '../generated/vllm.js';
 import type { ModelInfo, SampleRequest } from './language-model.js';
-import type { WireGenerateRequest } from './vllm-wire.js';
 
 /** What is asked of a vLLM server, checked before it is sent. */
 
@@ -70,11 +70,7 @@ function checkSettings(request: SampleRequest): void {
  * The message that asks for completions.
  * @throws PmpoError when settings contradict each other, or the prompt does not fit the model.
  */
-export function generateRequest(
-  request: SampleRequest,
-  info: ModelInfo,
-  stream: boolean,
-): WireGenerateRequest {
+export function generateRequest(request: SampleRequest, info: ModelInfo, stream: boolean): GenerateRequest {
   const { prompt, completions, seed, logProbs = true, maxTokens, minTokens, temperature, topP } = request;
   const { topK, minP, presencePenalty, frequencyPenalty, repetitionPenalty } = request;
   const { stop, stopTokens, ignoreEnd } = request;
@@ -115,11 +111,7 @@ export function generateRequest(
  * token must be sampled after it, and is thrown away.
  * @throws PmpoError when prompt and completion do not fit the model.
  */
-export function scoreRequest(
-  prompt: Int32Array,
-  completion: Int32Array,
-  info: ModelInfo,
-): WireGenerateRequest {
+export function scoreRequest(prompt: Int32Array, completion: Int32Array, info: ModelInfo): GenerateRequest {
   checkPrompt(prompt, info);
   const { name, contextLength } = info;
   if (completion.length === 0) throw new PmpoError({ where: name, what: 'the completion to score is empty' });

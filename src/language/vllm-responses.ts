@@ -1,8 +1,13 @@
 import { PmpoError } from '../core/errors.js';
+import type {
+  GenerateComplete,
+  GetModelInfoResponse,
+  InputLogProbs,
+  OutputLogProbs,
+} from '../generated/vllm.js';
 import { ConnectionLostError } from '../grpc/errors.js';
 import type { Completion, FinishReason, ModelInfo } from './language-model.js';
 import type { Tokenizer } from './tokenizer.js';
-import type { WireComplete, WireInputLogProbs, WireModelInfo, WireOutputLogProbs } from './vllm-wire.js';
 
 /** What a vLLM server answers, checked: what is missing or no number is an error here, and reaches no learner. */
 
@@ -21,7 +26,7 @@ function checkLogProbs(values: Float32Array, what: string, where: string): void 
 
 /** Log-probs of sampled tokens, [T], for exactly these tokens. */
 export function outputLogProbs(
-  message: WireOutputLogProbs | undefined,
+  message: OutputLogProbs | undefined,
   tokens: Int32Array,
   what: string,
   where: string,
@@ -44,7 +49,7 @@ export function outputLogProbs(
 
 /** Log-probs of the last T tokens of a prompt, [T]. */
 export function inputLogProbs(
-  message: WireInputLogProbs | undefined,
+  message: InputLogProbs | undefined,
   prompt: Int32Array,
   completion: Int32Array,
   where: string,
@@ -72,7 +77,11 @@ export function inputLogProbs(
  * @throws ConnectionLostError where its server gave it up: what there is of it is a fragment, and another may finish it;
  *   PmpoError for any other ending.
  */
-export function finishReasonOf({ finishReason }: WireComplete, what: string, where: string): FinishReason {
+export function finishReasonOf(
+  { finishReason }: GenerateComplete,
+  what: string,
+  where: string,
+): FinishReason {
   if (finishReason === 'stop' || finishReason === 'length') return finishReason;
   if (finishReason === 'abort') {
     throw new ConnectionLostError({ where, what: `the server gave up ${what} before its end (abort)` });
@@ -124,7 +133,7 @@ function textBefore(stopText: string | undefined, tokens: Int32Array, tokenizer:
 
 /** A whole completion. */
 export function completionOf(
-  message: WireComplete,
+  message: GenerateComplete,
   {
     logProbs,
     info,
@@ -159,7 +168,7 @@ export function completionOf(
  * What a server says of its model.
  * @throws PmpoError when it is none that completes texts, or says too little.
  */
-export function modelInfoOf(message: WireModelInfo, where: string): ModelInfo {
+export function modelInfoOf(message: GetModelInfoResponse, where: string): ModelInfo {
   const { servedModelName, modelPath, isGeneration, vocabSize = 0, maxContextLength = 0 } = message;
   const name = servedModelName || modelPath || 'the model';
   if (!isGeneration) {

@@ -1,23 +1,23 @@
 import { createHash } from 'node:crypto';
 import * as grpc from '@grpc/grpc-js';
 import { strToU8, zipSync } from 'fflate';
-import {
-  vllmService,
-  type WireComplete,
-  type WireGenerateRequest,
-  type WireGenerateResponse,
-  type WireModelInfo,
-} from '../../src/language/vllm-wire.js';
+import type {
+  GenerateComplete,
+  GenerateRequest,
+  GenerateResponse,
+  GetModelInfoResponse,
+} from '../../src/generated/vllm.js';
+import { vllmService } from '../../src/language/services.js';
 import { readFixture } from '../references/read.js';
 
 /** A vLLM server without a model: it answers as it is told. */
 
-type GenerateCall = grpc.ServerWritableStream<WireGenerateRequest, WireGenerateResponse>;
+type GenerateCall = grpc.ServerWritableStream<GenerateRequest, GenerateResponse>;
 
 export interface ScriptedVllm {
   /** `listenOn` a port of its own, to come back to. */
   readonly port?: number;
-  readonly info?: WireModelInfo;
+  readonly info?: GetModelInfoResponse;
   readonly credentials?: grpc.ServerCredentials;
   readonly token?: string;
   readonly archive?: Uint8Array;
@@ -31,7 +31,7 @@ export interface ScriptedVllm {
 export interface VllmTestServer {
   readonly address: string;
   readonly port: number;
-  readonly requests: WireGenerateRequest[];
+  readonly requests: GenerateRequest[];
   readonly aborted: string[];
   /** How many calls of Generate have been cancelled. */
   readonly cancelled: () => number;
@@ -47,7 +47,7 @@ const fixtureArchive = zipSync({
   'tokenizer_config.json': strToU8(fixtureTokenizer.config),
 });
 
-export const fixtureInfo: WireModelInfo = {
+export const fixtureInfo: GetModelInfoResponse = {
   servedModelName: 'tiny',
   isGeneration: true,
   vocabSize: 416,
@@ -56,7 +56,7 @@ export const fixtureInfo: WireModelInfo = {
 };
 
 /** Three tokens and their log-probs. */
-export function completion(index: number, change: Partial<WireComplete> = {}): WireComplete {
+export function completion(index: number, change: Partial<GenerateComplete> = {}): GenerateComplete {
   const outputIds = [40 + index, 50 + index, 1];
   return {
     index,
@@ -68,7 +68,7 @@ export function completion(index: number, change: Partial<WireComplete> = {}): W
 }
 
 /** What scores a prompt: −1, −2, … of its tokens from the second on. */
-export function scored(call: GenerateCall): WireComplete {
+export function scored(call: GenerateCall): GenerateComplete {
   const tokenIds = call.request.tokenized?.inputIds ?? [];
   return completion(0, {
     inputLogprobs: { tokenIds, tokenLogprobs: tokenIds.map((_, t) => (t === 0 ? {} : { value: -t })) },
@@ -76,7 +76,7 @@ export function scored(call: GenerateCall): WireComplete {
 }
 
 /** Answers with whole completions and ends. */
-export function answer(...completes: readonly WireComplete[]): (call: GenerateCall) => void {
+export function answer(...completes: readonly GenerateComplete[]): (call: GenerateCall) => void {
   return (call) => {
     for (const complete of completes) call.write({ complete });
     call.end();
@@ -91,7 +91,7 @@ export function fail(code: grpc.status, details = 'so it is'): (call: GenerateCa
 }
 
 export async function vllmServer(script: ScriptedVllm = {}): Promise<VllmTestServer> {
-  const requests: WireGenerateRequest[] = [];
+  const requests: GenerateRequest[] = [];
   const aborted: string[] = [];
   let cancelled = 0;
   const archive = script.archive ?? fixtureArchive;
@@ -102,7 +102,10 @@ export async function vllmServer(script: ScriptedVllm = {}): Promise<VllmTestSer
       ? { code: grpc.status.UNAUTHENTICATED, details: 'who are you?' }
       : undefined;
   server.addService(vllmService, {
-    GetModelInfo(call: grpc.ServerUnaryCall<object, WireModelInfo>, done: grpc.sendUnaryData<WireModelInfo>) {
+    GetModelInfo(
+      call: grpc.ServerUnaryCall<object, GetModelInfoResponse>,
+      done: grpc.sendUnaryData<GetModelInfoResponse>,
+    ) {
       const refusal = refused(call);
       if (refusal !== undefined) done(refusal);
       else done(null, script.info ?? fixtureInfo);

@@ -1,7 +1,7 @@
 import { PmpoError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
+import type { GenerateRequest, SamplingParams } from '../../generated/vllm.js';
 import type { Tokenizer } from '../tokenizer.js';
-import type { WireGenerateRequest, WireSamplingParams } from '../vllm-wire.js';
 import type { Generation } from './generation.js';
 import { isGreedy, type Penalties } from './sampling.js';
 
@@ -22,7 +22,7 @@ function refuse(what: string, remedy?: string): never {
   throw new PmpoError({ what, remedy });
 }
 
-function readPrompt(request: WireGenerateRequest, served: Served): Int32Array {
+function readPrompt(request: GenerateRequest, served: Served): Int32Array {
   const { vocabularySize: V, contextLength: C, tokenizer } = served;
   const prompt =
     request.tokenized === undefined
@@ -49,7 +49,7 @@ function readLogProbs(name: string, value: number | undefined): number | undefin
   return refuse(`${name} is ${value}`, `Give 0 to ${mostLogProbs}`);
 }
 
-function readPenalties(sampling: WireSamplingParams): Penalties {
+function readPenalties(sampling: SamplingParams): Penalties {
   const { frequencyPenalty = 0, presencePenalty = 0, repetitionPenalty = 0 } = sampling;
   for (const [name, value] of [
     ['frequency_penalty', frequencyPenalty],
@@ -67,12 +67,8 @@ function readPenalties(sampling: WireSamplingParams): Penalties {
  * @param fallbackKey what completions of requests without a seed are drawn with
  * @throws PmpoError whose message tells a client what is wrong with its request.
  */
-export function readGenerate(
-  request: WireGenerateRequest,
-  served: Served,
-  fallbackKey: RandomKey,
-): Generation {
-  const sampling: WireSamplingParams = request.samplingParams ?? {};
+export function readGenerate(request: GenerateRequest, served: Served, fallbackKey: RandomKey): Generation {
+  const sampling: SamplingParams = request.samplingParams ?? {};
   const prompt = readPrompt(request, served);
   const { temperature = 1, topP = 0, topK = 0, minP = 0, minTokens = 0 } = sampling;
   const maxTokens = sampling.maxTokens ?? served.contextLength - prompt.length;

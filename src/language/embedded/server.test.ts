@@ -5,8 +5,8 @@ import { randomKey } from '../../core/random-keys.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import { loadService } from '../../grpc/protos.js';
+import { vllmService } from '../services.js';
 import { VllmClient } from '../vllm-client.js';
-import { vllmService } from '../vllm-wire.js';
 import { createEmbeddedModel, type EmbeddedModel } from './embedded-model.js';
 import type { GenerateAnswer } from './generate-responses.js';
 

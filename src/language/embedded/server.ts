@@ -3,9 +3,10 @@ import * as grpc from '@grpc/grpc-js';
 import { zipSync } from 'fflate';
 import { PmpoError } from '../../core/errors.js';
 import { foldIn, type RandomKey } from '../../core/random-keys.js';
+import type { GenerateRequest } from '../../generated/vllm.js';
 import { loadService } from '../../grpc/protos.js';
+import { vllmService } from '../services.js';
 import type { TokenizerFiles } from '../tokenizer-files.js';
-import { vllmService, type WireGenerateRequest } from '../vllm-wire.js';
 import { readGenerate, type Served } from './generate-requests.js';
 import { generateAnswers } from './generate-responses.js';
 import type { Scheduler } from './scheduler.js';
@@ -39,7 +40,7 @@ type Unary<Request> = (
   call: grpc.ServerUnaryCall<Request, unknown>,
   callback: grpc.sendUnaryData<unknown>,
 ) => void;
-type GenerateCall = grpc.ServerWritableStream<WireGenerateRequest, unknown>;
+type GenerateCall = grpc.ServerWritableStream<GenerateRequest, unknown>;
 
 /** Requests under way, by the name their client gave them, and how to end each. */
 type Underway = Map<string, Set<() => void>>;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { callUnary } from '../../../src/grpc/call.js';
 import { openChannel } from '../../../src/grpc/channel.js';
-import { vllmService } from '../../../src/language/vllm-wire.js';
+import { vllmService } from '../../../src/language/services.js';
 
 /** vLLM's own gRPC server, on the CPU. */
 
