@@ -17,19 +17,19 @@ const rounds = Number(roundsGiven);
 const stepsInAll = Number(stepsGiven);
 /** How many worlds there are, and how many of them share a stream. */
 const cases = [
-  { size: 1, worldsPerStream: 1 },
-  { size: 4, worldsPerStream: 1 },
-  { size: 16, worldsPerStream: 1 },
-  { size: 16, worldsPerStream: Math.ceil(16 / availableParallelism()) },
+  { size: 1, envsPerStream: 1 },
+  { size: 4, envsPerStream: 1 },
+  { size: 16, envsPerStream: 1 },
+  { size: 16, envsPerStream: Math.ceil(16 / availableParallelism()) },
 ];
 const warmUp = 50;
 
 /** Steps per second, and how much of a processor's time the client took for each step. */
-async function ours(address: string, size: number, worldsPerStream: number, steps: number) {
+async function ours(address: string, size: number, envsPerStream: number, steps: number) {
   const worlds = await createVectorEnvironment({
     connect: batchedConnect({
       size,
-      worldsPerStream,
+      envsPerStream,
       optionsOf: () => ({
         address,
         deadlineSeconds: 30,
@@ -67,8 +67,8 @@ async function ours(address: string, size: number, worldsPerStream: number, step
   }
 }
 
-const nameOf = (size: number, worldsPerStream: number) =>
-  worldsPerStream === 1 ? `worlds${size}` : `worlds${size}by${worldsPerStream}`;
+const nameOf = (size: number, envsPerStream: number) =>
+  envsPerStream === 1 ? `worlds${size}` : `worlds${size}by${envsPerStream}`;
 
 const python = await pythonOf('simulator_server');
 
@@ -89,21 +89,21 @@ async function inProcess(size: number, steps: number): Promise<number> {
 
 const results = await withServer(['dm-control'], async (address) => {
   const found: Record<string, object> = {};
-  for (const { size, worldsPerStream } of cases) {
+  for (const { size, envsPerStream } of cases) {
     const steps = Math.ceil(stepsInAll / size);
     const sides = { pmpo: [] as number[], inProcess: [] as number[], pythonClient: [] as number[] };
     const clientMicroseconds: number[] = [];
     for (let round = 0; round < rounds; round++) {
-      const own = await ours(address, size, worldsPerStream, steps);
+      const own = await ours(address, size, envsPerStream, steps);
       clientMicroseconds.push(own.clientMicroseconds);
       sides.pmpo.push(own.stepsPerSecond);
       sides.inProcess.push(await inProcess(size, steps));
       sides.pythonClient.push(await pythonClient(address, Math.ceil(stepsInAll / 4)));
       const said = Object.entries(sides).map(([name, all]) => `${name} ${all.at(-1)!.toFixed(0)}`);
-      console.error(`${nameOf(size, worldsPerStream)}, round ${round + 1}, steps/s: ${said.join(', ')}`);
+      console.error(`${nameOf(size, envsPerStream)}, round ${round + 1}, steps/s: ${said.join(', ')}`);
     }
     const { pmpo, inProcess: local, pythonClient: theirs } = sides;
-    found[nameOf(size, worldsPerStream)] = {
+    found[nameOf(size, envsPerStream)] = {
       stepsPerSecond: { pmpo: median(pmpo), inProcess: median(local), pythonClientOneWorld: median(theirs) },
       clientMicrosecondsPerStep: median(clientMicroseconds),
       ratioToInProcess: ratioOf(pmpo, local),

@@ -62,8 +62,8 @@ describe('crossCheck', () => {
       { environment: { address: 'localhost:1', tls: { certificate: 'c.pem' } } },
     ],
     [
-      'environment.actors: 9 is more',
-      { environment: { simulator: 'reacher', actors: 9 }, learner: { environmentSteps: 8, warmupSteps: 0 } },
+      'environment.numEnvs: 9 is more',
+      { environment: { simulator: 'reacher', numEnvs: 9 }, learner: { environmentSteps: 8, warmupSteps: 0 } },
     ],
     ['learner.warmupSteps: 50 leaves nothing', { learner: { environmentSteps: 50, warmupSteps: 50 } }],
     ['replay.capacity: 10 holds no batch', { replay: { capacity: 10 } }],

@@ -63,7 +63,7 @@ function addressProblems({ environment }: Config): Complaint[] {
     complaints.push([
       'environment.createSettings.batchSize',
       'is sent by this program itself, which has to know which worlds share a stream',
-      'Leave it out and set environment.worldsPerStream',
+      'Leave it out and set environment.envsPerStream',
     ]);
   }
   for (const given of addressesOf(environment)) {
@@ -119,10 +119,10 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
       'Make it smaller',
     );
   }
-  if (environment.actors > learner.environmentSteps) {
+  if (environment.numEnvs > learner.environmentSteps) {
     complain(
-      'environment.actors',
-      `${environment.actors} is more than all environment steps (learner.environmentSteps is ${learner.environmentSteps})`,
+      'environment.numEnvs',
+      `${environment.numEnvs} is more than all environment steps (learner.environmentSteps is ${learner.environmentSteps})`,
     );
   }
   if (replay.capacity < learner.batchSize) {

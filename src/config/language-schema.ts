@@ -118,7 +118,7 @@ const datasetSchema = z
       .boolean()
       .default(false)
       .describe("Whether a prompt is laid out as a user's turn by the model's chat template"),
-    end: z
+    endToken: z
       .string()
       .optional()
       .describe("The special token that every completion ends with; default: the tokenizer's own"),

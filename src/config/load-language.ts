@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { ConfigError } from '../core/errors.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
-import type { PublicModules } from '../system/user-module.js';
 import type { Catalogue } from './catalogue.js';
 import { languageProblems } from './language-checks.js';
 import { type LanguageConfig, type LanguageRegistries, languageConfigSchema } from './language-schema.js';
@@ -9,6 +8,7 @@ import { type LoadedConfig, readConfigFile, resolveConfig } from './load.js';
 import { explainIssues } from './problems.js';
 import {
   type Improvement,
+  type LoadOptions,
   makeImprovement,
   openSource,
   refuse,
@@ -63,17 +63,15 @@ function withDatasetDefaults(values: Record<string, unknown>): Record<string, un
 /**
  * Checks a language job's configuration and everything it names, and fills in every default.
  * @param file the name used in messages; relative paths are meant from where it is.
- * @param modules what plugins and reward programs may import from this package; by default they resolve 'pmpo' from their own
- *   folder.
  * @throws ConfigError listing every problem with its place and, where there is one, the nearest right key.
  */
 export async function resolveLanguageConfig(
   file: string,
   text: string,
   overrides: readonly Override[] = [],
-  modules: PublicModules = {},
+  options: LoadOptions = {},
 ): Promise<LoadedLanguageConfig> {
-  const opened = await openSource(file, text, overrides, modules);
+  const opened = await openSource(file, text, overrides, options);
   const { source, catalogue, plugins } = opened;
   const values = withDatasetDefaults(opened.values);
   const schema = languageConfigSchema(catalogue);
@@ -110,31 +108,31 @@ export async function resolveJob(
   file: string,
   text: string,
   overrides: readonly Override[] = [],
-  modules: PublicModules = {},
+  options: LoadOptions = {},
 ): Promise<LoadedJob> {
   const isLanguage =
     parseValues(file, text).language !== undefined || overrides.some(({ path }) => path[0] === 'language');
   return isLanguage
-    ? { kind: 'language', ...(await resolveLanguageConfig(file, text, overrides, modules)) }
-    : { kind: 'control', ...(await resolveConfig(file, text, overrides, modules)) };
+    ? { kind: 'language', ...(await resolveLanguageConfig(file, text, overrides, options)) }
+    : { kind: 'control', ...(await resolveConfig(file, text, overrides, options)) };
 }
 
 /** Reads and resolves a configuration file. @throws ConfigError when there is no such file, and as `resolveJob`. */
 export async function loadJob(
   file: string,
   overrides: readonly Override[] = [],
-  modules: PublicModules = {},
+  options: LoadOptions = {},
 ): Promise<LoadedJob> {
-  return resolveJob(file, await readConfigFile(file), overrides, modules);
+  return resolveJob(file, await readConfigFile(file), overrides, options);
 }
 
 /** Reads and resolves the configuration file of a language job. @throws ConfigError as `loadJob`, and for one of another kind. */
 export async function loadLanguageConfig(
   file: string,
   overrides: readonly Override[] = [],
-  modules: PublicModules = {},
+  options: LoadOptions = {},
 ): Promise<LoadedLanguageConfig> {
-  const job = await loadJob(file, overrides, modules);
+  const job = await loadJob(file, overrides, options);
   if (job.kind === 'language') return job;
   throw new ConfigError({
     where: file,

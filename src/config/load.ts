@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
 import { ConfigError } from '../core/errors.js';
-import type { PublicModules } from '../system/user-module.js';
 import type { Catalogue } from './catalogue.js';
 import { crossCheck } from './checks.js';
 import { explainIssues, type Problem } from './problems.js';
 import {
   type Improvement,
+  type LoadOptions,
   makeImprovement,
   openSource,
   refuse,
@@ -49,16 +49,15 @@ function simulatorProblems({ environment }: Config, simulators: Catalogue['simul
 /**
  * Checks a control job's configuration and everything it names, and fills in every default.
  * @param file the name used in messages; relative plugins are looked for beside it.
- * @param modules what plugins may import from this package; by default they resolve 'pmpo' from their own folder.
  * @throws ConfigError listing every problem with its place and, where there is one, the nearest right key.
  */
 export async function resolveConfig(
   file: string,
   text: string,
   overrides: readonly Override[] = [],
-  modules: PublicModules = {},
+  options: LoadOptions = {},
 ): Promise<LoadedConfig> {
-  const opened = await openSource(file, text, overrides, modules);
+  const opened = await openSource(file, text, overrides, options);
   const { source, values, catalogue, plugins } = opened;
   if (values.language !== undefined) {
     throw new ConfigError({
@@ -112,9 +111,9 @@ export async function readConfigFile(file: string): Promise<string> {
 export async function loadConfig(
   file: string,
   overrides: readonly Override[] = [],
-  modules: PublicModules = {},
+  options: LoadOptions = {},
 ): Promise<LoadedConfig> {
-  return resolveConfig(file, await readConfigFile(file), overrides, modules);
+  return resolveConfig(file, await readConfigFile(file), overrides, options);
 }
 
 /** A resolved configuration as the text of a file that loads again and means the same. */

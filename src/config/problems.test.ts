@@ -112,7 +112,7 @@ describe('explainIssues', () => {
   });
 
   test('lists every problem', () => {
-    expect(problems({ seed: -1, learnr: {}, replay: { steps: 0 } })).toHaveLength(3);
+    expect(problems({ seed: -1, learnr: {}, replay: { nStep: 0 } })).toHaveLength(3);
   });
 });
 

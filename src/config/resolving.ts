@@ -7,6 +7,7 @@ import type { PublicModules } from '../system/user-module.js';
 import { type Catalogue, createCatalogue } from './catalogue.js';
 import { loadPlugins } from './plugins.js';
 import type { Problem } from './problems.js';
+import { renamedKeyProblems, withCurrentKeys } from './renamed-keys.js';
 import { type ConfigSource, isGroup, type KeyPath, type Override, readSource, valueAt } from './source.js';
 
 /** The steps by which a text becomes a configuration, for jobs of all kinds. */
@@ -90,6 +91,16 @@ export function settingsOf({ name: _, ...settings }: { name: string } & Record<s
   return settings;
 }
 
+export interface LoadOptions {
+  /** Modules that plugins and reward programs may import from this package; by default they resolve 'pmpo' from their own folder. */
+  readonly modules?: PublicModules;
+  /**
+   * What to do with a key that has another name now (see renamed-keys.ts): `refuse` it, which is the default, or `read` it,
+   * for the config.yaml in the folder of a run that an older version made.
+   */
+  readonly renamedKeys?: 'refuse' | 'read';
+}
+
 /** A configuration's text with the command line's settings over it, and everything that it can name. */
 export interface OpenedSource {
   readonly source: ConfigSource;
@@ -102,17 +113,18 @@ export interface OpenedSource {
 /**
  * Reads a configuration's text and loads its plugins.
  * @param file the name used in messages; relative plugins are looked for beside it.
- * @param modules what plugins and reward programs may import from this package.
- * @throws ConfigError for text that cannot be read, and plugins that do not load.
+ * @throws ConfigError for text that cannot be read, keys that have another name now, and plugins that do not load.
  */
 export async function openSource(
   file: string,
   text: string,
   overrides: readonly Override[],
-  modules: PublicModules,
+  { modules = {}, renamedKeys = 'refuse' }: LoadOptions,
 ): Promise<OpenedSource> {
   const source = readSource(file, text, overrides);
-  const values = withNames(source.values);
+  const renamed = renamedKeys === 'refuse' ? renamedKeyProblems(source.values) : [];
+  if (renamed.length > 0) refuse(source, renamed);
+  const values = withNames(withCurrentKeys(source.values));
   // A path on the command line is meant from where the command is given, one in a file from where the file is.
   const isTyped = source.overrideOf(['plugins']) !== undefined;
   const pluginBase = isTyped ? process.cwd() : dirname(resolve(file));

@@ -58,8 +58,8 @@ export const environmentSchema = z
       .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
       .prefault({})
       .describe('Settings sent with JoinWorld'),
-    actors: count.max(256).default(8).describe('K, environments stepped at once'),
-    worldsPerStream: count
+    numEnvs: count.max(256).default(8).describe('K, environments stepped at once'),
+    envsPerStream: count
       .max(256)
       .default(1)
       .describe(
@@ -171,7 +171,7 @@ const secretSchema = z.union([
 export const replaySchema = z
   .strictObject({
     capacity: count.default(1_000_000).describe('Transitions kept; the oldest go first'),
-    steps: count.max(100).default(5).describe('n of the n-step returns'),
+    nStep: count.max(100).default(5).describe('n of the n-step returns'),
     redis: z
       .string()
       .regex(

@@ -41,7 +41,7 @@ export async function actRun(options: ActRunOptions): Promise<ActorResult> {
       config,
       server.addresses,
       `actor ${actor}`,
-      config.environment.actors,
+      config.environment.numEnvs,
       surroundings,
     );
     cleanUp.push(() => environment.close());

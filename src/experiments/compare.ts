@@ -54,14 +54,14 @@ async function plan({ file, operators, seeds, overrides, modules }: CompareOptio
       path: ['operator', 'name'],
       value: operator,
     };
-    const first = (await loadConfig(file, [chosen, ...overrides], modules)).config.seed;
+    const first = (await loadConfig(file, [chosen, ...overrides], { modules })).config.seed;
     for (let seed = first; seed < first + seeds; seed++) {
       const seeded: Override = { label: '--seeds', path: ['seed'], value: seed };
       runs.push({
         name: `${operator}-seed${seed}`,
         operator,
         seed,
-        loaded: await loadConfig(file, [chosen, ...overrides, seeded], modules),
+        loaded: await loadConfig(file, [chosen, ...overrides, seeded], { modules }),
       });
     }
   }

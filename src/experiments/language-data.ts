@@ -77,8 +77,8 @@ export async function readDataset(
   contextLength: number,
   merge: boolean,
 ): Promise<readonly JudgedContext[]> {
-  const { file, chat, end } = language.dataset!;
-  const endToken = endTokenOf(tokenizer, end);
+  const { file, chat, endToken: name } = language.dataset!;
+  const endToken = endTokenOf(tokenizer, name);
   return preferenceContexts(await readRows(file), { merge }).map(({ prompt: row, completions }) => {
     const prompt = toPrompt(tokenizer, row, chat, contextLength - 1, `a context of ${contextLength}`);
     return {

@@ -64,12 +64,26 @@ describe('stateOfRun', () => {
   it('takes a run that was made before there was some setting for what its default makes it', async () => {
     const config = await configure();
     const directory = await createRunDirectory(output, 'r');
-    const { worldsPerStream: _, ...environment } = config.environment;
+    const { envsPerStream: _, ...environment } = config.environment;
     const older = configText({ ...config, environment } as ResolvedConfig);
-    expect(older).not.toContain('worldsPerStream');
+    expect(older).not.toContain('envsPerStream');
     await directory.writeConfig(older);
     expect(await stateOfRun(directory.path, config, '')).toEqual({ state: 'none' });
     const other = await configure('learner: {batchSize: 7}');
+    await expect(stateOfRun(directory.path, other, '')).rejects.toThrow(/other settings/);
+  });
+
+  it('recognises a run of an older version, whose keys had other names', async () => {
+    const config = await configure();
+    const directory = await createRunDirectory(output, 'r');
+    const older = configText(config)
+      .replace('numEnvs:', 'actors:')
+      .replace('envsPerStream:', 'worldsPerStream:')
+      .replace('nStep:', 'steps:');
+    expect(older).not.toMatch(/numEnvs|envsPerStream|nStep/);
+    await directory.writeConfig(older);
+    expect(await stateOfRun(directory.path, config, '')).toEqual({ state: 'none' });
+    const other = await configure('replay: {nStep: 7}');
     await expect(stateOfRun(directory.path, other, '')).rejects.toThrow(/other settings/);
   });
 

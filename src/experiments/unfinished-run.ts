@@ -26,10 +26,12 @@ export function sameRun(a: Tree, b: Tree): boolean {
 /** The settings of the run in a folder, with what settings have come since then filled in. */
 async function settingsOf(directory: RunDirectory, modules: PublicModules): Promise<Tree> {
   const text = await directory.readConfig();
-  const job = await resolveJob(directory.files.config, text, [], modules).catch((error: unknown) => {
-    if (error instanceof ConfigError) return undefined;
-    throw error;
-  });
+  const job = await resolveJob(directory.files.config, text, [], { modules, renamedKeys: 'read' }).catch(
+    (error: unknown) => {
+      if (error instanceof ConfigError) return undefined;
+      throw error;
+    },
+  );
   return parse(job === undefined ? text : configText(job.config)) as Tree;
 }
 

@@ -50,9 +50,9 @@ export function connectWorlds(
     createSettings,
     reconnect,
     lockstep,
-    worldsPerStream,
+    envsPerStream,
     address: _,
-    actors: __,
+    numEnvs: __,
     ...connection
   } = environment;
   const key = foldIn(foldIn(randomKey(seed), 'episodes'), purpose);
@@ -62,7 +62,7 @@ export function connectWorlds(
     lockstep: lockstep || purpose === 'evaluation',
     connect: batchedConnect({
       size,
-      worldsPerStream,
+      envsPerStream,
       optionsOf: (stream) => ({
         ...connection,
         reuseArrays: true,
@@ -79,7 +79,7 @@ export function connectWorlds(
 
 /** How many worlds play the episodes of an evaluation. */
 export function evaluationWorlds({ environment }: ResolvedConfig, episodes: number): number {
-  return Math.min(environment.actors, episodes);
+  return Math.min(environment.numEnvs, episodes);
 }
 
 /** Everything of a training run that is outside this process, or acts as if it were. */
@@ -108,7 +108,7 @@ export async function openWorlds(config: ResolvedConfig, options: WorldsOptions)
   };
   try {
     const acts = config.replay.redis === undefined;
-    const environment = acts ? await connect('acting', config.environment.actors) : undefined;
+    const environment = acts ? await connect('acting', config.environment.numEnvs) : undefined;
     const judged = evaluationWorlds(config, config.evaluation.episodes);
     return { environment, evaluationEnvironment: await connect('evaluation', judged), close };
   } catch (error) {

@@ -29,7 +29,7 @@ export function endTokenOf(tokenizer: Tokenizer, name: string | undefined): numb
   const [token, ...more] = tokenizer.encode(name, { special: true, begin: false });
   if (token !== undefined && more.length === 0 && tokenizer.specialTokens.includes(name)) return token;
   throw new PmpoError({
-    where: 'language.dataset.end',
+    where: 'language.dataset.endToken',
     what: `the tokenizer has no special token '${name}'`,
     remedy: `It has ${tokenizer.specialTokens.slice(0, 12).join(', ')}`,
   });

@@ -126,7 +126,7 @@ export function tinyConfig(output: string) {
     output,
     environment: {
       simulator: 'cartpole_swingup',
-      actors: 2,
+      numEnvs: 2,
       createSettings: { episodeSteps: 120 },
     } as Record<string, unknown>,
     operator: { name: 'pmpo' } as Record<string, unknown>,

@@ -19,7 +19,7 @@ function study(beta: number) {
     base: {
       ...base,
       learner: { ...base.learner, environmentSteps: 2000 },
-      environment: { actors: 2, createSettings: { episodeSteps: 120 } },
+      environment: { numEnvs: 2, createSettings: { episodeSteps: 120 } },
     },
     variants: {
       both: { operator: { name: 'pmpo', beta } },

@@ -77,7 +77,7 @@ function configure(on: readonly Server[], environment: Record<string, unknown>):
     stringify({
       environment: {
         address: on.map(({ port }) => `127.0.0.1:${port}`),
-        actors: worlds,
+        numEnvs: worlds,
         deadlineSeconds: 10,
         reconnect: { attempts: 400, initialDelaySeconds: 0.02, maxDelaySeconds: 0.1 },
         ...environment,
@@ -85,7 +85,7 @@ function configure(on: readonly Server[], environment: Record<string, unknown>):
       policy: { hidden: [8] },
       critic: { hidden: [8] },
       learner: { environmentSteps: 1200, warmupSteps: 100, batchSize: 16, stepsPerUpdate: 20, discount },
-      replay: { capacity: 10_000, steps: nSteps },
+      replay: { capacity: 10_000, nStep: nSteps },
       // At the end only: an evaluation waits for all its worlds.
       evaluation: { every: 1200, episodes: 2 },
       checkpoint: { every: 1200 },

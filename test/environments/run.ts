@@ -11,7 +11,7 @@ import { runProgram } from '../../src/cli/program.js';
 export function smallRun(output: string, environment: Record<string, unknown>) {
   return {
     output,
-    environment: { actors: 2, deadlineSeconds: 5, reconnect: { attempts: 2 }, ...environment },
+    environment: { numEnvs: 2, deadlineSeconds: 5, reconnect: { attempts: 2 }, ...environment },
     policy: { hidden: [8] },
     critic: { hidden: [8] },
     learner: { environmentSteps: 200, warmupSteps: 50, batchSize: 16, stepsPerUpdate: 8 },

@@ -26,7 +26,7 @@ export async function writeSyntheticRun(
   let draws = 0;
   const normal = () => fillNormal(foldIn(key, draws++), new Float32Array(1))[0]!;
   await directory.writeConfig(
-    `seed: ${seed}\nenvironment:\n  simulator: cartpole_swingup\n  actors: 8\noperator:\n  name: ${operator}\n  alpha: 0.5\n  kl:\n    mean: 1\n    covariance: 50\nfeedback:\n  name: top-k\n  accept: 2\n  reject: 2\nlearner:\n  environmentSteps: ${environmentSteps}\n`,
+    `seed: ${seed}\nenvironment:\n  simulator: cartpole_swingup\n  numEnvs: 8\noperator:\n  name: ${operator}\n  alpha: 0.5\n  kl:\n    mean: 1\n    covariance: 50\nfeedback:\n  name: top-k\n  accept: 2\n  reject: 2\nlearner:\n  environmentSteps: ${environmentSteps}\n`,
   );
   const records = directory.openRecords({ now: () => Date.UTC(2030, 0, 1) });
   const progressAt = (steps: number) => 1 / (1 + Math.exp((halfway - steps) / (0.12 * environmentSteps)));

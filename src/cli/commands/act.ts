@@ -16,7 +16,7 @@ async function act(file: string, options: ActOptions): Promise<void> {
   const { handleSignals } = await import('../../system/signals.js');
   const { formatCount } = await import('../../core/format.js');
   const { actRun } = await import('../../experiments/act-run.js');
-  const loaded = await loadConfig(file, overridesOf(options), publicModules);
+  const loaded = await loadConfig(file, overridesOf(options), { modules: publicModules });
   const say = (line: string) => {
     if (options.quiet !== true && options.json !== true) process.stderr.write(`${line}\n`);
   };
@@ -77,7 +77,7 @@ itself when the run is done. Ctrl-C stores what is complete and exits with 0.
 Examples:
   pmpo train examples/remote-actors.yaml      the learner
   pmpo act examples/remote-actors.yaml        an actor; in as many terminals as you like
-  pmpo act examples/remote-actors.yaml --set replay.redis=redis://10.0.0.5:6379 --set environment.actors=16`,
+  pmpo act examples/remote-actors.yaml --set replay.redis=redis://10.0.0.5:6379 --set environment.numEnvs=16`,
     )
     .action(act);
 }

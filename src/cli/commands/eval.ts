@@ -19,7 +19,10 @@ async function evaluate(folder: string, { episodes, address, json }: EvalOptions
   const directory = await openRunDirectory(folder);
   const override: Override[] =
     address === undefined ? [] : [{ label: '--address', path: ['environment', 'address'], value: address }];
-  const loaded = await loadConfig(directory.files.config, override, publicModules);
+  const loaded = await loadConfig(directory.files.config, override, {
+    modules: publicModules,
+    renamedKeys: 'read',
+  });
   const signals = handleSignals();
   const { returns, environmentSteps } = await evaluateRun(directory, loaded, episodes, {
     notice: (message) => void process.stderr.write(`${message}\n`),

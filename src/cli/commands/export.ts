@@ -26,7 +26,10 @@ Examples:
       const directory = await openRunDirectory(folder);
       const file = output ?? directory.files.policy;
       await writeAtomically(file, [
-        await exportRun(directory, await loadConfig(directory.files.config, [], publicModules)),
+        await exportRun(
+          directory,
+          await loadConfig(directory.files.config, [], { modules: publicModules, renamedKeys: 'read' }),
+        ),
       ]);
       process.stdout.write(`${file}\n`);
     });

@@ -36,7 +36,7 @@ async function load(
         remedy: 'Give one, such as `pmpo train examples/cartpole.yaml`, or a run to go on with: --resume DIR',
       });
     }
-    return { job: await loadJob(file, overridesOf(options), publicModules) };
+    return { job: await loadJob(file, overridesOf(options), { modules: publicModules }) };
   }
   const changed = overridesOf(options).filter(({ path }) => !movable.includes(path.join('.')));
   if (file !== undefined || changed.length > 0) {
@@ -47,7 +47,13 @@ async function load(
     });
   }
   const resume = await openRunDirectory(options.resume);
-  return { resume, job: await loadJob(resume.files.config, overridesOf(options), publicModules) };
+  return {
+    resume,
+    job: await loadJob(resume.files.config, overridesOf(options), {
+      modules: publicModules,
+      renamedKeys: 'read',
+    }),
+  };
 }
 
 /** A path as a person would type it from here. */

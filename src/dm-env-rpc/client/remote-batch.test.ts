@@ -195,10 +195,10 @@ describe('a server', () => {
     });
     cleanups.push(refusing.close, heedless.close);
     await expect(batchOf(refusing.address, 2)).rejects.toThrow(
-      /the server refused CreateWorld: INVALID_ARGUMENT: there is no setting 'batchSize' .*set environment.worldsPerStream to 1/,
+      /the server refused CreateWorld: INVALID_ARGUMENT: there is no setting 'batchSize' .*set environment.envsPerStream to 1/,
     );
     await expect(batchOf(heedless.address, 2)).rejects.toThrow(
-      /no world of 2 simulators on one stream: it has no batch\/command, .*set environment.worldsPerStream to 1/,
+      /no world of 2 simulators on one stream: it has no batch\/command, .*set environment.envsPerStream to 1/,
     );
   });
 });

@@ -81,7 +81,7 @@ export class WorldBatch {
       throw new PmpoError({
         where: error.details.where,
         what: `${error.details.what} (it was asked for ${size} simulators on one stream, setting batchSize)`,
-        remedy: 'Where the server does not know that setting, set environment.worldsPerStream to 1',
+        remedy: 'Where the server does not know that setting, set environment.envsPerStream to 1',
         cause: error,
       });
     });
@@ -118,7 +118,7 @@ export class WorldBatch {
     throw new PmpoError({
       where,
       what: `this is no world of ${this.size} simulators on one stream: ${what}`,
-      remedy: 'The server does not offer such worlds: set environment.worldsPerStream to 1',
+      remedy: 'The server does not offer such worlds: set environment.envsPerStream to 1',
     });
   }
 

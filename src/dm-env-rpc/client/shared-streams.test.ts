@@ -45,10 +45,10 @@ async function vectorOf(
   return worlds;
 }
 
-const over = (addresses: readonly string[], size: number, worldsPerStream: number) =>
+const over = (addresses: readonly string[], size: number, envsPerStream: number) =>
   batchedConnect({
     size,
-    worldsPerStream,
+    envsPerStream,
     optionsOf: (stream) => ({
       address: addresses[stream % addresses.length],
       deadlineSeconds,

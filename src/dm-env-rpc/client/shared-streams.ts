@@ -6,7 +6,7 @@ export interface BatchedConnectOptions {
   /** K, the worlds in all. */
   readonly size: number;
   /** N, those on one stream; the last one has what is left. */
-  readonly worldsPerStream: number;
+  readonly envsPerStream: number;
   /** How stream number `stream` connects. */
   readonly optionsOf: (stream: number) => RemoteEnvironmentOptions;
 }
@@ -19,18 +19,18 @@ export interface BatchedConnectOptions {
  */
 export function batchedConnect({
   size,
-  worldsPerStream,
+  envsPerStream,
   optionsOf,
 }: BatchedConnectOptions): (world: number, signal?: AbortSignal) => Promise<Environment> {
-  const streams = Array.from({ length: Math.ceil(size / worldsPerStream) }, (_, stream) => {
-    const members = Math.min(worldsPerStream, size - stream * worldsPerStream);
+  const streams = Array.from({ length: Math.ceil(size / envsPerStream) }, (_, stream) => {
+    const members = Math.min(envsPerStream, size - stream * envsPerStream);
     // Alone on its stream, a world is what every server offers.
     if (members === 1) {
       return (_: number, signal?: AbortSignal) => RemoteEnvironment.connect({ ...optionsOf(stream), signal });
     }
     return shared((signal) => WorldBatch.connect({ ...optionsOf(stream), signal }, members));
   });
-  return (world, signal) => streams[Math.floor(world / worldsPerStream)](world % worldsPerStream, signal);
+  return (world, signal) => streams[Math.floor(world / envsPerStream)](world % envsPerStream, signal);
 }
 
 /** A connection, and those who use it or wait for it. */

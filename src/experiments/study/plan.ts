@@ -145,7 +145,9 @@ export async function planStudy(
     const parts = [study.base, scale.base, config, study.variants[variant]!, own, place];
     const values = parts.reduce<Record<string, unknown>>(layered, {});
     // Named so that a message says which run it is, and lying where the study does, from where its paths are meant.
-    const loaded = await resolveJob(`${file} (${path.replaceAll('/', ' ')})`, stringify(values), [], modules);
+    const loaded = await resolveJob(`${file} (${path.replaceAll('/', ' ')})`, stringify(values), [], {
+      modules,
+    });
     runs.push({ task, variant, seed, path, loaded });
   }
   return { runs, figures, metrics: study.metrics };

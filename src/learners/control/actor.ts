@@ -108,7 +108,7 @@ class Actor {
     const fitting = Math.floor(chunkBytes / (4 * rowWidth(environment)));
     this.#chunkSize = Math.max(1, Math.min(chunkTransitions, fitting));
     // One step completes at most n transitions in each world: at the end of its episode.
-    this.#chunk = new ChunkBuilder(environment, this.#chunkSize + numEnvs * config.replay.steps);
+    this.#chunk = new ChunkBuilder(environment, this.#chunkSize + numEnvs * config.replay.nStep);
     this.#episodeSteps = Array(numEnvs).fill(0);
     this.#episodeReturns = Array(numEnvs).fill(0);
     this.#watch = new RunWatch({
@@ -129,7 +129,7 @@ class Actor {
       numEnvs: environment.numEnvs,
       observationSize: environment.observationSize,
       actionSize: environment.actionSize,
-      steps: config.replay.steps,
+      steps: config.replay.nStep,
       discount: config.learner.discount,
     });
   }

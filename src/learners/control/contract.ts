@@ -16,7 +16,7 @@ function contractOf({ environment, policy, replay, learner }: Config, shape: Exp
     'the upper bounds of actions': [...shape.actionMaximum],
     'the numbers of values of actions': [...shape.actionValues],
     ...Object.fromEntries(Object.entries(policy).map(([key, value]) => [`policy.${key}`, value])),
-    'replay.steps': replay.steps,
+    'replay.nStep': replay.nStep,
     'learner.discount': learner.discount,
   };
 }

@@ -72,7 +72,7 @@ function environments(numEnvs: number, offset: number, specs?: NamedSpecs): Prom
 }
 
 const text = `
-environment: {address: 'unused:1', actors: 8}
+environment: {address: 'unused:1', numEnvs: 8}
 # A KL of weight 1 lets choices be settled before the critics know them apart.
 operator: {name: pmpo, kl: {categorical: 8}}
 reference: {period: 25}
@@ -85,7 +85,7 @@ learner:
   stepsPerUpdate: 4
   learningRate: 3.0e-3
   discount: 0.9
-replay: {steps: 3}
+replay: {nStep: 3}
 evaluation: {every: 6000, episodes: 16}
 checkpoint: {every: 6000}
 `;

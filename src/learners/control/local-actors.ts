@@ -47,7 +47,7 @@ export class OwnWorlds implements Experience {
       numEnvs,
       observationSize,
       actionSize,
-      steps: config.replay.steps,
+      steps: config.replay.nStep,
       discount: config.learner.discount,
     });
     this.#noise = new ActingNoise(

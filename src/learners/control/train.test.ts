@@ -59,7 +59,7 @@ const registries = { operators: createOperatorRegistry(), feedback: createFeedba
 function configure(over: Record<string, unknown> = {}): Config {
   const { learner, ...rest } = over as { learner?: Record<string, unknown> };
   const config = configSchema(registries).parse({
-    environment: { simulator: 'line', actors: 3 },
+    environment: { simulator: 'line', numEnvs: 3 },
     policy: { hidden: [16, 16] },
     critic: { hidden: [16, 16], target: { period: 7 } },
     reference: { period: 10 },

@@ -84,7 +84,7 @@ test('the program trains on it, unchanged, and learns what is to be learned', {
   const tiny = tinyConfig(folder.path);
   const config = {
     ...tiny,
-    environment: { address, actors: 4, observations: ['picture'] },
+    environment: { address, numEnvs: 4, observations: ['picture'] },
     operator: { name: 'pmpo', kl: { categorical: 10 } },
     policy: { hidden: [64] },
     critic: { hidden: [64], learningRate: 3e-3 },
@@ -97,7 +97,7 @@ test('the program trains on it, unchanged, and learns what is to be learned', {
       // One picture has nothing to do with the next.
       discount: 0,
     },
-    replay: { capacity: 10_000, steps: 1 },
+    replay: { capacity: 10_000, nStep: 1 },
     reference: { period: 20 },
     evaluation: { every: 5000, episodes: 8 },
     checkpoint: { every: 10_000 },

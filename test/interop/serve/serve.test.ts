@@ -59,7 +59,7 @@ async function serve(kind: string, ...args: string[]): Promise<Served> {
 
 async function train({ address }: Served, name: string, simulator: string, token: object): Promise<Ended> {
   const config = tinyConfig(folder.path);
-  config.environment = { address, simulator, actors: 3, ...token };
+  config.environment = { address, simulator, numEnvs: 3, ...token };
   return run(['train', await writeConfig(folder.path, `${name}.yaml`, config), '--quiet', '--name', name]);
 }
 

@@ -75,14 +75,14 @@ async function serve(port = '0'): Promise<Served> {
 async function vectorOf(
   address: string,
   createSettings: Readonly<Record<string, string | number>>,
-  worldsPerStream: number,
+  envsPerStream: number,
   more: Partial<VectorEnvironmentOptions> = {},
 ): Promise<VectorEnvironment> {
   const size = more.numEnvs ?? 5;
   const worlds = await createVectorEnvironment({
     connect: batchedConnect({
       size,
-      worldsPerStream,
+      envsPerStream,
       optionsOf: () => ({ address, deadlineSeconds: 60, reuseArrays: true, createSettings }),
     }),
     numEnvs: size,
@@ -152,7 +152,7 @@ test('a simulator that fails says which it is, and leaves the others their steps
   const { address } = await serve();
   const connect = batchedConnect({
     size: 3,
-    worldsPerStream: 3,
+    envsPerStream: 3,
     optionsOf: () => ({
       address,
       deadlineSeconds: 60,
@@ -181,10 +181,10 @@ test('a simulator that fails says which it is, and leaves the others their steps
 
 test.each([1, 3])(
   'an environment that takes no seeds is trained on as it is, $0 on a stream',
-  async (worldsPerStream) => {
+  async (envsPerStream) => {
     const { address } = await serve();
     const settings = { simulator: 'catch_world:seeded_once' };
-    const worlds = await vectorOf(address, settings, worldsPerStream, { numEnvs: 3 });
+    const worlds = await vectorOf(address, settings, envsPerStream, { numEnvs: 3 });
     await worlds.reset();
     let ends = 0;
     for (let t = 0; t < 9; t++) {
@@ -199,11 +199,11 @@ test('a whole run learns the same from worlds that share streams', { timeout: 18
   const { address } = await serve();
   const folder = await temporaryFolder();
   cleanups.push(() => folder.remove());
-  const train = async (worldsPerStream: number) => {
+  const train = async (envsPerStream: number) => {
     const config = tinyConfig(folder.path);
-    config.environment = { address, simulator: 'gymnasium/CartPole-v1', actors: 5, worldsPerStream };
+    config.environment = { address, simulator: 'gymnasium/CartPole-v1', numEnvs: 5, envsPerStream };
     config.evaluation = { every: 300, episodes: 3 };
-    const name = `streams-of-${worldsPerStream}`;
+    const name = `streams-of-${envsPerStream}`;
     const file = await writeConfig(folder.path, `${name}.yaml`, config);
     const ended = await run(['train', file, '--quiet', '--name', name], { timeoutSeconds: 90 });
     expect(ended).toMatchObject({ code: 0, stderr: '' });
