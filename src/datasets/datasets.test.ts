@@ -22,34 +22,34 @@ async function rows(...lines: string[]) {
 const placed = (row: object) => ({ row: row as Record<string, unknown>, where: 'f.jsonl:3' });
 
 describe('readRows', () => {
-  it('reads JSON Lines, blank lines aside, and knows the place of each', async () => {
+  it('reads JSON Lines, skips blank lines, and gives the place of each row', async () => {
     const read = await rows('{"prompt": "ä 😀"}', '', '{"prompt": "b"}\r');
     expect(read.map(({ row }) => row)).toEqual([{ prompt: 'ä 😀' }, { prompt: 'b' }]);
     expect(read[1]!.where).toMatch(/rows\.jsonl:3$/);
   });
 
   it.each([
-    [['{"a": 1}', '{"a": '], /rows\.jsonl:2: the line is not JSON\. One JSON object on each line/],
-    [['[1]'], /rows\.jsonl:1: the line is no JSON object/],
-    [[''], /rows\.jsonl: there are no rows in it/],
-  ])('%j is refused', async (lines, message) => {
+    [['{"a": 1}', '{"a": '], /rows\.jsonl:2: the line is not JSON\. Each line must be one JSON object/],
+    [['[1]'], /rows\.jsonl:1: the line is not a JSON object/],
+    [[''], /rows\.jsonl: the file has no rows/],
+  ])('%j is an error', async (lines, message) => {
     await expect(rows(...lines)).rejects.toThrow(message);
   });
 
-  it('names a file that is not there, and one that is no Parquet', async () => {
+  it('names a missing file, and a file that is not Parquet', async () => {
     await expect(readRows(join(folder, 'none.jsonl'))).rejects.toThrow(/none\.jsonl: there is no such file/);
     const file = join(folder, 'text.parquet');
-    await writeFile(file, 'hello, this is no parquet file at all');
+    await writeFile(file, 'hello, this is not a parquet file at all');
     await expect(readRows(file)).rejects.toThrow(/text\.parquet: it cannot be read: .*parquet/);
   });
 });
 
 // Written by test/references/datasets_pyarrow.py.
-describe('a Parquet file of pyarrow', () => {
+describe('a Parquet file written by pyarrow', () => {
   const read = (name: string) =>
     readRows(fileURLToPath(new URL(`../../test/references/${name}.parquet`, import.meta.url)));
 
-  it('has its chats and pairs read, through nulls and row groups', async () => {
+  it('gives chats and pairs, across nulls and row groups', async () => {
     const found = await read('pairs');
     expect(found[2]!.where).toMatch(/pairs\.parquet, row 3$/);
     expect(found.map(({ row }) => row.annotator)).toEqual(['a', 'a', 'b']);
@@ -77,7 +77,7 @@ describe('a Parquet file of pyarrow', () => {
     ]);
   });
 
-  it('has its texts, labels and numbers of 64 bits read as those of JSON are', async () => {
+  it('gives the same texts, labels and 64-bit integers as JSON', async () => {
     const found = await read('labels');
     expect(found.map(({ row }) => row)).toEqual([
       { prompt: 'Say hello.', completion: 'Hello!', label: true, score: null, length: 6 },
@@ -94,7 +94,7 @@ describe('a Parquet file of pyarrow', () => {
 });
 
 describe('promptOf', () => {
-  it('takes a text, or a chat by its last user message', () => {
+  it('reads a text, or the last user message of a chat', () => {
     expect(promptOf(placed({ prompt: 'Hi' }), 'prompt')).toMatchObject({ text: 'Hi' });
     const messages = [
       { role: 'user', content: 'Hi' },
@@ -105,16 +105,16 @@ describe('promptOf', () => {
   });
 
   it.each([
-    [{ text: 'Hi' }, /f\.jsonl:3: there is no 'prompt'\. The row has text/],
-    [{ prompt: 5 }, /f\.jsonl:3: 'prompt' is neither a text nor a chat: 5/],
-    [{ prompt: [{ role: 'robot', content: 'x' }] }, /neither a text nor a chat/],
-  ])('%j is refused', (row, message) => {
+    [{ text: 'Hi' }, /f\.jsonl:3: the row has no 'prompt'\. It has text/],
+    [{ prompt: 5 }, /f\.jsonl:3: 'prompt' is neither text nor a chat: 5/],
+    [{ prompt: [{ role: 'robot', content: 'x' }] }, /neither text nor a chat/],
+  ])('%j is an error', (row, message) => {
     expect(() => promptOf(placed(row), 'prompt')).toThrow(message);
   });
 });
 
 describe('preferenceContexts', () => {
-  it('takes pairs, single sides, labels, scores and lists, and puts the same prompt together', () => {
+  it('reads pairs, single sides, labels, scores and lists, and merges rows with the same prompt', () => {
     const contexts = preferenceContexts(
       [
         { prompt: 'a', chosen: 'good', rejected: 'bad' },
@@ -147,12 +147,12 @@ describe('preferenceContexts', () => {
   });
 
   it.each([
-    [{ prompt: 'a' }, /the row has prompt, and none of chosen, rejected, completion/],
+    [{ prompt: 'a' }, /the row has prompt, but none of chosen, rejected, completion/],
     [{ prompt: 'a', completion: 'x' }, /a completion has neither a label nor a score/],
-    [{ prompt: 'a', completion: 'x', label: 'yes' }, /"yes" is no label/],
+    [{ prompt: 'a', completion: 'x', label: 'yes' }, /"yes" is not a label/],
     [{ prompt: 'a', chosen: '' }, /'chosen' is empty/],
-    [{ prompt: 'a', completion: 7, label: 1 }, /'completion' is no text/],
-  ])('%j is refused', (row, message) => {
+    [{ prompt: 'a', completion: 7, label: 1 }, /'completion' is not text/],
+  ])('%j is an error', (row, message) => {
     expect(() => preferenceContexts([placed(row)])).toThrow(message);
   });
 });

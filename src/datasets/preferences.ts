@@ -1,25 +1,27 @@
 import { PmpoError } from '../core/errors.js';
-import { asMessages, type PromptRow, promptOf, shown } from './prompts.js';
+import { asMessages, excerptOf, type PromptRow, promptOf } from './prompts.js';
 import type { PlacedRow } from './rows.js';
 
 /**
- * Data sets of completions and what was said of them, paired or not. A row is one of
+ * Data sets of judged completions, paired or not. A row is one of
  *
- *     {prompt, chosen, rejected}            a pair
- *     {prompt, chosen} or {prompt, rejected}  one side of it
- *     {prompt, completion, label}           label: true or false, or a number from −1 (rejected) to 1 (accepted)
- *     {prompt, completion, score}           any number, for feedback that compares or thresholds
+ *     {prompt, chosen, rejected}              a pair
+ *     {prompt, chosen} or {prompt, rejected}  one side of a pair
+ *     {prompt, completion, label}             label: true, false, or a number from −1 (rejected) to 1 (accepted)
+ *     {prompt, completion, score}             any number, for feedback that ranks or thresholds
  *     {prompt, completions: [{completion, label or score}, …]}
  *
- * Texts may also be chats, as TRL has them: of a completion the assistant's turn counts.
+ * Prompts and completions may be texts or chats, as in TRL; the last assistant message of a chat is the completion.
  */
+
+/** A completion with its evaluation. */
 export interface LabelledCompletion {
   readonly text: string;
-  /** The label, 1 for chosen and −1 for rejected, or the score. */
+  /** The label (1 for chosen, −1 for rejected) or the score. */
   readonly evaluation: number;
 }
 
-/** A context and everything that was said of its completions. */
+/** A prompt with all its judged completions. */
 export interface PreferenceContext {
   readonly prompt: PromptRow;
   readonly completions: readonly LabelledCompletion[];
@@ -31,8 +33,8 @@ function textOf(value: unknown, { where }: PlacedRow, field: string): string {
   if (answer !== undefined && answer.content !== '') return answer.content;
   throw new PmpoError({
     where,
-    what: value === '' ? `'${field}' is empty` : `'${field}' is no text`,
-    remedy: "Give a text, or a chat with an assistant's turn",
+    what: value === '' ? `'${field}' is empty` : `'${field}' is not text`,
+    remedy: 'Give a text, or a chat with an assistant message',
   });
 }
 
@@ -44,7 +46,9 @@ function evaluationOf(row: Readonly<Record<string, unknown>>, { where }: PlacedR
   throw new PmpoError({
     where,
     what:
-      value === undefined ? 'a completion has neither a label nor a score' : `${shown(value)} is no label`,
+      value === undefined
+        ? 'a completion has neither a label nor a score'
+        : `${excerptOf(value)} is not a label`,
     remedy: 'Give `label`: true or false, or a number; or `score`: a number',
   });
 }
@@ -69,15 +73,16 @@ function completionsOf(placed: PlacedRow): LabelledCompletion[] {
   }
   throw new PmpoError({
     where: placed.where,
-    what: `the row has ${Object.keys(row).join(', ')}, and none of chosen, rejected, completion, completions`,
+    what: `the row has ${Object.keys(row).join(', ')}, but none of chosen, rejected, completion, completions`,
     remedy: 'See docs/aligning.md for the columns of a data set',
   });
 }
 
 /**
- * The contexts of a data set, in the order in which they first come; rows with the same prompt are one context, unless they
- * are not to be merged: pairs stay pairs.
- * @throws PmpoError with the place of the first row that is wrong.
+ * Groups the rows of a data set into contexts, in the order of first appearance.
+ * @param options.merge whether rows with the same prompt become one context. Operators that learn from pairs need `false`: each
+ *   row stays a context.
+ * @throws PmpoError with the place of the first invalid row.
  */
 export function preferenceContexts(
   rows: readonly PlacedRow[],

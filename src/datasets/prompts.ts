@@ -2,16 +2,18 @@ import type { ChatMessage } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
 import type { PlacedRow, Row } from './rows.js';
 
-/** A prompt as a data file has it: a text, or a chat. */
+/** A prompt from a data file: plain text or a chat. */
 export interface PromptRow {
-  /** A chat's last user message. */
+  /** The prompt's text; for a chat, its last user message. */
   readonly text: string;
+  /** All messages, if the prompt is a chat. */
   readonly messages?: readonly ChatMessage[];
   readonly row: Row;
+  /** The row's place, for error messages. */
   readonly where: string;
 }
 
-/** A whole prompt as one text: a chat's turns with who said them, a blank line between them; a text as it is. */
+/** The whole prompt as one text: for a chat, `role: content` of each message, separated by blank lines. */
 export function conversationOf({ text, messages }: Pick<PromptRow, 'text' | 'messages'>): string {
   return messages === undefined
     ? text
@@ -20,13 +22,13 @@ export function conversationOf({ text, messages }: Pick<PromptRow, 'text' | 'mes
 
 const roles = ['system', 'user', 'assistant'];
 
-/** A value in a message, whatever it is. */
-export function shown(value: unknown): string {
+/** The start of any value as JSON, for error messages. */
+export function excerptOf(value: unknown): string {
   const text = JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? Number(part) : part));
   return (text ?? String(value)).slice(0, 60);
 }
 
-/** A list of chat messages, or undefined for anything else. */
+/** The value as chat messages; undefined if it is not a list of them. */
 export function asMessages(value: unknown): readonly ChatMessage[] | undefined {
   if (!Array.isArray(value) || value.length === 0) return undefined;
   const whole = value.every(
@@ -36,8 +38,8 @@ export function asMessages(value: unknown): readonly ChatMessage[] | undefined {
 }
 
 /**
- * The prompt in a column of a row.
- * @throws PmpoError with the row's place when it is neither a text nor a chat.
+ * The prompt in column `field` of a row.
+ * @throws PmpoError if the column is missing, or is neither text nor a chat with a user message.
  */
 export function promptOf({ row, where }: PlacedRow, field: string): PromptRow {
   const value = row[field];
@@ -49,8 +51,8 @@ export function promptOf({ row, where }: PlacedRow, field: string): PromptRow {
     where,
     what:
       value === undefined
-        ? `there is no '${field}'. The row has ${Object.keys(row).join(', ')}`
-        : `'${field}' is neither a text nor a chat: ${shown(value)}`,
-    remedy: 'Give a text, or a list of {role, content} with a user’s turn in it',
+        ? `the row has no '${field}'. It has ${Object.keys(row).join(', ')}`
+        : `'${field}' is neither text nor a chat: ${excerptOf(value)}`,
+    remedy: 'Give a text, or a list of {role, content} with a user message',
   });
 }

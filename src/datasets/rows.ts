@@ -7,7 +7,7 @@ import { PmpoError } from '../core/errors.js';
 /** A row of a data file: its columns by name. */
 export type Row = Readonly<Record<string, unknown>>;
 
-/** A row, and where it stands, for messages: `prompts.jsonl:12`. */
+/** A row and its place, for error messages: `prompts.jsonl:12`. */
 export interface PlacedRow {
   readonly row: Row;
   readonly where: string;
@@ -33,14 +33,14 @@ async function readJsonLines(file: string): Promise<PlacedRow[]> {
       throw new PmpoError({
         where,
         what: 'the line is not JSON',
-        remedy: 'One JSON object on each line',
+        remedy: 'Each line must be one JSON object',
         cause,
       });
     }
     if (typeof row !== 'object' || row === null || Array.isArray(row)) {
       throw new PmpoError({
         where,
-        what: 'the line is no JSON object',
+        what: 'the line is not a JSON object',
         remedy: 'For example: {"prompt": "…"}',
       });
     }
@@ -49,7 +49,7 @@ async function readJsonLines(file: string): Promise<PlacedRow[]> {
   return rows;
 }
 
-/** Whole numbers of 64 bits as JSON has them, wherever a number holds them exactly: a program sees the same of either file. */
+/** Turns 64-bit integers into numbers if that loses nothing, so that a program sees the same values in Parquet as in JSON. */
 function asJson(value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : value;
   if (Array.isArray(value)) return value.map(asJson);
@@ -78,8 +78,8 @@ async function readParquet(file: string): Promise<PlacedRow[]> {
 }
 
 /**
- * All rows of a JSON Lines file, or of a Parquet file (`.parquet`).
- * @throws PmpoError naming the file, and the line where one is wrong.
+ * Reads all rows of a JSON Lines file or a Parquet file (`.parquet`).
+ * @throws PmpoError if the file cannot be read or is empty, or a line is not a JSON object.
  */
 export async function readRows(file: string): Promise<PlacedRow[]> {
   let rows: PlacedRow[];
@@ -88,6 +88,6 @@ export async function readRows(file: string): Promise<PlacedRow[]> {
   } catch (cause) {
     throw cause instanceof PmpoError ? cause : fileError(file, cause);
   }
-  if (rows.length === 0) throw new PmpoError({ where: file, what: 'there are no rows in it' });
+  if (rows.length === 0) throw new PmpoError({ where: file, what: 'the file has no rows' });
   return rows;
 }
