@@ -1,3 +1,6 @@
+import type { FeedbackDefinition } from '../feedback/classifier.js';
+import { sequenceKl } from '../language/trainable-model.js';
+import type { OperatorDefinition } from '../operators/operator.js';
 import type { LanguageConfig } from './language-schema.js';
 import type { Problem } from './problems.js';
 
@@ -22,7 +25,10 @@ function changes(
 }
 
 /** What the single keys of a language job cannot say: settings that contradict one another. Pure. */
-export function languageProblems(config: LanguageConfig): Problem[] {
+export function languageProblems(
+  config: LanguageConfig,
+  definitions: { readonly operator: OperatorDefinition; readonly feedback: FeedbackDefinition },
+): Problem[] {
   const { language, reference, learner, feedback, operator } = config;
   const problems: Problem[] = [];
   const complain = (path: string, what: string, remedy?: string) =>
@@ -39,10 +45,10 @@ export function languageProblems(config: LanguageConfig): Problem[] {
     } else if (reward === undefined) {
       complain('language', 'has prompts and nothing that evaluates completions', 'Give language.reward');
     }
-    if (feedback.name === 'label') {
+    if (definitions.feedback.readsLabels) {
       complain(
         'feedback',
-        "'label' reads the labels of a dataset, and completions that are sampled have none",
+        `'${feedback.name}' reads the labels of a dataset, and completions that are sampled have none`,
         'Use another feedback, or give language.dataset',
       );
     }
@@ -70,14 +76,13 @@ export function languageProblems(config: LanguageConfig): Problem[] {
       `Use exact, or leave language.sampling without ${changed.join(', ')}`,
     );
   }
-  const { kl } = operator as { readonly kl?: Readonly<Record<string, unknown>> };
-  for (const part of ['mean', 'covariance', 'categorical'] as const) {
-    if (operator.name === 'pmpo' && kl?.[part] !== undefined)
-      complain(
-        `operator.kl.${part}`,
-        'is of control jobs: the KL of sequences has one part',
-        'Set operator.kl.sequence, or operator.beta',
-      );
+  for (const part of definitions.operator.klParts?.(operator) ?? []) {
+    if (part === sequenceKl) continue;
+    complain(
+      `operator.kl.${part}`,
+      'is of control jobs: the KL of sequences has one part',
+      `Set operator.kl.${sequenceKl}, or operator.beta`,
+    );
   }
   if (model.name === 'embedded') {
     if (model.width % model.heads !== 0) {
@@ -107,7 +112,7 @@ export function languageProblems(config: LanguageConfig): Problem[] {
       'Give language.model.sampler.publish, or reference: initial, or leave the sampler out',
     );
   }
-  if (learner.samples === 1 && dataset === undefined && feedback.name === 'top-k') {
+  if (learner.samples === 1 && dataset === undefined && definitions.feedback.comparesSamples) {
     complain('learner.samples', '1 leaves nothing to compare', 'Give 2 or more, or another feedback');
   }
   return problems;

@@ -79,7 +79,10 @@ export async function resolveLanguageConfig(
   if (!parsed.success) refuse(source, explainIssues(parsed.error, schema, values));
   const keys = [...fileKeys, ...rewardFiles(values, catalogue)];
   const config = { ...withAbsolutePaths(parsed.data, source, file, keys), plugins: [...plugins] };
-  const problems = languageProblems(config);
+  const problems = languageProblems(config, {
+    operator: catalogue.operators.get(config.operator.name),
+    feedback: catalogue.feedback.get(config.feedback.name),
+  });
   if (problems.length > 0) refuse(source, problems);
   const samplesSet =
     config.learner.samples ?? (config.language.dataset === undefined ? undefined : datasetSamples);

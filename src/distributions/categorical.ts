@@ -130,6 +130,7 @@ export function categoricalFamily({ bins }: { readonly bins: readonly number[] }
   return {
     name: 'categorical',
     noise: 'uniform',
+    exceedsBounds: false,
     parameterCount: () => bins.length * Math.max(...bins),
     klParts: () => ({ categorical: bins.length }),
     create: (outputs) => new Categorical(outputs, bins),

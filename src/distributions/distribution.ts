@@ -35,6 +35,8 @@ export interface DistributionFamily {
   readonly name: 'gaussian' | 'categorical';
   /** Which noise `sample` reads: standard normal, or uniform in (0, 1). */
   readonly noise: 'normal' | 'uniform';
+  /** Whether samples can lie outside the action bounds, −1 … 1. */
+  readonly exceedsBounds: boolean;
   /** P, the outputs that the network needs for A action dimensions. */
   parameterCount(actionDimensions: number): number;
   /** KL part name to D, for A action dimensions. */

@@ -89,6 +89,7 @@ export function gaussianFamily({ minStddev, initialStddev }: GaussianSettings): 
   return {
     name: 'gaussian',
     noise: 'normal',
+    exceedsBounds: true,
     parameterCount: (actionDimensions) => 2 * actionDimensions,
     klParts: (actionDimensions) => ({ mean: actionDimensions, covariance: actionDimensions }),
     create(outputs, actionDimensions) {

@@ -108,21 +108,22 @@ const remedies = {
 
 /** A data set must hold what the operator learns from. */
 function checkLabels(
-  { config, operator }: LoadedLanguageConfig,
+  { config, operator, catalogue }: LoadedLanguageConfig,
   contexts: readonly JudgedContext[],
   notice: Surroundings['notice'],
 ): void {
   const labels = contexts.flatMap(({ completions }) => completions.map(({ evaluation = 0 }) => evaluation));
   const { file } = config.language.dataset!;
   const only = (...values: number[]) => labels.every((label) => values.includes(label));
-  if (['top-k', 'median'].includes(config.feedback.name) && only(-1, 1)) {
+  const { comparesSamples, readsLabels } = catalogue.feedback.get(config.feedback.name);
+  if (comparesSamples && only(-1, 1)) {
     throw new PmpoError({
       where: file,
       what: `the rows are labelled, and the feedback '${config.feedback.name}' compares scores`,
       remedy: 'Set feedback: {name: label}, or leave it out',
     });
   }
-  if (config.feedback.name !== 'label') return;
+  if (!readsLabels) return;
   if (labels.includes(0) && only(0, 1)) {
     throw new PmpoError({
       where: file,

@@ -57,6 +57,13 @@ export type FeedbackClassifier = {
 );
 
 export interface FeedbackDefinition<S = Record<string, unknown>> extends Definition {
+  /** True when `evaluation` must be the label of a data set: 1 accepted, −1 rejected, 0 neither. Sampled completions have none. */
+  readonly readsLabels?: boolean;
+  /**
+   * True when a sample is accepted or rejected by comparison with the other samples of its context: there must be at least two
+   * of them, with scores rather than labels.
+   */
+  readonly comparesSamples?: boolean;
   /** @param samples N; throws ConfigError when the settings do not fit it (top-k with accept + reject > N). */
   create(settings: S, samples: number): FeedbackClassifier;
   /** The settings with those filled in whose defaults depend on N; absent where none do. */

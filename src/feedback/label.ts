@@ -12,6 +12,7 @@ export const labelDefinition: FeedbackDefinition<z.infer<typeof labelSettings>> 
   name: 'label',
   description: 'Accepts and rejects as the labels of a data set say: 1 and −1',
   settings: labelSettings,
+  readsLabels: true,
   create: () => ({
     provides: { accepts: true, rejects: true },
     classify: ({ evaluation, mask }) => {

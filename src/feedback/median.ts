@@ -10,6 +10,7 @@ export const medianDefinition: FeedbackDefinition<z.infer<typeof medianSettings>
   name: 'median',
   description: 'Accepts what is better than the median of its context and rejects what is worse',
   settings: medianSettings,
+  comparesSamples: true,
   create: () => ({
     provides: { accepts: true, rejects: true },
     rejectShare: (n) => Math.floor(n / 2) / n,

@@ -28,6 +28,7 @@ export const topKDefinition: FeedbackDefinition<z.infer<typeof topKSettings>> = 
   name: 'top-k',
   description: 'Accepts the best k samples of each context and rejects the worst m',
   settings: topKSettings,
+  comparesSamples: true,
   complete: withDefaults,
   create(settings, samples) {
     const { accept, reject } = withDefaults(settings, samples);

@@ -79,3 +79,6 @@ export interface SequenceCoefficients {
   readonly kl?: number | Float32Array;
   readonly reverseKl?: number | Float32Array;
 }
+
+/** The name that operators know the KL between two sequence models by: it has this one part. */
+export const sequenceKl = 'sequence';

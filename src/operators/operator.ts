@@ -94,6 +94,8 @@ export interface OperatorDefinition<S = Record<string, unknown>> extends Definit
   /** N, the samples per context, when the config does not say. */
   readonly defaultSamples: number;
   create(settings: S): Operator;
+  /** The parts of the KL to which these settings give a weight or a bound of their own; absent when settings cannot name parts. */
+  klParts?(settings: S): readonly string[];
 }
 
 export type { NamedTensors, Scalar, Tensor1D, Tensor2D };

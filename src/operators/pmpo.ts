@@ -167,4 +167,5 @@ export const pmpoDefinition: OperatorDefinition<PmpoSettings> = {
   settings: pmpoSettings,
   defaultSamples: 4,
   create: createPmpo,
+  klParts: ({ kl }) => Object.keys(kl),
 };

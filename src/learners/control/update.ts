@@ -156,7 +156,7 @@ export function improvePolicy(
             decoupledLogProb: () => current.decoupledLogProb!(samples, old),
           }
         : {}),
-      ...(spec.family.name === 'gaussian' ? { boundViolation: boundViolation(samples) } : {}),
+      ...(spec.family.exceedsBounds ? { boundViolation: boundViolation(samples) } : {}),
     };
     const result = spec.operator.loss(batch, state);
     byproducts = keptAll({

@@ -13,6 +13,7 @@ import type {
 import * as tf from '../../engine/tf.js';
 import { classifyChecked, classifyOnHostChecked, invalidFeedback } from '../../feedback/checked.js';
 import type { FeedbackClassifier, HostFeedbackInput } from '../../feedback/classifier.js';
+import { sequenceKl } from '../../language/trainable-model.js';
 import type { Operator, OperatorBatch } from '../../operators/operator.js';
 
 /**
@@ -60,9 +61,6 @@ interface Gradients {
 }
 
 type Improve = (inputs: NamedTensors, feedback: Record<'accept' | 'reject', Tensor2D>) => Gradients;
-
-/** The part that a sequence's KL has: it does not divide. */
-export const sequenceKl = 'sequence';
 
 const invalidName = 'feedback/invalid';
 /** What the compiled function takes, all float32. */
