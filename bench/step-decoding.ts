@@ -1,7 +1,7 @@
 import { decodeResponse, environmentService } from '../src/dm-env-rpc/codec/messages.js';
 import { StepDecoder } from '../src/dm-env-rpc/codec/step-decoder.js';
-import { emptyData, packTensor, unpackTensor } from '../src/dm-env-rpc/codec/tensors.js';
-import type { DType, TensorSpec } from '../src/environments/environment.js';
+import { packTensor, unpackTensor } from '../src/dm-env-rpc/codec/tensors.js';
+import { type DType, emptyData, type TensorSpec } from '../src/environments/environment.js';
 import { flattenObservations } from '../src/environments/flatten.js';
 
 /**

@@ -7,7 +7,7 @@ export { loadPlugins } from './config/plugins.js';
 export type { Config } from './config/schema.js';
 export { configSchema } from './config/schema.js';
 export type { ChatMessage } from './core/chat.js';
-export { ConfigError, PmpoError } from './core/errors.js';
+export { ConfigError, ConnectionLostError, PmpoError } from './core/errors.js';
 export type { RandomKey } from './core/random-keys.js';
 export { foldIn, randomKey } from './core/random-keys.js';
 export { Registry } from './core/registry.js';
@@ -56,7 +56,7 @@ export type {
   HostFeedbackInput,
 } from './feedback/classifier.js';
 export { createFeedbackRegistry } from './feedback/registry.js';
-export { ConnectionLostError, RefusedCallError, SecurityError } from './grpc/errors.js';
+export { RefusedCallError, SecurityError } from './grpc/errors.js';
 export type { ChatEndpointOptions, ChatSettings } from './language/chat-endpoint.js';
 export { ChatEndpoint } from './language/chat-endpoint.js';
 export type { LanguageModelServerSettings, ModelServerSettings } from './language/connection-settings.js';

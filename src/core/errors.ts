@@ -34,3 +34,6 @@ export class PmpoError extends Error {
 export class ConfigError extends PmpoError {
   override readonly exitCode = exitCodes.usage;
 }
+
+/** A connection broke or cannot be made now, and the request it carried is lost. Another attempt may succeed. */
+export class ConnectionLostError extends PmpoError {}

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { type CountingWorldOptions, countingWorld } from '../../test/support/counting-world.js';
+import { ConnectionLostError } from '../core/errors.js';
 import { RemoteEnvironment } from '../dm-env-rpc/client/remote-environment.js';
 import { serveEnvironments } from '../dm-env-rpc/server/serve-environments.js';
-import { ConnectionLostError } from '../grpc/errors.js';
 import { createSimulator } from '../simulators/registry.js';
 import { createVectorEnvironment, type VectorEnvironmentOptions } from './create-vector-environment.js';
 import type { VectorEnvironment } from './vector-environment.js';

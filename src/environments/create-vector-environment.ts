@@ -1,8 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { isDeepStrictEqual } from 'node:util';
-import { PmpoError } from '../core/errors.js';
-import type { ReconnectSettings, Sleep } from '../grpc/backoff.js';
-import { ConnectionLostError } from '../grpc/errors.js';
+import type { ReconnectSettings, Sleep } from '../core/backoff.js';
+import { ConnectionLostError, PmpoError } from '../core/errors.js';
 import type { Environment, NamedTensorValues } from './environment.js';
 import {
   type ActionScaler,

@@ -35,6 +35,25 @@ export interface PackedMessage {
 }
 export type TensorData = DTypeArrays[DType];
 
+const emptyArrays: { readonly [T in DType]: (size: number) => DTypeArrays[T] } = {
+  float32: (size) => new Float32Array(size),
+  float64: (size) => new Float64Array(size),
+  int8: (size) => new Int8Array(size),
+  int32: (size) => new Int32Array(size),
+  int64: (size) => new BigInt64Array(size),
+  uint8: (size) => new Uint8Array(size),
+  uint32: (size) => new Uint32Array(size),
+  uint64: (size) => new BigUint64Array(size),
+  bool: (size) => new Uint8Array(size),
+  string: (size) => Array<string>(size).fill(''),
+  proto: (size) => Array<PackedMessage>(size).fill({ typeUrl: '', value: new Uint8Array() }),
+};
+
+/** An array of `size` elements of a dtype: zeros, false, or empty. */
+export function emptyData<T extends DType>(dtype: T, size: number): DTypeArrays[T] {
+  return emptyArrays[dtype](size);
+}
+
 export interface TensorValue<T extends DType = DType> {
   readonly dtype: T;
   /** [] for a scalar. */

@@ -1,6 +1,12 @@
 import { PmpoError } from '../core/errors.js';
-import { emptyData, sizeOf } from '../dm-env-rpc/codec/tensors.js';
-import type { NamedSpecs, NamedTensorValues, TensorData, TensorSpec } from './environment.js';
+import { sizeOf } from '../core/shape.js';
+import {
+  emptyData,
+  type NamedSpecs,
+  type NamedTensorValues,
+  type TensorData,
+  type TensorSpec,
+} from './environment.js';
 
 /**
  * Between an environment's named tensors and a learner's flat vectors. Letters: O observation size, A action dimensions.

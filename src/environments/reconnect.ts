@@ -1,5 +1,5 @@
-import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../grpc/backoff.js';
-import { ConnectionLostError } from '../grpc/errors.js';
+import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../core/backoff.js';
+import { ConnectionLostError } from '../core/errors.js';
 import type { Environment } from './environment.js';
 
 /**

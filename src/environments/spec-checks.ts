@@ -1,6 +1,12 @@
 import { PmpoError } from '../core/errors.js';
-import { emptyData, sizeOf } from '../dm-env-rpc/codec/tensors.js';
-import type { NamedSpecs, NamedTensorValues, TensorSpec, TensorValue } from './environment.js';
+import { sizeOf } from '../core/shape.js';
+import {
+  emptyData,
+  type NamedSpecs,
+  type NamedTensorValues,
+  type TensorSpec,
+  type TensorValue,
+} from './environment.js';
 
 /** Whether a value is what a spec allows, and a value for when none is given. */
 

@@ -1,7 +1,7 @@
 import type * as grpc from '@grpc/grpc-js';
-import { PmpoError } from '../core/errors.js';
+import { ConnectionLostError, PmpoError } from '../core/errors.js';
 import { type Channel, refusal } from './channel.js';
-import { ConnectionLostError, RefusedCallError } from './errors.js';
+import { RefusedCallError } from './errors.js';
 import type { Peer } from './peer.js';
 import { statusCode } from './status.js';
 

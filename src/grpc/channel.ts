@@ -1,8 +1,8 @@
 import * as grpc from '@grpc/grpc-js';
-import { PmpoError } from '../core/errors.js';
+import { ConnectionLostError, PmpoError } from '../core/errors.js';
 import { connectionDefaults } from './connection-defaults.js';
 import { diagnose } from './diagnose.js';
-import { ConnectionLostError, SecurityError } from './errors.js';
+import { SecurityError } from './errors.js';
 import type { Peer } from './peer.js';
 import './quiet.js';
 import { type ChannelSecurity, loadSecurity, type SecuritySettings } from './security.js';

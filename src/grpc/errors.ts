@@ -1,9 +1,6 @@
 import { PmpoError } from '../core/errors.js';
 import { statusNames } from './status.js';
 
-/** A connection broke, or cannot be made now: what was under way there is lost. Another attempt may succeed. */
-export class ConnectionLostError extends PmpoError {}
-
 /** A server that cannot be trusted, or that does not trust us. Trying again would not help. */
 export class SecurityError extends PmpoError {}
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { ConnectionLostError } from '../core/errors.js';
 import { DeadlineError } from './call.js';
-import { ConnectionLostError, SecurityError } from './errors.js';
+import { SecurityError } from './errors.js';
 import { ServerPool, type ServerPoolOptions } from './server-pool.js';
 
 interface Fake {

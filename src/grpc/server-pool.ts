@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events';
-import { PmpoError } from '../core/errors.js';
-import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from './backoff.js';
+import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../core/backoff.js';
+import { ConnectionLostError, PmpoError } from '../core/errors.js';
 import { DeadlineError, StoppedError } from './call.js';
-import { ConnectionLostError, SecurityError } from './errors.js';
+import { SecurityError } from './errors.js';
 import type { Peer } from './peer.js';
 
 export interface ServerPoolOptions<Server> {

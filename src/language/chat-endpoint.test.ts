@@ -1,7 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
 import { writeFiles } from '../../test/environments/certificates.js';
-import { ConnectionLostError, SecurityError } from '../grpc/errors.js';
+import { ConnectionLostError } from '../core/errors.js';
+import { SecurityError } from '../grpc/errors.js';
 import { ChatEndpoint, type ChatEndpointEffects, type ChatEndpointOptions } from './chat-endpoint.js';
 
 const cleanups: (() => unknown)[] = [];

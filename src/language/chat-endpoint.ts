@@ -1,8 +1,8 @@
+import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../core/backoff.js';
 import type { ChatMessage } from '../core/chat.js';
-import { PmpoError } from '../core/errors.js';
-import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../grpc/backoff.js';
+import { ConnectionLostError, PmpoError } from '../core/errors.js';
 import { StoppedError } from '../grpc/call.js';
-import { ConnectionLostError, SecurityError } from '../grpc/errors.js';
+import { SecurityError } from '../grpc/errors.js';
 import { isLocal, readToken, type TokenSource } from '../grpc/security.js';
 import { ServerPool } from '../grpc/server-pool.js';
 

@@ -1,4 +1,4 @@
-import type { ReconnectSettings } from '../grpc/backoff.js';
+import type { ReconnectSettings } from '../core/backoff.js';
 import { connectionDefaults } from '../grpc/connection-defaults.js';
 import type { SecuritySettings } from '../grpc/security.js';
 

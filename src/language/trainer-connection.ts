@@ -1,9 +1,10 @@
 import type * as grpc from '@grpc/grpc-js';
 import type { PmpoError } from '../core/errors.js';
+import { ConnectionLostError } from '../core/errors.js';
 import type { Trainer } from '../generated/trainer.js';
 import { callUnary } from '../grpc/call.js';
 import { type Channel, refusal } from '../grpc/channel.js';
-import { ConnectionLostError, RefusedCallError } from '../grpc/errors.js';
+import { RefusedCallError } from '../grpc/errors.js';
 import type { Peer } from '../grpc/peer.js';
 import { statusCode } from '../grpc/status.js';
 import { trainerService } from './services.js';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { PmpoError } from '../core/errors.js';
+import { ConnectionLostError, PmpoError } from '../core/errors.js';
 import type {
   GenerateComplete,
   GenerateRequest,
@@ -9,7 +9,6 @@ import type {
 } from '../generated/vllm.js';
 import { callStream, callUnary, DeadlineError, StoppedError } from '../grpc/call.js';
 import { type Channel, openChannel } from '../grpc/channel.js';
-import { ConnectionLostError } from '../grpc/errors.js';
 import type { Peer } from '../grpc/peer.js';
 import { ServerPool } from '../grpc/server-pool.js';
 import { type LanguageModelServerSettings, probeSeconds, resolveSettings } from './connection-settings.js';

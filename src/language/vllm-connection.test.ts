@@ -19,7 +19,7 @@ import {
   fixtureTokenizer,
   type ScriptedVllm,
 } from '../../test/support/vllm-server.js';
-import { ConnectionLostError } from '../grpc/errors.js';
+import { ConnectionLostError } from '../core/errors.js';
 
 describe('a call', () => {
   it('that is stopped is stopped at the server', async () => {

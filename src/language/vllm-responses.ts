@@ -1,11 +1,10 @@
-import { PmpoError } from '../core/errors.js';
+import { ConnectionLostError, PmpoError } from '../core/errors.js';
 import type {
   GenerateComplete,
   GetModelInfoResponse,
   InputLogProbs,
   OutputLogProbs,
 } from '../generated/vllm.js';
-import { ConnectionLostError } from '../grpc/errors.js';
 import type { Completion, FinishReason, ModelInfo } from './language-model.js';
 import type { Tokenizer } from './tokenizer.js';
 

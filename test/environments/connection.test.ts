@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { ConnectionLostError } from '../../src/core/errors.js';
 import { DmEnvRpcConnection } from '../../src/dm-env-rpc/client/connection.js';
 import { serveEnvironments } from '../../src/dm-env-rpc/server/serve-environments.js';
-import { ConnectionLostError } from '../../src/grpc/errors.js';
 import { countingWorld } from '../support/counting-world.js';
 import { folderFor } from './run.js';
 import { cuttableWay, scriptedServer, socketServer } from './servers.js';

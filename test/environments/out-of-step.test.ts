@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { ConnectionLostError } from '../../src/core/errors.js';
 import {
   createVectorEnvironment,
   type VectorEnvironmentOptions,
 } from '../../src/environments/create-vector-environment.js';
 import type { Environment } from '../../src/environments/environment.js';
 import type { VectorEnvironment } from '../../src/environments/vector-environment.js';
-import { ConnectionLostError } from '../../src/grpc/errors.js';
 import { countingWorld } from '../support/counting-world.js';
 
 /** Worlds that need not wait for each other (`lockstep: false`). */

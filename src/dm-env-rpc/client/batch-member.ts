@@ -1,4 +1,4 @@
-import { PmpoError } from '../../core/errors.js';
+import { ConnectionLostError, PmpoError } from '../../core/errors.js';
 import type {
   Environment,
   NamedSpecs,
@@ -8,7 +8,6 @@ import type {
 } from '../../environments/environment.js';
 import { type EpisodePhase, requireRunning } from '../../environments/episode-phase.js';
 import { checkActions } from '../../environments/spec-checks.js';
-import { ConnectionLostError } from '../../grpc/errors.js';
 import { environmentStates } from '../codec/messages.js';
 
 /** What one simulator has come to. */

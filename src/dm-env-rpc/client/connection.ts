@@ -1,7 +1,6 @@
 import type * as grpc from '@grpc/grpc-js';
-import { PmpoError } from '../../core/errors.js';
+import { ConnectionLostError, PmpoError } from '../../core/errors.js';
 import { type Channel, type ChannelSettings, openChannel, refusal } from '../../grpc/channel.js';
-import { ConnectionLostError } from '../../grpc/errors.js';
 import type { Peer } from '../../grpc/peer.js';
 import {
   decodeResponse,

@@ -1,12 +1,12 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type BatchServer, recordCommands, serveBatches } from '../../../test/support/batch-server.js';
 import { countingWorld } from '../../../test/support/counting-world.js';
+import { ConnectionLostError } from '../../core/errors.js';
 import {
   createVectorEnvironment,
   type VectorEnvironmentOptions,
 } from '../../environments/create-vector-environment.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
-import { ConnectionLostError } from '../../grpc/errors.js';
 import { createSimulator } from '../../simulators/registry.js';
 import { serveEnvironments } from '../server/serve-environments.js';
 import { batchedConnect } from './shared-streams.js';

@@ -1,5 +1,5 @@
+import { sizeOf } from '../../core/shape.js';
 import type { NamedSpecs, TensorData, TensorSpec } from '../../environments/environment.js';
-import { sizeOf } from './tensors.js';
 
 /**
  * How several simulators lie in one dm_env_rpc world, which is made with the setting `batchSize`: every tensor has a first axis

@@ -1,7 +1,12 @@
 import protobuf from 'protobufjs';
-import type { DTypeArrays, TensorSpec, TensorValue } from '../../environments/environment.js';
+import { sizeOf } from '../../core/shape.js';
+import {
+  type DTypeArrays,
+  emptyData,
+  type TensorSpec,
+  type TensorValue,
+} from '../../environments/environment.js';
 import { bigintOf, type PayloadName, payloadNames } from './messages.js';
-import { emptyData, sizeOf } from './tensors.js';
 
 /**
  * Reads a step's answer straight into typed arrays that are there already. Only what such answers nearly always are is
@@ -62,7 +67,7 @@ class Target {
     readonly shape: readonly number[],
     dtype: DirectDType,
   ) {
-    const data = emptyData(dtype, sizeOf(shape)) as DTypeArrays[DirectDType];
+    const data = emptyData(dtype, sizeOf(shape));
     this.value = { dtype, shape, data };
     this.payloadTag = tag(payloadNames.indexOf(payloadField[dtype]) + 1, 2);
     this.#elements = data as unknown as (number | bigint)[];

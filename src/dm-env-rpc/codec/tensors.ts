@@ -1,12 +1,14 @@
 import { PmpoError } from '../../core/errors.js';
-import type {
-  DType,
-  DTypeArrays,
-  NamedSpecs,
-  PackedMessage,
-  TensorData,
-  TensorSpec,
-  TensorValue,
+import { sizeOf } from '../../core/shape.js';
+import {
+  type DType,
+  type DTypeArrays,
+  emptyData,
+  type NamedSpecs,
+  type PackedMessage,
+  type TensorData,
+  type TensorSpec,
+  type TensorValue,
 } from '../../environments/environment.js';
 import {
   type ByUid,
@@ -41,37 +43,6 @@ const dtypes: readonly DType[] = [
 export const dtypeCode = (dtype: DType): number => dtypes.indexOf(dtype) + 1;
 const payloadOf = (dtype: DType): PayloadName => payloadNames[dtypes.indexOf(dtype)];
 const dtypeOf = (payload: PayloadName): DType => dtypes[payloadNames.indexOf(payload)];
-
-/** An array of `size` elements of a dtype: zeros, false or empty. */
-export function emptyData(dtype: DType, size: number): TensorData {
-  switch (dtype) {
-    case 'float32':
-      return new Float32Array(size);
-    case 'float64':
-      return new Float64Array(size);
-    case 'int8':
-      return new Int8Array(size);
-    case 'int32':
-      return new Int32Array(size);
-    case 'int64':
-      return new BigInt64Array(size);
-    case 'uint8':
-    case 'bool':
-      return new Uint8Array(size);
-    case 'uint32':
-      return new Uint32Array(size);
-    case 'uint64':
-      return new BigUint64Array(size);
-    case 'string':
-      return Array<string>(size).fill('');
-    case 'proto':
-      return Array<PackedMessage>(size).fill({ typeUrl: '', value: new Uint8Array() });
-  }
-}
-
-export function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((a, b) => a * b, 1);
-}
 
 function fault(what: string): PmpoError {
   return new PmpoError({ what });
@@ -197,7 +168,7 @@ export function unpackSetting(message: WireTensor): Setting {
 function bound(dtype: DType, value: number | readonly number[] | undefined): WireBound | undefined {
   if (value === undefined || dtype === 'string' || dtype === 'bool' || dtype === 'proto') return undefined;
   const numbers = typeof value === 'number' ? [value] : value;
-  const data = emptyData(dtype, numbers.length) as unknown[];
+  const data = emptyData(dtype, numbers.length) as unknown as (number | bigint)[];
   numbers.forEach((n, i) => {
     data[i] = dtype === 'int64' || dtype === 'uint64' ? BigInt(n) : n;
   });

@@ -1,11 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
-import type {
-  Environment,
-  NamedSpecs,
-  NamedTensorValues,
-  Step,
-  TensorSpec,
-  TensorValue,
+import { sizeOf } from '../../core/shape.js';
+import {
+  type Environment,
+  emptyData,
+  type NamedSpecs,
+  type NamedTensorValues,
+  type Step,
+  type TensorSpec,
+  type TensorValue,
 } from '../../environments/environment.js';
 import { checkForm, checkValue, neutralValue } from '../../environments/spec-checks.js';
 import { statusCode } from '../../grpc/status.js';
@@ -22,7 +24,7 @@ import {
   writeRow,
 } from '../codec/batch-layout.js';
 import { type ByUid, environmentStates, type WireSpecs, type WireTensor } from '../codec/messages.js';
-import { emptyData, packSpecs, packTensor, sizeOf, unpackTensor } from '../codec/tensors.js';
+import { packSpecs, packTensor, unpackTensor } from '../codec/tensors.js';
 import {
   type AskedEnd,
   type HostedWorld,

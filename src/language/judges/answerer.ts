@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { ConfigError, PmpoError } from '../../core/errors.js';
+import { ConfigError, ConnectionLostError, PmpoError } from '../../core/errors.js';
 import { StoppedError } from '../../grpc/call.js';
-import { ConnectionLostError, SecurityError } from '../../grpc/errors.js';
+import { SecurityError } from '../../grpc/errors.js';
 import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../../grpc/schema.js';
 import { ChatEndpoint } from '../chat-endpoint.js';
 import { VllmClient } from '../vllm-client.js';

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { type Config, configSchema } from '../../config/schema.js';
+import { ConnectionLostError } from '../../core/errors.js';
 import { createEngine } from '../../engine/create.js';
 import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
 import type { Environment } from '../../environments/environment.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import { createFeedbackRegistry } from '../../feedback/registry.js';
-import { ConnectionLostError } from '../../grpc/errors.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
 import type { Checkpoint, LearnerObserver } from '../../run/contracts.js';
 import { learningRateFactor } from '../schedule.js';

@@ -1,11 +1,11 @@
 import type { Config } from '../../config/schema.js';
+import { ConnectionLostError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { Engine } from '../../engine/engine.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
-import { ConnectionLostError } from '../../grpc/errors.js';
 import type { Operator } from '../../operators/operator.js';
 import type { TransitionSink } from '../../replay/n-step.js';
 import { TransitionStore } from '../../replay/transition-store.js';
