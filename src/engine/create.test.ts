@@ -126,7 +126,7 @@ it('says what it found, and takes one that is there', () => {
   expect(reports.find(({ chosen }) => chosen)!.available).toBe(true);
   expect(reports.find(({ name }) => name === 'cpu')).toMatchObject({
     available: true,
-    detail: expect.stringMatching(/^@tensorflow\/tfjs \d+\.\d+\.\d+$/),
+    detail: expect.stringMatching(/^@tensorflow\/tfjs-backend-cpu \d+\.\d+\.\d+$/),
   });
   for (const { available, detail } of reports) {
     if (!available) expect(detail).toMatch(/is not installed|does not load/);

@@ -19,7 +19,7 @@ export const enginePackages: Readonly<Record<EngineName, string>> = {
   'tfjs-node-gpu': '@tensorflow/tfjs-node-gpu',
   'tfjs-node': '@tensorflow/tfjs-node',
   wasm: '@tensorflow/tfjs-backend-wasm',
-  cpu: '@tensorflow/tfjs',
+  cpu: '@tensorflow/tfjs-backend-cpu',
 };
 
 /** Engines whose package is compiled for some platforms only, and is not there or not usable on others. */

@@ -1,10 +1,12 @@
-/** The one door to TensorFlow.js: its functions, with every gradient registered. */
-// The union package registers the gradients; nothing else of it is used.
-import '@tensorflow/tfjs';
+/** TensorFlow.js as this package uses it: tfjs-core with its CPU backend, every gradient, and the methods of tensors. */
+import '@tensorflow/tfjs-backend-cpu';
+import './tfjs-registrations.js';
 import { findBackend } from '@tensorflow/tfjs-core';
+// Declares the methods of tensors (`x.add(y)`).
+import type {} from '@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js';
 
 export * from '@tensorflow/tfjs-core';
 
-// Keeps its plain backend from printing, when first used, that another package is faster: `pmpo doctor` says what there is.
-// (The setting for production would do it too, and keep every warning from being printed.)
+// Keeps the CPU backend from recommending a faster package when it is first used: `pmpo doctor` lists the engines that work
+// here. TensorFlow.js's production mode would do this too, but it silences every other warning as well.
 (findBackend('cpu') as { firstUse?: boolean }).firstUse = false;

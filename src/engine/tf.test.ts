@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import * as tf from './tf.js';
+
+interface Script {
+  readonly target: string;
+  registrationsModule(): Promise<string>;
+}
+
+it('registers what the installed version of TensorFlow.js has', async () => {
+  const script = (await import(
+    new URL('../../scripts/tfjs-registrations.mjs', import.meta.url).href
+  )) as Script;
+  // When this fails, run `node scripts/tfjs-registrations.mjs`.
+  expect(readFileSync(script.target, 'utf8')).toBe(await script.registrationsModule());
+});
+
+it('has gradients, those that call operations outside the public interface included', async () => {
+  await tf.setBackend('cpu');
+  const image = tf.tensor4d([1, 2, 3, 4], [1, 2, 2, 1]);
+  const pooled = tf.grad((x) => tf.sum(tf.maxPool(x as tf.Tensor4D, 2, 2, 'valid')))(image);
+  expect([...pooled.dataSync()]).toEqual([0, 0, 0, 1]);
+  expect(
+    tf
+      .grad((x) => tf.square(x))(tf.scalar(3))
+      .dataSync()[0],
+  ).toBe(6);
+});
+
+it('has the methods of tensors', () => {
+  expect([...tf.tensor1d([1, 2]).mul(2).sub(1).dataSync()]).toEqual([1, 3]);
+});
