@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { formatPath } from '../core/key-path.js';
 import { crossCheck } from './checks.js';
 import {
   type Config,
@@ -12,7 +13,6 @@ import {
   replaySchema,
 } from './schema.js';
 import { referenceSchema } from './schema-parts.js';
-import { formatPath } from './source.js';
 
 const sections = z.object({
   environment: environmentSchema,
@@ -39,10 +39,7 @@ describe('crossCheck', () => {
 
   test.each<[string, Record<string, unknown>]>([
     ['environment: names neither', { environment: {} }],
-    [
-      "environment.simulator: there is no embedded simulator 'reach'",
-      { environment: { simulator: 'reach' } },
-    ],
+    ["environment.simulator: unknown embedded simulator 'reach'", { environment: { simulator: 'reach' } }],
     ['environment.address: 70000 is no port', { environment: { address: 'localhost:70000' } }],
     [
       'environment.address: 70000 is no port',

@@ -1,6 +1,6 @@
 import { nearest } from '../core/nearest.js';
+import type { Problem } from '../core/schema-problems.js';
 import { smallestErrorBuffer } from '../replay/rate-limiter.js';
-import type { Problem } from './problems.js';
 import type { Config } from './schema.js';
 
 type Complaint = readonly [path: string, what: string, remedy?: string];
@@ -107,7 +107,7 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
       const guess = nearest(environment.simulator, simulators);
       complain(
         'environment.simulator',
-        `there is no embedded simulator '${environment.simulator}'`,
+        `unknown embedded simulator '${environment.simulator}'`,
         `${guess === undefined ? '' : `Did you mean '${guess}'? `}Known: ${simulators.join(', ')}. Others are reached by environment.address`,
       );
     }

@@ -1,8 +1,8 @@
+import type { Problem } from '../core/schema-problems.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
 import { sequenceKl } from '../language/trainable-model.js';
 import type { OperatorDefinition } from '../operators/operator.js';
 import type { LanguageConfig } from './language-schema.js';
-import type { Problem } from './problems.js';
 
 const asTheModelGives = {
   temperature: 1,

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { ConfigError } from '../core/errors.js';
+import type { KeyPath } from '../core/key-path.js';
+import { explainIssues } from '../core/schema-problems.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
 import type { Catalogue } from './catalogue.js';
 import { languageProblems } from './language-checks.js';
 import { type LanguageConfig, type LanguageRegistries, languageConfigSchema } from './language-schema.js';
 import { type LoadedConfig, readConfigFile, resolveConfig } from './load.js';
-import { explainIssues } from './problems.js';
 import {
   type Improvement,
   type LoadOptions,
@@ -16,7 +17,7 @@ import {
   withAbsolutePaths,
 } from './resolving.js';
 import { configSchema } from './schema.js';
-import { type KeyPath, type Override, parseValues } from './source.js';
+import { type Override, parseValues } from './source.js';
 
 /** A language job's configuration with nothing left to decide. */
 export type ResolvedLanguageConfig = LanguageConfig & { readonly learner: { readonly samples: number } };

@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
 import { ConfigError } from '../core/errors.js';
+import type { KeyPath } from '../core/key-path.js';
+import { explainIssues, type Problem } from '../core/schema-problems.js';
 import type { Catalogue } from './catalogue.js';
 import { crossCheck } from './checks.js';
-import { explainIssues, type Problem } from './problems.js';
 import {
   type Improvement,
   type LoadOptions,
@@ -14,7 +15,7 @@ import {
   withAbsolutePaths,
 } from './resolving.js';
 import { type Config, configSchema } from './schema.js';
-import type { KeyPath, Override } from './source.js';
+import type { Override } from './source.js';
 
 /** A control job's configuration with nothing left to decide. */
 export type ResolvedConfig = Config & { readonly learner: { readonly samples: number } };

@@ -1,5 +1,5 @@
-import type { Problem } from './problems.js';
-import { formatPath, isGroup, type KeyPath, valueAt } from './source.js';
+import { formatPath, isGroup, type KeyPath, valueAt } from '../core/key-path.js';
+import type { Problem } from '../core/schema-problems.js';
 
 /** Keys of older versions and what each is called now. An entry stays here for as long as files with the old key exist. */
 const renamedKeys: readonly (readonly [before: KeyPath, now: KeyPath])[] = [

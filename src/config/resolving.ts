@@ -1,14 +1,15 @@
 import { dirname, resolve } from 'node:path';
 import { ConfigError, PmpoError } from '../core/errors.js';
+import { isGroup, type KeyPath, valueAt } from '../core/key-path.js';
+import type { Problem } from '../core/schema-problems.js';
 import type { FeedbackClassifier } from '../feedback/classifier.js';
 import { checkNeeds } from '../operators/check.js';
 import type { Operator } from '../operators/operator.js';
 import type { PublicModules } from '../system/user-module.js';
 import { type Catalogue, createCatalogue } from './catalogue.js';
 import { loadPlugins } from './plugins.js';
-import type { Problem } from './problems.js';
 import { renamedKeyProblems, withCurrentKeys } from './renamed-keys.js';
-import { type ConfigSource, isGroup, type KeyPath, type Override, readSource, valueAt } from './source.js';
+import { type ConfigSource, type Override, readSource } from './source.js';
 
 /** The steps by which a text becomes a configuration, for jobs of all kinds. */
 

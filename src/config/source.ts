@@ -1,8 +1,6 @@
 import { isMap, isScalar, isSeq, LineCounter, type Node, parse, parseDocument } from 'yaml';
 import { ConfigError } from '../core/errors.js';
-
-/** A key's place in a configuration: `['operator', 'alpha']`. */
-export type KeyPath = readonly (string | number)[];
+import { formatPath, isGroup, type KeyPath } from '../core/key-path.js';
 
 /** A setting from the command line: `--set learner.batchSize=64`, `--seed 3`. */
 export interface Override {
@@ -21,26 +19,6 @@ export interface ConfigSource {
   lineOf(path: KeyPath): number | undefined;
   /** The override that set this key or a group around it, if one did. */
   overrideOf(path: KeyPath): Override | undefined;
-}
-
-/** `operator.alpha`, `plugins[0]`. */
-export function formatPath(path: KeyPath): string {
-  return path.map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? key : `.${key}`)).join('');
-}
-
-export function isGroup(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** The value at `path`, or undefined where there is none. */
-export function valueAt(values: unknown, path: KeyPath): unknown {
-  let value = values;
-  for (const key of path) {
-    if (Array.isArray(value)) value = value[Number(key)];
-    else if (isGroup(value) && Object.hasOwn(value, key)) value = value[key];
-    else return undefined;
-  }
-  return value;
 }
 
 /**

@@ -29,7 +29,7 @@ describe('a registry', () => {
     const get = () => colours().get('crimsom');
     expect(get).toThrow(ConfigError);
     expect(get).toThrow(
-      "colour: there is no colour 'crimsom'. Did you mean 'crimson'? Known: crimson, teal, olive",
+      "colour: unknown colour 'crimsom'. Did you mean 'crimson'? Known: crimson, teal, olive",
     );
     expect(() => colours().get('ultraviolet')).toThrow(/ultraviolet'\. Known: crimson, teal, olive$/);
   });

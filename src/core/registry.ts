@@ -34,13 +34,13 @@ export class Registry<D extends Definition> {
     this.#definitions.set(definition.name, definition);
   }
 
-  /** @throws ConfigError, with the nearest name there is, when nothing is registered under `name`. */
+  /** @throws ConfigError that names the nearest known name, if nothing is registered under `name`. */
   get(name: string): D {
     const found = this.#definitions.get(name);
     if (found !== undefined) return found;
     const guess = nearest(name, this.names());
     throw new ConfigError({
-      what: `there is no ${this.kind} '${name}'`,
+      what: `unknown ${this.kind} '${name}'`,
       where: this.kind,
       remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}Known: ${this.names().join(', ')}`,
     });

@@ -37,7 +37,7 @@ describe('the embedded server', () => {
     expect(server.address).toMatch(/^127\.0\.0\.1:\d+$/);
     const { ask, close } = connect(server.address);
     const refused = await ask({ createWorld: { settings: { simulator: packSetting('walker') } } });
-    expect(refused.error?.message).toContain("there is no simulator 'walker'");
+    expect(refused.error?.message).toContain("unknown simulator 'walker'");
     const unknown = await ask({ createWorld: { settings: { gravity: packSetting(0) } } });
     expect(unknown.error?.message).toContain("there is no setting 'gravity'");
     const settings = {

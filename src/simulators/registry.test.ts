@@ -81,7 +81,7 @@ describe('createSimulator', () => {
   });
 
   it('refuses other names and settings', async () => {
-    await expect(createSimulator({ simulator: 'walker' })).rejects.toThrow("there is no simulator 'walker'");
+    await expect(createSimulator({ simulator: 'walker' })).rejects.toThrow("unknown simulator 'walker'");
     await expect(createSimulator({ simulator: 3 })).rejects.toThrow(
       'expected the name of a simulator, got 3',
     );

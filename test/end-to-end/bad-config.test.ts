@@ -43,11 +43,11 @@ describe('pmpo train refuses, with exit code 2 and no stack trace,', () => {
 
   test('operators, classifiers and simulators that are not there', async () => {
     expect(await complaint(tiny(), '--operator', 'pmop')).toMatch(
-      /--operator: there is no operator 'pmop'\. Did you mean 'pmpo'\? Known: pmpo, /,
+      /--operator: unknown operator 'pmop'\. Did you mean 'pmpo'\? Known: pmpo, /,
     );
     expect(await complaint(tiny(), '--set', 'feedback.name=topk')).toMatch(/Did you mean 'top-k'\?/);
     expect(await complaint(tiny(), '--set', 'environment.simulator=cartpole_swing_up')).toMatch(
-      /--set environment\.simulator: there is no embedded simulator .* Did you mean 'cartpole_swingup'\?/,
+      /--set environment\.simulator: unknown embedded simulator .* Did you mean 'cartpole_swingup'\?/,
     );
   });
 

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { type LoadedJob, resolveJob } from '../../config/load-language.js';
-import { isGroup } from '../../config/source.js';
 import { ConfigError } from '../../core/errors.js';
+import { isGroup } from '../../core/key-path.js';
 import { nearest } from '../../core/nearest.js';
 import type { PublicModules } from '../../system/user-module.js';
 import type { Study } from './schema.js';

@@ -3,11 +3,11 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { createCatalogue } from '../../config/catalogue.js';
-import { explainIssues } from '../../config/problems.js';
 import { resolvedPaths, tlsFiles } from '../../config/resolving.js';
-import { formatPath } from '../../config/source.js';
 import { ConfigError, PmpoError } from '../../core/errors.js';
+import { formatPath } from '../../core/key-path.js';
 import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
+import { explainIssues } from '../../core/schema-problems.js';
 import {
   type Answerer,
   answererSettings,

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { nearest } from '../core/nearest.js';
-import { formatPath, isGroup, type KeyPath, valueAt } from './source.js';
+import { formatPath, isGroup, type KeyPath, valueAt } from './key-path.js';
+import { nearest } from './nearest.js';
 
-/** Something wrong with a configuration, at one key. */
+/** One thing that is wrong with settings, at one key. */
 export interface Problem {
   readonly path: KeyPath;
   /** One clause, no trailing full stop. */
@@ -13,7 +13,7 @@ export interface Problem {
 type JsonSchema = z.core.JSONSchema.JSONSchema;
 type Issue = z.core.$ZodIssue;
 
-/** A schema and, where it offers a choice, what it offers; of choices by name only the one that `value` names. */
+/** The alternatives of a union, nested ones included; if they are chosen by `name`, only the one that `value` names. */
 function alternatives(schema: JsonSchema, value: unknown): JsonSchema[] {
   const options = (schema.anyOf ?? schema.oneOf) as JsonSchema[] | undefined;
   if (options === undefined) return [schema];
@@ -23,7 +23,7 @@ function alternatives(schema: JsonSchema, value: unknown): JsonSchema[] {
   return (named.length > 0 ? named : options).flatMap((option) => alternatives(option, value));
 }
 
-/** The keys that a group at `path` may have. */
+/** The keys that the schema allows in the group at `path`. */
 function keysAt(schema: JsonSchema, values: unknown, path: KeyPath): string[] {
   let here = alternatives(schema, values);
   path.forEach((key, i) => {
@@ -39,7 +39,7 @@ function keysAt(schema: JsonSchema, values: unknown, path: KeyPath): string[] {
   return [...new Set(here.flatMap((s) => Object.keys(s.properties ?? {})))];
 }
 
-/** Every path of the schema, formatted, outermost first; of choices by name the one that `values` names. */
+/** Every path of the schema, formatted, outermost first; in a union by `name`, only those of the alternative in `values`. */
 function allPaths(schema: JsonSchema, values: unknown, path: string[] = []): string[] {
   const inner = alternatives(schema, valueAt(values, path)).flatMap((s) =>
     Object.entries(s.properties ?? {}),
@@ -139,7 +139,7 @@ class Explainer {
     return { path: [...path, key], what, remedy };
   }
 
-  /** Where a key stands that was given at the wrong place, if it has but one right place. */
+  /** The path of a key that was given in the wrong group, if exactly one group of the schema has it. */
   private elsewhere(key: string): string | undefined {
     const paths = allPaths(this.schema, this.values).filter((p) => p.slice(p.lastIndexOf('.') + 1) === key);
     return paths.length === 1 ? paths[0] : undefined;
@@ -153,12 +153,12 @@ class Explainer {
       const guess = nearest(String(value), options);
       const known = `Known: ${options.join(', ')}`;
       const remedy = guess === undefined ? known : `Did you mean '${guess}'? ${known}`;
-      return [{ path, what: `there is no ${kind} ${show(value)}`, remedy }];
+      return [{ path, what: `unknown ${kind} ${show(value)}`, remedy }];
     }
     const isWhole = (issues: readonly Issue[]) =>
       issues.some((i) => i.path.length === 0 && (i.code === 'invalid_type' || i.code === 'invalid_value'));
     const near = issue.errors.filter((issues) => !isWhole(issues));
-    // The value is of the kind of one of the choices: what is wrong is within it.
+    // The value has the type of exactly one alternative, so the problem lies within it.
     const inside = near.filter((issues) => !issues.some((i) => i.code === 'unrecognized_keys'));
     if (inside.length === 1) return inside[0].flatMap((i) => this.explain(i, path));
     const known = keysAt(this.schema, this.values, path);
@@ -187,7 +187,7 @@ class Explainer {
     return this.optionsAt(path).flatMap((s) => (s.const === undefined ? [] : [String(s.const)]));
   }
 
-  /** What may stand at `path`, in words: `{period: …}, {rate: …} or 'initial'`. */
+  /** The alternatives at `path` in words: `{period: …}, {rate: …} or 'initial'`. */
   private choices(path: KeyPath): string {
     const words = this.optionsAt(path).flatMap((s) => {
       if (s.const !== undefined) return show(s.const);
@@ -202,7 +202,10 @@ class Explainer {
   }
 }
 
-/** What a schema found wrong with `values`, in plain words, with the nearest right key or value. */
+/**
+ * Turns the issues that zod found in `values` into plain sentences that name the nearest known key or value.
+ * @param error from `schema.safeParse(values)`.
+ */
 export function explainIssues(error: z.ZodError, schema: z.ZodType, values: unknown): Problem[] {
   const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
   const explainer = new Explainer(json, values);

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { formatPath } from '../core/key-path.js';
 import { Registry } from '../core/registry.js';
+import { explainIssues } from '../core/schema-problems.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
 import { createRewardRegistry } from '../language/rewards/registry.js';
 import type { OperatorDefinition } from '../operators/operator.js';
 import { jsonSchema } from './load-language.js';
-import { explainIssues } from './problems.js';
 import { configSchema } from './schema.js';
-import { formatPath } from './source.js';
 
 function registries() {
   const operators = new Registry<OperatorDefinition>('operator');
@@ -62,7 +62,7 @@ describe('explainIssues', () => {
     ],
     [
       { operator: { name: 'pmop' } },
-      "operator.name: there is no operator 'pmop'. Did you mean 'pmpo'? Known: pmpo, mpo",
+      "operator.name: unknown operator 'pmop'. Did you mean 'pmpo'? Known: pmpo, mpo",
     ],
     [{ operator: 'mpo' }, "operator: must be a group of settings, not 'mpo'. Write operator: {name: mpo}"],
     [{ operator: { name: 'pmpo', alpha: 2 } }, 'operator.alpha: must be at most 1, not 2'],
