@@ -3,6 +3,7 @@ import { PmpoError } from '../core/errors.js';
 import { createEngine } from './create.js';
 import { detectEngines, findEngine } from './detect.js';
 import { type Engine, type EngineName, engineNames } from './engine.js';
+import { int32Result } from './host-tensors.js';
 import type { HostTensor, NamedTensors, Scalar } from './tensors.js';
 import * as tf from './tf.js';
 
@@ -78,6 +79,28 @@ const testsOf = (name: EngineName) => {
       /is int32 but was float32/,
     );
     await expect(g.run({ x: floats([3], 1) })).rejects.toThrow(/do not fill the shape \[3\]/);
+  });
+
+  it('returns float32, and int32 where the function declares it', async () => {
+    const engine = await start(name);
+    const f = engine.jit('rank', ({ x }: { x: tf.Tensor1D }) => ({
+      largest: tf.max(x),
+      index: int32Result(tf.argMax(x)),
+      positive: int32Result(tf.greater(x, 0)),
+    }));
+    const { largest, index, positive } = await f.run({ x: floats([3], -1, 5, 2) });
+    expect(largest.data).toEqual(Float32Array.of(5));
+    expect(index.data).toEqual(Int32Array.of(1));
+    expect(positive.data).toEqual(Int32Array.of(0, 1, 1));
+    for (const [dtype, result] of [
+      ['int32', (x: tf.Tensor) => tf.argMax(x)],
+      ['bool', (x: tf.Tensor) => tf.greater(x, 0)],
+    ] as const) {
+      const g = engine.jit('undeclared', ({ x }) => ({ y: result(x) }));
+      await expect(g.run({ x: floats([3], -1, 5, 2) })).rejects.toThrow(
+        `result 'y' of 'undeclared': is ${dtype}, not float32. Return int32Result(tensor)`,
+      );
+    }
   });
 
   it.each<[string, (x: tf.Tensor) => tf.Tensor]>([

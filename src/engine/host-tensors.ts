@@ -1,6 +1,13 @@
 import { PmpoError } from '../core/errors.js';
 import { sizeOf } from '../core/shape.js';
-import type { HostTensor, NamedHostTensors, NamedTensors, Tensor } from './tensors.js';
+import type {
+  HostTensor,
+  Int32Tensor,
+  NamedHostTensors,
+  NamedTensors,
+  Tensor,
+  TensorFunction,
+} from './tensors.js';
 import * as tf from './tf.js';
 
 /** TensorFlow.js' name of a host tensor's element type. */
@@ -28,6 +35,38 @@ export function toHost(tensor: Tensor): HostTensor {
   const data = tensor.dataSync<'float32' | 'int32' | 'bool'>();
   const owned = tensor.dtype === 'float32' ? Float32Array.from(data) : Int32Array.from(data);
   return { shape: tensor.shape.slice(), data: owned };
+}
+
+const int32Results = new WeakSet<Tensor>();
+
+/**
+ * Declares that a result of a compiled function is int32, so that the caller gets an Int32Array; booleans become 0 and 1.
+ * Results that are not declared this way must be float32.
+ */
+export function int32Result<T extends Tensor>(tensor: T): Int32Tensor<T> {
+  const result = (tensor.dtype === 'int32' ? tensor : tf.cast(tensor, 'int32')) as Int32Tensor<T>;
+  int32Results.add(result);
+  return result;
+}
+
+/**
+ * `fn` with a check of its results: the types that `Compiled.run` gives them are true.
+ * The wrapped function throws a PmpoError when a result is not a tensor, or is int32 or bool without `int32Result`.
+ */
+export function withCheckedResults(functionName: string, fn: TensorFunction): TensorFunction {
+  return (inputs) => {
+    const results = fn(inputs);
+    checkResults(functionName, results);
+    for (const [name, tensor] of Object.entries(results)) {
+      if (tensor.dtype === 'float32' || int32Results.has(tensor)) continue;
+      throw new PmpoError({
+        where: `result '${name}' of '${functionName}'`,
+        what: `is ${tensor.dtype}, not float32`,
+        remedy: "Return int32Result(tensor) for an Int32Array, or tf.cast(tensor, 'float32')",
+      });
+    }
+    return results;
+  };
 }
 
 /** The names and element types a compiled function was first called with; later calls must agree. */

@@ -2,13 +2,38 @@ import type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor3D, Variable } from '@te
 
 export type { Scalar, Tensor, Tensor1D, Tensor2D, Tensor3D, Variable };
 
-/** A plain named tree of tensors, flat: `policy/hidden0/weight`. */
+/** Tensors by name; the names of nested parameters are paths, such as `policy/hidden0/weight`. */
 export type NamedTensors = Readonly<Record<string, Tensor>>;
+/** Variables by name. */
 export type NamedVariables = Readonly<Record<string, Variable>>;
 
-/** Values outside the engine: what goes in, comes out and is saved. */
-export interface HostTensor {
+/** A tensor's values as a plain array in row-major order, outside any engine ("on the host"). */
+export interface HostTensor<Data extends Float32Array | Int32Array = Float32Array | Int32Array> {
   readonly shape: readonly number[];
-  readonly data: Float32Array | Int32Array;
+  readonly data: Data;
 }
+/** Host tensors by name. */
 export type NamedHostTensors = Readonly<Record<string, HostTensor>>;
+
+/** A function of tensors by name, whatever the names are. */
+export type TensorFunction = (inputs: NamedTensors) => NamedTensors;
+
+/** The constraint on an object type whose properties, optional or not, are all tensors. */
+export type TensorFields<T> = { readonly [K in keyof T]?: Tensor };
+
+/** An int32 tensor; `int32Result` makes one. TensorFlow.js' own types do not tell int32 from float32. */
+export type Int32Tensor<T extends Tensor = Tensor> = T & { readonly dtype: 'int32' };
+
+/** A shape for each of the inputs `I`. */
+export type InputShapes<I> = { readonly [K in keyof I]: readonly number[] };
+
+/** The host values that a compiled function with the inputs `I` takes: the same names, optional where they are in `I`. */
+export type HostInputs<I> = { readonly [K in keyof I]: HostTensor };
+
+/** The host values that a compiled function with the results `O` gives: float32, except for every `Int32Tensor` in `O`. */
+export type HostResults<O> = { readonly [K in keyof O]: HostResult<O[K]> };
+type HostResult<T> = T extends Int32Tensor
+  ? HostTensor<Int32Array>
+  : T extends Tensor
+    ? HostTensor<Float32Array>
+    : never;

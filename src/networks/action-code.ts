@@ -18,11 +18,11 @@ export function codeSize(actionValues: ArrayLike<number>): number {
 export function encodeActions(actions: Tensor3D, actionValues: ArrayLike<number>): Tensor3D {
   const values = Array.from(actionValues);
   if (!values.some(isCoded)) return actions;
-  const parts = values.map((count, dimension) => {
+  const parts = values.map((count, dimension): Tensor3D => {
     const own = tf.slice(actions, [0, 0, dimension], [-1, -1, 1]);
     if (!isCoded(count)) return own;
     const indices = tf.round(tf.mul(tf.add(tf.clipByValue(own, -1, 1), 1), (count - 1) / 2));
     return tf.cast(tf.equal(indices, tf.range(0, count, 1, 'float32')), 'float32');
   });
-  return tf.concat(parts, -1) as Tensor3D;
+  return tf.concat(parts, -1);
 }

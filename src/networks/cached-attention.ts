@@ -58,7 +58,7 @@ export function cachedAttention({ positions, shape, tables }: CachedAttentionInp
     const before = tf.add(tf.matMul(groups, cache.keys, false, true), mask);
     const own = tf.sum(tf.mul(groups, newKey), -1, true);
     const weights = tf.softmax(tf.concat([before, own], -1));
-    const [weightsBefore, ownWeight] = tf.split(weights, [C, 1], -1) as [Tensor, Tensor];
+    const [weightsBefore, ownWeight] = tf.split(weights, [C, 1], -1);
     const mixed = tf.add(tf.matMul(weightsBefore, cache.values), tf.mul(ownWeight, newValue));
     return {
       mixed: tf.reshape(mixed, [B, heads * d]),
@@ -74,10 +74,7 @@ function placeAt(positions: tf.Tensor1D, K: number): (cache: Tensor, rows: Tenso
     const pair = Math.floor(i / 2);
     return i % 2 === 0 ? Math.floor(pair / K) : pair % K;
   });
-  const columns = tf.broadcastTo(tf.reshape(positions, [B, 1]) as Tensor2D, [B, K]);
-  const indices = tf.concat(
-    [tf.tensor2d(pairs, [B * K, 2], 'int32'), tf.reshape(columns, [B * K, 1]) as Tensor2D],
-    1,
-  );
+  const columns: Tensor2D = tf.broadcastTo(tf.reshape(positions, [B, 1]), [B, K]);
+  const indices = tf.concat2d([tf.tensor2d(pairs, [B * K, 2], 'int32'), tf.reshape(columns, [B * K, 1])], 1);
   return (cache, rows) => tf.tensorScatterUpdate(cache, indices, tf.reshape(rows, [B * K, -1]));
 }

@@ -37,11 +37,11 @@ export function applyCritic(
   const [samples, contexts, actionSize] = actions.shape;
   const width = settings.hidden[0];
   const ofObservation = tf.add(
-    tf.matMul(observations, parameters['observation/weight'] as Tensor2D),
+    tf.matMul(observations, parameters['observation/weight']),
     parameters['hidden0/bias'],
   );
-  const flat = tf.reshape(tf.clipByValue(actions, -1, 1), [samples * contexts, actionSize]) as Tensor2D;
-  const ofAction = tf.matMul(flat, parameters['action/weight'] as Tensor2D);
+  const flat = tf.reshape(tf.clipByValue(actions, -1, 1), [samples * contexts, actionSize]);
+  const ofAction = tf.matMul(flat, parameters['action/weight']);
   const sums =
     samples === 1
       ? tf.add(ofObservation, ofAction)
@@ -49,5 +49,5 @@ export function applyCritic(
           samples * contexts,
           width,
         ]);
-  return tf.reshape(applyTrunk(parameters, sums, settings), [samples, contexts]) as Tensor2D;
+  return tf.reshape(applyTrunk(parameters, sums, settings), [samples, contexts]);
 }

@@ -1,5 +1,5 @@
 import { fillUniform, foldIn, type RandomKey } from '../core/random-keys.js';
-import type { NamedHostTensors, NamedTensors, Tensor } from '../engine/tensors.js';
+import type { NamedHostTensors, NamedTensors, Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 
 /**
@@ -72,15 +72,15 @@ export function layerNorm(x: Tensor, scale: Tensor, offset: Tensor): Tensor {
 }
 
 /** From the first layer's sums [M, H] to the outputs [M, P]. */
-export function applyTrunk(parameters: NamedTensors, sums: Tensor, settings: MlpSettings): Tensor {
-  let x = settings.layerNorm
+export function applyTrunk(parameters: NamedTensors, sums: Tensor, settings: MlpSettings): Tensor2D {
+  let x: Tensor = settings.layerNorm
     ? tf.tanh(layerNorm(sums, parameters['norm/scale'], parameters['norm/offset']))
     : activate(sums, settings.activation);
   for (let i = 1; i < settings.hidden.length; i++) {
-    const product = tf.matMul(x as tf.Tensor2D, parameters[`hidden${i}/weight`] as tf.Tensor2D);
+    const product = tf.matMul(x, parameters[`hidden${i}/weight`]);
     x = activate(tf.add(product, parameters[`hidden${i}/bias`]), settings.activation);
   }
-  const product = tf.matMul(x as tf.Tensor2D, parameters['output/weight'] as tf.Tensor2D);
+  const product = tf.matMul(x, parameters['output/weight']);
   return tf.add(product, parameters['output/bias']);
 }
 
@@ -101,7 +101,7 @@ export function initMlp(
 }
 
 /** [M, I] → [M, P] */
-export function applyMlp(parameters: NamedTensors, x: tf.Tensor2D, settings: MlpSettings): tf.Tensor2D {
-  const sums = tf.add(tf.matMul(x, parameters['hidden0/weight'] as tf.Tensor2D), parameters['hidden0/bias']);
-  return applyTrunk(parameters, sums, settings) as tf.Tensor2D;
+export function applyMlp(parameters: NamedTensors, x: Tensor2D, settings: MlpSettings): Tensor2D {
+  const sums = tf.add(tf.matMul(x, parameters['hidden0/weight']), parameters['hidden0/bias']);
+  return applyTrunk(parameters, sums, settings);
 }

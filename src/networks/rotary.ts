@@ -49,6 +49,6 @@ export function rotaryTables(
 
 /** Each pair (x_i, x_{i+d/2}) turned by its angle. x [.., d]. */
 export function rotate(x: Tensor, { cosines, sines }: RotaryTables): Tensor {
-  const [first, second] = tf.split(x, 2, -1) as [Tensor, Tensor];
+  const [first, second] = tf.split(x, 2, -1);
   return tf.add(tf.mul(x, cosines), tf.mul(tf.concat([second, first], -1), sines));
 }

@@ -115,14 +115,14 @@ export function initTransformer(key: RandomKey, config: TransformerConfig): Name
 }
 
 /** x / √(mean(x²) + ε) · scale over the last axis. */
-function rmsNorm(x: Tensor, scale: Tensor, epsilon: number): Tensor {
+function rmsNorm<T extends Tensor>(x: Tensor, scale: Tensor, epsilon: number): T {
   const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
   return tf.mul(tf.mul(x, inverse), scale);
 }
 
 /** x [M, I] · Wᵀ [I, O] → [M, O]. */
 function dense(x: Tensor, weight: Tensor): Tensor2D {
-  return tf.matMul(x as Tensor2D, weight as Tensor2D, false, true);
+  return tf.matMul(x, weight, false, true);
 }
 
 /** The rows of all positions [M, D] through the layers; `attend` is given the queries, keys and values [M, ·] of each. */
@@ -133,7 +133,7 @@ function throughLayers(
   attend: (layer: number, queries: Tensor2D, keys: Tensor2D, values: Tensor2D) => Tensor,
 ): Tensor2D {
   const { layers, normEpsilon } = config;
-  let x: Tensor = tf.gather(parameters[embeddingName]!, tokens as tf.Tensor1D);
+  let x: Tensor = tf.gather(parameters[embeddingName], tokens);
   for (let layer = 0; layer < layers; layer++) {
     const of = (name: string): Tensor => parameters[`${layerPrefix(layer)}${name}.weight`]!;
     const normal = rmsNorm(x, of('input_layernorm'), normEpsilon);
@@ -146,7 +146,7 @@ function throughLayers(
     const activated = tf.mul(tf.mul(gate, tf.sigmoid(gate)), dense(inner, of('mlp.up_proj')));
     x = tf.add(x, dense(activated, of('mlp.down_proj')));
   }
-  return rmsNorm(x, parameters[finalNormName]!, normEpsilon) as Tensor2D;
+  return rmsNorm(x, parameters[finalNormName]!, normEpsilon);
 }
 
 /** From final rows [M, D] to logits [M, V]. */
@@ -171,7 +171,7 @@ export function transformerRows(
   const [B, T] = tokens.shape;
   const [K, G, d] = [keyValueHeads, heads / keyValueHeads, width / heads];
   const tables = rotaryTables(config, T);
-  const future = tf.sub(1, tf.linalg.bandPart(tf.ones([T, T]) as Tensor2D, -1, 0));
+  const future = tf.sub(1, tf.linalg.bandPart(tf.ones([T, T]), -1, 0));
   const mask = tf.mul(future, maskedScore);
   const cache: LayerCache[] = [];
   const rows = throughLayers(parameters, tf.reshape(tokens, [-1]), config, (_, q, k, v) => {

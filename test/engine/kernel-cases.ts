@@ -1,3 +1,4 @@
+import { int32Result } from '../../src/engine/host-tensors.js';
 import type { HostTensor, NamedHostTensors, NamedTensors, Tensor } from '../../src/engine/tensors.js';
 import { normal } from './agreement.js';
 
@@ -24,7 +25,9 @@ export type Case = readonly [
 
 export function named(result: Tensor | Tensor[]): NamedTensors {
   const list = Array.isArray(result) ? result : [result];
-  return Object.fromEntries(list.map((tensor, i) => [`result ${i}`, tensor]));
+  return Object.fromEntries(
+    list.map((tensor, i) => [`result ${i}`, tensor.dtype === 'float32' ? tensor : int32Result(tensor)]),
+  );
 }
 
 /** The second input, or the first where there is one only. */

@@ -1,15 +1,22 @@
 import { PmpoError } from '../../core/errors.js';
-import type { Compiled, Engine, EngineName } from '../engine.js';
-import { checkResults, guardedInputs, Signature, toHost, toTensor } from '../host-tensors.js';
+import type { Compiled, Engine, EngineName, UntypedCompiled } from '../engine.js';
+import { guardedInputs, Signature, toHost, toTensor, withCheckedResults } from '../host-tensors.js';
 import { withoutRandomness } from '../randomness.js';
 import { checkAssignable, VariableScope } from '../scope.js';
-import type { HostTensor, NamedHostTensors, NamedTensors, Variable } from '../tensors.js';
+import type {
+  HostTensor,
+  InputShapes,
+  NamedHostTensors,
+  TensorFields,
+  TensorFunction,
+  Variable,
+} from '../tensors.js';
 import * as tf from '../tf.js';
 
 /** Writes an ONNX model of a function, with the present values of the variables that it uses. */
 export type Exporter = (
   name: string,
-  fn: (inputs: NamedTensors) => NamedTensors,
+  fn: TensorFunction,
   inputs: Readonly<Record<string, readonly number[]>>,
   dynamicBatch: boolean,
 ) => Promise<Uint8Array>;
@@ -30,7 +37,12 @@ export class EagerEngine implements Engine {
     return this.#scope.create(name, initial);
   }
 
-  jit(name: string, fn: (inputs: NamedTensors) => NamedTensors): Compiled {
+  jit<I extends TensorFields<I>, O extends TensorFields<O>>(
+    name: string,
+    fn: (inputs: I) => O,
+  ): Compiled<I, O>;
+  jit(name: string, fn: TensorFunction): UntypedCompiled {
+    const checked = withCheckedResults(name, fn);
     const signature = new Signature(name);
     let disposed = false;
     return {
@@ -38,7 +50,7 @@ export class EagerEngine implements Engine {
       run: async (inputs: NamedHostTensors) => {
         if (disposed) throw new PmpoError({ where: `function '${name}'`, what: 'was disposed of' });
         signature.check(inputs);
-        return this.#call(name, fn, inputs);
+        return this.#call(name, checked, inputs);
       },
       dispose: () => {
         disposed = true;
@@ -63,9 +75,15 @@ export class EagerEngine implements Engine {
     });
   }
 
+  exportOnnx<I extends TensorFields<I>, O extends TensorFields<O>>(
+    name: string,
+    fn: (inputs: I) => O,
+    inputs: InputShapes<NoInfer<I>>,
+    dynamicBatch?: boolean,
+  ): Promise<Uint8Array>;
   exportOnnx(
     name: string,
-    fn: (inputs: NamedTensors) => NamedTensors,
+    fn: TensorFunction,
     inputs: Readonly<Record<string, readonly number[]>>,
     dynamicBatch = false,
   ): Promise<Uint8Array> {
@@ -76,11 +94,7 @@ export class EagerEngine implements Engine {
     this.#scope.dispose();
   }
 
-  #call(
-    name: string,
-    fn: (inputs: NamedTensors) => NamedTensors,
-    inputs: NamedHostTensors,
-  ): NamedHostTensors {
+  #call(name: string, fn: TensorFunction, inputs: NamedHostTensors): NamedHostTensors {
     return this.#scope.within(() => {
       tf.engine().startScope(name);
       try {
@@ -88,7 +102,6 @@ export class EagerEngine implements Engine {
           Object.entries(inputs).map(([key, value]) => [key, toTensor(value)]),
         );
         const results = withoutRandomness(name, () => fn(guardedInputs(name, tensors)));
-        checkResults(name, results);
         return Object.fromEntries(Object.entries(results).map(([key, value]) => [key, toHost(value)]));
       } finally {
         tf.engine().endScope();

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { normal } from '../../../test/engine/agreement.js';
 import { createEngine } from '../create.js';
 import type { Engine, EngineName } from '../engine.js';
+import { int32Result } from '../host-tensors.js';
 import type { HostTensor, NamedTensors, Tensor2D } from '../tensors.js';
 import * as tf from '../tf.js';
 
@@ -26,19 +27,19 @@ async function runModel(bytes: Uint8Array, inputs: Record<string, HostTensor>) {
 
 /** A small policy: a normalised layer, a product in batches by tiling, a split, a slice and a stack. */
 function policy(variables: { weight: tf.Variable; bias: tf.Variable }) {
-  return ({ observations }: NamedTensors): NamedTensors => {
-    const sums = tf.add(tf.matMul(observations as Tensor2D, variables.weight as Tensor2D), variables.bias);
+  return ({ observations }: { observations: Tensor2D }) => {
+    const sums = tf.add(tf.matMul(observations, variables.weight), variables.bias);
     const centred = tf.sub(sums, tf.mean(sums, -1, true));
-    const [batch] = observations!.shape as [number];
-    const [mean, width] = tf.split(tf.elu(centred), 2, -1) as [Tensor2D, Tensor2D];
-    const twice = tf.reshape(tf.tile(tf.expandDims(mean, 1), [1, 2, 1]), [batch * 2, 3]);
+    const [batch] = observations.shape;
+    const [mean, width] = tf.split<Tensor2D>(tf.elu(centred), 2, -1);
+    const twice: Tensor2D = tf.reshape(tf.tile(tf.expandDims(mean, 1), [1, 2, 1]), [batch * 2, 3]);
     const constant = tf.fill([batch, 1], 0.5);
     return {
       mean: tf.tanh(mean),
       stddev: tf.add(tf.softplus(width), constant),
       twice,
       part: tf.slice(twice, [0, 0], [batch, 2]),
-      largest: tf.argMax(mean, -1),
+      largest: int32Result(tf.argMax(mean, -1)),
     };
   };
 }

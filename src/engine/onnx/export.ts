@@ -1,11 +1,10 @@
 import { PmpoError } from '../../core/errors.js';
-import type { HostTensor, NamedTensors, Variable } from '../tensors.js';
+import type { HostTensor, TensorFunction, Variable } from '../tensors.js';
 import { fuse } from './fuse.js';
 import { Graph, reachable, type Value } from './graph.js';
 import { type Border, encodeModel } from './model.js';
 import { type InputType, type Trace, Tracer } from './trace.js';
 
-type Fn = (inputs: NamedTensors) => NamedTensors;
 type Shapes = Readonly<Record<string, readonly number[]>>;
 
 /** What a model that leaves the program needs to be written: the function, and the values of the engine's variables. */
@@ -13,7 +12,7 @@ export interface ExportRequest {
   readonly tracer: Tracer;
   readonly read: (variables: readonly Variable[]) => Promise<HostTensor[]>;
   readonly name: string;
-  readonly fn: Fn;
+  readonly fn: TensorFunction;
   readonly inputs: Shapes;
   /** Leaves the first axis of every input open. */
   readonly dynamicBatch: boolean;
@@ -46,7 +45,7 @@ export async function exportModel({
 /** Exports a function of another engine, whose variables become constants by being used. */
 export async function exportForeign(
   name: string,
-  fn: Fn,
+  fn: TensorFunction,
   inputs: Shapes,
   dynamicBatch: boolean,
 ): Promise<Uint8Array> {
@@ -60,7 +59,7 @@ interface Exportable {
   readonly reads: Trace['reads'];
 }
 
-function traceAt(tracer: Tracer, name: string, fn: Fn, inputs: Shapes): Trace {
+function traceAt(tracer: Tracer, name: string, fn: TensorFunction, inputs: Shapes): Trace {
   const types = new Map<string, InputType>(
     Object.entries(inputs).map(([input, shape]) => [input, { dtype: 'float32', shape }]),
   );

@@ -1,9 +1,16 @@
 import { PmpoError } from '../../core/errors.js';
 import { sizeOf } from '../../core/shape.js';
-import type { Compiled, Engine } from '../engine.js';
-import { checkHostTensor, hostDtype, Signature } from '../host-tensors.js';
+import type { Compiled, Engine, UntypedCompiled } from '../engine.js';
+import { checkHostTensor, hostDtype, Signature, withCheckedResults } from '../host-tensors.js';
 import { checkAssignable } from '../scope.js';
-import type { HostTensor, NamedHostTensors, NamedTensors, Variable } from '../tensors.js';
+import type {
+  HostTensor,
+  InputShapes,
+  NamedHostTensors,
+  TensorFields,
+  TensorFunction,
+  Variable,
+} from '../tensors.js';
 import { Executor } from './executor.js';
 import { exportModel } from './export.js';
 import { fuse } from './fuse.js';
@@ -20,8 +27,6 @@ import type {
   VariablePort,
 } from './program.js';
 import { type InputType, type Trace, Tracer, type VariableValue } from './trace.js';
-
-type Fn = (inputs: NamedTensors) => NamedTensors;
 
 /** Below so many floating-point operations a graph that only reads runs in the calling thread: handing over costs more. */
 const shortOperations = 20e6;
@@ -47,12 +52,17 @@ export class OnnxEngine implements Engine {
     return variable;
   }
 
-  jit(name: string, fn: Fn): Compiled {
+  jit<I extends TensorFields<I>, O extends TensorFields<O>>(
+    name: string,
+    fn: (inputs: I) => O,
+  ): Compiled<I, O>;
+  jit(name: string, fn: TensorFunction): UntypedCompiled {
+    const checked = withCheckedResults(name, fn);
     const signature = new Signature(name);
     const programs = new Map<string, Program>();
     let disposed = false;
     return {
-      run: async (inputs) => {
+      run: async (inputs: NamedHostTensors) => {
         if (disposed) throw new PmpoError({ where: `function '${name}'`, what: 'was disposed of' });
         signature.check(inputs);
         const key = JSON.stringify(
@@ -62,7 +72,7 @@ export class OnnxEngine implements Engine {
         );
         let program = programs.get(key);
         if (program === undefined) {
-          program = this.#compile(name, fn, inputs);
+          program = this.#compile(name, checked, inputs);
           programs.set(key, program);
         }
         return this.#run(program, inputs);
@@ -86,9 +96,15 @@ export class OnnxEngine implements Engine {
     await this.#executor.write(index, value.data.slice());
   }
 
+  exportOnnx<I extends TensorFields<I>, O extends TensorFields<O>>(
+    name: string,
+    fn: (inputs: I) => O,
+    inputs: InputShapes<NoInfer<I>>,
+    dynamicBatch?: boolean,
+  ): Promise<Uint8Array>;
   exportOnnx(
     name: string,
-    fn: Fn,
+    fn: TensorFunction,
     inputs: Readonly<Record<string, readonly number[]>>,
     dynamicBatch = false,
   ): Promise<Uint8Array> {
@@ -123,7 +139,7 @@ export class OnnxEngine implements Engine {
     );
   }
 
-  #compile(name: string, fn: Fn, inputs: NamedHostTensors): Program {
+  #compile(name: string, fn: TensorFunction, inputs: NamedHostTensors): Program {
     const types = new Map<string, InputType>(
       Object.entries(inputs).map(([input, value]) => [
         input,
@@ -137,7 +153,7 @@ export class OnnxEngine implements Engine {
     return program;
   }
 
-  #trace(name: string, fn: Fn, types: ReadonlyMap<string, InputType>): Trace {
+  #trace(name: string, fn: TensorFunction, types: ReadonlyMap<string, InputType>): Trace {
     try {
       return this.#tracer.trace(name, fn, types);
     } finally {

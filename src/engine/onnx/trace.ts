@@ -2,7 +2,7 @@ import { PmpoError } from '../../core/errors.js';
 import { checkResults, guardedInputs, toHost } from '../host-tensors.js';
 import { withoutRandomness } from '../randomness.js';
 import { VariableScope } from '../scope.js';
-import type { HostTensor, NamedTensors, Tensor, Variable } from '../tensors.js';
+import type { HostTensor, Tensor, TensorFunction, Variable } from '../tensors.js';
 import * as tf from '../tf.js';
 import { Graph, reachable, type Value, type ValueType } from './graph.js';
 import { preparedTracingBackend } from './kernel-registry.js';
@@ -83,11 +83,7 @@ export class Tracer {
   }
 
   /** @throws PmpoError naming what in `fn` cannot be recorded. */
-  trace(
-    name: string,
-    fn: (inputs: NamedTensors) => NamedTensors,
-    types: ReadonlyMap<string, InputType>,
-  ): Trace {
+  trace(name: string, fn: TensorFunction, types: ReadonlyMap<string, InputType>): Trace {
     const graph = new Graph();
     const created: VariableValue[] = [];
     this.#created = created;
@@ -122,7 +118,7 @@ export class Tracer {
   #record(
     graph: Graph,
     name: string,
-    fn: (inputs: NamedTensors) => NamedTensors,
+    fn: TensorFunction,
     types: ReadonlyMap<string, InputType>,
     created: readonly VariableValue[],
   ): Trace {

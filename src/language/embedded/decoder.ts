@@ -1,13 +1,7 @@
+import { getOrCreate } from '../../core/maps.js';
 import { sizeOf } from '../../core/shape.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
-import type {
-  NamedTensors,
-  NamedVariables,
-  Tensor,
-  Tensor1D,
-  Tensor2D,
-  Variable,
-} from '../../engine/tensors.js';
+import type { NamedVariables, Tensor, Tensor1D, Tensor2D, Variable } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import type { LayerCache } from '../../networks/cached-attention.js';
 import {
@@ -50,7 +44,7 @@ export interface Decoder {
   prefill(
     prompts: readonly Int32Array[],
     targets: readonly (readonly [number, number])[],
-    scores: 'none' | 'chosen' | 'all',
+    scores: PromptScores,
   ): Promise<PromptResult[]>;
   /**
    * @param tokens [R], the next token of each slot
@@ -58,6 +52,35 @@ export interface Decoder {
    * @returns logits of the tokens after them, [R, V]
    */
   step(tokens: Int32Array, positions: Int32Array): Promise<Float32Array>;
+}
+
+/** Which of its own scores a prompt is returned with: none, the log-probs of its tokens, or the logits as well. */
+type PromptScores = 'none' | 'chosen' | 'all';
+
+/** [R] each, int32. */
+interface StepInputs {
+  readonly tokens: Tensor1D;
+  readonly positions: Tensor1D;
+}
+
+interface PrefillInputs {
+  /** [P, T], int32; `next` is the token after each, and only needed for scores. */
+  readonly tokens: Tensor2D;
+  readonly next?: Tensor2D;
+  /** [P], int32: the place of each prompt's last token among the P·T. */
+  readonly ends: Tensor1D;
+  /** Slots of the cache, and the prompt that goes to each; absent when no slot goes on. */
+  readonly targets?: Tensor1D;
+  readonly sources?: Tensor1D;
+}
+
+interface PrefillResults {
+  /** [P, V] */
+  readonly logits: Tensor2D;
+  /** [P·T] */
+  readonly logProbs?: Tensor1D;
+  /** [P·T, V] */
+  readonly promptLogits?: Tensor2D;
 }
 
 interface CacheVariables {
@@ -77,85 +100,89 @@ export function createDecoder(
   const { vocabularySize: V, contextLength, layers, keyValueHeads: K, width, heads } = config;
   const d = width / heads;
   const caches = new Map<number, CacheVariables>();
-  const compiled = new Map<string, Compiled>();
-  const compile = (name: string, make: () => (inputs: NamedTensors) => NamedTensors): Compiled => {
-    const fn = compiled.get(name) ?? engine.jit(name, make());
-    compiled.set(name, fn);
-    return fn;
-  };
-  const cacheOf = (capacity: number): CacheVariables => {
-    const known = caches.get(capacity);
-    if (known !== undefined) return known;
+  const createCache = (capacity: number): CacheVariables => {
     const shape = [slots, K, capacity, d];
     const variable = (kind: string, layer: number) =>
       engine.variable(`cache ${capacity}/${kind} ${layer}`, { shape, data: new Float32Array(sizeOf(shape)) });
-    const made = {
+    return {
       capacity,
       layers: Array.from({ length: layers }, (_, layer) => ({
         keys: variable('keys', layer),
         values: variable('values', layer),
       })),
     };
-    caches.set(capacity, made);
-    return made;
   };
+  const cacheOf = (capacity: number) => getOrCreate(caches, capacity, () => createCache(capacity));
   // Whole multiples: sums over a length of which a few positions are left over are rounded otherwise.
   const largestCapacity = lengthBucket(contextLength, Number.POSITIVE_INFINITY);
   let cache = cacheOf(Math.min(smallestCapacity, largestCapacity));
 
-  const stepFunction =
-    ({ layers: variables }: CacheVariables) =>
-    (inputs: NamedTensors) => {
-      const { logits, cache: next } = stepTransformer(
-        parameters,
-        inputs.tokens as Tensor1D,
-        inputs.positions as Tensor1D,
-        variables,
-        config,
-      );
-      assign(variables, next);
-      return { logits };
-    };
+  // Compiled functions, made when first needed and kept: one for each cache, and for each kind of result.
+  const stepFunctions = new Map<number, Compiled<StepInputs, { readonly logits: Tensor2D }>>();
+  const growFunctions = new Map<string, Compiled<object, object>>();
+  const prefillFunctions = new Map<string, Compiled<PrefillInputs, PrefillResults>>();
+
+  const stepFunction = ({ capacity, layers: variables }: CacheVariables) =>
+    getOrCreate(stepFunctions, capacity, () =>
+      engine.jit(`step ${capacity}`, ({ tokens, positions }: StepInputs) => {
+        const { logits, cache: next } = stepTransformer(parameters, tokens, positions, variables, config);
+        assign(variables, next);
+        return { logits };
+      }),
+    );
 
   /** Copies what a smaller cache holds into the front of a larger one. */
-  const growFunction = (from: CacheVariables, to: CacheVariables) => () => {
-    const longer = (x: Tensor) => padTo(x, to.capacity);
-    assign(
-      to.layers,
-      from.layers.map(({ keys, values }) => ({ keys: longer(keys), values: longer(values) })),
+  const growFunction = (from: CacheVariables, to: CacheVariables) => {
+    const name = `grow ${from.capacity} to ${to.capacity}`;
+    return getOrCreate(growFunctions, name, () =>
+      engine.jit(name, () => {
+        const longer = (x: Tensor) => padTo(x, to.capacity);
+        assign(
+          to.layers,
+          from.layers.map(({ keys, values }) => ({ keys: longer(keys), values: longer(values) })),
+        );
+        return {};
+      }),
     );
-    return {};
   };
 
-  const prefillFunction =
-    (scores: 'none' | 'chosen' | 'all', into: CacheVariables | undefined) => (inputs: NamedTensors) => {
-      const tokens = inputs.tokens as Tensor2D;
-      const { rows, cache: fresh } = transformerRows(parameters, tokens, config);
-      if (into !== undefined) {
-        const placed = (old: Tensor, x: Tensor) =>
-          tf.tensorScatterUpdate(
-            old,
-            tf.reshape(inputs.targets!, [-1, 1]),
-            padTo(tf.gather(x, inputs.sources as Tensor1D), into.capacity),
-          );
-        assign(
-          into.layers,
-          into.layers.map(({ keys, values }, layer) => ({
-            keys: placed(keys, fresh[layer]!.keys),
-            values: placed(values, fresh[layer]!.values),
-          })),
+  const prefillFunction = (scores: PromptScores, into: CacheVariables | undefined) => {
+    const name = `prefill ${scores} ${into === undefined ? '' : into.capacity}`;
+    return getOrCreate(prefillFunctions, name, () =>
+      engine.jit(name, (inputs: PrefillInputs) => prefillInto(into, scores, inputs)),
+    );
+  };
+
+  const prefillInto = (
+    into: CacheVariables | undefined,
+    scores: PromptScores,
+    inputs: PrefillInputs,
+  ): PrefillResults => {
+    const { rows, cache: fresh } = transformerRows(parameters, inputs.tokens, config);
+    if (into !== undefined) {
+      const placed = (old: Tensor, x: Tensor) =>
+        tf.tensorScatterUpdate(
+          old,
+          tf.reshape(inputs.targets!, [-1, 1]),
+          padTo(tf.gather(x, inputs.sources!), into.capacity),
         );
-      }
-      const ends = inputs.ends as Tensor1D;
-      if (scores === 'none') return { logits: outputLogits(parameters, tf.gather(rows, ends)) };
-      const logits = outputLogits(parameters, rows);
-      const logProbs = chosenLogProbs(logits, tf.reshape(inputs.next!, [-1]));
-      return {
-        logits: tf.gather(logits, ends),
-        logProbs,
-        ...(scores === 'all' ? { promptLogits: logits } : {}),
-      };
+      assign(
+        into.layers,
+        into.layers.map(({ keys, values }, layer) => ({
+          keys: placed(keys, fresh[layer]!.keys),
+          values: placed(values, fresh[layer]!.values),
+        })),
+      );
+    }
+    if (scores === 'none') return { logits: outputLogits(parameters, tf.gather(rows, inputs.ends)) };
+    const logits = outputLogits(parameters, rows);
+    const logProbs = chosenLogProbs(logits, tf.reshape(inputs.next!, [-1]));
+    return {
+      logits: tf.gather(logits, inputs.ends),
+      logProbs,
+      ...(scores === 'all' ? { promptLogits: logits } : {}),
     };
+  };
 
   return {
     slots,
@@ -170,7 +197,7 @@ export function createDecoder(
       const [from, to] = [cache, cacheOf(capacity)];
       cache = to;
       if (isEmpty) return;
-      await compile(`grow ${from.capacity} to ${capacity}`, () => growFunction(from, to)).run({});
+      await growFunction(from, to).run({});
     },
     async prefill(prompts, targets, scores) {
       const P = rowBucket(prompts.length);
@@ -186,8 +213,7 @@ export function createDecoder(
       const n = targets.length === 0 ? 0 : rowBucket(targets.length);
       const target = (i: number) => targets[Math.min(i, targets.length - 1)]!;
       const into = n === 0 ? undefined : cache;
-      const name = `prefill ${scores} ${into === undefined ? '' : into.capacity}`;
-      const results = await compile(name, () => prefillFunction(scores, into)).run({
+      const { logits, logProbs, promptLogits } = await prefillFunction(scores, into).run({
         tokens: { shape: [P, T], data: tokens },
         ends: { shape: [P], data: ends },
         ...(scores === 'none' ? {} : { next: { shape: [P, T], data: next } }),
@@ -198,23 +224,20 @@ export function createDecoder(
               sources: { shape: [n], data: Int32Array.from({ length: n }, (_, i) => target(i)[1]) },
             }),
       });
-      const floats = (key: string) => results[key]?.data as Float32Array | undefined;
-      const [logits, logProbs, promptLogits] = ['logits', 'logProbs', 'promptLogits'].map(floats);
       return prompts.map((prompt, row) => ({
-        logits: logits!.subarray(row * V, (row + 1) * V),
-        ...(logProbs && { logProbs: logProbs.subarray(row * T, row * T + prompt.length - 1) }),
+        logits: logits.data.subarray(row * V, (row + 1) * V),
+        ...(logProbs && { logProbs: logProbs.data.subarray(row * T, row * T + prompt.length - 1) }),
         ...(promptLogits && {
-          promptLogits: promptLogits.subarray(row * T * V, (row * T + prompt.length - 1) * V),
+          promptLogits: promptLogits.data.subarray(row * T * V, (row * T + prompt.length - 1) * V),
         }),
       }));
     },
     async step(tokens, positions) {
-      const fn = compile(`step ${cache.capacity}`, () => stepFunction(cache));
-      const { logits } = await fn.run({
+      const { logits } = await stepFunction(cache).run({
         tokens: { shape: [slots], data: tokens },
         positions: { shape: [slots], data: positions },
       });
-      return logits!.data as Float32Array;
+      return logits.data;
     },
   };
 }

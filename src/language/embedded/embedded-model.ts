@@ -3,7 +3,7 @@ import { PmpoError } from '../../core/errors.js';
 import { foldIn, type RandomKey } from '../../core/random-keys.js';
 import { sizeOf } from '../../core/shape.js';
 import type { Engine } from '../../engine/engine.js';
-import type { NamedHostTensors, NamedVariables } from '../../engine/tensors.js';
+import type { NamedHostTensors, NamedVariables, Scalar } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import { copyVariables } from '../../engine/variables.js';
 import { transformerShapes } from '../../networks/transformer.js';
@@ -88,9 +88,9 @@ export async function createEmbeddedModel(options: EmbeddedModelOptions): Promis
     policy: copy('publish policy', policy, published),
     policyToReference: copy('copy reference', policy, reference),
   };
-  const approach = engine.jit('move reference', ({ rate }) => {
+  const approach = engine.jit('move reference', ({ rate }: { rate: Scalar }) => {
     for (const [key, variable] of Object.entries(reference)) {
-      variable.assign(tf.add(variable, tf.mul(tf.sub(policy[key]!, variable), rate!)));
+      variable.assign(tf.add(variable, tf.mul(tf.sub(policy[key]!, variable), rate)));
     }
     return {};
   });

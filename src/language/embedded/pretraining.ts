@@ -28,6 +28,15 @@ export function createVariables(engine: Engine, prefix: string, values: NamedHos
   );
 }
 
+interface StepInputs {
+  /** [B, T], int32; `next` is the token after each. */
+  readonly tokens: Tensor2D;
+  readonly next: Tensor2D;
+  /** [B, T]: the share of each token in the loss, 0 for padding. */
+  readonly weights: Tensor2D;
+  readonly learningRate: Scalar;
+}
+
 /** Forward pass, backward pass and Adam's step are one compiled function. */
 export function createPretraining(
   engine: Engine,
@@ -38,18 +47,18 @@ export function createPretraining(
   const parameters = createVariables(engine, 'pretrained', initial);
   const names = Object.keys(parameters);
   const adam = createAdam(engine, 'pretraining', parameters, { learningRate: 1, beta2, maxGradientNorm });
-  const step = engine.jit('pretrain', ({ tokens, next, weights, learningRate }) => {
+  const step = engine.jit('pretrain', ({ tokens, next, weights, learningRate }: StepInputs) => {
     const { value, grads } = tf.variableGrads(
       () => {
-        const { rows } = transformerRows(parameters, tokens as Tensor2D, config);
+        const { rows } = transformerRows(parameters, tokens, config);
         const logits = outputLogits(parameters, rows);
-        const logProbs = chosenLogProbs(logits, tf.reshape(next!, [-1]));
-        return tf.neg(tf.sum(tf.mul(logProbs, tf.reshape(weights!, [-1])))) as Scalar;
+        const logProbs = chosenLogProbs(logits, tf.reshape(next, [-1]));
+        return tf.neg(tf.sum<Scalar>(tf.mul(logProbs, tf.reshape(weights, [-1]))));
       },
       names.map((name) => parameters[name]!),
     );
     const gradients = Object.fromEntries(names.map((name) => [name, grads[parameters[name]!.name]!]));
-    adam.apply(gradients, learningRate as Scalar);
+    adam.apply(gradients, learningRate);
     return { loss: value };
   });
   return {
@@ -72,7 +81,7 @@ export function createPretraining(
         weights: { shape, data: weights },
         learningRate: { shape: [], data: Float32Array.of(learningRate) },
       });
-      const nats = loss!.data[0]!;
+      const nats = loss.data[0]!;
       if (!Number.isFinite(nats)) {
         throw new PmpoError({
           where: 'pretraining',

@@ -1,4 +1,5 @@
-import type { NamedTensors, Tensor, Tensor1D, Tensor2D } from '../../engine/tensors.js';
+import { withCustomGradient } from '../../engine/custom-gradient.js';
+import type { NamedTensors, Tensor1D, Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import { outputLogits, type TransformerConfig, transformerRows } from '../../networks/transformer.js';
 import type { ScoreParts } from '../trainable-model.js';
@@ -14,21 +15,20 @@ import type { ScoreParts } from '../trainable-model.js';
  * @returns nats, [M]
  */
 export function chosenLogProbs(logits: Tensor2D, tokens: Tensor1D): Tensor1D {
-  return tf.customGrad((x, save) => {
-    const logProbs = tf.logSoftmax(x as Tensor2D);
-    (save as (tensors: Tensor[]) => void)([logProbs, tokens]);
-    const [M, V] = logits.shape;
-    const places = tf.add(tokens, tf.range(0, M * V, V, 'int32')) as Tensor1D;
-    const value = tf.gather(tf.reshape(logProbs, [-1]), places);
+  const [M, V] = logits.shape;
+  const ofLogits = withCustomGradient<Tensor1D>((x, save) => {
+    const logProbs = tf.logSoftmax(x);
+    save([logProbs, tokens]);
+    const indices = tf.add(tokens, tf.range(0, M * V, V, 'int32'));
     return {
-      value,
-      gradFunc: (dy, saved) => {
-        const [kept, labels] = saved as Tensor[];
-        const chosen = tf.oneHot(labels as Tensor1D, logits.shape[1], 1, 0, 'float32');
-        return tf.mul(tf.sub(chosen, tf.exp(kept!)), tf.reshape(dy, [-1, 1]));
+      value: tf.gather(tf.reshape(logProbs, [-1]), indices),
+      gradFunc: (gradient, [savedLogProbs, savedTokens]) => {
+        const chosen = tf.oneHot(savedTokens, V, 1, 0, 'float32');
+        return tf.mul(tf.sub(chosen, tf.exp(savedLogProbs)), tf.reshape(gradient, [-1, 1]));
       },
     };
-  })(logits) as Tensor1D;
+  });
+  return ofLogits(logits);
 }
 
 /** What of each token is wanted; one of the first two at least. */
@@ -61,7 +61,7 @@ export function tokenTerms(
 ): TokenTerms {
   const logitsOf = (parameters: NamedTensors) =>
     outputLogits(parameters, transformerRows(parameters, tokens, config).rows);
-  const chosen = tf.reshape(next, [-1]) as Tensor1D;
+  const chosen: Tensor1D = tf.reshape(next, [-1]);
   const wantsKl = parts.kl === true || parts.reverseKl === true;
   const logits = parts.policy === true || wantsKl ? logitsOf(policy) : undefined;
   const fixed = parts.reference === true || wantsKl ? logitsOf(reference) : undefined;

@@ -1,19 +1,14 @@
 import { PmpoError } from '../../core/errors.js';
+import { getOrCreate } from '../../core/maps.js';
 import { sizeOf } from '../../core/shape.js';
 import { createAdam } from '../../engine/adam.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
-import type {
-  NamedHostTensors,
-  NamedTensors,
-  NamedVariables,
-  Scalar,
-  Tensor2D,
-} from '../../engine/tensors.js';
+import type { HostResults, NamedVariables, Scalar, Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import type { TransformerConfig } from '../../networks/transformer.js';
 import type { ScoreParts, SequenceCoefficients, SequenceScore, TokenSequence } from '../trainable-model.js';
 import { batchSequences, checkSequences, completionSpan, type SequenceBatch, spread } from './batches.js';
-import { tokenTerms } from './terms.js';
+import { type TokenTerms, tokenTerms } from './terms.js';
 
 /** Scores, accumulated gradients and Adam's steps of a policy beside its reference, as compiled functions. */
 
@@ -32,6 +27,23 @@ const termNames = ['logProb', 'referenceLogProb', 'kl', 'reverseKl'] as const;
 const partNames = ['policy', 'reference', 'kl', 'reverseKl'] as const;
 const coefficientNames = ['logProb', 'kl', 'reverseKl'] as const;
 
+/** [B, T] each, int32: tokens, and the token that follows each. */
+interface TokenInputs {
+  readonly tokens: Tensor2D;
+  readonly next: Tensor2D;
+}
+
+/** The coefficient [B, T] of each token's terms in the loss; a coefficient for each part that is computed. */
+type GradientInputs = TokenInputs & {
+  readonly [Name in (typeof coefficientNames)[number] as `${Name}Coefficient`]?: Tensor2D;
+};
+
+/** `scale` multiplies the gradient before the optimizer sees it. */
+interface StepInputs {
+  readonly learningRate: Scalar;
+  readonly scale: Scalar;
+}
+
 /** @param sets the parameters of the two, of the same names and shapes, variables of `engine`. */
 export function createTraining(
   engine: Engine,
@@ -43,54 +55,63 @@ export function createTraining(
   const total = sizes.reduce((sum, size) => sum + size, 0);
   const gradient = engine.variable('gradient', { shape: [total], data: new Float32Array(total) });
   const adam = createAdam(engine, 'adam', policy, { learningRate: 1 });
-  const compiled = new Map<string, Compiled>();
-  const compile = (kind: string, parts: ScoreParts, make: () => Parameters<Engine['jit']>[1]): Compiled => {
-    const name = `${kind} ${partNames.filter((part) => parts[part] === true).join(' ')}`;
-    const known = compiled.get(name) ?? engine.jit(name, make());
-    compiled.set(name, known);
-    return known;
+  // One compiled function for each set of parts.
+  const scoreFunctions = new Map<string, Compiled<TokenInputs, TokenTerms>>();
+  const gradientFunctions = new Map<string, Compiled<GradientInputs, TokenTerms>>();
+  const nameOf = (kind: string, parts: ScoreParts) =>
+    `${kind} ${partNames.filter((part) => parts[part] === true).join(' ')}`;
+
+  const scoreFunction = (parts: ScoreParts): Compiled<TokenInputs, TokenTerms> => {
+    const name = nameOf('score', parts);
+    return getOrCreate(scoreFunctions, name, () =>
+      engine.jit(name, ({ tokens, next }: TokenInputs) =>
+        tokenTerms(policy, reference, tokens, next, parts, config),
+      ),
+    );
   };
 
-  const scored = (parts: ScoreParts) => (inputs: NamedTensors) => ({
-    ...tokenTerms(policy, reference, inputs.tokens as Tensor2D, inputs.next as Tensor2D, parts, config),
-  });
+  const gradientFunction = (parts: ScoreParts): Compiled<GradientInputs, TokenTerms> => {
+    const name = nameOf('forward and backward', parts);
+    return getOrCreate(gradientFunctions, name, () =>
+      engine.jit(name, (inputs: GradientInputs) => accumulateGradient(parts, inputs)),
+    );
+  };
 
-  const differentiated = (parts: ScoreParts) => (inputs: NamedTensors) => {
-    const terms: Record<string, tf.Tensor> = {};
+  const accumulateGradient = (parts: ScoreParts, inputs: GradientInputs): TokenTerms => {
+    let terms: TokenTerms = {};
     const { grads } = tf.variableGrads(
       () => {
-        const { tokens, next } = inputs;
-        Object.assign(
-          terms,
-          tokenTerms(policy, reference, tokens as Tensor2D, next as Tensor2D, parts, config),
-        );
+        terms = tokenTerms(policy, reference, inputs.tokens, inputs.next, parts, config);
         // They outlive the forward pass, which ends with this function.
         for (const term of Object.values(terms)) tf.keep(term);
-        const weighted = coefficientNames
-          .filter((name) => terms[name] !== undefined)
-          .map((name) => tf.sum(tf.mul(terms[name]!, tf.reshape(inputs[`${name}Coefficient`]!, [-1]))));
-        return tf.addN(weighted) as Scalar;
+        const weighted = coefficientNames.flatMap((name): Scalar[] => {
+          const term = terms[name];
+          if (term === undefined) return [];
+          return [tf.sum(tf.mul(term, tf.reshape(inputs[`${name}Coefficient`]!, [-1])))];
+        });
+        return tf.addN(weighted);
       },
       names.map((name) => policy[name]!),
     );
     const flat = tf.concat1d(names.map((name) => tf.reshape(grads[policy[name]!.name]!, [-1])));
     gradient.assign(tf.add(gradient, flat));
-    return Object.fromEntries(
-      Object.entries(terms).map(([name, kept]) => {
-        const result = tf.clone(kept);
-        kept.dispose();
-        return [name, result];
-      }),
-    );
+    const results: { -readonly [Name in keyof TokenTerms]: TokenTerms[Name] } = {};
+    for (const name of termNames) {
+      const kept = terms[name];
+      if (kept === undefined) continue;
+      results[name] = tf.clone(kept);
+      kept.dispose();
+    }
+    return results;
   };
 
   const norm = engine.jit('gradient norm', () => ({ norm: tf.sqrt(tf.sum(tf.square(gradient))) }));
-  const step = engine.jit('optimizer step', ({ learningRate, scale }) => {
-    const parts = tf.split(tf.mul(gradient, scale!), sizes);
+  const step = engine.jit('optimizer step', ({ learningRate, scale }: StepInputs) => {
+    const parts = tf.split(tf.mul(gradient, scale), sizes);
     const gradients = Object.fromEntries(
       names.map((name, i) => [name, tf.reshape(parts[i]!, policy[name]!.shape)]),
     );
-    adam.apply(gradients, learningRate as Scalar);
+    adam.apply(gradients, learningRate);
     gradient.assign(tf.zeros([total]));
     return {};
   });
@@ -102,7 +123,7 @@ export function createTraining(
   /** Every batch through `run`, all at once under way; its results cut to the sequences. */
   const collect = async (
     sequences: readonly TokenSequence[],
-    run: (batch: SequenceBatch) => Promise<NamedHostTensors>,
+    run: (batch: SequenceBatch) => Promise<HostResults<TokenTerms>>,
   ): Promise<SequenceScore[]> => {
     const batches = batchSequences(sequences, config.contextLength);
     const results = await Promise.all(batches.map(run));
@@ -113,7 +134,7 @@ export function createTraining(
         scores[i] = Object.fromEntries(
           termNames
             .filter((name) => results[b]![name] !== undefined)
-            .map((name) => [name, (results[b]![name]!.data as Float32Array).slice(from, to)]),
+            .map((name) => [name, results[b]![name]!.data.slice(from, to)]),
         );
         requireFinite(i, scores[i]!);
       }
@@ -130,7 +151,7 @@ export function createTraining(
     async score(sequences, parts) {
       checkSequences(sequences, config);
       if (!partNames.some((part) => parts[part] === true)) return sequences.map(() => ({}));
-      const fn = compile('score', parts, () => scored(parts));
+      const fn = scoreFunction(parts);
       return collect(sequences, (batch) => fn.run(inputsOf(batch)));
     },
     async forwardBackward(sequences, coefficients) {
@@ -161,7 +182,7 @@ export function createTraining(
           ),
         ]),
       );
-      const fn = compile('forward and backward', parts, () => differentiated(parts));
+      const fn = gradientFunction(parts);
       return collect(sequences, (batch) => fn.run({ ...inputsOf(batch), ...inputs.get(batch.members[0]!)! }));
     },
     async optimStep(learningRate, maxGradientNorm) {
@@ -172,7 +193,7 @@ export function createTraining(
           remedy: 'Give 0 or more',
         });
       }
-      const gradientNorm = (await norm.run({})).norm!.data[0]!;
+      const gradientNorm = (await norm.run({})).norm.data[0]!;
       if (!Number.isFinite(gradientNorm)) {
         await clear.run({});
         throw new PmpoError({
