@@ -68,10 +68,10 @@ async function ours(address: string, seed: number): Promise<Outcome> {
     .split('\n')
     .map((line) => JSON.parse(line))
     .filter(({ kind }) => kind === 'evaluation')
-    .map(({ environmentSteps, wallSeconds, returns }) => ({
-      steps: environmentSteps,
+    .map(({ steps, wallSeconds, scores }) => ({
+      steps,
       seconds: wallSeconds,
-      return: returns.reduce((a: number, b: number) => a + b, 0) / returns.length,
+      return: scores.reduce((a: number, b: number) => a + b, 0) / scores.length,
     }));
   rmSync(output, { recursive: true });
   return outcome(seed, points);

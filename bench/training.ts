@@ -40,9 +40,9 @@ async function ours(address: string): Promise<number> {
     await promisify(execFile)(process.execPath, args);
     const lines = readFileSync(join(output, 'run/metrics.jsonl'), 'utf8').trim().split('\n');
     const metrics = lines.map((line) => JSON.parse(line)).filter(({ kind }) => kind === 'metrics');
-    const first = metrics.find(({ environmentSteps }) => environmentSteps >= warmUp);
+    const first = metrics.find(({ steps: at }) => at >= warmUp);
     const last = metrics.at(-1);
-    return (last.environmentSteps - first.environmentSteps) / (last.wallSeconds - first.wallSeconds);
+    return (last.steps - first.steps) / (last.wallSeconds - first.wallSeconds);
   } finally {
     rmSync(output, { recursive: true });
   }

@@ -1,9 +1,12 @@
-// `node scripts/collect-results.mjs RUN_FOLDER…`: one line of CSV for each finished run, from its summary.json and
-// config.yaml: how the tables under results/ are made.
+// `node scripts/collect-results.mjs RUN_FOLDER…`: prints one line of CSV for each finished run, read from the files in its
+// folder. The tables directly under results/ are made with it. Folders written by earlier versions are read as well.
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { parse } from 'yaml';
+import { ensureBuilt, ensureInstalled } from './bootstrap.mjs';
+
+ensureInstalled();
+ensureBuilt();
+const { parse } = await import('yaml');
+const { readRun } = await import('../dist/report/run-data.js');
 
 const columns = [
   'operator',
@@ -11,20 +14,26 @@ const columns = [
   'beta',
   'head',
   'seed',
-  'environmentSteps',
+  'steps',
+  'stepUnit',
   'updates',
   'wallSeconds',
-  'episodes',
-  'meanReturn',
-  'stdReturn',
+  'scoreName',
+  'scoreCount',
+  'meanScore',
+  'stdScore',
 ]; // prettier-ignore
 
 const round = (value) => (typeof value === 'number' ? Number(value.toFixed(2)) : (value ?? ''));
 
 console.log(columns.join(','));
 for (const folder of process.argv.slice(2)) {
-  const summary = JSON.parse(readFileSync(join(folder, 'summary.json'), 'utf8'));
-  const { operator, policy } = parse(readFileSync(join(folder, 'config.yaml'), 'utf8'));
-  const row = { ...summary, ...summary.evaluation, ...operator, head: policy.head, operator: operator.name };
+  const { summary, config } = await readRun(folder);
+  if (summary === undefined) {
+    console.error(`${folder}: skipped, because the run has not ended`);
+    continue;
+  }
+  const { operator, policy } = parse(config);
+  const row = { ...summary, ...summary.evaluation, ...operator, head: policy?.head, operator: operator.name };
   console.log(columns.map((column) => round(row[column])).join(','));
 }

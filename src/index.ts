@@ -89,14 +89,10 @@ export type {
 export { createOperatorRegistry } from './operators/registry.js';
 export { renderCurveSvg, renderReport } from './report/report.js';
 export { readRun } from './report/run-data.js';
+export type { Checkpoint } from './run/checkpoints.js';
 export { readCheckpoint } from './run/checkpoints.js';
-export type {
-  Checkpoint,
-  EvaluationRecord,
-  LearnerObserver,
-  MetricRecord,
-  RunSummary,
-} from './run/contracts.js';
+export type { LearnerObserver } from './run/observer.js';
+export type { EvaluationRecord, MetricRecord, RunSummary } from './run/records.js';
 export { openRunDirectory } from './run/run-directory.js';
 export { type EmbeddedServer, startEmbeddedServer } from './simulators/embedded-server.js';
 export { createSimulator, simulators } from './simulators/registry.js';

@@ -274,8 +274,8 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
         environment: config.language.model.name,
         seed: config.seed,
       };
-      const { samples: environmentSteps, updates, wallSeconds } = result;
-      return summaryOf(facts, { environmentSteps, updates, wallSeconds }, result.evaluation.returns);
+      const { samples: steps, updates, wallSeconds } = result;
+      return summaryOf('language', facts, { steps, updates, wallSeconds }, result.evaluation.scores);
     },
   );
 }

@@ -3,10 +3,11 @@ import { mean, standardDeviation } from '../core/statistics.js';
 import { renderReport } from '../report/report.js';
 import { readRun } from '../report/run-data.js';
 import type { LoadedCheckpoint } from '../run/checkpoints.js';
-import type { LearnerObserver, RunSummary } from '../run/contracts.js';
-import { type JobKind, jobWords } from '../run/job-terms.js';
+import { type JobKind, jobTerms } from '../run/job-terms.js';
+import type { LearnerObserver } from '../run/observer.js';
 import { createRunObserver } from '../run/observer.js';
 import { createProgress, type ProgressMode, type Total } from '../run/progress.js';
+import type { RunSummary } from '../run/records.js';
 import { createRunDirectory, type RunDirectory } from '../run/run-directory.js';
 
 /** What runs of every kind have around them: a folder, records, progress, and a way to go on. */
@@ -59,19 +60,33 @@ export interface RunInside extends Surroundings {
   readonly observer: LearnerObserver;
 }
 
-/** A run's summary from what it is and what it came to. */
+/** The summary of a run of this kind from its configuration, its counters and the scores of its last evaluation. */
 export function summaryOf(
-  facts: Pick<RunSummary, 'operator' | 'feedback' | 'environment' | 'seed'>,
-  counts: Pick<RunSummary, 'environmentSteps' | 'updates' | 'wallSeconds'>,
-  returns: readonly number[],
+  kind: JobKind,
+  {
+    operator,
+    feedback,
+    environment,
+    seed,
+  }: Pick<RunSummary, 'operator' | 'feedback' | 'environment' | 'seed'>,
+  { steps, updates, wallSeconds }: Pick<RunSummary, 'steps' | 'updates' | 'wallSeconds'>,
+  scores: readonly number[],
 ): RunSummary {
+  const { stepUnit, scoreName } = jobTerms[kind];
   return {
-    ...facts,
-    ...counts,
+    operator,
+    feedback,
+    environment,
+    seed,
+    steps,
+    stepUnit,
+    updates,
+    wallSeconds,
     evaluation: {
-      episodes: returns.length,
-      meanReturn: mean(returns),
-      stdReturn: standardDeviation(returns),
+      scoreName,
+      scoreCount: scores.length,
+      meanScore: mean(scores),
+      stdScore: standardDeviation(scores),
     },
   };
 }
@@ -139,18 +154,18 @@ export async function makeRun<Opened>(
     const records = directory.openRecords(
       checkpoint?.records === undefined
         ? {}
-        : { resume: { environmentSteps: checkpoint.environmentSteps, position: checkpoint.records } },
+        : { resume: { steps: checkpoint.steps, position: checkpoint.records } },
     );
     const progress = createProgress({
       mode: options.progressMode,
       total: subject.total,
-      words: jobWords[subject.kind],
+      words: jobTerms[subject.kind],
       label: directory.name,
     });
     try {
       const observer = createRunObserver({ directory, records, progress, keep: subject.keep });
       const counters = checkpoint?.checkpoint.metadata.counters as { readonly updates: number } | undefined;
-      progress.start(checkpoint?.environmentSteps ?? 0, counters?.updates ?? 0);
+      progress.start(checkpoint?.steps ?? 0, counters?.updates ?? 0);
       notices.sendTo(observer.notice);
       if (checkpoint === undefined)
         for (const warning of subject.warnings) observer.notice(`Warning: ${warning}`);

@@ -2,7 +2,7 @@ import { configText, type LoadedConfig, type ResolvedConfig } from '../config/lo
 import { createEngine } from '../engine/create.js';
 import { exportPolicy } from '../learners/control/policy.js';
 import { type TrainControlResult, trainControl } from '../learners/control/train.js';
-import type { RunSummary } from '../run/contracts.js';
+import type { RunSummary } from '../run/records.js';
 import { openReplayReader, remoteReplay } from './remote-replay.js';
 import {
   makeRun,
@@ -28,7 +28,7 @@ function summarize(
     environment: environment.simulator ?? environment.address?.toString() ?? '',
     seed,
   };
-  return summaryOf(facts, { environmentSteps, updates, wallSeconds }, evaluation.returns);
+  return summaryOf('control', facts, { steps: environmentSteps, updates, wallSeconds }, evaluation.scores);
 }
 
 function subjectOf({ config, warnings }: LoadedConfig): RunSubject {

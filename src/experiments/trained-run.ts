@@ -7,20 +7,20 @@ import { connectWorlds, evaluationWorlds, reachSimulators, type WorldsOptions } 
 export interface RunEvaluation {
   /** Undiscounted returns, one for each episode. */
   readonly returns: readonly number[];
-  /** How long the policy had been trained. */
-  readonly environmentSteps: number;
+  /** Environment steps for which the policy was trained. */
+  readonly steps: number;
 }
 
 /** Does something with the policy of a run's newest checkpoint. */
 async function withPolicy<T>(
   directory: RunDirectory,
   { config }: LoadedConfig,
-  use: (policy: TrainedPolicy, environmentSteps: number) => Promise<T>,
+  use: (policy: TrainedPolicy, steps: number) => Promise<T>,
 ): Promise<T> {
-  const { checkpoint, environmentSteps } = await directory.checkpoints.load();
+  const { checkpoint, steps } = await directory.checkpoints.load();
   const engine = await createEngine(config.engine, { threads: config.threads });
   try {
-    return await use(TrainedPolicy.fromCheckpoint(engine, config, checkpoint), environmentSteps);
+    return await use(TrainedPolicy.fromCheckpoint(engine, config, checkpoint), steps);
   } finally {
     await engine.dispose();
   }
@@ -39,13 +39,13 @@ export function evaluateRun(
   options: WorldsOptions,
 ): Promise<RunEvaluation> {
   const { config } = loaded;
-  return withPolicy(directory, loaded, async (policy, environmentSteps) => {
+  return withPolicy(directory, loaded, async (policy, steps) => {
     const server = await reachSimulators(config, options);
     try {
       const size = evaluationWorlds(config, episodes);
       const worlds = await connectWorlds(config, server.addresses, 'evaluation', size, options);
       try {
-        return { returns: await policy.evaluate(worlds, episodes, options.signal), environmentSteps };
+        return { returns: await policy.evaluate(worlds, episodes, options.signal), steps };
       } finally {
         await worlds.close();
       }

@@ -51,10 +51,11 @@ describe('stateOfRun', () => {
       feedback: 'top-k',
       environment: 'cartpole_swingup',
       seed: 0,
-      environmentSteps: 1,
+      steps: 1,
+      stepUnit: 'environment steps',
       updates: 1,
       wallSeconds: 1,
-      evaluation: { episodes: 1, meanReturn: 1, stdReturn: 0 },
+      evaluation: { scoreName: 'return', scoreCount: 1, meanScore: 1, stdScore: 0 },
     });
     expect(await state()).toBe('done');
     const other = await configure('seed: 3\n');

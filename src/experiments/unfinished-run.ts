@@ -5,6 +5,7 @@ import { parse } from 'yaml';
 import { configText } from '../config/load.js';
 import { resolveJob } from '../config/load-language.js';
 import { ConfigError, PmpoError } from '../core/errors.js';
+import { jobKind } from '../run/job-terms.js';
 import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import type { PublicModules } from '../system/user-module.js';
 
@@ -58,14 +59,15 @@ export async function stateOfRun(
   );
   if (!isRun) return { state: 'none' };
   const directory = await openRunDirectory(path);
-  if (!sameRun(await settingsOf(directory, modules), parse(configText(config)) as Tree)) {
+  const settings = await settingsOf(directory, modules);
+  if (!sameRun(settings, parse(configText(config)) as Tree)) {
     throw new PmpoError({
       where: path,
       what: 'a run with other settings than are asked for now stands there',
       remedy,
     });
   }
-  if ((await directory.readSummary()) !== undefined) return { state: 'done', directory };
+  if ((await directory.readSummary(jobKind(settings))) !== undefined) return { state: 'done', directory };
   return (await directory.checkpoints.latest()) === undefined
     ? { state: 'none' }
     : { state: 'begun', directory };

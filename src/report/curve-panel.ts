@@ -1,5 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
-import { capital, type JobWords } from '../run/job-terms.js';
+import { capitalized, type JobTerms } from '../run/job-terms.js';
 import type { CurveSize } from './specs.js';
 
 /** One line of a panel: an aggregate in its band, over the thin lines of the runs that it is of. */
@@ -33,7 +33,7 @@ export function curvePanel(
     readonly series: readonly CurveSeries[];
     readonly share: boolean;
     /** What the axes are of. */
-    readonly words: Pick<JobWords, 'stepsTitle' | 'return'>;
+    readonly words: Pick<JobTerms, 'stepsTitle'> & { readonly scoreName: string };
   },
   { width, height }: CurveSize,
 ): TopLevelSpec {
@@ -56,7 +56,7 @@ export function curvePanel(
     ({
       field,
       type: 'quantitative',
-      title: capital(words.return),
+      title: capitalized(words.scoreName),
       scale: {
         domain: [Math.min(0, ...values), top > 0.7 * largestReturn ? largestReturn : top] as number[],
         nice: true,

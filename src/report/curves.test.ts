@@ -8,7 +8,8 @@ function run(
   returns: readonly number[][],
   status: RunStatus = 'finished',
 ): RunData {
-  const at = (index: number) => ({ environmentSteps: 10 * (index + 1), updates: index, wallSeconds: index });
+  const at = (index: number) =>
+    ({ steps: 10 * (index + 1), stepUnit: 'environment steps', updates: index, wallSeconds: index }) as const;
   return {
     name: `${label}-${seed}`,
     label,
@@ -20,7 +21,7 @@ function run(
     status,
     config: '',
     metrics: [],
-    evaluations: returns.map((values, index) => ({ ...at(index), returns: values })),
+    evaluations: returns.map((values, index) => ({ ...at(index), scoreName: 'return', scores: values })),
     notices: [],
   };
 }
@@ -29,7 +30,8 @@ function withMetrics(values: readonly number[], seed = 0): RunData {
   return {
     ...run('pmpo', seed, []),
     metrics: values.map((value, index) => ({
-      environmentSteps: index + 1,
+      steps: index + 1,
+      stepUnit: 'environment steps',
       updates: index,
       wallSeconds: index / 4,
       values: { loss: value },
@@ -54,7 +56,7 @@ describe('groupCurve', () => {
     expect(groupCurve({ label: 'a', runs: [run('a', 0, [[1, 2, 3, 10]])] })).toEqual([
       {
         label: 'a',
-        environmentSteps: 10,
+        steps: 10,
         center: 4,
         low: 1.75,
         high: 4.75,
@@ -68,17 +70,17 @@ describe('groupCurve', () => {
   it('shows the median and the spread over seeds of their mean returns', () => {
     const runs = [run('a', 0, [[1, 3]]), run('a', 1, [[4, 4]]), run('a', 2, [[9, 11]])];
     expect(groupCurve({ label: 'a', runs })).toEqual([
-      { label: 'a', environmentSteps: 10, center: 4, low: 3, high: 7, minimum: 2, maximum: 10, count: 3 },
+      { label: 'a', steps: 10, center: 4, low: 3, high: 7, minimum: 2, maximum: 10, count: 3 },
     ]);
   });
 
   it('ends where one seed diverges or has not come so far', () => {
     const diverged = [run('a', 0, [[1], [2], [3]]), run('a', 1, [[1], [nan]], 'diverged')];
-    expect(groupCurve({ label: 'a', runs: diverged }).map((p) => p.environmentSteps)).toEqual([10]);
+    expect(groupCurve({ label: 'a', runs: diverged }).map((p) => p.steps)).toEqual([10]);
     const short = [run('a', 0, [[1], [2], [3]]), run('a', 1, [[1], [2]])];
-    expect(groupCurve({ label: 'a', runs: short }).map((p) => p.environmentSteps)).toEqual([10, 20]);
+    expect(groupCurve({ label: 'a', runs: short }).map((p) => p.steps)).toEqual([10, 20]);
     const alone = [run('a', 0, [[1], [nan]], 'diverged')];
-    expect(groupCurve({ label: 'a', runs: alone }).map((p) => p.environmentSteps)).toEqual([10]);
+    expect(groupCurve({ label: 'a', runs: alone }).map((p) => p.steps)).toEqual([10]);
   });
 });
 
@@ -130,7 +132,7 @@ describe('metric lines', () => {
     const line = metricLine(withMetrics(Array.from({ length: 1000 }, (_, i) => i)), 'loss');
     expect(line.length).toBeLessThanOrEqual(240);
     expect(line.reduce((sum, { value }) => sum + value, 0) / line.length).toBe(499.5);
-    expect(line.at(-1)!.environmentSteps).toBe(1000);
+    expect(line.at(-1)!.steps).toBe(1000);
   });
 
   it('have trends: a moving mean each, the median of these over seeds', () => {
@@ -149,6 +151,9 @@ describe('metric lines', () => {
 describe('curveCsv', () => {
   it('has a row for each evaluation, with names quoted where need be', () => {
     const csv = curveCsv([{ ...run('a', 3, [[1, 3], [nan]]), label: 'pmpo, α=1' }]);
-    expect(csv.split('\n').slice(1)).toEqual(['"pmpo, α=1",a-3,a,cartpole,3,10,2,1,1,3,2', '']);
+    expect(csv.split('\n').slice(1)).toEqual([
+      '"pmpo, α=1",a-3,a,cartpole,3,10,environment steps,return,2,1,1,3,2',
+      '',
+    ]);
   });
 });

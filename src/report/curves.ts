@@ -1,4 +1,5 @@
 import { mean, median, quantile, standardDeviation } from '../core/statistics.js';
+import { jobTerms } from '../run/job-terms.js';
 import { outcomeOf, type RunData } from './run-data.js';
 
 /** Runs that differ in their seed only. */
@@ -19,7 +20,7 @@ export function groupRuns(runs: readonly RunData[]): RunGroup[] {
 /** A point of a learning curve: a line and the bands around it. */
 export interface CurvePoint {
   readonly label: string;
-  readonly environmentSteps: number;
+  readonly steps: number;
   /** The mean over episodes (one run), or the median over seeds of these means. */
   readonly center: number;
   /** The interquartile band: over the episodes (one run), or over the seeds. */
@@ -32,15 +33,10 @@ export interface CurvePoint {
   readonly count: number;
 }
 
-function summarise(
-  label: string,
-  environmentSteps: number,
-  center: number,
-  values: readonly number[],
-): CurvePoint {
+function summarise(label: string, steps: number, center: number, values: readonly number[]): CurvePoint {
   return {
     label,
-    environmentSteps,
+    steps,
     center,
     low: quantile(values, 0.25),
     high: quantile(values, 0.75),
@@ -59,15 +55,15 @@ export function groupCurve({ label, runs }: RunGroup): CurvePoint[] {
   if (first === undefined) return [];
   if (runs.length === 1) {
     return first.evaluations
-      .filter(({ returns }) => returns.length > 0 && returns.every(Number.isFinite))
-      .map(({ environmentSteps, returns }) => summarise(label, environmentSteps, mean(returns), returns));
+      .filter(({ scores }) => scores.length > 0 && scores.every(Number.isFinite))
+      .map(({ steps, scores }) => summarise(label, steps, mean(scores), scores));
   }
-  return first.evaluations.flatMap(({ environmentSteps }) => {
+  return first.evaluations.flatMap(({ steps }) => {
     const means = runs.map((run) => {
-      const found = run.evaluations.find((record) => record.environmentSteps === environmentSteps);
-      return mean(found?.returns ?? []);
+      const found = run.evaluations.find((record) => record.steps === steps);
+      return mean(found?.scores ?? []);
     });
-    return means.every(Number.isFinite) ? [summarise(label, environmentSteps, median(means), means)] : [];
+    return means.every(Number.isFinite) ? [summarise(label, steps, median(means), means)] : [];
   });
 }
 
@@ -76,30 +72,30 @@ export interface SeedPoint {
   readonly label: string;
   readonly run: string;
   readonly seed: number;
-  readonly environmentSteps: number;
-  readonly meanReturn: number;
-  readonly stdReturn: number;
+  readonly steps: number;
+  readonly meanScore: number;
+  readonly stdScore: number;
   readonly minimum: number;
   readonly maximum: number;
-  readonly episodes: number;
+  readonly scoreCount: number;
 }
 
 /** Every evaluation of every run, as far as it is finite. */
 export function seedCurves(runs: readonly RunData[]): SeedPoint[] {
   return runs.flatMap((run) =>
     run.evaluations
-      .map(({ environmentSteps, returns }) => ({
+      .map(({ steps, scores }) => ({
         label: run.label,
         run: run.name,
         seed: run.seed,
-        environmentSteps,
-        meanReturn: mean(returns),
-        stdReturn: standardDeviation(returns),
-        minimum: Math.min(...returns),
-        maximum: Math.max(...returns),
-        episodes: returns.length,
+        steps,
+        meanScore: mean(scores),
+        stdScore: standardDeviation(scores),
+        minimum: Math.min(...scores),
+        maximum: Math.max(...scores),
+        scoreCount: scores.length,
       }))
-      .filter(({ meanReturn }) => Number.isFinite(meanReturn)),
+      .filter(({ meanScore }) => Number.isFinite(meanScore)),
   );
 }
 
@@ -116,28 +112,28 @@ export interface GroupOutcome {
   readonly minimum: number;
   readonly maximum: number;
   /** Medians. */
-  readonly environmentSteps: number;
+  readonly steps: number;
   readonly wallSeconds: number;
 }
 
 export function groupOutcome({ label, runs }: RunGroup): GroupOutcome {
   const outcomes = runs.map(outcomeOf);
-  const returns = runs
+  const scores = runs
     .map(({ status }, index) =>
-      status === 'diverged' ? Number.NEGATIVE_INFINITY : outcomes[index]!.meanReturn,
+      status === 'diverged' ? Number.NEGATIVE_INFINITY : outcomes[index]!.meanScore,
     )
     .filter((value) => !Number.isNaN(value));
   return {
     label,
     seeds: runs.length,
     diverged: runs.filter(({ status }) => status === 'diverged').length,
-    median: median(returns),
-    low: quantile(returns, 0.25),
-    high: quantile(returns, 0.75),
-    mean: mean(returns),
-    minimum: quantile(returns, 0),
-    maximum: quantile(returns, 1),
-    environmentSteps: median(outcomes.map(({ environmentSteps }) => environmentSteps)),
+    median: median(scores),
+    low: quantile(scores, 0.25),
+    high: quantile(scores, 0.75),
+    mean: mean(scores),
+    minimum: quantile(scores, 0),
+    maximum: quantile(scores, 1),
+    steps: median(outcomes.map(({ steps }) => steps)),
     wallSeconds: median(outcomes.map(({ wallSeconds }) => wallSeconds)),
   };
 }
@@ -147,7 +143,7 @@ export interface MetricPoint {
   readonly label: string;
   readonly run: string;
   readonly metric: string;
-  readonly environmentSteps: number;
+  readonly steps: number;
   readonly value: number;
 }
 
@@ -165,11 +161,11 @@ function thin(points: readonly MetricPoint[]): MetricPoint[] {
 
 /** The line of one metric of one run, as far as it is finite. */
 export function metricLine(run: RunData, metric: string): MetricPoint[] {
-  const points = run.metrics.flatMap(({ environmentSteps, values }) => {
+  const points = run.metrics.flatMap(({ steps, values }) => {
     const value = values[metric];
     return value === undefined || !Number.isFinite(value)
       ? []
-      : [{ label: run.label, run: run.name, metric, environmentSteps, value }];
+      : [{ label: run.label, run: run.name, metric, steps, value }];
   });
   return thin(points);
 }
@@ -196,9 +192,9 @@ export function trendLines(points: readonly MetricPoint[]): MetricPoint[] {
   }
   return [...bundles.values()].flatMap((bundle) => {
     const [first, ...others] = [...bundle.values()].map(smooth);
-    const atStep = others.map((line) => new Map(line.map((point) => [point.environmentSteps, point.value])));
+    const atStep = others.map((line) => new Map(line.map((point) => [point.steps, point.value])));
     return first!.flatMap((point) => {
-      const values = [point.value, ...atStep.map((line) => line.get(point.environmentSteps) ?? Number.NaN)];
+      const values = [point.value, ...atStep.map((line) => line.get(point.steps) ?? Number.NaN)];
       return values.every(Number.isFinite) ? [{ ...point, run: 'trend', value: median(values) }] : [];
     });
   });
@@ -207,24 +203,27 @@ export function trendLines(points: readonly MetricPoint[]): MetricPoint[] {
 /** The learning curves as comma-separated values, one row for each evaluation of each run. */
 export function curveCsv(runs: readonly RunData[]): string {
   const head =
-    'label,run,operator,environment,seed,environment_steps,mean_return,std_return,min_return,max_return,episodes';
+    'label,run,operator,environment,seed,steps,step_unit,score_name,mean_score,std_score,min_score,max_score,score_count';
   const quote = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const rows = runs.flatMap((run) =>
-    seedCurves([run]).map((point) =>
+  const rows = runs.flatMap((run) => {
+    const { stepUnit, scoreName } = jobTerms[run.kind];
+    return seedCurves([run]).map((point) =>
       [
         quote(point.label),
         quote(point.run),
         quote(run.operator),
         quote(run.environment),
         point.seed,
-        point.environmentSteps,
-        point.meanReturn,
-        point.stdReturn,
+        point.steps,
+        stepUnit,
+        scoreName,
+        point.meanScore,
+        point.stdScore,
         point.minimum,
         point.maximum,
-        point.episodes,
+        point.scoreCount,
       ].join(','),
-    ),
-  );
+    );
+  });
   return `${[head, ...rows].join('\n')}\n`;
 }

@@ -12,7 +12,8 @@ interface Subject {
 
 /** What a reader looks at first, in this order; every other metric gets a chart of its own after these. */
 const subjects: readonly Subject[] = [
-  { title: 'Training return', subtitle: 'of what was learned from', matches: /^acting\/return$/ },
+  { title: 'Training return', subtitle: 'of the episodes acted in', matches: /^acting\/return$/ },
+  { title: 'Training reward', subtitle: 'of the completions learned from', matches: /^acting\/reward$/ },
   { title: 'Win rate', subtitle: 'against the base model', matches: /^evaluation\/winRate$/, share: true },
   { title: 'Perplexity', subtitle: 'of held-out texts', matches: /^heldOut\/perplexity$/ },
   { title: 'Held-out log-probability', matches: /^heldOut\/logProb\// },

@@ -16,10 +16,12 @@ function run(returns: readonly number[], { status = 'finished' as RunStatus, eve
     config: '',
     metrics: [],
     evaluations: returns.map((value, i) => ({
-      environmentSteps: every * (i + 1),
+      steps: every * (i + 1),
+      stepUnit: 'environment steps',
       updates: i,
       wallSeconds: i,
-      returns: [value - 1, value + 1],
+      scoreName: 'return',
+      scores: [value - 1, value + 1],
     })),
     notices: [],
   };

@@ -47,16 +47,16 @@ export interface AggregatePoint {
 function series(run: RunData, metric: string | undefined): Map<number, number> {
   if (metric !== undefined) {
     return new Map(
-      run.metrics.flatMap(({ environmentSteps, values }) => {
+      run.metrics.flatMap(({ steps, values }) => {
         const value = values[metric];
-        return value === undefined ? [] : [[environmentSteps, Number.isFinite(value) ? value : 0]];
+        return value === undefined ? [] : [[steps, Number.isFinite(value) ? value : 0]];
       }),
     );
   }
   return new Map(
-    run.evaluations.map(({ environmentSteps, returns }) => {
-      const value = mean(returns);
-      return [environmentSteps, Number.isFinite(value) ? value : 0];
+    run.evaluations.map(({ steps, scores }) => {
+      const value = mean(scores);
+      return [steps, Number.isFinite(value) ? value : 0];
     }),
   );
 }
@@ -100,7 +100,7 @@ function panelSeries({ lines }: FigurePanel, metric: string | undefined) {
     share,
     words: {
       ...wordsOf(lines.flatMap(({ runs }) => Object.values(runs).flat())),
-      ...(metric === undefined ? {} : { return: metricWords(metric) }),
+      ...(metric === undefined ? {} : { scoreName: metricWords(metric) }),
     },
     series: lines.map(
       (line, index): CurveSeries => ({

@@ -1,5 +1,5 @@
 import { formatCount, formatDuration, formatNumber } from '../core/format.js';
-import { capital } from '../run/job-terms.js';
+import { capitalized } from '../run/job-terms.js';
 import {
   curveCsv,
   type GroupOutcome,
@@ -46,28 +46,25 @@ function swatch(label: string, labels: readonly string[]): string {
 /** The numbers at the top of a single run's report. */
 function runFacts(run: RunData): string {
   const outcome = outcomeOf(run);
-  const { environmentSteps, updates, wallSeconds, episodes, meanReturn, stdReturn } = outcome;
+  const { steps, updates, wallSeconds, scoreCount, meanScore, stdScore } = outcome;
   const words = wordsOf([run]);
-  const episodeCount = `${episodes} ${episodes === 1 ? words.episode : words.episodes}`;
+  const episodeCount = `${scoreCount} ${scoreCount === 1 ? words.episode : words.episodes}`;
   const facts: [string, string][] = [
     [
-      episodes > 0 ? `Final ${words.return}, ${episodeCount}` : `Final ${words.return}`,
+      scoreCount > 0 ? `Final ${words.scoreName}, ${episodeCount}` : `Final ${words.scoreName}`,
       run.status === 'diverged'
         ? state(run)
-        : Number.isFinite(meanReturn)
-          ? `${formatNumber(meanReturn)} <small>± ${formatNumber(stdReturn)}</small>`
+        : Number.isFinite(meanScore)
+          ? `${formatNumber(meanScore)} <small>± ${formatNumber(stdScore)}</small>`
           : '–',
     ],
     ['Operator', escapeHtml(run.operator)],
     ['Feedback', escapeHtml(run.feedback)],
     ['Seed', String(run.seed)],
-    [words.stepsTitle, formatCount(environmentSteps)],
+    [words.stepsTitle, formatCount(steps)],
     ['Updates', formatCount(updates)],
     ['Wall time', formatDuration(wallSeconds)],
-    [
-      `${capital(words.steps)} per second`,
-      wallSeconds > 0 ? formatCount(environmentSteps / wallSeconds) : '–',
-    ],
+    [`${capitalized(words.steps)} per second`, wallSeconds > 0 ? formatCount(steps / wallSeconds) : '–'],
   ];
   return `<dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`).join('')}</dl>`;
 }
@@ -87,7 +84,7 @@ function groupTable(runs: readonly RunData[]): string {
     low === high ? final(low) : `${final(low)} – ${final(high)}`;
   const columns: Column<GroupOutcome>[] = [
     { head: 'Operator', text: true, cell: ({ label }) => swatch(label, labels) + escapeHtml(label) },
-    { head: `Final ${words.return}, median`, cell: (row) => `<b>${final(row.median)}</b>` },
+    { head: `Final ${words.scoreName}, median`, cell: (row) => `<b>${final(row.median)}</b>` },
     { head: 'Middle half', cell: ({ low, high }) => interval(low, high) },
     { head: 'Range', cell: ({ minimum, maximum }) => interval(minimum, maximum) },
     { head: 'Mean', cell: (row) => final(row.mean) },
@@ -96,7 +93,7 @@ function groupTable(runs: readonly RunData[]): string {
       head: 'Diverged',
       cell: ({ diverged }) => (diverged > 0 ? `<span class="state diverged">${diverged}</span>` : '0'),
     },
-    { head: capital(words.steps), cell: ({ environmentSteps }) => formatCount(environmentSteps) },
+    { head: capitalized(words.steps), cell: ({ steps }) => formatCount(steps) },
     { head: 'Wall time', cell: ({ wallSeconds }) => formatDuration(wallSeconds) },
   ];
   const note = runs.some(({ status }) => status === 'diverged')
@@ -113,10 +110,10 @@ function runTable(runs: readonly RunData[]): string {
     { head: 'Operator', text: true, cell: ({ run }) => escapeHtml(run.label) },
     { head: 'Seed', cell: ({ run }) => String(run.seed) },
     {
-      head: `Final ${words.return}`,
-      cell: ({ outcome }) => plusMinus(outcome.meanReturn, outcome.stdReturn),
+      head: `Final ${words.scoreName}`,
+      cell: ({ outcome }) => plusMinus(outcome.meanScore, outcome.stdScore),
     },
-    { head: capital(words.steps), cell: ({ outcome }) => formatCount(outcome.environmentSteps) },
+    { head: capitalized(words.steps), cell: ({ outcome }) => formatCount(outcome.steps) },
     { head: 'Updates', cell: ({ outcome }) => formatCount(outcome.updates) },
     { head: 'Wall time', cell: ({ outcome }) => formatDuration(outcome.wallSeconds) },
     { head: 'State', text: true, cell: ({ run }) => state(run) },
@@ -131,12 +128,12 @@ function evaluationTable(runs: readonly RunData[]): string {
   const words = wordsOf(runs);
   const columns: Column<SeedPoint>[] = [
     ...(runs.length > 1 ? [{ head: 'Run', text: true, cell: (row: SeedPoint) => escapeHtml(row.run) }] : []),
-    { head: capital(words.steps), cell: (row) => formatCount(row.environmentSteps) },
-    { head: `Mean ${words.return}`, cell: (row) => formatNumber(row.meanReturn) },
-    { head: 'Standard deviation', cell: (row) => formatNumber(row.stdReturn) },
+    { head: capitalized(words.steps), cell: (row) => formatCount(row.steps) },
+    { head: `Mean ${words.scoreName}`, cell: (row) => formatNumber(row.meanScore) },
+    { head: 'Standard deviation', cell: (row) => formatNumber(row.stdScore) },
     { head: 'Least', cell: (row) => formatNumber(row.minimum) },
     { head: 'Greatest', cell: (row) => formatNumber(row.maximum) },
-    { head: capital(words.episodes), cell: (row) => String(row.episodes) },
+    { head: capitalized(words.episodes), cell: (row) => String(row.scoreCount) },
   ];
   return htmlTable(columns, seedCurves(runs));
 }
@@ -145,8 +142,8 @@ function curveCaption(runs: readonly RunData[]): string {
   const words = wordsOf(runs);
   const severalSeeds = groupRuns(runs).some((group) => group.runs.length > 1);
   const drawn = severalSeeds
-    ? `Thick line: median over seeds of the mean ${words.return} over evaluation ${words.episodes}. Band: middle half of the seeds. Thin lines: each seed.`
-    : `Line: mean ${words.return} over evaluation ${words.episodes}. Band: middle half of the ${words.episodes}${runs.length === 1 ? '; lighter band: all of them' : ''}.`;
+    ? `Thick line: median over seeds of the mean ${words.scoreName} over evaluation ${words.episodes}. Band: middle half of the seeds. Thin lines: each seed.`
+    : `Line: mean ${words.scoreName} over evaluation ${words.episodes}. Band: middle half of the ${words.episodes}${runs.length === 1 ? '; lighter band: all of them' : ''}.`;
   const cross = runs.some(({ status }) => status === 'diverged')
     ? ` A cross marks where a run diverged${severalSeeds ? '; a median ends where one of its seeds does' : ''}.`
     : '';

@@ -2,9 +2,14 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { PmpoError } from '../core/errors.js';
 import { mean, standardDeviation } from '../core/statistics.js';
-import type { EvaluationRecord, MetricRecord, RunSummary } from '../run/contracts.js';
-import { type JobKind, type JobWords, jobWords } from '../run/job-terms.js';
-import type { RecordLine } from '../run/records.js';
+import { type JobKind, type JobTerms, jobKind, jobTerms } from '../run/job-terms.js';
+import {
+  type EvaluationRecord,
+  type MetricRecord,
+  type RecordLine,
+  type RunSummary,
+  readRecord,
+} from '../run/records.js';
 import { openRunDirectory } from '../run/run-directory.js';
 import { fileProblem } from '../system/atomic-file.js';
 
@@ -39,13 +44,13 @@ export interface ReadRunOptions {
 }
 
 /** The lines of `metrics.jsonl`; a last line without its end was being written and does not count yet. */
-function parseLines(file: string, text: string): RecordLine[] {
+function parseLines(file: string, text: string, kind: JobKind): RecordLine[] {
   return text
     .split('\n')
     .slice(0, -1)
     .map((line, index) => {
       try {
-        return JSON.parse(line) as RecordLine;
+        return readRecord<RecordLine>(JSON.parse(line) as object, kind);
       } catch (cause) {
         throw new PmpoError({ where: `${file}:${index + 1}`, what: 'the line is not JSON', cause });
       }
@@ -84,23 +89,24 @@ export async function readRun(
   const directory = await openRunDirectory(path);
   const config = await directory.readConfig();
   const facts = parseConfig(directory.files.config, config);
-  const summary = await directory.readSummary();
+  const kind = jobKind(facts);
+  const summary = await directory.readSummary(kind);
   const text = await readFile(directory.files.metrics, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') return '';
     throw fileProblem(directory.files.metrics, 'reading it', cause);
   });
-  const lines = parseLines(directory.files.metrics, text);
+  const lines = parseLines(directory.files.metrics, text, kind);
   const metrics = lines.flatMap((line) => {
     if (line.kind !== 'metrics') return [];
     const values = Object.entries(line.values).map(([name, value]) => [name, restored(value)] as const);
     return [{ ...line, values: Object.fromEntries(values) }];
   });
   const evaluations = lines.flatMap((line) =>
-    line.kind === 'evaluation' ? [{ ...line, returns: line.returns.map(restored) }] : [],
+    line.kind === 'evaluation' ? [{ ...line, scores: line.scores.map(restored) }] : [],
   );
   const finite =
     metrics.every(({ values }) => Object.values(values).every(Number.isFinite)) &&
-    evaluations.every(({ returns }) => returns.every(Number.isFinite));
+    evaluations.every(({ scores }) => scores.every(Number.isFinite));
   const operator = facts.operator?.name ?? summary?.operator ?? 'unknown';
   return {
     name: directory.name,
@@ -113,7 +119,7 @@ export async function readRun(
       facts.language?.model?.name ??
       summary?.environment ??
       'unknown',
-    kind: facts.language === undefined ? 'control' : 'language',
+    kind,
     seed: facts.seed ?? summary?.seed ?? 0,
     status: diverged || !finite ? 'diverged' : summary === undefined ? 'unfinished' : 'finished',
     config,
@@ -126,39 +132,39 @@ export async function readRun(
 
 /** How far a run came and what it reached: its summary, or where there is none yet, its last records. */
 export interface RunOutcome {
-  readonly environmentSteps: number;
+  readonly steps: number;
   readonly updates: number;
   readonly wallSeconds: number;
-  readonly episodes: number;
+  readonly scoreCount: number;
   /** NaN before the first evaluation, and for a run that diverged. */
-  readonly meanReturn: number;
-  readonly stdReturn: number;
+  readonly meanScore: number;
+  readonly stdScore: number;
 }
 
 export function outcomeOf(run: RunData): RunOutcome {
   const { summary } = run;
   const lastEvaluation = run.evaluations.at(-1);
   const last = [run.metrics.at(-1), lastEvaluation].reduce((a, b) =>
-    (b?.environmentSteps ?? -1) >= (a?.environmentSteps ?? -1) ? b : a,
+    (b?.steps ?? -1) >= (a?.steps ?? -1) ? b : a,
   );
-  const returns = lastEvaluation?.returns ?? [];
+  const scores = lastEvaluation?.scores ?? [];
   const reached = summary?.evaluation ?? {
-    episodes: returns.length,
-    meanReturn: mean(returns),
-    stdReturn: standardDeviation(returns),
+    scoreCount: scores.length,
+    meanScore: mean(scores),
+    stdScore: standardDeviation(scores),
   };
   const diverged = run.status === 'diverged';
   return {
-    environmentSteps: summary?.environmentSteps ?? last?.environmentSteps ?? 0,
+    steps: summary?.steps ?? last?.steps ?? 0,
     updates: summary?.updates ?? last?.updates ?? 0,
     wallSeconds: summary?.wallSeconds ?? last?.wallSeconds ?? 0,
-    episodes: reached.episodes,
-    meanReturn: diverged ? Number.NaN : restored(reached.meanReturn),
-    stdReturn: diverged ? Number.NaN : restored(reached.stdReturn),
+    scoreCount: reached.scoreCount,
+    meanScore: diverged ? Number.NaN : restored(reached.meanScore),
+    stdScore: diverged ? Number.NaN : restored(reached.stdScore),
   };
 }
 
 /** The words for what runs of one kind count and reach. */
-export function wordsOf(runs: readonly Pick<RunData, 'kind'>[]): JobWords {
-  return jobWords[runs[0]?.kind ?? 'control'];
+export function wordsOf(runs: readonly Pick<RunData, 'kind'>[]): JobTerms {
+  return jobTerms[runs[0]?.kind ?? 'control'];
 }

@@ -1,6 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { formatCount, formatNumber } from '../core/format.js';
-import { capital, type JobWords } from '../run/job-terms.js';
+import { capitalized, type JobTerms } from '../run/job-terms.js';
 import {
   type CurvePoint,
   groupCurve,
@@ -28,10 +28,10 @@ const numberLabels =
   "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : abs(datum.value) >= 1000 ? format(datum.value, ',') : format(datum.value, '.3~g')";
 
 /** Environment steps from 0 to the last of these records. */
-function stepsChannel<Axis>(records: readonly { readonly environmentSteps: number }[], axis: Axis) {
-  const last = records.reduce((most, { environmentSteps }) => Math.max(most, environmentSteps), 1);
+function stepsChannel<Axis>(records: readonly { readonly steps: number }[], axis: Axis) {
+  const last = records.reduce((most, { steps }) => Math.max(most, steps), 1);
   return {
-    field: 'environmentSteps',
+    field: 'steps',
     type: 'quantitative',
     axis,
     scale: { domain: [0, last] as number[], nice: false },
@@ -60,12 +60,12 @@ function returnDomain(values: readonly number[]): [number, number] {
   return low === high ? [low - 1, high + 1] : [low, high];
 }
 
-function describePoint(point: CurvePoint, single: boolean, words: JobWords): string {
-  const at = `${formatCount(point.environmentSteps)} ${words.steps}`;
+function describePoint(point: CurvePoint, single: boolean, words: JobTerms): string {
+  const at = `${formatCount(point.steps)} ${words.steps}`;
   const middle = `${formatNumber(point.low)} to ${formatNumber(point.high)}`;
   const all = `${formatNumber(point.minimum)} to ${formatNumber(point.maximum)}`;
   return single
-    ? `${point.label} at ${at}: mean ${words.return} ${formatNumber(point.center)} over ${point.count} ${words.episodes}, middle half ${middle}, all ${all}`
+    ? `${point.label} at ${at}: mean ${words.scoreName} ${formatNumber(point.center)} over ${point.count} ${words.episodes}, middle half ${middle}, all ${all}`
     : `${point.label} at ${at}: median ${formatNumber(point.center)} of ${point.count} seeds, middle half ${middle}, all ${all}`;
 }
 
@@ -96,22 +96,20 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
   const diverged = runs.flatMap((run) => {
     if (run.status !== 'diverged') return [];
     const last = seeds.filter((point) => point.run === run.name && point.label === run.label).at(-1);
-    return [
-      { label: run.label, environmentSteps: last?.environmentSteps ?? 0, meanReturn: last?.meanReturn ?? 0 },
-    ];
+    return [{ label: run.label, steps: last?.steps ?? 0, meanScore: last?.meanScore ?? 0 }];
   });
   const shown = [
     ...points.flatMap(({ low, high, center }) => [low, high, center]),
     ...(severalSeeds
-      ? seeds.map(({ meanReturn }) => meanReturn)
+      ? seeds.map(({ meanScore }) => meanScore)
       : points.flatMap((p) => [p.minimum, p.maximum])),
-    ...diverged.map(({ meanReturn }) => meanReturn),
+    ...diverged.map(({ meanScore }) => meanScore),
   ];
   const y = (field: string) =>
     ({
       field,
       type: 'quantitative',
-      title: capital(words.return),
+      title: capitalized(words.scoreName),
       scale: { domain: returnDomain(shown.length > 0 ? shown : [0, 1]), nice: true, zero: false },
       axis: { labelExpr: numberLabels, tickCount: 6 },
     }) as const;
@@ -139,7 +137,7 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
               values: seeds.filter(({ label }) => groups.some((g) => g.label === label && g.runs.length > 1)),
             },
             mark: { type: 'line', strokeWidth: 1, opacity: 0.45, interpolate: 'linear' },
-            encoding: { x, y: y('meanReturn'), color: series, detail: { field: 'run' } },
+            encoding: { x, y: y('meanScore'), color: series, detail: { field: 'run' } },
           } as Layer,
         ]
       : labels.length === 1
@@ -176,7 +174,7 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
               strokeWidth: 2.5,
               opacity: 1,
             },
-            encoding: { x, y: y('meanReturn'), color: series },
+            encoding: { x, y: y('meanScore'), color: series },
           } as Layer,
           {
             data: { values: diverged },
@@ -188,7 +186,7 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
               fontSize: 11,
               fill: color('muted'),
             },
-            encoding: { x, y: y('meanReturn') },
+            encoding: { x, y: y('meanScore') },
           } as Layer,
         ]
       : []),

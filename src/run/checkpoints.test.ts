@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PmpoError } from '../core/errors.js';
 import { encodeSafetensors } from '../core/safetensors.js';
 import { nodeFileSystem } from '../system/atomic-file.js';
+import type { Checkpoint } from './checkpoints.js';
 import { CheckpointStore, expectShapes } from './checkpoints.js';
-import type { Checkpoint } from './contracts.js';
 
 let folder: string;
 let store: CheckpointStore;
@@ -35,12 +35,19 @@ describe('CheckpointStore', () => {
     const loaded = await store.load();
     expect(loaded).toEqual({
       file,
-      environmentSteps: 1_000_000,
+      steps: 1_000_000,
       checkpoint: checkpoint(2),
       records: position,
     });
     expect(await store.latest()).toBe(1_000_000);
     expect((await store.load(5)).checkpoint).toEqual(checkpoint(1));
+  });
+
+  it('loads a checkpoint of an earlier version, which called all steps environment steps', async () => {
+    const file = await store.save(7, checkpoint(1));
+    const metadata = { format: 'pmpo checkpoint 1', environmentSteps: '7', metadata: '{"updates":1}' };
+    await writeFile(file, Buffer.concat(encodeSafetensors({ tensors: {}, metadata })));
+    expect(await store.load()).toMatchObject({ steps: 7, checkpoint: { metadata: { updates: 1 } } });
   });
 
   it('keeps the newest and deletes the rest, whatever else lies there', async () => {
@@ -76,7 +83,7 @@ describe('CheckpointStore', () => {
       'Delete step-000000000020.safetensors to go on from step-000000000010.safetensors',
     );
     await rm(newest);
-    expect((await store.load()).environmentSteps).toBe(10);
+    expect((await store.load()).steps).toBe(10);
   });
 
   it('refuses a file that is something else', async () => {
@@ -86,7 +93,7 @@ describe('CheckpointStore', () => {
       "but 'pt'. There is no earlier checkpoint; start the run anew",
     );
     const half = { dtype: 'F16', shape: [1], data: new Uint16Array(1) } as const;
-    const metadata = { format: 'pmpo checkpoint 1', environmentSteps: '1', metadata: '{}' };
+    const metadata = { format: 'pmpo checkpoint 1', steps: '1', metadata: '{}' };
     await writeFile(file, Buffer.concat(encodeSafetensors({ tensors: { half }, metadata })));
     await expect(store.load()).rejects.toThrow("tensor 'half' is F16");
     await writeFile(

@@ -4,13 +4,21 @@ import { PmpoError } from '../core/errors.js';
 import { decodeSafetensors, encodeSafetensors, type SafeTensor } from '../core/safetensors.js';
 import type { HostTensor, NamedHostTensors } from '../engine/tensors.js';
 import { type FileSystem, fileProblem, nodeFileSystem, writeAtomically } from '../system/atomic-file.js';
-import type { Checkpoint } from './contracts.js';
-import type { RecordsPosition } from './records.js';
+import type { RecordsPosition } from './record-writer.js';
+
+/** Everything that a job needs to resume, bit for bit. */
+export interface Checkpoint {
+  /** Parameters, optimizer slots, operator state, replay, open episodes. */
+  readonly tensors: NamedHostTensors;
+  /** Counters and other small facts, as JSON values. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
 
 /** A checkpoint read back from its file. */
 export interface LoadedCheckpoint {
   readonly file: string;
-  readonly environmentSteps: number;
+  /** Environment steps, or completions of a language job, at which it was saved. */
+  readonly steps: number;
   readonly checkpoint: Checkpoint;
   /** How far the run's records went when it was saved: what comes after them is cut off on resuming. */
   readonly records?: RecordsPosition;
@@ -20,8 +28,8 @@ const format = 'pmpo checkpoint 1';
 const filePattern = /^step-(\d+)\.safetensors$/;
 const partialPattern = /^\.step-\d+\.safetensors\.\d+\.partial$/;
 
-function fileName(environmentSteps: number): string {
-  return `step-${String(environmentSteps).padStart(12, '0')}.safetensors`;
+function fileName(steps: number): string {
+  return `step-${String(steps).padStart(12, '0')}.safetensors`;
 }
 
 /** JSON text that reads back as exactly `value`. @throws TypeError where JSON would lose something (NaN, bigint). */
@@ -92,7 +100,8 @@ export async function readCheckpoint(file: string): Promise<LoadedCheckpoint> {
   };
   return {
     file,
-    environmentSteps: parse('environmentSteps'),
+    // Earlier versions called the steps of every job environment steps.
+    steps: parse(metadata.steps === undefined ? 'environmentSteps' : 'steps'),
     checkpoint: { tensors: named, metadata: parse('metadata') },
     ...(metadata.records === undefined ? {} : { records: parse<RecordsPosition>('records') }),
   };
@@ -105,7 +114,7 @@ export class CheckpointStore {
     private readonly system: FileSystem = nodeFileSystem,
   ) {}
 
-  /** The environment steps of the checkpoints there are, oldest first. */
+  /** The steps at which there are checkpoints, in ascending order. */
   async list(): Promise<number[]> {
     let names: string[];
     try {
@@ -120,8 +129,8 @@ export class CheckpointStore {
       .sort((a, b) => a - b);
   }
 
-  fileOf(environmentSteps: number): string {
-    return join(this.folder, fileName(environmentSteps));
+  fileOf(steps: number): string {
+    return join(this.folder, fileName(steps));
   }
 
   /**
@@ -129,14 +138,14 @@ export class CheckpointStore {
    * @returns its file.
    * @throws PmpoError when the disk is full or refuses; earlier checkpoints stay as they are.
    */
-  async save(environmentSteps: number, checkpoint: Checkpoint, records?: RecordsPosition): Promise<string> {
-    const file = this.fileOf(environmentSteps);
+  async save(steps: number, checkpoint: Checkpoint, records?: RecordsPosition): Promise<string> {
+    const file = this.fileOf(steps);
     const tensors = Object.fromEntries(
       Object.entries(checkpoint.tensors).map(([name, tensor]) => [name, toSafe(tensor)]),
     );
     const metadata = {
       format,
-      environmentSteps: exactJson(environmentSteps),
+      steps: exactJson(steps),
       metadata: exactJson(checkpoint.metadata),
       ...(records === undefined ? {} : { records: exactJson(records) }),
     };
@@ -147,19 +156,19 @@ export class CheckpointStore {
     return file;
   }
 
-  /** The newest checkpoint's environment steps; undefined when there is none. */
+  /** The steps of the newest checkpoint; undefined when there is none. */
   async latest(): Promise<number | undefined> {
     return (await this.list()).at(-1);
   }
 
   /**
-   * Loads a checkpoint: the newest unless `environmentSteps` says which. A damaged one is never skipped in silence:
+   * Loads a checkpoint: the newest unless `steps` says which. A damaged one is never skipped in silence:
    * training time would be lost without anyone knowing.
    * @throws PmpoError when there is none, or the file is damaged; then the one before it is named, with what to do.
    */
-  async load(environmentSteps?: number): Promise<LoadedCheckpoint> {
+  async load(steps?: number): Promise<LoadedCheckpoint> {
     const all = await this.list();
-    const wanted = environmentSteps ?? all.at(-1);
+    const wanted = steps ?? all.at(-1);
     if (wanted === undefined || !all.includes(wanted)) {
       throw new PmpoError({
         where: this.folder,

@@ -1,38 +1,53 @@
-/** What is counted and reached, in the words of each kind of job. */
-export interface JobWords {
-  /** The axis over which a job learns: environment steps, of a language model completions. */
-  readonly stepsTitle: string;
+export type JobKind = 'control' | 'language';
+
+/** The unit in which a job counts its steps. */
+export type StepUnit = 'environment steps' | 'completions';
+
+/** The name of the number by which a job's policy is judged. */
+export type ScoreName = 'return' | 'reward';
+
+/** The terms in which a job of one kind is described to people. */
+export interface JobTerms {
+  readonly stepUnit: StepUnit;
+  /** The unit where there is little room: `40 steps/s`. */
   readonly steps: string;
-  /** What its evaluations are the mean of. */
-  readonly return: string;
+  /** The axis over which the policy improves. */
+  readonly stepsTitle: string;
+  readonly scoreName: ScoreName;
+  /** One thing that gets a score. */
   readonly episode: string;
   readonly episodes: string;
-  /** How the policy acts when it is evaluated. */
+  /** How the policy acts while it is evaluated. */
   readonly evaluated: string;
 }
 
-export type JobKind = 'control' | 'language';
-
-export const jobWords: Readonly<Record<JobKind, JobWords>> = {
+export const jobTerms: Readonly<Record<JobKind, JobTerms>> = {
   control: {
-    stepsTitle: 'Environment steps',
+    stepUnit: 'environment steps',
     steps: 'steps',
-    return: 'return',
+    stepsTitle: 'Environment steps',
+    scoreName: 'return',
     episode: 'episode',
     episodes: 'episodes',
-    evaluated: 'The policy acts by its mode.',
+    evaluated: 'The policy takes the mode of its distribution.',
   },
   language: {
-    stepsTitle: 'Completions learned from',
+    stepUnit: 'completions',
     steps: 'completions',
-    return: 'reward',
+    stepsTitle: 'Completions learned from',
+    scoreName: 'reward',
     episode: 'completion',
     episodes: 'completions',
     evaluated: 'Completions of held-out prompts, sampled as in training.',
   },
 };
 
-/** `Return`, `Reward`: at the beginning of a line. */
-export function capital(word: string): string {
+/** The kind of job that a configuration describes. Only language jobs have a `language` group. */
+export function jobKind(config: object): JobKind {
+  return 'language' in config && config.language !== undefined ? 'language' : 'control';
+}
+
+/** The word with its first letter in upper case, for the beginning of a line. */
+export function capitalized(word: string): string {
   return word.slice(0, 1).toUpperCase() + word.slice(1);
 }

@@ -1,19 +1,35 @@
-import type { LearnerObserver } from './contracts.js';
+import type { Checkpoint } from './checkpoints.js';
 import type { Progress } from './progress.js';
-import type { RunRecords } from './records.js';
+import type { RecordWriter } from './record-writer.js';
+import type { EvaluationRecord, MetricRecord } from './records.js';
 import type { RunDirectory } from './run-directory.js';
+
+/** Receives what a learner reports while it works. */
+export interface LearnerObserver {
+  /** @param steps environment steps taken, or completions learned from. */
+  progress(steps: number, updates: number): void;
+  metrics(record: MetricRecord): void;
+  evaluation(record: EvaluationRecord): void;
+  /** Something a person should read: a reconnection, a warning. */
+  notice(message: string): void;
+  /** Saves a checkpoint; the learner continues when the promise resolves. */
+  checkpoint(steps: number, checkpoint: Checkpoint): Promise<void>;
+}
 
 export interface RunObserverOptions {
   readonly directory: RunDirectory;
-  readonly records: RunRecords;
+  readonly records: RecordWriter;
   readonly progress: Progress;
-  /** Checkpoints kept; older ones are deleted once a newer one is safe. */
+  /** Number of checkpoints kept; older ones are deleted once a newer one is saved. */
   readonly keep: number;
 }
 
+/** Metrics of held-out data, which are shown like evaluations. */
+const heldOutMetric = /^(heldOut\/|evaluation\/winRate$)/;
+
 /**
- * Joins what a run writes and shows: records go to `metrics.jsonl` and TensorBoard, evaluations and notices also to the
- * terminal, and each checkpoint is saved with the position of the records, so that resuming doubles none of them.
+ * The observer of a run with a folder: records go to `metrics.jsonl` and TensorBoard, evaluations and notices also to the
+ * terminal. Each checkpoint is saved with the position of the records, so that resuming repeats none of them.
  */
 export function createRunObserver({
   directory,
@@ -22,13 +38,11 @@ export function createRunObserver({
   keep,
 }: RunObserverOptions): LearnerObserver {
   return {
-    progress: (environmentSteps, updates) => progress.update(environmentSteps, updates),
+    progress: (steps, updates) => progress.update(steps, updates),
     metrics: (record) => {
       records.metrics(record);
-      const heldOut = Object.entries(record.values).filter(([name]) =>
-        /^(heldOut\/|evaluation\/winRate$)/.test(name),
-      );
-      if (heldOut.length > 0) progress.heldOut(record.environmentSteps, Object.fromEntries(heldOut));
+      const heldOut = Object.entries(record.values).filter(([name]) => heldOutMetric.test(name));
+      if (heldOut.length > 0) progress.heldOut(record.steps, Object.fromEntries(heldOut));
     },
     evaluation: (record) => {
       records.evaluation(record);
@@ -38,10 +52,10 @@ export function createRunObserver({
       records.notice(message);
       progress.notice(message);
     },
-    checkpoint: async (environmentSteps, checkpoint) => {
-      const file = await directory.checkpoints.save(environmentSteps, checkpoint, records.position());
+    checkpoint: async (steps, checkpoint) => {
+      const file = await directory.checkpoints.save(steps, checkpoint, records.position());
       await directory.checkpoints.prune(keep);
-      progress.checkpoint(environmentSteps, file);
+      progress.checkpoint(steps, file);
     },
   };
 }

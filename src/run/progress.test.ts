@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import type { RunSummary } from './contracts.js';
 import { createProgress, type ProgressMode, progressMode, type Total } from './progress.js';
+import type { EvaluationRecord, RunSummary } from './records.js';
 import { RunDirectory } from './run-directory.js';
 
 class Screen extends PassThrough {
@@ -18,13 +18,22 @@ const summary: RunSummary = {
   feedback: 'top-k',
   environment: 'cartpole_swingup',
   seed: 0,
-  environmentSteps: 100_000,
+  steps: 100_000,
+  stepUnit: 'environment steps',
   updates: 49_500,
   wallSeconds: 130,
-  evaluation: { episodes: 10, meanReturn: 812.3, stdReturn: 14.26 },
+  evaluation: { scoreName: 'return', scoreCount: 10, meanScore: 812.3, stdScore: 14.26 },
 };
+const { stepUnit } = summary;
 const { files } = new RunDirectory('/somewhere/else/x');
-const evaluation = { environmentSteps: 20_000, updates: 10_000, wallSeconds: 20, returns: [700, 720] };
+const evaluation: EvaluationRecord = {
+  steps: 20_000,
+  stepUnit: 'environment steps',
+  updates: 10_000,
+  wallSeconds: 20,
+  scoreName: 'return',
+  scores: [700, 720],
+};
 
 function scene(mode: ProgressMode, everySeconds = 10, total: Total = { totalSteps: 100_000 }) {
   let time = 0;
@@ -39,9 +48,9 @@ function scene(mode: ProgressMode, everySeconds = 10, total: Total = { totalStep
     everySeconds,
     now: () => time,
   });
-  const steps = (seconds: number, environmentSteps: number) => {
+  const steps = (seconds: number, steps: number) => {
     time = seconds * 1000;
-    progress.update(environmentSteps, environmentSteps / 2);
+    progress.update(steps, steps / 2);
   };
   return { progress, stdout, stderr, steps };
 }
@@ -93,7 +102,7 @@ describe('plain lines', () => {
 describe('a job that samples nothing', () => {
   const labels: RunSummary = {
     ...summary,
-    evaluation: { episodes: 0, meanReturn: Number.NaN, stdReturn: Number.NaN },
+    evaluation: { scoreName: 'return', scoreCount: 0, meanScore: Number.NaN, stdScore: Number.NaN },
   };
   const values = { 'heldOut/logProb/rejected': -14.42, 'heldOut/perplexity': 3.21 };
 
@@ -118,7 +127,7 @@ describe('a job that samples nothing', () => {
   it('tells a program of it too', () => {
     const { progress, stdout } = scene('json');
     progress.heldOut(160, values);
-    expect(JSON.parse(stdout.text())).toEqual({ event: 'heldOut', environmentSteps: 160, values });
+    expect(JSON.parse(stdout.text())).toEqual({ event: 'heldOut', steps: 160, stepUnit, values });
   });
 });
 
@@ -140,18 +149,20 @@ describe('json', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as object);
     expect(events).toEqual([
-      { event: 'start', environmentSteps: 0, totalSteps: 100_000 },
+      { event: 'start', steps: 0, stepUnit, totalSteps: 100_000 },
       {
         event: 'progress',
-        environmentSteps: 10_000,
+        steps: 10_000,
+        stepUnit,
         updates: 5000,
         stepsPerSecond: 1000,
         secondsLeft: 90,
+        scoreName: 'return',
         totalSteps: 100_000,
       },
-      { event: 'evaluation', ...evaluation, meanReturn: 710, stdReturn: 10 },
+      { event: 'evaluation', ...evaluation, meanScore: 710, stdScore: 10 },
       { event: 'notice', message: 'noted' },
-      { event: 'checkpoint', environmentSteps: 25_000, file: 'runs/x/checkpoints/step-25000.safetensors' },
+      { event: 'checkpoint', steps: 25_000, stepUnit, file: 'runs/x/checkpoints/step-25000.safetensors' },
       { event: 'finish', summary, files },
     ]);
   });
@@ -174,7 +185,8 @@ describe('a run that was stopped', () => {
     progress.stopped(42_000, command);
     expect(JSON.parse(stdout.text())).toEqual({
       event: 'stopped',
-      environmentSteps: 42_000,
+      steps: 42_000,
+      stepUnit,
       resume: command,
     });
   });

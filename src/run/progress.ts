@@ -2,8 +2,8 @@ import { isAbsolute, relative } from 'node:path';
 import cliProgress from 'cli-progress';
 import { formatCount, formatDuration, formatNumber } from '../core/format.js';
 import { mean, standardDeviation } from '../core/statistics.js';
-import type { EvaluationRecord, RunSummary } from './contracts.js';
-import { capital, type JobWords, jobWords } from './job-terms.js';
+import { capitalized, type JobTerms, jobTerms } from './job-terms.js';
+import type { EvaluationRecord, RunSummary } from './records.js';
 import type { RunFiles } from './run-directory.js';
 
 /** `bar`: for a terminal; `lines`: for logs; `json`: one object per line on stdout; `quiet`: nothing. */
@@ -15,18 +15,18 @@ export type Total = { readonly totalSteps: number } | { readonly totalUpdates: n
 /** Shows a person or a program how a job goes. */
 export interface Progress {
   readonly mode: ProgressMode;
-  /** @param environmentSteps, updates where the job begins: more than 0 when it goes on from a checkpoint. */
-  start(environmentSteps: number, updates: number): void;
-  update(environmentSteps: number, updates: number): void;
+  /** @param steps, updates where the job begins: more than 0 when it goes on from a checkpoint. */
+  start(steps: number, updates: number): void;
+  update(steps: number, updates: number): void;
   evaluation(record: EvaluationRecord): void;
   /** What the policy gives to held-out data, by metric: all there is to show where nothing is sampled. */
-  heldOut(environmentSteps: number, values: Readonly<Record<string, number>>): void;
+  heldOut(steps: number, values: Readonly<Record<string, number>>): void;
   notice(message: string): void;
-  checkpoint(environmentSteps: number, file: string): void;
+  checkpoint(steps: number, file: string): void;
   /** The job has ended well: what came out and where it stands. */
   finish(summary: RunSummary, files: RunFiles): void;
   /** The job was stopped and can go on. @param command what goes on from here: `pmpo train … --resume DIR`. */
-  stopped(environmentSteps: number, command: string): void;
+  stopped(steps: number, command: string): void;
   /** Takes the bar away; to be called however the job ends. Harmless when called again. */
   stop(): void;
 }
@@ -35,7 +35,7 @@ export interface ProgressOptions {
   readonly mode: ProgressMode;
   readonly total: Total;
   /** Default: those of control. */
-  readonly words?: JobWords;
+  readonly words?: JobTerms;
   /** The run's name, shown before the bar. */
   readonly label?: string;
   readonly stdout?: NodeJS.WritableStream;
@@ -86,34 +86,34 @@ class Rate {
 }
 
 interface State {
-  readonly environmentSteps: number;
+  readonly steps: number;
   readonly updates: number;
   readonly stepsPerSecond: number;
   readonly secondsLeft: number;
-  readonly lastReturn?: number;
+  readonly lastScore?: number;
 }
 
 /** How far a job is: what it counts by, how many of them are done, and how many there will be. */
-function standing(state: Pick<State, 'environmentSteps' | 'updates'>, total: Total, words: JobWords) {
+function standing(state: Pick<State, 'steps' | 'updates'>, total: Total, words: JobTerms) {
   return 'totalSteps' in total
-    ? { unit: words.steps, done: state.environmentSteps, all: total.totalSteps }
+    ? { unit: words.steps, done: state.steps, all: total.totalSteps }
     : { unit: 'updates', done: state.updates, all: total.totalUpdates };
 }
 
-function describeState(state: State, total: Total, words: JobWords): string {
+function describeState(state: State, total: Total, words: JobTerms): string {
   const { unit, done, all } = standing(state, total, words);
   const parts = [
     `${formatCount(done)} / ${formatCount(all)} ${unit}`,
     `${formatCount(state.stepsPerSecond)} ${words.steps}/s`,
     `${formatDuration(state.secondsLeft)} left`,
-    `${words.return} ${formatNumber(state.lastReturn)}`,
+    `${words.scoreName} ${formatNumber(state.lastScore)}`,
   ];
   return parts.join(' · ');
 }
 
-function describeEvaluation({ environmentSteps, returns }: EvaluationRecord, words: JobWords): string {
-  const spread = `${formatNumber(mean(returns))} ± ${formatNumber(standardDeviation(returns))}`;
-  return `Evaluation at ${formatCount(environmentSteps)} ${words.steps}: ${words.return} ${spread} over ${returns.length} ${returns.length === 1 ? words.episode : words.episodes}`;
+function describeEvaluation({ steps, scores }: EvaluationRecord, words: JobTerms): string {
+  const spread = `${formatNumber(mean(scores))} ± ${formatNumber(standardDeviation(scores))}`;
+  return `Evaluation at ${formatCount(steps)} ${words.steps}: ${words.scoreName} ${spread} over ${scores.length} ${scores.length === 1 ? words.episode : words.episodes}`;
 }
 
 function describeHeldOut(values: Readonly<Record<string, number>>): string {
@@ -123,12 +123,8 @@ function describeHeldOut(values: Readonly<Record<string, number>>): string {
   return parts.join(' · ');
 }
 
-function heldOutLine(
-  environmentSteps: number,
-  values: Readonly<Record<string, number>>,
-  words: JobWords,
-): string {
-  return `Held out at ${formatCount(environmentSteps)} ${words.steps}: ${describeHeldOut(values)}`;
+function heldOutLine(steps: number, values: Readonly<Record<string, number>>, words: JobTerms): string {
+  return `Held out at ${formatCount(steps)} ${words.steps}: ${describeHeldOut(values)}`;
 }
 
 /** A path as a person would type it here. */
@@ -137,21 +133,21 @@ function shortPath(path: string): string {
   return fromHere.startsWith('..') || isAbsolute(fromHere) ? path : fromHere;
 }
 
-function describeEnd({ summary, files, heldOut }: End, words: JobWords): string[] {
-  const { episodes, meanReturn, stdReturn } = summary.evaluation;
-  const evaluated = `${capital(words.return)} ${formatNumber(meanReturn)} ± ${formatNumber(stdReturn)} over ${episodes} ${episodes === 1 ? words.episode : words.episodes}`;
+function describeEnd({ summary, files, heldOut }: End, words: JobTerms): string[] {
+  const { scoreCount, meanScore, stdScore } = summary.evaluation;
+  const evaluated = `${capitalized(words.scoreName)} ${formatNumber(meanScore)} ± ${formatNumber(stdScore)} over ${scoreCount} ${scoreCount === 1 ? words.episode : words.episodes}`;
   return [
-    `Done: ${formatCount(summary.environmentSteps)} ${words.steps}, ${formatCount(summary.updates)} updates in ${formatDuration(summary.wallSeconds)}`,
-    ...(episodes > 0 ? [evaluated] : []),
+    `Done: ${formatCount(summary.steps)} ${words.steps}, ${formatCount(summary.updates)} updates in ${formatDuration(summary.wallSeconds)}`,
+    ...(scoreCount > 0 ? [evaluated] : []),
     ...(heldOut === undefined ? [] : [`Held out: ${describeHeldOut(heldOut)}`]),
     `Report: ${shortPath(files.report)}`,
   ];
 }
 
-function describeStop(environmentSteps: number, total: Total, command: string, words: JobWords): string[] {
+function describeStop(steps: number, total: Total, command: string, words: JobTerms): string[] {
   const of = 'totalSteps' in total ? ` of ${formatCount(total.totalSteps)}` : '';
   return [
-    `Stopped at ${formatCount(environmentSteps)}${of} ${words.steps}; a checkpoint is saved. Go on with:`,
+    `Stopped at ${formatCount(steps)}${of} ${words.steps}; a checkpoint is saved. Go on with:`,
     `  ${command}`,
   ];
 }
@@ -169,11 +165,11 @@ interface View {
   /** Called at every update; shows something when it is time to. */
   update(state: State): void;
   evaluation(record: EvaluationRecord): void;
-  heldOut(environmentSteps: number, values: Readonly<Record<string, number>>): void;
+  heldOut(steps: number, values: Readonly<Record<string, number>>): void;
   notice(message: string): void;
-  checkpoint(environmentSteps: number, file: string): void;
+  checkpoint(steps: number, file: string): void;
   finish(end: End): void;
-  stopped(environmentSteps: number, command: string): void;
+  stopped(steps: number, command: string): void;
   stop(): void;
 }
 
@@ -189,7 +185,7 @@ const quietView: View = {
   stop() {},
 };
 
-function linesView(write: (line: string) => void, total: Total, due: () => boolean, words: JobWords): View {
+function linesView(write: (line: string) => void, total: Total, due: () => boolean, words: JobTerms): View {
   return {
     ...quietView,
     update: (state) => {
@@ -199,32 +195,36 @@ function linesView(write: (line: string) => void, total: Total, due: () => boole
     heldOut: (steps, values) => write(heldOutLine(steps, values, words)),
     notice: write,
     finish: (end) => describeEnd(end, words).forEach(write),
-    stopped: (environmentSteps, command) =>
-      describeStop(environmentSteps, total, command, words).forEach(write),
+    stopped: (steps, command) => describeStop(steps, total, command, words).forEach(write),
   };
 }
 
-function jsonView(write: (line: string) => void, total: Total, due: () => boolean): View {
+function jsonView(
+  write: (line: string) => void,
+  total: Total,
+  due: () => boolean,
+  { stepUnit, scoreName }: JobTerms,
+): View {
   const event = (name: string, fields: object) => write(JSON.stringify({ event: name, ...fields }));
   return {
-    start: ({ environmentSteps }) => event('start', { environmentSteps, ...total }),
-    update: (state) => {
-      if (due()) event('progress', { ...state, ...total });
+    start: ({ steps }) => event('start', { steps, stepUnit, ...total }),
+    update: ({ steps, ...state }) => {
+      if (due()) event('progress', { steps, stepUnit, ...state, scoreName, ...total });
     },
     evaluation: (record) => {
-      const { returns } = record;
-      event('evaluation', { ...record, meanReturn: mean(returns), stdReturn: standardDeviation(returns) });
+      const { scores } = record;
+      event('evaluation', { ...record, meanScore: mean(scores), stdScore: standardDeviation(scores) });
     },
-    heldOut: (environmentSteps, values) => event('heldOut', { environmentSteps, values }),
+    heldOut: (steps, values) => event('heldOut', { steps, stepUnit, values }),
     notice: (message) => event('notice', { message }),
-    checkpoint: (environmentSteps, file) => event('checkpoint', { environmentSteps, file }),
+    checkpoint: (steps, file) => event('checkpoint', { steps, stepUnit, file }),
     finish: ({ summary, files }) => event('finish', { summary, files }),
-    stopped: (environmentSteps, resume) => event('stopped', { environmentSteps, resume }),
+    stopped: (steps, resume) => event('stopped', { steps, stepUnit, resume }),
     stop() {},
   };
 }
 
-function barView(stream: NodeJS.WritableStream, label: string, total: Total, words: JobWords): View {
+function barView(stream: NodeJS.WritableStream, label: string, total: Total, words: JobTerms): View {
   const bars = new cliProgress.MultiBar({
     stream,
     format: `${label}{bar} {percentage}% · {text}`,
@@ -268,9 +268,9 @@ function barView(stream: NodeJS.WritableStream, label: string, total: Total, wor
       stop();
       describeEnd(end, words).forEach(write);
     },
-    stopped: (environmentSteps, command) => {
+    stopped: (steps, command) => {
       stop();
-      describeStop(environmentSteps, total, command, words).forEach(write);
+      describeStop(steps, total, command, words).forEach(write);
     },
     stop,
   };
@@ -280,7 +280,7 @@ function barView(stream: NodeJS.WritableStream, label: string, total: Total, wor
 export function createProgress({
   mode,
   total,
-  words = jobWords.control,
+  words = jobTerms.control,
   label,
   stdout = process.stdout,
   stderr = process.stderr,
@@ -297,41 +297,41 @@ export function createProgress({
   const views: Readonly<Record<ProgressMode, () => View>> = {
     bar: () => barView(stderr, label === undefined ? '' : `${label} `, total, words),
     lines: () => linesView(writer(stderr), total, due, words),
-    json: () => jsonView(writer(stdout), total, due),
+    json: () => jsonView(writer(stdout), total, due, words),
     quiet: () => quietView,
   };
   const view = views[mode]();
   const [speed, pace] = [new Rate(), new Rate()];
-  let lastReturn: number | undefined;
+  let lastScore: number | undefined;
   let heldOut: Readonly<Record<string, number>> | undefined;
-  const stateAt = (environmentSteps: number, updates: number): State => {
+  const stateAt = (steps: number, updates: number): State => {
     const time = now();
-    const { done, all } = standing({ environmentSteps, updates }, total, words);
-    speed.add(time, environmentSteps);
+    const { done, all } = standing({ steps, updates }, total, words);
+    speed.add(time, steps);
     pace.add(time, done);
     return {
-      environmentSteps,
+      steps,
       updates,
-      stepsPerSecond: speed.value(time, environmentSteps),
+      stepsPerSecond: speed.value(time, steps),
       secondsLeft: (all - done) / pace.value(time, done),
-      lastReturn,
+      lastScore,
     };
   };
   return {
     mode,
-    start: (environmentSteps, updates) => {
-      const state = stateAt(environmentSteps, updates);
+    start: (steps, updates) => {
+      const state = stateAt(steps, updates);
       lastShown = now();
       view.start(state);
     },
-    update: (environmentSteps, updates) => view.update(stateAt(environmentSteps, updates)),
+    update: (steps, updates) => view.update(stateAt(steps, updates)),
     evaluation: (record) => {
-      lastReturn = mean(record.returns);
+      lastScore = mean(record.scores);
       view.evaluation(record);
     },
-    heldOut: (environmentSteps, values) => {
+    heldOut: (steps, values) => {
       heldOut = values;
-      view.heldOut(environmentSteps, values);
+      view.heldOut(steps, values);
     },
     notice: view.notice,
     checkpoint: view.checkpoint,

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PmpoError } from '../core/errors.js';
-import type { RunSummary } from './contracts.js';
 import { createRunObserver } from './observer.js';
 import { createProgress } from './progress.js';
+import type { RunSummary } from './records.js';
 import { createRunDirectory, openRunDirectory } from './run-directory.js';
 
 let output: string;
@@ -20,10 +20,11 @@ const summary: RunSummary = {
   feedback: 'top-k',
   environment: 'cartpole_swingup',
   seed: 0,
-  environmentSteps: 100,
+  steps: 100,
+  stepUnit: 'environment steps',
   updates: 50,
   wallSeconds: 1.5,
-  evaluation: { episodes: 2, meanReturn: 800, stdReturn: 10 },
+  evaluation: { scoreName: 'return', scoreCount: 2, meanScore: 800, stdScore: 10 },
 };
 
 describe('run directories', () => {
@@ -53,9 +54,9 @@ describe('run directories', () => {
     const opened = await openRunDirectory(fresh.path);
     expect(opened.name).toBe('y');
     expect(await opened.readConfig()).toBe('seed: 3\n');
-    expect(await opened.readSummary()).toBeUndefined();
+    expect(await opened.readSummary('control')).toBeUndefined();
     await opened.writeSummary(summary);
-    expect(await opened.readSummary()).toEqual(summary);
+    expect(await opened.readSummary('control')).toEqual(summary);
     expect((await readdir(fresh.path)).sort()).toEqual([
       'config.yaml',
       'policy.onnx',
@@ -63,7 +64,7 @@ describe('run directories', () => {
       'summary.json',
     ]);
     await writeFile(opened.files.summary, '{');
-    await expect(opened.readSummary()).rejects.toThrow('summary.json: it is not JSON');
+    await expect(opened.readSummary('control')).rejects.toThrow('summary.json: it is not JSON');
     expect(files.checkpoints).toBe(join(path, 'checkpoints'));
   });
 
@@ -84,18 +85,18 @@ describe('createRunObserver', () => {
     const records = directory.openRecords();
     const progress = createProgress({ mode: 'json', total: { totalSteps: 30 }, stdout: new PassThrough() });
     const observer = createRunObserver({ directory, records, progress, keep: 2 });
-    for (const environmentSteps of [10, 20, 30]) {
-      const at = { environmentSteps, updates: 1, wallSeconds: 1 };
+    for (const steps of [10, 20, 30]) {
+      const at = { steps, stepUnit: 'environment steps', updates: 1, wallSeconds: 1 } as const;
       observer.metrics({ ...at, values: { 'policy/loss': 1 } });
-      observer.evaluation({ ...at, returns: [1, 2] });
+      observer.evaluation({ ...at, scoreName: 'return', scores: [1, 2] });
       observer.notice('noted');
-      await observer.checkpoint(environmentSteps, { tensors: {}, metadata: { environmentSteps } });
+      await observer.checkpoint(steps, { tensors: {}, metadata: { steps } });
     }
     const end = records.position();
     records.close();
     expect(await directory.checkpoints.list()).toEqual([20, 30]);
     const loaded = await directory.checkpoints.load();
-    expect(loaded.checkpoint.metadata).toEqual({ environmentSteps: 30 });
+    expect(loaded.checkpoint.metadata).toEqual({ steps: 30 });
     expect(loaded.records).toEqual(end);
   });
 });

@@ -4,8 +4,9 @@ import { PmpoError } from '../core/errors.js';
 import { fileProblem, writeAtomically } from '../system/atomic-file.js';
 import { type FolderLock, lockFolder } from '../system/folder-lock.js';
 import { CheckpointStore } from './checkpoints.js';
-import type { RunSummary } from './contracts.js';
-import { type RecordsOptions, RunRecords } from './records.js';
+import type { JobKind } from './job-terms.js';
+import { RecordWriter, type RecordWriterOptions } from './record-writer.js';
+import { type RunSummary, readRecord } from './records.js';
 
 /** Where each thing that a run leaves behind stands: absolute paths. */
 export interface RunFiles {
@@ -79,8 +80,8 @@ export class RunDirectory {
     return writeAtomically(this.files.summary, `${JSON.stringify(summary, null, 2)}\n`);
   }
 
-  /** The summary of a run that has ended; undefined while there is none. @throws PmpoError when it is no JSON. */
-  async readSummary(): Promise<RunSummary | undefined> {
+  /** The summary of a run of this kind that has ended; undefined while it has none. @throws PmpoError when it is not JSON. */
+  async readSummary(kind: JobKind): Promise<RunSummary | undefined> {
     let text: string;
     try {
       text = await readText(this.files.summary);
@@ -89,7 +90,7 @@ export class RunDirectory {
       throw error;
     }
     try {
-      return JSON.parse(text) as RunSummary;
+      return readRecord<RunSummary>(JSON.parse(text) as object, kind);
     } catch (cause) {
       throw new PmpoError({ where: this.files.summary, what: 'it is not JSON', cause });
     }
@@ -105,8 +106,8 @@ export class RunDirectory {
   }
 
   /** Opens what is recorded while the run goes; with `resume`, cut back to where a checkpoint left it. */
-  openRecords(options?: RecordsOptions): RunRecords {
-    return new RunRecords(this.files.metrics, this.files.tensorboard, options);
+  openRecords(options?: RecordWriterOptions): RecordWriter {
+    return new RecordWriter(this.files.metrics, this.files.tensorboard, options);
   }
 }
 

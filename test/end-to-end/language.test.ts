@@ -86,7 +86,8 @@ describe('a language job', () => {
     expect(JSON.parse(await readFile(at('runs/whole/summary.json'), 'utf8'))).toMatchObject({
       environment: 'embedded',
       updates: 6,
-      environmentSteps: 6 * 2 * 4,
+      steps: 6 * 2 * 4,
+      stepUnit: 'completions',
     });
   });
 

@@ -51,11 +51,11 @@ test.each(['pmpo', 'mpo'])(
           .trimEnd()
           .split('\n')
           .map((line) => JSON.parse(line) as Record<string, unknown>);
-        return lines.map(({ kind, environmentSteps, updates, returns }) => ({
+        return lines.map(({ kind, steps, updates, scores }) => ({
           kind,
-          environmentSteps,
+          steps,
           updates,
-          returns,
+          scores,
         }));
       }),
     );

@@ -95,7 +95,7 @@ test('a server that dies is waited for: the run goes on when it is back, and end
   expect(code).toBe(0);
   expect(stderr).toMatch(/connected again; a fresh episode starts there/);
   const summary = JSON.parse(await readFile(join(output, 'r', 'summary.json'), 'utf8')) as object;
-  expect(summary).toMatchObject({ environmentSteps: longSteps });
+  expect(summary).toMatchObject({ steps: longSteps });
   second.child.kill('SIGINT');
   expect((await second.ended).code).toBe(0);
 });

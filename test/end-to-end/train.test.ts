@@ -44,10 +44,11 @@ test('a run against the embedded server leaves everything behind', async () => {
     feedback: 'top-k',
     environment: 'cartpole_swingup',
     seed: 3,
-    environmentSteps: 600,
+    steps: 600,
+    stepUnit: 'environment steps',
     updates: 125,
     wallSeconds: expect.any(Number),
-    evaluation: { episodes: 1, meanReturn: expect.any(Number), stdReturn: 0 },
+    evaluation: { scoreName: 'return', scoreCount: 1, meanScore: expect.any(Number), stdScore: 0 },
   });
   expect(parse(await readFile(join(directory, 'config.yaml'), 'utf8'))).toMatchObject({
     seed: 3,
@@ -72,13 +73,13 @@ test('eval gives the last evaluation again, and export a policy that does the sa
   const { output, file } = await setUp('after');
   await run(['train', file, '--name', 'r', '--quiet']);
   const directory = join(output, 'r');
-  const summary = (await readJson(join(directory, 'summary.json'))) as { evaluation: { meanReturn: number } };
+  const summary = (await readJson(join(directory, 'summary.json'))) as { evaluation: { meanScore: number } };
   const evaluated = await run(['eval', directory, '--episodes', '1', '--json']);
   expect(evaluated.code).toBe(0);
   expect(JSON.parse(evaluated.stdout)).toMatchObject({
-    environmentSteps: 600,
-    episodes: 1,
-    meanReturn: summary.evaluation.meanReturn,
+    steps: 600,
+    scoreCount: 1,
+    meanScore: summary.evaluation.meanScore,
   });
   const exported = join(output, 'again.onnx');
   expect((await run(['export', directory, '--output', exported])).code).toBe(0);
@@ -172,7 +173,7 @@ test('compare stopped half-way goes on: what is done stays, the rest is made; ot
   expect(resumed.stderr).toMatch(/pmpo: median return .*\ndpo: median return /);
   expect(await readFile(summaryFile, 'utf8')).toBe(before);
   expect(await readJson(join(directory, 'dpo-seed0', 'summary.json'))).toMatchObject({
-    environmentSteps: 3000,
+    steps: 3000,
   });
   expect(await readdir(output)).not.toContain('both-2');
 }, 240_000);
@@ -192,6 +193,6 @@ test('Ctrl-C saves a checkpoint, says how to go on, and going on ends the run', 
   expect(await readdir(join(directory, 'checkpoints'))).toHaveLength(1);
   const resumed = await run(['train', '--resume', directory]);
   expect(resumed.code).toBe(0);
-  expect(await readJson(join(directory, 'summary.json'))).toMatchObject({ environmentSteps: 8000 });
+  expect(await readJson(join(directory, 'summary.json'))).toMatchObject({ steps: 8000 });
   await stat(join(directory, 'report.html'));
 });

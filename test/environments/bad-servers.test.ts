@@ -275,13 +275,13 @@ describe('a run goes on', () => {
     });
     const { code, said } = await trainOn(world, {}, 'odd');
     expect({ code, said }).toEqual({ code: 0, said: '' });
-    expect(await summary('odd')).toMatchObject({ environmentSteps: 200 });
+    expect(await summary('odd')).toMatchObject({ steps: 200 });
   });
 
   it('when a step is not answered and a fresh connection is', async () => {
     const world = await scriptedWorld({ step: (t, usual) => (t < 60 ? usual : undefined) });
     const { code, said } = await trainOn(world, impatient, 'silent');
     expect({ code, said }).toEqual({ code: 0, said: '' });
-    expect(await summary('silent')).toMatchObject({ environmentSteps: 200 });
+    expect(await summary('silent')).toMatchObject({ steps: 200 });
   });
 });

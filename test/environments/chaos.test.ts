@@ -9,7 +9,7 @@ import { createEngine } from '../../src/engine/create.js';
 import type { VectorEnvironment } from '../../src/environments/vector-environment.js';
 import { openWorlds } from '../../src/experiments/worlds.js';
 import { trainControl } from '../../src/learners/control/train.js';
-import type { Checkpoint } from '../../src/run/contracts.js';
+import type { Checkpoint } from '../../src/run/checkpoints.js';
 import { ensureBuilt, projectRoot } from '../end-to-end/program.js';
 
 /** Training runs on servers that are killed, started again, and stopped, with every transition looked at afterwards. */
@@ -209,7 +209,7 @@ describe('a server killed and started again five times in a run of eight worlds'
     });
     expect(server.starts).toBe(6);
     expect(result).toMatchObject({ environmentSteps: 1200, interrupted: false });
-    expect(result.evaluation.returns).toHaveLength(2);
+    expect(result.evaluation.scores).toHaveLength(2);
     expect(witness.sent + witness.lost).toBe(1200);
     expect(witness.lost).toBe(5 * worlds);
     expect(expectWholeEpisodes(checkpoint)).toBe(witness.sent);

@@ -81,7 +81,7 @@ describe('a run on a server that has a certificate, asks for one and wants a tok
     expect(code).toBe(0);
     const left = join(folder.path, 'right');
     const summary = JSON.parse(await readFile(join(left, 'summary.json'), 'utf8')) as object;
-    expect(summary).toMatchObject({ environmentSteps: 200 });
+    expect(summary).toMatchObject({ steps: 200 });
     const written = await readFile(join(left, 'config.yaml'), 'utf8');
     expect(written).toContain(`file: ${join(folder.path, 'token')}`);
     for (const text of [written, said, await readFile(join(left, 'metrics.jsonl'), 'utf8')]) {

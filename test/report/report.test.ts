@@ -46,17 +46,30 @@ describe('readRun', () => {
     expect(single.evaluations).toHaveLength(20);
     expect(single.metrics).toHaveLength(200);
     expect(single.notices).toMatchObject([{ message: expect.stringContaining('connected again') }]);
-    expect(outcomeOf(single)).toMatchObject({ environmentSteps: 100_000, updates: 50_000, episodes: 10 });
+    expect(outcomeOf(single)).toMatchObject({ steps: 100_000, updates: 50_000, scoreCount: 10 });
+  });
+
+  it('reads a run of an earlier version, in which completions were environment steps and rewards returns', async () => {
+    const former = await readRun('results/language/gemma/PMPO-AR');
+    expect(former).toMatchObject({ kind: 'language', status: 'finished' });
+    expect(outcomeOf(former)).toMatchObject({ steps: 640, updates: 20, scoreCount: 64 });
+    expect(outcomeOf(former).meanScore).toBeCloseTo(0.838, 3);
+    expect(former.evaluations.map(({ steps }) => steps)).toEqual([0, 160, 320, 480, 640]);
+    expect(former.evaluations[0]).toMatchObject({ stepUnit: 'completions', scoreName: 'reward' });
+    expect(former.evaluations[0]?.scores).toHaveLength(64);
+    const html = await renderReport([former], { command: 'pmpo train' });
+    expect(html).toContain('Final reward, 64 completions');
+    expect(html).toContain('Training reward');
   });
 
   it('tells finished, unfinished and diverged runs apart', async () => {
     const plan = { operator: 'pmpo', seed: 5, plateau: 500, halfway: 20_000 };
     const unfinished = await readRun(await writeSyntheticRun(folder, { ...plan, finished: false }));
     expect(unfinished.status).toBe('unfinished');
-    expect(outcomeOf(unfinished).meanReturn).toBeGreaterThan(400);
+    expect(outcomeOf(unfinished).meanScore).toBeGreaterThan(400);
     const diverged = await readRun(await writeSyntheticRun(folder, { ...plan, divergesAt: 60_000 }));
     expect(diverged.status).toBe('diverged');
-    expect(outcomeOf(diverged).meanReturn).toBeNaN();
+    expect(outcomeOf(diverged).meanScore).toBeNaN();
   });
 
   it('ignores a line that is being written and names one that is broken', async () => {

@@ -1,6 +1,6 @@
 import { fillNormal, foldIn, randomKey } from '../../src/core/random-keys.js';
 import { mean, standardDeviation } from '../../src/core/statistics.js';
-import type { RunSummary } from '../../src/run/contracts.js';
+import type { RunSummary } from '../../src/run/records.js';
 import { createRunDirectory } from '../../src/run/run-directory.js';
 
 export interface SyntheticRun {
@@ -36,7 +36,7 @@ export async function writeSyntheticRun(
   for (let steps = 500; steps <= environmentSteps; steps += 500) {
     const stepsPerSecond = 1900 + 90 * normal() - 300 * (steps / environmentSteps);
     wallSeconds += 500 / stepsPerSecond;
-    const at = { environmentSteps: steps, updates: steps / 2, wallSeconds };
+    const at = { steps, stepUnit: 'environment steps', updates: steps / 2, wallSeconds } as const;
     const p = progressAt(steps);
     const values: Record<string, number> = {
       'acting/return': plateau * p * (0.9 + 0.06 * normal()) + 12,
@@ -68,7 +68,7 @@ export async function writeSyntheticRun(
       const spread = 14 + 120 * p * (1 - p);
       returns = Array.from({ length: 10 }, () => Math.max(0, plateau * p + spread * normal()));
       if (broken(steps)) returns = returns.map(() => Number.NaN);
-      records.evaluation({ ...at, returns });
+      records.evaluation({ ...at, scoreName: 'return', scores: returns });
     }
     if (broken(steps)) break;
   }
@@ -80,13 +80,15 @@ export async function writeSyntheticRun(
       feedback: 'top-k',
       environment: 'cartpole_swingup',
       seed,
-      environmentSteps,
+      steps: environmentSteps,
+      stepUnit: 'environment steps',
       updates: environmentSteps / 2,
       wallSeconds,
       evaluation: {
-        episodes: 10,
-        meanReturn: mean(returns),
-        stdReturn: standardDeviation(returns),
+        scoreName: 'return',
+        scoreCount: 10,
+        meanScore: mean(returns),
+        stdScore: standardDeviation(returns),
       },
     };
     await directory.writeSummary(summary);

@@ -13,6 +13,7 @@ async function evaluate(folder: string, { episodes, address, json }: EvalOptions
   const { loadConfig } = await import('../../config/load.js');
   const { publicModules } = await import('../../public-modules.js');
   const { openRunDirectory } = await import('../../run/run-directory.js');
+  const { jobTerms } = await import('../../run/job-terms.js');
   const { handleSignals } = await import('../../system/signals.js');
   const { mean, standardDeviation } = await import('../../core/statistics.js');
   const { evaluateRun } = await import('../../experiments/trained-run.js');
@@ -24,7 +25,7 @@ async function evaluate(folder: string, { episodes, address, json }: EvalOptions
     renamedKeys: 'read',
   });
   const signals = handleSignals();
-  const { returns, environmentSteps } = await evaluateRun(directory, loaded, episodes, {
+  const { returns, steps } = await evaluateRun(directory, loaded, episodes, {
     notice: (message) => void process.stderr.write(`${message}\n`),
     signal: signals.signal,
   });
@@ -34,12 +35,13 @@ async function evaluate(folder: string, { episodes, address, json }: EvalOptions
     process.exitCode = exitCodes.failed;
     return;
   }
-  const meanReturn = mean(returns);
-  const stdReturn = standardDeviation(returns);
+  const meanScore = mean(returns);
+  const stdScore = standardDeviation(returns);
+  const { stepUnit, scoreName } = jobTerms.control;
   process.stdout.write(
     json === true
-      ? `${JSON.stringify({ environmentSteps, episodes: returns.length, meanReturn, stdReturn, returns })}\n`
-      : `Return ${meanReturn.toFixed(1)} ± ${stdReturn.toFixed(1)} over ${returns.length} episodes, after ${environmentSteps} steps of training\n`,
+      ? `${JSON.stringify({ steps, stepUnit, scoreName, scoreCount: returns.length, meanScore, stdScore, scores: returns })}\n`
+      : `Return ${meanScore.toFixed(1)} ± ${stdScore.toFixed(1)} over ${returns.length} episodes, after ${steps} steps of training\n`,
   );
 }
 

@@ -42,14 +42,22 @@ async function leave(
   await directory.writeConfig(configText(config));
   const records = directory.openRecords();
   for (const [i, kl] of [0.5, 0.25].entries()) {
-    records.metrics({ environmentSteps: 10 * i, updates: 0, wallSeconds: 0, values: { 'policy/kl': kl } });
+    records.metrics({
+      steps: 10 * i,
+      stepUnit: 'environment steps',
+      updates: 0,
+      wallSeconds: 0,
+      values: { 'policy/kl': kl },
+    });
   }
   for (const [i, own] of returns.entries()) {
     records.evaluation({
-      environmentSteps: 50 * (i + 1),
+      steps: 50 * (i + 1),
+      stepUnit: 'environment steps',
       updates: 25 * i,
       wallSeconds: i + 0.12345,
-      returns: own,
+      scoreName: 'return',
+      scores: own,
     });
   }
   records.close();
@@ -60,10 +68,11 @@ async function leave(
       feedback: feedback.name,
       environment: 'cartpole_swingup',
       seed,
-      environmentSteps: 100,
+      steps: 100,
+      stepUnit: 'environment steps',
       updates: 25,
       wallSeconds: 2,
-      evaluation: { episodes: 2, meanReturn: 30, stdReturn: 10 },
+      evaluation: { scoreName: 'return', scoreCount: 2, meanScore: 30, stdScore: 10 },
     });
   }
   if (ends === 'diverged') await writeFile(join(directory.path, 'diverged.txt'), 'critic/loss is NaN\n');
@@ -95,16 +104,16 @@ describe('writeResults', () => {
       'curves.svg',
     ]);
     expect(await read('evaluations.csv')).toBe(
-      `task,variant,seed,environmentSteps,updates,wallSeconds,episodes,meanReturn,stdReturn
-swingup,a,0,50,0,0.123,2,2,1
-swingup,a,0,100,25,1.123,2,30,10
-swingup,b,0,50,0,0.123,2,5,0
+      `task,variant,seed,steps,stepUnit,updates,wallSeconds,scoreName,scoreCount,meanScore,stdScore
+swingup,a,0,50,environment steps,0,0.123,return,2,2,1
+swingup,a,0,100,environment steps,25,1.123,return,2,30,10
+swingup,b,0,50,environment steps,0,0.123,return,2,5,0
 `,
     );
     expect(await read('outcomes.csv')).toBe(
-      `task,variant,seed,status,environmentSteps,updates,wallSeconds,episodes,meanReturn,stdReturn
-swingup,a,0,finished,100,25,2,2,30,10
-swingup,b,0,diverged,50,0,0.123,2,nan,nan
+      `task,variant,seed,status,steps,stepUnit,updates,wallSeconds,scoreName,scoreCount,meanScore,stdScore
+swingup,a,0,finished,100,environment steps,25,2,return,2,30,10
+swingup,b,0,diverged,50,environment steps,0,0.123,return,2,nan,nan
 `,
     );
     expect(await read('metrics.csv')).toBe(

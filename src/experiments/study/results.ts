@@ -4,6 +4,7 @@ import { foldIn, randomKey } from '../../core/random-keys.js';
 import { bootstrapInterval, interquartileMean, mean, standardDeviation } from '../../core/statistics.js';
 import { renderFigureSvg } from '../../report/panels.js';
 import { outcomeOf, type RunData, readRun } from '../../report/run-data.js';
+import { jobTerms } from '../../run/job-terms.js';
 import { writeAtomically } from '../../system/atomic-file.js';
 import type { StudyPlan } from './plan.js';
 import { divergence, runFolder } from './run-study.js';
@@ -41,26 +42,30 @@ function evaluationsCsv(runs: readonly MadeRun[]): string {
     'task',
     'variant',
     'seed',
-    'environmentSteps',
+    'steps',
+    'stepUnit',
     'updates',
     'wallSeconds',
-    'episodes',
-    'meanReturn',
-    'stdReturn',
+    'scoreName',
+    'scoreCount',
+    'meanScore',
+    'stdScore',
   ];
   return csv(
     head,
     runs.flatMap(({ task, variant, seed, data }) =>
-      data.evaluations.map(({ environmentSteps, updates, wallSeconds, returns }) => [
+      data.evaluations.map(({ steps, stepUnit, updates, wallSeconds, scoreName, scores }) => [
         task,
         variant,
         seed,
-        environmentSteps,
+        steps,
+        stepUnit,
         updates,
         rounded(wallSeconds),
-        returns.length,
-        rounded(mean(returns)),
-        rounded(standardDeviation(returns)),
+        scoreName,
+        scores.length,
+        rounded(mean(scores)),
+        rounded(standardDeviation(scores)),
       ]),
     ),
   );
@@ -73,29 +78,34 @@ function outcomesCsv(runs: readonly MadeRun[]): string {
     'variant',
     'seed',
     'status',
-    'environmentSteps',
+    'steps',
+    'stepUnit',
     'updates',
     'wallSeconds',
-    'episodes',
-    'meanReturn',
-    'stdReturn',
+    'scoreName',
+    'scoreCount',
+    'meanScore',
+    'stdScore',
   ];
   return csv(
     head,
     runs.map(({ task, variant, seed, data }) => {
       const outcome = outcomeOf(data);
-      const { environmentSteps, updates, wallSeconds, episodes, meanReturn, stdReturn } = outcome;
+      const { steps, updates, wallSeconds, scoreCount, meanScore, stdScore } = outcome;
+      const { stepUnit, scoreName } = jobTerms[data.kind];
       return [
         task,
         variant,
         seed,
         data.status,
-        environmentSteps,
+        steps,
+        stepUnit,
         updates,
         rounded(wallSeconds),
-        episodes,
-        rounded(meanReturn),
-        rounded(stdReturn),
+        scoreName,
+        scoreCount,
+        rounded(meanScore),
+        rounded(stdScore),
       ];
     }),
   );
@@ -128,13 +138,13 @@ function summaryRows(runs: readonly MadeRun[]): SummaryRow[] {
   return [...groups.values()].map((own) => {
     const { task, variant } = own[0]!;
     const diverged = own.filter(({ data }) => data.status === 'diverged').length;
-    const returns = own.map(({ data }) => {
-      const { meanReturn } = outcomeOf(data);
-      return Number.isFinite(meanReturn) ? meanReturn : 0;
+    const scores = own.map(({ data }) => {
+      const { meanScore } = outcomeOf(data);
+      return Number.isFinite(meanScore) ? meanScore : 0;
     });
     const key = foldIn(foldIn(randomKey(0), task), variant);
-    const [low, high] = bootstrapInterval([returns], interquartileMean, key);
-    return { task, variant, seeds: own.length, diverged, center: interquartileMean(returns), low, high };
+    const [low, high] = bootstrapInterval([scores], interquartileMean, key);
+    return { task, variant, seeds: own.length, diverged, center: interquartileMean(scores), low, high };
   });
 }
 

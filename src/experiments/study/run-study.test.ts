@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import type { RunSummary } from '../../run/records.js';
 import { createRunDirectory, openRunDirectory, type RunDirectory } from '../../run/run-directory.js';
 import { planStudy, type StudyPlan } from './plan.js';
 import { divergence, type RunAction, type RunEnd, runStudy } from './run-study.js';
@@ -40,15 +41,16 @@ async function begin(action: RunAction): Promise<RunDirectory> {
   return directory;
 }
 
-const summary = {
+const summary: RunSummary = {
   operator: 'pmpo',
   feedback: 'top-k',
   environment: 'cartpole_swingup',
   seed: 0,
-  environmentSteps: 100,
+  steps: 100,
+  stepUnit: 'environment steps',
   updates: 50,
   wallSeconds: 1,
-  evaluation: { episodes: 1, meanReturn: 1, stdReturn: 0 },
+  evaluation: { scoreName: 'return', scoreCount: 1, meanScore: 1, stdScore: 0 },
 };
 
 type Course = (run: string, directory: RunDirectory) => Promise<RunEnd>;
@@ -168,7 +170,9 @@ describe('runStudy', () => {
     );
     expect(started).toEqual([]);
     // What was there is still there.
-    expect(await (await openRunDirectory(join(folder, 'runs', all[0]))).readSummary()).toEqual(summary);
+    expect(await (await openRunDirectory(join(folder, 'runs', all[0]))).readSummary('control')).toEqual(
+      summary,
+    );
   });
 
   it('takes another address of the simulators for the same run', async () => {

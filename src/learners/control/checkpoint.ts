@@ -2,7 +2,7 @@ import { PmpoError } from '../../core/errors.js';
 import type { Engine } from '../../engine/engine.js';
 import type { HostTensor, NamedHostTensors } from '../../engine/tensors.js';
 import type { TransitionStore } from '../../replay/transition-store.js';
-import type { Checkpoint } from '../../run/contracts.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
 import type { Experience } from './experience.js';
 import type { AgentParameters } from './parameters.js';
 import { allVariables } from './parameters.js';

@@ -6,7 +6,8 @@ import type { Engine } from '../../engine/engine.js';
 import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
 import type { Environment, NamedSpecs, Step } from '../../environments/environment.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
-import type { Checkpoint, LearnerObserver } from '../../run/contracts.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
+import type { LearnerObserver } from '../../run/observer.js';
 import { TrainedPolicy } from './policy.js';
 import { trainControl } from './train.js';
 
@@ -119,7 +120,7 @@ describe('a policy that chooses among integers', () => {
       observer,
       clock: () => 0,
     });
-    returns = result.evaluation.returns;
+    returns = result.evaluation.scores;
   });
   afterAll(() => engine.dispose());
 

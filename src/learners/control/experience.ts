@@ -1,4 +1,4 @@
-import type { Checkpoint } from '../../run/contracts.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
 
 /**
  * Where a learner's experience comes from: worlds of its own (own-worlds.ts), or actors elsewhere (remote-actors.ts). The

@@ -4,7 +4,7 @@ import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { HostTensor } from '../../engine/tensors.js';
 import type { VectorEnvironment, VectorStep } from '../../environments/vector-environment.js';
 import { NStepWindows, type TransitionSink } from '../../replay/n-step.js';
-import type { Checkpoint } from '../../run/contracts.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
 import type { Averages } from './averages.js';
 import { prefixed, requiredTensor, under } from './checkpoint.js';
 import type { Experience, ExperienceShape, ExperienceSnapshot, LearnerProgress } from './experience.js';

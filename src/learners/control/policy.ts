@@ -12,7 +12,7 @@ import type {
 import * as tf from '../../engine/tf.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import { applyMlp } from '../../networks/mlp.js';
-import type { Checkpoint } from '../../run/contracts.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
 import { type ActionUnits, inUnits } from './action-units.js';
 import { episodeReturns } from './evaluate.js';
 

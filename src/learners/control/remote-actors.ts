@@ -7,7 +7,7 @@ import { RedisWaitAborted } from '../../replay/redis/connection.js';
 import { Ledger } from '../../replay/redis/ledger.js';
 import { unpackChunk } from '../../replay/redis/packing.js';
 import type { ReplayReader, StoredChunk } from '../../replay/redis/replay-reader.js';
-import type { Checkpoint } from '../../run/contracts.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
 import type { Averages } from './averages.js';
 import { contractText } from './contract.js';
 import type { Experience, ExperienceShape, ExperienceSnapshot, LearnerProgress } from './experience.js';

@@ -7,7 +7,8 @@ import type { Environment } from '../../environments/environment.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import { createFeedbackRegistry } from '../../feedback/registry.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
-import type { Checkpoint, LearnerObserver } from '../../run/contracts.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
+import type { LearnerObserver } from '../../run/observer.js';
 import { learningRateFactor } from '../schedule.js';
 import { trainControl } from './train.js';
 
@@ -96,7 +97,7 @@ function recorder(): Recorder {
     metrics: ({ values }) => {
       for (const name of Object.keys(values)) names.add(name);
     },
-    evaluation: ({ environmentSteps }) => evaluations.push(environmentSteps),
+    evaluation: ({ steps }) => evaluations.push(steps),
     notice: () => {},
     checkpoint: async (environmentSteps, checkpoint) => {
       checkpoints.push({ environmentSteps, checkpoint });
@@ -148,7 +149,7 @@ describe('trainControl', () => {
   it('keeps to its schedule and says what it did', async () => {
     const { result, observer } = await train(configure());
     expect(result).toMatchObject({ environmentSteps: 450, updates: 195, interrupted: false });
-    expect(result?.evaluation.returns).toHaveLength(4);
+    expect(result?.evaluation.scores).toHaveLength(4);
     expect(observer.checkpoints.map((c) => c.environmentSteps)).toEqual([150, 300, 450]);
     expect(observer.evaluations).toEqual([201, 402, 450]);
     for (const name of [

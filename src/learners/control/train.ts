@@ -9,7 +9,9 @@ import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { Operator } from '../../operators/operator.js';
 import type { TransitionSink } from '../../replay/n-step.js';
 import { TransitionStore } from '../../replay/transition-store.js';
-import type { Checkpoint, EvaluationRecord, LearnerObserver } from '../../run/contracts.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
+import type { LearnerObserver } from '../../run/observer.js';
+import type { EvaluationRecord } from '../../run/records.js';
 import { learningRateFactor } from '../schedule.js';
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
@@ -247,12 +249,25 @@ class ControlJob {
       'speed/updatesPerSecond': (updates - this.#lastMetrics.updates) / seconds,
     };
     this.#lastMetrics = { environmentSteps, updates, wallSeconds };
-    this.#o.observer.metrics({ environmentSteps, updates, wallSeconds, values });
+    this.#o.observer.metrics({
+      steps: environmentSteps,
+      stepUnit: 'environment steps',
+      updates,
+      wallSeconds,
+      values,
+    });
   }
 
-  #evaluationRecord(returns: readonly number[]): EvaluationRecord {
+  #evaluationRecord(scores: readonly number[]): EvaluationRecord {
     const { environmentSteps, updates } = this.#counters;
-    return { environmentSteps, updates, wallSeconds: this.#wallSeconds(), returns };
+    return {
+      steps: environmentSteps,
+      stepUnit: 'environment steps',
+      updates,
+      wallSeconds: this.#wallSeconds(),
+      scoreName: 'return',
+      scores,
+    };
   }
 
   async #evaluate(): Promise<EvaluationRecord> {

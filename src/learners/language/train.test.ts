@@ -9,7 +9,8 @@ import { randomKey } from '../../core/random-keys.js';
 import { mean } from '../../core/statistics.js';
 import { createEngine } from '../../engine/create.js';
 import type { Reward } from '../../language/rewards/reward.js';
-import type { Checkpoint, EvaluationRecord, MetricRecord } from '../../run/contracts.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
+import type { EvaluationRecord, MetricRecord } from '../../run/records.js';
 import type { Prompt } from './batch.js';
 import type { LanguageEvaluation } from './evaluation.js';
 import { PromptBatches } from './prompt-batches.js';
@@ -151,7 +152,7 @@ describe('trainLanguage', () => {
   ])('learns from %s', async (_, ...set) => {
     const { evaluations, result } = await train({ set });
     expect(evaluations.map(({ updates }) => updates)).toEqual([0, 8, 16, 24]);
-    expect(mean(evaluations.at(-1)!.returns)).toBeGreaterThan(mean(evaluations[0]!.returns) + 0.1);
+    expect(mean(evaluations.at(-1)!.scores)).toBeGreaterThan(mean(evaluations[0]!.scores) + 0.1);
     expect(result).toMatchObject({ updates: 24, interrupted: false });
     expect(result.samples).toBe(24 * 4 * (set[0]!.includes('name: mpo') ? 20 : 4));
   });
@@ -216,7 +217,7 @@ describe('trainLanguage', () => {
       const resumed = await train({ set, resume: stopped.checkpoints.at(-1), where: stopped.where });
       expect(resumed.model.policy).toEqual(whole.model.policy);
       expect(resumed.result.samples).toBe(whole.result.samples);
-      expect(resumed.evaluations.at(-1)!.returns).toEqual(whole.evaluations.at(-1)!.returns);
+      expect(resumed.evaluations.at(-1)!.scores).toEqual(whole.evaluations.at(-1)!.scores);
     },
   );
 
@@ -236,8 +237,8 @@ describe('trainLanguage', () => {
       const resumed = await train({ set, resume: stopped.checkpoints.at(-1), where: stopped.where });
       expect(resumed.model.policy).toEqual(whole.model.policy);
       const all = [...stopped.evaluations, ...resumed.evaluations];
-      expect(all.map((e) => [e.updates, e.returns])).toEqual(
-        whole.evaluations.map((e) => [e.updates, e.returns]),
+      expect(all.map((e) => [e.updates, e.scores])).toEqual(
+        whole.evaluations.map((e) => [e.updates, e.scores]),
       );
     },
   );

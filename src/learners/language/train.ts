@@ -8,8 +8,10 @@ import type { LanguageModel } from '../../language/language-model.js';
 import type { Reward } from '../../language/rewards/reward.js';
 import type { TrainableModel } from '../../language/trainable-model.js';
 import type { Operator } from '../../operators/operator.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
 import { expectShapes } from '../../run/checkpoints.js';
-import type { Checkpoint, EvaluationRecord, LearnerObserver } from '../../run/contracts.js';
+import type { LearnerObserver } from '../../run/observer.js';
+import { type EvaluationRecord, readRecord } from '../../run/records.js';
 import { learningRateFactor } from '../schedule.js';
 import type { BatchSource, LanguageBatch, Prompt } from './batch.js';
 import { evaluated, evaluations, type LanguageEvaluation, winRate } from './evaluation.js';
@@ -241,11 +243,18 @@ class LanguageJob {
     const { updates, samples } = this.#counters;
     const finite = Object.fromEntries(Object.entries(values).filter(([, value]) => !Number.isNaN(value)));
     this.#o.observer.metrics({
-      environmentSteps: samples,
+      steps: samples,
+      stepUnit: 'completions',
       updates,
       wallSeconds: this.#wallSeconds(),
       values: finite,
     });
+  }
+
+  #evaluationRecord(scores: readonly number[]): EvaluationRecord {
+    const { updates, samples } = this.#counters;
+    const wallSeconds = this.#wallSeconds();
+    return { steps: samples, stepUnit: 'completions', updates, wallSeconds, scoreName: 'reward', scores };
   }
 
   /** Waits for what is being sampled: weights must not change under it. */
@@ -257,7 +266,7 @@ class LanguageJob {
   async #evaluate(): Promise<boolean> {
     const { config, samplers, observer, heldOut, heldOutMetrics, signal } = this.#o;
     await this.#settle();
-    const { updates, samples } = this.#counters;
+    const { updates } = this.#counters;
     if (heldOutMetrics !== undefined) this.#record(await heldOutMetrics());
     if (heldOut === undefined) return true;
     if (signal?.aborted) return false;
@@ -278,10 +287,10 @@ class LanguageJob {
     }
     const evaluation = evaluated(updates, batch);
     this.#base ??= updates === 0 ? evaluation : await observer.completionsAt(0);
-    const returns = evaluations(evaluation);
-    this.#last = { environmentSteps: samples, updates, wallSeconds: this.#wallSeconds(), returns };
+    const last = this.#evaluationRecord(evaluations(evaluation));
+    this.#last = last;
     await observer.completions(evaluation);
-    observer.evaluation(this.#last);
+    observer.evaluation(last);
     if (this.#base !== undefined) this.#record({ 'evaluation/winRate': winRate(evaluation, this.#base) });
     if (updates < config.learner.updates) await this.#publishReference(false);
     return true;
@@ -337,7 +346,7 @@ class LanguageJob {
     this.#counters = { ...saved.counters };
     this.#savedAt = saved.counters.updates;
     this.#elapsedBefore = saved.counters.wallSeconds;
-    this.#last = saved.last;
+    this.#last = saved.last && readRecord<EvaluationRecord>(saved.last, 'language');
     const folder = observer.modelFolder(saved.model);
     await model.load(folder);
     if (model.info.steps !== saved.steps) {
@@ -356,7 +365,7 @@ class LanguageJob {
       updates,
       samples,
       wallSeconds,
-      evaluation: this.#last ?? { environmentSteps: samples, updates, wallSeconds, returns: [] },
+      evaluation: this.#last ?? this.#evaluationRecord([]),
       interrupted,
     };
   }

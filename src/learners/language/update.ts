@@ -133,8 +133,8 @@ function batchMetrics(batch: LanguageBatch, present: readonly Placed[], scores: 
     return own === undefined ? [] : [mean(Array.from(own, (value, t) => Math.abs(value - reference[t]!)))];
   });
   return {
-    'acting/return': mean(values),
-    'acting/stdReturn': standardDeviation(values),
+    'acting/reward': mean(values),
+    'acting/stdReward': standardDeviation(values),
     'completion/tokens': mean(all.map(({ tokens }) => tokens.length)),
     'completion/cutRate': all.filter(({ finishReason }) => finishReason === 'length').length / all.length,
     'completion/judgedRate': present.length / all.length,

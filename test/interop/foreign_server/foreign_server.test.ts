@@ -108,12 +108,12 @@ test('the program trains on it, unchanged, and learns what is to be learned', {
   });
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   const summary = JSON.parse(await readFile(join(folder.path, 'foreign', 'summary.json'), 'utf8')) as {
-    environmentSteps: number;
-    evaluation: { meanReturn: number };
+    steps: number;
+    evaluation: { meanScore: number };
   };
-  expect(summary.environmentSteps).toBe(10_000);
+  expect(summary.steps).toBe(10_000);
   // By chance 16.5, at best 48; it reaches about 46.
-  expect(summary.evaluation.meanReturn).toBeGreaterThan((byChance + best) / 2);
+  expect(summary.evaluation.meanScore).toBeGreaterThan((byChance + best) / 2);
   // Nothing was asked of it that it had to refuse but what it does without: worlds of one's own, and seeds.
   expect([...refused].sort()).toEqual([
     'refused create_world: this server does not know create_world',

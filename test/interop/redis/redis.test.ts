@@ -87,9 +87,9 @@ const events = (text: string, event: string) =>
     .filter((line) => line.event === event);
 
 /** The transitions that a run's last checkpoint holds, oldest first, as `rowsOf` writes them. */
-async function learnedFrom(name: string): Promise<{ rows: string[]; environmentSteps: number }> {
+async function learnedFrom(name: string): Promise<{ rows: string[]; steps: number }> {
   const store = new CheckpointStore(join(folder.path, name, 'checkpoints'));
-  const { checkpoint, environmentSteps } = await readCheckpoint(store.fileOf((await store.latest())!));
+  const { checkpoint, steps } = await readCheckpoint(store.fileOf((await store.latest())!));
   const fields = ['observations', 'actions', 'returns', 'discounts', 'nextObservations'];
   const parts = fields.map((field) => {
     const { shape, data } = checkpoint.tensors[`replay/${field}`];
@@ -98,7 +98,7 @@ async function learnedFrom(name: string): Promise<{ rows: string[]; environmentS
   });
   const [count] = checkpoint.tensors['replay/returns'].shape;
   const rows = Array.from({ length: count }, (_, row) => parts.map((part) => part(row)).join(''));
-  return { rows, environmentSteps };
+  return { rows, steps };
 }
 
 /** Each actor's chunks once, in the order in which they first came; @throws when one is not the next. */
@@ -170,9 +170,9 @@ test('four actors and a learner, each killed once and started again: nothing is 
   // Observations and actions are never twice the same: two equal rows would be one transition stored twice.
   expect(new Set(stored).size).toBe(stored.length);
   // What the learner learned from is, byte for byte and in this order, what Redis stored.
-  const { rows, environmentSteps } = await learnedFrom(name);
+  const { rows, steps } = await learnedFrom(name);
   expect(rows).toEqual(stored);
-  expect(environmentSteps).toBe(stored.length);
+  expect(steps).toBe(stored.length);
   const { updates } = JSON.parse(await readFile(join(folder.path, name, 'summary.json'), 'utf8')) as {
     updates: number;
   };

@@ -79,7 +79,7 @@ describe.each([
     const trained = await train(served, kind, simulator, { token: { file: tokenFile } });
     expect(trained).toMatchObject({ code: 0, stderr: '' });
     const summary = JSON.parse(await readFile(join(folder.path, kind, 'summary.json'), 'utf8')) as object;
-    expect(summary).toMatchObject({ environment: simulator, environmentSteps: 600 });
+    expect(summary).toMatchObject({ environment: simulator, steps: 600 });
 
     const stranger = await train(served, `${kind}-stranger`, simulator, {});
     expect(stranger.code).toBe(1);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { type RecordsOptions, RunRecords } from '../../../src/run/records.js';
+import { RecordWriter, type RecordWriterOptions } from '../../../src/run/record-writer.js';
 
 const python = process.env.PMPO_PYTHON_TENSORBOARD;
 if (python === undefined) throw new Error('run this with `npm run test:interop tensorboard`');
@@ -19,10 +19,11 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const open = (options: RecordsOptions = {}) =>
-  new RunRecords(join(folder, 'metrics.jsonl'), events, { now, ...options });
-const metric = (environmentSteps: number, kl: number) => ({
-  environmentSteps,
+const open = (options: RecordWriterOptions = {}) =>
+  new RecordWriter(join(folder, 'metrics.jsonl'), events, { now, ...options });
+const metric = (steps: number, kl: number) => ({
+  steps,
+  stepUnit: 'environment steps' as const,
   updates: 1,
   wallSeconds: 1,
   values: { 'policy/kl': kl },
@@ -41,7 +42,14 @@ it('is read by TensorBoard', () => {
   const records = open();
   records.metrics(metric(500, 0.1));
   records.metrics(metric(2 ** 40, -2));
-  records.evaluation({ environmentSteps: 500, updates: 1, wallSeconds: 1, returns: [1, 3] });
+  records.evaluation({
+    steps: 500,
+    stepUnit: 'environment steps',
+    updates: 1,
+    wallSeconds: 1,
+    scoreName: 'return',
+    scores: [1, 3],
+  });
   records.close();
   expect(read()).toEqual({
     scalars: {
@@ -67,7 +75,7 @@ it('shows no step twice after a run was killed and went on', async () => {
   // The last record was cut off in the middle.
   const [file] = await readdir(events);
   await appendFile(join(events, file!), Buffer.from([24, 0, 0]));
-  const second = open({ resume: { environmentSteps: 20, position } });
+  const second = open({ resume: { steps: 20, position } });
   second.metrics(metric(30, 5));
   second.close();
   expect(read().scalars).toEqual({
