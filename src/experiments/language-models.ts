@@ -9,7 +9,7 @@ import type { TrainableModel } from '../language/trainable-model.js';
 import { openTrainer, type TrainerClient } from '../language/trainer-client.js';
 import { VllmClient } from '../language/vllm-client.js';
 import type { Samplers } from '../learners/language/train.js';
-import { baseModel } from './base-model.js';
+import { cachedBaseModel } from './base-model-cache.js';
 import { runReloadCommand } from './reload-command.js';
 import type { Surroundings } from './run-lifecycle.js';
 
@@ -96,7 +96,12 @@ async function openEmbedded(
   engine: Engine,
   { onEnd, say, signal }: Surroundings,
 ): Promise<OpenedModel> {
-  const base = await baseModel(settings, { engine: config.engine, threads: config.threads, say, signal });
+  const base = await cachedBaseModel(settings, {
+    engine: config.engine,
+    threads: config.threads,
+    say,
+    signal,
+  });
   const model = await createEmbeddedModel({
     engine,
     base,

@@ -19,7 +19,7 @@ import { type LanguageObserver, trainLanguage } from '../learners/language/train
 import { renderCompletions } from '../report/completions.js';
 import type { RunDirectory } from '../run/run-directory.js';
 import { writeAtomically } from '../system/atomic-file.js';
-import { keepCompletions, keptCompletions } from './kept-completions.js';
+import { readCompletions, writeCompletions } from './completion-files.js';
 import { largestContext, type Prompts, readDataset, readPrompts, readTexts } from './language-data.js';
 import { type OpenedModel, openLanguageModel } from './language-models.js';
 import {
@@ -184,8 +184,8 @@ function observerOf(
   const elsewhere = `${directory.name}-${idOf(directory)}`;
   return {
     ...observer,
-    completions: (evaluation) => keepCompletions(completions, evaluation),
-    completionsAt: (updates) => keptCompletions(completions, updates),
+    completions: (evaluation) => writeCompletions(completions, evaluation),
+    completionsAt: (updates) => readCompletions(completions, updates),
     // Taken in turn: the one that is written over belongs to no checkpoint that is kept.
     modelName: (index) => {
       const slot = `slot-${index % (checkpoint.keep + 1)}`;
@@ -211,8 +211,8 @@ async function writeCompletionsPage(
   command: string,
 ): Promise<void> {
   const { completions, completionsPage } = directory.files;
-  const before = await keptCompletions(completions, 0);
-  const after = await keptCompletions(completions, updates);
+  const before = await readCompletions(completions, 0);
+  const after = await readCompletions(completions, updates);
   if (before === undefined || after === undefined) return;
   await writeAtomically(
     completionsPage,

@@ -7,36 +7,40 @@ import { isLocal, readToken, type TokenSource } from '../grpc/security.js';
 import { ServerPool } from '../grpc/server-pool.js';
 
 export interface ChatEndpointOptions {
-  /** Where the interface begins: `https://judge.example/v1`. */
+  /** Base URL of the API: `https://judge.example/v1`. */
   readonly url: string;
-  /** The model's name there. */
+  /** The model's name at the endpoint. */
   readonly model: string;
+  /** The bearer token. */
   readonly token?: TokenSource;
-  /** How long one request may take. */
+  /** Maximum duration of one request; default: 120. */
   readonly deadlineSeconds?: number;
-  /** Most requests under way; the others wait their turn. */
+  /** Maximum number of requests in flight; the others wait. Default: 8. */
   readonly inFlight?: number;
-  /** What happens when the endpoint is busy, broken or not there. */
+  /** How requests are retried while the endpoint is busy, failing or unreachable; default: 6 attempts, 1 s doubled up to 30 s. */
   readonly reconnect?: Partial<ReconnectSettings>;
-  /** Where these settings stand in the configuration, for messages; default: `judge`. */
+  /** The configuration key of these settings, for error messages; default: `judge`. */
   readonly configKey?: string;
 }
 
-/** What the world outside is reached by, for tests to stand in for. */
+/** Side effects of the client, which tests replace. */
 export interface ChatEndpointEffects {
   readonly fetch?: typeof fetch;
   readonly sleep?: Sleep;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
-  /** Told when requests begin to be made again. */
+  /** Shows the user that the client has begun to retry. */
   readonly notice?: (message: string) => void;
 }
 
+/** How one answer is generated; the endpoint chooses what is omitted. */
 export interface ChatSettings {
+  /** Maximum length of the answer, in tokens. */
   readonly maxTokens?: number;
-  /** 0 takes the likeliest token at each step. */
+  /** 0 takes the most likely token at each step. */
   readonly temperature?: number;
   readonly seed?: number;
+  /** Aborting it stops the request. */
   readonly signal?: AbortSignal;
 }
 
@@ -46,10 +50,10 @@ export const chatEndpointDefaults = {
   reconnect: { attempts: 6, initialDelaySeconds: 1, maxDelaySeconds: 30 },
 } as const;
 
-/** A server that asks for more patience than this is taken for one that does not answer. */
+/** A server that asks for a longer delay than this counts as unavailable. */
 const longestRetryAfterMs = 300_000;
 
-const busyOrBroken = new Set([408, 425, 429, 500, 502, 503, 504]);
+const retryableStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 interface ChatResponse {
   readonly choices?: readonly { readonly message?: { readonly content?: unknown } }[];
@@ -58,8 +62,8 @@ interface ChatResponse {
 }
 
 /**
- * A chat model behind an HTTP endpoint of OpenAI's form (`POST …/chat/completions`), as a judge: a text in, a text out. What is busy
- * or broken is asked again, after as long as it says (Retry-After).
+ * A chat model behind an OpenAI-compatible HTTP endpoint (`POST …/chat/completions`), for example a judge: text in, text out.
+ * Requests are retried while the endpoint is busy or failing, after the delay that it asks for (Retry-After).
  */
 export class ChatEndpoint {
   readonly #options: ChatEndpointOptions;
@@ -69,10 +73,10 @@ export class ChatEndpoint {
   readonly #reconnect: ReconnectSettings;
   readonly #configKey: string;
   readonly #pool: ServerPool<undefined>;
-  /** Whether that it does not answer has been told, since it last did. */
-  #isWaitedFor = false;
+  /** Whether the user has been told of the retries since the last answer. */
+  #hasNotified = false;
 
-  /** @throws PmpoError for an address that is none; SecurityError when a token would go over the network in the clear. */
+  /** @throws PmpoError if `url` is not an HTTP URL; SecurityError if a token would be sent over the network unencrypted. */
   constructor(options: ChatEndpointOptions, effects: ChatEndpointEffects = {}) {
     this.#options = options;
     this.#configKey = options.configKey ?? 'judge';
@@ -81,14 +85,14 @@ export class ChatEndpoint {
     if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
       throw new PmpoError({
         where,
-        what: `${url === undefined ? `'${options.url}'` : url.host} is no address of an HTTP endpoint`,
-        remedy: 'Give one like https://judge.example/v1, without a name or a password in it',
+        what: `${url === undefined ? `'${options.url}'` : url.host} is not the URL of an HTTP endpoint`,
+        remedy: 'Give a URL such as https://judge.example/v1, without user name or password',
       });
     }
     if (options.token !== undefined && url.protocol === 'http:' && !isLocal(`${url.host}:`)) {
       throw new SecurityError({
         where: `${this.#configKey}.token`,
-        what: `it would go to ${url.host} in the clear`,
+        what: `it would be sent to ${url.host} unencrypted`,
         remedy: 'Use https',
       });
     }
@@ -100,7 +104,7 @@ export class ChatEndpoint {
     this.#pool = new ServerPool<undefined>({
       addresses: [base],
       inFlight: options.inFlight ?? chatEndpointDefaults.inFlight,
-      // What is to be tried again is decided here, with the endpoint's own word for when.
+      // #send retries, because the endpoint says when (Retry-After).
       reconnect: { attempts: 0, initialDelaySeconds: 0, maxDelaySeconds: 0 },
       peer: { configKey: this.#configKey, protocol: 'HTTP', server: 'an HTTP endpoint' },
       open: async () => undefined,
@@ -110,33 +114,33 @@ export class ChatEndpoint {
   }
 
   /**
-   * The model's answer to a chat, or to a prompt as its only message.
-   * @throws ConnectionLostError when the endpoint stays busy or away; SecurityError when it does not take the token; PmpoError when it
-   *   refuses, its answer is no text, or the deadline passes.
+   * The model's answer to a chat, or to a text as the only user message.
+   * @throws ConnectionLostError if the endpoint stays busy or unreachable; SecurityError if it rejects the token; PmpoError if it
+   *   refuses the request, its answer has no text, or the deadline passes.
    */
   complete(chat: string | readonly ChatMessage[], settings: ChatSettings = {}): Promise<string> {
     const { maxTokens, temperature, seed, signal } = settings;
     const messages = typeof chat === 'string' ? [{ role: 'user', content: chat }] : chat;
     const { model } = this.#options;
     const body = JSON.stringify({ model, messages, max_tokens: maxTokens, temperature, seed });
-    return this.#pool.run((_server, stop) => this.#ask(body, stop), signal);
+    return this.#pool.run((_server, stop) => this.#send(body, stop), signal);
   }
 
-  async #ask(body: string, signal: AbortSignal): Promise<string> {
+  async #send(body: string, signal: AbortSignal): Promise<string> {
     for (let attempt = 0; ; attempt++) {
-      const usual = delayBefore(attempt, this.#reconnect);
-      let delay = usual;
-      let [what, isThere] = ['', true];
+      const defaultDelay = delayBefore(attempt, this.#reconnect);
+      let delay = defaultDelay;
+      let [what, isReachable] = ['', true];
       try {
         const response = await this.#post(body, signal);
         const text = await response.text();
         if (response.ok) {
-          this.#isWaitedFor = false;
-          return this.#answer(text);
+          this.#hasNotified = false;
+          return this.#textOf(text);
         }
-        what = `the endpoint answers ${response.status}${wordsOf(text)}`;
-        if (!busyOrBroken.has(response.status)) throw this.#refused(response.status, what);
-        delay = retryAfter(response.headers.get('retry-after'), this.#effects.now()) ?? usual;
+        what = `the endpoint answers ${response.status}${serverMessage(text)}`;
+        if (!retryableStatuses.has(response.status)) throw this.#refused(response.status, what);
+        delay = retryAfter(response.headers.get('retry-after'), this.#effects.now()) ?? defaultDelay;
       } catch (error) {
         if (error instanceof PmpoError) throw error;
         if (signal.aborted) throw new StoppedError({ where: this.#target, what: 'the request was stopped' });
@@ -144,16 +148,16 @@ export class ChatEndpoint {
           throw new PmpoError({
             where: this.#target,
             what: `no answer within ${this.#deadlineSeconds} s`,
-            remedy: `Raise ${this.#configKey}.deadlineSeconds, or ask for fewer tokens`,
+            remedy: `Raise ${this.#configKey}.deadlineSeconds, or lower maxTokens`,
           });
         }
         const cause = (error as Error).cause;
-        const words =
+        const reason =
           cause instanceof Error && cause.message !== '' ? cause.message : (error as Error).message;
-        isThere = false;
-        what = `the endpoint cannot be reached: ${words}`;
-        // Ports that no browser would ask either; no waiting changes that.
-        if (words === 'bad port') {
+        isReachable = false;
+        what = `the endpoint cannot be reached: ${reason}`;
+        // fetch() never connects to these ports, so retrying would not help.
+        if (reason === 'bad port') {
           throw new PmpoError({
             where: this.#target,
             what,
@@ -165,13 +169,13 @@ export class ChatEndpoint {
         throw new ConnectionLostError({
           where: this.#target,
           what: `${what} (${attempt + 1} attempts)`,
-          remedy: isThere
-            ? `Ask less at once with ${this.#configKey}.inFlight, or raise ${this.#configKey}.reconnect.attempts`
-            : `Is it running there? Correct ${this.#configKey}.url, or raise ${this.#configKey}.reconnect.attempts`,
+          remedy: isReachable
+            ? `Lower ${this.#configKey}.inFlight, or raise ${this.#configKey}.reconnect.attempts`
+            : `Check that it is running and that ${this.#configKey}.url is right, or raise ${this.#configKey}.reconnect.attempts`,
         });
       }
-      if (!this.#isWaitedFor) this.#effects.notice(`${this.#target}: ${what}. Asking again …`);
-      this.#isWaitedFor = true;
+      if (!this.#hasNotified) this.#effects.notice(`${this.#target}: ${what}. Retrying …`);
+      this.#hasNotified = true;
       await this.#effects.sleep(delay, signal);
       if (signal.aborted) throw new StoppedError({ where: this.#target, what: 'the request was stopped' });
     }
@@ -187,7 +191,7 @@ export class ChatEndpoint {
       method: 'POST',
       headers,
       body,
-      // A token must not follow to where it was not meant for.
+      // The token must not follow a redirect to another server.
       redirect: 'error',
       signal: AbortSignal.any([signal, AbortSignal.timeout(this.#deadlineSeconds * 1000)]),
     });
@@ -203,17 +207,17 @@ export class ChatEndpoint {
     return new PmpoError({ where, what, remedy });
   }
 
-  #answer(text: string): string {
+  #textOf(text: string): string {
     const content = parsed(text)?.choices?.[0]?.message?.content;
     if (typeof content === 'string') return content;
     throw new PmpoError({
       where: this.#target,
-      what: `the answer holds no text at choices[0].message.content: ${excerpt(text)}`,
-      remedy: "It must be one of OpenAI's form",
+      what: `the answer has no text at choices[0].message.content: ${excerpt(text)}`,
+      remedy: 'The endpoint must be OpenAI-compatible',
     });
   }
 
-  /** Ends everything that waits or is under way. */
+  /** Stops all waiting and running requests. */
   async close(): Promise<void> {
     this.#pool.close();
   }
@@ -232,15 +236,15 @@ const excerpt = (text: string) => {
   return line.length > 200 ? `${line.slice(0, 200)} …` : line || 'nothing';
 };
 
-/** What an answer that is an error says. */
-function wordsOf(text: string): string {
+/** The message in the body of an error response. */
+function serverMessage(text: string): string {
   const { error, detail } = parsed(text) ?? {};
   const message = typeof error === 'string' ? error : (error?.message ?? detail);
   if (typeof message === 'string') return `: ${excerpt(message)}`;
   return text.trim() === '' ? '' : `: ${excerpt(text)}`;
 }
 
-/** Milliseconds that a Retry-After header asks for: seconds, or a date. */
+/** The delay of a Retry-After header (seconds or a date), in milliseconds. */
 function retryAfter(header: string | null, now: number): number | undefined {
   if (header === null) return undefined;
   const seconds = Number(header);

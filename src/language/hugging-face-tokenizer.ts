@@ -12,7 +12,7 @@ import {
 } from './special-tokens.js';
 import type { Tokenizer } from './tokenizer.js';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
-import { vocabularyHash, vocabularyOf } from './vocabulary-hash.js';
+import { vocabularyHash, vocabularyOf } from './vocabulary.js';
 
 /** The tokens that a tokenizer.json sets before and after every text. */
 interface Frame {

@@ -7,8 +7,8 @@ import type {
   ModelMetadataResponse as ModelMetadata,
   ModelInferResponseInferOutputTensor as OutputTensor,
 } from '../generated/open-inference.js';
-import type { Samples } from './inference-inputs.js';
 import { OpenInferenceClient, type OpenInferenceOptions } from './open-inference-client.js';
+import type { Samples } from './open-inference-inputs.js';
 import { inferenceService } from './services.js';
 
 const cleanups: (() => unknown)[] = [];

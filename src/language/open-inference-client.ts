@@ -7,8 +7,8 @@ import type { Peer } from '../grpc/peer.js';
 import { ServerPool } from '../grpc/server-pool.js';
 import { statusCode } from '../grpc/status.js';
 import { type ModelServerSettings, probeSeconds, resolveSettings } from './connection-settings.js';
-import { type InputLayout, inputLayout, type Samples } from './inference-inputs.js';
-import { isNumeric, readNumbers } from './inference-tensors.js';
+import { type InputLayout, inputLayout, type Samples } from './open-inference-inputs.js';
+import { isNumeric, readNumbers } from './open-inference-tensors.js';
 import { inferenceService } from './services.js';
 
 export interface OpenInferenceOptions extends ModelServerSettings {

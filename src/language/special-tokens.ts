@@ -1,4 +1,4 @@
-import { addedTokensOf, vocabularyOf } from './vocabulary-hash.js';
+import { addedTokensOf, vocabularyOf } from './vocabulary.js';
 
 /** A token that is no text: it begins, ends or separates. */
 export interface SpecialToken {

@@ -146,7 +146,7 @@ describe('pmpo train refuses, in one line,', () => {
     [
       'a reward that is no function',
       { reward: { name: 'program', file: join(examples, 'prompts.jsonl') } },
-      /language\.reward: .*prompts\.jsonl: it (does not load|exports no function)/,
+      /language\.reward: .*prompts\.jsonl: it does not (load|export a function)/,
       2,
     ],
     [

@@ -9,41 +9,41 @@ import { formatPath } from '../../core/key-path.js';
 import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
 import { explainIssues } from '../../core/schema-problems.js';
 import {
-  type Answerer,
-  answererSettings,
-  askUntilRead,
-  openAnswerer,
-} from '../../language/judges/answerer.js';
+  askUntilParsed,
+  type JudgeModel,
+  judgeModelSettings,
+  openJudgeModel,
+} from '../../language/judges/judge-model.js';
 import { readTemplate, type Template } from '../../language/judges/template.js';
 import type { FinishReason } from '../../language/language-model.js';
 import type { Reward, RewardContext } from '../../language/rewards/reward.js';
 import { importUserModule, type PublicModules } from '../../system/user-module.js';
 import type { Winner } from './verdicts.js';
 
-/** Two completions of a prompt, in the order in which they are shown. */
+/** Two completions of a prompt, in the order in which the judge sees them. */
 export interface Pair {
-  /** A chat's last user message where it is a chat. */
+  /** The prompt's text; for a chat, its last user message. */
   readonly prompt: string;
-  /** The whole prompt: all turns of a chat, each with who said it. */
+  /** The whole prompt; for a chat, `role: content` of every message, separated by blank lines. */
   readonly conversation: string;
   readonly row: Readonly<Record<string, unknown>>;
   readonly first: string;
   readonly second: string;
-  /** How each ended. */
+  /** How the first and the second ended. */
   readonly finishReasons: readonly [FinishReason, FinishReason];
 }
 
 export interface Decision {
   readonly better: 'first' | 'second' | 'tie' | 'unanswered';
-  /** The judge's own words, or numbers. */
+  /** The judge's answer: its text, or two rewards. */
   readonly answer: string;
 }
 
-/** Who says which of two completions is better. */
+/** Decides which of two completions is better. */
 export interface PairJudge {
-  /** Whether the order in which they are shown could matter: then both are asked. */
+  /** Whether the order could influence the decision, so that both orders must be asked. */
   readonly bothOrders: boolean;
-  /** What it judges by: another text is another judge. */
+  /** The judge's settings or source as text. Judges with different texts are different judges. */
   readonly identity: string;
   decide(pair: Pair, signal?: AbortSignal): Promise<Decision>;
   close(): Promise<void>;
@@ -51,20 +51,20 @@ export interface PairJudge {
 
 type Notice = RewardContext['notice'];
 
-/** Whoever gives each a number prefers the greater. */
-function byReward(reward: Reward, identity: string): PairJudge {
+/** A judge that prefers the completion with the greater reward. */
+function rewardJudge(reward: Reward, identity: string): PairJudge {
   return {
     identity,
     bothOrders: false,
     async decide({ prompt, conversation, row, first, second, finishReasons }, signal) {
-      const judged = [first, second].map((completion, i) => ({
+      const inputs = [first, second].map((completion, i) => ({
         prompt,
         conversation,
         completion,
         finishReason: finishReasons[i]!,
         row,
       }));
-      const [one, other] = await reward.evaluate(judged, signal);
+      const [one, other] = await reward.evaluate(inputs, signal);
       if (one === undefined || other === undefined)
         return { better: 'unanswered', answer: `${one} and ${other}` };
       const better = one > other ? 'first' : one < other ? 'second' : 'tie';
@@ -74,25 +74,25 @@ function byReward(reward: Reward, identity: string): PairJudge {
   };
 }
 
-const comparing = z.strictObject({
+const comparisonSettings = z.strictObject({
   name: z.literal('language-model'),
-  ...answererSettings,
+  ...judgeModelSettings,
   template: z
     .string()
     .describe(
-      'A file with the question, in which {{prompt}} (or {{conversation}}: all turns of a chat), {{first}} and {{second}} are filled in',
+      'A file with the question to the judge. {{prompt}} (or {{conversation}}: all messages of a chat), {{first}} and {{second}} are filled in',
     ),
-  first: z.string().default('A').describe('The word in an answer that means the first'),
-  second: z.string().default('B').describe('The word that means the second'),
-  tie: z.string().default('TIE').describe('The word that means neither'),
-  attempts: z.int().min(1).default(2).describe('How often a question is asked until its answer is one'),
+  first: z.string().default('A').describe('The word in an answer that stands for the first completion'),
+  second: z.string().default('B').describe('The word that stands for the second completion'),
+  tie: z.string().default('TIE').describe('The word for a tie'),
+  attempts: z.int().min(1).default(2).describe('How often to ask until the answer has one of these words'),
 });
-type Comparing = z.infer<typeof comparing>;
+type ComparisonSettings = z.infer<typeof comparisonSettings>;
 
-/** Which of the words an answer has first; undefined where it has none. */
+/** The first of the three words that occurs in an answer; undefined if none does. */
 export function decisionIn(
   answer: string,
-  { first, second, tie }: Pick<Comparing, 'first' | 'second' | 'tie'>,
+  { first, second, tie }: Pick<ComparisonSettings, 'first' | 'second' | 'tie'>,
 ): 'first' | 'second' | 'tie' | undefined {
   const words = { first, second, tie };
   const escaped = (word: string) => word.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
@@ -106,55 +106,60 @@ export function decisionIn(
   return (['first', 'second', 'tie'] as const).find((name) => groups?.[name] !== undefined);
 }
 
-function byModel(settings: Comparing, template: Template, answerer: Answerer, identity: string): PairJudge {
+function languageModelJudge(
+  settings: ComparisonSettings,
+  template: Template,
+  model: JudgeModel,
+  identity: string,
+): PairJudge {
   return {
     identity,
     bothOrders: true,
     async decide({ prompt, conversation, first, second }, signal) {
       const question = template({ prompt, conversation, first, second });
-      const asked = await askUntilRead(
-        answerer,
+      const asked = await askUntilParsed(
+        model,
         question,
         {
           attempts: settings.attempts,
           seedOf: (attempt) => randomSeed(foldIn(randomKey(attempt), question)) >>> 1,
-          read: (answer) => decisionIn(answer, settings),
+          parse: (answer) => decisionIn(answer, settings),
         },
         signal,
       );
       if ('error' in asked) return { better: 'unanswered', answer: asked.error.message };
       return { better: asked.value ?? 'unanswered', answer: asked.answer };
     },
-    close: () => answerer.close(),
+    close: () => model.close(),
   };
 }
 
 const better = z.enum(['first', 'second', 'tie']);
 
-/** A module of the user's: `compare(pair)`, or `reward(judged)` as for training. */
-async function ofProgram(file: string, notice: Notice, modules: PublicModules): Promise<PairJudge> {
+/** A judge from a user's module, which exports `compare(pair)`, or `reward(input)` as for training. */
+async function programJudge(file: string, notice: Notice, modules: PublicModules): Promise<PairJudge> {
   const where = `--judge ${file}`;
   const { compare } = await importUserModule(resolve(file), where, modules);
   if (compare === undefined) {
     const reward = createCatalogue(modules).rewards.get('program');
-    return byReward(
+    return rewardJudge(
       await reward.open({ file: resolve(file) }, { where: '--judge', notice }),
-      await textOf(file),
+      await readFile(file, 'utf8'),
     );
   }
-  if (typeof compare !== 'function') throw new ConfigError({ where, what: '`compare` is no function' });
+  if (typeof compare !== 'function') throw new ConfigError({ where, what: '`compare` must be a function' });
   return {
-    identity: await textOf(file),
+    identity: await readFile(file, 'utf8'),
     bothOrders: true,
     async decide(pair) {
-      let said: unknown;
+      let returned: unknown;
       try {
-        said = await (compare as (pair: Pair) => unknown)(pair);
+        returned = await (compare as (pair: Pair) => unknown)(pair);
       } catch (cause) {
         const message = cause instanceof Error ? cause.message : String(cause);
         throw new PmpoError({ where, what: `compare threw: ${message}`, cause });
       }
-      const decision = better.safeParse(said);
+      const decision = better.safeParse(returned);
       if (decision.success) return { better: decision.data, answer: decision.data };
       throw new PmpoError({ where, what: "compare must return 'first', 'second' or 'tie'" });
     },
@@ -162,23 +167,19 @@ async function ofProgram(file: string, notice: Notice, modules: PublicModules): 
   };
 }
 
-/** The text of a judge's file; that it cannot be read is told by whoever needs it. */
-function textOf(file: string): Promise<string> {
-  return readFile(file, 'utf8');
-}
-
-/** Settings whose files are meant from where the file of a judge is. */
-function besideJudge<T>(settings: T, file: string, keys: readonly string[]): T {
+/** Settings with the paths at `keys` resolved from the folder of the judge's file. */
+function withResolvedPaths<T>(settings: T, file: string, keys: readonly string[]): T {
   const paths = [...keys.map((key) => [key]), ...tlsFiles(['tls']), ['token', 'file']];
   return resolvedPaths(settings, paths, () => dirname(resolve(file)));
 }
 
-async function ofSettings(file: string, notice: Notice): Promise<PairJudge> {
+/** A judge from a file of settings. */
+async function settingsJudge(file: string, notice: Notice): Promise<PairJudge> {
   const where = `--judge ${file}`;
   let text: string;
   let values: unknown;
   try {
-    text = await textOf(file);
+    text = await readFile(file, 'utf8');
     values = parse(text);
   } catch (cause) {
     throw new ConfigError({
@@ -199,50 +200,56 @@ async function ofSettings(file: string, notice: Notice): Promise<PairJudge> {
     throw new ConfigError({ where, what: lines.join('\n') });
   };
   if (name === 'language-model') {
-    const settings = besideJudge(parseAs(comparing), file, ['template']);
+    const settings = withResolvedPaths(parseAs(comparisonSettings), file, ['template']);
     const template = await readTemplate(
       settings.template,
       where,
       ['first', 'second'],
       ['prompt', 'conversation', 'first', 'second'],
     );
-    const identity = text + (await textOf(settings.template));
-    return byModel(settings, template, await openAnswerer(settings, '--judge', notice), identity);
+    const identity = text + (await readFile(settings.template, 'utf8'));
+    return languageModelJudge(
+      settings,
+      template,
+      await openJudgeModel(settings, '--judge', notice),
+      identity,
+    );
   }
   if (name === undefined || !rewards.names().includes(name)) {
     throw new ConfigError({
       where,
-      what: `there is no judge '${String(name)}'`,
-      remedy: `Give name: one of ${[...rewards.names(), 'language-model'].join(', ')}`,
+      what: `unknown judge '${String(name)}'`,
+      remedy: `Set name to one of ${[...rewards.names(), 'language-model'].join(', ')}`,
     });
   }
   const definition = rewards.get(name);
   const { fileSettings = [] } = definition;
-  const { name: _, ...settings } = besideJudge(
+  const { name: _, ...settings } = withResolvedPaths(
     parseAs(z.strictObject({ name: z.literal(name), ...definition.settings.shape })),
     file,
     fileSettings,
   ) as Record<string, unknown>;
   const reward = await definition.open(settings, { where: '--judge', notice });
-  const template = fileSettings.includes('template') ? await textOf(String(settings.template)) : '';
-  return byReward(reward, text + template);
+  const template = fileSettings.includes('template') ? await readFile(String(settings.template), 'utf8') : '';
+  return rewardJudge(reward, text + template);
 }
 
 /**
- * Opens what `--judge` names: a module (`.ts`, `.js`, `.mjs`) or the settings of a judge (`.yaml`).
+ * Opens the judge that `--judge` names.
+ * @param file a module (`.ts`, `.js`, `.mjs`) or a judge's settings (`.yaml`).
  * @param modules what a module may import from this package.
- * @throws ConfigError when it is neither, or wrong; PmpoError when whoever judges cannot be reached.
+ * @throws ConfigError if the file is of another kind or invalid; PmpoError if a server cannot be reached.
  */
 export async function openJudge(file: string, notice: Notice, modules: PublicModules): Promise<PairJudge> {
-  if (/\.[cm]?[jt]s$/.test(file)) return ofProgram(file, notice, modules);
-  if (/\.ya?ml$/.test(file)) return ofSettings(file, notice);
+  if (/\.[cm]?[jt]s$/.test(file)) return programJudge(file, notice, modules);
+  if (/\.ya?ml$/.test(file)) return settingsJudge(file, notice);
   throw new ConfigError({
     where: `--judge ${file}`,
     what: 'it is neither a module (.ts, .js, .mjs) nor settings (.yaml)',
   });
 }
 
-/** A decision on what was shown in an order, as who wins. */
+/** The winner by a decision. @param first which of A and B the judge saw first. */
 export function winnerOf({ better }: Decision, first: 'a' | 'b'): Winner {
   if (better === 'tie' || better === 'unanswered') return better;
   return (better === 'first') === (first === 'a') ? 'a' : 'b';

@@ -1,24 +1,23 @@
 import { wilsonInterval } from '../../core/statistics.js';
 import type { Verdict } from './verdicts.js';
 
-/** What all verdicts come to. */
+/** The outcome of all verdicts. */
 export interface Tally {
+  /** Number of prompts. */
   readonly prompts: number;
-  /** Prompts on which A is better by all that was said, B is, or neither. */
+  /** Prompts on which A is better, B is better, or neither. */
   readonly wins: number;
   readonly losses: number;
   readonly ties: number;
-  /** Prompts of which the judge said nothing of use; they do not count. */
+  /** Prompts without a usable answer of the judge; they do not count. */
   readonly unanswered: number;
-  /** (wins + ties / 2) / (wins + losses + ties); NaN of nothing. */
+  /** (wins + ties / 2) / (wins + losses + ties); NaN if that is 0 / 0. */
   readonly winRate: number;
-  /** Wilson's 95 % interval of it. */
+  /** Wilson's 95 % interval of the win rate. */
   readonly interval: readonly [low: number, high: number];
 }
 
-/**
- * One outcome for each prompt: a judge who prefers what stands first, whichever it is, says that it cannot tell them apart.
- */
+/** Counts one outcome for each prompt. A judge that prefers A in one order and B in the other has tied them. */
 export function tally(verdicts: readonly Verdict[]): Tally {
   const byPrompt = new Map<number, Verdict[]>();
   for (const verdict of verdicts) {
@@ -26,7 +25,7 @@ export function tally(verdicts: readonly Verdict[]): Tally {
   }
   const counts = { wins: 0, losses: 0, ties: 0, unanswered: 0 };
   for (const own of byPrompt.values()) {
-    // One order alone says too little of a judge to whom the order matters.
+    // A judge that sees both orders must answer both: one order alone may only show its preference for a position.
     const isAnswered = own.every(({ winner }) => winner !== 'unanswered');
     const votes = own.reduce((sum, { winner }) => sum + (winner === 'a' ? 1 : winner === 'b' ? -1 : 0), 0);
     if (!isAnswered) counts.unanswered += 1;

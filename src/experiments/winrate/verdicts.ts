@@ -6,26 +6,26 @@ import { PmpoError } from '../../core/errors.js';
 import { AppendFile } from '../../system/append-file.js';
 import { fileProblem } from '../../system/atomic-file.js';
 
-/** What a judge said of two completions of one prompt. */
+/** Which of two completions of a prompt a judge prefers. */
 export type Winner = 'a' | 'b' | 'tie' | 'unanswered';
 
 export interface Verdict {
-  /** Which of the prompts, from 0. */
+  /** Index of the prompt, from 0. */
   readonly index: number;
   /** Which completion the judge was shown first. */
   readonly first: 'a' | 'b';
   readonly winner: Winner;
-  /** The judge's own words, or numbers. */
+  /** The judge's answer: its text, or two rewards. */
   readonly answer: string;
   readonly prompt: string;
   readonly a: string;
   readonly b: string;
-  /** How A's and B's ended. */
+  /** How the completions of A and B ended. */
   readonly finishReasons: readonly [a: string, b: string];
 }
 
-/** What a verdict is on: the same question need not be asked twice. */
-function questionOf({
+/** The key of a verdict: a question that has one is not asked again. */
+function questionKey({
   index,
   first,
   prompt,
@@ -36,13 +36,10 @@ function questionOf({
   return JSON.stringify([index, first, prompt, a, b, finishReasons]);
 }
 
-/**
- * Verdicts in a file of JSON Lines, each written as it is given: the file can be read by a person, and a comparison that was
- * stopped goes on from it.
- */
+/** Verdicts in a JSON Lines file, each written at once, so that a comparison that was stopped can go on from the file. */
 export class VerdictFile {
   readonly #path: string;
-  /** The line that says what is compared, until it is written. */
+  /** The first line, which says what is compared; undefined once it is written. */
   #head: string | undefined;
   #file: AppendFile | undefined;
   readonly #known = new Map<string, Verdict>();
@@ -50,13 +47,13 @@ export class VerdictFile {
   private constructor(path: string, head: string | undefined, verdicts: readonly Verdict[]) {
     this.#path = path;
     this.#head = head;
-    for (const verdict of verdicts) this.#known.set(questionOf(verdict), verdict);
+    for (const verdict of verdicts) this.#known.set(questionKey(verdict), verdict);
   }
 
   /**
-   * Reads the file, where there is one; it is made with the first verdict.
-   * @param subject what is compared by whom: a file of another comparison is refused.
-   * @throws PmpoError when it is of another comparison, or damaged.
+   * Reads the file if it exists; otherwise the first verdict creates it.
+   * @param subject what is compared, and by which judge.
+   * @throws PmpoError if the file belongs to another comparison or is damaged.
    */
   static async open(path: string, subject: object): Promise<VerdictFile> {
     const digest = createHash('sha256').update(JSON.stringify(subject)).digest('hex').slice(0, 16);
@@ -74,7 +71,7 @@ export class VerdictFile {
       }
     });
     const [first, ...verdicts] = parsed as [{ comparison?: string } | undefined, ...Verdict[]];
-    // Nothing would be lost of a file of ours that has no verdict yet; anything else may be somebody's.
+    // A file of this program without verdicts may be overwritten; any other file may be the user's.
     const isOurs = text === '' || text.startsWith('{"comparison":');
     if (verdicts.length === 0 && isOurs) return new VerdictFile(path, head, []);
     if (first?.comparison !== digest) {
@@ -87,15 +84,15 @@ export class VerdictFile {
     return new VerdictFile(path, undefined, verdicts);
   }
 
-  /** A verdict that was given before. */
+  /** The verdict on a question that was asked before. */
   known(question: Omit<Verdict, 'winner' | 'answer'>): Verdict | undefined {
-    return this.#known.get(questionOf(question));
+    return this.#known.get(questionKey(question));
   }
 
   add(verdict: Verdict): void {
     this.#file ??= this.#open();
     this.#file.append(Buffer.from(`${JSON.stringify(verdict)}\n`));
-    this.#known.set(questionOf(verdict), verdict);
+    this.#known.set(questionKey(verdict), verdict);
   }
 
   #open(): AppendFile {
@@ -106,7 +103,7 @@ export class VerdictFile {
         mkdirSync(dirname(this.#path), { recursive: true });
         writeFileSync(this.#path, head);
       } catch (cause) {
-        throw fileProblem(this.#path, 'making it', cause);
+        throw fileProblem(this.#path, 'creating it', cause);
       }
     }
     return new AppendFile(this.#path);

@@ -25,11 +25,11 @@ const verdict = (index: number, first: 'a' | 'b', winner: Verdict['winner']): Ve
 });
 
 describe('tally', () => {
-  it('counts one outcome for each prompt, and what contradicts itself as a tie', () => {
+  it('counts one outcome for each prompt, and contradictory verdicts as a tie', () => {
     const result = tally([
       verdict(0, 'a', 'a'),
       verdict(0, 'b', 'a'),
-      // Whatever stands first: no preference.
+      // Always the first: a tie.
       verdict(1, 'a', 'a'),
       verdict(1, 'b', 'b'),
       verdict(2, 'a', 'tie'),
@@ -58,7 +58,7 @@ describe('decisionIn', () => {
   });
 });
 
-it('a decision counts for whoever stood there', () => {
+it('winnerOf maps a decision on first and second to A and B', () => {
   expect(winnerOf({ better: 'first', answer: '' }, 'a')).toBe('a');
   expect(winnerOf({ better: 'first', answer: '' }, 'b')).toBe('b');
   expect(winnerOf({ better: 'second', answer: '' }, 'b')).toBe('a');
@@ -96,7 +96,7 @@ const options = (at: (name: string) => string, judge: string, output: string) =>
 });
 
 describe('measureWinRate', () => {
-  it('compares by a reward, and keeps what was said', async () => {
+  it('compares by a reward, and writes the verdicts to a file', async () => {
     const at = await files();
     const result = await measureWinRate(options(at, 'length.ts', 'verdicts/by-length.jsonl'));
     expect(result).toMatchObject({ wins: 1, losses: 1, ties: 1, unanswered: 0, winRate: 0.5 });
@@ -117,13 +117,13 @@ describe('measureWinRate', () => {
     });
   });
 
-  it('asks in both orders where the order could matter: who prefers the first prefers neither', async () => {
+  it('asks a judge that sees both completions in both orders; always preferring the first is a tie', async () => {
     const at = await files();
     const result = await measureWinRate(options(at, 'first.mjs', 'first.jsonl'));
     expect(result).toMatchObject({ ties: 3, winRate: 0.5 });
   });
 
-  it('goes on from its file, and asks nothing twice', async () => {
+  it('goes on from its file, and asks no question twice', async () => {
     const at = await files();
     const text = `
       import { existsSync } from 'node:fs';
@@ -144,20 +144,20 @@ describe('measureWinRate', () => {
     expect(after.slice(0, before.length)).toEqual(before);
   });
 
-  it('leaves nothing in the way of the right command where a file was not there', async () => {
+  it('leaves no file behind that would block the corrected command', async () => {
     const at = await files();
     const own = options(at, 'length.ts', 'typo.jsonl');
     await expect(measureWinRate({ ...own, b: at('nope.jsonl') })).rejects.toThrow(
       /nope\.jsonl: there is no such file/,
     );
     expect(await measureWinRate(own)).toMatchObject({ wins: 1, losses: 1 });
-    // Nor does what the other comparison left hide what is wrong with this one.
+    // A missing file is reported even if the output file belongs to another comparison.
     await expect(measureWinRate({ ...own, b: at('nope.jsonl') })).rejects.toThrow(
       /nope\.jsonl: there is no such file/,
     );
   });
 
-  it("writes over nobody's file", async () => {
+  it('does not overwrite a file that is not its own', async () => {
     const at = await files();
     for (const text of ['{"a":1}\n', '{"a":1}', 'notes']) {
       await writeFile(at('mine.json'), text);
@@ -166,37 +166,37 @@ describe('measureWinRate', () => {
     }
   });
 
-  it('refuses a file of another comparison, and prompts that are not there', async () => {
+  it('refuses a file of another comparison, and prompts without a completion', async () => {
     const at = await files();
     const own = options(at, 'length.ts', 'own.jsonl');
     await measureWinRate(own);
     await expect(measureWinRate({ ...own, seed: 1 })).rejects.toThrow(
       /own\.jsonl: it holds the verdicts of another/,
     );
-    // A judge that was changed is another judge.
+    // A judge with another source is another judge.
     await writeFile(at('length.ts'), 'export const reward = () => 1;\n');
     await expect(measureWinRate(own)).rejects.toThrow(/own\.jsonl: it holds the verdicts of another/);
     await writeFile(at('prompts.jsonl'), lines([{ prompt: 'other' }]));
     await expect(measureWinRate({ ...own, output: at('other.jsonl') })).rejects.toThrow(
-      /a\.jsonl: there is no completion of the prompt at .*prompts\.jsonl:1/,
+      /a\.jsonl: it has no completion of the prompt at .*prompts\.jsonl:1/,
     );
   });
 
   it.each([
     ['judge.txt', '', /neither a module .* nor settings/],
-    ['judge.yaml', 'name: nobody', /there is no judge 'nobody'\. Give name: one of .*language-model/],
+    ['judge.yaml', 'name: unheard-of', /unknown judge 'unheard-of'\. Set name to one of .*language-model/],
     ['judge.yaml', 'name: language-model\ntemplate: t.txt', /there is no file .*t\.txt/],
     ['judge.yaml', 'name: reward-model\nadress: x', /unknown key.*Did you mean 'address'/],
-    ['nothing.mjs', 'export const nothing = 1;', /exports no function `reward`/],
+    ['nothing.mjs', 'export const nothing = 1;', /does not export a function `reward`/],
     ['left.mjs', "export const compare = () => 'left';", /compare must return 'first', 'second' or 'tie'/],
-  ])('%s with %j is refused', async (name, text, message) => {
+  ])('%s with %j is an error', async (name, text, message) => {
     const at = await files();
     await writeFile(at(name), text);
     await expect(measureWinRate(options(at, name, `${Math.random()}.jsonl`))).rejects.toThrow(message);
   });
 });
 
-it('tells chats apart that end with the same words', async () => {
+it('distinguishes chats that end with the same message', async () => {
   const at = await files();
   const chat = (topic: string) => [
     { role: 'user', content: topic },

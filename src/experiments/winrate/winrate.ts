@@ -6,40 +6,43 @@ import { readRows } from '../../datasets/rows.js';
 import type { SecuritySettings } from '../../grpc/security.js';
 import type { SamplingSettings } from '../../language/language-model.js';
 import type { PublicModules } from '../../system/user-module.js';
-import { type Contestant, openContestant, type Written } from './contestants.js';
+import { type CompletionSource, openCompletionSource, type SourceCompletion } from './completion-sources.js';
 import { openJudge, type PairJudge, winnerOf } from './judges.js';
 import { type Tally, tally } from './tally.js';
 import { type Verdict, VerdictFile } from './verdicts.js';
 
 export interface WinRateOptions extends SecuritySettings {
+  /** The two sources of completions; see `openCompletionSource`. */
   readonly a: string;
   readonly b: string;
-  /** A file of prompts, and the column that holds them. */
+  /** The prompt file, and its column with the prompt. */
   readonly prompts: string;
   readonly field: string;
+  /** Whether a text is sent as a user message, formatted with the model's chat template. */
   readonly chat: boolean;
+  /** A module or a file of settings; see `openJudge`. */
   readonly judge: string;
   readonly sampling: SamplingSettings;
   readonly seed: number;
   /** What a judge that is a module may import from this package. */
   readonly modules: PublicModules;
-  /** The file that every verdict is kept in. */
+  /** The file for the verdicts. */
   readonly output: string;
   readonly signal?: AbortSignal;
-  /** Takes what a person should read and the comparison goes on after. */
+  /** Shows the user a message that does not end the comparison. */
   readonly notice?: (message: string) => void;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Questions to the judge that are under way at once; judges elsewhere have limits of their own. */
-const atOnce = 16;
+/** Maximum number of concurrent questions; a client may have a lower limit (`inFlight`). */
+const concurrency = 16;
 
-/** Both contestants, reached or read; closed again where the second cannot be had. */
-async function openBoth(options: WinRateOptions): Promise<readonly [Contestant, Contestant]> {
+/** Opens both sources. If the second fails, the first is closed. */
+async function openBoth(options: WinRateOptions): Promise<readonly [CompletionSource, CompletionSource]> {
   const { sampling, chat, tls, token } = options;
   const key = foldIn(randomKey(options.seed), 'winrate');
-  const open = (word: string, where: string) =>
-    openContestant(word, { sampling, chat, key, where, tls, token });
+  const open = (source: string, where: string) =>
+    openCompletionSource(source, { sampling, chat, key, where, tls, token });
   const a = await open(options.a, 'A');
   try {
     return [a, await open(options.b, 'B')];
@@ -52,7 +55,7 @@ async function openBoth(options: WinRateOptions): Promise<readonly [Contestant, 
 async function judgeAll(
   judge: PairJudge,
   prompts: readonly PromptRow[],
-  { a, b }: { readonly a: readonly Written[]; readonly b: readonly Written[] },
+  { a, b }: { readonly a: readonly SourceCompletion[]; readonly b: readonly SourceCompletion[] },
   file: VerdictFile,
   { signal, onProgress }: WinRateOptions,
 ): Promise<Verdict[]> {
@@ -73,7 +76,7 @@ async function judgeAll(
   const work = async () => {
     for (const { conversation, row, question } of queue) {
       if (signal?.aborted)
-        throw new PmpoError({ where: 'winrate', what: 'stopped; the same command goes on from here' });
+        throw new PmpoError({ where: 'winrate', what: 'stopped. The same command goes on from here' });
       const isA = question.first === 'a';
       const [first, second] = isA ? [question.a, question.b] : [question.b, question.a];
       const [endA, endB] = question.finishReasons;
@@ -91,14 +94,14 @@ async function judgeAll(
       onProgress?.(verdicts.length, questions.length);
     }
   };
-  await Promise.all(Array.from({ length: atOnce }, work));
+  await Promise.all(Array.from({ length: concurrency }, work));
   return verdicts;
 }
 
 /**
- * Lets a judge compare completions of A and of B on the same prompts. A judge to whom the order could matter sees both orders.
- * Every verdict is kept in a file, from which a comparison that was stopped goes on.
- * @throws PmpoError from whoever completes or judges; what was judged before stays in the file.
+ * Lets a judge compare the completions of A and B on the same prompts, in both orders if the order could influence it. Every verdict
+ * is written to a file, from which a comparison that was stopped goes on.
+ * @throws PmpoError if a completion cannot be had or the judge cannot be reached; earlier verdicts stay in the file.
  */
 export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
   const { a, b, judge: judgeFile, prompts: promptsFile, field, chat, sampling, seed, output } = options;

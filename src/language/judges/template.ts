@@ -1,15 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { ConfigError } from '../../core/errors.js';
 
-/** Questions to a judge, as texts with `{{holes}}`. */
+/** Fills in a text with `{{placeholders}}`, such as a question to a judge. */
 export type Template = (values: Readonly<Record<string, string>>) => string;
 
-const hole = /\{\{\s*(\w+)\s*\}\}/g;
+const placeholder = /\{\{\s*(\w+)\s*\}\}/g;
 
 /**
- * A template that is filled in one pass: what is put into a hole is never looked at for holes.
- * @param where for messages.
- * @throws ConfigError when a hole has no value to come, or one of `needed` has no hole.
+ * Parses a template. It is filled in one pass: placeholders in inserted values stay as they are.
+ * @param where the template's place, for error messages.
+ * @throws ConfigError if the text has a placeholder that is not in `allowed`, or lacks one of `needed`.
  */
 export function parseTemplate(
   text: string,
@@ -17,17 +17,17 @@ export function parseTemplate(
   needed: readonly string[],
   allowed = needed,
 ): Template {
-  const holes = new Set(Array.from(text.matchAll(hole), (match) => match[1]!));
-  const unknown = [...holes].find((name) => !allowed.includes(name));
+  const used = new Set(Array.from(text.matchAll(placeholder), (match) => match[1]!));
+  const unknown = [...used].find((name) => !allowed.includes(name));
   const known = allowed.map((name) => `{{${name}}}`).join(', ');
   if (unknown !== undefined) {
     throw new ConfigError({
       where,
-      what: `there is nothing to fill {{${unknown}}} with`,
+      what: `unknown placeholder {{${unknown}}}`,
       remedy: `Known: ${known}`,
     });
   }
-  const missing = needed.find((name) => !holes.has(name));
+  const missing = needed.find((name) => !used.has(name));
   if (missing !== undefined) {
     throw new ConfigError({
       where,
@@ -35,10 +35,10 @@ export function parseTemplate(
       remedy: `It must have ${needed.map((name) => `{{${name}}}`).join(', ')}`,
     });
   }
-  return (values) => text.replaceAll(hole, (_, name: string) => values[name] ?? '');
+  return (values) => text.replaceAll(placeholder, (_, name: string) => values[name] ?? '');
 }
 
-/** A template from a file. @throws ConfigError when there is none, and as `parseTemplate`. */
+/** Reads a template from a file. @throws ConfigError if the file cannot be read, and as `parseTemplate`. */
 export async function readTemplate(
   file: string,
   where: string,

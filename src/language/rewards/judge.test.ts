@@ -25,18 +25,18 @@ describe('ratingIn', () => {
     ['10', 10],
     ['I say 6. Yes, 6.', 6],
     ['12 points? no: 7', 7],
-    // The scale, or what was looked at one by one: nobody can know which is meant.
+    // Several numbers: the answer is ambiguous.
     ['On a scale of 0 to 10, I give it 8.', undefined],
     ['1. Relevance: good. Overall 9', undefined],
     ['11', undefined],
     ['-1', undefined],
     ['none at all', undefined],
     ['', undefined],
-  ])('of %j is %s', (answer, expected) => {
+  ])('reads %j as %s', (answer, expected) => {
     expect(ratingIn(answer, { range: [0, 10] })).toBe(expected);
   });
 
-  it('is what a pattern says, where it comes last', () => {
+  it('takes the last match of a pattern', () => {
     const settings = { range: [0, 10] as [number, number], pattern: 'overall\\W+(\\d+)' };
     expect(ratingIn('1. Relevance 9. Overall: 3. No: overall 4', settings)).toBe(4);
     expect(ratingIn('Overall: 40', settings)).toBeUndefined();
@@ -44,7 +44,7 @@ describe('ratingIn', () => {
   });
 });
 
-const says = (content: string | null) => (response: ServerResponse) =>
+const answers = (content: string | null) => (response: ServerResponse) =>
   response.end(JSON.stringify({ choices: [{ message: { content } }] }));
 
 interface Question {
@@ -52,7 +52,7 @@ interface Question {
   readonly messages: readonly { readonly content: string }[];
 }
 
-/** A judge behind an HTTP endpoint, which answers questions as it is told. */
+/** A judge behind an HTTP endpoint that answers by `respond`. */
 async function judge(
   respond: (question: string, attempt: number) => (response: ServerResponse) => void,
   { template = '{{prompt}}|{{completion}}', ...settings }: Record<string, unknown> = {},
@@ -99,59 +99,59 @@ async function judge(
 }
 
 describe('a judge', () => {
-  it('rates each completion, and is asked once more where it says nothing: not for its likeliest answer', async () => {
+  it('rates each completion, and is asked again at temperature 1 if its answer has no rating', async () => {
     const { rate, asked, notices } = await judge((question, attempt) =>
-      says(question.endsWith('b') && attempt === 0 ? 'Hm.' : question.endsWith('b') ? '3' : '8/10'),
+      answers(question.endsWith('b') && attempt === 0 ? 'Hm.' : question.endsWith('b') ? '3' : '8/10'),
     );
     expect(await rate('a', 'b')).toEqual([8, 3]);
     expect(asked.map(({ temperature }) => temperature).sort()).toEqual([0, 0, 1]);
     expect(notices).toEqual([]);
   });
 
-  it('that says nothing of use of one has rated the others, and its words are told', async () => {
+  it('shows an answer without a rating, and rates the other completions', async () => {
     const { rate, notices } = await judge((question) =>
-      says(question.endsWith('b') ? 'From 0 to 10: 4' : '8'),
+      answers(question.endsWith('b') ? 'From 0 to 10: 4' : '8'),
     );
     expect(await rate('a', 'b', 'c')).toEqual([8, undefined, 8]);
     expect(notices).toEqual([
-      'language.reward: a completion was not judged: no single number from 0 to 10 can be read from the answer "From 0 to 10: 4"',
+      'language.reward: a completion was not judged: the answer "From 0 to 10: 4" has no unambiguous number from 0 to 10',
     ]);
   });
 
-  it('whose answer holds no text, or that refuses one question, has rated the others', async () => {
+  it('rates the other completions if an answer has no text or a question is refused', async () => {
     const { rate, notices } = await judge((question) => {
-      if (question.endsWith('b')) return says(null);
+      if (question.endsWith('b')) return answers(null);
       if (question.endsWith('c')) return (response) => response.writeHead(400).end('too long');
-      return says('8');
+      return answers('8');
     });
     expect(await rate('a', 'b', 'c')).toEqual([8, undefined, undefined]);
     expect(notices.sort()).toEqual([
-      expect.stringContaining('the answer holds no text'),
+      expect.stringContaining('the answer has no text'),
       expect.stringContaining('the endpoint answers 400'),
     ]);
   });
 
-  it('is not told of again and again', async () => {
-    const { rate, notices } = await judge(() => says('Hm.'));
+  it('shows at most three such answers', async () => {
+    const { rate, notices } = await judge(() => answers('Hm.'));
     await rate('a', 'b', 'c', 'd', 'e');
     expect(notices).toHaveLength(3);
   });
 
-  it('that does not know us ends it', async () => {
+  it('fails if the endpoint rejects the token', async () => {
     const { rate } = await judge(() => (response) => response.writeHead(401).end());
     await expect(rate('a')).rejects.toThrow(/401.*Give the right token/);
   });
 
-  it('may be shown the whole chat', async () => {
-    const { rate, asked } = await judge(() => says('8'), { template: '{{conversation}}|{{completion}}' });
+  it('gets the whole chat if the template asks for it', async () => {
+    const { rate, asked } = await judge(() => answers('8'), { template: '{{conversation}}|{{completion}}' });
     await rate('a');
     expect(asked[0]!.messages[0]!.content).toBe('user: Of violets.\n\nuser: Go on.|a');
   });
 
   it.each([
-    ['(\\d', /language\.reward\.pattern: it is no regular expression/],
-    ['\\d+', /language\.reward\.pattern: it has 0 groups\. Give it one/],
+    ['(\\d', /language\.reward\.pattern: it is not a regular expression/],
+    ['\\d+', /language\.reward\.pattern: it has 0 groups\. It must have one/],
   ])('refuses the pattern %j', async (pattern, message) => {
-    await expect(judge(() => says('8'), { pattern })).rejects.toThrow(message);
+    await expect(judge(() => answers('8'), { pattern })).rejects.toThrow(message);
   });
 });

@@ -1,25 +1,28 @@
 import { z } from 'zod';
 import { ConfigError } from '../../core/errors.js';
 import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
-import { answererSettings, askUntilRead, openAnswerer } from '../judges/answerer.js';
+import { askUntilParsed, judgeModelSettings, openJudgeModel } from '../judges/judge-model.js';
 import { readTemplate } from '../judges/template.js';
-import type { Judged, RewardDefinition } from './reward.js';
+import type { RewardDefinition, RewardInput } from './reward.js';
 
 const judgeSettings = z.strictObject({
-  ...answererSettings,
+  ...judgeModelSettings,
   template: z
     .string()
     .describe(
-      'A file with the question, in which {{completion}} and {{prompt}} (or {{conversation}}: all turns of a chat) are filled in. It should ask for a number alone',
+      'A file with the question to the judge. {{completion}} and {{prompt}} (or {{conversation}}: all messages of a chat) are filled in. It should ask for nothing but a number',
     ),
-  range: z.tuple([z.number(), z.number()]).default([0, 10]).describe('Numbers outside it are no answer'),
+  range: z
+    .tuple([z.number(), z.number()])
+    .default([0, 10])
+    .describe('The range of ratings; numbers outside it are ignored'),
   pattern: z
     .string()
     .optional()
     .describe(
-      'A regular expression with one group, the number, of which the last match counts; default: the one number in the range that the answer has',
+      'A regular expression whose one group is the rating; its last match counts. Default: the only number of the answer in the range',
     ),
-  attempts: z.int().min(1).default(2).describe('How often a question is asked until its answer is one'),
+  attempts: z.int().min(1).default(2).describe('How often to ask until the answer has a rating'),
 });
 
 type JudgeSettings = z.infer<typeof judgeSettings>;
@@ -27,9 +30,9 @@ type JudgeSettings = z.infer<typeof judgeSettings>;
 const numbers = /[-+]?\d+(?:\.\d+)?/g;
 
 /**
- * The rating in an answer. Without a `pattern` it is the one number in the range that the answer has: `8`, `Rating: 8`, `8/10`,
- * `8 out of 10`. An answer with several says several things (`On a scale of 0 to 10: 8`), and which is meant nobody can know.
- * @returns undefined where there is none.
+ * The rating in an answer. Without a `pattern` it is the only number of the answer in the range: `8`, `Rating: 8`, `8/10`,
+ * `8 out of 10`. An answer with several numbers (`On a scale of 0 to 10: 8`) is ambiguous and has no rating.
+ * @returns undefined if the answer has no rating.
  */
 export function ratingIn(
   answer: string,
@@ -54,61 +57,65 @@ function checkPattern(pattern: string | undefined, where: string): void {
   if (pattern === undefined) return;
   let groups: number;
   try {
-    // Beside nothing, which always matches.
+    // The empty alternative always matches, so that exec() gives the number of groups.
     groups = new RegExp(`${pattern}|`).exec('')!.length - 1;
   } catch (cause) {
-    throw new ConfigError({ where, what: `it is no regular expression: ${(cause as Error).message}`, cause });
+    throw new ConfigError({
+      where,
+      what: `it is not a regular expression: ${(cause as Error).message}`,
+      cause,
+    });
   }
   if (groups !== 1) {
     throw new ConfigError({
       where,
       what: `it has ${groups} groups`,
-      remedy: 'Give it one, around the number: Overall: (\\d+)',
+      remedy: 'It must have one, around the number: Overall: (\\d+)',
     });
   }
 }
 
-/** What is said of single answers; more of the same would say nothing new. */
+/** Most notices about unreadable answers: more of them would say nothing new. */
 const mostNotices = 3;
 
-/** A language model that is asked for a number. What it never answers with one is not judged. */
+/** The reward `judge`: a language model that is asked to rate completions. Without a rating, a completion is not judged. */
 export const judgeDefinition: RewardDefinition<JudgeSettings> = {
   name: 'judge',
-  description: 'A language model that rates completions, by a question in a file',
+  description: 'A language model that rates completions; the question is in a file',
   settings: judgeSettings,
   fileSettings: ['template'],
   async open(settings, { where, notice }) {
     checkPattern(settings.pattern, `${where}.pattern`);
-    const holes = ['prompt', 'conversation', 'completion'];
-    const template = await readTemplate(settings.template, where, ['completion'], holes);
-    const answerer = await openAnswerer(settings, where, notice);
+    const placeholders = ['prompt', 'conversation', 'completion'];
+    const template = await readTemplate(settings.template, where, ['completion'], placeholders);
+    const model = await openJudgeModel(settings, where, notice);
     let notices = 0;
-    const tell = (problem: string) => {
+    const report = (problem: string) => {
       if (notices++ < mostNotices) notice(`${where}: a completion was not judged: ${problem}`);
     };
-    const rate = async ({ prompt, conversation, completion }: Judged, signal?: AbortSignal) => {
+    const rate = async ({ prompt, conversation, completion }: RewardInput, signal?: AbortSignal) => {
       const question = template({ prompt, conversation, completion });
-      const asked = await askUntilRead(
-        answerer,
+      const asked = await askUntilParsed(
+        model,
         question,
         {
           attempts: settings.attempts,
           seedOf: (attempt) => randomSeed(foldIn(foldIn(randomKey(attempt), prompt), completion)) >>> 1,
-          read: (answer) => ratingIn(answer, settings),
+          parse: (answer) => ratingIn(answer, settings),
         },
         signal,
       );
       if (asked.value !== undefined) return asked.value;
-      tell(
+      report(
         'error' in asked
           ? asked.error.message
-          : `no single number from ${settings.range.join(' to ')} can be read from the answer ${JSON.stringify(asked.answer.slice(0, 200))}`,
+          : `the answer ${JSON.stringify(asked.answer.slice(0, 200))} has no unambiguous number from ${settings.range.join(' to ')}`,
       );
       return undefined;
     };
     return {
       evaluate: (completions, signal) => Promise.all(completions.map((one) => rate(one, signal))),
-      close: () => answerer.close(),
+      close: () => model.close(),
     };
   },
 };

@@ -26,8 +26,8 @@ async function evaluate(name: string, source: string, modules: PublicModules = {
 describe('a reward program', () => {
   it('gets the completion, how it ended, and the row of its prompt', async () => {
     const source = `
-      interface Judged { prompt: string; conversation: string; completion: string; finishReason: string; row: { bonus: number } }
-      export const reward = async ({ prompt, conversation, completion, finishReason, row }: Judged) =>
+      interface RewardInput { prompt: string; conversation: string; completion: string; finishReason: string; row: { bonus: number } }
+      export const reward = async ({ prompt, conversation, completion, finishReason, row }: RewardInput) =>
         completion.length + (finishReason === 'stop' ? 10 : 0) + 100 * row.bonus + (conversation === 'user: ' + prompt ? 1000 : 0);
     `;
     expect(await evaluate('good.ts', source)).toEqual([1213]);
@@ -65,7 +65,7 @@ export const reward = () => lengthOf(undefined);
       /reward returned good for "abc"\. It must return a finite number/,
     ],
     ['nan.mjs', 'export const reward = () => NaN;', /reward returned NaN/],
-    ['none.mjs', 'export const other = 1;', /none\.mjs: it exports no function `reward`/],
+    ['none.mjs', 'export const other = 1;', /none\.mjs: it does not export a function `reward`/],
     ['broken.ts', 'export const reward = (;', /broken\.ts: it does not load: \S.*\S$/],
   ])('%s is an error', async (name, source, message) => {
     await expect(evaluate(name, source)).rejects.toThrow(message);

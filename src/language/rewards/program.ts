@@ -1,17 +1,17 @@
 import { z } from 'zod';
 import { ConfigError, PmpoError } from '../../core/errors.js';
 import { importUserModule, type PublicModules, placeIn } from '../../system/user-module.js';
-import type { Judged, RewardDefinition } from './reward.js';
+import type { RewardDefinition, RewardInput } from './reward.js';
 
 const programSettings = z.strictObject({
   file: z
     .string()
     .describe(
-      'A module (.ts, .js, .mjs) that exports `reward({prompt, conversation, completion, finishReason, row})`, a number',
+      'A module (.ts, .js, .mjs) that exports `reward({prompt, conversation, completion, finishReason, row})`, which returns a number',
     ),
 });
 
-type Program = (judged: Judged) => number | Promise<number>;
+type Program = (input: RewardInput) => number | Promise<number>;
 
 /**
  * The reward `program`: a user's function from a prompt and a completion to a number.
@@ -20,7 +20,7 @@ type Program = (judged: Judged) => number | Promise<number>;
 export function programDefinition(modules: PublicModules): RewardDefinition<z.infer<typeof programSettings>> {
   return {
     name: 'program',
-    description: 'A function in a file of your own',
+    description: 'A function in your own file',
     settings: programSettings,
     fileSettings: ['file'],
     async open({ file }, { where }) {
@@ -29,14 +29,14 @@ export function programDefinition(modules: PublicModules): RewardDefinition<z.in
       if (typeof reward !== 'function') {
         throw new ConfigError({
           where: place,
-          what: 'it exports no function `reward`',
+          what: 'it does not export a function `reward`',
           remedy: 'Add: export function reward({ prompt, completion }) { return … }',
         });
       }
-      const evaluateOne = async (judged: Judged): Promise<number> => {
+      const evaluateOne = async (input: RewardInput): Promise<number> => {
         let value: number;
         try {
-          value = await (reward as Program)(judged);
+          value = await (reward as Program)(input);
         } catch (cause) {
           const message = cause instanceof Error ? cause.message : String(cause);
           const at = placeIn(file, cause);
@@ -49,7 +49,7 @@ export function programDefinition(modules: PublicModules): RewardDefinition<z.in
         if (typeof value === 'number' && Number.isFinite(value)) return value;
         throw new PmpoError({
           where: place,
-          what: `reward returned ${String(value)} for ${JSON.stringify(judged.completion.slice(0, 60))}`,
+          what: `reward returned ${String(value)} for ${JSON.stringify(input.completion.slice(0, 60))}`,
           remedy: 'It must return a finite number',
         });
       };

@@ -4,7 +4,7 @@ import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../../grpc/
 import { loadTokenizer } from '../hugging-face-tokenizer.js';
 import { parseTemplate } from '../judges/template.js';
 import { OpenInferenceClient } from '../open-inference-client.js';
-import type { Judged, RewardDefinition } from './reward.js';
+import type { RewardDefinition, RewardInput } from './reward.js';
 
 const rewardModelSettings = z.strictObject({
   address: z
@@ -12,19 +12,19 @@ const rewardModelSettings = z.strictObject({
     .describe(
       'host:port of a server of the Open Inference Protocol v2 (Triton, KServe, MLServer, OpenVINO), or a list of several',
     ),
-  model: z.string().describe("The model's name there"),
+  model: z.string().describe("The model's name on the server"),
   version: z.string().optional(),
-  input: z.string().optional().describe('The input that takes the samples, where the model has several'),
-  output: z.string().optional().describe('The output that holds the scores, where the model has several'),
-  column: z.int().min(0).optional().describe('Which of the numbers for each sample is the score, from 0'),
+  input: z.string().optional().describe('The input for the samples, if the model has several'),
+  output: z.string().optional().describe('The output with the scores, if the model has several'),
+  column: z.int().min(0).optional().describe('Index of the score among the numbers for each sample, from 0'),
   template: z
     .string()
     .default('{{prompt}}{{completion}}')
-    .describe('What the model is given; {{conversation}} stands for all turns of a chat'),
+    .describe('The text to score; {{conversation}} is replaced by all messages of a chat'),
   tokenizer: z
     .string()
     .optional()
-    .describe('For a model that takes tokens: its tokenizer.json, or the folder that holds it'),
+    .describe('For a model that takes tokens: its tokenizer.json, or the folder with that file'),
   padToken: z.int().min(0).optional(),
   batchSize: z.int().min(1).optional(),
   tls: tlsSchema,
@@ -34,7 +34,7 @@ const rewardModelSettings = z.strictObject({
   ...patienceKeys,
 });
 
-/** A model that scores texts or tokens. */
+/** The reward `reward-model`: a model behind the Open Inference Protocol that scores texts or tokens. */
 export const rewardModelDefinition: RewardDefinition<z.infer<typeof rewardModelSettings>> = {
   name: 'reward-model',
   description: 'A reward model or a classifier behind the Open Inference Protocol v2',
@@ -56,19 +56,19 @@ export const rewardModelDefinition: RewardDefinition<z.infer<typeof rewardModelS
         what:
           client.takes === 'tokens'
             ? `the model '${settings.model}' takes tokens`
-            : `the model '${settings.model}' takes texts, and makes tokens of them itself`,
-        remedy: client.takes === 'tokens' ? 'Give its tokenizer' : 'Leave the tokenizer out',
+            : `the model '${settings.model}' takes texts and tokenizes them itself`,
+        remedy: client.takes === 'tokens' ? 'Give its tokenizer' : 'Omit the tokenizer',
       });
     }
     return {
-      async evaluate(completions: readonly Judged[], signal?: AbortSignal) {
+      async evaluate(completions: readonly RewardInput[], signal?: AbortSignal) {
         const texts = completions.map(({ prompt, conversation, completion }) =>
           template({ prompt, conversation, completion }),
         );
         const samples = tokenizer === undefined ? texts : texts.map((one) => tokenizer.encode(one));
-        // Of nothing a model has no opinion.
-        const some = samples.filter(({ length }) => length > 0);
-        const scores = some.length === 0 ? [] : await client.infer(some as typeof samples, signal);
+        // An empty sample cannot be scored.
+        const nonEmpty = samples.filter(({ length }) => length > 0);
+        const scores = nonEmpty.length === 0 ? [] : await client.infer(nonEmpty as typeof samples, signal);
         let next = 0;
         return samples.map(({ length }) => (length > 0 ? scores[next++] : undefined));
       },

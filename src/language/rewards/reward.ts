@@ -1,40 +1,52 @@
 import type { Definition } from '../../core/registry.js';
 import type { FinishReason } from '../language-model.js';
 
-/** What evaluates completions: a program, a reward model, a judge. */
-
-export interface Judged {
-  /** As the prompts' file has it: a chat's last user message where it is a chat. */
+/** A completion to evaluate, with its prompt. */
+export interface RewardInput {
+  /** The prompt's text; for a chat, its last user message. */
   readonly prompt: string;
-  /** The whole prompt: all turns of a chat, each with who said it. */
+  /** The whole prompt; for a chat, `role: content` of every message, separated by blank lines. */
   readonly conversation: string;
   readonly completion: string;
   readonly finishReason: FinishReason;
-  /** The whole row of the prompts' file. */
+  /** The row of the prompt file, with all its columns. */
   readonly row: Readonly<Record<string, unknown>>;
 }
 
+/** Evaluates completions: f(x, y) for a prompt x and a completion y. */
 export interface Reward {
   /**
-   * f(x, y) of each completion, in order.
-   * @returns undefined where there is none: a judge that gave no number, say. Such a completion is left out of the update.
-   * @throws PmpoError when none can be had at all.
+   * Evaluates K completions.
+   * @returns f(x, y) of each completion, [K], in order; undefined for a completion that could not be evaluated, for example because a
+   *   judge gave no number. Such a completion is left out of the update.
+   * @throws PmpoError if nothing can be evaluated, for example because the server is gone or a reward program throws.
    */
-  evaluate(completions: readonly Judged[], signal?: AbortSignal): Promise<readonly (number | undefined)[]>;
+  evaluate(
+    completions: readonly RewardInput[],
+    signal?: AbortSignal,
+  ): Promise<readonly (number | undefined)[]>;
+  /** Closes its connections. */
   close(): Promise<void>;
 }
 
-/** What a reward is opened with. */
+/** What `RewardDefinition.open` gets beside the settings. */
 export interface RewardContext {
-  /** For messages: the configuration's key. */
+  /** The configuration key of the reward, for error messages: `language.reward`. */
   readonly where: string;
-  /** Takes what a person should read and the run goes on after: an answer that cannot be used, say. */
+  /** Shows the user a message that does not end the run, for example that an answer could not be read. */
   readonly notice: (message: string) => void;
 }
 
+/**
+ * A kind of reward that a configuration can name. A plugin registers its own with `rewards.register(…)`.
+ * S: the settings, as the schema in `settings` parses them.
+ */
 export interface RewardDefinition<S = Record<string, unknown>> extends Definition {
-  /** Settings that name files, which are meant from where the configuration is: `file`, `template`. */
+  /** Names of settings that are paths, such as `file`: relative paths are resolved from the configuration's folder. */
   readonly fileSettings?: readonly string[];
-  /** @throws PmpoError when a file is missing or a server does not answer as it should. */
+  /**
+   * Opens the reward for one run.
+   * @throws PmpoError if a file is missing or a server cannot be reached.
+   */
   open(settings: S, context: RewardContext): Promise<Reward>;
 }

@@ -3,7 +3,7 @@ import { PmpoError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomSeed } from '../../core/random-keys.js';
 import { conversationOf } from '../../datasets/prompts.js';
 import type { Completion, LanguageModel, SamplingSettings } from '../../language/language-model.js';
-import type { Judged, Reward } from '../../language/rewards/reward.js';
+import type { Reward, RewardInput } from '../../language/rewards/reward.js';
 import type { BatchSource, JudgedCompletion, JudgedContext, LanguageBatch, Prompt } from './batch.js';
 
 /** Completions that are sampled and judged for the occasion. Letters: B contexts, N samples, P prompts. */
@@ -36,7 +36,7 @@ export async function sampleAndJudge(
   );
   const questions = prompts.flatMap((prompt, b) =>
     sampled[b]!.map(
-      ({ text, finishReason }): Judged => ({
+      ({ text, finishReason }): RewardInput => ({
         prompt: prompt.text,
         conversation: conversationOf(prompt),
         completion: text,

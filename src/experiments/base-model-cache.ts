@@ -10,32 +10,27 @@ import { type ModelFolder, readModelFolder, writeModelFiles } from '../language/
 import { makeReviews, reviewPrompts } from '../language/embedded/reviews.js';
 import { cacheFolder } from '../system/cache-folder.js';
 
-/** The embedded model as it is before any feedback: made once for its settings, and kept in the user's cache. */
+/** The embedded model before it learns from feedback: pretrained once for its settings, and kept in the user's cache folder. */
 
 type EmbeddedSettings = Extract<ResolvedLanguageConfig['language']['model'], { name: 'embedded' }>;
 
 export interface BaseModelOptions extends Pick<ResolvedLanguageConfig, 'engine' | 'threads'> {
-  /** Told what is being done: it takes a minute. */
+  /** Receives progress lines: pretraining takes about a minute. */
   readonly say: (line: string) => void;
   readonly signal?: AbortSignal;
 }
 
-/** Part of the name under which it is kept: to be raised when the same settings make another model. */
+/** Part of the cache key. Raise it when a change of the code makes another model from the same settings. */
 const format = 1;
 /** The base model is the same for every run, whatever the run's seed. */
 const key = foldIn(randomKey(0), 'base model');
-/** Reviews that a base model learns from where no corpus is named. */
+/** Number of generated reviews to pretrain on if the configuration names no corpus. */
 const reviewCount = 16_000;
 const sayEvery = 100;
 
-/** The prompts of the built-in reviews: those that the base model has seen reviews of, and those that it has not. */
-export function builtInPrompts() {
-  return reviewPrompts(key);
-}
-
 async function documentsOf({ corpus }: EmbeddedSettings): Promise<string[]> {
   if (corpus === undefined) {
-    const reviews = makeReviews(foldIn(key, 'reviews'), builtInPrompts().training, reviewCount);
+    const reviews = makeReviews(foldIn(key, 'reviews'), reviewPrompts(key).training, reviewCount);
     return reviews.map(({ prompt, completion }) => prompt + completion);
   }
   let text: string;
@@ -51,10 +46,10 @@ async function documentsOf({ corpus }: EmbeddedSettings): Promise<string[]> {
   }
   const documents = text.split('\n').filter((line) => line.trim() !== '');
   if (documents.length > 0) return documents;
-  throw new PmpoError({ where: corpus, what: 'there is no text in it' });
+  throw new PmpoError({ where: corpus, what: 'the corpus has no text' });
 }
 
-async function make(
+async function pretrain(
   settings: EmbeddedSettings,
   documents: readonly string[],
   { engine: name, threads, say, signal }: BaseModelOptions,
@@ -70,22 +65,28 @@ async function make(
       signal,
       onStep: (step, crossEntropy) => {
         if ((step + 1) % sayEvery !== 0 && step + 1 !== steps) return;
-        say(`Making the base model: step ${step + 1} of ${steps}, ${crossEntropy.toFixed(2)} nats per token`);
+        say(
+          `Pretraining the base model: step ${step + 1} of ${steps}, ${crossEntropy.toFixed(2)} nats per token`,
+        );
       },
     });
   } catch (cause) {
     if (!signal?.aborted) throw cause;
-    throw new PmpoError({ where: 'the base model', what: 'stopped before it was made', cause });
+    throw new PmpoError({ where: 'the base model', what: 'pretraining was stopped', cause });
   } finally {
     await engine.dispose();
   }
 }
 
 /**
- * The base model of these settings: from the cache, or made and put there. The same settings make the same model.
- * @throws PmpoError when the corpus cannot be read, the settings do not fit together, or when stopped.
+ * The base model for these settings, from the cache if it is there; otherwise it is pretrained and cached. The same settings give the
+ * same model.
+ * @throws PmpoError if the corpus cannot be read, the settings contradict each other, or pretraining is stopped.
  */
-export async function baseModel(settings: EmbeddedSettings, options: BaseModelOptions): Promise<ModelFolder> {
+export async function cachedBaseModel(
+  settings: EmbeddedSettings,
+  options: BaseModelOptions,
+): Promise<ModelFolder> {
   const documents = await documentsOf(settings);
   const { corpus: _, ...sizes } = settings;
   const digest = createHash('sha256')
@@ -98,12 +99,12 @@ export async function baseModel(settings: EmbeddedSettings, options: BaseModelOp
     () => false,
   );
   if (isMade) return readModelFolder(folder);
-  options.say('Making the base model, once for these settings …');
-  const model = await make(settings, documents, options);
+  options.say('Pretraining the base model, once for these settings …');
+  const model = await pretrain(settings, documents, options);
   await mkdir(dirname(folder), { recursive: true });
   const aside = await mkdtemp(`${folder}.`);
   await writeModelFiles(aside, model);
-  // Another run may have made the same meanwhile: the first one stays.
+  // Another run may have made the same model in the meantime: the first one stays.
   await rename(aside, folder).catch(() => rm(aside, { recursive: true, force: true }));
   return model;
 }

@@ -10,7 +10,7 @@ function fileOf(folder: string, updates: number): string {
   return join(folder, `update-${String(updates).padStart(8, '0')}.jsonl`);
 }
 
-export async function keepCompletions(
+export async function writeCompletions(
   folder: string,
   { updates, completions }: LanguageEvaluation,
 ): Promise<void> {
@@ -20,7 +20,7 @@ export async function keepCompletions(
 }
 
 /** What was kept of an evaluation; undefined where there is none. @throws PmpoError when the file is damaged. */
-export async function keptCompletions(
+export async function readCompletions(
   folder: string,
   updates: number,
 ): Promise<LanguageEvaluation | undefined> {

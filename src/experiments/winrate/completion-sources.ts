@@ -8,37 +8,37 @@ import type { SecuritySettings } from '../../grpc/security.js';
 import { connectEmbedded } from '../../language/embedded/client.js';
 import { createEmbeddedModel } from '../../language/embedded/embedded-model.js';
 import { readModelFolder } from '../../language/embedded/model-folder.js';
-import { encodePrompt } from '../../language/encoding.js';
 import type { FinishReason, LanguageModel, SamplingSettings } from '../../language/language-model.js';
 import { VllmClient } from '../../language/vllm-client.js';
+import { encodePrompt } from '../language-data.js';
 
-/** A completion, and how it ended. */
-export interface Written {
+/** A completion and how it ended. */
+export interface SourceCompletion {
   readonly text: string;
   readonly finishReason: FinishReason;
 }
 
-/** Who is compared: a model that completes the prompts, or a file of completions. */
-export interface Contestant {
-  /** The completion of each prompt. @throws PmpoError when one cannot be had. */
-  complete(prompts: readonly PromptRow[], signal?: AbortSignal): Promise<readonly Written[]>;
+/** One side of a comparison: a model that completes the prompts, or a file of completions. */
+export interface CompletionSource {
+  /** One completion for each prompt, in order. @throws PmpoError if one is missing or cannot be sampled. */
+  complete(prompts: readonly PromptRow[], signal?: AbortSignal): Promise<readonly SourceCompletion[]>;
   close(): Promise<void>;
 }
 
-export interface ContestantOptions extends SecuritySettings {
+export interface CompletionSourceOptions extends SecuritySettings {
   readonly sampling: SamplingSettings;
   readonly chat: boolean;
-  /** Of what is random: the same key gives both contestants the same seeds. */
+  /** Both sources get the same key, and so sample with the same seeds. */
   readonly key: RandomKey;
-  /** What it was called on the command line, for messages. */
+  /** Its name on the command line, for error messages: A or B. */
   readonly where: string;
 }
 
-function ofModel(
+function modelSource(
   model: LanguageModel,
-  { sampling, chat, key }: ContestantOptions,
+  { sampling, chat, key }: CompletionSourceOptions,
   close: () => Promise<void>,
-): Contestant {
+): CompletionSource {
   return {
     complete: (prompts, signal) =>
       Promise.all(
@@ -59,14 +59,14 @@ function ofModel(
   };
 }
 
-/** Completions by their prompts: of a file such as those in `completions/` of a run. */
-async function ofFile(file: string): Promise<Contestant> {
-  const found = new Map<string, Written>();
+/** A file of prompts and completions, such as those in `completions/` of a run. */
+async function fileSource(file: string): Promise<CompletionSource> {
+  const found = new Map<string, SourceCompletion>();
   for (const placed of await readRows(file)) {
     const prompt = conversationOf(promptOf(placed, 'prompt'));
     const { completion, finishReason = 'stop' } = placed.row;
     if (typeof completion !== 'string') {
-      throw new PmpoError({ where: placed.where, what: "there is no text in 'completion'" });
+      throw new PmpoError({ where: placed.where, what: "'completion' is not text" });
     }
     if (!found.has(prompt))
       found.set(prompt, { text: completion, finishReason: finishReason as FinishReason });
@@ -76,14 +76,14 @@ async function ofFile(file: string): Promise<Contestant> {
       return prompts.map((prompt) => {
         const completion = found.get(conversationOf(prompt));
         if (completion !== undefined) return completion;
-        throw new PmpoError({ where: file, what: `there is no completion of the prompt at ${prompt.where}` });
+        throw new PmpoError({ where: file, what: `it has no completion of the prompt at ${prompt.where}` });
       });
     },
     close: async () => {},
   };
 }
 
-async function ofFolder(folder: string, options: ContestantOptions): Promise<Contestant> {
+async function folderSource(folder: string, options: CompletionSourceOptions): Promise<CompletionSource> {
   const base = await readModelFolder(folder);
   const engine = await createEngine('auto');
   const model = await createEmbeddedModel({
@@ -93,23 +93,27 @@ async function ofFolder(folder: string, options: ContestantOptions): Promise<Con
     key: randomKey(0),
     connect: (address) => connectEmbedded(address, options.where),
   });
-  return ofModel(model.sampler, options, async () => {
+  return modelSource(model.sampler, options, async () => {
     await model.close();
     await engine.dispose();
   });
 }
 
 /**
- * Opens what a word on the command line stands for: `host:port` of an LM server, a file of completions (`.jsonl`,
- * `.parquet`), or the folder of an embedded model (`runs/NAME/model`).
- * @throws PmpoError when it is none of these, or cannot be reached or read.
+ * Opens a source of completions.
+ * @param source `host:port` of an LM server, a file of completions (`.jsonl`, `.parquet`), or the folder of an embedded model
+ *   (`runs/NAME/model`).
+ * @throws PmpoError if it cannot be reached or read.
  */
-export async function openContestant(word: string, options: ContestantOptions): Promise<Contestant> {
-  if (/\.(jsonl|parquet)$/.test(word)) return ofFile(word);
-  if (/^(\S+:\d{1,5}|unix:\S+)$/.test(word)) {
+export async function openCompletionSource(
+  source: string,
+  options: CompletionSourceOptions,
+): Promise<CompletionSource> {
+  if (/\.(jsonl|parquet)$/.test(source)) return fileSource(source);
+  if (/^(\S+:\d{1,5}|unix:\S+)$/.test(source)) {
     const { tls, token, where } = options;
-    const client = await VllmClient.connect({ address: word, tls, token, configKey: where });
-    return ofModel(client, options, () => client.close());
+    const client = await VllmClient.connect({ address: source, tls, token, configKey: where });
+    return modelSource(client, options, () => client.close());
   }
-  return ofFolder(word, options);
+  return folderSource(source, options);
 }
