@@ -1,4 +1,4 @@
-import type { ChatMessage } from '../core/chat.js';
+import { type ChatMessage, chatText } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
 import type { PlacedRow, Row } from './rows.js';
 
@@ -15,9 +15,7 @@ export interface PromptRow {
 
 /** The whole prompt as one text: for a chat, `role: content` of each message, separated by blank lines. */
 export function conversationOf({ text, messages }: Pick<PromptRow, 'text' | 'messages'>): string {
-  return messages === undefined
-    ? text
-    : messages.map(({ role, content }) => `${role}: ${content}`).join('\n\n');
+  return messages === undefined ? text : chatText(messages);
 }
 
 const roles = ['system', 'user', 'assistant'];

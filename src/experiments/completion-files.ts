@@ -1,7 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PmpoError } from '../core/errors.js';
-import type { EvaluatedCompletion, LanguageEvaluation } from '../learners/language/evaluation.js';
+import type { EvaluatedCompletion, LanguageEvaluation } from '../run/records.js';
 import { writeAtomically } from '../system/atomic-file.js';
 
 /** Evaluations of a language job as files, one each: a line for each held-out completion. */

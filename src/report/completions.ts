@@ -1,7 +1,7 @@
+import { chatText } from '../core/chat.js';
 import { formatNumber } from '../core/format.js';
 import { mean } from '../core/statistics.js';
-import { conversationOf } from '../datasets/prompts.js';
-import type { EvaluatedCompletion, LanguageEvaluation } from '../learners/language/evaluation.js';
+import type { EvaluatedCompletion, LanguageEvaluation } from '../run/records.js';
 import { escapeHtml, htmlPage } from './html.js';
 
 /** Of held-out prompts: what the model wrote before, and what it writes now. */
@@ -29,7 +29,7 @@ function side({ completion, evaluation, finishReason }: EvaluatedCompletion, whe
 }
 
 const promptText = ({ prompt }: EvaluatedCompletion) =>
-  typeof prompt === 'string' ? prompt : conversationOf({ text: '', messages: prompt });
+  typeof prompt === 'string' ? prompt : chatText(prompt);
 
 function meanOf({ completions }: LanguageEvaluation): string {
   return formatNumber(mean(completions.flatMap(({ evaluation }) => evaluation ?? [])));

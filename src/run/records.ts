@@ -1,3 +1,4 @@
+import type { ChatMessage } from '../core/chat.js';
 import { type JobKind, jobTerms, type ScoreName, type StepUnit } from './job-terms.js';
 
 /**
@@ -49,6 +50,23 @@ export type RecordLine =
       readonly stdScore: number;
     } & EvaluationRecord)
   | { readonly kind: 'notice'; readonly time: string; readonly message: string };
+
+/** A completion of a held-out prompt. */
+export interface EvaluatedCompletion {
+  /** A text, or all messages of a chat, because chats with the same last message may differ before it. */
+  readonly prompt: string | readonly ChatMessage[];
+  readonly completion: string;
+  readonly finishReason: string;
+  /** Its reward; absent if it could not be judged. */
+  readonly evaluation?: number;
+}
+
+/** Everything that a language model wrote in one evaluation: a file in `completions/`, one line for each completion. */
+export interface LanguageEvaluation {
+  /** Number of updates before it. */
+  readonly updates: number;
+  readonly completions: readonly EvaluatedCompletion[];
+}
 
 type Fields = Readonly<Record<string, unknown>>;
 

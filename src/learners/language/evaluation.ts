@@ -1,24 +1,8 @@
-import type { ChatMessage } from '../../core/chat.js';
 import { mean } from '../../core/statistics.js';
+import type { LanguageEvaluation } from '../../run/records.js';
 import type { LanguageBatch } from './batch.js';
 
 /** What the policy writes on prompts that it never learns from. */
-
-/** A held-out prompt's completion, as it is kept. */
-export interface EvaluatedCompletion {
-  /** A text, or a whole chat: its last message alone may be that of another one too. */
-  readonly prompt: string | readonly ChatMessage[];
-  readonly completion: string;
-  readonly finishReason: string;
-  /** Absent where it could not be judged. */
-  readonly evaluation?: number;
-}
-
-export interface LanguageEvaluation {
-  /** Updates made before it. */
-  readonly updates: number;
-  readonly completions: readonly EvaluatedCompletion[];
-}
 
 export function evaluated(updates: number, batch: LanguageBatch): LanguageEvaluation {
   return {

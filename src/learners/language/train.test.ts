@@ -10,9 +10,8 @@ import { mean } from '../../core/statistics.js';
 import { createEngine } from '../../engine/create.js';
 import type { Reward } from '../../language/rewards/reward.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
-import type { EvaluationRecord, MetricRecord } from '../../run/records.js';
+import type { EvaluationRecord, LanguageEvaluation, MetricRecord } from '../../run/records.js';
 import type { Prompt } from './batch.js';
-import type { LanguageEvaluation } from './evaluation.js';
 import { PromptBatches } from './prompt-batches.js';
 import { trainLanguage } from './train.js';
 
