@@ -1,4 +1,4 @@
-"""Runs the unittest suites of a folder and writes their results as JSON, in the form of scripts/results.mjs.
+"""Runs the unittest suites of a folder and writes their results as JSON, in the format of scripts/results.mjs.
 
 Usage: python run_unittest.py FOLDER RESULTS.json
 """
@@ -12,11 +12,11 @@ def main() -> int:
     folder, results = sys.argv[1:]
     suite = unittest.defaultTestLoader.discover(folder, pattern="test_*.py", top_level_dir=folder)
     outcome = unittest.TextTestRunner(verbosity=2).run(suite)
-    # The last line of a traceback is what was wrong.
+    # The last line of a traceback is the error message.
     failures = [f"{test.id()}: {text.strip().splitlines()[-1]}" for test, text in outcome.failures + outcome.errors]
-    failures += [f"{test.id()}: passed, and was expected to fail" for test in outcome.unexpectedSuccesses]
+    failures += [f"{test.id()}: passed unexpectedly" for test in outcome.unexpectedSuccesses]
     skipped = len(outcome.skipped)
-    # A module that cannot be imported, or a class that cannot be set up, is an error beside the tests that ran.
+    # Failures to import a module or to set up a class are errors that `testsRun` does not count.
     passed = max(outcome.testsRun - len(failures) - skipped, 0)
     with open(results, "w", encoding="utf-8") as file:
         json.dump({"passed": passed, "skipped": skipped, "failures": failures}, file)

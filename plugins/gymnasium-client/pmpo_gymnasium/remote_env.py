@@ -1,4 +1,4 @@
-"""The environment itself. It uses DeepMind's own dm_env_rpc client for everything on the wire."""
+"""The Gymnasium environment. DeepMind's dm_env_rpc client implements the protocol."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ _RESERVED = ("reward", "discount")
 
 
 class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
-    """One world of a dm_env_rpc server.
+    """A world of a dm_env_rpc server as a Gymnasium environment.
 
-    Observations are one float32 vector, the named observations one after the other in sorted order; actions one float32
-    vector in [-1, 1], scaled to the bounds of the server's single floating-point action.
+    Shapes: O is the total size of all observations except `reward` and `discount`, A the size of the world's only action.
+
+    Observations are float32 [O]: the named observations, flattened and concatenated in the order of their names. Actions
+    are float32 [A] in [-1, 1], scaled linearly to the bounds of the world's action.
     """
 
     def __init__(self, address: str, timeout: float = 30.0, **settings: Any) -> None:
-        """Connects, makes a world from `settings` (`simulator="walker_run"`, say) and joins it.
+        """Connects, creates a world with `settings`, for example `simulator="walker_run"`, and joins it.
 
         Args:
           address: host:port of the server.
-          timeout: seconds to wait for the server.
+          timeout: seconds to wait for the connection.
           **settings: sent with CreateWorld.
         Raises:
-          TimeoutError: when nobody answers.
-          dm_env_rpc.v1.error.DmEnvRpcError: when the server refuses, in its words.
-          ValueError: when the world's actions are not one bounded floating-point tensor.
+          TimeoutError: the server did not accept a connection within `timeout`.
+          dm_env_rpc.v1.error.DmEnvRpcError: the server answered with an error.
+          ValueError: the world's action is not a single, bounded floating-point tensor.
         """
         self._channel = grpc.insecure_channel(address)
         self._connection: dm_env_rpc_connection.Connection | None = None
@@ -47,7 +49,7 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         try:
             grpc.channel_ready_future(self._channel).result(timeout=timeout)
         except grpc.FutureTimeoutError:
-            raise TimeoutError(f"{address}: nobody answered within {timeout:g} s") from None
+            raise TimeoutError(f"{address}: no answer within {timeout:g} s") from None
         self._connection = dm_env_rpc_connection.Connection(self._channel)
         packed = {key: tensor_utils.pack_tensor(value) for key, value in settings.items()}
         self._world = self._connection.send(dm_env_rpc_pb2.CreateWorldRequest(settings=packed)).world_name
@@ -58,7 +60,7 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._requested = [self._observations.name_to_uid(name) for name in (*self._names, "reward")]
 
         if len(self._actions.names()) != 1:
-            raise ValueError(f"{address}: one action is supported, the world has {sorted(self._actions.names())}")
+            raise ValueError(f"{address}: the world must have one action; it has {sorted(self._actions.names())}")
         (self._action_name,) = self._actions.names()
         spec = self._actions.name_to_spec(self._action_name)
         self._action_dtype = tensor_utils.data_type_to_np_type(spec.dtype)
@@ -66,7 +68,7 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._action_shape = tuple(spec.shape)
         self._low = np.broadcast_to(np.asarray(bounds.min, np.float64), self._action_shape)
         self._high = np.broadcast_to(np.asarray(bounds.max, np.float64), self._action_shape)
-        # Where a limit is not given, the bounds are those of the type: finite, and of no use.
+        # For a limit that is not given, `bounds` returns that of the dtype, which is finite but useless for scaling.
         bounded = spec.HasField("min") and spec.HasField("max") and np.isfinite([self._low, self._high]).all()
         if not np.issubdtype(self._action_dtype, np.floating) or not bounded:
             raise ValueError(f"{address}: the action '{self._action_name}' is not a bounded floating-point tensor")
@@ -81,7 +83,14 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts an episode; the same seed gives the same one, where the server can."""
+        """Starts an episode. The same seed gives the same episode if the server supports seeds.
+
+        Returns:
+          The first observation, float32 [O], and an empty dictionary.
+        Raises:
+          gymnasium.error.ClosedEnvironmentError: the environment is closed.
+          dm_env_rpc.v1.error.DmEnvRpcError: the server answered with an error, for example because it takes no seed.
+        """
         super().reset(seed=seed)
         settings = {} if seed is None else {"seed": tensor_utils.pack_tensor(seed)}
         self._send(dm_env_rpc_pb2.ResetRequest(settings=settings))
@@ -89,7 +98,15 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return observation, {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Takes one step with an action in [-1, 1]."""
+        """Takes one step with an action [A]; values outside [-1, 1] are clipped.
+
+        Returns:
+          The observation, float32 [O]; the reward; whether the episode terminated; whether it was truncated; and an empty
+          dictionary.
+        Raises:
+          gymnasium.error.ClosedEnvironmentError: the environment is closed.
+          dm_env_rpc.v1.error.DmEnvRpcError: the server answered with an error.
+        """
         unit = np.clip(np.asarray(action, np.float64), -1.0, 1.0).reshape(self._action_shape)
         value = self._low + (unit + 1.0) / 2.0 * (self._high - self._low)
         packed = self._actions.pack({self._action_name: value.astype(self._action_dtype)})
@@ -112,7 +129,7 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._connection.send(request)
 
     def close(self) -> None:
-        """Leaves and destroys the world, and disconnects; harmless when called again, and when the server has gone."""
+        """Leaves and destroys the world, and disconnects. May be called repeatedly, and after the server has ended."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(grpc.RpcError, dm_env_rpc_error.DmEnvRpcError):

@@ -12,8 +12,8 @@ from pathlib import Path
 from pmpo_simulator_server.catalogue import KINDS, Catalogue
 from pmpo_simulator_server.processes import ServerOptions, StartError, run
 
-_MOST_MEGABYTES = 2047
-"""gRPC's own limit."""
+_MAX_MEGABYTES = 2047
+"""The largest message size that gRPC supports."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,40 +22,42 @@ def _parser() -> argparse.ArgumentParser:
         description="Serves simulators over dm_env_rpc v1, many worlds at once.",
     )
     parser.add_argument(
-        "kind", choices=[*KINDS, "any"], help="whose simulators; any: of every package that is installed"
+        "kind", choices=[*KINDS, "any"], help="which simulators to serve; any: those of every installed package"
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=50051, help="the port; 0: any free one (%(default)s)")
+    parser.add_argument("--port", type=int, default=50051, help="the port; 0 picks a free one (%(default)s)")
     parser.add_argument(
         "--processes",
         type=int,
         default=2 * (os.cpu_count() or 1),
-        help="processes that simulate, which share the port; Linux only, elsewhere 1 (%(default)s)",
+        help="number of simulating processes, which share the port; always 1 on systems other than Linux (%(default)s)",
     )
     parser.add_argument("--tls-certificate", type=Path, metavar="PEM", help="the server's certificate chain")
     parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
     parser.add_argument(
-        "--tls-client-ca", type=Path, metavar="PEM", help="clients must have a certificate of this authority"
+        "--tls-client-ca", type=Path, metavar="PEM", help="require client certificates signed by this authority"
     )
-    parser.add_argument("--token-file", type=Path, help="clients must send the bearer token in this file")
+    parser.add_argument("--token-file", type=Path, help="require the bearer token in this file from clients")
     parser.add_argument(
         "--allow-import",
         action="append",
         default=[],
         metavar="MODULE",
-        help="clients may have MODULE's dm_env environments made: simulator `MODULE:factory`; may be repeated",
+        help="let clients create dm_env environments from MODULE, as simulator `MODULE:factory`; may be repeated",
     )
-    parser.add_argument("--max-message-megabytes", type=float, default=64, help="(%(default)s)")
     parser.add_argument(
-        "--until-stdin-closes", action="store_true", help="end when standard input closes, as when its parent dies"
+        "--max-message-megabytes", type=float, default=64, help="limit on each message, both ways (%(default)s)"
     )
-    parser.add_argument("--verbose", action="store_true", help="log worlds as they come and go")
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="stop when standard input closes, as when its parent dies"
+    )
+    parser.add_argument("--verbose", action="store_true", help="log the creation and destruction of worlds")
     return parser
 
 
 def _prepare_environment() -> None:
-    """Before anything heavy is imported."""
-    # Each process simulates on one core; there are as many processes as cores can use.
+    """Sets the environment variables that simulators read when they are imported. Call it before importing them."""
+    # Each process simulates on one core, and there are enough processes to use all cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -65,19 +67,19 @@ def _prepare_environment() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the program; returns its exit code."""
+    """Runs the program and returns its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if (options.tls_certificate is None) != (options.tls_key is None):
-        parser.error("--tls-certificate and --tls-key go together")
+        parser.error("--tls-certificate and --tls-key must be given together")
     if options.tls_client_ca is not None and options.tls_certificate is None:
         parser.error("--tls-client-ca needs --tls-certificate and --tls-key")
     if options.processes < 1:
         parser.error("--processes must be at least 1")
     if not 0 <= options.port < 2**16:
         parser.error("--port must be from 0 to 65535")
-    if not 0 < options.max_message_megabytes <= _MOST_MEGABYTES:
-        parser.error(f"--max-message-megabytes must be above 0 and at most {_MOST_MEGABYTES}")
+    if not 0 < options.max_message_megabytes <= _MAX_MEGABYTES:
+        parser.error(f"--max-message-megabytes must be above 0 and at most {_MAX_MEGABYTES}")
     level = logging.INFO if options.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
     _prepare_environment()
@@ -104,7 +106,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _catalogue(kind: str, imports: tuple[str, ...]) -> Catalogue:
-    """What is to be served, imported. Raises StartError for what is not installed."""
+    """Returns the catalogue of `kind` with its simulators imported.
+
+    Raises:
+      StartError: the simulators of `kind` are not installed or cannot be imported.
+    """
     chosen = Catalogue(tuple(KINDS) if kind == "any" else (kind,), imports)
     missing = chosen.missing()
     if kind == "any":
@@ -112,11 +118,11 @@ def _catalogue(kind: str, imports: tuple[str, ...]) -> Catalogue:
     elif missing:
         raise StartError(f"{kind} is not installed; pip install 'pmpo-simulator-server[{kind}]'")
     if imports:
-        # As for `python -m`: a module in the folder where the server was started.
+        # As `python -m` does, so that modules in the current folder are found.
         sys.path.insert(0, os.getcwd())
     try:
         chosen.preload()
-    except Exception as error:  # A package that is half there, or its driver.
+    except Exception as error:  # A broken installation or a missing driver can raise anything.
         reason = str(error).strip().split("\n")[0]
         raise StartError(f"{' and '.join(chosen.kinds)} cannot be loaded: {type(error).__name__}: {reason}") from error
     return chosen

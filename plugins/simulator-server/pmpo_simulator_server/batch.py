@@ -1,6 +1,6 @@
-"""Several simulators of one kind as arrays whose first axis counts them, so that one message can step them all.
+"""A batch of simulators with the same specs, stepped together: the first axis of each array counts them.
 
-Letters: N simulators, i one of them.
+Shapes: N simulators; i is the index of one.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ import numpy as np
 
 from pmpo_simulator_server.errors import invalid, status_of
 from pmpo_simulator_server.tensors import STATE_CODES
-from pmpo_simulator_server.world import Array, Spec, State, Step, World, interrupted
+from pmpo_simulator_server.simulator import Array, Simulator, Spec, State, Step, interrupted_step
 
 _log = logging.getLogger("pmpo_simulator_server")
 
-MOST = 1024
-"""Simulators in one batch."""
+MAX_BATCH_SIZE = 1024
+"""The largest number of simulators in one batch."""
 
 
 class Command(enum.IntEnum):
-    """What is done with one simulator in a step of all."""
+    """The command to one simulator in a step of the batch."""
 
     STEP = 0
-    """It is stepped with its row of the actions; where it has no episode, one starts and the row is ignored."""
+    """Steps with its row of the actions. If it has no running episode, starts one and ignores the row."""
     RESET = 1
-    """An episode starts, from its row of `batch/seed` if that is 0 or more."""
+    """Starts an episode, seeded with its row of `batch/seed` if that is 0 or more."""
     WAIT = 2
-    """It stays as it is."""
+    """Does nothing."""
 
 
-PREFIX = "batch/"
-"""Of the names that are not the simulators' own."""
+BATCH_PREFIX = "batch/"
+"""Prefix of the actions and observations that belong to the batch rather than to its simulators."""
 
 NO_EPISODE = 0
-"""In `batch/state`: none has begun, or the simulator failed. dm_env_rpc's number for an invalid state."""
+"""Value of `batch/state` before the first episode and after a failure: dm_env_rpc's number for an invalid state."""
 
 _RUNNING = STATE_CODES[State.RUNNING]
 _STEP, _RESET, _WAIT = (int(command) for command in Command)
-"""Plain numbers, which are compared faster than members of an enumeration."""
+"""Plain integers, because comparing enum members is slower."""
 
 
-def _stacked(spec: Spec, count: int) -> Spec:
-    """The spec of `count` values of `spec`, one after the other."""
+def _stack_spec(spec: Spec, count: int) -> Spec:
+    """The spec of `count` values of `spec`, stacked along a new first axis."""
     shape = (count, *spec.shape)
 
     def bound(limit: Array | None) -> Array | None:
@@ -55,7 +55,7 @@ def _stacked(spec: Spec, count: int) -> Spec:
     return dataclasses.replace(spec, shape=shape, minimum=bound(spec.minimum), maximum=bound(spec.maximum))
 
 
-def _alike(one: Mapping[str, Spec], other: Mapping[str, Spec]) -> bool:
+def _have_same_specs(one: Mapping[str, Spec], other: Mapping[str, Spec]) -> bool:
     def equal(a: Array | None, b: Array | None) -> bool:
         return a is b if a is None or b is None else np.array_equal(a, b)
 
@@ -65,57 +65,66 @@ def _alike(one: Mapping[str, Spec], other: Mapping[str, Spec]) -> bool:
     )
 
 
-class _Rows:
-    """One observation of all simulators, [N, …]. Rows are written when they are asked for, each once."""
+class _StackedObservation:
+    """One observation of all simulators, [N, …]. Rows are written lazily, once per step."""
 
     def __init__(self, spec: Spec, count: int) -> None:
         self._name, self._shape = spec.name, spec.shape
         text = spec.dtype.kind == "U"
         self.values: Array = np.full((count, *spec.shape), "" if text else 0, object if text else spec.dtype)
-        self._written = [0] * count
+        self._written_steps = [0] * count
 
     def write(self, i: int, step: Step, number: int) -> None:
-        """Writes row i from the simulator's last step, its `number`th, unless it is there already."""
-        if self._written[i] == number:
+        """Writes row i from the last step of simulator i, unless step `number` has been written already.
+
+        Raises:
+          ValueError: the observation has another shape than its spec.
+        """
+        if self._written_steps[i] == number:
             return
         value = step.observations[self._name]
         array = np.asarray(value() if callable(value) else value)
-        # A row would take, by broadcasting, what has another shape.
+        # Without this check, the assignment would broadcast an array of another shape.
         if array.shape != self._shape:
-            raise ValueError(f"'{self._name}' has the shape {list(array.shape)}; its spec says {list(self._shape)}")
+            raise ValueError(f"'{self._name}' has shape {list(array.shape)}; its spec says {list(self._shape)}")
         self.values[i] = array
-        self._written[i] = number
+        self._written_steps[i] = number
 
 
 class Batch:
-    """N simulators. One that fails leaves the others as they are."""
+    """N simulators with the same specs. The failure of one does not affect the others."""
 
-    def __init__(self, worlds: Sequence[World]) -> None:
-        """Raises RequestError where they are not of one kind, or have names that a batch needs for itself."""
-        count = len(worlds)
-        first = worlds[0]
-        for i, world in enumerate(worlds):
-            if not (_alike(world.observations, first.observations) and _alike(world.actions, first.actions)):
-                raise invalid(f"simulator {i} differs from simulator 0 in its specs; those of a batch must be alike")
+    def __init__(self, simulators: Sequence[Simulator]) -> None:
+        """Takes ownership of the simulators.
+
+        Raises:
+          RequestError: their specs differ, or one of their names begins with `batch/`.
+        """
+        count = len(simulators)
+        first = simulators[0]
+        for i, simulator in enumerate(simulators):
+            same_observations = _have_same_specs(simulator.observations, first.observations)
+            if not same_observations or not _have_same_specs(simulator.actions, first.actions):
+                raise invalid(f"simulator {i} differs from simulator 0 in its specs; a batch needs equal specs")
         for name in (*first.observations, *first.actions):
-            if name.startswith(PREFIX):
-                raise invalid(f"'{name}' has a name that a batch needs for itself; leave out 'batchSize'")
-        self._worlds = tuple(worlds)
-        self._seeds: list[int | None] = [None] * count
-        """Of the next episodes."""
-        self._steps: list[Step | None] = [None] * count
-        """The last of each; None where a simulator has no episode."""
-        self._interrupted = [False] * count
-        """Whether the episode that runs was cut, which the simulator's next step says."""
-        self._numbers = [0] * count
+            if name.startswith(BATCH_PREFIX):
+                raise invalid(f"the name '{name}' is reserved in a batch; omit 'batchSize'")
+        self._simulators = tuple(simulators)
+        self._next_seeds: list[int | None] = [None] * count
+        """Seed of the next episode of each simulator."""
+        self._last_steps: list[Step | None] = [None] * count
+        """The last step of each simulator; None if it has no episode."""
+        self._is_interrupted = [False] * count
+        """Whether another connection ended the running episode; the simulator's next step reports it."""
+        self._step_counts = [0] * count
         self._reward = np.zeros(count)
         self._discount = np.ones(count)
         self._state = np.full(count, NO_EPISODE, np.int32)
         self._error_code = np.zeros(count, np.int32)
         self._error = np.full(count, "", object)
         observed = [spec for spec in first.observations.values() if spec.name not in ("reward", "discount")]
-        self._rows = {spec.name: _Rows(spec, count) for spec in observed}
-        self._own: Mapping[str, Array] = {
+        self._rows = {spec.name: _StackedObservation(spec, count) for spec in observed}
+        self._batch_values: Mapping[str, Array] = {
             "reward": self._reward,
             "discount": self._discount,
             "batch/state": self._state,
@@ -123,7 +132,7 @@ class Batch:
             "batch/error": self._error,
         }
         self.observations: Sequence[Spec] = (
-            *(_stacked(spec, count) for spec in observed),
+            *(_stack_spec(spec, count) for spec in observed),
             Spec.of("reward", (count,), np.float64),
             Spec.of("discount", (count,), np.float64, 0.0, 1.0),
             Spec.of("batch/state", (count,), np.int32, NO_EPISODE, max(STATE_CODES.values())),
@@ -131,22 +140,26 @@ class Batch:
             Spec.of("batch/error", (count,), np.str_),
         )
         self.actions: Sequence[Spec] = (
-            *(_stacked(spec, count) for spec in first.actions.values()),
+            *(_stack_spec(spec, count) for spec in first.actions.values()),
             Spec.of("batch/command", (count,), np.int32, min(Command), max(Command)),
-            # Left out, it is no seed: 0 is one.
+            # The default must not be 0, which is a valid seed.
             dataclasses.replace(Spec.of("batch/seed", (count,), np.int64, -1), default=np.full(count, -1)),
         )
-        self._acted = tuple(first.actions)
+        self._action_names = tuple(first.actions)
 
     @staticmethod
-    def of(count: int, make: Callable[[int], World]) -> Batch:
-        """A batch of what `make` makes, given each one's number. Raises RequestError; then none is left open."""
+    def build(count: int, make: Callable[[int], Simulator]) -> Batch:
+        """Builds a batch of `count` simulators; `make(i)` creates simulator i.
+
+        Raises:
+          RequestError: as `make` and the constructor do. The simulators created so far are closed.
+        """
         with contextlib.ExitStack() as made:
-            worlds: list[World] = []
+            simulators: list[Simulator] = []
             for i in range(count):
-                worlds.append(make(i))
-                made.callback(worlds[-1].close)
-            batch = Batch(worlds)
+                simulators.append(make(i))
+                made.callback(simulators[-1].close)
+            batch = Batch(simulators)
             made.pop_all()
             return batch
 
@@ -156,45 +169,45 @@ class Batch:
         return bool((self._state == _RUNNING).any())
 
     def reset(self, seed: int | None) -> None:
-        """Ends all episodes. The next of simulator i is the one of `seed` + i, if there is a seed."""
-        for i in range(len(self._worlds)):
-            self._steps[i] = None
+        """Ends all episodes. With a seed, the next episode of simulator i is seeded with `seed` + i."""
+        for i in range(len(self._simulators)):
+            self._last_steps[i] = None
             self._state[i] = NO_EPISODE
-            self._interrupted[i] = False
-            self._seeds[i] = None if seed is None else seed + i
+            self._is_interrupted[i] = False
+            self._next_seeds[i] = None if seed is None else seed + i
 
     def interrupt(self, seed: int | None) -> None:
-        """The same for somebody who is not in the world: each one's next step says that its episode was cut."""
-        for i in range(len(self._worlds)):
-            self._interrupted[i] = bool(self._state[i] == _RUNNING)
-            self._seeds[i] = None if seed is None else seed + i
+        """As `reset`, on behalf of another connection: the next step of each simulator reports the interruption."""
+        for i in range(len(self._simulators)):
+            self._is_interrupted[i] = bool(self._state[i] == _RUNNING)
+            self._next_seeds[i] = None if seed is None else seed + i
 
     def step(self, actions: Mapping[str, Array]) -> None:
-        """Does with each simulator what its row of `batch/command` says; every action is given, [N, …]."""
+        """Carries out each simulator's row of `batch/command`. `actions` holds every action, each [N, …]."""
         seeds = actions["batch/seed"].tolist()
         for i, command in enumerate(actions["batch/command"].tolist()):
             if command == _WAIT:
                 continue
             going = command == _STEP and self._state[i] == _RUNNING
-            last = self._steps[i]
-            cut = going and self._interrupted[i]
-            self._interrupted[i] = False
+            last = self._last_steps[i]
+            cut = going and self._is_interrupted[i]
+            self._is_interrupted[i] = False
             try:
                 if cut and last is not None:
-                    step = interrupted(last)
+                    step = interrupted_step(last)
                 elif going:
-                    # Of no axis, not NumPy's scalars: what a simulator alone is given.
-                    step = self._worlds[i].step({name: actions[name][i, ...] for name in self._acted})
+                    # The ellipsis keeps arrays without axes from becoming NumPy scalars, as without a batch.
+                    step = self._simulators[i].step({name: actions[name][i, ...] for name in self._action_names})
                 else:
-                    given = seeds[i] if command == _RESET and seeds[i] >= 0 else self._seeds[i]
-                    # A simulator without seeds goes on without: in a step of all there is no asking again.
-                    step = self._worlds[i].reset(given if self._worlds[i].takes_seeds else None)
-                    self._seeds[i] = None
-            except Exception as error:  # Of a simulator: its own, and no other's.
+                    given = seeds[i] if command == _RESET and seeds[i] >= 0 else self._next_seeds[i]
+                    # A simulator that takes no seeds starts without one: the client cannot repeat only its reset.
+                    step = self._simulators[i].reset(given if self._simulators[i].takes_seeds else None)
+                    self._next_seeds[i] = None
+            except Exception as error:  # The failure of one simulator must not stop the others.
                 self._fail(i, error)
                 continue
-            self._steps[i] = step
-            self._numbers[i] += 1
+            self._last_steps[i] = step
+            self._step_counts[i] += 1
             self._reward[i] = step.reward
             self._discount[i] = step.discount
             self._state[i] = STATE_CODES[step.state]
@@ -202,28 +215,28 @@ class Batch:
             self._error[i] = ""
 
     def observe(self, names: Sequence[str]) -> list[Array]:
-        """Observations by name, [N, …] each; the arrays are overwritten by the next step.
+        """Returns the named observations, each [N, …]. The next step overwrites the arrays.
 
-        The row of a simulator that waited, or failed, is what it last was.
+        The row of a simulator that waited or failed keeps its last value.
         """
         for name in names:
-            if name in self._own:
+            if name in self._batch_values:
                 continue
             rows = self._rows[name]
-            for i, step in enumerate(self._steps):
+            for i, step in enumerate(self._last_steps):
                 if step is None:
                     continue
                 try:
-                    rows.write(i, step, self._numbers[i])
-                except Exception as error:  # Of a picture that cannot be drawn, say.
+                    rows.write(i, step, self._step_counts[i])
+                except Exception as error:  # An image that cannot be rendered, for example.
                     self._fail(i, error)
-        return [self._own[name] if name in self._own else self._rows[name].values for name in names]
+        return [self._batch_values[name] if name in self._batch_values else self._rows[name].values for name in names]
 
     def _fail(self, i: int, error: Exception) -> None:
-        """The simulator's episode is over, and the next command but waiting starts another."""
+        """Ends the episode of simulator i. Its next command other than WAIT starts another one."""
         code, message = status_of(error)
         _log.debug("simulator %d of a batch: %s", i, message)
-        self._steps[i] = None
+        self._last_steps[i] = None
         self._state[i] = NO_EPISODE
         self._reward[i] = 0.0
         self._discount[i] = 1.0
@@ -231,7 +244,7 @@ class Batch:
         self._error[i] = f"simulator {i}: {message}"
 
     def close(self) -> None:
-        """Closes all of them, also where closing one fails."""
+        """Closes all simulators, even if closing one fails."""
         with contextlib.ExitStack() as closing:
-            for world in self._worlds:
-                closing.callback(world.close)
+            for simulator in self._simulators:
+                closing.callback(simulator.close)

@@ -1,4 +1,4 @@
-"""What a client is told when its request cannot be carried out."""
+"""Errors that are sent to a client in the response to its request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _log = logging.getLogger("pmpo_simulator_server")
 
 
 class RequestError(Exception):
-    """An answer to one request; the stream goes on."""
+    """An error in the response to one request; the stream stays open. `code` is a code of google.rpc.Code."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -20,44 +20,47 @@ class RequestError(Exception):
 
 
 def invalid(message: str) -> RequestError:
-    """The request itself is wrong."""
+    """INVALID_ARGUMENT: the request itself is wrong."""
     return RequestError(code_pb2.INVALID_ARGUMENT, message)
 
 
-def no_seeds() -> RequestError:
-    """It brings a seed, and the simulator cannot start from one."""
+def takes_no_seeds() -> RequestError:
+    """INVALID_ARGUMENT: the request carries a seed, and the simulator cannot be seeded."""
     return invalid("this simulator takes no seed: its environment has no method 'seed'")
 
 
 def not_found(message: str) -> RequestError:
-    """It names something that is not there."""
+    """NOT_FOUND: the request names something that does not exist."""
     return RequestError(code_pb2.NOT_FOUND, message)
 
 
 def precondition(message: str) -> RequestError:
-    """It would be right at another moment, or on another machine."""
+    """FAILED_PRECONDITION: the request would be valid in another state of the server, or on another machine."""
     return RequestError(code_pb2.FAILED_PRECONDITION, message)
 
 
 def status_of(error: Exception) -> tuple[int, str]:
-    """The code and the words of an answer to what failed with `error`; a simulator's own failure is logged in full."""
+    """The code and message that report `error` to the client. Unexpected errors are logged with their traceback."""
     if isinstance(error, RequestError):
         return error.code, str(error)
     _log.error("a request failed", exc_info=error)
     return code_pb2.INTERNAL, f"{type(error).__name__}: {error}"
 
 
-def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """What was probably meant; how words are joined is no difference."""
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name most similar to `name`, ignoring case and underscores, or None if none is similar enough.
+
+    `cutoff` is the lowest accepted ratio of `difflib`, from 0 to 1.
+    """
     folded = {other.replace("_", "").lower(): other for other in sorted(known)}
-    near = difflib.get_close_matches(name.replace("_", "").lower(), folded, 1, likeness)
+    near = difflib.get_close_matches(name.replace("_", "").lower(), folded, 1, cutoff)
     return folded[near[0]] if near else None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
-    """There is no such thing; says what comes nearest."""
+    """INVALID_ARGUMENT: `name` is not one of `known`. The message suggests the nearest known name."""
     names = sorted(known)
     near = nearest(name, names)
     hint = "" if near is None else f" Did you mean '{near}'?"
     listed = f" Known: {', '.join(names)}." if near is None and len(names) <= 20 else ""
-    return invalid(f"there is no {kind} '{name}'.{hint}{listed}")
+    return invalid(f"unknown {kind} '{name}'.{hint}{listed}")

@@ -1,4 +1,4 @@
-"""Several processes on one port. The kernel hands each connection to one of them; no byte passes through a parent."""
+"""Several processes that share one port. The kernel assigns each connection to a process; the parent relays nothing."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pmpo_simulator_server")
 
-_PATIENCE_SECONDS = 5.0
+_GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
 class StartError(Exception):
-    """The server cannot start; the message is for a person."""
+    """The server cannot start. The message is shown to the user."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ServerOptions:
+    """The options of the program; see its help. Files are paths of PEM files, or of a text file with the token."""
+
     catalogue: Catalogue
     host: str
     port: int
@@ -50,7 +52,7 @@ class ServerOptions:
 
 
 def can_share_ports() -> bool:
-    """Whether the kernel spreads connections over the processes that listen on one port: Linux does."""
+    """Whether the kernel distributes connections among processes that listen on the same port, as Linux does."""
     return sys.platform == "linux"
 
 
@@ -58,11 +60,15 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _reserve(host: str, port: int) -> socket.socket:
-    """Holds a port for the processes to come. Raises StartError when somebody listens there."""
+def _reserve_port(host: str, port: int) -> socket.socket:
+    """Reserves a port for the processes that will listen on it.
+
+    Raises:
+      StartError: the port is in use or the address is invalid.
+    """
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # Once without sharing: another server that shares its port would be joined without a word.
+        # First bind without sharing: otherwise this server would silently share the port of another such server.
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(where)
@@ -75,21 +81,25 @@ def _reserve(host: str, port: int) -> socket.socket:
 
 
 def read_token(path: Path | None) -> str | None:
-    """The bearer token in a file. Raises StartError, which does not show it, for a file with none."""
-    content = _read(path, "--token-file")
+    """Reads the bearer token from a file; None without a file.
+
+    Raises:
+      StartError: the file cannot be read or holds no valid token. The message does not contain the token.
+    """
+    content = _read_file(path, "--token-file")
     if content is None:
         return None
     try:
         token = content.decode("ascii").strip()
     except UnicodeDecodeError:
         token = ""
-    # An empty one would let everybody in; gRPC's metadata are printable ASCII.
+    # An empty token would admit every client. gRPC metadata must be printable ASCII.
     if token == "" or not token.isprintable():
-        raise StartError(f"--token-file: {path}: it must hold one line of printable ASCII characters, the token")
+        raise StartError(f"--token-file: {path}: the token must be one line of printable ASCII characters")
     return token
 
 
-def _read(path: Path | None, what: str) -> bytes | None:
+def _read_file(path: Path | None, what: str) -> bytes | None:
     if path is None:
         return None
     try:
@@ -99,7 +109,7 @@ def _read(path: Path | None, what: str) -> bytes | None:
 
 
 def _listen(options: ServerOptions, prefix: str, port: int, folder: Path | None) -> Server:
-    # Not before the fork: gRPC does not survive one.
+    # Imported after the fork, because gRPC does not survive a fork.
     from pmpo_simulator_server.service import Security, Server, Sockets
     from pmpo_simulator_server.session import Worlds
 
@@ -108,34 +118,36 @@ def _listen(options: ServerOptions, prefix: str, port: int, folder: Path | None)
             Worlds(prefix, options.catalogue.make),
             _address(options.host, port),
             security=Security(
-                certificate=_read(options.tls_certificate, "--tls-certificate"),
-                key=_read(options.tls_key, "--tls-key"),
-                client_ca=_read(options.tls_client_ca, "--tls-client-ca"),
+                certificate=_read_file(options.tls_certificate, "--tls-certificate"),
+                key=_read_file(options.tls_key, "--tls-key"),
+                client_ca=_read_file(options.tls_client_ca, "--tls-client-ca"),
                 token=read_token(options.token_file),
             ),
             sockets=None if folder is None else Sockets(folder),
             max_message_megabytes=options.max_message_megabytes,
         )
     except RuntimeError as error:
-        # The port is held for these processes; what is left to go wrong is in the files, and gRPC does not say what.
+        # The port is reserved, so the certificates must be at fault. gRPC does not say in which way.
         if options.tls_certificate is None:
             raise StartError(f"cannot listen on {_address(options.host, port)}: {error}") from error
         files = [options.tls_certificate, options.tls_key, options.tls_client_ca]
         listed = ", ".join(str(path) for path in files if path is not None)
-        raise StartError(f"no certificate and key that belong together, as PEM, in {listed}") from error
+        raise StartError(f"not a matching certificate and key in PEM format: {listed}") from error
 
 
-def _worker(options: ServerOptions, number: int, port: int, folder: Path | None, pipe: int, parent: int) -> NoReturn:
-    """What a forked process does: serves, and never returns."""
+def _serve_in_child(
+    options: ServerOptions, number: int, port: int, folder: Path | None, pipe: int, parent: int
+) -> NoReturn:
+    """Serves in a forked process, and exits the process in the end."""
     code = 1
     try:
-        # Ctrl-C reaches every process of a terminal; the parent says when to end.
+        # Ctrl-C reaches every process of a terminal, but the parent decides when its children stop.
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # Held back, in every thread to come, until it is waited for.
+        # Blocked in this thread and those started later, so that sigwait below receives it.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        # No orphans, whatever the parent dies of.
+        # The kernel kills this process when the parent dies for any reason, so that no orphans remain.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
@@ -148,7 +160,7 @@ def _worker(options: ServerOptions, number: int, port: int, folder: Path | None,
     except StartError as error:
         os.write(pipe, f"! {error}\n".encode())
     except Exception as error:
-        _log.exception("the process w%d failed", number)
+        _log.exception("process w%d failed", number)
         with contextlib.suppress(OSError):
             os.write(pipe, f"! {type(error).__name__}: {error}\n".encode())
     finally:
@@ -162,28 +174,32 @@ def _announce(options: ServerOptions, port: int) -> None:
     print(f"Serving {kinds} on {where} (Ctrl-C ends it)", flush=True)
     if options.host not in ("localhost", "::1") and not options.host.startswith("127."):
         if options.token_file is None and options.tls_client_ca is None:
-            _log.warning("anyone who can reach %s can use this server; --token-file asks for a secret", where)
+            _log.warning("anyone who can reach %s can use this server; require a token with --token-file", where)
         elif options.tls_certificate is None:
-            _log.warning("the token travels in the clear; --tls-certificate and --tls-key encrypt the connections")
+            _log.warning("the token is sent unencrypted; use TLS with --tls-certificate and --tls-key")
 
 
 def run(options: ServerOptions) -> None:
-    """Serves until it is asked to end. Raises StartError when it cannot start."""
+    """Serves until a signal, or the end of standard input, asks it to stop.
+
+    Raises:
+      StartError: the server cannot start.
+    """
     for path, what in (
         (options.tls_certificate, "--tls-certificate"),
         (options.tls_key, "--tls-key"),
         (options.tls_client_ca, "--tls-client-ca"),
     ):
-        _read(path, what)
+        _read_file(path, what)
     read_token(options.token_file)
     if can_share_ports():
         Supervisor(options).run()
     else:
-        _run_here(options)
+        _run_single_process(options)
 
 
-def _run_here(options: ServerOptions) -> None:
-    """One process, this one, where a port cannot be shared."""
+def _run_single_process(options: ServerOptions) -> None:
+    """Serves in this process, on systems where a port cannot be shared."""
     stopping = False
 
     def stop(*_: object) -> None:
@@ -197,7 +213,7 @@ def _run_here(options: ServerOptions) -> None:
 
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, stop)
-    _reserve(options.host, options.port).close()
+    _reserve_port(options.host, options.port).close()
     server = _listen(options, "w1", options.port, None)
     _announce(options, server.port)
     if options.until_stdin_closes:
@@ -208,18 +224,23 @@ def _run_here(options: ServerOptions) -> None:
 
 
 class Supervisor:
-    """Forks the processes, starts one that died again, and ends all of them."""
+    """Forks the serving processes, replaces those that die, and stops all of them in the end."""
 
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
-        self._children: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
+        """The number of each running process, by process id."""
         self._stopping = False
-        self._last = 0
+        self._last_number = 0
         self._folder = Path(tempfile.mkdtemp(prefix="pmpo-simulators-"))
         self._port = options.port
 
     def run(self) -> None:
-        """Serves until it is asked to end. Raises StartError when it cannot start."""
+        """Serves until it is asked to stop.
+
+        Raises:
+          StartError: a process cannot start.
+        """
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write)
@@ -227,36 +248,36 @@ class Supervisor:
             signal.signal(asked, self._ask_to_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         try:
-            with _reserve(self._options.host, self._options.port) as held:
+            with _reserve_port(self._options.host, self._options.port) as held:
                 self._port = held.getsockname()[1]
-                # What has been imported stays shared: the collector of a child does not touch it.
+                # Excludes imported objects from garbage collection, so that their memory stays shared with children.
                 gc.freeze()
                 for _ in range(self._options.processes):
                     if not self._stopping:
-                        self._start()
+                        self._start_child()
                 if not self._stopping:
                     _announce(self._options, self._port)
                 self._watch(wake_read)
         finally:
-            self._end_all()
+            self._stop_children()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
 
-    def _start(self) -> None:
+    def _start_child(self) -> None:
         """Forks a process and waits until it listens."""
-        # A number is never used again: the name of a world that died with its process must not name another one.
-        self._last += 1
+        # Numbers are never reused: the name of a world that died with its process must not come to name another world.
+        self._last_number += 1
         read, write = os.pipe()
         parent = os.getpid()
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
             os.close(read)
-            _worker(self._options, self._last, self._port, self._folder, write, parent)
+            _serve_in_child(self._options, self._last_number, self._port, self._folder, write, parent)
         os.close(write)
-        self._children[child] = self._last
+        self._numbers[child] = self._last_number
         with os.fdopen(read) as pipe:
             answer = pipe.readline().strip()
         if answer.startswith("!") or (answer == "" and not self._stopping):
@@ -274,40 +295,40 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Starts as many processes as have died; those that do not start are tried again at the next look."""
-        while self._children:
+        while self._numbers:
             child, status = os.waitpid(-1, os.WNOHANG)
             if child == 0:
                 break
-            number = self._children.pop(child, None)
+            number = self._numbers.pop(child, None)
             if number is None:
                 continue
             (self._folder / f"w{number}.sock").unlink(missing_ok=True)
-            _log.warning("the process w%d died (%s) with its worlds", number, os.waitstatus_to_exitcode(status))
-        while len(self._children) < self._options.processes and not self._stopping:
-            # Not in a circle as fast as the machine can, should it die at once each time.
+            _log.warning("process w%d died (%s); its worlds are gone", number, os.waitstatus_to_exitcode(status))
+        while len(self._numbers) < self._options.processes and not self._stopping:
+            # Limits the rate of restarts, in case each new process dies at once.
             time.sleep(0.2)
             try:
-                self._start()
-                _log.warning("the process w%d has taken its place", self._last)
+                self._start_child()
+                _log.warning("process w%d was started in its place", self._last_number)
             except StartError as error:
-                _log.error("no process could be started in its place: %s", error)
+                _log.error("its replacement could not be started: %s", error)
                 return
 
-    def _end_all(self) -> None:
-        def tell(number: signal.Signals) -> None:
-            for child in self._children:
+    def _stop_children(self) -> None:
+        def send(number: signal.Signals) -> None:
+            for child in self._numbers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, number)
 
-        tell(signal.SIGTERM)
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while self._children:
+        send(signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while self._numbers:
             try:
                 child, _ = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
-            self._children.pop(child, None)
+            self._numbers.pop(child, None)
             if child == 0:
                 if time.monotonic() > deadline:
-                    tell(signal.SIGKILL)
+                    send(signal.SIGKILL)
                 time.sleep(0.02)

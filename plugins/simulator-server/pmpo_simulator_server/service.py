@@ -1,8 +1,8 @@
-"""Sessions over gRPC: the stream, security, health, and worlds that live in another process of the same server.
+"""Sessions over gRPC: streams, security, health, and forwarding to other processes of the same server.
 
-The synchronous server, a thread for each stream: measured against `grpc.aio` it takes less time for a step with one
-stream and no more with eight, and a simulator that is slow holds back no other, since simulators let go of the
-interpreter's lock while they compute.
+Uses gRPC's synchronous server, with a thread for each stream. Compared with `grpc.aio`, a step took less time with one
+stream and no more with eight. A slow simulator does not delay the others, because simulators release the interpreter's
+lock while they compute.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _log = logging.getLogger("pmpo_simulator_server")
 
 _ENVIRONMENT = "dm_env_rpc.v1.Environment"
 
-_MOST_STREAMS = 1024
-"""Of one process; one more is told so."""
+_MAX_STREAMS = 1024
+"""The largest number of concurrent streams of one process; gRPC rejects further ones with RESOURCE_EXHAUSTED."""
 
 _KEEPALIVE = [
-    # A client may ask often whether this still lives …
+    # Clients may send keepalive pings often …
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # … and one that has vanished without a word does not keep its worlds.
+    # … and the worlds of a client that vanishes silently are closed.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 ]
@@ -42,7 +42,7 @@ _KEEPALIVE = [
 
 @dataclasses.dataclass(frozen=True)
 class Security:
-    """Files' contents, never printed. Without a certificate the channel is in the clear."""
+    """Certificates, as PEM, and the bearer token; secrets are never printed. Without a certificate there is no TLS."""
 
     certificate: bytes | None = None
     key: bytes | None = dataclasses.field(default=None, repr=False)
@@ -52,7 +52,7 @@ class Security:
 
 @dataclasses.dataclass(frozen=True)
 class Sockets:
-    """Where each process of a server can be reached by the others."""
+    """Paths of the Unix sockets through which the processes of a server reach each other."""
 
     folder: Path
 
@@ -63,8 +63,8 @@ class Sockets:
         return f"unix:{self.path(prefix)}"
 
 
-def _owner(request: Request) -> str | None:
-    """The prefix of the process whose world a request names; None where it names none."""
+def _owning_prefix(request: Request) -> str | None:
+    """The prefix of the process that owns the world named in a request; None if the request names no world."""
     for kind in ("join_world", "reset_world", "destroy_world"):
         if request.HasField(kind):
             prefix, _, number = getattr(request, kind).world_name.rpartition("-")
@@ -72,8 +72,8 @@ def _owner(request: Request) -> str | None:
     return None
 
 
-class _Elsewhere:
-    """A stream to another process of this server, for a world that lives there."""
+class _ForwardedStream:
+    """A stream to another process of this server, for a world that this other process owns."""
 
     def __init__(self, target: str) -> None:
         self._channel = grpc.insecure_channel(target, options=_message_limits(None))
@@ -82,7 +82,11 @@ class _Elsewhere:
         self._responses = stub.Process(iter(self._requests.get, None))
 
     def answer(self, request: Request) -> Response:
-        """Raises grpc.RpcError when that process has ended."""
+        """Forwards one request.
+
+        Raises:
+          grpc.RpcError: the other process has ended.
+        """
         self._requests.put(request)
         return next(self._responses)
 
@@ -92,54 +96,58 @@ class _Elsewhere:
 
 
 class _Stream:
-    """One client's stream: its session here, or the one in the process whose world it has joined."""
+    """One client's stream: a session in this process, or forwarding to the process whose world it has joined."""
 
     def __init__(self, worlds: Worlds, sockets: Sockets | None) -> None:
         self._prefix = worlds.prefix
         self._sockets = sockets
         self._session = Session(worlds)
-        self._elsewhere: _Elsewhere | None = None
+        self._forwarded: _ForwardedStream | None = None
 
     def answer(self, request: Request) -> Response:
-        """Raises grpc.RpcError when the process of the world that was joined has ended."""
-        if self._elsewhere is None:
+        """Answers one request.
+
+        Raises:
+          grpc.RpcError: the process that owns the joined world has ended.
+        """
+        if self._forwarded is None:
             if request.HasField("step"):
                 return self._session.answer(request)
-            target = self._foreign(request)
+            target = self._target_of(request)
             return self._session.answer(request) if target is None else self._forward(target, request)
         if request.HasField("create_world"):
             return self._session.answer(request)
-        response = self._elsewhere.answer(request)
+        response = self._forwarded.answer(request)
         if response.HasField("leave_world"):
-            self._elsewhere.close()
-            self._elsewhere = None
+            self._forwarded.close()
+            self._forwarded = None
         return response
 
     def _forward(self, target: str, request: Request) -> Response:
-        opened = _Elsewhere(target)
+        opened = _ForwardedStream(target)
         try:
             response = opened.answer(request)
         except grpc.RpcError:
-            response = refusal(code_pb2.UNAVAILABLE, "the process that this world was in has ended")
-        # An agent stays in the world that it has joined; all else is done.
+            response = refusal(code_pb2.UNAVAILABLE, "the process that owned this world has ended")
+        # After a successful join, further requests go through the same stream; other requests stand alone.
         if response.HasField("join_world") and self._session.joined is None:
-            self._elsewhere = opened
+            self._forwarded = opened
         else:
             opened.close()
         return response
 
-    def _foreign(self, request: Request) -> str | None:
-        prefix = _owner(request)
+    def _target_of(self, request: Request) -> str | None:
+        prefix = _owning_prefix(request)
         if self._sockets is None or prefix is None or prefix == self._prefix:
             return None
         if request.HasField("join_world") and self._session.joined is not None:
-            # Refused here, like any second join.
+            # The local session rejects this, as it does any second join.
             return None
         return self._sockets.target(prefix) if self._sockets.path(prefix).exists() else None
 
     def end(self) -> None:
-        if self._elsewhere is not None:
-            self._elsewhere.close()
+        if self._forwarded is not None:
+            self._forwarded.close()
         self._session.end()
 
 
@@ -157,15 +165,15 @@ class EnvironmentService(dm_env_rpc_pb2_grpc.EnvironmentServicer):  # type: igno
             for request in requests:
                 yield answer(request)
         except grpc.RpcError:
-            # Either the client has gone, who hears nothing any more, or the world's own process has ended.
+            # Either the client has gone and cannot be told, or the process that owns the joined world has ended.
             if context.is_active():
-                context.abort(grpc.StatusCode.UNAVAILABLE, "the process that the joined world was in has ended")
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the process that owned the joined world has ended")
         finally:
             stream.end()
 
 
-class _Token(grpc.ServerInterceptor):  # type: ignore[misc] # grpc has no types.
-    """Refuses calls without the bearer token. Health stays open: those who watch a server need not steer it."""
+class _TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpc has no types.
+    """Rejects calls without the bearer token. Health checks need no token, so that monitors need not be given it."""
 
     def __init__(self, token: str) -> None:
         self._expected = f"Bearer {token}".encode()
@@ -189,7 +197,7 @@ def _message_limits(megabytes: float | None) -> list[tuple[str, int]]:
 
 
 class Server:
-    """The servers of one process: the public one and, where the port is shared, the one for its sibling processes."""
+    """The gRPC servers of one process: the public one and, if the port is shared, one for the sibling processes."""
 
     def __init__(
         self,
@@ -200,18 +208,22 @@ class Server:
         sockets: Sockets | None = None,
         max_message_megabytes: float = 64,
     ) -> None:
-        """Listens at once. Raises RuntimeError when the address cannot be had or the certificate is none."""
+        """Starts to listen.
+
+        Raises:
+          RuntimeError: the address is not available, or the certificate is invalid.
+        """
         service = EnvironmentService(worlds, sockets)
         self._health = health.HealthServicer()
         public = grpc.server(
-            ThreadPoolExecutor(_MOST_STREAMS + 64, thread_name_prefix="stream"),
-            interceptors=[] if security.token is None else [_Token(security.token)],
+            ThreadPoolExecutor(_MAX_STREAMS + 64, thread_name_prefix="stream"),
+            interceptors=[] if security.token is None else [_TokenInterceptor(security.token)],
             options=[
                 ("grpc.so_reuseport", int(sockets is not None)),
                 *_KEEPALIVE,
                 *_message_limits(max_message_megabytes),
             ],
-            maximum_concurrent_rpcs=_MOST_STREAMS,
+            maximum_concurrent_rpcs=_MAX_STREAMS,
         )
         dm_env_rpc_pb2_grpc.add_EnvironmentServicer_to_server(service, public)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, public)
@@ -228,7 +240,7 @@ class Server:
             self.port = public.add_secure_port(address, credentials)
         self._servers = [public]
         if sockets is not None:
-            siblings = grpc.server(ThreadPoolExecutor(_MOST_STREAMS), options=_message_limits(None))
+            siblings = grpc.server(ThreadPoolExecutor(_MAX_STREAMS), options=_message_limits(None))
             dm_env_rpc_pb2_grpc.add_EnvironmentServicer_to_server(service, siblings)
             siblings.add_insecure_port(sockets.target(worlds.prefix))
             self._servers.append(siblings)
@@ -236,7 +248,7 @@ class Server:
             server.start()
 
     def stop(self, grace_seconds: float = 1.0) -> None:
-        """Says so to those who watch its health, lets streams end, and ends those that do not."""
+        """Reports NOT_SERVING to health checks, waits `grace_seconds` for streams to end, then cancels them."""
         self._health.enter_graceful_shutdown()
         for ended in [server.stop(grace_seconds) for server in self._servers]:
             ended.wait()

@@ -1,4 +1,4 @@
-"""One stream's conversation: which world it is in, and what each request does. Knows nothing of gRPC."""
+"""One stream's session: the world that it has joined, and the handling of its requests. Independent of gRPC."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from google.rpc import code_pb2, status_pb2
 
 from pmpo_simulator_server.batch import Batch
 from pmpo_simulator_server.errors import RequestError, invalid, not_found, precondition, status_of
-from pmpo_simulator_server.hosted import Hosted, host
+from pmpo_simulator_server.hosted_world import HostedWorld, host
 from pmpo_simulator_server.settings import Settings, seed_of
-from pmpo_simulator_server.world import Setting, World
+from pmpo_simulator_server.simulator import Setting, Simulator
 
 _log = logging.getLogger("pmpo_simulator_server")
 
@@ -23,88 +23,105 @@ Request: TypeAlias = dm_env_rpc_pb2.EnvironmentRequest
 Response: TypeAlias = dm_env_rpc_pb2.EnvironmentResponse
 
 
-def _plain(messages: Mapping[str, dm_env_rpc_pb2.Tensor]) -> dict[str, Setting]:
+def _unpack_settings(messages: Mapping[str, dm_env_rpc_pb2.Tensor]) -> dict[str, Setting]:
     values: dict[str, Setting] = {}
     for name, message in messages.items():
         value = tensor_utils.unpack_tensor(message)
         if getattr(value, "size", 1) != 1:
-            raise invalid(f"the setting '{name}' holds {value.size} values; it must be a single one")
+            raise invalid(f"the setting '{name}' holds {value.size} values; it must hold one")
         values[name] = value.item() if hasattr(value, "item") else value
     return values
 
 
-def _seed(messages: Mapping[str, dm_env_rpc_pb2.Tensor]) -> int | None:
-    settings = Settings(_plain(messages))
+def _seed_from(messages: Mapping[str, dm_env_rpc_pb2.Tensor]) -> int | None:
+    settings = Settings(_unpack_settings(messages))
     seed = seed_of(settings)
     settings.finish()
     return seed
 
 
-class Worlds:
-    """Every world of one process, whose name begins theirs. Streams use it from threads of their own."""
 
-    def __init__(self, prefix: str, make: Callable[[Mapping[str, Setting]], World | Batch]) -> None:
+class Worlds:
+    """All worlds of one process. Their names begin with the process's prefix. Thread-safe: each stream has a thread."""
+
+    def __init__(self, prefix: str, make: Callable[[Mapping[str, Setting]], Simulator | Batch]) -> None:
         self.prefix = prefix
         self._make = make
-        self._worlds: dict[str, Hosted] = {}
-        self._made = 0
-        # Who is in which world, and which there are.
+        self._worlds: dict[str, HostedWorld] = {}
+        self._num_created = 0
+        # Guards the set of worlds and their occupants.
         self._lock = threading.Lock()
-        # Simulators are made one at a time: their packages were not written for more.
-        self._making = threading.Lock()
+        # Simulators are created one at a time: their packages do not support concurrent construction.
+        self._creation_lock = threading.Lock()
 
     def create(self, maker: object, values: Mapping[str, Setting]) -> str:
-        """Makes a world that belongs to a stream, and returns its name. Raises RequestError."""
-        with self._making:
+        """Creates a world that belongs to the stream `maker`, and returns its name.
+
+        Raises:
+          RequestError: a setting is unknown or has a wrong value, or the simulator cannot be created.
+        """
+        with self._creation_lock:
             made = self._make(values)
             try:
-                name = f"{self.prefix}-{self._made + 1}"
+                name = f"{self.prefix}-{self._num_created + 1}"
                 hosted = host(name, maker, made)
             except BaseException:
                 made.close()
                 raise
-            self._made += 1
+            self._num_created += 1
             with self._lock:
                 self._worlds[name] = hosted
-        _log.info("%s made (%s), %d here", name, values.get("simulator"), len(self._worlds))
+        _log.info("%s created (%s); %d in this process", name, values.get("simulator"), len(self._worlds))
         return name
 
-    def find(self, name: str) -> Hosted:
-        """The world of that name. Raises RequestError where there is none."""
+    def find(self, name: str) -> HostedWorld:
+        """Returns the world `name`.
+
+        Raises:
+          RequestError: the world does not exist.
+        """
         world = self._worlds.get(name)
         if world is None:
-            raise not_found(f"there is no world '{name}'")
+            raise not_found(f"unknown world '{name}'")
         return world
 
-    def enter(self, name: str, occupant: object) -> Hosted:
-        """Takes the one place in a world. Raises RequestError where it is taken."""
+    def enter(self, name: str, occupant: object) -> HostedWorld:
+        """Marks a world as joined by `occupant`, and returns it.
+
+        Raises:
+          RequestError: the world does not exist, or another connection has joined it.
+        """
         with self._lock:
             world = self.find(name)
             if world.occupant is not None:
-                raise precondition(f"somebody is in the world '{name}'; it takes one agent")
+                raise precondition(f"the world '{name}' is in use by another connection")
             world.occupant = occupant
             return world
 
-    def leave(self, world: Hosted) -> None:
-        """Gives the place back; a world whose maker is gone goes with its last agent."""
+    def leave(self, world: HostedWorld) -> None:
+        """Marks a world as free, and destroys it if the stream that created it has ended."""
         with self._lock:
             world.occupant = None
         if world.maker is None:
             self.destroy(world.name)
 
     def destroy(self, name: str) -> None:
-        """Closes a world. Raises RequestError while somebody is in it."""
+        """Closes a world.
+
+        Raises:
+          RequestError: the world does not exist, or a connection has joined it.
+        """
         with self._lock:
             world = self.find(name)
             if world.occupant is not None:
-                raise precondition(f"somebody is in the world '{name}'; it cannot be destroyed")
-            # Out of the list first: nobody may join what is being closed.
+                raise precondition(f"the world '{name}' is in use; leave it before destroying it")
+            # Removed before it is closed, so that no connection can join it meanwhile.
             del self._worlds[name]
         world.close()
-        _log.info("%s closed, %d left here", name, len(self._worlds))
+        _log.info("%s closed; %d left in this process", name, len(self._worlds))
 
     def abandon(self, maker: object) -> None:
-        """Closes the worlds of a stream that has ended, each as soon as nobody is in it."""
+        """Closes the worlds that a stream created, after it has ended. Worlds in use are closed when they are left."""
         with self._lock:
             own = [world for world in self._worlds.values() if world.maker is maker]
             for world in own:
@@ -114,37 +131,37 @@ class Worlds:
             try:
                 self.destroy(world.name)
             except RequestError:
-                _log.debug("%s is gone already, or somebody has come in", world.name)
+                _log.debug("%s was destroyed or joined in the meantime", world.name)
             except Exception:
                 _log.exception("%s could not be closed", world.name)
 
 
 class Session:
-    """What one stream has done so far. `answer` never raises: what is wrong is an error in the response."""
+    """The state of one stream. `answer` never raises: errors are reported in the response."""
 
     def __init__(self, worlds: Worlds) -> None:
         self._worlds = worlds
-        self._joined: Hosted | None = None
+        self._joined: HostedWorld | None = None
 
     @property
-    def joined(self) -> Hosted | None:
-        """The world that this stream is in."""
+    def joined(self) -> HostedWorld | None:
+        """The world that this stream has joined, or None."""
         return self._joined
 
     def answer(self, request: Request) -> Response:
         response = Response()
         try:
-            # The hot path first: a step of the world that this stream is in.
+            # Steps are by far the most frequent requests, so they are handled first.
             if request.HasField("step"):
                 self._current("step").step(request.step, response.step)
             else:
                 self._handle(request, response)
             return response
-        except Exception as error:  # A simulator's own failure must not take the stream with it.
+        except Exception as error:  # A simulator's failure must not end the stream.
             return refusal(*status_of(error))
 
     def end(self) -> None:
-        """Leaves, and closes the worlds that now belong to nobody."""
+        """Leaves the joined world, and closes the worlds that this stream created."""
         try:
             self._leave()
         except Exception:
@@ -154,19 +171,19 @@ class Session:
     def _handle(self, request: Request, response: Response) -> None:
         kind = request.WhichOneof("payload")
         if kind == "create_world":
-            values = _plain(request.create_world.settings)
+            values = _unpack_settings(request.create_world.settings)
             response.create_world.world_name = self._worlds.create(self, values)
         elif kind == "join_world":
-            world = self._join(request.join_world.world_name, _seed(request.join_world.settings))
+            world = self._join(request.join_world.world_name, _seed_from(request.join_world.settings))
             response.join_world.specs.CopyFrom(world.specs)
         elif kind == "reset":
             current = self._current("reset")
-            current.reset(_seed(request.reset.settings))
+            current.reset(_seed_from(request.reset.settings))
             response.reset.specs.CopyFrom(current.specs)
         elif kind == "reset_world":
-            seed = _seed(request.reset_world.settings)
+            seed = _seed_from(request.reset_world.settings)
             found = self._worlds.find(request.reset_world.world_name)
-            # Who resets the world that it is in knows that its episode is over.
+            # A connection that resets its own world knows that the episode is over; another one must be told.
             if found is self._joined:
                 found.reset(seed)
             else:
@@ -183,14 +200,14 @@ class Session:
         else:
             raise invalid("the request has no payload")
 
-    def _current(self, doing: str) -> Hosted:
+    def _current(self, request: str) -> HostedWorld:
         if self._joined is None:
-            raise precondition(f"cannot {doing}: this stream has joined no world")
+            raise precondition(f"cannot {request}: this stream has not joined a world")
         return self._joined
 
-    def _join(self, name: str, seed: int | None) -> Hosted:
+    def _join(self, name: str, seed: int | None) -> HostedWorld:
         if self._joined is not None:
-            raise precondition(f"this stream is in the world '{self._joined.name}' already; leave it first")
+            raise precondition(f"this stream has already joined the world '{self._joined.name}'; leave it first")
         world = self._worlds.enter(name, self)
         try:
             world.reset(seed)
@@ -208,16 +225,16 @@ class Session:
     def _extension(self, request: Request, response: Response) -> None:
         asked = properties_pb2.PropertyRequest()
         if not request.extension.Unpack(asked):
-            raise RequestError(code_pb2.UNIMPLEMENTED, f"the extension {request.extension.type_url} is not known here")
-        # Worlds here have no properties; a list of none is an answer, a value that is not there is not.
+            raise RequestError(code_pb2.UNIMPLEMENTED, f"unknown extension {request.extension.type_url}")
+        # Worlds have no properties: listing them gives an empty list, and reading or writing one is an error.
         if asked.WhichOneof("payload") != "list_property":
             key = getattr(asked, asked.WhichOneof("payload") or "read_property").key
-            raise not_found(f"there is no property '{key}'")
+            raise not_found(f"unknown property '{key}'")
         answer = properties_pb2.PropertyResponse()
         answer.list_property.SetInParent()
         response.extension.Pack(answer)
 
 
 def refusal(code: int, message: str) -> Response:
-    """The answer to a request that cannot be carried out; `code` is one of google.rpc's."""
+    """The response that reports an error; `code` is a code of google.rpc.Code."""
     return Response(error=status_pb2.Status(code=code, message=message))

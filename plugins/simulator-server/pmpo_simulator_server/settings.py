@@ -1,4 +1,4 @@
-"""Settings as clients send them: plain values, each used once, none ignored."""
+"""Settings as clients send them: plain values, each taken once. None is silently ignored."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, get_args
 
 from pmpo_simulator_server.errors import invalid, nearest, unknown
-from pmpo_simulator_server.world import Setting
+from pmpo_simulator_server.simulator import Setting
 
 T = TypeVar("T", bool, int, float, str)
 
 
 class Settings:
-    """Takes settings out one by one; what is left over in the end belongs to nobody and is refused."""
+    """A client's settings, which are taken out one by one. Any left at the end are unknown, which is an error."""
 
     def __init__(self, values: Mapping[str, Setting]) -> None:
         self._left = dict(values)
         self._known: set[str] = set()
 
     def take(self, name: str, kind: type[T], default: T | None = None) -> T | None:
-        """The setting `name`. Raises RequestError when it is of another kind."""
+        """Takes the setting `name`, or returns `default` if it is not given.
+
+        Raises:
+          RequestError: its value is not of the type `kind`.
+        """
         self._known.add(name)
         if name not in self._left:
             return default
@@ -33,16 +37,24 @@ class Settings:
         return value
 
     def positive(self, name: str, kind: type[T]) -> T | None:
-        """The same for a number above 0."""
+        """Takes a setting that must be a number above 0, or returns None if it is not given.
+
+        Raises:
+          RequestError: its value is not of the type `kind` or not above 0.
+        """
         value = self.take(name, kind)
         if value is not None and not value > 0:  # type: ignore[operator] # T may be str or bool; callers ask for numbers.
             raise invalid(f"the setting '{name}' is {value}; it must be above 0")
         return value
 
     def rest_for(self, maker: Callable[..., object], hidden: Collection[str] = ()) -> dict[str, Setting]:
-        """All that is left, as keyword arguments of `maker`: under its own names for them, or those in camelCase.
+        """Takes all remaining settings as keyword arguments of `maker`.
 
-        Raises RequestError for what it does not take, or takes as another kind. `hidden` are not a client's to set.
+        A setting may have the argument's own name or that name in camelCase. `hidden` names arguments that clients may
+        not set.
+
+        Raises:
+          RequestError: `maker` has no such argument, or its annotation says another type.
         """
         parameters = _parameters(maker)
         named = {p.name: p for p in parameters if p.kind in _BY_NAME and p.name not in hidden}
@@ -65,7 +77,11 @@ class Settings:
         return taken
 
     def finish(self) -> None:
-        """Raises RequestError when something is left that nobody knows."""
+        """Checks that all settings were taken.
+
+        Raises:
+          RequestError: an unknown setting is left.
+        """
         for name in self._left:
             raise unknown("setting", name, self._known)
 
@@ -78,12 +94,12 @@ def _parameters(maker: Callable[..., object]) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(maker, eval_str=True).parameters.values())
     except NameError:
-        # Annotations that only a type checker can follow.
+        # The annotations name things that are imported only for type checkers.
         return list(inspect.signature(maker).parameters.values())
 
 
 def _kind_of(parameter: inspect.Parameter) -> type[Any] | None:
-    """The plain kind that a parameter says it takes, alone or beside None."""
+    """The plain type in a parameter's annotation, alone or in a union with None; None for any other annotation."""
     kinds = [kind for kind in get_args(parameter.annotation) if kind is not type(None)] or [parameter.annotation]
     return _KINDS.get(kinds[0]) if len(kinds) == 1 and isinstance(kinds[0], type) else None
 
@@ -94,7 +110,11 @@ def _camel_case(name: str) -> str:
 
 
 def seed_of(settings: Settings) -> int | None:
-    """The setting `seed`, a whole number of 0 or more."""
+    """Takes the setting `seed`, an integer of 0 or more.
+
+    Raises:
+      RequestError: it is not such an integer.
+    """
     seed = settings.take("seed", int)
     if seed is not None and seed < 0:
         raise invalid(f"the setting 'seed' is {seed}; it must be 0 or more")

@@ -1,4 +1,7 @@
-"""Arrays to and from dm_env_rpc's tensors. What a spec says is worked out once; a step only moves numbers."""
+"""Conversion between NumPy arrays and dm_env_rpc tensors.
+
+Specs are interpreted once, when a world is created, so that a step only copies numbers.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from dm_env_rpc.v1 import dm_env_rpc_pb2, tensor_spec_utils, tensor_utils
 from numpy.typing import NDArray
 
 from pmpo_simulator_server.errors import invalid
-from pmpo_simulator_server.world import Array, Spec, State
+from pmpo_simulator_server.simulator import Array, Spec, State
 
 Write = Callable[[dm_env_rpc_pb2.Tensor, Any], None]
 
@@ -19,9 +22,9 @@ STATE_CODES = {
     State.TERMINATED: dm_env_rpc_pb2.EnvironmentStateType.TERMINATED,
     State.INTERRUPTED: dm_env_rpc_pb2.EnvironmentStateType.INTERRUPTED,
 }
-"""dm_env_rpc's numbers of what a state is."""
+"""dm_env_rpc's number of each state."""
 
-# The fields of a tensor's payload, by dtype. Others (text, say) take the slow way.
+# The payload field of a tensor message, by dtype. Text and other dtypes take a slower path.
 _PAYLOADS = {
     "float32": "floats",
     "float64": "doubles",
@@ -33,11 +36,11 @@ _PAYLOADS = {
 }
 _BYTES = {"int8": "int8s", "uint8": "uint8s"}
 
-# What the wire has no name for travels as the next wider type.
+# dtypes that dm_env_rpc lacks are sent as the next wider type.
 _WIDER = {"float16": "float32", "int16": "int32", "uint16": "uint32", "longdouble": "float64", "float128": "float64"}
 
-_FEW = 64
-"""Up to so many elements, Python compares bounds faster than NumPy."""
+_SMALL_SIZE = 64
+"""Number of elements up to which a Python loop checks bounds faster than NumPy does."""
 
 
 def _dtype_on_wire(spec: Spec) -> np.dtype[Any]:
@@ -45,12 +48,12 @@ def _dtype_on_wire(spec: Spec) -> np.dtype[Any]:
     if spec.dtype.kind == "U":
         return np.dtype(np.str_)
     if name not in _PAYLOADS and name not in _BYTES and name not in _WIDER:
-        raise invalid(f"'{spec.name}' is {name}, which has no form on this wire")
+        raise invalid(f"'{spec.name}' has the dtype {name}, which dm_env_rpc cannot represent")
     return np.dtype(_WIDER.get(name, name))
 
 
 def _shortened(limit: Array | None) -> Array | None:
-    """A bound that is the same for all elements, as the single number that stands for them."""
+    """Replaces a bound that is the same for all elements by that single number."""
     if limit is None or limit.size == 0:
         return limit
     first = limit[(0,) * limit.ndim]
@@ -58,7 +61,11 @@ def _shortened(limit: Array | None) -> Array | None:
 
 
 def wire_spec(spec: Spec) -> dm_env_rpc_pb2.TensorSpec:
-    """The spec as the client sees it. Raises RequestError for types that the wire does not carry."""
+    """The spec as it is sent to clients.
+
+    Raises:
+      RequestError: dm_env_rpc cannot represent its dtype.
+    """
     dtype = _dtype_on_wire(spec)
     message = dm_env_rpc_pb2.TensorSpec(
         name=spec.name, shape=spec.shape, dtype=tensor_utils.np_type_to_data_type(dtype.type)
@@ -69,14 +76,17 @@ def wire_spec(spec: Spec) -> dm_env_rpc_pb2.TensorSpec:
 
 
 def writer(spec: Spec) -> Write:
-    """Returns what puts a value of this spec into an empty tensor message."""
+    """Returns a function that writes a value of this spec into an empty tensor message.
+
+    The function raises ValueError for a value whose shape is not the spec's.
+    """
     shape, dtype, name = spec.shape, _dtype_on_wire(spec), spec.name
     flat = len(shape) == 1
 
     def checked(value: Any) -> NDArray[Any]:
         array = np.asarray(value, dtype)
         if array.shape != shape:
-            raise ValueError(f"'{name}' has the shape {list(array.shape)}; its spec says {list(shape)}")
+            raise ValueError(f"'{name}' has shape {list(array.shape)}; its spec says {list(shape)}")
         return array
 
     if dtype.name in _BYTES:
@@ -113,16 +123,16 @@ def writer(spec: Spec) -> Write:
 
 
 class Action:
-    """Reads one action from its message and holds it against its spec."""
+    """Reads one action from its tensor message and checks it against its spec."""
 
     def __init__(self, spec: Spec, *, batched: bool = False) -> None:
-        """`batched`: the first axis counts simulators, which messages name."""
+        """With `batched`, the first axis counts simulators, and error messages say which simulator is meant."""
         self.spec = spec
         self._batched = batched
         self._dtype = _dtype_on_wire(spec)
         self._size = int(np.prod(spec.shape, dtype=int))
         self._field = _PAYLOADS.get(self._dtype.name)
-        # Within these, an element is finite and in bounds; None where any value will do.
+        # An element within these limits is finite and in bounds; None if every value is valid.
         self._low: NDArray[Any] | None = None
         self._high: NDArray[Any] | None = None
         self._bounds: list[tuple[Any, Any]] = []
@@ -130,7 +140,7 @@ class Action:
         if zero.dtype.kind == "O":
             zero[...] = ""
         self.neutral: Array = zero
-        """What is done where a client leaves an action out: nothing, or what is nearest to it."""
+        """The value of an action that a client omits: the spec's default, or the valid value nearest to 0."""
         if spec.dtype.kind in "iuf":
             limits = np.finfo(self._dtype) if spec.dtype.kind == "f" else np.iinfo(self._dtype)
             least, most = (np.full(spec.shape, limit, self._dtype) for limit in (limits.min, limits.max))
@@ -142,14 +152,18 @@ class Action:
             self.neutral = spec.default
 
     def read(self, tensor: dm_env_rpc_pb2.Tensor) -> Array:
-        """The action as the simulator takes it. Raises RequestError where it is not what the spec says."""
+        """Returns the action with the shape and dtype of its spec.
+
+        Raises:
+          RequestError: the tensor has another shape or dtype, or an element that is not finite or out of bounds.
+        """
         spec = self.spec
         if self._field is not None and tensor.WhichOneof("payload") == self._field:
             numbers = list(getattr(tensor, self._field).array)
             if len(numbers) == self._size and tuple(tensor.shape) == spec.shape:
-                if self._size > _FEW:
+                if self._size > _SMALL_SIZE:
                     return self._checked(np.array(numbers, self._dtype).reshape(spec.shape))
-                # Written so that NaN fails it.
+                # NaN fails this comparison.
                 for number, (low, high) in zip(numbers, self._bounds):  # noqa: B905 (bounds may be none)
                     if not low <= number <= high:
                         raise self._outside(numbers)
@@ -157,7 +171,7 @@ class Action:
         try:
             value = np.asarray(tensor_utils.unpack_tensor(tensor))
         except Exception as error:
-            raise invalid(f"the action '{spec.name}' is no tensor: {error}") from error
+            raise invalid(f"the action '{spec.name}' is not a valid tensor: {error}") from error
         return self._checked(value)
 
     def _checked(self, value: NDArray[Any]) -> Array:
@@ -173,14 +187,14 @@ class Action:
         return value if self._dtype.kind == "U" else value.astype(spec.dtype)
 
     def _outside(self, numbers: list[Any]) -> Exception:
-        """Names the first element that is wrong."""
+        """The error that names the first element out of bounds."""
         for i, (number, (low, high)) in enumerate(zip(numbers, self._bounds, strict=True)):
             if not low <= number <= high:
                 return invalid(f"{self._place(i)} is {number}; it must be finite and from {low:g} to {high:g}")
         return invalid(f"the action '{self.spec.name}' is outside its bounds")
 
     def _place(self, i: int) -> str:
-        """What element i is called in messages."""
+        """A description of element i for error messages."""
         name, shape = self.spec.name, self.spec.shape[1:] if self._batched else self.spec.shape
         simulator, element = divmod(i, int(np.prod(shape, dtype=int))) if self._batched else (0, i)
         at = f"element {element} of the action '{name}'" if shape else f"the action '{name}'"

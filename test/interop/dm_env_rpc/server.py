@@ -1,4 +1,4 @@
-"""What the suites of this folder share: a connection to the running simulator server, and worlds on it."""
+"""Helpers of the tests in this folder: a connection to the running simulator server, and its worlds."""
 
 import contextlib
 import os
@@ -18,12 +18,12 @@ def connect():
 
 
 def create(connection, **settings):
-    """Makes a world and returns its name."""
+    """Creates a world and returns its name."""
     packed = {key: tensor_utils.pack_tensor(value) for key, value in settings.items()}
     return connection.send(dm_env_rpc_pb2.CreateWorldRequest(settings=packed)).world_name
 
 
 def destroy(connection, name):
-    """Leaves whatever world the connection is in and destroys the named one."""
+    """Leaves the world that the connection has joined, if any, and destroys the named one."""
     connection.send(dm_env_rpc_pb2.LeaveWorldRequest())
     connection.send(dm_env_rpc_pb2.DestroyWorldRequest(world_name=name))

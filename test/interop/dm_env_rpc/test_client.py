@@ -1,4 +1,4 @@
-"""dm_env_rpc's own Python client, an ordinary dm_env environment, steps our server."""
+"""dm_env_rpc's own Python client, which is a dm_env environment, steps our server."""
 
 import unittest
 
@@ -18,7 +18,7 @@ class ClientTest(unittest.TestCase):
         specs = self.connection.send(dm_env_rpc_pb2.JoinWorldRequest(world_name=name)).specs
         return dm_env_adaptor.DmEnvAdaptor(self.connection, specs)
 
-    def test_an_episode_has_a_thousand_steps_and_is_cut_not_terminated(self):
+    def test_an_episode_is_truncated_after_a_thousand_steps(self):
         environment = self.join(simulator="cartpole_swingup")
         action = {name: np.ones(spec.shape, spec.dtype) for name, spec in environment.action_spec().items()}
         timestep = environment.reset()
@@ -44,7 +44,7 @@ class ClientTest(unittest.TestCase):
             settings = {"seed": tensor_utils.pack_tensor(seed)}
             self.connection.send(dm_env_rpc_pb2.ResetRequest(settings=settings))
             [(name, spec)] = environment.action_spec().items()
-            # The first step of an episode only answers with its first observation.
+            # The first step of an episode ignores its action and returns the first observation.
             environment.step({})
             steps = [environment.step({name: action.astype(spec.dtype)}) for action in actions]
             return np.concatenate([np.ravel(value) for step in steps for value in step.observation.values()])
@@ -53,7 +53,7 @@ class ClientTest(unittest.TestCase):
         np.testing.assert_array_equal(first, again)
         self.assertGreater(np.abs(first - other).max(), 1e-3)
 
-    def test_worlds_of_two_connections_do_not_touch(self):
+    def test_worlds_of_two_connections_are_independent(self):
         with server.connect() as connection:
             mine = self.join(simulator="cartpole_swingup")
             name = server.create(connection, simulator="reacher")

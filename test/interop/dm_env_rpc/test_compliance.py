@@ -30,7 +30,7 @@ class InWorld(Connected):
         self._world_name = server.create(self.connection, simulator=self.simulator, **self.more_settings)
 
     def tearDown(self):
-        # The suite's own tear-down leaves the world first.
+        # The tear-down of DeepMind's suite leaves the world first.
         super().tearDown()
         server.destroy(self.connection, self._world_name)
 
@@ -97,7 +97,7 @@ class BatchResetWorldTest(ResetWorldTest):
     more_settings = {"batchSize": 2}
 
 
-# What is inherited from is no test of its own.
+# Base classes must not be collected as tests.
 del Connected, InWorld
 
 

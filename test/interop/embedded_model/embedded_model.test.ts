@@ -41,7 +41,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-it('a saved policy is for transformers the same model with the same tokenizer', async () => {
+it('transformers loads a saved policy as the same model with the same tokenizer', async () => {
   await model.save(folder);
   const texts = ['The soup was warm.', '', '  naïve 🥣\n\tcold,  bread!', 'tokens of <none> of them'];
   const sequences = [

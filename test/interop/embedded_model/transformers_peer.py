@@ -1,4 +1,4 @@
-"""Loads a model folder with transformers, and prints what it makes of texts and tokens.
+"""Loads a model folder with transformers; prints, as JSON, its tokens, log-probs and greedy completion of given inputs.
 
     python transformers_peer.py FOLDER '{"texts": [...], "sequences": [[...]], "prompt": [...], "newTokens": n}'
 """

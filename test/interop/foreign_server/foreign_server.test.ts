@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RemoteEnvironment } from '../../../src/dm-env-rpc/client/remote-environment.js';
 import { run, temporaryFolder, tinyConfig, writeConfig } from '../../end-to-end/program.js';
 
-// Training on a dm_env_rpc server that is not ours and knows nothing of us: server.py beside this file says what it is like.
+// Training on a dm_env_rpc server that is independent of pmpo; see server.py in this folder.
 
 const { PMPO_PYTHON_DM_ENV_RPC: python, PMPO_BIN: program } = process.env;
 if (python === undefined || program === undefined) {
@@ -14,14 +14,14 @@ if (python === undefined || program === undefined) {
 }
 
 const episodeSteps = 16;
-/** Three answers each step, of five, three and two values. */
-const best = episodeSteps * 3;
-const byChance = episodeSteps * (1 / 5 + 1 / 3 + 1 / 2);
+/** Each step rewards three answers, which have five, three and two possible values. */
+const bestReturn = episodeSteps * 3;
+const randomReturn = episodeSteps * (1 / 5 + 1 / 3 + 1 / 2);
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let server: ChildProcess;
 let address: string;
-/** What the server has refused so far, each once. */
+/** The requests that the server has refused so far, without duplicates. */
 const refused = new Set<string>();
 
 beforeAll(async () => {
@@ -51,7 +51,7 @@ afterAll(async () => {
 const connect = (observations?: string[]) =>
   RemoteEnvironment.connect({ address, deadlineSeconds: 10, createSettings: {}, observations });
 
-test('its world is joined as it is: text is left out, what is not asked for does not matter', async () => {
+test('joins the existing world, skips text observations, and can skip others', async () => {
   const environment = await connect();
   expect(environment.worldName).toBe('');
   expect(Object.keys(environment.observationSpec).sort()).toEqual(['picture', 'thermometer']);
@@ -59,7 +59,7 @@ test('its world is joined as it is: text is left out, what is not asked for does
     column: { dtype: 'int32', shape: [], minimum: 2, maximum: 6 },
     lamps: { dtype: 'int64', shape: [2], minimum: [-1, 0], maximum: [1, 1] },
   });
-  // The server's own words, when the broken thermometer is asked for.
+  // Requesting the broken thermometer gives the server's own message.
   await expect(environment.reset({ seed: 1 })).rejects.toThrow(/the thermometer is broken/);
   await environment.close();
 
@@ -77,7 +77,7 @@ test('its world is joined as it is: text is left out, what is not asked for does
   await sighted.close();
 });
 
-test('the program trains on it, unchanged, and learns what is to be learned', {
+test('the program trains on the server without changes to either, and learns the task', {
   timeout: 240_000,
 }, async () => {
   refused.clear();
@@ -94,7 +94,7 @@ test('the program trains on it, unchanged, and learns what is to be learned', {
       batchSize: 64,
       learningRate: 3e-3,
       explorationCorrelation: 0,
-      // One picture has nothing to do with the next.
+      // Successive pictures are independent.
       discount: 0,
     },
     replay: { capacity: 10_000, nStep: 1 },
@@ -112,9 +112,9 @@ test('the program trains on it, unchanged, and learns what is to be learned', {
     evaluation: { meanScore: number };
   };
   expect(summary.steps).toBe(10_000);
-  // By chance 16.5, at best 48; it reaches about 46.
-  expect(summary.evaluation.meanScore).toBeGreaterThan((byChance + best) / 2);
-  // Nothing was asked of it that it had to refuse but what it does without: worlds of one's own, and seeds.
+  // A random policy gets 16.5, the best 48; training reaches about 46.
+  expect(summary.evaluation.meanScore).toBeGreaterThan((randomReturn + bestReturn) / 2);
+  // The only refused requests are those for optional features: creating worlds, and seeds.
   expect([...refused].sort()).toEqual([
     'refused create_world: this server does not know create_world',
     "refused reset: no settings here: ['seed']",

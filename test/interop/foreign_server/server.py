@@ -1,9 +1,9 @@
-"""A dm_env_rpc server that knows nothing of pmpo: written from the protocol alone, with the `dm-env-rpc` package alone.
+"""A dm_env_rpc server that is independent of pmpo: written from the protocol, with only the `dm-env-rpc` package.
 
-It has one world, which has no name and is there already; each stream that joins is a player of its own. A player sees a
-small picture with three patches of light and answers with three whole numbers, of different kinds and bounds, that say
-where the lights are. What a server need not do, this one does not: it makes no worlds, takes no settings, knows no seeds
-and no properties, and answers each with an error.
+It has one unnamed world, which exists from the start, and each stream that joins it plays separately. A player sees a
+small picture with three patches of light and answers with three integers, of different dtypes and bounds, that locate the
+lights. The server omits everything that the protocol makes optional: creating worlds, settings, seeds and properties are
+all answered with errors.
 
 Prints `Listening on PORT`, then one line for each request that it refuses.
 """
@@ -22,7 +22,7 @@ from dm_env_rpc.v1 import dm_env_rpc_pb2_grpc, tensor_utils
 from google.rpc import code_pb2, status_pb2
 
 EPISODE_STEPS = 16
-# Uids are the server's to choose: these are neither small nor in order.
+# A server may choose any uids: these are neither small nor in order.
 COLUMN, LAMPS = 4_000_000_007, 12
 PICTURE, CAPTION, REWARD, THERMOMETER = 90, 3, 1 << 40, 17
 
@@ -51,12 +51,12 @@ SPECS = rpc.ActionObservationSpecs(
 
 
 def _say(line: str) -> None:
-    # In one piece: streams are threads, and say things at once.
+    # One write per line, because the threads of several streams print at the same time.
     os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 class Refusal(Exception):
-    """What a request is answered with when it is not done."""
+    """An error that is sent in the response to a request."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -64,14 +64,14 @@ class Refusal(Exception):
 
 
 class Player:
-    """One stream's game."""
+    """The game of one stream."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
         self.restart()
 
     def restart(self) -> None:
-        """Begins an episode; the next step shows its first picture, whatever the actions."""
+        """Starts an episode. The next step ignores its actions and shows the first picture."""
         self._steps = -1
 
     def step(self, actions: Mapping[int, rpc.Tensor]) -> tuple[float, rpc.EnvironmentStateType]:
@@ -91,7 +91,7 @@ class Player:
             raise Refusal(code_pb2.INVALID_ARGUMENT, f"the actions are {COLUMN} and {LAMPS}, not {sorted(actions)}")
         for uid, name in ((COLUMN, "int32s"), (LAMPS, "int64s")):
             if actions[uid].WhichOneof("payload") != name:
-                raise Refusal(code_pb2.INVALID_ARGUMENT, f"action {uid} is to be {name}")
+                raise Refusal(code_pb2.INVALID_ARGUMENT, f"action {uid} must be {name}")
         column = tensor_utils.unpack_tensor(actions[COLUMN])
         lamps = tensor_utils.unpack_tensor(actions[LAMPS])
         if np.shape(column) != () or np.shape(lamps) != (2,):
@@ -101,7 +101,7 @@ class Player:
         return float(column == self._column) + float(lamps[0] == self._lamps[0]) + float(lamps[1] == self._lamps[1])
 
     def picture(self) -> np.ndarray:
-        """A red bar in the column, a green one below for the first lamp, a blue one for the second."""
+        """Draws uint8 [8, 8, 3]: a red bar in the column, below it a green bar for the first lamp and a blue one for the second."""
         picture = np.zeros((8, 8, 3), np.uint8)
         picture[:4, self._column, 0] = 255
         picture[4:6, 3 * (self._lamps[0] + 1), 1] = 255
@@ -110,7 +110,7 @@ class Player:
 
 
 class Stream:
-    """The requests of one stream, answered in turn."""
+    """Answers the requests of one stream."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -156,8 +156,8 @@ class Stream:
         }
         unknown = set(request.requested_observations) - set(sent)
         if unknown:
-            raise Refusal(code_pb2.INVALID_ARGUMENT, f"there are no observations {sorted(unknown)}")
-        # What is asked for, and nothing else.
+            raise Refusal(code_pb2.INVALID_ARGUMENT, f"unknown observations {sorted(unknown)}")
+        # Only requested observations are computed: the thermometer fails when it is read.
         observations = {uid: tensor_utils.pack_tensor(sent[uid]()) for uid in request.requested_observations}
         return rpc.StepResponse(state=state, observations=observations)
 
@@ -175,7 +175,7 @@ class Stream:
 
 
 class Service(dm_env_rpc_pb2_grpc.EnvironmentServicer):
-    """Every stream has its own player in the one world."""
+    """The gRPC service. Every stream has a separate player in the one world."""
 
     def __init__(self) -> None:
         self._streams = 0

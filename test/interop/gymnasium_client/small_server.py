@@ -1,4 +1,4 @@
-"""A dm_env_rpc server of a few lines, with what our own simulators have not: other bounds, ends, and refusals."""
+"""A minimal dm_env_rpc server with features that our simulators lack: other bounds, terminal states, and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _specs(dtype: rpc.DataType, bounded: bool) -> rpc.ActionObservationSpecs:
         actions={7: action},
         observations={
             REWARD: rpc.TensorSpec(name="reward", dtype=rpc.DOUBLE),
-            # Sent in this order, wanted in that of their names.
+            # The order differs from that of the names, by which the client must sort them.
             LAST: rpc.TensorSpec(name="b_last_torque", dtype=rpc.DOUBLE, shape=[2]),
             SCALE: rpc.TensorSpec(name="a_count", dtype=rpc.INT64),
         },
@@ -35,7 +35,7 @@ def _specs(dtype: rpc.DataType, bounded: bool) -> rpc.ActionObservationSpecs:
 
 
 class Small(dm_env_rpc_pb2_grpc.EnvironmentServicer):
-    """Episodes of three steps, which end as the setting `end` says; the reward is the first torque."""
+    """Has episodes of three steps, which end in the state that the setting `end` names. The reward is the first torque."""
 
     def __init__(self) -> None:
         self.worlds: list[str] = []
@@ -83,7 +83,7 @@ class Small(dm_env_rpc_pb2_grpc.EnvironmentServicer):
 
 @contextlib.contextmanager
 def serving() -> Iterator[tuple[str, Small]]:
-    """The address of a running server, and the server."""
+    """Runs a server; yields its address and the servicer."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
     small = Small()
     dm_env_rpc_pb2_grpc.add_EnvironmentServicer_to_server(small, server)

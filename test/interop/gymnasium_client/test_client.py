@@ -1,4 +1,4 @@
-"""plugins/gymnasium-client as an ordinary Gymnasium environment, on our server and on one with other ways."""
+"""plugins/gymnasium-client as a Gymnasium environment, on our server and on one that behaves differently."""
 
 import os
 import pathlib
@@ -27,14 +27,14 @@ class OwnServerTest(unittest.TestCase):
         self.addCleanup(env.close)
         return env
 
-    def test_gymnasiums_own_check(self):
+    def test_passes_gymnasiums_check(self):
         for simulator, observations, actions in (("cartpole_swingup", 5, 1), ("walker_run", 24, 6)):
             env = self.make(simulator=simulator)
             self.assertEqual((env.observation_space.shape, env.action_space.shape), ((observations,), (actions,)))
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 check_env(env, skip_render_check=True)
-            # Its advice: observations without known bounds, and that the environment was not made by gymnasium.make.
+            # Expected warnings: the observations are unbounded, and gymnasium.make did not create the environment.
             known = ("infinity", "gymnasium.make", "spec")
             others = [str(w.message) for w in caught if not any(word in str(w.message) for word in known)]
             self.assertEqual(others, [])
@@ -52,7 +52,7 @@ class OwnServerTest(unittest.TestCase):
         np.testing.assert_array_equal(first, again)
         self.assertGreater(np.abs(first - other).max(), 1e-3)
 
-    def test_sees_what_dm_env_rpcs_own_client_sees(self):
+    def test_agrees_with_dm_env_rpcs_own_client(self):
         env = self.make(simulator="walker_run")
         action = np.linspace(-1, 1, 6)
         env.reset(seed=5)
@@ -76,14 +76,14 @@ class OwnServerTest(unittest.TestCase):
         np.testing.assert_array_equal(observation, expected.astype(np.float32))
         self.assertEqual((reward, terminated, truncated), (float(values["reward"]), False, False))
 
-    def test_a_limit_on_steps_truncates_and_the_next_episode_begins(self):
+    def test_a_limit_on_steps_truncates_each_episode(self):
         env = self.make(simulator="cartpole_swingup", episodeSteps=3)
         for _ in range(2):
             env.reset()
             ends = [env.step(np.zeros(1))[2:4] for _ in range(3)]
             self.assertEqual(ends, [(False, False), (False, False), (False, True)])
 
-    def test_several_at_once(self):
+    def test_works_in_a_vector_environment(self):
         envs = gymnasium.vector.SyncVectorEnv(
             [lambda: RemoteEnv(ADDRESS, simulator="cartpole_swingup") for _ in range(3)]
         )
@@ -94,14 +94,14 @@ class OwnServerTest(unittest.TestCase):
         observations, rewards, *_ = envs.step(np.zeros((3, 1), np.float32))
         self.assertEqual((observations.shape, rewards.shape), ((3, 5), (3,)))
 
-    def test_a_closed_one_says_so(self):
+    def test_resetting_a_closed_environment_is_an_error(self):
         env = self.make(simulator="cartpole_swingup")
         env.close()
         env.close()
         with self.assertRaisesRegex(gymnasium.error.ClosedEnvironmentError, "closed"):
             env.reset()
 
-    def test_what_the_server_refuses_is_told(self):
+    def test_errors_of_the_server_are_raised(self):
         with self.assertRaisesRegex(error.DmEnvRpcError, "cartpole_swingup"):
             RemoteEnv(ADDRESS, simulator="cartpole_swingpu")
 
@@ -137,13 +137,13 @@ class OtherServerTest(unittest.TestCase):
             observation, _ = env.reset()
             self.assertEqual(observation[0], 0)
 
-    def test_its_world_goes_with_it(self):
+    def test_closing_destroys_the_world(self):
         env = self.make()
         self.assertEqual(self.server.worlds, ["small"])
         env.close()
         self.assertEqual(self.server.worlds, [])
 
-    def test_worlds_that_it_cannot_act_in_are_refused_and_left_behind_by_nobody(self):
+    def test_unsupported_actions_are_an_error_and_their_world_is_destroyed(self):
         for settings in ({"whole": True}, {"unbounded": True}):
             with self.assertRaisesRegex(ValueError, f"{self.address}.*'torque' is not a bounded floating-point"):
                 RemoteEnv(self.address, **settings)
@@ -151,17 +151,17 @@ class OtherServerTest(unittest.TestCase):
         with self.assertRaisesRegex(error.DmEnvRpcError, "not today"):
             RemoteEnv(self.address, refuse=True)
 
-    def test_a_server_that_goes_away_is_an_error_and_no_hindrance_to_closing(self):
+    def test_losing_the_server_is_an_error_but_closing_still_works(self):
         with small_server.serving() as (address, _):
             env = RemoteEnv(address)
         with self.assertRaises(grpc.RpcError):
             env.reset()
         env.close()
 
-    def test_nobody_there(self):
+    def test_no_server_at_the_address(self):
         with small_server.serving() as (address, _):
             pass
-        with self.assertRaisesRegex(TimeoutError, f"{address}: nobody answered within 0.5 s"):
+        with self.assertRaisesRegex(TimeoutError, f"{address}: no answer within 0.5 s"):
             RemoteEnv(address, timeout=0.5)
 
 

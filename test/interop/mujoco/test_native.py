@@ -1,4 +1,4 @@
-"""Native MuJoCo moves every built-in model as the embedded one does."""
+"""Native MuJoCo simulates every built-in model as the embedded one does."""
 
 import json
 import pathlib
@@ -10,13 +10,13 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).parents[3]
 
-# Both run the same solver in float64; the compilers and their sines differ in the last bit, which a body that tumbles over
-# its contacts multiplies: 5e-12 was the worst measured over these 50 control steps.
+# Both run the same solver in float64, but their compilers and math libraries differ in the last bit. Contacts amplify such
+# differences: the largest measured over these 50 control steps was 5e-12.
 TOLERANCE = 1e-9
 
 
 def native(case):
-    """States after each control step, [T, nq + nv], and the sensors at the end."""
+    """Returns the states after each of T control steps, [T, nq + nv], and the final sensor values."""
     model = mujoco.MjModel.from_xml_string(case["mjcf"])
     data = mujoco.MjData(model)
     data.qpos[:], data.qvel[:] = case["qpos"], case["qvel"]

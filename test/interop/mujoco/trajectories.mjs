@@ -1,5 +1,5 @@
-// Prints, as JSON, what the embedded MuJoCo does with every built-in model: the model, a start, controls and the state
-// after each control step. test_native.py does the same natively and compares.
+// Prints trajectories of the embedded MuJoCo for every built-in model as JSON: the model, the initial state, the controls
+// and the state after each control step. test_native.py repeats them with native MuJoCo and compares.
 
 import { bitGenerator, foldIn, randomKey } from '../../../dist/core/random-keys.js';
 import { Physics } from '../../../dist/simulators/physics.js';

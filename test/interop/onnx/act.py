@@ -1,6 +1,6 @@
-"""The other side of onnx.test.ts: Python's onnxruntime runs an exported policy.
+"""Runs an exported policy with Python's onnxruntime, for onnx.test.ts.
 
-Usage: python act.py POLICY.onnx, with the observations [B, O] as JSON on standard input; prints the outputs as JSON.
+Usage: python act.py POLICY.onnx, with observations [B, O] as JSON on standard input; prints the outputs as JSON.
 """
 
 import json

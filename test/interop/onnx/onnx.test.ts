@@ -40,7 +40,7 @@ async function train(head: string, simulator: string): Promise<RunDirectory> {
   return openRunDirectory(join(folder, head));
 }
 
-/** What Python's onnxruntime makes of observations [B, O]. */
+/** The policy's outputs for observations [B, O], computed by Python's onnxruntime. */
 function actionsInPython(file: string, observations: number[][]): Record<string, number[][]> {
   const output = execFileSync(python!, [script, file], {
     input: JSON.stringify(observations),
@@ -75,7 +75,7 @@ describe.each([
         action.map((v, j) => Math.abs(v - ours[i][j])),
       );
       expect(Math.max(...apart)).toBeLessThan(1e-5);
-      // These simulators' actions are within -1 and 1 already.
+      // The actions of these simulators are bounded by -1 and 1, so scaling changes nothing.
       expect(theirs.action).toEqual(theirs.canonicalAction);
       if (contexts > 1) expect(new Set(ours.map(([first]) => first)).size).toBeGreaterThan(1);
     }

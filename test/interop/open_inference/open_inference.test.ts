@@ -30,7 +30,7 @@ async function freePorts(count: number): Promise<number[]> {
   return found;
 }
 
-/** Starts MLServer with the models of the folder; resolves when it takes connections. Returns how to kill it. */
+/** Starts MLServer with the models of the folder. Resolves when it is ready, with a function that kills it. */
 async function start(): Promise<() => Promise<void>> {
   const child = spawn(join(dirname(python), 'mlserver'), ['start', folder], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -48,11 +48,11 @@ async function start(): Promise<() => Promise<void>> {
     if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid!, 'SIGKILL');
     await ended;
   };
-  const patience = Date.now() + 100_000;
+  const deadline = Date.now() + 100_000;
   for (;;) {
     const ready = await fetch(`http://127.0.0.1:${ports[0]}/v2/health/ready`).catch(() => undefined);
     if (ready?.ok) return kill;
-    if (child.exitCode !== null || Date.now() > patience) {
+    if (child.exitCode !== null || Date.now() > deadline) {
       await kill();
       throw new Error(`MLServer did not start:\n${text.slice(-4000)}`);
     }
@@ -105,7 +105,7 @@ describe('MLServer', () => {
     await client.close();
   });
 
-  it('scores tokens, of which it is told which count', async () => {
+  it('scores tokens with an attention mask', async () => {
     const samples = [Int32Array.of(1, 2, 3), Int32Array.of(40), Int32Array.of(5, 7)];
     const client = await connect('token-reward', { column: 0 });
     expect(client.takes).toBe('tokens');
@@ -116,11 +116,11 @@ describe('MLServer', () => {
     await counting.close();
   });
 
-  it('has no model of another name, and says so', async () => {
+  it('gives an error for an unknown model', async () => {
     await expect(connect('no-such-model')).rejects.toThrow(/there is no model 'no-such-model'/);
   });
 
-  it('is found out when an output is of the wrong shape', async () => {
+  it('gives an error for an output of the wrong shape', async () => {
     const client = await connect('wrong-shape');
     await expect(client.infer(['a', 'b'])).rejects.toThrow(
       /the output 'score' has the shape \[1, 7\] for 2 samples\. It must hold one number for each/,
@@ -128,13 +128,13 @@ describe('MLServer', () => {
     await client.close();
   });
 
-  it('needs to be told which number is the score', async () => {
+  it('requires `column` if an output has several numbers per sample', async () => {
     const client = await connect('token-reward');
     await expect(client.infer([Int32Array.of(1)])).rejects.toThrow(/has 2 numbers for each sample/);
     await client.close();
   });
 
-  it('is waited for after a kill', async () => {
+  it('reconnects after a restart of the server', async () => {
     const client = await connect('text-reward');
     await client.infer(['yes']);
     await stop();

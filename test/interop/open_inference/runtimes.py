@@ -1,8 +1,9 @@
-"""Models for MLServer: a reward model of scikit-learn's for texts, one for tokens, and one that is not as it should be.
+"""Models for MLServer: a scikit-learn reward model of texts, a reward model of tokens, and a faulty model.
 
     python runtimes.py FOLDER
 
-writes a model repository for `mlserver start FOLDER`, and prints, as JSON, what the text model says of the texts on stdin.
+writes a model repository for `mlserver start FOLDER`. Reads texts as JSON from standard input, and prints their scores by
+the text model as JSON.
 """
 
 import json
@@ -28,6 +29,8 @@ def reward_model():
 
 
 class TextReward(MLModel):
+    """A ridge regression on character n-grams."""
+
     async def load(self) -> bool:
         self._model = reward_model()
         return True
@@ -39,7 +42,7 @@ class TextReward(MLModel):
 
 
 class TokenReward(MLModel):
-    """The mean of the tokens that the mask lets through, and their number."""
+    """Returns, for each sample, the mean of its unmasked tokens and their number."""
 
     async def load(self) -> bool:
         return True
@@ -54,6 +57,8 @@ class TokenReward(MLModel):
 
 
 class WrongShape(MLModel):
+    """Returns scores of shape [1, 7] whatever the number of samples."""
+
     async def load(self) -> bool:
         return True
 

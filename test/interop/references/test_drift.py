@@ -1,6 +1,6 @@
-"""Runs the scripts of test/references/ again and compares what they write with what is committed.
+"""Runs the scripts of test/references/ again and compares their output with the committed files.
 
-A difference means that rlax, distrax or torch compute something else than when the operators were compared with them.
+A difference means that rlax, distrax or torch now compute something else than when the operators were compared with them.
 """
 
 import json
@@ -15,7 +15,7 @@ TOLERANCE = 1e-8
 
 
 def differences(path, committed, now):
-    """Where two JSON documents differ, in words."""
+    """Yields a description of each difference between two JSON documents."""
     if isinstance(committed, dict) and isinstance(now, dict):
         if committed.keys() != now.keys():
             yield f"{path}: keys {sorted(committed)} became {sorted(now)}"
@@ -27,7 +27,7 @@ def differences(path, committed, now):
         for index, (old, new) in enumerate(zip(committed, now)):
             yield from differences(f"{path}[{index}]", old, new)
     elif isinstance(committed, float) or isinstance(now, float):
-        # Written so that NaN differs.
+        # The negated comparison counts NaN as a difference.
         if not abs(committed - now) <= TOLERANCE * max(1, abs(committed)):
             yield f"{path}: {committed} became {now}"
     elif committed != now:
@@ -64,7 +64,7 @@ class Drift(unittest.TestCase):
     def test_kto_in_torch(self):
         self.check("kto_torch", "TORCH")
 
-    def test_that_a_difference_is_seen(self):
+    def test_differences_are_detected(self):
         document = {"a": [1.0, {"b": 2.0}]}
         self.assertEqual(list(differences("x", document, document)), [])
         for other in ({"a": [1.0, {"b": 2.1}]}, {"a": [1.0]}, {"a": [float("nan"), {"b": 2.0}]}, {"c": []}):

@@ -1,6 +1,6 @@
-"""The other side of safetensors.test.ts: Python's safetensors.
+"""Reads and writes files with Python's safetensors, for safetensors.test.ts.
 
-Usage: python peer.py read FILE    prints the file's tensors and metadata as JSON, values as the hex of their bytes
+Usage: python peer.py read FILE    prints the tensors and metadata of a file as JSON, with values as hexadecimal bytes
        python peer.py write FILE   writes a file with a tensor of every dtype
 """
 

@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-it("is read by Python's safetensors bit for bit", async () => {
+it("writes files that Python's safetensors reads, bit for bit", async () => {
   const file: SafeFile = {
     tensors: {
       'policy/weight': { dtype: 'F32', shape: [2, 2], data: new Float32Array([0.1, -0, Number.NaN, 1e-45]) },
@@ -56,7 +56,7 @@ it("is read by Python's safetensors bit for bit", async () => {
   expect([tensors.half!.dtype, tensors.flag!.dtype]).toEqual(['float16', 'bool']);
 });
 
-it("reads what Python's safetensors writes", async () => {
+it("reads files that Python's safetensors writes", async () => {
   const path = join(folder, 'theirs.safetensors');
   peer('write', path);
   const { tensors, metadata } = decodeSafetensors(await readFile(path), path);
@@ -83,7 +83,7 @@ it("reads what Python's safetensors writes", async () => {
   expect(tensors.empty).toEqual({ dtype: 'F32', shape: [0, 4], data: new Float32Array(0) });
 });
 
-it('makes checkpoints that Python can open', async () => {
+it('writes checkpoints that Python can open', async () => {
   const store = new CheckpointStore(join(folder, 'checkpoints'));
   const data = new Float32Array([1, 2, 3]);
   const path = await store.save(100, { tensors: { a: { shape: [3], data } }, metadata: { updates: 50 } });

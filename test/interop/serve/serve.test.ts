@@ -14,16 +14,17 @@ import {
   writeConfig,
 } from '../../end-to-end/program.js';
 
-// `pmpo serve dm-control` and `pmpo serve gymnasium` as a user starts them: Python environment, program, and their end.
+// `pmpo serve dm-control` and `pmpo serve gymnasium` as a user starts them: creating the Python environment, serving, and
+// stopping.
 
 if (process.env.PMPO_BIN === undefined || process.env.PMPO_CACHE === undefined) {
   throw new Error('run this with `npm run test:interop serve`');
 }
-/** Long enough to install the packages, the first time. */
+/** Long enough to install the packages on the first run. */
 const installSeconds = 240;
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
-/** In the arguments of every process of the servers, by which these are found. */
+/** Appears in the arguments of every server process, which identifies the processes of this test. */
 let tokenFile: string;
 beforeAll(async () => {
   folder = await temporaryFolder();
@@ -32,7 +33,7 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-/** Numbers of the Python processes that serve. */
+/** Lines of `ps`, process id first, of the Python server processes. */
 function serving(): string[] {
   const listed = execFileSync('ps', ['-eo', 'pid=,args='], { encoding: 'utf8' });
   return listed
@@ -63,7 +64,7 @@ async function train({ address }: Served, name: string, simulator: string, token
   return run(['train', await writeConfig(folder.path, `${name}.yaml`, config), '--quiet', '--name', name]);
 }
 
-/** The examples that a server is for. */
+/** The examples that use the simulators of a server. */
 const examplesOf = (prefix: string) =>
   exampleConfigs().filter(({ address, simulator }) => address !== undefined && simulator?.startsWith(prefix));
 
@@ -71,7 +72,7 @@ describe.each([
   { kind: 'dm-control', prefix: 'suite/', simulator: 'suite/cartpole-swingup' },
   { kind: 'gymnasium', prefix: 'gymnasium/', simulator: 'gymnasium/CartPole-v1' },
 ])('pmpo serve $kind', ({ kind, prefix, simulator }) => {
-  test('serves, is trained on, and ends with Ctrl-C, leaving no process behind', {
+  test('serves a training run, and stops at Ctrl-C without leaving a process behind', {
     timeout: (installSeconds + 60) * 1000,
   }, async () => {
     const served = await serve(kind);
@@ -94,12 +95,12 @@ describe.each([
     expect(serving()).toEqual([]);
   });
 
-  test('makes nothing again, is what its examples need, and ends with SIGTERM', async () => {
+  test('reuses the Python environment, serves its examples, and stops at SIGTERM', async () => {
     const { server, address } = await serve(kind);
     const examples = examplesOf(prefix);
     expect(examples.length).toBeGreaterThan(0);
     for (const { path, address: given } of examples) {
-      // What the help of `pmpo serve` says to type.
+      // The default address of `pmpo serve`.
       expect(given).toBe('127.0.0.1:50051');
       const short = Object.entries({
         'environment.address': address,
@@ -125,20 +126,20 @@ describe.each([
     server.child.kill('SIGTERM');
     const { code, stderr } = await server.ended;
     expect(code).toBe(0);
-    // MuJoCo itself may have advice on a model.
+    // MuJoCo itself may warn about a model.
     expect(stderr).not.toMatch(/Making|Traceback|Error/);
     expect(serving()).toEqual([]);
   });
 });
 
-test('what the server has to say is passed on', async () => {
+test('passes on the warnings of the server', async () => {
   const { server } = await serve('gymnasium', '--host', '0.0.0.0');
-  await server.until(/the token travels in the clear; --tls-certificate and --tls-key encrypt/);
+  await server.until(/the token is sent unencrypted; use TLS with --tls-certificate and --tls-key/);
   server.child.kill('SIGINT');
   expect((await server.ended).code).toBe(0);
 });
 
-test('a server whose pmpo is killed does not outlive it', async () => {
+test('killing pmpo also ends its server', async () => {
   const { server } = await serve('gymnasium');
   expect(serving()).toHaveLength(3);
   server.child.kill('SIGKILL');
@@ -146,7 +147,7 @@ test('a server whose pmpo is killed does not outlive it', async () => {
   await untilNoneServes();
 });
 
-test('a server that is killed ends pmpo with one line', async () => {
+test('killing the server ends pmpo with a one-line error', async () => {
   const { server } = await serve('gymnasium');
   const parents = serving().map((line) => Number.parseInt(line, 10));
   process.kill(Math.min(...parents), 'SIGKILL');
@@ -166,7 +167,7 @@ test.each([
     /^pmpo: --tls-client-ca: it needs a certificate of the server's own\. Give/,
   ],
   [['--processes', '0'], 2, /--processes/],
-])('%s is refused with a clear line', async (args, code, message) => {
+])('%s gives a one-line error', async (args, code, message) => {
   const other = args[1] === 'taken' ? await serve('gymnasium') : undefined;
   const given = other === undefined ? args : ['--port', other.address.replace(/^.*:/, '')];
   const ended = await run(['serve', 'gymnasium', '--port', '0', '--processes', '2', ...given]);
@@ -177,14 +178,14 @@ test.each([
   await other?.server.ended;
 });
 
-test('without a Python it says what to install', async () => {
+test('says what to install if Python is missing', async () => {
   const env = { PYTHON: join(folder.path, 'no-python') };
   const { code, stderr } = await run(['serve', 'dm-control', '--port', '0'], { env });
   expect(code).toBe(1);
   expect(stderr).toMatch(/^pmpo: PYTHON=.*no-python: not found\. Install Python 3\.10 or newer .*\n$/);
 });
 
-test('Ctrl-C while the environment is being made leaves nothing half-made', async () => {
+test('Ctrl-C during the creation of the Python environment leaves nothing behind', async () => {
   const env = { PMPO_CACHE: join(folder.path, 'cache') };
   const server = start(['serve', 'gymnasium', '--port', '0'], { env });
   await server.until(/Making the Python environment 'gymnasium' in .*cache\/python\/gymnasium-/);

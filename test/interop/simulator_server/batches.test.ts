@@ -18,7 +18,7 @@ import {
   writeConfig,
 } from '../../end-to-end/program.js';
 
-// Several worlds on one stream of plugins/simulator-server: the same experience as one on each.
+// Several environments on one stream of plugins/simulator-server give the same experience as one on each stream.
 
 const { PMPO_PYTHON_SIMULATOR_SERVER: python, PMPO_BIN: program } = process.env;
 if (python === undefined || program === undefined) {
@@ -34,7 +34,7 @@ interface Served {
   readonly process: ChildProcess;
   readonly address: string;
   readonly port: string;
-  /** Resolves when it has ended. */
+  /** Resolves when the process has ended. */
   readonly ended: Promise<unknown>;
 }
 
@@ -104,31 +104,28 @@ describe('experience', () => {
     { simulator: 'gymnasium/Pendulum-v1', maxEpisodeSteps: 9 },
     { simulator: 'suite/walker-walk', timeLimit: 0.3 },
     { simulator: 'suite/cartpole-swingup', timeLimit: 0.2 },
-  ])(
-    'of $simulator is the same, bit for bit, and so is an open episode that is come back to',
-    async (settings) => {
-      const { address } = await serve();
-      const [alone, batched] = [await vectorOf(address, settings, 1), await vectorOf(address, settings, 4)];
-      expect(await batched.reset()).toEqual(await alone.reset());
-      let ends = 0;
-      for (let t = 0; t < 70; t++) {
-        const [expected, step] = [
-          await alone.step(actionsAt(t, alone)),
-          await batched.step(actionsAt(t, batched)),
-        ];
-        expect(step).toEqual(expected);
-        for (const k of step.ready.keys()) ends += step.terminated[k] + step.truncated[k];
-      }
-      expect(ends).toBeGreaterThan(5);
-      const again = await vectorOf(address, settings, 4);
-      await again.restore(batched.state());
-      const actions = actionsAt(70, alone);
-      expect(await again.step(actions)).toEqual(await alone.step(actions));
-    },
-  );
+  ])('of $simulator is the same, bit for bit, also after an open episode is restored', async (settings) => {
+    const { address } = await serve();
+    const [alone, batched] = [await vectorOf(address, settings, 1), await vectorOf(address, settings, 4)];
+    expect(await batched.reset()).toEqual(await alone.reset());
+    let ends = 0;
+    for (let t = 0; t < 70; t++) {
+      const [expected, step] = [
+        await alone.step(actionsAt(t, alone)),
+        await batched.step(actionsAt(t, batched)),
+      ];
+      expect(step).toEqual(expected);
+      for (const k of step.ready.keys()) ends += step.terminated[k] + step.truncated[k];
+    }
+    expect(ends).toBeGreaterThan(5);
+    const again = await vectorOf(address, settings, 4);
+    await again.restore(batched.state());
+    const actions = actionsAt(70, alone);
+    expect(await again.step(actions)).toEqual(await alone.step(actions));
+  });
 });
 
-test('a server killed in the middle and started again costs the step under way, and no other', async () => {
+test('killing and restarting the server loses the step in progress, and no other', async () => {
   const first = await serve();
   const worlds = await vectorOf(first.address, { simulator: 'suite/cartpole-swingup' }, 4, { numEnvs: 4 });
   await worlds.reset();
@@ -148,7 +145,7 @@ test('a server killed in the middle and started again costs the step under way, 
   expect([...(await worlds.step(actionsAt(4, worlds))).lost]).toEqual([0, 0, 0, 0]);
 });
 
-test('a simulator that fails says which it is, and leaves the others their steps', async () => {
+test('the error of a failed simulator names it, and the others complete their steps', async () => {
   const { address } = await serve();
   const connect = batchedConnect({
     size: 3,
@@ -180,7 +177,7 @@ test('a simulator that fails says which it is, and leaves the others their steps
 });
 
 test.each([1, 3])(
-  'an environment that takes no seeds is trained on as it is, $0 on a stream',
+  'an environment that takes no seeds is used without seeds, $0 on a stream',
   async (envsPerStream) => {
     const { address } = await serve();
     const settings = { simulator: 'catch_world:seeded_once' };
@@ -190,12 +187,12 @@ test.each([1, 3])(
     for (let t = 0; t < 9; t++) {
       for (const end of (await worlds.step(actionsAt(t, worlds))).terminated) ends += end;
     }
-    // Episodes of four steps each.
+    // Each episode has four steps.
     expect(ends).toBe(6);
   },
 );
 
-test('a whole run learns the same from worlds that share streams', { timeout: 180_000 }, async () => {
+test('a whole run learns the same from environments that share streams', { timeout: 180_000 }, async () => {
   const { address } = await serve();
   const folder = await temporaryFolder();
   cleanups.push(() => folder.remove());

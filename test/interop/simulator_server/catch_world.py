@@ -1,4 +1,4 @@
-"""A user's own environments, for the tests: catch a ball that falls, and others that are odd in one way each."""
+"""Environments for the tests, as a user would write them: catching a falling ball, and variants with one oddity each."""
 
 import pathlib
 import time
@@ -48,7 +48,7 @@ def catch(rows: int = 5, columns: int = 3):
 
 
 def seeded_once(seed: int = 0):
-    """Takes a seed when it is made, and none later."""
+    """Takes a seed when it is created, but not later."""
 
     class Once(Catch):
         seed = None
@@ -59,6 +59,8 @@ def seeded_once(seed: int = 0):
 
 
 def breaking():
+    """Fails at every step."""
+
     class Breaking(Catch):
         def step(self, action):
             raise ArithmeticError("the simulation became unstable")
@@ -67,7 +69,7 @@ def breaking():
 
 
 def breaking_leftwards():
-    """Fails where its paddle is moved to the left."""
+    """Fails when its paddle is moved to the left."""
 
     class Breaking(Catch):
         def step(self, action):
@@ -79,7 +81,7 @@ def breaking_leftwards():
 
 
 def shrinking():
-    """Does not show what its spec says."""
+    """Returns observations whose shape differs from its spec."""
 
     class Shrinking(Catch):
         def _board(self):
@@ -88,25 +90,25 @@ def shrinking():
     return Shrinking()
 
 
-_made = 0
+_num_created = 0
 
 
 def growing():
-    """Each is larger than the one before."""
-    global _made
-    _made += 1
-    return Catch(4 + _made, 3)
+    """Has one more row at each call, so that its specs differ each time."""
+    global _num_created
+    _num_created += 1
+    return Catch(4 + _num_created, 3)
 
 
 def waiting(file: str):
-    """Steps when a file is there, and gives up after a while."""
+    """Waits at each step until `file` exists, for 15 s at most."""
 
     class Waiting(Catch):
         def step(self, action):
             deadline = time.monotonic() + 15
             while not pathlib.Path(file).exists():
                 if time.monotonic() > deadline:
-                    raise TimeoutError("nobody made the file")
+                    raise TimeoutError(f"{file} was not created")
                 time.sleep(0.01)
             return super().step(action)
 
@@ -114,7 +116,7 @@ def waiting(file: str):
 
 
 class Nested(dm_env.Environment):
-    """Specs inside specs, text, and numbers that the wire has no type for."""
+    """Has nested specs, text, and dtypes that dm_env_rpc lacks."""
 
     def observation_spec(self):
         return {
@@ -142,7 +144,7 @@ class Nested(dm_env.Environment):
 
 
 class Spaces(gymnasium.Env):
-    """Every kind of space that the wire carries; what is done is what is seen."""
+    """Has every kind of space that dm_env_rpc can represent. Its observations repeat its actions."""
 
     observation_space = spaces.Dict(
         position=spaces.Dict(x=spaces.Box(-1, 1, (2,)), y=spaces.Discrete(5, start=2)),
@@ -171,6 +173,8 @@ gymnasium.register("Spaces-v0", entry_point=Spaces)
 
 
 class Listed(gymnasium.Env):
+    """Has a space that dm_env_rpc cannot represent."""
+
     observation_space = spaces.Sequence(spaces.Discrete(3))
     action_space = spaces.Discrete(2)
 

@@ -1,4 +1,4 @@
-"""What the suites of this folder share: a server of plugins/simulator-server, connections to it, and agents."""
+"""Helpers of the tests in this folder: a running plugins/simulator-server, connections to it, and agents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLUGIN = HERE.parents[2] / "plugins" / "simulator-server"
 
 
 class Server:
-    """The program as a user starts it, on a free port."""
+    """The program, started as a user would start it, on a free port."""
 
     def __init__(self, kind="any", *arguments, processes=2, program=("-m", "pmpo_simulator_server"), environment=None, **popen):
         environment = {**(environment or os.environ), "PYTHONPATH": f"{PLUGIN}{os.pathsep}{HERE}", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -39,12 +39,12 @@ class Server:
         self.address = found.group(1) if found else None
 
     def errors(self):
-        """What it said on standard error; call when it has ended."""
+        """Its standard error. Call this after it has ended."""
         self._reader.join(timeout=5)
         return "".join(self._errors)
 
     def stop(self, number=signal.SIGTERM):
-        """Asks it to end and returns its exit code."""
+        """Sends it a signal, waits until it ends, and returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -76,7 +76,7 @@ def connect(address, credentials=None, metadata=(), options=()):
 
 
 def create(connection, **settings):
-    """Makes a world and returns its name."""
+    """Creates a world and returns its name."""
     packed = {key: tensor_utils.pack_tensor(value) for key, value in settings.items()}
     return connection.send(dm_env_rpc_pb2.CreateWorldRequest(settings=packed)).world_name
 
@@ -88,7 +88,7 @@ def join(connection, name, **settings):
 
 
 class Agent:
-    """A client in a world, by names."""
+    """A client that has joined a world, with actions and observations by name."""
 
     def __init__(self, connection, world=None, **settings):
         self.connection = connection
@@ -110,7 +110,7 @@ class Agent:
         self.connection.send(dm_env_rpc_pb2.ResetRequest(settings={"seed": tensor_utils.pack_tensor(seed)}))
 
     def reset_world(self, connection, seed):
-        """Resets its world, as whoever `connection` is."""
+        """Resets the agent's world through another connection."""
         settings = {"seed": tensor_utils.pack_tensor(seed)}
         connection.send(dm_env_rpc_pb2.ResetWorldRequest(world_name=self.world, settings=settings))
 
@@ -124,13 +124,16 @@ class Connected(unittest.TestCase):
         self.connection = self.connect()
 
     def connect(self):
-        # Channels of one process share a TCP connection, and so a server's process, unless told otherwise.
+        # Without this option, channels of one process share a TCP connection and so reach the same server process.
         manager = connect(self.server.address, options=[("grpc.use_local_subchannel_pool", 1)])
         connection = manager.__enter__()
         self.addCleanup(manager.__exit__, None, None, None)
         return connection
 
     def refused(self, pattern, act=None, **settings):
-        """Asserts that making a world, or `act`, is answered with an error; quotes in it may be escaped."""
+        """Asserts that `act`, or creating a world with `settings`, fails with an error that matches `pattern`.
+
+        The client library may print the message with escaped quotes.
+        """
         with self.assertRaisesRegex(dm_env_rpc.v1.error.DmEnvRpcError, pattern.replace("'", r"\\?'")):
             act() if act else create(self.connection, **settings)

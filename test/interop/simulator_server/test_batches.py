@@ -1,4 +1,4 @@
-"""Several simulators in one world of plugins/simulator-server: each is what it would be alone."""
+"""Several simulators in one world of plugins/simulator-server: each behaves as it would alone."""
 
 import dm_env_rpc.v1.error
 import numpy as np
@@ -32,7 +32,7 @@ def seeds(*values):
 
 
 class Alone:
-    """One simulator in a world of its own, stepped the way that a batch is."""
+    """A world with a single simulator, which takes the commands of a batch."""
 
     def __init__(self, connection, **settings):
         self._agent = Agent(connection, **settings)
@@ -51,7 +51,7 @@ class Alone:
 
 
 class SpecsTest(Connected):
-    def test_every_tensor_has_an_axis_of_simulators(self):
+    def test_every_tensor_has_a_first_axis_of_simulators(self):
         agent = Agent(self.connection, simulator="suite/walker-walk", batchSize=3)
         shapes = {name: list(agent.observations.name_to_spec(name).shape) for name in agent.observations.names()}
         self.assertEqual(
@@ -70,7 +70,7 @@ class SpecsTest(Connected):
         shapes = {name: list(agent.actions.name_to_spec(name).shape) for name in agent.actions.names()}
         self.assertEqual(shapes, {"action": [3, 6], "batch/command": [3], "batch/seed": [3]})
 
-    def test_bounds_are_those_of_each_simulator(self):
+    def test_bounds_are_repeated_for_each_simulator(self):
         agent = Agent(self.connection, simulator="gymnasium/catch_world:Spaces-v0", batchSize=2)
         bounds = tensor_spec_utils.bounds(agent.actions.name_to_spec("pair/1"))
         np.testing.assert_array_equal(bounds.max, [[2, 3], [2, 3]])
@@ -88,7 +88,10 @@ class SpecsTest(Connected):
 
 class EpisodesTest(Connected):
     def assert_like_alone(self, commands, action, **settings):
-        """Asserts that each of three simulators is, at each step, what it is alone: seeds are 10 i + the step's number."""
+        """Asserts that each of three simulators returns at each step what it returns alone; returns the number of ends.
+
+        `commands` has a row for each step t, and `action(i, t)` is the action of simulator i. RESET has the seed 10 i + t.
+        """
         batch = Agent(self.connection, batchSize=3, **settings)
         alone = [Alone(self.connect(), **settings) for _ in range(3)]
         ends = 0
@@ -123,7 +126,7 @@ class EpisodesTest(Connected):
 
         self.assertGreater(self.assert_like_alone(rows, action, simulator="gymnasium/CartPole-v1"), 4)
 
-    def test_seeds_at_the_start_count_up(self):
+    def test_the_seed_of_a_simulator_is_the_given_seed_plus_its_index(self):
         def first(agent):
             return agent.step(["observation"])[1]["observation"]
 
@@ -143,12 +146,12 @@ class EpisodesTest(Connected):
         _, values = agent.step(**command(WAIT, STEP))
         np.testing.assert_array_equal(values["batch/state"], [NO_EPISODE, RUNNING])
 
-    def test_episodes_that_somebody_else_cuts(self):
+    def test_another_connection_resets_the_world(self):
         agent = Agent(self.connection, simulator="gymnasium/Pendulum-v1", batchSize=4)
         agent.step(**command(RESET, RESET, RESET, WAIT))
         _, before = agent.step(**command(STEP, STEP, STEP, WAIT))
         agent.reset_world(self.connect(), 5)
-        # The second waits, the third starts an episode itself, the fourth has none that could be cut.
+        # The second simulator waits, the third starts an episode by command, the fourth has no episode to interrupt.
         _, values = agent.step(**command(STEP, WAIT, RESET, STEP))
         np.testing.assert_array_equal(values["batch/state"], [INTERRUPTED, RUNNING, RUNNING, RUNNING])
         self.assertEqual((values["reward"][0], values["discount"][0]), (0.0, 1.0))
@@ -162,16 +165,16 @@ class EpisodesTest(Connected):
             alone = Agent(self.connect(), simulator="gymnasium/Pendulum-v1", seed=5 + i)
             np.testing.assert_array_equal(values["observation"][i], alone.step(["observation"])[1]["observation"])
 
-    def test_sends_what_is_asked_for_and_keeps_the_rest_up_to_date(self):
+    def test_sends_only_requested_observations_and_keeps_the_others_current(self):
         agent = Agent(self.connection, simulator="catch_world:catch", rows=6, batchSize=2)
         agent.step(["reward"])
         _, values = agent.step(["reward"], **command(STEP, WAIT, move=np.ones(2, np.int32)))
         self.assertEqual(set(values), {"reward"})
         boards = agent.step(["board"], **command(WAIT, WAIT))[1]["board"]
-        # The ball of the first has fallen by one row, that of the other has not.
+        # The ball of the first simulator has fallen by one row; the other simulator waited.
         self.assertEqual([int((board == 255).any(1).argmax()) for board in boards], [1, 0])
 
-    def test_text_and_types_that_the_wire_lacks(self):
+    def test_text_and_dtypes_that_the_protocol_lacks(self):
         agent = Agent(self.connection, simulator="catch_world:Nested", batchSize=2)
         agent.step()
         push = np.array([[0.5, -9], [0.25, 3]], np.float32)
@@ -180,7 +183,7 @@ class EpisodesTest(Connected):
         np.testing.assert_array_equal(seen["arm/short"], [3, -3])
         self.assertEqual((list(seen["words"]), seen["parts/1"].shape), (["closed", "open"], (2, 0)))
 
-    def test_one_of_others_clients(self):
+    def test_dm_env_rpcs_own_client(self):
         environment, _ = dm_env_adaptor.create_and_join_world(
             self.connection, {"simulator": "suite/cartpole-balance", "batchSize": 2, "timeLimit": 0.03}, {}
         )
@@ -190,12 +193,12 @@ class EpisodesTest(Connected):
             time_step = environment.step({"action": np.zeros((2, 1))})
             self.assertTrue(time_step.mid())
             states.append(time_step.observation["batch/state"].tolist())
-        # By default all are stepped, and an episode follows the other.
+        # By default every simulator is stepped, and one episode follows another.
         self.assertEqual(states, [[RUNNING] * 2, [RUNNING] * 2, [INTERRUPTED] * 2, [RUNNING] * 2, [RUNNING] * 2])
 
 
 class FailuresTest(Connected):
-    def test_a_wrong_action_is_of_a_simulator_and_changes_nothing(self):
+    def test_a_wrong_action_names_its_simulator_and_changes_nothing(self):
         agent = Agent(self.connection, simulator="gymnasium/Pendulum-v1", batchSize=2, seed=1)
         before = agent.step(["observation"])[1]["observation"]
         for wrong, said in (
@@ -208,7 +211,7 @@ class FailuresTest(Connected):
         self.refused("simulator 1: the action 'batch/seed' is -2;", lambda: agent.step(**seeds(0, -2)))
         np.testing.assert_array_equal(agent.step(["observation"], **command(WAIT, WAIT))[1]["observation"], before)
 
-    def test_wrong_actions_of_many_simulators(self):
+    def test_a_wrong_action_in_a_large_batch(self):
         agent = Agent(self.connection, simulator="suite/walker-walk", batchSize=20)
         agent.step()
         action = np.zeros((20, 6))
@@ -217,7 +220,7 @@ class FailuresTest(Connected):
         action[17, 2] = 1
         self.assertEqual(agent.step(action=action)[0], RUNNING)
 
-    def test_a_simulator_that_fails_fails_alone(self):
+    def test_the_failure_of_a_simulator_does_not_affect_the_others(self):
         agent = Agent(self.connection, simulator="catch_world:breaking_leftwards", batchSize=3)
         agent.step(**command(RESET, RESET, RESET, **seeds(1, 2, 3)))
         state, values = agent.step(move=np.array([1, 0, 2], np.int32))
@@ -228,32 +231,32 @@ class FailuresTest(Connected):
         self.assertEqual(list(values["batch/error"]), ["", said, ""])
         for i, place in ((0, 1), (2, 2)):
             self.assertEqual(int((values["board"][i][-1] == 128).argmax()), place)
-        # It is told until something is done; what comes next starts an episode.
+        # The error is reported until the next command other than WAIT, which starts an episode.
         _, values = agent.step(**command(WAIT, WAIT, WAIT))
         self.assertEqual(values["batch/error"][1], said)
         _, values = agent.step(**command(WAIT, STEP, WAIT))
         np.testing.assert_array_equal(values["batch/state"], [RUNNING] * 3)
         self.assertEqual(list(values["batch/error"]), [""] * 3)
 
-    def test_simulators_that_take_no_seeds_go_on_without(self):
+    def test_simulators_that_take_no_seeds_ignore_them(self):
         agent = Agent(self.connection, simulator="catch_world:seeded_once", batchSize=2, seed=6)
         _, values = agent.step(**command(RESET, STEP, **seeds(4, -1)))
         np.testing.assert_array_equal(values["batch/state"], [RUNNING] * 2)
-        # The seed that their maker was given holds.
+        # The seeds given to their factory are in effect.
         balls = values["board"][:, 0].argmax(-1)
         self.assertEqual(balls.tolist(), [np.random.RandomState(6 + i).randint(50) for i in range(2)])
         agent.reset(9)
         np.testing.assert_array_equal(agent.step()[1]["batch/state"], [RUNNING] * 2)
 
-    def test_an_observation_of_another_shape_than_its_spec_says(self):
+    def test_an_observation_whose_shape_differs_from_its_spec(self):
         agent = Agent(self.connection, simulator="catch_world:shrinking", batchSize=2)
         _, values = agent.step()
         np.testing.assert_array_equal(values["batch/errorCode"], [13, 13])
-        self.assertRegex(values["batch/error"][1], r"simulator 1: .*'board' has the shape \[4, 3\]; its spec says \[5, 3\]")
+        self.assertRegex(values["batch/error"][1], r"simulator 1: .*'board' has shape \[4, 3\]; its spec says \[5, 3\]")
 
 
 class PixelsTest(Connected):
-    def test_are_those_of_each_simulator(self):
+    def test_each_simulator_renders_its_own_image(self):
         settings = {"simulator": "suite/cartpole-balance", "pixels": True, "width": 32, "height": 24}
         try:
             batch = Agent(self.connection, batchSize=2, **settings)

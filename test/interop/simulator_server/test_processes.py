@@ -1,4 +1,4 @@
-"""The program of plugins/simulator-server: its processes and threads, how it starts, and how it ends."""
+"""The program of plugins/simulator-server: its processes and threads, its start and its end."""
 
 import contextlib
 import os
@@ -42,43 +42,43 @@ class ProcessesTest(Connected):
             self.assertEqual(agent.step(action=np.int64(0))[0], RUNNING)
             stream.send(dm_env_rpc_pb2.LeaveWorldRequest())
             homes.add(server.create(stream, simulator="gymnasium/CartPole-v1").split("-")[0])
-        self.assertGreater(len(homes), 1, "all streams came to one process: nothing was forwarded")
+        self.assertGreater(len(homes), 1, "all streams reached one process, so nothing was forwarded")
         streams[5].send(dm_env_rpc_pb2.ResetWorldRequest(world_name=world))
         streams[7].send(dm_env_rpc_pb2.DestroyWorldRequest(world_name=world))
-        with self.assertRaisesRegex(dm_env_rpc.v1.error.DmEnvRpcError, "there is no world"):
+        with self.assertRaisesRegex(dm_env_rpc.v1.error.DmEnvRpcError, "unknown world"):
             server.join(streams[3], world)
 
-    def test_the_worlds_of_a_stream_go_with_it(self):
+    def test_the_worlds_of_a_stream_are_closed_when_it_ends(self):
         with server.connect(self.server.address) as other:
             world = server.create(other, simulator="gymnasium/CartPole-v1")
-        self.assert_goes(world)
+        self.assert_is_closed(world)
 
-    def assert_goes(self, world):
-        """Asserts that a world is there no more, or soon is not: the server hears of a stream's end when it does."""
+    def assert_is_closed(self, world):
+        """Asserts that a world is closed within 10 s: the server may learn of a stream's end a little later."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             try:
                 self.connection.send(dm_env_rpc_pb2.ResetWorldRequest(world_name=world))
             except dm_env_rpc.v1.error.DmEnvRpcError as error:
-                self.assertRegex(str(error), "there is no world")
+                self.assertRegex(str(error), "unknown world")
                 return
             time.sleep(0.05)
-        self.fail("the world is still there")
+        self.fail("the world still exists")
 
-    def test_a_world_stays_while_somebody_is_in_it(self):
+    def test_a_world_stays_open_while_it_is_in_use(self):
         with server.connect(self.server.address) as maker:
             agent = Agent(self.connection, server.create(maker, simulator="gymnasium/CartPole-v1"))
             agent.step()
         self.assertEqual(agent.step(action=np.int64(1))[0], RUNNING)
         self.connection.send(dm_env_rpc_pb2.LeaveWorldRequest())
-        self.assert_goes(agent.world)
+        self.assert_is_closed(agent.world)
 
-    def test_a_world_takes_one_agent(self):
+    def test_only_one_connection_can_join_a_world(self):
         agent = Agent(self.connection, simulator="gymnasium/CartPole-v1")
         for other in [self.connect() for _ in range(6)]:
-            self.refused("somebody is in the world", lambda other=other: server.join(other, agent.world))
+            self.refused("is in use by another connection", lambda other=other: server.join(other, agent.world))
             request = dm_env_rpc_pb2.DestroyWorldRequest(world_name=agent.world)
-            self.refused("somebody is in the world", lambda other=other: other.send(request))
+            self.refused("is in use", lambda other=other: other.send(request))
 
 
 def children_of(process):
@@ -103,7 +103,7 @@ def all_gone(pids):
 
 
 class ThreadsTest(unittest.TestCase):
-    def test_a_slow_simulator_holds_back_no_other_of_its_process(self):
+    def test_a_slow_simulator_does_not_delay_others_in_its_process(self):
         with (
             tempfile.TemporaryDirectory() as folder,
             server.Server("gymnasium", "--allow-import", "catch_world", processes=1) as running,
@@ -121,14 +121,14 @@ class ThreadsTest(unittest.TestCase):
                 file.touch()
                 self.assertEqual(stepping.result()[0], RUNNING)
 
-    def test_messages_that_are_too_large(self):
+    def test_rejects_messages_that_are_too_large(self):
         with server.Server("gymnasium", "--max-message-megabytes", "0.001", processes=1) as running:
             with server.connect(running.address) as connection, self.assertRaisesRegex(grpc.RpcError, "RESOURCE_EXHAUSTED"):
                 server.create(connection, simulator="x" * 2000)
 
 
 class EndTest(unittest.TestCase):
-    def test_signals_end_it_and_all_its_processes(self):
+    def test_signals_end_the_server_and_all_its_processes(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             with server.Server("gymnasium", processes=2) as running:
                 children = children_of(running.process.pid)
@@ -142,7 +142,7 @@ class EndTest(unittest.TestCase):
             running.process.kill()
             self.assertTrue(all_gone(children))
 
-    def test_ends_with_its_standard_input(self):
+    def test_ends_when_its_standard_input_closes(self):
         with server.Server("gymnasium", "--until-stdin-closes", stdin=subprocess.PIPE) as running:
             running.process.stdin.close()
             self.assertEqual(running.process.wait(timeout=15), 0)
@@ -171,11 +171,11 @@ class EndTest(unittest.TestCase):
                 connection = stack.enter_context(server.connect(running.address, options=options))
                 made = Agent(connection, simulator="gymnasium/CartPole-v1")
                 self.assertEqual(made.step()[0], RUNNING)
-                self.assertFalse(made.world.startswith("w1-"), "a number is used again")
-            with self.assertRaisesRegex(dm_env_rpc.v1.error.DmEnvRpcError, "there is no world"):
+                self.assertFalse(made.world.startswith("w1-"), "the number of a process was reused")
+            with self.assertRaisesRegex(dm_env_rpc.v1.error.DmEnvRpcError, "unknown world"):
                 connection.send(dm_env_rpc_pb2.ResetWorldRequest(world_name=lost))
 
-    def test_where_ports_cannot_be_shared_it_is_one_process(self):
+    def test_is_a_single_process_if_ports_cannot_be_shared(self):
         script = (
             "import sys; from pmpo_simulator_server import __main__, processes;"
             "processes.can_share_ports = lambda: False; sys.exit(__main__.main(sys.argv[1:]))"
@@ -199,21 +199,21 @@ class StartTest(unittest.TestCase):
     def test_a_port_in_use(self):
         self.refused("cannot listen on .*in use", "--port", server.Connected.server.address.rpartition(":")[2])
 
-    def test_files_that_are_not_there(self):
+    def test_missing_files(self):
         self.refused("--token-file: /no/such: No such file", "--token-file", "/no/such")
         self.refused(
             "--tls-certificate: /no/such.*No such file", "--tls-certificate", "/no/such", "--tls-key", "/no/such"
         )
 
     def test_options_that_contradict(self):
-        self.refused("go together", "--tls-key", "/no/such", code=2)
+        self.refused("must be given together", "--tls-key", "/no/such", code=2)
         self.refused("from 0 to 65535", "--port", "70000", code=2)
 
-    def test_files_with_something_else_in_them(self):
+    def test_files_with_invalid_content(self):
         with tempfile.NamedTemporaryFile(suffix=".pem") as empty:
-            self.refused("--token-file: .*must hold one line", "--token-file", empty.name)
+            self.refused("--token-file: .*must be one line", "--token-file", empty.name)
             tls = ("--tls-certificate", empty.name, "--tls-key", empty.name)
-            self.refused(f"no certificate and key that belong together.*{empty.name}", *tls)
+            self.refused(f"not a matching certificate and key.*{empty.name}", *tls)
 
     def test_a_package_that_is_not_installed(self):
         script = (
@@ -225,7 +225,7 @@ class StartTest(unittest.TestCase):
 
 
 class TypesTest(unittest.TestCase):
-    def test_the_package_is_annotated(self):
+    def test_the_package_passes_mypy(self):
         done = subprocess.run(
             [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--cache-dir", os.devnull, "pmpo_simulator_server"],
             cwd=server.PLUGIN,

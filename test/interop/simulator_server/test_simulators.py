@@ -1,4 +1,4 @@
-"""The simulators that plugins/simulator-server serves: that they are the very ones, their settings, spaces and specs."""
+"""The simulators that plugins/simulator-server serves: equality with the local ones, settings, spaces and specs."""
 
 import os
 
@@ -26,7 +26,7 @@ def tearDownModule():
 
 
 class DmControlTest(Connected):
-    def test_is_the_very_simulator(self):
+    def test_equals_the_local_simulator(self):
         agent = Agent(self.connection, simulator="suite/cheetah-run", seed=7)
         own = suite.load("cheetah", "run", task_kwargs={"random": 7})
         time_step = own.reset()
@@ -58,11 +58,11 @@ class DmControlTest(Connected):
         states = [agent.step(action=np.zeros(1))[0] for _ in range(8)]
         self.assertEqual(states, [RUNNING, RUNNING, RUNNING, INTERRUPTED, RUNNING, RUNNING, RUNNING, INTERRUPTED])
 
-    def test_sends_what_is_asked_for_and_no_more(self):
+    def test_sends_only_requested_observations(self):
         agent = Agent(self.connection, simulator="suite/walker-walk")
         self.assertEqual(set(agent.step(["height"])[1]), {"height"})
 
-    def test_the_same_observation_asked_for_twice_comes_once(self):
+    def test_an_observation_requested_twice_is_sent_once(self):
         agent = Agent(self.connection, simulator="suite/walker-walk")
         self.assertEqual(agent.step(["velocity", "velocity"])[1]["velocity"].shape, (9,))
 
@@ -109,7 +109,7 @@ class GymnasiumTest(Connected):
         self.assertEqual((state, values["discount"]), (TERMINATED, 0.0))
         self.assertLess(rewards, 30)
 
-    def test_is_the_very_simulator(self):
+    def test_equals_the_local_simulator(self):
         import gymnasium
 
         own = gymnasium.make("HalfCheetah-v5")
@@ -140,18 +140,18 @@ class GymnasiumTest(Connected):
 
     def test_settings_that_are_wrong(self):
         self.refused("Did you mean 'gymnasium/CartPole-v1'", simulator="gymnasium/Cartpole-v1")
-        self.refused("no setting 'no_such'", simulator="gymnasium/CartPole-v1", no_such=1)
-        self.refused("cannot be made.*no_such", simulator="gymnasium/HalfCheetah-v5", no_such=1)
+        self.refused("unknown setting 'no_such'", simulator="gymnasium/CartPole-v1", no_such=1)
+        self.refused("cannot be created.*no_such", simulator="gymnasium/HalfCheetah-v5", no_such=1)
         self.refused("Did you mean 'maxEpisodeSteps'", simulator="gymnasium/HalfCheetah-v5", max_episode_steps=1)
-        self.refused("no setting 'render_mode'", simulator="gymnasium/CartPole-v1", render_mode="human")
+        self.refused("unknown setting 'render_mode'", simulator="gymnasium/CartPole-v1", render_mode="human")
         self.refused("'suttonBartoReward' is 7.*true or false", simulator="gymnasium/CartPole-v1", suttonBartoReward=7)
 
-    def test_settings_of_its_maker_go_there(self):
+    def test_other_settings_are_passed_to_the_constructor(self):
         agent = Agent(self.connection, simulator="gymnasium/CartPole-v1", suttonBartoReward=True)
         agent.step()
         self.assertEqual(agent.step(action=np.int64(1))[1]["reward"], 0)
 
-    def test_every_space_there_and_back(self):
+    def test_every_kind_of_space_survives_the_round_trip(self):
         agent = Agent(self.connection, simulator="gymnasium/catch_world:Spaces-v0")
         self.assertEqual(
             set(agent.observations.names()),
@@ -173,13 +173,13 @@ class GymnasiumTest(Connected):
         for name, value in done.items():
             np.testing.assert_array_equal(seen[name], value)
 
-    def test_spaces_that_the_wire_does_not_carry(self):
-        self.refused("Sequence space, which has no form", simulator="gymnasium/catch_world:Listed-v0")
+    def test_spaces_that_the_protocol_cannot_represent(self):
+        self.refused("Sequence space, which dm_env_rpc cannot represent", simulator="gymnasium/catch_world:Listed-v0")
         self.refused("may not import 'sys'", simulator="gymnasium/sys:Listed-v0")
 
 
-class OwnWorldTest(Connected):
-    def test_images_and_discrete_actions(self):
+class UserEnvironmentTest(Connected):
+    def test_image_observations_and_discrete_actions(self):
         agent = Agent(self.connection, simulator="catch_world:catch", rows=4)
         agent.reset(0)
         state, values = agent.step()
@@ -188,10 +188,10 @@ class OwnWorldTest(Connected):
             state, values = agent.step(move=np.int32(1))
         self.assertEqual(state, TERMINATED)
 
-    def test_a_simulator_that_fails_is_an_answer_and_the_stream_goes_on(self):
+    def test_the_failure_of_a_simulator_is_an_error_response_and_the_stream_stays_open(self):
         agent = Agent(self.connection, simulator="catch_world:breaking")
         for _ in range(2):
-            # The episode that failed is over: the step after it starts one.
+            # The failure ended the episode, so the next step starts one.
             self.assertEqual(agent.step()[0], RUNNING)
             self.refused("became unstable", lambda: agent.step(move=np.int32(0)))
 
@@ -208,7 +208,7 @@ class OwnWorldTest(Connected):
         seeded = Agent(self.connect(), simulator="catch_world:catch", columns=50, seed=3)
         self.assertEqual(int(seeded.step()[1]["board"][0].argmax()), first)
 
-    def test_without_a_method_that_seeds_later_episodes(self):
+    def test_an_environment_without_a_seed_method(self):
         def balls(agent):
             yield int(agent.step(["board"])[1]["board"][0].argmax())
             agent.connection.send(dm_env_rpc_pb2.ResetRequest())
@@ -216,25 +216,25 @@ class OwnWorldTest(Connected):
 
         agent = Agent(self.connection, simulator="catch_world:seeded_once", seed=3)
         other = self.connect()
-        # Refused at once, and nothing has changed: the seed that its maker was given holds.
+        # The requests fail at once and change nothing: the seed given to the factory is in effect.
         self.refused("takes no seed", lambda: agent.reset(1))
         self.refused("takes no seed", lambda: agent.reset_world(other, 1))
         random = np.random.RandomState(3)
         self.assertEqual(list(balls(agent)), [random.randint(50), random.randint(50)])
         self.refused("no seed: its environment has no method 'seed'", simulator="catch_world:Nested", seed=3)
-        # Who is not let in with a seed is not in.
+        # A connection whose join failed because of its seed has not joined.
         world = server.create(other, simulator="catch_world:seeded_once")
         self.refused("takes no seed", lambda: server.join(other, world, seed=1))
         self.assertEqual(Agent(self.connect(), world).step()[0], RUNNING)
 
-    def test_an_episode_that_somebody_else_cuts(self):
+    def test_another_connection_resets_the_world(self):
         agent = Agent(self.connection, simulator="catch_world:catch", columns=50)
         other = self.connect()
         agent.step()
         agent.step(move=np.int32(2))
         _, last = agent.step(["board"], move=np.int32(2))
         agent.reset_world(other, 3)
-        # What it does then is ignored, whatever it is: its episode was over when it did it.
+        # The action is ignored, because the episode was over when it arrived.
         state, values = agent.step(move=np.int32(0))
         self.assertEqual((state, values["reward"], values["discount"]), (INTERRUPTED, 0.0, 1.0))
         np.testing.assert_array_equal(values["board"], last["board"])
@@ -243,10 +243,10 @@ class OwnWorldTest(Connected):
         agent.reset(3)
         np.testing.assert_array_equal(agent.step(["board"])[1]["board"], values["board"])
 
-    def test_a_reset_of_the_world_of_which_there_is_nothing_to_tell(self):
+    def test_resets_of_the_world_that_interrupt_nothing(self):
         agent = Agent(self.connection, simulator="catch_world:catch")
         other = self.connect()
-        # No episode has begun; it resets its world itself; it does so after another has.
+        # In turn: no episode has begun; the agent resets its own world; the agent does so after another connection.
         agent.reset_world(other, 3)
         self.assertEqual(agent.step()[0], RUNNING)
         agent.reset_world(self.connection, 3)
@@ -255,7 +255,7 @@ class OwnWorldTest(Connected):
         agent.reset(3)
         self.assertEqual(agent.step()[0], RUNNING)
 
-    def test_specs_inside_specs_and_types_that_the_wire_lacks(self):
+    def test_nested_specs_and_dtypes_that_the_protocol_lacks(self):
         agent = Agent(self.connection, simulator="catch_world:Nested")
         types = {name: agent.observations.name_to_spec(name).dtype for name in agent.observations.names()}
         self.assertEqual(types.pop("arm/half"), dm_env_rpc_pb2.FLOAT)
@@ -300,11 +300,11 @@ class PixelsTest(Connected):
     def test_gymnasium_from_any_stream(self):
         agent = self.pixels_or_refusal("gymnasium/HalfCheetah-v5", (24, 32, 3))
         self.connection.send(dm_env_rpc_pb2.LeaveWorldRequest())
-        # Another stream is another thread of the server; OpenGL draws black there, if it is let.
+        # Another stream is another thread of the server, on which OpenGL would draw black.
         other = Agent(self.connect(), agent.world)
         self.assertGreater(other.step(["pixels"])[1]["pixels"].std(), 0)
 
-    def test_a_simulator_with_a_size_of_its_own(self):
+    def test_a_simulator_that_ignores_the_image_size(self):
         self.pixels_or_refusal("gymnasium/CartPole-v1", (400, 600, 3))
 
     def test_settings_that_are_wrong(self):
@@ -312,12 +312,12 @@ class PixelsTest(Connected):
         for simulator in ("suite/cartpole-balance", "gymnasium/HalfCheetah-v5"):
             self.refused("'cameraId' is 99; this model has", simulator=simulator, pixels=True, cameraId=99)
 
-    def test_a_machine_that_cannot_draw(self):
+    def test_a_machine_that_cannot_render(self):
         environment = {**os.environ, "MUJOCO_GL": "disable"}
         with server.Server("dm-control", processes=1, environment=environment) as blind:
             with server.connect(blind.address) as connection:
                 with self.assertRaisesRegex(dm_env_rpc.v1.error.DmEnvRpcError, "cannot draw pixels.*=egl") as raised:
                     server.create(connection, simulator="suite/cartpole-balance", pixels=True)
                 self.assertEqual(raised.exception.code, code_pb2.FAILED_PRECONDITION)
-                # Nothing else is the worse for it.
+                # Everything else still works.
                 self.assertEqual(Agent(connection, simulator="suite/cartpole-balance").step()[0], RUNNING)

@@ -1,4 +1,6 @@
-"""Prints what TensorBoard itself reads from a folder of event files: {tag: [[step, value], …]}.
+"""Reads a folder of event files with TensorBoard and prints, as JSON, its scalars and the time of its first event.
+
+Scalars have the form {tag: [[step, value], …]}; the time is in seconds since 1970.
 
 Usage: python read_events.py FOLDER
 """

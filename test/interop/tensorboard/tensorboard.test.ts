@@ -38,7 +38,7 @@ function read(): { scalars: Record<string, [number, number][]>; first: number } 
   return JSON.parse(text) as ReturnType<typeof read>;
 }
 
-it('is read by TensorBoard', () => {
+it('writes events that TensorBoard reads', () => {
   const records = open();
   records.metrics(metric(500, 0.1));
   records.metrics(metric(2 ** 40, -2));
@@ -64,7 +64,7 @@ it('is read by TensorBoard', () => {
   });
 });
 
-it('shows no step twice after a run was killed and went on', async () => {
+it('shows each step once after a run was killed and resumed', async () => {
   const first = open();
   first.metrics(metric(10, 1));
   first.metrics(metric(20, 2));
@@ -72,7 +72,7 @@ it('shows no step twice after a run was killed and went on', async () => {
   first.metrics(metric(20, 3));
   first.metrics(metric(30, 4));
   first.close();
-  // The last record was cut off in the middle.
+  // The last record is incomplete, as after a kill during a write.
   const [file] = await readdir(events);
   await appendFile(join(events, file!), Buffer.from([24, 0, 0]));
   const second = open({ resume: { steps: 20, position } });

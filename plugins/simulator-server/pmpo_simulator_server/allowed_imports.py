@@ -1,4 +1,4 @@
-"""A user's own modules, of which a server imports those that it was started with."""
+"""Imports of users' modules. A server imports only the modules that `--allow-import` names."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from pmpo_simulator_server.errors import not_found, precondition
 
 
 def import_allowed(name: str, allowed: Collection[str]) -> ModuleType:
-    """The module `name`, if it or a package around it is allowed. Raises RequestError."""
+    """Imports the module `name` if `allowed` contains it or a package around it.
+
+    Raises:
+      RequestError: the module is not allowed, or its import fails.
+    """
     if not any(name == module or name.startswith(f"{module}.") for module in allowed):
         raise precondition(f"this server may not import '{name}'; start it with --allow-import {name}")
     try:
         return importlib.import_module(name)
-    except Exception as error:  # Whatever its code does when it is run.
+    except Exception as error:  # A module's code may raise anything when it is run.
         raise not_found(f"'{name}' cannot be imported: {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""Gymnasium's environments as worlds."""
+"""Gymnasium environments as simulators."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
 
 from pmpo_simulator_server.errors import invalid, unknown
-from pmpo_simulator_server.imports import import_allowed
+from pmpo_simulator_server.allowed_imports import import_allowed
 from pmpo_simulator_server.rendering import Pixels, Size, check_camera, on_drawing_thread
 from pmpo_simulator_server.settings import Settings, seed_of
-from pmpo_simulator_server.world import Array, Spec, State, Step
+from pmpo_simulator_server.simulator import Array, Spec, State, Step
 
 _log = logging.getLogger("pmpo_simulator_server")
 
-_SEEDS = 2**31
+_NUM_SEEDS = 2**31
 
-_NOT_THEIRS = ("render_mode", "max_episode_steps", "disable_env_checker")
-"""Arguments of gymnasium.make that no client sets."""
+_RESERVED_ARGUMENTS = ("render_mode", "max_episode_steps", "disable_env_checker")
+"""Arguments of gymnasium.make that clients may not set."""
 
 
 if importlib.util.find_spec("mujoco") is not None and importlib.util.find_spec("dm_control") is None:
-    # DM Control does the same. MuJoCo itself would write a file into the folder where the server was started.
+    # Logs MuJoCo's warnings, as DM Control does. By default MuJoCo writes them to a file in the current folder.
     import mujoco
 
-    _told: set[str] = set()
+    _warned: set[str] = set()
 
     def _warn(message: str) -> None:
-        # Each once, and not without end: some come with every world that is made.
-        if message not in _told and len(_told) < 100:
-            _told.add(message)
+        # Logs each message once, and 100 at most: some are repeated for every simulator created.
+        if message not in _warned and len(_warned) < 100:
+            _warned.add(message)
             _log.warning("MuJoCo: %s", message)
 
     mujoco.set_mju_user_warning(_warn)
 
 
 def _leaves(space: spaces.Space[Any], name: str) -> Iterator[tuple[str, spaces.Space[Any]]]:
-    """The spaces inside Dict and Tuple spaces, by the path that leads to them."""
+    """Yields the spaces inside nested Dict and Tuple spaces, each with its path, such as `position/x`."""
     if isinstance(space, spaces.Dict):
         inner = [(str(key), value) for key, value in space.spaces.items()]
     elif isinstance(space, spaces.Tuple):
@@ -66,7 +66,7 @@ def _spec(name: str, space: spaces.Space[Any]) -> Spec:
         return Spec.of(name, space.shape, np.int32, 0, 1)
     if isinstance(space, spaces.Text):
         return Spec.of(name, (), np.str_)
-    raise invalid(f"'{name}' is a {type(space).__name__} space, which has no form on this wire")
+    raise invalid(f"'{name}' is a {type(space).__name__} space, which dm_env_rpc cannot represent")
 
 
 def _flattened(value: Any, space: spaces.Space[Any], name: str) -> Iterator[tuple[str, object]]:
@@ -94,19 +94,19 @@ def _rebuilt(values: Mapping[str, Array], space: spaces.Space[Any], name: str) -
     return int(value) if isinstance(space, spaces.Discrete) else value.astype(space.dtype)
 
 
-class GymnasiumWorld:
-    """A gymnasium.Env."""
+class GymnasiumSimulator:
+    """A gymnasium.Env as a simulator. `seed` seeds its first episode."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int | None, pixels: Pixels | None) -> None:
         self._environment = environment
         self._pixels = pixels
         observed, acted = environment.observation_space, environment.action_space
-        # A space that is not made of others has the name of what it is.
-        self._observed = "" if isinstance(observed, (spaces.Dict, spaces.Tuple)) else "observation"
-        self._acted = "" if isinstance(acted, (spaces.Dict, spaces.Tuple)) else "action"
-        self._single = self._observed != ""
-        self.observations = {n: _spec(n, space) for n, space in _leaves(observed, self._observed)}
-        self.actions = {n: _spec(n, space) for n, space in _leaves(acted, self._acted)}
+        # A space that contains no others is named `observation` or `action`.
+        self._observation_root = "" if isinstance(observed, (spaces.Dict, spaces.Tuple)) else "observation"
+        self._action_root = "" if isinstance(acted, (spaces.Dict, spaces.Tuple)) else "action"
+        self._has_single_observation = self._observation_root != ""
+        self.observations = {n: _spec(n, space) for n, space in _leaves(observed, self._observation_root)}
+        self.actions = {n: _spec(n, space) for n, space in _leaves(acted, self._action_root)}
         if pixels is not None:
             self.observations["pixels"] = pixels.spec
         self._seed = seed
@@ -117,18 +117,18 @@ class GymnasiumWorld:
 
     def reset(self, seed: int | None) -> Step:
         chosen, self._seed = (self._seed if seed is None else seed), None
-        observation, _ = self._environment.reset(seed=None if chosen is None else chosen % _SEEDS)
-        return Step(self._named(observation), 0.0, 1.0, State.RUNNING)
+        observation, _ = self._environment.reset(seed=None if chosen is None else chosen % _NUM_SEEDS)
+        return Step(self._observations_of(observation), 0.0, 1.0, State.RUNNING)
 
     def step(self, actions: Mapping[str, Array]) -> Step:
-        action = _rebuilt(actions, self._environment.action_space, self._acted)
+        action = _rebuilt(actions, self._environment.action_space, self._action_root)
         observation, reward, terminated, truncated, _ = self._environment.step(action)
         state = State.TERMINATED if terminated else State.INTERRUPTED if truncated else State.RUNNING
-        return Step(self._named(observation), float(reward), 0.0 if terminated else 1.0, state)
+        return Step(self._observations_of(observation), float(reward), 0.0 if terminated else 1.0, state)
 
-    def _named(self, observation: Any) -> Mapping[str, object]:
+    def _observations_of(self, observation: Any) -> Mapping[str, object]:
         values: dict[str, object]
-        if self._single:
+        if self._has_single_observation:
             values = {"observation": observation}
         else:
             values = dict(_flattened(observation, self._environment.observation_space, ""))
@@ -140,10 +140,15 @@ class GymnasiumWorld:
         _close(self._environment)
 
 
-def gymnasium_environment(name: str, settings: Settings, allowed: Collection[str]) -> GymnasiumWorld:
-    """The environment registered with Gymnasium as NAME, or by an allowed module as MODULE:NAME.
+def gymnasium_environment(name: str, settings: Settings, allowed: Collection[str]) -> GymnasiumSimulator:
+    """Creates the environment registered with Gymnasium as NAME, or by an allowed module as MODULE:NAME.
 
-    Settings: `seed`, `maxEpisodeSteps`, `pixels`, `width`, `height`, `cameraId`; others go to the environment's maker.
+    Settings: `seed`, `maxEpisodeSteps`, `pixels`, `width`, `height`, `cameraId`. Other settings are passed to the
+    environment's constructor.
+
+    Raises:
+      RequestError: the environment does not exist or cannot be created, its module is not allowed, or a setting is
+        unknown or has a wrong value.
     """
     module, colon, registered = name.rpartition(":")
     if colon:
@@ -153,13 +158,14 @@ def gymnasium_environment(name: str, settings: Settings, allowed: Collection[str
     seed = seed_of(settings)
     limit = settings.positive("maxEpisodeSteps", int)
     size = Pixels.size_from(settings)
-    arguments = _drawing_arguments(registered, size) | settings.rest_for(_maker(registered), hidden=_NOT_THEIRS)
+    own = settings.rest_for(_creator_of(registered), hidden=_RESERVED_ARGUMENTS)
+    arguments = _drawing_arguments(registered, size) | own
     try:
-        # The checker warns whoever writes an environment; whoever trains in one pays for it.
+        # The checker helps authors of environments; in training it only costs time.
         environment = gymnasium.make(registered, max_episode_steps=limit, disable_env_checker=True, **arguments)
     except (TypeError, ValueError, AssertionError, ImportError, gymnasium.error.Error) as error:
         reason = str(error).split("\n")[0]
-        raise invalid(f"'gymnasium/{name}' cannot be made: {reason}") from error
+        raise invalid(f"'gymnasium/{name}' cannot be created: {reason}") from error
     try:
         pixels = None
         if size is not None:
@@ -167,23 +173,26 @@ def gymnasium_environment(name: str, settings: Settings, allowed: Collection[str
             check_camera(size.camera, getattr(model, "ncam", 0))
             environment.reset(seed=0)
             pixels = Pixels(lambda: np.asarray(environment.render()))
-        return GymnasiumWorld(environment, seed, pixels)
+        return GymnasiumSimulator(environment, seed, pixels)
     except BaseException:
         _close(environment)
         raise
 
 
-def _maker(name: str) -> Callable[..., object]:
-    """What makes an environment, where that can be told; its signature says which settings there are."""
+def _creator_of(name: str) -> Callable[..., object]:
+    """The callable that creates an environment; its signature tells which settings the environment has.
+
+    If it cannot be loaded, returns one that accepts any setting, so that gymnasium.make reports the problem.
+    """
     entry = gymnasium.spec(name).entry_point
     try:
-        return load_env_creator(entry) if isinstance(entry, str) else entry or _anything
-    except Exception:  # What it needs is missing: gymnasium.make says what.
-        return _anything
+        return load_env_creator(entry) if isinstance(entry, str) else entry or _accept_any_settings
+    except Exception:  # A dependency is missing: gymnasium.make says which.
+        return _accept_any_settings
 
 
-def _anything(**_: object) -> None:
-    """Takes any setting."""
+def _accept_any_settings(**_: object) -> None:
+    """Its signature accepts every setting."""
 
 
 def _drawing_arguments(name: str, size: Size | None) -> dict[str, Any]:
@@ -197,7 +206,7 @@ def _drawing_arguments(name: str, size: Size | None) -> dict[str, Any]:
 
 
 def _close(environment: gymnasium.Env[Any, Any]) -> None:
-    """On the thread that an OpenGL context of its own, if it has one, belongs to."""
+    """Closes the environment, on the drawing thread if it renders: its OpenGL context belongs to that thread."""
     if environment.render_mode is None:
         environment.close()  # type: ignore[no-untyped-call] # Gymnasium does not annotate it.
     else:

@@ -1,4 +1,4 @@
-"""What a simulator is to the server: named arrays in, named arrays out."""
+"""The interface of a simulator: named arrays in, named arrays out."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Setting = bool | int | float | str
 
 
 class State(enum.Enum):
-    """Where an episode stands."""
+    """The state of an episode after a step."""
 
     RUNNING = enum.auto()
     TERMINATED = enum.auto()
-    """Over for good: the value of what follows is 0."""
+    """The episode reached a terminal state: the value of its last observation is 0."""
     INTERRUPTED = enum.auto()
-    """Cut by a limit: the value of the last observation still counts."""
+    """The episode was truncated, by a time limit for example: a learner may bootstrap from its last observation."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """One named observation or action. Bounds are inclusive, of the array's shape; None where there are none."""
+    """One named observation or action. Bounds are inclusive and have the array's shape; None means unbounded."""
 
     name: str
     shape: tuple[int, ...]
@@ -34,7 +34,7 @@ class Spec:
     minimum: Array | None = None
     maximum: Array | None = None
     default: Array | None = None
-    """Of an action that a client leaves out; None: 0, or what is nearest to it."""
+    """The value of an action that a client omits. None: 0, or the value within the bounds that is nearest to 0."""
 
     @staticmethod
     def of(
@@ -44,7 +44,7 @@ class Spec:
         minimum: object = None,
         maximum: object = None,
     ) -> Spec:
-        """A spec whose bounds are broadcast to its shape; where all are infinite there are none."""
+        """Returns a spec whose bounds are broadcast to its shape. A bound that is infinite everywhere becomes None."""
         kind = np.dtype(dtype)
 
         def bound(value: object) -> Array | None:
@@ -57,22 +57,25 @@ class Spec:
 
 
 class Step(NamedTuple):
-    """What a step or a reset leads to."""
+    """The result of a step or a reset."""
 
     observations: Mapping[str, object]
-    """Arrays, or functions without arguments that make one when it is asked for."""
+    """By name: an array, or a function without arguments that computes the array when a client requests it."""
     reward: float
     discount: float
     state: State
 
 
-def interrupted(last: Step) -> Step:
-    """What a step says of an episode that somebody has cut after `last`: nothing has been done, nor is it over for good."""
+def interrupted_step(last: Step) -> Step:
+    """The step that reports that another connection ended the episode after `last`.
+
+    The simulator does nothing: the observations are repeated, the reward is 0 and the discount is 1.
+    """
     return last._replace(reward=0.0, discount=1.0, state=State.INTERRUPTED)
 
 
-class World(Protocol):
-    """One simulator, gym-like. Used by one agent at a time."""
+class Simulator(Protocol):
+    """One simulator with a Gym-like interface. Only one connection at a time steps it."""
 
     @property
     def observations(self) -> Mapping[str, Spec]: ...
@@ -82,18 +85,19 @@ class World(Protocol):
 
     @property
     def takes_seeds(self) -> bool:
-        """Whether episodes can be started from seeds."""
+        """Whether `reset` accepts a seed."""
         ...
 
     def reset(self, seed: int | None) -> Step:
-        """Starts an episode; the same seed gives the same episode for the same actions.
+        """Starts an episode. The same seed and the same actions give the same episode.
 
-        Raises RequestError for a seed where the simulator takes none.
+        Raises:
+          RequestError: `seed` is given and the simulator does not take seeds.
         """
         ...
 
     def step(self, actions: Mapping[str, Array]) -> Step:
-        """Advances by one control step; every action is given."""
+        """Advances by one control step. `actions` holds an array for every action spec."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""DM Control's tasks, and any other dm_env.Environment, as worlds."""
+"""DM Control tasks, and any other dm_env.Environment, as simulators."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import dm_env
 import numpy as np
 from dm_env import specs
 
-from pmpo_simulator_server.errors import invalid, no_seeds, not_found, unknown
-from pmpo_simulator_server.imports import import_allowed
+from pmpo_simulator_server.errors import invalid, takes_no_seeds, not_found, unknown
+from pmpo_simulator_server.allowed_imports import import_allowed
 from pmpo_simulator_server.rendering import Pixels, check_camera
 from pmpo_simulator_server.settings import Settings, seed_of
-from pmpo_simulator_server.world import Array, Spec, State, Step
+from pmpo_simulator_server.simulator import Array, Spec, State, Step
 
-_SEEDS = 2**32
+_NUM_SEEDS = 2**32
 
 
 def _spec(name: str, spec: Any) -> Spec:
     if not isinstance(spec, specs.Array):
-        raise invalid(f"'{name}' is described by a {type(spec).__name__}, not by a spec of dm_env")
+        raise invalid(f"'{name}' is described by a {type(spec).__name__}; it must be a dm_env spec")
     if isinstance(spec, specs.StringArray):
         return Spec.of(name, spec.shape, np.str_)
     bounds = (spec.minimum, spec.maximum) if isinstance(spec, specs.BoundedArray) else (None, None)
@@ -29,7 +29,7 @@ def _spec(name: str, spec: Any) -> Spec:
 
 
 def _leaves(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Specs or values inside mappings and sequences of them, by the path that leads to them."""
+    """Yields the specs or values inside nested mappings and sequences, each with its path, such as `position/x`."""
     inner: Iterable[tuple[object, Any]]
     if isinstance(tree, Mapping):
         inner = tree.items()
@@ -43,7 +43,7 @@ def _leaves(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _rebuilt(tree: Any, values: Mapping[str, Array], name: str) -> Any:
-    """Values by path, in the form that their specs have."""
+    """Arranges `values`, which are keyed by path, in the nested structure of their spec `tree`."""
     if isinstance(tree, Mapping):
         return {key: _rebuilt(inner, values, f"{name}/{key}" if name else str(key)) for key, inner in tree.items()}
     if isinstance(tree, (list, tuple)):
@@ -54,12 +54,15 @@ def _rebuilt(tree: Any, values: Mapping[str, Array], name: str) -> Any:
 
 
 def _root(tree: Any, otherwise: str) -> str:
-    """What a spec that is not inside others is called."""
+    """The path at which a tree of specs starts: empty for nested specs, else the name of the single spec."""
     return "" if isinstance(tree, (Mapping, list, tuple)) else getattr(tree, "name", None) or otherwise
 
 
-class DmEnvWorld:
-    """A dm_env.Environment. `reseed` makes its next episode the one of a seed."""
+class DmEnvSimulator:
+    """A dm_env.Environment as a simulator.
+
+    `reseed` seeds the environment for its next episode; None if the environment cannot be seeded.
+    """
 
     def __init__(
         self,
@@ -71,12 +74,12 @@ class DmEnvWorld:
         self._reseed = reseed
         self._pixels = pixels
         observed, self._action_spec = environment.observation_spec(), environment.action_spec()
-        self._observed, self._acted = _root(observed, "observation"), _root(self._action_spec, "action")
-        # Nearly all simulators give a mapping of arrays, which is taken as it is.
-        self._plain = isinstance(observed, Mapping) and all(isinstance(spec, specs.Array) for spec in observed.values())
-        self._single = isinstance(self._action_spec, specs.Array)
-        self.observations = {name: _spec(name, spec) for name, spec in _leaves(observed, self._observed)}
-        self.actions = {name: _spec(name, spec) for name, spec in _leaves(self._action_spec, self._acted)}
+        self._observation_root, self._action_root = _root(observed, "observation"), _root(self._action_spec, "action")
+        # Nearly all simulators return a flat mapping of arrays, which needs no conversion.
+        self._is_flat = isinstance(observed, Mapping) and all(isinstance(s, specs.Array) for s in observed.values())
+        self._has_single_action = isinstance(self._action_spec, specs.Array)
+        self.observations = {name: _spec(name, spec) for name, spec in _leaves(observed, self._observation_root)}
+        self.actions = {name: _spec(name, spec) for name, spec in _leaves(self._action_spec, self._action_root)}
         if pixels is not None:
             self.observations["pixels"] = pixels.spec
 
@@ -90,18 +93,25 @@ class DmEnvWorld:
         return self._step(self._environment.reset())
 
     def reseed(self, seed: int) -> None:
-        """Raises RequestError where the simulator takes no seed."""
+        """Seeds the next episode.
+
+        Raises:
+          RequestError: the simulator takes no seeds.
+        """
         if self._reseed is None:
-            raise no_seeds()
-        self._reseed(seed % _SEEDS)
+            raise takes_no_seeds()
+        self._reseed(seed % _NUM_SEEDS)
 
     def step(self, actions: Mapping[str, Array]) -> Step:
-        acted = actions[self._acted] if self._single else _rebuilt(self._action_spec, actions, self._acted)
-        return self._step(self._environment.step(acted))
+        if self._has_single_action:
+            action = actions[self._action_root]
+        else:
+            action = _rebuilt(self._action_spec, actions, self._action_root)
+        return self._step(self._environment.step(action))
 
     def _step(self, time_step: dm_env.TimeStep) -> Step:
         observed = time_step.observation
-        values = observed if self._plain else dict(_leaves(observed, self._observed))
+        values = observed if self._is_flat else dict(_leaves(observed, self._observation_root))
         if self._pixels is not None:
             values = {**values, "pixels": self._pixels.render}
         reward = 0.0 if time_step.reward is None else float(time_step.reward)
@@ -115,11 +125,14 @@ class DmEnvWorld:
         self._environment.close()
 
 
-def suite_task(name: str, settings: Settings) -> DmEnvWorld:
-    """DM Control's task `suite/DOMAIN-TASK`.
+def suite_task(name: str, settings: Settings) -> DmEnvSimulator:
+    """Creates the DM Control task `suite/DOMAIN-TASK`.
 
-    Settings: `seed`, `timeLimit` (seconds of simulated time), `flat` (all observations as one), `pixels`, `width`,
-    `height`, `cameraId`; others go to the task's maker.
+    Settings: `seed`, `timeLimit` (seconds of simulated time), `flat` (all observations as one vector), `pixels`,
+    `width`, `height`, `cameraId`. Other settings are passed to the function that creates the task.
+
+    Raises:
+      RequestError: the task does not exist, or a setting is unknown or has a wrong value.
     """
     from dm_control import suite
 
@@ -133,7 +146,7 @@ def suite_task(name: str, settings: Settings) -> DmEnvWorld:
     size = Pixels.size_from(settings)
     maker = suite._DOMAINS[domain].SUITE[task]  # pylint: disable=protected-access
     own = settings.rest_for(maker, hidden=("random", "time_limit", "environment_kwargs"))
-    task_kwargs: dict[str, Any] = {"random": None if seed is None else seed % _SEEDS, **own}
+    task_kwargs: dict[str, Any] = {"random": None if seed is None else seed % _NUM_SEEDS, **own}
     if limit is not None:
         task_kwargs["time_limit"] = limit
     environment = suite.load(
@@ -142,23 +155,29 @@ def suite_task(name: str, settings: Settings) -> DmEnvWorld:
     pixels = None
     if size is not None:
         check_camera(size.camera, environment.physics.model.ncam)
-        camera = 0 if size.camera is None and environment.physics.model.ncam > 0 else size.camera
-        pixels = Pixels(lambda: environment.physics.render(size.height, size.width, camera_id=-1 if camera is None else camera))
-    return DmEnvWorld(environment, environment.task.random.seed, pixels)
+        # By default the model's first camera is used, or the free camera (-1) if the model has none.
+        default_camera = 0 if environment.physics.model.ncam > 0 else -1
+        camera = default_camera if size.camera is None else size.camera
+        pixels = Pixels(lambda: environment.physics.render(size.height, size.width, camera_id=camera))
+    return DmEnvSimulator(environment, environment.task.random.seed, pixels)
 
 
-def imported(path: str, settings: Settings, allowed: Collection[str]) -> DmEnvWorld:
-    """A user's own environment: `package.module:factory`, called with the settings as keyword arguments.
+def imported_environment(path: str, settings: Settings, allowed: Collection[str]) -> DmEnvSimulator:
+    """Creates a user's environment: `package.module:factory`, called with the settings as keyword arguments.
 
-    The setting `seed` goes to the factory where it has such an argument, else to the environment's method `seed(int)`.
-    Only that method can start later episodes from seeds.
+    The setting `seed` goes to the factory if it has such an argument, else to the environment's method `seed(int)`.
+    Later episodes can be seeded only if the environment has that method.
+
+    Raises:
+      RequestError: the module is not allowed or cannot be imported, the factory does not exist or rejects the
+        settings, or it returns something other than a dm_env.Environment.
     """
     module_name, _, attribute = path.partition(":")
     module = import_allowed(module_name, allowed)
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise not_found(f"'{module_name}' has no factory '{attribute}'")
-    # A factory may take a seed like any other argument; where it does not, the environment may.
+
     takes_seed = "seed" in inspect.signature(factory).parameters
     seed = None if takes_seed else seed_of(settings)
     arguments = settings.rest_for(factory)
@@ -169,7 +188,7 @@ def imported(path: str, settings: Settings, allowed: Collection[str]) -> DmEnvWo
     if not isinstance(environment, dm_env.Environment):
         raise invalid(f"'{path}' made a {type(environment).__name__}, not a dm_env.Environment")
     reseed = getattr(environment, "seed", None)
-    world = DmEnvWorld(environment, reseed if callable(reseed) else None)
+    simulator = DmEnvSimulator(environment, reseed if callable(reseed) else None)
     if seed is not None:
-        world.reseed(seed)
-    return world
+        simulator.reseed(seed)
+    return simulator
