@@ -1,8 +1,8 @@
-"""Writes pmpo_torch_trainer/services.binpb: what the .proto files of this repository say, for the program to load.
+"""Writes pmpo_torch_trainer/services.binpb, the compiled descriptions of the .proto files, which the program loads.
 
     python plugins/torch-trainer/describe_services.py [FILE]
 
-Needs grpcio-tools. Descriptions, unlike generated code, work with every version of protobuf.
+Needs grpcio-tools. Unlike generated code, descriptions work with every version of protobuf.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FILES = ["pmpo/v1/trainer.proto", "vllm/grpc/engine/vllm_engine.proto"]
 
 
 def main() -> int:
-    """Writes the file; returns protoc's exit code."""
+    """Writes the file and returns protoc's exit code."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "pmpo_torch_trainer" / "services.binpb"
     well_known = resources.files("grpc_tools") / "_proto"
     flags = [f"--proto_path={PROTO}", f"--proto_path={well_known}", "--include_imports"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import grpc
 import gymnasium
 import numpy as np
 from dm_env_rpc.v1 import connection as dm_env_rpc_connection
-from dm_env_rpc.v1 import error as dm_env_rpc_error
 from dm_env_rpc.v1 import dm_env_rpc_pb2, spec_manager, tensor_spec_utils, tensor_utils
+from dm_env_rpc.v1 import error as dm_env_rpc_error
+
+import grpc
 
 _RESERVED = ("reward", "discount")
 
@@ -116,9 +117,7 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return observation, reward, terminated, truncated, {}
 
     def _exchange(self, actions: dict[int, Any]) -> tuple[np.ndarray, float, int]:
-        response = self._send(
-            dm_env_rpc_pb2.StepRequest(actions=actions, requested_observations=self._requested)
-        )
+        response = self._send(dm_env_rpc_pb2.StepRequest(actions=actions, requested_observations=self._requested))
         values = self._observations.unpack(response.observations)
         parts = [np.ravel(values[name]).astype(np.float32) for name in self._names]
         return np.concatenate(parts), float(values["reward"]), response.state

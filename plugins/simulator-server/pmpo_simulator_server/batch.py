@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from pmpo_simulator_server.errors import invalid, status_of
-from pmpo_simulator_server.tensors import STATE_CODES
 from pmpo_simulator_server.simulator import Array, Simulator, Spec, State, Step, interrupted_step
+from pmpo_simulator_server.tensors import STATE_CODES
 
 _log = logging.getLogger("pmpo_simulator_server")
 

@@ -68,8 +68,7 @@ class Catalogue:
             return dm_env_simulator.imported_environment(name, settings, self.imports)
         if kind is None or rest == "":
             raise invalid(
-                f"unknown simulator '{name}'; names are suite/DOMAIN-TASK, gymnasium/NAME or "
-                "package.module:factory"
+                f"unknown simulator '{name}'; names are suite/DOMAIN-TASK, gymnasium/NAME or package.module:factory"
             )
         if kind not in self.kinds:
             raise precondition(f"this server serves {', '.join(self.kinds)}, not {kind}: '{name}'")

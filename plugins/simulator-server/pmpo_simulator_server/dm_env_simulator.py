@@ -10,8 +10,8 @@ import dm_env
 import numpy as np
 from dm_env import specs
 
-from pmpo_simulator_server.errors import invalid, takes_no_seeds, not_found, unknown
 from pmpo_simulator_server.allowed_imports import import_allowed
+from pmpo_simulator_server.errors import invalid, not_found, takes_no_seeds, unknown
 from pmpo_simulator_server.rendering import Pixels, check_camera
 from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.simulator import Array, Spec, State, Step
@@ -149,9 +149,7 @@ def suite_task(name: str, settings: Settings) -> DmEnvSimulator:
     task_kwargs: dict[str, Any] = {"random": None if seed is None else seed % _NUM_SEEDS, **own}
     if limit is not None:
         task_kwargs["time_limit"] = limit
-    environment = suite.load(
-        domain, task, task_kwargs=task_kwargs, environment_kwargs={"flat_observation": bool(flat)}
-    )
+    environment = suite.load(domain, task, task_kwargs=task_kwargs, environment_kwargs={"flat_observation": bool(flat)})
     pixels = None
     if size is not None:
         check_camera(size.camera, environment.physics.model.ncam)

@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
 
-from pmpo_simulator_server.errors import invalid, unknown
 from pmpo_simulator_server.allowed_imports import import_allowed
+from pmpo_simulator_server.errors import invalid, unknown
 from pmpo_simulator_server.rendering import Pixels, Size, check_camera, on_drawing_thread
 from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.simulator import Array, Spec, State, Step
@@ -83,13 +83,10 @@ def _flattened(value: Any, space: spaces.Space[Any], name: str) -> Iterator[tupl
 def _rebuilt(values: Mapping[str, Array], space: spaces.Space[Any], name: str) -> Any:
     if isinstance(space, spaces.Dict):
         return {
-            key: _rebuilt(values, inner, f"{name}/{key}" if name else str(key))
-            for key, inner in space.spaces.items()
+            key: _rebuilt(values, inner, f"{name}/{key}" if name else str(key)) for key, inner in space.spaces.items()
         }
     if isinstance(space, spaces.Tuple):
-        return tuple(
-            _rebuilt(values, inner, f"{name}/{i}" if name else str(i)) for i, inner in enumerate(space.spaces)
-        )
+        return tuple(_rebuilt(values, inner, f"{name}/{i}" if name else str(i)) for i, inner in enumerate(space.spaces))
     value = values[name]
     return int(value) if isinstance(space, spaces.Discrete) else value.astype(space.dtype)
 

@@ -11,8 +11,8 @@ from dm_env_rpc.v1 import dm_env_rpc_pb2
 
 from pmpo_simulator_server.batch import BATCH_PREFIX, Batch
 from pmpo_simulator_server.errors import invalid, takes_no_seeds
-from pmpo_simulator_server.tensors import STATE_CODES, Action, wire_spec, writer
 from pmpo_simulator_server.simulator import Array, Simulator, Spec, State, Step, interrupted_step
+from pmpo_simulator_server.tensors import STATE_CODES, Action, wire_spec, writer
 
 _RESERVED = (Spec.of("reward", (), np.float64), Spec.of("discount", (), np.float64, 0.0, 1.0))
 

@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import grpc
 from dm_env_rpc.v1 import dm_env_rpc_pb2_grpc
 from google.rpc import code_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+import grpc
 from pmpo_simulator_server.session import Request, Response, Session, Worlds, refusal
 
 _log = logging.getLogger("pmpo_simulator_server")

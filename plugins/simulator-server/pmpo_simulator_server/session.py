@@ -40,7 +40,6 @@ def _seed_from(messages: Mapping[str, dm_env_rpc_pb2.Tensor]) -> int | None:
     return seed
 
 
-
 class Worlds:
     """All worlds of one process. Their names begin with the process's prefix. Thread-safe: each stream has a thread."""
 

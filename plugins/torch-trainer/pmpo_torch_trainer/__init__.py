@@ -1,1 +1,1 @@
-"""Trains Hugging Face causal language models by coefficients sent over gRPC, and samples from them over vLLM's protocol."""
+"""Trains Hugging Face causal language models with coefficients sent over gRPC, and serves samples over vLLM's protocol."""

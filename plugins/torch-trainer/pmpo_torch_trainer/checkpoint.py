@@ -1,4 +1,7 @@
-"""Folders: the trainer's whole state, and weights for others to load. Whatever stops the program, a checkpoint stays whole."""
+"""Checkpoints of the trainer's whole state, and export of weights for other programs.
+
+Writes are atomic: whatever stops the program, the last complete checkpoint stays readable.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pmpo_torch_trainer.atomic_folder import replace_folder
 from pmpo_torch_trainer.errors import RequestError, invalid, precondition
 from pmpo_torch_trainer.model import View, Weights
-from pmpo_torch_trainer.replacing import replaced
 from pmpo_torch_trainer.trainer import Trainer
 
 _STATE = "checkpoint.json"
@@ -28,27 +31,34 @@ _VERSION = 1
 
 
 def resolve(root: Path, folder: str, field: str = "folder") -> Path:
-    """The folder a client means. Raises RequestError for one outside `root`."""
+    """The path of a folder that a client names, relative to `root`.
+
+    Raises:
+      RequestError: the name is empty, or the folder is not inside `root`.
+    """
     if folder == "":
         raise invalid(f"{field} is empty")
     path = (root / folder).resolve()
     if path != root.resolve() and root.resolve() in path.parents:
         return path
-    raise invalid(f"{field} '{folder}' is not below {root.resolve()}, where this trainer may write (--folder)")
+    raise invalid(f"{field} '{folder}' is not inside {root.resolve()}, the only folder that clients may use (--folder)")
 
 
 def save(trainer: Trainer, folder: Path) -> None:
-    """Writes policy, reference, what is published, the optimizer and the gradient that is under way.
+    """Writes the policy, the reference, the published weights, the optimizer's state and the accumulated gradient.
 
-    The files of one checkpoint lie in a folder of their own, which `checkpoint.json` names: it is replaced when they are
-    all there, and at once. Raises RequestError when they cannot be written; then the folder holds what it held.
+    The files of each checkpoint are in a separate folder. `checkpoint.json` names that folder; it is replaced atomically
+    after all files are written.
+
+    Raises:
+      RequestError: the files cannot be written. The folder then still holds the previous checkpoint.
     """
     processes = trainer.processes
     data = folder / f"data-{trainer.steps}-{uuid.uuid4().hex[:8]}"
 
     def begin() -> None:
         if folder.exists() and any(folder.iterdir()) and not (folder / _STATE).exists():
-            raise precondition(f"{folder} holds something that is no checkpoint of this program; give another folder")
+            raise precondition(f"{folder} holds files that are not a checkpoint of this program; give another folder")
         with _disk(folder):
             data.mkdir(parents=True)
 
@@ -65,20 +75,24 @@ def save(trainer: Trainer, folder: Path) -> None:
                     shutil.rmtree(other, ignore_errors=True)
 
     try:
-        processes.first(begin)
+        processes.run_on_first(begin)
         for name, tensors in _tensors(trainer).items():
-            processes.first(functools.partial(write, name, processes.whole(tensors, torch.device("cpu"))))
-        processes.first(finish)
+            processes.run_on_first(functools.partial(write, name, processes.gather_tensors(tensors, torch.device("cpu"))))
+        processes.run_on_first(finish)
     except BaseException:
         shutil.rmtree(data, ignore_errors=True)
         raise
 
 
 def load(trainer: Trainer, folder: Path) -> None:
-    """Reads it back. Raises RequestError when there is none, or one of another model; then nothing is changed."""
+    """Restores the state of a checkpoint.
+
+    Raises:
+      RequestError: there is no checkpoint in `folder`, it belongs to another model, or it cannot be read. Nothing changes.
+    """
     processes = trainer.processes
     state, parts = processes.agree(lambda: _read(trainer, folder))
-    own = {name: processes.piece(tensors, trainer.parameters) for name, tensors in parts.items()}
+    own = {name: processes.shard_tensors(tensors, trainer.parameters) for name, tensors in parts.items()}
     device = trainer.model.device
     with torch.no_grad():
         for name, parameter in trainer.parameters.items():
@@ -98,16 +112,18 @@ def load(trainer: Trainer, folder: Path) -> None:
 
 
 def _read(trainer: Trainer, folder: Path) -> tuple[dict[str, Any], dict[str, Mapping[str, Tensor]]]:
-    """What a checkpoint says, and its tensors, whole."""
+    """Reads the description of a checkpoint, and its whole tensors by part and name."""
     try:
         state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RequestError(_not_found(), f"{folder} holds no checkpoint") from error
+        raise RequestError(_not_found(), f"{folder} does not contain a checkpoint") from error
     except (OSError, ValueError) as error:
         raise precondition(f"{folder / _STATE} cannot be read: {error}") from error
     for key, own in _identity(trainer).items():
         if state.get(key) != own:
-            raise precondition(f"the checkpoint in {folder} is of another model: {key} is {state.get(key)!r}, here {own!r}")
+            raise precondition(
+                f"the checkpoint in {folder} belongs to another model: its {key} is {state.get(key)!r}, here it is {own!r}"
+            )
     data = folder / str(state["data"])
     names = trainer.parameters.keys()
     complete = ["policy", "reference", *([] if state["publishedReference"] else ["published"])]
@@ -125,7 +141,7 @@ def _not_found() -> Any:
 
 
 def _identity(trainer: Trainer) -> dict[str, object]:
-    """What must be the same for a checkpoint to fit."""
+    """The properties that a checkpoint and the trainer must have in common."""
     return {
         "version": _VERSION,
         "method": trainer.model.method,
@@ -168,7 +184,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def _read_tensors(data: Path, name: str, expected: Any) -> Mapping[str, Tensor]:
     tensors = load_file(data / f"{name}.safetensors")
     if expected is not None and tensors.keys() != expected:
-        raise precondition(f"{data / name}.safetensors does not hold the parameters of this model")
+        raise precondition(f"{data / name}.safetensors does not contain the parameters of this model")
     return tensors
 
 
@@ -193,27 +209,30 @@ def _disk(folder: Path) -> Any:
 
 
 def export(trainer: Trainer, weights: Weights, folder: Path, publication: int) -> None:
-    """Writes weights as vLLM, transformers and peft load them: an adapter, or a checkpoint with its tokenizer.
+    """Writes weights in the format of transformers and peft, which vLLM loads too: an adapter or a model, with its tokenizer.
 
-    Written aside and renamed. Raises RequestError when it cannot be, or the folder holds something else already.
+    `publication` is the number of this publication. The folder is replaced atomically.
+
+    Raises:
+      RequestError: the files cannot be written, or the folder holds files that this program did not publish.
     """
-    whole = trainer.processes.whole(weights)
-    trainer.processes.first(lambda: _export(trainer, whole, folder, publication))
+    whole = trainer.processes.gather_tensors(weights)
+    trainer.processes.run_on_first(lambda: _export(trainer, whole, folder, publication))
 
 
 def _export(trainer: Trainer, weights: Weights, folder: Path, publication: int) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / _PUBLISHED).exists():
-        raise precondition(f"{folder} holds something that was not published by this program; give another folder")
-    with _disk(folder), replaced(folder) as aside:
+        raise precondition(f"{folder} holds files that this program did not publish; give another folder")
+    with _disk(folder), replace_folder(folder) as aside:
         _write_model(trainer, weights, aside)
         note = {"published": publication, "steps": trainer.steps, "model": trainer.model.name}
         (aside / _PUBLISHED).write_text(json.dumps(note) + "\n", encoding="utf-8")
 
 
 def _write_model(trainer: Trainer, weights: Weights, folder: Path) -> None:
-    model = trainer.given
+    model = trainer.full_model
     if model.peft is None:
-        # With the module's own state: every tied name, and what is not trained.
+        # The module's state dict has every tied name and the untrained parameters too.
         module = View(model, weights).module
         dtype = model.dtype
         module.save_pretrained(folder, state_dict={name: t.to(dtype) for name, t in module.state_dict().items()})

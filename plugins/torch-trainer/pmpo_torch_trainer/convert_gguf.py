@@ -1,7 +1,7 @@
-"""Makes an ordinary model folder from a GGUF file: `python -m pmpo_torch_trainer.convert_gguf FILE DIR`.
+"""Converts a GGUF file to an ordinary model folder: `python -m pmpo_torch_trainer.convert_gguf FILE DIR`.
 
-What was quantized is written as the numbers that it stands for, in float32 or bfloat16: what training starts from. Needs the
-packages gguf and accelerate.
+Quantized weights are dequantized to float32 or bfloat16, from which training can start. Needs the packages gguf and
+accelerate.
 """
 
 from __future__ import annotations
@@ -16,12 +16,21 @@ from typing import Any
 
 
 def convert(file: Path, folder: Path, dtype: str) -> None:
-    """Writes model and tokenizer aside, then renames. Raises ValueError or OSError where it cannot."""
+    """Writes the model and its tokenizer to the new folder `folder`, atomically.
+
+    Args:
+      file: the GGUF file.
+      folder: output folder, which must not exist.
+      dtype: name of the dtype of the written weights.
+    Raises:
+      ValueError: `folder` exists, or transformers cannot read the file.
+      OSError: a file cannot be read or written.
+    """
     import torch
     import transformers
 
     if folder.exists():
-        raise ValueError(f"{folder} exists; give a folder that does not")
+        raise ValueError(f"{folder} already exists; give a new folder")
     where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
     quantization = transformers.GgufConfig(dequantize=True)
     try:
@@ -29,12 +38,12 @@ def convert(file: Path, folder: Path, dtype: str) -> None:
         loaded = transformers.AutoModelForCausalLM.from_pretrained(file.parent, **where, quantization_config=quantization)
     except ImportError:
         raise
-    except Exception as error:  # Whatever is wrong with the file: the library raises errors of every kind.
-        raise ValueError(f"{file}: no model that transformers knows can be read there: {error}") from error
+    except Exception as error:  # transformers raises errors of many types for broken files.
+        raise ValueError(f"{file}: transformers cannot read a model from this file: {error}") from error
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    # Anew, with the numbers: what the library remembers of the file would keep the model from being saved.
+    # A new model with the same weights, because a model that was loaded from GGUF refuses to be saved.
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
     model.load_state_dict(loaded.state_dict())
     model.tie_weights()
@@ -51,16 +60,16 @@ def convert(file: Path, folder: Path, dtype: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the program; returns its exit code."""
+    """Runs the program and returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m pmpo_torch_trainer.convert_gguf", description=str(__doc__).split("\n")[0])
     parser.add_argument("file", type=Path, metavar="FILE", help="the GGUF file")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where the model goes; must not exist")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16", help="(%(default)s)")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder; must not exist")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16", help="dtype of the weights (%(default)s)")
     options = parser.parse_args(arguments)
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         if not options.file.is_file():
-            raise ValueError(f"{options.file}: there is no such file")
+            raise ValueError(f"{options.file}: the file does not exist")
         convert(options.file, options.folder, options.dtype)
     except (ValueError, OSError, ImportError, NotImplementedError) as error:
         print(f"convert_gguf: {error}", file=sys.stderr)

@@ -1,9 +1,11 @@
-"""One model on several processes, by PyTorch's own fully sharded data parallelism (`torch.distributed.fsdp.fully_shard`).
+"""One model on several processes, with PyTorch's fully sharded data parallelism (`torch.distributed.fsdp.fully_shard`).
 
-What is trained, its gradient, the optimizer's state and the reference are cut into pieces, one for each process; what is not
-trained stands in each process once. A batch is shared out, every process does its part at the same time, and PyTorch sums the
-gradients. The first process takes the requests; the others do what it tells them to. Whatever can go wrong in one process
-alone is agreed on by all between two passes; what goes wrong within a pass, where the others wait for this one, ends them all.
+The trained parameters, their gradient, the optimizer's state and the reference are sharded over the processes; untrained
+parameters are replicated. A batch is divided among the processes, which compute their parts in parallel, and PyTorch sums the
+gradients. The first process receives the requests and passes them on to the others.
+
+Between two passes the processes agree on errors that only one of them has seen. An error within a pass, in which the others
+wait for this process, stops all of them.
 """
 
 from __future__ import annotations
@@ -12,8 +14,7 @@ import dataclasses
 import datetime
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
-from collections.abc import Sequence as Listed
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -26,23 +27,23 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from pmpo_torch_trainer.batches import TokenSequence, micro_batches
 from pmpo_torch_trainer.errors import RequestError, StartError
 from pmpo_torch_trainer.model import LanguageModel, View, Weights, hidden_states
-from pmpo_torch_trainer.processes import Body, Parts, Pass, Processes, T
+from pmpo_torch_trainer.processes import Body, ModelShare, Pass, Processes, T
 
 _FAILURE = "pmpo_failure"
-"""The key under which a process says why it ends."""
+"""Key in the launcher's store under which a process leaves the reason why it stops."""
 
 
-class Several(Processes):
-    """This process among K, as `accelerate launch` or `torchrun` has started them."""
+class DistributedProcesses(Processes):
+    """This process as one of K that `accelerate launch` or `torchrun` has started."""
 
     def __init__(self, device: torch.device, deadline_seconds: float) -> None:
-        """`deadline_seconds`: how long one process waits for another before it takes it for dead."""
+        """Connects the processes. One that does not answer the others for `deadline_seconds` is considered dead."""
         if device.type == "cuda":
             torch.cuda.set_device(device)
         timeout = datetime.timedelta(seconds=deadline_seconds)
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=timeout)
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
-        # The launcher's, in which words can be left however the processes' own connections are.
+        # The launcher's store can be used even when the connections between the processes are broken.
         where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         self._store = dist.TCPStore(*where, is_master=False, wait_for_workers=False)  # type: ignore[attr-defined]  # documented, not listed
         self._mesh = init_device_mesh(device.type, (self.count,))
@@ -51,21 +52,21 @@ class Several(Processes):
 
     # Models
 
-    def split(self, model: LanguageModel) -> Parts:
+    def split(self, model: LanguageModel) -> ModelShare:
         trained = model.trainable()
         left = set(map(id, trained.values())) if self.rank > 0 else set()
         for tensor in [*model.module.parameters(), *model.module.buffers()]:
             if id(tensor) not in left:
                 tensor.data = tensor.data.to(self._device)
-        policy, reference = self._cut(model, trains=True), self._cut(model, trains=False)
+        policy, reference = self._sharded(model, trains=True), self._sharded(model, trains=False)
         sampled = {name: parameter.detach() for name, parameter in trained.items()} if self.rank == 0 else {}
         for parameter in trained.values():
             parameter.data = parameter.data.new_empty(0)
-        return Parts(dataclasses.replace(model, module=policy), _ShardedView(reference, trained.keys()), sampled)
+        return ModelShare(dataclasses.replace(model, module=policy), _ShardedView(reference, trained.keys()), sampled)
 
-    def _cut(self, model: LanguageModel, trains: bool) -> Any:
-        """The model's modules once more, with pieces of what is trained."""
-        # From the computer's memory PyTorch takes one layer after the other to the device, and cuts it there.
+    def _sharded(self, model: LanguageModel, trains: bool) -> Any:
+        """A second tree of the model's modules, whose trained parameters are sharded."""
+        # The weights start in host memory: PyTorch moves one layer at a time to the device and shards it there.
         weights = {name: p.detach().to("cpu", copy=True) for name, p in model.trainable().items()}
         tree = View(model, weights).module
         frozen = set()
@@ -78,14 +79,15 @@ class Several(Processes):
         for module in list(tree.modules()):
             if type(module).__name__ in layers:
                 fully_shard(module, mesh=self._mesh, ignored_params=frozen)
-        # The output layer is run after the root's forward pass, chunk by chunk: what is gathered stays until it is released.
+        # The output layer runs chunk by chunk after the root's forward pass, so its gathered parameters must stay until
+        # `release`.
         root = _Root(tree)
         fully_shard(root, mesh=self._mesh, ignored_params=frozen, reshard_after_forward=False)
         for module in root.modules():
             if isinstance(module, FSDPModule):
-                # Coefficients are those of a sum, not of a mean over processes.
+                # The gradients of the processes are summed, not averaged.
                 module.set_gradient_divide_factor(1.0)
-                # Else PyTorch multiplies while it sums, which gloo cannot do.
+                # By default PyTorch scales during the reduction, which gloo does not support.
                 module.set_force_sum_reduction_for_comms(True)
         self._roots[tree] = root
         return tree
@@ -95,15 +97,15 @@ class Several(Processes):
 
     # Work
 
-    def passes(self, sequences: Listed[TokenSequence], max_tokens: int) -> list[Pass]:
-        # By length in turn, so that all have as much to do; every process makes the same plan.
+    def passes(self, sequences: Sequence[TokenSequence], max_tokens: int) -> list[Pass]:
+        # Sequences are dealt out in the order of their length, to balance the work. Every process computes the same plans.
         order = sorted(range(len(sequences)), key=lambda i: (-sequences[i].length, i))
         plans = []
         for rank in range(self.count):
             share = order[rank :: self.count]
             groups = micro_batches([sequences[i] for i in share], max_tokens)
             plans.append([Pass([share[i] for i in group]) for group in groups])
-        idle = Pass([order[-1]], counts=False)
+        idle = Pass([order[-1]], contributes=False)
         own = plans[self.rank]
         return own + [idle] * (max(map(len, plans)) - len(own))
 
@@ -118,89 +120,89 @@ class Several(Processes):
         dist.all_reduce(failed, dist.ReduceOp.MAX)
         if failed.item() == 0:
             return result  # type: ignore[no-any-return]  # what `act` returned, whose type the variable cannot have before
-        raise next(other for other in self.gather(error) if other is not None)
+        raise next(raised for raised in self.all_gather(error) if raised is not None)
 
-    def gather(self, own: T) -> list[T]:
-        everybody: list[Any] = [None] * self.count
-        dist.all_gather_object(everybody, own)
-        return everybody
+    def all_gather(self, own: T) -> list[T]:
+        gathered: list[Any] = [None] * self.count
+        dist.all_gather_object(gathered, own)
+        return gathered
 
-    def whole(self, pieces: Weights, device: torch.device | None = None) -> Weights:
+    def gather_tensors(self, shards: Weights, device: torch.device | None = None) -> Weights:
         gathered = {}
-        for name, piece in pieces.items():
-            tensor = piece.full_tensor() if isinstance(piece, DTensor) else piece
+        for name, shard in shards.items():
+            tensor = shard.full_tensor() if isinstance(shard, DTensor) else shard
             if self.rank == 0:
                 gathered[name] = tensor if device is None else tensor.to(device)
         return gathered
 
-    def piece(self, whole: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        def cut(tensor: Tensor, model: Tensor) -> Tensor:
+    def shard_tensors(self, whole: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        def shard(tensor: Tensor, model: Tensor) -> Tensor:
             assert isinstance(model, DTensor)
-            # Everybody has the same whole: nothing needs to be sent.
+            # Every process has the whole tensor, so nothing needs to be sent.
             return distribute_tensor(tensor.to(self._device), model.device_mesh, model.placements, src_data_rank=None)
 
-        return {name: cut(tensor, like[name]) for name, tensor in whole.items()}
+        return {name: shard(tensor, like[name]) for name, tensor in whole.items()}
 
-    def number(self, value: Tensor) -> float:
+    def full_scalar(self, value: Tensor) -> float:
         return float(value.full_tensor() if isinstance(value, DTensor) else value)
 
     # Commands and ends
 
-    def send(self, name: str, request: bytes) -> None:
+    def broadcast_request(self, name: str, request: bytes) -> None:
         dist.broadcast_object_list([name, request], src=0, device=torch.device("cpu"))
 
-    def receive(self) -> tuple[str, bytes]:
-        """The next request to carry out, where this is not the first process."""
+    def receive_request(self) -> tuple[str, bytes]:
+        """Waits for the name and the message of the next request, in a process that is not the first."""
         message: list[Any] = [None, None]
         dist.broadcast_object_list(message, src=0, device=torch.device("cpu"))
         return message[0], message[1]
 
-    def why(self, error: Exception) -> str:
+    def failure_reason(self, error: Exception) -> str:
         if not _is_lost_peer(error):
-            return self.tell(error)
+            return self.report_failure(error)
         try:
             self._store.wait([_FAILURE], datetime.timedelta(seconds=2))
             return str(self._store.get(_FAILURE).decode())
-        except Exception:  # Whoever keeps the store may be gone as well.
+        except Exception:  # The launcher, which runs the store, may have ended as well.
             return "a process of this trainer has ended or does not answer"
 
-    def tell(self, error: BaseException) -> str:
-        """Lets the others know why this process ends; returns the words."""
+    def report_failure(self, error: BaseException) -> str:
+        """Leaves the reason why this process stops for the others, and returns it."""
         reason = str(error).strip().split("\n")[0]
         if isinstance(error, RequestError):
             reason = reason.replace("; nothing was changed", "")
         else:
             reason = f"{type(error).__name__}: {reason}"
-        words = f"process {self.rank}: {reason}"
+        message = f"process {self.rank}: {reason}"
         try:
-            self._store.set(_FAILURE, words)
-        except Exception:  # It ends in any case.
+            self._store.set(_FAILURE, message)
+        except Exception:  # This process stops in any case.
             pass
-        return words
+        return message
 
-    def end(self, error: BaseException) -> NoReturn:
-        """Ends a process that is not the first, at once: nothing that it shares with the others can be used any more."""
+    def exit_after(self, error: BaseException) -> NoReturn:
+        """Exits a process that is not the first, at once, because its connections to the others can no longer be used."""
         if not _is_lost_peer(error):
-            print(f"pmpo-torch-trainer: {self.tell(error)}; the trainer ends", file=sys.stderr, flush=True)
+            print(f"pmpo-torch-trainer: {self.report_failure(error)}; the trainer stops", file=sys.stderr, flush=True)
         os._exit(1)
 
     def close(self) -> NoReturn:
-        """Ends the program, in all processes at once; nothing has failed."""
+        """Exits all processes together, without an error."""
         dist.barrier()
-        # What PyTorch and its communication take down otherwise takes seconds, in which nothing more can go right.
+        # An ordinary exit spends seconds on tearing down PyTorch's communication, which can only fail.
         sys.stdout.flush()
         os._exit(0)
 
 
 def _is_lost_peer(error: BaseException) -> bool:
-    words = str(error)
-    # gloo's errors have no class of their own.
+    message = str(error)
+    # gloo raises plain RuntimeErrors, so only their messages tell what happened.
     signs = ("onnection closed by peer", "onnection reset by peer", "Broken pipe", "Timed out waiting", "Connection refused")
-    return isinstance(error, (dist.DistBackendError, dist.DistNetworkError)) or any(sign in words for sign in signs)
+    return isinstance(error, (dist.DistBackendError, dist.DistNetworkError)) or any(sign in message for sign in signs)
 
 
 class _Root(nn.Module):
-    """What PyTorch takes for the whole model: it is asked for hidden states."""
+    """The root module for PyTorch's sharding. Its forward pass computes hidden states instead of logits."""
 
     def __init__(self, tree: Any) -> None:
         super().__init__()
@@ -220,15 +222,15 @@ class _ShardedBody(Body):
 
 
 class _ShardedView(View):
-    """A view whose memory is PyTorch's, who has cut it: other weights are copied into it."""
+    """A view of sharded modules. PyTorch owns their memory, so other weights are copied into it."""
 
     def __init__(self, tree: Any, names: Collection[str]) -> None:
         self.module = tree
-        self._pieces = {name: parameter for name, parameter in tree.named_parameters() if name in names}
-        self.weights = {name: piece.detach().clone() for name, piece in self._pieces.items()}
+        self._shards = {name: parameter for name, parameter in tree.named_parameters() if name in names}
+        self.weights = {name: shard.detach().clone() for name, shard in self._shards.items()}
 
     def use(self, weights: Weights) -> None:
         with torch.no_grad():
-            for name, piece in self._pieces.items():
-                piece.copy_(weights[name])
+            for name, shard in self._shards.items():
+                shard.copy_(weights[name])
         self.weights = weights

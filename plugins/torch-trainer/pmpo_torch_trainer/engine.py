@@ -1,7 +1,9 @@
-"""Samples completions, many at once: all that wait are taken together where their lengths allow it.
+"""Samples completions in batches. Waiting requests are batched together if their lengths are similar.
 
-One thread runs the model. A completion is made with the weights that were published when its request came, from its first
-token to its last.
+One thread runs the model. All tokens of a completion are sampled with the weights that were published when its request
+arrived.
+
+Shapes: P prompts; R rows, which are unfinished completions; L tokens; H the width of a hidden state; V vocabulary size.
 """
 
 from __future__ import annotations
@@ -16,53 +18,64 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import grpc
 import torch
 import transformers
 from torch import Tensor
 
+import grpc
 from pmpo_torch_trainer.errors import RequestError, precondition
 from pmpo_torch_trainer.model import Head, LanguageModel, View, Weights
-from pmpo_torch_trainer.sampling import Chosen, Context, Draws, SamplingSettings, choose, likeliest, log_probs_of
+from pmpo_torch_trainer.sampling import (
+    Context,
+    RandomStream,
+    SampledTokens,
+    SamplingSettings,
+    log_probs_of,
+    sample_tokens,
+    top_log_probs,
+)
 
 _log = logging.getLogger("pmpo_torch_trainer")
 
 
 @dataclasses.dataclass(frozen=True)
 class EngineOptions:
+    """Limits of one batch."""
+
     max_sequences: int = 64
-    """Completions that are made at once."""
+    """Completions sampled at once."""
     max_prompt_tokens: int = 16384
-    """Of the prompts that are read at once, padding counted; one that is longer is read alone."""
+    """Tokens of the prompts read at once, including padding; a longer prompt is read alone."""
     deterministic: bool = False
-    """One request at a time: how sums are rounded depends on what else is in a batch."""
+    """Whether to process one request at a time: the rest of a batch affects how sums are rounded."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenScores:
-    """Of prompt or output tokens: log-probs, nats, and the K likeliest at each place where K was asked for."""
+    """Log-probs, in nats, of prompt or output tokens."""
 
     log_probs: list[float]
     top: list[tuple[list[float], list[int]]]
+    """Log-probs and ids of the most likely tokens at each position; empty unless the request asks for them."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
-    """What is new of one completion."""
+class CompletionDelta:
+    """The new tokens of one completion."""
 
     index: int
     tokens: list[int]
     scores: TokenScores
-    made: int
-    """Tokens of this completion so far."""
+    num_tokens: int
+    """Number of tokens of this completion so far."""
     finish_reason: str | None = None
-    """stop, length or abort, with the last piece."""
+    """`stop`, `length` or `abort` in the last delta; None before."""
     matched: int | str | None = None
-    """The token or text of the request that ended it."""
+    """The requested stop token or stop text that ended the completion."""
 
 
 class Request:
-    """One prompt. Its pieces are read by the thread that asked; it is fed by the engine's."""
+    """A prompt to complete. The engine's thread writes its deltas; the requesting thread reads them."""
 
     def __init__(self, prompt: list[int], settings: SamplingSettings, weights: Weights, name: str = "") -> None:
         self.prompt = prompt
@@ -70,35 +83,35 @@ class Request:
         self.weights = weights
         self.name = name
         self.prompt_scores: TokenScores | None = None
-        self._pieces: queue.SimpleQueue[Piece | Exception] = queue.SimpleQueue()
+        self._deltas: queue.SimpleQueue[CompletionDelta | Exception] = queue.SimpleQueue()
         self.aborted = threading.Event()
 
-    def put(self, piece: Piece | Exception) -> None:
-        self._pieces.put(piece)
+    def put(self, delta: CompletionDelta | Exception) -> None:
+        self._deltas.put(delta)
 
-    def pieces(self) -> Iterable[Piece]:
-        """Until all n are finished. Raises what went wrong."""
+    def deltas(self) -> Iterable[CompletionDelta]:
+        """Yields deltas until all n completions are finished. Raises the engine's error if sampling fails."""
         left = self.settings.n
         while left > 0:
-            piece = self._pieces.get()
-            if isinstance(piece, Exception):
-                raise piece
-            left -= piece.finish_reason is not None
-            yield piece
+            delta = self._deltas.get()
+            if isinstance(delta, Exception):
+                raise delta
+            left -= delta.finish_reason is not None
+            yield delta
 
 
 @dataclasses.dataclass
 class _Row:
-    """A completion that is under way."""
+    """An unfinished completion."""
 
     request: Request
     index: int
-    draws: Draws
+    draws: RandomStream
     tokens: list[int] = dataclasses.field(default_factory=list)
 
 
 class Engine:
-    """Takes requests until it is closed."""
+    """Samples completions for requests until it is closed."""
 
     def __init__(self, model: LanguageModel, weights: Weights, options: EngineOptions) -> None:
         self._model = model
@@ -106,7 +119,7 @@ class Engine:
         self._head = Head(self._view.module)
         self._options = options
         body = getattr(self._view.module, self._view.module.base_model_prefix)
-        # Renamed in the library's version 5.
+        # transformers 5 renamed this argument.
         self._cache_name = "cache" if "cache" in inspect.signature(body.forward).parameters else "past_key_values"
         self._waiting: collections.deque[Request] = collections.deque()
         self._active: set[Request] = set()
@@ -122,17 +135,17 @@ class Engine:
             return len(self._active) + len(self._waiting)
 
     def submit(self, request: Request) -> None:
-        """Takes it in; once the engine is closed, with an error as its answer."""
+        """Queues a request. If the engine is closed, the request gets an error instead."""
         with self._changed:
             if self._closed:
-                request.put(RequestError(grpc.StatusCode.UNAVAILABLE, "the server is ending"))
+                request.put(RequestError(grpc.StatusCode.UNAVAILABLE, "the server is shutting down"))
                 return
             self._waiting.append(request)
             self.last_request = time.time()
             self._changed.notify()
 
     def abort(self, names: Iterable[str]) -> None:
-        """Ends the requests of these names; others, and those that are done, are passed over."""
+        """Aborts the requests of these names. Unknown names and finished requests are ignored."""
         wanted = set(names)
         with self._changed:
             found = [request for request in [*self._active, *self._waiting] if request.name in wanted]
@@ -140,17 +153,17 @@ class Engine:
             self.cancel(request)
 
     def cancel(self, request: Request) -> None:
-        """Ends a request at its next token, or at once where it waits."""
+        """Ends a request: at once if it is waiting, otherwise at its next token."""
         request.aborted.set()
         with self._changed:
             if request not in self._waiting:
                 return
             self._waiting.remove(request)
         for index in range(request.settings.n):
-            request.put(Piece(index, [], TokenScores([], []), 0, "abort"))
+            request.put(CompletionDelta(index, [], TokenScores([], []), 0, "abort"))
 
     def close(self) -> None:
-        """Ends what is under way."""
+        """Aborts all requests and stops the thread."""
         with self._changed:
             self._closed = True
             waiting = [*self._waiting, *self._active]
@@ -166,32 +179,33 @@ class Engine:
                     self._changed.wait()
                 if self._closed:
                     return
-                group = self._take()
+                group = self._next_group()
                 self._active = set(group)
             try:
                 self._generate(group)
             except Exception as error:
-                told = self._tell(error)
+                answer = self._error_for_client(error)
                 for request in group:
-                    request.put(told)
+                    request.put(answer)
             finally:
                 with self._changed:
                     self._active = set()
 
-    def _tell(self, error: Exception) -> Exception:
+    def _error_for_client(self, error: Exception) -> Exception:
         if isinstance(error, RequestError):
             return error
         out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
         if out_of_memory:
             if self._model.device.type == "cuda":
                 torch.cuda.empty_cache()
-            # Not the status of a server that is busy, after which clients would ask for the same again and again.
-            return RequestError(grpc.StatusCode.INTERNAL, "out of memory while sampling; a smaller --max-sequences or fewer tokens need less")
+            # Not RESOURCE_EXHAUSTED, after which clients would repeat the same request again and again.
+            message = "out of memory while sampling; reduce --max-sequences or the number of tokens"
+            return RequestError(grpc.StatusCode.INTERNAL, message)
         _log.exception("sampling failed")
         return error
 
-    def _take(self) -> list[Request]:
-        """The first that waits, and those after it that fit to it."""
+    def _next_group(self) -> list[Request]:
+        """Takes the first waiting request, and the later ones that can be batched with it."""
         group = [self._waiting.popleft()]
         if self._options.deterministic:
             return group
@@ -201,7 +215,7 @@ class Engine:
                 request.weights is group[0].weights
                 and sum(other.settings.n for other in [*group, request]) <= self._options.max_sequences
                 and len(lengths) * max(lengths) <= self._options.max_prompt_tokens
-                # Short ones do not carry the padding of long ones through every step.
+                # Otherwise short prompts would carry the padding of long ones through every step.
                 and max(lengths) <= max(2 * min(lengths), 64)
             )
             if fits:
@@ -210,15 +224,15 @@ class Engine:
         return group
 
     def _generate(self, group: list[Request]) -> None:
-        """All completions of a group, at most `max_sequences` at once: one request alone may ask for more."""
+        """Samples all completions of a group in portions of at most `max_sequences`, which one request may exceed."""
         most = max(request.settings.n for request in group)
         portion = most if len(group) > 1 else self._options.max_sequences
         for start in range(0, most, portion):
-            self._generate_some(group, range(start, start + portion))
+            self._generate_indices(group, range(start, start + portion))
 
     @torch.no_grad()
-    def _generate_some(self, group: list[Request], indices: range) -> None:
-        """Of each request the completions of these indices."""
+    def _generate_indices(self, group: list[Request], indices: range) -> None:
+        """Samples the completions with these indices of each request."""
         if self._view.weights is not group[0].weights:
             self._view.use(group[0].weights)
         with self._model.autocast():
@@ -228,7 +242,7 @@ class Engine:
                 if request.settings.prompt_logprobs is not None and indices.start == 0:
                     request.prompt_scores = self._score_prompt(request, own)
             rows = [
-                _Row(request, index, Draws(request.settings.seed, index))
+                _Row(request, index, RandomStream(request.settings.seed, index))
                 for request in group
                 for index in indices
                 if index < request.settings.n
@@ -240,8 +254,8 @@ class Engine:
                 logits = self._head(last)
                 settings = [row.request.settings for row in rows]
                 contexts = [Context(row.request.prompt, row.tokens) for row in rows]
-                chosen = choose(logits, settings, contexts, [row.draws.next() for row in rows])
-                going = self._advance(rows, logits, chosen)
+                sampled = sample_tokens(logits, settings, contexts, [row.draws.next() for row in rows])
+                going = self._advance(rows, logits, sampled)
                 if not going:
                     return
                 if len(going) < len(rows):
@@ -249,25 +263,25 @@ class Engine:
                     rows = [rows[number] for number in going]
                 last = batch.step([row.tokens[-1] for row in rows])
 
-    def _advance(self, rows: list[_Row], logits: Tensor, chosen: Chosen) -> list[int]:
-        """Hands out the new tokens; returns the numbers of the rows that go on."""
-        tokens, log_probs = chosen.tokens.tolist(), chosen.log_probs.tolist()
-        if not bool(torch.isfinite(chosen.log_probs).all()):
-            raise precondition("the model's log-probs are not finite: its parameters are broken")
+    def _advance(self, rows: list[_Row], logits: Tensor, sampled: SampledTokens) -> list[int]:
+        """Sends out the new tokens, and returns the numbers of the rows that continue."""
+        tokens, log_probs = sampled.tokens.tolist(), sampled.log_probs.tolist()
+        if not bool(torch.isfinite(sampled.log_probs).all()):
+            raise precondition("the model's log-probs are not finite; its parameters are broken")
         going = []
         for number, row in enumerate(rows):
             request, token = row.request, int(tokens[number])
             if request.aborted.is_set():
-                request.put(Piece(row.index, [], TokenScores([], []), len(row.tokens), "abort"))
+                request.put(CompletionDelta(row.index, [], TokenScores([], []), len(row.tokens), "abort"))
                 continue
             row.tokens.append(token)
             count = request.settings.logprobs
-            top = [likeliest(logits[number], token, count)] if count else []
+            top = [top_log_probs(logits[number], token, count)] if count else []
             reason, matched = self._end_of(row)
             if reason is None:
                 going.append(number)
             scores = TokenScores([log_probs[number]], top)
-            request.put(Piece(row.index, [token], scores, len(row.tokens), reason, matched))
+            request.put(CompletionDelta(row.index, [token], scores, len(row.tokens), reason, matched))
         return going
 
     def _end_of(self, row: _Row) -> tuple[str | None, int | str | None]:
@@ -284,7 +298,7 @@ class Engine:
         return ("length", None) if full or len(row.tokens) >= settings.max_tokens else (None, None)
 
     def _score_prompt(self, request: Request, states: Tensor) -> TokenScores:
-        """Of the prompt's tokens but the first, from the states [L, H] before them."""
+        """Scores the prompt's tokens except the first, from the prompt's hidden states [L, H]."""
         scores = TokenScores([], [])
         count = request.settings.prompt_logprobs or 0
         size = max(1, 2**24 // self._model.vocabulary_size)
@@ -293,12 +307,12 @@ class Engine:
             logits = self._head(states[start : start + len(targets)])
             scores.log_probs.extend(log_probs_of(logits, targets).tolist())
             if count > 0:
-                scores.top.extend(likeliest(row, int(token), count) for row, token in zip(logits, targets, strict=True))
+                scores.top.extend(top_log_probs(row, int(token), count) for row, token in zip(logits, targets, strict=True))
         return scores
 
 
 class _Batch:
-    """The keys and values of rows that are under way, padded on the left."""
+    """The key-value cache of R rows, padded on the left."""
 
     def __init__(self, module: Any, cache_name: str, device: torch.device) -> None:
         self._body: Callable[..., Any] = getattr(module, module.base_model_prefix)
@@ -308,7 +322,7 @@ class _Batch:
         self._mask = torch.empty(0)
 
     def read(self, prompts: list[list[int]]) -> list[Tensor]:
-        """Reads P prompts; returns the hidden states of each, [L, H]."""
+        """Reads P prompts, and returns the hidden states of each, [L, H]."""
         width = max(len(prompt) for prompt in prompts)
         tokens = torch.zeros(len(prompts), width, dtype=torch.long)
         mask = torch.zeros(len(prompts), width, dtype=torch.long)
@@ -320,13 +334,13 @@ class _Batch:
         return [states[row, width - len(prompt) :] for row, prompt in enumerate(prompts)]
 
     def keep(self, rows: list[int]) -> None:
-        """Goes on with these rows only; one may be there several times."""
+        """Keeps only these rows. A row may be listed several times."""
         index = torch.tensor(rows, device=self._device)
         self._cache.batch_select_indices(index)
         self._mask = self._mask[index]
 
     def step(self, tokens: list[int]) -> Tensor:
-        """Reads one more token of each row; returns the states [R, H]."""
+        """Appends one token to each row, and returns the hidden states [R, H]."""
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=-1)
         column = torch.tensor(tokens, device=self._device).unsqueeze(-1)
         return self._forward(column, self._mask.sum(-1, keepdim=True) - 1)[:, -1]

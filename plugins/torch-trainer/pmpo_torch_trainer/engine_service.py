@@ -1,4 +1,4 @@
-"""`vllm.grpc.engine.VllmEngine` over gRPC, as vLLM itself answers it."""
+"""The gRPC service `vllm.grpc.engine.VllmEngine`, with the same responses as vLLM's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
-
-from pmpo_torch_trainer.engine import Engine, Piece, Request, TokenScores
+from pmpo_torch_trainer.engine import CompletionDelta, Engine, Request, TokenScores
 from pmpo_torch_trainer.errors import RequestError, invalid
 from pmpo_torch_trainer.model import LanguageModel, Weights
 from pmpo_torch_trainer.sampling import SamplingSettings
@@ -17,11 +16,15 @@ from pmpo_torch_trainer.tokenizer_files import archive, chunks
 
 SERVER_TYPE = "pmpo-torch-trainer"
 
-_MOST_LOG_PROBS = 20
+_MAX_LOG_PROBS = 20
 
 
 def sampling_settings(params: Any, prompt: list[int], model: LanguageModel) -> SamplingSettings:
-    """What a request asks for. Raises RequestError for what vLLM refuses too."""
+    """The settings of a request for a prompt.
+
+    Raises:
+      RequestError: the prompt or a setting is invalid, in the cases in which vLLM refuses it too.
+    """
     if not prompt:
         raise invalid("the prompt is empty")
     if max(prompt) >= model.vocabulary_size:
@@ -37,20 +40,22 @@ def sampling_settings(params: Any, prompt: list[int], model: LanguageModel) -> S
     _check("temperature", temperature, 0 <= temperature < float("inf"), "0 or more")
     _check("top_p", params.top_p, 0 <= params.top_p <= 1, "above 0 and at most 1")
     _check("min_p", params.min_p, 0 <= params.min_p <= 1, "from 0 to 1")
-    _check("n", n, temperature > 0 or n == 1, "1 where the temperature is 0, which makes all completions the same")
+    _check("n", n, temperature > 0 or n == 1, "1 if the temperature is 0, because all completions would be the same")
     if "" in params.stop:
-        raise invalid("stop has an empty text")
+        raise invalid("stop contains an empty text")
     for name in ("logprobs", "prompt_logprobs"):
         if params.HasField(name):
             count = getattr(params, name)
-            _check(name, count, 0 <= count <= _MOST_LOG_PROBS, f"from 0 to {_MOST_LOG_PROBS}")
+            _check(name, count, 0 <= count <= _MAX_LOG_PROBS, f"from 0 to {_MAX_LOG_PROBS}")
     for name in ("presence_penalty", "frequency_penalty"):
         _check(name, getattr(params, name), -2 <= getattr(params, name) <= 2, "from -2 to 2")
-    _check("repetition_penalty", params.repetition_penalty, 0 <= params.repetition_penalty < float("inf"), "above 0; 1 changes nothing")
+    _check(
+        "repetition_penalty", params.repetition_penalty, 0 <= params.repetition_penalty < float("inf"), "above 0; 1 has no effect"
+    )
     own = frozenset(params.stop_token_ids)
     last = model.vocabulary_size - 1
     for token in own:
-        _check("stop_token_ids", token, token <= last, f"tokens of the model, {last} at most")
+        _check("stop_token_ids", token, token <= last, f"a token of the model, at most {last}")
     return SamplingSettings(
         max_tokens=min(max_tokens, room),
         min_tokens=params.min_tokens,
@@ -80,7 +85,7 @@ class EngineService:
     """The methods of the service."""
 
     def __init__(self, model: LanguageModel, sampler: Engine, published: Callable[[], Weights]) -> None:
-        """`published`: the weights that a request that comes now is to be answered with."""
+        """`published` returns the weights with which a request that arrives now is sampled."""
         self._model = model
         self._engine = sampler
         self._published = published
@@ -103,13 +108,13 @@ class EngineService:
     def _generate(self, message: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         try:
             request = self._request(message)
-            # Called at the end in any case, also when the client has gone.
+            # The callback runs when the call ends for any reason, including when the client has gone.
             if not context.add_callback(lambda: self._engine.cancel(request)):
                 return
             self._engine.submit(request)
-            answers = _Answers(request, message.stream)
-            for piece in request.pieces():
-                yield from answers.of(piece)
+            responses = _ResponseBuilder(request, message.stream)
+            for delta in request.deltas():
+                yield from responses.of(delta)
         except RequestError as error:
             context.abort(error.code, str(error))
         except (RuntimeError, ValueError) as error:
@@ -118,7 +123,7 @@ class EngineService:
     def _request(self, message: Any) -> Request:
         kind = message.WhichOneof("input")
         if kind is None:
-            raise invalid("there is no input; give tokenized or text")
+            raise invalid("the request has no input; give tokenized or text")
         prompt = list(message.tokenized.input_ids) if kind == "tokenized" else list(self._model.tokenizer(message.text).input_ids)
         settings = sampling_settings(message.sampling_params, prompt, self._model)
         return Request(prompt, settings, self._published(), message.request_id)
@@ -159,47 +164,47 @@ class EngineService:
             yield common.GetTokenizerChunk(data=data, sha256=sha256)
 
 
-class _Answers:
-    """From pieces to messages: in a stream each as it comes, else a completion when it is whole."""
+class _ResponseBuilder:
+    """Converts deltas to responses: one for each delta of a stream, otherwise one for each finished completion."""
 
     def __init__(self, request: Request, stream: bool) -> None:
         self._request = request
         self._stream = stream
-        self._whole = [Piece(index, [], TokenScores([], []), 0) for index in range(request.settings.n)]
+        self._whole = [CompletionDelta(index, [], TokenScores([], []), 0) for index in range(request.settings.n)]
         self._begun: set[int] = set()
 
-    def of(self, piece: Piece) -> Iterator[Any]:
+    def of(self, delta: CompletionDelta) -> Iterator[Any]:
         if self._stream:
-            if piece.tokens:
-                yield engine.GenerateResponse(chunk=self._chunk(piece))
-            if piece.finish_reason is not None:
-                yield engine.GenerateResponse(complete=self._complete(piece, piece))
+            if delta.tokens:
+                yield engine.GenerateResponse(chunk=self._chunk(delta))
+            if delta.finish_reason is not None:
+                yield engine.GenerateResponse(complete=self._complete(delta, delta))
             return
-        whole = self._whole[piece.index]
-        whole.tokens.extend(piece.tokens)
-        whole.scores.log_probs.extend(piece.scores.log_probs)
-        whole.scores.top.extend(piece.scores.top)
-        if piece.finish_reason is not None:
-            yield engine.GenerateResponse(complete=self._complete(whole, piece))
+        whole = self._whole[delta.index]
+        whole.tokens.extend(delta.tokens)
+        whole.scores.log_probs.extend(delta.scores.log_probs)
+        whole.scores.top.extend(delta.scores.top)
+        if delta.finish_reason is not None:
+            yield engine.GenerateResponse(complete=self._complete(whole, delta))
 
-    def _chunk(self, piece: Piece) -> Any:
-        first = piece.index not in self._begun
-        self._begun.add(piece.index)
+    def _chunk(self, delta: CompletionDelta) -> Any:
+        first = delta.index not in self._begun
+        self._begun.add(delta.index)
         return engine.GenerateStreamChunk(
-            token_ids=piece.tokens,
+            token_ids=delta.tokens,
             prompt_tokens=len(self._request.prompt),
-            completion_tokens=piece.made,
-            output_logprobs=self._output(piece),
+            completion_tokens=delta.num_tokens,
+            output_logprobs=self._output(delta),
             input_logprobs=self._input() if first else None,
-            index=piece.index,
+            index=delta.index,
         )
 
-    def _complete(self, tokens: Piece, last: Piece) -> Any:
+    def _complete(self, tokens: CompletionDelta, last: CompletionDelta) -> Any:
         message = engine.GenerateComplete(
             output_ids=tokens.tokens,
             finish_reason=last.finish_reason,
             prompt_tokens=len(self._request.prompt),
-            completion_tokens=last.made,
+            completion_tokens=last.num_tokens,
             output_logprobs=self._output(tokens),
             input_logprobs=None if self._stream else self._input(),
             index=last.index,
@@ -210,11 +215,11 @@ class _Answers:
             message.matched_stop_str = last.matched
         return message
 
-    def _output(self, piece: Piece) -> Any:
+    def _output(self, delta: CompletionDelta) -> Any:
         if self._request.settings.logprobs is None:
             return None
         return engine.OutputLogProbs(
-            token_logprobs=piece.scores.log_probs, token_ids=piece.tokens, top_logprobs=_top(piece.scores)
+            token_logprobs=delta.scores.log_probs, token_ids=delta.tokens, top_logprobs=_top(delta.scores)
         )
 
     def _input(self) -> Any:

@@ -1,7 +1,7 @@
-"""Adds a LoRA adapter to its model: `python -m pmpo_torch_trainer.merge_adapter ADAPTER DIR`.
+"""Merges a LoRA adapter into its model: `python -m pmpo_torch_trainer.merge_adapter ADAPTER DIR`.
 
-For servers that load whole models only, as vLLM's gRPC server does. The sum W + BA · scale is taken in float32 and written in the
-model's own type.
+For servers that only load whole models, such as vLLM's gRPC server. The merged weights W + BA · scale are computed in
+float32 and written in the model's own dtype.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ import os
 import sys
 from pathlib import Path
 
-from pmpo_torch_trainer.replacing import replaced
+from pmpo_torch_trainer.atomic_folder import replace_folder
 
 
 def merge(adapter: Path, folder: Path, model: Path | None) -> None:
-    """Writes model and tokenizer aside, then in the place of what this program wrote there before.
+    """Writes the merged model and its tokenizer to `folder`, replacing an earlier output of this program.
 
-    `model`: default: the one that the adapter names. Raises ValueError or OSError where it cannot.
+    Args:
+      adapter: folder of the LoRA adapter.
+      folder: output folder.
+      model: folder of the model; None for the one that the adapter names.
+    Raises:
+      ValueError: the model cannot be found, or `folder` holds files that this program did not write.
+      OSError: a file cannot be read or written.
     """
     import peft
     import transformers
@@ -28,17 +34,17 @@ def merge(adapter: Path, folder: Path, model: Path | None) -> None:
     try:
         base = model or Path(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{adapter / 'adapter_config.json'} does not say of which model; give --model") from error
+        raise ValueError(f"{adapter / 'adapter_config.json'} does not name its model; give --model") from error
     if not (base / "config.json").is_file():
-        raise ValueError(f"{base} holds no model; give --model, the folder that the adapter was trained on")
+        raise ValueError(f"{base} does not contain a model; give --model, the model that the adapter was trained on")
     if folder.exists() and any(folder.iterdir()) and not (folder / _MERGED).exists():
-        raise ValueError(f"{folder} holds something that this program did not write; give another folder")
+        raise ValueError(f"{folder} holds files that this program did not write; give another folder")
     config = transformers.AutoConfig.from_pretrained(base, local_files_only=True)
     whole = transformers.AutoModelForCausalLM.from_pretrained(base, local_files_only=True, dtype="float32")
     merged = peft.PeftModel.from_pretrained(whole, adapter).merge_and_unload()
     merged.to(config.dtype or whole.dtype)
     tokenizer = transformers.AutoTokenizer.from_pretrained(base, local_files_only=True)
-    with replaced(folder) as aside:
+    with replace_folder(folder) as aside:
         merged.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
         (aside / _MERGED).write_text(json.dumps({"model": str(base), "adapter": str(adapter)}) + "\n", encoding="utf-8")
@@ -48,11 +54,13 @@ _MERGED = "pmpo_merged.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the program; returns its exit code."""
+    """Runs the program and returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m pmpo_torch_trainer.merge_adapter", description=str(__doc__).split("\n")[0])
-    parser.add_argument("adapter", type=Path, metavar="ADAPTER", help="the adapter's folder, as the trainer publishes it")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where the model goes")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="the model that it is of (the one that it names)")
+    parser.add_argument("adapter", type=Path, metavar="ADAPTER", help="folder of the adapter, as the trainer publishes it")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of the merged model")
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="folder of the adapter's model (the one that the adapter names)"
+    )
     options = parser.parse_args(arguments)
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:

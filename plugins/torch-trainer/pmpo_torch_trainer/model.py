@@ -1,4 +1,7 @@
-"""A causal language model from a folder, and views of it that share what is not trained."""
+"""A causal language model from a folder, and views of it that share its untrained parameters.
+
+Shapes: R rows of L tokens; P positions; H the width of a hidden state; V vocabulary size.
+"""
 
 from __future__ import annotations
 
@@ -16,38 +19,42 @@ from torch import Tensor, nn
 from pmpo_torch_trainer.errors import StartError
 
 Weights = Mapping[str, Tensor]
-"""The parameters that are trained, by name, as they were at one moment. Never changed in place."""
+"""A snapshot of the trained parameters, by name. Never changed in place."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclasses.dataclass(frozen=True)
 class LoraOptions:
+    """A new LoRA adapter. Its output is scaled by alpha / rank."""
+
     rank: int
     alpha: float
     targets: tuple[str, ...] = ()
-    """Names of modules; none: all linear ones but the output layer."""
+    """Names of the adapted modules. Empty: all linear layers except the output layer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
+    """What to load, and how."""
+
     folder: Path
     device: str = "auto"
     dtype: str = "float32"
-    """In which is computed. What is trained is kept in float32 in any case: smaller types would lose small steps."""
+    """Dtype of computations. Trained parameters are always float32, because smaller dtypes would lose small steps."""
     lora: LoraOptions | None = None
     adapter: Path | None = None
-    """Where to start from: a LoRA adapter of this model, as `Publish` writes it."""
+    """Folder of a LoRA adapter of this model to start from, as `Publish` writes it."""
     context_length: int | None = None
     gradient_checkpointing: bool = False
     seed: int = 0
     local_rank: int | None = None
-    """Which of the machine's processes this is, where there are several. The model then stays in the computer's memory, for
-    `Processes.split` to place."""
+    """Rank of this process among several on this machine; None for a single process. With a rank, the model stays in host
+    memory, from which `Processes.split` moves it."""
 
 
 Files = tuple[tuple[str, int, int], ...]
-"""Name, size and time of change of each file of weights."""
+"""Name, size in bytes and modification time in nanoseconds of each file of weights."""
 
 
 def _files(folder: Path) -> Files:
@@ -56,27 +63,31 @@ def _files(folder: Path) -> Files:
 
 
 def find_device(name: str, local_rank: int | None = None) -> torch.device:
-    """`auto` is the GPU if there is one; each of several processes has its own. Raises StartError where there are too few."""
+    """Chooses a device: `auto` is a GPU if available. With `local_rank`, each process gets its own GPU.
+
+    Raises:
+      StartError: there is no GPU, or there are fewer GPUs than processes.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise StartError("--device cuda: this PyTorch sees no GPU; --device cpu works anywhere")
+        raise StartError("--device cuda: PyTorch finds no GPU; --device cpu works on any machine")
     if local_rank is None:
         return torch.device("cuda")
     if local_rank >= torch.cuda.device_count():
-        raise StartError(f"there are {torch.cuda.device_count()} GPUs here, fewer than processes; start one process for each")
+        raise StartError(f"this machine has {torch.cuda.device_count()} GPUs, fewer than processes; start one process per GPU")
     return torch.device("cuda", local_rank)
 
 
 @dataclasses.dataclass(frozen=True)
 class LanguageModel:
-    """What is loaded: the model itself, whose trainable parameters are the policy, and what there is to know of it."""
+    """A loaded model, whose trainable parameters are the policy, and its properties."""
 
     name: str
     module: Any
-    """The Hugging Face model, adapters inside it where there are any."""
+    """The Hugging Face model, including its LoRA adapter, if any."""
     peft: Any | None
     tokenizer: Any
     device: torch.device
@@ -90,33 +101,39 @@ class LanguageModel:
     bos_token_id: int | None
     gradient_checkpointing: bool
     files: Files
-    """What the folder's weights were like when they were read."""
+    """The files of weights at the time when they were read."""
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """The policy's parameters by name; those that are tied together once."""
+        """The policy's parameters by name. Tied parameters appear once."""
         return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
 
     def weights(self) -> Weights:
-        """A copy of them."""
+        """A copy of the policy's parameters."""
         return {name: p.detach().clone() for name, p in self.trainable().items()}
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """In which the model is run."""
+        """The context in which the model must be run, for its dtype."""
         if self.dtype is torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
 
 def load(options: ModelOptions) -> LanguageModel:
-    """Reads the model and its tokenizer. Raises StartError, with the reason, for a folder that holds none."""
+    """Reads a model and its tokenizer.
+
+    Raises:
+      StartError: the folder does not contain a usable model and tokenizer, or an option does not fit the model.
+    """
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     device = find_device(options.device, options.local_rank)
     config = _config(options.folder)
     files = _files(options.folder)
-    # PyTorch's own generator makes the adapter's first weights.
+    # peft draws the adapter's initial weights from PyTorch's global generator.
     torch.manual_seed(options.seed)
-    tokenizer = _read(options.folder, "tokenizer", lambda folder: transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    tokenizer = _read(
+        options.folder, "tokenizer", lambda folder: transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    )
     adapted = options.lora is not None or options.adapter is not None
     module = _read(
         options.folder,
@@ -125,7 +142,7 @@ def load(options: ModelOptions) -> LanguageModel:
             folder,
             config=config,
             local_files_only=True,
-            # The frozen ones may be small; those that are trained may not.
+            # Frozen parameters may have a small dtype; trained ones are float32.
             dtype=_DTYPES[options.dtype] if adapted else torch.float32,
         ),
     )
@@ -136,13 +153,13 @@ def load(options: ModelOptions) -> LanguageModel:
         module.to(device)
     module.eval()
     if options.gradient_checkpointing:
-        # Renamed in the library's version 5.
+        # transformers 5 renamed this method.
         enable = getattr(module, "activation_checkpointing_enable", None) or module.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     text = config.get_text_config()
     longest = _context_length(text)
     if options.context_length is not None and longest is not None and options.context_length > longest:
-        raise StartError(f"--context-length {options.context_length}: this model's is {longest}")
+        raise StartError(f"--context-length {options.context_length}: it must be at most {longest}, that of the model")
     eos = module.generation_config.eos_token_id if module.generation_config is not None else None
     eos = text.eos_token_id if eos is None else eos
     return LanguageModel(
@@ -163,9 +180,10 @@ def load(options: ModelOptions) -> LanguageModel:
 
 
 def read_weights(model: LanguageModel) -> Weights:
-    """The trained parameters of a model that is trained whole, once more from its folder, in the computer's own memory.
+    """Reads the parameters of a fully trained model from its folder again, to host memory.
 
-    Raises StartError where they cannot be read, or are others by now.
+    Raises:
+      StartError: the files cannot be read, or have changed since the model was loaded.
     """
     folder = Path(model.name)
     changed = StartError(f"--model {folder}: its files have changed since they were read")
@@ -185,18 +203,18 @@ def read_weights(model: LanguageModel) -> Weights:
 def _read(folder: Path, what: str, read: Any) -> Any:
     try:
         return read(folder)
-    except Exception as error:  # Whatever is wrong with the files: the libraries raise errors of every kind.
+    except Exception as error:  # The libraries raise errors of many types for broken files.
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-        raise StartError(f"--model {folder}: no {what} can be read there: {reason}") from error
+        raise StartError(f"--model {folder}: cannot read the {what} in this folder: {reason}") from error
 
 
 def _config(folder: Path) -> Any:
     if not (folder / "config.json").is_file():
-        raise StartError(f"--model {folder}: there is no config.json; give the folder of a Hugging Face model")
+        raise StartError(f"--model {folder}: config.json is missing; give the folder of a Hugging Face model")
     config = _read(folder, "model", lambda path: transformers.AutoConfig.from_pretrained(path, local_files_only=True))
     for part in {id(c): c for c in (config, config.get_text_config())}.values():
         for name, value in list(vars(part).items()):
-            # The same sequence has the same log-prob whenever it is asked for.
+            # Dropout is off, so that a sequence has a single log-prob.
             if ("dropout" in name or name.endswith("pdrop")) and isinstance(value, float):
                 setattr(part, name, 0.0)
     return config
@@ -216,13 +234,13 @@ def _adapt(module: Any, options: ModelOptions) -> Any:
     if options.adapter is not None:
         adapter = options.adapter
         if not (adapter / "adapter_config.json").is_file():
-            raise StartError(f"--adapter {adapter}: there is no adapter_config.json; give the folder of a LoRA adapter")
-        return _read(adapter, "adapter of this model", lambda path: peft.PeftModel.from_pretrained(module, path, is_trainable=True))
+            raise StartError(f"--adapter {adapter}: adapter_config.json is missing; give the folder of a LoRA adapter")
+        return _read(adapter, "LoRA adapter", lambda path: peft.PeftModel.from_pretrained(module, path, is_trainable=True))
     assert options.lora is not None
     lora = options.lora
     config = peft.LoraConfig(
         r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft declares an int, and takes any number
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft declares an int but accepts any number
         lora_dropout=0.0,
         target_modules=list(lora.targets) or "all-linear",
         task_type="CAUSAL_LM",
@@ -234,10 +252,10 @@ def _adapt(module: Any, options: ModelOptions) -> Any:
 
 
 class View:
-    """The model with other trained parameters: those of the reference, or those that are sampled from.
+    """The model with other values of the trained parameters, such as the reference's.
 
-    A tree of modules of its own that shares every frozen tensor with the model, so that it costs no memory, and may be run
-    while another view, or the policy, is run by another thread.
+    A separate tree of modules that shares every frozen tensor with the model, so that it takes no extra memory. Different
+    threads may run different views, and the policy, at the same time.
     """
 
     def __init__(self, model: LanguageModel, weights: Weights) -> None:
@@ -245,7 +263,7 @@ class View:
         shared = [*model.module.parameters(), *model.module.buffers()]
         self.module: Any = copy.deepcopy(model.module, {id(tensor): tensor for tensor in shared})
         self.module.eval()
-        # Everywhere that a trained parameter stands, tied ones included.
+        # Every place that holds a trained parameter. Tied parameters have several.
         self._places = [
             (module, key, names[id(parameter)])
             for module in self.module.modules()
@@ -256,7 +274,7 @@ class View:
         self.use(weights)
 
     def use(self, weights: Weights) -> None:
-        """From now on it has these."""
+        """Replaces the trained parameters of this view."""
         parameters = {name: nn.Parameter(tensor, requires_grad=False) for name, tensor in weights.items()}
         for module, key, name in self._places:
             module._parameters[key] = parameters[name]
@@ -264,14 +282,14 @@ class View:
 
 
 class _GivenStates(nn.Module):
-    """In the place of a model's body: what is given as embeddings comes out as the last hidden states."""
+    """A stand-in for a model's body that returns its input embeddings as the last hidden states."""
 
     def forward(self, inputs_embeds: Tensor, **_: object) -> Any:
         return transformers.modeling_outputs.BaseModelOutputWithPast(last_hidden_state=inputs_embeds)
 
 
 class Head:
-    """From hidden states to logits, exactly as the model does it, soft caps and scales included."""
+    """Maps hidden states to logits exactly as the model does, including soft caps and scales."""
 
     def __init__(self, module: Any) -> None:
         self._shell = copy.copy(module)
@@ -279,13 +297,13 @@ class Head:
         self._shell._modules[module.base_model_prefix] = _GivenStates()
 
     def __call__(self, states: Tensor) -> Tensor:
-        """[P, H] → [P, V], float32."""
+        """Maps hidden states [P, H] to logits [P, V], float32."""
         logits: Tensor = self._shell(inputs_embeds=states.unsqueeze(0), use_cache=False).logits
         return logits.squeeze(0).float()
 
 
 def hidden_states(module: Any, tokens: Tensor, attention_mask: Tensor) -> Tensor:
-    """The last hidden states, [R, L, H], of R rows of L tokens."""
+    """Computes the last hidden states [R, L, H] of tokens [R, L] with their attention mask [R, L]."""
     body = getattr(module, module.base_model_prefix)
     states: Tensor = body(input_ids=tokens, attention_mask=attention_mask, use_cache=False).last_hidden_state
     return states

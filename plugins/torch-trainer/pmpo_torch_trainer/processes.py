@@ -1,10 +1,12 @@
-"""What a trainer asks of the processes that it is made of, and the answers where it is one. For several see distributed.py."""
+"""The operations that a trainer needs from its processes, for a single process. distributed.py implements them for several.
+
+Shapes: K processes; R rows of L tokens; H the width of a hidden state.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence as Listed
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -17,89 +19,100 @@ T = TypeVar("T")
 
 
 class Body:
-    """From tokens to the last hidden states, of one tree of modules."""
+    """The part of a model that maps tokens to their last hidden states."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
 
     def __call__(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
-        """[R, L] → [R, L, H]."""
+        """Maps tokens [R, L] and their attention mask [R, L] to hidden states [R, L, H]."""
         return hidden_states(self.module, tokens, attention_mask)
 
     def release(self) -> None:
-        """Gives back what running it has gathered."""
+        """Frees the parameters that running the body has gathered from other processes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """The numbers of the sequences that are put through the model together."""
+    """One forward pass: the indices of the sequences that go through the model together."""
 
     members: list[int]
-    counts: bool = True
-    """False: only so that the others are not left waiting; nothing comes of it."""
+    contributes: bool = True
+    """False for a pass that only keeps this process in step with the others; its results are discarded."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
-    """What a process has of a model."""
+class ModelShare:
+    """One process's share of a model."""
 
     policy: LanguageModel
-    """The model as it is trained: its trainable parameters are this process's pieces."""
+    """The trained model; its trainable parameters are this process's shards."""
     reference: View
-    """The same with parameters of their own, pieces like the policy's."""
+    """The reference model; its parameters are shards like the policy's."""
     sampled: Weights
-    """Whole parameters to sample from; none but in the first process."""
+    """Whole parameters to sample from; empty in all processes but the first."""
 
 
 class Processes:
-    """One process, which has everything. Letters: K processes."""
+    """A single process, which holds everything."""
 
     rank = 0
     count = 1
 
-    def split(self, model: LanguageModel) -> Parts:
-        """Takes what this process is to have of a model; of `model` itself only what is not trained may be used then."""
+    def split(self, model: LanguageModel) -> ModelShare:
+        """Returns this process's share of a model. Afterwards only the untrained parameters of `model` may be used."""
         weights = model.weights()
-        return Parts(model, View(model, weights), weights)
+        return ModelShare(model, View(model, weights), weights)
 
     def body(self, module: Any) -> Body:
-        """The body of a module that `split` has made."""
+        """The body of a module that `split` has returned."""
         return Body(module)
 
-    def passes(self, sequences: Listed[TokenSequence], max_tokens: int) -> list[Pass]:
-        """This process's share of a batch. As many passes as every other process has."""
+    def passes(self, sequences: Sequence[TokenSequence], max_tokens: int) -> list[Pass]:
+        """Plans this process's share of a batch. All processes have the same number of passes."""
         return [Pass(members) for members in micro_batches(sequences, max_tokens)]
 
     def agree(self, act: Callable[[], T]) -> T:
-        """Does something here. Raises what it raised in any process (RequestError, StartError), in all of them."""
+        """Calls `act` in every process and returns its result.
+
+        Raises:
+          RequestError, StartError: in all processes, if `act` raised it in any of them.
+        """
         return act()
 
-    def first(self, act: Callable[[], None]) -> None:
-        """Does something in the first process alone. Raises in all of them what it raised there."""
+    def run_on_first(self, act: Callable[[], None]) -> None:
+        """Calls `act` only in the first process.
+
+        Raises:
+          RequestError, StartError: in all processes, if `act` raised it.
+        """
         self.agree(act if self.rank == 0 else lambda: None)
 
-    def gather(self, own: T) -> list[T]:
-        """What each process has, [K], in their order."""
+    def all_gather(self, own: T) -> list[T]:
+        """Returns the `own` of each process, [K], in the order of their ranks."""
         return [own]
 
-    def whole(self, pieces: Weights, device: torch.device | None = None) -> Weights:
-        """Whole tensors from everybody's pieces, in the first process; nothing in the others."""
-        return pieces
+    def gather_tensors(self, shards: Weights, device: torch.device | None = None) -> Weights:
+        """Assembles whole tensors from the shards of all processes, in the first process; returns none in the others.
 
-    def piece(self, whole: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """This process's pieces of tensors that every process has whole, on the device of the parameters of these names."""
+        With a device, the whole tensors are moved there.
+        """
+        return shards
+
+    def shard_tensors(self, whole: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """This process's shards of tensors that every process holds whole, placed like the parameters `like`."""
         return {name: tensor.to(like[name].device) for name, tensor in whole.items()}
 
-    def number(self, value: Tensor) -> float:
-        """A number that all processes have a part in."""
+    def full_scalar(self, value: Tensor) -> float:
+        """The value of a scalar that may be distributed over the processes."""
         return float(value)
 
-    def send(self, name: str, request: bytes) -> None:
-        """Has the other processes carry out a request, as this one is about to."""
+    def broadcast_request(self, name: str, request: bytes) -> None:
+        """Makes the other processes carry out the request that this process is about to carry out."""
 
-    def why(self, error: Exception) -> str:
-        """For the process whose call has failed: why all must end."""
+    def failure_reason(self, error: Exception) -> str:
+        """The reason why all processes must stop after a call failed with `error` in this one."""
         return str(error)
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()

@@ -1,4 +1,4 @@
-"""The gRPC server: security, health, and its beginning and end."""
+"""The gRPC server: security, health checks, start and stop."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+import grpc
 from pmpo_torch_trainer.errors import StartError
 
 _log = logging.getLogger("pmpo_torch_trainer")
 
-_MOST_CALLS = 1024
-"""At once; each has a thread. One more is told so."""
+_MAX_CALLS = 1024
+"""The largest number of concurrent calls, each of which has a thread; gRPC rejects further ones."""
 
 _KEEPALIVE = [
-    # A client may ask often whether this still lives …
+    # Clients may send keepalive pings often …
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # … and one that has vanished without a word is noticed.
+    # … and a client that vanishes silently is noticed.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 ]
@@ -37,6 +37,8 @@ _KEEPALIVE = [
 
 @dataclasses.dataclass(frozen=True)
 class ServerOptions:
+    """The options of the program; see its help. Files are paths of PEM files, or of a text file with the token."""
+
     host: str = "127.0.0.1"
     port: int = 50052
     max_message_megabytes: float = 64
@@ -49,7 +51,7 @@ class ServerOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Security:
-    """Files' contents, never printed. Without a certificate the channel is in the clear."""
+    """Certificates, as PEM, and the bearer token; secrets are never printed. Without a certificate there is no TLS."""
 
     certificate: bytes | None = None
     key: bytes | None = dataclasses.field(default=None, repr=False)
@@ -67,7 +69,11 @@ def _read(path: Path | None, what: str) -> bytes | None:
 
 
 def read_token(path: Path | None) -> str | None:
-    """The bearer token in a file. Raises StartError, which does not show it, for a file with none."""
+    """Reads the bearer token from a file; None without a file.
+
+    Raises:
+      StartError: the file cannot be read or holds no valid token. The message does not contain the token.
+    """
     content = _read(path, "--token-file")
     if content is None:
         return None
@@ -75,14 +81,18 @@ def read_token(path: Path | None) -> str | None:
         token = content.decode("ascii").strip()
     except UnicodeDecodeError:
         token = ""
-    # An empty one would let everybody in; gRPC's metadata are printable ASCII.
+    # An empty token would admit every client. gRPC metadata must be printable ASCII.
     if token == "" or not token.isprintable():
-        raise StartError(f"--token-file: {path}: it must hold one line of printable ASCII characters, the token")
+        raise StartError(f"--token-file: {path}: the token must be one line of printable ASCII characters")
     return token
 
 
 def read_security(options: ServerOptions) -> Security:
-    """Raises StartError for a file that cannot be read."""
+    """Reads the files of certificates and token.
+
+    Raises:
+      StartError: a file cannot be read.
+    """
     return Security(
         certificate=_read(options.tls_certificate, "--tls-certificate"),
         key=_read(options.tls_key, "--tls-key"),
@@ -96,7 +106,11 @@ def address_of(host: str, port: int) -> str:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises StartError when somebody listens there: before a large model is read, rather than after it."""
+    """Checks that the port is free, so that the error does not come only after a large model was loaded.
+
+    Raises:
+      StartError: the port is in use or the address is invalid.
+    """
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -107,7 +121,7 @@ def check_port(host: str, port: int) -> None:
 
 
 class _Token(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types: its class is Any
-    """Refuses calls without the bearer token. Health stays open: those who watch a server need not use it."""
+    """Rejects calls without the bearer token. Health checks need no token, so that monitors need not be given it."""
 
     def __init__(self, token: str) -> None:
         self._expected = f"Bearer {token}".encode()
@@ -126,15 +140,19 @@ class _Token(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no typ
 
 
 class Server:
-    """Handlers on a port, with the standard health service beside them."""
+    """A gRPC server with the given handlers and the standard health service."""
 
     def __init__(self, handlers: Iterable[tuple[str, grpc.GenericRpcHandler]], options: ServerOptions) -> None:
-        """Listens at once. Raises StartError when the address cannot be had or the certificate is none."""
+        """Starts to listen.
+
+        Raises:
+          StartError: the address is not available, or the certificate is invalid.
+        """
         security = read_security(options)
         size = int(options.max_message_megabytes * 2**20)
         self._health = health.HealthServicer()
         self._server = grpc.server(
-            ThreadPoolExecutor(_MOST_CALLS + 64, thread_name_prefix="call"),
+            ThreadPoolExecutor(_MAX_CALLS + 64, thread_name_prefix="call"),
             interceptors=[] if security.token is None else [_Token(security.token)],
             options=[
                 ("grpc.so_reuseport", 0),
@@ -142,7 +160,7 @@ class Server:
                 ("grpc.max_receive_message_length", size),
                 ("grpc.max_send_message_length", size),
             ],
-            maximum_concurrent_rpcs=_MOST_CALLS,
+            maximum_concurrent_rpcs=_MAX_CALLS,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._health.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -165,30 +183,30 @@ class Server:
             return int(self._server.add_secure_port(address, credentials))
         except RuntimeError as error:
             check_port(options.host, options.port)
-            # The port is free: what is left to go wrong is in the files, and gRPC does not say what.
+            # The port is free, so the certificates must be at fault. gRPC does not say in which way.
             files = [options.tls_certificate, options.tls_key, options.tls_client_ca]
             listed = ", ".join(str(path) for path in files if path is not None)
-            raise StartError(f"no certificate and key that belong together, as PEM, in {listed}") from error
+            raise StartError(f"not a matching certificate and key in PEM format: {listed}") from error
 
     def stop(self, grace_seconds: float = 1.0) -> None:
-        """Says so to those who watch its health, lets calls end, and ends those that do not."""
+        """Reports NOT_SERVING to health checks, waits `grace_seconds` for calls to end, then cancels them."""
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_seconds).wait()
 
 
 def announce(name: str, options: ServerOptions, port: int) -> None:
-    """The line that programs wait for, and warnings about who can connect."""
+    """Prints the line that tells other programs the address, and warns about insecure options."""
     where = address_of(options.host, port)
     print(f"Serving {name} on {where} (Ctrl-C ends it)", flush=True)
     if options.host not in ("localhost", "::1") and not options.host.startswith("127."):
         if options.token_file is None and options.tls_client_ca is None:
-            _log.warning("anyone who can reach %s can use this server; --token-file asks for a secret", where)
+            _log.warning("anyone who can reach %s can use this server; require a token with --token-file", where)
         elif options.tls_certificate is None:
-            _log.warning("the token travels in the clear; --tls-certificate and --tls-key encrypt the connections")
+            _log.warning("the token is sent unencrypted; use TLS with --tls-certificate and --tls-key")
 
 
 def stop_event(until_stdin_closes: bool) -> threading.Event:
-    """Set by Ctrl-C, SIGTERM and, where asked for, the end of standard input."""
+    """An event that is set by Ctrl-C, by SIGTERM and, with `until_stdin_closes`, by the end of standard input."""
     stop = threading.Event()
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, lambda *_: stop.set())

@@ -1,6 +1,6 @@
-"""The services as their .proto files describe them, without generated code.
+"""The services' messages and handlers, created from their .proto descriptions at run time instead of generated code.
 
-The descriptions live in a pool of their own: a process that has vLLM's or SMG's own messages loaded too sees no clash.
+The descriptions are in a separate pool, so that they do not clash with those of vLLM or SMG in the same process.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
-import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+import grpc
 
 TRAINER = "pmpo.v1.Trainer"
 ENGINE = "vllm.grpc.engine.VllmEngine"
@@ -50,7 +51,11 @@ common = _Messages("smg.grpc.common")
 
 
 def handler(service: str, methods: Mapping[str, Callable[..., Any]]) -> grpc.GenericRpcHandler:
-    """A handler for all methods of a service, each under its name. Raises KeyError for one that is missing."""
+    """A handler for a service, from its methods by name.
+
+    Raises:
+      KeyError: `methods` lacks a method of the service.
+    """
     handlers = {}
     for method in _pool.FindServiceByName(service).methods:
         request = message_factory.GetMessageClass(method.input_type)
@@ -64,7 +69,7 @@ def handler(service: str, methods: Mapping[str, Callable[..., Any]]) -> grpc.Gen
 
 
 def call(channel: grpc.Channel, service: str, name: str) -> Callable[..., Any]:
-    """A client's side of one method: takes a request, and what gRPC's multicallables take."""
+    """A client stub of one method. It takes a request and the arguments of gRPC's multicallables, such as `timeout`."""
     method = _pool.FindServiceByName(service).FindMethodByName(name)
     make = channel.unary_stream if method.server_streaming else channel.unary_unary
     response = message_factory.GetMessageClass(method.output_type)

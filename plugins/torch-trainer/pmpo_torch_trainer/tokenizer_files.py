@@ -1,4 +1,4 @@
-"""A tokenizer, for clients: as an archive of its files, and the hash by which vocabularies are compared."""
+"""A tokenizer as clients get it: an archive of its files, and a hash to compare vocabularies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHUNK_BYTES = 2**20
 
 
 def vocabulary_hash(tokenizer: Any) -> str:
-    """SHA-256 over `ID<tab>TOKEN<newline>` in UTF-8 for each token in the order of IDs, added tokens included."""
+    """SHA-256, hexadecimal, over `ID<tab>TOKEN<newline>` in UTF-8 for each token in the order of ids, with added tokens."""
     digest = hashlib.sha256()
     for number, token in sorted((number, token) for token, number in tokenizer.get_vocab().items()):
         digest.update(f"{number}\t{token}\n".encode())
@@ -21,7 +21,7 @@ def vocabulary_hash(tokenizer: Any) -> str:
 
 
 def archive(tokenizer: Any) -> bytes:
-    """A ZIP of the tokenizer's files; the same bytes for the same tokenizer."""
+    """A ZIP archive of the tokenizer's files. The same tokenizer gives the same bytes."""
     content = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as packed:
         tokenizer.save_pretrained(folder)
@@ -34,7 +34,7 @@ def archive(tokenizer: Any) -> bytes:
 
 
 def chunks(content: bytes) -> list[tuple[bytes, str]]:
-    """Pieces and hashes, the hash of the whole in the last one only."""
+    """Splits an archive into chunks. The last one comes with the SHA-256 of the whole, the others with an empty text."""
     pieces = [content[at : at + _CHUNK_BYTES] for at in range(0, len(content), _CHUNK_BYTES)]
     digest = hashlib.sha256(content).hexdigest()
     return [(piece, digest if index == len(pieces) - 1 else "") for index, piece in enumerate(pieces)]

@@ -1,4 +1,4 @@
-"""`pmpo.v1.Trainer` over gRPC: one call at a time, in the order in which they come; but who asks what this is never waits."""
+"""The gRPC service `pmpo.v1.Trainer`. It handles one call at a time, in order of arrival, except GetInfo and Hold."""
 
 from __future__ import annotations
 
@@ -11,49 +11,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
-
 from pmpo_torch_trainer import checkpoint
 from pmpo_torch_trainer.batches import TokenSequence
 from pmpo_torch_trainer.errors import RequestError, cancelled, invalid, precondition
 from pmpo_torch_trainer.services import TRAINER, handler, trainer
-from pmpo_torch_trainer.terms import Terms, Wanted
+from pmpo_torch_trainer.token_terms import Terms, TermSelection
 from pmpo_torch_trainer.tokenizer_files import vocabulary_hash
-from pmpo_torch_trainer.trainer import Coefficients, Factor, Trainer
+from pmpo_torch_trainer.trainer import Coefficient, Coefficients, Trainer
 
 if TYPE_CHECKING:
-    from pmpo_torch_trainer.distributed import Several
+    from pmpo_torch_trainer.distributed import DistributedProcesses
 
 _log = logging.getLogger("pmpo_torch_trainer")
 
 Method = Callable[[Any, Callable[[], None]], Any]
-"""From a request, and what raises when nobody waits any more, to a response."""
+"""Maps a request to its response. The second argument raises if the client no longer waits for the response."""
 
-_NOTHING, _END = "nothing", "end"
-"""Said to the other processes in place of a request."""
+_HEARTBEAT, _END = "nothing", "end"
+"""Messages to the other processes that are not requests."""
 
 
 class TrainerService:
-    """The methods of the service, each from a request to a response."""
+    """The methods of the service."""
 
     def __init__(self, owner: Trainer, folder: Path, on_failure: Callable[[], None] = lambda: None) -> None:
-        """`folder`: below which clients may have files written and read. `on_failure`: called when `failed` is set."""
+        """Clients may write and read files inside `folder`. `on_failure` is called when `failed` is set."""
         self._trainer = owner
         self._folder = folder
         self._lock = threading.Lock()
-        self._holder = Holder()
+        self._holder = HoldLock()
         self._processes = owner.processes
         self.failed = threading.Event()
-        """Set when what several processes share has broken: the program must end."""
+        """Set when the connections between the processes are broken, so that the program must stop."""
         self._on_failure = on_failure
         self._description = _description(owner)
 
     def handler(self) -> grpc.GenericRpcHandler:
-        answers = {name: functools.partial(self._answer, name, method) for name, method in self._shared.items()}
+        answers = {name: functools.partial(self._answer, name, method) for name, method in self._shared_methods.items()}
         return handler(TRAINER, {**answers, "GetInfo": self._get_info, "Hold": self._hold})
 
     @property
-    def _shared(self) -> dict[str, Method]:
-        """What all processes do together."""
+    def _shared_methods(self) -> dict[str, Method]:
+        """The methods that all processes execute together."""
         return {
             "Score": self._score,
             "ForwardBackward": self._forward_backward,
@@ -65,36 +64,36 @@ class TrainerService:
             "Reset": self._reset,
         }
 
-    def follow(self, several: Several) -> None:
-        """Carries out what the first process is asked for, until it says that all is done."""
-        while (message := several.receive())[0] != _END:
+    def follow_first_process(self, distributed: DistributedProcesses) -> None:
+        """Executes the requests that the first process receives, until it announces the end."""
+        while (message := distributed.receive_request())[0] != _END:
             name, request = message
-            if name == _NOTHING:
+            if name == _HEARTBEAT:
                 continue
             try:
-                self._shared[name](trainer.__getattr__(f"{name}Request").FromString(request), lambda: None)
+                self._shared_methods[name](trainer.__getattr__(f"{name}Request").FromString(request), lambda: None)
             except RequestError as error:
-                # What all have agreed on, the first process tells.
+                # All processes raise the same error, and the first one reports it to the client.
                 if error.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise
 
-    def keep_company(self, seconds: float) -> None:
-        """Lets the other processes know at least so often that there is nothing to do."""
+    def send_heartbeats(self, seconds: float) -> None:
+        """Sends the other processes a message every `seconds`, so that they do not time out while there is no request."""
         while not self.failed.wait(seconds):
             with self._lock:
                 try:
-                    self._processes.send(_NOTHING, b"")
+                    self._processes.broadcast_request(_HEARTBEAT, b"")
                 except Exception as error:
                     self._fail(error)
 
     def end(self, seconds: float) -> bool:
-        """Sends the other processes home; False when what is under way does not end in time, or they are not there."""
+        """Stops the other processes. Returns False if the current call does not finish within `seconds`, or they are gone."""
         if not self._lock.acquire(timeout=seconds):
             return False
         try:
-            self._processes.send(_END, b"")
+            self._processes.broadcast_request(_END, b"")
         except Exception as error:
-            _log.debug("a process did not hear of the end: %s", error)
+            _log.debug("another process could not be stopped: %s", error)
             return False
         finally:
             self._lock.release()
@@ -102,7 +101,7 @@ class TrainerService:
 
     def _answer(self, name: str, method: Method, request: Any, context: grpc.ServicerContext) -> Any:
         def alive() -> None:
-            # Nobody would learn that it was done: a gradient of which the client knows nothing must not count.
+            # A client that has gone would not learn of the result, so a gradient, for example, must not be added.
             if not context.is_active():
                 raise cancelled()
 
@@ -112,11 +111,11 @@ class TrainerService:
                 if name in ("Load", "Reset"):
                     self._holder.check(request.holder)
                 try:
-                    if name in self._shared:
-                        self._processes.send(name, request.SerializeToString())
+                    if name in self._shared_methods:
+                        self._processes.broadcast_request(name, request.SerializeToString())
                     return method(request, alive)
                 except Exception as error:
-                    # Within a pass the others wait for this process: there is no going on.
+                    # The other processes wait for this one within a pass, so they cannot continue.
                     agreed = isinstance(error, RequestError) and error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED
                     if self._processes.count > 1 and not agreed:
                         raise self._fail(error) from error
@@ -128,22 +127,22 @@ class TrainerService:
             context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 
     def _fail(self, error: Exception) -> RequestError:
-        """Has the program end; returns what to tell whoever waits."""
-        words = f"{self._processes.why(error)}; the trainer ends"
+        """Stops the program, and returns the error for the client that waits."""
+        message = f"{self._processes.failure_reason(error)}; the trainer stops"
         if not self.failed.is_set():
-            print(f"pmpo-torch-trainer: {words}", file=sys.stderr, flush=True)
+            print(f"pmpo-torch-trainer: {message}", file=sys.stderr, flush=True)
         self.failed.set()
         self._on_failure()
-        return RequestError(grpc.StatusCode.UNAVAILABLE, words)
+        return RequestError(grpc.StatusCode.UNAVAILABLE, message)
 
     def _get_info(self, _request: Any, _context: grpc.ServicerContext) -> Any:
-        # Without the lock: a client that connects learns what this is however long the call under way takes.
+        # Without the lock, so that a new client gets its answer even while a long call is in progress.
         info = trainer.GetInfoResponse(steps=self._trainer.steps, published=self._trainer.publications)
         info.MergeFrom(self._description)
         return info
 
     def _score(self, request: Any, alive: Callable[[], None]) -> Any:
-        wanted = Wanted(request.policy, request.reference, request.kl, request.reverse_kl)
+        wanted = TermSelection(request.policy, request.reference, request.kl, request.reverse_kl)
         scores = self._trainer.score(_sequences(request), wanted, alive)
         return trainer.ScoreResponse(scores=map(_packed, scores))
 
@@ -165,9 +164,9 @@ class TrainerService:
     def _publish(self, request: Any, _alive: Callable[[], None]) -> Any:
         folder = checkpoint.resolve(self._folder, request.folder) if request.folder else None
         owner = self._trainer
-        weights = owner.chosen(request.policy)
+        weights = owner.weights_of(request.policy)
         if folder is not None:
-            # First: where it cannot be written, nothing has been published.
+            # Written first, so that nothing is published if the files cannot be written.
             checkpoint.export(owner, weights, folder, owner.publications + 1)
         owner.publish(weights)
         return trainer.PublishResponse(published=owner.publications, folder=str(folder or ""))
@@ -186,52 +185,60 @@ class TrainerService:
 
     def _hold(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         try:
-            ended = self._holder.take(request.holder)
+            ended = self._holder.acquire(request.holder)
         except RequestError as error:
             context.abort(error.code, str(error))
-        # Called at the end in any case, also when the client has died.
-        if context.add_callback(lambda: self._holder.let_go(ended)):
+        # The callback runs when the call ends for any reason, including when the client has died.
+        if context.add_callback(lambda: self._holder.release(ended)):
             yield trainer.HoldResponse()
             ended.wait()
-        self._holder.let_go(ended)
+        self._holder.release(ended)
 
 
-class Holder:
-    """Whose the trainer is at the moment, for any thread to ask."""
+class HoldLock:
+    """The client that holds the trainer, if any. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._name = ""
         self._ended: threading.Event | None = None
 
-    def take(self, name: str) -> threading.Event:
-        """The trainer is this holder's until it lets go. Raises RequestError while it is somebody's."""
+    def acquire(self, name: str) -> threading.Event:
+        """Gives the trainer to a client until `release`, and returns the event to pass to it.
+
+        Raises:
+          RequestError: `name` is empty, or another client holds the trainer.
+        """
         if name == "":
-            raise invalid("holder is empty; say who you are")
+            raise invalid("holder is empty; give a name")
         with self._lock:
             self._check("")
             self._name, self._ended = name, threading.Event()
             return self._ended
 
-    def let_go(self, ended: threading.Event) -> None:
-        """Ends what `take` returned this event for; once is enough."""
+    def release(self, ended: threading.Event) -> None:
+        """Ends the hold for which `acquire` returned this event, and sets the event. May be called repeatedly."""
         with self._lock:
             if self._ended is ended:
                 self._name, self._ended = "", None
         ended.set()
 
     def check(self, name: str) -> None:
-        """Raises RequestError while the trainer is somebody else's."""
+        """Checks that no other client holds the trainer.
+
+        Raises:
+          RequestError: another client holds it.
+        """
         with self._lock:
             self._check(name)
 
     def _check(self, name: str) -> None:
         if self._name not in ("", name):
-            raise precondition(f"{self._name} is using this trainer; stop it, wait for its end, or start another trainer")
+            raise precondition(f"{self._name} is using this trainer; stop it, wait until it ends, or start another trainer")
 
 
 def _description(owner: Trainer) -> Any:
-    """What GetInfo says that never changes; read before anything is computed, since a module's parameters change places meanwhile."""
+    """The constant part of GetInfo's response. It is collected at the start, because parameters move during computations."""
     model = owner.model
     return trainer.GetInfoResponse(
         model=model.name,
@@ -253,7 +260,7 @@ def _sequences(request: Any) -> list[TokenSequence]:
     return [TokenSequence(list(own.prompt), list(own.completion)) for own in request.sequences]
 
 
-def _factor(given: Any) -> Factor:
+def _factor(given: Any) -> Coefficient:
     if len(given) == 0:
         return None
     return float(given[0]) if len(given) == 1 else list(given)

@@ -1,10 +1,13 @@
-"""Loss and gradient of one PMPO, DPO and KTO step in PyTorch alone, for trainer.test.ts to compare the trainer with.
+"""Computes loss and gradient of one PMPO, DPO and KTO step with PyTorch alone, as a reference for trainer.test.ts.
 
     python reference_steps.py MODEL CHECKPOINT BATCH.json OUT
 
-MODEL: the folder that the trainer was started with. CHECKPOINT: what its Save wrote, with policy and reference. BATCH: prompts
-[B], completions [N][B], evaluation, accept, reject [N][B], and the operators' settings. Writes OUT/NAME.safetensors, the gradients,
-and OUT/losses.json. DPO and KTO are TRL's own code; PMPO is equation 10 of arXiv 2410.04166 written with torch.distributions.
+MODEL is the folder of the model that the trainer trains. CHECKPOINT is a folder that its Save has written, with the policy and
+the reference. BATCH holds prompts [B], completions [N][B], evaluation, accept and reject [N][B], and the settings of the operators.
+Writes the gradients to OUT/NAME.safetensors and the losses to OUT/losses.json. DPO and KTO are TRL's own code; PMPO is equation 10
+of arXiv 2410.04166, written with torch.distributions.
+
+Shapes: B prompts, N completions of each, T tokens of a completion, V vocabulary size.
 """
 
 import json
@@ -36,14 +39,14 @@ def load(part):
 
 
 def distributions(model, n, b):
-    """Of each completion token, [T, V] logits, of one sequence alone."""
+    """The distributions [T, V] of the completion's tokens, and the tokens [T], from a forward pass without padding."""
     prompt, completion = batch["prompts"][b], batch["completions"][n][b]
     logits = model(input_ids=torch.tensor([[*prompt, *completion]])).logits[0]
     return Categorical(logits=logits[len(prompt) - 1 : -1]), torch.tensor(completion)
 
 
 def table(of):
-    """[N, B] of a function of both."""
+    """Evaluates a function of n and b to a tensor [N, B]."""
     return torch.stack([torch.stack([of(n, b) for b in range(B)]) for n in range(N)])
 
 
@@ -56,7 +59,7 @@ def log_prob(model):
 
 
 def kl(policy, reference):
-    """[B]: the mean over samples of the sum over tokens of KL(reference ‖ policy)."""
+    """KL(reference ‖ policy) [B], summed over tokens and averaged over the N samples."""
 
     def of(n, b):
         with torch.no_grad():
@@ -76,7 +79,7 @@ def pmpo(policy, reference, alpha, beta):
 
 
 def padded(pairs):
-    """TRL's inputs of sequences (n, b)."""
+    """The sequences (n, b) as TRL's padded inputs."""
     texts = [(batch["prompts"][b], batch["completions"][n][b]) for n, b in pairs]
     width = max(len(prompt) + len(completion) for prompt, completion in texts)
     fill = lambda values: [*values, *[0] * (width - len(values))]  # noqa: E731
@@ -88,7 +91,7 @@ def padded(pairs):
 
 
 def of_trl(trainer_class, config_class, policy, reference, columns, **settings):
-    """A trainer of TRL, of which only the loss is used."""
+    """Creates a TRL trainer, of which only the loss is used."""
     arguments = config_class(
         output_dir=str(OUT / "trl"), use_cpu=True, bf16=False, report_to=[], gradient_checkpointing=False, per_device_train_batch_size=2, **settings
     )
@@ -111,7 +114,7 @@ def kto(policy, reference, beta):
     trainer = of_trl(KTOTrainer, KTOConfig, policy, reference, columns, beta=beta)
     labelled = [(n, b) for n in range(N) for b in range(B) if accept[n, b] + reject[n, b] > 0]
     point = kl(policy, reference).mean().detach()
-    # TRL estimates its reference point from prompts and completions that do not belong together; ours is the batch's own KL.
+    # TRL estimates its reference point from mismatched pairs of prompts and completions; ours is the KL of the batch itself.
     trainer._compute_kl_logps = lambda model, _: torch.full((len(labelled),), point.item() if model is trainer.model else 0.0)
     inputs = {**padded(labelled), "label": torch.tensor([bool(accept[n, b] > 0) for n, b in labelled])}
     return trainer._compute_loss(trainer.model, inputs, False)

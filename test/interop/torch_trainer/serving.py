@@ -1,4 +1,4 @@
-"""What the suites of this folder share: tiny models, a trainer in this process, and the program as a user starts it."""
+"""Helpers of the tests in this folder: tiny models, a trainer in this process, and the program as a user would start it."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ MODELS = small_models.make(FOLDER / "models")
 LORA = models.LoraOptions(rank=4, alpha=8.0)
 
 SEQUENCES = [([1, 40, 41, 42], [50, 51, 52]), ([1, 99], [7]), ([1, 300, 20, 21, 22, 23], [30, 31, 32, 33, 34, 35, 36, 2])]
-"""Prompts and completions of several lengths, one longer than Gemma's sliding window."""
+"""Prompts and completions of several lengths; one pair is longer than Gemma's sliding window."""
 
 
 class Client:
-    """Calls of both services, by name."""
+    """A client that calls the methods of both services by name."""
 
     def __init__(self, address, metadata=(), credentials=None):
         self._metadata = metadata
@@ -59,7 +59,7 @@ class Client:
         return call(self.channel, ENGINE, name)(request, timeout=timeout, metadata=self._metadata)
 
     def generate(self, prompt, stream=False, request_id="", timeout=60, **params):
-        """The stream of responses."""
+        """Returns the stream of responses."""
         tokenized = engine.TokenizedInput(input_ids=prompt)
         settings = engine.SamplingParams(**params)
         return self.engine(
@@ -67,11 +67,11 @@ class Client:
         )
 
     def complete(self, prompt, **params):
-        """The completions in the order of their indices."""
+        """Returns the completions, sorted by index."""
         return sorted((answer.complete for answer in self.generate(prompt, **params)), key=lambda own: own.index)
 
     def eventually(self, act, seconds=30):
-        """Until it is no longer refused."""
+        """Repeats a call until it succeeds, for `seconds` at most."""
         end = time.monotonic() + seconds
         while True:
             try:
@@ -94,7 +94,10 @@ def packed(sequences):
 
 
 class Local(Client):
-    """A trainer and its service in this process, whose insides tests can see. `name`: of a tiny model, or a folder."""
+    """A trainer and its services in this process, so that tests can inspect its state.
+
+    `name` is that of a tiny model, or the folder of any model.
+    """
 
     def __init__(self, name="llama", training=TrainerOptions(), sampling=EngineOptions(), folder=FOLDER, **options):
         self.model = models.load(models.ModelOptions(MODELS.get(name, name), device="cpu", **options))
@@ -116,14 +119,14 @@ class Local(Client):
         return {name: p.grad for name, p in self.owner.parameters.items()}
 
     def move(self, learning_rate=0.02, steps=2):
-        """Takes the policy away from its reference."""
+        """Trains the policy for a few steps, so that it differs from its reference."""
         for step in range(steps):
             self.forward_backward([{"log_prob": [-1.0 + step]}, {"log_prob": [0.5]}, {"log_prob": [-0.3]}])
             self.trainer("OptimStep", learning_rate=learning_rate)
 
 
 class Case(unittest.TestCase):
-    """Makes trainers that are closed with the test."""
+    """A test case with local trainers, which are closed at its end."""
 
     def local(self, *args, **options):
         made = Local(*args, **options)
@@ -134,11 +137,11 @@ class Case(unittest.TestCase):
         actual, expected = torch.as_tensor(actual), torch.as_tensor(expected)
         self.assertEqual(actual.shape, expected.shape, what)
         error = ((actual - expected).abs() / expected.abs().clamp(min=1)).max().item()
-        # Written so that NaN fails.
+        # The comparison fails for NaN.
         self.assertTrue(error <= tolerance, f"{what} differs by {error}")
 
     def refused(self, code, pattern, act):
-        """Asserts that a call is answered with this status, and these words."""
+        """Asserts that a call fails with this status and a message that matches `pattern`."""
         with self.assertRaises(grpc.RpcError) as caught:
             answer = act()
             if hasattr(answer, "__next__"):
@@ -148,7 +151,7 @@ class Case(unittest.TestCase):
 
 
 class Program:
-    """The program as a user starts it, on a free port."""
+    """The program, started as a user would start it, on a free port."""
 
     def __init__(self, *arguments, model=MODELS["llama"], launcher=(sys.executable, "-m", "pmpo_torch_trainer"), **popen):
         environment = {**os.environ, "PYTHONPATH": str(PLUGIN), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -163,12 +166,12 @@ class Program:
         self.address = found.group(1) if found else None
 
     def errors(self):
-        """What it said on standard error; call when it has ended."""
+        """Its standard error. Call this after it has ended."""
         self._reader.join(timeout=5)
         return "".join(self._errors)
 
     def stop(self, number=signal.SIGTERM):
-        """Asks it to end and returns its exit code."""
+        """Sends it a signal, waits until it ends, and returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:

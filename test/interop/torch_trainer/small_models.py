@@ -1,4 +1,4 @@
-"""Makes the models that the tests train: random, tiny, float32, with a byte-level BPE tokenizer made on the spot.
+"""Creates the tiny models of the tests: random float32 weights, and a byte-level BPE tokenizer.
 
     python small_models.py FOLDER
 
@@ -23,7 +23,7 @@ CONTEXT = 64
 
 
 def tokenizer():
-    """Byte-level BPE with some hundred tokens, which puts <bos> first."""
+    """A byte-level BPE tokenizer with a few hundred tokens, which prepends <bos>."""
     own = Tokenizer(models.BPE())
     own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     own.decoder = decoders.ByteLevel()
@@ -76,13 +76,13 @@ def gemma3(vocabulary_size):
 
 
 def make(folder):
-    """Writes both; returns their folders by name."""
+    """Writes both models and returns their folders by name."""
     made = {}
     for name, config in (("llama", llama), ("gemma3", gemma3)):
         words = tokenizer()
         torch.manual_seed(7)
         model = transformers.AutoModelForCausalLM.from_config(config(len(words)), dtype=torch.float32)
-        # Far from uniform, so that a wrong log-prob is seen.
+        # Larger weights make the distributions far from uniform, so that a wrong log-prob shows.
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.mul_(3.0)

@@ -1,4 +1,4 @@
-"""A GGUF file, written by ggml's own package, becomes a folder with the numbers that its quantized ones stand for."""
+"""convert_gguf on a file that ggml's own package has written: the folder holds the dequantized weights."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ TEXT = "The cat sat on the mat; naïve café, 日本語 🙂."
 
 
 def small_model():
-    """Qwen 2: of the architectures that both sides know, one whose tensors are only renamed."""
+    """A tiny Qwen 2: gguf and transformers both support it, and the conversion only renames its tensors."""
     torch.manual_seed(3)
     config = transformers.Qwen2Config(
         vocab_size=320,
@@ -41,7 +41,7 @@ def small_model():
 
 
 def write(path, model):
-    """Writes the model, matrices in 8 bits; returns what its tensors stand for, by their names in transformers."""
+    """Writes the model with 8-bit matrices; returns the dequantized tensors by their names in transformers."""
     config = model.config
     writer = gguf.GGUFWriter(path, "qwen2")
     writer.add_block_count(config.num_hidden_layers)
@@ -91,12 +91,12 @@ class Convert(Case):
         cls.meant = write(cls.file, cls.model)
 
     def convert(self, *arguments):
-        """The exit code, and all that was said."""
+        """Runs the program; returns its exit code and output."""
         with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(said):
             code = main([str(argument) for argument in arguments])
         return code, said.getvalue()
 
-    def test_numbers_and_tokens_are_those_of_the_file(self):
+    def test_weights_and_tokenizer_equal_those_of_the_file(self):
         folder = self.folder / "whole"
         code, said = self.convert(self.file, folder, "--dtype", "float32")
         self.assertEqual((code, said.strip().split("\n")[-1]), (0, f"Wrote {folder}"))
@@ -105,7 +105,7 @@ class Convert(Case):
         self.assertEqual(found.keys(), self.meant.keys())
         for name, tensor in self.meant.items():
             self.assertTrue(torch.equal(found[name], tensor), name)
-        # The 8 bits have changed them: it is not the model that they were made from.
+        # Quantization to 8 bits has changed the original weights.
         self.assertFalse(torch.equal(found["lm_head.weight"], self.model.lm_head.weight))
         self.model.load_state_dict(self.meant)
         tokens = torch.tensor([[1, 40, 41, 42, 43]])
@@ -115,19 +115,19 @@ class Convert(Case):
         plain = transformers.AutoTokenizer.from_pretrained(MODELS["llama"])
         self.assertEqual(own.encode(TEXT, add_special_tokens=False), plain.encode(TEXT, add_special_tokens=False))
         self.assertEqual((own.bos_token_id, own.eos_token_id), (1, 2))
-        # What it is made for.
+        # The trainer can load the folder.
         trainer = self.local(folder)
         self.assertEqual(len(trainer.score([([1, 40], [41, 42])], policy=True)[0].log_prob), 2)
 
-    def test_what_is_wrong_is_said_and_leaves_nothing(self):
+    def test_errors_have_a_message_and_leave_no_files(self):
         broken = self.folder / "broken.gguf"
         broken.write_bytes(self.file.read_bytes()[:200])
         taken = self.folder / "taken"
         taken.mkdir()
         for pattern, file, folder in [
-            ("there is no such file", self.folder / "none.gguf", "new"),
-            (r"taken exists; give a folder that does not", self.file, "taken"),
-            ("broken.gguf: no model that transformers knows can be read there", broken, "new"),
+            ("none.gguf: the file does not exist", self.folder / "none.gguf", "new"),
+            (r"taken already exists; give a new folder", self.file, "taken"),
+            ("broken.gguf: transformers cannot read a model from this file", broken, "new"),
         ]:
             code, said = self.convert(file, self.folder / folder)
             self.assertEqual(code, 1, said)

@@ -7,7 +7,7 @@ import transformers
 from serving import LORA, MODELS, SEQUENCES, Case
 from torch.distributions import Categorical, kl_divergence
 
-from pmpo_torch_trainer import terms
+from pmpo_torch_trainer import token_terms
 from pmpo_torch_trainer.trainer import TrainerOptions
 
 KINDS = [(name, lora) for name in ("llama", "gemma3") for lora in (None, LORA)]
@@ -20,7 +20,7 @@ COEFFICIENTS = [
 
 
 def plain_model(name, weights=None, adapted=None):
-    """The model as transformers and peft have it, with a trainer's weights, without dropout."""
+    """The model as transformers and peft load it, with a trainer's weights and without dropout."""
     model = transformers.AutoModelForCausalLM.from_pretrained(MODELS[name], dtype=torch.float32)
     if adapted is not None:
         import peft
@@ -34,7 +34,7 @@ def plain_model(name, weights=None, adapted=None):
 
 
 def log_softmax(model, prompt, completion):
-    """[T, V], of one sequence alone."""
+    """Log-probs [T, V] of the completion's positions, from a forward pass without padding."""
     logits = model(input_ids=torch.tensor([[*prompt, *completion]])).logits[0].float()
     return logits[len(prompt) - 1 : -1].log_softmax(-1)
 
@@ -48,7 +48,7 @@ def plain_terms(policy, reference, prompt, completion):
 
 
 def plain_value(policy, reference):
-    """What COEFFICIENTS make of SEQUENCES."""
+    """The weighted sum of the terms of SEQUENCES with COEFFICIENTS."""
     total = torch.zeros(())
     for (prompt, completion), given in zip(SEQUENCES, COEFFICIENTS, strict=True):
         for name, values in zip(("log_prob", "kl", "reverse_kl"), plain_terms(policy, reference, prompt, completion), strict=True):
@@ -74,7 +74,7 @@ class Gradients(Case):
                 self.close_to(found.reverse_kl, reverse_kl, what="reverse_kl")
                 self.assertGreater(min(found.kl), 1e-4)
 
-    def test_what_was_not_asked_for_is_left_out_and_an_unmoved_policy_is_its_reference(self):
+    def test_only_selected_terms_are_returned_and_a_new_policy_equals_its_reference(self):
         for name, lora in KINDS:
             own = self.local(name, lora=lora)
             found = own.score(reference=True, kl=True)[2]
@@ -101,26 +101,26 @@ class Gradients(Case):
             for key, gradient in found.items():
                 self.close_to(gradient, expected[key], 1e-4, key)
 
-    def test_gradients_however_the_batch_is_split(self):
+    def test_gradients_do_not_depend_on_how_the_batch_is_split(self):
         whole = self.local("gemma3")
         whole.move()
         whole.forward_backward(COEFFICIENTS)
         expected = whole.gradients()
-        # A sequence at a time; layers computed twice; two tokens of the vocabulary's logits at a time.
+        # One sequence per pass; gradient checkpointing; logits of two positions at a time.
         others = [
             self.local("gemma3", training=TrainerOptions(max_tokens_per_batch=1)),
             self.local("gemma3", gradient_checkpointing=True),
             self.local("gemma3"),
         ]
-        self.addCleanup(setattr, terms, "CHUNK_ELEMENTS", terms.CHUNK_ELEMENTS)
+        self.addCleanup(setattr, token_terms, "CHUNK_ELEMENTS", token_terms.CHUNK_ELEMENTS)
         for other in others:
             other.move()
-            terms.CHUNK_ELEMENTS = 700 if other is others[-1] else 2**24
+            token_terms.CHUNK_ELEMENTS = 700 if other is others[-1] else 2**24
             other.forward_backward(COEFFICIENTS)
             for key, gradient in other.gradients().items():
                 self.close_to(gradient, expected[key], 1e-4, key)
 
-    def test_gradients_add_up(self):
+    def test_gradients_accumulate(self):
         own = self.local("llama")
         own.forward_backward(COEFFICIENTS)
         first = {key: gradient.clone() for key, gradient in own.gradients().items()}
@@ -128,7 +128,7 @@ class Gradients(Case):
         for key, gradient in own.gradients().items():
             self.close_to(gradient, 2 * first[key], 1e-5, key)
 
-    def test_a_step_is_adam_s(self):
+    def test_a_step_equals_that_of_pytorch_s_adam(self):
         own = self.local("llama")
         plain = plain_model("llama")
         adam = torch.optim.Adam(plain.parameters(), lr=0.01)
@@ -142,11 +142,11 @@ class Gradients(Case):
             self.close_to(answer.gradient_norm, norm, 1e-4, "norm")
             self.assertEqual(answer.steps, step + 1)
         for key, parameter in own.owner.parameters.items():
-            # Adam divides by the gradient's size: where that is as small as rounding, so is what it says of the direction.
+            # Adam divides by the size of the gradient. If that is as small as rounding errors, even its direction is uncertain.
             self.close_to(parameter.detach(), plain.get_parameter(key).detach(), 5e-3, key)
         self.assertTrue(all(gradient is None for gradient in own.gradients().values()))
 
-    def test_the_reference_is_copied_whole_or_by_a_rate(self):
+    def test_the_reference_is_copied_wholly_or_at_a_rate(self):
         own = self.local("llama", lora=LORA)
         before = dict(own.owner.reference)
         own.move()
@@ -157,7 +157,7 @@ class Gradients(Case):
         own.trainer("CopyReference")
         self.assertEqual([list(found.kl) for found in own.score(kl=True)], [[0] * 3, [0], [0] * 8])
 
-    def test_half_precision_trains_too(self):
+    def test_training_in_bfloat16(self):
         for name, lora in KINDS:
             own = self.local(name, lora=lora, dtype="bfloat16")
             exact = self.local(name, lora=lora)

@@ -1,4 +1,4 @@
-"""An adapter added to its model: what servers load that take whole models only."""
+"""merge_adapter: an adapter is merged into its model, for servers that only load whole models."""
 
 import contextlib
 import io
@@ -23,7 +23,7 @@ def logits(folder):
 
 
 def program(*arguments):
-    """Exit code, and what it said on standard error."""
+    """Runs the program; returns its exit code and standard error."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
         return merge_adapter.main([str(argument) for argument in arguments]), said.getvalue()
 
@@ -36,7 +36,7 @@ class MergeAdapter(Case):
     def published(self, name):
         return pathlib.Path(self.own.trainer("Publish", folder=f"merged/{name}", policy=True).folder)
 
-    def test_is_the_policy_with_its_tokenizer(self):
+    def test_the_merged_model_equals_the_policy_and_has_its_tokenizer(self):
         adapter = self.published("first")
         folder = FOLDER / "merged" / "first-whole"
         self.assertEqual(program(adapter, folder), (0, ""))
@@ -48,7 +48,7 @@ class MergeAdapter(Case):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.assertEqual(tokenizer.get_vocab(), self.own.model.tokenizer.get_vocab())
 
-    def test_takes_the_place_of_the_last_one(self):
+    def test_replaces_an_earlier_merged_model(self):
         folder = FOLDER / "merged" / "again-whole"
         self.assertEqual(program(self.published("again"), folder)[0], 0)
         before = logits(folder)
@@ -57,19 +57,19 @@ class MergeAdapter(Case):
         self.assertGreater((logits(folder) - before).abs().max().item(), 0.01)
         self.assertEqual([name for name in os.listdir(FOLDER / "merged") if name.startswith(".")], [])
 
-    def test_says_what_is_wrong_and_writes_nothing(self):
+    def test_errors_have_a_message_and_write_no_files(self):
         adapter = self.published("wrong")
         taken = FOLDER / "merged" / "taken"
         taken.mkdir(parents=True)
         (taken / "thesis.txt").write_text("years of work")
         code, said = program(adapter, taken)
         self.assertEqual(code, 1)
-        self.assertRegex(said, r"merge_adapter: .*taken holds something that this program did not write")
+        self.assertRegex(said, r"merge_adapter: .*taken holds files that this program did not write")
         self.assertEqual(os.listdir(taken), ["thesis.txt"])
         target = FOLDER / "merged" / "never"
         for expected, arguments in [
             (r"No such file", (FOLDER / "nowhere", target)),
-            (r"holds no model; give --model", (adapter, target, "--model", FOLDER)),
+            (r"does not contain a model; give --model", (adapter, target, "--model", FOLDER)),
         ]:
             code, said = program(*arguments)
             self.assertEqual(code, 1)
@@ -79,7 +79,7 @@ class MergeAdapter(Case):
         config.write_text(json.dumps({**values, "base_model_name_or_path": None}))
         code, said = program(adapter, target)
         self.assertEqual(code, 1)
-        self.assertRegex(said, r"does not say of which model; give --model")
+        self.assertRegex(said, r"does not name its model; give --model")
         self.assertFalse(target.exists())
 
 

@@ -1,4 +1,4 @@
-"""One model on two processes, by PyTorch's FSDP over gloo: the same numbers as in one, and an end where one of them fails."""
+"""One model on two processes with PyTorch's FSDP over gloo: the same numbers as in one process, and failures of a process."""
 
 import os
 import pathlib
@@ -21,7 +21,7 @@ PARTS = ["policy", "reference", "published", "gradient", "optimizer_first", "opt
 
 
 def pids(program):
-    """The processes of a program by their ranks."""
+    """The process ids of a program by rank."""
     listed = subprocess.run(["ps", "--ppid", str(program.process.pid), "-o", "pid="], capture_output=True, text=True, check=True)
     found = {}
     for pid in map(int, listed.stdout.split()):
@@ -31,7 +31,7 @@ def pids(program):
 
 
 def lives(pid):
-    """Whether a process has not ended."""
+    """Whether a process is still running."""
     listed = subprocess.run(["ps", "-p", str(pid), "-o", "stat="], capture_output=True, text=True)
     return listed.stdout.strip()[:1] not in ("", "Z")
 
@@ -61,14 +61,14 @@ class Numbers(Case):
     def train_alike(self, one, two):
         both = (one, two)
         self.same_scores(*both)
-        # Fewer sequences than processes, as many, and more, whose gradients add up.
+        # Fewer sequences than processes, as many, and more. Their gradients accumulate.
         for chosen in ([2], [0, 1], [0, 1, 2]):
             values = [who.forward_backward([FIRST[i] for i in chosen], [SEQUENCES[i] for i in chosen]).value for who in both]
             self.close_to(values[1], values[0])
         for who in both:
             who.trainer("Save", folder=f"{self.folder.name}/under-way-{who is one}")
         self.same(self.tensors(one, "gradient-1"), self.tensors(two, "gradient-2"))
-        # Eps is small beside what a rounding error may change of a gradient that is almost 0; hence a step of 1e-3.
+        # Rounding errors may exceed Adam's epsilon where a gradient is almost 0, so the steps must be small.
         norms = [who.trainer("OptimStep", learning_rate=1e-3, max_gradient_norm=1.0).gradient_norm for who in both]
         self.close_to(norms[1], norms[0])
         self.same_scores(*both)
@@ -79,7 +79,7 @@ class Numbers(Case):
         self.same(self.tensors(one, "step-1"), self.tensors(two, "step-2"))
         made = [[list(c.output_ids) for c in who.complete([1, 40], n=3, seed=1, max_tokens=8)] for who in both]
         self.assertEqual(made[0], made[1])
-        # What one has written the other goes on from.
+        # Each continues from the other's checkpoint.
         two.trainer("Load", folder=f"{self.folder.name}/under-way-True")
         one.trainer("Load", folder=f"{self.folder.name}/under-way-False")
         for who in both:
@@ -90,14 +90,14 @@ class Numbers(Case):
         self.same(*({"published": load_file(file)} for file in files))
 
     def refuses_alike(self, two):
-        """What one process finds, or the first alone, or all, is an answer, and the next call works."""
+        """An error that one process, the first process, or all processes find is reported, and the next call works."""
         before = self.tensors(two, "before")
         broken = self.folder / "broken"
         shutil.copytree(self.folder / "before", broken)
         (data,) = broken.glob("data-*")
         from safetensors.torch import save_file
 
-        # Token 99 is in one sequence alone: one process finds it.
+        # Only one sequence contains token 99, so only one process sees the error.
         weights = load_file(data / "policy.safetensors")
         name = next(key for key in weights if "embed_tokens" in key or "lora_B" in key)
         row = 99 if "embed_tokens" in name else slice(None)
@@ -108,12 +108,12 @@ class Numbers(Case):
         self.refused("FAILED_PRECONDITION", "log_prob", lambda: two.score(policy=True))
         two.trainer("Load", folder=f"{self.folder.name}/before")
         self.refused("INVALID_ARGUMENT", "the completion is empty", lambda: two.score([([1], [])], policy=True))
-        self.refused("NOT_FOUND", "no checkpoint", lambda: two.trainer("Load", folder=f"{self.folder.name}/none"))
+        self.refused("NOT_FOUND", "does not contain a checkpoint", lambda: two.trainer("Load", folder=f"{self.folder.name}/none"))
         (self.folder / "mine").mkdir()
         (self.folder / "mine" / "thesis.txt").write_text("years of work")
         for call in ("Save", "Publish"):
-            self.refused("FAILED_PRECONDITION", "holds something", lambda: two.trainer(call, folder=f"{self.folder.name}/mine"))
-        # A client that does not wait; all stop. More than is scored in a second on any machine.
+            self.refused("FAILED_PRECONDITION", "holds files that", lambda: two.trainer(call, folder=f"{self.folder.name}/mine"))
+        # The client gives up after a second, and all processes stop. No machine scores this many sequences in a second.
         many = packed(SEQUENCES * 20_000)
         self.refused("DEADLINE_EXCEEDED", "Deadline", lambda: two.trainer("Score", timeout=1, sequences=many, policy=True))
         self.same(before, self.tensors(two, "after"), 0)
@@ -131,7 +131,7 @@ class Numbers(Case):
             self.assertEqual(running.stop(), 0)
             self.assertEqual(running.errors(), "")
 
-    def test_a_whole_model_with_tied_embeddings_and_recomputed_layers(self):
+    def test_a_whole_model_with_tied_embeddings_and_gradient_checkpointing(self):
         self.check("gemma3", ["--gradient-checkpointing", "--max-tokens-per-batch", "8"])
 
     def test_an_adapter(self):
@@ -143,12 +143,12 @@ class Failures(Case):
         self.assertNotEqual(running.process.wait(timeout=seconds), 0)
         self.assertRegex(running.errors(), pattern)
 
-    def test_a_process_that_is_killed_ends_the_program(self):
+    def test_killing_a_process_stops_the_program(self):
         with Program(*TWO) as running:
             os.kill(pids(running)[1], signal.SIGKILL)
-            self.ends(running, "pmpo-torch-trainer: process 1 was ended by signal 9; the trainer ends\n")
+            self.ends(running, "pmpo-torch-trainer: process 1 was killed by signal 9; the trainer stops\n")
 
-    def test_a_launcher_that_is_killed_takes_its_processes_with_it(self):
+    def test_killing_the_launcher_kills_its_processes(self):
         with Program(*TWO) as running:
             started = pids(running).values()
             self.assertEqual(len(started), 2)
@@ -157,38 +157,38 @@ class Failures(Case):
             end = time.monotonic() + 30
             while (left := [pid for pid in started if lives(pid)]) and time.monotonic() < end:
                 time.sleep(0.1)
-            # They hold on to the pipes that are read to their ends.
+            # Surviving processes would keep open the pipes that this test reads to the end.
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
             self.assertEqual(left, [])
 
-    def test_a_process_that_does_not_answer_ends_the_program(self):
+    def test_a_process_that_does_not_answer_stops_the_program(self):
         with Program("--processes", "2", "--collective-timeout", "20") as running:
             os.kill(pids(running)[1], signal.SIGSTOP)
             client = Client(running.address)
-            self.refused("UNAVAILABLE", "has ended or does not answer; the trainer ends", lambda: client.score(policy=True))
-            self.ends(running, "has ended or does not answer; the trainer ends\n")
+            self.refused("UNAVAILABLE", "has ended or does not answer; the trainer stops", lambda: client.score(policy=True))
+            self.ends(running, "has ended or does not answer; the trainer stops\n")
 
-    def test_one_that_runs_out_of_memory_tells_the_client(self):
+    def test_the_client_learns_that_a_process_ran_out_of_memory(self):
         program = (
             "import os, sys, torch\n"
-            "from pmpo_torch_trainer import terms\n"
+            "from pmpo_torch_trainer import token_terms\n"
             "from pmpo_torch_trainer.__main__ import main\n"
             "def full(*_):\n"
             "    raise torch.OutOfMemoryError('CUDA out of memory')\n"
             "if os.environ['RANK'] == '1':\n"
-            "    terms.differentiate = full\n"
+            "    token_terms.differentiate = full\n"
             "sys.exit(main())\n"
         )
         with tempfile.TemporaryDirectory() as folder:
             script = pathlib.Path(folder) / "program.py"
             script.write_text(program)
-            # As PyTorch's own launcher starts it.
+            # Started by PyTorch's own launcher.
             launcher = [sys.executable, "-B", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", script]
             with Program(launcher=launcher) as running:
                 client = Client(running.address)
                 client.score(policy=True)
-                words = "process 1: out of memory while taking the gradient. A smaller --max-tokens-per-batch.*; the trainer ends"
+                words = "process 1: out of memory while taking the gradient. Use less memory with a smaller --max-tokens-per-batch.*; the trainer stops"
                 self.refused("UNAVAILABLE", words, lambda: client.forward_backward(FIRST))
                 self.ends(running, f"pmpo-torch-trainer: {words}\n")
 

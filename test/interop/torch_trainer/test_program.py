@@ -1,4 +1,4 @@
-"""The program as a user starts it: who may connect, what it says of bad options, how it ends, and what a kill leaves."""
+"""The program as a user would start it: security, errors for bad options, stopping, and the state after a kill."""
 
 import contextlib
 import io
@@ -75,7 +75,7 @@ class Security(Case):
 
 class Start(Case):
     def complains(self, pattern, *arguments, code=1, model=MODELS["llama"]):
-        """In this process: the program's start takes seconds."""
+        """Asserts that the program fails with this message. Runs it in this process, because starting another takes seconds."""
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         with contextlib.redirect_stderr(io.StringIO()) as errors, warnings.catch_warnings():
             try:
@@ -90,57 +90,57 @@ class Start(Case):
         if code == 1:
             self.assertEqual(len(errors.getvalue().strip().split("\n")), 1)
 
-    def test_what_is_wrong_is_said_in_a_line(self):
+    def test_errors_are_one_line(self):
         with tempfile.TemporaryDirectory() as folder:
             empty = pathlib.Path(folder)
-            self.complains(r"pmpo-torch-trainer: --model .*: there is no config.json", model=empty)
+            self.complains(r"pmpo-torch-trainer: --model .*: config.json is missing", model=empty)
             (empty / "config.json").write_text("{}")
-            self.complains(r"pmpo-torch-trainer: --model .*: no model can be read there", model=empty)
+            self.complains(r"pmpo-torch-trainer: --model .*: cannot read the model in this folder", model=empty)
             for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
                 (empty / name).write_bytes((MODELS["llama"] / name).read_bytes())
-            self.complains(r"no causal language model can be read there", model=empty)
+            self.complains(r"cannot read the causal language model in this folder", model=empty)
             (empty / "model.safetensors").write_bytes(b"nonsense")
-            self.complains(r"no causal language model can be read there", model=empty)
+            self.complains(r"cannot read the causal language model in this folder", model=empty)
         self.complains(r"--lora-targets: .*nothing_like_it", "--lora-rank", 2, "--lora-targets", "nothing_like_it")
-        self.complains(r"--adapter .*: there is no adapter_config.json", "--adapter", FOLDER)
-        self.complains(r"--context-length 65: this model's is 64", "--context-length", 65)
+        self.complains(r"--adapter .*: adapter_config.json is missing", "--adapter", FOLDER)
+        self.complains(r"--context-length 65: it must be at most 64", "--context-length", 65)
         self.complains(r"--token-file: .*No such file", "--token-file", FOLDER / "none")
-        self.complains(r"--folder .*: there is no such folder", "--folder", FOLDER / "none")
+        self.complains(r"--folder .*: the folder does not exist", "--folder", FOLDER / "none")
 
-    def test_options_that_do_not_go_together(self):
+    def test_invalid_options_and_combinations(self):
         for pattern, arguments in [
-            ("--tls-certificate and --tls-key go together", ["--tls-key", "x"]),
+            ("--tls-certificate and --tls-key must be given together", ["--tls-key", "x"]),
             ("--lora-alpha and --lora-targets need --lora-rank", ["--lora-alpha", 2]),
             ("--lora-rank must be above 0", ["--lora-rank", 0]),
-            ("--adapter brings its own", ["--adapter", "x", "--lora-rank", 2]),
+            ("--adapter determines the rank", ["--adapter", "x", "--lora-rank", 2]),
             ("--port must be", ["--port", 70000]),
         ]:
             self.complains(pattern, *arguments, code=2)
 
-    def test_a_port_in_use_is_found_before_the_model_is_read(self):
+    def test_a_port_in_use_is_reported_before_the_model_is_loaded(self):
         own = self.local("llama")
         self.complains(r"cannot listen on 127.0.0.1:\d+: Address already in use", "--port", own.server.port, model=FOLDER / "none")
 
 
 class End(Case):
-    def test_it_ends_with_its_standard_input(self):
+    def test_stops_when_its_standard_input_closes(self):
         with Program("--until-stdin-closes", stdin=subprocess.PIPE) as running:
             Client(running.address).trainer("GetInfo")
             running.process.stdin.close()
             self.assertEqual(running.process.wait(timeout=30), 0)
 
-    def test_it_ends_while_it_samples(self):
+    def test_stops_while_it_samples(self):
         with Program() as running:
             client = Client(running.address)
             stream = client.generate([1], stream=True, n=40, ignore_eos=True)
             next(stream)
             self.assertEqual(running.stop(signal.SIGINT), 0)
 
-    def test_a_kill_in_mid_step_leaves_the_last_checkpoint_whole(self):
+    def test_a_kill_during_a_step_leaves_the_last_checkpoint_intact(self):
         own = self.local("llama")
         folder = tempfile.mkdtemp(dir=FOLDER)
         name = pathlib.Path(folder).name
-        # Killed while it trains and writes checkpoints, at moments that differ from run to run.
+        # The program is killed while it trains and writes checkpoints, at a different moment in each run of this test.
         for moment in (0.05, 0.4):
             with Program() as running:
                 client = Client(running.address)
@@ -164,13 +164,13 @@ class End(Case):
             steps = own.trainer("GetInfo").steps
             own.forward_backward([{"log_prob": [-1.0]}] * 3)
             self.assertEqual(own.trainer("OptimStep", learning_rate=0.01).steps, steps + 1)
-            # What the killed one left half-written goes with the next checkpoint.
+            # The next checkpoint removes the incomplete files of the killed program.
             own.trainer("Save", folder=name)
             self.assertEqual(len(list(pathlib.Path(folder).glob("data-*"))), 1)
 
 
 class Sources(unittest.TestCase):
-    def test_the_descriptions_are_those_of_the_protos(self):
+    def test_the_descriptions_match_the_proto_files(self):
         with tempfile.TemporaryDirectory() as folder:
             now = pathlib.Path(folder) / "services.binpb"
             subprocess.run([sys.executable, "-B", PLUGIN / "describe_services.py", now], check=True)
@@ -182,7 +182,7 @@ class Sources(unittest.TestCase):
             run = subprocess.run(command, cwd=PLUGIN, capture_output=True, text=True, timeout=900)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
-    def test_the_versions_are_those_of_the_program_s_own_list(self):
+    def test_the_tested_versions_are_those_that_the_plugin_pins(self):
         def pins(path):
             lines = (line.split(";")[0].strip() for line in path.read_text().splitlines())
             return {line for line in lines if line and not line.startswith("#")}

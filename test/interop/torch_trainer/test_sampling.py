@@ -1,4 +1,4 @@
-"""Sampling over vLLM's protocol, against transformers and against the trainer's own scores."""
+"""Sampling over vLLM's protocol, compared with transformers and with the trainer's own scores."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ import transformers
 from serving import LORA, MODELS, Case, EngineOptions
 
 from pmpo_torch_trainer import engine as sampling_engine
-from pmpo_torch_trainer.sampling import Context, Draws, SamplingSettings, _invert, _penalize, _restrict, choose
+from pmpo_torch_trainer.sampling import Context, RandomStream, SamplingSettings, _invert, _penalize, _restrict, sample_tokens
 from pmpo_torch_trainer.services import ENGINE, call, common, engine
 
 PROMPTS = [[1, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49], [1, 99], [1, 300, 20, 21]]
@@ -21,7 +21,7 @@ BOTH = ("llama", "gemma3")
 
 
 def greedy_of_transformers(name, prompt, tokens, processor=lambda _ids, logits: logits):
-    """Greedy tokens, one forward pass over the whole text for each: no cache, no padding."""
+    """Greedy tokens, each from a forward pass over the whole text without cache or padding."""
     model = transformers.AutoModelForCausalLM.from_pretrained(MODELS[name], dtype=torch.float32).eval()
     ids = list(prompt)
     with torch.no_grad():
@@ -32,7 +32,7 @@ def greedy_of_transformers(name, prompt, tokens, processor=lambda _ids, logits: 
 
 
 class Sampling(Case):
-    def test_the_likeliest_tokens_are_those_of_transformers_also_beyond_the_sliding_window(self):
+    def test_greedy_tokens_equal_those_of_transformers_also_beyond_the_sliding_window(self):
         for name in BOTH:
             own = self.local(name)
             for prompt in PROMPTS:
@@ -40,7 +40,7 @@ class Sampling(Case):
                 self.assertEqual(list(found.output_ids), greedy_of_transformers(name, prompt, 20))
                 self.assertEqual((found.finish_reason, found.prompt_tokens, found.completion_tokens), ("length", len(prompt), 20))
 
-    def test_repetition_is_penalised_as_by_transformers(self):
+    def test_the_repetition_penalty_equals_that_of_transformers(self):
         from transformers import RepetitionPenaltyLogitsProcessor
 
         own = self.local("llama")
@@ -54,7 +54,7 @@ class Sampling(Case):
                 self.assertEqual(tokens, greedy_of_transformers("llama", prompt, 16, RepetitionPenaltyLogitsProcessor(penalty)))
                 self.assertNotEqual(tokens, plain)
 
-    def test_requests_that_wait_together_are_made_together_and_come_out_the_same(self):
+    def test_waiting_requests_are_batched_without_changing_their_completions(self):
         for name in BOTH:
             own = self.local(name)
             alone = [own.complete(prompt, temperature=0, max_tokens=12, ignore_eos=True)[0].output_ids for prompt in PROMPTS]
@@ -78,7 +78,7 @@ class Sampling(Case):
             self.assertEqual(together, alone)
             self.assertEqual(groups, [1, 3])
 
-    def test_a_seed_repeats_all_n_and_they_differ_from_each_other(self):
+    def test_a_seed_makes_all_n_completions_repeatable_and_different_from_each_other(self):
         own = self.local("llama")
         ask = lambda **more: [list(c.output_ids) for c in own.complete(PROMPTS[0], n=4, max_tokens=8, **more)]  # noqa: E731
         first = ask(seed=5)
@@ -88,7 +88,7 @@ class Sampling(Case):
         self.assertNotEqual(ask(), ask())
         self.assertEqual(ask(seed=-5), ask(seed=-5))
 
-    def test_log_probs_are_those_of_the_model_at_temperature_1(self):
+    def test_log_probs_are_reported_at_temperature_1(self):
         for name in BOTH:
             own = self.local(name)
             for temperature in (1.0, 0.3):
@@ -109,7 +109,7 @@ class Sampling(Case):
             values = [entry.value for entry in scored.token_logprobs][len(prompt) :]
             self.close_to(values, list(own.score([(prompt, completion)], policy=True)[0].log_prob), 1e-4)
 
-    def test_the_likeliest_tokens_beside_the_sampled_one(self):
+    def test_top_log_probs(self):
         own = self.local("llama")
         (made,) = own.complete(PROMPTS[1], max_tokens=3, seed=2, logprobs=4, prompt_logprobs=2)
         logits = own.model.module(input_ids=torch.tensor([[*PROMPTS[1], *made.output_ids]])).logits[0]
@@ -121,7 +121,7 @@ class Sampling(Case):
             self.assertEqual(list(top.token_ids), [sampled, *others])
         self.assertEqual([len(top.values) for top in made.input_logprobs.top_logprobs], [0, 2])
 
-    def test_completions_end_by_token_text_length_and_context(self):
+    def test_completions_end_at_stop_tokens_stop_texts_length_and_context(self):
         own = self.local("llama")
         prompt = PROMPTS[2]
         tokens = greedy_of_transformers("llama", prompt, 6)
@@ -139,7 +139,7 @@ class Sampling(Case):
         full = ask(ignore_eos=True)
         self.assertEqual((full.finish_reason, full.completion_tokens), ("length", own.model.context_length - len(prompt)))
 
-    def test_the_model_s_own_end_token_ends_it_and_is_part_of_it(self):
+    def test_the_model_s_end_token_ends_a_completion_and_is_part_of_it(self):
         own = self.local("llama")
         made = own.complete(PROMPTS[1], n=40, max_tokens=60, seed=3)
         ended = [each for each in made if each.finish_reason == "stop"]
@@ -149,7 +149,7 @@ class Sampling(Case):
             self.assertEqual(list(each.output_ids).index(2) + 1 if 2 in each.output_ids else 60, len(each.output_ids))
             self.assertFalse(each.HasField("matched_token_id"))
 
-    def test_a_stream_has_pieces_and_ends_with_the_last_one_again(self):
+    def test_a_stream_has_chunks_and_repeats_the_last_one_at_the_end(self):
         own = self.local("llama")
         whole = own.complete(PROMPTS[0], n=2, max_tokens=5, seed=9, logprobs=0, prompt_logprobs=0)
         pieces = {0: [], 1: []}
@@ -168,14 +168,14 @@ class Sampling(Case):
             self.assertEqual((ends[index].finish_reason, ends[index].completion_tokens), ("length", 5))
         self.assertEqual(sorted(set(inputs)), [0, len(PROMPTS[0])])
 
-    def test_text_is_tokenized_as_the_tokenizer_does(self):
+    def test_text_is_tokenized_by_the_model_s_tokenizer(self):
         own = self.local("llama")
         answers = list(own.engine("Generate", text="The cat", sampling_params=engine.SamplingParams(max_tokens=1, prompt_logprobs=0)))
         expected = own.model.tokenizer("The cat").input_ids
         self.assertEqual(list(answers[0].complete.input_logprobs.token_ids), expected)
         self.assertEqual(expected[0], 1)
 
-    def test_what_is_under_way_keeps_its_weights_and_what_comes_later_has_the_new_ones(self):
+    def test_unfinished_completions_keep_their_weights_and_later_ones_use_the_new_weights(self):
         own = self.local("llama", lora=LORA)
         before = own.complete(PROMPTS[0], temperature=0, max_tokens=40, ignore_eos=True)[0].output_ids
         stream = own.generate(PROMPTS[0], stream=True, temperature=0, max_tokens=40, ignore_eos=True)
@@ -188,7 +188,7 @@ class Sampling(Case):
         after = own.complete(PROMPTS[0], temperature=0, max_tokens=40, ignore_eos=True)[0].output_ids
         self.assertNotEqual(list(after), list(before))
 
-    def test_publishing_the_reference_samples_from_it_not_from_the_policy(self):
+    def test_after_publishing_the_reference_samples_come_from_it(self):
         own = self.local("gemma3")
         own.move(learning_rate=0.1)
         self.assertEqual(own.trainer("Publish").published, 1)
@@ -197,7 +197,7 @@ class Sampling(Case):
         self.close_to(made.output_logprobs.token_logprobs, list(score.reference_log_prob), 1e-4)
         self.assertGreater(max(abs(a - b) for a, b in zip(score.log_prob, score.reference_log_prob, strict=True)), 0.01)
 
-    def test_one_at_a_time_when_it_must_be_exact(self):
+    def test_deterministic_sampling_is_bit_exact(self):
         own = self.local("llama", sampling=EngineOptions(deterministic=True))
         results = queue.SimpleQueue()
         ask = lambda: results.put([list(c.output_logprobs.token_logprobs) for c in own.complete(PROMPTS[0], n=3, max_tokens=9, seed=4, logprobs=0)])  # noqa: E731
@@ -250,7 +250,7 @@ class Ends(Case):
             ("token 320; the vocabulary ends at 319", lambda: ask([1, 320])),
             ("64 tokens leaves no room in the context of 64", lambda: ask([5] * 64)),
             ("max_tokens is 0", lambda: ask(max_tokens=0)),
-            ("n is 2; it must be 1 where the temperature is 0", lambda: ask(n=2, temperature=0)),
+            ("n is 2; it must be 1 if the temperature is 0", lambda: ask(n=2, temperature=0)),
             ("logprobs is 21; it must be from 0 to 20", lambda: ask(logprobs=21)),
             ("prompt_logprobs is -1", lambda: ask(prompt_logprobs=-1)),
             ("temperature is -1", lambda: ask(temperature=-1)),
@@ -259,13 +259,13 @@ class Ends(Case):
             ("frequency_penalty is 2.5; it must be from -2 to 2", lambda: ask(frequency_penalty=2.5)),
             ("presence_penalty is nan", lambda: ask(presence_penalty=float("nan"))),
             ("repetition_penalty is -1", lambda: ask(repetition_penalty=-1)),
-            ("stop_token_ids is 320; it must be tokens of the model, 319 at most", lambda: ask(min_tokens=1, stop_token_ids=[5, 320])),
+            ("stop_token_ids is 320; it must be a token of the model, at most 319", lambda: ask(min_tokens=1, stop_token_ids=[5, 320])),
             ("no input", lambda: own.engine("Generate")),
         ]:
             self.refused("INVALID_ARGUMENT", pattern, act)
         self.assertEqual(len(own.complete(PROMPTS[1], max_tokens=1)), 1)
 
-    def test_a_request_for_more_than_go_together_is_made_in_portions(self):
+    def test_a_request_larger_than_a_batch_is_sampled_in_portions(self):
         own, narrow = self.local("llama"), self.local("llama", sampling=sampling_engine.EngineOptions(max_sequences=3))
         asked = {"n": 8, "seed": 5, "max_tokens": 6, "logprobs": 0, "ignore_eos": True}
         widths = []
@@ -285,7 +285,7 @@ class Ends(Case):
         self.assertEqual([list(one.output_ids) for one in parts], [list(one.output_ids) for one in whole])
         self.assertEqual(len(parts[7].input_logprobs.token_logprobs), len(PROMPTS[1]))
 
-    def test_out_of_memory_and_broken_parameters_end_the_request_alone(self):
+    def test_out_of_memory_and_broken_parameters_only_end_their_request(self):
         own = self.local("llama")
         stepped = sampling_engine._Batch.step
         self.addCleanup(setattr, sampling_engine._Batch, "step", stepped)
@@ -300,7 +300,7 @@ class Ends(Case):
         own.owner.publish({name: torch.full_like(tensor, torch.nan) for name, tensor in own.owner.reference.items()})
         self.refused("FAILED_PRECONDITION", "not finite", lambda: own.generate(PROMPTS[1], max_tokens=3))
 
-    def test_what_it_says_of_itself(self):
+    def test_model_and_server_info(self):
         own = self.local("gemma3")
         info = own.engine("GetModelInfo")
         self.assertEqual((info.max_context_length, info.vocab_size, info.model_type), (64, 320, "gemma3_text"))
@@ -309,7 +309,7 @@ class Ends(Case):
         self.assertEqual((server.server_type, server.active_requests), ("pmpo-torch-trainer", 0))
         self.assertTrue(own.engine("HealthCheck").healthy)
 
-    def test_the_tokenizer_is_handed_over_whole(self):
+    def test_clients_get_the_whole_tokenizer(self):
         own = self.local("llama")
         chunks = list(call(own.channel, ENGINE, "GetTokenizer")(common.GetTokenizerRequest()))
         content = b"".join(chunk.data for chunk in chunks)
@@ -324,23 +324,23 @@ class Ends(Case):
         self.assertEqual(own.trainer("GetInfo").vocabulary_hash, hashlib.sha256(lines.encode()).hexdigest())
 
 
-class Choosing(Case):
+class TokenSampling(Case):
     LOGITS = torch.randn(3, 50, generator=torch.Generator().manual_seed(1)) * 2
 
-    def test_inverting_at_a_grid_gives_each_token_its_probability(self):
+    def test_inverting_at_a_grid_draws_each_token_with_its_probability(self):
         size = 20000
         grid = [(at + 0.5) / size for at in range(size)]
         tokens = _invert(self.LOGITS[:1].expand(size, -1), grid)
         counts = torch.bincount(tokens, minlength=50)
         self.assertLessEqual((counts - self.LOGITS[0].softmax(-1) * size).abs().max().item(), 1)
 
-    def test_tokens_that_are_impossible_are_never_drawn(self):
+    def test_tokens_of_probability_0_are_never_drawn(self):
         logits = self.LOGITS[:1].clone()
         logits[0, [0, 1, 48, 49]] = -torch.inf
         for at in (0.0, 1 - 2**-53):
             self.assertNotIn(int(_invert(logits, [at])), [0, 1, 48, 49])
 
-    def test_restrictions_are_those_of_transformers(self):
+    def test_restrictions_equal_those_of_transformers(self):
         from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
         settings = [SamplingSettings(1, top_k=7), SamplingSettings(1, top_p=0.6), SamplingSettings(1, min_p=0.2)]
@@ -351,7 +351,7 @@ class Choosing(Case):
             self.assertLess(int((found[row] > -torch.inf).sum()), 50)
 
     def test_temperature(self):
-        cold, hot = ([choose(self.LOGITS[:1], [SamplingSettings(1, temperature=t)], [Context([], [])], [u / 50]).tokens.item() for u in range(50)] for t in (0.2, 5.0))
+        cold, hot = ([sample_tokens(self.LOGITS[:1], [SamplingSettings(1, temperature=t)], [Context([], [])], [u / 50]).tokens.item() for u in range(50)] for t in (0.2, 5.0))
         self.assertLess(len(set(cold)), len(set(hot)))
 
     def test_penalties(self):
@@ -364,7 +364,7 @@ class Choosing(Case):
         self.close_to(found, expected, 1e-6)
         self.assertEqual((found != self.LOGITS[0]).nonzero().flatten().tolist(), [0, 1, 3, 4])
 
-        # Of the completion alone: presence once, frequency each time; after repetition.
+        # Presence counts once and frequency each time, only in the completion, and both after repetition.
         row = torch.tensor([2.0, -2.0, 1.0, 4.0, -1.0])
         for own, wanted in [
             (SamplingSettings(1, presence_penalty=0.5), [2, -2.5, 1, 3.5, -1]),
@@ -374,18 +374,18 @@ class Choosing(Case):
             changed = row.clone()
             _penalize(changed, own, Context([0, 0], [3, 1, 3]))
             self.close_to(changed, torch.tensor(wanted), 1e-6)
-        # What is drawn is penalised, its log-prob is the model's.
+        # The penalty affects which token is drawn, but not its log-prob.
         logits = torch.tensor([[2.0, 1.9, 0.0]])
         greedy = SamplingSettings(1, temperature=0, presence_penalty=1)
-        chosen = choose(logits, [greedy], [Context([], [0])], [0.5])
+        chosen = sample_tokens(logits, [greedy], [Context([], [0])], [0.5])
         self.assertEqual(chosen.tokens.tolist(), [1])
         self.close_to(chosen.log_probs, logits.log_softmax(-1)[0, 1:2], 1e-6)
 
-    def test_draws_are_a_function_of_seed_and_index(self):
-        draw = lambda seed, index: [Draws(seed, index).next() for _ in range(2)]  # noqa: E731
+    def test_random_numbers_depend_only_on_seed_and_index(self):
+        draw = lambda seed, index: [RandomStream(seed, index).next() for _ in range(2)]  # noqa: E731
         self.assertEqual(draw(1, 0)[0], draw(1, 0)[0])
         self.assertEqual(len({draw(seed, index)[0] for seed in (0, 1, -1) for index in (0, 1)}), 6)
-        own = Draws(1, 0)
+        own = RandomStream(1, 0)
         self.assertNotEqual(own.next(), own.next())
 
 

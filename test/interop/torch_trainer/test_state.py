@@ -1,4 +1,4 @@
-"""What the trainer does with requests that are wrong, with failures in the middle, and with checkpoints."""
+"""The trainer's handling of invalid requests, of failures during a call, and of checkpoints."""
 
 import concurrent.futures
 import json
@@ -22,25 +22,25 @@ from pmpo_torch_trainer.trainer import TrainerOptions
 SOME = [{"log_prob": [-1.0], "kl": [0.5]}, {"log_prob": [0.5]}, {"log_prob": [-0.3], "reverse_kl": [0.1]}]
 
 
-class Refusals(Case):
-    def test_sequences_that_the_model_cannot_take(self):
+class InvalidRequests(Case):
+    def test_invalid_sequences(self):
         own = self.local("llama")
         for pattern, sequence in [
             ("sequence 1: the completion is empty", ([1], [])),
             ("sequence 1: the prompt is empty", ([], [1])),
             ("sequence 1: the completion has token 320; the vocabulary ends at 319", ([1], [5, 320])),
             ("sequence 1: the prompt has token 4000000000", ([4000000000], [5])),
-            ("sequence 1: 65 tokens are more than the context of 64", ([1] * 60, [2] * 5)),
+            ("sequence 1: 65 tokens exceed the context of 64", ([1] * 60, [2] * 5)),
         ]:
             sequences = [([1], [2]), sequence]
             self.refused("INVALID_ARGUMENT", pattern, lambda: own.score(sequences, policy=True))
             self.refused("INVALID_ARGUMENT", pattern, lambda: own.forward_backward([{"log_prob": [1.0]}] * 2, sequences))
         self.refused("INVALID_ARGUMENT", "no sequences", lambda: own.score([], policy=True))
-        self.refused("INVALID_ARGUMENT", "nothing is asked for", lambda: own.score())
-        # The last that fits.
+        self.refused("INVALID_ARGUMENT", "selects no terms", lambda: own.score())
+        # The longest sequence that fits.
         self.assertEqual(len(own.score([([1] * 60, [2] * 4)], policy=True)[0].log_prob), 4)
 
-    def test_coefficients_that_do_not_fit(self):
+    def test_coefficients_that_do_not_match_the_sequences(self):
         own = self.local("llama")
         for pattern, coefficients in [
             ("3 sequences and 1 coefficients", [{"log_prob": [1.0]}]),
@@ -49,9 +49,9 @@ class Refusals(Case):
             ("no sequence has coefficients", [{}, {}, {}]),
         ]:
             self.refused("INVALID_ARGUMENT", pattern, lambda: own.forward_backward(coefficients))
-        self.refused("FAILED_PRECONDITION", "no gradient", lambda: own.trainer("OptimStep", learning_rate=0.1))
+        self.refused("FAILED_PRECONDITION", "no gradient has been accumulated", lambda: own.trainer("OptimStep", learning_rate=0.1))
 
-    def test_settings_of_steps(self):
+    def test_invalid_settings_of_a_step(self):
         own = self.local("llama", lora=LORA)
         own.forward_backward(SOME)
         for pattern, fields in [
@@ -83,10 +83,10 @@ class Refusals(Case):
         own = self.local("llama")
         weights = own.model.weights()
         own.forward_backward([{"log_prob": [1e30]}] * 3)
-        self.refused("FAILED_PRECONDITION", "norm is inf: no step was taken", lambda: own.trainer("OptimStep", learning_rate=0.1))
+        self.refused("FAILED_PRECONDITION", "norm is inf; no step was taken", lambda: own.trainer("OptimStep", learning_rate=0.1))
         for key, parameter in own.owner.parameters.items():
             self.assertTrue(torch.equal(parameter, weights[key]), key)
-        self.refused("FAILED_PRECONDITION", "no gradient", lambda: own.trainer("OptimStep", learning_rate=0.1))
+        self.refused("FAILED_PRECONDITION", "no gradient has been accumulated", lambda: own.trainer("OptimStep", learning_rate=0.1))
         self.assertEqual(own.trainer("GetInfo").steps, 0)
 
 
@@ -105,7 +105,7 @@ class OutOfMemory(Case):
 
         setattr(trainers, name, failing)
 
-    def test_in_the_middle_of_a_gradient(self):
+    def test_during_the_computation_of_a_gradient(self):
         for error in (
             torch.OutOfMemoryError("CUDA out of memory"),
             RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
@@ -141,7 +141,7 @@ class OutOfMemory(Case):
         for key, parameter in own.owner.parameters.items():
             self.assertTrue(torch.equal(parameter, other.owner.parameters[key]), key)
 
-    def test_a_call_that_was_given_up_adds_nothing(self):
+    def test_a_cancelled_call_adds_no_gradient(self):
         own = self.local("llama")
         self.assertRaises(Exception, lambda: own.owner.forward_backward([], []))
 
@@ -163,8 +163,8 @@ class Checkpoints(Case):
         self.addCleanup(shutil.rmtree, self.folder)
         self.name = self.folder.name
 
-    def go_on(self, own):
-        """Two steps more; everything that follows from the state."""
+    def continue_training(self, own):
+        """Takes two more steps; returns results that depend on the whole state."""
         own.forward_backward(SOME)
         for _ in range(2):
             own.trainer("OptimStep", learning_rate=0.01, max_gradient_norm=1.0)
@@ -175,7 +175,7 @@ class Checkpoints(Case):
         info = own.trainer("GetInfo")
         return [s.SerializeToString() for s in scores], [c.SerializeToString() for c in made], info.steps, info.published
 
-    def test_what_is_resumed_is_what_never_stopped(self):
+    def test_resuming_gives_the_same_as_never_stopping(self):
         for lora in (None, LORA):
             first = self.local("gemma3", lora=lora)
             first.move()
@@ -183,22 +183,22 @@ class Checkpoints(Case):
             first.trainer("Publish")
             first.move(steps=1)
             first.trainer("CopyReference", rate=0.3)
-            # In the middle of an accumulation.
+            # The checkpoint holds an accumulated gradient.
             first.forward_backward(SOME)
             first.trainer("Save", folder=f"{self.name}/{lora is None}")
-            expected = self.go_on(first)
+            expected = self.continue_training(first)
             second = self.local("gemma3", lora=lora, seed=5)
             second.trainer("Load", folder=f"{self.name}/{lora is None}")
-            self.assertEqual(self.go_on(second), expected)
+            self.assertEqual(self.continue_training(second), expected)
 
     def test_a_checkpoint_before_any_step(self):
         first, second = self.local("llama"), self.local("llama")
         first.trainer("Save", folder=f"{self.name}/start")
         second.move()
         second.trainer("Load", folder=f"{self.name}/start")
-        self.assertEqual(self.go_on(second), self.go_on(first))
+        self.assertEqual(self.continue_training(second), self.continue_training(first))
 
-    def test_a_newer_one_takes_the_place_of_the_older_and_one_that_fails_does_not(self):
+    def test_a_checkpoint_replaces_the_previous_one_unless_saving_fails(self):
         own = self.local("llama", lora=LORA)
         own.trainer("Save", folder=f"{self.name}/c")
         own.move()
@@ -220,15 +220,15 @@ class Checkpoints(Case):
         own.trainer("Load", folder=f"{self.name}/c")
         self.assertEqual(list(own.score(policy=True)), list(before))
 
-    def test_folders_that_are_not_ours(self):
+    def test_folders_outside_the_root_or_with_other_files(self):
         own = self.local("llama", lora=LORA)
         (self.folder / "mine").mkdir()
         (self.folder / "mine" / "thesis.txt").write_text("years of work")
         for name in ("Save", "Publish"):
             for folder in ("../outside", "/tmp/outside", "x/../.."):
-                self.refused("INVALID_ARGUMENT", "is not below", lambda: own.trainer(name, folder=folder))
-            self.refused("FAILED_PRECONDITION", "holds something", lambda: own.trainer(name, folder=f"{self.name}/mine"))
-        self.refused("NOT_FOUND", "no checkpoint", lambda: own.trainer("Load", folder=f"{self.name}/none"))
+                self.refused("INVALID_ARGUMENT", "is not inside", lambda: own.trainer(name, folder=folder))
+            self.refused("FAILED_PRECONDITION", "holds files that", lambda: own.trainer(name, folder=f"{self.name}/mine"))
+        self.refused("NOT_FOUND", "does not contain a checkpoint", lambda: own.trainer("Load", folder=f"{self.name}/none"))
         self.refused("INVALID_ARGUMENT", "folder is empty", lambda: own.trainer("Save"))
         self.assertEqual(own.trainer("GetInfo").published, 0)
         self.assertEqual([path.name for path in (self.folder / "mine").iterdir()], ["thesis.txt"])
@@ -238,7 +238,7 @@ class Checkpoints(Case):
         own.move()
         own.trainer("Save", folder=f"{self.name}/llama")
         before = other.score(policy=True)
-        self.refused("FAILED_PRECONDITION", "of another model: architecture is 'LlamaForCausalLM'", lambda: other.trainer("Load", folder=f"{self.name}/llama"))
+        self.refused("FAILED_PRECONDITION", "belongs to another model: its architecture is 'LlamaForCausalLM'", lambda: other.trainer("Load", folder=f"{self.name}/llama"))
         (data,) = (self.folder / "llama").glob("data-*")
         (data / "reference.safetensors").write_bytes(b"nonsense")
         self.refused("FAILED_PRECONDITION", "nothing was changed", lambda: own.trainer("Load", folder=f"{self.name}/llama"))
@@ -249,7 +249,7 @@ class Checkpoints(Case):
 
 class Resets(Case):
     def state(self, own):
-        """All that a client can learn of it, and two steps more."""
+        """Everything that a client can observe, including two more steps."""
         info = own.trainer("GetInfo").SerializeToString()
         scores = [score.SerializeToString() for score in own.score(policy=True, reference=True, kl=True)]
         made = [c.SerializeToString() for c in own.complete([1, 40], n=2, seed=1, max_tokens=10, logprobs=0)]
@@ -259,7 +259,7 @@ class Resets(Case):
             norms.append(own.trainer("OptimStep", learning_rate=0.01).gradient_norm)
         return info, scores, made, norms, [score.SerializeToString() for score in own.score(policy=True)]
 
-    def test_a_reset_trainer_is_one_that_has_just_started(self):
+    def test_a_reset_trainer_equals_a_new_one(self):
         for name, lora in [("llama", None), ("gemma3", LORA)]:
             used, fresh = self.local(name, lora=lora), self.local(name, lora=lora)
             used.move()
@@ -267,14 +267,14 @@ class Resets(Case):
             used.trainer("Publish", policy=True)
             used.forward_backward(SOME)
             used.trainer("Reset")
-            # A gradient that was under way is gone, too.
-            self.refused("FAILED_PRECONDITION", "no gradient", lambda: used.trainer("OptimStep", learning_rate=0.1))
+            # The accumulated gradient is discarded too.
+            self.refused("FAILED_PRECONDITION", "no gradient has been accumulated", lambda: used.trainer("OptimStep", learning_rate=0.1))
             self.assertEqual(self.state(used), self.state(fresh))
-            # Not only once.
+            # A trainer can be reset repeatedly.
             used.trainer("Reset")
             self.assertEqual(self.state(used), self.state(self.local(name, lora=lora)))
 
-    def test_a_model_whose_files_have_changed_is_not_mixed_in(self):
+    def test_resetting_is_an_error_if_the_model_s_files_have_changed(self):
         folder = FOLDER / "changing"
         shutil.copytree(MODELS["llama"], folder)
         self.addCleanup(shutil.rmtree, folder)
@@ -289,7 +289,7 @@ class Resets(Case):
         self.assertEqual(list(own.score(policy=True, reference=True)), list(before))
         self.assertEqual(own.trainer("GetInfo").steps, 2)
 
-    def test_a_trainer_that_somebody_holds_is_not_reset_by_others(self):
+    def test_a_held_trainer_cannot_be_reset_by_other_clients(self):
         own = self.local("llama", lora=LORA)
         own.trainer("Save", folder="held/checkpoint")
         self.refused("INVALID_ARGUMENT", "holder is empty", lambda: next(own.trainer("Hold", None)))
@@ -300,7 +300,7 @@ class Resets(Case):
             lambda: own.trainer("Reset", holder="the run two"),
             lambda: own.trainer("Load", folder="held/checkpoint"),
             lambda: next(own.trainer("Hold", None, holder="the run two")),
-            # Two of the same name are two.
+            # Two clients with the same name are still two clients.
             lambda: next(own.trainer("Hold", None, holder="the run one")),
         ):
             self.refused("FAILED_PRECONDITION", "the run one is using this trainer; stop it", act)
@@ -309,7 +309,7 @@ class Resets(Case):
         stream.cancel()
         own.eventually(lambda: own.trainer("Reset"))
 
-    def test_what_it_is_and_whose_is_said_while_it_computes(self):
+    def test_get_info_and_hold_are_answered_during_a_long_call(self):
         own = self.local()
         computing, done = threading.Event(), threading.Event()
         score = own.owner.score
@@ -331,7 +331,7 @@ class Resets(Case):
                 done.set()
             self.assertEqual(len(scores.result()), len(SEQUENCES))
 
-    def test_a_holder_that_is_killed_lets_go(self):
+    def test_killing_the_holder_releases_the_trainer(self):
         own = self.local("llama", lora=LORA)
         program = (
             "import sys; sys.path[:0] = sys.argv[2:]; from serving import Client; "
@@ -347,8 +347,8 @@ class Resets(Case):
         own.eventually(lambda: own.trainer("Reset"))
 
 
-class Published(Case):
-    def test_a_checkpoint_that_transformers_loads(self):
+class Publishing(Case):
+    def test_transformers_loads_a_published_model(self):
         for name in ("llama", "gemma3"):
             own = self.local(name)
             own.move()
@@ -358,13 +358,13 @@ class Published(Case):
             tokenizer = transformers.AutoTokenizer.from_pretrained(answer.folder)
             self.assertEqual(tokenizer.get_vocab(), own.model.tokenizer.get_vocab())
             self.same_logits(loaded, own.model.module)
-            # The reference's, in the same place.
+            # Publishing the reference replaces the files.
             own.trainer("Publish", folder=f"published/{name}")
             again = transformers.AutoModelForCausalLM.from_pretrained(answer.folder, dtype=torch.float32).eval()
             self.same_logits(again, self.local(name).model.module)
             self.assertEqual(sorted(path.name for path in (FOLDER / "published").iterdir() if path.name.startswith(".")), [])
 
-    def test_an_adapter_that_peft_loads_and_this_program_goes_on_from(self):
+    def test_peft_and_the_trainer_load_a_published_adapter(self):
         import peft
 
         own = self.local("gemma3", lora=LORA)
@@ -376,7 +376,7 @@ class Published(Case):
         self.same_logits(again.model.module, own.model.module)
         self.assertEqual(list(again.score(kl=True)[0].kl), [0, 0, 0])
         self.assertEqual(again.trainer("GetInfo").method, "lora")
-        # As vLLM reads it.
+        # vLLM reads these files and fields.
         config = json.loads((pathlib.Path(folder) / "adapter_config.json").read_text())
         self.assertEqual((config["r"], config["peft_type"]), (4, "LORA"))
         self.assertTrue((pathlib.Path(folder) / "adapter_model.safetensors").exists())

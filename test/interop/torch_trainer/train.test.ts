@@ -10,7 +10,7 @@ import { VllmClient } from '../../../src/language/vllm-client.js';
 import { type PythonProgram, startPythonProgram } from '../../../src/python/program.js';
 import { run, writeConfig } from '../../end-to-end/program.js';
 
-// `pmpo train` on a model in plugins/torch-trainer: the same configuration with whatever operator.
+// `pmpo train` on a model in plugins/torch-trainer, with the same configuration for every operator.
 
 const python = process.env.PMPO_PYTHON_TORCH_TRAINER;
 if (python === undefined) throw new Error('run this with `npm run test:interop torch_trainer`');
@@ -54,7 +54,7 @@ afterAll(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 
-/** A new run wants a trainer that has learned nothing yet. */
+/** Each test starts with a new trainer, because a run needs one that has not been trained. */
 beforeEach(async () => {
   const options = ['--port', '0', '--device', 'cpu', '--lora-rank', '4', '--until-stdin-closes'];
   program = await startPythonProgram({
@@ -109,17 +109,17 @@ describe('pmpo train on a trainer', () => {
       expect(updates).toHaveLength(3);
       for (const values of updates) {
         expect(values['policy/gradientNorm']).toBeGreaterThan(0);
-        // The trainer samples what it scores: the same numbers.
+        // The trainer samples with the same model that it scores with, so the log-probs agree.
         expect(values['sampler/logProbDifference']).toBeLessThan(1e-3);
       }
-      // The policy as an adapter, where the trainer may write.
+      // The policy is published as an adapter, in the trainer's folder.
       const own = (await readdir(folder)).find((name) => name.startsWith(`${operator}-`));
       expect(await readdir(join(folder, own!, 'policy'))).toContain('adapter_model.safetensors');
     },
     300_000,
   );
 
-  test('goes on where a checkpoint left off', async () => {
+  test('resumes from a checkpoint', async () => {
     const file = await writeConfig(folder, 'more.yaml', {
       ...config(),
       learner: { ...config().learner, updates: 5 },
@@ -132,7 +132,7 @@ describe('pmpo train on a trainer', () => {
     expect(again.code).toBe(0);
   }, 300_000);
 
-  test('resets a trainer that has learned before, to the same run as on a new one', async () => {
+  test('resets a trained trainer, so that a run is the same as on a new one', async () => {
     const file = await writeConfig(folder, 'used.yaml', config());
     const [first, second] = ['first', 'second'];
     expect((await run(['train', file, '--name', first], { timeoutSeconds })).code).toBe(0);
@@ -149,14 +149,14 @@ describe('pmpo train on a trainer', () => {
     const holder = await openTrainer({ address: program.ready, sampler: own, holder: 'the run before' });
     const file = await writeConfig(folder, 'busy.yaml', config());
     const busy = await run(['train', file, '--name', 'busy'], { timeoutSeconds });
-    expect(busy.stderr).toMatch(/the run before is using this trainer; stop it, wait for its end/);
+    expect(busy.stderr).toMatch(/the run before is using this trainer; stop it, wait until it ends/);
     expect(busy.code).toBe(1);
     await expect(readdir(join(folder, 'runs', 'busy'))).rejects.toThrow('ENOENT');
     await holder.close();
     await own.close();
   }, 300_000);
 
-  test('refuses prompts without a chat template, by their line', async () => {
+  test('refuses chat prompts without a chat template, and names their line', async () => {
     const { language, ...rest } = config();
     const chat = { ...language, prompts: { file: 'prompts.jsonl', heldOut: 4, chat: true } };
     const file = await writeConfig(folder, 'chat.yaml', { ...rest, language: chat });

@@ -22,8 +22,8 @@ import type { Operator } from '../../../src/operators/operator.js';
 import { createPmpo, pmpoSettings } from '../../../src/operators/pmpo.js';
 import { type PythonProgram, startPythonProgram } from '../../../src/python/program.js';
 
-// Operators of this package improve a model of Hugging Face through plugins/torch-trainer: the coefficients are computed here,
-// the gradient there, and both together are what PyTorch alone, and TRL, compute.
+// The operators train a Hugging Face model through plugins/torch-trainer: the coefficients are computed here and the gradient
+// there. Losses and gradients must equal those that PyTorch and TRL compute alone.
 
 const python = process.env.PMPO_PYTHON_TORCH_TRAINER;
 if (python === undefined) throw new Error('run this with `npm run test:interop torch_trainer`');
@@ -72,7 +72,7 @@ function open(by: LanguageModel, more: object = {}): Promise<TrainerClient> {
   return openTrainer({ address: program.ready, sampler: by, token, deadlineSeconds: 60, ...more });
 }
 
-/** B = 2 prompts, N = 3 completions of each, of several lengths; context 1 has one that is neither accepted nor rejected. */
+/** B = 2 prompts with N = 3 completions each, of several lengths. One completion is neither accepted nor rejected. */
 const batch = {
   prompts: [
     [1, 40, 41],
@@ -116,7 +116,7 @@ const sequences: TokenSequence[] = batch.completions.flatMap((row) =>
 
 const sum = (values: Float32Array | undefined) => values!.reduce((total, value) => total + value, 0);
 
-/** The operator's loss on the scores, and its gradients as coefficients: those of log-probs, and of the KL's tokens. */
+/** The operator's loss on the scores, and its gradients with respect to log-probs and KL, as coefficients. */
 function coefficientsOf(operator: Operator, scores: readonly SequenceScore[]) {
   const table = (of: (score: SequenceScore) => number) => tf.tensor2d(scores.map(of), [N, B]);
   const fixed = (rows: number[][]) => tf.tensor2d(rows);
@@ -129,7 +129,7 @@ function coefficientsOf(operator: Operator, scores: readonly SequenceScore[]) {
         accept: fixed(batch.accept),
         reject: fixed(batch.reject),
         mask: tf.ones([N, B]),
-        // All completions are the reference's: the mean over them of their tokens' KL is the sequences'.
+        // The completions are samples of the reference, so the KL of sequences is the mean of their summed token KLs.
         kl: () => ({
           exact: true,
           parts: { sequence: tf.expandDims(tf.mean(kl, 0), -1) as Tensor2D },
@@ -137,7 +137,7 @@ function coefficientsOf(operator: Operator, scores: readonly SequenceScore[]) {
       },
       {},
     ).loss;
-  // TensorFlow.js has no gradient in what a loss does not depend on.
+  // TensorFlow.js needs a loss that depends on every input.
   const loss = (logProb: Tensor2D, kl: Tensor2D) =>
     tf.add(lossOf(logProb, kl), tf.mul(tf.sum(kl), 0)) as tf.Scalar;
   const given = [table((score) => sum(score.logProb)), table((score) => sum(score.kl))];
@@ -149,7 +149,7 @@ function coefficientsOf(operator: Operator, scores: readonly SequenceScore[]) {
   return { loss: value.dataSync()[0], coefficients };
 }
 
-/** The gradient that is accumulated in the trainer: its checkpoints hold it. */
+/** The gradient accumulated in the trainer, read from a checkpoint. */
 async function gradientIn(checkpoint: string) {
   const path = join(folder, checkpoint);
   const data = (await readdir(path)).find((name) => name.startsWith('data-'))!;
@@ -165,7 +165,7 @@ describe('one step through the trainer', () => {
   const reference = () => join(folder, 'reference');
 
   beforeAll(async () => {
-    // The policy leaves its reference.
+    // Two steps move the policy away from its reference.
     for (const factor of [-1, 0.5]) {
       await trainer.forwardBackward(
         sequences,
@@ -179,7 +179,7 @@ describe('one step through the trainer', () => {
     await run(python, ['-B', join(here, 'reference_steps.py'), ...args]);
   }, 600_000);
 
-  test.each(['pmpo', 'dpo', 'kto'] as const)('%s: loss and gradient are those of PyTorch', async (name) => {
+  test.each(['pmpo', 'dpo', 'kto'] as const)('%s: loss and gradient equal those of PyTorch', async (name) => {
     await trainer.load('moved');
     const scores = await trainer.score(sequences, { policy: true, reference: true, kl: true });
     const { loss, coefficients } = coefficientsOf(operators[name], scores);
@@ -196,7 +196,7 @@ describe('one step through the trainer', () => {
       data.forEach((value, i) => {
         const error = Math.abs(Number(found[key].data[i]) - Number(value));
         largest = Math.max(largest, Math.abs(Number(value)));
-        // Written so that NaN fails.
+        // The negated comparison fails for NaN.
         if (!(error <= 1e-4 * Math.max(1, Math.abs(Number(value))))) {
           expect.fail(`${key}[${i}] is ${found[key].data[i]}, PyTorch says ${value}`);
         }
@@ -205,7 +205,7 @@ describe('one step through the trainer', () => {
     expect(largest).toBeGreaterThan(0.01);
   });
 
-  test('an operator without a KL sends none', () => {
+  test('an operator without a KL has KL coefficients of 0', () => {
     const scores = sequences.map(({ completion: { length } }) => ({
       logProb: new Float32Array(length).fill(-1),
       referenceLogProb: new Float32Array(length).fill(-1),
@@ -216,13 +216,13 @@ describe('one step through the trainer', () => {
 });
 
 describe('the client', () => {
-  test('says what the trainer trains', () => {
+  test('describes the trained model', () => {
     expect(trainer.info).toMatchObject({ vocabularySize: 320, contextLength: 64 });
     expect(trainer.info.name).toContain('gemma3');
     expect(trainer.info.trainableParameters).toBeGreaterThan(1000);
   });
 
-  test('splits what is over the message limit, with the same scores and gradient', async () => {
+  test('splits requests over the message limit, with the same scores and gradient', async () => {
     await trainer.load('moved');
     const small = await open(sampler, { maxMessageMegabytes: 700 / 2 ** 20 });
     const coefficients = sequences.map((_, i) => ({ logProb: 0.1 * i, kl: 0.2 }));
@@ -246,7 +246,7 @@ describe('the client', () => {
     await small.close();
   });
 
-  test('trains with coefficients by token, counts steps, and goes back to a checkpoint', async () => {
+  test('trains with a coefficient per token, counts steps, and restores a checkpoint', async () => {
     await trainer.load('moved');
     const before = trainer.info.steps;
     const byToken = sequences.map(({ completion }) => ({
@@ -267,7 +267,7 @@ describe('the client', () => {
     expect(trainer.info.steps).toBe(before);
   });
 
-  test("refuses a sampler of another vocabulary, and says the trainer's own refusals", async () => {
+  test("refuses a sampler with another vocabulary, and passes on the trainer's errors", async () => {
     const stranger = {
       ...sampler,
       info: { name: 'stranger' },
@@ -277,9 +277,9 @@ describe('the client', () => {
     await expect(open(sampler, { token: undefined })).rejects.toThrow('the server wants to know who asks');
     const long = { prompt: Int32Array.of(1), completion: new Int32Array(64).fill(5) };
     await expect(trainer.score([long], { policy: true })).rejects.toThrow(
-      'the server refused Score: INVALID_ARGUMENT: sequence 0: 65 tokens are more than the context of 64',
+      'the server refused Score: INVALID_ARGUMENT: sequence 0: 65 tokens exceed the context of 64',
     );
-    await expect(trainer.save('../elsewhere')).rejects.toThrow('is not below');
+    await expect(trainer.save('../elsewhere')).rejects.toThrow('is not inside');
     await expect(open(sampler, { address: '127.0.0.1:1' })).rejects.toThrow(
       '127.0.0.1:1: nobody answers there',
     );

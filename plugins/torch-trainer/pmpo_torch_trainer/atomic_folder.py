@@ -1,4 +1,7 @@
-"""A folder that is there whole, the older or the newer one, at every moment but one rename."""
+"""Replacement of a folder such that a reader finds either the old or the new version, and never a partial one.
+
+Only between two renames, for an instant, is there no folder of that name.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """An empty folder beside `folder`, which takes its place at the end; where an error ends it, nothing has changed."""
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder next to `folder`, which replaces `folder` at the end of the block.
+
+    If the block raises, or the replacement fails, `folder` stays as it was.
+    """
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     old = aside.with_name(f"{aside.name}.old")
     try:

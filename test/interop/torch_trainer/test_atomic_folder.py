@@ -1,14 +1,14 @@
-"""A folder that is replaced: the older or the newer one, whole."""
+"""Replacing a folder leaves either the old or the new version, and no partial one."""
 
 import pathlib
 import tempfile
 import unittest
 from unittest import mock
 
-from pmpo_torch_trainer.replacing import replaced
+from pmpo_torch_trainer.atomic_folder import replace_folder
 
 
-class Replacing(unittest.TestCase):
+class ReplaceFolder(unittest.TestCase):
     def setUp(self):
         place = tempfile.TemporaryDirectory()
         self.addCleanup(place.cleanup)
@@ -16,27 +16,27 @@ class Replacing(unittest.TestCase):
         self.folder = self.place / "weights"
 
     def write(self, text):
-        with replaced(self.folder) as aside:
+        with replace_folder(self.folder) as aside:
             (aside / "file").write_text(text)
 
     def check(self, text):
         self.assertEqual((self.folder / "file").read_text(), text)
         self.assertEqual([path.name for path in self.place.iterdir()], ["weights"])
 
-    def test_it_is_made_and_replaced(self):
+    def test_creates_and_replaces_the_folder(self):
         self.write("one")
         self.check("one")
         self.write("two")
         self.check("two")
 
-    def test_an_error_while_it_is_written_changes_nothing(self):
+    def test_an_error_in_the_block_changes_nothing(self):
         self.write("one")
-        with self.assertRaises(KeyError), replaced(self.folder) as aside:
+        with self.assertRaises(KeyError), replace_folder(self.folder) as aside:
             (aside / "file").write_text("two")
             raise KeyError
         self.check("one")
 
-    def test_a_folder_that_cannot_take_its_place_leaves_the_one_before(self):
+    def test_a_failed_rename_restores_the_old_folder(self):
         self.write("one")
         rename = pathlib.Path.rename
 

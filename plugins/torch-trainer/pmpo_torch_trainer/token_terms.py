@@ -1,9 +1,10 @@
-"""Log-probs and divergences of tokens, from hidden states, a few positions at a time.
+"""Log-probs and divergences of tokens, computed from hidden states for one chunk of positions at a time.
 
-Letters: P positions, H the width of a hidden state, V vocabulary. Logits of all positions at once would be P·V numbers, 2 GB
-for 2,000 tokens of a vocabulary of 262,144, and several times that with their gradients. Here they live for one chunk
-only. Since the loss is a sum of terms whose coefficients are known beforehand, the gradient of a chunk in its hidden states
-is taken as soon as its terms are there, and nothing is computed twice.
+Shapes: P positions; H the width of a hidden state; V vocabulary size.
+
+The logits of all positions would be P·V numbers: 2 GB for 2,000 tokens of a vocabulary of 262,144, and several times that with
+their gradients. Here the logits of only one chunk exist at a time. The loss is a sum of terms with known coefficients, so the
+gradient of a chunk with respect to its hidden states is computed together with its terms, and nothing is computed twice.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import torch
 from torch import Tensor
 
 CHUNK_ELEMENTS = 2**24
-"""Logits at a time, 64 MB of float32; a few such tensors exist at once."""
+"""Number of logits of one chunk: 64 MB in float32. A few such tensors exist at once."""
 
 Logits = Callable[[Tensor], Tensor]
-"""[P, H] → [P, V]."""
+"""Maps hidden states [P, H] to logits [P, V]."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class TermSelection:
+    """The terms to compute; see `Terms`."""
+
     policy: bool = False
     reference: bool = False
     kl: bool = False
@@ -43,27 +46,27 @@ class Wanted:
 
 @dataclasses.dataclass
 class Terms:
-    """Nats, [P] each, where they are wanted."""
+    """Terms of each position, in nats, [P] each; None if not selected."""
 
     log_prob: Tensor | None = None
-    """log π_θ of the target."""
+    """log π_θ of the target token."""
     reference_log_prob: Tensor | None = None
-    """log π_ref of the target."""
+    """log π_ref of the target token."""
     kl: Tensor | None = None
-    """KL(π_ref ‖ π_θ) over the vocabulary."""
+    """KL(π_ref ‖ π_θ), exact over the vocabulary."""
     reverse_kl: Tensor | None = None
-    """KL(π_θ ‖ π_ref)."""
+    """KL(π_θ ‖ π_ref), exact over the vocabulary."""
 
     FIELDS = ("log_prob", "reference_log_prob", "kl", "reverse_kl")
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p ‖ q) of log-probs [P, V], [P]."""
+    """KL(p ‖ q) [P], in nats, of log-probs p and q, [P, V] each."""
     return (p.exp() * (p - q)).sum(-1)
 
 
-def terms_of(policy: Tensor | None, reference: Tensor | None, targets: Tensor, wanted: Wanted) -> Terms:
-    """The terms of logits [P, V]."""
+def terms_of(policy: Tensor | None, reference: Tensor | None, targets: Tensor, wanted: TermSelection) -> Terms:
+    """The terms of target tokens [P], from logits [P, V] of the policy and the reference."""
     terms = Terms()
     log_policy = None if policy is None else policy.log_softmax(-1)
     log_reference = None if reference is None else reference.log_softmax(-1)
@@ -81,16 +84,16 @@ def terms_of(policy: Tensor | None, reference: Tensor | None, targets: Tensor, w
 
 
 @dataclasses.dataclass(frozen=True)
-class Side:
-    """Hidden states of one model at the positions, [P, H], and its way from there to logits."""
+class LazyLogits:
+    """Hidden states [P, H] of one model, and the function that maps them to logits."""
 
     states: Tensor
     logits: Logits
 
 
 @dataclasses.dataclass(frozen=True)
-class Factors:
-    """By what the terms are multiplied, [P] each."""
+class TokenCoefficients:
+    """The coefficients of the terms, [P] each; None stands for 0."""
 
     log_prob: Tensor | None = None
     kl: Tensor | None = None
@@ -110,8 +113,10 @@ def _join(parts: list[Terms]) -> Terms:
     return Terms(**{name: join(name) for name in Terms.FIELDS})
 
 
-def evaluate(policy: Side | None, reference: Side | None, targets: Tensor, wanted: Wanted, vocabulary_size: int) -> Terms:
-    """The terms of all positions, without gradients."""
+def evaluate(
+    policy: LazyLogits | None, reference: LazyLogits | None, targets: Tensor, wanted: TermSelection, vocabulary_size: int
+) -> Terms:
+    """Computes the terms of target tokens [P] without gradients."""
     parts = []
     with torch.no_grad():
         for chunk in _chunks(len(targets), vocabulary_size):
@@ -121,19 +126,27 @@ def evaluate(policy: Side | None, reference: Side | None, targets: Tensor, wante
     return _join(parts)
 
 
-def weighted_sum(terms: Terms, factors: Factors) -> Tensor:
-    """Σ factor · term over the positions."""
-    given = ((getattr(factors, name), getattr(terms, name)) for name in ("log_prob", "kl", "reverse_kl"))
-    products = [(factor * term).sum() for factor, term in given if factor is not None]
+def weighted_sum(terms: Terms, coefficients: TokenCoefficients) -> Tensor:
+    """Σ coefficient · term over the positions."""
+    given = ((getattr(coefficients, name), getattr(terms, name)) for name in ("log_prob", "kl", "reverse_kl"))
+    products = [(coefficient * term).sum() for coefficient, term in given if coefficient is not None]
     return torch.stack(products).sum()
 
 
 def differentiate(
-    policy: Side, reference: Side | None, targets: Tensor, wanted: Wanted, factors: Factors, vocabulary_size: int
+    policy: LazyLogits,
+    reference: LazyLogits | None,
+    targets: Tensor,
+    wanted: TermSelection,
+    coefficients: TokenCoefficients,
+    vocabulary_size: int,
 ) -> tuple[Terms, Tensor, float]:
-    """The terms, the gradient of their weighted sum in the policy's hidden states [P, H], and the sum.
+    """Computes the terms of target tokens [P] and the gradient of their weighted sum.
 
-    The gradient in the output layer's parameters, where they are trained, is added to theirs.
+    The gradient with respect to the output layer's parameters, if they are trained, is added to their `grad`.
+
+    Returns:
+      The terms, the gradient with respect to the policy's hidden states [P, H], and the weighted sum.
     """
     parts, gradient, total = [], torch.zeros_like(policy.states), 0.0
     for chunk in _chunks(len(targets), vocabulary_size):
@@ -141,7 +154,12 @@ def differentiate(
         with torch.no_grad():
             reference_logits = None if reference is None else reference.logits(reference.states[chunk])
         terms = terms_of(policy.logits(states), reference_logits, targets[chunk], wanted)
-        cut = Factors(*(None if factor is None else factor[chunk] for factor in (factors.log_prob, factors.kl, factors.reverse_kl)))
+        cut = TokenCoefficients(
+            *(
+                None if coefficient is None else coefficient[chunk]
+                for coefficient in (coefficients.log_prob, coefficients.kl, coefficients.reverse_kl)
+            )
+        )
         value = weighted_sum(terms, cut)
         value.backward()
         assert states.grad is not None

@@ -1,4 +1,4 @@
-"""Starts the program in several processes of this machine, by PyTorch's own launcher."""
+"""Starts the program in several processes of this machine with PyTorch's launcher."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 
 def launch(count: int, arguments: list[str]) -> int:
-    """Runs `count` processes with these arguments until they end, or one does; returns the exit code."""
-    # They share the machine's processors.
+    """Runs `count` processes with these arguments until all end or one fails, and returns the exit code."""
+    # The processes share the machine's cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    # What it says of processes that end is said below, in a line.
+    # The launcher logs pages about processes that end; the line below replaces them.
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -37,6 +37,8 @@ def launch(count: int, arguments: list[str]) -> int:
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
-            print(f"pmpo-torch-trainer: process {rank} was ended by signal {-failure.exitcode}; the trainer ends", file=sys.stderr)
+            print(
+                f"pmpo-torch-trainer: process {rank} was killed by signal {-failure.exitcode}; the trainer stops", file=sys.stderr
+            )
         return 1
     return 0
