@@ -1,97 +1,171 @@
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { ConfigError } from '../core/errors.js';
-import type { KeyPath } from '../core/key-path.js';
-import { explainIssues, type Problem } from '../core/schema-problems.js';
-import type { Catalogue } from './catalogue.js';
-import { crossCheck } from './checks.js';
-import {
-  type Improvement,
-  type LoadOptions,
-  makeImprovement,
-  openSource,
-  refuse,
-  tlsFiles,
-  withAbsolutePaths,
-} from './resolving.js';
-import { type Config, configSchema } from './schema.js';
-import type { Override } from './source.js';
+import { isGroup } from '../core/key-path.js';
+import { explainIssues } from '../core/schema-problems.js';
+import type { PublicModules } from '../system/user-module.js';
+import { type Catalogue, createCatalogue } from './catalogue.js';
+import { withAbsolutePaths } from './file-keys.js';
+import { createImprovement, type Improvement } from './improvement.js';
+import { type AnyJobConfig, controlJob, type JobKind, languageJob, withDefault } from './job-kinds.js';
+import type { LanguageConfig } from './language-schema.js';
+import { loadPlugins } from './plugins.js';
+import { renamedKeyProblems, withCurrentKeys } from './renamed-keys.js';
+import type { Config } from './schema.js';
+import { type ConfigSource, type Override, readSource, refuse } from './source.js';
 
-/** A control job's configuration with nothing left to decide. */
-export type ResolvedConfig = Config & { readonly learner: { readonly samples: number } };
+/**
+ * The one loader of configurations: reads the text, lays the command line's settings over it, loads plugins, validates
+ * everything once, and creates the operator and the classifier. job-kinds.ts describes what differs between kinds of jobs.
+ */
 
-export interface LoadedConfig extends Pick<Improvement, 'operator' | 'classifier' | 'warnings'> {
-  readonly config: ResolvedConfig;
+/** A configuration in which N, too, is decided. */
+type WithSamples<C> = C & { readonly learner: { readonly samples: number } };
+
+/** A control job's configuration with every default filled in. */
+export type ResolvedConfig = WithSamples<Config>;
+
+/** A language job's configuration with every default filled in. */
+export type ResolvedLanguageConfig = WithSamples<LanguageConfig>;
+
+interface Loaded<C> extends Improvement {
+  readonly config: C;
   /** Everything that the configuration could name, plugins included. */
   readonly catalogue: Catalogue;
 }
 
-/** Keys that name files. A path on the command line is meant from where the command is given, one in a file from there. */
-const fileKeys: readonly KeyPath[] = [
-  ...tlsFiles(['environment', 'tls']),
-  ['environment', 'token', 'file'],
-  ...tlsFiles(['replay', 'redisTls']),
-  ['replay', 'redisPassword', 'file'],
-];
+export type LoadedConfig = Loaded<ResolvedConfig>;
+export type LoadedLanguageConfig = Loaded<ResolvedLanguageConfig>;
 
-/** What is wrong with the settings of an embedded simulator; those of a remote one are its server's to check. */
-function simulatorProblems({ environment }: Config, simulators: Catalogue['simulators']): Problem[] {
-  const { address, simulator, createSettings } = environment;
-  if (address !== undefined || simulator === undefined || !simulators.names().includes(simulator)) return [];
-  const { settings } = simulators.get(simulator);
-  const { error } = settings.safeParse(createSettings);
-  if (error === undefined) return [];
-  return explainIssues(error, settings, createSettings).map((problem) => ({
-    ...problem,
-    path: ['environment', 'createSettings', ...problem.path],
-  }));
+/** A job of either kind. */
+export type LoadedJob =
+  | ({ readonly kind: 'control' } & LoadedConfig)
+  | ({ readonly kind: 'language' } & LoadedLanguageConfig);
+
+export interface LoadOptions {
+  /** Modules that plugins and reward programs may import from this package; by default they resolve 'pmpo' from their own folder. */
+  readonly modules?: PublicModules;
+  /**
+   * What to do with a key that has another name now (see renamed-keys.ts): `refuse` it, which is the default, or `read` it,
+   * for the config.yaml in the folder of a run that an older version made.
+   */
+  readonly renamedKeys?: 'refuse' | 'read';
+}
+
+type Values = Readonly<Record<string, unknown>>;
+
+const defaultNames = { operator: 'pmpo', feedback: 'top-k' } as const;
+
+/** Fills in the defaults that depend on other settings, before the schema, which cannot express them, sees the values. */
+function withDefaults<C extends AnyJobConfig>(
+  kind: JobKind<C>,
+  given: Values,
+  { operators }: Catalogue,
+): Values {
+  let values = given;
+  // `operator: {alpha: 1}` means the default operator: the schema needs the name to choose the settings.
+  for (const [block, name] of Object.entries(defaultNames)) {
+    if (values[block] !== undefined) values = withDefault(values, block, 'name', name);
+  }
+  values = kind.withDefaults(values);
+  const name = isGroup(values.operator) ? values.operator.name : defaultNames.operator;
+  const operator = operators.definitions().find((definition) => definition.name === name);
+  return operator === undefined ? values : withDefault(values, 'learner', 'samples', operator.defaultSamples);
+}
+
+/** The list of plugins, or none if it is not a list of texts, which the schema reports. */
+function pluginPaths(given: unknown): readonly string[] {
+  const isPaths = Array.isArray(given) && given.every((path): path is string => typeof path === 'string');
+  return isPaths ? given : [];
+}
+
+async function resolveAs<C extends AnyJobConfig>(
+  kind: JobKind<C>,
+  source: ConfigSource,
+  { modules = {}, renamedKeys = 'refuse' }: LoadOptions,
+): Promise<Loaded<WithSamples<C>>> {
+  const renamed = renamedKeys === 'refuse' ? renamedKeyProblems(source.values) : [];
+  if (renamed.length > 0) refuse(source, renamed);
+  const current = withCurrentKeys(source.values);
+  const paths = pluginPaths(current.plugins);
+  const pluginFolder = source.folderOf(['plugins']);
+  const catalogue = createCatalogue(modules);
+  await loadPlugins(paths, catalogue, pluginFolder, modules);
+  const values = withDefaults(kind, current, catalogue);
+  const schema = kind.schema(catalogue);
+  const parsed = schema.safeParse(values);
+  if (!parsed.success) refuse(source, explainIssues(parsed.error, schema, values));
+  const config = withAbsolutePaths(parsed.data, kind.fileKeys(values, catalogue), source.folderOf);
+  const problems = kind.crossCheck(config, catalogue);
+  if (problems.length > 0) refuse(source, problems);
+  const samples = config.learner.samples ?? catalogue.operators.get(config.operator.name).defaultSamples;
+  const { improvement, feedback } = createImprovement(source, catalogue, config, samples);
+  const plugins = paths.map((path) => resolve(pluginFolder, path));
+  return {
+    ...improvement,
+    config: { ...config, plugins, feedback, learner: { ...config.learner, samples } },
+    catalogue,
+  };
+}
+
+/** True for a language job: its configuration has `language`, one of a control job does not. */
+function isLanguageJob({ values }: ConfigSource): boolean {
+  return values.language !== undefined;
 }
 
 /**
- * Checks a control job's configuration and everything it names, and fills in every default.
- * @param file the name used in messages; relative plugins are looked for beside it.
- * @throws ConfigError listing every problem with its place and, where there is one, the nearest right key.
+ * Checks a configuration of either kind and everything that it names, and fills in every default.
+ * @param file the name used in messages; relative paths in the text are resolved from its folder.
+ * @throws ConfigError that lists every problem with its place and, if there is one, the nearest right key.
  */
+export async function resolveJob(
+  file: string,
+  text: string,
+  overrides: readonly Override[] = [],
+  options: LoadOptions = {},
+): Promise<LoadedJob> {
+  const source = readSource(file, text, overrides);
+  return isLanguageJob(source)
+    ? { kind: 'language', ...(await resolveAs(languageJob, source, options)) }
+    : { kind: 'control', ...(await resolveAs(controlJob, source, options)) };
+}
+
+/** The same for a control job. @throws ConfigError as `resolveJob`, and for the configuration of a language job. */
 export async function resolveConfig(
   file: string,
   text: string,
   overrides: readonly Override[] = [],
   options: LoadOptions = {},
 ): Promise<LoadedConfig> {
-  const opened = await openSource(file, text, overrides, options);
-  const { source, values, catalogue, plugins } = opened;
-  if (values.language !== undefined) {
-    throw new ConfigError({
-      where: source.where(['language']),
-      what: 'this is the configuration of a language job, and one of a control job is needed here',
-      remedy:
-        'Give a configuration with `environment`, such as examples/cartpole.yaml. What a language run came to is in its completions.html; `pmpo winrate` compares models',
-    });
-  }
-  const schema = configSchema(catalogue);
-  const parsed = schema.safeParse(values);
-  if (!parsed.success) refuse(source, explainIssues(parsed.error, schema, values));
-  const config = { ...withAbsolutePaths(parsed.data, source, file, fileKeys), plugins: [...plugins] };
-  const problems = [
-    ...crossCheck(config, catalogue.simulators.names()),
-    ...simulatorProblems(config, catalogue.simulators),
-  ];
-  if (problems.length > 0) refuse(source, problems);
-  const { samples, feedback, ...improvement } = makeImprovement(opened, config, config.learner.samples);
-  return {
-    ...improvement,
-    // Once more through the schema, so that what is filled in stands where the schema has it.
-    config: schema.parse({
-      ...config,
-      feedback,
-      learner: { ...config.learner, samples },
-    }) as ResolvedConfig,
-    catalogue,
-  };
+  const source = readSource(file, text, overrides);
+  if (!isLanguageJob(source)) return resolveAs(controlJob, source, options);
+  throw new ConfigError({
+    where: source.where(['language']),
+    what: 'this is the configuration of a language job, and a control job is needed here',
+    remedy:
+      'Give a configuration with `environment`, such as examples/cartpole.yaml. The results of a language run are in its completions.html; `pmpo winrate` compares models',
+  });
 }
 
-/** The text of a configuration's file. @throws ConfigError when there is no such file. */
-export async function readConfigFile(file: string): Promise<string> {
+/** The same for a language job. @throws ConfigError as `resolveJob`, and for the configuration of a control job. */
+export async function resolveLanguageConfig(
+  file: string,
+  text: string,
+  overrides: readonly Override[] = [],
+  options: LoadOptions = {},
+): Promise<LoadedLanguageConfig> {
+  const source = readSource(file, text, overrides);
+  if (isLanguageJob(source)) return resolveAs(languageJob, source, options);
+  throw new ConfigError({
+    where: file,
+    what: 'this is the configuration of a control job, and a language job is needed here',
+    remedy: 'Give a configuration with `language`, such as examples/language/tiny.yaml',
+  });
+}
+
+/** The text of a configuration file. @throws ConfigError if the file cannot be read. */
+async function readConfigFile(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (cause) {
@@ -105,16 +179,31 @@ export async function readConfigFile(file: string): Promise<string> {
   }
 }
 
-/**
- * Reads and resolves the configuration file of a control job.
- * @throws ConfigError when there is no such file, and as `resolveConfig`.
- */
+/** Reads and resolves a configuration file of either kind. @throws ConfigError as `resolveJob`, and if the file cannot be read. */
+export async function loadJob(
+  file: string,
+  overrides: readonly Override[] = [],
+  options: LoadOptions = {},
+): Promise<LoadedJob> {
+  return resolveJob(file, await readConfigFile(file), overrides, options);
+}
+
+/** Reads and resolves the configuration file of a control job. @throws ConfigError as `resolveConfig`, and if the file cannot be read. */
 export async function loadConfig(
   file: string,
   overrides: readonly Override[] = [],
   options: LoadOptions = {},
 ): Promise<LoadedConfig> {
   return resolveConfig(file, await readConfigFile(file), overrides, options);
+}
+
+/** Reads and resolves the configuration file of a language job. @throws ConfigError as `resolveLanguageConfig`, and if the file cannot be read. */
+export async function loadLanguageConfig(
+  file: string,
+  overrides: readonly Override[] = [],
+  options: LoadOptions = {},
+): Promise<LoadedLanguageConfig> {
+  return resolveLanguageConfig(file, await readConfigFile(file), overrides, options);
 }
 
 /** A resolved configuration as the text of a file that loads again and means the same. */

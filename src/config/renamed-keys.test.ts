@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { loadJob, resolveJob } from './load-language.js';
+import { loadJob, resolveJob } from './load.js';
 import { parseOverride } from './source.js';
 
 const control = 'environment: {simulator: reacher}\n';

@@ -6,7 +6,7 @@ import { explainIssues } from '../core/schema-problems.js';
 import type { FeedbackDefinition } from '../feedback/classifier.js';
 import { createRewardRegistry } from '../language/rewards/registry.js';
 import type { OperatorDefinition } from '../operators/operator.js';
-import { jsonSchema } from './load-language.js';
+import { jsonSchema } from './job-kinds.js';
 import { configSchema } from './schema.js';
 
 function registries() {

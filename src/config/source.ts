@@ -1,6 +1,8 @@
+import { dirname, resolve } from 'node:path';
 import { isMap, isScalar, isSeq, LineCounter, type Node, parse, parseDocument } from 'yaml';
 import { ConfigError } from '../core/errors.js';
 import { formatPath, isGroup, type KeyPath } from '../core/key-path.js';
+import type { Problem } from '../core/schema-problems.js';
 
 /** A setting from the command line: `--set learner.batchSize=64`, `--seed 3`. */
 export interface Override {
@@ -10,15 +12,15 @@ export interface Override {
   readonly value: unknown;
 }
 
-/** A configuration before it is checked: plain values, and where each one came from. */
+/** A configuration before it is validated: plain values, and where each one came from. */
 export interface ConfigSource {
   readonly values: Record<string, unknown>;
-  /** `FILE: operator.alpha (line 3)`, or `--set operator.alpha` for what the command line gave. */
+  /** The place of a key, for messages: `FILE: operator.alpha (line 3)`, or `--set operator.alpha`. */
   where(path: KeyPath): string;
-  /** The line in the file, from 1; undefined for what the file does not hold. */
+  /** The line in the file, from 1; undefined if the file has neither the key nor a group around it. */
   lineOf(path: KeyPath): number | undefined;
-  /** The override that set this key or a group around it, if one did. */
-  overrideOf(path: KeyPath): Override | undefined;
+  /** The folder from which a relative path at this key is resolved: the working directory for the command line's, else the file's. */
+  folderOf(path: KeyPath): string;
 }
 
 /**
@@ -108,11 +110,6 @@ function parseText(
   return { values: values ?? {}, lines: keyLines(document.contents, lineCounter) };
 }
 
-/** The values of a configuration's text, unchecked. @throws ConfigError as `readSource`. */
-export function parseValues(file: string, text: string): Readonly<Record<string, unknown>> {
-  return parseText(file, text).values;
-}
-
 /** Puts `value` at `path`, making the groups on the way. @throws ConfigError where one of them is no group. */
 function put(values: Record<string, unknown>, { path, value, label }: Override): void {
   let group: Record<string, unknown> | unknown[] = values;
@@ -197,5 +194,17 @@ export function readSource(file: string, text: string, overrides: readonly Overr
       (line === undefined ? '' : ` (line ${line})`)
     );
   };
-  return { values, where, lineOf, overrideOf };
+  const folderOf = (path: KeyPath) =>
+    overrideOf(path) === undefined ? dirname(resolve(file)) : process.cwd();
+  return { values, where, lineOf, folderOf };
+}
+
+/** Refuses a configuration. @throws ConfigError with one line for each problem, in the order of the file. */
+export function refuse(source: ConfigSource, problems: readonly Problem[]): never {
+  const lineOf = ({ path }: Problem) => source.lineOf(path) ?? Number.POSITIVE_INFINITY;
+  const inOrder = problems.toSorted((a, b) => Math.sign(lineOf(a) - lineOf(b)) || 0);
+  const lines = inOrder.map(
+    ({ path, what, remedy }) => `${source.where(path)}: ${what}${remedy === undefined ? '' : `. ${remedy}`}`,
+  );
+  throw new ConfigError({ what: lines.join('\n') });
 }

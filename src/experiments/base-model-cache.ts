@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { ResolvedLanguageConfig } from '../config/load-language.js';
+import type { ResolvedLanguageConfig } from '../config/load.js';
 import { PmpoError } from '../core/errors.js';
 import { foldIn, randomKey } from '../core/random-keys.js';
 import { createEngine } from '../engine/create.js';

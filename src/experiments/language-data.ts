@@ -1,4 +1,4 @@
-import type { ResolvedLanguageConfig } from '../config/load-language.js';
+import type { ResolvedLanguageConfig } from '../config/load.js';
 import { ConfigError, PmpoError } from '../core/errors.js';
 import { preferenceContexts } from '../datasets/preferences.js';
 import { type PromptRow, promptOf } from '../datasets/prompts.js';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load.js';
 import { configText } from '../config/load.js';
-import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load-language.js';
 import { PmpoError } from '../core/errors.js';
 import { foldIn, randomKey } from '../core/random-keys.js';
 import { createEngine } from '../engine/create.js';

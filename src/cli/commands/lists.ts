@@ -6,9 +6,8 @@ import { describeDefinitions } from '../describe.js';
 async function catalogueOf(config: string | undefined): Promise<Catalogue> {
   const { publicModules } = await import('../../public-modules.js');
   if (config === undefined) return (await import('../../config/catalogue.js')).createCatalogue();
-  return (
-    await (await import('../../config/load-language.js')).loadJob(config, [], { modules: publicModules })
-  ).catalogue;
+  return (await (await import('../../config/load.js')).loadJob(config, [], { modules: publicModules }))
+    .catalogue;
 }
 
 function addList(

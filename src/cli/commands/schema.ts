@@ -16,7 +16,7 @@ and, as the first line of a configuration, for editors with a YAML language serv
     )
     .action(async () => {
       const { createCatalogue } = await import('../../config/catalogue.js');
-      const { jsonSchema } = await import('../../config/load-language.js');
+      const { jsonSchema } = await import('../../config/job-kinds.js');
       process.stdout.write(`${JSON.stringify(jsonSchema(createCatalogue()), null, 2)}\n`);
     });
 }

@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
 import type { Command } from 'commander';
-import type { LoadedJob } from '../../config/load-language.js';
+import type { LoadedJob } from '../../config/load.js';
 import { ConfigError, exitCodes } from '../../core/errors.js';
 import type { RunFrameOptions, RunResult } from '../../experiments/run-lifecycle.js';
 import type { RunDirectory } from '../../run/run-directory.js';
@@ -26,7 +26,7 @@ async function load(
   file: string | undefined,
   options: TrainOptions,
 ): Promise<{ readonly job: LoadedJob; readonly resume?: RunDirectory }> {
-  const { loadJob } = await import('../../config/load-language.js');
+  const { loadJob } = await import('../../config/load.js');
   const { publicModules } = await import('../../public-modules.js');
   const { openRunDirectory } = await import('../../run/run-directory.js');
   if (options.resume === undefined) {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { type LoadedJob, resolveJob } from '../../config/load-language.js';
+import { type LoadedJob, resolveJob } from '../../config/load.js';
 import { ConfigError } from '../../core/errors.js';
 import { isGroup } from '../../core/key-path.js';
 import { nearest } from '../../core/nearest.js';

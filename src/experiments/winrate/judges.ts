@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { createCatalogue } from '../../config/catalogue.js';
-import { resolvedPaths, tlsFiles } from '../../config/resolving.js';
+import { tlsFiles, withAbsolutePaths } from '../../config/file-keys.js';
 import { ConfigError, PmpoError } from '../../core/errors.js';
 import { formatPath } from '../../core/key-path.js';
 import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
@@ -170,7 +170,7 @@ async function programJudge(file: string, notice: Notice, modules: PublicModules
 /** Settings with the paths at `keys` resolved from the folder of the judge's file. */
 function withResolvedPaths<T>(settings: T, file: string, keys: readonly string[]): T {
   const paths = [...keys.map((key) => [key]), ...tlsFiles(['tls']), ['token', 'file']];
-  return resolvedPaths(settings, paths, () => dirname(resolve(file)));
+  return withAbsolutePaths(settings, paths, () => dirname(resolve(file)));
 }
 
 /** A judge from a file of settings. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TabularModel } from '../../../test/support/tabular-model.js';
-import { resolveLanguageConfig } from '../../config/load-language.js';
+import { resolveLanguageConfig } from '../../config/load.js';
 import { parseOverride } from '../../config/source.js';
 import { randomKey } from '../../core/random-keys.js';
 import { mean } from '../../core/statistics.js';

@@ -1,4 +1,4 @@
-import type { ResolvedLanguageConfig } from '../../config/load-language.js';
+import type { ResolvedLanguageConfig } from '../../config/load.js';
 import { PmpoError } from '../../core/errors.js';
 import { foldIn, randomKey } from '../../core/random-keys.js';
 import type { Engine } from '../../engine/engine.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { loadJob, resolveJob, resolveLanguageConfig } from './load-language.js';
+import { loadJob, resolveJob, resolveLanguageConfig } from './load.js';
 import { parseOverride } from './source.js';
 
 const sampled = `

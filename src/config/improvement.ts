@@ -1,0 +1,67 @@
+import { ConfigError, PmpoError } from '../core/errors.js';
+import type { KeyPath } from '../core/key-path.js';
+import type { FeedbackClassifier } from '../feedback/classifier.js';
+import { checkNeeds } from '../operators/check.js';
+import type { Operator } from '../operators/operator.js';
+import type { Catalogue } from './catalogue.js';
+import type { ConfigSource } from './source.js';
+
+/** A group that chooses a definition by its name, with that definition's settings. */
+export type Named = { readonly name: string } & Record<string, unknown>;
+
+/** The operator and the feedback classifier of a configuration. */
+export interface Improvement {
+  readonly operator: Operator;
+  readonly classifier: FeedbackClassifier;
+  /** Sentences about settings that are legal and risky, shown before a run starts. */
+  readonly warnings: readonly string[];
+}
+
+/** Calls `create`. @throws ConfigError at `path` for anything that `create` throws. */
+function createAt<T>(source: ConfigSource, path: KeyPath, create: () => T): T {
+  try {
+    return create();
+  } catch (cause) {
+    const where = source.where(path);
+    if (!(cause instanceof PmpoError)) {
+      throw new ConfigError({ where, what: cause instanceof Error ? cause.message : String(cause), cause });
+    }
+    const { what, remedy } = cause.details;
+    throw new ConfigError({ where, what, remedy, cause });
+  }
+}
+
+function settingsOf({ name: _, ...settings }: Named): Record<string, unknown> {
+  return settings;
+}
+
+/**
+ * Creates the operator and the feedback classifier that a configuration names, and checks that they fit each other.
+ * @param samples N, on which the classifier's defaults depend.
+ * @returns both, and the `feedback` group with every default filled in.
+ * @throws ConfigError with the place of what does not fit.
+ */
+export function createImprovement(
+  source: ConfigSource,
+  catalogue: Catalogue,
+  config: { readonly operator: Named; readonly feedback: Named },
+  samples: number,
+): { readonly improvement: Improvement; readonly feedback: Named } {
+  const operatorDefinition = catalogue.operators.get(config.operator.name);
+  const operator = createAt(source, ['operator'], () =>
+    operatorDefinition.create(settingsOf(config.operator)),
+  );
+  const feedbackDefinition = catalogue.feedback.get(config.feedback.name);
+  const given = settingsOf(config.feedback);
+  const settings = feedbackDefinition.complete?.(given, samples) ?? given;
+  const classifier = createAt(source, ['feedback'], () => feedbackDefinition.create(settings, samples));
+  createAt(source, ['operator'], () =>
+    checkNeeds(config.operator.name, operator.needs, config.feedback.name, classifier.provides),
+  );
+  const rejectShare = classifier.rejectShare?.(samples);
+  const warnings = operator.warnings?.({ rejectShare, samples }) ?? [];
+  return {
+    improvement: { operator, classifier, warnings },
+    feedback: { name: config.feedback.name, ...settings },
+  };
+}

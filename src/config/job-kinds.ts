@@ -1,0 +1,125 @@
+import { z } from 'zod';
+import { isGroup, type KeyPath } from '../core/key-path.js';
+import { explainIssues, type Problem } from '../core/schema-problems.js';
+import type { Catalogue } from './catalogue.js';
+import { crossCheck } from './checks.js';
+import { tlsFiles } from './file-keys.js';
+import type { Named } from './improvement.js';
+import { languageProblems } from './language-checks.js';
+import { type LanguageConfig, type LanguageRegistries, languageConfigSchema } from './language-schema.js';
+import { type Config, configSchema } from './schema.js';
+
+type Values = Readonly<Record<string, unknown>>;
+
+/** The settings that jobs of every kind have, as far as the loader needs them. */
+export interface AnyJobConfig {
+  readonly plugins: string[];
+  readonly operator: Named;
+  readonly feedback: Named;
+  readonly learner: { readonly samples?: number };
+}
+
+/** What the loader must know about one kind of job. */
+export interface JobKind<C extends AnyJobConfig> {
+  schema(catalogue: Catalogue): z.ZodType<C>;
+  /** Fills in those defaults of a configuration, not yet validated, that depend on its other settings. */
+  withDefaults(values: Values): Values;
+  /** The keys whose values are paths of files. */
+  fileKeys(values: Values, catalogue: Catalogue): readonly KeyPath[];
+  /** Finds settings that are valid one by one and contradict each other. */
+  crossCheck(config: C, catalogue: Catalogue): Problem[];
+}
+
+/** `values` with a default at `group.key`, unless that key has a value or the group is not a group. */
+export function withDefault(values: Values, group: string, key: string, value: unknown): Values {
+  const given = values[group] === undefined ? {} : values[group];
+  if (!isGroup(given) || given[key] !== undefined) return values;
+  return { ...values, [group]: { ...given, [key]: value } };
+}
+
+/** Problems in the settings of an embedded simulator; a remote server checks its own. */
+function simulatorProblems({ environment }: Config, simulators: Catalogue['simulators']): Problem[] {
+  const { address, simulator, createSettings } = environment;
+  if (address !== undefined || simulator === undefined || !simulators.names().includes(simulator)) return [];
+  const { settings } = simulators.get(simulator);
+  const { error } = settings.safeParse(createSettings);
+  if (error === undefined) return [];
+  return explainIssues(error, settings, createSettings).map((problem) => ({
+    ...problem,
+    path: ['environment', 'createSettings', ...problem.path],
+  }));
+}
+
+const controlFileKeys: readonly KeyPath[] = [
+  ...tlsFiles(['environment', 'tls']),
+  ['environment', 'token', 'file'],
+  ...tlsFiles(['replay', 'redisTls']),
+  ['replay', 'redisPassword', 'file'],
+];
+
+/** Jobs that learn in simulators. */
+export const controlJob: JobKind<Config> = {
+  schema: configSchema,
+  withDefaults: (values) => values,
+  fileKeys: () => controlFileKeys,
+  crossCheck: (config, { simulators }) => [
+    ...crossCheck(config, simulators.names()),
+    ...simulatorProblems(config, simulators),
+  ],
+};
+
+const languageFileKeys: readonly KeyPath[] = [
+  ['language', 'prompts', 'file'],
+  ['language', 'prompts', 'heldOut'],
+  ['language', 'dataset', 'file'],
+  ['evaluation', 'text'],
+  ['language', 'model', 'corpus'],
+  ['language', 'model', 'sampler', 'tokenizer'],
+  ...[
+    ['language', 'model'],
+    ['language', 'model', 'sampler'],
+    ['language', 'reward'],
+  ].flatMap((group) => [...tlsFiles([...group, 'tls']), [...group, 'token', 'file']]),
+];
+
+/** A reward's definition lists its own keys that name files. */
+function rewardFileKeys(values: Values, { rewards }: Catalogue): KeyPath[] {
+  const { reward } = (values.language ?? {}) as { reward?: { name?: string } };
+  const definition = rewards.definitions().find(({ name }) => name === reward?.name);
+  return (definition?.fileSettings ?? []).map((key) => ['language', 'reward', key]);
+}
+
+/** The most completions of one context that are learned from: a data set has as many as it has, and N is only a limit. */
+const datasetSamples = 16;
+
+/** Jobs that learn from the completions of a language model. */
+export const languageJob: JobKind<LanguageConfig> = {
+  schema: languageConfigSchema,
+  withDefaults(values) {
+    if (!isGroup(values.language) || values.language.dataset === undefined) return values;
+    // The rows of a data set carry labels: they are the feedback unless the configuration names another.
+    const labelled = values.feedback === undefined ? { ...values, feedback: { name: 'label' } } : values;
+    return withDefault(labelled, 'learner', 'samples', datasetSamples);
+  },
+  fileKeys: (values, catalogue) => [...languageFileKeys, ...rewardFileKeys(values, catalogue)],
+  crossCheck: (config, { operators, feedback }) =>
+    languageProblems(config, {
+      operator: operators.get(config.operator.name),
+      feedback: feedback.get(config.feedback.name),
+    }),
+};
+
+/** The JSON Schema of a configuration file as a person writes it: keys that have a default may be left out. */
+export function jsonSchema(registries: LanguageRegistries): Record<string, unknown> {
+  const options = { io: 'input', unrepresentable: 'any' } as const;
+  const { $schema, ...control } = z.toJSONSchema(configSchema(registries), options);
+  const { $schema: _, ...language } = z.toJSONSchema(languageConfigSchema(registries), options);
+  return {
+    $schema,
+    title: 'pmpo configuration',
+    anyOf: [
+      { title: 'control: learns in simulators', ...control },
+      { title: 'language: learns from completions', ...language },
+    ],
+  };
+}
