@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { removeForeignBinaries } from './remove-foreign-binaries.mjs';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 const oldestNode = 20;
@@ -75,7 +76,8 @@ export function ensureInstalled() {
     shell: windows,
   });
   if (error !== undefined) fail(`pmpo: npm could not be started: ${error.message}`);
-  if (status !== 0) fail('pmpo: npm ci failed; its own words are above');
+  if (status !== 0) fail('pmpo: npm ci failed; its output is above');
+  removeForeignBinaries();
 }
 
 /** Every file under `folder`, as paths from the root, sorted. */
