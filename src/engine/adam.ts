@@ -3,24 +3,29 @@ import type { Engine } from './engine.js';
 import type { NamedTensors, NamedVariables, Scalar, Tensor } from './tensors.js';
 import * as tf from './tf.js';
 
+/** Adam's settings, named as in the paper. */
 export interface AdamOptions {
+  /** The step size α. */
   readonly learningRate: number;
+  /** Decay rate of the first moment. Default: 0.9. */
   readonly beta1?: number;
+  /** Decay rate of the second moment. Default: 0.999. */
   readonly beta2?: number;
+  /** Added to the denominator. Default: 1e-8. */
   readonly epsilon?: number;
-  /** Gradients are scaled down together so that the norm of all of them is at most this. */
+  /** Scales the gradients of all variables down so that their joint L2 norm is at most this. Default: no clipping. */
   readonly maxGradientNorm?: number;
 }
 
+/** An optimizer for compiled functions; see `createAdam`. */
 export interface Adam {
-  /** First and second moments and the step count: what a checkpoint holds besides the variables. */
+  /** The first and second moments and the step count, by variable name: save them with the variables to resume training. */
   readonly slots: NamedVariables;
   /**
-   * Moves the variables one step; call it inside a compiled function.
-   * @param gradients by the names in `variables`, all of them.
-   * @param learningRateFactor what the learning rate is multiplied by, for schedules; 1 when absent.
-   * @param learningRateFactor multiplies the learning rate: a schedule's value at this step.
-   * @returns the norm of all gradients together, before clipping.
+   * Moves the variables one step. Call it inside a compiled function.
+   * @param gradients a gradient for each name in `variables`, of the variable's shape.
+   * @param learningRateFactor multiplies the learning rate, for schedules. Default: 1.
+   * @returns the joint L2 norm of all gradients before clipping.
    */
   apply(gradients: NamedTensors, learningRateFactor?: Scalar): { gradientNorm: Scalar };
 }
@@ -30,9 +35,13 @@ export interface Adam {
  *
  *     m ← β₁ m + (1 − β₁) g     v ← β₂ v + (1 − β₂) g²     θ ← θ − lr · m̂ / (√v̂ + ε)
  *
- * with m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ). The moments of all variables lie in one flat variable each, so that the
- * graph has a handful of nodes, not a handful per variable. They are kept without their factors, m / (1 − β₁) and
- * v / (1 − β₂), and the factors and corrections folded into the step size and ε: long vectors are passed over less often.
+ * with m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ). All first moments share one flat variable and so do all second moments, so
+ * that the size of the graph does not depend on the number of variables. They are stored as m / (1 − β₁) and v / (1 − β₂),
+ * and these factors and the bias corrections are folded into the step size and ε, which saves passes over long vectors.
+ *
+ * @param name prefix of the names of the slots, unique in the engine.
+ * @param variables the variables to train; all belong to `engine`.
+ * @throws PmpoError when the engine has slots of that name.
  */
 export function createAdam(
   engine: Engine,
@@ -51,7 +60,7 @@ export function createAdam(
   const apply = (gradients: NamedTensors, learningRateFactor?: Scalar): { gradientNorm: Scalar } =>
     tf.tidy(() => {
       const flat = tf.concat1d(names.map((key) => tf.reshape(gradients[key]!, [-1])));
-      const norm = tf.sqrt(tf.sum(tf.square(flat))) as Scalar;
+      const norm: Scalar = tf.sqrt(tf.sum(tf.square(flat)));
       const gradient: Tensor =
         maxGradientNorm === undefined
           ? flat

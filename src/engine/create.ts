@@ -8,19 +8,21 @@ import type { Engine, EngineName } from './engine.js';
 import type { SessionSettings } from './onnx/program.js';
 import * as tf from './tf.js';
 
+/** Settings of the engine `onnx`; the other engines ignore them. */
 export interface EngineOptions {
-  /** Threads of one graph's run (onnx only); by default one for each core, up to 8. */
+  /** Threads that run one graph together. Default: one for each core, up to 8. */
   readonly threads?: number;
-  /** Where graphs run (onnx only). */
+  /** The ONNX Runtime execution provider: the device that runs graphs. Default: `cpu`. */
   readonly executionProvider?: 'cpu' | 'cuda';
 }
 
-/** Graphs of the sizes that learners use do not divide well among more. */
+/** The graphs of the learners do not run faster on more threads than this. */
 const maxThreads = 8;
 
 /**
- * Makes the engine named, or for `auto` the fastest that works on this machine.
- * @throws PmpoError when the named engine is not installed or does not start.
+ * Creates an engine.
+ * @param name which engine; `auto` is the fastest that works on this machine.
+ * @throws PmpoError when the engine is not installed or does not start.
  */
 export async function createEngine(name: 'auto' | EngineName, options: EngineOptions = {}): Promise<Engine> {
   const chosen = name === 'auto' ? chooseEngine() : name;
@@ -67,7 +69,7 @@ async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOp
   const settings: SessionSettings = {
     threads: threads ?? Math.min(maxThreads, availableParallelism()),
     executionProvider,
-    // Long enough to bridge the gaps between operators, short enough to leave the core to a simulator.
+    // Long enough to bridge the gaps between operators, short enough to leave the core to a simulator afterwards.
     spinMicroseconds: 20,
   };
   if (executionProvider !== 'cpu') {
@@ -77,7 +79,7 @@ async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOp
   return new OnnxEngine(settings);
 }
 
-/** Exporting traces, whatever engine the variables live on. */
+/** Exports by tracing, also for engines that do not trace otherwise. */
 const exportTraced: Exporter = async (...request) => {
   requireAvailable('onnx');
   const { exportForeign } = await import('./onnx/export.js');

@@ -2,17 +2,21 @@ import type { GradSaveFunc } from '@tensorflow/tfjs-core';
 import type { Tensor } from './tensors.js';
 import * as tf from './tf.js';
 
-/** The value of a function at `x`, and its vector-Jacobian product: from the gradient of `value` to the gradient of `x`. */
+/** The value of a function at `x`, and its vector-Jacobian product. */
 export interface ValueWithGradient<T extends Tensor> {
   readonly value: T;
-  /** @param saved the tensors that were given to `save`, in their order. */
+  /**
+   * The gradient of the loss in `x`.
+   * @param gradient the gradient of the loss in `value`.
+   * @param saved the tensors that were given to `save`, in the same order.
+   */
   gradFunc(gradient: T, saved: Tensor[]): Tensor;
 }
 
 /**
- * A function of one tensor whose gradient is given, not derived: `tf.customGrad` with types that fit. TensorFlow.js declares
- * every parameter of the function as "tensor or save function", so that each would need a cast where it is used.
- * @param fn calls `save` with the tensors that its gradient needs.
+ * Makes a function of one tensor with a gradient of its own: `tf.customGrad` with types that fit. TensorFlow.js declares every
+ * parameter of the function as "a tensor or the save function", so that callers would need casts.
+ * @param fn computes the value; calls `save` with the tensors that `gradFunc` needs.
  */
 export function withCustomGradient<T extends Tensor>(
   fn: (x: Tensor, save: GradSaveFunc) => ValueWithGradient<T>,

@@ -3,13 +3,13 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { type EngineName, engineNames } from './engine.js';
 
-/** What `pmpo doctor` says about one engine. */
+/** Whether an engine works on this machine; a line of `pmpo doctor`. */
 export interface EngineReport {
   readonly name: EngineName;
   readonly available: boolean;
-  /** Its version when it is available, the reason when it is not. */
+  /** The package and version that it runs on, or the reason why it is not available. */
   readonly detail: string;
-  /** Whether `auto` takes it. */
+  /** Whether `createEngine('auto')` makes this engine. */
   readonly chosen: boolean;
 }
 
@@ -22,16 +22,13 @@ export const enginePackages: Readonly<Record<EngineName, string>> = {
   cpu: '@tensorflow/tfjs-backend-cpu',
 };
 
-/** Engines whose package is compiled for some platforms only, and is not there or not usable on others. */
+/** Engines whose package is compiled for some platforms only; on others it is missing or does not load. */
 const nativeEngines: ReadonlySet<EngineName> = new Set(['onnx', 'tfjs-node-gpu', 'tfjs-node']);
-
-/** `auto` takes the first of these that works here. */
-const preference: readonly EngineName[] = ['onnx', 'tfjs-node-gpu', 'tfjs-node', 'wasm', 'cpu'];
 
 const require = createRequire(import.meta.url);
 
 function packageVersion(name: string): string | undefined {
-  // package.json itself may be hidden by `exports`: walk up from the main file.
+  // A package's `exports` may hide its package.json from `require`: walk up from the main file instead.
   try {
     for (let folder = dirname(require.resolve(name)); folder !== dirname(folder); folder = dirname(folder)) {
       const path = join(folder, 'package.json');
@@ -48,14 +45,14 @@ function firstLine(error: unknown): string {
   return String(error instanceof Error ? error.message : error).split('\n')[0]!;
 }
 
-/** Looks for an engine's package and, where it has native code, loads it. */
+/** Looks for the package of an engine, and loads it if it has native code. */
 export function findEngine(name: EngineName): { available: boolean; detail: string } {
   const module = enginePackages[name];
   const version = packageVersion(module);
   if (version === undefined) return { available: false, detail: `${module} is not installed` };
   if (nativeEngines.has(name)) {
     try {
-      // TensorFlow's own remarks on the processor would stand between a job's lines.
+      // Keeps TensorFlow from printing its remarks about the processor into the output of the program.
       process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
       require(module);
     } catch (error) {
@@ -65,13 +62,13 @@ export function findEngine(name: EngineName): { available: boolean; detail: stri
   return { available: true, detail: `${module} ${version}` };
 }
 
-/** The engine that `auto` takes on this machine. */
+/** The engine that `auto` stands for on this machine. */
 export function chooseEngine(): EngineName {
-  return preference.find((name) => findEngine(name).available) ?? 'cpu';
+  return engineNames.find((name) => findEngine(name).available) ?? 'cpu';
 }
 
-/** What there is on this machine, in the order of preference. Loads native packages, which takes a moment. */
+/** Reports on every engine, in the order of preference. Loads native packages, which may take a second. */
 export function detectEngines(): readonly EngineReport[] {
   const chosen = chooseEngine();
-  return [...engineNames].map((name) => ({ name, ...findEngine(name), chosen: name === chosen }));
+  return engineNames.map((name) => ({ name, ...findEngine(name), chosen: name === chosen }));
 }

@@ -9,56 +9,79 @@ import type {
   Variable,
 } from './tensors.js';
 
-/** Which machinery runs compiled functions. */
+/** The names of all engines, in the order in which `auto` prefers them. */
 export const engineNames = ['onnx', 'tfjs-node-gpu', 'tfjs-node', 'wasm', 'cpu'] as const;
+/** What runs compiled functions: ONNX Runtime, or one of TensorFlow.js' backends. */
 export type EngineName = (typeof engineNames)[number];
 
 /**
- * A function compiled by an engine. `run` may be called again before the last call has ended: each call sees the variables
- * as the calls made before it left them, and may overlap those that change nothing it reads. Inputs are copied at once.
+ * A compiled function; `I` and `O` are the types of its inputs and results, objects of tensors.
+ *
+ * `run` may be called again before an earlier call has ended. Each call sees the variables as the calls made before it leave
+ * them, and may overlap calls that do not change the variables it reads. Inputs are copied when `run` is called.
  */
 export interface Compiled<I = NamedTensors, O = NamedTensors> {
   /**
-   * @returns the function's named results, copied out.
-   * @throws PmpoError when an input is missing or of another dtype, or a result is int32 without being declared so
-   *   (`int32Result`).
+   * @param inputs a host tensor for each name in `I`. Shapes may differ from call to call; element types may not.
+   * @returns the function's results by name, as copies.
+   * @throws PmpoError when an input is missing, unknown, of another element type than in the first call, or does not fill its
+   *   shape; when a result is int32 without `int32Result`; when the function asks for unseeded random numbers; and when it
+   *   cannot be traced (onnx): the message names the operation.
    */
   run(inputs: HostInputs<I>): Promise<HostResults<O>>;
+  /** Frees what was compiled. `run` throws from then on. */
   dispose(): void;
 }
 
-/** A compiled function whose names the type system does not know: what engines make, for `jit` to give types to. */
+/** A compiled function whose names the type system does not know. Engines make these; `jit` declares their types. */
 export interface UntypedCompiled {
   run(inputs: NamedHostTensors): Promise<NamedHostTensors>;
   dispose(): void;
 }
 
 /**
- * Runs TensorFlow.js functions of named tensors and variables. A variable belongs to the engine that made it; functions
- * compiled by the same engine share it, read it, and assign to it (directly or through a `tf` optimizer).
+ * Runs TensorFlow.js functions of named tensors and variables. A variable belongs to the engine that made it; all functions
+ * compiled by this engine may read it and assign to it, directly or through a `tf` optimizer.
  */
 export interface Engine {
   readonly name: EngineName;
-  /** A trainable variable with a name unique in this engine. */
+  /**
+   * A trainable variable with the shape, element type and value of `initial`.
+   * @throws PmpoError when this engine has a variable of that name, or the data do not fill the shape.
+   */
   variable(name: string, initial: HostTensor): Variable;
   /**
-   * Compiles `fn`: traced at the first run of each input shape (onnx), or run eagerly each time (the others). Where it is
-   * traced, everything in it that is not a tensor operation happens once per shape, so random numbers and whatever else
-   * changes come in as inputs (asking for unseeded random numbers is an error), and what lives from call to call is a
-   * variable.
+   * Compiles `fn`, from an object of tensors to an object of tensors:
+   *
+   *     engine.jit('loss', ({ x, target }: { x: Tensor2D; target: Tensor1D }) => ({ loss: … }))
+   *
+   * The engine `onnx` traces `fn` at the first run of each combination of input shapes; the others run it each time. Whatever
+   * in it is not a tensor operation then happens once per trace: values that change from call to call, random numbers
+   * included, must be inputs, and values that live from call to call must be variables.
+   *
+   * @param name appears in messages; it need not be unique.
    */
   jit<I extends TensorFields<I> = NamedTensors, O extends TensorFields<O> = NamedTensors>(
     name: string,
     fn: (inputs: I) => O,
   ): Compiled<I, O>;
-  /** The current values of variables. Waits for calls under way. */
+  /**
+   * The values of variables after all calls made so far.
+   * @throws PmpoError when a variable belongs to another engine.
+   */
   read(variables: readonly Variable[]): Promise<HostTensor[]>;
-  /** Sets a variable's value. Waits for calls under way. @throws PmpoError when the shape differs. */
+  /**
+   * Sets a variable's value after all calls made so far.
+   * @throws PmpoError when the variable belongs to another engine or has another shape.
+   */
   write(variable: Variable, value: HostTensor): Promise<void>;
   /**
-   * The function with the variables' present values folded in, as the bytes of an ONNX model with float32 inputs of the
-   * given shapes; with `dynamicBatch` the first axis of every input is left open.
-   * @throws PmpoError when the function assigns to a variable, or needs the size of a batch that is to be left open.
+   * Writes `fn` as an ONNX model, with the current values of its variables as constants.
+   *
+   * @param inputs the shape of each input; all inputs are float32.
+   * @param dynamicBatch leaves the first axis of every input open.
+   * @returns the bytes of the model (operator set 18).
+   * @throws PmpoError when `fn` assigns to a variable, or with `dynamicBatch` computes anything that depends on the batch size.
    */
   exportOnnx<I extends TensorFields<I> = NamedTensors, O extends TensorFields<O> = NamedTensors>(
     name: string,
@@ -66,5 +89,6 @@ export interface Engine {
     inputs: InputShapes<NoInfer<I>>,
     dynamicBatch?: boolean,
   ): Promise<Uint8Array>;
+  /** Waits for calls in progress and frees variables and compiled functions. */
   dispose(): Promise<void>;
 }

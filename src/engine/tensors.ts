@@ -18,19 +18,19 @@ export type NamedHostTensors = Readonly<Record<string, HostTensor>>;
 /** A function of tensors by name, whatever the names are. */
 export type TensorFunction = (inputs: NamedTensors) => NamedTensors;
 
-/** The constraint on an object type whose properties, optional or not, are all tensors. */
+/** A constraint: every property of the object type `T`, optional or not, is a tensor. */
 export type TensorFields<T> = { readonly [K in keyof T]?: Tensor };
 
-/** An int32 tensor; `int32Result` makes one. TensorFlow.js' own types do not tell int32 from float32. */
+/** An int32 tensor, made by `int32Result`. TensorFlow.js' own types do not tell int32 from float32. */
 export type Int32Tensor<T extends Tensor = Tensor> = T & { readonly dtype: 'int32' };
 
-/** A shape for each of the inputs `I`. */
+/** A shape for each input of `I`. */
 export type InputShapes<I> = { readonly [K in keyof I]: readonly number[] };
 
-/** The host values that a compiled function with the inputs `I` takes: the same names, optional where they are in `I`. */
+/** A host tensor for each input of `I`, optional where the input is. */
 export type HostInputs<I> = { readonly [K in keyof I]: HostTensor };
 
-/** The host values that a compiled function with the results `O` gives: float32, except for every `Int32Tensor` in `O`. */
+/** A host tensor for each result of `O`: of int32 for an `Int32Tensor`, of float32 for every other tensor. */
 export type HostResults<O> = { readonly [K in keyof O]: HostResult<O[K]> };
 type HostResult<T> = T extends Int32Tensor
   ? HostTensor<Int32Array>

@@ -2,10 +2,10 @@ import { PmpoError } from '../core/errors.js';
 import type { NamedVariables, Variable } from './tensors.js';
 import * as tf from './tf.js';
 
-/** Updates of whole trees of variables, for use inside compiled functions. */
+/** Updates of named variables, for use inside compiled functions. */
 
-/** The pairs of two trees of the same names and shapes. @throws PmpoError naming the first that differs. */
-function paired(from: NamedVariables, to: NamedVariables): readonly (readonly [Variable, Variable])[] {
+/** Pairs of variables of the same name. @throws PmpoError when names or shapes differ, naming the first difference. */
+function pairs(from: NamedVariables, to: NamedVariables): readonly (readonly [Variable, Variable])[] {
   for (const name of Object.keys(to)) {
     if (from[name] === undefined) throw new PmpoError({ where: `variable '${name}'`, what: 'has no source' });
   }
@@ -23,18 +23,23 @@ function paired(from: NamedVariables, to: NamedVariables): readonly (readonly [V
   });
 }
 
-/** Gives each variable of `to` the value of the one of the same name in `from`: a periodic target network. */
+/**
+ * Copies each variable of `from` into the variable of the same name in `to`, as for a periodically updated target network.
+ * Call it inside a compiled function.
+ * @throws PmpoError when the names or shapes in `from` and `to` differ.
+ */
 export function copyVariables(from: NamedVariables, to: NamedVariables): void {
-  for (const [source, target] of paired(from, to)) target.assign(tf.clone(source));
+  for (const [source, target] of pairs(from, to)) target.assign(tf.clone(source));
 }
 
 /**
- * Moves each variable of `to` towards the one of the same name in `from`: to ← to + rate · (from − to), an exponential
- * moving average with `rate` in (0, 1].
+ * Moves each variable of `to` towards the variable of the same name in `from`: to ← to + rate · (from − to), with `rate` in
+ * (0, 1], as for a target network that is an exponential moving average. Call it inside a compiled function.
+ * @throws PmpoError when the names or shapes in `from` and `to` differ.
  */
 export function moveTowards(from: NamedVariables, to: NamedVariables, rate: number): void {
   tf.tidy(() => {
-    for (const [source, target] of paired(from, to)) {
+    for (const [source, target] of pairs(from, to)) {
       target.assign(tf.add(target, tf.mul(tf.sub(source, target), rate)));
     }
   });
