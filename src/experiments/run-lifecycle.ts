@@ -159,7 +159,7 @@ export async function makeRun<Opened>(
     const progress = createProgress({
       mode: options.progressMode,
       total: subject.total,
-      words: jobTerms[subject.kind],
+      terms: jobTerms[subject.kind],
       label: directory.name,
     });
     try {

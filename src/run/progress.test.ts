@@ -168,30 +168,6 @@ describe('json', () => {
   });
 });
 
-describe('a run that was stopped', () => {
-  const command = 'pmpo train --resume runs/x';
-
-  it.each(['lines', 'bar'] as const)('says how to go on (%s)', (mode) => {
-    const { progress, stderr } = scene(mode);
-    progress.start(0, 0);
-    progress.stopped(42_000, command);
-    expect(stderr.text()).toContain(
-      `Stopped at 42,000 of 100,000 steps; a checkpoint is saved. Go on with:\n  ${command}\n`,
-    );
-  });
-
-  it('tells a program so', () => {
-    const { progress, stdout } = scene('json');
-    progress.stopped(42_000, command);
-    expect(JSON.parse(stdout.text())).toEqual({
-      event: 'stopped',
-      steps: 42_000,
-      stepUnit,
-      resume: command,
-    });
-  });
-});
-
 describe('quiet', () => {
   it('writes nothing at all', () => {
     const { progress, stdout, stderr, steps } = scene('quiet');
