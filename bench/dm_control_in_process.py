@@ -1,8 +1,9 @@
-"""DM Control's simulators stepped where they are: prints the steps per second of all of them together.
+"""Steps DM Control simulators without a server, and prints the steps per second of all of them together.
 
-Usage: python dm_control_in_process.py TASK WORLDS STEPS PROCESSES
+Usage: python dm_control_in_process.py TASK NUM_ENVS STEPS PROCESSES
 
-Each process steps its share of the worlds in turn, the way that costs least: no learner, no copy of an observation.
+Each process steps its share of the environments in turn, with as little overhead as possible: there is no learner, and
+observations are not copied.
 """
 
 import multiprocessing
@@ -14,10 +15,10 @@ import numpy as np
 from dm_control import suite
 
 
-def play(task: str, worlds: int, steps: int, ready: Barrier) -> None:
-    """Steps a process's share of the worlds; waits for the others when it has warmed up and when it is done."""
+def play(task: str, num_envs: int, steps: int, ready: Barrier) -> None:
+    """Steps one process's share of the environments; waits for the other processes after warm-up and at the end."""
     domain, name = task.split("-", 1)
-    environments = [suite.load(domain, name, task_kwargs={"random": seed}) for seed in range(worlds)]
+    environments = [suite.load(domain, name, task_kwargs={"random": seed}) for seed in range(num_envs)]
     specs = [environment.action_spec() for environment in environments]
     width = specs[0].shape[0]
     waves = np.sin(0.1 * np.arange(1000)[:, None] + np.arange(width))
@@ -28,14 +29,14 @@ def play(task: str, worlds: int, steps: int, ready: Barrier) -> None:
     ready.wait()
     for t in range(steps):
         for environment in environments:
-            # After an episode's end this is a reset, as it is on a server.
+            # After the end of an episode this is a reset, as on a server.
             environment.step(waves[t % 1000])
     ready.wait()
 
 
 def main() -> None:
-    task, worlds, steps, processes = sys.argv[1], *map(int, sys.argv[2:])
-    shares = [worlds // processes + (i < worlds % processes) for i in range(processes)]
+    task, num_envs, steps, processes = sys.argv[1], *map(int, sys.argv[2:])
+    shares = [num_envs // processes + (i < num_envs % processes) for i in range(processes)]
     context = multiprocessing.get_context("fork")
     ready = context.Barrier(processes + 1)
     players = [context.Process(target=play, args=(task, share, steps, ready)) for share in shares]
@@ -47,7 +48,7 @@ def main() -> None:
     seconds = time.perf_counter() - started
     for player in players:
         player.join()
-    print(worlds * steps / seconds)
+    print(num_envs * steps / seconds)
 
 
 if __name__ == "__main__":

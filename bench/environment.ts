@@ -4,9 +4,9 @@ import { createVectorEnvironment } from '../src/environments/create-vector-envir
 import { pythonOf, ratioOf, runPython, withServer } from './support/peers.js';
 
 /**
- * `npm run bench environment [ROUNDS]`: remote steps per second on cartpole_swingup over 1 and 16 streams, our client
- * against dm_env_rpc's own Python client, both on the same embedded server in a process of its own, all observations
- * requested, the sides in turn; medians and their ratio.
+ * `npm run bench environment [ROUNDS]`: remote steps per second on cartpole_swingup over 1 and 16 streams. Compares our client
+ * with dm_env_rpc's own Python client, in turn, on the same embedded server in a separate process, with all observations
+ * requested; prints medians and their ratio.
  */
 
 const simulator = 'cartpole_swingup';
@@ -14,7 +14,7 @@ const rounds = Number(process.argv[2] ?? 5);
 const stepsPerStream: Record<number, number> = { 1: 3000, 16: 500 };
 
 async function ours(address: string, streams: number, steps: number): Promise<number> {
-  const worlds = await createVectorEnvironment({
+  const environments = await createVectorEnvironment({
     connect: () =>
       RemoteEnvironment.connect({
         address,
@@ -23,17 +23,17 @@ async function ours(address: string, streams: number, steps: number): Promise<nu
         reuseArrays: true,
       }),
     numEnvs: streams,
-    episodeSeed: (world, episode) => 1000 * world + episode,
+    episodeSeed: (index, episode) => 1000 * index + episode,
     reconnect: { attempts: 0, initialDelaySeconds: 1, maxDelaySeconds: 1 },
     notice: (message) => console.error(message),
   });
-  const actions = new Float32Array(streams * worlds.actionSize);
-  await worlds.reset();
-  for (let t = 0; t < 100; t++) await worlds.step(actions);
+  const actions = new Float32Array(streams * environments.actionSize);
+  await environments.reset();
+  for (let t = 0; t < 100; t++) await environments.step(actions);
   const started = performance.now();
-  for (let t = 0; t < steps; t++) await worlds.step(actions);
+  for (let t = 0; t < steps; t++) await environments.step(actions);
   const seconds = (performance.now() - started) / 1000;
-  await worlds.close();
+  await environments.close();
   return (streams * steps) / seconds;
 }
 

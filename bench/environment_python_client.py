@@ -1,4 +1,4 @@
-"""dm_env_rpc's own Python client stepping worlds of a server: prints its steps per second.
+"""Steps worlds of a server with dm_env_rpc's own Python client, and prints the steps per second.
 
 Usage: python environment_python_client.py ADDRESS SIMULATOR STREAMS STEPS
 """
@@ -15,7 +15,7 @@ from dm_env_rpc.v1 import dm_env_adaptor, dm_env_rpc_pb2, tensor_utils
 
 
 def play(address: str, simulator: str, steps: int, ready: threading.Barrier) -> None:
-    """Steps one world over a stream and a channel of its own, all observations requested."""
+    """Steps one world over a separate stream and channel, with all observations requested."""
     with grpc.insecure_channel(address) as channel, dm_env_rpc_connection.Connection(channel) as connection:
         settings = {"simulator": tensor_utils.pack_tensor(simulator)}
         world = connection.send(dm_env_rpc_pb2.CreateWorldRequest(settings=settings)).world_name

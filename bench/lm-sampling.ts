@@ -1,6 +1,6 @@
 /**
- * Tokens per second of the embedded model with its cache, through its gRPC server and client, against `generate` of
- * transformers with cache: 32 completions of 96 tokens after prompts of 16, the same model, two threads each.
+ * Compares tokens per second of the embedded model with its cache, through its gRPC server and client, with `generate` of
+ * transformers with its cache: 32 completions of 96 tokens for prompts of 16 tokens, the same model, two threads each.
  *
  *     npm run bench lm-sampling [-- --rounds N]
  */
@@ -12,7 +12,7 @@ import { makeReviews, reviewPrompts } from '../src/language/embedded/reviews.js'
 import { trainTokenizer } from '../src/language/embedded/tokenizer-training.js';
 import { VllmClient } from '../src/language/vllm-client.js';
 import { initTransformer } from '../src/networks/transformer.js';
-import { compare, config, type Side, threads, timed, transformersSide } from './lm.js';
+import { compare, config, type Side, threads, timed, transformersSide } from './support/language-model.js';
 
 const [batch, promptLength, newTokens] = [32, 16, 96];
 const at = process.argv.indexOf('--rounds');
@@ -59,7 +59,7 @@ async function embedded(): Promise<Side> {
 
 const sides = [
   await embedded(),
-  transformersSide('sample', { batch, length: promptLength, promptLength, newTokens }),
+  await transformersSide('sample', { batch, length: promptLength, promptLength, newTokens }),
 ];
 const { sides: milliseconds, ratio } = await compare(sides, rounds, () => 1);
 const perSecond = (name: string) => Math.round((1000 * batch * newTokens) / milliseconds[name]!.median);

@@ -1,6 +1,6 @@
 /**
- * One training step of the embedded transformer (forward, backward, Adam; batch 32 × 128 tokens): traced and run by ONNX
- * Runtime, by eager TensorFlow.js on wasm, and by transformers on PyTorch, on two threads each.
+ * Compares the time of one training step of the embedded transformer (forward, backward, Adam; batch 32 × 128 tokens): traced
+ * and run by ONNX Runtime, eager in TensorFlow.js on wasm, and in transformers on PyTorch, with two threads each.
  *
  *     npm run bench lm-update [-- --no-wasm] [--rounds N]
  */
@@ -10,7 +10,7 @@ import { createEngine } from '../src/engine/create.js';
 import type { EngineName } from '../src/engine/engine.js';
 import { createPretraining } from '../src/language/embedded/pretraining.js';
 import { initTransformer } from '../src/networks/transformer.js';
-import { compare, config, type Side, threads, timed, transformersSide } from './lm.js';
+import { compare, config, type Side, threads, timed, transformersSide } from './support/language-model.js';
 
 const [batch, length] = [32, 128];
 const at = process.argv.indexOf('--rounds');
@@ -35,7 +35,7 @@ async function ours(name: string, engineName: EngineName): Promise<Side> {
 const withWasm = !process.argv.includes('--no-wasm');
 const sides = [
   await ours('traced', 'onnx'),
-  transformersSide('update', { batch, length }),
+  await transformersSide('update', { batch, length }),
   ...(withWasm ? [await ours('wasm', 'wasm')] : []),
 ];
 const { sides: milliseconds, ratio } = await compare(sides, rounds, (name) => (name === 'wasm' ? 1 : 2));

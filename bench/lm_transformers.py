@@ -1,9 +1,9 @@
-"""The transformers side of bench/lm-update.ts and bench/lm-sampling.ts: a Llama of the same shape, in eager PyTorch.
+"""The transformers side of bench/lm-update.ts and bench/lm-sampling.ts: a Llama of the same shape in eager PyTorch.
 
     python lm_transformers.py '{"config": {...}, "threads": 2, ...}'
 
-Reads one JSON object a line, {"update": n} or {"sample": n}, and answers each with {"milliseconds": ..., "processor": ...}
-for one of the n: wall time, and time of all processors together.
+Reads one JSON object per line, {"update": n} or {"sample": n}, does the work n times, and answers each line with
+{"milliseconds": ..., "processor": ...}: the average wall time and the average time of all processors together.
 """
 
 import json

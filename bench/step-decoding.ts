@@ -5,8 +5,8 @@ import { type DType, emptyData, type TensorSpec } from '../src/environments/envi
 import { flattenObservations } from '../src/environments/flatten.js';
 
 /**
- * `npm run bench step-decoding [ROUNDS]`: microseconds from the bytes of a step's answer to a learner's vector of float32
- * numbers, straight into arrays that are there already against the general decoder, in turn; medians and their ratio.
+ * `npm run bench step-decoding [ROUNDS]`: microseconds to convert the bytes of a step's response to a learner's float32 vector.
+ * Compares decoding directly into preallocated arrays with the general decoder, in turn; prints medians and their ratio.
  */
 
 const rounds = Number(process.argv[2] ?? 15);
@@ -38,7 +38,7 @@ function measure(shapes: Record<string, [DType, number[]]>) {
   const decoder = StepDecoder.of(specs)!;
   const work = {
     direct() {
-      if (decoder.decode(bytes) === undefined) throw new Error('left to the general decoder');
+      if (decoder.decode(bytes) === undefined) throw new Error('the direct decoder gave up');
       flattener.write(decoder.values, out, 0);
     },
     general() {

@@ -8,8 +8,8 @@ import { program, pythonOf, root, withServer } from './support/peers.js';
 
 /**
  * `npm run bench time-to-return [SEEDS] [LIMIT_SECONDS]`: wall time to a mean return of 700 over 10 evaluation episodes on
- * cartpole_swingup, ours (examples/cartpole.yaml) against Stable-Baselines3's SAC with its own defaults, both through the
- * same kind of server process, one run at a time, each evaluated every 5,000 steps with the evaluations in the time.
+ * cartpole_swingup. Compares pmpo (examples/cartpole.yaml) with Stable-Baselines3's SAC with its defaults, one run at a time,
+ * each on a separate server process. Both are evaluated every 5,000 steps, and the evaluations count as time.
  */
 
 const target = 700;
@@ -25,7 +25,7 @@ interface Point {
 
 interface Outcome {
   readonly seed: number;
-  /** Absent when the limit came first. */
+  /** Absent if the run reached the time limit first. */
   readonly secondsToTarget?: number;
   readonly stepsToTarget?: number;
   readonly bestReturn: number;
@@ -39,7 +39,7 @@ function outcome(seed: number, points: readonly Point[]): Outcome {
 
 function finished(child: ReturnType<typeof spawn>): Promise<void> {
   return new Promise((resolve, reject) => {
-    child.once('exit', (code) => (code === 0 ? resolve() : reject(new Error(`it ended with ${code}`))));
+    child.once('exit', (code) => (code === 0 ? resolve() : reject(new Error(`the run ended with ${code}`))));
   });
 }
 
@@ -99,7 +99,7 @@ for (let seed = 0; seed < Number(seedCount); seed++) {
   console.error(`pmpo, seed ${seed}: ${JSON.stringify(pmpo[seed])}`);
   sac.push(await withServer(['simulators'], (address) => stableBaselines(python, address, seed)));
 }
-// A run that did not get there took at least the limit: the ratio is then a lower bound.
+// A run that did not reach the target would take at least the limit, so the ratio is then a lower bound.
 const seconds = (outcomes: readonly Outcome[]) => median(outcomes.map((o) => o.secondsToTarget ?? limit));
 console.log(
   JSON.stringify({

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's SAC on a remote simulator until it reaches a return: one JSON line for each evaluation.
+"""Trains Stable-Baselines3's SAC on a remote simulator until it reaches a return; prints a JSON line for each evaluation.
 
 Usage: python time_to_return_sb3.py ADDRESS SIMULATOR TARGET SEED EVERY LIMIT_SECONDS
 """
@@ -17,8 +17,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "plugins" / "gymna
 from pmpo_gymnasium import RemoteEnv  # noqa: E402
 
 
-class Judge(BaseCallback):
-    """Evaluates the deterministic policy every so often and stops at the target or the time limit."""
+class EvaluationCallback(BaseCallback):
+    """Evaluates the deterministic policy every `every` steps, and stops at the target or the time limit in seconds."""
 
     def __init__(self, env: RemoteEnv, target: float, every: int, limit: float) -> None:
         super().__init__()
@@ -48,10 +48,10 @@ def main() -> None:
     address, simulator, target, seed, every, limit = sys.argv[1:]
     torch.set_num_threads(2)
     env = RemoteEnv(address, simulator=simulator)
-    judge = Judge(RemoteEnv(address, simulator=simulator), float(target), int(every), float(limit))
-    # SAC as it comes: its own defaults for everything.
+    evaluation = EvaluationCallback(RemoteEnv(address, simulator=simulator), float(target), int(every), float(limit))
+    # Everything else has SAC's defaults.
     model = SAC("MlpPolicy", env, seed=int(seed), device="cpu")
-    model.learn(total_timesteps=10_000_000, callback=judge)
+    model.learn(total_timesteps=10_000_000, callback=evaluation)
 
 
 if __name__ == "__main__":

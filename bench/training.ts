@@ -7,10 +7,10 @@ import { median } from '../src/core/statistics.js';
 import { program, pythonOf, ratioOf, root, runPython, withServer } from './support/peers.js';
 
 /**
- * `npm run bench training [TASK] [ROUNDS] [STEPS]`: environment steps per second of a whole training run while it learns, one
- * update for every two steps, batches of 256, two hidden layers of 256: `pmpo train` on `pmpo serve dm-control` (8 worlds,
- * PMPO with N = 4) against Stable-Baselines3's SAC on the same simulator in its own process, in turn. Both act, step, store
- * and learn in the time, from the first update to the last; neither is evaluated.
+ * `npm run bench training [TASK] [ROUNDS] [STEPS]`: environment steps per second of a training run, with one update for every
+ * two steps, batches of 256 and two hidden layers of 256. Compares, in turn, `pmpo train` on `pmpo serve dm-control` (8
+ * environments, PMPO with N = 4) with Stable-Baselines3's SAC on the same simulator in its own process. The time runs from the
+ * first update to the last and includes acting, stepping, storing and learning, but no evaluation.
  */
 
 const [task = 'walker-walk', roundsGiven = '5', stepsGiven = '8000'] = process.argv.slice(2);

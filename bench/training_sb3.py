@@ -1,9 +1,9 @@
-"""Stable-Baselines3's SAC on a DM Control task in its own process: prints its environment steps per second while it learns.
+"""Trains Stable-Baselines3's SAC on a DM Control task in this process, and prints its environment steps per second.
 
 Usage: python training_sb3.py TASK WARM_UP STEPS
 
-One update for every two steps, batches of 256, two hidden layers of 256 in every network; all else as it comes. The time
-starts with the first update and holds acting, stepping, storing and learning, no evaluation.
+One update for every two steps, batches of 256, two hidden layers of 256 in every network, and SAC's defaults for everything
+else. The time starts with the first update and includes acting, stepping, storing and learning, but no evaluation.
 """
 
 import sys
@@ -18,7 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 
 class SuiteTask(gymnasium.Env[np.ndarray, np.ndarray]):
-    """A task of DM Control's suite with its observations as one vector: no more between the two than there must be."""
+    """A task of the DM Control Suite with its observations as one vector, wrapped with as little overhead as possible."""
 
     def __init__(self, task: str) -> None:
         domain, name = task.split("-", 1)
@@ -42,8 +42,8 @@ class SuiteTask(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._vector(step.observation), float(step.reward), terminated, step.last() and not terminated, {}
 
 
-class Clock(BaseCallback):
-    """Notes when the first update was due."""
+class FirstUpdateTimer(BaseCallback):
+    """Records the time of the first update, which comes after `warm_up` steps."""
 
     def __init__(self, warm_up: int) -> None:
         super().__init__()
@@ -69,9 +69,9 @@ def main() -> None:
         seed=0,
         device="cpu",
     )
-    clock = Clock(warm_up)
-    model.learn(total_timesteps=warm_up + steps, callback=clock)
-    print(steps / (time.perf_counter() - clock.started))
+    timer = FirstUpdateTimer(warm_up)
+    model.learn(total_timesteps=warm_up + steps, callback=timer)
+    print(steps / (time.perf_counter() - timer.started))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 /**
- * One whole learner update of critics and policy: traced, eager on the wasm backend (as TensorFlow.js ships it, and with our
- * engine's quicker products of transposed matrices), and the same in JAX. Random numbers are part of every side's time: drawn
- * in the graph by JAX, on the host while the previous update runs by ours.
+ * Compares the time of a complete learner update of critics and policy: traced; eager on the wasm backend, as TensorFlow.js ships
+ * it and with our engine's faster products of transposed matrices; and in JAX. The time includes random numbers, which JAX draws
+ * in the graph and pmpo on the host while the previous update runs.
  *
  *   npm run bench update              both operators, all sides
  *   npm run bench update -- --no-jax  without the Python side
@@ -100,7 +100,7 @@ async function ours(
         const fresh = noise(update);
         await running;
         running = agent.update(update, batches[update % batches.length]!, fresh, 1);
-        // The engine's own thread computes while the next noise is drawn here.
+        // The engine computes on its own thread while this one draws the next noise.
         running.catch(() => {});
       }
       await running;
@@ -113,7 +113,7 @@ async function ours(
   };
 }
 
-/** The wasm engine with TensorFlow.js' own kernel for products of matrices put back while it is timed. */
+/** The wasm engine with TensorFlow.js's original kernel for matrix products while it is timed. */
 async function plainWasm(operatorName: string, samples: number): Promise<Side> {
   const original = shippedProduct;
   const side = await ours('plainWasm', 'wasm', operatorName, samples);
@@ -149,7 +149,7 @@ async function jax(operator: string, samples: number): Promise<Side> {
     time: async (updates) => {
       child.stdin.write(`${JSON.stringify({ updates })}\n`);
       const { value, done } = await answers.next();
-      if (done === true) throw new Error('the JAX side ended');
+      if (done === true) throw new Error('the Python process of JAX ended');
       return (JSON.parse(value) as { milliseconds: number }).milliseconds;
     },
     close: async () => {
@@ -177,7 +177,7 @@ async function compare(operator: string, samples: number, withJax: boolean) {
   ];
   const times = new Map<string, number[]>(sides.map(({ name }) => [name, []]));
   const updates = (name: string) => updatesPerRound[name as keyof typeof updatesPerRound];
-  // Tracing, compiling and warming up are not part of an update.
+  // The first updates include tracing and compilation, so they are not timed.
   for (const side of sides) await side.time(Math.min(10, 2 * updates(side.name)));
   for (let i = 0; i < rounds; i++) {
     for (const side of sides) times.get(side.name)!.push(await side.time(updates(side.name)));
@@ -204,7 +204,7 @@ async function compare(operator: string, samples: number, withJax: boolean) {
 }
 
 await import('@tensorflow/tfjs-backend-wasm');
-/** Before any engine replaces it. */
+/** TensorFlow.js's kernel, looked up before an engine replaces it. */
 const shippedProduct = tf.getKernel('BatchMatMul', 'wasm')!;
 const withJax = !process.argv.includes('--no-jax');
 const results = [await compare('pmpo', 4, withJax), await compare('mpo', 20, withJax)];

@@ -1,7 +1,8 @@
-"""The update of bench/update.ts in JAX: the same networks, losses and optimizer, jitted whole, random numbers included.
+"""The update of bench/update.ts in JAX: the same networks, losses and optimizer in one jitted function, with random numbers.
 
-Reads commands on standard input, one JSON object a line: {"updates": n} runs n updates and prints their milliseconds each.
-Letters: N samples, B contexts, O observation size, A action dimensions.
+Reads commands from standard input, one JSON object per line: {"updates": n} runs n updates and prints the milliseconds of one.
+
+Shapes: N samples, B contexts, O observation size, A action dimensions.
 """
 
 import functools
@@ -49,7 +50,7 @@ def policy(p, observations):
 
 
 def critic(p, observations, actions):
-    """[N, B] of actions [N, B, A]; the samples of a context share the observation's product."""
+    """Values [N, B] of actions [N, B, A]. The samples of a context share the product of their observation [B, O]."""
     weight, bias = p["first"]
     size = observations.shape[-1]
     of_observation = observations @ weight[:size] + bias
@@ -63,13 +64,16 @@ def log_prob(mean, stddev, samples):
 
 
 def kl_parts(p, q, mean_stddev):
-    """KL(p || q) of diagonal Gaussians per dimension, [B, A], the mean's part measured by `mean_stddev`."""
+    """KL(p || q) of diagonal Gaussians per dimension, split into a mean and a covariance part, [B, A] each.
+
+    The mean part uses the standard deviation `mean_stddev`.
+    """
     ratio = jnp.square(p[1] / q[1])
     return 0.5 * jnp.square((p[0] - q[0]) / mean_stddev), 0.5 * (ratio - 1 - jnp.log(ratio))
 
 
 def pmpo_loss(p, state, old, contexts, samples, values, settings):
-    """Equation 10 of arXiv 2410.04166 with the best 2 samples accepted and the worst 2 rejected."""
+    """Equation 10 of arXiv 2410.04166. The best 2 samples are accepted and the worst 2 rejected."""
     new = policy(p, contexts)
     n = values.shape[0]
     place = jnp.arange(n)
@@ -86,7 +90,7 @@ def pmpo_loss(p, state, old, contexts, samples, values, settings):
 
 
 def mpo_loss(p, state, old, contexts, samples, values, settings):
-    """MPO by rlax, decoupled and with action penalisation, as Acme calls it."""
+    """MPO by rlax, decoupled and with action penalization, as in Acme."""
     new = policy(p, contexts)
     duals = {name: jax.nn.softplus(value) + 1e-8 for name, value in state.items()}
     positive = functools.partial(jnp.clip, min=1e-10)

@@ -10,9 +10,9 @@ import { startVllm } from '../test/interop/vllm/server.js';
 import { ratioOf } from './support/peers.js';
 
 /**
- * `npm run bench vllm-client [ROUNDS]`: sampled tokens per second through our client against the same requests through vLLM's
- * generated Python stubs, both on the same vLLM server with a tiny model, whole and streamed, the sides in turn; medians and
- * their ratio.
+ * `npm run bench vllm-client [ROUNDS]`: sampled tokens per second. Compares our client with vLLM's generated Python stubs, in
+ * turn, for the same requests to the same vLLM server with a tiny model, with whole and with streamed responses; prints medians
+ * and their ratio.
  */
 
 const root = fileURLToPath(new URL('..', import.meta.url));

@@ -1,4 +1,4 @@
-"""vLLM's generated Python stubs sampling from a server: prints the tokens per second.
+"""Samples from a server with vLLM's generated Python stubs, and prints the tokens per second.
 
 Usage: python vllm_python_client.py ADDRESS REQUESTS COMPLETIONS MAX_TOKENS STREAM PROMPT_TOKEN...
 """

@@ -1,5 +1,5 @@
-// Finds a Redis server for tests: `redis-server` on the PATH, or, on Debian and Ubuntu, the distribution's own package
-// unpacked under .cache/redis (nothing is installed, no root is needed). `node scripts/redis.mjs` prints how to start it.
+// Finds a Redis server for tests: `redis-server` on the PATH or, on Debian and Ubuntu, the distribution's package, unpacked
+// under .cache/redis without installing it, so that root is not needed. `node scripts/redis.mjs` prints how to start it.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
@@ -14,7 +14,7 @@ const output = (command, args, options = {}) =>
 const works = (command, args, env) =>
   spawnSync(command, args, { stdio: 'ignore', env: { ...process.env, ...env } }).status === 0;
 
-/** Folders with shared libraries under `path`. */
+/** The folders inside `path` that contain shared libraries. */
 function libraryFolders(path) {
   const entries = readdirSync(path, { withFileTypes: true });
   const here = entries.some(({ name }) => name.includes('.so')) ? [path] : [];
@@ -22,6 +22,7 @@ function libraryFolders(path) {
   return [...here, ...below.flatMap(({ name }) => libraryFolders(join(path, name)))];
 }
 
+/** The unpacked server, or undefined if it is missing or does not start. */
 function unpacked() {
   const command = join(folder, 'usr/bin/redis-server');
   if (!existsSync(command)) return undefined;
@@ -29,7 +30,7 @@ function unpacked() {
   return works(command, ['--version'], server.env) ? server : undefined;
 }
 
-/** Downloads packages and unpacks them into `target`. */
+/** Downloads Debian packages and unpacks them into `target`. */
 function unpack(packages, target) {
   const downloads = join(target, '.download');
   mkdirSync(downloads, { recursive: true });
@@ -38,21 +39,23 @@ function unpack(packages, target) {
   rmSync(downloads, { recursive: true });
 }
 
-/** Names of shared libraries that the loader does not find: `liblzf.so.1`. */
+/** Names of the shared libraries of `command` that the loader cannot find, such as `liblzf.so.1`. */
 function missingLibraries(command) {
   return [...output('ldd', [command]).matchAll(/^\s*(\S+) => not found/gm)].map(([, name]) => name);
 }
 
 /**
- * How to start a Redis server: its command, and what its environment needs.
- * Throws an Error with the reason when there is none and none can be had.
+ * The command that starts a Redis server, and the environment variables that it needs.
+ * @throws Error with the reason if there is no Redis server and it cannot be fetched.
  */
 export function ensureRedis({ log = console.error } = {}) {
   if (works('redis-server', ['--version'])) return { command: 'redis-server', env: {} };
   const present = unpacked();
   if (present !== undefined) return present;
   if (!works('apt-get', ['--version']) || !works('dpkg', ['--version'])) {
-    throw new Error('there is no redis-server on the PATH, and no apt-get to fetch it with');
+    throw new Error(
+      'redis-server is not on the PATH, and apt-get and dpkg, which could fetch it, are not available',
+    );
   }
   log('Fetching redis-server into .cache/redis …');
   const aside = `${folder}.${process.pid}`;

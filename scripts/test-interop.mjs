@@ -1,10 +1,9 @@
-// `npm run test:interop [NAME…]`: installs, builds, makes the Python environments and runs the suites in which other
-// people's software meets ours. A suite is a folder of test/interop/: Python files `test_*.py` for unittest, vitest files
-// `*.test.ts`, or both. A suite whose peers cannot be had counts as skipped, with the reason.
+// `npm run test:interop [NAME…]`: installs, builds, creates the Python environments, and runs the suites that test pmpo together
+// with other software. A suite is a folder of test/interop/ with Python files `test_*.py` for unittest, vitest files
+// `*.test.ts`, or both. A suite whose other software cannot be installed counts as skipped, with the reason.
 //
-// Suites find in their environment: PMPO_PYTHON_<VENV>, the interpreters (PMPO_PYTHON_JAX, …); PMPO_BIN, the built
-// program; PMPO_SERVER_ADDRESS, a running `pmpo serve simulators`, and PMPO_REDIS, how to start Redis (JSON), for those
-// that ask for them.
+// Environment variables of a suite: PMPO_PYTHON_<VENV>, its interpreters (PMPO_PYTHON_JAX, …); PMPO_BIN, the built program; and
+// for suites that need them PMPO_SERVER_ADDRESS, a running `pmpo serve simulators`, and PMPO_REDIS, how to start Redis (JSON).
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -25,8 +24,8 @@ import {
 import { ensureVenv } from './venv.mjs';
 
 /**
- * Every suite: its folder, its Python environments (the first one runs its Python files), and whether it talks to a
- * running simulator server or starts Redis servers. `minutes`: how long it may take, where that is more than 5.
+ * Every suite: its folder, its Python environments (the first one runs its Python files), and whether it needs a running
+ * simulator server or starts Redis servers. `minutes` is its time limit if it is more than 5 minutes.
  */
 const suites = [
   { name: 'references', venvs: ['jax', 'torch', 'transformers'] },
@@ -50,7 +49,7 @@ const suites = [
 const program = join(root, 'dist/cli/main.js');
 const suiteMinutes = 5;
 
-/** Starts `pmpo serve simulators` on a free port; resolves with its address and how to stop it. */
+/** Starts `pmpo serve simulators` on a free port. Resolves with its address and a function that stops it. */
 function startServer() {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [program, 'serve', 'simulators', '--port', '0'], {
@@ -76,7 +75,7 @@ function startServer() {
   });
 }
 
-/** Runs the Python files and the vitest files of a suite; returns its results. */
+/** Runs the Python files and the vitest files of a suite, and returns its results. */
 function runSuite(folder, interpreter, env, scratch, minutes = suiteMinutes) {
   const timeout = minutes * 60_000;
   const files = readdirSync(folder);
@@ -97,17 +96,17 @@ function runSuite(folder, interpreter, env, scratch, minutes = suiteMinutes) {
     rmSync(results, { force: true });
     const vitest = [join(root, 'node_modules/vitest/vitest.mjs'), 'run'];
     const output = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
-    // With its end: vitest would take a folder whose name only begins like this one too.
+    // The slash excludes other folders whose names begin with this one's.
     runNode([...vitest, ...output, `${folder}/`], { env, timeout });
     all = addResults(all, vitestResults(results));
   }
-  return all.passed + all.skipped + all.failures.length === 0 ? oneFailure('no test was found') : all;
+  return all.passed + all.skipped + all.failures.length === 0 ? oneFailure('no tests were found') : all;
 }
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !suites.some((suite) => suite.name === name));
 if (unknown.length > 0) {
-  fail(`There is no suite ${unknown.join(', ')}. Suites: ${suites.map(({ name }) => name).join(', ')}`, 2);
+  fail(`unknown suite: ${unknown.join(', ')}. Suites: ${suites.map(({ name }) => name).join(', ')}`, 2);
 }
 
 ensureInstalled();
@@ -118,7 +117,7 @@ for (const { name, venvs, server, redis, minutes } of suites) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   say(`\n── ${name}`);
   const env = { ...process.env, PMPO_BIN: program, PMPO_INTEROP: '1' };
-  // Not the user's: what tests make goes with the clone.
+  // A cache inside the clone instead of the user's, so that deleting the clone removes it.
   env.PMPO_CACHE = join(root, '.venvs', 'cache');
   const interpreters = [];
   try {

@@ -1,7 +1,8 @@
-// Puts TensorFlow.js's native engine (`engine: tfjs-node`) into node_modules, on Linux on x86-64: `node scripts/tfjs-node.mjs`.
-// `npm install @tensorflow/tfjs-node` takes TensorFlow's library and a compiled binding from storage.googleapis.com; this
-// takes the package from npm, the library and its headers from the wheel of tensorflow-cpu on PyPI, and compiles the binding.
-// Needs Python with pip, a C++ compiler and make; 620 MB. package.json stays as it is, so that `npm ci` takes it away again.
+// Installs TensorFlow.js's native engine (`engine: tfjs-node`) into node_modules, on Linux on x86-64: `node scripts/tfjs-node.mjs`.
+// `npm install @tensorflow/tfjs-node` downloads TensorFlow's library and a compiled binding from storage.googleapis.com. This
+// script needs only package registries: it takes the package from npm, the library and its headers from the wheel of
+// tensorflow-cpu on PyPI, and compiles the binding.
+// Needs Python with pip, a C++ compiler, make, and 620 MB. It does not change package.json, so `npm ci` removes the engine again.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
@@ -11,13 +12,13 @@ import { fail, root, say } from './bootstrap.mjs';
 import { findPython } from './venv.mjs';
 
 const packageVersion = '4.22.0';
-/** Later ones round int32 otherwise than the package expects. */
+/** Later versions round int32 differently from what the package expects. */
 const tensorflow = 'tensorflow-cpu==2.15.1';
 const nodeGyp = 'node-gyp@11.5.0';
 const napi = 8;
 /**
- * By another name: npm leaves out what is an optional peer of this package. A link has the package's own, and everything that it
- * imports is what is imported here.
+ * npm does not install an optional peer dependency of this package under its own name, so it is installed under an alias. A link
+ * with the package's own name makes its imports resolve to the same modules as ours.
  */
 const alias = 'tfjs-node';
 const folder = join(root, 'node_modules', alias);
@@ -26,7 +27,7 @@ const link = join(root, 'node_modules/@tensorflow/tfjs-node');
 const run = (command, args, options = {}) =>
   execFileSync(command, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], ...options });
 
-/** What of the wheel is needed: `python -c extract WHEEL FOLDER`. */
+/** Python program that extracts the needed files of a wheel: `python -c extract WHEEL FOLDER`. */
 const extract = `
 import sys, zipfile
 wanted = ("tensorflow/include/tensorflow/c", "tensorflow/include/tensorflow/core/platform/", "tensorflow/include/tsl/",
@@ -35,7 +36,7 @@ with zipfile.ZipFile(sys.argv[1]) as wheel:
     wheel.extractall(sys.argv[2], [name for name in wheel.namelist() if name.startswith(wanted)])
 `;
 
-/** Headers and libraries, where the package's binding looks for them. */
+/** Downloads TensorFlow's headers and libraries to the folder in which the package's binding looks for them. */
 function addLibrary(python) {
   const scratch = mkdtempSync(join(tmpdir(), 'pmpo-tfjs-node-'));
   try {
@@ -51,7 +52,7 @@ function addLibrary(python) {
     const deps = join(folder, 'deps');
     rmSync(deps, { recursive: true, force: true });
     mkdirSync(join(deps, 'lib'), { recursive: true });
-    // Beside where it goes, so that it can be renamed.
+    // Unpacked next to the destination, so that files can be moved by renaming.
     const unpacked = join(deps, 'unpacked');
     run(python, ['-c', extract, join(scratch, wheel), unpacked]);
     renameSync(join(unpacked, 'tensorflow/include'), join(deps, 'include'));
@@ -69,7 +70,7 @@ function addLibrary(python) {
 }
 
 function compileBinding() {
-  // Where Node came with its headers, they are not fetched.
+  // If Node was installed with its headers, they need not be downloaded.
   const nodeFolder = dirname(dirname(process.execPath));
   const headers = existsSync(join(nodeFolder, 'include/node/node_api.h')) ? [`--nodedir=${nodeFolder}`] : [];
   const variables = [
@@ -82,7 +83,9 @@ function compileBinding() {
 }
 
 if (process.platform !== 'linux' || process.arch !== 'x64') {
-  fail('This is for Linux on x86-64; elsewhere use `npm install --no-save @tensorflow/tfjs-node`.');
+  fail(
+    'This script supports only Linux on x86-64; elsewhere use `npm install --no-save @tensorflow/tfjs-node`.',
+  );
 }
 const python = findPython();
 if (python === undefined) fail('no Python 3.10 or newer found (set PYTHON to its path)');
@@ -103,9 +106,9 @@ try {
     encoding: 'utf8',
     env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '2' },
   });
-  if (answer.trim() !== 'tensorflow 3') throw new Error(`it does not work: ${answer.trim()}`);
+  if (answer.trim() !== 'tensorflow 3') throw new Error(`its self-test printed: ${answer.trim()}`);
   say('Ready: `engine: tfjs-node`.');
 } catch (error) {
   for (const path of [link, folder]) rmSync(path, { recursive: true, force: true });
-  fail(`tfjs-node could not be made: ${error.message}`);
+  fail(`tfjs-node could not be installed: ${error.message}`);
 }

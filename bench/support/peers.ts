@@ -5,12 +5,12 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { median } from '../../src/core/statistics.js';
 
-/** What benchmarks share: the built program's servers, other people's Python, and ratios. */
+/** Shared by the benchmarks: servers of the built program, Python programs to compare with, and ratios. */
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const program = join(root, 'dist/cli/main.js');
 
-/** Starts `pmpo serve ARGS` on a free port, hands its address to `use`, and ends it. */
+/** Starts `pmpo serve ARGS` on a free port, calls `use` with its address, and stops it. */
 export async function withServer<T>(
   args: readonly string[],
   use: (address: string) => Promise<T>,
@@ -34,7 +34,7 @@ export async function withServer<T>(
   }
 }
 
-/** The interpreter of an environment of test/interop/requirements, made first when need be. */
+/** The interpreter of a Python environment of test/interop/requirements, which is created if necessary. */
 export async function pythonOf(name: string): Promise<string> {
   const { ensureVenv } = (await import(new URL('../../scripts/venv.mjs', import.meta.url).href)) as {
     ensureVenv(name: string): string;
@@ -42,7 +42,7 @@ export async function pythonOf(name: string): Promise<string> {
   return ensureVenv(name);
 }
 
-/** Runs a Python script of bench/ to its end; what it printed. */
+/** Runs a Python script of bench/ and returns its standard output. */
 export async function runPython(
   python: string,
   script: string,
@@ -52,7 +52,7 @@ export async function runPython(
   return stdout;
 }
 
-/** The ratios of two sides round by round: their median and how far they spread. */
+/** The median, minimum and maximum of the ratios of two sides, round by round. */
 export function ratioOf(ours: readonly number[], theirs: readonly number[]) {
   const ratios = ours.map((value, i) => value / theirs[i]);
   return { median: median(ratios), minimum: Math.min(...ratios), maximum: Math.max(...ratios) };

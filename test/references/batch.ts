@@ -4,7 +4,7 @@ import * as tf from '../../src/engine/tf.js';
 import type { Operator, OperatorBatch } from '../../src/operators/operator.js';
 import { expectClose, type Numbers, tensor } from './read.js';
 
-/** What a fixture knows of a batch: [N, B] each, samples [N, B, A]. */
+/** A fixture's part of a batch. Shapes: samples [N, B, A], all others [N, B]. */
 export interface BatchInputs {
   readonly samples: Numbers;
   readonly evaluation?: Numbers;
@@ -14,7 +14,7 @@ export interface BatchInputs {
   readonly boundViolation?: Numbers | null;
 }
 
-/** The batch of a policy and its reference, as the learners make it. */
+/** The batch of a policy and its reference, as the learners build it. */
 export function policyBatch(
   policy: Distribution,
   reference: Distribution,
@@ -38,7 +38,7 @@ export function policyBatch(
   };
 }
 
-/** The loss of an operator and its gradients in the parameters of the policy and in the operator's state. */
+/** The loss of an operator, and its gradients with respect to the policy's parameters and the operator's state. */
 export interface Solution {
   readonly loss: tf.Scalar;
   readonly gradients: NamedTensors;
@@ -48,7 +48,7 @@ export interface Solution {
 /**
  * Differentiates an operator's loss.
  *
- * @param batchOf the batch of the given parameters
+ * @param batchOf builds the batch for the given parameters
  */
 export function solve(
   operator: Operator,
@@ -70,7 +70,7 @@ export function solve(
   };
 }
 
-/** What a fixture says of a loss. */
+/** A fixture's parameters, state, and expected results. */
 export interface SolvedCase {
   readonly parameters: Record<string, Numbers>;
   readonly state: Record<string, Numbers>;
@@ -79,7 +79,7 @@ export interface SolvedCase {
   readonly stateGradients: Record<string, Numbers>;
 }
 
-/** Expects the loss and every gradient of a fixture. */
+/** Expects the loss and every gradient to equal those of a fixture. */
 export function expectSolution({ loss, gradients, stateGradients }: Solution, expected: SolvedCase): void {
   expectClose(loss, expected.loss, 'loss');
   for (const [name, values] of Object.entries(expected.gradients)) {
@@ -90,7 +90,7 @@ export function expectSolution({ loss, gradients, stateGradients }: Solution, ex
   }
 }
 
-/** The tensors of named arrays. */
+/** Converts named arrays to tensors. */
 export function tensors(named: Record<string, Numbers>): NamedTensors {
   return Object.fromEntries(Object.entries(named).map(([name, values]) => [name, tensor(values)]));
 }

@@ -1,9 +1,9 @@
-"""Data sets as pyarrow writes them, in the two forms that TRL knows: pairs.parquet, of chats, and labels.parquet, of texts.
+"""Writes data sets with pyarrow, in the two formats of TRL: pairs.parquet, with chats, and labels.parquet, with texts.
 
     .venvs/torch_trainer/bin/python test/references/datasets_pyarrow.py
 
-writes both beside this file. They are what Hugging Face's data sets are: compressed with Snappy, with dictionaries, nulls,
-nested columns and several row groups. Needs pyarrow.
+The files have the features of Hugging Face's data sets: Snappy compression, dictionaries, nulls, nested columns and several
+row groups. Needs pyarrow.
 """
 
 from pathlib import Path

@@ -1,9 +1,11 @@
-"""Writes distributions_torch.json: what torch.distributions computes, for src/distributions/*.test.ts to agree with.
+"""Writes distributions_torch.json: results of torch.distributions, the reference for src/distributions/*.test.ts.
 
     $(node scripts/venv.mjs torch) test/references/distributions_torch.py
 
 Log-probs, entropies and KLs in both directions of diagonal Gaussians and independent categoricals, with the gradients
-of the sum of log-probs and of the sum of each KL. N samples, B contexts, A action dimensions, K bins at most.
+of the sum of log-probs and of the sum of each KL.
+
+Shapes: N samples, B contexts, A action dimensions, K the largest number of bins.
 """
 
 import torch
@@ -24,7 +26,7 @@ def gradients(scalar, parameters):
 
 
 def compare(p, q, p_parameters, q_parameters, samples):
-    """Everything about two distributions, and the gradients in their parameters."""
+    """All results for two distributions, and their gradients with respect to the parameters."""
     log_prob, forward, backward = p.log_prob(samples), kl_divergence(p, q), kl_divergence(q, p)
     return {
         "logProb": log_prob.tolist(),
@@ -51,7 +53,10 @@ def gaussians(seed, n, b, a, low):
 
 
 def gaussian_head(seed, n, b, a, min_stddev, initial_stddev):
-    """The head: tanh for the mean; for the deviation a softplus, initial_stddev at 0 and min_stddev at the bottom."""
+    """The Gaussian head: tanh for the mean, and a softplus for the standard deviation.
+
+    The standard deviation is `initial_stddev` for an output of 0, and `min_stddev` in the limit of -∞.
+    """
     draws = Draws(seed)
     outputs, samples = draws.normal(b, 2 * a, scale=2), draws.normal(n, b, a)
     leaves = leaf(outputs)
@@ -71,7 +76,7 @@ def gaussian_head(seed, n, b, a, min_stddev, initial_stddev):
 
 
 class Product(Distribution):
-    """Independent categoricals, with numbers of bins of their own: of logits [B, A, K] each takes its first."""
+    """Independent categoricals with different numbers of bins; each uses the first of its K logits in [B, A, K]."""
 
     def __init__(self, logits, bins):
         super().__init__(validate_args=False)
@@ -90,7 +95,7 @@ def kl_of_products(p, q):
 
 
 def categoricals(seed, n, b, bins):
-    """Dimensions of equally spaced bins from -1 to 1; a dimension with a single one has it at 0."""
+    """Dimensions with equally spaced bins from -1 to 1. A single bin lies at 0."""
     draws = Draws(seed)
     a, most = len(bins), max(bins)
     p, q = draws.normal(b, a * most, scale=2), draws.normal(b, a * most, scale=2)

@@ -1,10 +1,10 @@
-"""Writes dm_control_suite.json: what DM Control's suite computes, for src/simulators/reference.test.ts to agree with.
+"""Writes dm_control_suite.json: results of the DM Control Suite, the reference for src/simulators/reference.test.ts.
 
     $(node scripts/venv.mjs dm_control) test/references/dm_control_suite.py
 
-- `tolerance`: the shaping function on random numbers.
-- `rewards`: reward functions on random quantities, by handing the suite's tasks a stand-in for the physics.
-- `trajectories`: from a random state under random controls, the observations and rewards of every control step.
+- `tolerance`: the shaping function for random arguments.
+- `rewards`: reward functions for random quantities, computed by the suite's tasks on a stand-in for the physics.
+- `trajectories`: observations and rewards of every control step, from random states with random controls.
 """
 
 import json
@@ -21,7 +21,7 @@ from dm_control.utils import rewards
 
 OUTPUT = pathlib.Path(__file__).with_suffix(".json")
 DIGITS = 9
-QUADRUPED_RUN_SPEED = 3.0  # Ours: the suite's quadruped is larger and runs at 5 m/s.
+QUADRUPED_RUN_SPEED = 3.0  # In m/s. The suite's quadruped is larger than ours, and runs at 5 m/s.
 TRAJECTORIES = {
     "cartpole_swingup": ("cartpole", "swingup", 200),
     "cartpole_balance": ("cartpole", "balance", 200),
@@ -35,12 +35,12 @@ TRAJECTORIES = {
 
 
 def rounded_draws(draw):
-    """A generator's method whose numbers are rounded before they are used."""
+    """Wraps a generator's method so that its numbers are rounded before they are used."""
     return lambda *args, **kwargs: np.round(draw(*args, **kwargs), 6)
 
 
 def tolerances(random):
-    """[x, lower, upper, margin, falloff, value at margin, result] of random calls."""
+    """Rows [x, lower, upper, margin, falloff, value at margin, result] of random calls."""
     rows = []
     normal, exponential, uniform = (rounded_draws(d) for d in (random.normal, random.exponential, random.uniform))
     for falloff in ("gaussian", "linear", "quadratic"):
@@ -55,7 +55,7 @@ def tolerances(random):
 
 
 def reward_rows(random):
-    """Quantities and the reward of each, for the tasks whose bodies are not the suite's and for the walker."""
+    """Random quantities and their rewards, for the tasks whose bodies differ from the suite's, and for the walker."""
     rows = {"humanoid_stand": [], "quadruped_run": [], "walker": []}
     normal, uniform = rounded_draws(random.normal), rounded_draws(random.uniform)
     for _ in range(40):
@@ -96,17 +96,17 @@ def trajectory(domain, task, steps, random):
     environment = suite.load(domain, task, task_kwargs={"random": 0})
     environment.reset()
     physics = environment.physics
-    if domain in ("walker", "cheetah"):  # In the air at first, so that it lands on its way.
+    if domain in ("walker", "cheetah"):  # Starts in the air, so that it makes contact with the ground during the trajectory.
         physics.data.qpos[:] = random.normal(scale=0.1, size=physics.model.nq)
         physics.named.data.qpos["rootz"] = 0.2
     qvel = random.normal(scale=0.3, size=physics.model.nv)
     if domain == "cheetah":
         qvel[0] = 4
-    if domain == "reacher":  # Slow and close, so that the reward is not 0 all along.
+    if domain == "reacher":  # Slow and close to the target, so that some rewards are not 0.
         qvel *= 0.1
         finger = physics.named.data.geom_xpos["finger", :2] + 0.03
         physics.named.model.geom_pos["target", :2] = np.round(finger, DIGITS)
-    # The start is rounded before it is used, and the results when they are written.
+    # The initial state is rounded before it is used, and the results when they are written.
     physics.data.qpos[:] = np.round(physics.data.qpos, DIGITS)
     physics.data.qvel[:] = np.round(qvel, DIGITS)
     physics.data.qacc_warmstart[:] = 0

@@ -1,13 +1,14 @@
-"""Writes dpo_torch.json: DPO's loss and gradients in PyTorch, for src/operators/dpo.test.ts to agree with.
+"""Writes dpo_torch.json: loss and gradients of DPO in PyTorch, the reference for src/operators/dpo.test.ts.
 
     $(node scripts/venv.mjs torch) test/references/dpo_torch.py
 
-The formula is the one of TRL's DPOTrainer with loss_type "sigmoid" and no label smoothing:
+The formula is that of TRL's DPOTrainer with loss_type "sigmoid" and no label smoothing:
 
     loss = -logsigmoid(beta * ((chosen_logps - rejected_logps) - (ref_chosen_logps - ref_rejected_logps)))
 
-- `pairs`: one pair for each context, gradients in the log-probs.
-- `gaussians`: N samples of a Gaussian policy, the pair chosen by evaluation, gradients in mean and deviation.
+- `pairs`: one pair for each of B contexts; gradients with respect to the log-probs.
+- `gaussians`: N samples of a Gaussian policy for each context, from which the evaluation selects the pair; gradients with
+  respect to the mean and the standard deviation.
 """
 
 import torch
@@ -24,7 +25,7 @@ def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
 
 def pairs(seed, b, beta, scale):
     draws = Draws(seed)
-    # Row 0 chosen, row 1 rejected, [2, B].
+    # [2, B]: row 0 is chosen and row 1 rejected.
     log_prob, reference = draws.normal(2, b, scale=scale) - 5, draws.normal(2, b, scale=scale) - 5
     leaf = torch.tensor(log_prob, requires_grad=True)
     loss = dpo(*leaf, *torch.tensor(reference), beta).mean()

@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: rounded random draws, and writing what they computed."""
+"""Shared by the scripts in this folder: rounded random numbers, and writing the results."""
 
 import json
 import pathlib
@@ -10,7 +10,7 @@ DIGITS = 10
 
 
 class Draws:
-    """A generator whose numbers are rounded before they are used, so that a fixture holds them exactly."""
+    """Random numbers that are rounded before they are used, so that a JSON file holds them exactly."""
 
     def __init__(self, seed: int):
         self._generator = np.random.default_rng(seed)
@@ -26,7 +26,7 @@ class Draws:
 
 
 def plain(value):
-    """Nested lists and numbers in place of arrays, rounded."""
+    """Converts arrays in a document to nested lists of rounded numbers."""
     if isinstance(value, dict):
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -39,6 +39,6 @@ def plain(value):
 
 
 def write(script: str, document) -> None:
-    """Writes the document beside the script, as .json, or to the path given on the command line."""
+    """Writes a document as JSON next to the script, or to the path given on the command line."""
     output = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(script).with_suffix(".json")
     output.write_text(json.dumps(plain(document), separators=(",", ":")) + "\n", encoding="utf-8")

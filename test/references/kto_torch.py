@@ -1,14 +1,14 @@
-"""Writes kto_torch.json: KTO's loss and gradients in PyTorch, for src/operators/kto.test.ts to agree with.
+"""Writes kto_torch.json: loss and gradients of KTO in PyTorch, the reference for src/operators/kto.test.ts.
 
     $(node scripts/venv.mjs torch) test/references/kto_torch.py
 
-The formula is the one of TRL's KTOTrainer with loss_type "kto", whose reference point is the mean KL, clamped at 0 and detached:
+The formula is that of TRL's KTOTrainer with loss_type "kto", whose reference point is the mean KL, clamped at 0 and detached:
 
     chosen_losses = 1 - sigmoid(beta * (chosen_logratios - kl))
     rejected_losses = 1 - sigmoid(beta * (kl - rejected_logratios))
     loss = cat(desirable_weight * chosen_losses, undesirable_weight * rejected_losses).mean()
 
-TRL's own code is compared in test/interop/torch_trainer.
+test/interop/torch_trainer compares with TRL's own code.
 """
 
 import torch
@@ -18,7 +18,7 @@ torch.set_default_dtype(torch.float64)
 
 
 def case(seed, n, b, beta, desirable, undesirable, kl_shift):
-    """`kl`: [B, D], whose mean over contexts is the reference point where it is not below 0."""
+    """One case with random log-probs [N, B], and a random KL [B, 2] around `kl_shift`."""
     draws = Draws(seed)
     log_prob, reference = draws.normal(n, b, scale=3) - 8, draws.normal(n, b, scale=3) - 8
     label = draws.integers(3, n, b)

@@ -1,10 +1,12 @@
-"""Writes llama_transformers.json: a small Llama of Hugging Face's transformers, for src/networks/transformer.test.ts.
+"""Writes llama_transformers.json: results of a small Llama of transformers, the reference for src/networks/transformer.test.ts.
 
     $(node scripts/venv.mjs transformers) test/references/llama_transformers.py
 
-Parameters, tokens [B, T] and next tokens [B, T] of random numbers; the logits [B, T, V], the mean cross-entropy of the next
-tokens where the mask is 1, and its gradients. And for a second set of parameters, the reference: per token the divergences
-in both directions, and the gradients of a sum of log-probs and divergences with coefficients of their own.
+Random parameters, tokens [B, T] and next tokens [B, T]; the logits [B, T, V], the mean cross-entropy of the next tokens for
+which the mask is 1, and its gradients. With a second set of parameters as the reference model: the divergences of each token in
+both directions, and the gradients of a weighted sum of log-probs and divergences with random coefficients.
+
+Shapes: B sequences, T tokens, V vocabulary size.
 """
 
 import torch

@@ -1,10 +1,11 @@
-"""Writes mpo_rlax.json: MPO's loss and gradients by rlax, for src/operators/mpo.test.ts to agree with.
+"""Writes mpo_rlax.json: loss and gradients of MPO by rlax, the reference for src/operators/mpo.test.ts.
 
     $(node scripts/venv.mjs jax) test/references/mpo_rlax.py
 
-Decoupled constraints per dimension and action penalisation as Acme's MPO has them: the mean is fitted with the
-reference's deviation and the deviation with the reference's mean, and the mean's KL is measured by the reference's
-deviation. N samples, B contexts, A action dimensions.
+Decoupled constraints per dimension and action penalization as in Acme's MPO: the mean is fitted with the reference's standard
+deviation, the standard deviation with the reference's mean, and the KL of the mean uses the reference's standard deviation.
+
+Shapes: N samples, B contexts, A action dimensions, D dimensions of a KL.
 """
 
 import functools
@@ -24,12 +25,12 @@ POSITIVE = functools.partial(jnp.clip, min=1e-10)
 
 
 def dual(stored):
-    """Dual variables as they are stored: softplus makes the value."""
+    """The value of a dual variable, which is stored as the inverse of softplus."""
     return jax.nn.softplus(stored) + 1e-8
 
 
 def e_step(values, temperature, epsilon):
-    """Weights and temperature loss by rlax for samples [n, 1] of one context."""
+    """Temperature loss and weights by rlax, for the values [n, 1] of one context's samples."""
     loss, weights, _ = rlax.mpo_compute_weights_and_temperature_loss(
         values, rlax.LagrangePenalty(temperature, epsilon), POSITIVE, sample_axis=0
     )
@@ -37,7 +38,7 @@ def e_step(values, temperature, epsilon):
 
 
 def held(parts, state):
-    """Penalties and dual losses of the KLs [B, D] by rlax, [B]."""
+    """Sum of the penalties and dual losses [B] by rlax of KLs [B, D]."""
     constraints = [
         (kl, rlax.LagrangePenalty(dual(state[f"kl/{name}"]), KL_EPSILON[name], True)) for name, kl in parts.items()
     ]
@@ -49,7 +50,7 @@ def gaussian(mean, stddev):
 
 
 def per_dimension_kl(p, q):
-    """KL(p || q) [B, A] of (mean, stddev) pairs."""
+    """KL(p || q) [B, A] of Gaussians given as pairs (mean, stddev)."""
     return distrax.Normal(*p).kl_divergence(distrax.Normal(*q))
 
 
@@ -77,7 +78,7 @@ def categorical_loss(parameters, state, inputs):
 
 
 def total(fit, parts, state, inputs):
-    """The mean over contexts of everything; each context's E-step and M-step over the samples that it has."""
+    """The total loss, averaged over contexts. The E-step and M-step of a context use only its unmasked samples."""
     losses = []
     for context in range(fit.shape[1]):
         there = inputs["mask"][:, context] > 0

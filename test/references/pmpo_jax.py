@@ -1,14 +1,15 @@
-"""Writes pmpo_jax.json: PMPO's loss and gradients, for src/operators/pmpo.test.ts to agree with.
+"""Writes pmpo_jax.json: loss and gradients of PMPO, the reference for src/operators/pmpo.test.ts.
 
     $(node scripts/venv.mjs jax) test/references/pmpo_jax.py
 
-Equation 10 of arXiv 2410.04166 written out in JAX, one context after the other, with distrax's log-probs and KLs:
+Equation 10 of arXiv 2410.04166 in JAX, for one context after the other, with distrax's log-probs and KLs:
 
     L = mean over contexts of  -alpha E_{D_a} log pi + (1 - alpha) E_{D_r} log pi + sum over parts of beta KL(ref || pi)
 
-An expectation over a side without samples is left out. The KL of Gaussians in two parts: the mean's, measured by the
-policy's deviation, and the covariance's. A part may be bounded instead of weighted: rlax's KL constraint.
-N samples, B contexts, A action dimensions.
+An expectation over no samples is 0. The KL of Gaussians has two parts: that of the mean, with the policy's standard deviation,
+and that of the covariance. A part may be bounded instead of weighted, with rlax's KL constraint.
+
+Shapes: N samples, B contexts, A action dimensions, D dimensions of a KL.
 """
 
 import functools
@@ -24,7 +25,7 @@ from fixtures import Draws, write
 
 
 def gaussian_terms(parameters, inputs):
-    """log pi [N, B] and the KL's parts [B, A]."""
+    """log pi [N, B] and the parts of the KL, [B, A] each."""
     mean, stddev = parameters["mean"], parameters["stddev"]
     old_mean, old_stddev = inputs["referenceMean"], inputs["referenceStddev"]
     normal = distrax.Normal
@@ -42,12 +43,12 @@ def categorical_terms(parameters, inputs):
 
 
 def expectation(log_prob, weight):
-    """The weighted mean over one context's samples; nothing where no sample has weight."""
+    """The weighted mean over one context's samples; 0 if all weights are 0."""
     return jnp.sum(weight * log_prob) / jnp.sum(weight) if jnp.any(weight > 0) else 0.0
 
 
 def kl_term(kl, setting, stored):
-    """beta KL, or a bounded KL's penalty and dual loss, the mean over contexts; kl is [B, D]."""
+    """beta KL, or the penalty and dual loss of a bounded KL, averaged over contexts; `kl` has shape [B, D]."""
     if not isinstance(setting, dict):
         return setting * jnp.mean(jnp.sum(kl, -1))
     penalty = rlax.LagrangePenalty(jax.nn.softplus(stored) + 1e-8, setting["epsilon"], True)
@@ -83,7 +84,7 @@ def weights(draws, kind, n, b):
         return accept, none
     if kind == "reject only":
         return none, reject
-    if kind == "empty sides":  # Context 0 has no accepted sample, 1 no rejected one, 2 neither.
+    if kind == "empty sides":  # Context 0 has no accepted samples, context 1 no rejected ones, context 2 neither.
         accept[:, [0, 2]], reject[:, [1, 2]] = 0, 0
     return accept, reject
 

@@ -2,27 +2,27 @@ import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import * as tf from '../../src/engine/tf.js';
 
-/** Arrays as a fixture holds them. */
+/** Nested arrays of numbers, as fixtures hold them. */
 export type Numbers = number | readonly Numbers[];
 
-/** The JSON file that the script of the same name in this folder wrote. */
+/** Reads the JSON file that the Python script of the same name in this folder has written. */
 export function readFixture<T>(name: string): T {
   return JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), 'utf8')) as T;
 }
 
-/** A tensor of the numbers, in single precision. */
+/** Converts numbers to a float32 tensor. */
 export function tensor<T extends tf.Tensor>(numbers: Numbers): T {
   return tf.tensor(numbers as number[], undefined, 'float32') as T;
 }
 
-/** Expects a shape and every number to within `tolerance`, relative for those greater than 1. */
+/** Expects a shape, and every number within `tolerance`, which is relative for numbers greater than 1. */
 export function expectClose(actual: tf.Tensor, expected: Numbers, label: string, tolerance = 1e-5): void {
   const wanted = tensor(expected);
   expect(actual.shape, `shape of ${label}`).toEqual(wanted.shape);
   const [got, want] = [actual.dataSync(), wanted.dataSync()];
   for (let i = 0; i < want.length; i++) {
     const error = Math.abs(got[i] - want[i]) / Math.max(1, Math.abs(want[i]));
-    // Written so that NaN fails.
-    if (!(error <= tolerance)) expect.fail(`${label}[${i}] is ${got[i]}, the reference says ${want[i]}`);
+    // The negated comparison fails for NaN.
+    if (!(error <= tolerance)) expect.fail(`${label}[${i}] is ${got[i]}; the reference is ${want[i]}`);
   }
 }

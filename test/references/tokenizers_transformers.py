@@ -1,10 +1,10 @@
-"""What Hugging Face's own tokenizers make of texts and chats: tokenizers_transformers.json.
+"""Writes tokenizers_transformers.json: results of Hugging Face's tokenizers for texts and chats.
 
-Small tokenizers of the four kinds that language models come with, trained on the spot, and for each of them the tokens of
-texts with special tokens taken as letters and as themselves, what they decode to, the tokens of chats, and the hash of the
-vocabulary as src/language/vocabulary-hash.ts defines it. Needs transformers, and no model.
+Four small tokenizers of the kinds that language models use; and for each of them the tokens of texts, with special tokens read
+as plain text and as themselves, the decoded texts, the tokens of chats, and the hash of the vocabulary as defined by
+src/language/vocabulary-hash.ts. Needs transformers, but no model.
 
-Training is not the same each time: the tokenizers of the committed file are taken, unless it is run with --train.
+Training a tokenizer is not reproducible, so the tokenizers of the committed file are used, unless --train is given.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ def frame(tokenizer, begin, end=None):
 
 
 def byte_level():
-    """As Llama 3's, Qwen's and GPT-2's."""
+    """The kind of Llama 3, Qwen and GPT-2."""
     tokenizer = Tokenizer(models.BPE(ignore_merges=True))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -80,7 +80,7 @@ def byte_level():
 
 
 def byte_fallback():
-    """As Gemma's: BPE over characters, ▁ for spaces, bytes for what is unknown."""
+    """The kind of Gemma: BPE over characters, with ▁ for spaces and bytes for unknown characters."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
@@ -90,7 +90,7 @@ def byte_fallback():
     bytes_ = [f"<0x{value:02X}>" for value in range(256)]
     trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=SPECIAL + bytes_, show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
-    # The bytes are tokens of the vocabulary, no added ones.
+    # The bytes must be ordinary tokens of the vocabulary, not added tokens.
     document = json.loads(tokenizer.to_str())
     document["added_tokens"] = [token for token in document["added_tokens"] if token["content"] in SPECIAL]
     tokenizer = Tokenizer.from_str(json.dumps(document))
@@ -99,7 +99,7 @@ def byte_fallback():
 
 
 def unigram():
-    """As those of SentencePiece."""
+    """The kind of SentencePiece."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
@@ -113,7 +113,7 @@ def unigram():
 
 
 def word_piece():
-    """As BERT's, and so of many reward models."""
+    """The kind of BERT, and so of many reward models."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + SPECIAL
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -134,7 +134,7 @@ def vocabulary_hash(tokenizer):
 
 def expectations(make, committed):
     tokenizer, names = make()
-    # No special one: a text may hold it.
+    # An added token that is not special, so texts may contain it.
     tokenizer.add_tokens([AddedToken("<table>", normalized=False)])
     if committed is not None:
         tokenizer = Tokenizer.from_str(committed["tokenizer"])

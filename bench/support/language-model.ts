@@ -1,13 +1,14 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import type { TransformerConfig } from '../src/networks/transformer.js';
+import type { TransformerConfig } from '../../src/networks/transformer.js';
+import { pythonOf, root } from './peers.js';
 
-/** What the benchmarks of the embedded language model share. */
+/** Shared by the benchmarks of the embedded language model: the model, the transformers side, and the comparison. */
 
 export const threads = 2;
 
-/** The model of both: 4 layers of width 256, 8 heads. */
+/** The shape of the model on every side. */
 export const config: TransformerConfig = {
   vocabularySize: 512,
   contextLength: 256,
@@ -20,19 +21,23 @@ export const config: TransformerConfig = {
   normEpsilon: 1e-5,
 };
 
-/** Of one piece of work: by the clock, and of all processors together. Milliseconds. */
+/** Time of one unit of work, in milliseconds. */
 export interface Times {
+  /** Wall time. */
   readonly milliseconds: number;
+  /** Processor time, summed over all processors. */
   readonly processor: number;
 }
 
+/** One of the compared implementations. */
 export interface Side {
   readonly name: string;
+  /** Times one unit of work, averaged over `count` in a row. */
   time(count: number): Promise<Times>;
   close(): Promise<void>;
 }
 
-/** Times work of this very process. */
+/** Times work in this process, averaged over `count` repetitions. */
 export async function timed(count: number, work: () => Promise<void>): Promise<Times> {
   const processor = process.cpuUsage();
   const started = performance.now();
@@ -44,11 +49,10 @@ export async function timed(count: number, work: () => Promise<void>): Promise<T
   };
 }
 
-/** The same work by transformers on PyTorch, in a Python process. */
-export function transformersSide(work: 'update' | 'sample', settings: object): Side {
-  const scripts = fileURLToPath(new URL('../scripts/venv.mjs', import.meta.url));
-  const python = execFileSync(process.execPath, [scripts, 'transformers'], { encoding: 'utf8' }).trim();
-  const program = fileURLToPath(new URL('./lm_transformers.py', import.meta.url));
+/** The same work with transformers on PyTorch, in a Python process. */
+export async function transformersSide(work: 'update' | 'sample', settings: object): Promise<Side> {
+  const python = await pythonOf('transformers');
+  const program = join(root, 'bench/lm_transformers.py');
   const child = spawn(python, [program, JSON.stringify({ config, threads, ...settings })], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -58,7 +62,7 @@ export function transformersSide(work: 'update' | 'sample', settings: object): S
     async time(count) {
       child.stdin.write(`${JSON.stringify({ [work]: count })}\n`);
       const { value, done } = await answers.next();
-      if (done === true) throw new Error('the transformers side ended');
+      if (done === true) throw new Error('the Python process of transformers ended');
       return JSON.parse(value) as Times;
     },
     async close() {
@@ -74,7 +78,7 @@ export function median(values: readonly number[]): number {
 
 const round = (value: number) => Number(value.toPrecision(4));
 
-/** Every side in turn, `rounds` times, after one time for warming up. Medians, and the best of each. */
+/** Times every side in turn, `rounds` times, after one unit of warm-up each; gives the median and best of each side. */
 export async function compare(sides: readonly Side[], rounds: number, count: (name: string) => number) {
   const times = new Map<string, Times[]>(sides.map(({ name }) => [name, []]));
   for (const side of sides) await side.time(1);
@@ -94,7 +98,7 @@ export async function compare(sides: readonly Side[], rounds: number, count: (na
         },
       ]),
     ),
-    /** How many times as long `a` takes as `b`: by the medians, by the best, and by the processors' time. */
+    /** The time of `a` divided by that of `b`: of the medians, of the best, and of the median processor times. */
     ratio: (a: string, b: string) => ({
       median: round(median(of(a, 'milliseconds')) / median(of(b, 'milliseconds'))),
       best: round(Math.min(...of(a, 'milliseconds')) / Math.min(...of(b, 'milliseconds'))),
