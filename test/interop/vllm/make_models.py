@@ -1,8 +1,8 @@
-"""Small random models as Hugging Face folders, each with a byte-level BPE tokenizer trained on the spot.
+"""Creates small random models as Hugging Face folders, each with a newly trained byte-level BPE tokenizer.
 
     python make_models.py FOLDER
 
-writes FOLDER/llama and FOLDER/gemma3: a few megabytes of random float32 weights, deterministic.
+writes FOLDER/llama and FOLDER/gemma3, with a few megabytes of deterministic random float32 weights.
 """
 
 import json
@@ -48,7 +48,7 @@ def write_tokenizer(folder: Path, special: list[str], begin: str, end: str, temp
         show_progress=False,
     )
     tokenizer.train_from_iterator(TEXTS, trainer)
-    # Not a special one: a text may hold it.
+    # An added token that is not special, so texts may contain it.
     tokenizer.add_tokens([AddedToken("<table>", normalized=False)])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{begin} $A", special_tokens=[(begin, tokenizer.token_to_id(begin))]
@@ -69,7 +69,7 @@ def write_tokenizer(folder: Path, special: list[str], begin: str, end: str, temp
 
 def shapes(tokenizer: Tokenizer, begin: str, end: str) -> dict:
     return {
-        # Some numbers more than there are tokens, as real models have.
+        # A few more logits than tokens, as real models have.
         "vocab_size": (tokenizer.get_vocab_size() + 15) // 16 * 16,
         "hidden_size": 64,
         "intermediate_size": 128,

@@ -1,8 +1,8 @@
-"""The log-probs that transformers gives the tokens of completions, in single precision.
+"""Scores completions with transformers in float32.
 
     python score.py MODEL_FOLDER SEQUENCES.json
 
-reads [{"prompt": [token, ...], "completion": [token, ...]}, ...] and prints, as JSON, the log-probs of each completion's tokens.
+reads [{"prompt": [token, ...], "completion": [token, ...]}, ...] and prints the log-probs of each completion's tokens as JSON.
 """
 
 import json
