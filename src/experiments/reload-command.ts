@@ -1,5 +1,5 @@
 import { PmpoError } from '../core/errors.js';
-import { signalGroup, spawnGroup } from '../system/child-process.js';
+import { signalGroup, spawnGroup } from '../system/processes.js';
 
 /** How a server elsewhere comes to new weights: by a program of the user's. */
 

@@ -7,7 +7,7 @@ import type { RemoteReplay } from '../learners/control/remote-actors.js';
 import type { RedisAddress } from '../replay/redis/connection.js';
 import { ReplayReader } from '../replay/redis/replay-reader.js';
 import type { RunDirectory } from '../run/run-directory.js';
-import { describeProcess, isRunning, type ProcessIdentity, thisProcess } from '../system/process-identity.js';
+import { describeProcess, isRunning, type ProcessIdentity, thisProcess } from '../system/processes.js';
 import { defaultRunName } from './run-name.js';
 import type { WorldsOptions } from './worlds.js';
 

@@ -2,17 +2,18 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { PmpoError } from '../core/errors.js';
 
-/** A Python on this machine. */
+/** A Python interpreter on this machine. */
 export interface Interpreter {
   readonly command: string;
-  /** Such as 3.11.7. */
+  /** For example 3.11.7. */
   readonly version: string;
-  /** What packages are built for, such as linux-x86_64. */
+  /** The platform for which packages are built, for example linux-x86_64. */
   readonly platform: string;
 }
 
 const oldest = [3, 10] as const;
 
+/** The version of an interpreter; undefined if it does not run. */
 async function examine(command: string): Promise<Interpreter | undefined> {
   try {
     const script = 'import sys, sysconfig; print(sys.version.split()[0], sysconfig.get_platform())';
@@ -30,12 +31,12 @@ function isRecent({ version }: Interpreter): boolean {
 }
 
 /**
- * The Python that the environment variable PYTHON names, or else `python3` or `python`.
- * @throws PmpoError when there is none of version 3.10 or newer.
+ * Finds the interpreter that the environment variable PYTHON names, or else `python3` or `python`.
+ * @throws PmpoError if none of version 3.10 or newer is found.
  */
 export async function findInterpreter(env: NodeJS.ProcessEnv = process.env): Promise<Interpreter> {
   let tooOld: Interpreter | undefined;
-  // What is named is meant: no other one is taken in its place.
+  // An interpreter that is named explicitly is never replaced by another one.
   for (const command of env.PYTHON ? [env.PYTHON] : ['python3', 'python']) {
     const found = await examine(command);
     if (found === undefined) continue;

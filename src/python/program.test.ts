@@ -12,7 +12,7 @@ const python = await findInterpreter().then(
   () => '',
 );
 
-// A package of the tests' own. It does what its argument says.
+// A package for these tests; its argument selects what it does.
 const source = `
 import signal, subprocess, sys, time
 
@@ -63,7 +63,7 @@ function startFake(how: string, options: Partial<PythonProgramOptions> = {}) {
 const untilGone = (pid: number) => expect.poll(() => lives(pid)).toBe(false);
 
 describe.skipIf(python === '')('a Python program', () => {
-  test('says when it is ready, and ends with all that it has started', async () => {
+  test('reports when it is ready, and ends together with its children', async () => {
     const program = await startFake('serves');
     const helper = Number(program.ready);
     expect(lives(helper)).toBe(true);
@@ -72,24 +72,24 @@ describe.skipIf(python === '')('a Python program', () => {
     await untilGone(helper);
   });
 
-  test('is killed when it does not end', async () => {
+  test('is killed if it does not end in time', async () => {
     const program = await startFake('stubborn', { endSeconds: 0.3 });
     await program.close();
     await untilGone(Number(program.ready));
   });
 
-  test('that ends before it is ready says why in its own words', async () => {
+  test('that ends before it is ready gives its own reason in the error', async () => {
     await expect(startFake('complains')).rejects.toThrow(/^the fake: the port is taken$/);
   });
 
-  test('that dies later is heard of, with its last words, and leaves nothing behind', async () => {
+  test('that dies later is reported with its last lines, and its children end', async () => {
     const program = await startFake('dies');
     expect((await program.ended)?.message).toBe('the fake: warming up\nout of\nmemory');
     await untilGone(Number(program.ready));
     await program.close();
   });
 
-  test('that is killed is heard of', async () => {
+  test('that is killed is reported', async () => {
     const program = await startFake('serves', { env: { ...process.env, PYTHONPATH: folder } });
     const parent = execFileSync('ps', ['-o', 'ppid=', '-p', program.ready], { encoding: 'utf8' });
     process.kill(Number(parent), 'SIGKILL');
@@ -109,13 +109,13 @@ describe.skipIf(python === '')('a Python program', () => {
     await expect(startFake('silent', { signal: AbortSignal.abort() })).rejects.toThrow(/stopped before/);
   });
 
-  test('that is not there is named', async () => {
+  test('whose interpreter does not exist gives an error that names it', async () => {
     await expect(startFake('serves', { python: '/no/such/python' })).rejects.toThrow(
       /^the fake: it could not be started: .*\/no\/such\/python/,
     );
   });
 
-  test('is heard while it runs, and what it said while it started as well', async () => {
+  test('passes on the lines that it logs, including those from its start', async () => {
     const heard: string[] = [];
     let hear = () => {};
     const enough = new Promise<void>((resolve) => {
@@ -128,7 +128,7 @@ describe.skipIf(python === '')('a Python program', () => {
       },
     });
     await enough;
-    // More than three may have come at once.
+    // More than three lines may have arrived at once.
     expect(heard.slice(0, 3)).toEqual(['warming up', 'a world came', 'a world came']);
     await program.close();
   });

@@ -1,50 +1,50 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { PmpoError } from '../core/errors.js';
-import { keepLastLines, signalGroup, spawnGroup } from '../system/child-process.js';
+import { keepLastLines, signalGroup, spawnGroup } from '../system/processes.js';
 
-/** A Python program that runs beside this one: started, watched, and ended with all that it has started. */
+/** Python programs that run as children of this process: started, watched, and ended together with their own children. */
 
 export interface PythonProgramOptions {
-  /** What messages call it, such as `the dm-control server`. */
+  /** The program's name in messages, such as `the dm-control server`. */
   readonly name: string;
-  /** The interpreter. */
+  /** The interpreter to run it with. */
   readonly python: string;
   readonly args: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
-  /** What it prints on standard output when it is ready; the first group is handed over as `ready`. */
+  /** Matches what the program prints on standard output when it is ready; the first group becomes `ready`. */
   readonly readyLine: RegExp;
-  /** How it begins the line in which it says why it ends. */
+  /** The prefix of the line on standard error in which the program says why it ends. */
   readonly complaint?: string;
-  /** Told each line that it logs, from when it is ready on: what it said before that first. */
+  /** Receives each line that the program logs, from the moment it is ready, beginning with the lines logged before that. */
   readonly log?: (line: string) => void;
-  /** Ends it before it is ready. */
+  /** Ends the program before it is ready. */
   readonly signal?: AbortSignal;
-  /** How long it may take to be ready. */
+  /** How long it may take until it is ready. */
   readonly startSeconds?: number;
   /** How long it may take to end before it is killed. */
   readonly endSeconds?: number;
 }
 
 export interface PythonProgram {
-  /** What its ready line said. */
+  /** The first group of `readyLine`. */
   readonly ready: string;
-  /** Resolves when it has ended: undefined when it was closed, an error when it ended by itself. */
+  /** Resolves when the program has ended: to undefined if it was closed, to an error if it ended by itself. */
   readonly ended: Promise<PmpoError | undefined>;
-  /** Ends it, all that it has started included, and waits until it has ended. */
+  /** Ends the program and its own children, and waits until they have ended. */
   close(): Promise<void>;
 }
 
-/** Why it ended in its own words, where it has said so; else the last that was heard of it. */
-function ownWords(lines: readonly string[], complaint: string): string {
+/** The program's own reason for ending, if it gave one; otherwise its last lines. */
+function reasonOf(lines: readonly string[], complaint: string): string {
   const own = lines.findLast((line) => line.startsWith(complaint));
   return own?.slice(complaint.length) ?? lines.slice(-3).join('\n').trim();
 }
 
 /**
- * Starts a Python program and waits until it is ready. Its standard input is a pipe that closes when this process dies,
- * in whatever way: a program that ends with its standard input is never left behind.
+ * Starts a Python program and waits until it is ready. Its standard input is a pipe that closes when this process dies
+ * for any reason, so a program that ends when its standard input closes is never left behind.
  *
- * @throws PmpoError when it ends before it is ready, in its own words; when it is not ready in time; or when `signal` is
+ * @throws PmpoError if the program ends before it is ready, in its own words; if it is not ready in time; or if `signal` is
  *   aborted.
  */
 export async function startPythonProgram(options: PythonProgramOptions): Promise<PythonProgram> {
@@ -58,15 +58,15 @@ export async function startPythonProgram(options: PythonProgramOptions): Promise
   const lines = keepLastLines(child.stderr!, (line) => {
     if (started) log?.(line);
   });
-  // Writing nothing to it, this is only heard when the program closes it first.
+  // Nothing is written to it: an error means that the program closed it first, which is fine.
   child.stdin!.on('error', () => {});
-  // Whatever it has left behind goes with it, and lets go of the pipes.
+  // Its own children end with it; they would also hold the pipes open.
   child.on('exit', () => signalGroup(child, 'SIGKILL'));
   const ended = new Promise<PmpoError | undefined>((resolve) => {
     const end = (what: string) => resolve(closing ? undefined : new PmpoError({ where: name, what }));
     child.on('error', (error) => end(`it could not be started: ${error.message}`));
     child.on('close', (code, killed) =>
-      end(ownWords(lines, complaint) || `it ended by itself with ${killed ?? `exit code ${code}`}`),
+      end(reasonOf(lines, complaint) || `it ended by itself with ${killed ?? `exit code ${code}`}`),
     );
   });
   const close = async () => {
@@ -101,7 +101,7 @@ export async function startPythonProgram(options: PythonProgramOptions): Promise
       throw first ?? new PmpoError({ where: name, what: 'it ended before it was ready' });
     }
     started = true;
-    // What it had to say while it started was kept until it was known whether it does.
+    // Lines from before the start succeeded were kept: a failed start reports them in its error.
     if (log !== undefined) lines.forEach(log);
     return { ready: first, ended, close };
   } finally {

@@ -7,7 +7,7 @@ import { startTorchTrainer } from './torch-trainer.js';
 
 let folder: string;
 let python: string;
-// In the interpreter's place: it takes a while to end, and then says so.
+// A script in place of the interpreter: it takes a while to end, and then writes a file.
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pmpo-trainer-'));
   python = join(folder, 'python');
@@ -24,12 +24,12 @@ afterEach(() => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe.skipIf(process.platform === 'win32')('a trainer that is closed', () => {
+describe.skipIf(process.platform === 'win32')('the closing of a trainer', () => {
   test.each([
-    ['in one process, has ten seconds', [], 9, true],
-    ['in one process, has no more', [], 11, false],
-    ['in several, has the time that their launcher gives them', ['--processes', '2'], 40, true],
-    ['in several, has no more', ['--processes', '2'], 46, false],
+    ['in one process may take ten seconds', [], 9, true],
+    ['in one process may not take longer', [], 11, false],
+    ['in several processes may take the time that their launcher gives them', ['--processes', '2'], 40, true],
+    ['in several processes may not take longer', ['--processes', '2'], 46, false],
   ] as const)('%s', async (_, args, seconds, ended) => {
     const trainer = await startTorchTrainer({ port: 0, args, python, say: () => {} });
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });

@@ -7,8 +7,8 @@ import { cacheFolder } from '../system/cache-folder.js';
 import type { Interpreter } from './interpreter.js';
 import { ensureVirtualEnvironment, madeEnvironments } from './virtual-environment.js';
 
-// A stand-in for Python: `-m venv FOLDER` and `-m pip install …` do what the test says and write down that they were
-// called. The real ones are met in test/interop/simulator_server.
+// A fake Python: `-m venv FOLDER` and `-m pip install …` run the test's scripts and record that they were called. Tests with the
+// real ones are in test/interop/simulator_server.
 let scratch: string;
 let interpreter: Interpreter;
 let requirements: string;
@@ -21,7 +21,7 @@ async function program(path: string, script: string): Promise<string> {
   return path;
 }
 
-/** Makes the stand-in; `venv` and `pip` are what its two halves do beside what they must. */
+/** Writes the fake Python; `venv` and `pip` are additional commands of its two functions. */
 async function setPython({ venv = ':', pip = ':' } = {}): Promise<void> {
   const inside = await program(join(scratch, 'inside'), `echo pip >> ${scratch}/calls\n${pip}`);
   await program(
@@ -46,7 +46,7 @@ beforeEach(async () => {
 afterEach(() => rm(scratch, { recursive: true, force: true }));
 
 describe.skipIf(process.platform === 'win32')('a Python environment', () => {
-  test('is made once, says so, and is there the next time without a word', async () => {
+  test('is made once, with a message, and reused silently the next time', async () => {
     const python = await make();
     expect(python).toMatch(/cache\/python\/simulators-[0-9a-f]{12}\/bin\/python$/);
     expect(said[0]).toMatch(/^Making the Python environment 'simulators' in .*3\.12\.1, once/);
@@ -67,19 +67,19 @@ describe.skipIf(process.platform === 'win32')('a Python environment', () => {
     expect(new Set([first, second, third]).size).toBe(3);
   });
 
-  test('is made by several at once without one breaking what another makes', async () => {
+  test('may be made by several processes at once', async () => {
     await setPython({ pip: 'sleep 0.2' });
     const pythons = await Promise.all([make(), make(), make()]);
     expect(new Set(pythons).size).toBe(1);
     expect(await readdir(folder)).toHaveLength(1);
   });
 
-  test('is not used half-made: what pip says is told, and the next start tries again', async () => {
+  test('is not used if pip fails: the error has its message, and the next start tries again', async () => {
     await setPython({
       pip: 'echo "WARNING: old" >&2; echo "ERROR: No matching distribution found for x" >&2; exit 1',
     });
     await expect(make()).rejects.toThrow(
-      /^pip install -r .*simulators\.txt: ERROR: No matching distribution found for x\. Is the package index reachable/,
+      /^pip install -r .*simulators\.txt: ERROR: No matching distribution found for x\. Check that the package index is reachable/,
     );
     expect(await readdir(folder)).toEqual([]);
     await setPython();
@@ -87,15 +87,15 @@ describe.skipIf(process.platform === 'win32')('a Python environment', () => {
     expect(await madeEnvironments(folder)).toHaveLength(1);
   });
 
-  test('says what to install where there is no venv module', async () => {
+  test('says what to install if Python has no venv module', async () => {
     await setPython({ venv: 'echo "Error: ensurepip is not available." >&2; exit 1' });
     await expect(make()).rejects.toThrow(/ensurepip is not available\. Install Python's venv module/);
   });
 
-  test('stops when it is told to, with all that pip has started', async () => {
+  test('stops together with the children of pip when the signal is aborted', async () => {
     await setPython({ pip: `sleep 100 & echo $! > ${scratch}/helper; wait` });
     const stop = new AbortController();
-    const making = expect(make(stop.signal)).rejects.toThrow(/stopped before it was made/);
+    const making = expect(make(stop.signal)).rejects.toThrow(/stopped before it was complete/);
     const helper = await vi.waitFor(
       async () => {
         const line = await readFile(join(scratch, 'helper'), 'utf8');
@@ -111,7 +111,7 @@ describe.skipIf(process.platform === 'win32')('a Python environment', () => {
     await expect.poll(() => lives(helper)).toBe(false);
   });
 
-  test('is made again where the Python it was made with has gone', async () => {
+  test('is made again if the Python that it was made with was uninstalled', async () => {
     const python = await make();
     await rm(python);
     await symlink(join(scratch, 'gone'), python);
@@ -121,7 +121,7 @@ describe.skipIf(process.platform === 'win32')('a Python environment', () => {
     expect(await readdir(folder)).toHaveLength(1);
   });
 
-  test('takes away what a killed process left, and nothing of one that lives', async () => {
+  test('removes what a killed process left behind, and nothing of a running one', async () => {
     const whole = await make();
     const path = whole.replace('/bin/python', '');
     await rm(path, { recursive: true });
@@ -134,13 +134,13 @@ describe.skipIf(process.platform === 'win32')('a Python environment', () => {
     );
   });
 
-  test('says where it cannot be put', async () => {
+  test('names the folder if it cannot be made there', async () => {
     await writeFile(join(scratch, 'cache'), '');
-    await expect(make()).rejects.toThrow(/cannot be put there: .*Set PMPO_CACHE/s);
+    await expect(make()).rejects.toThrow(/cannot be made there: .*Set PMPO_CACHE/s);
   });
 });
 
-test('the cache is where PMPO_CACHE says, else in the cache folder of the user', () => {
+test('the cache folder is PMPO_CACHE, or else in the cache folder of the user', () => {
   expect(cacheFolder({ PMPO_CACHE: '/x', XDG_CACHE_HOME: '/y' })).toBe('/x');
   expect(cacheFolder({ XDG_CACHE_HOME: '/y' })).toBe('/y/pmpo');
   expect(cacheFolder({})).toMatch(/\/\.cache\/pmpo$/);

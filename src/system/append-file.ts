@@ -3,13 +3,13 @@ import { fileProblem } from './atomic-file.js';
 
 /**
  * A file that grows by whole records. Each append reaches the operating system before it returns, so that a killed
- * process loses nothing; calls are synchronous because records are small, rare and must stay in order.
+ * process loses no record. Calls are synchronous because records are small, rare and must stay in order.
  */
 export class AppendFile {
   readonly #descriptor: number;
   #bytes: number;
 
-  /** Opens the file, made when missing. @throws PmpoError naming the file when it cannot be opened. */
+  /** Opens the file, and creates it if it is missing. @throws PmpoError that names the file if it cannot be opened. */
   constructor(readonly path: string) {
     try {
       this.#descriptor = openSync(path, 'a');
@@ -19,12 +19,12 @@ export class AppendFile {
     }
   }
 
-  /** The file's length. */
+  /** The length of the file in bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Adds one record. @throws PmpoError when the disk is full; then no part of the record stays in the file. */
+  /** Appends one record. @throws PmpoError if that fails, for example on a full disk; the file then has no part of the record. */
   append(record: Uint8Array): void {
     let written = 0;
     try {
@@ -38,7 +38,7 @@ export class AppendFile {
     this.#bytes += record.length;
   }
 
-  /** Waits until everything is on the disk. */
+  /** Returns when all records are on the disk. @throws PmpoError if the disk reports an error. */
   sync(): void {
     try {
       fsyncSync(this.#descriptor);

@@ -18,7 +18,7 @@ function failure(code: string): Error {
   return Object.assign(new Error(`${code}: as the system words it`), { code });
 }
 
-/** A system in which one call fails, after `bytes` were written where that call is writev. */
+/** A file system in which one call fails; writev fails after a part of the data has been written. */
 function failing(call: 'open' | 'writev' | 'sync' | 'rename', code: string): FileSystem {
   const fail = async () => {
     throw failure(code);
@@ -34,7 +34,7 @@ function failing(call: 'open' | 'writev' | 'sync' | 'rename', code: string): Fil
         close: () => handle.close(),
         writev: async (buffers) => {
           if (call !== 'writev') return handle.writev(buffers);
-          // A full disk takes what still fits before it refuses.
+          // A full disk accepts the bytes that still fit before it reports an error.
           await handle.write(new Uint8Array([9, 9]));
           throw failure(code);
         },
@@ -44,7 +44,7 @@ function failing(call: 'open' | 'writev' | 'sync' | 'rename', code: string): Fil
 }
 
 describe('writeAtomically', () => {
-  it('writes text and parts, replaces what was there and leaves nothing beside it', async () => {
+  it('writes text and parts, replaces the previous file and leaves no other file', async () => {
     await writeAtomically(file, 'größer');
     expect(await readFile(file, 'utf8')).toBe('größer');
     await writeAtomically(file, [new Uint8Array([1, 2]), new Uint8Array(0), new Uint8Array([3])]);
@@ -57,7 +57,7 @@ describe('writeAtomically', () => {
     expect(await readFile(file)).toHaveLength(0);
   });
 
-  it('continues after short writes and splits what one call cannot take', async () => {
+  it('continues after short writes and splits content that is too large for one call', async () => {
     const parts = Array.from({ length: 1300 }, (_, i) => new Uint8Array(i % 7).fill(i % 256));
     const short: FileSystem = {
       ...nodeFileSystem,
@@ -89,18 +89,18 @@ describe('writeAtomically', () => {
     });
   }
 
-  it('names other refusals in words, and unknown ones as the system does', async () => {
+  it('describes known errors in words, and others in the words of the system', async () => {
     await expect(writeAtomically(file, 'x', failing('open', 'EROFS'))).rejects.toThrow(
       'the file system is read-only. Choose another folder',
     );
     await expect(writeAtomically(file, 'x', failing('sync', 'EIO'))).rejects.toThrow('EIO: as the system');
     await expect(writeAtomically(join(folder, 'no', 'x'), 'x')).rejects.toThrow('no such file or folder');
     await mkdir(file);
-    await expect(writeAtomically(file, 'x')).rejects.toThrow('A folder is in the way');
+    await expect(writeAtomically(file, 'x')).rejects.toThrow('A folder has that name');
     expect(await readdir(folder)).toEqual(['state.bin']);
   });
 
-  it.skipIf(!existsSync('/dev/full'))('reports a device that really is full', async () => {
+  it.skipIf(!existsSync('/dev/full'))('reports a device that is really full', async () => {
     await writeFile(file, 'before');
     const full: FileSystem = {
       ...nodeFileSystem,

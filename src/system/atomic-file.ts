@@ -9,7 +9,7 @@ export interface OpenFile {
   close(): Promise<void>;
 }
 
-/** The calls that writing a file needs; passed in so that a failing disk can be put in their place. */
+/** The file system calls that writing needs; a parameter, so that tests can simulate a failing disk. */
 export interface FileSystem {
   open(path: string, flags: string): Promise<OpenFile>;
   rename(from: string, to: string): Promise<void>;
@@ -18,18 +18,18 @@ export interface FileSystem {
 
 export const nodeFileSystem: FileSystem = { open, rename, unlink };
 
-/** writev takes at most 1024 buffers (IOV_MAX) and 2 GiB a call. */
+/** Linux's writev accepts at most 1024 buffers (IOV_MAX) and 2 GiB per call. */
 const buffersPerCall = 512;
 const bytesPerCall = 2 ** 30;
 
 const remedies: Readonly<Record<string, string>> = {
   ENOSPC: 'Free some space there',
   EDQUOT: 'Free some space there',
-  EACCES: 'Give this user the right to write there, or choose another folder with --output',
-  EPERM: 'Give this user the right to write there, or choose another folder with --output',
+  EACCES: 'Give this user write permission, or choose another folder with --output',
+  EPERM: 'Give this user write permission, or choose another folder with --output',
   EROFS: 'Choose another folder with --output',
-  EISDIR: 'A folder is in the way',
-  ENOTDIR: 'A file is in the way of a folder',
+  EISDIR: 'A folder has that name: remove it or choose another name',
+  ENOTDIR: 'A part of the path is a file: remove it or choose another folder',
 };
 
 const meanings: Readonly<Record<string, string>> = {
@@ -41,7 +41,10 @@ const meanings: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file or folder',
 };
 
-/** A failed file operation as an error that says which file, what happened and what to do. */
+/**
+ * Turns the error of a file operation into one that names the file, what happened, and what to do.
+ * @param doing the operation, such as `writing it`.
+ */
 export function fileProblem(path: string, doing: string, cause: unknown): PmpoError {
   if (cause instanceof PmpoError) return cause;
   const { code = '', message } = cause as NodeJS.ErrnoException;
@@ -53,12 +56,12 @@ export function fileProblem(path: string, doing: string, cause: unknown): PmpoEr
   });
 }
 
-/** A view of `part` from byte `start` on. */
+/** A view of `part` from byte `start`, no longer than one call can take. */
 function rest(part: Uint8Array, start: number): Uint8Array {
   return part.subarray(start, Math.min(part.length, start + bytesPerCall));
 }
 
-/** Writes all parts in order with as few calls as the system allows; a short write is continued. */
+/** Writes all parts in order with as few calls as possible, and continues after short writes. */
 async function writeAll(file: OpenFile, parts: readonly Uint8Array[]): Promise<void> {
   let index = 0;
   let offset = 0;
@@ -81,7 +84,7 @@ async function writeAll(file: OpenFile, parts: readonly Uint8Array[]): Promise<v
   }
 }
 
-/** Makes a rename last through a power cut. Some file systems cannot sync a folder; the file itself is safe already. */
+/** Makes a rename survive a power failure. Some file systems cannot sync a folder; the content of the file is safe anyway. */
 async function syncFolder(path: string, system: FileSystem): Promise<void> {
   try {
     const folder = await system.open(path, 'r');
@@ -94,29 +97,28 @@ async function syncFolder(path: string, system: FileSystem): Promise<void> {
 }
 
 /**
- * Writes a file so that at every moment `path` holds either what it held before or all of the new content: the content
- * goes to a file beside it, is synced to the disk, and is renamed over it.
- * @param parts the content, in order, written without being joined first.
- * @throws PmpoError naming the file when anything fails (a full disk is called one); the previous file is untouched and
- * nothing is left beside it.
+ * Writes a file so that `path` holds either its previous content or all of the new content at every moment: the content
+ * goes to a temporary file in the same folder, is synced to the disk, and is renamed to `path`.
+ * @param parts the content, in order; they are not joined in memory.
+ * @throws PmpoError that names the file; the previous file is then unchanged and the temporary file is removed.
  */
 export async function writeAtomically(
   path: string,
   parts: string | readonly Uint8Array[],
   system: FileSystem = nodeFileSystem,
 ): Promise<void> {
-  const aside = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
   try {
-    const file = await system.open(aside, 'w');
+    const file = await system.open(temporary, 'w');
     try {
       await writeAll(file, typeof parts === 'string' ? [Buffer.from(parts)] : parts);
       await file.sync();
     } finally {
       await file.close();
     }
-    await system.rename(aside, path);
+    await system.rename(temporary, path);
   } catch (cause) {
-    await system.unlink(aside).catch(() => undefined);
+    await system.unlink(temporary).catch(() => undefined);
     throw fileProblem(path, 'writing it', cause);
   }
   await syncFolder(dirname(path), system);

@@ -2,12 +2,12 @@ import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PmpoError } from '../core/errors.js';
 import { fileProblem } from './atomic-file.js';
-import { describeProcess, isRunning, type ProcessIdentity, thisProcess } from './process-identity.js';
+import { describeProcess, isRunning, type ProcessIdentity, thisProcess } from './processes.js';
 
-/** One process at a time in a run's folder: two that went on with the same run would write over each other. */
+/** A lock on a run's folder: two processes that continued the same run would overwrite each other's files. */
 
 export interface FolderLock {
-  /** Gives the folder up. Harmless when called again. */
+  /** Releases the lock. Calling it again has no effect. */
   release(): Promise<void>;
 }
 
@@ -24,55 +24,55 @@ function parse(text: string): ProcessIdentity | undefined {
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
 
-/** True when the lock is there with all of its content from its first moment, and is ours. */
-async function take(file: string, mine: string): Promise<boolean> {
-  const aside = `${file}.${process.pid}`;
-  await writeFile(aside, mine);
+/** Tries to take the lock: true if it is ours now. A link appears with all of its content at once, a file written in place would not. */
+async function tryTake(file: string, mine: string): Promise<boolean> {
+  const temporary = `${file}.${process.pid}`;
+  await writeFile(temporary, mine);
   try {
-    await link(aside, file);
+    await link(temporary, file);
     return true;
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return false;
     throw error;
   } finally {
-    await unlink(aside);
+    await unlink(temporary);
   }
 }
 
-/** Takes away the lock of a process that has ended, and no other: two may find the same one. */
-async function clear(file: string, stale: string): Promise<void> {
-  const aside = `${file}.${process.pid}.old`;
+/** Removes the lock of a process that has ended. Two processes may try this at once, so a lock that is not `stale` is put back. */
+async function removeStale(file: string, stale: string): Promise<void> {
+  const temporary = `${file}.${process.pid}.old`;
   try {
-    await rename(file, aside);
-    if ((await readFile(aside, 'utf8')) !== stale) await link(aside, file);
-    await unlink(aside);
+    await rename(file, temporary);
+    if ((await readFile(temporary, 'utf8')) !== stale) await link(temporary, file);
+    await unlink(temporary);
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error;
   }
 }
 
 /**
- * Takes the lock of a run's folder. That of a process which has ended, however it did, does not count.
- * @throws PmpoError when another process that lives has it, or one on another machine, of which that cannot be known.
+ * Takes the lock of a run's folder. The lock of a process that has ended, even by a crash, is replaced.
+ * @throws PmpoError if a running process holds the lock, or one on another machine, which cannot be checked.
  */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   const file = join(folder, fileName);
   const mine = `${JSON.stringify(thisProcess())}\n`;
   try {
-    while (!(await take(file, mine))) {
+    while (!(await tryTake(file, mine))) {
       const text = await readFile(file, 'utf8').catch(() => '');
       const holder = parse(text);
       if (holder === undefined || isRunning(holder) === false) {
-        await clear(file, text);
+        await removeStale(file, text);
         continue;
       }
       const unknown = isRunning(holder) === undefined;
       throw new PmpoError({
         where: folder,
-        what: `another process is at work on this run: ${describeProcess(holder)}`,
+        what: `another process is working on this run: ${describeProcess(holder)}`,
         remedy: unknown
-          ? `If that one has ended, delete ${file}`
-          : 'Stop that one first, or wait until it has ended',
+          ? `If that process has ended, delete ${file}`
+          : 'Stop that process first, or wait until it has ended',
       });
     }
   } catch (cause) {

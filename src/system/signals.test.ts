@@ -15,7 +15,7 @@ function scene() {
 }
 
 describe('handleSignals', () => {
-  it('asks to stop at the first signal and ends at once at the second', () => {
+  it('asks the program to stop at the first signal and ends it at the second', () => {
     const { source, told, exits, signals } = scene();
     expect(signals.signal.aborted).toBe(false);
     source.emit('SIGINT', 'SIGINT');
@@ -25,7 +25,7 @@ describe('handleSignals', () => {
     expect([told, exits]).toEqual([['SIGINT'], [143]]);
   });
 
-  it('gives the signals back', () => {
+  it('stops listening when it is disposed', () => {
     const { source, signals } = scene();
     signals.dispose();
     expect(source.eventNames()).toEqual([]);

@@ -5,24 +5,24 @@ const handled = ['SIGINT', 'SIGTERM'] as const;
 export type StopSignal = (typeof handled)[number];
 
 export interface SignalsOptions {
-  /** Told once, at the first signal: to say that the run is stopping. */
+  /** Called once, at the first signal, for example to print that the run is stopping. */
   readonly onStop?: (signal: StopSignal) => void;
-  /** What delivers the signals; the process unless a test says otherwise. */
+  /** Emits the signals. Default: `process`; tests pass another one. */
   readonly source?: EventEmitter;
-  /** Ends the program at once; `process.exit` unless a test says otherwise. */
+  /** Ends the program at once. Default: `process.exit`; tests pass another one. */
   readonly exit?: (code: number) => void;
 }
 
 export interface Signals {
   /** Aborted by the first SIGINT or SIGTERM; its `reason` is the signal's name. */
   readonly signal: AbortSignal;
-  /** Gives the signals back to whoever had them. */
+  /** Stops listening, so that signals have their previous effect again. */
   dispose(): void;
 }
 
 /**
- * Turns the first SIGINT (Ctrl-C) or SIGTERM into an AbortSignal, so that a job can save what it has; the second ends
- * the program at once, with 128 + the signal's number as shells expect.
+ * Turns the first SIGINT (Ctrl-C) or SIGTERM into an AbortSignal, so that a job can save its state. The second one ends
+ * the program at once with exit code 128 + the signal's number, as shells expect.
  */
 export function handleSignals({
   onStop,

@@ -333,7 +333,7 @@ describe('refused with one clear line', () => {
     expect(second.stderr).toMatch(/another learner feeds on this run: process \d+ on /);
     expect(second.code).toBe(1);
     const resumed = await run(['train', '--resume', join(folder.path, 'busy')]);
-    expect(resumed.stderr).toMatch(/^pmpo: .*busy: another process is at work on this run: process \d+ on /);
+    expect(resumed.stderr).toMatch(/^pmpo: .*busy: another process is working on this run: process \d+ on /);
     expect(resumed.code).toBe(1);
     const other = await run(['act', file, '--set', 'policy.hidden=[24]']);
     expect(other.stderr).toMatch(/policy\.hidden is \[16\] there and \[24\] here/);
