@@ -156,11 +156,11 @@ describe('a plugin is named with what is wrong when it', () => {
   it('takes a name that is taken', async () => {
     const text = registering(`registry.feedback.register(${classifier('median')})`);
     await expect(load({ 'taken.js': text })).rejects.toThrow(
-      "./taken.js: the feedback 'median' is registered already by pmpo itself",
+      "./taken.js: the feedback 'median' is already registered by pmpo itself",
     );
     const mine = registering(`registry.feedback.register(${classifier('mine')})`);
     await expect(load({ 'first.js': mine, 'second.js': mine })).rejects.toThrow(
-      "./second.js: the feedback 'mine' is registered already by ./first.js",
+      "./second.js: the feedback 'mine' is already registered by ./first.js",
     );
   });
 });

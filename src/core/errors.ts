@@ -1,12 +1,13 @@
 /** Exit codes of the command-line program. */
 export const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 
+/** The parts of an error message, written as `where: what. remedy`. */
 export interface ProblemDetails {
-  /** What went wrong, one clause, no trailing full stop. */
+  /** What is wrong: one clause without a full stop. */
   readonly what: string;
-  /** Where: a file, a config key, an address, a plugin, a step. */
+  /** Where it is wrong: a file, a configuration key, an address, a plugin, a step. */
   readonly where?: string;
-  /** What would be right, or what to do next. */
+  /** What would be right, or what to do next: a sentence without a full stop. */
   readonly remedy?: string;
   readonly cause?: unknown;
 }
@@ -16,8 +17,8 @@ function compose({ what, where, remedy }: ProblemDetails): string {
 }
 
 /**
- * The one form of every error a person is meant to read: `where: what. remedy`. The command line prints its message
- * without a stack trace and exits with `exitCode`; anything else that reaches the top is a bug and shows its stack.
+ * The base class of all errors that users are meant to read. The command line prints the message without a stack trace and
+ * exits with `exitCode`; any other error that reaches the command line is a bug and is printed with its stack trace.
  */
 export class PmpoError extends Error {
   readonly exitCode: number = exitCodes.failed;
@@ -30,10 +31,10 @@ export class PmpoError extends Error {
   }
 }
 
-/** Bad usage or a bad configuration: found before anything starts; the program exits with 2. */
+/** Wrong usage or a wrong configuration, found before anything starts; the program exits with 2. */
 export class ConfigError extends PmpoError {
   override readonly exitCode = exitCodes.usage;
 }
 
-/** A connection broke or cannot be made now, and the request it carried is lost. Another attempt may succeed. */
+/** A connection broke or cannot be made, and the request that it carried is lost. Another attempt may succeed. */
 export class ConnectionLostError extends PmpoError {}

@@ -26,7 +26,7 @@ describe('formats', () => {
     [Number.NEGATIVE_INFINITY, '−∞'],
   ])('writes %s as %s', (value, text) => expect(formatNumber(value)).toBe(text));
 
-  it('writes counts with their thousands apart', () => {
+  it('writes counts with thousands separators', () => {
     expect([1234567, Number.NaN].map(formatCount)).toEqual(['1,234,567', '–']);
   });
 });

@@ -1,4 +1,4 @@
-/** A duration in the largest two units that matter: `45 s`, `3 min 20 s`, `2 h 05 min`. */
+/** A duration in its largest two units: `45 s`, `3 min 20 s`, `2 h 05 min`; `–` if it is not finite. */
 export function formatDuration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '–';
   const whole = Math.max(0, Math.round(seconds));
@@ -10,12 +10,12 @@ export function formatDuration(seconds: number): string {
 
 const integers = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
 
-/** A whole number with its thousands apart: `100,000`. */
+/** An integer with thousands separators: `100,000`. */
 export function formatCount(value: number): string {
   return Number.isFinite(value) ? integers.format(value) : '–';
 }
 
-/** A number with about three significant digits: `812`, `4.21`, `0.0034`, `1.2e+9`; `–` where there is none. */
+/** A number with about three significant digits: `812`, `4.21`, `0.0034`, `1.2e+9`; `–` for undefined and NaN. */
 export function formatNumber(value: number | undefined): string {
   if (value === undefined || Number.isNaN(value)) return '–';
   if (!Number.isFinite(value)) return value > 0 ? '∞' : '−∞';

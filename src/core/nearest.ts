@@ -1,4 +1,4 @@
-/** Levenshtein distance: the fewest single-character edits that turn `a` into `b`. */
+/** The Levenshtein distance: the smallest number of single-character edits that turn `a` into `b`. */
 function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
@@ -12,7 +12,7 @@ function editDistance(a: string, b: string): number {
   return previous[b.length];
 }
 
-/** The candidate that a person most likely meant by `name`, or undefined when none is close. */
+/** The candidate that the writer of `name` most likely meant, or undefined if none is close. */
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
   const limit = Math.max(2, Math.floor(name.length / 3));
   let best: string | undefined;

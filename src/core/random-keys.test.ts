@@ -20,7 +20,7 @@ const expectNear = (actual: number, expected: number, tolerance: number): void =
   expect(Math.abs(actual - expected)).toBeLessThan(tolerance);
 
 describe('a key', () => {
-  it('gives the same numbers on every machine and in every version, for old checkpoints resume with them', () => {
+  it('gives the same numbers on every machine and in every version, because old checkpoints resume with them', () => {
     const next = bitGenerator(randomKey(42));
     expect([next(), next(), next()]).toEqual([1842613046, 3900326654, 431242349]);
     expect(randomKey(0)).toEqual({ high: 925793065, low: 463232731 });
@@ -38,7 +38,7 @@ describe('a key', () => {
     expect(draw()).toEqual(draw());
   });
 
-  it('starts the same sequence whatever the length asked for', () => {
+  it('starts the same sequence for every length', () => {
     const key = randomKey(5);
     for (const fill of [fillUniform, fillNormal]) {
       const long = fill(key, new Float32Array(9));
@@ -47,7 +47,7 @@ describe('a key', () => {
     }
   });
 
-  it('differs for different seeds, above 32 bits too', () => {
+  it('differs for different seeds, also above 32 bits', () => {
     const seeds = [...Array(2000).keys(), 2 ** 32, 2 ** 32 + 1, 2 ** 40, 2 ** 53 - 1];
     expect(new Set(seeds.map((seed) => text(randomKey(seed)))).size).toBe(seeds.length);
   });
@@ -82,7 +82,7 @@ describe('folding in', () => {
     expect(foldIn(key, 'ab')).not.toEqual(foldIn(foldIn(key, 'a'), 'b'));
   });
 
-  it('gives streams without correlation, neighbours and parent against child', () => {
+  it('gives uncorrelated streams, between neighbours and between parent and child', () => {
     const key = randomKey(11);
     const pairs = [
       [foldIn(key, 0), foldIn(key, 1)],
@@ -97,7 +97,7 @@ describe('folding in', () => {
     }
   });
 
-  it('gives first draws that are uniform over a run of counters', () => {
+  it('gives first draws that are uniform over consecutive counters', () => {
     const key = randomKey(9);
     const first = Float32Array.from({ length: size }, (_, step) => randomSeed(foldIn(key, step)) / 2 ** 32);
     expectNear(mean(first), 1 / 2, within(Math.sqrt(1 / 12)));
@@ -112,7 +112,7 @@ describe('folding in', () => {
 });
 
 describe('numbers drawn', () => {
-  it('uniformly lie inside (0, 1) and have its moments', () => {
+  it('uniformly lie in (0, 1) and have the moments of the uniform distribution', () => {
     const u = fillUniform(randomKey(1), new Float32Array(size));
     for (const x of u) if (!(x > 0 && x < 1)) expect.fail(`${x} is not inside (0, 1)`);
     expectNear(mean(u), 1 / 2, within(Math.sqrt(1 / 12)));
@@ -123,8 +123,8 @@ describe('numbers drawn', () => {
     );
   });
 
-  it('uniformly never reach 0 or 1, the smallest and the largest bits included', () => {
-    // Found by search: of these keys, the first 23 bits drawn are all 0 and all 1.
+  it('uniformly never are 0 or 1, not even for the smallest and the largest bits', () => {
+    // Found by search: the first 23 bits drawn with these keys are all 0 and all 1.
     const [lowest, highest] = [7_765_003, 9_443_314].map((counter) => foldIn(randomKey(0), counter));
     expect(bitGenerator(lowest)() >>> 9).toBe(0);
     expect(bitGenerator(highest)() >>> 9).toBe(2 ** 23 - 1);
@@ -132,7 +132,7 @@ describe('numbers drawn', () => {
     expect(fillUniform(highest, new Float32Array(1))[0]).toBe(1 - 2 ** -24);
   });
 
-  it('normally have the moments and the tails of the standard normal', () => {
+  it('normally have the moments and the tails of the standard normal distribution', () => {
     const z = fillNormal(randomKey(2), new Float32Array(size));
     expectNear(mean(z), 0, within(1));
     expectNear(
@@ -160,7 +160,7 @@ describe('numbers drawn', () => {
     }
   });
 
-  it('as integers fall below their bound, each equally often', () => {
+  it('as integers are below their bound and equally frequent', () => {
     const bound = 7;
     const counts = new Array(bound).fill(0);
     for (const i of fillIntegers(randomKey(3), bound, new Uint32Array(size))) counts[i]++;
@@ -171,7 +171,7 @@ describe('numbers drawn', () => {
     expect(fillIntegers(randomKey(3), 1, new Uint32Array(5))).toEqual(new Uint32Array(5));
   });
 
-  it('as integers reach the whole range of 32 bits', () => {
+  it('as integers cover the whole range of 32 bits', () => {
     const drawn = fillIntegers(randomKey(4), 2 ** 32, new Uint32Array(1000));
     expect(Math.max(...drawn)).toBeGreaterThan(0.99 * 2 ** 32);
     expect(Math.min(...drawn)).toBeLessThan(0.01 * 2 ** 32);

@@ -1,9 +1,11 @@
+import { getOrCreate } from './maps.js';
+
 /**
- * Explicit random keys: a key is a value, drawing from it never changes it, and equal keys give equal numbers on every
- * machine. A long job derives one key per use (`foldIn(key, step)`), so that resuming needs no generator state.
+ * Explicit random keys, as in JAX: a key is a value, drawing from it does not change it, and equal keys give equal numbers on
+ * every machine. A long job derives a key for each use (`foldIn(key, step)`), so that it can resume without generator state.
  */
 
-/** 64 bits of key as two unsigned 32-bit words. */
+/** A 64-bit key as two unsigned 32-bit words. */
 export interface RandomKey {
   readonly high: number;
   readonly low: number;
@@ -36,18 +38,18 @@ export function randomKey(seed: number): RandomKey {
   return absorb(absorb({ high: 0x243f6a88, low: 0x85a308d3 }, low), high);
 }
 
-/** A key derived from `key` and a label or a counter; different data give independent keys. */
+/** Derives a key from `key` and a label or a counter (a non-negative integer below 2^53); different data give independent keys. */
 export function foldIn(key: RandomKey, data: number | string): RandomKey {
   if (typeof data === 'string') return absorb(absorb(key, hashText(data)), data.length);
   return absorb(absorb(key, data >>> 0), Math.floor(data / 2 ** 32) >>> 0);
 }
 
-/** An unsigned 32-bit integer drawn from `key` alone: the seed handed to a simulator, say. */
+/** An unsigned 32-bit integer that depends on `key` alone, such as the seed of a simulator. */
 export function randomSeed(key: RandomKey): number {
   return absorb(key, 0x5eed).low;
 }
 
-/** xoshiro128** (Blackman and Vigna), seeded from a key: 32 fresh bits a call. */
+/** The generator xoshiro128** (Blackman and Vigna), seeded from a key; each call returns an unsigned 32-bit integer. */
 export function bitGenerator(key: RandomKey): () => number {
   let { high: a, low: b } = absorb(key, 1);
   let { high: c, low: d } = absorb(key, 2);
@@ -69,7 +71,7 @@ export function bitGenerator(key: RandomKey): () => number {
 /** Fills `out` with uniform numbers in the open interval (0, 1) and returns it. */
 export function fillUniform(key: RandomKey, out: Float32Array): Float32Array {
   const next = bitGenerator(key);
-  // 23 bits and a half step: neither 0 nor 1 survives rounding to float32, so log(u) is finite.
+  // 23 bits and half a step: rounding to float32 gives neither 0 nor 1, so log(u) is finite.
   for (let i = 0; i < out.length; i++) out[i] = ((next() >>> 9) + 0.5) * 2 ** -23;
   return out;
 }
@@ -100,7 +102,7 @@ export function fillIntegers(key: RandomKey, bound: number, out: Uint32Array): U
   return out;
 }
 
-/** The numbers from 0 to length − 1 in a random order (Fisher and Yates). */
+/** The integers from 0 to length − 1 in a random order (Fisher and Yates). */
 export function permutation(key: RandomKey, length: number): Uint32Array {
   const next = bitGenerator(key);
   const order = Uint32Array.from({ length }, (_, i) => i);
@@ -109,4 +111,18 @@ export function permutation(key: RandomKey, length: number): Uint32Array {
     [order[i], order[other]] = [order[other]!, order[i]!];
   }
   return order;
+}
+
+/**
+ * `count` items from position `from` of an endless sequence in which every item occurs once, in a random order, then once more
+ * in another random order, and so on. Any part of the sequence can be drawn without drawing what comes before it.
+ */
+export function drawInTurn<T>(items: readonly T[], from: number, count: number, key: RandomKey): T[] {
+  const orders = new Map<number, Uint32Array>();
+  const orderOf = (round: number): Uint32Array =>
+    getOrCreate(orders, round, () => permutation(foldIn(key, round), items.length));
+  return Array.from({ length: count }, (_, i) => {
+    const position = from + i;
+    return items[orderOf(Math.floor(position / items.length))[position % items.length]];
+  });
 }

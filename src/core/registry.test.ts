@@ -18,14 +18,14 @@ function colours(): Registry<Definition> {
 }
 
 describe('a registry', () => {
-  it('gives back what was registered, in order', () => {
+  it('returns what was registered, in order', () => {
     const registry = colours();
     expect(registry.get('teal').description).toBe('the teal');
     expect(registry.names()).toEqual(['crimson', 'teal', 'olive']);
     expect(registry.definitions().map(({ name }) => name)).toEqual(registry.names());
   });
 
-  it('names the nearest one when there is none', () => {
+  it('suggests the nearest name for an unknown one', () => {
     const get = () => colours().get('crimsom');
     expect(get).toThrow(ConfigError);
     expect(get).toThrow(
@@ -34,16 +34,16 @@ describe('a registry', () => {
     expect(() => colours().get('ultraviolet')).toThrow(/ultraviolet'\. Known: crimson, teal, olive$/);
   });
 
-  it('holds nothing that objects have by themselves', () => {
+  it('does not find properties that every object has', () => {
     for (const name of ['constructor', 'toString', '__proto__']) {
       expect(() => colours().get(name), name).toThrow(ConfigError);
     }
   });
 
-  it('lets nobody replace what is there, and says whose it is', () => {
+  it('refuses a name that is taken, and says by which plugin', () => {
     const registry = colours();
     expect(() => registry.register(definition('teal', './mine.ts'))).toThrow(
-      "./mine.ts: the colour 'teal' is registered already by pmpo itself. Give it another name",
+      "./mine.ts: the colour 'teal' is already registered by pmpo itself. Choose another name",
     );
     registry.register(definition('amber', './first.ts'));
     expect(() => registry.register(definition('amber', './second.ts'))).toThrow('already by ./first.ts');
@@ -62,12 +62,12 @@ describe('the nearest name', () => {
     expect(nearest(name, candidates)).toBe(expected);
   });
 
-  it('is none where all are far', () => {
+  it('is undefined when no candidate is close', () => {
     expect(nearest('zebra', ['alpha', 'beta'])).toBeUndefined();
     expect(nearest('anything', [])).toBeUndefined();
   });
 
-  it('is the first of equally near ones', () => {
+  it('is the first of several that are equally near', () => {
     expect(nearest('cat', ['car', 'can'])).toBe('car');
   });
 });

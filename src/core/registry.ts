@@ -2,19 +2,19 @@ import type { z } from 'zod';
 import { ConfigError } from './errors.js';
 import { nearest } from './nearest.js';
 
-/** What is registered under a name: a description, a schema of its settings, and whatever the kind adds. */
+/** What every registered definition has; each kind (operator, feedback, …) adds how to create one. */
 export interface Definition {
   /** The name used in a configuration: `operator: {name: pmpo}`. */
   readonly name: string;
-  /** One line for `pmpo operators`, `pmpo feedback`, `pmpo simulators`. */
+  /** One line for lists such as `pmpo operators`. */
   readonly description: string;
-  /** The settings beside `name`, with their defaults and descriptions. Strict: an unknown key is an error. */
+  /** The settings besides `name`, with their defaults and descriptions. A strict schema: an unknown key is an error. */
   readonly settings: z.ZodObject;
-  /** The plugin that registered it; absent for what is built in. */
+  /** The plugin that registered it; undefined if it is built in. */
   readonly plugin?: string;
 }
 
-/** Named definitions of one kind. A name is taken once: a plugin cannot silently replace a built-in. */
+/** Named definitions of one kind. Names are unique, so that a plugin cannot silently replace a built-in definition. */
 export class Registry<D extends Definition> {
   readonly #definitions = new Map<string, D>();
 
@@ -26,15 +26,15 @@ export class Registry<D extends Definition> {
     const taken = this.#definitions.get(definition.name);
     if (taken !== undefined) {
       throw new ConfigError({
-        what: `the ${this.kind} '${definition.name}' is registered already by ${taken.plugin ?? 'pmpo itself'}`,
+        what: `the ${this.kind} '${definition.name}' is already registered by ${taken.plugin ?? 'pmpo itself'}`,
         where: definition.plugin ?? this.kind,
-        remedy: 'Give it another name',
+        remedy: 'Choose another name',
       });
     }
     this.#definitions.set(definition.name, definition);
   }
 
-  /** @throws ConfigError that names the nearest known name, if nothing is registered under `name`. */
+  /** @throws ConfigError when nothing is registered under `name`; the message suggests the nearest name. */
   get(name: string): D {
     const found = this.#definitions.get(name);
     if (found !== undefined) return found;

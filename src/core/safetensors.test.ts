@@ -28,7 +28,7 @@ const tensor = fc
   .tuple(fc.constantFrom(...(Object.keys(dtypes) as (keyof typeof dtypes)[])), shapes, fc.nat())
   .map(([dtype, shape, seed]): SafeTensor => {
     const length = shape.reduce((product, size) => product * size, 1);
-    // Any bits at all: NaNs with payloads and denormals must come back as they were.
+    // Arbitrary bits: NaNs with payloads and denormals must be preserved too.
     const bits = new Uint8Array(length * dtypes[dtype].BYTES_PER_ELEMENT).map(
       (_, i) => (seed * 31 + i * 97) % 256,
     );
@@ -41,7 +41,7 @@ function bits({ data }: SafeTensor): number[] {
 }
 
 describe('safetensors', () => {
-  it('gives back every tensor, bit for bit, whatever its dtype, shape and name', () => {
+  it('decodes every tensor to the same bits, whatever its dtype, shape and name', () => {
     fc.assert(
       fc.property(fc.dictionary(names, tensor), fc.dictionary(names, fc.string()), (tensors, metadata) => {
         const back = decodeSafetensors(encode({ tensors, metadata }), 'f');
@@ -55,7 +55,7 @@ describe('safetensors', () => {
     );
   });
 
-  it('lays the bytes out as the format says', () => {
+  it('writes the byte layout that the format specifies', () => {
     const bytes = encode({
       tensors: { a: { dtype: 'F32', shape: [2], data: new Float32Array([1, 2]) } },
       metadata: { k: 'v' },
@@ -69,7 +69,7 @@ describe('safetensors', () => {
     expect([...bytes.subarray(8 + length)]).toEqual([0, 0, 128, 63, 0, 0, 0, 64]);
   });
 
-  it('reads from any alignment', () => {
+  it('decodes bytes of any alignment', () => {
     const bytes = encode({
       tensors: { a: { dtype: 'F32', shape: [2], data: new Float32Array([1.5, -2]) } },
       metadata: {},
@@ -81,7 +81,7 @@ describe('safetensors', () => {
     }
   });
 
-  it('names the file that was cut off, wherever that happened', () => {
+  it('names a truncated file, wherever it was cut off', () => {
     const bytes = encode({
       tensors: { a: { dtype: 'F32', shape: [3], data: new Float32Array(3) } },
       metadata: { k: 'v' },
@@ -94,9 +94,9 @@ describe('safetensors', () => {
   });
 
   it.each([
-    [withHeader('no JSON'), 'its header is no JSON object'],
-    [withHeader('[]'), 'its header is no JSON object'],
-    [withHeader('{"__metadata__": {"a": 1}}'), '__metadata__ is not a map of texts'],
+    [withHeader('no JSON'), 'its header is not a JSON object'],
+    [withHeader('[]'), 'its header is not a JSON object'],
+    [withHeader('{"__metadata__": {"a": 1}}'), '__metadata__ is not an object of strings'],
     [withHeader('{"a": null}'), "tensor 'a' has the unknown dtype"],
     [withHeader('{"a": {"dtype": "F31", "shape": [1], "data_offsets": [0, 4]}}', 4), 'unknown dtype "F31"'],
     [withHeader('{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', 4), 'no valid shape'],
@@ -107,7 +107,7 @@ describe('safetensors', () => {
     ],
     [
       withHeader('{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}', 8),
-      'leaves a gap or overlaps',
+      'leaves a gap after the tensor before it, or overlaps it',
     ],
     [
       withHeader('{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}', 6),

@@ -1,5 +1,6 @@
 import { endianness } from 'node:os';
 import { PmpoError } from './errors.js';
+import { sizeOf } from './shape.js';
 
 /**
  * The safetensors format (github.com/huggingface/safetensors): 8 bytes of header length, a JSON header
@@ -32,7 +33,7 @@ export interface SafeTensor<T extends SafeDType = SafeDType> {
 
 export interface SafeFile {
   readonly tensors: Readonly<Record<string, SafeTensor>>;
-  /** Free text by key; {} where the file has none. */
+  /** Free text by key; {} if the file has none. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -52,20 +53,16 @@ const arrays = {
   BOOL: Uint8Array,
 } as const;
 
-/** The reference implementation refuses longer headers. */
+/** The reference implementation refuses longer headers too. */
 const maxHeaderBytes = 100_000_000;
-
-function elements(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
 
 function requireLittleEndian(): void {
   if (endianness() !== 'LE') throw new PmpoError({ what: 'safetensors needs a little-endian machine' });
 }
 
 /**
- * The bytes of a safetensors file, as parts to be written one after the other: the values are not copied.
- * @throws RangeError when a tensor's data do not fill its shape.
+ * Encodes a safetensors file as parts to be written one after another; the values are not copied.
+ * @throws RangeError when the data of a tensor do not fill its shape.
  */
 export function encodeSafetensors({ tensors, metadata }: SafeFile): Uint8Array[] {
   requireLittleEndian();
@@ -79,7 +76,7 @@ export function encodeSafetensors({ tensors, metadata }: SafeFile): Uint8Array[]
   const parts: Uint8Array[] = [];
   let offset = 0;
   for (const [name, { dtype, shape, data }] of ordered) {
-    if (elements(shape) !== data.length || name === '__metadata__') {
+    if (sizeOf(shape) !== data.length || name === '__metadata__') {
       throw new RangeError(`tensor '${name}': ${data.length} values for shape [${shape.join(', ')}]`);
     }
     header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] };
@@ -105,18 +102,19 @@ function isCount(value: unknown): value is number {
 }
 
 function readHeader(bytes: Uint8Array, fail: (what: string) => never): { json: object; start: number } {
-  if (bytes.length < 8) fail(`the file is truncated: ${bytes.length} bytes, not even a header's length`);
+  if (bytes.length < 8)
+    fail(`the file is truncated: ${bytes.length} bytes do not hold the length of a header`);
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
   if (length > maxHeaderBytes) fail('it is not a safetensors file: its header would be too long');
   if (8 + length > bytes.length) {
-    fail(`the file is truncated: the header alone takes ${8 + length} bytes, there are ${bytes.length}`);
+    fail(`the file is truncated: the header alone takes ${8 + length} bytes, the file has ${bytes.length}`);
   }
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(8, 8 + length)));
   } catch {}
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    return fail('it is not a safetensors file: its header is no JSON object');
+    return fail('it is not a safetensors file: its header is not a JSON object');
   }
   return { json, start: 8 + length };
 }
@@ -131,7 +129,7 @@ function readEntry(name: string, value: unknown, fail: (what: string) => never):
     fail(`tensor '${name}' has no valid data_offsets`);
   }
   const [begin, end] = offsets as [number, number];
-  const bytes = elements(shape as number[]) * arrays[dtype as SafeDType].BYTES_PER_ELEMENT;
+  const bytes = sizeOf(shape as number[]) * arrays[dtype as SafeDType].BYTES_PER_ELEMENT;
   if (end - begin !== bytes) {
     fail(
       `tensor '${name}' of shape [${(shape as number[]).join(', ')}] needs ${bytes} bytes and has ${end - begin}`,
@@ -141,9 +139,9 @@ function readEntry(name: string, value: unknown, fail: (what: string) => never):
 }
 
 /**
- * Reads the bytes of a safetensors file. Data are views of `bytes` where alignment allows.
- * @param where the file's name, for messages.
- * @throws PmpoError saying what is wrong: truncated, not a safetensors file, a shape that its bytes do not fill.
+ * Decodes a safetensors file. The data are views of `bytes` if their alignment allows it, and copies otherwise.
+ * @param where the name of the file, for messages.
+ * @throws PmpoError when the file is truncated, is not a safetensors file, or holds a tensor whose bytes do not fill its shape.
  */
 export function decodeSafetensors(bytes: Uint8Array, where: string): SafeFile {
   requireLittleEndian();
@@ -157,12 +155,12 @@ export function decodeSafetensors(bytes: Uint8Array, where: string): SafeFile {
     metadata === null ||
     !Object.values(metadata).every((text) => typeof text === 'string')
   ) {
-    fail('its __metadata__ is not a map of texts');
+    fail('its __metadata__ is not an object of strings');
   }
   const entries = Object.entries(rest).map(([name, value]) => [name, readEntry(name, value, fail)] as const);
   let end = 0;
   for (const [name, entry] of [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
-    if (entry.begin !== end) fail(`tensor '${name}' leaves a gap or overlaps the one before`);
+    if (entry.begin !== end) fail(`tensor '${name}' leaves a gap after the tensor before it, or overlaps it`);
     end = entry.end;
   }
   const available = bytes.length - start;
@@ -174,7 +172,7 @@ export function decodeSafetensors(bytes: Uint8Array, where: string): SafeFile {
     const View = arrays[entry.dtype];
     const aligned = from % View.BYTES_PER_ELEMENT === 0;
     const buffer = aligned ? bytes.buffer : bytes.buffer.slice(from, from + entry.end - entry.begin);
-    const data = new View(buffer as ArrayBuffer, aligned ? from : 0, elements(entry.shape));
+    const data = new View(buffer as ArrayBuffer, aligned ? from : 0, sizeOf(entry.shape));
     tensors[name] = { dtype: entry.dtype, shape: entry.shape, data };
   }
   return { tensors, metadata: metadata as Record<string, string> };

@@ -3,7 +3,7 @@ import { randomKey } from './random-keys.js';
 import { bootstrapInterval, interquartileMean, mean, quantile, wilsonInterval } from './statistics.js';
 
 describe('interquartileMean', () => {
-  // scipy.stats.trim_mean(x, 0.25) where a quarter of the values is a whole number.
+  // Equal to scipy.stats.trim_mean(x, 0.25) if the number of values is a multiple of 4.
   it.each([
     [[1, 2, 3, 100], 2.5],
     [[8, 1, 7, 2, 6, 3, 5, 40], 5.25],
@@ -11,7 +11,7 @@ describe('interquartileMean', () => {
     expect(interquartileMean(values)).toBeCloseTo(expected, 12);
   });
 
-  it('counts the ends in part where a quarter falls within a value', () => {
+  it('counts the ends in part when a quarter ends within a value', () => {
     // 6 values, 1.5 cut off at each end: half of 2, all of 3 and 4, half of 5.
     expect(interquartileMean([1, 2, 3, 4, 5, 600])).toBeCloseTo((1 + 3 + 4 + 2.5) / 3, 12);
     expect(interquartileMean([4, 6])).toBe(5);
@@ -23,7 +23,7 @@ describe('interquartileMean', () => {
 describe('bootstrapInterval', () => {
   const values = Array.from({ length: 200 }, (_, i) => Math.sin(i * 12.9898) * 3 + 10);
 
-  it('agrees with the normal interval of a mean of many values', () => {
+  it('agrees with the normal interval for the mean of many values', () => {
     const [low, high] = bootstrapInterval([values], mean, randomKey(0));
     const center = mean(values);
     const error = Math.sqrt(mean(values.map((v) => (v - center) ** 2)) / values.length);
@@ -31,14 +31,14 @@ describe('bootstrapInterval', () => {
     expect((high - center) / error).toBeCloseTo(1.96, 0);
   });
 
-  it('redraws each stratum by itself', () => {
-    // Every draw holds one of each: the mean never moves.
+  it('resamples within each stratum', () => {
+    // Every resample holds one value of each stratum, so that the mean is always the same.
     expect(bootstrapInterval([[1], [5]], mean, randomKey(0))).toEqual([3, 3]);
     const [low, high] = bootstrapInterval([[1, 5]], mean, randomKey(0));
     expect([low, high]).toEqual([1, 5]);
   });
 
-  it('is the same for the same key, and NaN of nothing', () => {
+  it('is the same for the same key, and NaN without values', () => {
     const of = (seed: number) =>
       bootstrapInterval([values], (x) => quantile(x, 0.3), randomKey(seed), { draws: 50 });
     expect(of(1)).toEqual(of(1));
@@ -60,7 +60,7 @@ describe('wilsonInterval', () => {
     expect(interval[1]).toBeCloseTo(high, 12);
   });
 
-  it('of nothing is everything', () => {
+  it('is the whole range without trials', () => {
     expect(wilsonInterval(0, 0)).toEqual([0, 1]);
   });
 });

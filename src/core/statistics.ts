@@ -1,19 +1,19 @@
 import { fillIntegers, foldIn, type RandomKey } from './random-keys.js';
 
-/** The mean; NaN of nothing. */
+/** The mean; NaN if there are no values. */
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** The standard deviation of these very values (divided by n); 0 of a single one, NaN of nothing. */
+/** The population standard deviation (divided by n); NaN if there are no values. */
 export function standardDeviation(values: readonly number[]): number {
   const center = mean(values);
   return Math.sqrt(mean(values.map((value) => (value - center) ** 2)));
 }
 
 /**
- * The q-quantile (0 ≤ q ≤ 1), interpolated linearly between neighbours as NumPy does by default; NaN of nothing. Between
- * −∞ and a number there is only −∞.
+ * The q-quantile (0 ≤ q ≤ 1), interpolated linearly between neighbours as NumPy does by default; NaN if there are no values.
+ * Between −∞ and a number the result is −∞.
  */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -23,14 +23,15 @@ export function quantile(values: readonly number[], q: number): number {
   return Number.isFinite(low) ? low + (high - low) * (position - Math.floor(position)) : low;
 }
 
+/** The median; NaN if there are no values. */
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
 
 /**
- * The interquartile mean: the mean of the middle half, the ends counted in part where the quarter does not fall between two
- * values. Robust as a median, efficient as a mean (Agarwal et al., arXiv 2108.13264, section 4.3). NaN of nothing; −∞ among
- * the middle half makes it −∞.
+ * The interquartile mean: the mean of the middle half of the values, in which the values at both ends count in part if their
+ * number is not a multiple of 4. As robust as a median and as efficient as a mean (Agarwal et al., arXiv 2108.13264, section
+ * 4.3). NaN if there are no values; −∞ if the middle half contains −∞.
  */
 export function interquartileMean(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -44,12 +45,12 @@ export function interquartileMean(values: readonly number[]): number {
 }
 
 /**
- * A percentile bootstrap interval of a statistic over strata (tasks, say), each redrawn with replacement by itself as in
+ * A percentile bootstrap interval of a statistic over strata (for example tasks), with replacement within each stratum as in
  * arXiv 2108.13264, section 4.2.
  *
- * @param strata the values of each stratum; empty ones are left out
- * @param level the share that the interval covers, 0.95 by default
- * @returns NaN twice where there is nothing
+ * @param strata the values of each stratum; empty strata are ignored
+ * @param level the coverage of the interval, 0.95 by default
+ * @returns both ends of the interval; NaN if there are no values
  */
 export function bootstrapInterval(
   strata: readonly (readonly number[])[],
@@ -72,9 +73,9 @@ export function bootstrapInterval(
 }
 
 /**
- * Wilson's score interval of a share (E. B. Wilson, 1927): of `successes` among `total`; fractions of a success are allowed.
- * @param z how many standard deviations wide; default: 95 %.
- * @returns 0 and 1 of nothing.
+ * Wilson's score interval (E. B. Wilson, 1927) of the share of `successes`, which may be fractional, in `total`.
+ * @param z the half-width in standard deviations; the default covers 95 %.
+ * @returns both ends of the interval; 0 and 1 if `total` is 0.
  */
 export function wilsonInterval(
   successes: number,

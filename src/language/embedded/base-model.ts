@@ -1,5 +1,4 @@
-import { drawInTurn } from '../../core/draw-in-turn.js';
-import { foldIn, type RandomKey } from '../../core/random-keys.js';
+import { drawInTurn, foldIn, type RandomKey } from '../../core/random-keys.js';
 import type { Engine } from '../../engine/engine.js';
 import { initTransformer, type TransformerConfig, transformerDefaults } from '../../networks/transformer.js';
 import { HuggingFaceTokenizer } from '../hugging-face-tokenizer.js';

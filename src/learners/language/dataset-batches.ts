@@ -1,6 +1,5 @@
-import { drawInTurn } from '../../core/draw-in-turn.js';
 import { ConfigError } from '../../core/errors.js';
-import { foldIn, permutation, type RandomKey } from '../../core/random-keys.js';
+import { drawInTurn, foldIn, permutation, type RandomKey } from '../../core/random-keys.js';
 import { mean } from '../../core/statistics.js';
 import type { TokenSequence, TrainableModel } from '../../language/trainable-model.js';
 import type { BatchSource, JudgedContext, LanguageBatch } from './batch.js';

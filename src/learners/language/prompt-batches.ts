@@ -1,6 +1,5 @@
-import { drawInTurn } from '../../core/draw-in-turn.js';
 import { PmpoError } from '../../core/errors.js';
-import { foldIn, type RandomKey, randomSeed } from '../../core/random-keys.js';
+import { drawInTurn, foldIn, type RandomKey, randomSeed } from '../../core/random-keys.js';
 import { conversationOf } from '../../datasets/prompts.js';
 import type { Completion, LanguageModel, SamplingSettings } from '../../language/language-model.js';
 import type { Reward, RewardInput } from '../../language/rewards/reward.js';
