@@ -2,25 +2,25 @@ import type { ReconnectSettings } from '../core/backoff.js';
 import { connectionDefaults } from '../grpc/connection-defaults.js';
 import type { SecuritySettings } from '../grpc/security.js';
 
-/** How servers of language and reward models are reached: what a configuration says of them. */
+/** Connection settings of servers of language models and reward models. */
 export interface ModelServerSettings extends SecuritySettings {
-  /** host:port or unix:/path, one or several servers of the same model. */
+  /** `host:port` or `unix:/path` of one server, or of several that serve the same model. */
   readonly address: string | readonly string[];
-  /** How long one call may take, all of its answer included. */
+  /** Maximum duration of one call, including its whole answer; default: 300. */
   readonly deadlineSeconds?: number;
-  /** Most calls under way at one address; the others wait their turn. */
+  /** Maximum number of concurrent calls to one address; the others wait. Default: 64. */
   readonly inFlight?: number;
-  /** Time between two signs of life on a connection that is silent. */
+  /** Interval of keepalive pings on an idle connection; default: 310. */
   readonly keepaliveSeconds?: number;
-  /** Larger messages, either way, are an error. */
+  /** Maximum message size in both directions; default: 64. */
   readonly maxMessageMegabytes?: number;
-  /** What happens to calls whose connection was lost. */
+  /** How calls are retried when their connection is lost; default: 24 attempts, 0.25 s doubled up to 10 s. */
   readonly reconnect?: Partial<ReconnectSettings>;
 }
 
-/** Settings of a server that samples completions. */
+/** Connection settings of a server that samples completions. */
 export interface LanguageModelServerSettings extends ModelServerSettings {
-  /** A folder with a tokenizer.json, or that file itself; absent: the server is asked for its own. */
+  /** A tokenizer.json, or the folder with that file. If omitted, the server's own tokenizer is fetched. */
   readonly tokenizer?: string;
 }
 
@@ -29,14 +29,14 @@ export const modelServerDefaults = {
   inFlight: 64,
   keepaliveSeconds: connectionDefaults.keepaliveSeconds,
   maxMessageMegabytes: connectionDefaults.maxMessageMegabytes,
-  // About three minutes: a server that loads a model again takes its time.
+  // About three minutes: enough for a server to restart and load its model.
   reconnect: { attempts: 24, initialDelaySeconds: 0.25, maxDelaySeconds: 10 },
 } as const;
 
-/** Connecting takes no longer than this, however long the calls may take. */
-const longestConnectSeconds = 20;
+/** Maximum duration of connecting, whatever the deadline of calls. */
+const maxConnectSeconds = 20;
 
-/** A server that is there says so within this time, however much it has to do. */
+/** Even a busy server answers a probe within this time. */
 export const probeSeconds = 10;
 
 type Resolved = Required<Omit<ModelServerSettings, 'address' | 'reconnect' | keyof SecuritySettings>> &
@@ -46,7 +46,7 @@ type Resolved = Required<Omit<ModelServerSettings, 'address' | 'reconnect' | key
     readonly reconnect: ReconnectSettings;
   };
 
-/** The settings with all that was left out. */
+/** The settings with defaults filled in. */
 export function resolveSettings(settings: ModelServerSettings): Resolved {
   const defaults = modelServerDefaults;
   const deadlineSeconds = settings.deadlineSeconds ?? defaults.deadlineSeconds;
@@ -56,7 +56,7 @@ export function resolveSettings(settings: ModelServerSettings): Resolved {
     tls: settings.tls,
     token: settings.token,
     deadlineSeconds,
-    connectSeconds: Math.min(deadlineSeconds, longestConnectSeconds),
+    connectSeconds: Math.min(deadlineSeconds, maxConnectSeconds),
     inFlight: settings.inFlight ?? defaults.inFlight,
     keepaliveSeconds: settings.keepaliveSeconds ?? defaults.keepaliveSeconds,
     maxMessageMegabytes: settings.maxMessageMegabytes ?? defaults.maxMessageMegabytes,

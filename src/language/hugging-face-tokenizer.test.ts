@@ -36,7 +36,7 @@ function tokenizerOf({ tokenizer, config }: Kind, change: object = {}): HuggingF
   });
 }
 
-/** The numbers of the special tokens, that of what is unknown left out. */
+/** The ids of the special tokens, except the unknown token. */
 function controlIds(kind: Kind): Set<number> {
   const { added_tokens } = JSON.parse(kind.tokenizer) as {
     added_tokens: { id: number; special: boolean; content: string }[];
@@ -45,7 +45,7 @@ function controlIds(kind: Kind): Set<number> {
   return new Set(added_tokens.filter((t) => t.special && t.content !== unknown).map(({ id }) => id));
 }
 
-describe.each(Object.entries(kinds))('a tokenizer of the kind %s', (_name, kind) => {
+describe.each(Object.entries(kinds))('a %s tokenizer', (_name, kind) => {
   const tokenizer = tokenizerOf(kind);
   const control = controlIds(kind);
   const frameLength = tokenizer.encode('').length;
@@ -56,14 +56,14 @@ describe.each(Object.entries(kinds))('a tokenizer of the kind %s', (_name, kind)
       expect([...tokenizer.encode(texts[i], { special: true })]).toEqual(kind.special[i]);
       const letters = [...tokenizer.encode(texts[i])];
       const reference = kind.letters[i];
-      // transformers lets special tokens through where a vocabulary has them as pieces; we do not.
+      // Unlike this tokenizer, transformers lets special tokens through if they are pieces of the vocabulary.
       const referenceIsClean = reference.filter((id) => control.has(id)).length === frameLength;
       if (referenceIsClean) expect(letters).toEqual(reference);
       expect(letters.filter((id) => control.has(id))).toHaveLength(frameLength);
     },
   );
 
-  it('takes special tokens as letters in most of the texts that hold some, as transformers does', () => {
+  it('treats special tokens in most texts as plain text, as transformers does', () => {
     const clean = kind.letters.filter((ids) => ids.filter((id) => control.has(id)).length === frameLength);
     expect(clean.length).toBeGreaterThan(texts.length / 2);
   });
@@ -75,7 +75,7 @@ describe.each(Object.entries(kinds))('a tokenizer of the kind %s', (_name, kind)
     });
   });
 
-  it('lays chats out as transformers does', () => {
+  it('formats chats as transformers does', () => {
     expect(chats.map((chat) => [...tokenizer.encodeChat(chat)])).toEqual(kind.chats);
   });
 
@@ -83,7 +83,7 @@ describe.each(Object.entries(kinds))('a tokenizer of the kind %s', (_name, kind)
     expect(tokenizer.vocabularyHash).toBe(kind.vocabularyHash);
   });
 
-  it('makes no special token of any text', () => {
+  it('never makes a special token from a text', () => {
     const piece = fc.oneof(
       fc.constantFrom(...tokenizer.specialTokens),
       fc.string({ unit: 'binary' }),
@@ -114,7 +114,7 @@ describe.each(Object.entries(kinds))('a tokenizer of the kind %s', (_name, kind)
 const byteLevel = kinds['byte-level'];
 
 describe('texts', () => {
-  it('come back whole from byte-level tokens, special tokens in them included', () => {
+  it('are restored by byte-level tokens, including special tokens in them', () => {
     const tokenizer = tokenizerOf(byteLevel);
     const piece = fc.oneof(
       fc.constantFrom('<bos>', '<|im_end|>', '<start_of_turn>'),
@@ -128,21 +128,21 @@ describe('texts', () => {
     );
   });
 
-  it('that are no Unicode have what is wrong in them replaced', () => {
+  it('with lone surrogates have these replaced', () => {
     const tokenizer = tokenizerOf(byteLevel);
     expect(tokenizer.decode(tokenizer.encode('a\udbff0\udbffb\ud800'))).toBe('a\ufffd0\ufffdb\ufffd');
   });
 
-  it('begin as is asked', () => {
+  it('begin with the begin token on request', () => {
     const tokenizer = tokenizerOf(byteLevel);
     const without = [...tokenizer.encode('fox', { begin: false })];
     expect([...tokenizer.encode('fox', { begin: true })]).toEqual([tokenizer.beginToken, ...without]);
     expect([...tokenizer.encode('fox')]).toEqual([tokenizer.beginToken, ...without]);
     const nameless = tokenizerOf(byteLevel, { bos_token: undefined });
-    expect(() => nameless.encode('fox', { begin: true })).toThrow(/names no token that begins a text/);
+    expect(() => nameless.encode('fox', { begin: true })).toThrow(/has no token that begins a text/);
   });
 
-  it('leave tokens out that the tokenizer does not know', () => {
+  it('omit tokens that the tokenizer does not know', () => {
     const tokenizer = tokenizerOf(byteLevel);
     const fox = [...tokenizer.encode('fox', { begin: false })];
     expect(tokenizer.decode([...fox, tokenizer.vocabularySize + 5])).toBe('fox');
@@ -157,17 +157,17 @@ describe('a chat template', () => {
     expect(() => tokenizer.encodeChat(chats[0])).toThrow(/has no chat template\. Put a chat_template\.jinja/);
   });
 
-  it('may not take the messages', () => {
+  it('may reject the messages', () => {
     const chat_template = "{{ raise_exception('System role not supported') }}";
     const tokenizer = tokenizerOf(byteLevel, { chat_template });
     expect(() => tokenizer.encodeChat(chats[2])).toThrow(
-      /does not take these messages \(system, user\): System role not supported/,
+      /does not accept these messages \(system, user\): System role not supported/,
     );
   });
 
   it('may be broken', () => {
     const tokenizer = tokenizerOf(byteLevel, { chat_template: '{% for %}' });
-    expect(() => tokenizer.encodeChat(chats[0])).toThrow(/the chat template does not take/);
+    expect(() => tokenizer.encodeChat(chats[0])).toThrow(/the chat template does not accept/);
   });
 });
 
@@ -188,21 +188,21 @@ describe('tokenizer files', () => {
     }
   });
 
-  it('prefer a template of its own file', async () => {
+  it('prefer chat_template.jinja', async () => {
     await writeFile(join(folder, 'chat_template.jinja'), 'fox');
     const tokenizer = await loadTokenizer(folder);
     expect(tokenizer.decode(tokenizer.encodeChat(chats[0]))).toBe('fox');
     await rm(join(folder, 'chat_template.jinja'));
   });
 
-  it('that are missing or broken are named', async () => {
+  it('that are missing or broken are named in the error', async () => {
     await expect(loadTokenizer(join(folder, 'nowhere'))).rejects.toThrow(
       /nowhere: there is no such file or folder/,
     );
     const other = await mkdtemp(join(tmpdir(), 'pmpo-tokenizer-'));
     await expect(loadTokenizer(other)).rejects.toThrow(/there is no tokenizer\.json\. Save the tokenizer/);
     await writeFile(join(other, 'tokenizer.json'), '{');
-    await expect(loadTokenizer(other)).rejects.toThrow(/tokenizer\.json: is no JSON/);
+    await expect(loadTokenizer(other)).rejects.toThrow(/tokenizer\.json: is not JSON/);
     await writeFile(join(other, 'tokenizer.json'), '{"model": {"type": "Strange"}}');
     await expect(loadTokenizer(other)).rejects.toThrow(/its tokenizer\.json cannot be used/);
     await rm(other, { recursive: true });
@@ -215,15 +215,15 @@ describe('tokenizer files', () => {
   });
   const sha256 = createHash('sha256').update(archive).digest('hex');
 
-  it('come out of a server’s archive, which is checked', () => {
+  it('are unpacked from a server’s archive, which is checked', () => {
     const tokenizer = new HuggingFaceTokenizer(unpackTokenizerFiles(archive, 'here:1', sha256));
     expect(tokenizer.vocabularyHash).toBe(byteLevel.vocabularyHash);
     expect(tokenizer.hasChatTemplate).toBe(true);
     expect(() => unpackTokenizerFiles(archive, 'here:1', 'ab')).toThrow(
-      /here:1: the tokenizer that arrived is not the one that the server sent/,
+      /here:1: the tokenizer was damaged on the way/,
     );
     expect(() => unpackTokenizerFiles(new Uint8Array(), 'here:1', '')).toThrow(/an empty tokenizer/);
-    expect(() => unpackTokenizerFiles(strToU8('no zip'), 'here:1', '')).toThrow(/no ZIP archive/);
+    expect(() => unpackTokenizerFiles(strToU8('no zip'), 'here:1', '')).toThrow(/not a ZIP archive/);
     expect(() => unpackTokenizerFiles(zipSync({ 'config.json': strToU8('{}') }), 'here:1', '')).toThrow(
       /there is no tokenizer\.json/,
     );

@@ -5,17 +5,17 @@ import type { ChatMessage } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
 import {
   namedTokens,
-  respelled,
   SpecialSpellings,
   type SpecialToken,
   specialTokensOf,
+  withSpellings,
 } from './special-tokens.js';
 import type { Tokenizer } from './tokenizer.js';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
 import { vocabularyHash, vocabularyOf } from './vocabulary.js';
 
-/** The tokens that a tokenizer.json sets before and after every text. */
-interface Frame {
+/** The tokens that a tokenizer.json adds before and after every text. */
+interface AddedAround {
   readonly before: readonly number[];
   readonly after: readonly number[];
 }
@@ -29,12 +29,12 @@ interface PostProcessor {
   readonly sep?: readonly [string, number];
 }
 
-function frameOf(processor: PostProcessor | null | undefined): Frame {
+function addedAround(processor: PostProcessor | null | undefined): AddedAround {
   if (processor?.type === 'Sequence') {
-    const frames = (processor.processors ?? []).map(frameOf);
+    const parts = (processor.processors ?? []).map(addedAround);
     return {
-      before: frames.toReversed().flatMap(({ before }) => before),
-      after: frames.flatMap(({ after }) => after),
+      before: parts.toReversed().flatMap(({ before }) => before),
+      after: parts.flatMap(({ after }) => after),
     };
   }
   if (processor?.type === 'TemplateProcessing') {
@@ -50,14 +50,14 @@ function frameOf(processor: PostProcessor | null | undefined): Frame {
     : { before: [cls[1]], after: [sep[1]] };
 }
 
-/** A tokenizer of Hugging Face's form (tokenizer.json), with its chat template. */
+/** A Hugging Face tokenizer (tokenizer.json) with its chat template. */
 export class HuggingFaceTokenizer implements Tokenizer {
   readonly vocabularySize: number;
   readonly vocabularyHash: string;
   readonly beginToken?: number;
   readonly endToken?: number;
   readonly specialTokens: readonly string[];
-  /** The smallest number from which on every token is an added one: V without them. */
+  /** V without added tokens. */
   readonly textVocabularySize: number;
   readonly #where: string;
   readonly #names: Readonly<Record<string, string>>;
@@ -65,12 +65,12 @@ export class HuggingFaceTokenizer implements Tokenizer {
   readonly #specialIds: ReadonlySet<number>;
   readonly #known: ReadonlySet<number>;
   readonly #encoder: HuggingFace;
-  readonly #frame: Frame;
+  readonly #around: AddedAround;
   readonly #cleanUp: boolean;
   readonly #templateText: string | undefined;
   #template: Template | undefined;
 
-  /** @throws PmpoError when the files describe a tokenizer of a kind that is not known. */
+  /** @throws PmpoError if tokenizer.json has no vocabulary or cannot be used. */
   constructor({ where, tokenizer, config, chatTemplate }: TokenizerFiles) {
     this.#where = where;
     const vocabulary = vocabularyOf(tokenizer);
@@ -90,16 +90,16 @@ export class HuggingFaceTokenizer implements Tokenizer {
     this.vocabularyHash = vocabularyHash(vocabulary);
     this.beginToken = names.bos_token === undefined ? undefined : vocabulary.get(names.bos_token);
     this.endToken = names.eos_token === undefined ? undefined : vocabulary.get(names.eos_token);
-    this.#frame = frameOf(tokenizer.post_processor as PostProcessor | null | undefined);
+    this.#around = addedAround(tokenizer.post_processor as PostProcessor | null | undefined);
     this.#cleanUp = config.clean_up_tokenization_spaces === true;
     this.#templateText = chatTemplate;
     try {
-      this.#encoder = new HuggingFace(respelled(tokenizer, special, this.#spellings), config);
+      this.#encoder = new HuggingFace(withSpellings(tokenizer, special, this.#spellings), config);
     } catch (cause) {
       throw new PmpoError({
         where,
         what: `its tokenizer.json cannot be used: ${(cause as Error).message}`,
-        remedy: 'It must be one that Hugging Face tokenizers writes',
+        remedy: 'It must be written by Hugging Face tokenizers',
         cause,
       });
     }
@@ -114,14 +114,15 @@ export class HuggingFaceTokenizer implements Tokenizer {
     { special = false, begin }: { readonly special?: boolean; readonly begin?: boolean } = {},
   ): Int32Array {
     const wellFormed = toUSVString(text);
-    const tokens = this.#ids(special ? this.#spellings.asControl(wellFormed) : wellFormed);
+    const tokens = this.#ids(special ? this.#spellings.toSpellings(wellFormed) : wellFormed);
     if (begin === false) return Int32Array.from(tokens);
-    if (begin === undefined) return Int32Array.from([...this.#frame.before, ...tokens, ...this.#frame.after]);
+    if (begin === undefined)
+      return Int32Array.from([...this.#around.before, ...tokens, ...this.#around.after]);
     if (this.beginToken === undefined) {
       throw new PmpoError({
         where: this.#where,
-        what: 'the tokenizer names no token that begins a text (bos_token)',
-        remedy: 'Encode without one',
+        what: 'the tokenizer has no token that begins a text (bos_token)',
+        remedy: 'Encode without a begin token',
       });
     }
     return Int32Array.from([this.beginToken, ...tokens]);
@@ -132,7 +133,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     if ((ids as readonly (number | undefined)[]).includes(undefined)) {
       throw new PmpoError({
         where: this.#where,
-        what: 'the vocabulary has no token for a part of the text, and none for what is unknown',
+        what: 'the vocabulary has neither a token for a part of the text nor an unknown token',
       });
     }
     return ids;
@@ -142,7 +143,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     tokens: Int32Array | readonly number[],
     { special = false }: { readonly special?: boolean } = {},
   ): string {
-    // A model may have more numbers than its tokenizer has tokens: those are no text.
+    // A model may have more ids than its tokenizer has tokens; these have no text.
     const shown = Array.from(tokens).filter(
       (id) => this.#known.has(id) && (special || !this.#specialIds.has(id)),
     );
@@ -151,24 +152,24 @@ export class HuggingFaceTokenizer implements Tokenizer {
       skip_special_tokens: false,
       clean_up_tokenization_spaces: this.#cleanUp,
     });
-    return this.#spellings.asText(text);
+    return this.#spellings.fromSpellings(text);
   }
 
   encodeChat(messages: readonly ChatMessage[]): Int32Array {
-    const hidden = messages.map(({ role, content }) => ({
+    const protectedMessages = messages.map(({ role, content }) => ({
       role,
-      content: this.#spellings.hideLetters(toUSVString(content)),
+      content: this.#spellings.protect(toUSVString(content)),
     }));
-    const laidOut = this.#layOut(hidden);
-    return Int32Array.from(this.#ids(this.#spellings.showLetters(this.#spellings.asControl(laidOut))));
+    const rendered = this.#render(protectedMessages);
+    return Int32Array.from(this.#ids(this.#spellings.unprotect(this.#spellings.toSpellings(rendered))));
   }
 
-  #layOut(messages: readonly ChatMessage[]): string {
+  #render(messages: readonly ChatMessage[]): string {
     if (this.#templateText === undefined) {
       throw new PmpoError({
         where: this.#where,
         what: 'the tokenizer has no chat template',
-        remedy: 'Put a chat_template.jinja beside tokenizer.json, or give prompts as plain text',
+        remedy: 'Put a chat_template.jinja beside tokenizer.json, or use plain-text prompts',
       });
     }
     try {
@@ -177,7 +178,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     } catch (cause) {
       throw new PmpoError({
         where: this.#where,
-        what: `the chat template does not take these messages (${messages.map(({ role }) => role).join(', ')}): ${(cause as Error).message}`,
+        what: `the chat template does not accept these messages (${messages.map(({ role }) => role).join(', ')}): ${(cause as Error).message}`,
         cause,
       });
     }
@@ -191,8 +192,9 @@ function largest(numbers: Iterable<number>): number {
 }
 
 /**
- * A tokenizer from a folder of Hugging Face's form, or from a tokenizer.json itself.
- * @throws PmpoError when there is none, or it cannot be read.
+ * Loads a Hugging Face tokenizer.
+ * @param path a tokenizer.json, or the folder with that file.
+ * @throws PmpoError if there is none, or it cannot be read.
  */
 export async function loadTokenizer(path: string): Promise<HuggingFaceTokenizer> {
   return new HuggingFaceTokenizer(await readTokenizerFiles(path));

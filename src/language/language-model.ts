@@ -1,96 +1,106 @@
 import type { Tokenizer } from './tokenizer.js';
 
 /**
- * What samples completions and scores them: a server elsewhere, or the embedded model behind the same wire. Letters: N
- * completions per prompt, T tokens of one of them, V vocabulary.
+ * A language model that samples and scores completions: a remote server, or the embedded model behind the same protocol.
+ * Shapes: N completions of a prompt, T tokens of a completion, V vocabulary.
  */
 
+/** What a server reports about its model. */
 export interface ModelInfo {
-  /** As the server calls it. */
+  /** The name under which the server serves it. */
   readonly name: string;
   /** V. */
   readonly vocabularySize: number;
-  /** Prompt and completion together, in tokens. */
+  /** Maximum number of tokens of prompt and completion together. */
   readonly contextLength: number;
   /** Tokens that end a completion. */
   readonly endTokens: readonly number[];
+  /** The token that begins a text (BOS), if the model has one. */
   readonly beginToken?: number;
 }
 
-/** How completions are drawn. What is absent is at its neutral value: temperature 1, every token possible. */
+/** How completions are sampled. Omitted settings are neutral: temperature 1, all V tokens, no penalties. */
 export interface SamplingSettings {
+  /** Maximum length of a completion, in tokens. */
   readonly maxTokens: number;
+  /** Minimum length of a completion, in tokens: nothing ends it earlier. */
   readonly minTokens?: number;
-  /** 0 takes the likeliest token at each step. */
+  /** 0 takes the most likely token at each step. */
   readonly temperature?: number;
-  /** The smallest set of tokens that holds this much probability is drawn from; 1: all. */
+  /** Nucleus sampling: only the smallest set of tokens with at least this much probability; 1: all tokens. */
   readonly topP?: number;
-  /** The k likeliest are drawn from; 0: all. */
+  /** Only the k most likely tokens; 0: all tokens. */
   readonly topK?: number;
-  /** Tokens with at least this share of the likeliest one's probability are drawn from; 0: all. */
+  /** Only tokens with at least this share of the most likely token's probability; 0: all tokens. */
   readonly minP?: number;
-  /** What is taken from the logits of the tokens that the completion has already, −2 to 2. */
+  /** Subtracted from the logits of tokens that the completion already has, −2 to 2. */
   readonly presencePenalty?: number;
-  /** The same, for each time that the completion has them. */
+  /** Subtracted for each time that the completion already has the token, −2 to 2. */
   readonly frequencyPenalty?: number;
-  /** By what positive logits of tokens in prompt or completion are divided, and negative ones multiplied; 1: not. */
+  /** Divides positive logits, and multiplies negative ones, of tokens in the prompt or the completion; 1: no penalty. */
   readonly repetitionPenalty?: number;
-  /** Texts that end a completion; they are not part of it. */
+  /** Texts that end a completion. They are not part of its text. */
   readonly stop?: readonly string[];
-  /** Tokens that do, beside the model's own. */
+  /** Tokens that end a completion, in addition to the model's end tokens. */
   readonly stopTokens?: readonly number[];
-  /** The model's own end tokens do not end it. */
+  /** If true, the model's end tokens do not end a completion. */
   readonly ignoreEnd?: boolean;
 }
 
+/** A request for N completions of one prompt. */
 export interface SampleRequest extends SamplingSettings {
-  /** Tokens, at least one. */
+  /** The tokens of the prompt, at least one. */
   readonly prompt: Int32Array;
   /** N. */
   readonly completions: number;
-  /** The same seed gives the same completions on the same server; absent: whatever the server does. */
+  /** The same seed gives the same completions on the same server. If omitted, the server chooses. */
   readonly seed?: number;
-  /** Whether log-probs are wanted; default: true. */
+  /** Whether to return log-probs; default: true. */
   readonly logProbs?: boolean;
-  /** Aborted: the server is told, and the promise is rejected. */
+  /** Aborting it stops the request on the server, too, and rejects the promise. */
   readonly signal?: AbortSignal;
 }
 
-/** `stop`: the model's end token or a stop text. `length`: cut by `maxTokens` or the context. */
+/** `stop`: an end token or a stop text ended the completion. `length`: `maxTokens` or the context did. */
 export type FinishReason = 'stop' | 'length';
 
+/** A completion. */
 export interface Completion {
-  /** [T], the end token included where the model chose one. */
+  /** [T], including the end token if there is one. */
   readonly tokens: Int32Array;
-  /** Without special tokens. */
+  /** The decoded text without special tokens and stop text. */
   readonly text: string;
-  /** log π(y_t | x, y_<t) of each token, nats, [T]; absent where it was not asked for. */
+  /** log π(y_t | x, y_<t) of each token, [T], in nats, at temperature 1 over all V tokens; undefined if not requested. */
   readonly logProbs?: Float32Array;
   readonly finishReason: FinishReason;
 }
 
-/** A piece of a completion that is under way. */
+/** The newest tokens of a completion while it is generated. */
 export interface CompletionPiece {
-  /** Which of the N. */
+  /** Index of the completion, 0 to N − 1. */
   readonly index: number;
+  /** The new tokens; may be empty in the last piece. */
   readonly tokens: Int32Array;
+  /** Their log-probs, in nats, if requested. */
   readonly logProbs?: Float32Array;
-  /** In the last piece. */
+  /** Set in the last piece of a completion. */
   readonly finishReason?: FinishReason;
 }
 
+/** Samples and scores completions of one model. */
 export interface LanguageModel {
   readonly info: ModelInfo;
   readonly tokenizer: Tokenizer;
   /**
-   * N completions of one prompt, in the order of their indices.
-   * @throws PmpoError when the prompt does not fit the context, the server refuses or is lost, or a log-prob is missing or
-   *   not finite.
+   * Samples N completions of one prompt.
+   * @throws PmpoError if the settings are invalid, the prompt does not fit the context, the server refuses or is lost, or a log-prob
+   *   is missing or not finite.
    */
   sample(request: SampleRequest): Promise<readonly Completion[]>;
-  /** The same as it is made. */
+  /** Samples like `sample`, and yields each completion piece by piece. @throws PmpoError as `sample`. */
   stream(request: SampleRequest): AsyncIterable<CompletionPiece>;
-  /** log π(y_t | x, y_<t) of a given completion, nats, [T]. @throws PmpoError as `sample`. */
+  /** log π(y_t | x, y_<t) of each token of a given completion, [T], in nats. @throws PmpoError as `sample`. */
   score(prompt: Int32Array, completion: Int32Array, signal?: AbortSignal): Promise<Float32Array>;
+  /** Stops what is running and closes the connections. */
   close(): Promise<void>;
 }

@@ -36,7 +36,7 @@ const tokens: ModelMetadata = {
 
 const sizeOf = ({ inputs }: ModelInferRequest) => inputs?.[0]?.shape?.[0] ?? 0;
 
-/** Scores by their text: its length in bytes. */
+/** The score of a text is its length in bytes. */
 const lengths: Answer = (request) => {
   const pieces = request.inputs?.[0]?.contents?.bytesContents ?? [];
   return {
@@ -91,7 +91,7 @@ async function connected(
 }
 
 describe('texts', () => {
-  it('are scored in batches, in their order', async () => {
+  it('are scored in batches, in order', async () => {
     const { client, requests } = await connected(texts, lengths, { batchSize: 2 });
     expect(client.takes).toBe('texts');
     expect([...(await client.infer(['a', '', 'ééé', 'four', '🎉']))]).toEqual([1, 0, 6, 4, 4]);
@@ -103,20 +103,20 @@ describe('texts', () => {
     });
   });
 
-  it('may be none', async () => {
+  it('may be an empty list', async () => {
     const { client, requests } = await connected(texts);
     expect(await client.infer([])).toHaveLength(0);
     expect(requests).toEqual([]);
   });
 
-  it('go one by one to a model that takes one', async () => {
+  it('are sent one by one to a model with batch size 1', async () => {
     const one = { ...texts, inputs: [{ name: 'text', datatype: 'BYTES', shape: [1] }] };
     const { client, requests } = await connected(one);
     expect([...(await client.infer(['a', 'bc']))]).toEqual([1, 2]);
     expect(requests.map(({ inputs }) => inputs?.[0]?.shape)).toEqual([[1], [1]]);
   });
 
-  it('are asked for again when the connection was lost', async () => {
+  it('are sent again after a lost connection', async () => {
     let calls = 0;
     const { client } = await connected(texts, (request) =>
       calls++ < 2 ? { code: grpc.status.UNAVAILABLE, details: 'restarting' } : lengths(request),
@@ -144,7 +144,7 @@ const sums: Answer = ({ inputs = [] }) => {
 describe('tokens', () => {
   const samples = [Int32Array.of(1, 2, 3), Int32Array.of(4), Int32Array.of(5, 6)];
 
-  it('are filled up and masked', async () => {
+  it('are padded and masked', async () => {
     const { client, requests } = await connected(tokens, sums, { padToken: 99 });
     expect(client.takes).toBe('tokens');
     expect([...(await client.infer(samples))]).toEqual([6, 4, 11]);
@@ -154,7 +154,7 @@ describe('tokens', () => {
     ]);
   });
 
-  it('go with those of their length where there is no mask', async () => {
+  it('are batched by length if there is no mask', async () => {
     const unmasked = { ...tokens, inputs: [{ name: 'ids', datatype: 'INT32', shape: [-1, -1] }] };
     const { client, requests } = await connected(unmasked, sums);
     const more = [...samples, Int32Array.of(7)];
@@ -167,17 +167,19 @@ describe('tokens', () => {
     expect(requests[1]?.inputs?.[0]?.contents?.intContents).toEqual([4, 7]);
   });
 
-  it('may have to be of one length', async () => {
+  it('must have the length that the model takes', async () => {
     const fixed = { ...tokens, inputs: [{ name: 'ids', datatype: 'INT64', shape: [-1, 2] }] };
     const { client } = await connected(fixed, sums);
-    await expect(client.infer(samples)).rejects.toThrow(/sample 0 has 3 tokens, and the model takes 2/);
+    await expect(client.infer(samples)).rejects.toThrow(
+      /sample 0 has 3 tokens, but the model takes exactly 2/,
+    );
   });
 });
 
-describe('samples that the model does not take', () => {
+describe('an error for', () => {
   const wrong: [string, ModelMetadata, Samples, RegExp][] = [
-    ['tokens for texts', texts, [Int32Array.of(1)], /it takes texts, and was given tokens/],
-    ['texts for tokens', tokens, ['a'], /it takes tokens, and was given texts/],
+    ['tokens for texts', texts, [Int32Array.of(1)], /it takes texts, but got tokens/],
+    ['texts for tokens', tokens, ['a'], /it takes tokens, but got texts/],
     ['no tokens', tokens, [new Int32Array()], /sample 0 has no tokens/],
   ];
   it.each(wrong)('%s', async (_what, metadata, samples, message) => {
@@ -229,7 +231,7 @@ describe('numbers', () => {
     expect([...(await client.infer(['a', 'b']))]).toEqual(expected);
   });
 
-  it('may be several, of which one is the score', async () => {
+  it('may be several, one of which is the score', async () => {
     const answer: Answer = () => ({
       outputs: [{ name: 'score', datatype: 'FP32', shape: [2, 2], contents: { fp32Contents: [1, 2, 3, 4] } }],
     });
@@ -237,7 +239,7 @@ describe('numbers', () => {
     expect([...(await client.infer(['a', 'b']))]).toEqual([2, 4]);
     const other = await connected(texts, answer, { column: 2 });
     await expect(other.client.infer(['a', 'b'])).rejects.toThrow(
-      /2 numbers for each sample, and none numbered 2/,
+      /2 numbers for each sample, but no number 2/,
     );
   });
 });
@@ -248,36 +250,36 @@ const score = (change: OutputTensor): ModelInferResponse => ({
   ],
 });
 
-describe('refused of what a server answers:', () => {
+describe('an error in the response of a server:', () => {
   const wrong: Record<string, [Answer, RegExp]> = {
     'another shape': [
       () => score({ shape: [1, 2] }),
-      /the output 'score' has the shape \[1, 2\] for 2 samples\. It must hold one number for each: \[2\] or \[2, 1\]/,
+      /the output 'score' has the shape \[1, 2\] for 2 samples\. It must have one number for each: \[2\] or \[2, 1\]/,
     ],
     'several numbers for each sample': [
       () => score({ shape: [2, 2], contents: { fp32Contents: [1, 2, 3, 4] } }),
-      /has 2 numbers for each sample\. Say which one is the score with language\.reward\.column, from 0 to 1/,
+      /has 2 numbers for each sample\. Set language\.reward\.column to the index of the score, 0 to 1/,
     ],
     'fewer numbers than the shape says': [
       () => score({ contents: { fp32Contents: [1] } }),
-      /has the shape \[2, 1\] and the datatype FP32, and 1 numbers/,
+      /has the shape \[2, 1\] and the datatype FP32, but 1 numbers/,
     ],
-    'bytes that are no such numbers': [
+    'a wrong number of bytes': [
       () => ({ ...score({}), rawOutputContents: [new Uint8Array(7)] }),
-      /the datatype FP32, and 7 bytes/,
+      /the datatype FP32, but 7 bytes/,
     ],
-    texts: [() => score({ datatype: 'BYTES' }), /is of the datatype BYTES\. It must hold numbers/],
-    'no such output': [() => score({ name: 'other' }), /has no output 'score'\. It has other/],
+    texts: [() => score({ datatype: 'BYTES' }), /has the datatype BYTES\. It must be numeric/],
+    'a missing output': [() => score({ name: 'other' }), /has no output 'score'\. It has other/],
     'another model': [
       () => ({ ...score({}), modelName: 'other' }),
-      /the answer is of another model, 'other'/,
+      /the answer comes from another model, 'other'/,
     ],
     NaN: [() => score({ contents: { fp32Contents: [1, Number.NaN] } }), /the score of sample 1 is NaN/],
-    'its own refusal': [
+    'a refusal by the server': [
       () => ({ code: grpc.status.INVALID_ARGUMENT, details: 'too many texts' }),
       /the server refused ModelInfer: INVALID_ARGUMENT: too many texts/,
     ],
-    'a model that is gone': [
+    'a model that was unloaded': [
       () => ({ code: grpc.status.NOT_FOUND, details: 'unloaded' }),
       /there is no model 'reward': unloaded/,
     ],
@@ -288,26 +290,26 @@ describe('refused of what a server answers:', () => {
   });
 });
 
-describe('not connected to a model', () => {
+describe('connecting fails for a model', () => {
   const image = { name: 'image', datatype: 'FP32', shape: [-1, 3, 224, 224] };
   const wrong: Record<string, [ModelMetadata | grpc.status, RegExp, Partial<OpenInferenceOptions>?]> = {
-    'that is not there': [
+    'that does not exist': [
       grpc.status.INVALID_ARGUMENT,
       /there is no model 'reward': Request for unknown model/,
     ],
-    'that tells nothing of its inputs': [
+    'without metadata': [
       { ...texts, inputs: [] },
-      /which of its inputs takes the samples\? It has none\. Declare the model's inputs/,
+      /not clear which of its inputs takes the samples\. It has none\. Declare the model's inputs/,
     ],
     'that takes images': [{ ...texts, inputs: [image] }, /it takes image \(FP32, \[-1, 3, 224, 224\]\)/],
-    'that takes several things': [
+    'that takes two texts': [
       { ...texts, inputs: [texts.inputs![0]!, { name: 'answer', datatype: 'BYTES', shape: [-1] }] },
-      /which of its inputs takes the samples\? It has text \(BYTES, \[-1, 1\]\), answer/,
+      /not clear which of its inputs takes the samples\. It has text \(BYTES, \[-1, 1\]\), answer/,
     ],
     'without the input that was named': [texts, /it has no input 'prompt'/, { input: 'prompt' }],
     'with batches of a fixed size': [
       { ...texts, inputs: [{ name: 'text', datatype: 'BYTES', shape: [8, 1] }] },
-      /it takes batches of 8 and no others/,
+      /it takes only batches of 8/,
     ],
     'with several outputs': [
       {
@@ -317,26 +319,22 @@ describe('not connected to a model', () => {
           { name: 'b', datatype: 'FP64' },
         ],
       },
-      /which of its outputs holds the scores\? It has a \(FP32\), b \(FP64\)\. Name one/,
+      /not clear which of its outputs has the scores\. It has a \(FP32\), b \(FP64\)\. Set `output`/,
     ],
-    'whose output is of texts': [
+    'whose output is text': [
       { ...texts, outputs: [{ name: 'label', datatype: 'BYTES' }] },
-      /which of its outputs holds the scores\? It has label \(BYTES\)/,
+      /not clear which of its outputs has the scores\. It has label \(BYTES\)/,
     ],
-    'without the output that was named': [
-      texts,
-      /it has no output 'reward' of numbers/,
-      { output: 'reward' },
-    ],
+    'without the output that was named': [texts, /it has no numeric output 'reward'/, { output: 'reward' }],
   };
   it.each(Object.entries(wrong))('%s', async (_what, [metadata, message, options]) => {
     await expect(connected(metadata, lengths, options)).rejects.toThrow(message);
   });
 
-  it('that is another one at another address', async () => {
+  it('that differs between the addresses', async () => {
     const address = [(await serve(texts)).address, (await serve(tokens)).address];
     await expect(OpenInferenceClient.connect({ address, model: 'reward' })).rejects.toThrow(
-      /the model 'reward' takes or gives other tensors there than at/,
+      /the model 'reward' has other inputs or outputs than at/,
     );
   });
 });

@@ -11,33 +11,34 @@ import { type InputLayout, inputLayout, type Samples } from './open-inference-in
 import { isNumeric, readNumbers } from './open-inference-tensors.js';
 import { inferenceService } from './services.js';
 
+/** How to connect to a reward model. */
 export interface OpenInferenceOptions extends ModelServerSettings {
-  /** The model's name at the server. */
+  /** The model's name on the server. */
   readonly model: string;
-  /** Absent: the server chooses. */
+  /** The model's version; if omitted, the server chooses. */
   readonly version?: string;
-  /** The input that takes the samples, where the model has several. */
+  /** The input for the samples, if the model has several. */
   readonly input?: string;
-  /** The output that holds the scores, where the model has several. */
+  /** The output with the scores, if the model has several. */
   readonly output?: string;
-  /** Which of the numbers that the output has for each sample is the score, from 0. */
+  /** Index of the score among the numbers for each sample, if the output has several. */
   readonly column?: number;
-  /** Most samples sent at once. */
+  /** Maximum number of samples in one call; default: 32. */
   readonly batchSize?: number;
-  /** Fills up token lists that are shorter than others of their batch; masked where the model takes a mask. */
+  /** The token that pads shorter token lists of a batch; default: 0. Padding is masked. */
   readonly padToken?: number;
-  /** Where these settings stand in the configuration, for messages; default: `language.reward`. */
+  /** The configuration key of these settings, for error messages; default: `language.reward`. */
   readonly configKey?: string;
 }
 
 export const openInferenceDefaults = { batchSize: 32, padToken: 0 } as const;
 
 /**
- * A reward model or a classifier behind the Open Inference Protocol v2 (Triton, KServe, MLServer, OpenVINO), on one or
- * several machines: texts or tokens in, one number each out. Calls that were lost with their connection are made again.
+ * A reward model or classifier on one or several servers of the Open Inference Protocol v2 (Triton, KServe, MLServer, OpenVINO): it
+ * gives one number for each text or token list. A call that is lost with its connection is repeated.
  */
 export class OpenInferenceClient {
-  /** What the model reads. */
+  /** Whether the model takes texts or tokens. */
   readonly takes: 'texts' | 'tokens';
   readonly #pool: ServerPool<Channel>;
   readonly #layout: InputLayout;
@@ -65,9 +66,9 @@ export class OpenInferenceClient {
   }
 
   /**
-   * Connects to all addresses, and asks the first what the model takes and gives.
-   * @throws ConnectionLostError when one cannot be reached; PmpoError when there is no such model, it is not ready, or what it takes
-   *   or gives is of no use.
+   * Connects to all addresses, and reads the model's inputs and outputs from its metadata.
+   * @throws ConnectionLostError if an address cannot be reached; PmpoError if there is no such model, the addresses serve different
+   *   models, or its inputs or outputs cannot be used.
    */
   static async connect(options: OpenInferenceOptions): Promise<OpenInferenceClient> {
     const peer: Peer = {
@@ -101,17 +102,18 @@ export class OpenInferenceClient {
             request,
             peer,
             call,
-          ).catch((error) => noSuchModel(error, model, server.address));
+          ).catch((error) => explainMissingModel(error, model, server.address));
         }),
       );
       const [metadata] = described;
-      if (metadata === undefined) throw new PmpoError({ where: peer.configKey, what: 'there is no address' });
+      if (metadata === undefined)
+        throw new PmpoError({ where: peer.configKey, what: 'the list of addresses is empty' });
       const facts = ({ inputs, outputs }: ModelMetadataResponse) => JSON.stringify([inputs, outputs]);
       const other = described.findIndex((one) => facts(one) !== facts(metadata));
       if (other >= 0) {
         throw new PmpoError({
           where: addresses[other],
-          what: `the model '${model}' takes or gives other tensors there than at ${addresses[0]}`,
+          what: `the model '${model}' has other inputs or outputs than at ${addresses[0]}`,
           remedy: 'Serve the same model at every address',
         });
       }
@@ -124,10 +126,10 @@ export class OpenInferenceClient {
   }
 
   /**
-   * The score of each sample, [N].
-   * @param samples texts or token lists, as the model `takes`
-   * @throws PmpoError when a score is missing or not finite, an output is of another shape than one number for each sample, the server
-   *   refuses, or is lost for longer than is tried again.
+   * The scores of N samples, [N].
+   * @param samples N texts or token lists, whichever the model `takes`.
+   * @throws PmpoError if a score is missing or not finite, the output does not have one number for each sample, or the server refuses
+   *   or stays unreachable.
    */
   async infer(samples: Samples, signal?: AbortSignal): Promise<Float32Array> {
     const scores = new Float32Array(samples.length);
@@ -149,7 +151,7 @@ export class OpenInferenceClient {
         }),
       );
     } catch (error) {
-      // The other batches are of no use any more.
+      // The other batches are not needed any more.
       abort();
       throw error;
     } finally {
@@ -178,7 +180,7 @@ export class OpenInferenceClient {
       request,
       this.#peer,
       call,
-    ).catch((error) => noSuchModel(error, model, server.address));
+    ).catch((error) => explainMissingModel(error, model, server.address));
     return this.#scores(response, batch, server.address);
   }
 
@@ -187,7 +189,7 @@ export class OpenInferenceClient {
     const where = `${address}: the model '${model}'`;
     const { modelName, outputs = [], rawOutputContents = [] } = response;
     if (modelName && modelName !== model) {
-      throw new PmpoError({ where, what: `the answer is of another model, '${modelName}'` });
+      throw new PmpoError({ where, what: `the answer comes from another model, '${modelName}'` });
     }
     const at = outputs.findIndex(({ name }) => name === this.#output);
     const output = outputs[at];
@@ -202,14 +204,14 @@ export class OpenInferenceClient {
       throw new PmpoError({
         where,
         what: `the output '${this.#output}' has the shape [${shape.join(', ')}] for ${batch.length} samples`,
-        remedy: `It must hold one number for each: [${batch.length}] or [${batch.length}, 1]`,
+        remedy: `It must have one number for each: [${batch.length}] or [${batch.length}, 1]`,
       });
     }
     if (column === undefined ? width > 1 : column >= width) {
       throw new PmpoError({
         where,
-        what: `the output '${this.#output}' has ${width} numbers for each sample${column === undefined ? '' : `, and none numbered ${column}`}`,
-        remedy: `Say which one is the score with ${this.#peer.configKey}.column, from 0 to ${width - 1}`,
+        what: `the output '${this.#output}' has ${width} numbers for each sample${column === undefined ? '' : `, but no number ${column}`}`,
+        remedy: `Set ${this.#peer.configKey}.column to the index of the score, 0 to ${width - 1}`,
       });
     }
     return batch.map((sample, i) => {
@@ -219,6 +221,7 @@ export class OpenInferenceClient {
     });
   }
 
+  /** Stops running calls and closes the connections. */
   async close(): Promise<void> {
     this.#pool.close();
   }
@@ -238,17 +241,17 @@ function chooseOutput(
     where,
     what:
       wanted === undefined
-        ? `which of its outputs holds the scores? It has ${list}`
-        : `it has no output '${wanted}' of numbers. It has ${list}`,
+        ? `it is not clear which of its outputs has the scores. It has ${list}`
+        : `it has no numeric output '${wanted}'. It has ${list}`,
     remedy:
       outputs.length === 0
-        ? "Declare the model's inputs and outputs at the server (MLServer: in model-settings.json)"
-        : 'Name one that holds numbers as `output`',
+        ? "Declare the model's inputs and outputs on the server (MLServer: in model-settings.json)"
+        : 'Set `output` to the name of a numeric one',
   });
 }
 
-function noSuchModel(error: unknown, model: string, where: string): never {
-  // Some servers say so with another status, in words like these.
+function explainMissingModel(error: unknown, model: string, where: string): never {
+  // Some servers report a missing model with another status, and a message like these.
   const unknown = (message: string) => /unknown model|model .*not found/i.test(message);
   if (
     error instanceof RefusedCallError &&
@@ -257,7 +260,7 @@ function noSuchModel(error: unknown, model: string, where: string): never {
     throw new PmpoError({
       where,
       what: `there is no model '${model}': ${error.serverMessage}`,
-      remedy: "Correct its name or version, or load it (the server's log says which it has)",
+      remedy: "Correct its name or version, or load it (the server's log lists its models)",
       cause: error,
     });
   }

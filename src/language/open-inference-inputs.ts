@@ -5,36 +5,34 @@ import type {
   ModelMetadataResponseTensorMetadata as TensorMetadata,
 } from '../generated/open-inference.js';
 
-/**
- * How samples are laid out as a model's inputs, found from what the model says of itself. Letters: N samples of a batch, T
- * tokens of the longest.
- */
+/** How samples become the input tensors of a model, derived from the model's metadata. */
 
+/** Texts or token lists. */
 export type Samples = readonly string[] | readonly Int32Array[];
 
 export interface InputLayout {
   readonly takes: 'texts' | 'tokens';
-  /** Most samples of a batch. */
+  /** Maximum number of samples in a batch. */
   readonly batchSize: number;
-  /** Batches of samples that go together: indices into them. @throws PmpoError for samples of the wrong kind, and empty ones. */
+  /** Splits samples into batches of indices. @throws PmpoError for samples of the wrong kind, and for empty token lists. */
   batches(samples: Samples): readonly (readonly number[])[];
-  /** The tensors of a batch. */
+  /** The input tensors of a batch. */
   tensors(samples: Samples, batch: readonly number[]): readonly InputTensor[];
 }
 
-interface Naming {
-  /** The model, and where it is. */
+interface LayoutOptions {
+  /** The model and its address, for error messages. */
   readonly where: string;
-  /** The input that takes the samples, where it is not clear. */
+  /** The input for the samples, if the model has several. */
   readonly input?: string;
   readonly batchSize: number;
-  /** What fills up token lists that are shorter than others. */
+  /** The token that pads shorter token lists. */
   readonly padToken: number;
 }
 
 const tokenTypes = ['INT64', 'INT32'];
 
-/** Other inputs of models that take tokens. */
+/** Additional inputs that a model of tokens may have. */
 const companions = ['attention_mask', 'token_type_ids'];
 
 const described = ({ name, datatype, shape = [] }: TensorMetadata) =>
@@ -42,9 +40,9 @@ const described = ({ name, datatype, shape = [] }: TensorMetadata) =>
 
 const listed = (tensors: readonly TensorMetadata[]) => tensors.map(described).join(', ') || 'none';
 
-/** @throws PmpoError when the model takes neither texts nor tokens, or something beside them. */
-export function inputLayout({ inputs = [] }: ModelMetadataResponse, naming: Naming): InputLayout {
-  const { where, input } = naming;
+/** The layout for a model. @throws PmpoError if the model takes neither texts nor tokens, or has other inputs as well. */
+export function inputLayout({ inputs = [] }: ModelMetadataResponse, options: LayoutOptions): InputLayout {
+  const { where, input } = options;
   const main =
     input === undefined
       ? inputs.filter(({ name = '' }) => inputs.length === 1 || !companions.includes(name))
@@ -55,16 +53,16 @@ export function inputLayout({ inputs = [] }: ModelMetadataResponse, naming: Nami
       where,
       what:
         input === undefined
-          ? `which of its inputs takes the samples? It has ${listed(inputs)}`
+          ? `it is not clear which of its inputs takes the samples. It has ${listed(inputs)}`
           : `it has no input '${input}'. It has ${listed(inputs)}`,
       remedy:
         inputs.length === 0
-          ? "Declare the model's inputs and outputs at the server (MLServer: in model-settings.json)"
-          : 'The model must take one input of texts (BYTES) or of tokens (INT64 or INT32), beside attention_mask',
+          ? "Declare the model's inputs and outputs on the server (MLServer: in model-settings.json)"
+          : 'The model must have one input of texts (BYTES) or tokens (INT64 or INT32); attention_mask is optional',
     });
   }
   const others = inputs.filter((tensor) => tensor !== found);
-  const stranger = others.find(
+  const unexpected = others.find(
     ({ name = '', datatype = '' }) => !(companions.includes(name) && tokenTypes.includes(datatype)),
   );
   const { datatype = '', shape = [] } = found;
@@ -72,29 +70,29 @@ export function inputLayout({ inputs = [] }: ModelMetadataResponse, naming: Nami
   const fits = isText
     ? shape.length === 1 || (shape.length === 2 && Math.abs(shape[1] ?? 0) === 1)
     : tokenTypes.includes(datatype) && shape.length === 2;
-  if (stranger !== undefined || !fits || (isText && others.length > 0)) {
+  if (unexpected !== undefined || !fits || (isText && others.length > 0)) {
     throw new PmpoError({
       where,
       what: `it takes ${listed(inputs)}`,
       remedy:
-        'It must take texts (BYTES of the shape [-1] or [-1, 1]) or tokens (INT64 or INT32 of the shape [-1, -1], beside attention_mask and token_type_ids at most)',
+        'It must take texts (BYTES of shape [-1] or [-1, 1]) or tokens (INT64 or INT32 of shape [-1, -1], optionally with attention_mask and token_type_ids)',
     });
   }
   const fixed = shape[0] ?? -1;
   if (fixed > 1) {
     throw new PmpoError({
       where,
-      what: `it takes batches of ${fixed} and no others`,
-      remedy: 'Serve it with batches of any size (-1), or of 1',
+      what: `it takes only batches of ${fixed}`,
+      remedy: 'Serve it with a batch size of -1 (any) or 1',
     });
   }
-  const batchSize = fixed === 1 ? 1 : naming.batchSize;
+  const batchSize = fixed === 1 ? 1 : options.batchSize;
   return isText
     ? textLayout(found, batchSize, where)
-    : tokenLayout(found, others, batchSize, naming.padToken, where);
+    : tokenLayout(found, others, batchSize, options.padToken, where);
 }
 
-function inOrder(count: number, batchSize: number): readonly (readonly number[])[] {
+function consecutiveBatches(count: number, batchSize: number): readonly (readonly number[])[] {
   return Array.from({ length: Math.ceil(count / batchSize) }, (_, b) =>
     Array.from({ length: Math.min(batchSize, count - b * batchSize) }, (_, i) => b * batchSize + i),
   );
@@ -106,9 +104,9 @@ function textLayout({ name, shape = [] }: TensorMetadata, batchSize: number, whe
     batchSize,
     batches(samples) {
       if (samples.some((sample) => typeof sample !== 'string')) {
-        throw new PmpoError({ where, what: 'it takes texts, and was given tokens' });
+        throw new PmpoError({ where, what: 'it takes texts, but got tokens' });
       }
-      return inOrder(samples.length, batchSize);
+      return consecutiveBatches(samples.length, batchSize);
     },
     tensors: (samples, batch) => [
       {
@@ -146,25 +144,25 @@ function tokenLayout(
     batches(samples) {
       samples.forEach((sample, i) => {
         if (typeof sample === 'string') {
-          throw new PmpoError({ where, what: 'it takes tokens, and was given texts' });
+          throw new PmpoError({ where, what: 'it takes tokens, but got texts' });
         }
         if (sample.length === 0) throw new PmpoError({ where, what: `sample ${i} has no tokens` });
         const tooLong = width > 0 && sample.length > width;
         if (tooLong || (width > 0 && !masked && sample.length !== width)) {
           throw new PmpoError({
             where,
-            what: `sample ${i} has ${sample.length} tokens, and the model takes ${width}${masked ? ' at most' : ''}`,
+            what: `sample ${i} has ${sample.length} tokens, but the model takes ${masked ? 'at most' : 'exactly'} ${width}`,
           });
         }
       });
-      if (masked) return inOrder(samples.length, batchSize);
-      // Without a mask, what fills up shorter ones would be read: only those of one length go together.
+      if (masked) return consecutiveBatches(samples.length, batchSize);
+      // Without a mask the model would read the padding, so a batch has samples of one length only.
       const byLength = new Map<number, number[]>();
       samples.forEach(({ length }, i) => {
         byLength.set(length, [...(byLength.get(length) ?? []), i]);
       });
       return [...byLength.values()].flatMap((group) =>
-        inOrder(group.length, batchSize).map((batch) => batch.map((i) => group[i] ?? 0)),
+        consecutiveBatches(group.length, batchSize).map((batch) => batch.map((i) => group[i] ?? 0)),
       );
     },
     tensors(samples, batch) {

@@ -4,10 +4,10 @@ import type {
   ModelInferResponseInferOutputTensor as OutputTensor,
 } from '../generated/open-inference.js';
 
-/** Numbers of the Open Inference Protocol, in either of the ways that its messages hold them. */
+/** Reads the numbers of a tensor of the Open Inference Protocol, from typed contents or from raw bytes. */
 
 /** A half-precision number from its bits. */
-function half(bits: number): number {
+function fromHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;
   const fraction = bits & 0x3ff;
@@ -17,8 +17,8 @@ function half(bits: number): number {
 
 const single = new DataView(new ArrayBuffer(4));
 
-/** A bfloat16 number from its bits: the upper half of a single-precision one. */
-function brain(bits: number): number {
+/** A bfloat16 number from its bits, which are the upper half of a single-precision number. */
+function fromBfloat16(bits: number): number {
   single.setUint32(0, bits << 16);
   return single.getFloat32(0);
 }
@@ -27,7 +27,7 @@ interface Datatype {
   /** Bytes of an element. */
   readonly size: number;
   readonly read: (view: DataView, at: number) => number;
-  /** Where `contents` holds its elements; absent: such tensors can only be sent as bytes. */
+  /** The field of `contents` with its elements; undefined if such tensors can only be sent as raw bytes. */
   readonly contents?: keyof InferTensorContents;
 }
 
@@ -41,21 +41,21 @@ const datatypes: Readonly<Record<string, Datatype>> = {
   UINT16: { size: 2, read: (view, at) => view.getUint16(at, true), contents: 'uintContents' },
   UINT32: { size: 4, read: (view, at) => view.getUint32(at, true), contents: 'uintContents' },
   UINT64: { size: 8, read: (view, at) => Number(view.getBigUint64(at, true)), contents: 'uint64Contents' },
-  FP16: { size: 2, read: (view, at) => half(view.getUint16(at, true)) },
-  BF16: { size: 2, read: (view, at) => brain(view.getUint16(at, true)) },
+  FP16: { size: 2, read: (view, at) => fromHalf(view.getUint16(at, true)) },
+  BF16: { size: 2, read: (view, at) => fromBfloat16(view.getUint16(at, true)) },
   FP32: { size: 4, read: (view, at) => view.getFloat32(at, true), contents: 'fp32Contents' },
   FP64: { size: 8, read: (view, at) => view.getFloat64(at, true), contents: 'fp64Contents' },
 };
 
-/** Whether a tensor of this datatype holds numbers. */
+/** Whether tensors of this datatype contain numbers. */
 export function isNumeric(datatype: string): boolean {
   return datatypes[datatype] !== undefined;
 }
 
 /**
- * The numbers of a tensor, in row-major order, as many as its shape says.
- * @param raw its bytes, little-endian, where the message has them apart
- * @throws PmpoError for a datatype without numbers, and for more or fewer numbers than the shape says.
+ * The numbers of a tensor in row-major order.
+ * @param raw the tensor's little-endian bytes, if the message has them in raw_output_contents.
+ * @throws PmpoError for a datatype without numbers, and if the count does not match the shape.
  */
 export function readNumbers(
   { name = '', datatype = '', shape = [], contents }: OutputTensor,
@@ -66,27 +66,27 @@ export function readNumbers(
   if (type === undefined) {
     throw new PmpoError({
       where,
-      what: `the output '${name}' is of the datatype ${datatype || 'none'}`,
-      remedy: `It must hold numbers: ${Object.keys(datatypes).join(', ')}`,
+      what: `the output '${name}' has the datatype ${datatype || 'none'}`,
+      remedy: `It must be numeric: ${Object.keys(datatypes).join(', ')}`,
     });
   }
   const expected = shape.reduce((product, size) => product * size, 1);
-  const numbers = raw === undefined ? listed(contents, type) : unpacked(raw, type);
+  const numbers = raw === undefined ? fromContents(contents, type) : fromBytes(raw, type);
   if (numbers?.length === expected) return numbers;
   const found = numbers === undefined ? `${raw?.length ?? 0} bytes` : `${numbers.length} numbers`;
   throw new PmpoError({
     where,
-    what: `the output '${name}' has the shape [${shape.join(', ')}] and the datatype ${datatype}, and ${found}`,
-    remedy: 'Correct the server: they must be as many as the shape says',
+    what: `the output '${name}' has the shape [${shape.join(', ')}] and the datatype ${datatype}, but ${found}`,
+    remedy: 'Correct the server: the data must match the shape',
   });
 }
 
-function listed(contents: InferTensorContents = {}, { contents: field }: Datatype): Float64Array {
+function fromContents(contents: InferTensorContents = {}, { contents: field }: Datatype): Float64Array {
   const values = field === undefined ? [] : (contents[field] ?? []);
   return Float64Array.from(values as readonly (number | boolean)[], Number);
 }
 
-function unpacked(raw: Uint8Array, { size, read }: Datatype): Float64Array | undefined {
+function fromBytes(raw: Uint8Array, { size, read }: Datatype): Float64Array | undefined {
   if (raw.length % size !== 0) return undefined;
   const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
   return Float64Array.from({ length: raw.length / size }, (_, i) => read(view, i * size));

@@ -1,6 +1,6 @@
 import { addedTokensOf, vocabularyOf } from './vocabulary.js';
 
-/** A token that is no text: it begins, ends or separates. */
+/** A control token, such as one that begins, ends or separates texts. */
 export interface SpecialToken {
   readonly id: number;
   readonly content: string;
@@ -17,14 +17,14 @@ const namedKeys = [
 ] as const; // prettier-ignore
 export type NamedToken = (typeof namedKeys)[number];
 
-/** A name in tokenizer_config.json stands by itself, or within an object. */
+/** tokenizer_config.json has a token as a string, or as an object with its content. */
 function contentOf(entry: unknown): string | undefined {
   if (typeof entry === 'string') return entry;
   const content = (entry as { readonly content?: unknown } | null | undefined)?.content;
   return typeof content === 'string' ? content : undefined;
 }
 
-/** What tokenizer_config.json says of the tokens that have a part of their own. */
+/** The tokens with a role (BOS, EOS, …) in tokenizer_config.json. */
 export function namedTokens(
   config: Readonly<Record<string, unknown>>,
 ): Readonly<Partial<Record<NamedToken, string>>> {
@@ -32,7 +32,7 @@ export function namedTokens(
   return Object.fromEntries(found.filter(([, content]) => content !== undefined));
 }
 
-/** Every token that one of the tokenizer's files declares special and that the vocabulary has. */
+/** All tokens of the vocabulary that one of the tokenizer's files declares special. */
 export function specialTokensOf(
   tokenizer: Readonly<Record<string, unknown>>,
   config: Readonly<Record<string, unknown>>,
@@ -61,13 +61,13 @@ export function specialTokensOf(
   });
 }
 
-// Halves of UTF-16 pairs without their other half: no text that has been made well-formed holds them.
-const control = '\udbff';
-const letters = '\udbfe';
+// Lone surrogates, which no well-formed text contains.
+const controlMark = '\udbff';
+const literalMark = '\udbfe';
 
 /**
- * Special tokens under spellings that no text can contain, so that a tokenizer that knows only these takes the usual ones as
- * letters.
+ * Spellings of special tokens that no well-formed text can contain. A tokenizer that knows special tokens only by these spellings
+ * treats the usual ones, such as `<bos>`, as plain text.
  */
 export class SpecialSpellings {
   readonly #tokens: readonly SpecialToken[];
@@ -75,17 +75,17 @@ export class SpecialSpellings {
   readonly #usual: RegExp | undefined;
 
   constructor(tokens: readonly SpecialToken[]) {
-    // The longest first: where two begin at the same place, it is the one meant.
+    // Longest first, so that a token wins over its prefixes.
     this.#tokens = [...tokens].sort((a, b) => b.content.length - a.content.length);
     this.#places = new Map(this.#tokens.map(({ content }, place) => [content, place]));
     const patterns = this.#tokens.map(({ content }) => content.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'));
     this.#usual = patterns.length === 0 ? undefined : new RegExp(patterns.join('|'), 'g');
   }
 
-  /** The spelling of a token that stands for itself; undefined for tokens that are not special. */
+  /** The spelling of a special token; undefined for other tokens. */
   spelling(content: string): string | undefined {
     const place = this.#places.get(content);
-    return place === undefined ? undefined : `${control}${place}${control}`;
+    return place === undefined ? undefined : `${controlMark}${place}${controlMark}`;
   }
 
   #replace(text: string, mark: string): string {
@@ -98,23 +98,24 @@ export class SpecialSpellings {
     return text.replace(marked, (_all, place: string) => this.#tokens[Number(place)]?.content ?? '');
   }
 
-  /** A well-formed text in which each special token stands for itself. */
-  asControl(text: string): string {
-    return this.#replace(text, control);
+  /** Replaces special tokens in a well-formed text by their spellings. */
+  toSpellings(text: string): string {
+    return this.#replace(text, controlMark);
   }
 
-  /** The text that `asControl` was given. */
-  asText(text: string): string {
-    return this.#restore(text, control);
+  /** Reverts `toSpellings`. */
+  fromSpellings(text: string): string {
+    return this.#restore(text, controlMark);
   }
 
-  /** A well-formed text whose special tokens are hidden from `asControl`, until `showLetters`. */
-  hideLetters(text: string): string {
-    return this.#replace(text, letters);
+  /** Protects special tokens in a well-formed text from `toSpellings`. */
+  protect(text: string): string {
+    return this.#replace(text, literalMark);
   }
 
-  showLetters(text: string): string {
-    return this.#restore(text, letters);
+  /** Reverts `protect`. */
+  unprotect(text: string): string {
+    return this.#restore(text, literalMark);
   }
 }
 
@@ -123,8 +124,8 @@ interface ModelDescription {
   readonly unk_token?: unknown;
 }
 
-/** A tokenizer.json in which every special token is an added one and has the spelling that no text contains. */
-export function respelled(
+/** A tokenizer.json in which every special token is an added token with its spelling. */
+export function withSpellings(
   tokenizer: Readonly<Record<string, unknown>>,
   special: readonly SpecialToken[],
   spellings: SpecialSpellings,
@@ -153,7 +154,7 @@ export function respelled(
     added_tokens: [...added, ...undeclared].map((token) => {
       const spelling = spellings.spelling(token.content);
       const { id } = token;
-      // What normalising would do to a text must not happen to a spelling.
+      // The normalizer must not change a spelling.
       return spelling === undefined
         ? { ...defaults, ...token }
         : { ...defaults, ...token, id, content: spelling, special: true, normalized: false };

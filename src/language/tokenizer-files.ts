@@ -4,38 +4,38 @@ import { basename, dirname, join } from 'node:path';
 import { unzipSync } from 'fflate';
 import { PmpoError } from '../core/errors.js';
 
-/** A tokenizer as Hugging Face's tools keep it, read and parsed. */
+/** The parsed files of a Hugging Face tokenizer. */
 export interface TokenizerFiles {
-  /** Where they come from, for messages: a folder, a file, an address. */
+  /** Where they come from (a folder, a file, an address), for error messages. */
   readonly where: string;
-  /** tokenizer.json */
+  /** tokenizer.json. */
   readonly tokenizer: Readonly<Record<string, unknown>>;
-  /** tokenizer_config.json; empty where there is none. */
+  /** tokenizer_config.json; empty if it is missing. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** Jinja, from chat_template.jinja, or else from tokenizer_config.json. */
+  /** The Jinja template of chat_template.jinja, or else of tokenizer_config.json. */
   readonly chatTemplate?: string;
 }
 
 const fileNames = ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'] as const;
 type FileName = (typeof fileNames)[number];
 
-/** An archive with more than this in it is no tokenizer. */
-const largestFile = 2 ** 28;
+/** Larger files in an archive are ignored: they cannot belong to a tokenizer. */
+const maxFileBytes = 2 ** 28;
 
 function parse(text: string, where: string): Readonly<Record<string, unknown>> {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new PmpoError({ where, what: `is no JSON: ${(cause as Error).message}`, cause });
+    throw new PmpoError({ where, what: `is not JSON: ${(cause as Error).message}`, cause });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new PmpoError({ where, what: 'holds no JSON object' });
+    throw new PmpoError({ where, what: 'is not a JSON object' });
   }
   return value as Readonly<Record<string, unknown>>;
 }
 
-/** The template itself, or the one named `default` of several. */
+/** The chat template of tokenizer_config.json: the only one, or the one named `default`. */
 function templateOf(config: Readonly<Record<string, unknown>>): string | undefined {
   const template = config.chat_template;
   if (typeof template === 'string') return template;
@@ -52,7 +52,7 @@ function assemble(texts: Partial<Record<FileName, string>>, where: string): Toke
       where,
       what: 'there is no tokenizer.json',
       remedy:
-        "Save the tokenizer in that form: transformers' AutoTokenizer.from_pretrained(…).save_pretrained(folder)",
+        'Save the tokenizer in that format with transformers: AutoTokenizer.from_pretrained(…).save_pretrained(folder)',
     });
   }
   const configText = texts['tokenizer_config.json'];
@@ -66,10 +66,10 @@ function assemble(texts: Partial<Record<FileName, string>>, where: string): Toke
 }
 
 /**
- * A tokenizer's files from a disk.
- * @param path a folder with a tokenizer.json, or that file itself; tokenizer_config.json and chat_template.jinja are read
- *   from beside it where they are there.
- * @throws PmpoError when there is no tokenizer.json, or a file cannot be read or is no JSON.
+ * Reads a tokenizer's files.
+ * @param path a tokenizer.json, or the folder with that file; tokenizer_config.json and chat_template.jinja beside it are read if they
+ *   exist.
+ * @throws PmpoError if there is no tokenizer.json, or a file cannot be read or is not JSON.
  */
 export async function readTokenizerFiles(path: string): Promise<TokenizerFiles> {
   const info = await stat(path).catch(() => undefined);
@@ -89,9 +89,9 @@ export async function readTokenizerFiles(path: string): Promise<TokenizerFiles> 
 }
 
 /**
- * A tokenizer's files from the ZIP archive that an LM server sends (GetTokenizer of `vllm.grpc.engine.VllmEngine`).
- * @param sha256 of the archive, hexadecimal, as the server says; empty or absent: not checked
- * @throws PmpoError when the archive is not what the server says, cannot be read, or holds no tokenizer.json.
+ * Unpacks the ZIP archive in which an LM server sends its tokenizer (GetTokenizer of `vllm.grpc.engine.VllmEngine`).
+ * @param sha256 the hash that the server sent (hexadecimal); not checked if empty or undefined.
+ * @throws PmpoError if the hash differs, or the archive cannot be read or has no tokenizer.json.
  */
 export function unpackTokenizerFiles(
   archive: Uint8Array,
@@ -101,28 +101,28 @@ export function unpackTokenizerFiles(
   if (archive.length === 0) {
     throw new PmpoError({
       where,
-      what: 'the server sends an empty tokenizer',
-      remedy: 'Give the folder of the tokenizer in place of it',
+      what: 'the server sent an empty tokenizer',
+      remedy: 'Give the folder of the tokenizer instead',
     });
   }
   const actual = createHash('sha256').update(archive).digest('hex');
   if (sha256 && sha256.toLowerCase() !== actual) {
     throw new PmpoError({
       where,
-      what: `the tokenizer that arrived is not the one that the server sent: its SHA-256 is ${actual}, not ${sha256}`,
-      remedy: 'Connect again; if it stays so, give the folder of the tokenizer',
+      what: `the tokenizer was damaged on the way: its SHA-256 is ${actual}, not ${sha256}`,
+      remedy: 'Connect again. If that does not help, give the folder of the tokenizer',
     });
   }
   const wanted = new Set<string>(fileNames);
   let files: Record<string, Uint8Array>;
   try {
     files = unzipSync(archive, {
-      filter: ({ name, originalSize }) => wanted.has(name) && originalSize <= largestFile,
+      filter: ({ name, originalSize }) => wanted.has(name) && originalSize <= maxFileBytes,
     });
   } catch (cause) {
     throw new PmpoError({
       where,
-      what: `the tokenizer that the server sends is no ZIP archive: ${(cause as Error).message}`,
+      what: `the server's tokenizer is not a ZIP archive: ${(cause as Error).message}`,
       cause,
     });
   }

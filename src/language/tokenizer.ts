@@ -1,29 +1,33 @@
 import type { ChatMessage } from '../core/chat.js';
 
-/** Texts as tokens and back. Letters: T tokens, V vocabulary. */
+/** Converts texts to tokens and back. Shapes: T tokens, V vocabulary. */
 export interface Tokenizer {
-  /** V, added tokens included. */
+  /** V, including added tokens. */
   readonly vocabularySize: number;
-  /** SHA-256, hexadecimal, over every token and its number: equal where texts mean the same tokens. */
+  /** SHA-256 (hexadecimal) of all tokens with their ids: equal for tokenizers with the same vocabulary. */
   readonly vocabularyHash: string;
+  /** The token that begins a text (BOS), if there is one. */
   readonly beginToken?: number;
+  /** The token that ends a text (EOS), if there is one. */
   readonly endToken?: number;
-  /** The names of the special tokens. */
+  /** The special tokens as texts, such as `<bos>`. */
   readonly specialTokens: readonly string[];
-  /** Whether chats can be laid out as this model expects them. */
+  /** Whether `encodeChat` can be used. */
   readonly hasChatTemplate: boolean;
   /**
-   * A text's tokens. What looks like a special token in it is taken as letters, unless `special` is set: a prompt cannot end
-   * a turn or begin another.
-   * @param options.begin whether the model's begin token comes first; default: as the tokenizer's own files say.
+   * The tokens of a text, [T].
+   * @param options.special whether `<bos>` and the like in the text become special tokens; default: false, so that no prompt can end
+   *   its turn or begin another.
+   * @param options.begin whether the begin token comes first; default: as the tokenizer's files say.
+   * @throws PmpoError if `begin` is true and there is no begin token, or the vocabulary lacks a part of the text.
    */
   encode(text: string, options?: { readonly special?: boolean; readonly begin?: boolean }): Int32Array;
-  /** @param options.special whether special tokens are shown; default: false. */
+  /** The text of tokens. @param options.special whether it includes special tokens; default: false. */
   decode(tokens: Int32Array | readonly number[], options?: { readonly special?: boolean }): string;
   /**
-   * A chat as the model's template lays it out, ready for the assistant's turn. Control tokens are the template's own; those
-   * in the messages are letters.
-   * @throws PmpoError when there is no template, or it does not take these messages.
+   * The tokens of a chat in the model's chat template, up to the beginning of the assistant's next message, [T]. Special tokens come
+   * from the template only; in messages they are plain text.
+   * @throws PmpoError if there is no template, or it does not accept these messages.
    */
   encodeChat(messages: readonly ChatMessage[]): Int32Array;
 }

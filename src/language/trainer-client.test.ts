@@ -4,7 +4,7 @@ import type { LanguageModel } from './language-model.js';
 import { trainerService } from './services.js';
 import { openTrainer, type TrainerClientOptions } from './trainer-client.js';
 
-/** Against a trainer that answers as it is told; test/interop/torch_trainer has the real one. */
+/** Runs against a scripted trainer; test/interop/torch_trainer has the real one. */
 
 const sampler = { info: { name: 'tiny' }, tokenizer: { vocabularyHash: '0f' } } as LanguageModel;
 const info = { model: 'tiny', vocabularySize: 320, contextLength: 64, vocabularyHash: '0f' };
@@ -13,7 +13,7 @@ let server: grpc.Server | undefined;
 afterEach(() => server?.forceShutdown());
 
 interface Script {
-  /** Absent: nothing is said. */
+  /** The answer to GetInfo; if omitted, there is none. */
   readonly info?: typeof info;
   readonly hold?: (call: grpc.ServerWritableStream<{ holder: string }, object>) => void;
 }
@@ -38,7 +38,7 @@ async function connect(script: Script, options: Partial<TrainerClientOptions> = 
 }
 
 describe('openTrainer', () => {
-  it('says whose a trainer is that computes for somebody else, and so has no answer to what it is', async () => {
+  it('names the run that uses the trainer, even if the trainer does not answer GetInfo', async () => {
     const hold: Script['hold'] = (call) =>
       call.emit('error', {
         code: grpc.status.FAILED_PRECONDITION,
@@ -52,20 +52,17 @@ describe('openTrainer', () => {
   it.each<[string, Script]>([
     ['GetInfo', {}],
     ['Hold', { info, hold: () => {} }],
-  ])(
-    'does not send anybody to a setting that has nothing to do with an unanswered %s',
-    async (method, script) => {
-      const error = await connect(script, { holder: 'me', deadlineSeconds: 2 }).catch(
-        (caught: Error) => caught,
-      );
-      expect(String(error)).toMatch(
-        new RegExp(`no answer to ${method} within 2 s\\. A trainer answers this while`),
-      );
-    },
-  );
+  ])('does not suggest an unrelated setting if %s is not answered', async (method, script) => {
+    const error = await connect(script, { holder: 'me', deadlineSeconds: 2 }).catch(
+      (caught: Error) => caught,
+    );
+    expect(String(error)).toMatch(
+      new RegExp(`no answer to ${method} within 2 s\\. A trainer answers this even while`),
+    );
+  });
 });
 
-it('names the setting by which a call that computes may take longer', async () => {
+it('names the deadline setting if a call that computes takes too long', async () => {
   const trainer = await connect({ info }, { computeSeconds: 0.2 });
   const sequence = { prompt: Int32Array.of(1), completion: Int32Array.of(2) };
   await expect(trainer.score([sequence], { policy: true })).rejects.toThrow(

@@ -17,37 +17,36 @@ import { TrainerConnection, type TrainerMethod } from './trainer-connection.js';
 import {
   checkCoefficients,
   coefficientsMessage,
-  inParts,
   readScores,
   sequenceMessage,
+  splitBySize,
 } from './trainer-messages.js';
 
-/** A language model trained by a service of proto/pmpo/v1/trainer.proto, such as plugins/torch-trainer. */
-
+/** How to connect to a trainer: a service of proto/pmpo/v1/trainer.proto, such as plugins/torch-trainer. */
 export interface TrainerClientOptions extends SecuritySettings {
-  /** host:port */
+  /** `host:port` of the trainer. */
   readonly address: string;
-  /** What samples from the weights that the trainer publishes; closed by whoever made it. */
+  /** Samples from the weights that the trainer publishes. The caller closes it. */
   readonly sampler: LanguageModel;
-  /** How long connecting, and a call that computes little, may take; default: 30. */
+  /** Deadline of connecting and of calls that compute little; default: 30. */
   readonly deadlineSeconds?: number;
-  /** How long a call that computes or writes may take; default: 1800. */
+  /** Deadline of calls that compute or write files; default: 1800. */
   readonly computeSeconds?: number;
-  /** Who trains, for others to read. While this client is open, no other holder may train there; absent: it holds nothing. */
+  /** A description of this run. While this client is open, the trainer refuses other holders with it; if omitted, others may train. */
   readonly holder?: string;
   readonly keepaliveSeconds?: number;
-  /** The server's own limit: larger batches are sent in several calls. Default: 64. */
+  /** The server's message limit: larger batches are split into several calls. Default: 64. */
   readonly maxMessageMegabytes?: number;
-  /** Where a person sets all this, for messages; default: `language.trainer`. */
+  /** The configuration key of these settings, for error messages; default: `language.trainer`. */
   readonly configKey?: string;
-  /** Aborted while connecting: nobody waits for it any more. */
+  /** Aborting it stops connecting. */
   readonly signal?: AbortSignal;
 }
 
 /**
  * Connects to a trainer.
- * @throws PmpoError when it cannot be reached or trusted, when somebody else holds it, or when the sampler's tokenizer has
- *   another vocabulary: the same text would be other tokens to either.
+ * @throws PmpoError if it cannot be reached or trusted, is used by another run, or has another vocabulary than the sampler's
+ *   tokenizer.
  */
 export async function openTrainer(options: TrainerClientOptions): Promise<TrainerClient> {
   const { address, configKey = 'language.trainer', deadlineSeconds = 30, sampler } = options;
@@ -59,13 +58,13 @@ export async function openTrainer(options: TrainerClientOptions): Promise<Traine
   const channel = await openChannel({ ...options, deadlineSeconds }, peer);
   const connection = new TrainerConnection(channel, peer);
   try {
-    // First: who holds it is what there is to know of a trainer that is somebody else's.
+    // Before GetInfo, so that the error names the run that uses the trainer.
     if (options.holder !== undefined) await connection.hold(options.holder, deadlineSeconds);
     const info = infoOf(await connection.call('GetInfo', {}, deadlineSeconds), address);
     if (info.vocabularyHash !== sampler.tokenizer.vocabularyHash) {
       throw new PmpoError({
         where: address,
-        what: `the vocabulary of its model (${info.name}) is not that of the sampler's tokenizer (${sampler.info.name})`,
+        what: `its model (${info.name}) has another vocabulary than the sampler's tokenizer (${sampler.info.name})`,
         remedy: 'Train and sample the same model',
       });
     }
@@ -81,7 +80,7 @@ function infoOf(message: GetInfoResponse, where: string): TrainableModelInfo {
   if (vocabularyHash === '' || vocabularySize === 0 || contextLength === 0) {
     throw new PmpoError({
       where,
-      what: 'the trainer does not say which vocabulary or context its model has',
+      what: 'the trainer does not report the vocabulary or the context length of its model',
     });
   }
   return {
@@ -94,13 +93,13 @@ function infoOf(message: GetInfoResponse, where: string): TrainableModelInfo {
   };
 }
 
-/** A trainer that is connected to; made by `openTrainer`. */
+/** A connected trainer; see `openTrainer`. */
 export class TrainerClient implements TrainableModel {
   readonly sampler: LanguageModel;
   readonly #connection: TrainerConnection;
   readonly #deadline: number;
-  readonly #computing: number;
-  readonly #largest: number;
+  readonly #computeDeadline: number;
+  readonly #maxMessageBytes: number;
   readonly #holder: string;
   #info: TrainableModelInfo;
 
@@ -110,8 +109,8 @@ export class TrainerClient implements TrainableModel {
     this.#info = info;
     this.#holder = options.holder ?? '';
     this.#deadline = options.deadlineSeconds ?? 30;
-    this.#computing = options.computeSeconds ?? 1800;
-    this.#largest = (options.maxMessageMegabytes ?? connectionDefaults.maxMessageMegabytes) * 2 ** 20;
+    this.#computeDeadline = options.computeSeconds ?? 1800;
+    this.#maxMessageBytes = (options.maxMessageMegabytes ?? connectionDefaults.maxMessageMegabytes) * 2 ** 20;
   }
 
   get info(): TrainableModelInfo {
@@ -120,20 +119,20 @@ export class TrainerClient implements TrainableModel {
 
   async score(sequences: readonly TokenSequence[], what: ScoreParts): Promise<readonly SequenceScore[]> {
     const scores: SequenceScore[] = [];
-    for (const { start, end } of inParts(sequences, this.#largest)) {
+    for (const { start, end } of splitBySize(sequences, this.#maxMessageBytes)) {
       const part = sequences.slice(start, end);
       const request = { sequences: part.map(sequenceMessage), ...what };
       const answer = await this.#compute('Score', request);
       const { policy, reference, kl, reverseKl } = what;
-      const asked = { logProb: policy, referenceLogProb: reference, kl, reverseKl };
-      scores.push(...readScores(answer.scores ?? [], part, asked, this.#connection.address));
+      const requested = { logProb: policy, referenceLogProb: reference, kl, reverseKl };
+      scores.push(...readScores(answer.scores ?? [], part, requested, this.#connection.address));
     }
     return scores;
   }
 
   /**
-   * See TrainableModel. A batch over the message limit is sent in parts, each of which adds its gradient.
-   * @throws PmpoError; where a part fails after others have added theirs, it says so.
+   * See TrainableModel. A batch above the message limit is sent in parts, each of which adds its gradient.
+   * @throws PmpoError, which says so if other parts had already added their gradients.
    */
   async forwardBackward(
     sequences: readonly TokenSequence[],
@@ -141,7 +140,7 @@ export class TrainerClient implements TrainableModel {
   ): Promise<readonly SequenceScore[]> {
     checkCoefficients(sequences, coefficients);
     const scores: SequenceScore[] = [];
-    for (const { start, end } of inParts(sequences, this.#largest)) {
+    for (const { start, end } of splitBySize(sequences, this.#maxMessageBytes)) {
       const part = sequences.slice(start, end);
       const own = coefficients.slice(start, end);
       const request = {
@@ -149,12 +148,17 @@ export class TrainerClient implements TrainableModel {
         coefficients: own.map(coefficientsMessage),
       };
       const has = (name: 'kl' | 'reverseKl') => own.some((entry) => entry[name] !== undefined);
-      const asked = { logProb: true, referenceLogProb: false, kl: has('kl'), reverseKl: has('reverseKl') };
+      const requested = {
+        logProb: true,
+        referenceLogProb: false,
+        kl: has('kl'),
+        reverseKl: has('reverseKl'),
+      };
       try {
         const answer = await this.#compute('ForwardBackward', request);
-        scores.push(...readScores(answer.scores ?? [], part, asked, this.#connection.address));
+        scores.push(...readScores(answer.scores ?? [], part, requested, this.#connection.address));
       } catch (cause) {
-        throw start === 0 ? cause : partlyAdded(cause, start, sequences.length);
+        throw start === 0 ? cause : partialGradientError(cause, start, sequences.length);
       }
     }
     return scores;
@@ -182,9 +186,9 @@ export class TrainerClient implements TrainableModel {
   }
 
   /**
-   * The same, and writes the weights as vLLM loads them: an adapter or a checkpoint.
-   * @param folder below the trainer's own `--folder`
-   * @returns where they are on the trainer's machine
+   * Publishes the weights, and writes them as vLLM loads them: an adapter or a whole model.
+   * @param folder a folder below the trainer's `--folder`
+   * @returns the folder's path on the trainer's machine
    */
   async publishTo(folder: string, which: 'reference' | 'policy'): Promise<string> {
     const request = { policy: which === 'policy', folder };
@@ -202,15 +206,15 @@ export class TrainerClient implements TrainableModel {
 
   async load(folder: string): Promise<void> {
     await this.#compute('Load', { folder, holder: this.#holder });
-    await this.#askAgain();
+    await this.#refreshInfo();
   }
 
   async reset(): Promise<void> {
     await this.#compute('Reset', { holder: this.#holder });
-    await this.#askAgain();
+    await this.#refreshInfo();
   }
 
-  async #askAgain(): Promise<void> {
+  async #refreshInfo(): Promise<void> {
     const info = await this.#connection.call('GetInfo', {}, this.#deadline);
     this.#info = infoOf(info, this.#connection.address);
   }
@@ -223,16 +227,16 @@ export class TrainerClient implements TrainableModel {
     method: M,
     request: Trainer[M]['request'],
   ): Promise<Trainer[M]['response']> {
-    return this.#connection.call(method, request, this.#computing);
+    return this.#connection.call(method, request, this.#computeDeadline);
   }
 }
 
-function partlyAdded(cause: unknown, added: number, all: number): unknown {
+function partialGradientError(cause: unknown, added: number, all: number): unknown {
   if (!(cause instanceof PmpoError)) return cause;
   return new PmpoError({
     ...cause.details,
     what: `${cause.details.what} (the gradient of the first ${added} of ${all} sequences had been added)`,
-    remedy: 'Go on from the last checkpoint',
+    remedy: 'Resume from the last checkpoint',
     cause,
   });
 }

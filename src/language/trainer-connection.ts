@@ -12,13 +12,13 @@ import { trainerService } from './services.js';
 /** The methods that take one request and give one response. */
 export type TrainerMethod = Exclude<keyof Trainer, 'Hold'>;
 
-/** Calls of a trainer, with a deadline each, and their errors in the one form. */
+/** Calls to a trainer, each with a deadline, and with errors as PmpoError. */
 export class TrainerConnection {
   readonly address: string;
   readonly #channel: Channel;
   readonly #peer: Peer;
-  #held?: grpc.ClientReadableStream<unknown>;
-  /** Why the trainer is no longer this client's. */
+  #holdStream?: grpc.ClientReadableStream<unknown>;
+  /** Why this client no longer holds the trainer. */
   #lost?: PmpoError;
 
   constructor(channel: Channel, peer: Peer) {
@@ -28,8 +28,8 @@ export class TrainerConnection {
   }
 
   /**
-   * Makes the trainer this client's until it closes. If the connection is lost, so is the trainer: calls fail from then on.
-   * @throws PmpoError when it is somebody else's.
+   * Reserves the trainer for this client until it closes. After a lost connection all calls fail.
+   * @throws PmpoError if another client holds the trainer.
    */
   hold(holder: string, deadlineSeconds: number): Promise<void> {
     const { path, requestSerialize, responseDeserialize } = trainerService.Hold!;
@@ -42,9 +42,9 @@ export class TrainerConnection {
         { holder },
         metadata,
       );
-      this.#held = stream;
+      this.#holdStream = stream;
       let isLate = false;
-      // No deadline of gRPC's: the call stays open for as long as the trainer is held.
+      // Not a gRPC deadline, because the call stays open for as long as the trainer is held.
       const timer = setTimeout(() => {
         isLate = true;
         stream.cancel();
@@ -56,8 +56,8 @@ export class TrainerConnection {
       stream.on('error', (error: grpc.ServiceError) => {
         clearTimeout(timer);
         this.#lost = isLate
-          ? this.#silent('Hold', deadlineSeconds)
-          : this.#words('Hold', error, deadlineSeconds);
+          ? this.#deadlineError('Hold', deadlineSeconds)
+          : this.#errorOf('Hold', error, deadlineSeconds);
         reject(this.#lost);
       });
     });
@@ -75,11 +75,11 @@ export class TrainerConnection {
       request,
       this.#peer,
       { deadlineSeconds },
-      (_, __, error) => this.#words(method, error, deadlineSeconds),
+      (_, __, error) => this.#errorOf(method, error, deadlineSeconds),
     );
   }
 
-  #words(
+  #errorOf(
     method: TrainerMethod | 'Hold',
     error: Pick<grpc.ServiceError, 'code' | 'details' | 'message'>,
     deadlineSeconds: number,
@@ -88,37 +88,36 @@ export class TrainerConnection {
     const where = this.address;
     const known = refusal(where, error, this.#peer);
     if (known !== undefined) return known;
-    if (code === statusCode('DEADLINE_EXCEEDED')) return this.#silent(method, deadlineSeconds);
-    // RESOURCE_EXHAUSTED is a trainer out of memory, but for what gRPC for Node says when the server has hung up on a client
-    // that did not answer its signs of life.
+    if (code === statusCode('DEADLINE_EXCEEDED')) return this.#deadlineError(method, deadlineSeconds);
+    // RESOURCE_EXHAUSTED means a trainer out of memory, except that gRPC for Node also reports it with these words when the server
+    // closed the connection because of too many or unanswered pings.
     const hungUp = code === statusCode('RESOURCE_EXHAUSTED') && details.startsWith('Bandwidth exhausted');
     if (hungUp || code === statusCode('UNAVAILABLE') || code === statusCode('CANCELLED')) {
       return new ConnectionLostError({
         where,
         what: `the connection was lost during ${method}: ${details}`,
-        remedy:
-          'Is the trainer still running there? Its state is that of its last checkpoint when it starts again',
+        remedy: 'Check that the trainer is still running. After a restart, resume from the last checkpoint',
       });
     }
     return new RefusedCallError(where, method, code, details);
   }
 
-  /** What is said of a call that nobody has answered. */
-  #silent(method: TrainerMethod | 'Hold', deadlineSeconds: number): PmpoError {
+  /** The error of a call that was not answered in time. */
+  #deadlineError(method: TrainerMethod | 'Hold', deadlineSeconds: number): PmpoError {
     const isImmediate = method === 'GetInfo' || method === 'Hold';
     return new ConnectionLostError({
       where: this.address,
       what: `no answer to ${method} within ${deadlineSeconds} s`,
       remedy: isImmediate
-        ? 'A trainer answers this while it computes, too: see what it logs, and start it again if it does nothing'
+        ? "A trainer answers this even while it computes: see the trainer's log, and restart it if it hangs"
         : `Raise ${this.#peer.configKey}.deadlineSeconds, or send fewer or shorter sequences`,
     });
   }
 
   close(): void {
-    // What it says when it is cancelled is nothing new.
-    this.#held?.removeAllListeners('error').on('error', () => {});
-    this.#held?.cancel();
+    // Cancelling makes the stream emit an error, which is expected.
+    this.#holdStream?.removeAllListeners('error').on('error', () => {});
+    this.#holdStream?.cancel();
     this.#channel.client.close();
   }
 }

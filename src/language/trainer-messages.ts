@@ -2,7 +2,7 @@ import { PmpoError } from '../core/errors.js';
 import type { Coefficients, SequenceScore as ScoreMessage, Sequence } from '../generated/trainer.js';
 import type { SequenceCoefficients, SequenceScore, TokenSequence } from './trainable-model.js';
 
-/** What goes over the wire of proto/pmpo/v1/trainer.proto, and back. Letters: S sequences, T_i tokens of completion i. */
+/** Messages of proto/pmpo/v1/trainer.proto. Shapes: S sequences, T_i tokens of completion i. */
 
 const parts = ['logProb', 'referenceLogProb', 'kl', 'reverseKl'] as const;
 
@@ -17,7 +17,7 @@ export function coefficientsMessage(coefficients: SequenceCoefficients): Coeffic
   return { logProb: list(logProb), kl: list(kl), reverseKl: list(reverseKl) };
 }
 
-/** @throws PmpoError when there are not S of them, or one has neither one number nor T_i. */
+/** @throws PmpoError unless there are S coefficients, each with one number or T_i numbers. */
 export function checkCoefficients(
   sequences: readonly TokenSequence[],
   coefficients: readonly SequenceCoefficients[],
@@ -26,7 +26,7 @@ export function checkCoefficients(
     throw new PmpoError({
       where: 'coefficients',
       what: `there are ${coefficients.length} for ${sequences.length} sequences`,
-      remedy: 'Each sequence needs an entry, if only an empty one',
+      remedy: 'Each sequence needs an entry, which may be empty',
     });
   }
   coefficients.forEach((own, i) => {
@@ -37,31 +37,31 @@ export function checkCoefficients(
         throw new PmpoError({
           where: `coefficients[${i}].${name}`,
           what: `${given.length} numbers for a completion of ${length} tokens`,
-          remedy: 'Give one number for all of its tokens, or one for each',
+          remedy: 'Give one number for all tokens, or one for each',
         });
       }
     }
   });
 }
 
-/** At most: 5 bytes for a number of 32 bits, three coefficients there and four scores back of 4 bytes each. */
-const bytesOf = ({ prompt, completion }: TokenSequence) =>
+/** Upper bound of the message size: 5 bytes per token, and 4 bytes for each of 3 coefficients sent and 4 scores returned. */
+const maxBytesOf = ({ prompt, completion }: TokenSequence) =>
   64 + 5 * prompt.length + (5 + 12 + 16) * completion.length;
 
 /**
- * Ranges of sequences whose messages stay below a size, either way; one that is larger alone is alone.
- * @param largest bytes
+ * Splits sequences into consecutive ranges whose messages stay below a size in both directions. A sequence that is larger by itself
+ * gets its own range.
  */
-export function inParts(
+export function splitBySize(
   sequences: readonly TokenSequence[],
-  largest: number,
+  maxBytes: number,
 ): { readonly start: number; readonly end: number }[] {
   const ranges: { start: number; end: number }[] = [];
   let size = 0;
   sequences.forEach((sequence, i) => {
-    const bytes = bytesOf(sequence);
+    const bytes = maxBytesOf(sequence);
     const current = ranges.at(-1);
-    if (current !== undefined && size + bytes <= largest) {
+    if (current !== undefined && size + bytes <= maxBytes) {
       current.end = i + 1;
       size += bytes;
     } else {
@@ -69,28 +69,28 @@ export function inParts(
       size = bytes;
     }
   });
-  // None at all is for the server to refuse.
+  // The server refuses an empty batch.
   return ranges.length === 0 ? [{ start: 0, end: 0 }] : ranges;
 }
 
 /**
- * The scores of sequences, with exactly what was asked for.
- * @throws PmpoError when the answer has not one for each sequence and token, or a number is not finite.
+ * The requested parts of the scores of S sequences.
+ * @throws PmpoError if a number for a sequence or token is missing or not finite.
  */
 export function readScores(
   messages: readonly ScoreMessage[],
   sequences: readonly TokenSequence[],
-  asked: { readonly [name in keyof SequenceScore]?: boolean },
+  requested: { readonly [name in keyof SequenceScore]?: boolean },
   where: string,
 ): SequenceScore[] {
   if (messages.length !== sequences.length) {
     throw new PmpoError({
       where,
-      what: `it answers with ${messages.length} scores for ${sequences.length} sequences`,
+      what: `it returned ${messages.length} scores for ${sequences.length} sequences`,
     });
   }
   return messages.map((message, i) => {
-    const wanted = parts.filter((name) => asked[name]);
+    const wanted = parts.filter((name) => requested[name]);
     return Object.fromEntries(
       wanted.map((name) => {
         const values = Float32Array.from(message[name] ?? []);

@@ -5,7 +5,7 @@ import { answer, completion, fail, type ScriptedVllm, scored } from '../../test/
 import type { SampleRequest } from './language-model.js';
 
 describe('sampling', () => {
-  it('sends every setting, and gives the completions in their order', async () => {
+  it('sends every setting, and returns the completions in order of their indices', async () => {
     const { server, client } = await connected({ generate: answer(completion(1), completion(0)) });
     const completions = await client.sample(
       request({
@@ -56,7 +56,7 @@ describe('sampling', () => {
     expect(server.aborted).toEqual([]);
   });
 
-  it('sends temperature 1 where nothing is said, and no seed', async () => {
+  it('sends temperature 1 and no seed by default', async () => {
     const { server, client } = await connected();
     const [first] = await client.sample(request({ logProbs: false }));
     expect(first!.logProbs).toBeUndefined();
@@ -68,7 +68,7 @@ describe('sampling', () => {
 
   it.each([
     ['fox! the end', ' the end', 'fox!'],
-    // It came before, where it could not end anything yet (minTokens).
+    // An earlier occurrence did not end the completion (minTokens).
     ['fox the end fox the end', ' the end', 'fox the end fox'],
   ])('cuts %j at the stop text that ended it, and keeps the tokens', async (text, stop, cut) => {
     const { client } = await connected();
@@ -85,7 +85,7 @@ describe('sampling', () => {
     expect([...only!.tokens]).toEqual(outputIds);
   });
 
-  it('knows the model', async () => {
+  it('reports the model', async () => {
     const { client } = await connected();
     expect(client.info).toEqual({
       name: 'tiny',
@@ -97,7 +97,7 @@ describe('sampling', () => {
   });
 });
 
-describe('refused before anything is sent:', () => {
+describe('an error before anything is sent:', () => {
   const wrong: Record<string, [Partial<SampleRequest>, RegExp]> = {
     'an empty prompt': [{ prompt: new Int32Array() }, /the prompt is empty/],
     'a prompt as long as the context': [
@@ -106,25 +106,28 @@ describe('refused before anything is sent:', () => {
     ],
     'a token that the model does not have': [
       { prompt: Int32Array.of(2, 416) },
-      /tiny: token 1 of the prompt is 416, and the model has 416/,
+      /tiny: token 1 of the prompt is 416, but the model has only 416 tokens/,
     ],
     'a negative token': [{ prompt: Int32Array.of(-1) }, /token 0 of the prompt is -1/],
-    'no completions': [{ completions: 0 }, /completions is 0\. It must be a whole number, 1 or more/],
+    'no completions': [{ completions: 0 }, /completions is 0\. It must be an integer of at least 1/],
     'no tokens': [{ maxTokens: 0 }, /maxTokens is 0/],
-    'more tokens at least than at most': [{ minTokens: 9 }, /minTokens is 9, maxTokens only 8/],
+    'minTokens above maxTokens': [{ minTokens: 9 }, /minTokens is 9, but maxTokens is 8/],
     'a negative temperature': [{ temperature: -1 }, /temperature is -1/],
-    'a temperature that is no number': [{ temperature: Number.NaN }, /temperature is NaN/],
-    'the same completion twice': [{ temperature: 0 }, /2 completions at temperature 0 would all be the same/],
-    'no probability': [{ topP: 0 }, /topP is 0/],
-    'half a token': [{ topK: 0.5 }, /topK is 0\.5/],
-    'a share above 1': [{ minP: 1.5 }, /minP is 1\.5\. It must be from 0 to 1/],
-    'too high a penalty': [{ presencePenalty: 3 }, /presencePenalty is 3\. It must be from -2 to 2/],
-    'a penalty that is no number': [{ frequencyPenalty: Number.NaN }, /frequencyPenalty is NaN/],
-    'no repetition at all': [{ repetitionPenalty: 0 }, /repetitionPenalty is 0\. It must be above 0/],
+    'a temperature of NaN': [{ temperature: Number.NaN }, /temperature is NaN/],
+    'the same completion twice': [{ temperature: 0 }, /2 completions at temperature 0 would be equal/],
+    'topP of 0': [{ topP: 0 }, /topP is 0/],
+    'topK of 0.5': [{ topK: 0.5 }, /topK is 0\.5/],
+    'minP above 1': [{ minP: 1.5 }, /minP is 1\.5\. It must be between 0 and 1/],
+    'a presence penalty of 3': [{ presencePenalty: 3 }, /presencePenalty is 3\. It must be between -2 and 2/],
+    'a frequency penalty of NaN': [{ frequencyPenalty: Number.NaN }, /frequencyPenalty is NaN/],
+    'a repetition penalty of 0': [
+      { repetitionPenalty: 0 },
+      /repetitionPenalty is 0\. It must be greater than 0/,
+    ],
     'a negative seed': [{ seed: -1 }, /seed is -1/],
     'a stop token that the model does not have': [
       { stopTokens: [9, 416] },
-      /the stop token 416 is none of the model's 416/,
+      /the stop token is 416, but the model has only 416 tokens/,
     ],
     'an empty stop text': [{ stop: [''] }, /a stop text is empty/],
   };
@@ -142,7 +145,7 @@ describe('refused before anything is sent:', () => {
     await expect(score(new Int32Array(), prompt)).rejects.toThrow(/the prompt is empty/);
     await expect(score(prompt, Int32Array.of(999))).rejects.toThrow(/token 0 of the completion is 999/);
     await expect(score(prompt, new Int32Array(29).fill(5))).rejects.toThrow(
-      /cannot be scored in a context of 32\. Together they may have 31/,
+      /cannot be scored in a context of 32\. Together they may have 31 tokens/,
     );
     expect(server.requests).toEqual([]);
   });
@@ -151,44 +154,44 @@ describe('refused before anything is sent:', () => {
 const tokens = completion(0).outputIds!;
 const logProbs = (...tokenLogprobs: number[]) => ({ outputLogprobs: { tokenIds: tokens, tokenLogprobs } });
 
-describe('refused of what a server answers:', () => {
+describe('an error in the response of a server:', () => {
   const wrong: Record<string, [ScriptedVllm['generate'], RegExp]> = {
-    'log-probs that are missing': [
+    'missing log-probs': [
       answer(completion(0, { outputLogprobs: undefined })),
-      /completion 0 has 3 tokens and 0 log-probs.*vLLM: logprobs/,
+      /completion 0 has 3 tokens, but 0 log-probs.*vLLM: logprobs/,
     ],
-    'NaN for a log-prob': [
+    'a log-prob of NaN': [
       answer(completion(0, logProbs(-1, Number.NaN, -1))),
       /the log-prob of token 1 of completion 0 is NaN/,
     ],
-    'minus infinity': [
+    'a log-prob of minus infinity': [
       answer(completion(0, logProbs(-Infinity, -1, -1))),
       /token 0 of completion 0 is -Infinity/,
     ],
-    'more than certainty': [answer(completion(0, logProbs(-1, -1, 0.5))), /token 2 of completion 0 is 0\.5/],
+    'a positive log-prob': [answer(completion(0, logProbs(-1, -1, 0.5))), /token 2 of completion 0 is 0\.5/],
     'log-probs of other tokens': [
       answer(completion(0, { outputLogprobs: { tokenIds: [7, 7, 7], tokenLogprobs: [-1, -1, -1] } })),
-      /the log-probs of completion 0 are of other tokens/,
+      /the log-probs of completion 0 belong to other tokens/,
     ],
     'an empty completion': [answer(completion(0, { outputIds: [] })), /completion 0 is empty/],
     'a token that the model does not have': [
       answer(completion(0, { outputIds: [40, 500, 1] })),
-      /completion 0 has the token 500, and the model only 416/,
+      /completion 0 has the token 500, but the model has only 416 tokens/,
     ],
-    'no end': [answer(), /without the end of completion 0 of 1/],
-    'an end that is an error': [
+    'a missing end': [answer(), /lacks the end of completion 0 of 1/],
+    'a finish reason of error': [
       answer(completion(0, { finishReason: 'error' })),
       /completion 0 ended with 'error'/,
     ],
-    'a completion that was not asked for': [
+    'a completion that was not requested': [
       answer(completion(3)),
-      /sends completion 3 where 1 were asked for/,
+      /sent completion 3, but only 1 were requested/,
     ],
-    'its own refusal': [
+    'a refusal by the server': [
       fail(grpc.status.INVALID_ARGUMENT, 'logprobs over 20'),
       /the server refused Generate: INVALID_ARGUMENT: logprobs over 20/,
     ],
-    'an engine that is dead': [
+    'a dead engine': [
       fail(grpc.status.INTERNAL, 'EngineCore encountered an issue'),
       /the server refused Generate: INTERNAL: EngineCore/,
     ],
@@ -207,7 +210,7 @@ describe('refused of what a server answers:', () => {
 });
 
 describe('scoring', () => {
-  it('asks for the log-probs of a prompt that ends with the completion', async () => {
+  it('requests the log-probs of a prompt that ends with the completion', async () => {
     const { server, client } = await connected({ generate: (call) => answer(scored(call))(call) });
     expect([...(await client.score(prompt, Int32Array.of(70, 71)))]).toEqual([-3, -4]);
     expect(server.requests[0]).toMatchObject({
@@ -218,7 +221,7 @@ describe('scoring', () => {
 
   const wrong: Record<string, [ScriptedVllm['generate'], RegExp]> = {
     'no log-probs': [answer(completion(0)), /the server scored 0 of 5 tokens/],
-    'a log-prob left out': [
+    'a missing log-prob': [
       (call) => {
         const complete = scored(call);
         const values = [...complete.inputLogprobs!.tokenLogprobs!];
@@ -236,7 +239,7 @@ describe('scoring', () => {
       },
       /the server scored other tokens/,
     ],
-    nothing: [answer(), /without the end/],
+    'an empty response': [answer(), /lacks the end/],
   };
   it.each(Object.entries(wrong))('refuses %s', async (_what, [generate, message]) => {
     const { client } = await connected({ generate });
@@ -244,7 +247,7 @@ describe('scoring', () => {
   });
 });
 
-/** Pieces as vLLM sends them: each new token once, and the last of them again with the end. */
+/** Pieces as vLLM sends them: each new token once, and the last token again in the final message. */
 function inPieces(index: number): (call: grpc.ServerWritableStream<object, object>) => void {
   return (call) => {
     const { outputIds = [], outputLogprobs } = completion(index);
@@ -259,7 +262,7 @@ function inPieces(index: number): (call: grpc.ServerWritableStream<object, objec
 }
 
 describe('streaming', () => {
-  it('hands each token out once, and says how each completion ended', async () => {
+  it('yields each token once, and the finish reason of each completion', async () => {
     const { client } = await connected({
       generate: (call) => {
         inPieces(1)(call);
@@ -280,14 +283,14 @@ describe('streaming', () => {
     expect(ends).toEqual(['stop', 'stop']);
   });
 
-  it('tells the server when nobody reads on', async () => {
+  it('aborts the request on the server when the reader stops', async () => {
     const { server, client } = await connected({ generate: inPieces(0) });
     for await (const _piece of client.stream(request({ completions: 1 }))) break;
     await expect.poll(() => server.cancelled()).toBe(1);
     await expect.poll(() => server.aborted).toEqual([server.requests[0]!.requestId]);
   });
 
-  it('is not started again once a piece was handed out', async () => {
+  it('is not repeated after a piece was delivered', async () => {
     const { server, client } = await connected({
       generate: (call) => {
         call.write({
@@ -305,7 +308,7 @@ describe('streaming', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  it('misses the end of a completion', async () => {
+  it('fails if the end of a completion is missing', async () => {
     const { client } = await connected({
       generate: (call) => {
         inPieces(0)(call);
@@ -315,6 +318,6 @@ describe('streaming', () => {
     const read = async () => {
       for await (const _piece of client.stream(request()));
     };
-    await expect(read()).rejects.toThrow(/without the end of completion 1 of 2/);
+    await expect(read()).rejects.toThrow(/lacks the end of completion 1 of 2/);
   });
 });

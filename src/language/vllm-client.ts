@@ -34,21 +34,22 @@ import {
   outputTokens,
 } from './vllm-responses.js';
 
+/** How to connect to a vLLM server. */
 export interface VllmClientOptions extends LanguageModelServerSettings {
-  /** Where these settings stand in the configuration, for messages; default: `language.sampler`. */
+  /** The configuration key of these settings, for error messages; default: `language.sampler`. */
   readonly configKey?: string;
 }
 
-/** Telling a server that a request is not wanted any more is not waited for longer than this. */
+/** Deadline of an Abort call. */
 const abortSeconds = 5;
 
-/** A model may have this many numbers more than its tokenizer has tokens: they fill up its tables. */
-const padding = (tokens: number) => tokens * 0.05 + 64;
+/** Maximum number of unused rows that may pad a model's embedding table beyond the tokenizer's vocabulary. */
+const maxPadding = (tokens: number) => tokens * 0.05 + 64;
 
 /**
- * The model of a vLLM server, or of anything that speaks `vllm.grpc.engine.VllmEngine`, on one or several machines. Calls go
- * to the address with the fewest under way. What was asked of a server that is lost is asked again, with the same seed, unless pieces of the
- * answer have been handed out.
+ * A language model on one or several vLLM servers, or other servers of `vllm.grpc.engine.VllmEngine`. A call goes to the address
+ * with the fewest running calls. A call that is lost with its connection is repeated with the same seed, except for a stream of which
+ * a piece has been delivered.
  */
 export class VllmClient implements LanguageModel {
   readonly info: ModelInfo;
@@ -73,9 +74,9 @@ export class VllmClient implements LanguageModel {
   }
 
   /**
-   * Connects to all addresses, and asks for model and tokenizer.
-   * @throws ConnectionLostError when one cannot be reached; PmpoError when they serve different models, a model that completes
-   *   no texts, or one that the tokenizer is not of.
+   * Connects to all addresses, and fetches the model's description and tokenizer.
+   * @throws ConnectionLostError if an address cannot be reached; PmpoError if the addresses serve different models, the model does not
+   *   complete texts, or the tokenizer does not fit it.
    */
   static async connect(options: VllmClientOptions): Promise<VllmClient> {
     const peer: Peer = {
@@ -120,7 +121,8 @@ export class VllmClient implements LanguageModel {
           ? await pool.run((server) => fetchTokenizer(server, peer, deadlineSeconds))
           : await loadTokenizer(options.tokenizer);
       const info = known as ModelInfo | undefined;
-      if (info === undefined) throw new PmpoError({ where: peer.configKey, what: 'there is no address' });
+      if (info === undefined)
+        throw new PmpoError({ where: peer.configKey, what: 'the list of addresses is empty' });
       checkTokenizer(tokenizer, info, options.tokenizer ?? addresses[0] ?? '');
       return new VllmClient(info, tokenizer, pool, peer, deadlineSeconds);
     } catch (error) {
@@ -145,7 +147,7 @@ export class VllmClient implements LanguageModel {
           where,
         });
       }
-      return found.map((completion, index) => completion ?? missing(index, completions, where));
+      return found.map((completion, index) => completion ?? throwMissing(index, completions, where));
     }, request.signal);
   }
 
@@ -185,7 +187,7 @@ export class VllmClient implements LanguageModel {
           throw new PmpoError({ where, what: `completion ${index} is empty` });
         }
         ended[index] = true;
-        // Its tokens have been handed out with the last piece.
+        // Its tokens were delivered with the previous pieces.
         yield {
           index,
           tokens: new Int32Array(),
@@ -195,7 +197,7 @@ export class VllmClient implements LanguageModel {
       }
     }
     const open = ended.indexOf(false);
-    if (open >= 0) missing(open, completions, where);
+    if (open >= 0) throwMissing(open, completions, where);
   }
 
   async score(prompt: Int32Array, completion: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
@@ -203,42 +205,42 @@ export class VllmClient implements LanguageModel {
     return this.#pool.run(async (server, stop) => {
       let scored: GenerateComplete | undefined;
       for await (const { complete } of this.#generate(server, message, stop)) scored ??= complete;
-      if (scored === undefined) return missing(0, 1, server.address);
+      if (scored === undefined) return throwMissing(0, 1, server.address);
       return inputLogProbs(scored.inputLogprobs, prompt, completion, server.address);
     }, signal);
   }
 
-  /** Generate's answers. Where they are not wanted to the end, the server is told. */
+  /** The responses to Generate. If the caller stops reading, the server is told to abort the request. */
   async *#generate(
     server: Channel,
     message: GenerateRequest,
     signal: AbortSignal,
   ): AsyncGenerator<GenerateResponse, void, undefined> {
     const options = { deadlineSeconds: this.#deadlineSeconds, signal };
-    // A new one for each attempt: the server may still be at work on the one before.
+    // A new id for each attempt: the server may still be working on the previous one.
     const requestId = `pmpo-${randomUUID()}`;
     const request = { ...message, requestId };
-    let unwanted = true;
+    let mustAbort = true;
     try {
       yield* callStream<GenerateResponse>(server, vllmService.Generate, request, this.#peer, options);
-      unwanted = false;
+      mustAbort = false;
     } catch (error) {
-      // A server that refused, or is gone, needs no word.
-      unwanted = error instanceof StoppedError || error instanceof DeadlineError;
+      // A server that refused the request, or is gone, has nothing to abort.
+      mustAbort = error instanceof StoppedError || error instanceof DeadlineError;
       throw error;
     } finally {
-      if (unwanted) this.#abort(server, requestId);
+      if (mustAbort) this.#abort(server, requestId);
     }
   }
 
   #abort(server: Channel, id: string): void {
     const request = { requestIds: [id] };
     const options = { deadlineSeconds: abortSeconds };
-    // That the call was cancelled tells the server already: this is for those in between that do not pass it on.
-    const telling = callUnary(server, vllmService.Abort, request, this.#peer, options)
+    // Cancelling the call tells the server, too, but some proxies do not pass that on.
+    const aborting = callUnary(server, vllmService.Abort, request, this.#peer, options)
       .catch(() => {})
-      .finally(() => this.#aborts.delete(telling));
-    this.#aborts.add(telling);
+      .finally(() => this.#aborts.delete(aborting));
+    this.#aborts.add(aborting);
   }
 
   async close(): Promise<void> {
@@ -247,10 +249,10 @@ export class VllmClient implements LanguageModel {
   }
 }
 
-function missing(index: number, completions: number, where: string): never {
+function throwMissing(index: number, completions: number, where: string): never {
   throw new PmpoError({
     where,
-    what: `the server ended its answer without the end of completion ${index} of ${completions}`,
+    what: `the server's answer lacks the end of completion ${index} of ${completions}`,
     remedy: "See the server's log",
   });
 }
@@ -280,7 +282,7 @@ async function fetchTokenizer(
     const remedy = `Give the folder of the model's tokenizer as ${peer.configKey}.tokenizer`;
     throw new PmpoError({
       where: server.address,
-      what: `the tokenizer cannot be had: ${what}`,
+      what: `the tokenizer cannot be fetched: ${what}`,
       remedy,
       cause: error,
     });
@@ -288,10 +290,10 @@ async function fetchTokenizer(
   return new HuggingFaceTokenizer(unpackTokenizerFiles(Buffer.concat(pieces), server.address, sha256));
 }
 
-/** @throws PmpoError when a server has another model than the others, or than before it was started again. */
+/** @throws PmpoError if a server has another model than the other servers, or than before its restart. */
 function checkSame(known: ModelInfo, info: ModelInfo, where: string): void {
   const facts = ({ vocabularySize, contextLength, endTokens }: ModelInfo) =>
-    `${vocabularySize} tokens, a context of ${contextLength}, ends ${[...endTokens].sort((a, b) => a - b).join(' ')}`;
+    `${vocabularySize} tokens, a context of ${contextLength}, end tokens ${[...endTokens].sort((a, b) => a - b).join(' ')}`;
   if (facts(known) === facts(info)) return;
   throw new PmpoError({
     where,
@@ -300,15 +302,15 @@ function checkSame(known: ModelInfo, info: ModelInfo, where: string): void {
   });
 }
 
-/** @throws PmpoError when a tokenizer cannot be of a model. */
+/** @throws PmpoError if the sizes show that the tokenizer belongs to another model. */
 function checkTokenizer(tokenizer: HuggingFaceTokenizer, info: ModelInfo, where: string): void {
   const { textVocabularySize, vocabularySize } = tokenizer;
   const tooMany = textVocabularySize > info.vocabularySize;
-  const tooFew = info.vocabularySize > vocabularySize + padding(vocabularySize);
+  const tooFew = info.vocabularySize > vocabularySize + maxPadding(vocabularySize);
   if (!tooMany && !tooFew) return;
   throw new PmpoError({
     where,
-    what: `the tokenizer has ${vocabularySize} tokens and the model ${info.name} ${info.vocabularySize}`,
+    what: `the tokenizer has ${vocabularySize} tokens, but the model ${info.name} has ${info.vocabularySize}`,
     remedy: "Give the folder of the model's own tokenizer",
   });
 }

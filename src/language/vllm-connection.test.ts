@@ -22,7 +22,7 @@ import {
 import { ConnectionLostError } from '../core/errors.js';
 
 describe('a call', () => {
-  it('that is stopped is stopped at the server', async () => {
+  it('that is stopped is stopped on the server, too', async () => {
     const stop = new AbortController();
     const { server, client } = await connected({ generate: () => stop.abort() });
     const sampling = client.sample(request({ signal: stop.signal }));
@@ -31,7 +31,7 @@ describe('a call', () => {
     await expect.poll(() => server.aborted).toEqual([server.requests[0]!.requestId]);
   });
 
-  it('has a deadline, which is not tried again', async () => {
+  it('has a deadline, after which it is not repeated', async () => {
     const { server, client } = await connected({ generate: () => {} }, { deadlineSeconds: 2 });
     await expect(client.sample(request())).rejects.toThrow(
       /no answer to Generate within 2 s\. .*language\.sampler\.deadlineSeconds/,
@@ -48,7 +48,7 @@ describe('a call', () => {
     await ended;
   });
 
-  it('whose completions the server gave up is made again: a fragment is no completion', async () => {
+  it('is repeated if the server aborted one of its completions', async () => {
     let calls = 0;
     const { client } = await connected({
       generate: (call) => {
@@ -65,17 +65,17 @@ describe('a call', () => {
     expect(calls).toBe(3);
   });
 
-  it('whose completions a server gives up again and again says so', async () => {
+  it('fails if the server aborts its completions again and again', async () => {
     const { client } = await connected(
       { generate: answer(completion(0), completion(1, { finishReason: 'abort' })) },
       { reconnect: { attempts: 2, initialDelaySeconds: 0.01, maxDelaySeconds: 0.01 } },
     );
     await expect(client.sample(request())).rejects.toThrow(
-      /the server gave up completion 1 before its end \(abort\) \(2 more attempts failed too\)/,
+      /the server aborted completion 1 before its end \(2 more attempts failed too\)/,
     );
   });
 
-  it('that was lost is made again with the same seed', async () => {
+  it('that was lost is repeated with the same seed', async () => {
     let calls = 0;
     const { server, client } = await connected({
       generate: (call) => {
@@ -85,11 +85,11 @@ describe('a call', () => {
     });
     expect(await client.sample(request({ seed: 5 }))).toHaveLength(2);
     expect(server.requests.map(({ samplingParams }) => samplingParams?.seed)).toEqual([5, 5, 5]);
-    // The server may not have noticed that the first of them is lost.
+    // The server may not have noticed that an earlier attempt is lost.
     expect(new Set(server.requests.map(({ requestId }) => requestId)).size).toBe(3);
   });
 
-  it('that was lost after half of its answer is made again as a whole', async () => {
+  it('that was lost after half of its answer is repeated as a whole', async () => {
     let calls = 0;
     const { client } = await connected({
       generate: (call) => {
@@ -102,7 +102,7 @@ describe('a call', () => {
     expect(calls).toBe(2);
   });
 
-  it('waits while a server has too much to do', async () => {
+  it('waits while a server is overloaded', async () => {
     let calls = 0;
     const { client } = await connected({
       generate: (call) => {
@@ -113,7 +113,7 @@ describe('a call', () => {
     expect(await client.sample(request())).toHaveLength(2);
   });
 
-  it('is given up when the server does not come back', async () => {
+  it('fails if the server does not come back', async () => {
     const { server, client } = await connected();
     server.close();
     const sampling = client.sample(request());
@@ -121,7 +121,7 @@ describe('a call', () => {
     await expect(sampling).rejects.toThrow(/5 more attempts failed too/);
   });
 
-  it('goes on when it does', async () => {
+  it('goes on if the server comes back', async () => {
     const { server, client } = await connected(undefined, {
       reconnect: { attempts: 50, initialDelaySeconds: 0.05, maxDelaySeconds: 0.1 },
     });
@@ -131,7 +131,7 @@ describe('a call', () => {
     expect(await sampling).toHaveLength(2);
   });
 
-  it('does not go to another model that stands at the same address', async () => {
+  it('fails if another model is served at the same address', async () => {
     const { server, client } = await connected();
     server.close();
     await serve({ port: server.port, info: { ...fixtureInfo, vocabSize: 420 } });
@@ -142,7 +142,7 @@ describe('a call', () => {
 });
 
 describe('several servers', () => {
-  it('share the calls, each as many as it may have', async () => {
+  it('share the calls, each up to its limit', async () => {
     const open: (() => void)[] = [];
     const generate: ScriptedVllm['generate'] = (call) => {
       open.push(() => answer(completion(0), completion(1))(call));
@@ -162,7 +162,7 @@ describe('several servers', () => {
     expect(Math.min(...counts())).toBeGreaterThan(2);
   });
 
-  it('stand in for one that is lost', async () => {
+  it('take over the calls of a lost one', async () => {
     const [first, second] = [await serve(), await serve()];
     const client = await connect({ address: [first!.address, second!.address] });
     first!.close();
@@ -170,44 +170,47 @@ describe('several servers', () => {
     expect(second!.requests).toHaveLength(4);
   });
 
-  it('must have the same model', async () => {
+  it('must serve the same model', async () => {
     const servers = [await serve(), await serve({ info: { ...fixtureInfo, maxContextLength: 64 } })];
     const address = servers.map((server) => server.address);
     await expect(connect({ address })).rejects.toThrow(/has another model.*a context of (32|64)/);
   });
 });
 
-describe('not connected to:', () => {
+describe('connecting fails for', () => {
   const wrong: Record<string, [ScriptedVllm, RegExp]> = {
-    'a model that embeds': [
+    'a model for embeddings': [
       { info: { ...fixtureInfo, isGeneration: false } },
       /tiny does not complete texts: the server serves it for embeddings/,
     ],
-    'a model that tells nothing of itself': [
+    'a model without a description': [
       { info: { isGeneration: true, modelPath: '/m' } },
-      /says that \/m has 0 tokens and a context of 0/,
+      /reports 0 tokens and a context of 0 for \/m/,
     ],
     'a model with fewer tokens than the tokenizer': [
       { info: { ...fixtureInfo, vocabSize: 300 } },
-      /the tokenizer has 401 tokens and the model tiny 300\. Give the folder/,
+      /the tokenizer has 401 tokens, but the model tiny has 300\. Give the folder/,
     ],
-    'a model with far more': [{ info: { ...fixtureInfo, vocabSize: 32_000 } }, /and the model tiny 32000/],
-    'a tokenizer that was changed on the way': [
-      { sha256: 'c0ffee' },
-      /the tokenizer that arrived is not the one that the server sent/,
+    'a model with far more tokens': [
+      { info: { ...fixtureInfo, vocabSize: 32_000 } },
+      /but the model tiny has 32000/,
     ],
+    'a tokenizer with another hash': [{ sha256: 'c0ffee' }, /the tokenizer was damaged on the way/],
     'a server without a tokenizer': [
       { noTokenizer: grpc.status.NOT_FOUND },
-      /the tokenizer cannot be had: .*NOT_FOUND.*language\.sampler\.tokenizer/,
+      /the tokenizer cannot be fetched: .*NOT_FOUND.*language\.sampler\.tokenizer/,
     ],
-    'a server that wants a token': [{ token: 'secret' }, /wants to know who asks.*language\.sampler\.token/],
+    'a server that requires a token': [
+      { token: 'secret' },
+      /wants to know who asks.*language\.sampler\.token/,
+    ],
   };
   it.each(Object.entries(wrong))('%s', async (_what, [script, message]) => {
     const { address } = await serve(script);
     await expect(connect({ address })).rejects.toThrow(message);
   });
 
-  it('nobody', async () => {
+  it('an address without a server', async () => {
     const server = await serve();
     server.close();
     await expect(connect({ address: server.address })).rejects.toThrow(
@@ -230,7 +233,7 @@ describe('not connected to:', () => {
 });
 
 describe('a connection', () => {
-  it('may be one of mutual TLS, with a token, and a tokenizer from a folder', async () => {
+  it('may use mutual TLS, a token, and a tokenizer from a folder', async () => {
     const ca = await authority('the authority of this test');
     const [own, its] = [await signed('client.example', { by: ca }), await signed('127.0.0.1', { by: ca })];
     const files = await writeFiles({
@@ -256,7 +259,7 @@ describe('a connection', () => {
     expect(await client.sample(request())).toHaveLength(2);
   });
 
-  it('takes a token that was renewed', async () => {
+  it('uses a renewed token', async () => {
     const files = await writeFiles({ token: 'old' });
     atEnd(() => files.remove());
     const script = { token: 'old' };

@@ -8,9 +8,9 @@ import type {
 import type { Completion, FinishReason, ModelInfo } from './language-model.js';
 import type { Tokenizer } from './tokenizer.js';
 
-/** What a vLLM server answers, checked: what is missing or no number is an error here, and reaches no learner. */
+/** Responses of a vLLM server, validated so that missing values and NaN never reach a learner. */
 
-/** A log-prob may be above 0 by what single precision makes of it. */
+/** Rounding in single precision may make a log-prob slightly positive. */
 const rounding = 1e-3;
 
 function checkLogProbs(values: Float32Array, what: string, where: string): void {
@@ -19,11 +19,12 @@ function checkLogProbs(values: Float32Array, what: string, where: string): void 
   throw new PmpoError({
     where,
     what: `the log-prob of token ${at} of ${what} is ${values[at]}`,
-    remedy: 'Do the weights of the model hold NaN, or are they too much for the precision it is served in?',
+    remedy:
+      'Check whether the weights contain NaN, or overflow in the precision in which the model is served',
   });
 }
 
-/** Log-probs of sampled tokens, [T], for exactly these tokens. */
+/** The log-probs of sampled tokens, [T], checked to belong to `tokens`. */
 export function outputLogProbs(
   message: OutputLogProbs | undefined,
   tokens: Int32Array,
@@ -34,19 +35,19 @@ export function outputLogProbs(
   if (tokenLogprobs.length !== tokens.length) {
     throw new PmpoError({
       where,
-      what: `${what} has ${tokens.length} tokens and ${tokenLogprobs.length} log-probs`,
+      what: `${what} has ${tokens.length} tokens, but ${tokenLogprobs.length} log-probs`,
       remedy: 'The server must report the log-probs of sampled tokens (vLLM: logprobs)',
     });
   }
   if (tokenIds.some((id, t) => id !== tokens[t])) {
-    throw new PmpoError({ where, what: `the log-probs of ${what} are of other tokens than its own` });
+    throw new PmpoError({ where, what: `the log-probs of ${what} belong to other tokens` });
   }
   const values = Float32Array.from(tokenLogprobs);
   checkLogProbs(values, what, where);
   return values;
 }
 
-/** Log-probs of the last T tokens of a prompt, [T]. */
+/** The log-probs of the last T tokens of a prompt, [T]. */
 export function inputLogProbs(
   message: InputLogProbs | undefined,
   prompt: Int32Array,
@@ -63,7 +64,7 @@ export function inputLogProbs(
     });
   }
   if (completion.some((id, t) => tokenIds.length > 0 && tokenIds[prompt.length + t] !== id)) {
-    throw new PmpoError({ where, what: 'the server scored other tokens than those it was given' });
+    throw new PmpoError({ where, what: 'the server scored other tokens than the ones it was sent' });
   }
   const scored = tokenLogprobs.slice(prompt.length);
   const values = Float32Array.from(scored, ({ value }) => value ?? Number.NaN);
@@ -73,8 +74,8 @@ export function inputLogProbs(
 
 /**
  * How a completion ended.
- * @throws ConnectionLostError where its server gave it up: what there is of it is a fragment, and another may finish it;
- *   PmpoError for any other ending.
+ * @throws ConnectionLostError if the server aborted it: the request should be repeated, because the completion is only a fragment;
+ *   PmpoError for any other reason than `stop` and `length`.
  */
 export function finishReasonOf(
   { finishReason }: GenerateComplete,
@@ -83,16 +84,16 @@ export function finishReasonOf(
 ): FinishReason {
   if (finishReason === 'stop' || finishReason === 'length') return finishReason;
   if (finishReason === 'abort') {
-    throw new ConnectionLostError({ where, what: `the server gave up ${what} before its end (abort)` });
+    throw new ConnectionLostError({ where, what: `the server aborted ${what} before its end` });
   }
   throw new PmpoError({
     where,
-    what: `${what} ended with ${finishReason ? `'${finishReason}'` : 'no reason'}`,
+    what: `${what} ended with ${finishReason ? `'${finishReason}'` : 'no finish reason'}`,
     remedy: "See the server's log",
   });
 }
 
-/** Sampled tokens, [T], each of them one that the model has. */
+/** Sampled tokens, [T], checked to be in the model's vocabulary. */
 export function outputTokens(
   ids: readonly number[],
   { vocabularySize }: ModelInfo,
@@ -103,11 +104,11 @@ export function outputTokens(
   if (wrong === undefined) return Int32Array.from(ids);
   throw new PmpoError({
     where,
-    what: `${what} has the token ${wrong}, and the model only ${vocabularySize}`,
+    what: `${what} has the token ${wrong}, but the model has only ${vocabularySize} tokens`,
   });
 }
 
-/** Which completion a message is of. @throws PmpoError where it is of none that was asked for. */
+/** The index of the completion that a message belongs to. @throws PmpoError if it is not below N. */
 export function indexOf(
   { index = 0 }: { readonly index?: number },
   completions: number,
@@ -116,21 +117,21 @@ export function indexOf(
   if (index < completions) return index;
   throw new PmpoError({
     where,
-    what: `the server sends completion ${index} where ${completions} were asked for`,
+    what: `the server sent completion ${index}, but only ${completions} were requested`,
   });
 }
 
-/** The text of tokens up to the stop text that ended them, where one did. */
+/** The text of tokens, cut before the stop text if one ended them. */
 function textBefore(stopText: string | undefined, tokens: Int32Array, tokenizer: Tokenizer): string {
   const text = tokenizer.decode(tokens);
   if (!stopText) return text;
-  // It ended with its last token, in which the stop text may come more than once.
+  // The last token completed the stop text; an earlier occurrence (possible with minTokens) does not count.
   const before = tokenizer.decode(tokens.subarray(0, -1)).length;
   const end = text.indexOf(stopText, Math.max(0, before - stopText.length + 1));
   return end < 0 ? text : text.slice(0, end);
 }
 
-/** A whole completion. */
+/** A completion from a `complete` message. */
 export function completionOf(
   message: GenerateComplete,
   {
@@ -152,7 +153,7 @@ export function completionOf(
     throw new PmpoError({
       where,
       what: `${what} is empty`,
-      remedy: 'A completion has one token at least: its end',
+      remedy: 'A completion has at least its end token',
     });
   }
   return {
@@ -164,8 +165,8 @@ export function completionOf(
 }
 
 /**
- * What a server says of its model.
- * @throws PmpoError when it is none that completes texts, or says too little.
+ * The description of a server's model.
+ * @throws PmpoError if the model does not complete texts, or its vocabulary size or context length is missing.
  */
 export function modelInfoOf(message: GetModelInfoResponse, where: string): ModelInfo {
   const { servedModelName, modelPath, isGeneration, vocabSize = 0, maxContextLength = 0 } = message;
@@ -180,8 +181,8 @@ export function modelInfoOf(message: GetModelInfoResponse, where: string): Model
   if (vocabSize < 1 || maxContextLength < 2) {
     throw new PmpoError({
       where,
-      what: `the server says that ${name} has ${vocabSize} tokens and a context of ${maxContextLength}`,
-      remedy: 'A newer version of the server may tell them',
+      what: `the server reports ${vocabSize} tokens and a context of ${maxContextLength} for ${name}`,
+      remedy: 'Try a newer version of the server',
     });
   }
   return {
@@ -189,7 +190,7 @@ export function modelInfoOf(message: GetModelInfoResponse, where: string): Model
     vocabularySize: vocabSize,
     contextLength: maxContextLength,
     endTokens: message.eosTokenIds ?? [],
-    // The wire cannot tell 0 from none.
+    // The protocol cannot distinguish 0 from an unset value.
     ...(message.bosTokenId ? { beginToken: message.bosTokenId } : {}),
   };
 }

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
 
 /**
- * Every token's number, by the token: those of the model in a tokenizer.json, and its added tokens.
- *
- * @param tokenizer a parsed tokenizer.json
+ * The vocabulary of a tokenizer.json: the id of every token, added tokens included.
+ * @param tokenizer the parsed file.
  */
 export function vocabularyOf(tokenizer: Readonly<Record<string, unknown>>): Map<string, number> {
   const { vocab } = (tokenizer.model ?? {}) as { readonly vocab?: unknown };
-  // A unigram model has pairs of token and score, numbered by their place.
+  // A unigram model has a list of [token, score]; the id is the position.
   const pairs = Array.isArray(vocab)
     ? vocab.map((entry: readonly [string, number], id) => [entry[0], id] as const)
     : Object.entries((vocab ?? {}) as Record<string, number>);
@@ -32,9 +31,8 @@ export function addedTokensOf(tokenizer: Readonly<Record<string, unknown>>): rea
 }
 
 /**
- * What tells one vocabulary from another: the SHA-256, hexadecimal, of the UTF-8 text that has, for every token in the
- * order of their numbers (those of the same number in the order of their bytes), the number in decimal, a tab, the token as
- * it stands in the vocabulary (byte-level tokens in their printable form), and a newline.
+ * A hash that identifies a vocabulary: SHA-256 (hexadecimal) of a UTF-8 text with one line per token, sorted by id and then by bytes.
+ * A line is the id in decimal, a tab, and the token as the vocabulary has it (byte-level tokens in their printable form).
  *
  * In Python, with Hugging Face's `tokenizers`:
  *

@@ -273,7 +273,9 @@ describe('the client', () => {
       info: { name: 'stranger' },
       tokenizer: { vocabularyHash: '00' },
     } as LanguageModel;
-    await expect(open(stranger)).rejects.toThrow("is not that of the sampler's tokenizer (stranger)");
+    await expect(open(stranger)).rejects.toThrow(
+      "has another vocabulary than the sampler's tokenizer (stranger)",
+    );
     await expect(open(sampler, { token: undefined })).rejects.toThrow('the server wants to know who asks');
     const long = { prompt: Int32Array.of(1), completion: new Int32Array(64).fill(5) };
     await expect(trainer.score([long], { policy: true })).rejects.toThrow(
