@@ -77,7 +77,7 @@ export { VllmClient } from './language/vllm-client.js';
 export { TrainedPolicy } from './learners/control/policy.js';
 export type { TrainControlOptions, TrainControlResult } from './learners/control/train.js';
 export { trainControl } from './learners/control/train.js';
-export { checkNeeds } from './operators/check.js';
+export { checkNeeds } from './operators/needs.js';
 export type {
   KlEstimate,
   Operator,
@@ -85,6 +85,7 @@ export type {
   OperatorDefinition,
   OperatorNeeds,
   OperatorResult,
+  RegisteredOperator,
 } from './operators/operator.js';
 export { createOperatorRegistry } from './operators/registry.js';
 export { renderCurveSvg, renderReport } from './report/report.js';

@@ -1,9 +1,9 @@
 import type { Registry } from '../core/registry.js';
-import type { FeedbackDefinition } from '../feedback/classifier.js';
+import type { RegisteredFeedback } from '../feedback/classifier.js';
 import { createFeedbackRegistry } from '../feedback/registry.js';
 import { createRewardRegistry } from '../language/rewards/registry.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
-import type { OperatorDefinition } from '../operators/operator.js';
+import type { RegisteredOperator } from '../operators/operator.js';
 import { createOperatorRegistry } from '../operators/registry.js';
 import type { SimulatorDefinition } from '../simulators/definition.js';
 import { simulators } from '../simulators/registry.js';
@@ -11,8 +11,8 @@ import type { PublicModules } from '../system/user-module.js';
 
 /** Everything that a configuration can name. */
 export interface Catalogue {
-  readonly operators: Registry<OperatorDefinition>;
-  readonly feedback: Registry<FeedbackDefinition>;
+  readonly operators: Registry<RegisteredOperator>;
+  readonly feedback: Registry<RegisteredFeedback>;
   readonly rewards: Registry<RewardDefinition>;
   readonly simulators: Registry<SimulatorDefinition>;
 }

@@ -1,7 +1,7 @@
 import { ConfigError, PmpoError } from '../core/errors.js';
 import type { KeyPath } from '../core/key-path.js';
 import type { FeedbackClassifier } from '../feedback/classifier.js';
-import { checkNeeds } from '../operators/check.js';
+import { checkNeeds } from '../operators/needs.js';
 import type { Operator } from '../operators/operator.js';
 import type { Catalogue } from './catalogue.js';
 import type { ConfigSource } from './source.js';
@@ -53,7 +53,7 @@ export function createImprovement(
   );
   const feedbackDefinition = catalogue.feedback.get(config.feedback.name);
   const given = settingsOf(config.feedback);
-  const settings = feedbackDefinition.complete?.(given, samples) ?? given;
+  const settings = feedbackDefinition.complete(given, samples);
   const classifier = createAt(source, ['feedback'], () => feedbackDefinition.create(settings, samples));
   createAt(source, ['operator'], () =>
     checkNeeds(config.operator.name, operator.needs, config.feedback.name, classifier.provides),

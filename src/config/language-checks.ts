@@ -1,7 +1,7 @@
 import type { Problem } from '../core/schema-problems.js';
-import type { FeedbackDefinition } from '../feedback/classifier.js';
+import type { RegisteredFeedback } from '../feedback/classifier.js';
 import { sequenceKl } from '../language/trainable-model.js';
-import type { OperatorDefinition } from '../operators/operator.js';
+import type { RegisteredOperator } from '../operators/operator.js';
 import type { LanguageConfig } from './language-schema.js';
 
 const asTheModelGives = {
@@ -27,7 +27,7 @@ function changes(
 /** What the single keys of a language job cannot say: settings that contradict one another. Pure. */
 export function languageProblems(
   config: LanguageConfig,
-  definitions: { readonly operator: OperatorDefinition; readonly feedback: FeedbackDefinition },
+  definitions: { readonly operator: RegisteredOperator; readonly feedback: RegisteredFeedback },
 ): Problem[] {
   const { language, reference, learner, feedback, operator } = config;
   const problems: Problem[] = [];

@@ -1,19 +1,21 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ConfigError, PmpoError } from '../core/errors.js';
-import type { Registry } from '../core/registry.js';
+import type { Definition, Registry } from '../core/registry.js';
 import * as tf from '../engine/tf.js';
-import type { FeedbackDefinition } from '../feedback/classifier.js';
+import type { FeedbackDefinition, RegisteredFeedback } from '../feedback/classifier.js';
+import { defineFeedback } from '../feedback/define.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
-import type { OperatorDefinition } from '../operators/operator.js';
+import { defineOperator } from '../operators/define.js';
+import type { OperatorDefinition, RegisteredOperator } from '../operators/operator.js';
 import { importUserModule, type PublicModules } from '../system/user-module.js';
 
 /** Plugins: modules of the user's, named in the configuration, that register operators, feedback classifiers and rewards. */
 
 /** What a plugin's `register` function is given: no import needed, whatever folder the plugin is in. */
 export interface PluginApi {
-  readonly operators: { register(definition: OperatorDefinition<never>): void };
-  readonly feedback: { register(definition: FeedbackDefinition<never>): void };
+  readonly operators: { register<S extends z.ZodObject>(definition: OperatorDefinition<S>): void };
+  readonly feedback: { register<S extends z.ZodObject>(definition: FeedbackDefinition<S>): void };
   readonly rewards: { register(definition: RewardDefinition<never>): void };
   /** zod, for the settings' schema. */
   readonly z: typeof z;
@@ -22,37 +24,33 @@ export interface PluginApi {
 }
 
 interface Registries {
-  readonly operators: Registry<OperatorDefinition>;
-  readonly feedback: Registry<FeedbackDefinition>;
+  readonly operators: Registry<RegisteredOperator>;
+  readonly feedback: Registry<RegisteredFeedback>;
   readonly rewards: Registry<RewardDefinition>;
 }
 
-type AnyDefinition = OperatorDefinition | FeedbackDefinition | RewardDefinition;
-
-/** Whatever is wrong with a definition, in words; undefined when it is whole. */
-function flaw(definition: Partial<AnyDefinition> | undefined, kind: string): string | undefined {
-  if (typeof definition?.name !== 'string') return `something without a name was registered as ${kind}`;
+/** The problem of a definition that a plugin registers; undefined if it is complete. */
+function problemOf(definition: unknown, kind: string): string | undefined {
+  const { name, settings, ...rest } = (definition ?? {}) as Readonly<Record<string, unknown>>;
+  if (typeof name !== 'string') return `a ${kind} without a name was registered`;
   const maker = kind === 'reward' ? 'open' : 'create';
-  if (typeof (definition as Record<string, unknown>)[maker] !== 'function')
-    return `the ${kind} '${definition.name}' has no ${maker} function`;
-  if (!(definition.settings instanceof z.ZodObject)) {
-    return `the settings of the ${kind} '${definition.name}' are no zod object. Use registry.z.strictObject({…})`;
-  }
-  return undefined;
+  if (typeof rest[maker] !== 'function') return `the ${kind} '${name}' has no ${maker} function`;
+  if (settings instanceof z.ZodObject) return undefined;
+  return `the settings of the ${kind} '${name}' must be a zod object. Use registry.z.strictObject({…})`;
 }
 
-function registrar<D extends AnyDefinition>(registry: Registry<D>, plugin: string) {
+/** What a plugin registers definitions of one kind with. */
+function registrar<D extends Definition, R extends Definition>(
+  registry: Registry<R>,
+  define: (definition: D) => R,
+  plugin: string,
+) {
   return {
-    register(definition: unknown): void {
-      const wrong = flaw(definition as Partial<AnyDefinition> | undefined, registry.kind);
-      if (wrong !== undefined) throw new ConfigError({ where: `plugin ${plugin}`, what: wrong });
-      const whole = definition as D;
-      registry.register({
-        defaultSamples: 4,
-        ...whole,
-        description: whole.description ?? `from ${plugin}`,
-        plugin,
-      });
+    register(definition: D): void {
+      const problem = problemOf(definition, registry.kind);
+      if (problem !== undefined) throw new ConfigError({ where: `plugin ${plugin}`, what: problem });
+      const description = definition.description ?? `from ${plugin}`;
+      registry.register(define({ ...definition, description, plugin }));
     },
   };
 }
@@ -82,10 +80,10 @@ export async function loadPlugins(
         remedy: 'Add: export function register(registry) { … }',
       });
     }
-    const api = {
-      operators: registrar(registries.operators, path),
-      feedback: registrar(registries.feedback, path),
-      rewards: registrar(registries.rewards, path),
+    const api: PluginApi = {
+      operators: registrar(registries.operators, defineOperator, path),
+      feedback: registrar(registries.feedback, defineFeedback, path),
+      rewards: registrar(registries.rewards, (definition: RewardDefinition) => definition, path),
       z,
       tf,
     };

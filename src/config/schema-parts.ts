@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { Definition, Registry } from '../core/registry.js';
 import { engineNames } from '../engine/engine.js';
-import type { FeedbackDefinition } from '../feedback/classifier.js';
-import type { OperatorDefinition } from '../operators/operator.js';
+import type { RegisteredFeedback } from '../feedback/classifier.js';
+import type { RegisteredOperator } from '../operators/operator.js';
 
 /** Parts that the schemas of all jobs are made of. */
 
@@ -31,8 +31,8 @@ export const referenceSchema = z
   .describe('The reference policy: where the samples come from and what the KL is measured against');
 
 export type Registries = {
-  readonly operators: Registry<OperatorDefinition>;
-  readonly feedback: Registry<FeedbackDefinition>;
+  readonly operators: Registry<RegisteredOperator>;
+  readonly feedback: Registry<RegisteredFeedback>;
 };
 
 /** A group that names what it is for, with the settings of what it names. */

@@ -3,16 +3,16 @@ import { z } from 'zod';
 import { formatPath } from '../core/key-path.js';
 import { Registry } from '../core/registry.js';
 import { explainIssues } from '../core/schema-problems.js';
-import type { FeedbackDefinition } from '../feedback/classifier.js';
+import type { RegisteredFeedback } from '../feedback/classifier.js';
 import { createRewardRegistry } from '../language/rewards/registry.js';
-import type { OperatorDefinition } from '../operators/operator.js';
+import type { RegisteredOperator } from '../operators/operator.js';
 import { jsonSchema } from './job-kinds.js';
 import { configSchema } from './schema.js';
 
 function registries() {
-  const operators = new Registry<OperatorDefinition>('operator');
-  const feedback = new Registry<FeedbackDefinition>('feedback');
-  const operator = (name: string, settings: z.ZodObject): OperatorDefinition => ({
+  const operators = new Registry<RegisteredOperator>('operator');
+  const feedback = new Registry<RegisteredFeedback>('feedback');
+  const operator = (name: string, settings: z.ZodObject): RegisteredOperator => ({
     name,
     description: name,
     settings,

@@ -1,71 +1,134 @@
+import type { z } from 'zod';
 import type { Definition } from '../core/registry.js';
 import type { Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
 
-/** What a classifier sees: B contexts, N samples each. */
+/**
+ * Feedback: accept and reject weights of samples, made by a classifier from their evaluations. A classifier does not know which
+ * operator reads its weights.
+ *
+ * Shapes: N samples per context, B contexts, T tokens.
+ */
+
+/** What a classifier of tensor operations reads. */
 export interface FeedbackInput {
   /** f(x, y), [N, B]. */
   readonly evaluation: Tensor2D;
-  /** [N, B]: 1 where there is a sample. */
+  /** 1 where a sample is present, 0 elsewhere, [N, B]. */
   readonly mask: Tensor2D;
-  /** V(x), the reference policy's mean evaluation of each context, [B]. */
+  /** V(x), the mean evaluation of the reference policy's samples of each context, [B]. */
   readonly baseline: Tensor1D;
-  /** The samples themselves, [N, B, …]: actions in their own units for control, padded tokens [N, B, T] for language. */
+  /** The samples, [N, B, …]: actions in the environment's units, or padded tokens [N, B, T]. */
   readonly samples: Tensor;
-  /** The contexts, [B, …]: flattened observations for control, padded tokens [B, T] for language. */
+  /** The contexts, [B, …]: flattened observations, or padded tokens [B, T]. */
   readonly contexts: Tensor;
 }
 
-/** Accept and reject weights in [0, 1], [N, B] each (checked when they arrive). A sample may be neither. */
+/** Accept and reject weights in [0, 1], [N, B] each. A sample may be neither, or partly both. */
 export interface Feedback {
   readonly accept: Tensor;
   readonly reject: Tensor;
 }
 
-/** The same with plain arrays, row-major, for classifiers that are not made of tensor operations. */
+/** What a classifier of plain code reads: the same as `FeedbackInput` in row-major arrays. */
 export interface HostFeedbackInput {
+  /** N */
   readonly samplesPerContext: number;
+  /** B */
   readonly contexts: number;
+  /** f(x, y), [N, B]. */
   readonly evaluation: Float32Array;
+  /** 1 where a sample is present, 0 elsewhere, [N, B]. */
   readonly mask: Float32Array;
+  /** V(x), [B]. */
   readonly baseline: Float32Array;
+  /** The samples, of the shape `sampleShape` [N, B, …]. */
   readonly sampleValues: Float32Array;
   readonly sampleShape: readonly number[];
+  /** The contexts, of the shape `contextShape` [B, …]. */
   readonly contextValues: Float32Array;
   readonly contextShape: readonly number[];
-  /** Language: the prompts, [B], and the completions, [N · B], as texts. */
+  /** The texts of the prompts, [B]; language jobs only. */
   readonly contextTexts?: readonly string[];
+  /** The texts of the completions, [N · B]; language jobs only. */
   readonly sampleTexts?: readonly string[];
 }
 
+/** Accept and reject weights in [0, 1], [N, B] each, row-major. */
 export interface HostFeedback {
   readonly accept: Float32Array;
   readonly reject: Float32Array;
 }
 
-/**
- * From evaluations to accept and reject weights. A classifier is either tensor operations (`classify`, traced into the
- * update) or plain code (`classifyOnHost`, called between sampling and improving: judges, services, rules).
- */
-export type FeedbackClassifier = {
-  /** What it can produce, for the check against the operator's needs. */
+interface ClassifierTraits {
+  /** Which feedback it can produce: checked against the operator's needs before a run starts. */
   readonly provides: { readonly accepts: boolean; readonly rejects: boolean };
-  /** The share of samples rejected where that is fixed beforehand; see OperatorContext. */
+  /** The share of N samples that is rejected, if it is the same for every context; else undefined. */
   readonly rejectShare?: (samples: number) => number | undefined;
-} & (
-  | { classify(input: FeedbackInput): Feedback; classifyOnHost?: undefined }
-  | { classifyOnHost(input: HostFeedbackInput): HostFeedback | Promise<HostFeedback>; classify?: undefined }
-);
+}
 
-export interface FeedbackDefinition<S = Record<string, unknown>> extends Definition {
-  /** True when `evaluation` must be the label of a data set: 1 accepted, −1 rejected, 0 neither. Sampled completions have none. */
-  readonly readsLabels?: boolean;
+/** A classifier of tensor operations, which becomes part of the compiled update. */
+export interface TensorClassifier extends ClassifierTraits {
+  classify(input: FeedbackInput): Feedback;
+  readonly classifyOnHost?: undefined;
+}
+
+/** A classifier of plain code (a rule, a service, a judge), which runs between sampling and improving. */
+export interface HostClassifier extends ClassifierTraits {
+  classifyOnHost(input: HostFeedbackInput): HostFeedback | Promise<HostFeedback>;
+  readonly classify?: undefined;
+}
+
+/** From evaluations to accept and reject weights. */
+export type FeedbackClassifier = TensorClassifier | HostClassifier;
+
+/**
+ * A built-in classifier, which reads nothing but evaluations: in a program of your own,
+ * `topK({ accept: 2, reject: 2 }).classify({ evaluation })`.
+ */
+export interface EvaluationClassifier extends ClassifierTraits {
   /**
-   * True when a sample is accepted or rejected by comparison with the other samples of its context: there must be at least two
-   * of them, with scores rather than labels.
+   * @param input.evaluation f(x, y), [N, B]
+   * @param input.mask 1 where a sample is present, [N, B]; default: every sample is present
+   * @param input.baseline V(x), [B]; default: the mean evaluation of the context's samples
+   * @returns accept and reject weights, [N, B] each
    */
+  classify(input: EvaluationInput): { readonly accept: Tensor2D; readonly reject: Tensor2D };
+  readonly classifyOnHost?: undefined;
+}
+
+/** What a built-in classifier reads; see `EvaluationClassifier`. */
+export type EvaluationInput = Pick<FeedbackInput, 'evaluation'> &
+  Partial<Pick<FeedbackInput, 'mask' | 'baseline'>>;
+
+/** What a configuration is checked against before a classifier is made. */
+interface FeedbackTraits extends Definition {
+  /** Whether `evaluation` must be the label of a data set: 1 accepted, −1 rejected, 0 neither. Sampled completions have none. */
+  readonly readsLabels?: boolean;
+  /** Whether a sample is judged against the others of its context, of which there must be at least two with scores. */
   readonly comparesSamples?: boolean;
-  /** @param samples N; throws ConfigError when the settings do not fit it (top-k with accept + reject > N). */
-  create(settings: S, samples: number): FeedbackClassifier;
-  /** The settings with those filled in whose defaults depend on N; absent where none do. */
-  complete?(settings: S, samples: number): Record<string, unknown>;
+}
+
+/** A classifier by name, with the schema of its settings. Plugins register such definitions. */
+export interface FeedbackDefinition<S extends z.ZodObject = z.ZodObject> extends FeedbackTraits {
+  readonly settings: S;
+  /**
+   * The classifier with the given settings, which have passed the schema.
+   * @param samples N
+   * @throws ConfigError if the settings do not fit N (top-k that accepts and rejects more than N samples).
+   */
+  create(settings: z.output<S>, samples: number): FeedbackClassifier;
+  /** Fills in the settings whose defaults depend on N. Left out: none do. */
+  complete?(settings: z.output<S>, samples: number): z.output<S>;
+}
+
+/** A registered classifier: `create` and `complete` take any settings and check them by the schema. */
+export interface RegisteredFeedback extends FeedbackTraits {
+  /**
+   * The classifier with the given settings, defaults filled in.
+   * @param samples N
+   * @throws ConfigError naming each setting that is unknown or out of range, or that does not fit N.
+   */
+  create(settings: unknown, samples: number): FeedbackClassifier;
+  /** The given settings with every default filled in, those that depend on N included. @throws ConfigError as `create`. */
+  complete(settings: unknown, samples: number): Record<string, unknown>;
 }

@@ -1,27 +1,28 @@
 import { z } from 'zod';
 import * as tf from '../engine/tf.js';
-import type { FeedbackDefinition } from './classifier.js';
-
-export const labelSettings = z.strictObject({});
+import type { EvaluationClassifier } from './classifier.js';
+import { defineFeedback } from './define.js';
+import { allPresent } from './ranking.js';
 
 /**
- * The labels of a data set: 1 accepted, −1 rejected, 0 neither; numbers between them weigh less. Beyond ±1 a label counts as
- * ±1. (arXiv 2410.04166, section 3: whatever says which samples are good will do.)
+ * Reads evaluations as the labels of a data set: 1 accepts, −1 rejects, 0 does neither, and a number between gives that weight.
+ * Labels beyond ±1 count as ±1. (arXiv 2410.04166, section 3: any source of feedback will do.)
  */
-export const labelDefinition: FeedbackDefinition<z.infer<typeof labelSettings>> = {
-  name: 'label',
-  description: 'Accepts and rejects as the labels of a data set say: 1 and −1',
-  settings: labelSettings,
-  readsLabels: true,
-  create: () => ({
+export function label(): EvaluationClassifier {
+  return {
     provides: { accepts: true, rejects: true },
-    classify: ({ evaluation, mask }) => {
+    classify({ evaluation, mask = allPresent(evaluation) }) {
       const present = tf.where(tf.greater(mask, 0), evaluation, tf.zerosLike(evaluation));
-      const label = tf.clipByValue(present, -1, 1);
-      return {
-        accept: tf.maximum(label, 0),
-        reject: tf.maximum(tf.neg(label), 0),
-      };
+      const weight = tf.clipByValue(present, -1, 1);
+      return { accept: tf.maximum(weight, 0), reject: tf.maximum(tf.neg(weight), 0) };
     },
-  }),
-};
+  };
+}
+
+export const labelDefinition = defineFeedback({
+  name: 'label',
+  description: 'Accepts and rejects by the labels of a data set: 1 and −1',
+  settings: z.strictObject({}),
+  readsLabels: true,
+  create: label,
+});

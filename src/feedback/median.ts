@@ -1,23 +1,32 @@
 import { z } from 'zod';
 import * as tf from '../engine/tf.js';
-import type { FeedbackDefinition } from './classifier.js';
-import { ranks, where } from './ranking.js';
+import type { EvaluationClassifier } from './classifier.js';
+import { defineFeedback } from './define.js';
+import { allPresent, indicator, ranks } from './ranking.js';
 
-export const medianSettings = z.strictObject({});
-
-/** The better half of each context's samples accepted, the worse half rejected; of an odd number the middle is neither. */
-export const medianDefinition: FeedbackDefinition<z.infer<typeof medianSettings>> = {
-  name: 'median',
-  description: 'Accepts what is better than the median of its context and rejects what is worse',
-  settings: medianSettings,
-  comparesSamples: true,
-  create: () => ({
+/**
+ * Accepts the better half of each context's samples and rejects the worse half; of an odd number, the sample in the middle is
+ * neither.
+ */
+export function median(): EvaluationClassifier {
+  return {
     provides: { accepts: true, rejects: true },
-    rejectShare: (n) => Math.floor(n / 2) / n,
-    classify({ evaluation, mask }) {
+    rejectShare: (samples) => Math.floor(samples / 2) / samples,
+    classify({ evaluation, mask = allPresent(evaluation) }) {
       const rank = ranks(evaluation, mask);
       const middle = tf.div(tf.sub(tf.sum(mask, 0, true), 1), 2);
-      return { accept: where(tf.less(rank, middle), mask), reject: where(tf.greater(rank, middle), mask) };
+      return {
+        accept: indicator(tf.less(rank, middle), mask),
+        reject: indicator(tf.greater(rank, middle), mask),
+      };
     },
-  }),
-};
+  };
+}
+
+export const medianDefinition = defineFeedback({
+  name: 'median',
+  description: 'Accepts samples better than the median of their context and rejects worse ones',
+  settings: z.strictObject({}),
+  comparesSamples: true,
+  create: median,
+});

@@ -1,10 +1,10 @@
-import type { Tensor2D } from '../engine/tensors.js';
+import type { Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 
 /**
- * The rank of each sample among those of its context, 0 for the greatest evaluation; of equal ones the first comes first.
- * Absent samples rank behind all present ones. Counted by comparing all pairs, which for the few samples of a context is
- * one graph of elementwise operations where a sort is many.
+ * The rank of each sample in its context, 0 for the greatest evaluation; of equal evaluations the first sample ranks first.
+ * Absent samples rank behind all present ones. Every pair is compared: for the few samples of a context that is one graph of
+ * elementwise operations, where a sort would be many.
  *
  * @param evaluation [N, B]
  * @param mask [N, B]
@@ -16,12 +16,17 @@ export function ranks(evaluation: Tensor2D, mask: Tensor2D): Tensor2D {
   const self = tf.expandDims(values, 1);
   const other = tf.expandDims(values, 0);
   const place = tf.range(0, samples, 1, 'float32');
-  const earlier = tf.greater(tf.reshape(place, [samples, 1, 1]), tf.reshape(place, [1, samples, 1]));
-  const ahead = tf.logicalOr(tf.greater(other, self), tf.logicalAnd(tf.equal(other, self), earlier));
-  return tf.sum(tf.cast(ahead, 'float32'), 1) as Tensor2D;
+  const isEarlier = tf.greater(tf.reshape(place, [samples, 1, 1]), tf.reshape(place, [1, samples, 1]));
+  const isAhead = tf.logicalOr(tf.greater(other, self), tf.logicalAnd(tf.equal(other, self), isEarlier));
+  return tf.sum(tf.cast(isAhead, 'float32'), 1);
 }
 
-/** 1 where a condition holds and the sample is present, [N, B]. */
-export function where(condition: tf.Tensor, mask: Tensor2D): Tensor2D {
-  return tf.mul(tf.cast(condition, 'float32'), tf.cast(tf.greater(mask, 0), 'float32')) as Tensor2D;
+/** 1 where a condition holds and the sample is present, 0 elsewhere, [N, B]. */
+export function indicator(condition: Tensor, mask: Tensor2D): Tensor2D {
+  return tf.mul(tf.cast(condition, 'float32'), tf.cast(tf.greater(mask, 0), 'float32'));
+}
+
+/** The mask of a context whose samples are all present, [N, B]. */
+export function allPresent(evaluation: Tensor2D): Tensor2D {
+  return tf.onesLike(evaluation);
 }

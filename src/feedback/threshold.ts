@@ -1,22 +1,31 @@
 import { z } from 'zod';
 import * as tf from '../engine/tf.js';
-import type { FeedbackDefinition } from './classifier.js';
-import { where } from './ranking.js';
+import type { EvaluationClassifier } from './classifier.js';
+import { defineFeedback } from './define.js';
+import { allPresent, indicator } from './ranking.js';
 
-export const thresholdSettings = z.strictObject({
-  value: z.number().describe('b: accepted where f ≥ b, rejected where f < b, in the units of the evaluation'),
+const thresholdSettings = z.strictObject({
+  value: z
+    .number()
+    .describe('b: a sample is accepted if f ≥ b and rejected if f < b, in the units of the evaluation'),
+});
+/** The settings of `threshold`: `value` is the evaluation from which a sample is accepted. */
+export type ThresholdSettings = z.input<typeof thresholdSettings>;
+
+export const thresholdDefinition = defineFeedback({
+  name: 'threshold',
+  description: 'Accepts samples whose evaluation is at least a given value and rejects the others',
+  settings: thresholdSettings,
+  create: threshold,
 });
 
-/** f(x, y) ≥ b accepted, the rest rejected (arXiv 2410.04166, section 3). */
-export const thresholdDefinition: FeedbackDefinition<z.infer<typeof thresholdSettings>> = {
-  name: 'threshold',
-  description: 'Accepts samples whose evaluation reaches a value and rejects the others',
-  settings: thresholdSettings,
-  create: ({ value }) => ({
+/** Accepts samples with f(x, y) ≥ b and rejects the others (arXiv 2410.04166, section 3). */
+export function threshold({ value }: ThresholdSettings): EvaluationClassifier {
+  return {
     provides: { accepts: true, rejects: true },
-    classify: ({ evaluation, mask }) => ({
-      accept: where(tf.greaterEqual(evaluation, value), mask),
-      reject: where(tf.less(evaluation, value), mask),
+    classify: ({ evaluation, mask = allPresent(evaluation) }) => ({
+      accept: indicator(tf.greaterEqual(evaluation, value), mask),
+      reject: indicator(tf.less(evaluation, value), mask),
     }),
-  }),
-};
+  };
+}

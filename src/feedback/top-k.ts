@@ -1,30 +1,48 @@
 import { z } from 'zod';
 import { ConfigError } from '../core/errors.js';
 import * as tf from '../engine/tf.js';
-import type { FeedbackDefinition } from './classifier.js';
-import { ranks, where } from './ranking.js';
+import type { EvaluationClassifier } from './classifier.js';
+import { defineFeedback } from './define.js';
+import { allPresent, indicator, ranks } from './ranking.js';
 
-/** How many are accepted, and rejected, where nothing is said (arXiv 2410.04166, section 5: 2 and 2 of 4). */
-const usual = 2;
-const byDefault = `default: ${usual}, or as many as leave the two sides apart where there are few samples`;
+/** The paper accepts the best 2 and rejects the worst 2 of 4 samples (arXiv 2410.04166, section 5). */
+const usualCount = 2;
+const defaultText = `default: ${usualCount}, or fewer if N is so small that the two sides would overlap`;
 
-const number = z.int().min(0).optional();
-export const topKSettings = z.strictObject({
-  accept: number.describe(`How many of the best samples of each context are accepted; ${byDefault}`),
-  reject: number.describe(`How many of the worst samples of each context are rejected; ${byDefault}`),
+const count = z.int().min(0).optional();
+const topKSettings = z.strictObject({
+  accept: count.describe(`How many of the best samples of each context are accepted; ${defaultText}`),
+  reject: count.describe(`How many of the worst samples of each context are rejected; ${defaultText}`),
 });
+/** The settings of `topK`: how many of the best samples are accepted, and of the worst rejected. */
+export type TopKSettings = z.input<typeof topKSettings>;
+type Counts = Required<TopKSettings>;
 
-/** What is not set, for N samples: no more than half of them, nor than the other side leaves. */
-function withDefaults(
-  given: z.infer<typeof topKSettings>,
-  samples: number,
-): Record<'accept' | 'reject', number> {
-  const beside = (other = 0) => Math.max(0, Math.min(usual, Math.floor(samples / 2), samples - other));
-  return { accept: given.accept ?? beside(given.reject), reject: given.reject ?? beside(given.accept) };
+/** Counts that are not set are at most half of N samples, and at most what the other side leaves. */
+function withDefaults({ accept, reject }: TopKSettings, samples: number): Counts {
+  const beside = (other = 0) =>
+    Math.max(0, Math.min(usualCount, Math.floor(samples / 2), samples - other));
+  return { accept: accept ?? beside(reject), reject: reject ?? beside(accept) };
 }
 
-/** The best k samples of each context accepted, the worst m rejected. */
-export const topKDefinition: FeedbackDefinition<z.infer<typeof topKSettings>> = {
+function create({ accept, reject }: Counts): EvaluationClassifier {
+  return {
+    provides: { accepts: accept > 0, rejects: reject > 0 },
+    rejectShare: (samples) => reject / samples,
+    classify({ evaluation, mask = allPresent(evaluation) }) {
+      const rank = ranks(evaluation, mask);
+      const present = tf.sum(mask, 0, true);
+      // In a context with fewer than accept + reject samples the best stay accepted, and only the remaining ones are rejected.
+      const firstRejected = tf.maximum(tf.sub(present, reject), accept);
+      return {
+        accept: indicator(tf.less(rank, accept), mask),
+        reject: indicator(tf.greaterEqual(rank, firstRejected), mask),
+      };
+    },
+  };
+}
+
+export const topKDefinition = defineFeedback({
   name: 'top-k',
   description: 'Accepts the best k samples of each context and rejects the worst m',
   settings: topKSettings,
@@ -33,25 +51,26 @@ export const topKDefinition: FeedbackDefinition<z.infer<typeof topKSettings>> = 
   create(settings, samples) {
     const { accept, reject } = withDefaults(settings, samples);
     if (accept + reject > samples) {
+      const problem =
+        accept > samples || reject > samples
+          ? 'there are too few samples'
+          : 'some samples would be accepted and rejected';
       throw new ConfigError({
         where: 'feedback',
-        what: `top-k accepts ${accept} and rejects ${reject} of ${samples} samples: ${accept > samples || reject > samples ? 'there are not as many' : 'some would be both'}`,
+        what: `top-k accepts ${accept} and rejects ${reject} of ${samples} samples: ${problem}`,
         remedy: `Lower feedback.accept or feedback.reject, or raise learner.samples to ${accept + reject}`,
       });
     }
-    return {
-      provides: { accepts: accept > 0, rejects: reject > 0 },
-      rejectShare: (n) => reject / n,
-      classify({ evaluation, mask }) {
-        const rank = ranks(evaluation, mask);
-        const present = tf.sum(mask, 0, true);
-        // Where a context has fewer than accept + reject samples, the best stay accepted and only the rest is rejected.
-        const firstRejected = tf.maximum(tf.sub(present, reject), accept);
-        return {
-          accept: where(tf.less(rank, accept), mask),
-          reject: where(tf.greaterEqual(rank, firstRejected), mask),
-        };
-      },
-    };
+    return create({ accept, reject });
   },
-};
+});
+
+/**
+ * Accepts the best and rejects the worst samples of each context (arXiv 2410.04166, section 5).
+ * @param settings default: 2 and 2, as in the paper
+ * @throws ConfigError if a count is not a whole number of at least 0.
+ */
+export function topK(settings: TopKSettings = {}): EvaluationClassifier {
+  const { accept = usualCount, reject = usualCount } = settings;
+  return create(topKDefinition.complete({ accept, reject }, accept + reject) as Counts);
+}

@@ -1,21 +1,37 @@
 import { z } from 'zod';
+import type { Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import type { FeedbackDefinition } from './classifier.js';
-import { where } from './ranking.js';
+import type { EvaluationClassifier } from './classifier.js';
+import { defineFeedback } from './define.js';
+import { allPresent, indicator } from './ranking.js';
 
-export const valueBaselineSettings = z.strictObject({});
+/** The mean evaluation of each context's samples, [B]; 0 for a context without samples. */
+function meanEvaluation(evaluation: Tensor2D, mask: Tensor2D): Tensor1D {
+  const present = tf.where(tf.greater(mask, 0), evaluation, tf.zerosLike(evaluation));
+  return tf.div(tf.sum(present, 0), tf.maximum(tf.sum(mask, 0), 1));
+}
 
-/** The sign of the advantage: f(x, y) ≥ V(x) accepted, the rest rejected (arXiv 2410.04166, section 3). */
-export const valueBaselineDefinition: FeedbackDefinition<z.infer<typeof valueBaselineSettings>> = {
+/**
+ * Accepts samples with f(x, y) ≥ V(x) and rejects the others: the sign of the advantage (arXiv 2410.04166, section 3).
+ */
+export function valueBaseline(): EvaluationClassifier {
+  return {
+    provides: { accepts: true, rejects: true },
+    classify: ({
+      evaluation,
+      mask = allPresent(evaluation),
+      baseline = meanEvaluation(evaluation, mask),
+    }) => ({
+      accept: indicator(tf.greaterEqual(evaluation, baseline), mask),
+      reject: indicator(tf.less(evaluation, baseline), mask),
+    }),
+  };
+}
+
+export const valueBaselineDefinition = defineFeedback({
   name: 'value-baseline',
   description:
     "Accepts samples at or above the context's value and rejects the others: the sign of the advantage",
-  settings: valueBaselineSettings,
-  create: () => ({
-    provides: { accepts: true, rejects: true },
-    classify: ({ evaluation, mask, baseline }) => ({
-      accept: where(tf.greaterEqual(evaluation, baseline), mask),
-      reject: where(tf.less(evaluation, baseline), mask),
-    }),
-  }),
-};
+  settings: z.strictObject({}),
+  create: valueBaseline,
+});

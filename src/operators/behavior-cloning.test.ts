@@ -3,9 +3,9 @@ import { solve } from '../../test/references/batch.js';
 import { expectClose, type Numbers, tensor } from '../../test/references/read.js';
 import type { Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { createBehaviorCloning } from './behavior-cloning.js';
+import { behaviorCloning } from './behavior-cloning.js';
 import type { Operator } from './operator.js';
-import { createPmpo } from './pmpo.js';
+import { pmpo } from './pmpo.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
@@ -40,7 +40,7 @@ describe('behavior cloning', () => {
   ];
 
   it('is the mean over contexts of the weighted mean over accepted samples', () => {
-    const { loss, gradients } = solveWith(createBehaviorCloning(), logProb, accept, mask);
+    const { loss, gradients } = solveWith(behaviorCloning(), logProb, accept, mask);
     // Context 0: (1·1 + ½·3) / 1½; context 1: nothing accepted; context 2: 7.
     expectClose(loss, (2.5 / 1.5 + 0 + 7) / 3, 'loss');
     const expected = [
@@ -52,13 +52,18 @@ describe('behavior cloning', () => {
   });
 
   it('is PMPO with α = 1 and β = 0', () => {
-    const cloning = solveWith(createBehaviorCloning(), logProb, accept, mask);
-    const pmpo = solveWith(createPmpo({ alpha: 1, beta: 0, kl: {} }), logProb, accept, mask);
-    expectClose(pmpo.loss, cloning.loss.arraySync(), 'loss');
-    expectClose(pmpo.gradients.logProb, cloning.gradients.logProb.arraySync() as Numbers, 'gradient');
+    const cloning = solveWith(behaviorCloning(), logProb, accept, mask);
+    const expected = solveWith(pmpo({ alpha: 1, beta: 0 }), logProb, accept, mask);
+    expectClose(expected.loss, cloning.loss.arraySync(), 'loss');
+    expectClose(expected.gradients.logProb, cloning.gradients.logProb.arraySync() as Numbers, 'gradient');
   });
 
   it('needs accepted samples', () => {
-    expect(createBehaviorCloning().needs).toEqual({ feedback: 'accepts', evaluation: false, exactKl: false });
+    expect(behaviorCloning().needs).toEqual({
+      feedback: 'accepts',
+      evaluation: false,
+      referenceLogProb: false,
+      kl: 'none',
+    });
   });
 });

@@ -4,7 +4,7 @@ import { expectClose, type Numbers, readFixture, tensor } from '../../test/refer
 import { gaussian } from '../distributions/gaussian.js';
 import type { Tensor2D, Tensor3D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { createDpo, dpoSettings } from './dpo.js';
+import { dpo, dpoSettings } from './dpo.js';
 import type { OperatorBatch } from './operator.js';
 
 interface Fixture {
@@ -50,13 +50,13 @@ function batchOf(given: Pairing, logProb: Tensor2D): OperatorBatch {
     accept: tensor(given.accept),
     reject: tensor(given.reject),
     mask: given.mask === undefined ? tf.ones(logProb.shape) : tensor(given.mask),
-    kl: () => expect.fail('DPO needs no KL'),
+    kl: () => expect.fail('DPO does not read the KL'),
   };
 }
 
 /** The loss, d loss / d log-prob [N, B] and the metrics. */
-function dpo(given: Pairing, beta = 1) {
-  const operator = createDpo({ beta });
+function solved(given: Pairing, beta = 1) {
+  const operator = dpo({ beta });
   const logProb = tensor<Tensor2D>(given.logProb);
   const { loss, gradients } = solve(operator, { logProb }, {}, (p) => batchOf(given, p.logProb as Tensor2D));
   const { metrics } = operator.loss(batchOf(given, logProb), {});
@@ -81,7 +81,7 @@ describe("DPO's loss", () => {
   it.each(fixture.pairs)("is TRL's on given pairs, gradients included: β = $beta", (expected) => {
     const ones = (expected.logProb as number[][])[0].map(() => 1);
     const zeros = ones.map(() => 0);
-    const { loss, gradient } = dpo(
+    const { loss, gradient } = solved(
       { ...expected, evaluation: [ones, zeros], accept: [ones, zeros], reject: [zeros, ones] },
       expected.beta,
     );
@@ -95,7 +95,7 @@ describe("DPO's loss", () => {
       const samples = tensor<Tensor3D>(expected.samples);
       const reference = gaussian(tensor(expected.referenceMean), tensor(expected.referenceStddev));
       const parameters = tensors({ mean: expected.mean, stddev: expected.stddev });
-      const { loss, gradients } = solve(createDpo(expected), parameters, {}, (p) =>
+      const { loss, gradients } = solve(dpo({ beta: expected.beta }), parameters, {}, (p) =>
         policyBatch(gaussian(p.mean as Tensor2D, p.stddev as Tensor2D), reference, samples, expected),
       );
       expectClose(loss, expected.loss, 'loss');
@@ -106,12 +106,12 @@ describe("DPO's loss", () => {
 
   it.each(fixture.gaussians)('pairs the best accepted with the worst rejected sample: β = $beta', (given) => {
     const logProb = tf.zerosLike(tensor(given.mask)).arraySync() as number[][];
-    const { gradient } = dpo({ ...given, logProb } as unknown as Pairing);
+    const { gradient } = solved({ ...given, logProb } as unknown as Pairing);
     expect(pairsOf(gradient)).toEqual(given.chosen);
   });
 
   it('takes the first of equals', () => {
-    const { gradient } = dpo({
+    const { gradient } = solved({
       logProb: [[0], [0], [0], [0]],
       evaluation: [[5], [5], [1], [1]],
       accept: [[1], [1], [0], [0]],
@@ -122,7 +122,7 @@ describe("DPO's loss", () => {
 
   it('is the mean over the contexts that have a pair', () => {
     // Contexts: a pair; accepted only; rejected only; a pair whose rejected sample is absent.
-    const { loss, gradient, metric } = dpo({
+    const { loss, gradient, metric } = solved({
       logProb: [
         [1, 9, 9, 9],
         [0, 9, 9, 9],
@@ -152,7 +152,7 @@ describe("DPO's loss", () => {
   });
 
   it('is exactly 0, with a gradient of exactly 0, without any pair', () => {
-    const { loss, gradient } = dpo({
+    const { loss, gradient } = solved({
       logProb: [[-1], [-2]],
       evaluation: [[1], [0]],
       accept: [[1], [1]],
@@ -173,19 +173,19 @@ describe("DPO's loss", () => {
     const spoiled = Object.fromEntries(
       Object.entries(whole).map(([name, rows]) => [name, [...(rows as Numbers[]).slice(0, 2), [Number.NaN]]]),
     ) as unknown as Pairing;
-    const [expected, actual] = [dpo(whole), dpo({ ...spoiled, mask: [[1], [1], [0]] })];
+    const [expected, actual] = [solved(whole), solved({ ...spoiled, mask: [[1], [1], [0]] })];
     expect(actual.loss).toBe(expected.loss);
     expect(actual.gradient).toEqual(expected.gradient);
   });
 
   it('stays finite for margins far beyond what exp can hold', () => {
     const far = { evaluation: [[1], [0]], accept: [[1], [0]], reject: [[0], [1]] };
-    expect(dpo({ ...far, logProb: [[500], [-500]] }).loss).toBe(0);
-    expect(dpo({ ...far, logProb: [[-500], [500]] }).loss).toBe(1000);
+    expect(solved({ ...far, logProb: [[500], [-500]] }).loss).toBe(0);
+    expect(solved({ ...far, logProb: [[-500], [500]] }).loss).toBe(1000);
   });
 });
 
 it('needs pairs and a positive β', () => {
-  expect(createDpo({ beta: 1 }).needs).toEqual({ feedback: 'pairs', evaluation: false, exactKl: false });
+  expect(dpo().needs).toEqual({ feedback: 'pairs', evaluation: false, kl: 'none' });
   expect(dpoSettings.safeParse({ beta: 0 }).success).toBe(false);
 });

@@ -3,7 +3,7 @@ import { solve } from '../../test/references/batch.js';
 import { expectClose, type Numbers, readFixture, tensor } from '../../test/references/read.js';
 import type { Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { createKto, type KtoSettings, ktoSettings } from './kto.js';
+import { type KtoSettings, kto } from './kto.js';
 import type { OperatorBatch } from './operator.js';
 
 interface Labelled {
@@ -41,15 +41,15 @@ function batchOf(given: Labelled, logProb: Tensor2D, kl: Tensor2D): OperatorBatc
   };
 }
 
-function kto(given: Labelled, settings: Partial<KtoSettings> = {}) {
+function solved(given: Labelled, settings: Partial<KtoSettings> = {}) {
   const parameters = { logProb: tensor(given.logProb), kl: tensor(given.kl) };
-  const operator = createKto(ktoSettings.parse(settings));
+  const operator = kto(settings);
   return solve(operator, parameters, {}, (p) => batchOf(given, p.logProb as Tensor2D, p.kl as Tensor2D));
 }
 
 describe("TRL's numbers", () => {
   it.each(fixture.cases.map((own, i) => [i, own] as const))('case %i', (_, own) => {
-    const { loss, gradients } = kto(own, own.settings);
+    const { loss, gradients } = solved(own, own.settings);
     expectClose(loss, own.loss, 'loss');
     expectClose(gradients.logProb, own.gradients, 'gradients');
   });
@@ -86,7 +86,7 @@ describe('KTO', () => {
   const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
   it('measures log-ratios against the mean KL, weighted softly, without samples that are absent', () => {
-    const { loss, gradients } = kto(given, { beta: 2, undesirableWeight: 3 });
+    const { loss, gradients } = solved(given, { beta: 2, undesirableWeight: 3 });
     const expected = (sigmoid(-2 * (1 - 0.3)) + 0.5 * 3 * sigmoid(2 * (-2 - 0.3))) / 1.5;
     expectClose(loss, expected, 'loss');
     const [accepted, rejected] = [2 * (1 - 0.3), 2 * (-2 - 0.3)].map((z) => sigmoid(z) * sigmoid(-z));
@@ -101,7 +101,7 @@ describe('KTO', () => {
   });
 
   it('sends no gradient through the reference point', () => {
-    expectClose(kto(given).gradients.kl, [[0], [0]], 'gradient of the KL');
+    expectClose(solved(given).gradients.kl, [[0], [0]], 'gradient of the KL');
   });
 
   it('is 0, with no gradient, where nothing is labelled', () => {
@@ -109,7 +109,7 @@ describe('KTO', () => {
       [0, 0],
       [0, 0],
     ];
-    const { loss, gradients } = kto({ ...given, accept: nothing, reject: nothing });
+    const { loss, gradients } = solved({ ...given, accept: nothing, reject: nothing });
     expectClose(loss, 0, 'loss');
     expectClose(gradients.logProb, nothing, 'gradients');
   });
@@ -119,10 +119,10 @@ describe('KTO', () => {
       [0, 0],
       [0, 0],
     ];
-    const rejects = kto({ ...given, accept: nothing }).gradients.logProb.dataSync();
+    const rejects = solved({ ...given, accept: nothing }).gradients.logProb.dataSync();
     expect(rejects[2]).toBeGreaterThan(0);
-    const accepts = kto({ ...given, reject: nothing }).gradients.logProb.dataSync();
+    const accepts = solved({ ...given, reject: nothing }).gradients.logProb.dataSync();
     expect(accepts[0]).toBeLessThan(0);
-    expect(createKto(ktoSettings.parse({})).needs.feedback).toBe('either');
+    expect(kto().needs.feedback).toBe('either');
   });
 });

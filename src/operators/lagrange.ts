@@ -1,60 +1,112 @@
-import type { Scalar, Tensor, Tensor2D } from '../engine/tensors.js';
+import type { HostTensor, NamedTensors, Scalar, Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
+import type { KlEstimate } from './operator.js';
 
 /**
- * Dual variables: weights that gradient descent raises while their constraint is broken and lowers while it holds. They
- * are stored through softplus, as Acme's MPO does, so that they stay positive. Letters: B contexts, D the size of a part.
+ * KL(reference ‖ policy) in the loss: as a penalty of fixed weight, or as a constraint whose Lagrange multiplier is learned
+ * (arXiv 1806.06920, equation 16; rlax `kl_constraint_loss`). A multiplier, or *dual variable*, rises by gradient descent
+ * while its constraint is violated and falls while it holds. Duals are stored before a softplus, as in Acme's MPO, so that
+ * they stay positive.
+ *
+ * Shapes: B contexts, D the size of one part of a KL.
  */
 
-/** Below this a stored dual is as good as 0 and would take long to come back. */
-const lowest = -18;
+/** Either the fixed weight of a part of the KL, or a bound on each of its D dimensions, in nats. */
+export type KlWeight = number | { readonly epsilon: number; readonly initialWeight: number };
 
-/** The stored value whose softplus is `value`. */
-export function storedDual(value: number, size: number): { shape: number[]; data: Float32Array } {
-  // log(e^v − 1), which is v itself once e^−v is lost in rounding.
+/** Stored duals below this are as good as 0 and would take too long to come back. */
+const minStoredDual = -18;
+
+/** The name of a KL part's dual in an operator's state. */
+const dualName = (part: string) => `kl/${part}`;
+
+/** The stored form, [size], of duals that start at `value` > 0: softplus⁻¹(value) = log(e^value − 1). */
+export function storedDual(value: number, size: number): HostTensor {
+  // The inverse is the value itself as soon as e^−value is lost in rounding.
   const stored = value > 30 ? value : Math.log(Math.expm1(value));
   return { shape: [size], data: new Float32Array(size).fill(stored) };
 }
 
-/** The dual's value, positive. */
+/** The positive value of stored duals, of the same shape. */
 export function dualValue(stored: Tensor): Tensor {
   return tf.add(tf.softplus(stored), 1e-8);
 }
 
-/** Keeps stored duals from running off to where softplus is flat. */
-export function projectDual(stored: Tensor): Tensor {
-  return tf.maximum(stored, lowest);
+/** Keeps every stored dual of a state out of the region in which softplus is flat. */
+export function projectDuals(state: NamedTensors): NamedTensors {
+  return Object.fromEntries(
+    Object.entries(state).map(([name, stored]) => [name, tf.maximum(stored, minStoredDual)]),
+  );
 }
 
 /**
- * A KL part held below `epsilon` in each of its D dimensions: the penalty that the policy pays with the dual fixed, and the
- * loss that moves the dual with the policy fixed (arXiv 1806.06920, equation 16, and rlax's KL constraints).
+ * The initial duals of those parts of a KL that are bounded.
  *
- * @param kl [B, D], nats
- * @param stored [D]
+ * @param klParts the name of each part and its D
+ * @param weightOf the weight or bound of a part
  */
-export function boundedKl(
-  kl: Tensor2D,
-  stored: Tensor,
-  epsilon: number,
-): { penalty: Scalar; dualLoss: Scalar } {
-  const weight = dualValue(stored);
-  const mean = tf.mean(kl, 0);
-  return {
-    penalty: tf.sum(tf.mul(fixed(weight), mean)) as Scalar,
-    dualLoss: tf.sum(tf.mul(weight, tf.sub(epsilon, fixed(mean)))) as Scalar,
-  };
+export function initialKlDuals(
+  klParts: Readonly<Record<string, number>>,
+  weightOf: (part: string) => KlWeight,
+): Record<string, HostTensor> {
+  const duals: Record<string, HostTensor> = {};
+  for (const [part, size] of Object.entries(klParts)) {
+    const weight = weightOf(part);
+    if (typeof weight === 'object') duals[dualName(part)] = storedDual(weight.initialWeight, size);
+  }
+  return duals;
 }
 
-/** The same value with no gradient flowing through it. */
-export function fixed<T extends Tensor>(value: T): T {
-  return stopGradient(value) as T;
+/**
+ * The sum over the parts of a KL of
+ *
+ *   β · E_x KL                                                         for a part of fixed weight β, and
+ *   Σ_d stopGradient(λ_d) · E_x KL_d + λ_d · (ε − stopGradient(E_x KL_d))    for a part bounded by ε, with duals λ [D].
+ *
+ * Its gradient penalises the policy with the duals held fixed, and moves the duals with the policy held fixed.
+ *
+ * @param state the operator's state, which holds the dual of each bounded part
+ * @returns the loss in nats, a scalar, and metrics: the KL of each part and of the whole, and the mean dual of each bounded part.
+ */
+export function klConstraints(
+  kl: KlEstimate,
+  state: NamedTensors,
+  weightOf: (part: string) => KlWeight,
+): { readonly loss: Scalar; readonly metrics: Record<string, Scalar> } {
+  const metrics: Record<string, Scalar> = {};
+  let loss: Scalar = tf.scalar(0);
+  let total: Scalar = tf.scalar(0);
+  for (const [part, values] of Object.entries(kl.parts)) {
+    const weight = weightOf(part);
+    const whole: Scalar = tf.mean(tf.sum(values, -1));
+    metrics[`policy/kl/${part}`] = whole;
+    total = tf.add(total, whole);
+    if (typeof weight === 'number') {
+      loss = tf.add(loss, tf.mul(whole, weight));
+    } else {
+      const dual = dualValue(state[dualName(part)]);
+      loss = tf.add(loss, boundedKl(values, dual, weight.epsilon));
+      metrics[`policy/kl-weight/${part}`] = tf.mean(dual);
+    }
+  }
+  metrics['policy/kl'] = total;
+  return { loss, metrics };
 }
 
-const stopGradient = tf.customGrad((x) => {
-  const value = x as Tensor;
-  return {
-    value: tf.mul(value, 1),
-    gradFunc: (dy: Tensor) => tf.zerosLike(dy),
-  };
+/** The penalty and the dual loss of a KL [B, D] that is bounded by `epsilon` in each dimension, with duals [D]. */
+function boundedKl(kl: Tensor2D, dual: Tensor, epsilon: number): Scalar {
+  const mean: Tensor1D = tf.mean(kl, 0);
+  const penalty: Scalar = tf.sum(tf.mul(stopGradient(dual), mean));
+  const dualLoss: Scalar = tf.sum(tf.mul(dual, tf.sub(epsilon, stopGradient(mean))));
+  return tf.add(penalty, dualLoss);
+}
+
+/** The same values, through which no gradient flows. */
+export function stopGradient<T extends Tensor>(values: T): T {
+  return identityWithoutGradient(values) as T;
+}
+
+const identityWithoutGradient = tf.customGrad((input) => {
+  const values = input as Tensor;
+  return { value: tf.mul(values, 1), gradFunc: (upstream: Tensor) => tf.zerosLike(upstream) };
 });

@@ -1,31 +1,32 @@
-import type { Scalar, Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
+import type { Scalar, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 
 /**
- * Sums and means over the samples that are present. Where a mask is 0 the other tensors may hold anything, NaN included:
- * those entries are replaced before any arithmetic, so that neither values nor gradients see them.
- * Letters: N samples, B contexts.
+ * Sums and means over the samples that are present. Entries outside the mask may hold anything, NaN included: they are
+ * replaced before any arithmetic, so that neither the value nor its gradient depends on them.
+ *
+ * Shapes: N samples per context, B contexts.
  */
 
-/** `values` where `mask` is not 0, `fallback` elsewhere. [N, B] */
-export function keep(values: Tensor2D, mask: Tensor2D, fallback = 0): Tensor2D {
-  return tf.where(tf.greater(mask, 0), values, tf.fill(values.shape, fallback)) as Tensor2D;
+/** `values` [N, B] where `mask` [N, B] is positive, 0 elsewhere. */
+export function where0(values: Tensor2D, mask: Tensor2D): Tensor2D {
+  return tf.where(tf.greater(mask, 0), values, tf.fill(values.shape, 0));
 }
 
-/** Σ_n w·x / Σ_n w per context, [B]; exactly 0, with no gradient, where all weights are 0. */
-export function weightedMean(values: Tensor2D, weights: Tensor2D): Tensor1D {
-  const total = tf.sum(weights, 0, true);
-  const some = tf.greater(total, 0);
-  const share = tf.div(weights, tf.where(some, total, tf.onesLike(total)));
-  return tf.sum(tf.mul(share, keep(values, weights)), 0) as Tensor1D;
+/**
+ * The weighted mean of each context, Σ_n w·x / Σ_n w.
+ *
+ * @param values [N, B]
+ * @param weights [N, B], at least 0
+ * @returns [B]; exactly 0, with a gradient of exactly 0, for a context whose weights are all 0.
+ */
+export function maskedMean(values: Tensor2D, weights: Tensor2D): Tensor1D {
+  const total: Tensor2D = tf.sum(weights, 0, true);
+  const share = tf.div(weights, tf.where(tf.greater(total, 0), total, tf.onesLike(total)));
+  return tf.sum(tf.mul(share, where0(values, weights)), 0);
 }
 
-/** The mean of a tensor over everything, as a scalar. */
-export function overall(values: Tensor): Scalar {
-  return tf.mean(values) as Scalar;
-}
-
-/** Σ w / Σ mask: the share of samples a weight covers. */
-export function shareOf(weights: Tensor2D, mask: Tensor2D): Scalar {
-  return tf.div(tf.sum(tf.mul(weights, mask)), tf.maximum(tf.sum(mask), 1)) as Scalar;
+/** The share of the present samples that a weight covers, Σ w / Σ mask, a scalar. Both are [N, B]. */
+export function rate(weights: Tensor2D, mask: Tensor2D): Scalar {
+  return tf.div(tf.sum(weights), tf.maximum(tf.sum(mask), 1));
 }

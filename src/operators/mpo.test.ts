@@ -12,7 +12,7 @@ import { categoricalFamily } from '../distributions/categorical.js';
 import { gaussian } from '../distributions/gaussian.js';
 import type { Tensor2D, Tensor3D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { createMpo, mpoDefinition, mpoSettings } from './mpo.js';
+import { type MpoSettings, mpo, mpoDefinition } from './mpo.js';
 
 interface Case extends SolvedCase {
   readonly inputs: BatchInputs & {
@@ -31,13 +31,11 @@ interface Fixture {
 // Written by test/references/mpo_rlax.py.
 const { settings, cases } = readFixture<Fixture>('mpo_rlax');
 const bounds = Object.entries(settings.kl).map(([part, epsilon]) => [part, { epsilon, initialWeight: 1 }]);
-const operator = createMpo(
-  mpoSettings.parse({
-    epsilon: settings.epsilon,
-    kl: Object.fromEntries(bounds),
-    actionPenalty: { epsilon: settings.penaltyEpsilon },
-  }),
-);
+const operator = mpo({
+  epsilon: settings.epsilon,
+  kl: Object.fromEntries(bounds) as MpoSettings['kl'],
+  actionPenalty: { epsilon: settings.penaltyEpsilon },
+});
 
 beforeAll(() => tf.setBackend('cpu'));
 
@@ -88,7 +86,7 @@ describe('MPO', () => {
   });
 
   it('starts its duals where the settings say, one for each dimension', () => {
-    const state = createMpo(mpoSettings.parse({})).initialState({ klParts: { mean: 3, covariance: 3 } });
+    const state = mpo().initialState({ klParts: { mean: 3, covariance: 3 } });
     const values = Object.entries(state).map(([name, { shape, data }]) => [
       name,
       shape,
@@ -103,7 +101,7 @@ describe('MPO', () => {
   });
 
   it('has no temperature for the action bounds when the penalty is off', () => {
-    const off = createMpo(mpoSettings.parse({ actionPenalty: null }));
+    const off = mpo({ actionPenalty: null });
     expect(Object.keys(off.initialState({ klParts: {} }))).toEqual(['temperature']);
   });
 
@@ -113,7 +111,12 @@ describe('MPO', () => {
   });
 
   it('asks for evaluations, an exact KL and no feedback', () => {
-    expect(operator.needs).toEqual({ feedback: 'none', evaluation: true, exactKl: true });
+    expect(operator.needs).toEqual({
+      feedback: 'none',
+      evaluation: true,
+      referenceLogProb: false,
+      kl: 'exact',
+    });
     expect(mpoDefinition.defaultSamples).toBe(20);
   });
 });

@@ -1,21 +1,34 @@
 import { z } from 'zod';
-import type { NamedTensors, Scalar, Tensor, Tensor2D } from '../engine/tensors.js';
+import type { NamedTensors, Scalar, Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { boundedKl, dualValue, fixed, projectDual, storedDual } from './lagrange.js';
-import { keep, overall } from './masking.js';
-import type { KlEstimate, Operator, OperatorBatch, OperatorDefinition } from './operator.js';
+import { defineOperator } from './define.js';
+import {
+  dualValue,
+  initialKlDuals,
+  type KlWeight,
+  klConstraints,
+  projectDuals,
+  stopGradient,
+  storedDual,
+} from './lagrange.js';
+import { where0 } from './masking.js';
+import type { CheckedBatch, Operator, OperatorRule } from './operator.js';
 
 /**
- * Maximum a Posteriori Policy Optimisation (arXiv 1806.06920; decoupled constraints arXiv 1812.02256), as rlax and Acme
- * compute it. E-step: weights softmax(f/η) over the N samples of a context, the temperature η by its dual
- * η·(ε + E_x log mean_n exp(f/η)). M-step: weighted maximum likelihood under bounds on KL(reference ‖ policy) of each part
- * and dimension, whose weights are duals; for a policy whose KL divides, each part is fitted with the others held at the
- * reference.
+ * Maximum a Posteriori Policy Optimisation (arXiv 1806.06920; decoupled constraints: arXiv 1812.02256), as rlax
+ * (`mpo_loss`) and Acme compute it. Its loss is the sum of
+ *
+ *   the E-step's dual        η · (ε + E_x log mean_n exp(f(x, y_n)/η))                  for the temperature η,
+ *   the M-step               −E_x Σ_n softmax_n(f(x, y_n)/η) · log π_θ(y_n|x)           for the policy,
+ *   the KL constraints       see `klConstraints`, one bound for each part and dimension.
+ *
+ * For a policy whose KL divides (a Gaussian's mean and covariance), the M-step is taken once for each part, with the other
+ * parts held at the reference.
  */
 
-const bound = z.strictObject({
+const klBound = z.strictObject({
   epsilon: z.number().positive().describe('Bound on the KL of each dimension, nats'),
-  initialWeight: z.number().positive().describe('Where the dual variable starts'),
+  initialWeight: z.number().positive().describe('Initial value of the dual variable'),
 });
 
 export const mpoSettings = z.strictObject({
@@ -23,17 +36,17 @@ export const mpoSettings = z.strictObject({
     .number()
     .positive()
     .default(0.1)
-    .describe('Bound on KL(weighted samples ‖ reference) of the E-step, nats'),
-  initialTemperature: z.number().positive().default(10).describe('Where the temperature starts'),
+    .describe('Bound on KL(weighted samples ‖ reference) in the E-step, nats'),
+  initialTemperature: z.number().positive().default(10).describe('Initial value of the temperature'),
   kl: z
     .strictObject({
-      mean: bound.prefault({ epsilon: 0.01, initialWeight: 10 }),
-      covariance: bound.prefault({ epsilon: 1e-6, initialWeight: 1000 }),
-      categorical: bound.prefault({ epsilon: 0.01, initialWeight: 10 }),
+      mean: klBound.prefault({ epsilon: 0.01, initialWeight: 10 }),
+      covariance: klBound.prefault({ epsilon: 1e-6, initialWeight: 1000 }),
+      categorical: klBound.prefault({ epsilon: 0.01, initialWeight: 10 }),
     })
     .prefault({})
     .describe(
-      'Bounds of the M-step by part: mean and covariance (Gaussian head), categorical (categorical head)',
+      'Bounds of the M-step by part of the KL: mean and covariance (Gaussian head), categorical (categorical head)',
     ),
   actionPenalty: z
     .strictObject({
@@ -42,117 +55,107 @@ export const mpoSettings = z.strictObject({
     })
     .nullable()
     .prefault({})
-    .describe('Samples outside the action bounds weigh less, by an E-step of their own; null: off'),
+    .describe(
+      'A second E-step that gives less weight to samples outside the action bounds; null turns it off',
+    ),
 });
-export type MpoSettings = z.infer<typeof mpoSettings>;
+/** The settings of MPO; each of them has a default. */
+export type MpoSettings = z.input<typeof mpoSettings>;
 
-/** Bound of a part that no setting names: a plugin's distribution. */
-const otherPart = { epsilon: 0.01, initialWeight: 10 };
+/** The bound of a part that no setting names: a language model's sequence, or a part of a plugin's distribution. */
+const defaultBound = { epsilon: 0.01, initialWeight: 10 };
 
-/**
- * E-step: sample weights [N, B] that add up to 1 in each context with samples, and the temperature's loss.
- * rlax `mpo_compute_weights_and_temperature_loss`.
- */
-function temperedWeights(values: Tensor2D, mask: Tensor2D, stored: Tensor, epsilon: number) {
-  const temperature = dualValue(stored);
-  const tempered = tf.div(keep(values, mask), temperature);
-  const logits = tf.where(tf.greater(mask, 0), tempered, tf.fill(mask.shape, -1e30));
-  const count = tf.sum(mask, 0);
-  const present = tf.cast(tf.greater(count, 0), 'float32');
-  const weights = fixed(tf.mul(tf.softmax(tf.transpose(logits), -1).transpose(), mask)) as Tensor2D;
-  const logMean = tf.sub(tf.logSumExp(logits, 0), tf.log(tf.maximum(count, 1)));
-  const contexts = tf.maximum(tf.sum(present), 1);
-  const expected = tf.div(tf.sum(tf.where(tf.greater(count, 0), logMean, tf.zerosLike(logMean))), contexts);
-  const loss = tf.sum(tf.mul(temperature, tf.add(expected, epsilon))) as Scalar;
-  return { weights, loss, temperature: tf.mean(temperature) as Scalar };
+interface EStep {
+  /** Sample weights [N, B] without gradient, which add up to 1 in each context that has samples. */
+  readonly weights: Tensor2D;
+  readonly temperatureLoss: Scalar;
+  readonly temperature: Scalar;
 }
 
-/** MPO with the given settings. See the head of this file. */
-export function createMpo({
-  epsilon,
-  initialTemperature,
-  kl: klSettings,
-  actionPenalty,
-}: MpoSettings): Operator {
-  const boundOf = (part: string) =>
-    (klSettings as Record<string, { epsilon: number; initialWeight: number }>)[part] ?? otherPart;
-
-  function eStep(batch: OperatorBatch, state: NamedTensors) {
-    const main = temperedWeights(batch.evaluation, batch.mask, state.temperature, epsilon);
-    const metrics: Record<string, Scalar> = { 'policy/temperature': main.temperature };
-    if (actionPenalty === null || batch.boundViolation === undefined) return { ...main, metrics };
-    const cost = tf.neg(batch.boundViolation) as Tensor2D;
-    const penalty = temperedWeights(cost, batch.mask, state.penaltyTemperature, actionPenalty.epsilon);
-    metrics['policy/penaltyTemperature'] = penalty.temperature;
-    return {
-      weights: tf.add(main.weights, penalty.weights) as Tensor2D,
-      loss: tf.add(main.loss, penalty.loss) as Scalar,
-      metrics,
-    };
-  }
-
-  function mStep(batch: OperatorBatch, weights: Tensor2D): Scalar {
-    const likelihoods = Object.values(batch.decoupledLogProb?.() ?? { whole: batch.logProb });
-    const losses = likelihoods.map((logProb) =>
-      tf.neg(tf.mean(tf.sum(tf.mul(weights, keep(logProb, batch.mask)), 0))),
-    );
-    return tf.addN(losses) as Scalar;
-  }
-
-  function constraints(estimate: KlEstimate, state: NamedTensors) {
-    const metrics: Record<string, Scalar> = {};
-    let total: Tensor = tf.scalar(0);
-    let loss: Tensor = tf.scalar(0);
-    for (const [part, values] of Object.entries(estimate.parts)) {
-      const stored = state[`kl/${part}`];
-      const { penalty, dualLoss } = boundedKl(values, stored, boundOf(part).epsilon);
-      loss = tf.add(loss, tf.add(penalty, dualLoss));
-      metrics[`policy/kl/${part}`] = tf.mean(tf.sum(values, -1)) as Scalar;
-      metrics[`policy/kl-weight/${part}`] = overall(dualValue(stored));
-      total = tf.add(total, metrics[`policy/kl/${part}`]);
-    }
-    metrics['policy/kl'] = total as Scalar;
-    return { loss, metrics };
-  }
-
+/**
+ * The E-step for `values` [N, B] (rlax `mpo_compute_weights_and_temperature_loss`).
+ *
+ * @param storedTemperature [1], as `storedDual` gives it
+ * @param epsilon the bound on the KL of the weights, nats
+ */
+function eStep(values: Tensor2D, mask: Tensor2D, storedTemperature: Tensor, epsilon: number): EStep {
+  const temperature = dualValue(storedTemperature);
+  const tempered: Tensor2D = tf.div(where0(values, mask), temperature);
+  const logits = tf.where(tf.greater(mask, 0), tempered, tf.fill(mask.shape, -1e30));
+  const weights: Tensor2D = tf.mul(tf.softmax(tf.transpose(logits), -1).transpose(), mask);
+  const count: Tensor1D = tf.sum(mask, 0);
+  const isPresent = tf.greater(count, 0);
+  const logMean = tf.sub(tf.logSumExp(logits, 0), tf.log(tf.maximum(count, 1)));
+  const contexts = tf.maximum(tf.sum(tf.cast(isPresent, 'float32')), 1);
+  const expected = tf.div(tf.sum(tf.where(isPresent, logMean, tf.zerosLike(logMean))), contexts);
   return {
-    needs: { feedback: 'none', evaluation: true, exactKl: true },
-    initialState: ({ klParts }) => ({
-      temperature: storedDual(initialTemperature, 1),
-      ...(actionPenalty === null
-        ? {}
-        : { penaltyTemperature: storedDual(actionPenalty.initialTemperature, 1) }),
-      ...Object.fromEntries(
-        Object.entries(klParts).map(([part, size]) => [
-          `kl/${part}`,
-          storedDual(boundOf(part).initialWeight, size),
-        ]),
-      ),
-    }),
-    projectState: (state) =>
-      Object.fromEntries(Object.entries(state).map(([name, stored]) => [name, projectDual(stored)])),
-    loss(batch, state) {
-      const improved = eStep(batch, state);
-      const policyLoss = mStep(batch, improved.weights);
-      const held = constraints((batch.decoupledKl ?? batch.kl)(), state);
-      return {
-        loss: tf.addN([policyLoss, improved.loss, held.loss]) as Scalar,
-        metrics: {
-          'policy/loss': policyLoss,
-          'policy/temperatureLoss': improved.loss,
-          ...improved.metrics,
-          ...held.metrics,
-        },
-      };
-    },
+    weights: stopGradient(weights),
+    temperatureLoss: tf.sum(tf.mul(temperature, tf.add(expected, epsilon))),
+    temperature: tf.mean(temperature),
   };
 }
 
-export const mpoDefinition: OperatorDefinition<MpoSettings> = {
+/** The weighted negative log-likelihood, summed over the parts of a policy that divides. */
+function mStep({ logProb, decoupledLogProb, mask }: CheckedBatch, weights: Tensor2D): Scalar {
+  const parts = Object.values(decoupledLogProb?.() ?? { whole: logProb });
+  const losses = parts.map((part) => tf.neg<Scalar>(tf.mean(tf.sum(tf.mul(weights, where0(part, mask)), 0))));
+  return tf.addN(losses);
+}
+
+export const mpoDefinition = defineOperator({
   name: 'mpo',
   description:
-    'Maximum a Posteriori Policy Optimisation with temperature and decoupled KL duals (arXiv 1806.06920, 1812.02256)',
+    'Maximum a Posteriori Policy Optimisation with a learned temperature and decoupled KL constraints (arXiv 1806.06920, 1812.02256)',
   settings: mpoSettings,
   defaultSamples: 20,
-  create: createMpo,
-};
+  create({ epsilon, initialTemperature, kl, actionPenalty }): OperatorRule {
+    const byPart: Readonly<Record<string, KlWeight | undefined>> = kl;
+    const weightOf = (part: string) => byPart[part] ?? defaultBound;
+
+    function loss(batch: CheckedBatch, state: NamedTensors) {
+      const { evaluation, mask, boundViolation } = batch;
+      const metrics: Record<string, Scalar> = {};
+      let { weights, temperatureLoss, temperature } = eStep(evaluation, mask, state.temperature, epsilon);
+      metrics['policy/temperature'] = temperature;
+      if (actionPenalty !== null && boundViolation !== undefined) {
+        const cost: Tensor2D = tf.neg(boundViolation);
+        const penalty = eStep(cost, mask, state.penaltyTemperature, actionPenalty.epsilon);
+        weights = tf.add(weights, penalty.weights);
+        temperatureLoss = tf.add(temperatureLoss, penalty.temperatureLoss);
+        metrics['policy/penaltyTemperature'] = penalty.temperature;
+      }
+      const policyLoss = mStep(batch, weights);
+      const constraints = klConstraints((batch.decoupledKl ?? batch.kl)(), state, weightOf);
+      return {
+        loss: tf.addN<Scalar>([policyLoss, temperatureLoss, constraints.loss]),
+        metrics: {
+          'policy/loss': policyLoss,
+          'policy/temperatureLoss': temperatureLoss,
+          ...metrics,
+          ...constraints.metrics,
+        },
+      };
+    }
+
+    return {
+      needs: { feedback: 'none', evaluation: true, referenceLogProb: false, kl: 'exact' },
+      initialState: ({ klParts }) => ({
+        temperature: storedDual(initialTemperature, 1),
+        ...(actionPenalty === null
+          ? {}
+          : { penaltyTemperature: storedDual(actionPenalty.initialTemperature, 1) }),
+        ...initialKlDuals(klParts, weightOf),
+      }),
+      projectState: projectDuals,
+      loss,
+    };
+  },
+});
+
+/**
+ * MPO (arXiv 1806.06920, 1812.02256) with the given settings.
+ * @throws ConfigError naming each setting that is unknown or out of range.
+ */
+export function mpo(settings?: MpoSettings): Operator {
+  return mpoDefinition.create(settings);
+}

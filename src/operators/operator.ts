@@ -1,101 +1,152 @@
+import type { z } from 'zod';
 import type { Definition } from '../core/registry.js';
-import type { NamedTensors, Scalar, Tensor1D, Tensor2D } from '../engine/tensors.js';
+import type { HostTensor, NamedTensors, Scalar, Tensor2D } from '../engine/tensors.js';
 
 /**
- * Letters: N samples per context, B contexts, D the size of one part of a KL (action dimensions A for a Gaussian's mean;
- * 1 where a KL does not divide).
+ * What a policy improvement operator is: a pure function from log-probs and feedback to a loss. It does not know what a
+ * sample is (an action, a completion), nor who computed the log-probs.
+ *
+ * Shapes: N samples per context, B contexts, D the size of one part of a KL (the A action dimensions for a Gaussian's mean,
+ * 1 for a KL that does not divide).
  */
 
 /** KL(reference ‖ policy), exact or estimated from the samples, in parts that add up to the whole. */
 export interface KlEstimate {
   readonly exact: boolean;
-  /** Part name (`mean`, `covariance`, `categorical`, `sequence`) to [B, D], nats. */
+  /** Name of a part (`mean`, `covariance`, `categorical`, `sequence`) to its values [B, D], in nats. */
   readonly parts: Readonly<Record<string, Tensor2D>>;
 }
 
-/** What an operator is given: every tensor is [N, B]; where `mask` is 0 the other entries mean nothing. */
+/**
+ * What the caller of `Operator.loss` gives. Each plane is [N, B]; entries where `mask` is 0 may hold anything. A plane that the
+ * operator does not need (see `OperatorNeeds`) may be left out.
+ */
 export interface OperatorBatch {
-  /** log π_θ(y|x), differentiable. */
+  /** log π_θ(y|x), nats, differentiable. */
   readonly logProb: Tensor2D;
-  /** log π_ref(y|x). */
-  readonly referenceLogProb: Tensor2D;
+  /** log π_ref(y|x), nats. */
+  readonly referenceLogProb?: Tensor2D;
   /** f(x, y). */
-  readonly evaluation: Tensor2D;
+  readonly evaluation?: Tensor2D;
   /** Accept weights in [0, 1]. */
-  readonly accept: Tensor2D;
+  readonly accept?: Tensor2D;
   /** Reject weights in [0, 1]. */
-  readonly reject: Tensor2D;
-  /** 1 where a sample is present, 0 where this context has fewer than N. */
-  readonly mask: Tensor2D;
-  /** KL(reference ‖ policy), differentiable. Called at most once, and only by operators that need it. */
-  readonly kl: () => KlEstimate;
+  readonly reject?: Tensor2D;
+  /** 1 where a sample is present, 0 where its context has fewer than N. Default: every sample is present. */
+  readonly mask?: Tensor2D;
   /**
-   * Log-probs under the policy with all parts but one held at the reference (MPO's decoupled M-step): part name to
-   * [N, B]. Absent where the distribution does not divide.
+   * KL(reference ‖ policy), differentiable: its value, or a function that computes it. The function is called at most once,
+   * and only by an operator that needs the KL.
+   */
+  readonly kl?: KlEstimate | (() => KlEstimate);
+  /**
+   * Log-probs [N, B] by part, each under a policy whose other parts are held at the reference: MPO's decoupled M-step
+   * (arXiv 1812.02256). Leave it out for a distribution that does not divide.
    */
   readonly decoupledLogProb?: () => Readonly<Record<string, Tensor2D>>;
-  /** KL(reference ‖ policy) in parts, each with all others held at the reference; absent where `kl` has one part. */
+  /** KL(reference ‖ policy) in parts, each with the other parts held at the reference. Leave it out where `kl` has one part. */
   readonly decoupledKl?: () => KlEstimate;
-  /** How far each sample lies outside the action bounds, [N, B], ≥ 0, for action penalisation; absent without bounds. */
+  /** Distance of each sample from the action bounds, at least 0, for MPO's action penalty. Leave it out without bounds. */
   readonly boundViolation?: Tensor2D;
 }
 
+/**
+ * The batch as an `OperatorRule` sees it: shapes are checked, every plane is there, and `accept` and `reject` are 0 outside the
+ * mask. The other planes still hold anything outside the mask.
+ */
+export interface CheckedBatch
+  extends Required<Omit<OperatorBatch, 'kl' | 'decoupledLogProb' | 'decoupledKl' | 'boundViolation'>> {
+  readonly kl: () => KlEstimate;
+  readonly decoupledLogProb: OperatorBatch['decoupledLogProb'];
+  readonly decoupledKl: OperatorBatch['decoupledKl'];
+  readonly boundViolation: OperatorBatch['boundViolation'];
+}
+
 export interface OperatorResult {
-  /** The loss to minimise in the policy's parameters and, where the operator has any, in its state. */
+  /** The loss, to be minimised in the policy's parameters and in the operator's state, if it has one. */
   readonly loss: Scalar;
-  /** Scalars for the log, names as in `metrics.jsonl`. */
+  /** Scalars for the log, by their names in `metrics.jsonl`. */
   readonly metrics: Readonly<Record<string, Scalar>>;
 }
 
-/** What a configuration must supply. Checked before anything runs. */
+/** What a batch must hold. A configuration is checked against it before a run starts. */
 export interface OperatorNeeds {
-  /** Which feedback the operator reads. `pairs` needs at least one accept and one reject in a context. */
+  /** Which feedback the operator reads. `pairs` means at least one accepted and one rejected sample in a context. */
   readonly feedback: 'none' | 'accepts' | 'rejects' | 'either' | 'both' | 'pairs';
-  /** True when it reads `evaluation` as numbers (MPO), not only through feedback. */
+  /** Whether it reads `evaluation` as numbers (MPO), not only through the feedback. */
   readonly evaluation: boolean;
-  /** True when the KL must come exact from a distribution, not from samples. */
-  readonly exactKl: boolean;
+  /** Whether it reads log π_ref(y|x). Default: true. */
+  readonly referenceLogProb?: boolean;
+  /** Whether it reads the KL; `exact` excludes an estimate from the samples. Default: `any`. */
+  readonly kl?: 'none' | 'any' | 'exact';
 }
 
-/** What an operator may know of the policy when its state is made. */
+/** What an operator must know of the policy to make its initial state. */
 export interface PolicyShape {
-  /** KL part name to D. */
+  /** Name of each part of the policy's KL to its D. */
   readonly klParts: Readonly<Record<string, number>>;
-}
-
-/**
- * A policy improvement operator: from log-probs and feedback to a loss. Pure: the same batch and state give the same
- * result, and nothing is kept between calls. It does not know what a sample is.
- */
-export interface Operator {
-  readonly needs: OperatorNeeds;
-  /**
-   * The state that is trained with the loss by gradient (MPO's temperature, KL duals), as plain named arrays; {} for
-   * most operators. The learner owns it, trains it, and saves it in checkpoints.
-   */
-  initialState(
-    policy: PolicyShape,
-  ): Record<string, { readonly shape: number[]; readonly data: Float32Array }>;
-  loss(batch: OperatorBatch, state: NamedTensors): OperatorResult;
-  /** Brings the state back into its domain after a gradient step; identity when absent. */
-  projectState?(state: NamedTensors): NamedTensors;
-  /** Plain sentences about settings that are legal and risky, shown before a run starts. */
-  warnings?(context: OperatorContext): string[];
 }
 
 /** What is known of the feedback before a run, for `warnings`. */
 export interface OperatorContext {
-  /** The share of samples that the classifier rejects, where it is known beforehand (top-k: worst / N). */
+  /** The share of samples that the classifier rejects, if it is fixed (top-k: worst / N). */
   readonly rejectShare?: number;
+  /** N, samples per context. */
   readonly samples: number;
 }
 
-export interface OperatorDefinition<S = Record<string, unknown>> extends Definition {
-  /** N, the samples per context, when the config does not say. */
-  readonly defaultSamples: number;
-  create(settings: S): Operator;
-  /** The parts of the KL to which these settings give a weight or a bound of their own; absent when settings cannot name parts. */
-  klParts?(settings: S): readonly string[];
+interface OperatorTraits {
+  readonly needs: OperatorNeeds;
+  /**
+   * The initial state, by name: what is trained together with the policy by the gradient of the same loss (MPO's
+   * temperature, the duals of KL constraints). {} for most operators. The learner owns, trains and saves it.
+   */
+  initialState(policy: PolicyShape): Readonly<Record<string, HostTensor>>;
+  /** Brings the state back into its domain after a gradient step. Left out: the identity. */
+  projectState?(state: NamedTensors): NamedTensors;
+  /** Sentences about settings that are allowed but risky, shown before a run starts. */
+  warnings?(context: OperatorContext): string[];
 }
 
-export type { NamedTensors, Scalar, Tensor1D, Tensor2D };
+/**
+ * A policy improvement operator. Pure: the same batch and state give the same result, and nothing is kept between calls.
+ */
+export interface Operator extends OperatorTraits {
+  readonly name: string;
+  /**
+   * The loss of a batch, differentiable in `logProb`, in whatever `kl` depends on, and in `state`. Shapes are checked; in a
+   * compiled function that happens when it is traced, at no cost for each update.
+   *
+   * @param state the operator's state, which starts as `initialState`; may be left out for an operator that has none.
+   * @throws PmpoError naming the field, its shape and what would be right.
+   */
+  readonly loss: (batch: OperatorBatch, state?: NamedTensors) => OperatorResult;
+}
+
+/** An operator as its author writes it: `defineOperator` adds the checks that make it an `Operator`. */
+export interface OperatorRule extends OperatorTraits {
+  loss(batch: CheckedBatch, state: NamedTensors): OperatorResult;
+}
+
+/** An operator by name, with the schema of its settings. Plugins register such definitions. */
+export interface OperatorDefinition<S extends z.ZodObject = z.ZodObject> extends Definition {
+  readonly settings: S;
+  /** N, samples per context, unless the configuration says otherwise. Default: 4. */
+  readonly defaultSamples?: number;
+  /** The operator with the given settings, which have passed the schema. */
+  create(settings: z.output<S>): OperatorRule;
+  /** The parts of the KL to which these settings give a weight or a bound of their own. Left out: settings cannot name parts. */
+  klParts?(settings: z.output<S>): readonly string[];
+}
+
+/** A registered operator: `create` takes any settings and checks them by the schema. */
+export interface RegisteredOperator extends Definition {
+  readonly defaultSamples: number;
+  /**
+   * The operator with the given settings, defaults filled in.
+   * @throws ConfigError naming each setting that is unknown or out of range.
+   */
+  create(settings?: unknown): Operator;
+  /** The parts of the KL that the given settings name. @throws ConfigError as `create`. */
+  klParts(settings?: unknown): readonly string[];
+}

@@ -12,8 +12,7 @@ import { categoricalFamily } from '../distributions/categorical.js';
 import { gaussian } from '../distributions/gaussian.js';
 import type { NamedTensors, Tensor2D, Tensor3D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import type { OperatorBatch } from './operator.js';
-import { createPmpo, pmpoDefinition, pmpoSettings } from './pmpo.js';
+import { type PmpoSettings, pmpo, pmpoDefinition, pmpoSettings } from './pmpo.js';
 
 interface Case extends SolvedCase {
   readonly settings: object;
@@ -30,7 +29,7 @@ const cases = readFixture<Record<string, Case>>('pmpo_jax');
 
 beforeAll(() => tf.setBackend('cpu'));
 
-function batchOf({ inputs }: Case, p: NamedTensors): OperatorBatch {
+function batchOf({ inputs }: Case, p: NamedTensors) {
   const samples = tensor<Tensor3D>(inputs.samples);
   if (inputs.bins === undefined) {
     const reference = gaussian(tensor(inputs.referenceMean), tensor(inputs.referenceStddev));
@@ -43,7 +42,8 @@ function batchOf({ inputs }: Case, p: NamedTensors): OperatorBatch {
   return policyBatch(policy, reference, actions, inputs);
 }
 
-const create = (settings: object) => createPmpo(pmpoSettings.parse(settings));
+/** Fixtures and tables of settings have no types of their own; the factory checks them. */
+const create = (settings: object) => pmpo(settings as PmpoSettings);
 
 /** Loss and d loss / d log-prob of one feedback, without a KL. */
 function likelihoodTerm(settings: object, logProb: Numbers, accept: Numbers, reject: Numbers, mask: Numbers) {
@@ -161,7 +161,7 @@ describe('what PMPO needs', () => {
     [0, 'rejects'],
     [0.5, 'either'],
   ])('with α = %d is %s', (alpha, feedback) => {
-    expect(create({ alpha }).needs).toEqual({ feedback, evaluation: false, exactKl: false });
+    expect(create({ alpha }).needs).toEqual({ feedback, evaluation: false, referenceLogProb: false });
   });
 
   it('is settings within their ranges', () => {

@@ -3,20 +3,20 @@ import { behaviorCloningDefinition } from './behavior-cloning.js';
 import { dpoDefinition } from './dpo.js';
 import { ktoDefinition } from './kto.js';
 import { mpoDefinition } from './mpo.js';
-import type { OperatorDefinition } from './operator.js';
+import type { RegisteredOperator } from './operator.js';
 import { pmpoDefinition } from './pmpo.js';
 
-/** A registry with the built-in operators, to which plugins add theirs. */
-export function createOperatorRegistry(): Registry<OperatorDefinition> {
-  const registry = new Registry<OperatorDefinition>('operator');
-  // A definition's settings are parsed by its own schema before `create` sees them.
-  const builtIn = [
+/** A registry of the built-in operators, to which plugins add theirs. */
+export function createOperatorRegistry(): Registry<RegisteredOperator> {
+  const registry = new Registry<RegisteredOperator>('operator');
+  for (const definition of [
     pmpoDefinition,
     mpoDefinition,
     dpoDefinition,
     ktoDefinition,
     behaviorCloningDefinition,
-  ] as const;
-  for (const definition of builtIn) registry.register(definition as unknown as OperatorDefinition);
+  ]) {
+    registry.register(definition);
+  }
   return registry;
 }

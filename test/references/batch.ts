@@ -14,13 +14,15 @@ export interface BatchInputs {
   readonly boundViolation?: Numbers | null;
 }
 
+type Planes = 'logProb' | 'referenceLogProb' | 'evaluation' | 'accept' | 'reject' | 'mask';
+
 /** The batch of a policy and its reference, as the learners build it. */
 export function policyBatch(
   policy: Distribution,
   reference: Distribution,
   samples: Tensor3D,
   inputs: BatchInputs,
-): OperatorBatch {
+): OperatorBatch & Required<Pick<OperatorBatch, Planes>> {
   const mask = tensor<Tensor2D>(inputs.mask);
   const given = (values: Numbers | null | undefined) =>
     values === undefined || values === null ? undefined : tensor<Tensor2D>(values);

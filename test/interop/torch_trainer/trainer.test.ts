@@ -15,11 +15,11 @@ import type {
   TokenSequence,
 } from '../../../src/language/trainable-model.js';
 import { openTrainer, type TrainerClient } from '../../../src/language/trainer-client.js';
-import { vocabularyHash, vocabularyOf } from '../../../src/language/vocabulary.js';
-import { createDpo, dpoSettings } from '../../../src/operators/dpo.js';
-import { createKto, ktoSettings } from '../../../src/operators/kto.js';
+import { vocabularyHash, vocabularyOf } from '../../../src/language/vocabulary-hash.js';
+import { dpo } from '../../../src/operators/dpo.js';
+import { kto } from '../../../src/operators/kto.js';
 import type { Operator } from '../../../src/operators/operator.js';
-import { createPmpo, pmpoSettings } from '../../../src/operators/pmpo.js';
+import { pmpo } from '../../../src/operators/pmpo.js';
 import { type PythonProgram, startPythonProgram } from '../../../src/python/program.js';
 
 // The operators train a Hugging Face model through plugins/torch-trainer: the coefficients are computed here and the gradient
@@ -158,9 +158,9 @@ async function gradientIn(checkpoint: string) {
 
 describe('one step through the trainer', () => {
   const operators = {
-    pmpo: createPmpo(pmpoSettings.parse(batch.settings.pmpo)),
-    dpo: createDpo(dpoSettings.parse(batch.settings.dpo)),
-    kto: createKto(ktoSettings.parse(batch.settings.kto)),
+    pmpo: pmpo(batch.settings.pmpo),
+    dpo: dpo(batch.settings.dpo),
+    kto: kto(batch.settings.kto),
   };
   const reference = () => join(folder, 'reference');
 

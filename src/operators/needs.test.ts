@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../core/errors.js';
-import { checkNeeds, type FeedbackProvides } from './check.js';
+import { checkNeeds, type FeedbackProvides } from './needs.js';
 import type { OperatorNeeds } from './operator.js';
 
 const gives: Record<string, FeedbackProvides> = {
@@ -12,7 +12,7 @@ const gives: Record<string, FeedbackProvides> = {
 
 function refusal(feedback: OperatorNeeds['feedback'], provides: FeedbackProvides): ConfigError | undefined {
   try {
-    checkNeeds('mine', { feedback, evaluation: false, exactKl: false }, 'theirs', provides);
+    checkNeeds('mine', { feedback, evaluation: false }, 'theirs', provides);
     return undefined;
   } catch (error) {
     expect(error).toBeInstanceOf(ConfigError);

@@ -1,16 +1,14 @@
 import { ConfigError } from '../core/errors.js';
 import type { OperatorNeeds } from './operator.js';
 
-/** What a feedback classifier can produce. */
+/** Which feedback a classifier can produce. */
 export interface FeedbackProvides {
   readonly accepts: boolean;
   readonly rejects: boolean;
 }
 
-function lacking(
-  needs: OperatorNeeds['feedback'],
-  { accepts, rejects }: FeedbackProvides,
-): string | undefined {
+/** Why an operator cannot work with this feedback; undefined if it can. */
+function unmet(needs: OperatorNeeds['feedback'], { accepts, rejects }: FeedbackProvides): string | undefined {
   switch (needs) {
     case 'none':
       return undefined;
@@ -29,7 +27,7 @@ function lacking(
   }
 }
 
-function words({ accepts, rejects }: FeedbackProvides): string {
+function described({ accepts, rejects }: FeedbackProvides): string {
   if (accepts && rejects) return 'accepted and rejected samples';
   if (accepts) return 'accepted samples only';
   if (rejects) return 'rejected samples only';
@@ -37,8 +35,8 @@ function words({ accepts, rejects }: FeedbackProvides): string {
 }
 
 /**
- * Whether an operator can work with what a classifier produces.
- * @throws ConfigError with the reason when it cannot.
+ * Checks that an operator can work with what a classifier produces.
+ * @throws ConfigError with the reason if it cannot.
  */
 export function checkNeeds(
   operatorName: string,
@@ -46,11 +44,11 @@ export function checkNeeds(
   feedbackName: string,
   provides: FeedbackProvides,
 ): void {
-  const reason = lacking(needs.feedback, provides);
+  const reason = unmet(needs.feedback, provides);
   if (reason === undefined) return;
   throw new ConfigError({
     where: 'operator',
-    what: `'${operatorName}' ${reason}, and the feedback '${feedbackName}', as set, gives ${words(provides)}`,
+    what: `'${operatorName}' ${reason}, and the feedback '${feedbackName}', as set, gives ${described(provides)}`,
     remedy:
       needs.feedback === 'pairs' || needs.feedback === 'both'
         ? `Use a feedback that gives both, or operator pmpo, which learns from either`

@@ -1,0 +1,198 @@
+import { PmpoError } from '../core/errors.js';
+import { sameShape } from '../core/shape.js';
+import type { HostTensor, NamedTensors, Tensor, Tensor2D } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { where0 } from './masking.js';
+import type { CheckedBatch, KlEstimate, OperatorBatch, OperatorNeeds, OperatorResult } from './operator.js';
+
+/**
+ * The checks of `Operator.loss`. They read shapes only, never values: in a compiled function they run while it is traced, and
+ * add nothing to the graph. TensorFlow.js itself would broadcast a log-prob [B] against planes [N, B] without a word.
+ *
+ * Shapes: N samples per context, B contexts, D the size of one part of a KL.
+ */
+
+function fault(name: string, field: string, what: string, remedy?: string): PmpoError {
+  return new PmpoError({ where: `operator ${name}, ${field}`, what, remedy });
+}
+
+const shapeOf = ({ shape }: Tensor) => `[${shape.join(', ')}]`;
+
+function checkTensor(name: string, field: string, value: unknown): Tensor {
+  if (value instanceof tf.Tensor) return value;
+  throw fault(name, field, 'must be a TensorFlow.js tensor', 'Make one with `tf` of pmpo/engine');
+}
+
+/** @throws PmpoError unless `value` is a tensor [N, B], of the same N and B as `logProb` if that is given. */
+function checkPlane(name: string, field: string, value: unknown, logProb?: Tensor2D): Tensor2D {
+  const tensor = checkTensor(name, field, value);
+  if (logProb === undefined) {
+    if (tensor.rank === 2) return tensor as Tensor2D;
+    const remedy = 'It must be [N, B]: N samples of each of B contexts, [1, B] if there is one sample each';
+    throw fault(name, field, `has the shape ${shapeOf(tensor)}`, remedy);
+  }
+  if (sameShape(tensor.shape, logProb.shape)) return tensor as Tensor2D;
+  const remedy = `It must be [N, B], ${shapeOf(logProb)} like batch.logProb`;
+  throw fault(name, field, `has the shape ${shapeOf(tensor)}`, remedy);
+}
+
+/** @throws PmpoError unless every part is [B, D]. */
+function checkKl(name: string, field: string, estimate: KlEstimate, contexts: number): KlEstimate {
+  const form = '{exact, parts: {name: [B, D]}}';
+  if (typeof estimate?.parts !== 'object')
+    throw fault(name, field, `must be KL(reference ‖ policy) as ${form}`);
+  for (const [part, values] of Object.entries(estimate.parts)) {
+    const place = `${field}.parts.${part}`;
+    const tensor = checkTensor(name, place, values);
+    if (tensor.rank === 2 && tensor.shape[0] === contexts) continue;
+    const remedy = `It must be [B, D], here [${contexts}, D], where D = 1 if the KL does not divide into dimensions`;
+    throw fault(name, place, `has the shape ${shapeOf(tensor)}`, remedy);
+  }
+  return estimate;
+}
+
+/** A function that runs once and then returns the same result. */
+function once<T>(compute: () => T): () => T {
+  let result: { readonly value: T } | undefined;
+  return () => {
+    result ??= { value: compute() };
+    return result.value;
+  };
+}
+
+const feedbackSides: Readonly<Record<OperatorNeeds['feedback'], readonly ('accept' | 'reject')[]>> = {
+  none: [],
+  accepts: ['accept'],
+  rejects: ['reject'],
+  either: ['accept', 'reject'],
+  both: ['accept', 'reject'],
+  pairs: ['accept', 'reject'],
+};
+
+/**
+ * Checks a batch against what the operator needs, fills in what may be left out, and sets the feedback to 0 outside the mask.
+ *
+ * @returns the batch, and a function that gives the size of each part of the KL; undefined before the KL has been computed.
+ * @throws PmpoError naming the field, its shape and what would be right.
+ */
+export function checkBatch(
+  name: string,
+  needs: OperatorNeeds,
+  given: OperatorBatch,
+): { readonly batch: CheckedBatch; readonly klParts: () => Record<string, number> | undefined } {
+  const required = new Set<keyof OperatorBatch>(['logProb', ...feedbackSides[needs.feedback]]);
+  if (needs.referenceLogProb !== false) required.add('referenceLogProb');
+  if (needs.evaluation) required.add('evaluation');
+  const klNeed = needs.kl ?? 'any';
+  if (klNeed !== 'none') required.add('kl');
+  for (const field of required) {
+    if (given[field] === undefined) {
+      throw fault(name, `batch.${field}`, `is missing, and ${name} needs it`, remedies[field]);
+    }
+  }
+
+  const logProb = checkPlane(name, 'batch.logProb', given.logProb);
+  const plane = (
+    field: 'referenceLogProb' | 'evaluation' | 'accept' | 'reject' | 'mask' | 'boundViolation',
+  ) => (given[field] === undefined ? undefined : checkPlane(name, `batch.${field}`, given[field], logProb));
+  const mask = plane('mask') ?? tf.onesLike(logProb);
+  const masked = (weights: Tensor2D): Tensor2D => tf.mul(where0(weights, mask), mask);
+  const absent = () => tf.zerosLike(logProb);
+  const [accept, reject] = [plane('accept'), plane('reject')];
+
+  const computed: Record<string, KlEstimate> = {};
+  const kl = (field: 'kl' | 'decoupledKl', estimate: KlEstimate | (() => KlEstimate)) =>
+    once(() => {
+      const value = typeof estimate === 'function' ? estimate() : estimate;
+      computed[field] = checkKl(name, `batch.${field}`, value, logProb.shape[1]);
+      if (klNeed === 'exact' && !value.exact) {
+        throw fault(name, `batch.${field}`, `is an estimate, and ${name} needs the exact KL`, remedies.kl);
+      }
+      return value;
+    });
+  const { decoupledLogProb } = given;
+  return {
+    batch: {
+      logProb,
+      referenceLogProb: plane('referenceLogProb') ?? absent(),
+      evaluation: plane('evaluation') ?? absent(),
+      accept: accept === undefined ? absent() : masked(accept),
+      reject: reject === undefined ? absent() : masked(reject),
+      mask,
+      kl: kl('kl', given.kl ?? { exact: true, parts: {} }),
+      decoupledKl: given.decoupledKl && kl('decoupledKl', given.decoupledKl),
+      decoupledLogProb:
+        decoupledLogProb &&
+        (() => {
+          const parts = decoupledLogProb();
+          for (const [part, values] of Object.entries(parts)) {
+            checkPlane(name, `batch.decoupledLogProb.${part}`, values, logProb);
+          }
+          return parts;
+        }),
+      boundViolation: plane('boundViolation'),
+    },
+    klParts: () => {
+      const estimates = Object.values(computed);
+      if (estimates.length === 0 && klNeed !== 'none') return undefined;
+      return Object.fromEntries(
+        estimates.flatMap(({ parts }) =>
+          Object.entries(parts).map(([part, values]) => [part, values.shape[1]]),
+        ),
+      );
+    },
+  };
+}
+
+/** What to do about a missing field. */
+const remedies: Partial<Record<keyof OperatorBatch, string>> = {
+  logProb: 'Give log π_θ(y|x) of each sample, [N, B]',
+  referenceLogProb: 'Give log π_ref(y|x) of each sample, [N, B]',
+  evaluation: 'Give f(x, y) of each sample, [N, B]',
+  accept: 'Give the accept weights, [N, B] in [0, 1]; zeros if no sample was accepted',
+  reject: 'Give the reject weights, [N, B] in [0, 1]; zeros if no sample was rejected',
+  kl: 'Give KL(reference ‖ policy) as {exact, parts: {name: [B, D]}}, or a function that returns it',
+};
+
+/** The state, of which reading a name that is missing is an error that says how to make it. */
+export function withRequiredNames(name: string, state: NamedTensors): NamedTensors {
+  return new Proxy(state, {
+    get(target, key) {
+      if (typeof key !== 'string' || key in target) return Reflect.get(target, key);
+      throw fault(
+        name,
+        'state',
+        `'${key}' is missing`,
+        'Make the state from operator.initialState({klParts}), one variable for each name, and give it to each call of loss',
+      );
+    },
+  });
+}
+
+/** @throws PmpoError unless `state` has the names and shapes of the operator's initial state. */
+export function checkState(
+  name: string,
+  state: NamedTensors,
+  initial: Readonly<Record<string, HostTensor>>,
+): void {
+  for (const [key, value] of Object.entries(state)) {
+    const expected = initial[key];
+    if (expected === undefined) {
+      const names = Object.keys(initial);
+      const remedy = names.length === 0 ? `${name} has none, as set` : `Known: ${names.join(', ')}`;
+      throw fault(name, 'state', `unknown name '${key}'`, remedy);
+    }
+    const { shape } = checkTensor(name, `state '${key}'`, value);
+    if (sameShape(shape, expected.shape)) continue;
+    throw fault(name, `state '${key}'`, `has the shape [${shape}]`, `It must be [${expected.shape}]`);
+  }
+}
+
+/** @throws PmpoError unless the loss, and each metric, is a scalar. */
+export function checkResult(name: string, result: OperatorResult): OperatorResult {
+  for (const [field, value] of [['loss', result.loss] as const, ...Object.entries(result.metrics ?? {})]) {
+    const { rank, shape } = checkTensor(name, `result ${field}`, value);
+    if (rank !== 0) throw fault(name, `result ${field}`, `has the shape [${shape}]`, 'It must be a scalar');
+  }
+  return result;
+}

@@ -1,0 +1,27 @@
+/**
+ * `pmpo/operators`: policy improvement operators, from log-probs and feedback to a loss. Each factory takes typed settings, fills in the
+ * defaults and refuses what is unknown or out of range.
+ */
+
+export { behaviorCloning } from './behavior-cloning.js';
+export { defineOperator } from './define.js';
+export { type DpoSettings, dpo } from './dpo.js';
+export { type KtoSettings, kto } from './kto.js';
+export { projectDuals, stopGradient } from './lagrange.js';
+export { type MpoSettings, mpo } from './mpo.js';
+export { checkNeeds, type FeedbackProvides } from './needs.js';
+export type {
+  CheckedBatch,
+  KlEstimate,
+  Operator,
+  OperatorBatch,
+  OperatorContext,
+  OperatorDefinition,
+  OperatorNeeds,
+  OperatorResult,
+  OperatorRule,
+  PolicyShape,
+  RegisteredOperator,
+} from './operator.js';
+export { type PmpoSettings, pmpo } from './pmpo.js';
+export { createOperatorRegistry } from './registry.js';
