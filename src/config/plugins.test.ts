@@ -118,13 +118,13 @@ describe('a plugin is named with what is wrong when it', () => {
       'registers without a name',
       'nameless.js',
       registering('registry.feedback.register({})'),
-      'something without a name was registered as feedback',
+      'a feedback without a name was registered',
     ],
     [
       'registers nothing',
       'nothing.js',
       registering('registry.operators.register(undefined)'),
-      'something without a name was registered as operator',
+      'an operator without a name was registered',
     ],
     [
       'has no create function',
@@ -136,7 +136,7 @@ describe('a plugin is named with what is wrong when it', () => {
       'has no schema',
       'loose.js',
       registering("registry.feedback.register({ name: 'loose', create() {}, settings: { value: 1 } })"),
-      "the settings of the feedback 'loose' are no zod object. Use registry.z.strictObject({…})",
+      "the settings of the feedback 'loose' must be a zod object. Use registry.z.strictObject({…})",
     ],
   ])('%s', async (_, file, text, message) => {
     const outcome = load({ [file]: text });

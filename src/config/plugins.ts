@@ -32,7 +32,8 @@ interface Registries {
 /** The problem of a definition that a plugin registers; undefined if it is complete. */
 function problemOf(definition: unknown, kind: string): string | undefined {
   const { name, settings, ...rest } = (definition ?? {}) as Readonly<Record<string, unknown>>;
-  if (typeof name !== 'string') return `a ${kind} without a name was registered`;
+  if (typeof name !== 'string')
+    return `${kind === 'operator' ? 'an' : 'a'} ${kind} without a name was registered`;
   const maker = kind === 'reward' ? 'open' : 'create';
   if (typeof rest[maker] !== 'function') return `the ${kind} '${name}' has no ${maker} function`;
   if (settings instanceof z.ZodObject) return undefined;

@@ -32,6 +32,7 @@ function registries() {
     create: () => {
       throw new Error('never made here');
     },
+    complete: () => ({}),
   });
   return { operators, feedback, rewards: createRewardRegistry() };
 }

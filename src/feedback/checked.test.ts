@@ -65,13 +65,13 @@ describe('a classifier of tensor operations', () => {
   });
 
   it.each<[string, () => unknown, string]>([
-    ['nothing', () => undefined, "feedback 'mine': accept is no tensor"],
+    ['nothing', () => undefined, "feedback 'mine': accept must be a tensor"],
     [
       'an array',
       () => ({ accept: [[1, 1, 1]], reject: good() }),
-      "feedback 'mine': accept is no tensor. Return {accept, reject}",
+      "feedback 'mine': accept must be a tensor. Return {accept, reject}",
     ],
-    ['one side', () => ({ accept: good() }), "feedback 'mine': reject is no tensor"],
+    ['one side', () => ({ accept: good() }), "feedback 'mine': reject must be a tensor"],
     [
       'a transposed shape',
       () => ({ accept: good(), reject: tf.zeros([3, 2]) }),
@@ -104,7 +104,7 @@ describe('a classifier of tensor operations', () => {
       [0, 0, 0],
     ]);
     expect(invalidFeedback('mine', 4, 17).message).toBe(
-      "feedback 'mine': it returned 4 weights that are NaN or out of range at update 17; accept and reject weights are numbers from 0 to 1",
+      "feedback 'mine': it returned 4 weights that are NaN or out of range at update 17; accept and reject weights must be numbers from 0 to 1",
     );
   });
 });

@@ -3,15 +3,16 @@ import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import type {
   Feedback,
-  FeedbackClassifier,
   FeedbackInput,
+  HostClassifier,
   HostFeedback,
   HostFeedbackInput,
+  TensorClassifier,
 } from './classifier.js';
 
-/** A classifier is somebody's code: what it returns is checked, and what is wrong is reported under its name. */
+/** A classifier may be a user's code: what it returns is checked, and problems are reported under its name. */
 
-const range = 'accept and reject weights are numbers from 0 to 1';
+const rangeRule = 'accept and reject weights must be numbers from 0 to 1';
 
 function fault(name: string, what: string, cause?: unknown): PmpoError {
   return new PmpoError({ where: `feedback '${name}'`, what, cause });
@@ -19,7 +20,7 @@ function fault(name: string, what: string, cause?: unknown): PmpoError {
 
 function checkTensor(name: string, side: string, value: unknown, [n, b]: readonly number[]): Tensor2D {
   if (!(value instanceof tf.Tensor))
-    throw fault(name, `${side} is no tensor. Return {accept, reject}, [N, B] each`);
+    throw fault(name, `${side} must be a tensor. Return {accept, reject}, [N, B] each`);
   if (value.shape.length !== 2 || value.shape[0] !== n || value.shape[1] !== b) {
     throw fault(name, `${side} has the shape [${value.shape}]. It must be [N, B] = [${n}, ${b}]`);
   }
@@ -27,15 +28,16 @@ function checkTensor(name: string, side: string, value: unknown, [n, b]: readonl
 }
 
 /**
- * Runs a tensor classifier and checks types and shapes at once, values by a count that the caller reads after the update.
+ * Runs a classifier of tensor operations and checks the types and shapes of its weights. Their values are not known while a
+ * function is compiled, so invalid ones are counted in the graph.
  *
- * @returns the feedback with invalid weights replaced by 0, and how many there were (NaN or outside [0, 1], where the mask
- *   is not 0): anything but 0 must end the run with `invalidFeedback`, before the parameters are used.
- * @throws PmpoError naming the classifier when it throws or returns another shape.
+ * @returns the feedback, with weights that are NaN or outside [0, 1] replaced by 0, and the number of those inside the mask. If
+ *   it is not 0, the caller must end the run with `invalidFeedback` before the parameters are used.
+ * @throws PmpoError naming the classifier if it throws or returns another shape.
  */
 export function classifyChecked(
   name: string,
-  classifier: FeedbackClassifier & { classify: (input: FeedbackInput) => Feedback },
+  classifier: TensorClassifier,
   input: FeedbackInput,
 ): { feedback: { accept: Tensor2D; reject: Tensor2D }; invalid: Scalar } {
   let raw: Feedback;
@@ -63,23 +65,21 @@ export function classifyChecked(
   };
 }
 
-/** The error for a count of invalid weights that is not 0. */
+/** The error for invalid weights, of which `count` is the number. */
 export function invalidFeedback(name: string, count: number, update: number): PmpoError {
   return fault(
     name,
-    `it returned ${count} weights that are NaN or out of range at update ${update}; ${range}`,
+    `it returned ${count} weights that are NaN or out of range at update ${update}; ${rangeRule}`,
   );
 }
 
 /**
- * Runs a classifier of plain code and checks all that it returns.
- * @throws PmpoError naming the classifier when it throws, or returns another length, NaN, or a weight outside [0, 1].
+ * Runs a classifier of plain code and checks the weights that it returns.
+ * @throws PmpoError naming the classifier if it throws, or returns another length, NaN, or a weight outside [0, 1].
  */
 export async function classifyOnHostChecked(
   name: string,
-  classifier: FeedbackClassifier & {
-    classifyOnHost: (input: HostFeedbackInput) => HostFeedback | Promise<HostFeedback>;
-  },
+  classifier: HostClassifier,
   input: HostFeedbackInput,
 ): Promise<HostFeedback> {
   let raw: HostFeedback;
@@ -103,7 +103,7 @@ export async function classifyOnHostChecked(
       const weight = weights[i];
       if (input.mask[i] > 0 && !(weight >= 0 && weight <= 1)) {
         const place = `sample ${Math.floor(i / input.contexts)} of context ${i % input.contexts}`;
-        throw fault(name, `${key} is ${weight} for ${place}; ${range}`);
+        throw fault(name, `${key} is ${weight} for ${place}; ${rangeRule}`);
       }
     }
     return weights;

@@ -113,7 +113,7 @@ describe('top-k', () => {
 
   it('refuses to accept more than there are', () => {
     expect(() => create('top-k', { accept: 3 }, 2)).toThrow(
-      /accepts 3 and rejects 0 of 2 samples: there are not as many/,
+      /accepts 3 and rejects 0 of 2 samples: there are too few samples/,
     );
   });
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseSettings } from '../core/settings.js';
 import * as tf from '../engine/tf.js';
 import type { EvaluationClassifier } from './classifier.js';
 import { defineFeedback } from './define.js';
@@ -12,15 +13,7 @@ const thresholdSettings = z.strictObject({
 /** The settings of `threshold`: `value` is the evaluation from which a sample is accepted. */
 export type ThresholdSettings = z.input<typeof thresholdSettings>;
 
-export const thresholdDefinition = defineFeedback({
-  name: 'threshold',
-  description: 'Accepts samples whose evaluation is at least a given value and rejects the others',
-  settings: thresholdSettings,
-  create: threshold,
-});
-
-/** Accepts samples with f(x, y) ≥ b and rejects the others (arXiv 2410.04166, section 3). */
-export function threshold({ value }: ThresholdSettings): EvaluationClassifier {
+function create({ value }: z.output<typeof thresholdSettings>): EvaluationClassifier {
   return {
     provides: { accepts: true, rejects: true },
     classify: ({ evaluation, mask = allPresent(evaluation) }) => ({
@@ -28,4 +21,19 @@ export function threshold({ value }: ThresholdSettings): EvaluationClassifier {
       reject: indicator(tf.less(evaluation, value), mask),
     }),
   };
+}
+
+export const thresholdDefinition = defineFeedback({
+  name: 'threshold',
+  description: 'Accepts samples whose evaluation is at least a given value and rejects the others',
+  settings: thresholdSettings,
+  create,
+});
+
+/**
+ * Accepts samples with f(x, y) ≥ b and rejects the others (arXiv 2410.04166, section 3).
+ * @throws ConfigError if `value` is not a number.
+ */
+export function threshold(settings: ThresholdSettings): EvaluationClassifier {
+  return create(parseSettings('threshold', thresholdSettings, settings));
 }

@@ -20,8 +20,7 @@ type Counts = Required<TopKSettings>;
 
 /** Counts that are not set are at most half of N samples, and at most what the other side leaves. */
 function withDefaults({ accept, reject }: TopKSettings, samples: number): Counts {
-  const beside = (other = 0) =>
-    Math.max(0, Math.min(usualCount, Math.floor(samples / 2), samples - other));
+  const beside = (other = 0) => Math.max(0, Math.min(usualCount, Math.floor(samples / 2), samples - other));
   return { accept: accept ?? beside(reject), reject: reject ?? beside(accept) };
 }
 
