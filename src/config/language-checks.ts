@@ -76,7 +76,8 @@ export function languageProblems(
       `Use exact, or leave language.sampling without ${changed.join(', ')}`,
     );
   }
-  for (const part of definitions.operator.klParts?.(operator) ?? []) {
+  const { name: _, ...operatorSettings } = operator;
+  for (const part of definitions.operator.klParts(operatorSettings)) {
     if (part === sequenceKl) continue;
     complain(
       `operator.kl.${part}`,

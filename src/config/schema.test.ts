@@ -20,6 +20,7 @@ function registries() {
     create: () => {
       throw new Error('never made here');
     },
+    klParts: () => [],
   });
   const weight = z.union([z.number().min(0), z.strictObject({ epsilon: z.number().positive() })]);
   const kl = z.strictObject({ mean: weight.optional(), covariance: weight.optional() }).prefault({});

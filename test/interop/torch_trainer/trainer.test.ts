@@ -15,7 +15,7 @@ import type {
   TokenSequence,
 } from '../../../src/language/trainable-model.js';
 import { openTrainer, type TrainerClient } from '../../../src/language/trainer-client.js';
-import { vocabularyHash, vocabularyOf } from '../../../src/language/vocabulary-hash.js';
+import { vocabularyHash, vocabularyOf } from '../../../src/language/vocabulary.js';
 import { dpo } from '../../../src/operators/dpo.js';
 import { kto } from '../../../src/operators/kto.js';
 import type { Operator } from '../../../src/operators/operator.js';
