@@ -92,21 +92,21 @@ def load(trainer: Trainer, folder: Path) -> None:
     """
     processes = trainer.processes
     state, parts = processes.agree(lambda: _read(trainer, folder))
-    own = {name: processes.shard_tensors(tensors, trainer.parameters) for name, tensors in parts.items()}
+    shards = {name: processes.shard_tensors(tensors, trainer.parameters) for name, tensors in parts.items()}
     device = trainer.model.device
     with torch.no_grad():
         for name, parameter in trainer.parameters.items():
-            parameter.copy_(own["policy"][name])
-            parameter.grad = own["gradient"].get(name)
+            parameter.copy_(shards["policy"][name])
+            parameter.grad = shards["gradient"].get(name)
     trainer.optimizer.state.clear()
-    for name, first in own["optimizer_first"].items():
+    for name, first in shards["optimizer_first"].items():
         trainer.optimizer.state[trainer.parameters[name]] = {
             "step": torch.tensor(float(state["optimizerSteps"]), device=device if device.type == "cuda" else "cpu"),
             "exp_avg": first,
-            "exp_avg_sq": own["optimizer_second"][name],
+            "exp_avg_sq": shards["optimizer_second"][name],
         }
-    trainer.set_reference(own["reference"])
-    trainer.publish(own.get("published", trainer.reference))
+    trainer.set_reference(shards["reference"])
+    trainer.publish(shards.get("published", trainer.reference))
     trainer.steps = int(state["steps"])
     trainer.publications = int(state["published"])
 
@@ -119,10 +119,10 @@ def _read(trainer: Trainer, folder: Path) -> tuple[dict[str, Any], dict[str, Map
         raise RequestError(_not_found(), f"{folder} does not contain a checkpoint") from error
     except (OSError, ValueError) as error:
         raise precondition(f"{folder / _STATE} cannot be read: {error}") from error
-    for key, own in _identity(trainer).items():
-        if state.get(key) != own:
+    for key, expected in _identity(trainer).items():
+        if state.get(key) != expected:
             raise precondition(
-                f"the checkpoint in {folder} belongs to another model: its {key} is {state.get(key)!r}, here it is {own!r}"
+                f"the checkpoint in {folder} belongs to another model: its {key} is {state.get(key)!r}, here it is {expected!r}"
             )
     data = folder / str(state["data"])
     names = trainer.parameters.keys()
@@ -167,8 +167,8 @@ def _tensors(trainer: Trainer) -> dict[str, Mapping[str, Tensor]]:
         "policy": policy,
         "reference": trainer.reference,
         "gradient": {name: p.grad for name, p in trainer.parameters.items() if p.grad is not None},
-        "optimizer_first": {name: own["exp_avg"] for name, own in state.items()},
-        "optimizer_second": {name: own["exp_avg_sq"] for name, own in state.items()},
+        "optimizer_first": {name: values["exp_avg"] for name, values in state.items()},
+        "optimizer_second": {name: values["exp_avg_sq"] for name, values in state.items()},
     }
     if trainer.published is not trainer.reference:
         parts["published"] = trainer.published

@@ -106,8 +106,8 @@ class DistributedProcesses(Processes):
             groups = micro_batches([sequences[i] for i in share], max_tokens)
             plans.append([Pass([share[i] for i in group]) for group in groups])
         idle = Pass([order[-1]], contributes=False)
-        own = plans[self.rank]
-        return own + [idle] * (max(map(len, plans)) - len(own))
+        plan = plans[self.rank]
+        return plan + [idle] * (max(map(len, plans)) - len(plan))
 
     def agree(self, act: Callable[[], T]) -> T:
         error: Exception | None = None
@@ -122,9 +122,9 @@ class DistributedProcesses(Processes):
             return result  # type: ignore[no-any-return]  # what `act` returned, whose type the variable cannot have before
         raise next(raised for raised in self.all_gather(error) if raised is not None)
 
-    def all_gather(self, own: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         gathered: list[Any] = [None] * self.count
-        dist.all_gather_object(gathered, own)
+        dist.all_gather_object(gathered, value)
         return gathered
 
     def gather_tensors(self, shards: Weights, device: torch.device | None = None) -> Weights:

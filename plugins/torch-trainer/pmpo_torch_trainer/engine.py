@@ -238,9 +238,9 @@ class Engine:
         with self._model.autocast():
             batch = _Batch(self._view.module, self._cache_name, self._model.device)
             states = batch.read([request.prompt for request in group])
-            for request, own in zip(group, states, strict=True):
+            for request, prompt_states in zip(group, states, strict=True):
                 if request.settings.prompt_logprobs is not None and indices.start == 0:
-                    request.prompt_scores = self._score_prompt(request, own)
+                    request.prompt_scores = self._score_prompt(request, prompt_states)
             rows = [
                 _Row(request, index, RandomStream(request.settings.seed, index))
                 for request in group

@@ -52,9 +52,9 @@ def sampling_settings(params: Any, prompt: list[int], model: LanguageModel) -> S
     _check(
         "repetition_penalty", params.repetition_penalty, 0 <= params.repetition_penalty < float("inf"), "above 0; 1 has no effect"
     )
-    own = frozenset(params.stop_token_ids)
+    requested_stops = frozenset(params.stop_token_ids)
     last = model.vocabulary_size - 1
-    for token in own:
+    for token in requested_stops:
         _check("stop_token_ids", token, token <= last, f"a token of the model, at most {last}")
     return SamplingSettings(
         max_tokens=min(max_tokens, room),
@@ -67,8 +67,8 @@ def sampling_settings(params: Any, prompt: list[int], model: LanguageModel) -> S
         frequency_penalty=params.frequency_penalty,
         repetition_penalty=params.repetition_penalty or 1.0,
         stop=tuple(params.stop),
-        stop_token_ids=own if params.ignore_eos else own | frozenset(model.eos_token_ids),
-        reported_stop_token_ids=own,
+        stop_token_ids=requested_stops if params.ignore_eos else requested_stops | frozenset(model.eos_token_ids),
+        reported_stop_token_ids=requested_stops,
         n=n,
         logprobs=params.logprobs if params.HasField("logprobs") else None,
         prompt_logprobs=params.prompt_logprobs if params.HasField("prompt_logprobs") else None,

@@ -88,9 +88,9 @@ class Processes:
         """
         self.agree(act if self.rank == 0 else lambda: None)
 
-    def all_gather(self, own: T) -> list[T]:
-        """Returns the `own` of each process, [K], in the order of their ranks."""
-        return [own]
+    def all_gather(self, value: T) -> list[T]:
+        """Returns the `value` of each process, [K], in the order of their ranks."""
+        return [value]
 
     def gather_tensors(self, shards: Weights, device: torch.device | None = None) -> Weights:
         """Assembles whole tensors from the shards of all processes, in the first process; returns none in the others.

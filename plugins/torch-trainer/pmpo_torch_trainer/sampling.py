@@ -80,11 +80,11 @@ def sample_tokens(
     `uniforms` [R] are the random numbers in [0, 1) at which the cumulative distributions are inverted.
     """
     allowed = logits.clone()
-    for row, own, context in zip(allowed, settings, contexts, strict=True):
-        _penalize(row, own, context)
-        if len(context.completion) < own.min_tokens and own.stop_token_ids:
-            row[sorted(own.stop_token_ids)] = -torch.inf
-    temperatures = [own.temperature for own in settings]
+    for row, own_settings, context in zip(allowed, settings, contexts, strict=True):
+        _penalize(row, own_settings, context)
+        if len(context.completion) < own_settings.min_tokens and own_settings.stop_token_ids:
+            row[sorted(own_settings.stop_token_ids)] = -torch.inf
+    temperatures = [own_settings.temperature for own_settings in settings]
     if all(temperature == 0 for temperature in temperatures):
         tokens = allowed.argmax(-1)
     else:
@@ -108,35 +108,35 @@ def top_log_probs(logits: Tensor, token: int, count: int) -> tuple[list[float], 
     return [float(log_probs[token]), *(v for v, _ in others)], [token, *(t for _, t in others)]
 
 
-def _penalize(logits: Tensor, own: SamplingSettings, context: Context) -> None:
+def _penalize(logits: Tensor, own_settings: SamplingSettings, context: Context) -> None:
     """Applies the penalties to logits [V] in place: repetition first, then frequency and presence, as vLLM does."""
-    if own.repetition_penalty != 1:
-        there = torch.tensor(sorted({*context.prompt, *context.completion}), device=logits.device)
-        before = logits[there]
-        logits[there] = torch.where(before > 0, before / own.repetition_penalty, before * own.repetition_penalty)
-    if context.completion and (own.presence_penalty != 0 or own.frequency_penalty != 0):
+    if own_settings.repetition_penalty != 1:
+        seen = torch.tensor(sorted({*context.prompt, *context.completion}), device=logits.device)
+        before = logits[seen]
+        logits[seen] = torch.where(before > 0, before / own_settings.repetition_penalty, before * own_settings.repetition_penalty)
+    if context.completion and (own_settings.presence_penalty != 0 or own_settings.frequency_penalty != 0):
         generated, counts = torch.tensor(context.completion, device=logits.device).unique(return_counts=True)
-        logits[generated] -= own.frequency_penalty * counts + own.presence_penalty
+        logits[generated] -= own_settings.frequency_penalty * counts + own_settings.presence_penalty
 
 
 def _restrict(logits: Tensor, settings: list[SamplingSettings]) -> Tensor:
     """Excludes tokens from logits [R, V] in place by min_p, then top_k, then top_p, in vLLM's order."""
     size = logits.shape[-1]
-    for row, own in enumerate(settings):
-        if own.min_p > 0:
-            logits[row].masked_fill_(logits[row] < logits[row].max() + float(np.log(own.min_p)), -torch.inf)
-    tops = [size if own.top_k == 0 else min(own.top_k, size) for own in settings]
+    for row, own_settings in enumerate(settings):
+        if own_settings.min_p > 0:
+            logits[row].masked_fill_(logits[row] < logits[row].max() + float(np.log(own_settings.min_p)), -torch.inf)
+    tops = [size if own_settings.top_k == 0 else min(own_settings.top_k, size) for own_settings in settings]
     if any(top < size for top in tops):
         values = logits.topk(max(top for top in tops if top < size)).values
         for row, top in enumerate(tops):
             if top < size:
                 logits[row].masked_fill_(logits[row] < values[row, top - 1], -torch.inf)
-    for row, own in enumerate(settings):
-        if own.top_p < 1:
+    for row, own_settings in enumerate(settings):
+        if own_settings.top_p < 1:
             ordered, order = logits[row].sort(descending=True)
             probabilities = ordered.softmax(-1)
             # Keeps the token that reaches top_p, and always the most likely one.
-            beyond = probabilities.cumsum(-1) - probabilities >= own.top_p
+            beyond = probabilities.cumsum(-1) - probabilities >= own_settings.top_p
             beyond[0] = False
             logits[row, order[beyond]] = -torch.inf
     return logits

@@ -127,8 +127,8 @@ class Trainer:
             raise invalid("the request selects no terms; set policy, reference, kl or reverse_kl")
 
         def evaluate(batch: Batch) -> Terms:
-            policy = self._policy_side(batch) if wanted.needs_policy else None
-            reference = self._reference_side(batch) if wanted.needs_reference else None
+            policy = self._policy_logits(batch) if wanted.needs_policy else None
+            reference = self._reference_logits(batch) if wanted.needs_reference else None
             return token_terms.evaluate(policy, reference, batch.targets, wanted, self.model.vocabulary_size)
 
         with _memory("scoring"), torch.no_grad(), self.model.autocast():
@@ -158,10 +158,10 @@ class Trainer:
         has = {name: any(getattr(c, name) is not None for c in coefficients) for name in Coefficients.FIELDS}
         wanted = TermSelection(policy=True, kl=has["kl"], reverse_kl=has["reverse_kl"])
 
-        def differentiate(batch: Batch, own: Pass) -> tuple[Terms, float]:
+        def differentiate(batch: Batch, current: Pass) -> tuple[Terms, float]:
             token_coefficients = TokenCoefficients(
                 **{
-                    name: self._token_coefficients(name, own, sequences, coefficients)
+                    name: self._token_coefficients(name, current, sequences, coefficients)
                     for name in Coefficients.FIELDS
                     if has[name]
                 }
@@ -175,11 +175,11 @@ class Trainer:
         return scores, value
 
     def _differentiate(self, batch: Batch, wanted: TermSelection, token_coefficients: TokenCoefficients) -> tuple[Terms, float]:
-        reference = self._reference_side(batch) if wanted.needs_reference else None
+        reference = self._reference_logits(batch) if wanted.needs_reference else None
         # transformers uses gradient checkpointing only in training mode, which changes nothing else, as dropout is off.
         self.model.module.train(self.model.gradient_checkpointing)
         try:
-            policy = self._policy_side(batch)
+            policy = self._policy_logits(batch)
             if token_coefficients.log_prob is None and token_coefficients.kl is None and token_coefficients.reverse_kl is None:
                 raise invalid("no sequence has coefficients")
             found, gradient, value = token_terms.differentiate(
@@ -193,21 +193,21 @@ class Trainer:
             self.model.module.eval()
 
     def _token_coefficients(
-        self, name: str, own: Pass, sequences: Sequence[TokenSequence], coefficients: Sequence[Coefficients]
+        self, name: str, current: Pass, sequences: Sequence[TokenSequence], coefficients: Sequence[Coefficients]
     ) -> Tensor:
         values: list[float] = []
-        for index in own.members:
-            given: Coefficient = getattr(coefficients[index], name) if own.contributes else None
+        for index in current.members:
+            given: Coefficient = getattr(coefficients[index], name) if current.contributes else None
             length = len(sequences[index].completion)
             values.extend([0.0] * length if given is None else [given] * length if isinstance(given, float) else given)
         return torch.tensor(values, dtype=torch.float32, device=self.model.device)
 
-    def _policy_side(self, batch: Batch) -> LazyLogits:
-        return _side(self._policy, batch)
+    def _policy_logits(self, batch: Batch) -> LazyLogits:
+        return _lazy_logits(self._policy, batch)
 
-    def _reference_side(self, batch: Batch) -> LazyLogits:
+    def _reference_logits(self, batch: Batch) -> LazyLogits:
         with torch.no_grad():
-            return _side(self._reference, batch)
+            return _lazy_logits(self._reference, batch)
 
     def _run_passes(
         self,
@@ -220,27 +220,27 @@ class Trainer:
         `do` runs the model on a batch, and returns its terms and its part of the weighted sum.
         """
         processes = self.processes
-        mine: dict[int, Terms] = {}
+        results: dict[int, Terms] = {}
         total = 0.0
 
         def check(found: dict[int, Terms]) -> None:
             alive()
-            for index, own in found.items():
-                _check_finite(index, own)
+            for index, terms_of_sequence in found.items():
+                _check_finite(index, terms_of_sequence)
 
         try:
             processes.agree(alive)
-            for own in processes.passes(sequences, self.options.max_tokens_per_batch):
-                batch = collate([sequences[index] for index in own.members], self.model.device)
-                terms, value = do(batch, own)
-                found = dict(zip(own.members, _by_sequence(terms, batch), strict=True)) if own.contributes else {}
+            for current in processes.passes(sequences, self.options.max_tokens_per_batch):
+                batch = collate([sequences[index] for index in current.members], self.model.device)
+                terms, value = do(batch, current)
+                found = dict(zip(current.members, _by_sequence(terms, batch), strict=True)) if current.contributes else {}
                 processes.agree(functools.partial(check, found))
-                mine.update(found)
-                total += value if own.contributes else 0.0
+                results.update(found)
+                total += value if current.contributes else 0.0
         finally:
             self._policy.body.release()
             self._reference.body.release()
-        gathered = processes.all_gather((mine, total))
+        gathered = processes.all_gather((results, total))
         scores = {index: terms for part, _ in gathered for index, terms in part.items()}
         return [scores[index] for index in range(len(sequences))], sum(part for _, part in gathered)
 
@@ -373,25 +373,25 @@ class Network:
         self.head = Head(module)
 
 
-def _side(network: Network, batch: Batch) -> LazyLogits:
+def _lazy_logits(network: Network, batch: Batch) -> LazyLogits:
     states = network.body(batch.tokens, batch.attention_mask)
     return LazyLogits(states.flatten(0, 1)[batch.positions], network.head)
 
 
-def _by_sequence(found: Terms, batch: Batch) -> list[Terms]:
+def _by_sequence(terms: Terms, batch: Batch) -> list[Terms]:
     rows = [Terms() for _ in batch.lengths]
     for name in Terms.FIELDS:
-        values: Tensor | None = getattr(found, name)
+        values: Tensor | None = getattr(terms, name)
         if values is None:
             continue
-        for row, own in zip(rows, batch.split(values.cpu()), strict=True):
-            setattr(row, name, own)
+        for row, row_values in zip(rows, batch.split(values.cpu()), strict=True):
+            setattr(row, name, row_values)
     return rows
 
 
-def _check_finite(index: int, found: Terms) -> None:
+def _check_finite(index: int, terms: Terms) -> None:
     for name in Terms.FIELDS:
-        values: Tensor | None = getattr(found, name)
+        values: Tensor | None = getattr(terms, name)
         if values is not None and not bool(torch.isfinite(values).all()):
             at = int((~torch.isfinite(values)).nonzero()[0])
             raise precondition(
@@ -405,9 +405,9 @@ def _check_coefficients(sequences: Sequence[TokenSequence], coefficients: Sequen
         raise invalid(
             f"the request has {len(sequences)} sequences and {len(coefficients)} coefficients; each sequence needs one entry"
         )
-    for index, (sequence, own) in enumerate(zip(sequences, coefficients, strict=True)):
+    for index, (sequence, given_coefficients) in enumerate(zip(sequences, coefficients, strict=True)):
         for name in Coefficients.FIELDS:
-            given: Coefficient = getattr(own, name)
+            given: Coefficient = getattr(given_coefficients, name)
             if given is None:
                 continue
             values = [given] if isinstance(given, float) else list(given)
@@ -418,5 +418,5 @@ def _check_coefficients(sequences: Sequence[TokenSequence], coefficients: Sequen
                 )
             if not all(math.isfinite(value) for value in values):
                 raise invalid(f"sequence {index}: a coefficient {name} is not finite")
-    if all(getattr(own, name) is None for own in coefficients for name in Coefficients.FIELDS):
+    if all(getattr(given_coefficients, name) is None for given_coefficients in coefficients for name in Coefficients.FIELDS):
         raise invalid("no sequence has coefficients")

@@ -144,14 +144,15 @@ class TrainerService:
     def _score(self, request: Any, alive: Callable[[], None]) -> Any:
         wanted = TermSelection(request.policy, request.reference, request.kl, request.reverse_kl)
         scores = self._trainer.score(_sequences(request), wanted, alive)
-        return trainer.ScoreResponse(scores=map(_packed, scores))
+        return trainer.ScoreResponse(scores=map(_score_message, scores))
 
     def _forward_backward(self, request: Any, alive: Callable[[], None]) -> Any:
         coefficients = [
-            Coefficients(_factor(own.log_prob), _factor(own.kl), _factor(own.reverse_kl)) for own in request.coefficients
+            Coefficients(_coefficient_of(sequence.log_prob), _coefficient_of(sequence.kl), _coefficient_of(sequence.reverse_kl))
+            for sequence in request.coefficients
         ]
         scores, value = self._trainer.forward_backward(_sequences(request), coefficients, alive)
-        return trainer.ForwardBackwardResponse(scores=map(_packed, scores), value=value)
+        return trainer.ForwardBackwardResponse(scores=map(_score_message, scores), value=value)
 
     def _optim_step(self, request: Any, _alive: Callable[[], None]) -> Any:
         norm = self._trainer.optim_step(request.learning_rate, request.max_gradient_norm)
@@ -257,15 +258,15 @@ def _description(owner: Trainer) -> Any:
 
 
 def _sequences(request: Any) -> list[TokenSequence]:
-    return [TokenSequence(list(own.prompt), list(own.completion)) for own in request.sequences]
+    return [TokenSequence(list(sequence.prompt), list(sequence.completion)) for sequence in request.sequences]
 
 
-def _factor(given: Any) -> Coefficient:
+def _coefficient_of(given: Any) -> Coefficient:
     if len(given) == 0:
         return None
     return float(given[0]) if len(given) == 1 else list(given)
 
 
-def _packed(found: Terms) -> Any:
-    fields = {name: getattr(found, name) for name in Terms.FIELDS}
+def _score_message(terms: Terms) -> Any:
+    fields = {name: getattr(terms, name) for name in Terms.FIELDS}
     return trainer.SequenceScore(**{name: values.tolist() for name, values in fields.items() if values is not None})
