@@ -6,4 +6,6 @@ import type { PublicModules } from './system/user-module.js';
  */
 export const publicModules: PublicModules = {
   pmpo: () => import('./index.js'),
+  'pmpo/engine': () => import('./engine/index.js'),
+  'pmpo/language': () => import('./language/index.js'),
 };
