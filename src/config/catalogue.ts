@@ -9,7 +9,7 @@ import type { SimulatorDefinition } from '../simulators/definition.js';
 import { simulators } from '../simulators/registry.js';
 import type { PublicModules } from '../system/user-module.js';
 
-/** Everything that a configuration can name. */
+/** The registries of everything that a configuration can choose by name. */
 export interface Catalogue {
   readonly operators: Registry<RegisteredOperator>;
   readonly feedback: Registry<RegisteredFeedback>;

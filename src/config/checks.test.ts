@@ -33,25 +33,25 @@ function check(values: Record<string, unknown>): string[] {
 }
 
 describe('crossCheck', () => {
-  test('has nothing to say about the defaults', () => {
+  test('accepts the defaults', () => {
     expect(check({})).toEqual([]);
   });
 
   test.each<[string, Record<string, unknown>]>([
-    ['environment: names neither', { environment: {} }],
+    ['environment: has neither a simulator nor', { environment: {} }],
     ["environment.simulator: unknown embedded simulator 'reach'", { environment: { simulator: 'reach' } }],
-    ['environment.address: 70000 is no port', { environment: { address: 'localhost:70000' } }],
+    ['environment.address: 70000 is not a valid port', { environment: { address: 'localhost:70000' } }],
     [
-      'environment.address: 70000 is no port',
+      'environment.address: 70000 is not a valid port',
       { environment: { address: ['localhost:1', 'localhost:70000'] } },
     ],
-    ['environment.tls: means nothing to the embedded', { environment: { simulator: 'reacher', tls: true } }],
+    ['environment.tls: has no effect on the embedded', { environment: { simulator: 'reacher', tls: true } }],
     [
-      'environment.token: means nothing to the embedded',
+      'environment.token: has no effect on the embedded',
       { environment: { simulator: 'reacher', token: { file: 't' } } },
     ],
     [
-      'environment.createSettings.batchSize: is sent by this program itself',
+      'environment.createSettings.batchSize: is set by this program',
       { environment: { address: 'localhost:1', createSettings: { batchSize: 4 } } },
     ],
     [
@@ -62,8 +62,11 @@ describe('crossCheck', () => {
       'environment.numEnvs: 9 is more',
       { environment: { simulator: 'reacher', numEnvs: 9 }, learner: { environmentSteps: 8, warmupSteps: 0 } },
     ],
-    ['learner.warmupSteps: 50 leaves nothing', { learner: { environmentSteps: 50, warmupSteps: 50 } }],
-    ['replay.capacity: 10 holds no batch', { replay: { capacity: 10 } }],
+    [
+      'learner.warmupSteps: 50 steps leave none for training',
+      { learner: { environmentSteps: 50, warmupSteps: 50 } },
+    ],
+    ['replay.capacity: 10 is less than one batch', { replay: { capacity: 10 } }],
     ['policy.minStddev: 0.5 is not below', { policy: { minStddev: 0.5 } }],
   ])('%s', (line, values) => {
     const found = check(values);
@@ -71,12 +74,12 @@ describe('crossCheck', () => {
     expect(found[0]).toContain(line);
   });
 
-  test('any simulator name may be sent to a remote server', () => {
+  test('accepts any simulator name for a remote server', () => {
     expect(check({ environment: { address: 'localhost:9000', simulator: 'theirs' } })).toEqual([]);
     expect(check({ environment: { address: 'localhost:9000' } })).toEqual([]);
   });
 
-  test('bounds of the deviation mean nothing to a categorical head', () => {
+  test('ignores the bounds of the standard deviation for a categorical head', () => {
     expect(check({ policy: { head: 'categorical', minStddev: 0.5 } })).toEqual([]);
   });
 });

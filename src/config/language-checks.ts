@@ -4,7 +4,8 @@ import { sequenceKl } from '../language/trainable-model.js';
 import type { RegisteredOperator } from '../operators/operator.js';
 import type { LanguageConfig } from './language-schema.js';
 
-const asTheModelGives = {
+/** The values at which samples follow the model's own distribution. */
+const unchangedDistribution = {
   temperature: 1,
   topP: 1,
   topK: 0,
@@ -14,17 +15,17 @@ const asTheModelGives = {
   repetitionPenalty: 1,
 } as const;
 
-/** The settings whose values are others than these. */
-function changes(
-  sampling: LanguageConfig['language']['sampling'],
-  neutral: Partial<typeof asTheModelGives>,
-): string[] {
-  return Object.entries(neutral).flatMap(([key, value]) =>
-    sampling[key as keyof typeof asTheModelGives] === value ? [] : [key],
+/** The settings with which samples do not follow the model's own distribution. */
+function distributionChanges(sampling: LanguageConfig['language']['sampling']): string[] {
+  return Object.entries(unchangedDistribution).flatMap(([key, value]) =>
+    sampling[key as keyof typeof unchangedDistribution] === value ? [] : [key],
   );
 }
 
-/** What the single keys of a language job cannot say: settings that contradict one another. Pure. */
+/**
+ * Finds settings of a language job that are valid one by one and contradict each other. Pure.
+ * @param definitions of the configured operator and classifier.
+ */
 export function languageProblems(
   config: LanguageConfig,
   definitions: { readonly operator: RegisteredOperator; readonly feedback: RegisteredFeedback },
@@ -39,41 +40,45 @@ export function languageProblems(
     if (prompts === undefined) {
       complain(
         'language',
-        'names neither prompts nor a dataset',
-        'Give language.prompts and language.reward, or language.dataset',
+        'has neither prompts nor a dataset',
+        'Set language.prompts and language.reward, or language.dataset',
       );
     } else if (reward === undefined) {
-      complain('language', 'has prompts and nothing that evaluates completions', 'Give language.reward');
+      complain('language', 'has prompts, but no reward that evaluates completions', 'Set language.reward');
     }
     if (definitions.feedback.readsLabels) {
       complain(
         'feedback',
-        `'${feedback.name}' reads the labels of a dataset, and completions that are sampled have none`,
-        'Use another feedback, or give language.dataset',
+        `'${feedback.name}' reads the labels of a dataset, and sampled completions have none`,
+        'Use another feedback, or set language.dataset',
       );
     }
   } else if (prompts !== undefined) {
     complain(
       'language',
-      'names both prompts and a dataset',
-      'Give the one that is to be learned from; language.dataset learns without sampling',
+      'has both prompts and a dataset',
+      'Remove one of them; with language.dataset the model learns without sampling',
     );
   } else if (reward !== undefined) {
-    complain('language.reward', 'would never be asked: a dataset is judged already', 'Leave it out');
+    complain(
+      'language.reward',
+      'has no effect: the completions of a dataset are labelled already',
+      'Remove it',
+    );
   }
   if (dataset !== undefined && language.kl === 'sampled') {
     complain(
       'language.kl',
-      "'sampled' estimates the KL from completions of the reference, and those of a dataset are not",
+      "'sampled' estimates the KL from completions of the reference policy, which those of a dataset are not",
       'Use exact',
     );
   }
-  const changed = changes(language.sampling, asTheModelGives);
+  const changed = distributionChanges(language.sampling);
   if (dataset === undefined && language.kl === 'sampled' && changed.length > 0) {
     complain(
       'language.kl',
-      `'sampled' estimates the KL from completions as the reference gives them, and ${changed.join(', ')} changes them`,
-      `Use exact, or leave language.sampling without ${changed.join(', ')}`,
+      `'sampled' estimates the KL from samples of the reference policy, and ${changed.join(', ')} changes their distribution`,
+      `Use exact, or remove ${changed.join(', ')} from language.sampling`,
     );
   }
   const { name: _, ...operatorSettings } = operator;
@@ -81,15 +86,18 @@ export function languageProblems(
     if (part === sequenceKl) continue;
     complain(
       `operator.kl.${part}`,
-      'is of control jobs: the KL of sequences has one part',
+      'exists in control jobs only: the KL of sequences has a single part',
       `Set operator.kl.${sequenceKl}, or operator.beta`,
     );
   }
   if (model.name === 'embedded') {
     if (model.width % model.heads !== 0) {
-      complain('language.model.width', `${model.width} is no multiple of heads, ${model.heads}`);
+      complain('language.model.width', `${model.width} is not a multiple of heads, ${model.heads}`);
     } else if ((model.width / model.heads) % 2 !== 0) {
-      complain('language.model.heads', `each has ${model.width / model.heads} dimensions, an odd number`);
+      complain(
+        'language.model.heads',
+        `each head has ${model.width / model.heads} dimensions, which must be an even number`,
+      );
     }
     if (model.heads % model.keyValueHeads !== 0) {
       complain(
@@ -105,16 +113,20 @@ export function languageProblems(
       );
     }
   } else if (model.sampler !== undefined && dataset !== undefined) {
-    complain('language.model.sampler', 'would never be asked: nothing is sampled', 'Leave it out');
+    complain('language.model.sampler', 'has no effect: with a dataset nothing is sampled', 'Remove it');
   } else if (model.sampler !== undefined && model.sampler.publish === undefined && reference !== 'initial') {
     complain(
       'language.model.sampler',
-      'would never get the weights of a reference that changes',
-      'Give language.model.sampler.publish, or reference: initial, or leave the sampler out',
+      'would never receive the weights of the changing reference policy',
+      'Set language.model.sampler.publish or reference: initial, or remove the sampler',
     );
   }
   if (learner.samples === 1 && dataset === undefined && definitions.feedback.comparesSamples) {
-    complain('learner.samples', '1 leaves nothing to compare', 'Give 2 or more, or another feedback');
+    complain(
+      'learner.samples',
+      `1 is too few for '${feedback.name}', which compares the samples of a context`,
+      'Set it to 2 or more, or use another feedback',
+    );
   }
   return problems;
 }

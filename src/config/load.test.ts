@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ConfigError } from '../core/errors.js';
-import { configText, loadConfig, resolveConfig } from './load.js';
+import { configText, loadConfig, loadJob, resolveConfig, resolveJob, resolveLanguageConfig } from './load.js';
 import { parseOverride } from './source.js';
 
 const minimal = 'environment: {simulator: cartpole_swingup}\n';
@@ -19,7 +19,7 @@ async function refusal(text: string, ...sets: string[]): Promise<string> {
 }
 
 describe('resolveConfig', () => {
-  test('fills in every default, the samples by the operator', async () => {
+  test('fills in every default, including the number of samples of the operator', async () => {
     const pmpo = await resolve(minimal);
     expect(pmpo.config).toMatchObject({
       operator: { name: 'pmpo', alpha: 0.5 },
@@ -32,19 +32,19 @@ describe('resolveConfig', () => {
     expect((await resolve(minimal, 'operator.name=mpo', 'learner.samples=8')).config.learner.samples).toBe(8);
   });
 
-  test('a block without a name is of the default operator', async () => {
+  test('reads a group without a name as the default operator', async () => {
     const { config } = await resolve(minimal, 'operator.alpha=1');
     expect(config.operator).toMatchObject({ name: 'pmpo', alpha: 1 });
   });
 
-  test('settings of the operator in the file do not reach another one', async () => {
+  test('drops the settings of the operator in the file if another one is chosen', async () => {
     const text = `${minimal}operator: {name: pmpo, alpha: 0.25}\n`;
     const { config } = await resolve(text, 'operator.name=dpo');
     expect(config.operator).toEqual((await resolve(`${minimal}operator: {name: dpo}`)).config.operator);
   });
 
   test.each(['pmpo', 'mpo', 'dpo', 'kto', 'behavior-cloning'])(
-    'what it resolves for %s loads again the same',
+    'gives a configuration of %s that loads again unchanged',
     async (name) => {
       const { config } = await resolve(
         minimal,
@@ -74,7 +74,7 @@ describe('resolveConfig', () => {
     expect(remote.config.environment.createSettings).toEqual({ episodeStep: 10 });
   });
 
-  test('takes paths in a file from beside it, and those on the command line from here', async () => {
+  test('resolves paths in a file from its folder, and paths on the command line from the working directory', async () => {
     const text = `environment: {address: "a:1", tls: {ca: ca.pem}, token: {file: secret/token}}
 replay: {redis: "rediss://r:1", redisTls: {ca: redis.pem, key: ../own.key}, redisPassword: {file: secret/password}}
 `;
@@ -91,7 +91,7 @@ replay: {redis: "rediss://r:1", redisTls: {ca: redis.pem, key: ../own.key}, redi
     expect(again.config).toEqual(config);
   });
 
-  test('refuses feedback that the operator cannot use, and says why', async () => {
+  test('refuses feedback that the operator cannot use, with the reason', async () => {
     const text = `${minimal}operator: {name: dpo}\nfeedback: {name: top-k, reject: 0}\n`;
     expect(await refusal(text)).toMatch(
       /^run\.yaml: operator \(line 2\): 'dpo' compares .* accepted samples only/,
@@ -110,7 +110,7 @@ replay: {redis: "rediss://r:1", redisTls: {ca: redis.pem, key: ../own.key}, redi
     );
   });
 
-  test('warns of what is legal and risky', async () => {
+  test('warns about legal but risky settings', async () => {
     const { warnings } = await resolve(minimal, 'operator.alpha=0', 'operator.beta=0.5');
     expect(warnings.length).toBeGreaterThan(0);
     expect((await resolve(minimal, 'operator.alpha=1')).warnings).toEqual([]);
@@ -124,7 +124,7 @@ describe('loadConfig', () => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  test('finds plugins beside the file, lets their settings join the validation, and resolves their paths', async () => {
+  test('finds plugins in the folder of the file, validates their settings, and resolves their paths', async () => {
     await writeFile(
       join(folder, 'mine.ts'),
       `export function register({ feedback, z, tf }: any): void {
@@ -153,10 +153,141 @@ describe('loadConfig', () => {
     );
   });
 
-  test('says that a file or a plugin is not there', async () => {
+  test('names a file or a plugin that does not exist', async () => {
     await expect(loadConfig(join(folder, 'none.yaml'))).rejects.toThrow(/none\.yaml: there is no such file/);
     const file = join(folder, 'plugin.yaml');
     await writeFile(file, `${minimal}plugins: [./none.ts]\n`);
     await expect(loadConfig(file)).rejects.toThrow(/plugin \.\/none\.ts: there is no file/);
+  });
+});
+
+const sampled = `
+language:
+  model: { name: embedded }
+  prompts: { file: prompts.jsonl }
+  reward: { name: program, file: reward.ts }
+  sampling: { maxTokens: 16 }
+`;
+const labelled = `
+language:
+  model: { name: embedded }
+  dataset: { file: labels.jsonl }
+`;
+const resolveLanguage = (text: string, ...sets: string[]) =>
+  resolveLanguageConfig('/here/job.yaml', text, sets.map(parseOverride));
+
+describe('resolveLanguageConfig', () => {
+  test('fills in every default, and resolves paths from the folder of the file', async () => {
+    const { config } = await resolveLanguage(sampled);
+    expect(config.language.prompts).toMatchObject({ file: '/here/prompts.jsonl', heldOut: 64 });
+    expect(config.language.reward).toEqual({ name: 'program', file: '/here/reward.ts' });
+    expect(config).toMatchObject({
+      operator: { name: 'pmpo', alpha: 0.5 },
+      feedback: { name: 'top-k', accept: 2, reject: 2 },
+      reference: { period: 10 },
+      learner: { samples: 4 },
+    });
+  });
+
+  test('uses the labels of a dataset as feedback, unless the configuration names another feedback', async () => {
+    const { config } = await resolveLanguage(labelled);
+    expect(config.feedback).toEqual({ name: 'label' });
+    expect(config.learner.samples).toBe(16);
+    const scored = await resolveLanguage(`${labelled}feedback: { name: threshold, value: 0.5 }\n`);
+    expect(scored.config.feedback).toEqual({ name: 'threshold', value: 0.5 });
+  });
+
+  test.each([
+    [sampled, 'language.reward=', /must be/],
+    [sampled.replace(/ *reward:.*\n/, ''), 'seed=1', /language.*has prompts, but no reward/],
+    [sampled, 'language.dataset={file: x.jsonl}', /has both prompts and a dataset/],
+    [labelled, 'language.reward={name: program, file: r.ts}', /language\.reward.*has no effect/],
+    [labelled, 'language.kl=sampled', /'sampled' estimates the KL from completions of the reference policy/],
+    [sampled, 'feedback={name: label}', /'label' reads the labels of a dataset/],
+    [sampled, 'language.model.heads=3', /width.*is not a multiple of heads/],
+    [sampled, 'language.model.keyValueHeads=3', /keyValueHeads.*does not divide heads/],
+    [sampled, 'language.sampling.maxTokens=64', /leaves no room for a prompt/],
+    [sampled, 'learner.samples=1', /learner\.samples: 1 is too few for 'top-k', which compares/],
+    [sampled, 'operator={name: pmpo, kl: {mean: 2}}', /operator\.kl\.mean.*exists in control jobs only/],
+    [sampled, 'language.modl={name: embedded}', /unknown key\. Did you mean 'model'/],
+  ])('%s with %s is refused', async (text, set, message) => {
+    await expect(resolveLanguage(text, set)).rejects.toThrow(message);
+  });
+
+  test.each(['topP=0.9', 'temperature=2', 'minP=0.1', 'repetitionPenalty=1.2', 'presencePenalty=1'])(
+    'refuses a sampled KL if completions do not follow the model: %s',
+    async (set) => {
+      const [key] = set.split('=');
+      await expect(
+        resolveLanguage(sampled, 'language.kl=sampled', `language.sampling.${set}`),
+      ).rejects.toThrow(`samples of the reference policy, and ${key} changes their distribution`);
+    },
+  );
+
+  test('accepts a sampled KL if completions follow the model', async () => {
+    await expect(resolveLanguage(sampled, 'language.kl=sampled')).resolves.toBeDefined();
+  });
+
+  test('refuses a sampler that would never receive new weights', async () => {
+    const text = `
+language:
+  model: { name: trainer, address: 'h:1', sampler: { address: 'h:2' } }
+  prompts: { file: prompts.jsonl }
+  reward: { name: program, file: reward.ts }
+`;
+    await expect(resolveLanguage(text)).rejects.toThrow(
+      /would never receive the weights of the changing reference policy/,
+    );
+    await expect(resolveLanguage(text, 'reference=initial')).resolves.toBeDefined();
+  });
+});
+
+describe('resolveJob: jobs of both kinds', () => {
+  test('are distinguished by the key `language`', async () => {
+    expect((await resolveJob('a.yaml', sampled)).kind).toBe('language');
+    expect((await resolveJob('b.yaml', 'environment: { simulator: cartpole_swingup }')).kind).toBe('control');
+    await expect(loadJob('/none.yaml')).rejects.toThrow(/there is no such file/);
+  });
+});
+
+describe('a classifier of a plugin', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'pmpo-config-'));
+    await writeFile(
+      join(folder, 'mine.ts'),
+      `export function register({ feedback, z }: any): void {
+        const provides = { accepts: true, rejects: true };
+        const settings = z.strictObject({});
+        const create = () => ({ provides, classify: ({ evaluation }: any) => ({ accept: evaluation, reject: evaluation }) });
+        feedback.register({ name: 'verdict', readsLabels: true, settings, create });
+        feedback.register({ name: 'tournament', comparesSamples: true, settings, create });
+        feedback.register({ name: 'absolute', settings, create });
+      }\n`,
+    );
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  const refused = (...sets: string[]) =>
+    resolveLanguageConfig(
+      join(folder, 'job.yaml'),
+      `${sampled}plugins: [./mine.ts]\n`,
+      sets.map(parseOverride),
+    );
+
+  test('that reads labels is refused for sampled completions, as the built-in one is', async () => {
+    await expect(refused('feedback.name=verdict')).rejects.toThrow(
+      /feedback.*: 'verdict' reads the labels of a dataset, and sampled completions have none/,
+    );
+    await expect(refused('feedback.name=label')).rejects.toThrow(/'label' reads the labels/);
+  });
+
+  test('that compares samples needs at least two, as the built-in ones do', async () => {
+    for (const name of ['tournament', 'top-k', 'median']) {
+      await expect(refused(`feedback.name=${name}`, 'learner.samples=1')).rejects.toThrow(
+        `learner.samples: 1 is too few for '${name}'`,
+      );
+    }
+    await expect(refused('feedback.name=absolute', 'learner.samples=1')).resolves.toBeDefined();
   });
 });

@@ -15,18 +15,24 @@ import {
 } from './schema-parts.js';
 
 /**
- * Every setting of a control job, its default and its meaning, in one place; language-schema.ts has those of language jobs.
- * `pmpo schema` prints both as JSON Schema, `config.yaml` in a run's folder holds one fully resolved. Settings of operators and
- * feedback classifiers stand with their definition and join here, so that those of a plugin are checked like the built-in ones.
+ * Every setting of a control job with its default and its meaning; language-schema.ts has those of language jobs.
+ * `pmpo schema` prints both as JSON Schema, and `config.yaml` in a run's folder has every value filled in. The settings of
+ * operators and feedback classifiers are defined with them and are added here, so that a plugin's settings are validated like
+ * the built-in ones.
  */
 
 const network = {
   hidden: z.array(count.max(8192)).min(1).default([256, 256]).describe('Widths of the hidden layers'),
-  activation: z.enum(['elu', 'relu', 'tanh']).default('elu').describe('Between the hidden layers'),
+  activation: z
+    .enum(['elu', 'relu', 'tanh'])
+    .default('elu')
+    .describe('Activation function of the hidden layers'),
   layerNorm: z
     .boolean()
     .default(true)
-    .describe('Layer normalisation and tanh after the first layer, which keeps inputs of any scale in range'),
+    .describe(
+      'Whether the first layer is followed by layer normalisation and tanh, which keep inputs of any scale in range',
+    ),
 };
 
 export const environmentSchema = z
@@ -35,13 +41,13 @@ export const environmentSchema = z
       .string()
       .optional()
       .describe(
-        'An embedded simulator (see `pmpo simulators`), or the name handed to a remote one as `simulator`',
+        'The name of an embedded simulator (see `pmpo simulators`); with `address`, the setting `simulator` sent to that server',
       ),
     address: z
       .union([addressSchema, z.array(addressSchema).min(1)])
       .optional()
       .describe(
-        'host:port of a dm_env_rpc server, or a list of several, among which the actors are dealt out in turn; absent: the embedded server is started for this run',
+        'host:port of a dm_env_rpc server, or a list of servers among which the streams are distributed in turn; default: an embedded server is started for this run',
       ),
     tls: tlsSchema,
     token: tokenSchema,
@@ -49,49 +55,55 @@ export const environmentSchema = z
       .array(z.string())
       .min(1)
       .optional()
-      .describe('The observations that the policy sees; default: every one that holds numbers'),
+      .describe('Names of the observations that the policy sees; default: all numeric ones'),
     createSettings: z
       .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
       .prefault({})
-      .describe('Settings sent with CreateWorld, beside `simulator`'),
+      .describe('Further settings of CreateWorld, in addition to `simulator`'),
     joinSettings: z
       .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
       .prefault({})
-      .describe('Settings sent with JoinWorld'),
-    numEnvs: count.max(256).default(8).describe('K, environments stepped at once'),
+      .describe('Settings of JoinWorld'),
+    numEnvs: count.max(256).default(8).describe('K, the number of environments that are stepped at once'),
     envsPerStream: count
       .max(256)
       .default(1)
       .describe(
-        'How many of them share a stream, so that one message steps them all; more than 1 needs a server that knows the setting `batchSize`, as those of `pmpo serve` do',
+        'Environments that share one gRPC stream, so that one message steps all of them; more than 1 requires a server with the setting `batchSize`, such as those of `pmpo serve`',
       ),
     lockstep: z
       .boolean()
       .default(true)
       .describe(
-        'true: all actors step together, exactly repeatable. false: half of them suffice to go on, so that a slow or lost server does not hold back the others',
+        'true: all environments step together, and a run is exactly repeatable. false: a step needs only half of them, so that a slow or lost server does not delay the others',
       ),
     deadlineSeconds: seconds
       .default(30)
-      .describe('How long one call may take before the connection counts as lost'),
+      .describe('Time after which a call without an answer counts as a lost connection'),
     keepaliveSeconds: seconds
       .default(connectionDefaults.keepaliveSeconds)
-      .describe('Time between signs of life on a silent connection; servers may hang up on less than 300'),
+      .describe(
+        'Interval of keepalive pings on an idle connection; some servers close connections that ping more often than every 300 s',
+      ),
     maxMessageMegabytes: seconds
       .default(connectionDefaults.maxMessageMegabytes)
-      .describe('Larger messages are an error'),
+      .describe('Size limit of one message; a larger one is an error'),
     reconnect: z
       .strictObject({
-        attempts: z.int().min(0).default(8).describe('Attempts after a lost connection before the run stops'),
+        attempts: z
+          .int()
+          .min(0)
+          .default(8)
+          .describe('Attempts to reconnect before the run stops with an error'),
         initialDelaySeconds: seconds
           .default(0.25)
-          .describe('Delay before the first; doubled for each one after'),
-        maxDelaySeconds: seconds.default(10),
+          .describe('Delay before the first attempt; it doubles with each further one'),
+        maxDelaySeconds: seconds.default(10).describe('Longest delay between two attempts'),
       })
       .prefault({})
-      .describe('What happens when the server goes away in the middle of a run'),
+      .describe('What to do if the connection to a server is lost during a run'),
   })
-  .describe('Where the experience comes from');
+  .describe('The environments in which the policy acts');
 
 export const policySchema = z
   .strictObject({
@@ -99,15 +111,20 @@ export const policySchema = z
       .enum(['auto', 'gaussian', 'categorical'])
       .default('auto')
       .describe(
-        'Diagonal Gaussian, or a categorical over the values of each integer action and over equal bins of each other dimension; auto: categorical where an action is an integer',
+        'The distribution of actions. gaussian: diagonal Gaussian; categorical: one categorical for each action dimension, over the values of an integer action or over equal bins of a continuous one; auto: categorical if any action is an integer, else gaussian',
       ),
     ...network,
-    bins: z.int().min(2).max(1001).default(11).describe('Bins per action dimension (categorical head)'),
+    bins: z
+      .int()
+      .min(2)
+      .max(1001)
+      .default(11)
+      .describe('Bins of each continuous action dimension (categorical head)'),
     minStddev: z
       .number()
       .positive()
       .default(0.05)
-      .describe('Floor of the standard deviation (Gaussian head)'),
+      .describe('Lower bound of the standard deviation (Gaussian head)'),
     initialStddev: z
       .number()
       .positive()
@@ -119,35 +136,43 @@ export const policySchema = z
 export const criticSchema = z
   .strictObject({
     ...network,
-    ensemble: count.max(16).default(2).describe('Critics trained side by side'),
-    aggregate: z.enum(['min', 'mean']).default('mean').describe('How the ensemble makes one value'),
-    learningRate: rate.default(3e-4),
+    ensemble: count.max(16).default(2).describe('Number of critics'),
+    aggregate: z
+      .enum(['min', 'mean'])
+      .default('mean')
+      .describe('How the values of the ensemble are combined into one'),
+    learningRate: rate.default(3e-4).describe('Learning rate of Adam for the critics'),
     target: z
       .union([z.strictObject({ period: count }), z.strictObject({ rate })])
       .prefault({ period: 100 })
-      .describe('The target critics: copied every `period` updates, or a moving average with `rate`'),
+      .describe(
+        'Target critics: a copy every `period` updates, or an exponential moving average with `rate`',
+      ),
   })
-  .describe('Q(x, y): what evaluates the samples');
+  .describe('The critic Q(x, y), which evaluates the samples');
 
 export const learnerSchema = z
   .strictObject({
-    environmentSteps: count.default(100_000).describe('Environment steps in all, over all actors'),
-    warmupSteps: z.int().min(0).default(1_000).describe('Steps with random actions before the first update'),
+    environmentSteps: count
+      .default(100_000)
+      .describe('Total number of environment steps, over all environments and actors'),
+    warmupSteps: z
+      .int()
+      .min(0)
+      .default(1_000)
+      .describe('Environment steps with random actions before the first update'),
     explorationCorrelation: z
       .number()
       .min(0)
       .lt(1)
       .optional()
       .describe(
-        "Correlation of the noise of one acting step with the next (0: white noise); default: 0.95 for continuous actions, 0 for integers. The policy's own spread is kept; only the actor uses it",
+        "Correlation of the exploration noise between consecutive steps (0: white noise); default: 0.95 for continuous actions, 0 for integer ones. It affects acting only, and keeps the policy's distribution at each step",
       ),
-    stepsPerUpdate: count.default(2).describe('Environment steps for each update'),
-    batchSize: count.max(65_536).default(256).describe('B, contexts in a batch'),
-    samples: count
-      .max(1024)
-      .optional()
-      .describe('N, samples per context; default: what the operator prefers'),
-    learningRate: rate.default(3e-4).describe("Of the policy's Adam"),
+    stepsPerUpdate: count.default(2).describe('Environment steps per update'),
+    batchSize: count.max(65_536).default(256).describe('B, contexts per batch'),
+    samples: count.max(1024).optional().describe("N, samples per context; default: the operator's own"),
+    learningRate: rate.default(3e-4).describe('Learning rate of Adam for the policy'),
     stateLearningRate: stateLearningRateSchema,
     decayFrom: z
       .number()
@@ -155,23 +180,29 @@ export const learnerSchema = z
       .max(1)
       .default(0.5)
       .describe(
-        'Share of the run after which the learning rates of policy and critics fall linearly, to a twentieth at the end; 1: never',
+        'Fraction of the run after which the learning rates of policy and critics decay linearly, to a twentieth at the end; 1: no decay',
       ),
-    maxGradientNorm: z.number().positive().default(40).describe('Gradients are scaled down to this norm'),
-    discount: z.number().min(0).max(1).default(0.99),
+    maxGradientNorm: z
+      .number()
+      .positive()
+      .default(40)
+      .describe('Gradients with a larger global norm are scaled down to this one'),
+    discount: z.number().min(0).max(1).default(0.99).describe('γ, the discount of future rewards'),
   })
-  .describe('How experience becomes updates');
+  .describe('How the policy and the critics are trained');
 
-/** Where a password or a token is: never the thing itself, which a configuration would show to everyone. */
+/** Where to find a secret. A configuration never contains the secret itself, because it is copied to the run's folder. */
 const secretSchema = z.union([
-  z.strictObject({ file: z.string().min(1) }).describe('In a file, whose last line break does not count'),
+  z.strictObject({ file: z.string().min(1) }).describe('In a file; a line break at its end is ignored'),
   z.strictObject({ environmentVariable: z.string().min(1) }).describe('In an environment variable'),
 ]);
 
 export const replaySchema = z
   .strictObject({
-    capacity: count.default(1_000_000).describe('Transitions kept; the oldest go first'),
-    nStep: count.max(100).default(5).describe('n of the n-step returns'),
+    capacity: count
+      .default(1_000_000)
+      .describe('Number of transitions kept; the oldest ones are overwritten'),
+    nStep: count.max(100).default(5).describe('n, the number of steps of an n-step return'),
     redis: z
       .string()
       .regex(
@@ -180,61 +211,64 @@ export const replaySchema = z
       )
       .optional()
       .describe(
-        'redis://host:port of the Redis through which actors elsewhere (`pmpo act`) feed this learner; absent: the learner acts itself',
+        'redis://host:port of a Redis server through which actors (`pmpo act`) send transitions to this learner; default: the learner acts in its own process',
       ),
-    redisPassword: secretSchema.optional().describe('Where the password of Redis is'),
+    redisPassword: secretSchema.optional().describe('Where to find the password of Redis'),
     redisTls: z
       .strictObject({
-        ca: z.string().optional().describe('Certificates to trust; default: those of the system'),
-        certificate: z.string().optional().describe("This side's own, where Redis asks for one"),
-        key: z.string().optional().describe('Its private key'),
-        serverName: z.string().optional().describe("The name in Redis's certificate, if not the host"),
+        ca: z.string().optional().describe("Certificates of trusted authorities; default: the system's"),
+        certificate: z.string().optional().describe('Client certificate, if Redis requires one'),
+        key: z.string().optional().describe('Private key of the client certificate'),
+        serverName: z
+          .string()
+          .optional()
+          .describe("The name in Redis's certificate, if it is not the host name"),
       })
       .optional()
-      .describe('PEM files for rediss://'),
-    name: slug
-      .optional()
-      .describe("The run's name in Redis, by which actors find it; default: the run's name"),
+      .describe('PEM files for rediss:// (TLS)'),
+    name: slug.optional().describe("The name by which actors find the run in Redis; default: the run's name"),
     samplesPerInsert: z
       .number()
       .positive()
       .optional()
       .describe(
-        'How often each transition from Redis is learned from, on average; default: learner.batchSize / learner.stepsPerUpdate',
+        'How often each transition from Redis is sampled for training, on average; default: learner.batchSize / learner.stepsPerUpdate',
       ),
     errorBuffer: z
       .number()
       .positive()
       .optional()
       .describe(
-        'Samples by which learner or actors may be ahead of samplesPerInsert before they wait for each other; default: a tenth of what the warm-up is worth',
+        'Number of samples by which the learner or the actors may deviate from samplesPerInsert before one waits for the other; default: a tenth of samplesPerInsert times learner.warmupSteps',
       ),
-    publishEvery: count.default(20).describe('Updates between policies published to actors in Redis'),
+    publishEvery: count
+      .default(20)
+      .describe('Updates between two policies that are published to actors in Redis'),
     discard: z
       .boolean()
       .default(false)
-      .describe('Whether a new run throws away one of the same name in Redis that has not ended'),
+      .describe('Whether a new run deletes an unfinished run of the same name in Redis'),
   })
-  .describe('What is remembered');
+  .describe('The replay buffer');
 
 export const evaluationSchema = z
   .strictObject({
-    every: count.default(10_000).describe('Environment steps between evaluations'),
+    every: count.default(10_000).describe('Environment steps between two evaluations'),
     episodes: count
       .max(1000)
       .default(10)
-      .describe('Episodes of each evaluation, with the mode of the policy'),
+      .describe('Episodes per evaluation, played with the mode of the policy'),
   })
-  .describe('How progress is measured');
+  .describe('When and how the policy is evaluated');
 
 export const checkpointSchema = z
   .strictObject({
-    every: count.default(25_000).describe('Environment steps between checkpoints'),
-    keep: count.default(2).describe('Checkpoints kept'),
+    every: count.default(25_000).describe('Environment steps between two checkpoints'),
+    keep: count.default(2).describe('Number of checkpoints kept'),
   })
-  .describe('What a stopped run goes on from');
+  .describe('Checkpoints, from which a stopped run resumes');
 
-/** The schema of a whole configuration file of a control job, with the operators and classifiers registered now. */
+/** The schema of a control job's configuration, for the registered operators and classifiers. */
 export function configSchema(registries: Registries) {
   const { output, seed, plugins, operator, feedback } = sharedKeys(registries);
   return z.strictObject({

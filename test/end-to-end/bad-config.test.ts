@@ -69,7 +69,7 @@ describe('pmpo train refuses, with exit code 2 and no stack trace,', () => {
 
   test('settings that contradict one another', async () => {
     expect(await complaint(tiny(), '--set', 'learner.warmupSteps=600')).toMatch(
-      /--set learner\.warmupSteps: 600 leaves nothing to learn in/,
+      /--set learner\.warmupSteps: 600 steps leave none for training/,
     );
   });
 

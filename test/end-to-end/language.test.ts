@@ -161,7 +161,7 @@ describe('pmpo train refuses, in one line,', () => {
       /has prompts and nothing that evaluates completions/,
       2,
     ],
-    ['labels of what is sampled', { dataset: { file: 'x.jsonl' } }, /names both prompts and a dataset/, 2],
+    ['labels of what is sampled', { dataset: { file: 'x.jsonl' } }, /has both prompts and a dataset/, 2],
   ])('%s', async (_, language, message, exitCode) => {
     const { code, stderr } = await train('refused', tinyLanguage({ language }));
     expect(stderr).toMatch(message);

@@ -310,7 +310,7 @@ describe('refused with one clear line', () => {
       );
       expect(code).toBe(1);
       const open = await run([command, file, '--set', 'replay.redis=redis://me:hidden@127.0.0.1:6379']);
-      expect(open.stderr).toMatch(/replay\.redis: holds a password, .*redisPassword/);
+      expect(open.stderr).toMatch(/replay\.redis: contains a password, .*redisPassword/);
       expect(open.stderr).not.toContain('hidden');
       expect(open.code).toBe(2);
     }
