@@ -3,19 +3,21 @@ import * as tf from '../engine/tf.js';
 import type { Distribution, DistributionFamily } from './distribution.js';
 
 /**
- * A categorical distribution for each action dimension, dimensions independent: over equally spaced values, −1 and 1
- * included, K at most; a dimension of one value has it at 0. Letters: N samples, B contexts, A action dimensions, K bins.
+ * Independent categorical distributions, one for each action dimension, over at most K equally spaced values from −1 to 1. The
+ * value of a dimension that has only one is 0.
+ *
+ * Shapes: N samples per context, B contexts, A action dimensions, K bins.
  */
 
-/** What stands for a probability of 0 among logits: finite, so that 0 · log 0 is 0 and no gradient is NaN. */
+/** The logit of an impossible value: finite, so that 0 · log 0 is 0 and no gradient is NaN. */
 const impossible = -1e9;
 
 class Categorical implements Distribution {
-  /** log-probs of the bins, [B, A, K]. */
+  /** Log-probs of the bins, [B, A, K]. */
   readonly #logits: Tensor3D;
-  /** Bins of each dimension, [A]. */
+  /** Number of bins of each dimension, [A]. */
   readonly #counts: readonly number[];
-  /** K */
+  /** K, the largest number of bins. */
   readonly #bins: number;
 
   constructor(
@@ -25,16 +27,17 @@ class Categorical implements Distribution {
     this.#counts = counts;
     this.#bins = Math.max(...counts);
     const shape: [number, number, number] = [parameters.shape[0], counts.length, this.#bins];
-    const raw = tf.reshape(parameters, shape);
-    this.#logits = tf.logSoftmax(this.#masked(raw), -1) as Tensor3D;
+    const raw: Tensor3D = tf.reshape(parameters, shape);
+    this.#logits = tf.logSoftmax(this.#masked(raw), -1);
   }
 
+  /** Whether all dimensions have K bins, which takes fewer operations. */
   get #equal(): boolean {
     return this.#counts.every((count) => count === this.#bins);
   }
 
-  /** Logits [B, A, K] with those of bins that a dimension does not have out of reach. */
-  #masked(logits: tf.Tensor): tf.Tensor {
+  /** Logits [B, A, K], with bins that a dimension does not have made impossible. */
+  #masked(logits: Tensor3D): Tensor3D {
     if (this.#equal) return logits;
     const own = this.#counts.flatMap((count) =>
       Array.from({ length: this.#bins }, (_, k) => Number(k < count)),
@@ -43,30 +46,30 @@ class Categorical implements Distribution {
     return tf.add(tf.mul(logits, has), tf.mul(tf.sub(1, has), impossible));
   }
 
-  /** One number for each dimension, broadcast against [.., A]; a single one where all dimensions are alike. */
+  /** A number for each dimension, [A], or a single one if all dimensions have the same number of bins. */
   #each(of: (count: number) => number): tf.Tensor | number {
     return this.#equal ? of(this.#bins) : tf.tensor1d(this.#counts.map(of));
   }
 
-  /** The bin each sample lies nearest to, as 0 … K−1. */
+  /** The index, 0 … K−1, of the bin that is nearest to each sample. */
   #indices(samples: Tensor3D): Tensor3D {
-    const scaled = tf.mul(
+    const scaled: Tensor3D = tf.mul(
       tf.add(samples, 1),
       this.#each((count) => (count - 1) / 2),
     );
     const rounded = tf.round(scaled);
-    if (this.#equal) return tf.clipByValue(rounded, 0, this.#bins - 1) as Tensor3D;
+    if (this.#equal) return tf.clipByValue(rounded, 0, this.#bins - 1);
     return tf.maximum(
       tf.minimum(
         rounded,
         this.#each((count) => count - 1),
       ),
       0,
-    ) as Tensor3D;
+    );
   }
 
-  /** What indices [.., A] stand for. */
-  #values(indices: tf.Tensor): tf.Tensor {
+  /** The values of bins with the given indices [.., A]. */
+  #values<T extends tf.Tensor>(indices: tf.Tensor): T {
     const scale = this.#each((count) => (count > 1 ? 2 / (count - 1) : 0));
     return tf.sub(
       tf.mul(indices, scale),
@@ -75,41 +78,41 @@ class Categorical implements Distribution {
   }
 
   sample(noise: Tensor3D): Tensor3D {
-    // Inverse of the cumulative distribution: as many bins lie below the sample as have a cumulative sum under u. The last
-    // sum is left out: it may round to just below 1.
-    // The axis is counted from the front: TensorFlow.js's own kernel gets −1 wrong.
+    // Inverse transform sampling: the index is the number of bins whose cumulative probability is below the noise. The last
+    // bin is left out, because its cumulative probability may round to just below 1. The axis of cumsum is 2, not −1, because
+    // a kernel of TensorFlow.js gets −1 wrong.
     const cumulative = tf.cumsum(tf.exp(this.#logits), 2);
     const inner = tf.slice(cumulative, [0, 0, 0], [-1, -1, this.#bins - 1]);
     const above = tf.cast(tf.less(tf.expandDims(inner, 0), tf.expandDims(noise, -1)), 'float32');
     const indices = tf.sum(above, -1);
-    // A dimension with fewer bins has its last sum among them.
+    // For a dimension with fewer than K bins, the sum of its last bin is among those counted.
     const own = this.#equal
       ? indices
       : tf.minimum(
           indices,
           this.#each((count) => count - 1),
         );
-    return this.#values(own) as Tensor3D;
+    return this.#values(own);
   }
 
   mode(): Tensor2D {
-    // The most likely bin, not the mean: between two equally good torques the mean may be one that does nothing.
-    return this.#values(tf.cast(tf.argMax(this.#logits, -1), 'float32')) as Tensor2D;
+    // The most likely bin rather than the mean: the mean of two equally good torques may do nothing.
+    return this.#values(tf.cast(tf.argMax(this.#logits, -1), 'float32'));
   }
 
   logProb(samples: Tensor3D): Tensor2D {
     const places = tf.range(0, this.#bins, 1, 'float32');
     const chosen = tf.cast(tf.equal(tf.expandDims(this.#indices(samples), -1), places), 'float32');
-    return tf.sum(tf.mul(chosen, this.#logits), [-2, -1]) as Tensor2D;
+    return tf.sum(tf.mul(chosen, this.#logits), [-2, -1]);
   }
 
   entropy(): Tensor1D {
-    return tf.neg(tf.sum(tf.mul(tf.exp(this.#logits), this.#logits), [-2, -1])) as Tensor1D;
+    return tf.neg(tf.sum(tf.mul(tf.exp(this.#logits), this.#logits), [-2, -1]));
   }
 
   kl(other: this): Record<string, Tensor2D> {
     const difference = tf.sub(this.#logits, other.#logits);
-    return { categorical: tf.sum(tf.mul(tf.exp(this.#logits), difference), -1) as Tensor2D };
+    return { categorical: tf.sum(tf.mul(tf.exp(this.#logits), difference), -1) };
   }
 
   spread(): Tensor1D {
@@ -117,15 +120,18 @@ class Categorical implements Distribution {
     const indices = tf.range(0, this.#bins, 1, 'float32');
     const values = this.#equal
       ? this.#values(indices)
-      : // Dimensions last, as everywhere but here.
+      : // `#values` takes the dimensions last, and they come first here.
         tf.transpose(this.#values(tf.expandDims(indices, -1)), [1, 0]);
     const mean = tf.sum(tf.mul(probabilities, values), -1, true);
     const variance = tf.sum(tf.mul(probabilities, tf.squaredDifference(values, mean)), -1);
-    return tf.mean(tf.sqrt(tf.add(variance, 1e-12)), -1) as Tensor1D;
+    return tf.mean(tf.sqrt(tf.add(variance, 1e-12)), -1);
   }
 }
 
-/** The discretised head: as many logits for each action dimension as the largest has bins. [A] */
+/**
+ * The categorical head, with K logits for each of the A action dimensions.
+ * @param bins the number of values of each dimension, [A]
+ */
 export function categoricalFamily({ bins }: { readonly bins: readonly number[] }): DistributionFamily {
   return {
     name: 'categorical',

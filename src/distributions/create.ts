@@ -3,20 +3,24 @@ import { categoricalFamily } from './categorical.js';
 import type { DistributionFamily } from './distribution.js';
 import { gaussianFamily } from './gaussian.js';
 
-/** The settings of `policy:` that choose and shape the head. */
+/** The settings that choose a policy's head. */
 export interface HeadSettings {
+  /** `auto` means categorical if any action dimension is discrete, Gaussian otherwise. */
   readonly head: 'auto' | 'gaussian' | 'categorical';
+  /** Number of values into which a categorical head divides a continuous dimension. */
   readonly bins: number;
+  /** Floor of a Gaussian's standard deviation. */
   readonly minStddev: number;
+  /** Standard deviation of a Gaussian for network outputs of 0. */
   readonly initialStddev: number;
 }
 
 /**
- * The distribution family that `policy.head` names, for actions of A dimensions.
+ * The head that the settings name, for actions of A dimensions.
  *
- * @param actionValues how many values each dimension takes, 0 for a continuous one, [A]. `auto` means the categorical head
- *   where some dimension is not continuous; there, continuous ones are discretised in `bins`.
- * @throws PmpoError for a Gaussian over dimensions that are not continuous.
+ * @param actionValues the number of values of each dimension, 0 for a continuous one, [A]. A categorical head divides
+ *   continuous dimensions into `bins` values.
+ * @throws PmpoError for a Gaussian over discrete dimensions.
  */
 export function createFamily(settings: HeadSettings, actionValues: ArrayLike<number>): DistributionFamily {
   const values = Array.from(actionValues);
@@ -24,7 +28,7 @@ export function createFamily(settings: HeadSettings, actionValues: ArrayLike<num
   if (settings.head === 'gaussian' && discrete) {
     throw new PmpoError({
       where: 'policy.head',
-      what: "a Gaussian has no meaning for the environment's integer actions",
+      what: "a Gaussian cannot represent the environment's integer actions",
       remedy: 'Set policy.head to auto or categorical',
     });
   }

@@ -3,18 +3,19 @@ import * as tf from '../engine/tf.js';
 import type { Distribution, DistributionFamily } from './distribution.js';
 
 /**
- * The diagonal Gaussian. Letters: N samples, B contexts, A action dimensions.
+ * The diagonal Gaussian.
  *
- * KL(p ‖ q) between diagonal Gaussians divides, per dimension, into a part that only a difference of means makes,
- * ½(μp − μq)²/σq², and one that only a difference of deviations makes, ½(σp²/σq² − 1 − log(σp²/σq²)). The two add up to the
- * whole exactly. MPO (arXiv 1812.02256, section 4.2.1) constrains them decoupled: the same two terms, with the mean's
- * measured by p's own deviation.
+ * In each dimension, KL(p ‖ q) is the sum of a part due to the means, ½(μp − μq)²/σq², and a part due to the standard deviations,
+ * ½(σp²/σq² − 1 − log(σp²/σq²)). MPO (arXiv 1812.02256, section 4.2.1) constrains the two decoupled: the first is then
+ * ½(μp − μq)²/σp².
+ *
+ * Shapes: N samples per context, B contexts, A action dimensions.
  */
 
 export interface GaussianSettings {
   /** Floor of the standard deviation. */
   readonly minStddev: number;
-  /** Standard deviation for a network output of 0. */
+  /** Standard deviation for network outputs of 0. */
   readonly initialStddev: number;
 }
 
@@ -28,7 +29,7 @@ class Gaussian implements Distribution {
   ) {}
 
   sample(noise: Tensor3D): Tensor3D {
-    return tf.add(this.mean, tf.mul(this.stddev, noise)) as Tensor3D;
+    return tf.add(this.mean, tf.mul(this.stddev, noise));
   }
 
   mode(): Tensor2D {
@@ -38,11 +39,11 @@ class Gaussian implements Distribution {
   logProb(samples: Tensor3D): Tensor2D {
     const standard = tf.div(tf.sub(samples, this.mean), this.stddev);
     const normaliser = tf.sum(tf.add(tf.log(this.stddev), 0.5 * logTwoPi), -1);
-    return tf.sub(tf.mul(tf.sum(tf.square(standard), -1), -0.5), normaliser) as Tensor2D;
+    return tf.sub(tf.mul(tf.sum(tf.square(standard), -1), -0.5), normaliser);
   }
 
   entropy(): Tensor1D {
-    return tf.sum(tf.add(tf.log(this.stddev), 0.5 * (logTwoPi + 1)), -1) as Tensor1D;
+    return tf.sum(tf.add(tf.log(this.stddev), 0.5 * (logTwoPi + 1)), -1);
   }
 
   kl(other: this): Record<string, Tensor2D> {
@@ -61,28 +62,31 @@ class Gaussian implements Distribution {
   }
 
   spread(): Tensor1D {
-    return tf.mean(this.stddev, -1) as Tensor1D;
+    return tf.mean(this.stddev, -1);
   }
 }
 
 function meanPart(p: Gaussian, q: Gaussian, stddev: Tensor2D): Tensor2D {
-  return tf.mul(tf.square(tf.div(tf.sub(p.mean, q.mean), stddev)), 0.5) as Tensor2D;
+  return tf.mul(tf.square(tf.div(tf.sub(p.mean, q.mean), stddev)), 0.5);
 }
 
 function covariancePart(p: Gaussian, q: Gaussian): Tensor2D {
   const ratio = tf.square(tf.div(p.stddev, q.stddev));
-  return tf.mul(tf.sub(tf.sub(ratio, 1), tf.log(ratio)), 0.5) as Tensor2D;
+  return tf.mul(tf.sub(tf.sub(ratio, 1), tf.log(ratio)), 0.5);
 }
 
-/** A Gaussian of given means and deviations, [B, A] each: for tests and for policies that are not networks. */
+/**
+ * The Gaussian of the given means and standard deviations, [B, A] each: a policy whose parameters are not the outputs of a
+ * network.
+ */
 export function gaussian(mean: Tensor2D, stddev: Tensor2D): Distribution {
   return new Gaussian(tf.concat([mean, stddev], -1), mean, stddev);
 }
 
 /**
- * The Gaussian head: the first A outputs make the mean, through tanh (the mean stays within the action bounds, where an
- * unbounded one drifts far outside and stops learning); the others the deviation, a softplus scaled so that 0 gives
- * `initialStddev`, above the floor `minStddev`.
+ * The Gaussian head. The first A outputs give the mean through a tanh, which keeps it within the action bounds: an unbounded mean
+ * drifts far outside and stops learning. The other A outputs give the standard deviation, `minStddev` plus a softplus that is
+ * scaled so that an output of 0 gives `initialStddev`.
  */
 export function gaussianFamily({ minStddev, initialStddev }: GaussianSettings): DistributionFamily {
   const scale = (initialStddev - minStddev) / Math.LN2;
@@ -93,9 +97,9 @@ export function gaussianFamily({ minStddev, initialStddev }: GaussianSettings): 
     parameterCount: (actionDimensions) => 2 * actionDimensions,
     klParts: (actionDimensions) => ({ mean: actionDimensions, covariance: actionDimensions }),
     create(outputs, actionDimensions) {
-      const [raw, width] = tf.split(outputs, [actionDimensions, actionDimensions], -1);
-      const stddev = tf.add(tf.mul(tf.softplus(width), scale), minStddev);
-      return new Gaussian(outputs, tf.tanh(raw) as Tensor2D, stddev as Tensor2D);
+      const [mean, spread] = tf.split<Tensor2D>(outputs, [actionDimensions, actionDimensions], -1);
+      const stddev: Tensor2D = tf.add(tf.mul(tf.softplus(spread), scale), minStddev);
+      return new Gaussian(outputs, tf.tanh(mean), stddev);
     },
   };
 }

@@ -24,7 +24,7 @@ function checkTensor(name: string, side: string, value: unknown, [n, b]: readonl
   if (value.shape.length !== 2 || value.shape[0] !== n || value.shape[1] !== b) {
     throw fault(name, `${side} has the shape [${value.shape}]. It must be [N, B] = [${n}, ${b}]`);
   }
-  return tf.cast(value, 'float32') as Tensor2D;
+  return tf.cast(value as Tensor2D, 'float32');
 }
 
 /**
@@ -55,13 +55,13 @@ export function classifyChecked(
     const wrong = tf.logicalAnd(present, tf.logicalNot(valid));
     const usable = tf.logicalAnd(present, valid);
     return {
-      weights: tf.where(usable, weights, tf.zerosLike(weights)) as Tensor2D,
+      weights: tf.where(usable, weights, tf.zerosLike(weights)),
       invalid: tf.sum(tf.cast(wrong, 'float32')),
     };
   });
   return {
     feedback: { accept: sides[0].weights, reject: sides[1].weights },
-    invalid: tf.add(sides[0].invalid, sides[1].invalid) as Scalar,
+    invalid: tf.add(sides[0].invalid, sides[1].invalid),
   };
 }
 

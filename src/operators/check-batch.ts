@@ -16,6 +16,8 @@ function fault(name: string, field: string, what: string, remedy?: string): Pmpo
   return new PmpoError({ where: `operator ${name}, ${field}`, what, remedy });
 }
 
+const isPlane = (tensor: Tensor): tensor is Tensor2D => tensor.rank === 2;
+
 const shapeOf = ({ shape }: Tensor) => `[${shape.join(', ')}]`;
 
 function checkTensor(name: string, field: string, value: unknown): Tensor {
@@ -27,11 +29,11 @@ function checkTensor(name: string, field: string, value: unknown): Tensor {
 function checkPlane(name: string, field: string, value: unknown, logProb?: Tensor2D): Tensor2D {
   const tensor = checkTensor(name, field, value);
   if (logProb === undefined) {
-    if (tensor.rank === 2) return tensor as Tensor2D;
+    if (isPlane(tensor)) return tensor;
     const remedy = 'It must be [N, B]: N samples of each of B contexts, [1, B] if there is one sample each';
     throw fault(name, field, `has the shape ${shapeOf(tensor)}`, remedy);
   }
-  if (sameShape(tensor.shape, logProb.shape)) return tensor as Tensor2D;
+  if (isPlane(tensor) && sameShape(tensor.shape, logProb.shape)) return tensor;
   const remedy = `It must be [N, B], ${shapeOf(logProb)} like batch.logProb`;
   throw fault(name, field, `has the shape ${shapeOf(tensor)}`, remedy);
 }
