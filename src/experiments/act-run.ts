@@ -4,24 +4,24 @@ import type { LoadedConfig } from '../config/load.js';
 import { createEngine } from '../engine/create.js';
 import { type ActorProgress, type ActorResult, runActor } from '../learners/control/actor.js';
 import { RedisConnection } from '../replay/redis/connection.js';
+import { connectEnvironments, reachSimulators } from './environments.js';
 import { redisAddress, redisRunName } from './remote-replay.js';
-import { connectWorlds, reachSimulators } from './worlds.js';
 
 export interface ActRunOptions {
   readonly loaded: LoadedConfig;
-  /** Told what a person should know. */
+  /** Receives messages for people. */
   readonly notice: (message: string) => void;
-  /** Told when Redis and the simulators have answered: the run's name there, and this actor's. */
+  /** Called when Redis and the simulators have answered, with the run's name in Redis and the name of this actor. */
   readonly onStart: (run: string, actor: string) => void;
-  /** Told after each chunk of transitions that Redis has confirmed. */
+  /** Called after each chunk of transitions that Redis has confirmed. */
   readonly onStored: (progress: ActorProgress) => void;
-  /** Aborted: the actor sends what it has and ends. */
+  /** Aborted: the actor sends the transitions that it has and ends. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Acts for a learner elsewhere, until its run is done: simulators, engine and Redis as configured.
- * @throws PmpoError when Redis or the simulators cannot be reached, and as `runActor`.
+ * Gathers experience for a learner in another process until that learner's run is done.
+ * @throws PmpoError if Redis or the simulators cannot be reached, and as `runActor` does.
  */
 export async function actRun(options: ActRunOptions): Promise<ActorResult> {
   const { loaded, notice, onStart, onStored, signal } = options;
@@ -32,17 +32,16 @@ export async function actRun(options: ActRunOptions): Promise<ActorResult> {
     cleanUp.push(() => connection.close());
     const engine = await createEngine(config.engine, { threads: config.threads });
     cleanUp.push(() => engine.dispose());
-    // New at each start: what a killed one had not stored is not missing, it never was.
+    // A new name at each start, so that the learner does not wait for transitions that a killed actor never stored.
     const actor = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
-    const surroundings = { notice, signal };
-    const server = await reachSimulators(config, surroundings);
+    const server = await reachSimulators(config, { notice, signal });
     cleanUp.push(() => server.close());
-    const environment = await connectWorlds(
+    const environment = await connectEnvironments(
       config,
       server.addresses,
       `actor ${actor}`,
       config.environment.numEnvs,
-      surroundings,
+      { notice, signal },
     );
     cleanUp.push(() => environment.close());
     const run = redisRunName(config);

@@ -11,7 +11,7 @@ import { VllmClient } from '../language/vllm-client.js';
 import type { Samplers } from '../learners/language/train.js';
 import { cachedBaseModel } from './base-model-cache.js';
 import { runReloadCommand } from './reload-command.js';
-import type { Surroundings } from './run-lifecycle.js';
+import type { RunContext } from './run-lifecycle.js';
 
 /** The model of a language job: who trains it, and who samples from it. */
 export interface OpenedModel {
@@ -60,7 +60,7 @@ function elsewhere(
 async function openTrained(
   { name: _name, address, deadlineSeconds, reconnect, sampler: other, ...settings }: TrainerConfig,
   holder: string,
-  { onEnd, signal }: Surroundings,
+  { onEnd, signal }: RunContext,
 ): Promise<OpenedModel> {
   const connection = { ...settings, configKey: 'language.model' };
   const own = await VllmClient.connect({ ...connection, address, deadlineSeconds, reconnect });
@@ -94,7 +94,7 @@ async function openEmbedded(
   config: ResolvedLanguageConfig,
   settings: Extract<ModelConfig, { name: 'embedded' }>,
   engine: Engine,
-  { onEnd, say, signal }: Surroundings,
+  { onEnd, say, signal }: RunContext,
 ): Promise<OpenedModel> {
   const base = await cachedBaseModel(settings, {
     engine: config.engine,
@@ -129,10 +129,10 @@ export function openLanguageModel(
   config: ResolvedLanguageConfig,
   engine: Engine,
   holder: string,
-  surroundings: Surroundings,
+  context: RunContext,
 ): Promise<OpenedModel> {
   const { model } = config.language;
   return model.name === 'trainer'
-    ? openTrained(model, holder, surroundings)
-    : openEmbedded(config, model, engine, surroundings);
+    ? openTrained(model, holder, context)
+    : openEmbedded(config, model, engine, context);
 }

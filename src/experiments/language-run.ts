@@ -24,28 +24,24 @@ import { largestContext, type Prompts, readDataset, readPrompts, readTexts } fro
 import { type OpenedModel, openLanguageModel } from './language-models.js';
 import {
   makeRun,
-  type RunFrameOptions,
-  type RunInside,
+  type RunContext,
+  type RunDescription,
+  type RunOptions,
   type RunResult,
-  type RunSubject,
-  type Surroundings,
+  type StartedRun,
   summaryOf,
 } from './run-lifecycle.js';
+import { defaultRunName } from './run-name.js';
 
-export interface LanguageRunOptions extends RunFrameOptions {
+export interface LanguageRunOptions extends RunOptions {
   readonly loaded: LoadedLanguageConfig;
 }
 
-/** A run's name when the configuration gives none: model, operator and seed. */
-function defaultName({ language, operator, seed }: ResolvedLanguageConfig): string {
-  return `${language.model.name}-${operator.name}-seed${seed}`.replaceAll(/[^A-Za-z0-9._-]/g, '-');
-}
-
-function subjectOf({ config, warnings }: LoadedLanguageConfig): RunSubject {
+function subjectOf({ config, warnings }: LoadedLanguageConfig): RunDescription {
   return {
     kind: 'language',
     output: config.output,
-    name: config.name ?? defaultName(config),
+    name: config.name ?? defaultRunName(config),
     config: configText(config),
     total: { totalUpdates: config.learner.updates },
     keep: config.checkpoint.keep,
@@ -66,7 +62,7 @@ interface Data {
 
 async function openReward(
   { config, catalogue }: LoadedLanguageConfig,
-  notice: Surroundings['notice'],
+  notice: RunContext['notice'],
 ): Promise<Reward | undefined> {
   const { reward } = config.language;
   if (reward === undefined) return undefined;
@@ -77,7 +73,7 @@ async function openReward(
 async function openData(
   loaded: LoadedLanguageConfig,
   { tokenizer, contextLength }: OpenedModel,
-  { onEnd, notice }: Surroundings,
+  { onEnd, notice }: RunContext,
 ): Promise<Data> {
   const { config } = loaded;
   const reward = await openReward(loaded, notice);
@@ -110,7 +106,7 @@ const remedies = {
 function checkLabels(
   { config, operator, catalogue }: LoadedLanguageConfig,
   contexts: readonly JudgedContext[],
-  notice: Surroundings['notice'],
+  notice: RunContext['notice'],
 ): void {
   const labels = contexts.flatMap(({ completions }) => completions.map(({ evaluation = 0 }) => evaluation));
   const { file } = config.language.dataset!;
@@ -175,7 +171,7 @@ function sourceOf(config: ResolvedLanguageConfig, data: Data, { samplers }: Open
 }
 
 function observerOf(
-  { observer, directory }: RunInside,
+  { observer, directory }: StartedRun,
   { checkpoint }: ResolvedLanguageConfig,
   { isHere }: OpenedModel,
 ): LanguageObserver {
@@ -196,7 +192,7 @@ function observerOf(
 }
 
 /** What others read who would use the same trainer. */
-function holderOf({ name }: RunSubject): string {
+function holderOf({ name }: RunDescription): string {
   return `the run ${name} (process ${process.pid} on ${hostname()})`;
 }
 
@@ -232,11 +228,11 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
   return makeRun(
     subjectOf(loaded),
     options,
-    async (surroundings) => {
+    async (context) => {
       const engine = await createEngine(config.engine, { threads: config.threads });
-      surroundings.onEnd(() => engine.dispose());
-      const opened = await openLanguageModel(config, engine, holderOf(subjectOf(loaded)), surroundings);
-      return { engine, opened, data: await openData(loaded, opened, surroundings) };
+      context.onEnd(() => engine.dispose());
+      const opened = await openLanguageModel(config, engine, holderOf(subjectOf(loaded)), context);
+      return { engine, opened, data: await openData(loaded, opened, context) };
     },
     async ({ engine, opened, data }, inside) => {
       const { model, samplers } = opened;

@@ -8,10 +8,10 @@ import type { RedisAddress } from '../replay/redis/connection.js';
 import { ReplayReader } from '../replay/redis/replay-reader.js';
 import type { RunDirectory } from '../run/run-directory.js';
 import { describeProcess, isRunning, type ProcessIdentity, thisProcess } from '../system/processes.js';
+import type { ConnectOptions } from './environments.js';
 import { defaultRunName } from './run-name.js';
-import type { WorldsOptions } from './worlds.js';
 
-/** The name by which learner and actors find each other in Redis. */
+/** The run's name in Redis, by which learner and actors find each other. */
 export function redisRunName(config: ResolvedConfig): string {
   return config.replay.name ?? config.name ?? defaultRunName(config);
 }
@@ -24,7 +24,9 @@ async function read(key: string, file: string | undefined): Promise<Buffer | und
     const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
     throw new PmpoError({
       where: `replay.${key}`,
-      what: missing ? `there is no file ${file}` : `${file} cannot be read: ${(cause as Error).message}`,
+      what: missing
+        ? `the file ${file} does not exist`
+        : `${file} cannot be read: ${(cause as Error).message}`,
       cause,
     });
   }
@@ -46,13 +48,13 @@ async function readPassword({ redisPassword }: ResolvedConfig['replay']): Promis
   });
 }
 
-/** Where Redis is and how it is to be trusted. @throws PmpoError when a password or a certificate cannot be read. */
+/** The address and credentials of Redis. @throws PmpoError if a password or a certificate cannot be read. */
 export async function redisAddress({ replay }: ResolvedConfig): Promise<RedisAddress> {
   const { redis, redisTls: files = {} } = replay;
   if (redis === undefined) {
     throw new PmpoError({
       where: 'replay.redis',
-      what: 'it is not set: there is no Redis through which actors could feed a learner',
+      what: 'it is not set, and actors send their transitions to the learner through Redis',
       remedy: 'Give its address in the configuration, or with --set replay.redis=redis://HOST:6379',
     });
   }
@@ -68,7 +70,7 @@ export async function redisAddress({ replay }: ResolvedConfig): Promise<RedisAdd
   };
 }
 
-/** Who a learner says it is in its lock: the process, and text that no other learner has. */
+/** The owner of a run's lock in Redis: the learner's process, and an id that no other learner has. */
 type Holder = ProcessIdentity & { readonly id: string };
 
 function parseHolder(text: string): Holder | undefined {
@@ -80,13 +82,14 @@ function parseHolder(text: string): Holder | undefined {
 }
 
 /**
- * The learner's end of the configured Redis, with the run's lock.
- * @throws PmpoError when Redis cannot be reached, or another learner feeds on the run.
+ * Opens the learner's end of the configured Redis, and takes the run's lock.
+ * @param isNew whether the run starts now, and is not resumed.
+ * @throws PmpoError if Redis cannot be reached, or another learner has the lock.
  */
 export async function openReplayReader(
   config: ResolvedConfig,
   isNew: boolean,
-  { notice, signal }: WorldsOptions,
+  { notice, signal }: ConnectOptions,
 ): Promise<ReplayReader> {
   const holder: Holder = { ...thisProcess(), id: randomUUID() };
   return ReplayReader.open({
@@ -107,7 +110,7 @@ export async function openReplayReader(
   });
 }
 
-/** What a learner in this folder needs of Redis. */
+/** The transitions in Redis, for the learner of the run in this folder. */
 export function remoteReplay(reader: ReplayReader, directory: RunDirectory): RemoteReplay {
   return { reader, token: randomUUID(), label: `${directory.path} on ${hostname()}` };
 }

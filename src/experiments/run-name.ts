@@ -1,7 +1,8 @@
-import type { ResolvedConfig } from '../config/load.js';
+import type { ResolvedConfig, ResolvedLanguageConfig } from '../config/load.js';
 
-/** A run's name when the configuration gives none: simulator, operator and seed. */
-export function defaultRunName({ environment, operator, seed }: ResolvedConfig): string {
-  const simulator = environment.simulator ?? 'remote';
-  return `${simulator}-${operator.name}-seed${seed}`.replaceAll(/[^A-Za-z0-9._-]/g, '-');
+/** The name of a run whose configuration gives none: simulator or model, operator and seed. */
+export function defaultRunName(config: ResolvedConfig | ResolvedLanguageConfig): string {
+  const subject =
+    'language' in config ? config.language.model.name : (config.environment.simulator ?? 'remote');
+  return `${subject}-${config.operator.name}-seed${config.seed}`.replaceAll(/[^A-Za-z0-9._-]/g, '-');
 }

@@ -3,69 +3,39 @@ import { createEngine } from '../engine/create.js';
 import { exportPolicy } from '../learners/control/policy.js';
 import { type TrainControlResult, trainControl } from '../learners/control/train.js';
 import type { RunSummary } from '../run/records.js';
+import { openTrainingEnvironments } from './environments.js';
 import { openReplayReader, remoteReplay } from './remote-replay.js';
-import {
-  makeRun,
-  type RunFrameOptions,
-  type RunResult,
-  type RunSubject,
-  summaryOf,
-} from './run-lifecycle.js';
+import { makeRun, type RunDescription, type RunOptions, type RunResult, summaryOf } from './run-lifecycle.js';
 import { defaultRunName } from './run-name.js';
-import { openWorlds } from './worlds.js';
 
-export interface TrainRunOptions extends RunFrameOptions {
+export interface TrainRunOptions extends RunOptions {
+  /** The configuration: `await loadConfig('cartpole.yaml')`. */
   readonly loaded: LoadedConfig;
 }
 
-function summarize(
-  { environment, operator, feedback, seed }: ResolvedConfig,
-  { environmentSteps, updates, wallSeconds, evaluation }: TrainControlResult,
-): RunSummary {
-  const facts = {
-    operator: operator.name,
-    feedback: feedback.name,
-    environment: environment.simulator ?? environment.address?.toString() ?? '',
-    seed,
-  };
-  return summaryOf('control', facts, { steps: environmentSteps, updates, wallSeconds }, evaluation.scores);
-}
-
-function subjectOf({ config, warnings }: LoadedConfig): RunSubject {
-  return {
-    kind: 'control',
-    output: config.output,
-    name: config.name ?? defaultRunName(config),
-    config: configText(config),
-    total: { totalSteps: config.learner.environmentSteps },
-    keep: config.checkpoint.keep,
-    warnings,
-  };
-}
-
 /**
- * One training run in simulators from a configuration to a folder with everything that it leaves behind: engine, simulators,
- * learner, records, policy, summary and report. Nothing is written before the simulators have answered.
+ * Trains a policy in simulators as a configuration says, and writes everything about the run to a folder: configuration,
+ * metrics, checkpoints, policy, summary and report. Nothing is written until the simulators have answered.
  *
- * @throws PmpoError as the engine, the simulators and the learner do; where the run can go on, the message says how.
+ * @throws PmpoError as the engine, the simulators and the learner do. If the run can be resumed, the message says how.
  */
 export function trainRun(options: TrainRunOptions): Promise<RunResult> {
   const { config, operator, classifier } = options.loaded;
   return makeRun(
-    subjectOf(options.loaded),
+    describe(options.loaded),
     options,
-    async (surroundings) => {
+    async (context) => {
       const engine = await createEngine(config.engine, { threads: config.threads });
-      surroundings.onEnd(() => engine.dispose());
-      const worlds = await openWorlds(config, surroundings);
-      surroundings.onEnd(() => worlds.close());
-      if (config.replay.redis === undefined) return { engine, worlds, reader: undefined };
-      const reader = await openReplayReader(config, surroundings.checkpoint === undefined, surroundings);
-      surroundings.onEnd(() => reader.close());
-      return { engine, worlds, reader };
+      context.onEnd(() => engine.dispose());
+      const environments = await openTrainingEnvironments(config, context);
+      context.onEnd(() => environments.close());
+      if (config.replay.redis === undefined) return { engine, environments, reader: undefined };
+      const reader = await openReplayReader(config, context.checkpoint === undefined, context);
+      context.onEnd(() => reader.close());
+      return { engine, environments, reader };
     },
-    async ({ engine, worlds, reader }, { directory, observer, checkpoint, signal }) => {
-      const { environment, evaluationEnvironment } = worlds;
+    async ({ engine, environments, reader }, { directory, observer, checkpoint, signal }) => {
+      const { environment, evaluationEnvironment } = environments;
       const result = await trainControl({
         config,
         engine,
@@ -83,4 +53,29 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
       return summarize(config, result);
     },
   );
+}
+
+function describe({ config, warnings }: LoadedConfig): RunDescription {
+  return {
+    kind: 'control',
+    output: config.output,
+    name: config.name ?? defaultRunName(config),
+    config: configText(config),
+    total: { totalSteps: config.learner.environmentSteps },
+    keep: config.checkpoint.keep,
+    warnings,
+  };
+}
+
+function summarize(
+  { environment, operator, feedback, seed }: ResolvedConfig,
+  { environmentSteps, updates, wallSeconds, evaluation }: TrainControlResult,
+): RunSummary {
+  const facts = {
+    operator: operator.name,
+    feedback: feedback.name,
+    environment: environment.simulator ?? environment.address?.toString() ?? '',
+    seed,
+  };
+  return summaryOf('control', facts, { steps: environmentSteps, updates, wallSeconds }, evaluation.scores);
 }

@@ -164,12 +164,15 @@ test('compare stopped half-way goes on: what is done stays, the rest is made; ot
   expect(stopped.code).toBe(1);
   const summaryFile = join(directory, 'pmpo-seed0', 'summary.json');
   const before = await readFile(summaryFile, 'utf8');
-  await refused(['--resume', directory, '--set', 'seed=7'], /both: none of the runs of this comparison/);
+  await refused(
+    ['--resume', directory, '--set', 'seed=7'],
+    /both: it has none of the runs of this comparison/,
+  );
   const otherwise = ['--set', 'learner.discount=0.9'];
-  await refused(['--resume', directory, ...otherwise], /pmpo-seed0: a run with other settings/);
+  await refused(['--resume', directory, ...otherwise], /pmpo-seed0: it holds a run with other settings/);
   const resumed = await run([...args, '--resume', directory], { timeoutSeconds: 170 });
   expect(resumed.code, resumed.stderr).toBe(0);
-  expect(resumed.stderr).toMatch(/Run 1 of 2: pmpo-seed0 is done\n/);
+  expect(resumed.stderr).toMatch(/Run 1 of 2: pmpo-seed0 \(done before\)\n/);
   expect(resumed.stderr).toMatch(/pmpo: median return .*\ndpo: median return /);
   expect(await readFile(summaryFile, 'utf8')).toBe(before);
   expect(await readJson(join(directory, 'dpo-seed0', 'summary.json'))).toMatchObject({

@@ -7,7 +7,7 @@ import { stringify } from 'yaml';
 import { type LoadedConfig, resolveConfig } from '../../src/config/load.js';
 import { createEngine } from '../../src/engine/create.js';
 import type { VectorEnvironment } from '../../src/environments/vector-environment.js';
-import { openWorlds } from '../../src/experiments/worlds.js';
+import { openTrainingEnvironments } from '../../src/experiments/environments.js';
 import { trainControl } from '../../src/learners/control/train.js';
 import type { Checkpoint } from '../../src/run/checkpoints.js';
 import { ensureBuilt, projectRoot } from '../end-to-end/program.js';
@@ -113,7 +113,7 @@ async function train(
 ) {
   const witness: Witness = { sent: 0, lost: 0, answered: Array(worlds).fill(0) };
   const { config, operator, classifier } = loaded;
-  const opened = await openWorlds(config, { notice });
+  const opened = await openTrainingEnvironments(config, { notice });
   const inner = opened.environment!;
   const environment: VectorEnvironment = Object.create(inner, {
     step: {

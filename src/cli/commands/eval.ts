@@ -16,7 +16,7 @@ async function evaluate(folder: string, { episodes, address, json }: EvalOptions
   const { jobTerms } = await import('../../run/job-terms.js');
   const { handleSignals } = await import('../../system/signals.js');
   const { mean, standardDeviation } = await import('../../core/statistics.js');
-  const { evaluateRun } = await import('../../experiments/trained-run.js');
+  const { evaluateRun } = await import('../../experiments/trained-policy.js');
   const directory = await openRunDirectory(folder);
   const override: Override[] =
     address === undefined ? [] : [{ label: '--address', path: ['environment', 'address'], value: address }];

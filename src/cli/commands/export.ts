@@ -22,7 +22,7 @@ Examples:
       const { publicModules } = await import('../../public-modules.js');
       const { openRunDirectory } = await import('../../run/run-directory.js');
       const { writeAtomically } = await import('../../system/atomic-file.js');
-      const { exportRun } = await import('../../experiments/trained-run.js');
+      const { exportRun } = await import('../../experiments/trained-policy.js');
       const directory = await openRunDirectory(folder);
       const file = output ?? directory.files.policy;
       await writeAtomically(file, [

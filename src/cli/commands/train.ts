@@ -2,7 +2,7 @@ import { relative } from 'node:path';
 import type { Command } from 'commander';
 import type { LoadedJob } from '../../config/load.js';
 import { ConfigError, exitCodes } from '../../core/errors.js';
-import type { RunFrameOptions, RunResult } from '../../experiments/run-lifecycle.js';
+import type { RunOptions, RunResult } from '../../experiments/run-lifecycle.js';
 import type { RunDirectory } from '../../run/run-directory.js';
 import {
   addConfigOptions,
@@ -62,7 +62,7 @@ function fromHere(path: string): string {
   return local.startsWith('..') ? path : local || '.';
 }
 
-async function makeJob(job: LoadedJob, options: RunFrameOptions): Promise<RunResult> {
+async function makeJob(job: LoadedJob, options: RunOptions): Promise<RunResult> {
   if (job.kind === 'control') {
     const { trainRun } = await import('../../experiments/train-run.js');
     return trainRun({ ...options, loaded: job });

@@ -165,9 +165,7 @@ describe('runStudy', () => {
         return { state: 'done' };
       },
     });
-    await expect(refused).rejects.toThrow(
-      /swingup\/a\/seed0: a run with other settings .* stands there.*--output/,
-    );
+    await expect(refused).rejects.toThrow(/swingup\/a\/seed0: it holds a run with other settings.*--output/);
     expect(started).toEqual([]);
     // What was there is still there.
     expect(await (await openRunDirectory(join(folder, 'runs', all[0]))).readSummary('control')).toEqual(

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { configText } from '../../config/load.js';
 import type { PublicModules } from '../../system/user-module.js';
-import { stateOfRun } from '../unfinished-run.js';
+import { runState } from '../run-state.js';
 import type { StudyPlan, StudyRun } from './plan.js';
 
 /** How a run is to be made: from the start, or from where it was stopped. */
@@ -66,7 +66,7 @@ async function remaining(
 ): Promise<RunAction | undefined> {
   const path = runFolder(folder, run);
   const remedy = 'Move it away, or give the study another folder with --output';
-  const { state } = await stateOfRun(path, run.loaded.config, remedy, modules);
+  const { state } = await runState(path, run.loaded.config, remedy, modules);
   if (state === 'done' || (await divergence(folder, run)) !== undefined) return undefined;
   if (state === 'begun') return { resume: path };
   // Nothing of it could be gone on with.

@@ -2,16 +2,23 @@ import type { LoadedConfig } from '../config/load.js';
 import { createEngine } from '../engine/create.js';
 import { TrainedPolicy } from '../learners/control/policy.js';
 import type { RunDirectory } from '../run/run-directory.js';
-import { connectWorlds, evaluationWorlds, reachSimulators, type WorldsOptions } from './worlds.js';
+import {
+  type ConnectOptions,
+  connectEnvironments,
+  numEvaluationEnvs,
+  reachSimulators,
+} from './environments.js';
+
+/** The policy of a control run that has a checkpoint: evaluated, or exported. */
 
 export interface RunEvaluation {
-  /** Undiscounted returns, one for each episode. */
+  /** The undiscounted return of each episode. */
   readonly returns: readonly number[];
   /** Environment steps for which the policy was trained. */
   readonly steps: number;
 }
 
-/** Does something with the policy of a run's newest checkpoint. */
+/** Calls `use` with the policy of a run's newest checkpoint. */
 async function withPolicy<T>(
   directory: RunDirectory,
   { config }: LoadedConfig,
@@ -27,27 +34,27 @@ async function withPolicy<T>(
 }
 
 /**
- * Plays whole episodes with the policy of a run's newest checkpoint, taking the actions that it prefers. The episodes
- * begin as those of the evaluations during training.
+ * Plays whole episodes with the policy of a run's newest checkpoint, which takes the mode of its distribution. The
+ * episodes start like those of the evaluations during training.
  *
- * @throws PmpoError when there is no checkpoint, nobody answers, or the worlds are of another kind.
+ * @throws PmpoError if there is no checkpoint, a server does not answer, or the environments do not fit the policy.
  */
 export function evaluateRun(
   directory: RunDirectory,
   loaded: LoadedConfig,
   episodes: number,
-  options: WorldsOptions,
+  options: ConnectOptions,
 ): Promise<RunEvaluation> {
   const { config } = loaded;
   return withPolicy(directory, loaded, async (policy, steps) => {
     const server = await reachSimulators(config, options);
     try {
-      const size = evaluationWorlds(config, episodes);
-      const worlds = await connectWorlds(config, server.addresses, 'evaluation', size, options);
+      const numEnvs = numEvaluationEnvs(config, episodes);
+      const environment = await connectEnvironments(config, server.addresses, 'evaluation', numEnvs, options);
       try {
-        return { returns: await policy.evaluate(worlds, episodes, options.signal), steps };
+        return { returns: await policy.evaluate(environment, episodes, options.signal), steps };
       } finally {
-        await worlds.close();
+        await environment.close();
       }
     } finally {
       await server.close();
@@ -55,7 +62,7 @@ export function evaluateRun(
   });
 }
 
-/** The policy of a run's newest checkpoint as the bytes of an ONNX model. @throws PmpoError when there is no checkpoint. */
+/** The policy of a run's newest checkpoint as the bytes of an ONNX model. @throws PmpoError if there is no checkpoint. */
 export function exportRun(directory: RunDirectory, loaded: LoadedConfig): Promise<Uint8Array> {
   return withPolicy(directory, loaded, (policy) => policy.exportOnnx());
 }

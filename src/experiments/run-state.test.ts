@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { configText, type ResolvedConfig, resolveConfig } from '../config/load.js';
 import { createRunDirectory } from '../run/run-directory.js';
-import { sameRun, stateOfRun } from './unfinished-run.js';
+import { runState, sameRun } from './run-state.js';
 
 const configure = async (text = ''): Promise<ResolvedConfig> =>
   (await resolveConfig('run.yaml', `environment: {simulator: cartpole_swingup}\n${text}`)).config;
 
 describe('sameRun', () => {
-  it('looks past where a run is kept and reached, at nothing else', async () => {
+  it('ignores the folder of a run and the address of its simulators, and nothing else', async () => {
     const config = await configure();
     const environment = { ...config.environment, address: 'h:1' };
     expect(sameRun(config, { ...config, output: 'other', name: 'x', environment })).toBe(true);
@@ -19,7 +19,7 @@ describe('sameRun', () => {
     expect(sameRun(config, { ...config, environment: elsewhere })).toBe(false);
   });
 
-  it('looks past where a trainer is reached', () => {
+  it('ignores the address of a trainer', () => {
     const run = (address: string, maxTokens = 8) => ({
       language: { model: { name: 'trainer', address }, sampling: { maxTokens } },
     });
@@ -28,17 +28,17 @@ describe('sameRun', () => {
   });
 });
 
-describe('stateOfRun', () => {
+describe('runState', () => {
   let output: string;
   beforeEach(async () => {
-    output = await mkdtemp(join(tmpdir(), 'pmpo-unfinished-'));
+    output = await mkdtemp(join(tmpdir(), 'pmpo-run-state-'));
   });
   afterEach(() => rm(output, { recursive: true, force: true }));
 
-  it('is none, begun and done, as the run goes', async () => {
+  it('is none, begun and done in turn', async () => {
     const config = await configure();
     const path = join(output, 'r');
-    const state = async () => (await stateOfRun(path, config, '')).state;
+    const state = async () => (await runState(path, config, '')).state;
     expect(await state()).toBe('none');
     const directory = await createRunDirectory(output, 'r');
     expect(await state()).toBe('none');
@@ -59,22 +59,24 @@ describe('stateOfRun', () => {
     });
     expect(await state()).toBe('done');
     const other = await configure('seed: 3\n');
-    await expect(stateOfRun(path, other, 'Move it')).rejects.toThrow(/r: a run with other settings.*Move it/);
+    await expect(runState(path, other, 'Move it')).rejects.toThrow(
+      /r: it holds a run with other settings.*Move it/,
+    );
   });
 
-  it('takes a run that was made before there was some setting for what its default makes it', async () => {
+  it('gives a setting that did not exist when a run was made its default', async () => {
     const config = await configure();
     const directory = await createRunDirectory(output, 'r');
     const { envsPerStream: _, ...environment } = config.environment;
     const older = configText({ ...config, environment } as ResolvedConfig);
     expect(older).not.toContain('envsPerStream');
     await directory.writeConfig(older);
-    expect(await stateOfRun(directory.path, config, '')).toEqual({ state: 'none' });
+    expect(await runState(directory.path, config, '')).toEqual({ state: 'none' });
     const other = await configure('learner: {batchSize: 7}');
-    await expect(stateOfRun(directory.path, other, '')).rejects.toThrow(/other settings/);
+    await expect(runState(directory.path, other, '')).rejects.toThrow(/other settings/);
   });
 
-  it('recognises a run of an older version, whose keys had other names', async () => {
+  it('recognizes a run of an older version, whose keys had other names', async () => {
     const config = await configure();
     const directory = await createRunDirectory(output, 'r');
     const older = configText(config)
@@ -83,15 +85,15 @@ describe('stateOfRun', () => {
       .replace('nStep:', 'steps:');
     expect(older).not.toMatch(/numEnvs|envsPerStream|nStep/);
     await directory.writeConfig(older);
-    expect(await stateOfRun(directory.path, config, '')).toEqual({ state: 'none' });
+    expect(await runState(directory.path, config, '')).toEqual({ state: 'none' });
     const other = await configure('replay: {nStep: 7}');
-    await expect(stateOfRun(directory.path, other, '')).rejects.toThrow(/other settings/);
+    await expect(runState(directory.path, other, '')).rejects.toThrow(/other settings/);
   });
 
-  it('refuses a run whose settings there are no more', async () => {
+  it('refuses a run with settings that no longer exist', async () => {
     const config = await configure();
     const directory = await createRunDirectory(output, 'r');
-    await directory.writeConfig(`${configText(config)}bygone: 1\n`);
-    await expect(stateOfRun(directory.path, config, '')).rejects.toThrow(/other settings/);
+    await directory.writeConfig(`${configText(config)}obsolete: 1\n`);
+    await expect(runState(directory.path, config, '')).rejects.toThrow(/other settings/);
   });
 });

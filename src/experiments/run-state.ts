@@ -8,11 +8,11 @@ import { jobKind } from '../run/job-terms.js';
 import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import type { PublicModules } from '../system/user-module.js';
 
-/** What experiments of many runs need to go on where they were stopped. */
+/** The state in which an experiment of many runs finds one of them when it is resumed. */
 
 type Tree = Readonly<Record<string, unknown>>;
 
-/** True when two configurations make the same run: where it is reached and where it is kept do not matter. */
+/** True if two configurations describe the same run. The addresses of servers and the run's folder do not matter. */
 export function sameRun(a: Tree, b: Tree): boolean {
   const anywhere = (group: unknown) => group && { ...(group as Tree), address: undefined };
   const essence = ({ output: _, name: __, environment, language, ...rest }: Tree) => ({
@@ -23,7 +23,7 @@ export function sameRun(a: Tree, b: Tree): boolean {
   return isDeepStrictEqual(essence(a), essence(b));
 }
 
-/** The settings of the run in a folder, with what settings have come since then filled in. */
+/** The settings of the run in a folder. Settings that did not exist when it was made have their defaults. */
 async function settingsOf(directory: RunDirectory, modules: PublicModules): Promise<Tree> {
   const text = await directory.readConfig();
   const job = await resolveJob(directory.files.config, text, [], { modules, renamedKeys: 'read' }).catch(
@@ -35,18 +35,19 @@ async function settingsOf(directory: RunDirectory, modules: PublicModules): Prom
   return parse(job === undefined ? text : configText(job.config)) as Tree;
 }
 
-/** `none`: nothing that could be gone on with. `begun`: there is a checkpoint. `done`: it has its summary. */
+/** `none`: there is nothing to resume from. `begun`: there is a checkpoint. `done`: there is a summary. */
 export type RunState =
   | { readonly state: 'none' }
   | { readonly state: 'begun' | 'done'; readonly directory: RunDirectory };
 
 /**
- * How far the run in a folder is.
- * @param remedy what to do where another run is in the way
- * @param modules what plugins may import from this package
- * @throws PmpoError when a run of another configuration stands there.
+ * The state of the run in a folder.
+ * @param config the configuration that the run must have.
+ * @param remedy the advice in the error if the folder holds another run.
+ * @param modules modules that plugins may import from this package.
+ * @throws PmpoError if the folder holds a run of another configuration.
  */
-export async function stateOfRun(
+export async function runState(
   path: string,
   config: object,
   remedy: string,
@@ -60,11 +61,7 @@ export async function stateOfRun(
   const directory = await openRunDirectory(path);
   const settings = await settingsOf(directory, modules);
   if (!sameRun(settings, parse(configText(config)) as Tree)) {
-    throw new PmpoError({
-      where: path,
-      what: 'a run with other settings than are asked for now stands there',
-      remedy,
-    });
+    throw new PmpoError({ where: path, what: 'it holds a run with other settings', remedy });
   }
   if ((await directory.readSummary(jobKind(settings))) !== undefined) return { state: 'done', directory };
   return (await directory.checkpoints.latest()) === undefined

@@ -6,25 +6,27 @@ import { createVectorEnvironment } from '../environments/create-vector-environme
 import type { VectorEnvironment } from '../environments/vector-environment.js';
 import { startEmbeddedServer } from '../simulators/embedded-server.js';
 
-export interface WorldsOptions {
-  /** Told what a person should know: lost connections and returns. */
+/** The environments of a control run, from its configuration. */
+
+export interface ConnectOptions {
+  /** Receives messages for people: lost connections and reconnections. */
   readonly notice: (message: string) => void;
   /** Aborted: waiting for a lost server ends. */
   readonly signal?: AbortSignal;
 }
 
-/** Where simulators are reached. */
+/** The servers of a run's simulators. */
 export interface SimulatorServer {
-  /** Stream s is to the one with number s, counted round. */
+  /** Stream s connects to address s modulo their number. */
   readonly addresses: readonly string[];
-  /** Ends the embedded server; leaves another one alone. */
+  /** Stops the embedded server; has no effect on any other. */
   close(): Promise<void>;
 }
 
-/** Starts the embedded server when the configuration names no address. @throws PmpoError when it does not start. */
+/** Starts the embedded server if the configuration names no address. @throws PmpoError if it does not start. */
 export async function reachSimulators(
   { environment }: ResolvedConfig,
-  { notice }: WorldsOptions,
+  { notice }: ConnectOptions,
 ): Promise<SimulatorServer> {
   if (environment.address === undefined) {
     const { address, close } = await startEmbeddedServer({ onCrash: (error) => notice(error.message) });
@@ -34,16 +36,16 @@ export async function reachSimulators(
 }
 
 /**
- * K worlds of the configured kind, as many on one stream as configured.
- * @param purpose worlds of another purpose see other episodes: `acting`, `evaluation`.
- * @throws PmpoError when nobody answers or the server refuses.
+ * Connects to `numEnvs` environments of the configured kind.
+ * @param purpose `acting`, `evaluation`, … Environments for different purposes play different episodes.
+ * @throws PmpoError if a server does not answer or refuses.
  */
-export function connectWorlds(
+export function connectEnvironments(
   { environment, seed }: ResolvedConfig,
   addresses: readonly string[],
   purpose: string,
-  size: number,
-  { notice, signal }: WorldsOptions,
+  numEnvs: number,
+  { notice, signal }: ConnectOptions,
 ): Promise<VectorEnvironment> {
   const {
     simulator,
@@ -57,11 +59,11 @@ export function connectWorlds(
   } = environment;
   const key = foldIn(foldIn(randomKey(seed), 'episodes'), purpose);
   return createVectorEnvironment({
-    numEnvs: size,
-    // An evaluation is of whole episodes: it waits for all of them in any case.
+    numEnvs,
+    // An evaluation plays whole episodes, and so waits for every environment in any case.
     lockstep: lockstep || purpose === 'evaluation',
     connect: batchedConnect({
-      size,
+      size: numEnvs,
       envsPerStream,
       optionsOf: (stream) => ({
         ...connection,
@@ -70,47 +72,50 @@ export function connectWorlds(
         createSettings: simulator === undefined ? createSettings : { simulator, ...createSettings },
       }),
     }),
-    episodeSeed: (world, episode) => randomSeed(foldIn(foldIn(key, world), episode)),
+    episodeSeed: (index, episode) => randomSeed(foldIn(foldIn(key, index), episode)),
     reconnect,
     notice: (message) => notice(`${purpose}: ${message}`),
     signal,
   });
 }
 
-/** How many worlds play the episodes of an evaluation. */
-export function evaluationWorlds({ environment }: ResolvedConfig, episodes: number): number {
+/** The number of environments that play the episodes of an evaluation. */
+export function numEvaluationEnvs({ environment }: ResolvedConfig, episodes: number): number {
   return Math.min(environment.numEnvs, episodes);
 }
 
-/** Everything of a training run that is outside this process, or acts as if it were. */
-export interface Worlds {
-  /** Absent when actors elsewhere do the acting. */
+/** The environments of a training run. */
+export interface TrainingEnvironments {
+  /** Absent if actors in other processes gather the experience. */
   readonly environment?: VectorEnvironment;
   readonly evaluationEnvironment: VectorEnvironment;
   close(): Promise<void>;
 }
 
 /**
- * Reaches the simulators, or starts them, and connects the worlds to learn in and those to be judged in.
- * @throws PmpoError when nobody answers, the server refuses, or its specs cannot be used by a policy.
+ * Connects to the environments that a run trains and evaluates in, and starts the embedded server if it is needed.
+ * @throws PmpoError if a server does not answer or refuses, or a policy cannot use its specs.
  */
-export async function openWorlds(config: ResolvedConfig, options: WorldsOptions): Promise<Worlds> {
+export async function openTrainingEnvironments(
+  config: ResolvedConfig,
+  options: ConnectOptions,
+): Promise<TrainingEnvironments> {
   const server = await reachSimulators(config, options);
   const open: VectorEnvironment[] = [];
   const close = async () => {
-    await Promise.allSettled(open.map((worlds) => worlds.close()));
+    await Promise.allSettled(open.map((environment) => environment.close()));
     await server.close();
   };
-  const connect = async (purpose: string, size: number) => {
-    const worlds = await connectWorlds(config, server.addresses, purpose, size, options);
-    open.push(worlds);
-    return worlds;
+  const connect = async (purpose: string, numEnvs: number) => {
+    const environment = await connectEnvironments(config, server.addresses, purpose, numEnvs, options);
+    open.push(environment);
+    return environment;
   };
   try {
-    const acts = config.replay.redis === undefined;
-    const environment = acts ? await connect('acting', config.environment.numEnvs) : undefined;
-    const judged = evaluationWorlds(config, config.evaluation.episodes);
-    return { environment, evaluationEnvironment: await connect('evaluation', judged), close };
+    const actsHere = config.replay.redis === undefined;
+    const environment = actsHere ? await connect('acting', config.environment.numEnvs) : undefined;
+    const numEnvs = numEvaluationEnvs(config, config.evaluation.episodes);
+    return { environment, evaluationEnvironment: await connect('evaluation', numEnvs), close };
   } catch (error) {
     await close().catch(() => {});
     throw error;
