@@ -25,7 +25,7 @@ describe('parseOverride', () => {
 });
 
 describe('readSource', () => {
-  test('says the line of each key, and of the group where a key is missing', () => {
+  test('gives the line of each key, and of the group around a missing key', () => {
     const source = read('seed: 1\noperator:\n  name: pmpo\n  alpha: 2\nplugins:\n  - ./a.ts\n  - ./b.ts\n');
     expect(source.where(['operator', 'alpha'])).toBe('run.yaml: operator.alpha (line 4)');
     expect(source.where(['operator', 'beta'])).toBe('run.yaml: operator.beta (line 2)');
@@ -33,7 +33,7 @@ describe('readSource', () => {
     expect(source.where(['learner', 'discount'])).toBe('run.yaml: learner.discount');
   });
 
-  test('lays settings over the file in order and names them as the place', () => {
+  test('applies settings to the file in order and names them as the place', () => {
     const source = read(
       'operator: {name: pmpo, alpha: 0.5}',
       'operator.alpha=0',
@@ -45,13 +45,13 @@ describe('readSource', () => {
     expect(source.where(['operator', 'name'])).toBe('run.yaml: operator.name (line 1)');
   });
 
-  test('names the setting that made a group which is not in the file', () => {
+  test('names the setting that created a group which is not in the file', () => {
     const source = read('seed: 1', 'lerner.batchSize=3');
     expect(source.where(['lerner'])).toBe('--set lerner.batchSize: lerner');
     expect(source.where(['seed'])).toBe('run.yaml: seed (line 1)');
   });
 
-  test('naming another operator drops the settings of the first; naming the same keeps them', () => {
+  test('drops the settings of an operator if another one is chosen, and keeps them if it is the same', () => {
     const text = 'operator: {name: pmpo, alpha: 0.25}';
     expect(read(text, 'operator.name=mpo').values).toEqual({ operator: { name: 'mpo' } });
     expect(read(text, 'operator.name=pmpo').values).toEqual({ operator: { name: 'pmpo', alpha: 0.25 } });
@@ -63,19 +63,19 @@ describe('readSource', () => {
   test.each([
     ['seed: [1', /run\.yaml: line \d+: /],
     ['seed: 1\nseed: 2', /run\.yaml: line 2: this key is given twice/],
-    ['- a\n- b', /run\.yaml: this is no configuration/],
-    ['just words', /run\.yaml: this is no configuration/],
+    ['- a\n- b', /run\.yaml: this is not a configuration/],
+    ['just words', /run\.yaml: this is not a configuration/],
   ])('refuses %j', (text, message) => {
     expect(() => read(text)).toThrow(message);
   });
 
-  test('refuses to set a key of what has none', () => {
+  test('refuses to set a key of a value that has no keys', () => {
     expect(() => read('seed: 1', 'seed.x=2')).toThrow(/--set seed\.x: 'seed' is 1 and has no keys/);
     expect(() => read('plugins: [a]', 'plugins.first=2')).toThrow(/'plugins' is a list of 1/);
     expect(() => read('seed: 1', '__proto__.x=2')).toThrow(/unknown key '__proto__'/);
   });
 
-  test('an empty file is an empty configuration', () => {
+  test('reads an empty file as an empty configuration', () => {
     expect(read('').values).toEqual({});
     expect(read('# nothing yet').values).toEqual({});
   });

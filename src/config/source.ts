@@ -24,8 +24,8 @@ export interface ConfigSource {
 }
 
 /**
- * One `--set` argument: a dotted path, `=`, and a YAML value (`--set policy.hidden=[64, 64]`).
- * @throws ConfigError when there is no `=`, no path, or the value is not YAML.
+ * Parses one `--set` argument: a dotted path, `=`, and a YAML value (`--set policy.hidden=[64, 64]`).
+ * @throws ConfigError if there is no `=`, no path, or the value is not YAML.
  */
 export function parseOverride(argument: string): Override {
   const at = argument.indexOf('=');
@@ -33,7 +33,7 @@ export function parseOverride(argument: string): Override {
   if (at < 0 || keys === '' || keys.split('.').some((key) => key === '')) {
     throw new ConfigError({
       where: `--set ${argument}`,
-      what: 'not of the form key=value',
+      what: 'it must have the form key=value',
       remedy: 'For example: --set operator.alpha=1',
     });
   }
@@ -56,7 +56,7 @@ function firstLine(error: unknown): string {
     .replace(/:$/, '');
 }
 
-/** The line (from 1) of each key in the text, by formatted path. */
+/** The line of each key in the text, from 1, by formatted path. */
 function keyLines(root: Node | null, lines: LineCounter): Map<string, number> {
   const found = new Map<string, number>();
   const note = (path: KeyPath, node: unknown) => {
@@ -82,8 +82,8 @@ function keyLines(root: Node | null, lines: LineCounter): Map<string, number> {
 }
 
 /**
- * Reads a configuration's text.
- * @throws ConfigError with the line for text that is not YAML, for a key given twice, for anything but a group of settings.
+ * Parses a configuration's text.
+ * @throws ConfigError, with the line, if the text is not YAML, repeats a key, or is anything other than keys with values.
  */
 function parseText(
   file: string,
@@ -103,14 +103,14 @@ function parseText(
   if (values !== null && !isGroup(values)) {
     throw new ConfigError({
       where: file,
-      what: 'this is no configuration: the file must hold keys and their values',
+      what: 'this is not a configuration: the file must contain keys with values',
       remedy: 'See examples/cartpole.yaml',
     });
   }
   return { values: values ?? {}, lines: keyLines(document.contents, lineCounter) };
 }
 
-/** Puts `value` at `path`, making the groups on the way. @throws ConfigError where one of them is no group. */
+/** Sets `value` at `path`, and creates missing groups. @throws ConfigError if a part of the path has a value without keys. */
 function put(values: Record<string, unknown>, { path, value, label }: Override): void {
   let group: Record<string, unknown> | unknown[] = values;
   path.forEach((key, i) => {
@@ -121,7 +121,7 @@ function put(values: Record<string, unknown>, { path, value, label }: Override):
     if (!isKnown && Array.isArray(group)) {
       throw new ConfigError({
         where: label,
-        what: `'${formatPath(path.slice(0, i))}' is a list of ${group.length}, so '${key}' is no key of it`,
+        what: `'${formatPath(path.slice(0, i))}' is a list of ${group.length}, and '${key}' is not one of its positions`,
         remedy: `Set the whole list: --set '${formatPath(path.slice(0, i))}=[…]'`,
       });
     }
@@ -144,24 +144,24 @@ function put(values: Record<string, unknown>, { path, value, label }: Override):
 }
 
 /**
- * The blocks chosen by a name. Naming another operator replaces the whole block, so that settings meant for one never
- * reach the other.
+ * Groups with a name that chooses their other settings. Setting another name replaces the whole group, so that the settings of
+ * one operator never reach another.
  */
-const namedBlocks = ['operator', 'feedback'];
+const namedGroups = ['operator', 'feedback'];
 
 function apply(values: Record<string, unknown>, override: Override): void {
-  const [block, key] = override.path;
-  if (override.path.length === 2 && key === 'name' && namedBlocks.includes(String(block))) {
-    const present = values[block];
-    if (!isGroup(present) || present.name !== override.value) values[block] = { name: override.value };
+  const [group, key] = override.path;
+  if (override.path.length === 2 && key === 'name' && namedGroups.includes(String(group))) {
+    const present = values[group];
+    if (!isGroup(present) || present.name !== override.value) values[group] = { name: override.value };
     return;
   }
   put(values, override);
 }
 
 /**
- * Reads a configuration's text and lays the command line's settings over it, in order.
- * @throws ConfigError, with file and line, for text that cannot be read and settings that fit nowhere.
+ * Parses a configuration's text and applies the command line's settings to it, in order.
+ * @throws ConfigError, with file and line, for text that cannot be parsed and for settings whose path does not exist.
  */
 export function readSource(file: string, text: string, overrides: readonly Override[]): ConfigSource {
   const { values, lines } = parseText(file, text);
@@ -170,12 +170,12 @@ export function readSource(file: string, text: string, overrides: readonly Overr
     start.every((key, i) => String(key) === String(whole[i]));
   const overrideOf = (path: KeyPath) =>
     overrides.findLast((override) => startsWith(path, override.path)) ??
-    // A group that the file does not hold was made by whoever set a key in it.
+    // A group that is not in the file was created by the override of a key in it.
     (lines.has(formatPath(path))
       ? undefined
       : overrides.findLast((override) => startsWith(override.path, path)));
   const lineOf = (path: KeyPath) => {
-    // A missing key has no line of its own: the group that should hold it does.
+    // A missing key has no line: use the line of the innermost group around it that has one.
     for (let length = path.length; length > 0; length--) {
       const line = lines.get(formatPath(path.slice(0, length)));
       if (line !== undefined) return line;
@@ -199,7 +199,7 @@ export function readSource(file: string, text: string, overrides: readonly Overr
   return { values, where, lineOf, folderOf };
 }
 
-/** Refuses a configuration. @throws ConfigError with one line for each problem, in the order of the file. */
+/** Rejects a configuration. @throws ConfigError with one line per problem, in the order of the file. */
 export function refuse(source: ConfigSource, problems: readonly Problem[]): never {
   const lineOf = ({ path }: Problem) => source.lineOf(path) ?? Number.POSITIVE_INFINITY;
   const inOrder = problems.toSorted((a, b) => Math.sign(lineOf(a) - lineOf(b)) || 0);

@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-/** Runs `pmpo train` on what must not start, and returns the lines of its complaint. */
+/** Runs `pmpo train` with a bad configuration, and returns its error message. */
 async function complaint(config: unknown, ...args: string[]): Promise<string> {
   const file = await writeConfig(folder.path, 'bad.yaml', config);
   const { code, stdout, stderr } = await run(['train', file, ...args]);
@@ -21,12 +21,22 @@ async function complaint(config: unknown, ...args: string[]): Promise<string> {
 const tiny = () => tinyConfig(join(folder.path, 'runs'));
 
 describe('pmpo train refuses, with exit code 2 and no stack trace,', () => {
-  test('unknown keys, naming the nearest right one and the line', async () => {
+  test('unknown keys, with their line and the nearest known key', async () => {
     const text =
       'environment:\n  simulator: cartpole_swingup\nlearner:\n  batchsize: 3\noperater: {name: mpo}\n';
     const message = await complaint(text);
     expect(message).toContain("bad.yaml: learner.batchsize (line 4): unknown key. Did you mean 'batchSize'?");
     expect(message).toContain("bad.yaml: operater (line 5): unknown key. Did you mean 'operator'?");
+  });
+
+  test('keys that have another name now, with the new name', async () => {
+    const text = 'environment:\n  simulator: cartpole_swingup\n  actors: 4\n';
+    expect(await complaint(text)).toBe(
+      'pmpo: bad.yaml: environment.actors (line 3): this key is now environment.numEnvs\n',
+    );
+    expect(await complaint(tiny(), '--set', 'environment.actors=4')).toBe(
+      'pmpo: --set environment.actors: this key is now environment.numEnvs\n',
+    );
   });
 
   test('wrong types and values out of range', async () => {
@@ -41,7 +51,7 @@ describe('pmpo train refuses, with exit code 2 and no stack trace,', () => {
     expect(message).toMatch(/replay\.capacity \(line \d+\): must be at least 1, not 0/);
   });
 
-  test('operators, classifiers and simulators that are not there', async () => {
+  test('unknown operators, classifiers and simulators', async () => {
     expect(await complaint(tiny(), '--operator', 'pmop')).toMatch(
       /--operator: unknown operator 'pmop'\. Did you mean 'pmpo'\? Known: pmpo, /,
     );
@@ -57,7 +67,7 @@ describe('pmpo train refuses, with exit code 2 and no stack trace,', () => {
     );
   });
 
-  test('an operator asked for what it cannot do', async () => {
+  test('feedback that the operator cannot use', async () => {
     const message = await complaint(
       { ...tiny(), feedback: { name: 'top-k', accept: 2, reject: 0 } },
       '--operator',
@@ -67,14 +77,14 @@ describe('pmpo train refuses, with exit code 2 and no stack trace,', () => {
     expect(message).toMatch(/reject/);
   });
 
-  test('settings that contradict one another', async () => {
+  test('settings that contradict each other', async () => {
     expect(await complaint(tiny(), '--set', 'learner.warmupSteps=600')).toMatch(
       /--set learner\.warmupSteps: 600 steps leave none for training/,
     );
   });
 
-  test('settings on the command line that fit nowhere', async () => {
-    expect(await complaint(tiny(), '--set', 'seed')).toMatch(/--set seed: not of the form key=value/);
+  test('settings on the command line for unknown keys', async () => {
+    expect(await complaint(tiny(), '--set', 'seed')).toMatch(/--set seed: it must have the form key=value/);
     expect(await complaint(tiny(), '--set', 'lerner.batchSize=3')).toMatch(
       /--set lerner\.batchSize: lerner: unknown key\. Did you mean 'learner'\?/,
     );
@@ -83,7 +93,7 @@ describe('pmpo train refuses, with exit code 2 and no stack trace,', () => {
     );
   });
 
-  test('text that is not YAML, and a file that is not there', async () => {
+  test('text that is not YAML, and a missing file', async () => {
     expect(await complaint('seed: [1')).toMatch(/bad\.yaml: line \d+: /);
     const { code, stderr } = await run(['train', join(folder.path, 'missing.yaml')]);
     expect(code).toBe(2);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ensureBuilt, exampleConfigs, projectRoot, run, temporaryFolder } from './program.js';
 
-/** Every configuration under examples/ that needs no server: others are trained with in test/interop/serve and redis. */
+/** The configurations under examples/ that need no server; test/interop/serve and redis train with the others. */
 const examples = exampleConfigs().filter(
   ({ address, redis, model }) => address === undefined && redis === undefined && model === undefined,
 );
@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-/** The example's own settings, but for how long it takes. */
+/** Overrides that shorten an example's run. */
 const short = {
   'learner.environmentSteps': 400,
   'learner.warmupSteps': 200,
@@ -27,7 +27,7 @@ const short = {
   'replay.capacity': 1000,
 };
 
-test('there are examples', () => {
+test('examples/cartpole.yaml is among the examples', () => {
   expect(examples.map(({ path }) => path)).toContain('cartpole.yaml');
 });
 
@@ -53,10 +53,10 @@ test.each(languageExamples)('examples/$path trains', async ({ path }) => {
 });
 
 test.each(trainerExamples)(
-  'examples/$path is a configuration, and says where a trainer is missing',
+  'examples/$path is valid, and reports the address of a trainer that is not running',
   async ({ path }) => {
     const file = join(projectRoot, 'examples', path);
-    // A port that nobody listens on.
+    // No server listens on this port.
     const settings = [
       '--set',
       'language.model.address=127.0.0.1:1',

@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-/** Trains with a plugin whose classifier `mine` does what `body` says. */
+/** Trains with a plugin whose classifier `mine` has this `body`. */
 async function train(name: string, body: string) {
   await writeConfig(
     folder.path,
@@ -34,7 +34,7 @@ async function train(name: string, body: string) {
   return run(['train', await writeConfig(folder.path, `${name}.yaml`, config), '--name', name]);
 }
 
-describe("a classifier of one's own, in one TypeScript file,", () => {
+describe('a classifier of a plugin in one TypeScript file', () => {
   test.each([
     [
       'tensors',
@@ -50,7 +50,7 @@ describe("a classifier of one's own, in one TypeScript file,", () => {
         return { accept, reject: accept.map((weight: number) => 1 - weight) };
       },`,
     ],
-  ])('trains, written with %s', async (name, body) => {
+  ])('can be written with %s', async (name, body) => {
     const { code, stderr } = await train(name, body);
     expect(stderr).toMatch(/Return .* over 1 episode/);
     expect(code).toBe(0);
@@ -69,7 +69,7 @@ describe("a classifier of one's own, in one TypeScript file,", () => {
       /'mine'.*NaN/,
     ],
     ['length', 'classifyOnHost: () => ({ accept: [1], reject: [0] }),', /'mine'.*has 1 weights/],
-  ])('is named when it goes wrong: %s', async (name, body, message) => {
+  ])('is named in the error if it fails: %s', async (name, body, message) => {
     const { code, stderr } = await train(name, body);
     expect(stderr).toMatch(message);
     expect(stderr).not.toMatch(/^\s+at /m);
@@ -77,7 +77,7 @@ describe("a classifier of one's own, in one TypeScript file,", () => {
   });
 });
 
-test('a plugin that does not load is named, with exit code 2', async () => {
+test('a plugin that does not load is named in the error, with exit code 2', async () => {
   for (const [name, text, message] of [
     ['syntax', 'export function register( {', /plugin \.\/syntax\.ts: it does not load/],
     ['empty', 'export const nothing = 1;', /plugin \.\/empty\.ts: it exports no function `register`/],

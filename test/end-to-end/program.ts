@@ -9,31 +9,31 @@ import { parse, stringify } from 'yaml';
 export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
 const program = join(projectRoot, 'dist/cli/main.js');
 
-/** Compiles src/ when it is newer than dist/: these tests run what people run. */
+/** Compiles src/ if it is newer than dist/, because these tests run the built program. */
 export async function ensureBuilt(): Promise<void> {
   const bootstrap = (await import(join(projectRoot, 'scripts/bootstrap.mjs'))) as { ensureBuilt(): void };
   bootstrap.ensureBuilt();
 }
 
 export interface Ended {
-  /** null when a signal ended it. */
+  /** null if a signal ended the program. */
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** A running `pmpo`. */
+/** A running `pmpo` process. */
 export interface Running {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
-  /** Resolves with the text so far once it matches; rejects when the program ends before or nothing matches in time. */
+  /** Resolves with the output so far when it matches; rejects if the program ends before that. */
   until(pattern: RegExp, stream?: 'stdout' | 'stderr'): Promise<string>;
 }
 
 export interface StartOptions {
   readonly cwd?: string;
   readonly timeoutSeconds?: number;
-  /** Environment variables beside those of the tests. */
+  /** Environment variables in addition to those of the tests. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -86,18 +86,18 @@ export function run(args: readonly string[], options?: StartOptions): Promise<En
 
 /** A configuration under examples/. */
 export interface ExampleConfig {
-  /** From examples/ on. */
+  /** Relative to examples/. */
   readonly path: string;
   readonly simulator?: string;
-  /** Of the server that it wants, if it wants one. */
+  /** The address of the simulator server, if it needs one. */
   readonly address?: string;
-  /** Of the Redis that it wants, if it wants one. */
+  /** The address of Redis, if it needs one. */
   readonly redis?: string;
   /** The model of a language job. */
   readonly model?: string;
 }
 
-/** The configurations of training runs under examples/; the studies in examples/reproduce are of another kind. */
+/** The configurations of training runs under examples/, without the studies in examples/reproduce. */
 export function exampleConfigs(): ExampleConfig[] {
   const folder = join(projectRoot, 'examples');
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
@@ -114,7 +114,7 @@ export function exampleConfigs(): ExampleConfig[] {
     });
 }
 
-/** A folder for one test file, and how to take it away. */
+/** Creates a folder for one test file; `remove` deletes it. */
 export async function temporaryFolder(): Promise<{ path: string; remove(): Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), 'pmpo-test-'));
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
@@ -147,7 +147,7 @@ export async function writeConfig(folder: string, name: string, config: unknown)
   return path;
 }
 
-/** What a checkpoint holds but for how long the run took: that differs between any two runs. */
+/** The tensors of a checkpoint in hexadecimal, without its metadata, whose times differ between any two runs. */
 export async function parameters(file: string): Promise<Record<string, string>> {
   const bytes = await readFile(file);
   const length = Number(bytes.readBigUInt64LE(0));

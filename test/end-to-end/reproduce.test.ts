@@ -10,12 +10,12 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-/** A study of three runs of seconds each, on embedded simulators. */
+/** A study of three runs, a few seconds each, on embedded simulators. */
 function study(beta: number) {
   const { output: _, environment: __, ...base } = tinyConfig('');
   return {
     server: 'embedded',
-    // Long enough to be stopped on the way.
+    // Long enough that the test can stop a run before it ends.
     base: {
       ...base,
       learner: { ...base.learner, environmentSteps: 2000 },
@@ -38,7 +38,7 @@ function study(beta: number) {
   };
 }
 
-test('a study is made, stopped half-way, gone on with, and not mixed with another', async () => {
+test('a study can be stopped and continued, and refuses runs of another study', async () => {
   const file = await writeConfig(folder.path, 'ways.yaml', study(2));
   const args = ['reproduce', file, '--scale', 'small', '--output', folder.path, '--jobs', '1'];
   const running = start(args, { timeoutSeconds: 170 });
@@ -83,7 +83,7 @@ test('a study is made, stopped half-way, gone on with, and not mixed with anothe
   expect(refused.code).toBe(1);
 }, 400_000);
 
-test('a study that is wrong is refused before anything starts', async () => {
+test('an invalid study is refused before anything starts', async () => {
   const refuse = async (file: string, ...more: string[]) => {
     const { code, stderr } = await run(['reproduce', file, '--output', folder.path, ...more]);
     expect(code).toBe(2);

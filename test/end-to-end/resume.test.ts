@@ -14,7 +14,7 @@ afterAll(() => folder.remove());
 const final = 'checkpoints/step-000000003000.safetensors';
 
 test.each(['pmpo', 'mpo'])(
-  '%s: killed in the middle and resumed, a run ends with the parameters of one that was never stopped, byte for byte',
+  '%s: a run that is killed and resumed ends with the same parameters as one that was never stopped, byte for byte',
   async (operator) => {
     const output = join(folder.path, operator);
     await mkdir(output);
@@ -26,7 +26,7 @@ test.each(['pmpo', 'mpo'])(
 
     const whole = run(['train', file, '--name', 'whole', ...args]);
     const killed = start(['train', file, '--name', 'killed', '--operator', operator, '--json']);
-    // After two checkpoints, wherever in an update or a write that finds it.
+    // After a few checkpoints, at an arbitrary point of an update or a write.
     await killed.until(/(?:"event":"checkpoint"[\s\S]*){3}/, 'stdout');
     killed.child.kill('SIGKILL');
     await killed.ended;
@@ -64,7 +64,7 @@ test.each(['pmpo', 'mpo'])(
   120_000,
 );
 
-describe('of a run that has ended', () => {
+describe('a finished run', () => {
   let original: string;
   beforeAll(async () => {
     const output = join(folder.path, 'ended');
@@ -75,14 +75,14 @@ describe('of a run that has ended', () => {
     original = join(output, 'original');
   });
 
-  /** A copy of the run, to be spoilt. */
+  /** A copy of the run, for a test to damage. */
   async function copy(name: string): Promise<string> {
     const path = join(folder.path, 'ended', name);
     await cp(original, path, { recursive: true });
     return path;
   }
 
-  test('a checkpoint that is cut short is named, with what to do', async () => {
+  test('with a truncated checkpoint gives an error that names it and the remedy', async () => {
     const path = await copy('damaged');
     const newest = join(path, 'checkpoints', 'step-000000000600.safetensors');
     await truncate(newest, 1000);
@@ -98,7 +98,7 @@ describe('of a run that has ended', () => {
     );
   });
 
-  test('a checkpoint of other networks is refused', async () => {
+  test('with a checkpoint of other networks is refused', async () => {
     const path = await copy('reshaped');
     const text = await readFile(join(path, 'config.yaml'), 'utf8');
     await writeConfig(path, 'config.yaml', text.replace(/- 16/, '- 24'));
@@ -108,7 +108,19 @@ describe('of a run that has ended', () => {
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 
-  test('the configuration stays as it was: other settings are refused', async () => {
+  test('of an older version, whose configuration has old names of keys, can be resumed and evaluated', async () => {
+    const path = await copy('older');
+    const text = await readFile(join(path, 'config.yaml'), 'utf8');
+    const older = text.replace('numEnvs:', 'actors:').replace('envsPerStream:', 'worldsPerStream:');
+    expect(older).not.toMatch(/numEnvs|envsPerStream/);
+    await writeConfig(path, 'config.yaml', older.replace('nStep:', 'steps:'));
+    const evaluated = await run(['eval', path, '--episodes', '1']);
+    expect(evaluated).toMatchObject({ code: 0, stderr: '' });
+    expect(evaluated.stdout).toBe((await run(['eval', original, '--episodes', '1'])).stdout);
+    expect(await run(['train', '--resume', path, '--quiet'])).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('cannot be resumed with other settings', async () => {
     for (const args of [['other.yaml'], ['--seed', '1'], ['--set', 'learner.batchSize=8']]) {
       const { code, stderr } = await run(['train', ...args, '--resume', original]);
       expect(code).toBe(2);
@@ -116,7 +128,7 @@ describe('of a run that has ended', () => {
     }
   });
 
-  test('a folder that is not there, or holds no run, is named', async () => {
+  test('that does not exist gives an error that names the folder', async () => {
     const none = await run(['train', '--resume', join(folder.path, 'nothing')]);
     expect(none).toMatchObject({
       code: 1,

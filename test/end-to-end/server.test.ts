@@ -19,10 +19,10 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-/** Of a run that something is to happen to before it ends, however late the test comes to it. */
+/** Steps of a run that is still running when the test interferes, even on a slow machine. */
 const longSteps = 8000;
 
-/** A port that nobody listens on: one that was free a moment ago. */
+/** A port on which no server listens: one that was free a moment ago. */
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -48,7 +48,7 @@ async function setUp(name: string, port: number, reconnect: Record<string, numbe
   return { output, file: await writeConfig(output, 'config.yaml', config) };
 }
 
-test('where nobody listens, a run ends at once with the address and leaves nothing behind', async () => {
+test('a run without its server ends at once with an error that names the address, and leaves no folder', async () => {
   const { output, file } = await setUp('nobody', await freePort(), { attempts: 1 });
   const { code, stderr } = await run(['train', file, '--name', 'r']);
   expect(code).toBe(1);
@@ -57,7 +57,7 @@ test('where nobody listens, a run ends at once with the address and leaves nothi
   await expect(readFile(join(output, 'r', 'config.yaml'))).rejects.toThrow('ENOENT');
 });
 
-test('a run on a server of its own gives what one on the embedded server gives; Ctrl-C ends the server', async () => {
+test('a run on a separate server gives the same policy as one on the embedded server; Ctrl-C ends the server', async () => {
   const port = await freePort();
   const server = await serve(port);
   const { output, file } = await setUp('remote', port, {});
@@ -76,7 +76,7 @@ test('a run on a server of its own gives what one on the embedded server gives; 
   expect(policies[0].equals(policies[1])).toBe(true);
 });
 
-test('a server that dies is waited for: the run goes on when it is back, and ends', async () => {
+test('a run waits for a server that dies, and continues when the server is back', async () => {
   const port = await freePort();
   const first = await serve(port);
   const { output, file } = await setUp(
@@ -100,7 +100,7 @@ test('a server that dies is waited for: the run goes on when it is back, and end
   expect((await second.ended).code).toBe(0);
 });
 
-test('a server that stays away ends the run with a checkpoint and how to go on', async () => {
+test('a server that does not come back ends the run with a checkpoint and the command to resume', async () => {
   const port = await freePort();
   const server = await serve(port);
   const { output, file } = await setUp('lost', port, { attempts: 1, initialDelaySeconds: 0.1 }, longSteps);
@@ -119,7 +119,7 @@ test('a server that stays away ends the run with a checkpoint and how to go on',
   await again.ended;
 });
 
-test('a port that is taken is named', async () => {
+test('a port that is in use is named in the error', async () => {
   const port = await freePort();
   const server = await serve(port);
   const { code, stderr } = await run(['serve', 'simulators', '--port', `${port}`]);

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-/** A folder for the runs of one test, and its configuration file. */
+/** Creates a folder for the runs of one test, and its configuration file. */
 async function setUp(name: string, change: (config: ReturnType<typeof tinyConfig>) => void = () => {}) {
   const output = join(folder.path, name);
   await mkdir(output);
@@ -23,7 +23,7 @@ async function setUp(name: string, change: (config: ReturnType<typeof tinyConfig
 
 const readJson = async (path: string): Promise<unknown> => JSON.parse(await readFile(path, 'utf8'));
 
-test('a run against the embedded server leaves everything behind', async () => {
+test('a run on the embedded server writes all files of a run', async () => {
   const { output, file } = await setUp('whole');
   const { code, stdout, stderr } = await run(['train', file, '--name', 'whole', '--seed', '3']);
   expect(stderr).toMatch(/Return .* over 1 episode\nReport: .*report\.html\n$/);
@@ -61,7 +61,7 @@ test('a run against the embedded server leaves everything behind', async () => {
   expect(await readFile(join(directory, 'report.html'), 'utf8')).toContain('pmpo train');
 });
 
-/** What a policy.onnx does at some observations. */
+/** The actions of a policy.onnx for some observations. */
 async function actions(file: string): Promise<Float32Array> {
   const session = await InferenceSession.create(await readFile(file));
   const observation = Float32Array.from({ length: 4 * 5 }, (_, i) => Math.sin(i));
@@ -69,7 +69,7 @@ async function actions(file: string): Promise<Float32Array> {
   return action.data as Float32Array;
 }
 
-test('eval gives the last evaluation again, and export a policy that does the same', async () => {
+test('eval reproduces the last evaluation, and export writes the same policy', async () => {
   const { output, file } = await setUp('after');
   await run(['train', file, '--name', 'r', '--quiet']);
   const directory = join(output, 'r');
@@ -88,7 +88,7 @@ test('eval gives the last evaluation again, and export a policy that does the sa
   expect(new Set(again).size).toBe(4);
 });
 
-test('the same seed gives the same parameters, another seed others', async () => {
+test('the same seed gives the same parameters, and another seed different ones', async () => {
   const { output, file } = await setUp('seeds');
   const ends = await Promise.all(
     [0, 0, 1].map((seed, i) => run(['train', file, '--seed', `${seed}`, '--name', `r${i}`, '--quiet'])),
@@ -99,7 +99,7 @@ test('the same seed gives the same parameters, another seed others', async () =>
   expect(policies[0].equals(policies[2])).toBe(false);
 });
 
-test('--operator swaps the operator; --json tells the progress as one object per line', async () => {
+test('--operator replaces the operator; --json prints the progress as one object per line', async () => {
   const { file } = await setUp('json', (config) => Object.assign(config.operator, { alpha: 0.25 }));
   const { code, stdout } = await run(['train', file, '--operator', 'mpo', '--json']);
   expect(code).toBe(0);
@@ -111,7 +111,7 @@ test('--operator swaps the operator; --json tells the progress as one object per
   expect(events.at(-1)).toMatchObject({ event: 'finish', summary: { operator: 'mpo' } });
 });
 
-test('the categorical head, and the other operators, train as well', async () => {
+test('the categorical head and the other operators train', async () => {
   const { file } = await setUp('others');
   const ends = await Promise.all(
     [
@@ -144,7 +144,7 @@ test('compare trains every operator with every seed and draws one report', async
   for (const name of ['dpo-seed1', 'pmpo-seed0']) expect(report).toContain(name);
 });
 
-test('compare stopped half-way goes on: what is done stays, the rest is made; other settings are refused', async () => {
+test('compare can be stopped and continued: finished runs are kept, and other settings are refused', async () => {
   const { output, file } = await setUp('compare-resumed', (config) => {
     config.learner.environmentSteps = 3000;
   });
@@ -181,7 +181,7 @@ test('compare stopped half-way goes on: what is done stays, the rest is made; ot
   expect(await readdir(output)).not.toContain('both-2');
 }, 240_000);
 
-test('Ctrl-C saves a checkpoint, says how to go on, and going on ends the run', async () => {
+test('Ctrl-C saves a checkpoint and prints the command that resumes the run', async () => {
   const { output, file } = await setUp('interrupt', (config) => {
     config.learner.environmentSteps = 8000;
     config.checkpoint.every = 100_000;

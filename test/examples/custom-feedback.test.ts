@@ -7,7 +7,7 @@ import { publicModules } from '../../src/public-modules.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
-it('examples/custom-feedback accepts what is gentle and beats the median, and rejects the rest', async () => {
+it('examples/custom-feedback accepts samples within the torque limit that beat the median, and rejects the rest', async () => {
   const registries = createCatalogue();
   const folder = fileURLToPath(new URL('../../examples/custom-feedback', import.meta.url));
   await loadPlugins(['./torque-limit.ts'], registries, folder, publicModules);
@@ -15,7 +15,7 @@ it('examples/custom-feedback accepts what is gentle and beats the median, and re
   expect(definition.settings.safeParse({ limit: -1 }).success).toBe(false);
   const classifier = definition.create(definition.settings.parse({ limit: 0.5 }), 4);
 
-  // One state with four samples of two torques each, one with three.
+  // Two contexts, one with four samples of two torques each and one with three.
   const { accept, reject } = classifier.classify!({
     evaluation: tf.tensor2d([
       [4, 1],
@@ -50,7 +50,7 @@ it('examples/custom-feedback accepts what is gentle and beats the median, and re
     ]),
     contexts: tf.zeros([2, 1]),
   });
-  // The best of the first state is too strong; of the second, only the best is better than its median.
+  // The best sample of the first context exceeds the limit; in the second, only the best one is better than the median.
   expect(accept.arraySync()).toEqual([
     [0, 0],
     [1, 1],
