@@ -1,10 +1,10 @@
-/** As many words are as good as one; beyond them an answer is worth less with each. */
+/** Up to this many words, an answer gets the full reward; beyond, the reward falls with each word. */
 const brief = 8;
-const fewest = 2;
+const minWords = 2;
 
 /**
- * How brief an answer is, from 0 to 1, provided that it reads like one: it ends by itself, with a full stop, is made of words
- * of letters, and says none of them over and over. Anything else is worth nothing.
+ * How brief an answer is, from 0 to 1. An answer must end by itself with a sentence mark, consist mostly of letters, and not repeat
+ * words too often; anything else gets 0.
  */
 export function reward({ completion, finishReason }: { completion: string; finishReason: string }): number {
   const text = completion.trim();
@@ -13,7 +13,7 @@ export function reward({ completion, finishReason }: { completion: string; finis
   const fluent =
     finishReason === 'stop' &&
     /[.!?]$/.test(text) &&
-    words.length >= fewest &&
+    words.length >= minWords &&
     letters >= 0.85 * text.length &&
     new Set(words).size >= 0.6 * words.length;
   return fluent ? Math.min(1, brief / words.length) : 0;

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Serves a model folder on a port, in place of what this script started there before, and returns when the port answers:
+# Serves a model folder on a port, replacing the server that this script started there before. It returns when the port answers:
 #
 #   bash restart-vllm.sh FOLDER PORT vllm serve MODEL --grpc --host 127.0.0.1 --port PORT …
 #
-# MODEL and PORT in the command stand for the folder and the port. vLLM's gRPC server loads no LoRA adapters: where FOLDER holds
-# one, it is added to its model first, by the Python that `pmpo serve trainer` made, or by TRAINER_PYTHON. The server's process id
-# and its log are in STATE, default: ~/.local/state/pmpo.
+# MODEL and PORT in the command are replaced by the folder and the port. vLLM's gRPC server does not load LoRA adapters: if FOLDER
+# contains one, it is merged into its base model first, with the Python environment that `pmpo serve trainer` created, or with
+# TRAINER_PYTHON. The server's process id and log are written to STATE (default: ~/.local/state/pmpo).
 set -euo pipefail
 
 if (($# < 3)); then
@@ -18,17 +18,17 @@ state=${STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/pmpo}
 mkdir -p "$state"
 record=$state/vllm-$port.pid log=$state/vllm-$port.log
 
-# A process by its number and when it began, in ticks since the machine did: numbers are given again to others, and `ps` tells
-# a process another second of beginning when the clock is set.
+# Identifies a process by its id and its start time: ids are reused. The start time is in clock ticks since boot, because the one that
+# `ps` prints changes when the clock is set.
 identity() {
   if [[ -d /proc/self ]]; then
-    # The name before it, in brackets, may hold anything.
+    # Skip the process name in brackets, which may contain spaces.
     sed "s/.*) //" "/proc/$1/stat" 2>/dev/null | awk -v pid="$1" '{ print pid, $20 }'
   else
     ps -o pid=,lstart= -p "$1" 2>/dev/null || true
   fi
 }
-# Whether a process of the group has not ended; one that only nobody has taken note of has.
+# Whether a process of the group is still running. Zombies do not count.
 lives() { ps -eo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'; }
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
 
@@ -37,20 +37,20 @@ stop() {
   known=$(cat "$record" 2>/dev/null || true)
   pid=$(awk '{ print $1 }' <<<"$known")
   if [[ -n $pid && $(identity "$pid") == "$known" ]]; then
-    # The whole group: vLLM's engine is a process of its own. Nobody waits for answers of the old weights: it gets ten seconds.
+    # The whole group, because vLLM's engine is a separate process. It gets ten seconds, since the old weights are not needed any more.
     kill -TERM -- "-$pid" 2>/dev/null || true
     for _ in $(seq 20); do
       lives "$pid" || break
       sleep 0.5
     done
     kill -KILL -- "-$pid" 2>/dev/null || true
-    # What is killed still has its memory to give back, and its port until then.
+    # A killed process keeps its port until its memory is released.
     for _ in $(seq 60); do
       lives "$pid" || answers || break
       sleep 0.5
     done
     if lives "$pid"; then
-      echo "the server before this one, process $pid, was killed and has not ended; try again when it has" >&2
+      echo "the previous server, process $pid, was killed and has not ended; try again later" >&2
       exit 1
     fi
   fi
@@ -67,7 +67,7 @@ if [[ -f $folder/adapter_config.json ]]; then
 fi
 stop
 if answers; then
-  echo "port $port is taken by something that this script did not start" >&2
+  echo "port $port is used by a process that this script did not start" >&2
   exit 1
 fi
 words=()

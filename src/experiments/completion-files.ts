@@ -4,12 +4,13 @@ import { PmpoError } from '../core/errors.js';
 import type { EvaluatedCompletion, LanguageEvaluation } from '../run/records.js';
 import { writeAtomically } from '../system/atomic-file.js';
 
-/** Evaluations of a language job as files, one each: a line for each held-out completion. */
+/** Files with the held-out completions of a language job: one file for each evaluation, one line for each completion. */
 
 function fileOf(folder: string, updates: number): string {
   return join(folder, `update-${String(updates).padStart(8, '0')}.jsonl`);
 }
 
+/** Writes the completions of an evaluation. */
 export async function writeCompletions(
   folder: string,
   { updates, completions }: LanguageEvaluation,
@@ -19,7 +20,7 @@ export async function writeCompletions(
   await writeAtomically(fileOf(folder, updates), lines.join(''));
 }
 
-/** What was kept of an evaluation; undefined where there is none. @throws PmpoError when the file is damaged. */
+/** Reads the completions of an evaluation; undefined if there is no file. @throws PmpoError if the file is damaged. */
 export async function readCompletions(
   folder: string,
   updates: number,

@@ -6,11 +6,12 @@ import { readRows } from '../datasets/rows.js';
 import type { Tokenizer } from '../language/tokenizer.js';
 import type { JudgedContext, Prompt } from '../learners/language/batch.js';
 
-/** What a language job learns from, from its files to tokens. Lengths are checked here: before anything is sampled. */
+/** Reads the files of a language job and tokenizes them. Lengths are checked here, before anything is sampled. */
 
 /**
- * A prompt's tokens: a chat by the model's template, a text as it is, or with `chat` as a user's turn.
- * @throws PmpoError with the row's place when there is no template, or nothing comes of it.
+ * The tokens of a prompt, [T]. A chat is formatted with the model's chat template, and so is a text (as a user message) if `chat` is
+ * true.
+ * @throws PmpoError with the row's place if there is no chat template or the prompt has no tokens.
  */
 export function encodePrompt(tokenizer: Tokenizer, prompt: PromptRow, chat: boolean): Int32Array {
   const { text, messages, where } = prompt;
@@ -27,7 +28,7 @@ export function encodePrompt(tokenizer: Tokenizer, prompt: PromptRow, chat: bool
   throw new PmpoError({ where, what: 'the prompt has no tokens' });
 }
 
-/** The token that ends a completion. @throws PmpoError when the tokenizer has none of that name. */
+/** The token that ends a completion: the one called `name`, or else the tokenizer's. @throws PmpoError for an unknown name. */
 export function endTokenOf(tokenizer: Tokenizer, name: string | undefined): number | undefined {
   if (name === undefined) return tokenizer.endToken;
   const [token, ...more] = tokenizer.encode(name, { special: true, begin: false });
@@ -39,7 +40,7 @@ export function endTokenOf(tokenizer: Tokenizer, name: string | undefined): numb
   });
 }
 
-/** A completion's tokens, the end token last where there is one. */
+/** The tokens of a completion followed by the end token, if there is one, [T]. */
 export function encodeCompletion(
   tokenizer: Tokenizer,
   text: string,
@@ -60,8 +61,8 @@ function toPrompt(
   if (tokens.length > longest) {
     throw new PmpoError({
       where: row.where,
-      what: `the prompt has ${tokens.length} tokens, and ${longest} fit ${reason}`,
-      remedy: 'Leave the row out, or shorten it',
+      what: `the prompt has ${tokens.length} tokens, but only ${longest} fit ${reason}`,
+      remedy: 'Remove the row, or shorten the prompt',
     });
   }
   const { text, messages } = row;
@@ -69,13 +70,15 @@ function toPrompt(
 }
 
 export interface Prompts {
+  /** Prompts to learn from. */
   readonly learned: readonly Prompt[];
+  /** Prompts for evaluation only. */
   readonly heldOut: readonly Prompt[];
 }
 
 /**
- * The prompts of a configuration, those that are only evaluated on apart.
- * @throws PmpoError with the row's place for a prompt that is none, or too long; when too few are left.
+ * Reads the prompts of a configuration, split into those to learn from and those held out.
+ * @throws PmpoError for an invalid or too long prompt, with the row's place, and if too few prompts are left to learn from.
  */
 export async function readPrompts(
   { language, learner }: ResolvedLanguageConfig,
@@ -84,7 +87,7 @@ export async function readPrompts(
 ): Promise<Prompts> {
   const { file, field, chat, heldOut } = language.prompts!;
   const longest = contextLength - language.sampling.maxTokens;
-  const reason = `a context of ${contextLength} beside ${language.sampling.maxTokens} of completion`;
+  const reason = `into a context of ${contextLength} with a completion of ${language.sampling.maxTokens}`;
   const read = async (path: string) =>
     (await readRows(path)).map((row) => toPrompt(tokenizer, promptOf(row, field), chat, longest, reason));
   const prompts = await read(file);
@@ -92,7 +95,7 @@ export async function readPrompts(
   if (heldOut >= prompts.length) {
     throw new ConfigError({
       where: 'language.prompts.heldOut',
-      what: `${heldOut} of the ${prompts.length} prompts of ${file} leaves none to learn from`,
+      what: `holding out ${heldOut} of the ${prompts.length} prompts in ${file} leaves none to learn from`,
       remedy: 'Lower it',
     });
   }
@@ -100,16 +103,16 @@ export async function readPrompts(
   if (learned.length < learner.batchSize) {
     throw new ConfigError({
       where: 'learner.batchSize',
-      what: `${learner.batchSize} is more than the ${learned.length} prompts that are left to learn from`,
+      what: `${learner.batchSize} exceeds the ${learned.length} prompts that are left to learn from`,
     });
   }
   return { learned, heldOut: prompts.slice(-heldOut) };
 }
 
 /**
- * The contexts of a configuration's data set, tokenized.
- * @param merge whether rows with the same prompt are one context.
- * @throws PmpoError with the row's place for what is wrong or too long.
+ * Reads and tokenizes the data set of a configuration.
+ * @param merge whether rows with the same prompt become one context.
+ * @throws PmpoError with the place of an invalid or too long row.
  */
 export async function readDataset(
   { language }: ResolvedLanguageConfig,
@@ -120,7 +123,7 @@ export async function readDataset(
   const { file, chat, endToken: name } = language.dataset!;
   const endToken = endTokenOf(tokenizer, name);
   return preferenceContexts(await readRows(file), { merge }).map(({ prompt: row, completions }) => {
-    const prompt = toPrompt(tokenizer, row, chat, contextLength - 1, `a context of ${contextLength}`);
+    const prompt = toPrompt(tokenizer, row, chat, contextLength - 1, `into a context of ${contextLength}`);
     return {
       prompt,
       completions: completions.map(({ text, evaluation }) => {
@@ -129,15 +132,15 @@ export async function readDataset(
           return { text, tokens, finishReason: 'stop' as const, evaluation };
         throw new PmpoError({
           where: row.where,
-          what: `prompt and completion have ${prompt.tokens.length + tokens.length} tokens, and the context ${contextLength}`,
-          remedy: 'Leave the row out, or shorten it',
+          what: `prompt and completion have ${prompt.tokens.length + tokens.length} tokens, but the context only ${contextLength}`,
+          remedy: 'Remove the row, or shorten it',
         });
       }),
     };
   });
 }
 
-/** The texts whose perplexity is recorded, cut to the context. @throws PmpoError for a row without a text. */
+/** Reads the texts whose perplexity is recorded, truncated to the context length. @throws PmpoError for a row without text. */
 export async function readTexts(
   file: string,
   tokenizer: Tokenizer,
@@ -152,7 +155,7 @@ export async function readTexts(
   });
 }
 
-/** N of a data set: as many as its largest context has, unless the configuration says fewer. */
+/** The number of completions in the largest context; at least 1. */
 export function largestContext(contexts: readonly JudgedContext[]): number {
   return contexts.reduce((most, { completions }) => Math.max(most, completions.length), 1);
 }

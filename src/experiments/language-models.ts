@@ -13,11 +13,11 @@ import { cachedBaseModel } from './base-model-cache.js';
 import { runReloadCommand } from './reload-command.js';
 import type { RunContext } from './run-lifecycle.js';
 
-/** The model of a language job: who trains it, and who samples from it. */
+/** The model of a language job, and the servers that sample from it. */
 export interface OpenedModel {
   readonly model: TrainableModel;
-  /** Whether it writes files on this machine, in any folder; a trainer elsewhere has a folder of its own, below which it writes. */
-  readonly isHere: boolean;
+  /** Whether the model runs in this process and can write to any folder. A trainer writes only below its own `--folder`. */
+  readonly isLocal: boolean;
   readonly samplers: Samplers;
   readonly tokenizer: Tokenizer;
   readonly contextLength: number;
@@ -27,7 +27,7 @@ type ModelConfig = ResolvedLanguageConfig['language']['model'];
 type TrainerConfig = Extract<ModelConfig, { name: 'trainer' }>;
 type SamplerConfig = NonNullable<TrainerConfig['sampler']>;
 
-/** Samplers where the model's own server does it all, with one set of weights after the other. */
+/** Samplers for a model whose own server samples from both reference and policy, one after the other. */
 function ownSamplers(model: TrainableModel): Samplers {
   return {
     reference: model.sampler,
@@ -37,8 +37,8 @@ function ownSamplers(model: TrainableModel): Samplers {
   };
 }
 
-/** A server elsewhere samples from the reference; the trainer's own from the policy, when it is judged. */
-function elsewhere(
+/** Samplers for a trainer with a separate server: that server samples from the reference, the trainer from the policy. */
+function separateSamplers(
   trainer: TrainerClient,
   sampler: VllmClient,
   { publish }: SamplerConfig,
@@ -51,13 +51,13 @@ function elsewhere(
     publishReference: async (changed) => {
       if (!changed || publish === undefined) return;
       const folder = await trainer.publishTo(publish.folder, 'reference');
-      // Calls that meet the server while it loads are made again until it answers.
+      // Calls to the server while it restarts are repeated until it answers.
       await runReloadCommand(publish.command, folder, { signal, deadlineSeconds: publish.deadlineSeconds });
     },
   };
 }
 
-async function openTrained(
+async function openTrainerModel(
   { name: _name, address, deadlineSeconds, reconnect, sampler: other, ...settings }: TrainerConfig,
   holder: string,
   { onEnd, signal }: RunContext,
@@ -74,20 +74,20 @@ async function openTrained(
     signal,
   });
   onEnd(() => model.close());
-  const common = { model, isHere: false, tokenizer: own.tokenizer, contextLength: model.info.contextLength };
+  const common = { model, isLocal: false, tokenizer: own.tokenizer, contextLength: model.info.contextLength };
   if (other === undefined) return { ...common, samplers: ownSamplers(model) };
-  const { publish: _, ...elsewhereSettings } = other;
-  const sampler = await VllmClient.connect({ ...elsewhereSettings, configKey: 'language.model.sampler' });
+  const { publish: _, ...samplerSettings } = other;
+  const sampler = await VllmClient.connect({ ...samplerSettings, configKey: 'language.model.sampler' });
   onEnd(() => sampler.close());
   if (sampler.tokenizer.vocabularyHash !== model.info.vocabularyHash) {
     throw new PmpoError({
       where: [other.address].flat().join(', '),
-      what: `the vocabulary of its tokenizer is not that of the trainer's model (${model.info.name})`,
-      remedy: 'Let both serve the same model',
+      what: `its tokenizer has another vocabulary than the trainer's model (${model.info.name})`,
+      remedy: 'Serve the same model on both',
     });
   }
   const contextLength = Math.min(common.contextLength, sampler.info.contextLength);
-  return { ...common, contextLength, samplers: elsewhere(model, sampler, other, signal) };
+  return { ...common, contextLength, samplers: separateSamplers(model, sampler, other, signal) };
 }
 
 async function openEmbedded(
@@ -113,7 +113,7 @@ async function openEmbedded(
   const { tokenizer } = model.sampler;
   return {
     model,
-    isHere: true,
+    isLocal: true,
     samplers: ownSamplers(model),
     tokenizer,
     contextLength: settings.contextLength,
@@ -121,9 +121,9 @@ async function openEmbedded(
 }
 
 /**
- * Makes or reaches the model that a configuration names, with everything that samples from it.
- * @param holder who trains it, for others who would.
- * @throws PmpoError when servers cannot be reached or trusted, or are of different models.
+ * Creates or connects to the model of a configuration and its samplers.
+ * @param holder describes this run to other runs that want to use the same trainer.
+ * @throws PmpoError if a server cannot be reached or trusted, or the servers have different models.
  */
 export function openLanguageModel(
   config: ResolvedLanguageConfig,
@@ -133,6 +133,6 @@ export function openLanguageModel(
 ): Promise<OpenedModel> {
   const { model } = config.language;
   return model.name === 'trainer'
-    ? openTrained(model, holder, context)
+    ? openTrainerModel(model, holder, context)
     : openEmbedded(config, model, engine, context);
 }

@@ -49,7 +49,7 @@ function subjectOf({ config, warnings }: LoadedLanguageConfig): RunDescription {
   };
 }
 
-/** What a job learns from, and what it is judged on. */
+/** The data to learn from and to evaluate on. */
 interface Data {
   readonly prompts?: Prompts;
   readonly reward?: Reward;
@@ -88,21 +88,21 @@ async function openData(
       : { texts: await readTexts(config.evaluation.text, tokenizer, contextLength) }),
   };
   if (dataset === undefined) return data;
-  // What learns from pairs is given them one by one, all others every completion of a prompt at once.
+  // An operator that needs pairs gets each pair as a context; other operators get all completions of a prompt together.
   const merge = loaded.operator.needs.feedback !== 'pairs';
   const contexts = await readDataset(config, tokenizer, contextLength, merge);
   checkLabels(loaded, contexts, notice);
   return { ...data, contexts: holdOut(contexts, dataset.heldOut, foldIn(key, 'held out')) };
 }
 
-/** What learns from data that another operator cannot learn from, by what those data lack. */
+/** Operators that can learn from a data set without accepted completions, rejected completions, or pairs. */
 const remedies = {
-  accepted: '{name: pmpo, alpha: 0, beta: 2} learns from rejected ones alone',
-  rejected: '{name: pmpo, alpha: 1} learns from accepted ones alone',
+  accepted: '{name: pmpo, alpha: 0, beta: 2} learns from rejected completions only',
+  rejected: '{name: pmpo, alpha: 1} learns from accepted completions only',
   paired: '{name: pmpo} and {name: kto} need no pairs',
 } as const;
 
-/** A data set must hold what the operator learns from. */
+/** @throws PmpoError if the data set lacks what the operator or the feedback needs. */
 function checkLabels(
   { config, operator, catalogue }: LoadedLanguageConfig,
   contexts: readonly JudgedContext[],
@@ -115,16 +115,16 @@ function checkLabels(
   if (comparesSamples && only(-1, 1)) {
     throw new PmpoError({
       where: file,
-      what: `the rows are labelled, and the feedback '${config.feedback.name}' compares scores`,
-      remedy: 'Set feedback: {name: label}, or leave it out',
+      what: `the rows have labels, but the feedback '${config.feedback.name}' compares scores`,
+      remedy: 'Set feedback: {name: label}, or omit it',
     });
   }
   if (!readsLabels) return;
   if (labels.includes(0) && only(0, 1)) {
     throw new PmpoError({
       where: file,
-      what: 'the labels are 0 and 1, and 0 stands for neither accepted nor rejected',
-      remedy: 'Give true and false, or 1 and −1',
+      what: 'the labels are 0 and 1, but a label of 0 means neither accepted nor rejected',
+      remedy: 'Use true and false, or 1 and −1',
     });
   }
   const count = (sign: number) =>
@@ -147,14 +147,14 @@ function checkLabels(
     const other = count(1) === 0 ? 'accepted' : count(-1) === 0 ? 'rejected' : undefined;
     if (feedback === 'either' && other !== undefined) {
       notice(
-        `Warning: ${file} has no ${other} completions. The operator learns from the other side alone${other === 'accepted' ? ', which collapses unless the KL holds it back: operator.alpha: 0 with operator.beta: 2 or more is meant for this' : ''}`,
+        `Warning: ${file} has no ${other} completions. The operator learns from the other side only${other === 'accepted' ? ', which diverges unless the KL is strong enough: use operator.alpha: 0 with operator.beta: 2 or more' : ''}`,
       );
     }
     return;
   }
   throw new PmpoError({
     where: file,
-    what: `the operator '${config.operator.name}' learns from ${lacking} completions, and there are none (${count(1)} accepted, ${count(-1)} rejected, ${pairs} contexts with both)`,
+    what: `the operator '${config.operator.name}' learns from ${lacking} completions, but there are none (${count(1)} accepted, ${count(-1)} rejected, ${pairs} contexts with both)`,
     remedy: `Choose another operator: ${remedies[lacking]}`,
   });
 }
@@ -173,30 +173,30 @@ function sourceOf(config: ResolvedLanguageConfig, data: Data, { samplers }: Open
 function observerOf(
   { observer, directory }: StartedRun,
   { checkpoint }: ResolvedLanguageConfig,
-  { isHere }: OpenedModel,
+  { isLocal }: OpenedModel,
 ): LanguageObserver {
   const { completions, checkpoints } = directory.files;
-  // Below a trainer's own folder, where runs of the same name on other machines may write too.
-  const elsewhere = `${directory.name}-${idOf(directory)}`;
+  // In the trainer's folder, where runs of the same name on other machines may write, too.
+  const remoteFolder = `${directory.name}-${idOf(directory)}`;
   return {
     ...observer,
     completions: (evaluation) => writeCompletions(completions, evaluation),
     completionsAt: (updates) => readCompletions(completions, updates),
-    // Taken in turn: the one that is written over belongs to no checkpoint that is kept.
+    // Slots are reused in turn: the overwritten one belongs to a checkpoint that has been deleted.
     modelName: (index) => {
       const slot = `slot-${index % (checkpoint.keep + 1)}`;
-      return isHere ? slot : `${elsewhere}/${slot}`;
+      return isLocal ? slot : `${remoteFolder}/${slot}`;
     },
-    modelFolder: (name) => (isHere ? join(checkpoints, 'models', name) : name),
+    modelFolder: (name) => (isLocal ? join(checkpoints, 'models', name) : name),
   };
 }
 
-/** What others read who would use the same trainer. */
+/** Describes this run to other runs that want to use the same trainer. */
 function holderOf({ name }: RunDescription): string {
   return `the run ${name} (process ${process.pid} on ${hostname()})`;
 }
 
-/** Tells runs of the same name apart. */
+/** Distinguishes runs of the same name. */
 function idOf({ path }: RunDirectory): string {
   return createHash('sha256').update(`${hostname()} ${path}`).digest('hex').slice(0, 8);
 }
@@ -217,10 +217,8 @@ async function writeCompletionsPage(
 }
 
 /**
- * One training run of a language model from a configuration to a folder with everything that it leaves behind. Nothing is
- * written before model, sampler and reward have answered.
- *
- * @throws PmpoError as these and the learner do; where the run can go on, the message says how.
+ * Trains a language model as configured, and writes a run folder. Nothing is written before model, sampler and reward have answered.
+ * @throws PmpoError if one of these or the learner fails. If the run can be resumed, the message says how.
  */
 export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult> {
   const { loaded } = options;
@@ -261,8 +259,8 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
       });
       if (result.interrupted) return undefined;
       const { files, name } = inside.directory;
-      const there = `${name}-${idOf(inside.directory)}/policy`;
-      await model.exportPolicy(opened.isHere ? files.model : there);
+      const remotePolicy = `${name}-${idOf(inside.directory)}/policy`;
+      await model.exportPolicy(opened.isLocal ? files.model : remotePolicy);
       await writeCompletionsPage(inside.directory, result.updates, options.command);
       const facts = {
         operator: config.operator.name,

@@ -15,18 +15,18 @@ const options = { deadlineSeconds: 60 };
 const node = (script: string, ...args: string[]) => [process.execPath, '-e', script, ...args];
 
 describe('runReloadCommand', () => {
-  it('runs the program with the folder in every word that asks for it', async () => {
+  it('replaces {folder} in every argument', async () => {
     const script = "require('fs').writeFileSync(process.argv[1], process.argv.slice(2).join())";
     await runReloadCommand(node(script, '{folder}/seen', '{folder}', '--model={folder}'), folder, options);
     expect(await readFile(join(folder, 'seen'), 'utf8')).toBe(`${folder},--model=${folder}`);
   });
 
-  it('does not wait for what is left in the background, nor for what that may still say', async () => {
+  it('does not wait for a background process or its output', async () => {
     const script = `const child = require('child_process').spawn(process.execPath, ['-e', 'setTimeout(() => {}, 60000)'],
       { detached: true, stdio: ['ignore', 'ignore', 'inherit'] });
       require('fs').writeFileSync(process.argv[1], String(child.pid)); child.unref();`;
     await runReloadCommand(node(script, '{folder}/left'), folder, options);
-    // Still there.
+    // The process is still running.
     expect(process.kill(Number(await readFile(join(folder, 'left'), 'utf8')), 'SIGKILL')).toBe(true);
   });
 
@@ -36,14 +36,18 @@ describe('runReloadCommand', () => {
       node("console.error('much'); console.error('no GPU is free'); process.exit(3)"),
       /^language\.model\.sampler\.publish\.command: \S+ ended with exit code 3: no GPU is free\. Run it by hand/,
     ],
-    ['fails without a word', node('process.exit(3)'), /ended with exit code 3\. Run it by hand with \S+ for/],
+    [
+      'fails without output',
+      node('process.exit(3)'),
+      /ended with exit code 3\. Run it by hand with \S+ in place of/,
+    ],
     ['is killed', node("process.kill(process.pid, 'SIGTERM')"), /was ended by SIGTERM/],
-    ['is not there', ['no-such-program'], /there is no program 'no-such-program'/],
-  ])('says how a program %s', async (_, command, message) => {
+    ['does not exist', ['no-such-program'], /the program 'no-such-program' was not found/],
+  ])('reports a program that %s', async (_, command, message) => {
     await expect(runReloadCommand(command, folder, options)).rejects.toThrow(message);
   });
 
-  // Goes on forever, as does what it has started; neither heeds a signal that can be refused.
+  // Runs forever, as does its child; both ignore SIGTERM.
   const forever = node(
     `const lasting = "process.on('SIGTERM', () => {}); setTimeout(() => {}, 60000); console.log()";
     const child = require('child_process').spawn(process.execPath, ['-e', lasting], { stdio: ['ignore', 'pipe', 'ignore'] });
@@ -56,7 +60,7 @@ describe('runReloadCommand', () => {
     const text = await vi.waitFor(
       async () => {
         const written = await readFile(join(folder, 'pids'), 'utf8');
-        if (!written.endsWith('.')) throw new Error('not all of them yet');
+        if (!written.endsWith('.')) throw new Error('not complete yet');
         return written;
       },
       { timeout: 20_000 },
@@ -64,31 +68,31 @@ describe('runReloadCommand', () => {
     await rm(join(folder, 'pids'));
     return text.split(' ').map((pid) => Number.parseInt(pid, 10));
   };
-  /** The program itself and its child are gone; what has a session of its own is not. */
-  const onlySessionIsLeft = async ([own, child, session]: number[]) => {
+  /** The program and its child have ended; the process in another session has not. */
+  const expectOnlySessionLeft = async ([own, child, session]: number[]) => {
     expect(lives(own!)).toBe(false);
     await vi.waitFor(() => expect(lives(child!)).toBe(false), { timeout: 30_000 });
     expect(lives(session!)).toBe(true);
     process.kill(session!, 'SIGKILL');
   };
 
-  it('ends one that takes too long, and what it has started', async () => {
+  it('ends a command that takes too long, and its process group', async () => {
     await expect(runReloadCommand(forever, folder, { deadlineSeconds: 6 })).rejects.toThrow(
       /did not end within 6 s\. Raise language\.model\.sampler\.publish\.deadlineSeconds/,
     );
-    await onlySessionIsLeft(await pids());
+    await expectOnlySessionLeft(await pids());
   });
 
-  it('ends one that nobody waits for any more, and what it has started, before it says so', async () => {
+  it('ends a command and its process group before it rejects, when it is aborted', async () => {
     const stop = new AbortController();
     const running = runReloadCommand(forever, folder, { ...options, signal: stop.signal });
     const started = await pids();
     stop.abort();
     await expect(running).rejects.toThrow(/was stopped/);
-    await onlySessionIsLeft(started);
+    await expectOnlySessionLeft(started);
   });
 
-  it('kills one that does not heed', async () => {
+  it('kills a command that ignores SIGTERM', async () => {
     const stop = new AbortController();
     const script = `process.on('SIGTERM', () => {}); setTimeout(() => {}, 60000);
       require('fs').writeFileSync(process.argv[1], process.pid + '.');`;
@@ -102,7 +106,7 @@ describe('runReloadCommand', () => {
     expect(lives(pid!)).toBe(false);
   });
 
-  it('starts none that nobody waits for', async () => {
+  it('does not start a command after it was aborted', async () => {
     const given = { ...options, signal: AbortSignal.abort() };
     await expect(runReloadCommand(['no-such-program'], folder, given)).rejects.toThrow(/was stopped/);
   });

@@ -1,29 +1,29 @@
 import { PmpoError } from '../core/errors.js';
 import { signalGroup, spawnGroup } from '../system/processes.js';
 
-/** How a server elsewhere comes to new weights: by a program of the user's. */
+/** Runs the user's command that makes a separate sampling server load new weights. */
 
 export interface ReloadOptions {
-  /** Aborted: the program is ended, and all of its group. */
+  /** Aborting it ends the command and its whole process group. */
   readonly signal?: AbortSignal;
-  /** It is ended when it takes longer. */
+  /** The command is ended after this time. */
   readonly deadlineSeconds: number;
 }
 
 const where = 'language.model.sampler.publish.command';
 const limit = 'language.model.sampler.publish.deadlineSeconds';
-/** Of what it says on standard error, for messages. */
-const charactersKept = 2000;
-/** How long a program that is asked to end has for it. */
+/** How much of the command's standard error is kept for error messages. */
+const stderrCharacters = 2000;
+/** Time between SIGTERM and SIGKILL. */
 const graceSeconds = 5;
 
 /**
- * Runs the program, in a process group of its own; resolves when it has ended well. Servers that it leaves in the background
- * may outlive it. When it is ended, so is what it has started in its group, before the promise rejects: nothing of it goes on
- * beside a later run. What it has given a session of its own stays.
+ * Runs the command in its own process group, and resolves when it has succeeded. A server that it started in the background may go on
+ * running. If the command is stopped, its process group ends before the promise rejects, so that nothing interferes with a later run;
+ * processes in another session stay.
  *
- * @param command the program and its arguments, in which `{folder}` stands for `folder`
- * @throws PmpoError when it cannot be started, fails, takes too long or is stopped; with the last line that it said.
+ * @param command the program and its arguments; `{folder}` in them is replaced by `folder`
+ * @throws PmpoError with the last line of standard error if the command cannot be started, fails, takes too long or is stopped.
  */
 export function runReloadCommand(
   command: readonly string[],
@@ -35,17 +35,17 @@ export function runReloadCommand(
   return new Promise((resolve, reject) => {
     const child = spawnGroup(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     const stderr = child.stderr!;
-    let words = '';
+    let output = '';
     stderr.setEncoding('utf8').on('data', (text: string) => {
-      words = (words + text).slice(-charactersKept);
+      output = (output + text).slice(-stderrCharacters);
     });
-    let ended: 'late' | 'stopped' | undefined;
-    let impatient: NodeJS.Timeout | undefined;
+    let reason: 'late' | 'stopped' | undefined;
+    let killTimer: NodeJS.Timeout | undefined;
     const end = (why: 'late' | 'stopped') => {
-      if (ended !== undefined) return;
-      ended = why;
+      if (reason !== undefined) return;
+      reason = why;
       signalGroup(child, 'SIGTERM');
-      impatient = setTimeout(() => signalGroup(child, 'SIGKILL'), graceSeconds * 1000);
+      killTimer = setTimeout(() => signalGroup(child, 'SIGKILL'), graceSeconds * 1000);
     };
     const timer = setTimeout(() => end('late'), deadlineSeconds * 1000);
     const stop = () => end('stopped');
@@ -56,25 +56,25 @@ export function runReloadCommand(
       readonly cause?: unknown;
     }) => {
       clearTimeout(timer);
-      clearTimeout(impatient);
+      clearTimeout(killTimer);
       signal?.removeEventListener('abort', stop);
       stderr.destroy();
       if (problem === undefined) resolve();
       else reject(new PmpoError({ where, ...problem }));
     };
     child.on('error', (cause: NodeJS.ErrnoException) => {
-      if (cause.code === 'ENOENT') settle({ what: `there is no program '${program}'`, cause });
-      else settle({ what: `${program} cannot be run: ${cause.message}`, cause });
+      if (cause.code === 'ENOENT') settle({ what: `the program '${program}' was not found`, cause });
+      else settle({ what: `${program} cannot be started: ${cause.message}`, cause });
     });
-    // Not its streams' end: a server that it leaves in the background may hold on to them.
+    // 'exit' rather than 'close': a server left in the background may keep the streams open.
     child.on('exit', (code, killedBy) => {
-      // Those of its group that did not heed the first signal.
-      if (ended !== undefined) signalGroup(child, 'SIGKILL');
-      if (ended === 'stopped') return settle({ what: `${program} was stopped` });
-      if (ended === undefined && code === 0) return settle();
-      const last = words.trim().split('\n').at(-1)!.trim();
+      // Kill the processes of its group that ignored SIGTERM.
+      if (reason !== undefined) signalGroup(child, 'SIGKILL');
+      if (reason === 'stopped') return settle({ what: `${program} was stopped` });
+      if (reason === undefined && code === 0) return settle();
+      const last = output.trim().split('\n').at(-1)!.trim();
       const how =
-        ended === 'late'
+        reason === 'late'
           ? `did not end within ${deadlineSeconds} s`
           : code === null
             ? `was ended by ${killedBy}`
@@ -82,9 +82,9 @@ export function runReloadCommand(
       settle({
         what: last === '' ? `${program} ${how}` : `${program} ${how}: ${last}`,
         remedy:
-          ended === 'late'
-            ? `Raise ${limit} if it needs longer`
-            : `Run it by hand with ${folder} for {folder}`,
+          reason === 'late'
+            ? `Raise ${limit} if it needs more time`
+            : `Run it by hand with ${folder} in place of {folder}`,
       });
     });
   });

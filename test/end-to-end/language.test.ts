@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ensureBuilt, projectRoot, run, start, temporaryFolder, writeConfig } from './program.js';
 
-// `pmpo train` with a language job, and `pmpo winrate`, as people run them.
+// Runs `pmpo train` with language jobs, and `pmpo winrate`, as a user does.
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
-/** Where base models are kept: not the user's. */
+/** With a cache folder for base models other than the user's. */
 let env: Readonly<Record<string, string>>;
 const examples = join(projectRoot, 'examples/language');
 beforeAll(async () => {
@@ -18,7 +18,7 @@ afterAll(() => folder.remove());
 
 const at = (...names: string[]) => join(folder.path, ...names);
 
-/** A run of a few seconds. */
+/** A configuration of a run that takes a few seconds. */
 function tinyLanguage(more: { readonly language?: object; readonly learner?: object } = {}) {
   return {
     output: at('runs'),
@@ -57,7 +57,7 @@ async function train(name: string, config: object, ...args: string[]) {
 const weights = (name: string) => readFile(at('runs', name, 'model/model.safetensors'));
 
 describe('a language job', () => {
-  test('leaves what control runs leave, its model, and what it wrote before and after', async () => {
+  test('writes the files of every run, its model, and its completions before and after', async () => {
     const { code, stderr } = await train('whole', tinyLanguage());
     expect(stderr).toMatch(/Evaluation at 0 completions: reward .* over 32 completions/);
     expect(code).toBe(0);
@@ -91,7 +91,7 @@ describe('a language job', () => {
     });
   });
 
-  test('stopped and resumed ends with the same weights, to the last bit', async () => {
+  test('ends with bit-identical weights after a stop and resume', async () => {
     const file = await writeConfig(folder.path, 'stopped.yaml', tinyLanguage());
     const running = start(['train', file, '--name', 'stopped'], { env });
     await running.until(/Evaluation at 24 completions/);
@@ -103,7 +103,7 @@ describe('a language job', () => {
     expect((await stat(at('runs/stopped/report.html'))).isFile()).toBe(true);
   });
 
-  test.each([['dpo'], ['mpo'], ['kto']])('takes %s by one word', async (operator) => {
+  test.each([['dpo'], ['mpo'], ['kto']])('uses %s with --operator', async (operator) => {
     const { code, stderr } = await train(
       operator,
       tinyLanguage(),
@@ -116,7 +116,7 @@ describe('a language job', () => {
     expect(code).toBe(0);
   });
 
-  test('learns from labels without sampling, and records what held-out texts come to', async () => {
+  test('learns from labels without sampling, and records metrics of held-out data', async () => {
     const { prompts: _, reward: __, ...language } = tinyLanguage().language;
     const config = {
       ...tinyLanguage(),
@@ -135,33 +135,28 @@ describe('a language job', () => {
   });
 });
 
-describe('pmpo train refuses, in one line,', () => {
+describe('pmpo train reports in one line', () => {
   test.each([
     [
       'prompts that do not fit the context',
       { sampling: { maxTokens: 60 } },
-      /prompts\.jsonl:1: the prompt has \d+ tokens, and 4 fit a context of 64 beside 60 of completion/,
+      /prompts\.jsonl:1: the prompt has \d+ tokens, but only 4 fit into a context of 64 with a completion of 60/,
       1,
     ],
     [
-      'a reward that is no function',
+      'a reward that is not a function',
       { reward: { name: 'program', file: join(examples, 'prompts.jsonl') } },
       /language\.reward: .*prompts\.jsonl: it does not (load|export a function)/,
       2,
     ],
-    [
-      'a file that is not there',
-      { prompts: { file: 'none.jsonl' } },
-      /none\.jsonl: there is no such file/,
-      1,
-    ],
+    ['a missing file', { prompts: { file: 'none.jsonl' } }, /none\.jsonl: there is no such file/, 1],
     [
       'prompts without a reward',
       { reward: undefined },
       /has prompts and nothing that evaluates completions/,
       2,
     ],
-    ['labels of what is sampled', { dataset: { file: 'x.jsonl' } }, /has both prompts and a dataset/, 2],
+    ['both prompts and a data set', { dataset: { file: 'x.jsonl' } }, /has both prompts and a dataset/, 2],
   ])('%s', async (_, language, message, exitCode) => {
     const { code, stderr } = await train('refused', tinyLanguage({ language }));
     expect(stderr).toMatch(message);
@@ -169,7 +164,7 @@ describe('pmpo train refuses, in one line,', () => {
     expect(code).toBe(exitCode);
   });
 
-  test('a reward that gives no number', async () => {
+  test('a reward that returns NaN', async () => {
     await writeFile(at('nan.mjs'), 'export const reward = () => NaN;\n');
     const language = { reward: { name: 'program', file: at('nan.mjs') } };
     const { code, stderr } = await train('nan', tinyLanguage({ language }));
@@ -179,7 +174,7 @@ describe('pmpo train refuses, in one line,', () => {
     expect(code).toBe(1);
   });
 
-  test('an operator whose side the data set lacks', async () => {
+  test('an operator that needs completions which the data set lacks', async () => {
     await writeFile(at('good.jsonl'), '{"prompt": "a", "completion": "b", "label": true}\n'.repeat(3));
     const { prompts: _, reward: __, ...language } = tinyLanguage().language;
     const config = {
@@ -190,12 +185,12 @@ describe('pmpo train refuses, in one line,', () => {
     };
     const { code, stderr } = await train('one-sided', config);
     expect(stderr).toMatch(
-      /good\.jsonl: the operator 'pmpo' learns from rejected completions, and there are none/,
+      /good\.jsonl: the operator 'pmpo' learns from rejected completions, but there are none/,
     );
     expect(code).toBe(1);
   });
 
-  test('to compare or evaluate it as a control job', async () => {
+  test('a language job given to pmpo compare', async () => {
     const file = await writeConfig(folder.path, 'kind.yaml', tinyLanguage());
     const { code, stderr } = await run(['compare', file, '--operators', 'pmpo,dpo']);
     expect(stderr).toMatch(/this is the configuration of a language job/);
@@ -203,7 +198,7 @@ describe('pmpo train refuses, in one line,', () => {
   });
 });
 
-test('pmpo winrate compares what a run wrote after with what it wrote before', async () => {
+test('pmpo winrate compares the completions of a run after and before training', async () => {
   const [after, before] = ['update-00000006.jsonl', 'update-00000000.jsonl'].map((name) =>
     at('runs/whole/completions', name),
   );

@@ -6,15 +6,15 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
-/** The script around a server that is none of vLLM: what happens to the one that is replaced. */
+/** Runs the script with a small server instead of vLLM, and checks what happens to the replaced server. */
 
 const run = promisify(execFile);
 
-// Ends with its port open, and only when it is killed.
+// Keeps its port open, and ends only on SIGKILL.
 const server = `process.on('SIGTERM', () => {});
   require('net').createServer().listen(Number(process.argv[1]), '127.0.0.1');`;
 
-// The script's half seconds are short, and processes that are killed take one of them to end, as large ones do.
+// The script's waits are shortened, and a killed process takes a moment to end, as large processes do.
 const slowDeath = {
   'BASH_FUNC_sleep%%': '() { command sleep 0.02; }',
   'BASH_FUNC_kill%%': `() { if [[ $1 == -KILL ]]; then (command sleep 0.3; builtin kill "$@") & else builtin kill "$@"; fi; }`,
@@ -49,14 +49,14 @@ const restart = (env: NodeJS.ProcessEnv = {}) =>
   );
 
 describe.skipIf(process.platform !== 'linux')('restart-vllm.sh', () => {
-  it('waits until a server that had to be killed has let go of its port', async () => {
+  it('waits until a killed server has released its port', async () => {
     await restart();
     const first = await pid();
     await restart(slowDeath);
     expect(await pid()).not.toBe(first);
   });
 
-  it('remembers one that does not end, and says so', async () => {
+  it('reports a server that does not end, and keeps its process id', async () => {
     await restart();
     const first = await pid();
     await expect(restart(noDeath)).rejects.toThrow(`process ${first}, was killed and has not ended`);

@@ -11,11 +11,11 @@ import { VllmClient } from '../../../src/language/vllm-client.js';
 import { tinyConfig, tinyModel } from '../../support/tiny-model.js';
 import { killAll, startVllm } from './server.js';
 
-// The embedded model's folder at vLLM: the same model as at our own server of the same protocol.
+// vLLM serves the folder of an embedded model exactly as the embedded server does.
 
 const python = process.env.PMPO_PYTHON_VLLM!;
 if (python === undefined) throw new Error('run this with `npm run test:interop vllm`');
-/** With heads that vLLM's kernels have. */
+/** A head size that vLLM's CPU kernels support. */
 const config = { ...tinyConfig, width: 64, heads: 2, keyValueHeads: 1, hidden: 96 };
 const testMs = 240_000;
 
@@ -68,7 +68,7 @@ it(
 );
 
 it(
-  'takes the same tokens, whatever penalties there are',
+  'chooses the same tokens with any penalties',
   async () => {
     const prompt = client.tokenizer.encode('The soup was warm, and');
     const settings: Partial<SamplingSettings>[] = [
@@ -86,9 +86,9 @@ it(
       chosen.add(String(here!.tokens));
     }
     expect(chosen.size).toBeGreaterThan(3);
-    // The likeliest alone has as much probability as the likeliest.
-    const likeliest = { prompt, completions: 2, maxTokens: 8, minP: 1, ignoreEnd: true, seed: 1 };
-    const [ours, theirs] = await Promise.all([model.sampler.sample(likeliest), client.sample(likeliest)]);
+    // minP 1 leaves only the most likely token.
+    const mostLikely = { prompt, completions: 2, maxTokens: 8, minP: 1, ignoreEnd: true, seed: 1 };
+    const [ours, theirs] = await Promise.all([model.sampler.sample(mostLikely), client.sample(mostLikely)]);
     expect(theirs.map(({ tokens }) => [...tokens])).toEqual(ours.map(({ tokens }) => [...tokens]));
   },
   testMs,

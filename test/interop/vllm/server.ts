@@ -5,13 +5,13 @@ import { callUnary } from '../../../src/grpc/call.js';
 import { openChannel } from '../../../src/grpc/channel.js';
 import { vllmService } from '../../../src/language/services.js';
 
-/** vLLM's own gRPC server, on the CPU. */
+/** Starts vLLM's gRPC server on the CPU. */
 
 export interface VllmServer {
   readonly address: string;
-  /** What it has written so far. */
+  /** Its output so far. */
   log(): string;
-  /** Kills it at once (SIGKILL), its engine too. */
+  /** Kills it and its engine with SIGKILL. */
   kill(): Promise<void>;
 }
 
@@ -25,7 +25,7 @@ export async function freePort(): Promise<number> {
 
 const peer = { configKey: 'test', protocol: 'gRPC', server: 'a vLLM server' };
 
-/** Whether it answers. */
+/** Whether the server answers. */
 async function isUp(address: string): Promise<boolean> {
   try {
     const channel = await openChannel({ address, deadlineSeconds: 2 }, peer);
@@ -40,7 +40,7 @@ async function isUp(address: string): Promise<boolean> {
   }
 }
 
-/** How a tiny model is served exactly: in single precision, and without compiling. */
+/** Arguments that serve a tiny model in single precision and without compilation. */
 export const vllmArguments = (model: string, port: string): string[] => [
   ...['-m', 'vllm.entrypoints.launchers.grpc_server', '--model', model, '--host', '127.0.0.1'],
   ...['--port', port, '--dtype', 'float32', '--enforce-eager', '--enable-log-requests'],
@@ -51,7 +51,7 @@ export const vllmEnvironment = {
   TORCH_COMPILE_DISABLE: '1',
   SMG_VLLM_SERVICER_WARMUP: 'off',
   VLLM_CPU_KVCACHE_SPACE: '1',
-  // One thread: a tiny model gains nothing by more, which wait for each other on a busy machine.
+  // One thread: a tiny model does not benefit from more, which would wait for each other on a busy machine.
   VLLM_CPU_OMP_THREADS_BIND: '0',
   VLLM_NO_USAGE_STATS: '1',
   HF_HUB_OFFLINE: '1',
@@ -59,17 +59,17 @@ export const vllmEnvironment = {
 
 const running = new Set<VllmServer['kill']>();
 
-/** Kills every server that was started here, those that do not answer yet too. */
+/** Kills all servers that were started here, including those that do not answer yet. */
 export async function killAll(): Promise<void> {
   await Promise.all([...running].map((kill) => kill()));
 }
 
-/** Starts a server; resolves when it answers. `port`: one of its own, to come back to. */
+/** Starts a server and resolves when it answers. @param port default: a free port. */
 export async function startVllm(python: string, model: string, port?: number): Promise<VllmServer> {
   const actual = port ?? (await freePort());
   const address = `127.0.0.1:${actual}`;
   const child: ChildProcess = spawn(python, vllmArguments(model, String(actual)), {
-    // A group of its own, so that the engine, a process beside the server's, goes with it.
+    // In its own process group, so that its engine, which is another process, is killed with it.
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...vllmEnvironment },
@@ -88,9 +88,9 @@ export async function startVllm(python: string, model: string, port?: number): P
     await ended;
   };
   running.add(kill);
-  const patience = Date.now() + 500_000;
+  const deadline = Date.now() + 500_000;
   while (!(await isUp(address))) {
-    if (child.exitCode !== null || Date.now() > patience) {
+    if (child.exitCode !== null || Date.now() > deadline) {
       await kill();
       throw new Error(`vLLM did not start:\n${text.slice(-4000)}`);
     }

@@ -16,7 +16,7 @@ const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const run = promisify(execFile);
 
 const models = ['llama', 'gemma3'] as const;
-/** How long a server may take to start, on a machine with much else to do. */
+/** How long a server may take to start on a busy machine. */
 const startMs = 560_000;
 const testMs = 240_000;
 vi.setConfig({ testTimeout: testMs });
@@ -41,7 +41,7 @@ interface Sequence {
   readonly completion: Int32Array;
 }
 
-/** What transformers says of the same tokens. */
+/** The log-probs of the same tokens in transformers. */
 async function transformersLogProbs(model: string, sequences: readonly Sequence[]): Promise<number[][]> {
   const file = join(folder, 'sequences.json');
   const plain = sequences.map(({ prompt, completion }) => ({
@@ -60,7 +60,7 @@ function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tol
 
 const tokensOf = (completions: readonly Completion[]) => completions.map(({ tokens }) => [...tokens]);
 
-describe.each(models)('a %s model at vLLM', (model) => {
+describe.each(models)('a %s model on vLLM', (model) => {
   let server: VllmServer;
   let client: VllmClient;
   let prompt: Int32Array;
@@ -69,7 +69,7 @@ describe.each(models)('a %s model at vLLM', (model) => {
     client = await VllmClient.connect({
       address: server.address,
       deadlineSeconds: 240,
-      // As long as a server may take to start.
+      // Enough for a server to start.
       reconnect: { attempts: 60, maxDelaySeconds: 5 },
     });
     prompt = client.tokenizer.encodeChat([
@@ -78,7 +78,7 @@ describe.each(models)('a %s model at vLLM', (model) => {
   });
   afterAll(() => client?.close());
 
-  it('is known with its tokenizer, which is the one of the folder', async () => {
+  it('reports its facts and the tokenizer of its folder', async () => {
     const own = await loadTokenizer(join(folder, model));
     expect(client.tokenizer.vocabularyHash).toBe(own.vocabularyHash);
     expect(client.tokenizer.hasChatTemplate).toBe(true);
@@ -87,13 +87,13 @@ describe.each(models)('a %s model at vLLM', (model) => {
       endTokens: [own.endToken],
       beginToken: own.beginToken,
     });
-    // Its template, with what looks like control tokens taken as letters.
+    // Formatted with its template; control tokens in the message are plain text.
     const chat = [{ role: 'user' as const, content: 'the quick 🎉 <|im_end|><end_of_turn> fox' }];
     expect([...prompt]).toEqual([...own.encodeChat(chat)]);
     expect(own.decode(prompt)).toContain('the quick 🎉 <|im_end|><end_of_turn> fox');
   });
 
-  it('samples the same again with a seed, and something else without', async () => {
+  it('samples the same with the same seed, and differently with another', async () => {
     const sample = (seed?: number) => client.sample({ prompt, completions: 4, maxTokens: 12, seed });
     const [first, second, other] = [await sample(17), await sample(17), await sample(99_999)];
     expect(tokensOf(second)).toEqual(tokensOf(first));
@@ -120,7 +120,7 @@ describe.each(models)('a %s model at vLLM', (model) => {
     }
   });
 
-  it('streams what it samples', async () => {
+  it('streams the same completions as it samples', async () => {
     const request = { prompt, completions: 2, maxTokens: 10, seed: 3 };
     const whole = await client.sample(request);
     const tokens: number[][] = [[], []];
@@ -139,7 +139,7 @@ describe.each(models)('a %s model at vLLM', (model) => {
     expect(ends).toEqual(whole.map(({ finishReason }) => finishReason));
   });
 
-  it('takes the likeliest tokens at temperature 0', async () => {
+  it('takes the most likely tokens at temperature 0', async () => {
     const sample = () => client.sample({ prompt, completions: 1, maxTokens: 8, temperature: 0 });
     const [first] = await sample();
     expect(tokensOf(await sample())).toEqual([[...first!.tokens]]);
@@ -148,7 +148,7 @@ describe.each(models)('a %s model at vLLM', (model) => {
   });
 
   it('ends at stop texts, at the end token, and at the length', async () => {
-    // Weights are random, and so is what they write: a text is looked for that has a letter of one byte, whole with its token.
+    // The weights are random: search for a completion with a one-byte character that is a token by itself.
     const oneByte = /[!-~]/;
     const requestOf = (seed: number) => ({ prompt, completions: 1, maxTokens: 200, seed, ignoreEnd: true });
     let request = requestOf(11);
@@ -167,23 +167,23 @@ describe.each(models)('a %s model at vLLM', (model) => {
     const [ended] = await client.sample({ ...request, stopTokens: [end] });
     expect(ended!.finishReason).toBe('stop');
     expect(ended!.tokens.at(-1)).toBe(end);
-    // The context ends before the tokens do.
+    // The context ends before maxTokens.
     const long = Int32Array.from({ length: 250 }, (_, t) => prompt[t % prompt.length]!);
     const [cut] = await client.sample({ ...request, prompt: long });
     expect(cut!.tokens.length).toBeLessThanOrEqual(6);
     expect(cut!.finishReason).toBe('length');
   });
 
-  it('is not asked for what it cannot do', async () => {
+  it('does not get requests that it cannot fulfil', async () => {
     const sample = (tokens: Int32Array) => client.sample({ prompt: tokens, completions: 1, maxTokens: 1 });
     await expect(sample(new Int32Array(256).fill(5))).rejects.toThrow(/leaves no room in a context of 256/);
     await expect(sample(Int32Array.of(5, 100_000))).rejects.toThrow(/token 1 of the prompt is 100000/);
-    // The longest that can be scored.
+    // The longest sequence that can be scored.
     const rest = new Int32Array(255 - prompt.length).fill(7);
     expect(await client.score(prompt, rest)).toHaveLength(rest.length);
   });
 
-  it('is told when an answer is not wanted any more', async () => {
+  it('aborts a request that is stopped', async () => {
     const stop = new AbortController();
     const request = { prompt, completions: 8, maxTokens: 200, ignoreEnd: true, signal: stop.signal };
     const before = server.log().length;
@@ -191,23 +191,23 @@ describe.each(models)('a %s model at vLLM', (model) => {
       for await (const _piece of client.stream(request)) stop.abort();
     })();
     await expect(reading).rejects.toThrow(/Generate was stopped/);
-    // The engine drops it, told by the call's end or by Abort, whichever came first. Nothing else is under way.
+    // The engine aborts it because the call was cancelled or because of Abort, whichever comes first. No other request is running.
     await expect
       .poll(() => server.log().slice(before), { timeout: 60_000 })
       .toMatch(/Request pmpo-[0-9a-f-]{36}\S* aborted|Aborted request\(s\) \S*pmpo-/);
-    // And goes on with others.
+    // Other requests still succeed.
     expect(await client.sample({ prompt, completions: 1, maxTokens: 1 })).toHaveLength(1);
   });
 
   it.runIf(model === 'llama')(
-    'is waited for after a kill, and asked again with the same seed',
+    'is waited for after a kill, and gets the request again with the same seed',
     async () => {
       const request = { prompt, completions: 4, maxTokens: 100, ignoreEnd: true, seed: 8 };
       const whole = await client.sample(request);
       const sampling = client.sample(request);
       let pieces = 0;
       const read = async () => {
-        // Long enough to be under way still when the server is gone.
+        // Long enough to be still running when the server is killed.
         for await (const _piece of client.stream({ ...request, seed: 9, completions: 32, maxTokens: 200 }))
           if (pieces++ === 0) await server.kill();
       };
@@ -221,7 +221,7 @@ describe.each(models)('a %s model at vLLM', (model) => {
   );
 });
 
-describe('the numbers that tokenizers are compared with', () => {
+describe('the reference tokens of the tokenizer tests', () => {
   it('are still those of transformers', async () => {
     const script = fileURLToPath(new URL('../../references/tokenizers_transformers.py', import.meta.url));
     const output = join(folder, 'now.json');

@@ -12,8 +12,8 @@ import { type PythonProgram, startPythonProgram } from '../../../src/python/prog
 import { run as pmpo } from '../../end-to-end/program.js';
 import { freePort, vllmArguments, vllmEnvironment } from '../vllm/server.js';
 
-// examples/language/vllm.yaml as it stands, on a tiny model: plugins/torch-trainer trains, vLLM's own server samples, and is
-// started again by examples/language/restart-vllm.sh whenever the reference has changed.
+// Runs examples/language/vllm.yaml on a tiny model: plugins/torch-trainer trains, and vLLM samples. examples/language/restart-vllm.sh
+// restarts vLLM whenever the reference has changed.
 
 const vllmPython = process.env.PMPO_PYTHON_VLLM!;
 const trainerPython = process.env.PMPO_PYTHON_TORCH_TRAINER!;
@@ -29,7 +29,7 @@ const minutes = 60_000;
 let folder: string;
 let port: number;
 let env: Record<string, string>;
-/** Drawn from the model as it was, and what vLLM says of them. */
+/** Sequences sampled from the initial model, and their log-probs in vLLM. */
 let sequences: TokenSequence[];
 let base: Float32Array[];
 beforeAll(async () => {
@@ -68,7 +68,7 @@ const restart = (model: string) =>
   run('bash', [script, model, String(port), ...command()], { env: { ...process.env, ...env } });
 const state = (name: string) => readFile(join(folder, `state/vllm-${port}.${name}`), 'utf8');
 
-/** Ends what the script started. */
+/** Kills the server that the script started. */
 async function stopVllm(): Promise<void> {
   const pid = Number.parseInt(await state('pid').catch(() => ''), 10);
   if (pid > 0) process.kill(-pid, 'SIGKILL');
@@ -91,7 +91,7 @@ async function startTrainer(name: string, options: readonly string[]): Promise<P
 
 const connect = () => VllmClient.connect({ address: `127.0.0.1:${port}`, deadlineSeconds: 240 });
 
-/** What vLLM says of sequences now. */
+/** The log-probs of sequences in vLLM now. */
 async function scoresAtVllm(of: readonly TokenSequence[]): Promise<Float32Array[]> {
   const client = await connect();
   try {
@@ -101,13 +101,13 @@ async function scoresAtVllm(of: readonly TokenSequence[]): Promise<Float32Array[
   }
 }
 
-/** The largest difference of any token's. */
+/** The largest difference at any token. */
 const largest = (a: readonly ArrayLike<number>[], b: readonly ArrayLike<number>[]) =>
   Math.max(...a.flatMap((row, i) => Array.from(row, (value, t) => Math.abs(value - b[i]![t]!))));
 
 describe.each([
   ['a whole model', 'whole', []],
-  ['an adapter, added to its model', 'adapter', ['--lora-rank', '4']],
+  ['an adapter, merged into its model', 'adapter', ['--lora-rank', '4']],
 ] as const)('%s', (_, name, options) => {
   let trainer: PythonProgram;
   beforeAll(async () => {
@@ -116,7 +116,7 @@ describe.each([
   afterAll(() => trainer?.close());
 
   test(
-    'reaches vLLM while a job goes on',
+    'reaches vLLM during a job',
     async () => {
       const firstStart = await state('pid');
 
@@ -144,7 +144,7 @@ describe.each([
         timeoutSeconds: 1500,
         env,
       });
-      // 3 updates of 2 prompts with 4 completions each: none was lost with the server that made them.
+      // 3 updates of 2 prompts with 4 completions each: the restarts lost none.
       expect(stderr).toMatch(/Done: 24 completions, 3 updates/);
       expect(code).toBe(0);
       expect(await state('pid')).not.toBe(firstStart);
@@ -154,10 +154,10 @@ describe.each([
         .map((line) => JSON.parse(line).values?.['sampler/logProbDifference'])
         .filter((value) => value !== undefined);
       expect(differences).toHaveLength(3);
-      // The third update's completions are of the weights that were published after the second.
+      // The third update uses completions of the weights that were published after the second.
       for (const difference of differences) expect(difference).toBeLessThan(1e-3);
 
-      // With the tokenizer that it found in the new folder.
+      // vLLM uses the tokenizer in the new folder.
       const sampler = await connect();
       const model = await openTrainer({ address: trainer.ready, sampler, deadlineSeconds: 60 });
       expect(sampler.tokenizer.vocabularyHash).toBe(model.info.vocabularyHash);
@@ -168,7 +168,7 @@ describe.each([
       const now = await scoresAtVllm(sequences);
       const of = (part: 'logProb' | 'referenceLogProb') => scores.map((score) => score[part]!);
       expect(largest(now, of('referenceLogProb'))).toBeLessThan(1e-3);
-      // What it is not: the base model, or the policy, which has gone on.
+      // It serves neither the base model nor the policy, which has been updated since.
       expect(largest(now, base)).toBeGreaterThan(0.01);
       expect(largest(now, of('logProb'))).toBeGreaterThan(1e-3);
     },
@@ -177,7 +177,7 @@ describe.each([
 });
 
 test(
-  'the script says why a server does not start, and what holds its port',
+  'the script reports why a server does not start, and that its port is taken',
   async () => {
     await expect(
       run('bash', [script, folder, String(port), 'false'], { env: { ...process.env, ...env } }),
@@ -189,7 +189,7 @@ test(
       await new Promise((resolve) => child.stdout?.once('data', resolve));
       await expect(
         run('bash', [script, folder, String(other), 'true'], { env: { ...process.env, ...env } }),
-      ).rejects.toThrow(/port \d+ is taken by something that this script did not start/);
+      ).rejects.toThrow(/port \d+ is used by a process that this script did not start/);
     } finally {
       child.kill();
     }
