@@ -1,8 +1,9 @@
 import { decodeResponse, environmentService } from '../src/dm-env-rpc/codec/messages.js';
 import { StepDecoder } from '../src/dm-env-rpc/codec/step-decoder.js';
 import { packTensor, unpackTensor } from '../src/dm-env-rpc/codec/tensors.js';
-import { type DType, emptyData, type TensorSpec } from '../src/environments/environment.js';
+import type { DType, TensorSpec } from '../src/environments/environment.js';
 import { flattenObservations } from '../src/environments/flatten.js';
+import { emptyData } from '../src/environments/tensor-data.js';
 
 /**
  * `npm run bench step-decoding [ROUNDS]`: microseconds to convert the bytes of a step's response to a learner's float32 vector.

@@ -1,14 +1,17 @@
+/** How often, and how patiently, to try again after a lost connection. */
 export interface ReconnectSettings {
-  /** Attempts after a loss before giving up. */
+  /** The number of attempts before giving up. */
   readonly attempts: number;
-  /** Before the first attempt; doubled for each one after. */
+  /** The delay before the first attempt; doubled for each one after it. */
   readonly initialDelaySeconds: number;
+  /** The longest delay. */
   readonly maxDelaySeconds: number;
 }
 
+/** Resolves after some milliseconds, or when the signal is aborted. */
 export type Sleep = (milliseconds: number, signal?: AbortSignal) => Promise<void>;
 
-/** Resolves after a time, or at once when aborted. */
+/** A Sleep by the system's clock. */
 export const sleepFor: Sleep = (milliseconds, signal) =>
   new Promise((resolve) => {
     const done = () => {

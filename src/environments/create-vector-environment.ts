@@ -13,27 +13,33 @@ import { reconnect } from './reconnect.js';
 import type { OpenEpisode, VectorEnvironment, VectorStep } from './vector-environment.js';
 
 export interface VectorEnvironmentOptions {
-  /** Makes world k's environment, at the start and after each loss. Aborted: nobody waits for it any more. */
-  readonly connect: (world: number, signal: AbortSignal) => Promise<Environment>;
+  /**
+   * Makes environment `index` (0 … K − 1), at the start and after each lost connection. `signal` is aborted when the
+   * environment is no longer needed.
+   * @throws ConnectionLostError if another attempt may succeed.
+   */
+  readonly connect: (index: number, signal: AbortSignal) => Promise<Environment>;
   /** K, the environments stepped at once. */
   readonly numEnvs: number;
-  /** The seed of each episode: explicit, so that any of them can be had again. */
-  readonly episodeSeed: (world: number, episode: number) => number;
+  /** The seed of each episode of environment `index`, by which `restore` can repeat the episode. */
+  readonly episodeSeed: (index: number, episode: number) => number;
   /**
-   * True: every step waits for every world, and the same seed gives the same experience. False: for half of them, so that
-   * a slow or lost server does not hold back the others.
+   * True, the default: every step waits for every environment, and the same seed gives the same experience. False: a step waits
+   * for half of them, so that a slow or lost server does not hold back the others.
    */
   readonly lockstep?: boolean;
   readonly reconnect: ReconnectSettings;
-  /** Told what a person should know: losses and returns. */
+  /** Receives one line for each connection that is lost or restored. */
   readonly notice: (message: string) => void;
+  /** Aborts connecting and reconnecting. */
   readonly signal?: AbortSignal;
+  /** Waits between attempts to reconnect; replaced by tests. */
   readonly sleep?: Sleep;
 }
 
 /**
- * Connects to K worlds and steps them together; see VectorEnvironment.
- * @throws PmpoError when a world cannot be reached or its specs cannot be used by a policy.
+ * Makes K environments and steps them together; see VectorEnvironment.
+ * @throws what `connect` throws; PmpoError for specs that differ among the environments, or that a policy cannot use.
  */
 export async function createVectorEnvironment(options: VectorEnvironmentOptions): Promise<VectorEnvironment> {
   const closing = abortedWith(options.signal);
@@ -43,37 +49,37 @@ export async function createVectorEnvironment(options: VectorEnvironmentOptions)
   const failed = settled.find((result) => result.status === 'rejected');
   try {
     if (failed !== undefined) throw failed.reason;
-    return new Worlds(options, environments, closing);
+    return new ConnectedEnvironments(options, environments, closing);
   } catch (error) {
     await Promise.allSettled(environments.map((environment) => environment.close()));
     throw error;
   }
 }
 
-/** Aborts with a signal, or by itself. */
+/** A controller that also aborts when `signal` does. */
 function abortedWith(signal: AbortSignal | undefined): AbortController {
   const controller = new AbortController();
-  // Every world that connects or waits listens to it: many listeners are no leak.
+  // Every environment that connects or waits listens to it, which Node would otherwise report as a leak.
   setMaxListeners(0, controller.signal);
   if (signal?.aborted) controller.abort();
   signal?.addEventListener('abort', () => controller.abort(), { once: true });
   return controller;
 }
 
-/** One world: its environment, and the episode that is open there. */
-interface World {
+/** An environment and its open episode. */
+interface Slot {
   environment: Environment;
   episode: number;
   seed: number;
   steps: number;
   /** Canonical actions since the reset; grows as needed. */
   actions: Float32Array;
-  /** The open episode as the caller has seen it: a step under way may be ahead. */
+  /** The open episode as far as the caller knows it: a pending step may be ahead. */
   seen: { episode: number; seed: number; steps: number };
 }
 
-/** A step under way, and how it ended. */
-interface Pending {
+/** A step that has been started and not yet returned to the caller. */
+interface PendingStep {
   readonly settled: Promise<void>;
   ended: boolean;
   error?: unknown;
@@ -92,15 +98,15 @@ function emptyStep(size: number, observationSize: number, actionSize: number): V
   };
 }
 
-/** Copies what belongs to world k from one step to another. */
-function copyWorld(k: number, from: VectorStep, to: VectorStep): void {
+/** Copies the results of environment k from one step to another. */
+function copyResults(k: number, from: VectorStep, to: VectorStep): void {
   for (const name of Object.keys(from) as (keyof VectorStep)[]) {
     const width = from[name].length / from.ready.length;
     to[name].set(from[name].subarray(k * width, (k + 1) * width), k * width);
   }
 }
 
-class Worlds implements VectorEnvironment {
+class ConnectedEnvironments implements VectorEnvironment {
   readonly numEnvs: number;
   readonly observationSize: number;
   readonly actionSize: number;
@@ -108,16 +114,16 @@ class Worlds implements VectorEnvironment {
   readonly actionMaximum: Float32Array;
   readonly actionValues: Int32Array;
   readonly #options: VectorEnvironmentOptions;
-  readonly #worlds: World[];
+  readonly #slots: Slot[];
   readonly #flattener: ObservationFlattener;
   readonly #scaler: ActionScaler;
   readonly #specs: Pick<Environment, 'observationSpec' | 'actionSpec'>;
-  /** Where worlds put their results when they do not go in lockstep, until they are asked for. */
-  readonly #landing: VectorStep;
-  readonly #pending: (Pending | undefined)[];
-  /** Called whenever a step under way has ended. */
+  /** Without lockstep: the results of pending steps, until a call of `step` returns them. */
+  readonly #unclaimed: VectorStep;
+  readonly #pending: (PendingStep | undefined)[];
+  /** Called whenever a pending step has ended. */
   #wake: () => void = () => {};
-  /** Aborted when nothing more is wanted: worlds that are waiting for a lost server stop waiting. */
+  /** Aborted by `close`: environments that wait for a lost server stop waiting. */
   readonly #closing: AbortController;
   #closed = false;
 
@@ -138,7 +144,7 @@ class Worlds implements VectorEnvironment {
     this.actionMinimum = this.#scaler.minimum;
     this.actionMaximum = this.#scaler.maximum;
     this.actionValues = this.#scaler.values;
-    this.#worlds = environments.map((environment) => ({
+    this.#slots = environments.map((environment) => ({
       environment,
       episode: 0,
       seed: 0,
@@ -146,24 +152,24 @@ class Worlds implements VectorEnvironment {
       actions: new Float32Array(64 * this.actionSize),
       seen: { episode: 0, seed: 0, steps: 0 },
     }));
-    this.#landing = emptyStep(this.numEnvs, this.observationSize, this.actionSize);
-    this.#pending = this.#worlds.map(() => undefined);
-    for (const k of this.#worlds.keys()) this.#checkSpecs(k);
+    this.#unclaimed = emptyStep(this.numEnvs, this.observationSize, this.actionSize);
+    this.#pending = this.#slots.map(() => undefined);
+    for (const k of this.#slots.keys()) this.#checkSpecs(k);
   }
 
   #checkSpecs(k: number): void {
-    const { observationSpec, actionSpec } = this.#worlds[k].environment;
+    const { observationSpec, actionSpec } = this.#slots[k].environment;
     if (isDeepStrictEqual({ observationSpec, actionSpec }, this.#specs)) return;
     throw new PmpoError({
-      where: `world ${k}`,
-      what: 'its specs of observations or actions differ from those that the run started with',
-      remedy: 'Have every world of the server be of one kind, and start a new run for another',
+      where: `environment ${k}`,
+      what: 'its observation or action specs differ from those of the environments before it',
+      remedy: 'All environments of a run must be of one kind. Start a new run for another kind',
     });
   }
 
-  /** Runs `work` in every world at once; all have ended, one way or another, before an error is thrown. */
-  async #everywhere<T>(work: (k: number) => Promise<T>): Promise<T[]> {
-    const settled = await Promise.allSettled(this.#worlds.map((_, k) => work(k)));
+  /** Runs `work` for every environment at once, and waits for all of them before it throws an error. */
+  async #forEach<T>(work: (k: number) => Promise<T>): Promise<T[]> {
+    const settled = await Promise.allSettled(this.#slots.map((_, k) => work(k)));
     return settled.map((result) => {
       if (result.status === 'rejected') throw result.reason;
       return result.value;
@@ -173,15 +179,15 @@ class Worlds implements VectorEnvironment {
   async reset(): Promise<Float32Array> {
     await this.#settle();
     const observations = new Float32Array(this.numEnvs * this.observationSize);
-    await this.#everywhere(async (k) => {
-      await this.#surviving(k, () => this.#begin(k, 0, observations));
-      this.#show(k);
+    await this.#forEach(async (k) => {
+      await this.#reconnecting(k, () => this.#begin(k, 0, observations));
+      this.#markSeen(k);
     });
     return observations;
   }
 
-  /** Does something that needs a connection; after a loss connects again and does it again, as often as that is tried. */
-  async #surviving(k: number, work: () => Promise<void>): Promise<void> {
+  /** Does `work`. If the connection is lost, reconnects and does it again, up to `reconnect.attempts` times. */
+  async #reconnecting(k: number, work: () => Promise<void>): Promise<void> {
     for (let losses = 0; ; losses++) {
       try {
         return await work();
@@ -196,24 +202,24 @@ class Worlds implements VectorEnvironment {
   async #reconnect(k: number, error: ConnectionLostError): Promise<void> {
     const { connect, notice, sleep, reconnect: settings } = this.#options;
     const { signal } = this.#closing;
-    const world = this.#worlds[k];
-    notice(`world ${k}: ${error.message}. Reconnecting`);
-    await world.environment.close();
-    world.environment = await reconnect(() => connect(k, signal), error, settings, { sleep, signal });
+    const slot = this.#slots[k];
+    notice(`environment ${k}: ${error.message}. Reconnecting`);
+    await slot.environment.close();
+    slot.environment = await reconnect(() => connect(k, signal), error, settings, { sleep, signal });
     if (this.#closed) {
-      await world.environment.close();
+      await slot.environment.close();
       throw error;
     }
     this.#checkSpecs(k);
-    notice(`world ${k}: connected again; a fresh episode starts there`);
+    notice(`environment ${k}: connected again; it starts a fresh episode`);
   }
 
   /** Starts an episode and writes its first observation. */
   async #begin(k: number, episode: number, observations: Float32Array): Promise<void> {
-    const world = this.#worlds[k];
+    const slot = this.#slots[k];
     const seed = this.#options.episodeSeed(k, episode);
-    const { observation } = await world.environment.reset({ seed });
-    Object.assign(world, { episode, seed, steps: 0 });
+    const { observation } = await slot.environment.reset({ seed });
+    Object.assign(slot, { episode, seed, steps: 0 });
     this.#write(k, observation, observations);
   }
 
@@ -225,6 +231,7 @@ class Worlds implements VectorEnvironment {
     }
   }
 
+  /** The observation that element `index` of a vector belongs to, for messages. */
   #partAt(index: number): string {
     let end = 0;
     const part = this.#flattener.parts.find(({ size }) => {
@@ -234,12 +241,13 @@ class Worlds implements VectorEnvironment {
     return `observation '${part.name}'[${index - (end - part.size)}]`;
   }
 
+  /** Throws the error for a number that is not finite. */
   #refuse(k: number, what: string, value: number): never {
-    const { episode, steps } = this.#worlds[k];
+    const { episode, steps } = this.#slots[k];
     throw new PmpoError({
-      where: `world ${k}, episode ${episode}, step ${steps}`,
+      where: `environment ${k}, episode ${episode}, step ${steps}`,
       what: `${what} is ${value}`,
-      remedy: 'Nothing was learned from it. Look at the simulator at that step',
+      remedy: 'The run has not learned from it. Look into what the simulator does at that step',
     });
   }
 
@@ -248,51 +256,51 @@ class Worlds implements VectorEnvironment {
     const step = emptyStep(this.numEnvs, this.observationSize, this.actionSize);
     step.ready.fill(1);
     step.actions.set(actions);
-    await this.#everywhere((k) => this.#stepWorld(k, actions, step));
-    for (const k of this.#worlds.keys()) this.#show(k);
+    await this.#forEach((k) => this.#stepOne(k, actions, step));
+    for (const k of this.#slots.keys()) this.#markSeen(k);
     return step;
   }
 
-  /** Steps the worlds that are not under way, and returns with those that have answered once half of all have. */
+  /** Steps the environments without a pending step, and returns those that have answered, once half of all have. */
   async #stepReady(actions: Float32Array): Promise<VectorStep> {
-    for (const k of this.#worlds.keys()) this.#pending[k] ??= this.#send(k, actions);
+    for (const k of this.#slots.keys()) this.#pending[k] ??= this.#start(k, actions);
     const enough = Math.ceil(this.numEnvs / 2);
-    const pending = this.#pending as Pending[];
+    const pending = this.#pending as PendingStep[];
     while (pending.filter(({ ended }) => ended).length < enough) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
     if (pending.some(({ error }) => error !== undefined)) {
-      // All have ended, one way or another, before an error is thrown.
+      // No step may be left running when the error is thrown.
       await Promise.all(pending.map(({ settled }) => settled));
       throw pending.find(({ error }) => error !== undefined)!.error;
     }
     const step = emptyStep(this.numEnvs, this.observationSize, this.actionSize);
     for (const [k, { ended }] of pending.entries()) {
       if (!ended) continue;
-      copyWorld(k, this.#landing, step);
+      copyResults(k, this.#unclaimed, step);
       step.ready[k] = 1;
       this.#pending[k] = undefined;
-      this.#show(k);
+      this.#markSeen(k);
     }
     return step;
   }
 
-  /** Waits for the steps under way; what they come to is dropped. */
+  /** Waits for the pending steps and drops their results. */
   async #settle(): Promise<void> {
     await Promise.all(this.#pending.map((pending) => pending?.settled));
     this.#pending.fill(undefined);
   }
 
-  /** Sets a world's step on its way; how it ends is kept until it is asked for. */
-  #send(k: number, actions: Float32Array): Pending {
+  /** Starts the step of one environment. Its result or error is kept until a call of `step` returns it. */
+  #start(k: number, actions: Float32Array): PendingStep {
     const own = { start: k * this.actionSize, end: (k + 1) * this.actionSize };
-    const landing = this.#landing;
-    landing.actions.set(actions.subarray(own.start, own.end), own.start);
-    for (const flags of [landing.terminated, landing.truncated, landing.lost]) flags[k] = 0;
-    landing.rewards[k] = 0;
-    const settled = this.#stepWorld(k, landing.actions, landing)
+    const unclaimed = this.#unclaimed;
+    unclaimed.actions.set(actions.subarray(own.start, own.end), own.start);
+    for (const flags of [unclaimed.terminated, unclaimed.truncated, unclaimed.lost]) flags[k] = 0;
+    unclaimed.rewards[k] = 0;
+    const settled = this.#stepOne(k, unclaimed.actions, unclaimed)
       .catch((error: unknown) => {
         pending.error = error;
       })
@@ -300,57 +308,59 @@ class Worlds implements VectorEnvironment {
         pending.ended = true;
         this.#wake();
       });
-    const pending: Pending = { settled, ended: false };
+    const pending: PendingStep = { settled, ended: false };
     return pending;
   }
 
-  /** What the caller now knows of a world's episode. */
-  #show(k: number): void {
-    const { episode, seed, steps } = this.#worlds[k];
-    this.#worlds[k].seen = { episode, seed, steps };
+  /** Records that the caller now knows all steps of an environment's episode. */
+  #markSeen(k: number): void {
+    const { episode, seed, steps } = this.#slots[k];
+    this.#slots[k].seen = { episode, seed, steps };
   }
 
-  async #stepWorld(k: number, actions: Float32Array, out: VectorStep): Promise<void> {
-    const world = this.#worlds[k];
-    const next = world.episode + 1;
+  /** Steps environment k and writes the results to `out`. */
+  async #stepOne(k: number, actions: Float32Array, out: VectorStep): Promise<void> {
+    const slot = this.#slots[k];
+    const next = slot.episode + 1;
     let result: Awaited<ReturnType<Environment['step']>>;
     try {
-      result = await world.environment.step(this.#scaler.read(actions, k * this.actionSize));
+      result = await slot.environment.step(this.#scaler.read(actions, k * this.actionSize));
     } catch (error) {
       if (!(error instanceof ConnectionLostError)) throw error;
       await this.#reconnect(k, error);
-      await this.#surviving(k, () => this.#begin(k, next, out.observations));
+      await this.#reconnecting(k, () => this.#begin(k, next, out.observations));
       out.lost[k] = 1;
       return;
     }
-    this.#record(world, actions.subarray(k * this.actionSize, (k + 1) * this.actionSize));
+    this.#record(slot, actions.subarray(k * this.actionSize, (k + 1) * this.actionSize));
     if (!Number.isFinite(result.reward)) this.#refuse(k, 'the reward', result.reward);
     this.#write(k, result.observation, out.finalObservations);
     out.rewards[k] = result.reward;
     out.terminated[k] = Number(result.terminated);
     out.truncated[k] = Number(result.truncated);
     if (result.terminated || result.truncated) {
-      // The transition is whole: a loss now costs nothing but the wait.
-      await this.#surviving(k, () => this.#begin(k, next, out.observations));
+      // The transition is complete: a connection lost now costs only time.
+      await this.#reconnecting(k, () => this.#begin(k, next, out.observations));
     } else {
       const start = k * this.observationSize;
       out.observations.set(out.finalObservations.subarray(start, start + this.observationSize), start);
     }
   }
 
-  #record(world: World, action: Float32Array): void {
-    const end = (world.steps + 1) * this.actionSize;
-    if (end > world.actions.length) {
-      const larger = new Float32Array(world.actions.length * 2);
-      larger.set(world.actions);
-      world.actions = larger;
+  /** Adds a canonical action to the open episode. */
+  #record(slot: Slot, action: Float32Array): void {
+    const end = (slot.steps + 1) * this.actionSize;
+    if (end > slot.actions.length) {
+      const larger = new Float32Array(slot.actions.length * 2);
+      larger.set(slot.actions);
+      slot.actions = larger;
     }
-    world.actions.set(action, end - this.actionSize);
-    world.steps += 1;
+    slot.actions.set(action, end - this.actionSize);
+    slot.steps += 1;
   }
 
   state(): OpenEpisode[] {
-    return this.#worlds.map(({ seen: { episode, seed, steps }, actions }) => ({
+    return this.#slots.map(({ seen: { episode, seed, steps }, actions }) => ({
       episode,
       seed,
       actions: actions.slice(0, steps * this.actionSize),
@@ -360,26 +370,26 @@ class Worlds implements VectorEnvironment {
   async restore(episodes: readonly OpenEpisode[]): Promise<Float32Array> {
     await this.#settle();
     const observations = new Float32Array(this.numEnvs * this.observationSize);
-    await this.#everywhere(async (k) => {
-      await this.#surviving(k, () => this.#replay(k, episodes[k], observations));
-      this.#show(k);
+    await this.#forEach(async (k) => {
+      await this.#reconnecting(k, () => this.#replay(k, episodes[k], observations));
+      this.#markSeen(k);
     });
     return observations;
   }
 
-  /** Plays an open episode again up to where it stood; one that now ends before that makes room for the next. */
+  /** Replays an open episode. If it now ends before the recorded actions do, the next one starts. */
   async #replay(
     k: number,
     { episode, seed, actions }: OpenEpisode,
     observations: Float32Array,
   ): Promise<void> {
-    const world = this.#worlds[k];
-    const { observation } = await world.environment.reset({ seed });
-    Object.assign(world, { episode, seed, steps: 0 });
+    const slot = this.#slots[k];
+    const { observation } = await slot.environment.reset({ seed });
+    Object.assign(slot, { episode, seed, steps: 0 });
     this.#write(k, observation, observations);
     for (let at = 0; at < actions.length; at += this.actionSize) {
-      const result = await world.environment.step(this.#scaler.read(actions, at));
-      this.#record(world, actions.subarray(at, at + this.actionSize));
+      const result = await slot.environment.step(this.#scaler.read(actions, at));
+      this.#record(slot, actions.subarray(at, at + this.actionSize));
       if (result.terminated || result.truncated) return this.#begin(k, episode + 1, observations);
       this.#write(k, result.observation, observations);
     }
@@ -388,6 +398,6 @@ class Worlds implements VectorEnvironment {
   async close(): Promise<void> {
     this.#closed = true;
     this.#closing.abort();
-    await Promise.allSettled(this.#worlds.map(({ environment }) => environment.close()));
+    await Promise.allSettled(this.#slots.map(({ environment }) => environment.close()));
   }
 }

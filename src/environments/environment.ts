@@ -1,4 +1,4 @@
-/** The element types of tensors that cross an environment's border; the names of dm_env_rpc's data types in lower case. */
+/** The element types of the tensors that an environment takes and gives. The names are those of numpy, where it has one. */
 export type DType =
   | 'float32'
   | 'float64'
@@ -12,7 +12,10 @@ export type DType =
   | 'string'
   | 'proto';
 
-/** Row-major values of each dtype. `bool` is 0 or 1. */
+/** The dtypes whose elements are numbers, `bool` included. */
+export type NumericDType = Exclude<DType, 'string' | 'proto'>;
+
+/** The array that holds the elements of each dtype, in row-major order. */
 export interface DTypeArrays {
   float32: Float32Array;
   float64: Float64Array;
@@ -22,78 +25,79 @@ export interface DTypeArrays {
   uint8: Uint8Array;
   uint32: Uint32Array;
   uint64: BigUint64Array;
+  /** 0 or 1. */
   bool: Uint8Array;
   string: string[];
-  /** Packed protocol buffer messages. */
   proto: PackedMessage[];
 }
 
-/** A protocol buffer message of any type: its type's URL and its bytes. */
+/** A protocol buffer message of any type: the URL of its type, and its bytes. */
 export interface PackedMessage {
   readonly typeUrl: string;
   readonly value: Uint8Array;
 }
+
+/** The elements of a tensor, in row-major order. */
 export type TensorData = DTypeArrays[DType];
 
-const emptyArrays: { readonly [T in DType]: (size: number) => DTypeArrays[T] } = {
-  float32: (size) => new Float32Array(size),
-  float64: (size) => new Float64Array(size),
-  int8: (size) => new Int8Array(size),
-  int32: (size) => new Int32Array(size),
-  int64: (size) => new BigInt64Array(size),
-  uint8: (size) => new Uint8Array(size),
-  uint32: (size) => new Uint32Array(size),
-  uint64: (size) => new BigUint64Array(size),
-  bool: (size) => new Uint8Array(size),
-  string: (size) => Array<string>(size).fill(''),
-  proto: (size) => Array<PackedMessage>(size).fill({ typeUrl: '', value: new Uint8Array() }),
-};
-
-/** An array of `size` elements of a dtype: zeros, false, or empty. */
-export function emptyData<T extends DType>(dtype: T, size: number): DTypeArrays[T] {
-  return emptyArrays[dtype](size);
-}
-
+/** A tensor: `data` has as many elements as `shape` asks for. */
 export interface TensorValue<T extends DType = DType> {
   readonly dtype: T;
   /** [] for a scalar. */
   readonly shape: readonly number[];
   readonly data: DTypeArrays[T];
 }
+
+/** Tensors by name: an observation, or an action. */
 export type NamedTensorValues = Readonly<Record<string, TensorValue>>;
 
-/** What one named observation or action looks like. */
+/** The form and the bounds of one named observation or action. */
 export interface TensorSpec {
   readonly name: string;
   /** −1 for an axis of any length. */
   readonly shape: readonly number[];
   readonly dtype: DType;
-  /** Inclusive bounds: one number for all elements, or one each. Absent: unbounded. */
+  /** The smallest value allowed: one number for all elements, or one number each. Unbounded if absent. */
   readonly minimum?: number | readonly number[];
+  /** The largest value allowed, in the same form. */
   readonly maximum?: number | readonly number[];
 }
+
+/** Specs by name; each key equals its spec's `name`. */
 export type NamedSpecs = Readonly<Record<string, TensorSpec>>;
 
+/** The result of a reset: the first observation of an episode. */
 export interface Reset {
   readonly observation: NamedTensorValues;
   readonly info: Readonly<Record<string, unknown>>;
 }
 
+/** The result of a step. */
 export interface Step extends Reset {
   readonly reward: number;
-  /** The episode ended in a terminal state: nothing follows, the value there is 0. */
+  /** The episode ended in a terminal state, whose value is 0. */
   readonly terminated: boolean;
-  /** The episode was cut (time limit, lost connection): the value of the last observation still counts. */
+  /** The episode was cut off, by a time limit or a lost connection. Its last observation still has a value. */
   readonly truncated: boolean;
 }
 
-/** One world, gym-like, with typed dictionary observations and actions. Knows nothing of how it is reached. */
+/**
+ * An environment in Gymnasium's manner, with dictionaries of typed tensors as observations and actions. It may run in this
+ * process or anywhere else.
+ */
 export interface Environment {
   readonly observationSpec: NamedSpecs;
   readonly actionSpec: NamedSpecs;
-  /** Starts an episode. The same seed gives the same episode for the same actions; without one, the world chooses. */
+  /**
+   * Starts an episode. The same seed followed by the same actions gives the same episode; without a seed, the environment
+   * chooses one.
+   */
   reset(options?: { readonly seed?: number }): Promise<Reset>;
-  /** @throws PmpoError before the first reset, after an episode's end, and for actions outside the spec. */
+  /**
+   * Takes an action in the open episode.
+   * @throws PmpoError before the first reset, after the end of an episode, and for an action that does not fit `actionSpec`.
+   */
   step(action: NamedTensorValues): Promise<Step>;
+  /** Releases what the environment holds. It cannot be used afterwards. */
   close(): Promise<void>;
 }

@@ -4,7 +4,7 @@ import type { Environment } from './environment.js';
 
 /**
  * Connects again after a loss, waiting longer after each failure.
- * @throws ConnectionLostError after the last attempt, or when aborted; anything else at once.
+ * @throws ConnectionLostError after the last attempt, or when aborted; any other error of `connect` at once.
  */
 export async function reconnect(
   connect: () => Promise<Environment>,

@@ -1,83 +1,75 @@
 import { PmpoError } from '../core/errors.js';
 import { sizeOf } from '../core/shape.js';
-import {
-  emptyData,
-  type NamedSpecs,
-  type NamedTensorValues,
-  type TensorSpec,
-  type TensorValue,
-} from './environment.js';
+import type { NamedSpecs, NamedTensorValues, TensorSpec, TensorValue } from './environment.js';
+import { emptyData, isNumeric, numericData } from './tensor-data.js';
 
-/** Whether a value is what a spec allows, and a value for when none is given. */
+/** Checks of values against their specs, and a value to use when none is given. */
 
-const show = (shape: readonly number[]) => `[${shape}]`;
-
-/** True where a shape is the spec's, whose negative axis takes any length. */
+/** Whether a shape fits a spec's shape, in which a negative axis takes any length. */
 export function shapeFits(shape: readonly number[], spec: readonly number[]): boolean {
   return shape.length === spec.length && shape.every((n, i) => spec[i] < 0 || n === spec[i]);
 }
 
-const at = (limit: number | readonly number[] | undefined, i: number): number | undefined =>
-  typeof limit === 'number' || limit === undefined ? limit : limit[i];
+const boundAt = (bound: number | readonly number[] | undefined, i: number): number | undefined =>
+  typeof bound === 'number' || bound === undefined ? bound : bound[i];
+
+const invalid = (kind: string, { name }: TensorSpec, what: string) =>
+  new PmpoError({ where: `${kind} '${name}'`, what });
 
 /**
- * Checks the form of one value against its spec, and not what it holds.
+ * Checks the dtype, the shape and the number of elements of one value, but not the elements.
  * @param kind `action` or `observation`, for the message
- * @throws PmpoError saying what is wrong and what would be right.
+ * @throws PmpoError for a value of another form than its spec.
  */
 export function checkForm(kind: string, spec: TensorSpec, value: TensorValue): void {
-  const complain = (what: string): never => {
-    throw new PmpoError({ where: `${kind} '${spec.name}'`, what });
-  };
-  if (value.dtype !== spec.dtype) complain(`its dtype is ${value.dtype}. It must be ${spec.dtype}`);
-  if (!shapeFits(value.shape, spec.shape)) {
-    complain(`its shape is ${show(value.shape)}. It must be ${show(spec.shape)}`);
-  }
-  if (value.data.length !== sizeOf(value.shape)) {
-    complain(`it has ${value.data.length} elements for the shape ${show(value.shape)}`);
-  }
+  if (value.dtype !== spec.dtype)
+    throw invalid(kind, spec, `its dtype is ${value.dtype}. It must be ${spec.dtype}`);
+  if (!shapeFits(value.shape, spec.shape))
+    throw invalid(kind, spec, `its shape is [${value.shape}]. It must be [${spec.shape}]`);
+  if (value.data.length !== sizeOf(value.shape))
+    throw invalid(kind, spec, `it has ${value.data.length} elements for the shape [${value.shape}]`);
 }
 
 /**
- * Checks one value against its spec.
+ * Checks the form and the elements of one value.
  * @param kind `action` or `observation`, for the message
- * @throws PmpoError saying what is wrong and what would be right.
+ * @throws PmpoError for a value of another form than its spec, for NaN, and for a number outside the bounds.
  */
 export function checkValue(kind: string, spec: TensorSpec, value: TensorValue): void {
   checkForm(kind, spec, value);
-  const complain = (what: string): never => {
-    throw new PmpoError({ where: `${kind} '${spec.name}'`, what });
-  };
-  if (spec.dtype === 'string' || spec.dtype === 'bool' || spec.dtype === 'proto') return;
+  if (!isNumeric(spec.dtype) || spec.dtype === 'bool') return;
   const numbers = value.data as ArrayLike<number | bigint>;
   for (let i = 0; i < numbers.length; i++) {
     const number = numbers[i];
-    if (typeof number === 'number' && Number.isNaN(number)) complain(`element ${i} is NaN`);
-    const [low, high] = [at(spec.minimum, i), at(spec.maximum, i)];
-    if (low !== undefined && number < low) complain(`element ${i} is ${number}, below its minimum ${low}`);
-    if (high !== undefined && number > high) complain(`element ${i} is ${number}, above its maximum ${high}`);
+    if (Number.isNaN(number)) throw invalid(kind, spec, `element ${i} is NaN`);
+    const [low, high] = [boundAt(spec.minimum, i), boundAt(spec.maximum, i)];
+    if (low !== undefined && number < low)
+      throw invalid(kind, spec, `element ${i} is ${number}, below its minimum ${low}`);
+    if (high !== undefined && number > high)
+      throw invalid(kind, spec, `element ${i} is ${number}, above its maximum ${high}`);
   }
 }
 
-/** The value nearest to 0 that a spec allows: what an action is when none was sent. */
-export function neutralValue(spec: TensorSpec): TensorValue {
-  const shape = spec.shape.map((n) => (n < 0 ? 1 : n));
-  const data = emptyData(spec.dtype, sizeOf(shape));
-  if (spec.dtype !== 'string' && spec.dtype !== 'bool' && spec.dtype !== 'proto') {
-    const numbers = data as unknown as (number | bigint)[];
-    const wide = spec.dtype === 'int64' || spec.dtype === 'uint64';
-    for (let i = 0; i < numbers.length; i++) {
-      const nearest = Math.min(Math.max(0, at(spec.minimum, i) ?? 0), at(spec.maximum, i) ?? Infinity);
-      numbers[i] = wide ? BigInt(nearest) : nearest;
-    }
-  }
-  return { dtype: spec.dtype, shape, data };
+/** The value nearest to 0 within a spec's bounds, which stands in for an action that is left out. */
+export function neutralValue({ dtype, shape: open, minimum, maximum }: TensorSpec): TensorValue {
+  const shape = open.map((n) => (n < 0 ? 1 : n));
+  const size = sizeOf(shape);
+  const nearest = (i: number) =>
+    Math.min(Math.max(0, boundAt(minimum, i) ?? 0), boundAt(maximum, i) ?? Infinity);
+  const isBounded = isNumeric(dtype) && dtype !== 'bool';
+  return { dtype, shape, data: isBounded ? numericData(dtype, size, nearest) : emptyData(dtype, size) };
 }
 
-/** Checks what an environment is to do, as far as it is said. @throws PmpoError for an action that there is not, or that is not as its spec says. */
+/**
+ * Checks an action, which may leave out some of the named actions.
+ * @throws PmpoError for a name that is not in the specs, and for a value that does not fit its spec.
+ */
 export function checkActions(specs: NamedSpecs, actions: NamedTensorValues, where: string): void {
   for (const [name, value] of Object.entries(actions)) {
-    if (specs[name] === undefined) throw new PmpoError({ where, what: `there is no action '${name}'` });
+    if (specs[name] === undefined) {
+      const known = Object.keys(specs).join(', ') || 'none';
+      throw new PmpoError({ where, what: `unknown action '${name}'`, remedy: `The actions are: ${known}` });
+    }
     checkValue('action', specs[name], value);
   }
 }

@@ -1,61 +1,67 @@
 /**
- * K worlds, flattened and scaled for a learner: observations become one float32 vector (the spec's names
- * in sorted order), actions are canonical (−1 … 1 in each dimension, clipped, scaled to the spec's bounds).
- * Letters: K worlds, O observation size, A action dimensions.
+ * K environments of one kind, flattened and scaled for a learner: the observation of each becomes one float32 vector
+ * (`flattenObservations`), and actions are canonical, −1 … 1 in each dimension (`scaleActions`).
+ * Shapes: K environments, O observation size, A action dimensions.
  */
 export interface VectorEnvironment {
   /** K */
   readonly numEnvs: number;
+  /** O */
   readonly observationSize: number;
+  /** A */
   readonly actionSize: number;
-  /** Bounds of each action dimension in the environment's own units, [A]: what −1 and 1 stand for. */
+  /** The action that canonical −1 means in each dimension, in the environment's own units, [A]. */
   readonly actionMinimum: Float32Array;
+  /** The action that canonical 1 means, [A]. */
   readonly actionMaximum: Float32Array;
-  /** How many values each action dimension takes, equally far apart; 0 for a continuous one, [A]. */
+  /** The number of values in each action dimension, evenly spaced; 0 for a continuous one, [A]. */
   readonly actionValues: Int32Array;
-  /** Starts episode 0 of every world; returns observations [K, O]. */
+  /** Starts episode 0 of every environment. Returns observations [K, O]. */
   reset(): Promise<Float32Array>;
   /**
-   * Steps every world with actions [K, A]; worlds whose episode ends are reset at once. Where the worlds do not go in
-   * lockstep, only those that are not under way are given their action, and half of the worlds suffice to return.
-   * @throws PmpoError naming world, episode and step for NaN or infinity, for a spec that changed, for a connection that stays lost.
+   * Steps every environment with actions [K, A], and resets those whose episode ends. Without lockstep, an environment that is
+   * still busy with its last step ignores its action, and the call returns as soon as half of the environments have answered.
+   * @throws PmpoError naming environment, episode and step, for an observation or reward that is not finite; PmpoError for
+   *   specs that changed after a reconnection; ConnectionLostError when a connection cannot be restored.
    */
   step(actions: Float32Array): Promise<VectorStep>;
-  /** What is needed to come back to this very point: the open episodes. Call between steps. */
+  /** The open episodes: all that `restore` needs to come back to this point. Call it between steps. */
   state(): OpenEpisode[];
-  /** Comes back to it: resets with the recorded seeds and replays the recorded actions. Returns observations [K, O]. */
+  /** Resets with the recorded seeds and replays the recorded actions. Returns observations [K, O]. */
   restore(episodes: readonly OpenEpisode[]): Promise<Float32Array>;
+  /** Closes all environments. */
   close(): Promise<void>;
 }
 
-/** Fresh arrays at each step: the caller may keep them. */
+/** The result of a step. Each step has arrays of its own, which the caller may keep. */
 export interface VectorStep {
   /**
-   * 1 where the world has answered. What stands at the others means nothing, and the next action given for them is not
-   * sent: they are still at the one before. Always 1 in lockstep. [K]
+   * 1 for an environment that has answered; always 1 in lockstep. For the others, which are still busy with an earlier step,
+   * the entries below mean nothing. [K]
    */
   readonly ready: Uint8Array;
-  /** The canonical actions that these are the results of, [K, A]. */
+  /** The canonical actions that led to these results, [K, A]. */
   readonly actions: Float32Array;
-  /** What the next action is chosen on: after an episode's end, the first observation of the next. [K, O] */
+  /** The observations to act on next: at the end of an episode, the first observation of the next. [K, O] */
   readonly observations: Float32Array;
-  /** The observation that this step led to: differs from `observations` only where an episode ended. [K, O] */
+  /** The observations that this step led to. They differ from `observations` only at the end of an episode. [K, O] */
   readonly finalObservations: Float32Array;
   /** [K] */
   readonly rewards: Float32Array;
-  /** 1 where the episode ended in a terminal state. [K] */
+  /** 1 if the episode ended in a terminal state. [K] */
   readonly terminated: Uint8Array;
-  /** 1 where it was cut. [K] */
+  /** 1 if the episode was cut off. [K] */
   readonly truncated: Uint8Array;
   /**
-   * 1 where the connection was lost in this step: there is no transition (reward and final observation mean nothing), the
-   * episode before it counts as truncated at its last good step, and `observations` starts a fresh one. [K]
+   * 1 if the connection was lost in this step. There is then no transition: reward and final observation mean nothing, the
+   * open episode counts as truncated at its last good step, and `observations` is the first one of a fresh episode. [K]
    */
   readonly lost: Uint8Array;
 }
 
+/** An episode as far as it has been played. */
 export interface OpenEpisode {
-  /** How many episodes this world has begun before this one. */
+  /** The number of this environment's earlier episodes. */
   readonly episode: number;
   readonly seed: number;
   /** Canonical actions since the reset, [steps, A]. */

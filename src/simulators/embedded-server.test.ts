@@ -1,7 +1,8 @@
 import * as grpc from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { environmentService, type WireRequest, type WireResponse } from '../dm-env-rpc/codec/messages.js';
+import { environmentService } from '../dm-env-rpc/codec/messages.js';
 import { packSetting } from '../dm-env-rpc/codec/tensors.js';
+import type * as wire from '../generated/dm-env-rpc.js';
 import { startEmbeddedServer } from './embedded-server.js';
 
 /** A worker thread that runs `code`. */
@@ -15,15 +16,15 @@ const listens = "parentPort.postMessage({ address: '127.0.0.1:1' });";
 function connect(address: string) {
   const client = new grpc.Client(address, grpc.credentials.createInsecure());
   const { path, requestSerialize, responseDeserialize } = environmentService.Process;
-  const stream = client.makeBidiStreamRequest<WireRequest, WireResponse>(
+  const stream = client.makeBidiStreamRequest<wire.EnvironmentRequest, wire.EnvironmentResponse>(
     path,
-    requestSerialize as (value: WireRequest) => Buffer,
-    responseDeserialize as (bytes: Buffer) => WireResponse,
+    requestSerialize as (value: wire.EnvironmentRequest) => Buffer,
+    responseDeserialize as (bytes: Buffer) => wire.EnvironmentResponse,
     { deadline: Date.now() + 30_000 },
   );
   return {
-    ask: (request: WireRequest) =>
-      new Promise<WireResponse>((resolve, reject) => {
+    ask: (request: wire.EnvironmentRequest) =>
+      new Promise<wire.EnvironmentResponse>((resolve, reject) => {
         stream.once('data', resolve).once('error', reject);
         stream.write(request);
       }),

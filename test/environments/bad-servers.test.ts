@@ -3,7 +3,8 @@ import { createServer as createHttpServer } from 'node:http';
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { environmentService, type WireResponse, type WireSpec } from '../../src/dm-env-rpc/codec/messages.js';
+import { environmentService } from '../../src/dm-env-rpc/codec/messages.js';
+import type * as wire from '../../src/generated/dm-env-rpc.js';
 import { folderFor, smallRun, train } from './run.js';
 import {
   grpcServer,
@@ -129,7 +130,7 @@ describe('specs that no policy can work with end the run with one line:', () => 
       ...(max && { max: doubles(...max) }),
     },
   });
-  const observing = (spec: WireSpec): ScriptedWorld => ({ observations: { state: [spec, {}] } });
+  const observing = (spec: wire.TensorSpec): ScriptedWorld => ({ observations: { state: [spec, {}] } });
   const worlds: Record<string, [ScriptedWorld, RegExp]> = {
     'no bounds': [
       bounded(undefined, undefined),
@@ -200,11 +201,15 @@ describe('specs that no policy can work with end the run with one line:', () => 
 
 describe('steps that go wrong end the run with one line:', () => {
   const from = 5;
-  const without = (uid: string, usual: WireResponse): WireResponse => {
+  const without = (uid: string, usual: wire.EnvironmentResponse): wire.EnvironmentResponse => {
     const { [uid]: _, ...observations } = usual.step!.observations!;
     return { step: { ...usual.step, observations } };
   };
-  const changed = (uid: string, value: object, usual: WireResponse): WireResponse => ({
+  const changed = (
+    uid: string,
+    value: object,
+    usual: wire.EnvironmentResponse,
+  ): wire.EnvironmentResponse => ({
     step: { ...usual.step, observations: { ...usual.step!.observations, [uid]: value } },
   });
   const steps: Record<string, [NonNullable<ScriptedWorld['step']>, RegExp, Record<string, unknown>?]> = {

@@ -1,13 +1,7 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
-import {
-  environmentService,
-  environmentStates,
-  type WireRequest,
-  type WireResponse,
-  type WireSpec,
-  type WireTensor,
-} from '../../src/dm-env-rpc/codec/messages.js';
+import { environmentService, environmentStates } from '../../src/dm-env-rpc/codec/messages.js';
+import type * as wire from '../../src/generated/dm-env-rpc.js';
 
 /** Servers that are not as they should be. Each returns its address and how to end it. */
 
@@ -16,7 +10,7 @@ export interface TestServer {
   close(): void;
 }
 
-type Call = grpc.ServerDuplexStream<WireRequest, WireResponse>;
+type Call = grpc.ServerDuplexStream<wire.EnvironmentRequest, wire.EnvironmentResponse>;
 
 /** A gRPC server with a service of its own. */
 export async function grpcServer(
@@ -36,7 +30,7 @@ export async function grpcServer(
 }
 
 /** What a stream answers to a request; to undefined it says nothing. */
-type Answer = (request: WireRequest) => WireResponse | undefined;
+type Answer = (request: wire.EnvironmentRequest) => wire.EnvironmentResponse | undefined;
 
 /** A dm_env_rpc server that answers as it is told, each stream by itself. */
 export function scriptedServer(
@@ -46,7 +40,7 @@ export function scriptedServer(
   const handlers = {
     Process(call: Call) {
       const answer = open();
-      call.on('data', (request: WireRequest) => {
+      call.on('data', (request: wire.EnvironmentRequest) => {
         const response = answer(request);
         if (response !== undefined) call.write(response);
       });
@@ -114,10 +108,10 @@ export async function cuttableWay(to: string): Promise<TestServer & { cut(): voi
 
 export interface ScriptedWorld {
   /** Specs and values, by name. */
-  readonly observations?: Readonly<Record<string, readonly [WireSpec, WireTensor]>>;
-  readonly action?: WireSpec;
+  readonly observations?: Readonly<Record<string, readonly [wire.TensorSpec, wire.Tensor]>>;
+  readonly action?: wire.TensorSpec;
   /** Changes the answer to the request number `t`, of the first observation or of a step, in a stream. */
-  readonly step?: (t: number, usual: WireResponse) => WireResponse | undefined;
+  readonly step?: (t: number, usual: wire.EnvironmentResponse) => wire.EnvironmentResponse | undefined;
 }
 
 const float = 1;

@@ -1,18 +1,15 @@
 import * as grpc from '@grpc/grpc-js';
-import {
-  environmentService,
-  type WireRequest,
-  type WireResponse,
-} from '../../src/dm-env-rpc/codec/messages.js';
+import { environmentService } from '../../src/dm-env-rpc/codec/messages.js';
+import type * as wire from '../../src/generated/dm-env-rpc.js';
 
 /** A dm_env_rpc server that answers as it is told, or not at all: what others' servers may do. */
 export async function scriptedServer(
-  answer: (request: WireRequest) => WireResponse | undefined,
+  answer: (request: wire.EnvironmentRequest) => wire.EnvironmentResponse | undefined,
 ): Promise<{ readonly address: string; close(): void }> {
   const server = new grpc.Server();
   server.addService(environmentService, {
-    Process(call: grpc.ServerDuplexStream<WireRequest, WireResponse>) {
-      call.on('data', (request: WireRequest) => {
+    Process(call: grpc.ServerDuplexStream<wire.EnvironmentRequest, wire.EnvironmentResponse>) {
+      call.on('data', (request: wire.EnvironmentRequest) => {
         const response = answer(request);
         if (response !== undefined) call.write(response);
       });

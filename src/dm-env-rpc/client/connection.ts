@@ -1,18 +1,13 @@
 import type * as grpc from '@grpc/grpc-js';
 import { ConnectionLostError, PmpoError } from '../../core/errors.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
 import { type Channel, type ChannelSettings, openChannel, refusal } from '../../grpc/channel.js';
 import type { Peer } from '../../grpc/peer.js';
-import {
-  decodeResponse,
-  encodeRequest,
-  rawEnvironmentService,
-  type WireRequest,
-  type WireResponse,
-} from '../codec/messages.js';
+import { decodeResponse, encodeRequest, rawEnvironmentService } from '../codec/messages.js';
 import { DmEnvRpcError } from '../errors.js';
 
 type Stream = grpc.ClientDuplexStream<Uint8Array, Uint8Array>;
-type RequestName = keyof WireRequest & keyof WireResponse;
+type RequestName = keyof wire.EnvironmentRequest & keyof wire.EnvironmentResponse;
 
 export interface ConnectionOptions extends ChannelSettings {
   /** How long connecting may take, and one call. */
@@ -90,8 +85,8 @@ export class DmEnvRpcConnection {
    */
   send<K extends RequestName>(
     name: K,
-    payload: NonNullable<WireRequest[K]>,
-  ): Promise<NonNullable<WireResponse[K]>> {
+    payload: NonNullable<wire.EnvironmentRequest[K]>,
+  ): Promise<NonNullable<wire.EnvironmentResponse[K]>> {
     return this.#exchange(name, encodeRequest({ [name]: payload }), (bytes) => this.#answer(name, bytes));
   }
 
@@ -100,9 +95,9 @@ export class DmEnvRpcConnection {
    * `send` does.
    */
   step<T>(
-    payload: NonNullable<WireRequest['step']>,
+    payload: NonNullable<wire.EnvironmentRequest['step']>,
     read: (bytes: Uint8Array) => T | undefined,
-  ): Promise<T | NonNullable<WireResponse['step']>> {
+  ): Promise<T | NonNullable<wire.EnvironmentResponse['step']>> {
     return this.#exchange(
       'step',
       encodeRequest({ step: payload }),
@@ -130,15 +125,15 @@ export class DmEnvRpcConnection {
   }
 
   /** What a response says to a request. */
-  #answer<K extends RequestName>(name: K, bytes: Uint8Array): NonNullable<WireResponse[K]> {
-    let response: WireResponse;
+  #answer<K extends RequestName>(name: K, bytes: Uint8Array): NonNullable<wire.EnvironmentResponse[K]> {
+    let response: wire.EnvironmentResponse;
     try {
       response = decodeResponse(bytes);
     } catch (cause) {
       throw this.#fail(notDmEnvRpc(this.address, (cause as Error).message));
     }
     const answer = response[name];
-    if (answer !== undefined && answer !== null) return answer as NonNullable<WireResponse[K]>;
+    if (answer !== undefined && answer !== null) return answer as NonNullable<wire.EnvironmentResponse[K]>;
     if (response.error) {
       const { code = 2, message = '' } = response.error;
       throw new DmEnvRpcError(this.address, words[name], code, message);

@@ -4,7 +4,7 @@ import { countingWorld } from '../../../test/support/counting-world.js';
 import { scriptedServer } from '../../../test/support/scripted-server.js';
 import { ConnectionLostError } from '../../core/errors.js';
 import type { NamedTensorValues } from '../../environments/environment.js';
-import type { WireRequest, WireResponse, WireSpecs } from '../codec/messages.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
 import { DmEnvRpcError } from '../errors.js';
 import { serveEnvironments } from '../server/serve-environments.js';
 import { RemoteEnvironment, type RemoteEnvironmentOptions } from './remote-environment.js';
@@ -30,13 +30,15 @@ async function connect(address: string, more: Partial<RemoteEnvironmentOptions> 
   return remote;
 }
 
-async function scripted(answer: (request: WireRequest) => WireResponse | undefined): Promise<string> {
+async function scripted(
+  answer: (request: wire.EnvironmentRequest) => wire.EnvironmentResponse | undefined,
+): Promise<string> {
   const { address, close } = await scriptedServer(answer);
   cleanups.push(close);
   return address;
 }
 
-const specs: WireSpecs = {
+const specs: wire.ActionObservationSpecs = {
   actions: { '5': { name: 'push', shape: [1], dtype: 1 } },
   observations: {
     '9': { name: 'reward', dtype: 2 },
@@ -91,7 +93,7 @@ describe('an episode', () => {
 });
 
 describe("others' servers", () => {
-  const usual = (request: WireRequest): WireResponse => {
+  const usual = (request: wire.EnvironmentRequest): wire.EnvironmentResponse => {
     if (request.createWorld) return { error: { code: 12, message: 'one world only' } };
     if (request.joinWorld) return { joinWorld: { specs } };
     if (request.reset) {

@@ -7,17 +7,8 @@ import type {
   TensorValue,
 } from '../../environments/environment.js';
 import { shapeFits } from '../../environments/spec-checks.js';
-import {
-  type ByUid,
-  packPropertyRequest,
-  unpackPropertyResponse,
-  type Wide,
-  type WirePropertyRequest,
-  type WirePropertyResponse,
-  type WireSpec,
-  type WireSpecs,
-  type WireTensor,
-} from '../codec/messages.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
+import { type ByUid, packPropertyRequest, unpackPropertyResponse } from '../codec/messages.js';
 import { StepDecoder } from '../codec/step-decoder.js';
 import { packSetting, packTensor, unpackSpec, unpackTensor } from '../codec/tensors.js';
 import { DmEnvRpcError } from '../errors.js';
@@ -36,12 +27,12 @@ export interface RemoteWorldOptions extends ConnectionOptions {
 
 const isNumeric = ({ dtype }: TensorSpec) => dtype !== 'string' && dtype !== 'proto';
 
-const settingsOf = (plain: PlainSettings = {}): Record<string, WireTensor> =>
+const settingsOf = (plain: PlainSettings = {}): Record<string, wire.Tensor> =>
   Object.fromEntries(Object.entries(plain).map(([key, value]) => [key, packSetting(value)]));
 
 /** Specs by name, and the uid of each name. */
 function named(
-  specs: ByUid<WireSpec> | undefined,
+  specs: ByUid<wire.TensorSpec> | undefined,
   where: string,
 ): { specs: NamedSpecs; uids: Map<string, string> } {
   const uids = new Map<string, string>();
@@ -57,7 +48,7 @@ function named(
 
 /** Observations that steps ask for. */
 export interface ObservationRequest {
-  readonly uids: readonly Wide[];
+  readonly uids: readonly wire.Int64[];
   readonly names: ReadonlyMap<string, string>;
   /** Where answers are read into; absent: each into arrays of its own. */
   readonly decoder: StepDecoder | undefined;
@@ -86,11 +77,16 @@ export class RemoteWorld {
   readonly observationSpec: NamedSpecs;
   readonly #connection: DmEnvRpcConnection;
   readonly #owned: boolean;
-  readonly #wireSpecs: WireSpecs;
+  readonly #wireSpecs: wire.ActionObservationSpecs;
   readonly #actionUids: ReadonlyMap<string, string>;
   readonly #observationUids: ReadonlyMap<string, string>;
 
-  private constructor(connection: DmEnvRpcConnection, name: string, owned: boolean, wireSpecs: WireSpecs) {
+  private constructor(
+    connection: DmEnvRpcConnection,
+    name: string,
+    owned: boolean,
+    wireSpecs: wire.ActionObservationSpecs,
+  ) {
     const actions = named(wireSpecs.actions, connection.address);
     const observations = named(wireSpecs.observations, connection.address);
     this.address = connection.address;
@@ -179,7 +175,7 @@ export class RemoteWorld {
     actions: NamedTensorValues,
     { uids: requestedObservations, names, decoder }: ObservationRequest,
   ): Promise<StepAnswer> {
-    const byUid: Record<string, WireTensor> = {};
+    const byUid: Record<string, wire.Tensor> = {};
     for (const [name, value] of Object.entries(actions)) {
       const uid = this.#actionUids.get(name);
       if (uid === undefined) throw new PmpoError({ where: this.where, what: `there is no action '${name}'` });
@@ -215,7 +211,7 @@ export class RemoteWorld {
   /** Sends Reset. @throws PmpoError when the specs are others afterwards. */
   async reset(settings: PlainSettings): Promise<void> {
     const { specs = {} } = await this.#connection.send('reset', { settings: settingsOf(settings) });
-    const plain = (tree: WireSpecs) => JSON.parse(JSON.stringify(tree));
+    const plain = (tree: wire.ActionObservationSpecs) => JSON.parse(JSON.stringify(tree));
     if (isDeepStrictEqual(plain(specs ?? {}), plain(this.#wireSpecs))) return;
     throw new PmpoError({
       where: this.where,
@@ -230,7 +226,7 @@ export class RemoteWorld {
   }
 
   /** Sends a request of the properties extension. */
-  async property(request: WirePropertyRequest): Promise<WirePropertyResponse> {
+  async property(request: wire.PropertyRequest): Promise<wire.PropertyResponse> {
     return unpackPropertyResponse(await this.#connection.send('extension', packPropertyRequest(request)));
   }
 

@@ -2,12 +2,13 @@ import { sizeOf } from '../../core/shape.js';
 import type { NamedSpecs, TensorData, TensorSpec } from '../../environments/environment.js';
 
 /**
- * How several simulators lie in one dm_env_rpc world, which is made with the setting `batchSize`: every tensor has a first axis
- * that counts them, and tensors of the world's own say what each of them is to do and where it stands. Both servers of this
- * repository follow it; plugins/simulator-server/README.md describes it to clients. Letters: N simulators, i one of them.
+ * The layout of several simulators in one dm_env_rpc world, which the setting `batchSize` asks for: every tensor has a first
+ * axis over the simulators, and tensors of the batch itself hold the command, the seed and the state of each. Both servers of
+ * this repository follow it; plugins/simulator-server/README.md describes it for clients.
+ * Shapes: N simulators; i is one of them.
  */
 
-/** The world's own tensors, [N] each. */
+/** The names of the batch's own tensors, [N] each. */
 export const batchNames = {
   command: 'batch/command',
   seed: 'batch/seed',
@@ -16,43 +17,46 @@ export const batchNames = {
   error: 'batch/error',
 } as const;
 
-/** Whether a name is not a simulator's own. */
+/** Whether a name is reserved for the batch's own tensors. */
 export const isBatchName = (name: string): boolean => name.startsWith('batch/');
 
-/** What `batch/command` says: a step, an episode from the seed that is given or from any, or nothing at all. */
+/** The values of `batch/command`: take a step, start an episode, or do nothing. */
 export const batchCommands = { step: 0, reset: 1, wait: 2 } as const;
 
-/** In `batch/seed`: none. */
+/** The value of `batch/seed` for an episode without a given seed. */
 export const noSeed = -1n;
 
-/** In `batch/state`, beside dm_env_rpc's own: no episode has begun, or the simulator failed. */
+/** The value of `batch/state`, beside those of dm_env_rpc, before the first episode and after a failure. */
 export const noEpisode = 0;
 
-/** The spec of N values of one spec, one after the other. */
+/** The spec of `size` values with this spec, stacked along a new first axis. */
 export function stackedSpec(spec: TensorSpec, size: number): TensorSpec {
-  const limit = (name: 'minimum' | 'maximum') => {
+  const stack = (name: 'minimum' | 'maximum') => {
     const bound = spec[name];
     if (bound === undefined) return {};
     return { [name]: typeof bound === 'number' ? bound : Array.from({ length: size }, () => bound).flat() };
   };
-  return { ...spec, shape: [size, ...spec.shape], ...limit('minimum'), ...limit('maximum') };
+  return { ...spec, shape: [size, ...spec.shape], ...stack('minimum'), ...stack('maximum') };
 }
 
-/** The spec of value i of a stack alone. */
+/** The spec of row i of a stack. */
 export function rowSpec(spec: TensorSpec, i: number): TensorSpec {
   const shape = spec.shape.slice(1);
   const width = sizeOf(shape);
-  const limit = (name: 'minimum' | 'maximum') => {
+  const rowOfBound = (name: 'minimum' | 'maximum') => {
     const bound = spec[name];
     if (bound === undefined) return {};
     const row = typeof bound === 'number' ? [bound] : bound.slice(i * width, (i + 1) * width);
     return { [name]: row.length === 1 ? row[0] : row };
   };
-  return { name: spec.name, shape, dtype: spec.dtype, ...limit('minimum'), ...limit('maximum') };
+  return { name: spec.name, shape, dtype: spec.dtype, ...rowOfBound('minimum'), ...rowOfBound('maximum') };
 }
 
-/** Those of a world's own observations and actions, but `reward` and `discount`. */
-export function ownSpecs(size: number): { readonly actions: NamedSpecs; readonly observations: NamedSpecs } {
+/** The specs of the batch's own actions and observations, apart from `reward` and `discount`. */
+export function batchSpecs(size: number): {
+  readonly actions: NamedSpecs;
+  readonly observations: NamedSpecs;
+} {
   const spec = (name: string, dtype: TensorSpec['dtype'], minimum?: number, maximum?: number) => ({
     [name]: { name, dtype, shape: [size], minimum, maximum },
   });
@@ -69,7 +73,7 @@ export function ownSpecs(size: number): { readonly actions: NamedSpecs; readonly
   };
 }
 
-/** Row i of N of an array: a view, where there can be one. */
+/** Row i of an array of `size` rows: a view of a typed array, or a copy of a list. */
 export function rowOf(data: TensorData, i: number, size: number): TensorData {
   const width = data.length / size;
   return Array.isArray(data)

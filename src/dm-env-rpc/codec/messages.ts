@@ -1,9 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import type { ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
+import type * as wire from '../../generated/dm-env-rpc.js';
 import '../../grpc/quiet.js';
 
-/** dm_env_rpc's messages as protobufjs reads and writes them, and its service. */
+/** Encodes and decodes dm_env_rpc's messages, and defines its service. */
 
 const folder = fileURLToPath(new URL('../../../proto/', import.meta.url));
 
@@ -23,129 +24,56 @@ const responseType = root.lookupType('dm_env_rpc.v1.EnvironmentResponse');
 const propertyRequestType = root.lookupType('dm_env_rpc.v1.extensions.properties.PropertyRequest');
 const propertyResponseType = root.lookupType('dm_env_rpc.v1.extensions.properties.PropertyResponse');
 
-/** A 64-bit integer as protobufjs gives it. */
-export type Wide =
-  | number
-  | string
-  | { readonly low: number; readonly high: number; readonly unsigned: boolean };
-
-/** What protobufjs makes of a payload: numbers, 64-bit integers, texts, bytes or packed messages. */
-export interface WirePayload {
-  readonly array?: ArrayLike<unknown> | Uint8Array;
-}
-
-export const payloadNames = [
-  'floats',
-  'doubles',
-  'int8s',
-  'int32s',
-  'int64s',
-  'uint8s',
-  'uint32s',
-  'uint64s',
-  'bools',
-  'strings',
-  'protos',
-] as const; // prettier-ignore
-export type PayloadName = (typeof payloadNames)[number];
-
-export type WireTensor = { shape?: readonly number[] } & { [P in PayloadName]?: WirePayload | null };
-export type WireBound = { [P in PayloadName]?: WirePayload | null };
-export interface WireSpec {
-  name?: string;
-  shape?: readonly number[];
-  dtype?: number;
-  min?: WireBound | null;
-  max?: WireBound | null;
-}
-/** By the decimal digits of a 64-bit number. */
+/** Values by uid, the decimal digits of an unsigned 64-bit integer. */
 export type ByUid<T> = Readonly<Record<string, T>>;
-export interface WireSpecs {
-  actions?: ByUid<WireSpec>;
-  observations?: ByUid<WireSpec>;
-}
-export type WireSettings = Readonly<Record<string, WireTensor>>;
-export interface WireAny {
-  type_url?: string;
-  value?: Uint8Array;
-}
 
-export interface WireRequest {
-  createWorld?: { settings?: WireSettings } | null;
-  joinWorld?: { worldName?: string; settings?: WireSettings } | null;
-  step?: { actions?: ByUid<WireTensor>; requestedObservations?: readonly Wide[] } | null;
-  reset?: { settings?: WireSettings } | null;
-  resetWorld?: { worldName?: string; settings?: WireSettings } | null;
-  leaveWorld?: Record<string, never> | null;
-  destroyWorld?: { worldName?: string } | null;
-  extension?: WireAny | null;
-}
+/** The settings of a request, by name. */
+export type Settings = Readonly<Record<string, wire.Tensor>>;
 
-export interface WireResponse {
-  createWorld?: { worldName?: string } | null;
-  joinWorld?: { specs?: WireSpecs | null } | null;
-  step?: { state?: number; observations?: ByUid<WireTensor> } | null;
-  reset?: { specs?: WireSpecs | null } | null;
-  resetWorld?: Record<string, never> | null;
-  leaveWorld?: Record<string, never> | null;
-  destroyWorld?: Record<string, never> | null;
-  extension?: WireAny | null;
-  error?: { code?: number; message?: string } | null;
-}
-
-export interface WireProperty {
-  spec?: WireSpec | null;
-  isReadable?: boolean;
-  isWritable?: boolean;
-  isListable?: boolean;
-  description?: string;
-}
-export interface WirePropertyRequest {
-  readProperty?: { key?: string } | null;
-  writeProperty?: { key?: string; value?: WireTensor | null } | null;
-  listProperty?: { key?: string } | null;
-}
-export interface WirePropertyResponse {
-  readProperty?: { value?: WireTensor | null } | null;
-  writeProperty?: Record<string, never> | null;
-  listProperty?: { values?: readonly WireProperty[] } | null;
-}
-
-export const environmentStates = { running: 1, terminated: 2, interrupted: 3 } as const;
+/** The states of an episode, by dm_env_rpc's numbers. */
+export const environmentStates = { running: 1, terminated: 2, interrupted: 3 } as const satisfies {
+  running: wire.EnvironmentStateType['RUNNING'];
+  terminated: wire.EnvironmentStateType['TERMINATED'];
+  interrupted: wire.EnvironmentStateType['INTERRUPTED'];
+};
 
 const propertiesUrl = 'type.googleapis.com/dm_env_rpc.v1.extensions.properties.';
 
+/** The type URL of a request of the properties extension. */
 export const propertyRequestUrl = `${propertiesUrl}PropertyRequest`;
 
 function encoded(type: protobuf.Type, message: object): Uint8Array {
   return type.encode(message as protobuf.Message).finish();
 }
 
-/** A properties request as the `extension` of a request. */
-export function packPropertyRequest(request: WirePropertyRequest): WireAny {
+/** Packs a request of the properties extension into the `extension` of an EnvironmentRequest. */
+export function packPropertyRequest(request: wire.PropertyRequest): wire.Any {
   return { type_url: propertyRequestUrl, value: encoded(propertyRequestType, request) };
 }
 
-export function unpackPropertyRequest(packed: WireAny): WirePropertyRequest {
-  return propertyRequestType.decode(packed.value ?? new Uint8Array()) as WirePropertyRequest;
+/** @throws Error when the bytes are not a PropertyRequest. */
+export function unpackPropertyRequest({ value = new Uint8Array() }: wire.Any): wire.PropertyRequest {
+  return propertyRequestType.decode(value) as wire.PropertyRequest;
 }
 
-export function packPropertyResponse(response: WirePropertyResponse): WireAny {
+/** Packs a response of the properties extension into the `extension` of an EnvironmentResponse. */
+export function packPropertyResponse(response: wire.PropertyResponse): wire.Any {
   return { type_url: `${propertiesUrl}PropertyResponse`, value: encoded(propertyResponseType, response) };
 }
 
-export function unpackPropertyResponse(packed: WireAny): WirePropertyResponse {
-  return propertyResponseType.decode(packed.value ?? new Uint8Array()) as WirePropertyResponse;
+/** @throws Error when the bytes are not a PropertyResponse. */
+export function unpackPropertyResponse({ value = new Uint8Array() }: wire.Any): wire.PropertyResponse {
+  return propertyResponseType.decode(value) as wire.PropertyResponse;
 }
 
 /** A 64-bit integer as a bigint. */
-export function bigintOf(value: Wide): bigint {
+export function bigintOf(value: wire.Int64): bigint {
   if (typeof value !== 'object') return BigInt(value);
   const low = BigInt(value.low >>> 0);
   return (BigInt(value.unsigned ? value.high >>> 0 : value.high) << 32n) | low;
 }
 
-/** A map with 64-bit keys, which protobufjs decodes to keys of 8 characters, a byte each, by their decimal digits. */
+/** protobufjs decodes 64-bit map keys to strings of 8 characters, one for each byte: this gives their decimal digits. */
 function byDigits<T>(map: ByUid<T>): ByUid<T> {
   const result: Record<string, T> = {};
   for (const key of Object.keys(map)) {
@@ -157,7 +85,8 @@ function byDigits<T>(map: ByUid<T>): ByUid<T> {
   return result;
 }
 
-function byDigitsIn<M extends object>(message: M | null | undefined, ...fields: (keyof M)[]): void {
+/** Replaces the keys of these maps of a message, in place. */
+function useDigits<M extends object>(message: M | null | undefined, ...fields: (keyof M)[]): void {
   if (message === null || message === undefined) return;
   for (const field of fields) {
     if (message[field] !== undefined)
@@ -165,34 +94,35 @@ function byDigitsIn<M extends object>(message: M | null | undefined, ...fields: 
   }
 }
 
-function decodeRequest(bytes: Uint8Array): WireRequest {
-  const request = requestType.decode(bytes) as WireRequest;
-  byDigitsIn(request.step, 'actions');
+function decodeRequest(bytes: Uint8Array): wire.EnvironmentRequest {
+  const request = requestType.decode(bytes) as wire.EnvironmentRequest;
+  useDigits(request.step, 'actions');
   return request;
 }
 
-export function encodeRequest(request: WireRequest): Uint8Array {
+/** The bytes of a request. */
+export function encodeRequest(request: wire.EnvironmentRequest): Uint8Array {
   return encoded(requestType, request);
 }
 
-/** @throws Error for bytes that are no response. */
-export function decodeResponse(bytes: Uint8Array): WireResponse {
-  const response = responseType.decode(bytes) as WireResponse;
-  byDigitsIn(response.step, 'observations');
-  byDigitsIn(response.joinWorld?.specs, 'actions', 'observations');
-  byDigitsIn(response.reset?.specs, 'actions', 'observations');
+/** @throws Error when the bytes are not an EnvironmentResponse. */
+export function decodeResponse(bytes: Uint8Array): wire.EnvironmentResponse {
+  const response = responseType.decode(bytes) as wire.EnvironmentResponse;
+  useDigits(response.step, 'observations');
+  useDigits(response.joinWorld?.specs, 'actions', 'observations');
+  useDigits(response.reset?.specs, 'actions', 'observations');
   return response;
 }
 
-/** The service, with the messages above. */
+/** The service, with requests and responses as plain objects. */
 export const environmentService: ServiceDefinition = {
   Process: {
     path: '/dm_env_rpc.v1.Environment/Process',
     requestStream: true,
     responseStream: true,
-    requestSerialize: (message: WireRequest) => Buffer.from(encodeRequest(message)),
+    requestSerialize: (message: wire.EnvironmentRequest) => Buffer.from(encodeRequest(message)),
     requestDeserialize: decodeRequest,
-    responseSerialize: (message: WireResponse) => Buffer.from(encoded(responseType, message)),
+    responseSerialize: (message: wire.EnvironmentResponse) => Buffer.from(encoded(responseType, message)),
     responseDeserialize: decodeResponse,
   },
 };

@@ -1,11 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { DType, TensorData, TensorSpec } from '../../environments/environment.js';
-import { decodeResponse, environmentService, type WireResponse, type WireTensor } from './messages.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
+import { decodeResponse, environmentService } from './messages.js';
 import { StepDecoder } from './step-decoder.js';
 import { packTensor, unpackTensor } from './tensors.js';
 
-const encode = (response: WireResponse): Buffer => environmentService.Process.responseSerialize(response);
+const encode = (response: wire.EnvironmentResponse): Buffer =>
+  environmentService.Process.responseSerialize(response);
 
 /** What the general decoder makes of an answer. */
 function generally(bytes: Uint8Array, specs: readonly (readonly [string, TensorSpec])[]) {
@@ -107,8 +109,8 @@ describe('reading an answer straight into arrays', () => {
   });
 
   const asked = specsOf({ '5': { dtype: 'float32', shape: [2] } });
-  const good: WireTensor = { floats: { array: [1, 2] }, shape: [2] };
-  it.each<[string, WireResponse]>([
+  const good: wire.Tensor = { floats: { array: [1, 2] }, shape: [2] };
+  it.each<[string, wire.EnvironmentResponse]>([
     ['an error', { error: { code: 3, message: 'no' } }],
     ['another answer', { reset: {} }],
     ['one observation too few', { step: { state: 1, observations: { '6': good } } }],

@@ -1,24 +1,19 @@
 import protobuf from 'protobufjs';
 import { sizeOf } from '../../core/shape.js';
-import {
-  type DTypeArrays,
-  emptyData,
-  type TensorSpec,
-  type TensorValue,
-} from '../../environments/environment.js';
-import { bigintOf, type PayloadName, payloadNames } from './messages.js';
+import type { DTypeArrays, NumericDType, TensorSpec, TensorValue } from '../../environments/environment.js';
+import { emptyData, isNumeric } from '../../environments/tensor-data.js';
+import { bigintOf } from './messages.js';
+import { dtypeCode } from './tensors.js';
 
 /**
- * Reads a step's answer straight into typed arrays that are there already. Only what such answers nearly always are is
- * read; whatever else (other shapes, encodings or messages, errors, bytes that are no message) is left to the general
- * decoder (wire.ts, tensor-codec.ts), which is also what this one is tested against.
+ * A fast decoder that reads the response to a step straight into existing typed arrays. It reads only the form that such
+ * responses almost always have. Everything else (other shapes, encodings or messages, errors, corrupt bytes) is left to the
+ * general decoder in messages.ts and tensors.ts, against which this one is tested.
  */
 
 type Reader = protobuf.Reader;
-/** The dtypes whose arrays have a fixed size per element. */
-type DirectDType = Exclude<keyof DTypeArrays, 'string' | 'proto'>;
 
-/** Of the fields in dm_env_rpc.proto that are read here: number and wire type in one number. */
+/** A field of dm_env_rpc.proto: its number and wire type, as the one number that precedes it on the wire. */
 const tag = (field: number, wireType: 0 | 2): number => (field << 3) | wireType;
 const tags = {
   responseStep: tag(3, 2),
@@ -30,33 +25,20 @@ const tags = {
   payloadArray: tag(1, 2),
 } as const;
 
-/** The field of a tensor that holds its elements. */
-const payloadField: Readonly<Record<DirectDType, PayloadName>> = {
-  float32: 'floats',
-  float64: 'doubles',
-  int8: 'int8s',
-  int32: 'int32s',
-  int64: 'int64s',
-  uint8: 'uint8s',
-  uint32: 'uint32s',
-  uint64: 'uint64s',
-  bool: 'bools',
-};
-
-/** How an element is read where elements are of different lengths on the wire; the others are copied as they are. */
-const readElement: { readonly [D in DirectDType]?: (reader: Reader) => number | bigint } = {
+/** The readers of elements whose length varies on the wire. Elements of other dtypes are copied as bytes. */
+const readElement: { readonly [D in NumericDType]?: (reader: Reader) => number | bigint } = {
   int32: (reader) => reader.int32(),
   uint32: (reader) => reader.uint32(),
-  int64: (reader) => bigintOf(reader.int64() as unknown as Parameters<typeof bigintOf>[0]),
-  uint64: (reader) => bigintOf(reader.uint64() as unknown as Parameters<typeof bigintOf>[0]),
+  int64: (reader) => bigintOf(reader.int64()),
+  uint64: (reader) => bigintOf(reader.uint64()),
   bool: (reader) => Number(reader.bool()),
 };
 
-/** Where the elements of one observation go. */
+/** The place that the elements of one observation are read into. */
 class Target {
   readonly value: TensorValue;
   readonly payloadTag: number;
-  /** The number of the last answer that filled it. */
+  /** The number of the last response that filled it. */
   filled = 0;
   readonly #elements: (number | bigint)[];
   readonly #bytes: Uint8Array;
@@ -65,18 +47,18 @@ class Target {
 
   constructor(
     readonly shape: readonly number[],
-    dtype: DirectDType,
+    dtype: NumericDType,
   ) {
-    const data = emptyData(dtype, sizeOf(shape));
+    const data: DTypeArrays[NumericDType] = emptyData(dtype, sizeOf(shape));
     this.value = { dtype, shape, data };
-    this.payloadTag = tag(payloadNames.indexOf(payloadField[dtype]) + 1, 2);
+    this.payloadTag = tag(dtypeCode(dtype), 2);
     this.#elements = data as unknown as (number | bigint)[];
     this.#bytes = new Uint8Array(data.buffer);
     this.#width = data.BYTES_PER_ELEMENT;
     this.#read = readElement[dtype];
   }
 
-  /** Reads `length` bytes of elements; a single one stands for all. False if they are not as many as they must be. */
+  /** Reads `length` bytes of elements; a single element is broadcast. Returns false for a wrong number of elements. */
   read(reader: Reader, length: number): boolean {
     const elements = this.#elements;
     let count = 0;
@@ -95,49 +77,51 @@ class Target {
   }
 }
 
-/** Numbers lie in memory as they do on the wire. */
+/** Whether numbers have the same byte order in memory as on the wire. */
 const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
-const isDirect = ({ dtype, shape }: TensorSpec): boolean =>
-  dtype !== 'string' && dtype !== 'proto' && shape.every((n) => n >= 0) && sizeOf(shape) > 0;
+const isFixedSize = ({ shape }: TensorSpec): boolean => shape.every((n) => n >= 0) && sizeOf(shape) > 0;
 
+/** Decodes responses to steps that request the same observations; see above. */
 export class StepDecoder {
-  /** The observations by name. Each answer overwrites the one before. */
+  /** The observations by name. Each response overwrites those of the one before. */
   readonly values: Readonly<Record<string, TensorValue>>;
   readonly #targets: ReadonlyMap<number, Target>;
-  /** The number of the answer that is being read, and how many observations it has yet to bring. */
-  #answer = 0;
+  /** The number of the response that is being read. */
+  #response = 0;
+  /** The number of observations that it has yet to bring. */
   #missing = 0;
 
-  private constructor(specs: readonly (readonly [uid: number, spec: TensorSpec])[]) {
-    const targets = specs.map(
-      ([uid, { shape, dtype }]) => [uid, new Target(shape, dtype as DirectDType)] as const,
-    );
-    this.#targets = new Map(targets);
-    this.values = Object.fromEntries(specs.map(([, { name }], i) => [name, targets[i][1].value]));
+  private constructor(targets: readonly { uid: number; name: string; target: Target }[]) {
+    this.#targets = new Map(targets.map(({ uid, target }) => [uid, target]));
+    this.values = Object.fromEntries(targets.map(({ name, target }) => [name, target.value]));
   }
 
-  /** A decoder of the observations with these uids; undefined where one of them is for the general decoder. */
+  /** A decoder for the observations with these uids, or undefined if one of them needs the general decoder. */
   static of(specs: readonly (readonly [uid: string, spec: TensorSpec])[]): StepDecoder | undefined {
-    const numbered = specs.map(([uid, spec]) => [Number(uid), spec] as const);
-    const direct = numbered.every(([uid, spec]) => Number.isSafeInteger(uid) && isDirect(spec));
-    return direct && isLittleEndian ? new StepDecoder(numbered) : undefined;
+    const targets = specs.flatMap(([digits, spec]) => {
+      const { name, shape, dtype } = spec;
+      const uid = Number(digits);
+      const isDirect = Number.isSafeInteger(uid) && isFixedSize(spec) && isNumeric(dtype);
+      return isDirect ? [{ uid, name, target: new Target(shape, dtype) }] : [];
+    });
+    return isLittleEndian && targets.length === specs.length ? new StepDecoder(targets) : undefined;
   }
 
   /**
-   * Reads an answer into `values`.
-   * @returns the state; undefined where the answer is for the general decoder, and `values` mean nothing.
+   * Reads a response into `values`.
+   * @returns the state, or undefined if the response needs the general decoder; `values` then mean nothing.
    */
   decode(bytes: Uint8Array): number | undefined {
     try {
-      return this.#response(protobuf.Reader.create(bytes));
+      return this.#read(protobuf.Reader.create(bytes));
     } catch {
       return undefined;
     }
   }
 
-  #response(reader: Reader): number | undefined {
-    this.#answer += 1;
+  #read(reader: Reader): number | undefined {
+    this.#response += 1;
     let state = 0;
     this.#missing = this.#targets.size;
     if (reader.uint32() !== tags.responseStep || !spansTo(reader, reader.len)) return undefined;
@@ -154,12 +138,12 @@ export class StepDecoder {
     if (reader.uint32() !== tags.entryKey) return false;
     const target = this.#targets.get(readUid(reader));
     if (target === undefined) {
-      // Not asked for.
+      // An observation that was not requested.
       reader.pos = end;
       return true;
     }
-    if (target.filled === this.#answer) return false;
-    target.filled = this.#answer;
+    if (target.filled === this.#response) return false;
+    target.filled = this.#response;
     this.#missing -= 1;
     if (reader.uint32() !== tags.entryValue || !spansTo(reader, end)) return false;
     let hasElements = false;
@@ -182,12 +166,12 @@ export class StepDecoder {
   }
 }
 
-/** Whether the message that begins here ends where it is expected to. */
+/** Whether the message that begins here ends at `end`. */
 function spansTo(reader: Reader, end: number): boolean {
   return reader.uint32() + reader.pos === end;
 }
 
 function readUid(reader: Reader): number {
   if (reader.buf[reader.pos] < 128) return reader.uint32();
-  return Number(bigintOf(reader.uint64() as unknown as Parameters<typeof bigintOf>[0]));
+  return Number(bigintOf(reader.uint64()));
 }

@@ -1,15 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { PmpoError } from '../../core/errors.js';
 import type { TensorSpec, TensorValue } from '../../environments/environment.js';
-import { environmentService, type WireRequest, type WireSpec, type WireTensor } from './messages.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
+import { environmentService } from './messages.js';
 import { packSetting, packSpecs, packTensor, unpackSetting, unpackSpec, unpackTensor } from './tensors.js';
 
 const { requestSerialize, requestDeserialize } = environmentService.Process;
 
 /** A tensor through the bytes of a message and back. */
-function throughTheWire(tensor: WireTensor): WireTensor {
-  const request: WireRequest = { step: { actions: { '7': tensor } } };
-  const decoded = requestDeserialize(requestSerialize(request)) as WireRequest;
+function throughTheWire(tensor: wire.Tensor): wire.Tensor {
+  const request: wire.EnvironmentRequest = { step: { actions: { '7': tensor } } };
+  const decoded = requestDeserialize(requestSerialize(request)) as wire.EnvironmentRequest;
   return decoded.step!.actions!['7'];
 }
 
@@ -66,7 +67,7 @@ describe('map keys', () => {
     const actions = Object.fromEntries(
       ['0', '1', '300', '12345678', '18446744073709551615'].map((uid) => [uid, { floats: { array: [1] } }]),
     );
-    const decoded = requestDeserialize(requestSerialize({ step: { actions } })) as WireRequest;
+    const decoded = requestDeserialize(requestSerialize({ step: { actions } })) as wire.EnvironmentRequest;
     expect(Object.keys(decoded.step!.actions!)).toEqual(Object.keys(actions));
   });
 });
@@ -92,7 +93,7 @@ describe('specs', () => {
     expect([...uids.values()]).toEqual(Object.keys(specs));
   });
 
-  it.each<[string, WireSpec]>([
+  it.each<[string, wire.TensorSpec]>([
     ['a data type that there is not', { name: 'x', dtype: 99 }],
     ['two unknown axes', { name: 'x', dtype: 1, shape: [-1, -1] }],
     [

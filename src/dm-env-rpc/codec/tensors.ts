@@ -1,152 +1,143 @@
 import { PmpoError } from '../../core/errors.js';
 import { sizeOf } from '../../core/shape.js';
-import {
-  type DType,
-  type DTypeArrays,
-  emptyData,
-  type NamedSpecs,
-  type PackedMessage,
-  type TensorData,
-  type TensorSpec,
-  type TensorValue,
+import type {
+  DType,
+  NamedSpecs,
+  PackedMessage,
+  TensorData,
+  TensorSpec,
+  TensorValue,
 } from '../../environments/environment.js';
-import {
-  type ByUid,
-  bigintOf,
-  type PayloadName,
-  payloadNames,
-  type Wide,
-  type WireAny,
-  type WireBound,
-  type WirePayload,
-  type WireSpec,
-  type WireTensor,
-} from './messages.js';
+import { emptyData, isNumeric, numericData } from '../../environments/tensor-data.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
+import { type ByUid, bigintOf } from './messages.js';
 
-/** Between tensors as the protocol carries them and typed arrays. */
+/** Conversions between the protocol's tensors and typed arrays. */
 
-const dtypes: readonly DType[] = [
-  'float32',
-  'float64',
-  'int8',
-  'int32',
-  'int64',
-  'uint8',
-  'uint32',
-  'uint64',
-  'bool',
-  'string',
-  'proto',
-]; // prettier-ignore
+type Codes = { readonly [T in DType]: wire.DataType[keyof wire.DataType] };
 
-/** The protocol's number of a data type, and back: both lists are in the protocol's order. */
-export const dtypeCode = (dtype: DType): number => dtypes.indexOf(dtype) + 1;
-const payloadOf = (dtype: DType): PayloadName => payloadNames[dtypes.indexOf(dtype)];
-const dtypeOf = (payload: PayloadName): DType => dtypes[payloadNames.indexOf(payload)];
+const dtypeCodes = {
+  float32: 1,
+  float64: 2,
+  int8: 3,
+  int32: 4,
+  int64: 5,
+  uint8: 6,
+  uint32: 7,
+  uint64: 8,
+  bool: 9,
+  string: 10,
+  proto: 11,
+} as const satisfies Codes;
+const dtypesByCode: ReadonlyMap<number, DType> = new Map(
+  Object.entries(dtypeCodes).map(([dtype, code]) => [code, dtype as DType]),
+);
 
-function fault(what: string): PmpoError {
-  return new PmpoError({ what });
-}
+/** The protocol's number of a data type. A tensor's payload is in the field of the same number. */
+export const dtypeCode = (dtype: DType): number => dtypeCodes[dtype];
 
-/** The payload of a message: its dtype and elements, not yet shaped. */
-function payload(message: WireTensor | WireBound): { dtype: DType; data: TensorData } | undefined {
-  for (const name of payloadNames) {
-    const found = message[name];
-    if (found !== undefined && found !== null)
-      return { dtype: dtypeOf(name), data: elements(dtypeOf(name), found) };
+const invalid = (what: string) => new PmpoError({ what });
+
+const notFilled = (count: number, shape: readonly number[]) =>
+  invalid(`${count} elements do not fill the shape [${shape}]`);
+
+/** The payload of a message: its dtype and elements, which may be fewer than the shape asks for. */
+function unpackPayload(message: wire.Tensor): { dtype: DType; data: TensorData } | undefined {
+  const { floats, doubles, int8s, int32s, int64s, uint8s, uint32s, uint64s, bools, strings, protos } =
+    message;
+  if (floats) return { dtype: 'float32', data: Float32Array.from(floats.array ?? []) };
+  if (doubles) return { dtype: 'float64', data: Float64Array.from(doubles.array ?? []) };
+  if (int8s) {
+    const bytes = int8s.array ?? new Uint8Array();
+    return { dtype: 'int8', data: new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length).slice() };
+  }
+  if (int32s) return { dtype: 'int32', data: Int32Array.from(int32s.array ?? []) };
+  if (int64s) return { dtype: 'int64', data: BigInt64Array.from((int64s.array ?? []).map(bigintOf)) };
+  if (uint8s) return { dtype: 'uint8', data: Uint8Array.from(uint8s.array ?? []) };
+  if (uint32s) return { dtype: 'uint32', data: Uint32Array.from(uint32s.array ?? []) };
+  if (uint64s) return { dtype: 'uint64', data: BigUint64Array.from((uint64s.array ?? []).map(bigintOf)) };
+  if (bools) return { dtype: 'bool', data: Uint8Array.from(bools.array ?? [], Number) };
+  if (strings) return { dtype: 'string', data: [...(strings.array ?? [])] };
+  if (protos) {
+    const data = (protos.array ?? []).map(({ type_url = '', value = new Uint8Array() }) => ({
+      typeUrl: type_url,
+      value,
+    }));
+    return { dtype: 'proto', data };
   }
   return undefined;
 }
 
-function elements(dtype: DType, { array = [] }: WirePayload): TensorData {
+/** A message with only the payload. */
+function packPayload(dtype: DType, data: TensorData): wire.Tensor {
   switch (dtype) {
     case 'float32':
-      return Float32Array.from(array as ArrayLike<number>);
+      return { floats: { array: data as Float32Array } };
     case 'float64':
-      return Float64Array.from(array as ArrayLike<number>);
+      return { doubles: { array: data as Float64Array } };
     case 'int8': {
-      const bytes = array as Uint8Array;
-      return new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length).slice();
+      const bytes = data as Int8Array;
+      return { int8s: { array: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) } };
     }
-    case 'uint8':
-      return Uint8Array.from(array as Uint8Array);
     case 'int32':
-      return Int32Array.from(array as ArrayLike<number>);
-    case 'uint32':
-      return Uint32Array.from(array as ArrayLike<number>);
+      return { int32s: { array: data as Int32Array } };
     case 'int64':
-      return BigInt64Array.from(Array.from(array as ArrayLike<Wide>, bigintOf));
+      return { int64s: { array: Array.from(data as BigInt64Array, String) } };
+    case 'uint8':
+      return { uint8s: { array: data as Uint8Array } };
+    case 'uint32':
+      return { uint32s: { array: data as Uint32Array } };
     case 'uint64':
-      return BigUint64Array.from(Array.from(array as ArrayLike<Wide>, bigintOf));
+      return { uint64s: { array: Array.from(data as BigUint64Array, String) } };
     case 'bool':
-      return Uint8Array.from(array as ArrayLike<boolean>, Number);
+      return { bools: { array: Array.from(data as Uint8Array, Boolean) } };
     case 'string':
-      return Array.from(array as ArrayLike<string>);
-    case 'proto':
-      return Array.from(array as ArrayLike<WireAny>, (any) => ({
-        typeUrl: any.type_url ?? '',
-        value: any.value ?? new Uint8Array(),
-      }));
+      return { strings: { array: data as string[] } };
+    case 'proto': {
+      const array = (data as PackedMessage[]).map(({ typeUrl, value }) => ({ type_url: typeUrl, value }));
+      return { protos: { array } };
+    }
   }
 }
 
-/** A shape with its negative axis, if any, made as long as `count` elements make it. */
+/** A shape whose negative axis, if any, gets the length that `count` elements give it. */
 function inferShape(shape: readonly number[], count: number): number[] {
   const open = shape.filter((n) => n < 0).length;
   if (open > 1)
-    throw fault(`the shape [${shape}] has ${open} axes of unknown length; one at most can be told`);
+    throw invalid(`the shape [${shape}] has ${open} axes of unknown length; only one can be inferred`);
   if (open === 0) return [...shape];
   const known = sizeOf(shape.filter((n) => n >= 0));
-  // A single element may stand for any number; nothing says for how many, so it is itself.
+  // A single element may be broadcast to any length, and nothing says to which: it is read as one element.
   const length = known === 0 ? 0 : count === 1 ? 1 : count / known;
-  if (!Number.isInteger(length)) throw fault(`${count} elements do not fill the shape [${shape}]`);
+  if (!Number.isInteger(length)) throw notFilled(count, shape);
   return shape.map((n) => (n < 0 ? length : n));
 }
 
 /**
- * A tensor from the wire. A payload of one element is broadcast over the shape; a negative axis is inferred.
- * @throws PmpoError when there is no payload or it does not fill the shape.
+ * Reads a tensor. A payload of one element is broadcast over the shape; a negative axis is inferred.
+ * @throws PmpoError if the message has no payload, or the payload does not fill the shape.
  */
-export function unpackTensor(message: WireTensor): TensorValue {
-  const found = payload(message);
-  if (found === undefined) throw fault('a tensor has no payload');
-  const { dtype, data } = found;
-  const shape = inferShape(message.shape ?? [], data.length);
+export function unpackTensor(message: wire.Tensor): TensorValue {
+  const payload = unpackPayload(message);
+  if (payload === undefined) throw invalid('a tensor has no payload');
+  const { dtype, data } = payload;
+  const shape = inferShape([...(message.shape ?? [])], data.length);
   const size = sizeOf(shape);
   if (data.length === size) return { dtype, shape, data };
-  if (data.length !== 1) throw fault(`${data.length} elements do not fill the shape [${shape}]`);
-  const filled = emptyData(dtype, size) as unknown[];
-  for (let i = 0; i < size; i++) filled[i] = data[0];
-  return { dtype, shape, data: filled as unknown as TensorData };
+  if (data.length !== 1) throw notFilled(data.length, shape);
+  const filled: TensorData = emptyData(dtype, size);
+  (filled as unknown[]).fill(data[0]);
+  return { dtype, shape, data: filled };
 }
 
-function wirePayload(dtype: DType, data: TensorData): WirePayload {
-  switch (dtype) {
-    case 'int8':
-    case 'uint8': {
-      const bytes = data as Int8Array | Uint8Array;
-      return { array: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) };
-    }
-    case 'int64':
-    case 'uint64':
-      return { array: Array.from(data as BigInt64Array, String) };
-    case 'bool':
-      return { array: Array.from(data as Uint8Array, Boolean) };
-    case 'proto':
-      return { array: (data as PackedMessage[]).map(({ typeUrl, value }) => ({ type_url: typeUrl, value })) };
-    default:
-      return { array: data as ArrayLike<number> };
-  }
+/** Writes a tensor. @throws PmpoError if the elements do not fill the shape. */
+export function packTensor({ dtype, shape, data }: TensorValue): wire.Tensor {
+  if (data.length !== sizeOf(shape)) throw notFilled(data.length, shape);
+  return { ...packPayload(dtype, data), shape };
 }
 
-/** A tensor for the wire. @throws PmpoError when the elements do not fill the shape. */
-export function packTensor({ dtype, shape, data }: TensorValue): WireTensor {
-  if (data.length !== sizeOf(shape)) throw fault(`${data.length} elements do not fill the shape [${shape}]`);
-  return { [payloadOf(dtype)]: wirePayload(dtype, data), shape };
-}
-
-/** A number, truth value or text as the protocol's settings carry it. */
-export function packSetting(value: string | number | boolean): WireTensor {
+/** A value of a request's settings: a string, a boolean, an integer or a double. */
+export function packSetting(value: string | number | boolean): wire.Tensor {
   if (typeof value === 'string') return { strings: { array: [value] } };
   if (typeof value === 'boolean') return { bools: { array: [value] } };
   if (!Number.isInteger(value)) return { doubles: { array: [value] } };
@@ -156,8 +147,8 @@ export function packSetting(value: string | number | boolean): WireTensor {
 /** A setting as a client sent it: a single value, or a tensor of several. */
 export type Setting = string | number | boolean | TensorValue;
 
-/** A setting from the wire as a plain value where it is a single one, as a tensor otherwise. */
-export function unpackSetting(message: WireTensor): Setting {
+/** Reads a setting: a tensor of one element as a plain value, any other as a tensor. */
+export function unpackSetting(message: wire.Tensor): Setting {
   const tensor = unpackTensor(message);
   if (tensor.data.length !== 1 || tensor.dtype === 'proto') return tensor;
   const [value] = tensor.data as ArrayLike<number | bigint | string> & [number | bigint | string];
@@ -165,35 +156,39 @@ export function unpackSetting(message: WireTensor): Setting {
   return typeof value === 'string' ? value : Number(value);
 }
 
-function bound(dtype: DType, value: number | readonly number[] | undefined): WireBound | undefined {
-  if (value === undefined || dtype === 'string' || dtype === 'bool' || dtype === 'proto') return undefined;
-  const numbers = typeof value === 'number' ? [value] : value;
-  const data = emptyData(dtype, numbers.length) as unknown as (number | bigint)[];
-  numbers.forEach((n, i) => {
-    data[i] = dtype === 'int64' || dtype === 'uint64' ? BigInt(n) : n;
-  });
-  return { [payloadOf(dtype)]: wirePayload(dtype, data as unknown as TensorData) };
+function packBound(
+  dtype: DType,
+  bound: number | readonly number[] | undefined,
+): wire.TensorSpecValue | undefined {
+  if (bound === undefined || !isNumeric(dtype) || dtype === 'bool') return undefined;
+  const numbers = typeof bound === 'number' ? [bound] : bound;
+  return packPayload(
+    dtype,
+    numericData(dtype, numbers.length, (i) => numbers[i]),
+  );
 }
 
-function boundNumbers(message: WireBound | null | undefined): number | number[] | undefined {
-  if (message === null || message === undefined) return undefined;
-  const found = payload(message);
-  if (found === undefined) return undefined;
-  const numbers = Array.from(found.data as ArrayLike<number | bigint>, Number);
+function unpackBound(message: wire.TensorSpecValue | null | undefined): number | number[] | undefined {
+  const payload = unpackPayload(message ?? {});
+  if (payload === undefined) return undefined;
+  const numbers = Array.from(payload.data as ArrayLike<number | bigint>, Number);
   return numbers.length === 1 ? numbers[0] : numbers;
 }
 
-/** Specs for the wire, numbered in order; numbers are the uids. */
-export function packSpecs(specs: NamedSpecs): { byUid: ByUid<WireSpec>; uids: ReadonlyMap<string, string> } {
-  const entries = Object.entries(specs).map(([name, spec], i): [string, string, WireSpec] => [
+/** Writes specs. Their uids are 1, 2, … in order; `uids` maps each uid to its name. */
+export function packSpecs(specs: NamedSpecs): {
+  byUid: ByUid<wire.TensorSpec>;
+  uids: ReadonlyMap<string, string>;
+} {
+  const entries = Object.entries(specs).map(([name, spec], i): [string, string, wire.TensorSpec] => [
     String(i + 1),
     name,
     {
       name,
       shape: spec.shape,
       dtype: dtypeCode(spec.dtype),
-      min: bound(spec.dtype, spec.minimum),
-      max: bound(spec.dtype, spec.maximum),
+      min: packBound(spec.dtype, spec.minimum),
+      max: packBound(spec.dtype, spec.maximum),
     },
   ]);
   return {
@@ -203,21 +198,22 @@ export function packSpecs(specs: NamedSpecs): { byUid: ByUid<WireSpec>; uids: Re
 }
 
 /**
- * A spec from the wire.
- * @throws PmpoError for a dtype the protocol does not know, a bad shape, or bounds that do not fit it.
+ * Reads a spec.
+ * @throws PmpoError for an unknown data type, a shape with several negative axes, or bounds that do not fit the shape.
  */
-export function unpackSpec(message: WireSpec): TensorSpec {
-  const name = message.name ?? '';
-  const dtype = dtypes[(message.dtype ?? 0) - 1];
+export function unpackSpec(message: wire.TensorSpec): TensorSpec {
+  const { name = '' } = message;
+  const dtype = dtypesByCode.get(message.dtype ?? 0);
   if (dtype === undefined)
-    throw fault(`the spec '${name}' has the data type ${message.dtype}, which there is not`);
+    throw invalid(`the spec '${name}' has the unknown data type ${message.dtype ?? 0}`);
   const shape = [...(message.shape ?? [])];
-  if (shape.filter((n) => n < 0).length > 1) throw fault(`the spec '${name}' has the shape [${shape}]`);
-  const minimum = boundNumbers(message.min);
-  const maximum = boundNumbers(message.max);
-  for (const limit of [minimum, maximum]) {
-    if (Array.isArray(limit) && !shape.some((n) => n < 0) && limit.length !== sizeOf(shape)) {
-      throw fault(`the spec '${name}' has ${limit.length} bounds for the shape [${shape}]`);
+  if (shape.filter((n) => n < 0).length > 1)
+    throw invalid(`the spec '${name}' has the shape [${shape}], with several axes of unknown length`);
+  const minimum = unpackBound(message.min);
+  const maximum = unpackBound(message.max);
+  for (const bound of [minimum, maximum]) {
+    if (Array.isArray(bound) && !shape.some((n) => n < 0) && bound.length !== sizeOf(shape)) {
+      throw invalid(`the spec '${name}' has ${bound.length} bounds for the shape [${shape}]`);
     }
   }
   return {
@@ -231,7 +227,5 @@ export function unpackSpec(message: WireSpec): TensorSpec {
 
 /** A single number as a tensor of a dtype. */
 export function scalarValue<T extends 'float32' | 'float64'>(dtype: T, value: number): TensorValue<T> {
-  const data = emptyData(dtype, 1) as Float32Array | Float64Array;
-  data[0] = value;
-  return { dtype, shape: [], data: data as DTypeArrays[T] };
+  return { dtype, shape: [], data: numericData(dtype, 1, () => value) };
 }

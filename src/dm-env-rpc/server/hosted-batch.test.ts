@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CountingWorldOptions, countingWorld } from '../../../test/support/counting-world.js';
 import type { TensorValue } from '../../environments/environment.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
 import { DmEnvRpcConnection } from '../client/connection.js';
-import type { WireRequest, WireTensor } from '../codec/messages.js';
 import { packSetting, packTensor, unpackTensor } from '../codec/tensors.js';
 import { type EnvironmentServer, serveEnvironments } from './serve-environments.js';
 
@@ -36,12 +36,12 @@ const make = (settings: Readonly<Record<string, number>>) =>
 /** Joins a batch of N; returns how to step it, by names. */
 async function join(size: number, seed?: number) {
   const { worldName } = await make({ batchSize: size });
-  const settings: Record<string, WireTensor> = seed === undefined ? {} : { seed: packSetting(seed) };
+  const settings: Record<string, wire.Tensor> = seed === undefined ? {} : { seed: packSetting(seed) };
   const { specs } = await connection.send('joinWorld', { worldName, settings });
   const uidOf = (kind: 'actions' | 'observations', name: string) =>
     Object.entries(specs![kind]!).find(([, spec]) => spec.name === name)![0];
   return async (actions: Readonly<Record<string, TensorValue>>, ...observations: string[]) => {
-    const request: NonNullable<WireRequest['step']> = {
+    const request: NonNullable<wire.EnvironmentRequest['step']> = {
       actions: Object.fromEntries(
         Object.entries(actions).map(([name, value]) => [uidOf('actions', name), packTensor(value)]),
       ),

@@ -1,29 +1,30 @@
 import { isDeepStrictEqual } from 'node:util';
 import { sizeOf } from '../../core/shape.js';
-import {
-  type Environment,
-  emptyData,
-  type NamedSpecs,
-  type NamedTensorValues,
-  type Step,
-  type TensorSpec,
-  type TensorValue,
+import type {
+  Environment,
+  NamedSpecs,
+  NamedTensorValues,
+  Step,
+  TensorSpec,
+  TensorValue,
 } from '../../environments/environment.js';
 import { checkForm, checkValue, neutralValue } from '../../environments/spec-checks.js';
+import { emptyData } from '../../environments/tensor-data.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
 import { statusCode } from '../../grpc/status.js';
 import {
   batchCommands,
   batchNames,
+  batchSpecs,
   isBatchName,
   noEpisode,
   noSeed,
-  ownSpecs,
   rowOf,
   rowSpec,
   stackedSpec,
   writeRow,
 } from '../codec/batch-layout.js';
-import { type ByUid, environmentStates, type WireSpecs, type WireTensor } from '../codec/messages.js';
+import { type ByUid, environmentStates } from '../codec/messages.js';
 import { packSpecs, packTensor, unpackTensor } from '../codec/tensors.js';
 import {
   type AskedEnd,
@@ -52,7 +53,7 @@ export function batchSizeOf(setting: unknown): number {
  */
 export class BatchedWorld implements HostedWorld {
   occupant: object | undefined;
-  readonly specs: WireSpecs;
+  readonly specs: wire.ActionObservationSpecs;
   readonly #environments: readonly Environment[];
   readonly #actionSpecs: NamedSpecs;
   /** Those of each simulator, made once: every step is checked against them. */
@@ -95,7 +96,7 @@ export class BatchedWorld implements HostedWorld {
     }
     const stacked = (specs: NamedSpecs): NamedSpecs =>
       Object.fromEntries(Object.entries(specs).map(([key, spec]) => [key, stackedSpec(spec, size)]));
-    const own = ownSpecs(size);
+    const own = batchSpecs(size);
     this.#actionSpecs = { ...stacked(actionSpec), ...own.actions };
     this.#rowSpecs = Object.fromEntries(
       Object.entries(this.#actionSpecs).map(([key, spec]) => [
@@ -149,9 +150,9 @@ export class BatchedWorld implements HostedWorld {
   }
 
   async step(
-    actions: ByUid<WireTensor>,
+    actions: ByUid<wire.Tensor>,
     requested: readonly string[],
-  ): Promise<{ state: number; observations: ByUid<WireTensor> }> {
+  ): Promise<{ state: number; observations: ByUid<wire.Tensor> }> {
     const names = requestedNames(this.#observationNames, requested);
     this.#takeUpAskedEnd();
     // A wrong action, of whichever simulator, changes nothing.
@@ -215,7 +216,7 @@ export class BatchedWorld implements HostedWorld {
     writeRow(this.#rows[batchNames.error].data, i, [error]);
   }
 
-  #decode(actions: ByUid<WireTensor>): NamedTensorValues {
+  #decode(actions: ByUid<wire.Tensor>): NamedTensorValues {
     const size = this.#environments.length;
     const given: Record<string, TensorValue> = {};
     // What a step that starts an episode brings for the simulator is ignored, whatever it is.

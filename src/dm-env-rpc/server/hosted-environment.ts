@@ -6,8 +6,9 @@ import type {
   TensorValue,
 } from '../../environments/environment.js';
 import { checkValue, neutralValue } from '../../environments/spec-checks.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
 import type { StatusName } from '../../grpc/status.js';
-import { type ByUid, environmentStates, type WireSpecs, type WireTensor } from '../codec/messages.js';
+import { type ByUid, environmentStates } from '../codec/messages.js';
 import { packSpecs, packTensor, scalarValue, unpackTensor } from '../codec/tensors.js';
 
 /** The observations that dm_env_rpc reserves: what a learner needs beside the environment's own. */
@@ -54,16 +55,16 @@ export interface HostedWorld {
   readonly maker: object;
   /** Who is in it. */
   occupant: object | undefined;
-  readonly specs: WireSpecs;
+  readonly specs: wire.ActionObservationSpecs;
   /** Ends the episode; the next step starts another, from `seed` if there is one. */
   reset(seed: number | undefined): void;
   /** The same for somebody who is not in it: the occupant's next step says that its episode was cut, the one after starts another. */
   interrupt(seed: number | undefined): void;
   /** @throws RequestError or PmpoError for observations or actions that there are not. */
   step(
-    actions: ByUid<WireTensor>,
+    actions: ByUid<wire.Tensor>,
     requested: readonly string[],
-  ): Promise<{ state: number; observations: ByUid<WireTensor> }>;
+  ): Promise<{ state: number; observations: ByUid<wire.Tensor> }>;
   close(): Promise<void>;
 }
 
@@ -73,7 +74,7 @@ export type AskedEnd = 'reset' | 'interrupt' | undefined;
 /** A hosted environment as dm_env_rpc sees it: sequences of steps, of which the first starts an episode. */
 export class World implements HostedWorld {
   occupant: object | undefined;
-  readonly specs: WireSpecs;
+  readonly specs: wire.ActionObservationSpecs;
   readonly #actions: ReadonlyMap<string, string>;
   readonly #observations: ReadonlyMap<string, string>;
   #running = false;
@@ -109,9 +110,9 @@ export class World implements HostedWorld {
   }
 
   async step(
-    actions: ByUid<WireTensor>,
+    actions: ByUid<wire.Tensor>,
     requested: readonly string[],
-  ): Promise<{ state: number; observations: ByUid<WireTensor> }> {
+  ): Promise<{ state: number; observations: ByUid<wire.Tensor> }> {
     const names = requestedNames(this.#observations, requested);
     const { state, values } = await this.#advance(actions);
     const observations = Object.fromEntries(names.map(([uid, name]) => [uid, packTensor(values[name])]));
@@ -120,7 +121,7 @@ export class World implements HostedWorld {
   }
 
   /** Steps, starts an episode, or says that one was cut. Leaves no episode running: whether one is, its answer says. */
-  async #advance(actions: ByUid<WireTensor>): Promise<{ state: number; values: NamedTensorValues }> {
+  async #advance(actions: ByUid<wire.Tensor>): Promise<{ state: number; values: NamedTensorValues }> {
     const askedEnd = this.#askedEnd;
     const wasRunning = this.#running;
     // A wrong action changes nothing. An environment that fails leaves nothing that could go on.
@@ -153,7 +154,7 @@ export class World implements HostedWorld {
     return { state, values };
   }
 
-  #decode(actions: ByUid<WireTensor>): NamedTensorValues {
+  #decode(actions: ByUid<wire.Tensor>): NamedTensorValues {
     const given: Record<string, TensorValue> = {};
     for (const [uid, message] of Object.entries(actions)) {
       const name = this.#actions.get(uid);

@@ -2,7 +2,8 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import * as grpc from '@grpc/grpc-js';
 import { PmpoError } from '../../core/errors.js';
 import type { Environment } from '../../environments/environment.js';
-import { environmentService, type WireRequest, type WireResponse } from '../codec/messages.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
+import { environmentService } from '../codec/messages.js';
 import type { Setting } from '../codec/tensors.js';
 import type { HostedWorld } from './hosted-environment.js';
 import { Session } from './session.js';
@@ -33,7 +34,7 @@ export interface EnvironmentServer {
   close(): Promise<void>;
 }
 
-type Call = grpc.ServerDuplexStream<WireRequest, WireResponse>;
+type Call = grpc.ServerDuplexStream<wire.EnvironmentRequest, wire.EnvironmentResponse>;
 
 /**
  * Hosts environments as a dm_env_rpc v1 server: any number of streams, each an agent in one world at most; any number of
@@ -113,7 +114,7 @@ function serveStream(call: Call, session: Session): Promise<void> {
       queue = queue.then(() => session.end());
       queue.then(resolve, resolve);
     };
-    call.on('data', (request: WireRequest) => {
+    call.on('data', (request: wire.EnvironmentRequest) => {
       queue = queue.then(async () => {
         const response = await session.answer(request);
         if (open) call.write(response);

@@ -1,14 +1,12 @@
 import type { Environment } from '../../environments/environment.js';
+import type * as wire from '../../generated/dm-env-rpc.js';
 import { statusCode } from '../../grpc/status.js';
 import {
   bigintOf,
   packPropertyResponse,
   propertyRequestUrl,
+  type Settings,
   unpackPropertyRequest,
-  type WireAny,
-  type WireRequest,
-  type WireResponse,
-  type WireSettings,
 } from '../codec/messages.js';
 import { type Setting, unpackSetting } from '../codec/tensors.js';
 import { BatchedWorld, batchSizeOf } from './hosted-batch.js';
@@ -34,7 +32,7 @@ export class Session {
   }
 
   /** The response to a request; what is wrong with it is an error in the response, and the stream goes on. */
-  async answer(request: WireRequest): Promise<WireResponse> {
+  async answer(request: wire.EnvironmentRequest): Promise<wire.EnvironmentResponse> {
     try {
       return await this.#handle(request);
     } catch (error) {
@@ -50,7 +48,7 @@ export class Session {
     }
   }
 
-  async #handle(request: WireRequest): Promise<WireResponse> {
+  async #handle(request: wire.EnvironmentRequest): Promise<wire.EnvironmentResponse> {
     if (request.step) return { step: await this.#step(request.step) };
     if (request.createWorld)
       return { createWorld: { worldName: await this.#create(request.createWorld.settings) } };
@@ -96,7 +94,7 @@ export class Session {
     return this.#joined;
   }
 
-  async #create(settings: WireSettings = {}): Promise<string> {
+  async #create(settings: Settings = {}): Promise<string> {
     const plain = Object.fromEntries(
       Object.entries(settings).map(([key, value]) => [key, unpackSetting(value)]),
     );
@@ -141,7 +139,7 @@ export class Session {
     }
   }
 
-  #join(name: string, settings: WireSettings | undefined): HostedWorld {
+  #join(name: string, settings: Settings | undefined): HostedWorld {
     if (this.#joined !== undefined) {
       throw new RequestError(
         'FAILED_PRECONDITION',
@@ -181,7 +179,7 @@ export class Session {
     this.#log(`${world.name} closed, ${this.#worlds.size} left`);
   }
 
-  async #step({ actions = {}, requestedObservations = [] }: NonNullable<WireRequest['step']>) {
+  async #step({ actions = {}, requestedObservations = [] }: NonNullable<wire.EnvironmentRequest['step']>) {
     const world = this.#current('step');
     return world.step(
       actions,
@@ -189,7 +187,7 @@ export class Session {
     );
   }
 
-  #extension(packed: WireAny): WireAny {
+  #extension(packed: wire.Any): wire.Any {
     if (packed.type_url !== propertyRequestUrl) {
       throw new RequestError('UNIMPLEMENTED', `the extension ${packed.type_url} is not known here`);
     }
@@ -202,7 +200,7 @@ export class Session {
 }
 
 /** The seed among reset or join settings. Any other setting is refused: it would be silently without effect. */
-function seedOf(settings: WireSettings | undefined): number | undefined {
+function seedOf(settings: Settings | undefined): number | undefined {
   let seed: number | undefined;
   for (const [key, value] of Object.entries(settings ?? {})) {
     const plain = unpackSetting(value);
