@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { median } from '../src/core/statistics.js';
-import { batchedConnect } from '../src/dm-env-rpc/client/shared-streams.js';
+import { connectOverSharedStreams } from '../src/dm-env-rpc/client/shared-streams.js';
 import { createVectorEnvironment } from '../src/environments/create-vector-environment.js';
 import { pythonOf, ratioOf, runPython, withServer } from './support/peers.js';
 
@@ -29,8 +29,8 @@ const warmUp = 50;
 /** Steps per second, and the client's processor time per step in microseconds. */
 async function ours(address: string, numEnvs: number, envsPerStream: number, steps: number) {
   const environments = await createVectorEnvironment({
-    connect: batchedConnect({
-      size: numEnvs,
+    connect: connectOverSharedStreams({
+      numEnvs,
       envsPerStream,
       optionsOf: () => ({
         address,

@@ -18,8 +18,8 @@ export type { Distribution, DistributionFamily } from './distributions/distribut
 export { gaussian, gaussianFamily } from './distributions/gaussian.js';
 export type { RemoteEnvironmentOptions } from './dm-env-rpc/client/remote-environment.js';
 export { RemoteEnvironment } from './dm-env-rpc/client/remote-environment.js';
-export type { BatchedConnectOptions } from './dm-env-rpc/client/shared-streams.js';
-export { batchedConnect } from './dm-env-rpc/client/shared-streams.js';
+export type { SharedStreamsOptions } from './dm-env-rpc/client/shared-streams.js';
+export { connectOverSharedStreams } from './dm-env-rpc/client/shared-streams.js';
 export { DmEnvRpcError } from './dm-env-rpc/errors.js';
 export type { EnvironmentServer, ServeEnvironmentsOptions } from './dm-env-rpc/server/serve-environments.js';
 export { serveEnvironments } from './dm-env-rpc/server/serve-environments.js';

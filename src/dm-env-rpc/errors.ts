@@ -1,4 +1,4 @@
 import { RefusedCallError } from '../grpc/errors.js';
 
-/** A simulator server's own refusal, in a response that is otherwise in order: the stream goes on. */
+/** An error that a dm_env_rpc server answers a request with. The stream goes on. */
 export class DmEnvRpcError extends RefusedCallError {}

@@ -3,7 +3,7 @@ import type { NamedSpecs, TensorSpec } from './environment.js';
 import { flattenObservations, scaleActions } from './flatten.js';
 
 describe('flattenObservations', () => {
-  it('lays names out in sorted order', () => {
+  it('lays out observations sorted by name', () => {
     const specs: NamedSpecs = {
       velocity: { name: 'velocity', shape: [2], dtype: 'float64' },
       contact: { name: 'contact', shape: [], dtype: 'bool' },
@@ -26,11 +26,11 @@ describe('flattenObservations', () => {
 
   it.each<[string, Partial<TensorSpec>, number[]]>([
     ['with its bounds', { minimum: 0, maximum: 255 }, [0, Math.fround(51 / 255), 1]],
-    ['with bounds of each element', { minimum: [0, 0, 0], maximum: [255, 255, 255] }, [0, 0.2, 1]],
-    ['without bounds, which are then those of the dtype', {}, [0, 0.2, 1]],
-    ['that are no image: other bounds', { minimum: 0, maximum: 254 }, [0, 51, 255]],
-    ['that are no image: other bounds of one element', { maximum: [255, 255, 9] }, [0, 51, 255]],
-    ['that are no image: another dtype', { dtype: 'int32', minimum: 0, maximum: 255 }, [0, 51, 255]],
+    ['with bounds for each element', { minimum: [0, 0, 0], maximum: [255, 255, 255] }, [0, 0.2, 1]],
+    ['without bounds, so that those of the dtype count', {}, [0, 0.2, 1]],
+    ['except with other bounds', { minimum: 0, maximum: 254 }, [0, 51, 255]],
+    ['except with another bound of one element', { maximum: [255, 255, 9] }, [0, 51, 255]],
+    ['except of another dtype', { dtype: 'int32', minimum: 0, maximum: 255 }, [0, 51, 255]],
   ])('scales bytes to 0 … 1: %s', (_what, spec, expected) => {
     const dtype = spec.dtype ?? 'uint8';
     const flattener = flattenObservations({
@@ -51,9 +51,9 @@ describe('flattenObservations', () => {
   });
 
   it.each<[string, NamedSpecs, RegExp]>([
-    ['text', { a: { name: 'a', shape: [1], dtype: 'string' } }, /dtype is string/],
-    ['unknown lengths', { a: { name: 'a', shape: [-1], dtype: 'float32' } }, /no fixed size/],
-    ['nothing', {}, /nothing to observe/],
+    ['strings', { a: { name: 'a', shape: [1], dtype: 'string' } }, /dtype is string/],
+    ['unknown lengths', { a: { name: 'a', shape: [-1], dtype: 'float32' } }, /is not fixed/],
+    ['no observations', {}, /has no observations/],
   ])('refuses %s', (_what, specs, message) => {
     expect(() => flattenObservations(specs)).toThrow(message);
   });
@@ -78,12 +78,12 @@ describe('scaleActions', () => {
     expect([...(outside.torque.data as Float32Array)]).toEqual([-2, 1]);
   });
 
-  it('counts the values of integers and truth values, and has no more than the bounds allow', () => {
+  it('counts the values of integers and booleans within their bounds', () => {
     const scaler = scaleActions({
       a: { name: 'a', shape: [3], dtype: 'int64', minimum: [0, -2, 7], maximum: [1, 2, 7] },
       b: { name: 'b', shape: [], dtype: 'bool' },
       c: { name: 'c', shape: [], dtype: 'float32', minimum: -1, maximum: 1 },
-      // Only 1 and 2 are whole.
+      // Only 1 and 2 are integers.
       d: { name: 'd', shape: [], dtype: 'int32', minimum: 0.5, maximum: 2.5 },
       e: { name: 'e', shape: [], dtype: 'uint32', minimum: 0, maximum: 4095 },
     });
@@ -106,23 +106,27 @@ describe('scaleActions', () => {
 
   it.each<[string, NamedSpecs, RegExp]>([
     [
-      'integers of too many values',
+      'integers with too many values',
       { a: { name: 'a', shape: [2], dtype: 'int32', minimum: 0, maximum: [9, 4096] } },
-      /^action 'a': element 1 takes 4097 values; a policy chooses among 4096 at most.*floating-point action/,
+      /^action 'a': element 1 has 4097 values, and a policy chooses among 4096 at most.*floating-point action/,
     ],
     [
-      'bounds between which there is no integer',
+      'bounds without an integer between them',
       { a: { name: 'a', shape: [1], dtype: 'int32', minimum: 0.2, maximum: 0.8 } },
-      /^action 'a': no whole number lies within the bounds of element 0, 0.2 and 0.8/,
+      /^action 'a': the bounds of element 0, 0.2 and 0.8, have no integer between them/,
     ],
-    ['no bounds', { a: { name: 'a', shape: [1], dtype: 'float32' } }, /bounded by nothing and nothing/],
+    [
+      'no bounds',
+      { a: { name: 'a', shape: [1], dtype: 'float32' } },
+      /element 0 has the minimum \(none\) and the maximum \(none\)/,
+    ],
     [
       'infinite bounds',
       { a: { name: 'a', shape: [1], dtype: 'float32', minimum: Number.NEGATIVE_INFINITY, maximum: 1 } },
-      /-Infinity and 1/,
+      /the minimum -Infinity and the maximum 1/,
     ],
-    ['text', { a: { name: 'a', shape: [1], dtype: 'string' } }, /dtype is string/],
-    ['nothing', {}, /nothing to act with/],
+    ['strings', { a: { name: 'a', shape: [1], dtype: 'string' } }, /dtype is string/],
+    ['no actions', {}, /has no actions/],
   ])('refuses %s', (_what, specs2, message) => {
     expect(() => scaleActions(specs2)).toThrow(message);
   });

@@ -1,7 +1,7 @@
 import { addressesOf } from '../config/checks.js';
 import type { ResolvedConfig } from '../config/load.js';
 import { foldIn, randomKey, randomSeed } from '../core/random-keys.js';
-import { batchedConnect } from '../dm-env-rpc/client/shared-streams.js';
+import { connectOverSharedStreams } from '../dm-env-rpc/client/shared-streams.js';
 import { createVectorEnvironment } from '../environments/create-vector-environment.js';
 import type { VectorEnvironment } from '../environments/vector-environment.js';
 import { startEmbeddedServer } from '../simulators/embedded-server.js';
@@ -62,8 +62,8 @@ export function connectEnvironments(
     numEnvs,
     // An evaluation plays whole episodes, and so waits for every environment in any case.
     lockstep: lockstep || purpose === 'evaluation',
-    connect: batchedConnect({
-      size: numEnvs,
+    connect: connectOverSharedStreams({
+      numEnvs,
       envsPerStream,
       optionsOf: (stream) => ({
         ...connection,

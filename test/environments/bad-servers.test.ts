@@ -44,7 +44,7 @@ async function expectRefusal(
   expect(code).toBe(1);
 }
 
-/** What listens there is something else. */
+/** A server of another protocol. */
 async function httpServer(): Promise<TestServer> {
   const server = createHttpServer((_request, response) => response.end('hello'));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -66,10 +66,10 @@ const otherMessages: grpc.ServiceDefinition = {
   },
 };
 
-describe('a server that speaks otherwise ends the run with one line:', () => {
+describe('a server of another protocol, or one that fails, ends the run with one line:', () => {
   const strangers: Record<string, [() => Promise<TestServer>, RegExp]> = {
     'HTTP/1': [httpServer, /127\.0\.0\.1:\d+: what listens there speaks HTTP\/1, not gRPC/],
-    'SSH, say': [
+    SSH: [
       () => socketServer((socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n')),
       /what listens there does not speak gRPC/,
     ],
@@ -95,19 +95,19 @@ describe('a server that speaks otherwise ends the run with one line:', () => {
             call.on('error', () => {});
           },
         }),
-      /what the server sends is not dm_env_rpc v1/,
+      /the server's messages are not dm_env_rpc v1/,
     ],
     'no permission': [
       () => refusingServer(grpc.status.PERMISSION_DENIED, 'not on Sundays'),
       /the server does not allow this: not on Sundays/,
     ],
-    'too much to do': [
+    'an overloaded server': [
       () => refusingServer(grpc.status.RESOURCE_EXHAUSTED, 'too many streams'),
       /the connection was lost: too many streams/,
     ],
-    'an answer to something else': [
+    'a response to another request': [
       () => scriptedServer(() => () => ({ leaveWorld: {} })),
-      /the answer to CreateWorld is of another kind: leaveWorld/,
+      /the response to CreateWorld is of another kind: leaveWorld/,
     ],
     'a refusal': [
       () => scriptedServer(() => () => ({ error: { code: 8, message: 'full' } })),
@@ -119,7 +119,7 @@ describe('a server that speaks otherwise ends the run with one line:', () => {
   });
 });
 
-describe('specs that no policy can work with end the run with one line:', () => {
+describe('specs that a policy cannot use end the run with one line:', () => {
   const double = 2;
   const doubles = (...array: number[]) => ({ doubles: { array } });
   const bounded = (min: number[] | undefined, max: number[] | undefined): ScriptedWorld => ({
@@ -134,26 +134,29 @@ describe('specs that no policy can work with end the run with one line:', () => 
   const worlds: Record<string, [ScriptedWorld, RegExp]> = {
     'no bounds': [
       bounded(undefined, undefined),
-      /action 'push': element 0 is bounded by nothing and nothing/,
+      /action 'push': element 0 has the minimum \(none\) and the maximum \(none\)/,
     ],
-    'one bound': [bounded([-1], undefined), /action 'push': element 0 is bounded by -1 and nothing/],
+    'one bound': [
+      bounded([-1], undefined),
+      /action 'push': element 0 has the minimum -1 and the maximum \(none\)/,
+    ],
     'an infinite bound': [
       bounded([-1, -1], [1, Number.POSITIVE_INFINITY]),
-      /action 'push': element 1 is bounded by -1 and Infinity.*finite minimum and maximum/,
+      /action 'push': element 1 has the minimum -1 and the maximum Infinity.*finite minimum and maximum/,
     ],
-    'NaN for a bound': [bounded([Number.NaN], [1]), /element 0 is bounded by NaN and 1/],
-    'bounds the wrong way round': [bounded([1], [-1]), /element 0 is bounded by 1 and -1/],
+    'a NaN bound': [bounded([Number.NaN], [1]), /element 0 has the minimum NaN and the maximum 1/],
+    'bounds the wrong way round': [bounded([1], [-1]), /element 0 has the minimum 1 and the maximum -1/],
     'three bounds for two elements': [
       bounded([1, 2, 3], [4]),
       /the spec 'push' has 3 bounds for the shape \[2\]/,
     ],
-    'nothing to act with': [
+    'no actions': [
       { action: { shape: [0], dtype: double, min: doubles(0), max: doubles(1) } },
-      /actions: there is nothing to act with/,
+      /actions: the environment has no actions/,
     ],
-    'an action of text': [
+    'a string action': [
       { action: { dtype: 10 } },
-      /action 'push': its dtype is string; a policy takes numbers/,
+      /action 'push': its dtype is string, and a policy needs numbers/,
     ],
     'an action of any 64-bit integer': [
       {
@@ -163,22 +166,25 @@ describe('specs that no policy can work with end the run with one line:', () => 
           max: { int64s: { array: ['9223372036854775807'] } },
         },
       },
-      /action 'push': element 0 takes \d+ values; a policy chooses among 4096 at most/,
+      /action 'push': element 0 has \d+ values, and a policy chooses among 4096 at most/,
     ],
-    'nothing to observe': [
+    'no observations': [
       observing({ shape: [0], dtype: double }),
-      /observations: there is nothing to observe/,
+      /observations: the environment has no observations/,
     ],
-    'nothing but text to observe': [observing({ dtype: 10 }), /observations: there is nothing to observe/],
+    'only string observations': [
+      observing({ dtype: 10 }),
+      /observations: the environment has no observations/,
+    ],
     'an axis of any length': [
       observing({ shape: [-1], dtype: double }),
-      /observation 'state': its shape \[-1\] is of no fixed size/,
+      /observation 'state': its shape \[-1\] is not fixed/,
     ],
     'two axes of any length': [
       observing({ shape: [-1, -1], dtype: double }),
       /the spec 'state' has the shape \[-1,-1\]/,
     ],
-    'a data type that there is not': [observing({ dtype: 99 }), /the spec 'state' has the data type 99/],
+    'an unknown data type': [observing({ dtype: 99 }), /the spec 'state' has the unknown data type 99/],
   };
   it.each(Object.entries(worlds))('%s', async (_what, [world, message]) => {
     await expectRefusal(await scriptedWorld(world), message);
@@ -192,7 +198,7 @@ describe('specs that no policy can work with end the run with one line:', () => 
     await expectRefusal(server, /the world 'w' has no observation named reward.*It offers state/);
   });
 
-  it('none of the observations asked for', async () => {
+  it('a requested observation that does not exist', async () => {
     await expectRefusal(await scriptedWorld(), /has no observation 'speed'. It has state/, {
       observations: ['speed'],
     });
@@ -217,11 +223,11 @@ describe('steps that go wrong end the run with one line:', () => {
       () => ({ error: { code: 13, message: 'the solver diverged' } }),
       /the server refused Step: INTERNAL: the solver diverged/,
     ],
-    'no reward': [(_t, usual) => without('2', usual), /world 'w': a step brought no reward/],
+    'no reward': [(_t, usual) => without('2', usual), /world 'w': the response to a step has no reward/],
     'no observation': [(_t, usual) => without('1', usual), /the observation 'state' is missing/],
     'another shape': [
       (_t, usual) => changed('1', { floats: { array: [1, 2] }, shape: [2] }, usual),
-      /the observation 'state' is float32 \[2\], its spec says float32 \[1\]/,
+      /the observation 'state' is float32 \[2\], but its spec is float32 \[1\]/,
     ],
     'more elements than the shape has': [
       (_t, usual) => changed('1', { floats: { array: [1, 2] }, shape: [1] }, usual),
@@ -230,7 +236,7 @@ describe('steps that go wrong end the run with one line:', () => {
     'an empty tensor': [(_t, usual) => changed('1', {}, usual), /a tensor has no payload/],
     NaN: [
       (_t, usual) => changed('1', { floats: { array: [Number.NaN] }, shape: [1] }, usual),
-      /world \d, episode \d+, step \d+: observation 'state'\[0\] is NaN/,
+      /environment \d, episode \d+, step \d+: observation 'state'\[0\] is NaN/,
     ],
     'a message over the limit': [
       (_t, usual) => changed('3', { uint8s: { array: new Uint8Array(2 ** 20) } }, usual),
@@ -243,7 +249,7 @@ describe('steps that go wrong end the run with one line:', () => {
     await expectRefusal(world, message, environment);
   });
 
-  it('no answer, neither then nor after connecting again', async () => {
+  it('no answer, also after reconnecting', async () => {
     let silent = false;
     const world = await scriptedWorld({
       step(t, usual) {
@@ -259,11 +265,11 @@ describe('steps that go wrong end the run with one line:', () => {
 
 const impatient = { deadlineSeconds: 2, reconnect: { attempts: 1, initialDelaySeconds: 0.01 } };
 
-describe('a run goes on', () => {
+describe('a run continues', () => {
   const summary = async (name: string) =>
     JSON.parse(await readFile(join(folder.path, name, 'summary.json'), 'utf8')) as object;
 
-  it('without texts, with images laid out flat, and with tensors of nothing', async () => {
+  it('without strings, with flattened images, and with empty tensors', async () => {
     const image = new Uint8Array(4 * 4 * 3).fill(9);
     const world = await scriptedWorld({
       observations: {
@@ -283,7 +289,7 @@ describe('a run goes on', () => {
     expect(await summary('odd')).toMatchObject({ steps: 200 });
   });
 
-  it('when a step is not answered and a fresh connection is', async () => {
+  it('when a step is not answered, but a new connection is', async () => {
     const world = await scriptedWorld({ step: (t, usual) => (t < 60 ? usual : undefined) });
     const { code, said } = await trainOn(world, impatient, 'silent');
     expect({ code, said }).toEqual({ code: 0, said: '' });

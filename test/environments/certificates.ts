@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CertificateExtension, generate, type SelfsignedOptions } from 'selfsigned';
 
-/** Certificates made on the spot, for tests of whom a client trusts and whom a server does. */
+/** Certificates for tests of TLS, made when they are needed. */
 
 /** PEM text. */
 export interface KeyPair {
@@ -52,7 +52,7 @@ export function signed(
   });
 }
 
-/** Writes texts to files of a new folder; returns their paths by name, and how to take them away. */
+/** Writes texts to files of a new folder; returns their paths by name, and `remove` to delete them. */
 export async function writeFiles<Name extends string>(
   texts: Readonly<Record<Name, string>>,
 ): Promise<{ readonly paths: Record<Name, string>; remove(): Promise<void> }> {

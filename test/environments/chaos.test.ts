@@ -12,9 +12,9 @@ import { trainControl } from '../../src/learners/control/train.js';
 import type { Checkpoint } from '../../src/run/checkpoints.js';
 import { ensureBuilt, projectRoot } from '../end-to-end/program.js';
 
-/** Training runs on servers that are killed, started again, and stopped, with every transition looked at afterwards. */
+/** Training runs on servers that are killed, restarted and stopped; afterwards, every transition is checked. */
 
-/** labelling-server.mjs in a process of its own, on the same port after each start. */
+/** labelling-server.mjs in a separate process, on the same port after each start. */
 class Server {
   port = 0;
   starts = 0;
@@ -52,7 +52,7 @@ class Server {
 }
 
 beforeAll(ensureBuilt);
-// Processes start slowly where a machine has much to do.
+// Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 const servers: Server[] = [];
@@ -67,7 +67,7 @@ async function serve(): Promise<Server> {
   return server;
 }
 
-const worlds = 8;
+const numEnvs = 8;
 const discount = 0.5;
 const nSteps = 3;
 
@@ -77,7 +77,7 @@ function configure(on: readonly Server[], environment: Record<string, unknown>):
     stringify({
       environment: {
         address: on.map(({ port }) => `127.0.0.1:${port}`),
-        numEnvs: worlds,
+        numEnvs,
         deadlineSeconds: 10,
         reconnect: { attempts: 400, initialDelaySeconds: 0.02, maxDelaySeconds: 0.1 },
         ...environment,
@@ -86,32 +86,32 @@ function configure(on: readonly Server[], environment: Record<string, unknown>):
       critic: { hidden: [8] },
       learner: { environmentSteps: 1200, warmupSteps: 100, batchSize: 16, stepsPerUpdate: 20, discount },
       replay: { capacity: 10_000, nStep: nSteps },
-      // At the end only: an evaluation waits for all its worlds.
+      // Only at the end, because an evaluation waits for all of its environments.
       evaluation: { every: 1200, episodes: 2 },
       checkpoint: { every: 1200 },
     }),
   );
 }
 
-/** What was seen of a run from beside it. */
+/** Counts of a run, taken from outside. */
 interface Witness {
-  /** Results of steps: what must be in the replay. */
+  /** Results of steps, all of which must be in the replay. */
   sent: number;
   lost: number;
-  /** Steps of each world that were answered. */
+  /** Answered steps of each environment. */
   readonly answered: number[];
 }
 
 /**
  * Trains.
- * @param disturb called when a step is under way; the run waits for what it returns.
+ * @param disturb called during each step; the run waits for the returned promise.
  */
 async function train(
   loaded: LoadedConfig,
   disturb: (witness: Witness) => Promise<void> | undefined,
   notice: (message: string) => void = () => {},
 ) {
-  const witness: Witness = { sent: 0, lost: 0, answered: Array(worlds).fill(0) };
+  const witness: Witness = { sent: 0, lost: 0, answered: Array(numEnvs).fill(0) };
   const { config, operator, classifier } = loaded;
   const opened = await openTrainingEnvironments(config, { notice });
   const inner = opened.environment!;
@@ -121,7 +121,7 @@ async function train(
         const stepping = inner.step(actions);
         await disturb(witness);
         const step = await stepping;
-        for (let k = 0; k < worlds; k++) {
+        for (let k = 0; k < numEnvs; k++) {
           if (step.ready[k] === 0) continue;
           witness.answered[k] += 1;
           if (step.lost[k] === 1) witness.lost += 1;
@@ -169,7 +169,7 @@ interface Label {
   readonly sum: number;
 }
 
-/** Looks at every transition in the replay of a checkpoint; returns how many there are, open windows included. */
+/** Checks every transition in the replay of a checkpoint; returns their number, open windows included. */
 function expectWholeEpisodes({ tensors }: Checkpoint): number {
   const column = (name: string) => tensors[`replay/${name}`].data as Float32Array;
   const count = tensors['replay/returns'].data.length;
@@ -188,20 +188,20 @@ function expectWholeEpisodes({ tensors }: Checkpoint): number {
     let nStepReturn = 0;
     for (let t = to.step; t > from.step; t--) nStepReturn = t + discount * nStepReturn;
     expect(column('returns')[i]).toBeCloseTo(nStepReturn, 4);
-    // Episodes of even number end in a terminal state, whose value is 0.
+    // Episodes with an even number end in a terminal state, whose value is 0.
     const ended = to.step === 17 && to.episode % 2 === 0;
     expect(column('discounts')[i]).toBe(ended ? 0 : discount ** length);
     const key = `${from.start}/${from.episode}`;
     seen.set(key, [...(seen.get(key) ?? []), from.step]);
   }
-  // Of each episode every step from its beginning, each once.
+  // Each step of each episode, from the first on, appears once.
   for (const steps of seen.values()) expect(steps.toSorted((a, b) => a - b)).toEqual([...steps.keys()]);
   const open = tensors['windows/lengths'].data as Int32Array;
   return count + open.reduce((a, b) => a + b, 0);
 }
 
-describe('a server killed and started again five times in a run of eight worlds', () => {
-  it('costs the steps under way, and no transition joins two episodes', async () => {
+describe('a server that is killed and restarted five times in a run of eight environments', () => {
+  it('costs only the steps in progress, and no transition joins two episodes', async () => {
     const server = await serve();
     const { result, witness, checkpoint } = await train(await configure([server], {}), ({ sent }) => {
       if (server.starts > 5 || sent < 200 * server.starts) return;
@@ -211,17 +211,17 @@ describe('a server killed and started again five times in a run of eight worlds'
     expect(result).toMatchObject({ environmentSteps: 1200, interrupted: false });
     expect(result.evaluation.scores).toHaveLength(2);
     expect(witness.sent + witness.lost).toBe(1200);
-    expect(witness.lost).toBe(5 * worlds);
+    expect(witness.lost).toBe(5 * numEnvs);
     expect(expectWholeEpisodes(checkpoint)).toBe(witness.sent);
   });
 
-  it('holds back nobody else where worlds need not wait for each other', async () => {
+  it('does not hold back the environments of another server, without lockstep', async () => {
     const [dying, living] = [await serve(), await serve()];
     const loaded = await configure([dying, living], { lockstep: false });
     let back: number | undefined;
     const { result, witness, checkpoint } = await train(loaded, ({ sent, answered }) => {
       if (back !== undefined) {
-        // It stays away until those on the other server have gone on without it for a while.
+        // It stays away while the environments of the other server continue.
         if (answered[1] < back) return;
         back = undefined;
         return dying.start();
@@ -238,8 +238,8 @@ describe('a server killed and started again five times in a run of eight worlds'
   });
 });
 
-describe('a server that is stopped in mid-step (SIGSTOP)', () => {
-  it('is connected to again when it goes on', async () => {
+describe('a server that is stopped during a step (SIGSTOP)', () => {
+  it('is reconnected to when it continues', async () => {
     const server = await serve();
     let stopped = false;
     const notices: string[] = [];
@@ -257,7 +257,9 @@ describe('a server that is stopped in mid-step (SIGSTOP)', () => {
         server.signal('SIGCONT');
       },
     );
-    expect(notices.join('\n')).toMatch(/acting: world \d: .*no answer to Step within 2 s.*Reconnecting/);
+    expect(notices.join('\n')).toMatch(
+      /acting: environment \d: .*no answer to Step within 2 s.*Reconnecting/,
+    );
     expect(result).toMatchObject({ environmentSteps: 1200, interrupted: false });
     expect(witness.lost).toBeGreaterThan(0);
     expect(expectWholeEpisodes(checkpoint)).toBe(witness.sent);

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { ConnectionLostError } from '../../src/core/errors.js';
 import { DmEnvRpcConnection } from '../../src/dm-env-rpc/client/connection.js';
 import { serveEnvironments } from '../../src/dm-env-rpc/server/serve-environments.js';
-import { countingWorld } from '../support/counting-world.js';
+import { countingEnvironment } from '../support/counting-environment.js';
 import { folderFor } from './run.js';
 import { cuttableWay, scriptedServer, socketServer } from './servers.js';
 
@@ -15,7 +15,7 @@ afterEach(async () => {
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 async function connectThroughWay(keepaliveSeconds: number | undefined) {
-  const server = await serveEnvironments({ createEnvironment: async () => countingWorld() });
+  const server = await serveEnvironments({ createEnvironment: async () => countingEnvironment() });
   cleanups.push(() => server.close());
   const way = await cuttableWay(server.address);
   cleanups.push(() => way.close());
@@ -30,22 +30,22 @@ async function connectThroughWay(keepaliveSeconds: number | undefined) {
   return connection;
 }
 
-describe('a peer that is gone without a word', () => {
-  it('is noticed while nothing is asked of it', async () => {
+describe('a peer that disappears silently', () => {
+  it('is noticed by keepalive while no request is pending', async () => {
     const connection = await connectThroughWay(0.1);
     await pause(2000);
-    // Not by the deadline of the call, which says otherwise.
+    // The message of a missed deadline would be another.
     await expect(connection.send('createWorld', {})).rejects.toThrow(/the connection was lost/);
   });
 
-  it('is noticed by the deadline of the next call otherwise', async () => {
+  it('is otherwise noticed at the deadline of the next request', async () => {
     const connection = await connectThroughWay(undefined);
     await expect(connection.send('createWorld', {})).rejects.toThrow(/no answer to CreateWorld within 2 s/);
   });
 });
 
 describe('a connection', () => {
-  it('may go through a socket of this machine', async () => {
+  it('may use a Unix socket', async () => {
     const folder = await folderFor('socket');
     cleanups.push(() => folder.remove());
     const server = await scriptedServer(() => () => ({ createWorld: { worldName: 'w' } }), {
@@ -57,7 +57,7 @@ describe('a connection', () => {
     expect(await connection.send('createWorld', {})).toMatchObject({ worldName: 'w' });
   });
 
-  it('is not waited for once nobody wants it', async () => {
+  it('stops connecting when aborted', async () => {
     const server = await socketServer(() => {});
     cleanups.push(() => server.close());
     const stop = new AbortController();
@@ -71,7 +71,7 @@ describe('a connection', () => {
     await expect(opening).rejects.toThrow(/stopped while connecting/);
   });
 
-  it('fails everything that waits when it is closed', async () => {
+  it('fails all pending requests when it is closed', async () => {
     const server = await scriptedServer(() => () => undefined);
     cleanups.push(() => server.close());
     const connection = await DmEnvRpcConnection.open({ address: server.address, deadlineSeconds: 3600 });

@@ -6,18 +6,18 @@ import {
 } from '../../src/environments/create-vector-environment.js';
 import type { Environment } from '../../src/environments/environment.js';
 import type { VectorEnvironment } from '../../src/environments/vector-environment.js';
-import { countingWorld } from '../support/counting-world.js';
+import { countingEnvironment } from '../support/counting-environment.js';
 
-/** Worlds that need not wait for each other (`lockstep: false`). */
+/** Vector environments without lockstep. */
 
 const opened: VectorEnvironment[] = [];
 afterEach(async () => {
-  for (const worlds of opened.splice(0)) await worlds.close();
+  for (const vector of opened.splice(0)) await vector.close();
 });
 
-/** A world whose steps take until they are let go, or lose the connection. */
+/** An environment whose steps wait for `go`, and may then lose the connection. */
 function held(length = 5) {
-  const world = countingWorld({ length });
+  const inner = countingEnvironment({ length });
   let gate = Promise.resolve();
   let open = () => {};
   let fate: Error | undefined;
@@ -32,11 +32,11 @@ function held(length = 5) {
       open();
     },
     environment: {
-      ...world,
+      ...inner,
       async step(action) {
         await gate;
         if (fate !== undefined) throw fate;
-        return world.step(action);
+        return inner.step(action);
       },
     } satisfies Environment,
   };
@@ -46,41 +46,41 @@ async function make(
   connect: VectorEnvironmentOptions['connect'],
   more: Partial<VectorEnvironmentOptions> = {},
 ): Promise<VectorEnvironment> {
-  const worlds = await createVectorEnvironment({
+  const vector = await createVectorEnvironment({
     connect,
     numEnvs: 4,
     lockstep: false,
-    episodeSeed: (world, episode) => 100 * world + episode,
+    episodeSeed: (k, episode) => 100 * k + episode,
     reconnect: { attempts: 3, initialDelaySeconds: 0.01, maxDelaySeconds: 0.01 },
     notice: () => {},
     ...more,
   });
-  opened.push(worlds);
-  return worlds;
+  opened.push(vector);
+  return vector;
 }
 
 const actions = (value: number) => new Float32Array(4).fill(value);
-/** Lets timers and sockets have their turn: these worlds answer at once. */
+/** Gives timers and sockets a turn; these environments answer at once. */
 const pause = () => new Promise((resolve) => setTimeout(resolve, 1));
 const lost = () => new ConnectionLostError({ where: 'nowhere', what: 'the connection was lost' });
-/** What world k shows: the seed of its episode, the steps of it, the sum of its actions. */
+/** The observation of environment k: the seed of its episode, its steps, and the sum of its actions. */
 const shown = (observations: Float32Array, k: number) => [...observations.subarray(3 * k, 3 * k + 3)];
 
-describe('a slow world', () => {
-  it('does not hold back the others, and gets the action that was chosen for it', async () => {
+describe('a slow environment', () => {
+  it('does not hold back the others, and keeps the action that was chosen for it', async () => {
     const slow = held();
-    const worlds = await make(async (k) => (k === 1 ? slow.environment : countingWorld()));
-    await worlds.reset();
+    const vector = await make(async (k) => (k === 1 ? slow.environment : countingEnvironment()));
+    await vector.reset();
     slow.hold();
     for (const [t, value] of [0.5, 0.25, 0.125].entries()) {
-      const step = await worlds.step(actions(value));
+      const step = await vector.step(actions(value));
       expect([...step.ready]).toEqual([1, 0, 1, 1]);
       expect(shown(step.observations, 0)[1]).toBe(t + 1);
     }
     slow.go();
-    const step = await worlds.step(actions(1));
-    // Half is enough, and one of them may be the slow one.
-    const late = step.ready[1] === 1 ? step : await worlds.step(actions(1));
+    const step = await vector.step(actions(1));
+    // Half of the environments are enough, and the slow one may be among them.
+    const late = step.ready[1] === 1 ? step : await vector.step(actions(1));
     expect(late.ready[1]).toBe(1);
     expect(late.actions[1]).toBe(0.5);
     expect(shown(late.observations, 1)).toEqual([100, 1, 0.5]);
@@ -88,11 +88,11 @@ describe('a slow world', () => {
 
   it('is waited for when most are slow', async () => {
     const slow = [held(), held(), held()];
-    const worlds = await make(async (k) => slow[k]?.environment ?? countingWorld());
-    await worlds.reset();
-    for (const world of slow) world.hold();
+    const vector = await make(async (k) => slow[k]?.environment ?? countingEnvironment());
+    await vector.reset();
+    for (const one of slow) one.hold();
     let returned = false;
-    const stepping = worlds.step(actions(0)).then((step) => {
+    const stepping = vector.step(actions(0)).then((step) => {
       returned = true;
       return step;
     });
@@ -100,109 +100,109 @@ describe('a slow world', () => {
     expect(returned).toBe(false);
     slow[2].go();
     expect([...(await stepping).ready]).toEqual([0, 0, 1, 1]);
-    for (const world of slow) world.go();
+    for (const one of slow) one.go();
   });
 
-  it('has its episode as the caller has seen it, whatever is under way', async () => {
+  it('has the episode that the caller knows, even if a step is pending', async () => {
     const slow = held(2);
-    const worlds = await make(async (k) => (k === 1 ? slow : held()).environment);
-    const first = await worlds.reset();
+    const vector = await make(async (k) => (k === 1 ? slow : held()).environment);
+    const first = await vector.reset();
     expect(shown(first, 1)).toEqual([100, 0, 0]);
-    await worlds.step(actions(0.5));
+    await vector.step(actions(0.5));
     slow.hold();
-    await worlds.step(actions(0.25));
+    await vector.step(actions(0.25));
     const seen = { episode: 0, seed: 100, actions: Float32Array.of(0.5) };
-    expect(worlds.state()[1]).toEqual(seen);
-    // The step that ends its episode has been taken there, and another begun: nobody has been told.
+    expect(vector.state()[1]).toEqual(seen);
+    // The step that ends its episode has been taken, and another episode has begun, but no call has returned it.
     slow.go();
     await pause();
-    expect(worlds.state()[1]).toEqual(seen);
-    const again = await make(async () => countingWorld());
-    const back = await again.restore(worlds.state());
+    expect(vector.state()[1]).toEqual(seen);
+    const again = await make(async () => countingEnvironment());
+    const back = await again.restore(vector.state());
     expect(shown(back, 1)).toEqual([100, 1, 0.5]);
-    const step = await worlds.step(actions(0));
+    const step = await vector.step(actions(0));
     expect([...step.ready]).toEqual([1, 1, 1, 1]);
     expect([...step.truncated]).toEqual([0, 1, 0, 0]);
     expect(shown(step.finalObservations, 1)).toEqual([100, 2, 0.75]);
     expect(shown(step.observations, 1)).toEqual([101, 0, 0]);
   });
 
-  it('is waited for when all begin again', async () => {
+  it('is waited for by a reset', async () => {
     const slow = held();
-    const worlds = await make(async (k) => (k === 1 ? slow : held()).environment);
-    await worlds.reset();
+    const vector = await make(async (k) => (k === 1 ? slow : held()).environment);
+    await vector.reset();
     slow.hold();
-    await worlds.step(actions(1));
-    const resetting = worlds.reset();
+    await vector.step(actions(1));
+    const resetting = vector.reset();
     slow.go();
     expect(shown(await resetting, 1)).toEqual([100, 0, 0]);
-    expect([...(await worlds.step(actions(0.5))).actions]).toEqual([0.5, 0.5, 0.5, 0.5]);
+    expect([...(await vector.step(actions(0.5))).actions]).toEqual([0.5, 0.5, 0.5, 0.5]);
   });
 });
 
-describe('a lost world', () => {
-  it('comes back with a fresh episode, while the others go on', async () => {
+describe('a lost environment', () => {
+  it('comes back with a fresh episode, while the others continue', async () => {
     const slow = held();
     let connections = 0;
-    const worlds = await make(async (k) => {
-      if (k !== 1) return countingWorld();
+    const vector = await make(async (k) => {
+      if (k !== 1) return countingEnvironment();
       connections += 1;
-      return connections === 1 ? slow.environment : countingWorld();
+      return connections === 1 ? slow.environment : countingEnvironment();
     });
-    await worlds.reset();
+    await vector.reset();
     slow.hold();
-    expect((await worlds.step(actions(0.5))).ready[1]).toBe(0);
+    expect((await vector.step(actions(0.5))).ready[1]).toBe(0);
     slow.go(lost());
-    let step = await worlds.step(actions(0.5));
+    let step = await vector.step(actions(0.5));
     while (step.ready[1] === 0) {
       await pause();
-      step = await worlds.step(actions(0.5));
+      step = await vector.step(actions(0.5));
     }
     expect(step.lost[1]).toBe(1);
     expect(shown(step.observations, 1)).toEqual([101, 0, 0]);
     expect(connections).toBe(2);
   });
 
-  it('that stays away ends the run, after the steps under way', async () => {
+  it('that does not come back is an error, after the pending steps', async () => {
     const slow = held();
     let connections = 0;
-    const worlds = await make(async (k) => {
+    const vector = await make(async (k) => {
       if (k === 1 && connections++ > 0) throw lost();
-      return k === 1 ? slow.environment : countingWorld();
+      return k === 1 ? slow.environment : countingEnvironment();
     });
-    await worlds.reset();
+    await vector.reset();
     slow.go(lost());
     const going = (async () => {
       for (let t = 0; t < 1000; t++) {
-        await worlds.step(actions(0));
+        await vector.step(actions(0));
         await pause();
       }
     })();
     await expect(going).rejects.toThrow(/3 attempts to reconnect failed/);
   });
 
-  it('is not waited for when all is closed', async () => {
+  it('is not waited for by close', async () => {
     const slow = held();
     let connections = 0;
     const closed: number[] = [];
-    const worlds = await make(
+    const vector = await make(
       async (k, signal) => {
         if (k !== 1 || connections++ === 0)
-          return k === 1 ? slow.environment : countingWorld({ onClose: () => closed.push(k) });
+          return k === 1 ? slow.environment : countingEnvironment({ onClose: () => closed.push(k) });
         return new Promise((_resolve, reject) => {
           signal.addEventListener('abort', () => reject(lost()));
         });
       },
       { reconnect: { attempts: 1000, initialDelaySeconds: 0, maxDelaySeconds: 3600 } },
     );
-    await worlds.reset();
+    await vector.reset();
     slow.go(lost());
     while (connections < 2) {
-      await worlds.step(actions(0));
+      await vector.step(actions(0));
       await pause();
     }
-    await worlds.close();
-    await expect(worlds.step(actions(0))).rejects.toBeInstanceOf(ConnectionLostError);
+    await vector.close();
+    await expect(vector.step(actions(0))).rejects.toBeInstanceOf(ConnectionLostError);
     expect(closed).toEqual([0, 2, 3]);
   });
 });

@@ -7,7 +7,7 @@ import { runProgram } from '../../src/cli/program.js';
 
 /** Training runs as a person starts them, in this process. */
 
-/** A run of a few seconds, in worlds of others. */
+/** The configuration of a run of a few seconds, on another server. */
 export function smallRun(output: string, environment: Record<string, unknown>) {
   return {
     output,
@@ -27,7 +27,7 @@ export async function folderFor(name: string): Promise<{ path: string; remove():
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
-/** Trains, from a file written to `folder`; returns the exit code and all that was said. */
+/** Trains, from a file written to `folder`; returns the exit code and all output. */
 export async function train(
   folder: string,
   config: Record<string, unknown>,

@@ -7,7 +7,7 @@ import { type EnvironmentServer, serveEnvironments } from '../../src/dm-env-rpc/
 import { SecurityError } from '../../src/grpc/errors.js';
 import { isLocal } from '../../src/grpc/security.js';
 import { ensureBuilt, run, writeConfig } from '../end-to-end/program.js';
-import { countingWorld } from '../support/counting-world.js';
+import { countingEnvironment } from '../support/counting-environment.js';
 import { authority, type KeyPair, signed } from './certificates.js';
 import { folderFor, smallRun, train } from './run.js';
 
@@ -54,7 +54,7 @@ async function serve(
 ): Promise<string> {
   const pair = (p: KeyPair) => ({ cert_chain: Buffer.from(p.certificate), private_key: Buffer.from(p.key) });
   const server = await serveEnvironments({
-    createEnvironment: async () => countingWorld(),
+    createEnvironment: async () => countingEnvironment(),
     token: more.token,
     credentials:
       certificate &&

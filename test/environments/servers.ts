@@ -3,7 +3,7 @@ import * as grpc from '@grpc/grpc-js';
 import { environmentService, environmentStates } from '../../src/dm-env-rpc/codec/messages.js';
 import type * as wire from '../../src/generated/dm-env-rpc.js';
 
-/** Servers that are not as they should be. Each returns its address and how to end it. */
+/** Servers that misbehave. Each function returns the address, and `close` to stop the server. */
 
 export interface TestServer {
   readonly address: string;
@@ -12,7 +12,7 @@ export interface TestServer {
 
 type Call = grpc.ServerDuplexStream<wire.EnvironmentRequest, wire.EnvironmentResponse>;
 
-/** A gRPC server with a service of its own. */
+/** A gRPC server with any service. */
 export async function grpcServer(
   service: grpc.ServiceDefinition,
   handlers: grpc.UntypedServiceImplementation,
@@ -29,10 +29,10 @@ export async function grpcServer(
   return { address, close: () => server.forceShutdown() };
 }
 
-/** What a stream answers to a request; to undefined it says nothing. */
+/** A stream's response to a request; undefined: no response. */
 type Answer = (request: wire.EnvironmentRequest) => wire.EnvironmentResponse | undefined;
 
-/** A dm_env_rpc server that answers as it is told, each stream by itself. */
+/** A dm_env_rpc server with scripted responses; `open` is called for each stream. */
 export function scriptedServer(
   open: () => Answer,
   where?: Parameters<typeof grpcServer>[2],
@@ -60,7 +60,7 @@ export function refusingServer(code: grpc.status, details: string): Promise<Test
   });
 }
 
-/** Something that takes connections, and is told of each. */
+/** A TCP server; `greet` is called with each connection. */
 export async function socketServer(greet: (socket: Socket) => void): Promise<TestServer> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
@@ -79,7 +79,7 @@ export async function socketServer(greet: (socket: Socket) => void): Promise<Tes
   };
 }
 
-/** A way to a server that can be cut, so that nothing arrives any more and nobody is told. */
+/** A proxy that can be cut, so that nothing arrives and neither side notices. */
 export async function cuttableWay(to: string): Promise<TestServer & { cut(): void }> {
   const pairs: [Socket, Socket][] = [];
   const [host, port] = to.split(':');
@@ -110,7 +110,7 @@ export interface ScriptedWorld {
   /** Specs and values, by name. */
   readonly observations?: Readonly<Record<string, readonly [wire.TensorSpec, wire.Tensor]>>;
   readonly action?: wire.TensorSpec;
-  /** Changes the answer to the request number `t`, of the first observation or of a step, in a stream. */
+  /** Changes the response to step request number `t` of a stream (the first observation counts). */
   readonly step?: (t: number, usual: wire.EnvironmentResponse) => wire.EnvironmentResponse | undefined;
 }
 
@@ -119,7 +119,7 @@ const double = 2;
 
 const lengthOfEpisode = 10;
 
-/** A world of a dm_env_rpc server, with an observation `state` and an action `push` unless it is told otherwise. */
+/** A dm_env_rpc server with one world, by default with the observation `state` and the action `push`. */
 export function scriptedWorld({
   observations = {
     state: [

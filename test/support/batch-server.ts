@@ -4,11 +4,11 @@ import { type EnvironmentServer, serveEnvironments } from '../../src/dm-env-rpc/
 import type { Environment } from '../../src/environments/environment.js';
 
 export interface BatchServer extends EnvironmentServer {
-  /** How many worlds have been made there. */
+  /** The number of worlds that have been created. */
   readonly worlds: () => number;
 }
 
-/** A server whose environments `create` makes, given the number of each in its world, where there are `size` of them. */
+/** A server whose environments `create` makes: environment i of each world of `size`. */
 export async function serveBatches(
   create: (i: number) => Environment,
   { size = 1, port = 0 } = {},
@@ -24,7 +24,7 @@ export async function serveBatches(
   return { ...server, worlds: () => worlds };
 }
 
-/** From now on, the commands that each step sends for a batch: 0 to step, 1 to reset, 2 to wait. Restore all mocks afterwards. */
+/** Records the commands (0 step, 1 reset, 2 wait) of each message for a batch. Restore all mocks afterwards. */
 export function recordCommands(): number[][] {
   const sent: number[][] = [];
   const step = DmEnvRpcConnection.prototype.step;

@@ -2,7 +2,7 @@ import * as grpc from '@grpc/grpc-js';
 import { environmentService } from '../../src/dm-env-rpc/codec/messages.js';
 import type * as wire from '../../src/generated/dm-env-rpc.js';
 
-/** A dm_env_rpc server that answers as it is told, or not at all: what others' servers may do. */
+/** A dm_env_rpc server with scripted responses, or none (undefined). */
 export async function scriptedServer(
   answer: (request: wire.EnvironmentRequest) => wire.EnvironmentResponse | undefined,
 ): Promise<{ readonly address: string; close(): void }> {

@@ -8,14 +8,14 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** To be done at the end of the test. */
+/** Runs `cleanup` at the end of the test. */
 export function atEnd(cleanup: () => unknown): void {
   cleanups.push(cleanup);
 }
 
 const quick = { attempts: 5, initialDelaySeconds: 0.01, maxDelaySeconds: 0.05 };
 
-/** A server, a client or both, for the time of a test. */
+/** Starts a server that stops at the end of the test. */
 export async function serve(script?: ScriptedVllm) {
   const server = await vllmServer(script);
   atEnd(() => server.close());

@@ -10,21 +10,21 @@ import type {
 import { vllmService } from '../../src/language/services.js';
 import { readFixture } from '../references/read.js';
 
-/** A vLLM server without a model: it answers as it is told. */
+/** A vLLM server without a model, with scripted responses. */
 
 type GenerateCall = grpc.ServerWritableStream<GenerateRequest, GenerateResponse>;
 
 export interface ScriptedVllm {
-  /** `listenOn` a port of its own, to come back to. */
+  /** The port to listen on; by default a free one. */
   readonly port?: number;
   readonly info?: GetModelInfoResponse;
   readonly credentials?: grpc.ServerCredentials;
   readonly token?: string;
   readonly archive?: Uint8Array;
   readonly sha256?: string;
-  /** The status in place of a tokenizer. */
+  /** The status that GetTokenizer fails with. */
   readonly noTokenizer?: grpc.status;
-  /** Answers a call; by default every completion is `completion(index)`. */
+  /** Answers a call of Generate; by default every completion is `completion(index)`. */
   readonly generate?: (call: GenerateCall) => void;
 }
 
@@ -33,7 +33,7 @@ export interface VllmTestServer {
   readonly port: number;
   readonly requests: GenerateRequest[];
   readonly aborted: string[];
-  /** How many calls of Generate have been cancelled. */
+  /** The number of cancelled calls of Generate. */
   readonly cancelled: () => number;
   close(): void;
 }
@@ -55,7 +55,7 @@ export const fixtureInfo: GetModelInfoResponse = {
   eosTokenIds: [1],
 };
 
-/** Three tokens and their log-probs. */
+/** A completion of three tokens with their log-probs. */
 export function completion(index: number, change: Partial<GenerateComplete> = {}): GenerateComplete {
   const outputIds = [40 + index, 50 + index, 1];
   return {
@@ -67,7 +67,7 @@ export function completion(index: number, change: Partial<GenerateComplete> = {}
   };
 }
 
-/** What scores a prompt: −1, −2, … of its tokens from the second on. */
+/** A scored prompt: the log-probs of its tokens, from the second on, are −1, −2, … */
 export function scored(call: GenerateCall): GenerateComplete {
   const tokenIds = call.request.tokenized?.inputIds ?? [];
   return completion(0, {
@@ -75,7 +75,7 @@ export function scored(call: GenerateCall): GenerateComplete {
   });
 }
 
-/** Answers with whole completions and ends. */
+/** Answers with complete completions, and ends the call. */
 export function answer(...completes: readonly GenerateComplete[]): (call: GenerateCall) => void {
   return (call) => {
     for (const complete of completes) call.write({ complete });
@@ -84,7 +84,7 @@ export function answer(...completes: readonly GenerateComplete[]): (call: Genera
 }
 
 /** Ends a call with a status. */
-export function fail(code: grpc.status, details = 'so it is'): (call: GenerateCall) => void {
+export function fail(code: grpc.status, details = 'scripted failure'): (call: GenerateCall) => void {
   return (call) => {
     call.emit('error', { code, details });
   };
@@ -99,7 +99,7 @@ export async function vllmServer(script: ScriptedVllm = {}): Promise<VllmTestSer
   const server = new grpc.Server();
   const refused = ({ metadata }: { readonly metadata: grpc.Metadata }) =>
     script.token !== undefined && metadata.get('authorization')[0] !== `Bearer ${script.token}`
-      ? { code: grpc.status.UNAUTHENTICATED, details: 'who are you?' }
+      ? { code: grpc.status.UNAUTHENTICATED, details: 'wrong token' }
       : undefined;
   server.addService(vllmService, {
     GetModelInfo(

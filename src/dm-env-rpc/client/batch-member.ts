@@ -10,15 +10,15 @@ import { type EpisodePhase, requireRunning } from '../../environments/episode-ph
 import { checkActions } from '../../environments/spec-checks.js';
 import { environmentStates } from '../codec/messages.js';
 
-/** What one simulator has come to. */
+/** The result of a reset or step of one simulator. */
 export interface Outcome {
   readonly observation: NamedTensorValues;
   readonly reward: number;
-  /** dm_env_rpc's number of its state. */
+  /** dm_env_rpc's number of the state. */
   readonly state: number;
 }
 
-/** What a member does with its simulator. */
+/** One simulator of a remote batch, as its member sees it. */
 export interface Simulator {
   readonly where: string;
   readonly observationSpec: NamedSpecs;
@@ -27,14 +27,14 @@ export interface Simulator {
   step(action: NamedTensorValues): Promise<Outcome>;
 }
 
-/** One simulator of a batch, as an Environment: after an error it has to be reset. */
+/** One simulator of a remote batch as an Environment. After an error it must be reset. */
 export class BatchMember implements Environment {
   readonly observationSpec: NamedSpecs;
   readonly actionSpec: NamedSpecs;
   readonly #simulator: Simulator;
   readonly #close: () => Promise<void>;
   #phase: EpisodePhase = 'fresh';
-  #isUnderWay = false;
+  #isBusy = false;
   #closed = false;
 
   constructor(simulator: Simulator, close: () => Promise<void>) {
@@ -49,7 +49,7 @@ export class BatchMember implements Environment {
       const what = `the seed is ${seed}. It must be a whole number of 0 or more`;
       throw new PmpoError({ where: this.#simulator.where, what });
     }
-    const { observation } = await this.#alone(() => this.#simulator.reset(seed));
+    const { observation } = await this.#exclusively(() => this.#simulator.reset(seed));
     this.#phase = 'running';
     return { observation, info: {} };
   }
@@ -58,30 +58,30 @@ export class BatchMember implements Environment {
     const { where } = this.#simulator;
     requireRunning(this.#phase, where);
     checkActions(this.actionSpec, action, where);
-    const { observation, reward, state } = await this.#alone(() => this.#simulator.step(action));
+    const { observation, reward, state } = await this.#exclusively(() => this.#simulator.step(action));
     const terminated = state === environmentStates.terminated;
     const truncated = state === environmentStates.interrupted;
     if (terminated || truncated) this.#phase = 'ended';
     return { observation, reward, terminated, truncated, info: {} };
   }
 
-  /** Calls its simulator, which does one thing at a time. */
-  async #alone(call: () => Promise<Outcome>): Promise<Outcome> {
+  /** Makes a call of the simulator, which can handle one at a time. */
+  async #exclusively(call: () => Promise<Outcome>): Promise<Outcome> {
     const { where } = this.#simulator;
     if (this.#closed) throw new ConnectionLostError({ where, what: 'this environment was closed' });
-    if (this.#isUnderWay) {
-      const what = 'a step or reset while another one is under way';
-      throw new PmpoError({ where, what, remedy: 'Await each before the next' });
+    if (this.#isBusy) {
+      const what = 'step or reset called before the last call had returned';
+      throw new PmpoError({ where, what, remedy: 'Await each call before the next' });
     }
-    this.#isUnderWay = true;
+    this.#isBusy = true;
     try {
       return await call();
     } catch (error) {
-      // Whatever it was in, it is no more, or nobody can tell.
+      // The episode is over, or its state is unknown.
       this.#phase = 'ended';
       throw error;
     } finally {
-      this.#isUnderWay = false;
+      this.#isBusy = false;
     }
   }
 

@@ -9,8 +9,9 @@ import { DmEnvRpcError } from '../errors.js';
 type Stream = grpc.ClientDuplexStream<Uint8Array, Uint8Array>;
 type RequestName = keyof wire.EnvironmentRequest & keyof wire.EnvironmentResponse;
 
+/** How to reach a server. */
 export interface ConnectionOptions extends ChannelSettings {
-  /** How long connecting may take, and one call. */
+  /** The time that connecting may take, and each request. */
   readonly deadlineSeconds: number;
 }
 
@@ -21,14 +22,15 @@ const peer: Peer = {
   smallerMessages: 'ask for less with environment.observations',
 };
 
-interface Waiting {
+/** A request without its response. */
+interface Pending {
   readonly name: RequestName;
   readonly receive: (response: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** What each request is called in messages. */
-const words: Record<RequestName, string> = {
+/** The name of each request in messages. */
+const requestNames: Record<RequestName, string> = {
   createWorld: 'CreateWorld',
   joinWorld: 'JoinWorld',
   step: 'Step',
@@ -40,16 +42,16 @@ const words: Record<RequestName, string> = {
 };
 
 /**
- * One stream to a dm_env_rpc server, on a connection of its own: requests go out at once, and answers come back in their
- * order. When the stream breaks, or a call passes its deadline (after which answers could no longer be told apart), the
- * connection is lost for good: everything waiting, and everything after, fails with ConnectionLostError.
+ * A stream to a dm_env_rpc server, on a separate HTTP/2 connection. Requests are sent at once, and responses arrive in the
+ * same order. When the stream breaks, or a request passes its deadline (after which a late response could be taken for that of
+ * another request), the connection is lost for good: pending and later requests fail with ConnectionLostError.
  */
 export class DmEnvRpcConnection {
   readonly address: string;
   readonly #client: grpc.Client;
   readonly #stream: Stream;
   readonly #deadline: number;
-  readonly #waiting: Waiting[] = [];
+  readonly #pending: Pending[] = [];
   #timer: NodeJS.Timeout | undefined;
   #lost: PmpoError | undefined;
   #closed = false;
@@ -72,16 +74,16 @@ export class DmEnvRpcConnection {
 
   /**
    * Connects.
-   * @throws ConnectionLostError when nobody listens there within the deadline; PmpoError when trying again cannot help:
-   *   certificates or tokens that are wrong, and servers that speak something else.
+   * @throws ConnectionLostError if no server listens there within the deadline; PmpoError if another attempt cannot succeed:
+   *   wrong certificates or tokens, or a server of another protocol.
    */
   static async open(options: ConnectionOptions): Promise<DmEnvRpcConnection> {
     return new DmEnvRpcConnection(await openChannel(options, peer), options.deadlineSeconds);
   }
 
   /**
-   * Sends one request and waits for its answer.
-   * @throws DmEnvRpcError for an error that the server answers with, ConnectionLostError when no answer comes.
+   * Sends a request and waits for its response.
+   * @throws DmEnvRpcError if the server answers with an error, ConnectionLostError if no response arrives.
    */
   send<K extends RequestName>(
     name: K,
@@ -90,10 +92,7 @@ export class DmEnvRpcConnection {
     return this.#exchange(name, encodeRequest({ [name]: payload }), (bytes) => this.#answer(name, bytes));
   }
 
-  /**
-   * The same for a step, whose answer `read` may read in a way of its own; where it returns undefined, it is read as
-   * `send` does.
-   */
+  /** Like `send` for a step, except that `read` may decode the response; if it returns undefined, `send`'s decoder does. */
   step<T>(
     payload: NonNullable<wire.EnvironmentRequest['step']>,
     read: (bytes: Uint8Array) => T | undefined,
@@ -118,13 +117,13 @@ export class DmEnvRpcConnection {
           reject(error);
         }
       };
-      this.#waiting.push({ name, receive, reject });
-      if (this.#waiting.length === 1) this.#watch();
+      this.#pending.push({ name, receive, reject });
+      if (this.#pending.length === 1) this.#watch();
       this.#stream.write(request);
     });
   }
 
-  /** What a response says to a request. */
+  /** Decodes the response to a request. */
   #answer<K extends RequestName>(name: K, bytes: Uint8Array): NonNullable<wire.EnvironmentResponse[K]> {
     let response: wire.EnvironmentResponse;
     try {
@@ -132,14 +131,14 @@ export class DmEnvRpcConnection {
     } catch (cause) {
       throw this.#fail(notDmEnvRpc(this.address, (cause as Error).message));
     }
-    const answer = response[name];
-    if (answer !== undefined && answer !== null) return answer as NonNullable<wire.EnvironmentResponse[K]>;
+    const own = response[name];
+    if (own !== undefined && own !== null) return own as NonNullable<wire.EnvironmentResponse[K]>;
     if (response.error) {
       const { code = 2, message = '' } = response.error;
-      throw new DmEnvRpcError(this.address, words[name], code, message);
+      throw new DmEnvRpcError(this.address, requestNames[name], code, message);
     }
     const kinds = Object.keys(response).join(', ') || 'nothing';
-    throw this.#fail(this.#loss(`the answer to ${words[name]} is of another kind: ${kinds}`));
+    throw this.#fail(this.#loss(`the response to ${requestNames[name]} is of another kind: ${kinds}`));
   }
 
   /** True when the connection is over. */
@@ -147,17 +146,18 @@ export class DmEnvRpcConnection {
     return this.#lost !== undefined;
   }
 
+  /** Starts the deadline of the oldest pending request. */
   #watch(): void {
     clearTimeout(this.#timer);
-    const oldest = this.#waiting[0];
+    const oldest = this.#pending[0];
     if (oldest === undefined) return;
     this.#timer = setTimeout(() => {
-      this.#fail(this.#loss(`no answer to ${words[oldest.name]} within ${this.#deadline / 1000} s`));
+      this.#fail(this.#loss(`no answer to ${requestNames[oldest.name]} within ${this.#deadline / 1000} s`));
     }, this.#deadline);
   }
 
   #receive(response: Uint8Array): void {
-    const oldest = this.#waiting.shift();
+    const oldest = this.#pending.shift();
     this.#watch();
     oldest?.receive(response);
   }
@@ -167,18 +167,18 @@ export class DmEnvRpcConnection {
     return new ConnectionLostError({ where: this.address, what, remedy, cause });
   }
 
-  /** The connection is over, for this reason or an earlier one. */
+  /** Ends the connection, unless it has ended before. Returns the reason for its end. */
   #fail(error: PmpoError): PmpoError {
     if (this.#lost !== undefined) return this.#lost;
     this.#lost = error;
     clearTimeout(this.#timer);
-    for (const { reject } of this.#waiting.splice(0)) reject(error);
+    for (const { reject } of this.#pending.splice(0)) reject(error);
     this.#stream.cancel();
     this.#client.close();
     return error;
   }
 
-  /** Ends the stream. Whatever is waiting fails. */
+  /** Ends the stream. Pending requests fail with ConnectionLostError. */
   close(): void {
     this.#closed = true;
     this.#fail(this.#loss('the connection was closed'));
@@ -188,7 +188,7 @@ export class DmEnvRpcConnection {
 function notDmEnvRpc(where: string, cause: string): PmpoError {
   return new PmpoError({
     where,
-    what: `what the server sends is not ${peer.protocol}: ${cause}`,
+    what: `the server's messages are not ${peer.protocol}: ${cause}`,
     remedy: `Give the address of ${peer.server}`,
   });
 }

@@ -1,12 +1,15 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type BatchServer, recordCommands, serveBatches } from '../../../test/support/batch-server.js';
-import { type CountingWorldOptions, countingWorld } from '../../../test/support/counting-world.js';
+import {
+  type CountingEnvironmentOptions,
+  countingEnvironment,
+} from '../../../test/support/counting-environment.js';
 import { scriptedServer } from '../../../test/support/scripted-server.js';
 import { ConnectionLostError } from '../../core/errors.js';
 import type { Environment, NamedTensorValues, TensorSpec } from '../../environments/environment.js';
 import { DmEnvRpcError } from '../errors.js';
 import { DmEnvRpcConnection } from './connection.js';
-import { WorldBatch } from './remote-batch.js';
+import { RemoteBatch } from './remote-batch.js';
 import type { RemoteEnvironmentOptions } from './remote-environment.js';
 
 const cleanups: (() => unknown)[] = [];
@@ -24,9 +27,9 @@ const state = ({ observation }: { observation: NamedTensorValues }) => [
 
 async function serve(
   size: number,
-  options: (i: number) => CountingWorldOptions = () => ({}),
+  options: (i: number) => CountingEnvironmentOptions = () => ({}),
 ): Promise<BatchServer> {
-  const server = await serveBatches((i) => countingWorld(options(i)), { size });
+  const server = await serveBatches((i) => countingEnvironment(options(i)), { size });
   cleanups.push(() => server.close());
   return server;
 }
@@ -36,34 +39,34 @@ async function batchOf(
   size: number,
   more: Partial<RemoteEnvironmentOptions> = {},
 ): Promise<readonly Environment[]> {
-  const batch = await WorldBatch.connect({ address, deadlineSeconds: 20, ...more }, size);
+  const batch = await RemoteBatch.connect({ address, deadlineSeconds: 20, ...more }, size);
   cleanups.push(() => batch.close());
   return Array.from({ length: size }, (_, i) => batch.environment(i, async () => {}));
 }
 
-describe('worlds on one stream', () => {
-  it('are each what they would be alone', async () => {
+describe('the environments of a remote batch', () => {
+  it('behave as each would alone', async () => {
     const server = await serve(2, (i) => ({ length: 2 + i, end: 'terminated' }));
     const [a, b] = await batchOf(server.address, 2);
     expect(a.observationSpec).toEqual({ state: { name: 'state', shape: [3], dtype: 'float32' } });
     expect(a.actionSpec.push).toMatchObject({ shape: [1], minimum: -1, maximum: 1 });
-    await expect(a.step(push(0))).rejects.toThrow(/simulator 0: a step before the first reset/);
+    await expect(a.step(push(0))).rejects.toThrow(/simulator 0: step called before the first reset/);
     expect(state(await a.reset({ seed: 7 }))).toEqual([7, 0, 0]);
     expect(state(await b.reset())).toEqual([-1, 0, 0]);
     expect(state(await a.step(push(0.5)))).toEqual([7, 1, 0.5]);
     expect(await a.step(push(0.25))).toMatchObject({ reward: 2, terminated: true, truncated: false });
-    await expect(a.step(push(0))).rejects.toThrow(/simulator 0: a step after the episode's end/);
+    await expect(a.step(push(0))).rejects.toThrow(/simulator 0: step called after the episode ended/);
     expect(state(await b.step(push(-1)))).toEqual([-1, 1, -1]);
     expect(state(await a.reset({ seed: 8 }))).toEqual([8, 0, 0]);
   });
 
-  it('share a message as far as they are called at once, whatever is asked of each', async () => {
+  it('share a message if they are called in the same turn, for steps and resets alike', async () => {
     const sent = recordCommands();
     const server = await serve(3);
     const [a, b, c] = await batchOf(server.address, 3);
     await Promise.all([a.reset({ seed: 1 }), b.reset({ seed: 2 }), c.reset({ seed: 3 })]);
     await Promise.all([a.step(push(1)), b.reset()]);
-    // What is called while a message is under way goes with the next.
+    // Calls before the response to a message go with the next one.
     const first = a.step(push(0));
     await new Promise((go) => setImmediate(go));
     const [one, two, three] = await Promise.all([first, b.step(push(1)), c.step(push(-1))]);
@@ -80,7 +83,7 @@ describe('worlds on one stream', () => {
     ]);
   });
 
-  it('keep what was observed until their own next call, with arrays that are used again', async () => {
+  it('keep an observation until their own next call when arrays are reused', async () => {
     const server = await serve(2);
     const [a, b] = await batchOf(server.address, 2, { reuseArrays: true });
     const [first] = await Promise.all([a.reset({ seed: 1 }), b.reset({ seed: 2 })]);
@@ -91,17 +94,17 @@ describe('worlds on one stream', () => {
     expect(state(first)).toEqual([1, 1, 1]);
   });
 
-  it('refuse what the spec does not allow before anything is sent, and two calls at once', async () => {
+  it('refuse invalid actions before sending them, and a second call before the first has returned', async () => {
     const sent = recordCommands();
     const server = await serve(2);
     const [a, b] = await batchOf(server.address, 2);
     await Promise.all([a.reset(), b.reset()]);
     const other = b.step(push(1));
     await expect(a.step(push(2))).rejects.toThrow(/action 'push': element 0 is 2, above its maximum 1/);
-    await expect(a.step({ pull: push(0).push })).rejects.toThrow(/there is no action 'pull'/);
+    await expect(a.step({ pull: push(0).push })).rejects.toThrow(/unknown action 'pull'/);
     await expect(a.reset({ seed: -1 })).rejects.toThrow(/simulator 0: the seed is -1/);
     await expect(b.step(push(1))).rejects.toThrow(
-      /simulator 1: a step or reset while another one is under way/,
+      /simulator 1: step or reset called before the last call had returned/,
     );
     expect(state(await other)).toEqual([-1, 1, 1]);
     expect(sent).toEqual([
@@ -110,12 +113,12 @@ describe('worlds on one stream', () => {
     ]);
   });
 
-  it('have bounds of their own, and do what is nearest to nothing where an action is left out', async () => {
+  it('have separate bounds, and take the action nearest to 0 when it is left out', async () => {
     const spec: TensorSpec = { name: 'push', shape: [2], dtype: 'int64', minimum: [1, -3], maximum: [4, 3] };
     const done: string[] = [];
     const server = await serveBatches(
       (i) => {
-        const world = countingWorld();
+        const world = countingEnvironment();
         const step: Environment['step'] = (action) => {
           done.push(`${i}: ${action.push.data}`);
           return world.step(push(0));
@@ -134,8 +137,8 @@ describe('worlds on one stream', () => {
   });
 });
 
-describe('a simulator that fails', () => {
-  it('fails alone, with its own words, and begins again with a reset', async () => {
+describe('a failing simulator', () => {
+  it('does not affect the others, passes on its message, and recovers with a reset', async () => {
     const broken = (): number => {
       throw new Error('the simulation became unstable');
     };
@@ -152,14 +155,14 @@ describe('a simulator that fails', () => {
     );
     for (const other of [first, third])
       expect(other).toMatchObject({ status: 'fulfilled', value: { reward: 2 } });
-    await expect(all[1].step(push(0))).rejects.toThrow(/after the episode's end/);
+    await expect(all[1].step(push(0))).rejects.toThrow(/after the episode ended/);
     expect(state(await all[1].reset({ seed: 6 }))).toEqual([6, 0, 0]);
     expect((await all[0].step(push(0))).reward).toBe(3);
   });
 });
 
 describe('a server', () => {
-  it('that refuses a step fails those who are in it, and no others', async () => {
+  it('that refuses a step fails only the calls in that message', async () => {
     const server = await serve(3);
     const [a, b, c] = await batchOf(server.address, 3);
     const refusal = new DmEnvRpcError(server.address, 'Step', 3, 'not today');
@@ -171,7 +174,7 @@ describe('a server', () => {
       expect({ status, reason }).toEqual({ status: 'rejected', reason: refusal });
   });
 
-  it('that goes away is lost to all of them', async () => {
+  it('that goes away is lost to all environments', async () => {
     const server = await serve(3);
     const all = await batchOf(server.address, 3);
     await Promise.all(all.map((one) => one.reset()));
@@ -184,9 +187,9 @@ describe('a server', () => {
     }
   });
 
-  it('that refuses the setting, or takes no notice of it, is named with what to do', async () => {
+  it('that refuses or ignores the setting causes an error with a remedy', async () => {
     const refusing = await scriptedServer(() => ({
-      error: { code: 3, message: "there is no setting 'batchSize'" },
+      error: { code: 3, message: "unknown setting 'batchSize'" },
     }));
     const heedless = await scriptedServer(({ createWorld, joinWorld }) => {
       if (createWorld) return { createWorld: { worldName: 'w' } };
@@ -195,10 +198,10 @@ describe('a server', () => {
     });
     cleanups.push(refusing.close, heedless.close);
     await expect(batchOf(refusing.address, 2)).rejects.toThrow(
-      /the server refused CreateWorld: INVALID_ARGUMENT: there is no setting 'batchSize' .*set environment.envsPerStream to 1/,
+      /the server refused CreateWorld: INVALID_ARGUMENT: unknown setting 'batchSize' .*set environment.envsPerStream to 1/,
     );
     await expect(batchOf(heedless.address, 2)).rejects.toThrow(
-      /no world of 2 simulators on one stream: it has no batch\/command, .*set environment.envsPerStream to 1/,
+      /did not create 2 simulators on one stream: it has no batch\/command, .*set environment.envsPerStream to 1/,
     );
   });
 });

@@ -19,16 +19,17 @@ import { environmentStates } from '../codec/messages.js';
 import { DmEnvRpcError } from '../errors.js';
 import { BatchMember, type Outcome } from './batch-member.js';
 import type { RemoteEnvironmentOptions } from './remote-environment.js';
-import { type ObservationRequest, RemoteWorld, type StepAnswer } from './remote-world.js';
+import { type ObservationRequest, RemoteWorld, type StepResponse } from './remote-world.js';
 
 type Command = keyof typeof batchCommands;
 
 const isReserved = (name: string) => name === 'reward' || name === 'discount' || isBatchName(name);
 
-/** Whether a simulator in this state has an episode, or has just ended one. */
+/** Whether a simulator in this state is in an episode or has just ended one; if not, it has failed. */
 const isEpisodeState = (state: number): boolean =>
   (Object.values(environmentStates) as number[]).includes(state);
 
+/** A reset or step that has not returned. */
 interface Call {
   readonly member: number;
   readonly resolve: (outcome: Outcome) => void;
@@ -36,25 +37,26 @@ interface Call {
 }
 
 /**
- * N simulators on one stream, each an Environment of its own. What is asked of them in one turn of the event loop goes out
- * as one message; what is asked while a message is under way goes with the next.
+ * A world of N simulators on one stream, each a separate Environment. Requests made in one turn of the event loop are sent as
+ * one message; requests made before its response has arrived are sent with the next one.
+ * Shapes: N simulators.
  */
-export class WorldBatch {
+export class RemoteBatch {
   readonly size: number;
   readonly #world: RemoteWorld;
   readonly #names: readonly string[];
   readonly #request: ObservationRequest;
   readonly #errorRequest: ObservationRequest;
-  /** What is done, [N, …] each; the rows of those that wait mean nothing. */
+  /** The next message's actions, [N, …] each. The rows of simulators that wait mean nothing. */
   readonly #actions: Readonly<Record<string, TensorValue>>;
   readonly #neutral: Readonly<Record<string, TensorValue>>;
   readonly #commands: Int32Array;
   readonly #seeds: BigInt64Array;
-  /** Views of the decoder's arrays, which are always the same; filled when they first are. */
+  /** Views of the decoder's arrays for each simulator. They stay the same from the first direct response on. */
   #directRows: readonly NamedTensorValues[] | undefined;
-  #waiting: Call[] = [];
+  #calls: Call[] = [];
   #isScheduled = false;
-  #isUnderWay = false;
+  #isAwaitingResponse = false;
 
   private constructor(world: RemoteWorld, size: number, options: RemoteEnvironmentOptions) {
     this.size = size;
@@ -63,37 +65,37 @@ export class WorldBatch {
     this.#names = world.choose(options.observations, isReserved);
     this.#request = world.request(['reward', batchNames.state, ...this.#names], options);
     this.#errorRequest = world.request([batchNames.errorCode, batchNames.error]);
-    const acted = Object.values(world.actionSpec).filter(({ name }) => !isReserved(name));
-    this.#actions = Object.fromEntries(acted.map((spec) => [spec.name, neutralValue(spec)]));
-    this.#neutral = Object.fromEntries(acted.map((spec) => [spec.name, neutralValue(spec)]));
+    const actionSpecs = Object.values(world.actionSpec).filter(({ name }) => !isReserved(name));
+    this.#actions = Object.fromEntries(actionSpecs.map((spec) => [spec.name, neutralValue(spec)]));
+    this.#neutral = Object.fromEntries(actionSpecs.map((spec) => [spec.name, neutralValue(spec)]));
     this.#commands = new Int32Array(size).fill(batchCommands.wait);
     this.#seeds = new BigInt64Array(size).fill(noSeed);
   }
 
   /**
-   * Connects, makes a world of `size` simulators and joins it.
-   * @throws ConnectionLostError when nobody answers; PmpoError when the server refuses, or makes no such world.
+   * Connects, creates a world of `size` simulators and joins it.
+   * @throws ConnectionLostError if no server answers; PmpoError if the server refuses, or creates a world of another form.
    */
-  static async connect(options: RemoteEnvironmentOptions, size: number): Promise<WorldBatch> {
+  static async connect(options: RemoteEnvironmentOptions, size: number): Promise<RemoteBatch> {
     const createSettings = { ...options.createSettings, batchSize: size };
     const world = await RemoteWorld.join({ ...options, createSettings }).catch((error: unknown) => {
       if (!(error instanceof DmEnvRpcError)) throw error;
       throw new PmpoError({
         where: error.details.where,
-        what: `${error.details.what} (it was asked for ${size} simulators on one stream, setting batchSize)`,
-        remedy: 'Where the server does not know that setting, set environment.envsPerStream to 1',
+        what: `${error.details.what} (the request was for ${size} simulators on one stream, setting batchSize)`,
+        remedy: 'If the server does not know that setting, set environment.envsPerStream to 1',
         cause: error,
       });
     });
     try {
-      return new WorldBatch(world, size, options);
+      return new RemoteBatch(world, size, options);
     } catch (error) {
       await world.close();
       throw error;
     }
   }
 
-  /** @throws PmpoError where the server has made something else than was asked for. */
+  /** @throws PmpoError if the world does not have the form of a batch of this size. */
   #requireBatch(): void {
     const { where, actionSpec, observationSpec } = this.#world;
     const missing: string[] = [batchNames.command, batchNames.seed].filter(
@@ -117,17 +119,17 @@ export class WorldBatch {
           : `the action '${open!.name}' has the shape [${open!.shape}]`;
     throw new PmpoError({
       where,
-      what: `this is no world of ${this.size} simulators on one stream: ${what}`,
-      remedy: 'The server does not offer such worlds: set environment.envsPerStream to 1',
+      what: `the server did not create ${this.size} simulators on one stream: ${what}`,
+      remedy: 'If the server does not support this, set environment.envsPerStream to 1',
     });
   }
 
-  /** True when the connection is over, with all that is on it. */
+  /** Whether the connection is lost, for all simulators on it. */
   get isLost(): boolean {
     return this.#world.isLost;
   }
 
-  /** The environment of simulator `member`, 0 … N − 1. `close` is what its own `close` does. */
+  /** Simulator `member` (0 … N − 1) as an Environment, whose `close` is the given function. */
   environment(member: number, close: () => Promise<void>): Environment {
     const specs = (names: readonly string[], from: NamedSpecs): NamedSpecs =>
       Object.fromEntries(names.map((name) => [name, rowSpec(from[name], member)]));
@@ -143,7 +145,7 @@ export class WorldBatch {
     );
   }
 
-  /** Puts what a simulator is to do into the next message. Actions must be as their specs say. */
+  /** Adds a request for one simulator to the next message. Actions must fit their specs. */
   #call(
     member: number,
     command: Command,
@@ -156,40 +158,40 @@ export class WorldBatch {
     this.#commands[member] = batchCommands[command];
     this.#seeds[member] = seed === undefined ? noSeed : BigInt(seed);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ member, resolve, reject });
+      this.#calls.push({ member, resolve, reject });
       this.#schedule();
     });
   }
 
   #schedule(): void {
-    if (this.#isScheduled || this.#isUnderWay || this.#waiting.length === 0) return;
+    if (this.#isScheduled || this.#isAwaitingResponse || this.#calls.length === 0) return;
     this.#isScheduled = true;
-    // After all that the last answers set going: one message for as many as possible.
+    // By then, the code that the last response has resumed has made its requests, and one message carries them all.
     setImmediate(() => {
       this.#isScheduled = false;
-      this.#isUnderWay = true;
+      this.#isAwaitingResponse = true;
       void this.#send().finally(() => {
-        this.#isUnderWay = false;
+        this.#isAwaitingResponse = false;
         this.#schedule();
       });
     });
   }
 
-  /** Sends what waits, and settles its calls. */
+  /** Sends the waiting calls as one message, and settles them. */
   async #send(): Promise<void> {
-    const calls = this.#waiting;
-    this.#waiting = [];
+    const calls = this.#calls;
+    this.#calls = [];
     try {
       const answer = await this.#exchange();
       const failed = this.#deliver(calls, answer);
       if (failed.length > 0) await this.#explain(failed);
     } catch (error) {
-      // Those that have been settled already are not touched by it.
+      // This has no effect on calls that are already settled.
       for (const { reject } of calls) reject(error);
     }
   }
 
-  #exchange(): Promise<StepAnswer> {
+  #exchange(): Promise<StepResponse> {
     const shape = [this.size];
     const isIn = (command: Command) => this.#commands.includes(batchCommands[command]);
     const answer = this.#world.step(
@@ -200,14 +202,14 @@ export class WorldBatch {
       },
       this.#request,
     );
-    // Encoded by now: the next message may be written.
+    // The message is encoded by now, so the arrays can be used for the next one.
     this.#commands.fill(batchCommands.wait);
     this.#seeds.fill(noSeed);
     return answer;
   }
 
-  /** Gives each call what its simulator has come to; returns those whose simulators have failed. */
-  #deliver(calls: readonly Call[], { values, isDirect }: StepAnswer): readonly Call[] {
+  /** Resolves the calls whose simulators have answered, and returns those whose simulators have failed. */
+  #deliver(calls: readonly Call[], { values, isDirect }: StepResponse): readonly Call[] {
     if (!isDirect) this.#world.check(values, ['reward', batchNames.state, ...this.#names]);
     if (isDirect) this.#directRows ??= this.#rows(values);
     const rows = isDirect ? this.#directRows! : this.#rows(values);
@@ -235,7 +237,7 @@ export class WorldBatch {
     );
   }
 
-  /** Asks why simulators have failed, and tells those who called them. */
+  /** Requests the errors of failed simulators, and rejects their calls. */
   async #explain(failed: readonly Call[]): Promise<void> {
     const wait: TensorValue = {
       dtype: 'int32',
@@ -252,7 +254,7 @@ export class WorldBatch {
     }
   }
 
-  /** Leaves the world, destroys it and disconnects. A connection that is lost already is no error. */
+  /** Leaves the world, destroys it and disconnects. Never fails. */
   close(): Promise<void> {
     return this.#world.close();
   }

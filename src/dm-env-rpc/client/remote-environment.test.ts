@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { countingWorld } from '../../../test/support/counting-world.js';
+import { countingEnvironment } from '../../../test/support/counting-environment.js';
 import { scriptedServer } from '../../../test/support/scripted-server.js';
 import { ConnectionLostError } from '../../core/errors.js';
 import type { NamedTensorValues } from '../../environments/environment.js';
@@ -18,8 +18,8 @@ const push = (value: number): NamedTensorValues => ({
   push: { dtype: 'float32', shape: [1], data: Float32Array.of(value) },
 });
 
-async function ours(options: Parameters<typeof countingWorld>[0] = {}) {
-  const server = await serveEnvironments({ createEnvironment: async () => countingWorld(options) });
+async function ours(options: Parameters<typeof countingEnvironment>[0] = {}) {
+  const server = await serveEnvironments({ createEnvironment: async () => countingEnvironment(options) });
   cleanups.push(() => server.close());
   return server;
 }
@@ -47,7 +47,7 @@ const specs: wire.ActionObservationSpecs = {
 };
 
 describe('an episode', () => {
-  it('starts, goes on and ends as the interface says', async () => {
+  it('starts, continues and ends as the interface says', async () => {
     const { address } = await ours({ length: 3, end: 'terminated' });
     const remote = await connect(address);
     expect(Object.keys(remote.observationSpec)).toEqual(['state']);
@@ -60,7 +60,7 @@ describe('an episode', () => {
     expect([...(step.observation.state.data as Float32Array)]).toEqual([11, 1, 0.5]);
     await remote.step(push(0));
     expect(await remote.step(push(0))).toMatchObject({ terminated: true, truncated: false });
-    await expect(remote.step(push(0))).rejects.toThrow(/after the episode's end/);
+    await expect(remote.step(push(0))).rejects.toThrow(/after the episode ended/);
     expect([...((await remote.reset()).observation.state.data as Float32Array)][1]).toBe(0);
     await remote.resetWorld({ seed: 4 });
     expect(await remote.listProperties()).toEqual([]);
@@ -68,20 +68,20 @@ describe('an episode', () => {
     await expect(remote.writeProperty('a', push(1).push)).rejects.toThrow(/NOT_FOUND/);
   });
 
-  it('cut by a time limit is truncated', async () => {
+  it('cut off by a time limit is truncated', async () => {
     const remote = await connect((await ours({ length: 1 })).address);
     await remote.reset();
     expect(await remote.step(push(0))).toMatchObject({ terminated: false, truncated: true });
   });
 
-  it('refuses an action that the spec does not allow, before it is sent', async () => {
+  it('refuses an invalid action before sending it', async () => {
     const remote = await connect((await ours()).address);
     await remote.reset();
     await expect(remote.step(push(3))).rejects.toThrow(/action 'push': element 0 is 3, above its maximum 1/);
-    await expect(remote.step({ pull: push(0).push })).rejects.toThrow(/no action 'pull'/);
+    await expect(remote.step({ pull: push(0).push })).rejects.toThrow(/unknown action 'pull'/);
   });
 
-  it('brings the observations asked for, and says when there is no such one', async () => {
+  it('has the requested observations, and an error for one that does not exist', async () => {
     const { address } = await ours();
     expect(Object.keys((await connect(address, { observations: ['state'] })).observationSpec)).toEqual([
       'state',
@@ -92,7 +92,7 @@ describe('an episode', () => {
   });
 });
 
-describe("others' servers", () => {
+describe('servers by others', () => {
   const usual = (request: wire.EnvironmentRequest): wire.EnvironmentResponse => {
     if (request.createWorld) return { error: { code: 12, message: 'one world only' } };
     if (request.joinWorld) return { joinWorld: { specs } };
@@ -110,7 +110,7 @@ describe("others' servers", () => {
     return { leaveWorld: {} };
   };
 
-  it('that make no worlds and take no seeds are joined as they are', async () => {
+  it('that cannot create worlds and do not take seeds are joined as they are', async () => {
     const remote = await connect(await scripted(usual));
     expect(remote.worldName).toBe('');
     const { observation } = await remote.reset({ seed: 3 });
@@ -118,8 +118,8 @@ describe("others' servers", () => {
     expect((await remote.step(push(1))).reward).toBe(0.5);
   });
 
-  it('that fail a step or a reset leave no episode, and are asked for the next one', async () => {
-    // Each error, or the state of a step, in its turn.
+  it('that fail a step or a reset end the episode, and are asked for the next one', async () => {
+    // The errors, and the states of the steps, in order.
     const steps: (number | 'fail')[] = ['fail', 1, 'fail', 1, 2, 'fail', 1, 1];
     const asked: string[] = [];
     const address = await scripted((request) => {
@@ -133,7 +133,7 @@ describe("others' servers", () => {
     const remote = await connect(address);
     const isOver = async () => {
       const before = asked.length;
-      await expect(remote.step(push(0))).rejects.toThrow(/after the episode's end.*Call reset first/);
+      await expect(remote.step(push(0))).rejects.toThrow(/after the episode ended.*Call reset first/);
       expect(asked).toHaveLength(before);
     };
     await expect(remote.reset()).rejects.toThrow(/unstable/);
@@ -142,12 +142,12 @@ describe("others' servers", () => {
     await expect(remote.step(push(0))).rejects.toThrow(/unstable/);
     await isOver();
     await remote.reset();
-    // A step that never leaves ends nothing.
+    // A step that is not sent does not end the episode.
     await expect(remote.step(push(Number.NaN))).rejects.toThrow(/NaN/);
-    await expect(remote.step({ pull: push(0).push })).rejects.toThrow(/no action 'pull'/);
+    await expect(remote.step({ pull: push(0).push })).rejects.toThrow(/unknown action 'pull'/);
     expect(await remote.step(push(0))).toMatchObject({ terminated: true });
     asked.length = 0;
-    // The server's next step starts an episode without a Reset; after an error nobody can tell.
+    // The server's next step starts an episode without a Reset; after an error that is unknown.
     await expect(remote.reset()).rejects.toThrow(/unstable/);
     await isOver();
     await remote.reset();
@@ -155,7 +155,7 @@ describe("others' servers", () => {
     expect(asked).toEqual(['step', 'reset', 'step', 'step']);
   });
 
-  it("that refuse are quoted, with gRPC's name of the code", async () => {
+  it("that refuse a request are quoted, with gRPC's name of the code", async () => {
     const address = await scripted(() => ({ error: { code: 8, message: 'full' } }));
     const failed = connect(address);
     await expect(failed).rejects.toThrow(
@@ -165,17 +165,17 @@ describe("others' servers", () => {
     await expect(failed).rejects.toBeInstanceOf(DmEnvRpcError);
   });
 
-  it('whose specs change with a reset are not learned from', async () => {
+  it('whose specs change with a reset are an error', async () => {
     const other = { ...specs, actions: { '5': { name: 'push', shape: [2], dtype: 1 } } };
     const address = await scripted((request) =>
       request.reset ? { reset: { specs: other } } : usual(request),
     );
     await expect((await connect(address)).reset()).rejects.toThrow(
-      /specs of observations or actions changed/,
+      /a reset changed the specs of observations or actions/,
     );
   });
 
-  it('without a reward are of no use', async () => {
+  it('without a reward are refused', async () => {
     const bare = { ...specs, observations: { '7': specs.observations!['7'] } };
     const address = await scripted((request) =>
       request.joinWorld ? { joinWorld: { specs: bare } } : usual(request),
@@ -183,17 +183,17 @@ describe("others' servers", () => {
     await expect(connect(address)).rejects.toThrow(/no observation named reward/);
   });
 
-  it('that send what their spec does not say are named', async () => {
+  it('that send observations of another form than their spec are an error', async () => {
     const odd = { '9': { doubles: { array: [0] } }, '7': { doubles: { array: [2] }, shape: [1] } };
     const address = await scripted((request) =>
       request.step ? { step: { state: 1, observations: odd } } : usual(request),
     );
     await expect((await connect(address)).reset()).rejects.toThrow(
-      /the observation 'state' is float64 \[1\], its spec says float32 \[1\]/,
+      /the observation 'state' is float64 \[1\], but its spec is float32 \[1\]/,
     );
   });
 
-  it('that never answer are given up on at the deadline', async () => {
+  it('that never answer are given up at the deadline', async () => {
     const address = await scripted(() => undefined);
     const failed = connect(address, { deadlineSeconds: 2 });
     await expect(failed).rejects.toThrow(/no answer to CreateWorld within 2 s/);
@@ -202,7 +202,7 @@ describe("others' servers", () => {
 });
 
 describe('an address', () => {
-  it('where nobody listens is an error at once', async () => {
+  it('that no server listens on is an error at once', async () => {
     const failed = connect('127.0.0.1:1', { deadlineSeconds: 3600 });
     await expect(failed).rejects.toBeInstanceOf(ConnectionLostError);
     await expect(failed).rejects.toThrow(
@@ -210,7 +210,7 @@ describe('an address', () => {
     );
   });
 
-  it('where something accepts and says nothing is one too', async () => {
+  it('whose server accepts connections and stays silent is an error at the deadline', async () => {
     const sockets: Socket[] = [];
     const server: Server = createServer((socket) => sockets.push(socket.on('error', () => {})));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -222,7 +222,7 @@ describe('an address', () => {
     await expect(connect(`127.0.0.1:${port}`, { deadlineSeconds: 1 })).rejects.toThrow(/waited 1 s/);
   });
 
-  it('whose server goes away fails what is under way', async () => {
+  it('whose server goes away fails the pending requests', async () => {
     const server = await ours();
     const remote = await connect(server.address);
     await remote.reset();

@@ -20,26 +20,29 @@ import {
   type RemoteWorldOptions,
 } from './remote-world.js';
 
+/** How to reach a server, which world to join, and which observations to request. */
 export interface RemoteEnvironmentOptions extends RemoteWorldOptions {
-  /** The observations wanted, and so sent; by default all that hold numbers, the reserved ones left out. */
+  /** The observations to request; by default all that hold numbers, except the reserved `reward` and `discount`. */
   readonly observations?: readonly string[];
   /**
-   * True: each observation is read into the same arrays as the one before, for callers who have taken what they need by
-   * the time of their next request.
+   * True: each observation overwrites the arrays of the one before, which is faster. The caller must have read an observation
+   * before the next reset or step. Default: false.
    */
   readonly reuseArrays?: boolean;
 }
 
+/** A property of a world (dm_env_rpc's properties extension). */
 export interface Property {
   readonly key: string;
   readonly spec: TensorSpec;
   readonly readable: boolean;
   readonly writable: boolean;
+  /** Whether it has properties below its key. */
   readonly listable: boolean;
   readonly description: string;
 }
 
-/** A world of a dm_env_rpc server as an Environment, over a stream of its own. */
+/** A world of a dm_env_rpc v1 server as an Environment, over a separate stream. */
 export class RemoteEnvironment implements Environment {
   readonly observationSpec: NamedSpecs;
   readonly actionSpec: NamedSpecs;
@@ -47,7 +50,7 @@ export class RemoteEnvironment implements Environment {
   readonly #names: readonly string[];
   readonly #request: ObservationRequest;
   #phase: EpisodePhase = 'fresh';
-  /** Whether the server has said that the episode is over, so that its next step starts another without a Reset. */
+  /** Whether the server has ended the episode, so that the next step starts another one without a Reset. */
   #isServerAtEnd = false;
 
   private constructor(
@@ -55,7 +58,7 @@ export class RemoteEnvironment implements Environment {
     { observations, reuseArrays }: Pick<RemoteEnvironmentOptions, 'observations' | 'reuseArrays'>,
   ) {
     this.#world = world;
-    // The discount is not asked for: a step's state says all that it could.
+    // The discount is not requested: the state of a step already tells whether the episode goes on.
     this.#names = world.choose(observations, (name) => name === 'reward' || name === 'discount');
     this.actionSpec = world.actionSpec;
     this.observationSpec = Object.fromEntries(this.#names.map((name) => [name, world.observationSpec[name]]));
@@ -63,9 +66,8 @@ export class RemoteEnvironment implements Environment {
   }
 
   /**
-   * Connects, makes a world (or takes the server's only one, where it makes none) and joins it.
-   * @throws ConnectionLostError when nobody answers, DmEnvRpcError when the server refuses, PmpoError for specs that
-   *   cannot be used.
+   * Connects, creates a world (unless the server has only a ready-made one) and joins it.
+   * @throws ConnectionLostError if no server answers, DmEnvRpcError if the server refuses, PmpoError for unusable specs.
    */
   static async connect(options: RemoteEnvironmentOptions): Promise<RemoteEnvironment> {
     const world = await RemoteWorld.join(options);
@@ -77,13 +79,14 @@ export class RemoteEnvironment implements Environment {
     }
   }
 
+  /** The name of the world on the server. */
   get worldName(): string {
     return this.#world.name;
   }
 
   async reset({ seed }: { readonly seed?: number } = {}): Promise<Reset> {
     const { observation } = await this.#endingOnError(async () => {
-      if (!this.#isServerAtEnd || seed !== undefined) await this.#askReset(seed);
+      if (!this.#isServerAtEnd || seed !== undefined) await this.#requestReset(seed);
       return this.#exchange({});
     });
     this.#phase = 'running';
@@ -91,8 +94,8 @@ export class RemoteEnvironment implements Environment {
     return { observation, info: {} };
   }
 
-  /** Asks for a new episode. A server that takes no seed is asked again without one: its episodes are its own. */
-  async #askReset(seed: number | undefined): Promise<void> {
+  /** Requests a new episode. If the server does not take a seed, requests one without it. */
+  async #requestReset(seed: number | undefined): Promise<void> {
     try {
       await this.#world.reset(seed === undefined ? {} : { seed });
     } catch (error) {
@@ -107,7 +110,7 @@ export class RemoteEnvironment implements Environment {
     checkActions(this.actionSpec, action, where);
     return this.#endingOnError(async () => {
       const { observation, reward, state } = await this.#exchange(action);
-      if (reward === undefined) throw new PmpoError({ where, what: 'a step brought no reward' });
+      if (reward === undefined) throw new PmpoError({ where, what: 'the response to a step has no reward' });
       const terminated = state === environmentStates.terminated;
       const truncated = state === environmentStates.interrupted;
       if (terminated || truncated) {
@@ -118,7 +121,7 @@ export class RemoteEnvironment implements Environment {
     });
   }
 
-  /** What `call` returns. When it fails the episode is over for the user; whether for the server too, nobody can tell. */
+  /** Makes a call. If it fails, the episode is over for the user; whether it is for the server is unknown. */
   async #endingOnError<T>(call: () => Promise<T>): Promise<T> {
     try {
       return await call();
@@ -133,32 +136,32 @@ export class RemoteEnvironment implements Environment {
     actions: NamedTensorValues,
   ): Promise<{ state: number | undefined; observation: NamedTensorValues; reward: number | undefined }> {
     const { state, values, isDirect } = await this.#world.step(actions, this.#request);
-    // The decoder's values have one name more, which nobody looks at.
+    // The decoder's values include the reward, which users of the observation ignore.
     if (isDirect) return { state, observation: values, reward: Number(values.reward.data[0]) };
     this.#world.check(values, this.#names);
     const { reward, ...observation } = values;
     return { state, observation, reward: reward && Number(reward.data[0]) };
   }
 
-  /** Resets the world, for whoever is in it. */
+  /** Resets the world, also for another connection that uses it. @throws DmEnvRpcError if the server refuses. */
   async resetWorld(settings: PlainSettings = {}): Promise<void> {
     await this.#world.resetWorld(settings);
     this.#phase = 'fresh';
     this.#isServerAtEnd = false;
   }
 
-  /** The value of a property. @throws DmEnvRpcError when there is none or it cannot be read. */
+  /** The value of a property. @throws DmEnvRpcError if it does not exist or cannot be read. */
   async readProperty(key: string): Promise<TensorValue> {
     const { readProperty } = await this.#world.property({ readProperty: { key } });
     return unpackTensor(readProperty?.value ?? {});
   }
 
-  /** Sets a property. @throws DmEnvRpcError when there is none or it cannot be written. */
+  /** Sets a property. @throws DmEnvRpcError if it does not exist or cannot be written. */
   async writeProperty(key: string, value: TensorValue): Promise<void> {
     await this.#world.property({ writeProperty: { key, value: packTensor(value) } });
   }
 
-  /** The properties under a key; '' is the root. */
+  /** The properties below a key; '' is the root. @throws DmEnvRpcError if the server refuses. */
   async listProperties(key = ''): Promise<Property[]> {
     const { listProperty } = await this.#world.property({ listProperty: { key } });
     return (listProperty?.values ?? []).map((property) => ({
@@ -171,7 +174,7 @@ export class RemoteEnvironment implements Environment {
     }));
   }
 
-  /** Leaves the world, destroys it if this made it, and disconnects. A connection that is lost already is no error. */
+  /** Leaves the world, destroys it if this client has created it, and disconnects. Never fails. */
   close(): Promise<void> {
     return this.#world.close();
   }

@@ -7,25 +7,27 @@ import type {
   TensorValue,
 } from '../../environments/environment.js';
 import { shapeFits } from '../../environments/spec-checks.js';
+import { isNumeric } from '../../environments/tensor-data.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
+import { statusCode } from '../../grpc/status.js';
 import { type ByUid, packPropertyRequest, unpackPropertyResponse } from '../codec/messages.js';
 import { StepDecoder } from '../codec/step-decoder.js';
 import { packSetting, packTensor, unpackSpec, unpackTensor } from '../codec/tensors.js';
 import { DmEnvRpcError } from '../errors.js';
 import { type ConnectionOptions, DmEnvRpcConnection } from './connection.js';
 
+/** Settings as plain values, by name. */
 export type PlainSettings = Readonly<Record<string, string | number | boolean>>;
 
+/** How to reach a server, and which of its worlds to join. */
 export interface RemoteWorldOptions extends ConnectionOptions {
-  /** Sent with CreateWorld. */
+  /** The settings of CreateWorld. */
   readonly createSettings?: PlainSettings;
-  /** Sent with JoinWorld. */
+  /** The settings of JoinWorld. */
   readonly joinSettings?: PlainSettings;
-  /** Join this world, which is there already, instead of making one. */
+  /** An existing world to join; by default, a new one is created. */
   readonly worldName?: string;
 }
-
-const isNumeric = ({ dtype }: TensorSpec) => dtype !== 'string' && dtype !== 'proto';
 
 const settingsOf = (plain: PlainSettings = {}): Record<string, wire.Tensor> =>
   Object.fromEntries(Object.entries(plain).map(([key, value]) => [key, packSetting(value)]));
@@ -46,36 +48,37 @@ function named(
   return { specs: byName, uids };
 }
 
-/** Observations that steps ask for. */
+/** The observations that steps request; made by `RemoteWorld.request`. */
 export interface ObservationRequest {
   readonly uids: readonly wire.Int64[];
   readonly names: ReadonlyMap<string, string>;
-  /** Where answers are read into; absent: each into arrays of its own. */
+  /** Reads responses into arrays that are used again; if undefined, each response has arrays of its own. */
   readonly decoder: StepDecoder | undefined;
 }
 
-/** What a step leads to. */
-export interface StepAnswer {
+/** The response to a step. */
+export interface StepResponse {
   readonly state: number | undefined;
-  /** What was asked for, as far as it was sent. */
+  /** The requested observations, as far as the server has sent them. */
   readonly values: NamedTensorValues;
-  /** True where the values are those of the request's decoder, which are as their specs say. */
+  /** Whether the values are those of the request's decoder, which fit their specs. */
   readonly isDirect: boolean;
 }
 
 /**
- * A world of a dm_env_rpc server that a stream of its own is in, its observations and actions by name. What its episodes are,
- * and how many simulators there are behind it, is for those who use it.
+ * A world of a dm_env_rpc server that a separate stream has joined, with observations and actions by name. RemoteEnvironment
+ * and RemoteBatch build on it: it knows nothing of episodes, nor of the number of simulators in the world.
  */
 export class RemoteWorld {
-  /** The address and the world, for messages. */
+  /** The address and the world's name, for messages. */
   readonly where: string;
   readonly address: string;
   readonly name: string;
   readonly actionSpec: NamedSpecs;
-  /** All that can be asked for. */
+  /** All observations that can be requested. */
   readonly observationSpec: NamedSpecs;
   readonly #connection: DmEnvRpcConnection;
+  /** Whether this client has created the world, and so destroys it. */
   readonly #owned: boolean;
   readonly #wireSpecs: wire.ActionObservationSpecs;
   readonly #actionUids: ReadonlyMap<string, string>;
@@ -102,38 +105,37 @@ export class RemoteWorld {
   }
 
   /**
-   * Connects, makes a world (or takes the server's only one, where it makes none) and joins it.
-   * @throws ConnectionLostError when nobody answers, DmEnvRpcError when the server refuses, PmpoError for specs that
-   *   cannot be used.
+   * Connects, creates a world (unless the server has only a ready-made one) and joins it.
+   * @throws ConnectionLostError if no server answers, DmEnvRpcError if the server refuses, PmpoError for unusable specs.
    */
   static async join(options: RemoteWorldOptions): Promise<RemoteWorld> {
     const connection = await DmEnvRpcConnection.open(options);
     try {
-      const made =
+      const created =
         options.worldName === undefined ? await createWorld(connection, options.createSettings) : undefined;
-      const worldName = options.worldName ?? made ?? '';
+      const worldName = options.worldName ?? created ?? '';
       const settings = settingsOf(options.joinSettings);
       const { specs } = await connection.send('joinWorld', { worldName, settings });
-      return new RemoteWorld(connection, worldName, made !== undefined, specs ?? {});
+      return new RemoteWorld(connection, worldName, created !== undefined, specs ?? {});
     } catch (error) {
       connection.close();
       throw error;
     }
   }
 
-  /** True when nothing can be asked of it any more. */
+  /** Whether the connection is lost. */
   get isLost(): boolean {
     return this.#connection.isLost;
   }
 
   /**
-   * The names of the observations that a policy is to see: those wanted, or all that hold numbers.
-   * @param reserved are not among them.
-   * @throws PmpoError for one that is wanted and not there, or when there is no reward.
+   * The names of a policy's observations: those that the user wants, or all that hold numbers.
+   * @param isReserved whether a name is not an observation of the simulator
+   * @throws PmpoError for a wanted observation that does not exist, and for a world without a reward.
    */
-  choose(wanted: readonly string[] | undefined, reserved: (name: string) => boolean): string[] {
+  choose(wanted: readonly string[] | undefined, isReserved: (name: string) => boolean): string[] {
     const names = Object.keys(this.observationSpec);
-    const others = names.filter((name) => !reserved(name));
+    const others = names.filter((name) => !isReserved(name));
     if (!names.includes('reward')) {
       throw new PmpoError({
         where: this.address,
@@ -150,16 +152,16 @@ export class RemoteWorld {
       });
     }
     return wanted === undefined
-      ? others.filter((name) => isNumeric(this.observationSpec[name]))
+      ? others.filter((name) => isNumeric(this.observationSpec[name].dtype))
       : [...wanted];
   }
 
-  /** Observations by name, which there must be, for steps to ask for. */
+  /** A request for existing observations, by name. */
   request(names: readonly string[], { reuseArrays = false } = {}): ObservationRequest {
     const uids = names.map((name) => this.#observationUids.get(name)!);
     const specs = names.map((name, i) => [uids[i], this.observationSpec[name]] as const);
     return {
-      // Numbers are encoded faster than digits.
+      // protobufjs encodes numbers faster than strings of digits.
       uids: uids.map((uid) => (Number.isSafeInteger(Number(uid)) ? Number(uid) : uid)),
       names: new Map(names.map((name, i) => [uids[i], name])),
       decoder: reuseArrays ? StepDecoder.of(specs) : undefined,
@@ -167,18 +169,18 @@ export class RemoteWorld {
   }
 
   /**
-   * Steps with actions, which must be as their specs say. What is asked for is read at once, and everything is encoded
-   * before this returns.
-   * @throws PmpoError for an action that there is not; DmEnvRpcError when the server refuses, ConnectionLostError.
+   * Steps with actions, which must fit their specs. The actions are encoded before this function returns its promise, so that
+   * the caller may change their arrays.
+   * @throws PmpoError for an unknown action, DmEnvRpcError if the server refuses, ConnectionLostError.
    */
   async step(
     actions: NamedTensorValues,
     { uids: requestedObservations, names, decoder }: ObservationRequest,
-  ): Promise<StepAnswer> {
+  ): Promise<StepResponse> {
     const byUid: Record<string, wire.Tensor> = {};
     for (const [name, value] of Object.entries(actions)) {
       const uid = this.#actionUids.get(name);
-      if (uid === undefined) throw new PmpoError({ where: this.where, what: `there is no action '${name}'` });
+      if (uid === undefined) throw new PmpoError({ where: this.where, what: `unknown action '${name}'` });
       byUid[uid] = packTensor(value);
     }
     const answer = await this.#connection.step({ actions: byUid, requestedObservations }, (bytes) =>
@@ -194,7 +196,7 @@ export class RemoteWorld {
     return { state, values, isDirect: false };
   }
 
-  /** Whether values are there and as their specs say. @throws PmpoError naming the first that is not. */
+  /** Checks observations against their specs. @throws PmpoError naming the first that is missing or does not fit. */
   check(values: NamedTensorValues, names: readonly string[]): void {
     for (const name of names) {
       const value = values[name];
@@ -203,24 +205,24 @@ export class RemoteWorld {
       const got = value === undefined ? 'is missing' : `is ${value.dtype} [${value.shape}]`;
       throw new PmpoError({
         where: this.where,
-        what: `the observation '${name}' ${got}, its spec says ${spec.dtype} [${spec.shape}]`,
+        what: `the observation '${name}' ${got}, but its spec is ${spec.dtype} [${spec.shape}]`,
       });
     }
   }
 
-  /** Sends Reset. @throws PmpoError when the specs are others afterwards. */
+  /** Sends Reset. @throws PmpoError if the reset changes the specs. */
   async reset(settings: PlainSettings): Promise<void> {
     const { specs = {} } = await this.#connection.send('reset', { settings: settingsOf(settings) });
     const plain = (tree: wire.ActionObservationSpecs) => JSON.parse(JSON.stringify(tree));
     if (isDeepStrictEqual(plain(specs ?? {}), plain(this.#wireSpecs))) return;
     throw new PmpoError({
       where: this.where,
-      what: 'the specs of observations or actions changed with a reset',
+      what: 'a reset changed the specs of observations or actions',
       remedy: 'A policy is made for one set of specs: start a new run for the new ones',
     });
   }
 
-  /** Sends ResetWorld, which resets it for whoever is in it. */
+  /** Sends ResetWorld, which also resets the world for another connection that uses it. */
   async resetWorld(settings: PlainSettings): Promise<void> {
     await this.#connection.send('resetWorld', { worldName: this.name, settings: settingsOf(settings) });
   }
@@ -230,20 +232,20 @@ export class RemoteWorld {
     return unpackPropertyResponse(await this.#connection.send('extension', packPropertyRequest(request)));
   }
 
-  /** Leaves the world, destroys it if this made it, and disconnects. A connection that is lost already is no error. */
+  /** Leaves the world, destroys it if this client has created it, and disconnects. Never fails. */
   async close(): Promise<void> {
     try {
       await this.#connection.send('leaveWorld', {});
       if (this.#owned) await this.#connection.send('destroyWorld', { worldName: this.name });
     } catch {
-      // Whatever the server still holds goes with the stream.
+      // When the stream ends, the server frees what it still holds for it.
     } finally {
       this.#connection.close();
     }
   }
 }
 
-/** A world of our own; undefined where the server makes none because it has one ready, named ''. */
+/** Creates a world and returns its name, or undefined if the server cannot: it then has a ready-made one, named ''. */
 async function createWorld(
   connection: DmEnvRpcConnection,
   settings?: PlainSettings,
@@ -252,11 +254,7 @@ async function createWorld(
     const { worldName } = await connection.send('createWorld', { settings: settingsOf(settings) });
     return worldName ?? '';
   } catch (error) {
-    const makesNone = error instanceof DmEnvRpcError && error.code === unimplemented;
-    if (makesNone) return undefined;
+    if (error instanceof DmEnvRpcError && error.code === statusCode('UNIMPLEMENTED')) return undefined;
     throw error;
   }
 }
-
-/** gRPC's UNIMPLEMENTED: what a server of a single ready world answers to CreateWorld. */
-const unimplemented = 12;

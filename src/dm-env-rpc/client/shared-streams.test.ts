@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type BatchServer, recordCommands, serveBatches } from '../../../test/support/batch-server.js';
-import { countingWorld } from '../../../test/support/counting-world.js';
+import { countingEnvironment } from '../../../test/support/counting-environment.js';
 import { ConnectionLostError } from '../../core/errors.js';
 import {
   createVectorEnvironment,
@@ -9,7 +9,7 @@ import {
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import { createSimulator } from '../../simulators/registry.js';
 import { serveEnvironments } from '../server/serve-environments.js';
-import { batchedConnect } from './shared-streams.js';
+import { connectOverSharedStreams } from './shared-streams.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -18,9 +18,9 @@ afterEach(async () => {
 });
 
 const deadlineSeconds = 20;
-/** Worlds of unequal length, by their number in a batch. */
+/** Environments whose episodes differ in length, by their number in a batch. */
 const unequal = (i: number) =>
-  countingWorld({ length: 2 + i, end: i % 2 === 0 ? 'terminated' : 'truncated' });
+  countingEnvironment({ length: 2 + i, end: i % 2 === 0 ? 'terminated' : 'truncated' });
 
 async function serve(size: number, port = 0): Promise<BatchServer> {
   const server = await serveBatches(unequal, { size, port });
@@ -33,21 +33,21 @@ async function vectorOf(
   size: number,
   more: Partial<VectorEnvironmentOptions> = {},
 ): Promise<VectorEnvironment> {
-  const worlds = await createVectorEnvironment({
+  const vector = await createVectorEnvironment({
     connect,
     numEnvs: size,
-    episodeSeed: (world, episode) => 100 * world + episode,
+    episodeSeed: (k, episode) => 100 * k + episode,
     reconnect: { attempts: 50, initialDelaySeconds: 0.01, maxDelaySeconds: 0.05 },
     notice: () => {},
     ...more,
   });
-  cleanups.push(() => worlds.close());
-  return worlds;
+  cleanups.push(() => vector.close());
+  return vector;
 }
 
 const over = (addresses: readonly string[], size: number, envsPerStream: number) =>
-  batchedConnect({
-    size,
+  connectOverSharedStreams({
+    numEnvs: size,
     envsPerStream,
     optionsOf: (stream) => ({
       address: addresses[stream % addresses.length],
@@ -59,11 +59,11 @@ const over = (addresses: readonly string[], size: number, envsPerStream: number)
 const actionsAt = (t: number, size: number) =>
   Float32Array.from({ length: size }, (_, k) => Math.sin(3 * t + k));
 
-describe('worlds that share streams', () => {
-  it('are what they are where they are: resets at different times, an open episode that is come back to', async () => {
+describe('environments that share streams', () => {
+  it('give the same experience as alone: resets at different times, and an open episode that is restored', async () => {
     const server = await serve(3);
     const batched = await vectorOf(over([server.address], 6, 3), 6);
-    const alone = await vectorOf(async (world) => unequal(world % 3), 6);
+    const alone = await vectorOf(async (k) => unequal(k % 3), 6);
     expect(await batched.reset()).toEqual(await alone.reset());
     for (let t = 0; t < 13; t++) {
       const actions = actionsAt(t, 6);
@@ -77,7 +77,7 @@ describe('worlds that share streams', () => {
     expect(await again.step(actions)).toEqual(await alone.step(actions));
   });
 
-  it('are an embedded simulator, bit for bit', async () => {
+  it('give the same experience as an embedded simulator, bit for bit', async () => {
     const create = () => createSimulator({ simulator: 'cartpole_swingup', episodeSteps: 9 });
     const server = await serveEnvironments({ createEnvironment: create });
     cleanups.push(() => server.close());
@@ -89,12 +89,12 @@ describe('worlds that share streams', () => {
     }
   });
 
-  it('take one message for each step of all, and one for the resets that it brings', async () => {
+  it('take one message for a step of all, and one for the resets that follow', async () => {
     const sent = recordCommands();
     const server = await serve(3);
-    const worlds = await vectorOf(over([server.address], 3, 3), 3);
-    await worlds.reset();
-    for (let t = 0; t < 4; t++) await worlds.step(actionsAt(t, 3));
+    const vector = await vectorOf(over([server.address], 3, 3), 3);
+    await vector.reset();
+    for (let t = 0; t < 4; t++) await vector.step(actionsAt(t, 3));
     expect(sent).toEqual([
       [1, 1, 1],
       [0, 0, 0],
@@ -108,15 +108,15 @@ describe('worlds that share streams', () => {
     ]);
   });
 
-  it('are dealt out by streams; what is left over makes a smaller one, a single one asks for no batch', async () => {
+  it('fill streams in order; the rest share a smaller one, and one alone does not request a batch', async () => {
     const sent = recordCommands();
     const [first, second] = [await serve(2), await serve(2)];
-    const worlds = await vectorOf(over([first.address, second.address], 7, 2), 7);
-    expect((await worlds.reset()).filter((_, i) => i % 3 === 0)).toEqual(
+    const vector = await vectorOf(over([first.address, second.address], 7, 2), 7);
+    expect((await vector.reset()).filter((_, i) => i % 3 === 0)).toEqual(
       Float32Array.of(0, 100, 200, 300, 400, 500, 600),
     );
     expect([first.worlds(), second.worlds()]).toEqual([2, 2]);
-    // Nothing was said of commands to the seventh.
+    // The seventh environment's messages have no commands.
     expect(sent).toEqual([
       [1, 1],
       [1, 1],
@@ -127,35 +127,35 @@ describe('worlds that share streams', () => {
     expect(sent.slice(3).map(({ length }) => length)).toEqual([3, 2]);
   });
 
-  it('that need not go in lockstep go on by streams: a slow one holds back those of its own, and no other', async () => {
+  it('without lockstep: a slow one holds back only the environments of its stream', async () => {
     let letGo = () => {};
     const gate = new Promise<void>((resolve) => {
       letGo = resolve;
     });
     const server = await serveBatches(() => {
-      const world = countingWorld({ length: 3 });
+      const environment = countingEnvironment({ length: 3 });
       let isSlow = false;
       return {
-        ...world,
+        ...environment,
         reset: (options = {}) => {
-          // By their seeds, the episodes of the sixth.
+          // The seeds of the sixth environment's episodes.
           isSlow = options.seed! >= 500;
-          return world.reset(options);
+          return environment.reset(options);
         },
-        step: (action) => (isSlow ? gate.then(() => world.step(action)) : world.step(action)),
+        step: (action) => (isSlow ? gate.then(() => environment.step(action)) : environment.step(action)),
       };
     });
     cleanups.push(() => server.close());
-    const worlds = await vectorOf(over([server.address], 6, 2), 6, { lockstep: false });
+    const vector = await vectorOf(over([server.address], 6, 2), 6, { lockstep: false });
     cleanups.push(letGo);
-    await worlds.reset();
-    // Half of them would be three; by streams, the three are four.
+    await vector.reset();
+    // A step waits for half of the environments, three; they come in pairs, so that four answer.
     for (let t = 0; t < 7; t++) {
-      expect([...(await worlds.step(actionsAt(t, 6))).ready]).toEqual([1, 1, 1, 1, 0, 0]);
+      expect([...(await vector.step(actionsAt(t, 6))).ready]).toEqual([1, 1, 1, 1, 0, 0]);
     }
     letGo();
     for (let steps = 0, t = 7; steps < 4; t++) {
-      const { ready } = await worlds.step(actionsAt(t, 6));
+      const { ready } = await vector.step(actionsAt(t, 6));
       for (const k of [0, 2, 4]) expect(ready[k + 1]).toBe(ready[k]);
       steps += ready[5];
     }
@@ -165,35 +165,35 @@ describe('worlds that share streams', () => {
     const first = await serve(3);
     const living = await serve(3);
     const notices: string[] = [];
-    const worlds = await vectorOf(over([first.address, living.address], 6, 3), 6, {
+    const vector = await vectorOf(over([first.address, living.address], 6, 3), 6, {
       notice: (message) => notices.push(message),
     });
-    await worlds.reset();
-    await worlds.step(actionsAt(0, 6));
+    await vector.reset();
+    await vector.step(actionsAt(0, 6));
     await first.close();
-    const stepping = worlds.step(actionsAt(1, 6));
+    const stepping = vector.step(actionsAt(1, 6));
     const second = await serve(3, first.port);
     const step = await stepping;
     expect([...step.lost]).toEqual([1, 1, 1, 0, 0, 0]);
     expect([...step.observations.subarray(0, 9)]).toEqual([1, 0, 0, 101, 0, 0, 201, 0, 0]);
     expect(second.worlds()).toBe(1);
     expect(notices.filter((notice) => notice.includes('connected again'))).toHaveLength(3);
-    expect([...(await worlds.step(actionsAt(2, 6))).lost]).toEqual([0, 0, 0, 0, 0, 0]);
+    expect([...(await vector.step(actionsAt(2, 6))).lost]).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
-  it('end in an error when it stays lost', async () => {
+  it('end in an error when the connection stays lost', async () => {
     const server = await serve(2);
-    const worlds = await vectorOf(over([server.address], 2, 2), 2, {
+    const vector = await vectorOf(over([server.address], 2, 2), 2, {
       reconnect: { attempts: 2, initialDelaySeconds: 0.01, maxDelaySeconds: 0.01 },
     });
-    await worlds.reset();
+    await vector.reset();
     await server.close();
-    const failed = worlds.step(actionsAt(0, 2));
+    const failed = vector.step(actionsAt(0, 2));
     await expect(failed).rejects.toBeInstanceOf(ConnectionLostError);
     await expect(failed).rejects.toThrow(/2 attempts to reconnect failed/);
   });
 
-  it('hold their stream until the last is closed, and none that could not be had', async () => {
+  it('keep their stream until the last is closed, and try again after a failed connection', async () => {
     const server = await serve(2);
     const connect = over([server.address], 2, 2);
     const [a, b] = await Promise.all([connect(0), connect(1)]);

@@ -1,47 +1,49 @@
 import type { Environment } from '../../environments/environment.js';
-import { WorldBatch } from './remote-batch.js';
+import { RemoteBatch } from './remote-batch.js';
 import { RemoteEnvironment, type RemoteEnvironmentOptions } from './remote-environment.js';
 
-export interface BatchedConnectOptions {
-  /** K, the worlds in all. */
-  readonly size: number;
-  /** N, those on one stream; the last one has what is left. */
+/** How K environments are spread over streams. */
+export interface SharedStreamsOptions {
+  /** K, the number of environments. */
+  readonly numEnvs: number;
+  /** N, the number of environments on one stream; the last stream may have fewer. */
   readonly envsPerStream: number;
   /** How stream number `stream` connects. */
   readonly optionsOf: (stream: number) => RemoteEnvironmentOptions;
 }
 
 /**
- * How each of K worlds is connected to, N on one stream: world k is simulator k mod N of stream ⌊k / N⌋. The worlds of a
- * stream share a connection, which the first of them to ask for it makes and the last one to be closed ends. When it is lost
- * it is lost to all of them; those who ask again share the next.
- * @returns the `connect` that createVectorEnvironment takes.
+ * Connects K environments over shared streams, N to a stream: environment k is simulator k mod N of stream ⌊k / N⌋. The first
+ * environment of a stream to connect opens it, and the last one to close ends it. A lost stream is lost to all of its
+ * environments, and the next one is shared by those that connect again. Streams of several environments need a server with the
+ * setting `batchSize` (ours have it).
+ * @returns the `connect` option of `createVectorEnvironment`; what it throws is described at RemoteEnvironment.connect.
  */
-export function batchedConnect({
-  size,
+export function connectOverSharedStreams({
+  numEnvs,
   envsPerStream,
   optionsOf,
-}: BatchedConnectOptions): (world: number, signal?: AbortSignal) => Promise<Environment> {
-  const streams = Array.from({ length: Math.ceil(size / envsPerStream) }, (_, stream) => {
-    const members = Math.min(envsPerStream, size - stream * envsPerStream);
-    // Alone on its stream, a world is what every server offers.
+}: SharedStreamsOptions): (index: number, signal?: AbortSignal) => Promise<Environment> {
+  const streams = Array.from({ length: Math.ceil(numEnvs / envsPerStream) }, (_, stream) => {
+    const members = Math.min(envsPerStream, numEnvs - stream * envsPerStream);
+    // One environment alone needs nothing that is not part of dm_env_rpc.
     if (members === 1) {
       return (_: number, signal?: AbortSignal) => RemoteEnvironment.connect({ ...optionsOf(stream), signal });
     }
-    return shared((signal) => WorldBatch.connect({ ...optionsOf(stream), signal }, members));
+    return sharedStream((signal) => RemoteBatch.connect({ ...optionsOf(stream), signal }, members));
   });
-  return (world, signal) => streams[Math.floor(world / envsPerStream)](world % envsPerStream, signal);
+  return (index, signal) => streams[Math.floor(index / envsPerStream)](index % envsPerStream, signal);
 }
 
-/** A connection, and those who use it or wait for it. */
-interface Shared {
-  readonly opening: Promise<WorldBatch>;
-  batch?: WorldBatch;
+/** A connection, and the environments that use it or wait for it. */
+interface SharedConnection {
+  readonly opening: Promise<RemoteBatch>;
+  batch?: RemoteBatch;
   readonly members: Set<number>;
 }
 
-function shared(open: (signal?: AbortSignal) => Promise<WorldBatch>) {
-  let current: Shared | undefined;
+function sharedStream(open: (signal?: AbortSignal) => Promise<RemoteBatch>) {
+  let current: SharedConnection | undefined;
   return async (member: number, signal?: AbortSignal): Promise<Environment> => {
     if (current === undefined || current.batch?.isLost)
       current = { opening: open(signal), members: new Set() };
@@ -50,7 +52,7 @@ function shared(open: (signal?: AbortSignal) => Promise<WorldBatch>) {
     try {
       own.batch = await own.opening;
     } catch (error) {
-      // The next one who asks tries again.
+      // The next environment to connect makes another attempt.
       if (current === own) current = undefined;
       throw error;
     }

@@ -9,7 +9,7 @@ import { packTensor, unpackTensor } from './tensors.js';
 const encode = (response: wire.EnvironmentResponse): Buffer =>
   environmentService.Process.responseSerialize(response);
 
-/** What the general decoder makes of an answer. */
+/** The result of the general decoder. */
 function generally(bytes: Uint8Array, specs: readonly (readonly [string, TensorSpec])[]) {
   const { state = 0, observations = {} } = decodeResponse(bytes).step!;
   return { state, values: specs.map(([uid]) => unpackTensor(observations[uid]!)) };
@@ -60,8 +60,8 @@ const specsOf = (tensors: Record<string, { dtype: DType; shape: readonly number[
 const packed = (tensors: Parameters<typeof specsOf>[0]) =>
   Object.fromEntries(Object.entries(tensors).map(([id, t]) => [id, packTensor(t as never)]));
 
-describe('reading an answer straight into arrays', () => {
-  it('gives what the general decoder gives', () => {
+describe('the step decoder', () => {
+  it('gives the same as the general decoder', () => {
     fc.assert(
       fc.property(answer, ({ state, tensors }) => {
         const specs = specsOf(tensors);
@@ -71,7 +71,7 @@ describe('reading an answer straight into arrays', () => {
     );
   });
 
-  it('gives the same, or leaves it to the general decoder, when bytes were changed on the way', () => {
+  it('gives the same, or leaves the response to the general decoder, when bytes are changed', () => {
     let same = 0;
     fc.assert(
       fc.property(answer, fc.nat(), fc.nat(255), fc.boolean(), ({ state, tensors }, at, byte, cut) => {
@@ -89,7 +89,7 @@ describe('reading an answer straight into arrays', () => {
     expect(same).toBeGreaterThan(0);
   });
 
-  it('overwrites the answer before', () => {
+  it('overwrites the values of the response before', () => {
     const specs = specsOf({ '5': { dtype: 'float64', shape: [2] } });
     const decoder = StepDecoder.of(specs)!;
     const { data } = decoder.values.n5;
@@ -100,7 +100,7 @@ describe('reading an answer straight into arrays', () => {
     }
   });
 
-  it('lets one element stand for all, and passes over what was not asked for', () => {
+  it('broadcasts a single element, and skips observations that were not requested', () => {
     const specs = specsOf({ '5': { dtype: 'float32', shape: [3] } });
     const observations = { '4': { strings: { array: ['?'] } }, '5': { floats: { array: [7] }, shape: [3] } };
     const bytes = encode({ step: { state: 2, observations } });
@@ -112,7 +112,7 @@ describe('reading an answer straight into arrays', () => {
   const good: wire.Tensor = { floats: { array: [1, 2] }, shape: [2] };
   it.each<[string, wire.EnvironmentResponse]>([
     ['an error', { error: { code: 3, message: 'no' } }],
-    ['another answer', { reset: {} }],
+    ['another response', { reset: {} }],
     ['one observation too few', { step: { state: 1, observations: { '6': good } } }],
     [
       'another dtype',
@@ -131,11 +131,11 @@ describe('reading an answer straight into arrays', () => {
   });
 
   it.each<[string, TensorSpec]>([
-    ['texts', { name: 'a', dtype: 'string', shape: [] }],
+    ['strings', { name: 'a', dtype: 'string', shape: [] }],
     ['messages', { name: 'a', dtype: 'proto', shape: [] }],
     ['axes of any length', { name: 'a', dtype: 'float32', shape: [-1] }],
     ['nothing', { name: 'a', dtype: 'float32', shape: [0] }],
-  ])('is not for %s', (_what, spec) => {
+  ])('is not made for %s', (_what, spec) => {
     expect(StepDecoder.of([['1', spec]])).toBeUndefined();
     expect(
       StepDecoder.of([['18446744073709551615', { name: 'a', dtype: 'int8', shape: [] }]]),

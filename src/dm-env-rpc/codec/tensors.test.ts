@@ -7,7 +7,7 @@ import { packSetting, packSpecs, packTensor, unpackSetting, unpackSpec, unpackTe
 
 const { requestSerialize, requestDeserialize } = environmentService.Process;
 
-/** A tensor through the bytes of a message and back. */
+/** Encodes a tensor in a message and decodes it again. */
 function throughTheWire(tensor: wire.Tensor): wire.Tensor {
   const request: wire.EnvironmentRequest = { step: { actions: { '7': tensor } } };
   const decoded = requestDeserialize(requestSerialize(request)) as wire.EnvironmentRequest;
@@ -31,17 +31,20 @@ const values: TensorValue[] = [
 ];
 
 describe('tensors', () => {
-  it.each(values.map((value) => [value.dtype, value] as const))('of %s survive the wire', (_dtype, value) => {
-    const back = unpackTensor(throughTheWire(packTensor(value)));
-    expect(back.dtype).toBe(value.dtype);
-    expect(back.shape).toEqual(value.shape);
-    if (value.dtype !== 'proto') expect(back.data).toEqual(value.data);
-    else {
-      const [message] = back.data as { typeUrl: string; value: Uint8Array }[];
-      expect(message.typeUrl).toBe('x/y.Z');
-      expect([...message.value]).toEqual([1, 2]);
-    }
-  });
+  it.each(values.map((value) => [value.dtype, value] as const))(
+    'of %s keep their values on the wire',
+    (_dtype, value) => {
+      const back = unpackTensor(throughTheWire(packTensor(value)));
+      expect(back.dtype).toBe(value.dtype);
+      expect(back.shape).toEqual(value.shape);
+      if (value.dtype !== 'proto') expect(back.data).toEqual(value.data);
+      else {
+        const [message] = back.data as { typeUrl: string; value: Uint8Array }[];
+        expect(message.typeUrl).toBe('x/y.Z');
+        expect([...message.value]).toEqual([1, 2]);
+      }
+    },
+  );
 
   it('are broadcast from a single element', () => {
     const { data, shape } = unpackTensor({ int32s: { array: [7] }, shape: [2, 3] });
@@ -49,13 +52,13 @@ describe('tensors', () => {
     expect(data).toEqual(Int32Array.of(7, 7, 7, 7, 7, 7));
   });
 
-  it('have one axis of unknown length at most', () => {
+  it('have at most one axis of unknown length', () => {
     expect(unpackTensor({ floats: { array: [1, 2, 3, 4, 5, 6] }, shape: [-1, 3] }).shape).toEqual([2, 3]);
     expect(() => unpackTensor({ floats: { array: [1, 2] }, shape: [-1, -1] })).toThrow(/unknown length/);
     expect(() => unpackTensor({ floats: { array: [1, 2, 3] }, shape: [-1, 2] })).toThrow(/do not fill/);
   });
 
-  it('that do not fill their shape, or have no payload, are refused', () => {
+  it('are refused if they do not fill their shape or have no payload', () => {
     expect(() => unpackTensor({ floats: { array: [1, 2] }, shape: [3] })).toThrow(PmpoError);
     expect(() => unpackTensor({ shape: [3] })).toThrow(/no payload/);
     expect(() => packTensor({ dtype: 'float32', shape: [2], data: Float32Array.of(1) })).toThrow(PmpoError);
@@ -63,7 +66,7 @@ describe('tensors', () => {
 });
 
 describe('map keys', () => {
-  it('of 64 bits are decimal digits, whatever their size', () => {
+  it('of 64 bits are decimal digits of any size', () => {
     const actions = Object.fromEntries(
       ['0', '1', '300', '12345678', '18446744073709551615'].map((uid) => [uid, { floats: { array: [1] } }]),
     );
@@ -73,7 +76,7 @@ describe('map keys', () => {
 });
 
 describe('settings', () => {
-  it.each(['text', true, false, 3, -5, 2.5, 2 ** 40])('%s comes back as it was', (value) => {
+  it.each(['text', true, false, 3, -5, 2.5, 2 ** 40])('%s keeps its value', (value) => {
     expect(unpackSetting(throughTheWire(packSetting(value)))).toBe(value);
   });
 });
@@ -86,7 +89,7 @@ describe('specs', () => {
     text: { name: 'text', shape: [-1], dtype: 'string' },
   };
 
-  it('come back as they were, by name', () => {
+  it('keep their content, by name', () => {
     const { byUid, uids } = packSpecs(specs);
     const back = Object.values(byUid).map(unpackSpec);
     expect(back).toEqual(Object.values(specs));
@@ -94,7 +97,7 @@ describe('specs', () => {
   });
 
   it.each<[string, wire.TensorSpec]>([
-    ['a data type that there is not', { name: 'x', dtype: 99 }],
+    ['an unknown data type', { name: 'x', dtype: 99 }],
     ['two unknown axes', { name: 'x', dtype: 1, shape: [-1, -1] }],
     [
       'bounds that do not fit the shape',

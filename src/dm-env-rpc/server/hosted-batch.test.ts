@@ -1,5 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type CountingWorldOptions, countingWorld } from '../../../test/support/counting-world.js';
+import {
+  type CountingEnvironmentOptions,
+  countingEnvironment,
+} from '../../../test/support/counting-environment.js';
 import type { TensorValue } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { DmEnvRpcConnection } from '../client/connection.js';
@@ -9,8 +12,8 @@ import { type EnvironmentServer, serveEnvironments } from './serve-environments.
 let server: EnvironmentServer;
 let connection: DmEnvRpcConnection;
 let closed: number;
-/** Of the environments that are made from now on. */
-let options: CountingWorldOptions;
+/** The options of environments that are made from now on. */
+let options: CountingEnvironmentOptions;
 
 beforeEach(async () => {
   closed = 0;
@@ -18,7 +21,7 @@ beforeEach(async () => {
   server = await serveEnvironments({
     createEnvironment: async (settings) => {
       if (settings.seed === 7) throw new Error('not with this seed');
-      return countingWorld({ ...options, onClose: () => closed++ });
+      return countingEnvironment({ ...options, onClose: () => closed++ });
     },
   });
   connection = await DmEnvRpcConnection.open({ address: server.address, deadlineSeconds: 20 });
@@ -33,7 +36,7 @@ const make = (settings: Readonly<Record<string, number>>) =>
     settings: Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, packSetting(value)])),
   });
 
-/** Joins a batch of N; returns how to step it, by names. */
+/** Joins a batch of N; returns a function that steps it, with tensors by name. */
 async function join(size: number, seed?: number) {
   const { worldName } = await make({ batchSize: size });
   const settings: Record<string, wire.Tensor> = seed === undefined ? {} : { seed: packSetting(seed) };
@@ -67,10 +70,10 @@ const pushes = (...data: number[]): Record<string, TensorValue> => ({
 });
 
 describe('a world of several environments', () => {
-  it('steps all of them where it is told nothing else, and starts their episodes', async () => {
+  it('steps all of them by default, and starts their episodes', async () => {
     options = { length: 2, end: 'terminated' };
     const step = await join(2, 40);
-    // Seeds count up from that of the world. What the first step brings is ignored.
+    // Seeds count up from that of the world. The actions of the first step are ignored.
     const first = await step(pushes(5, 5), 'state', 'reward', 'batch/state');
     expect(first).toEqual({
       state: 1,
@@ -97,7 +100,7 @@ describe('a world of several environments', () => {
     ]);
   });
 
-  it('steps, resets or leaves each as it is told', async () => {
+  it('steps, resets or leaves alone each of them, as commanded', async () => {
     const step = await join(3);
     await step({ ...commands(1, 1, 2), ...seeds(3, -1, 9) });
     const { values } = await step({ ...commands(0, 2, 1), ...pushes(1, 1, 1) }, 'state', 'batch/state');
@@ -107,7 +110,7 @@ describe('a world of several environments', () => {
     ]);
   });
 
-  it('has no episodes after a reset of the world', async () => {
+  it('has no open episodes after a reset of the world', async () => {
     const step = await join(2);
     await step({});
     await connection.send('reset', { settings: { seed: packSetting(4) } });
@@ -118,7 +121,7 @@ describe('a world of several environments', () => {
     ]);
   });
 
-  it('says of each one with an episode that somebody else has cut it', async () => {
+  it('reports each open episode as interrupted after a reset by another connection', async () => {
     const step = await join(4);
     const said = ['batch/state', 'reward', 'state'];
     await step(commands(1, 1, 1, 2));
@@ -126,7 +129,7 @@ describe('a world of several environments', () => {
     const other = await DmEnvRpcConnection.open({ address: server.address, deadlineSeconds: 20 });
     await other.send('resetWorld', { worldName: 'world-1', settings: { seed: packSetting(40) } });
     other.close();
-    // The second waits, so that nothing is said to it; the third starts an episode itself, the fourth has none that could be cut.
+    // The second waits and learns of it later; the third starts an episode itself; the fourth has no open episode.
     expect((await step(commands(0, 2, 1, 0), ...said)).values).toEqual([
       [3, 1, 1, 1],
       [0, 1, 0, 0],
@@ -144,7 +147,7 @@ describe('a world of several environments', () => {
     ]);
   });
 
-  it('names the one whose action is wrong, and changes nothing', async () => {
+  it('names the simulator whose action is wrong, and steps none', async () => {
     const step = await join(2);
     await step(commands(1, 1));
     await expect(step(pushes(0, 3))).rejects.toThrow(
@@ -159,7 +162,7 @@ describe('a world of several environments', () => {
     expect((await step(commands(2, 2), 'state')).values).toEqual([[-1, 0, 0, -1, 0, 0]]);
   });
 
-  it('says which one has failed, until it is told to go on', async () => {
+  it('reports a failed simulator until the next command for it', async () => {
     options = {
       reward: (count) => {
         if (count === 1) throw new Error('unstable');
@@ -183,7 +186,7 @@ describe('a world of several environments', () => {
     ]);
   });
 
-  it('is made whole or not at all, of a size that can be had, and closed whole', async () => {
+  it('is created completely or not at all, within the size limit, and closed completely', async () => {
     for (const batchSize of [0, -1, 1.5, 5000]) {
       await expect(make({ batchSize })).rejects.toThrow(/batchSize must be a whole number from 1 to 1024/);
     }
@@ -198,7 +201,9 @@ describe('a world of several environments', () => {
         return { state: { name: 'state', shape: [shape++], dtype: 'float32' as const } };
       },
     };
-    await expect(make({ batchSize: 2 })).rejects.toThrow(/simulator 1 differs from simulator 0 in its specs/);
+    await expect(make({ batchSize: 2 })).rejects.toThrow(
+      /the specs of simulator 1 differ from those of simulator 0/,
+    );
     expect(closed).toBe(7);
   });
 });

@@ -27,54 +27,56 @@ import {
 import { type ByUid, environmentStates } from '../codec/messages.js';
 import { packSpecs, packTensor, unpackTensor } from '../codec/tensors.js';
 import {
-  type AskedEnd,
   type HostedWorld,
   messageOf,
   RequestError,
+  type RequestedEnd,
   requestedNames,
-  reserved,
+  reservedSpecs,
   statusOf,
 } from './hosted-environment.js';
 
 /** The largest batch. */
-const mostSimulators = 1024;
+const maxSimulators = 1024;
 
-/** How many simulators the setting `batchSize` asks for. @throws RequestError for what is no such number. */
+/** The number of simulators that the setting `batchSize` asks for. @throws RequestError if it is not a valid number. */
 export function batchSizeOf(setting: unknown): number {
-  if (typeof setting === 'number' && Number.isInteger(setting) && setting > 0 && setting <= mostSimulators)
+  if (typeof setting === 'number' && Number.isInteger(setting) && setting > 0 && setting <= maxSimulators)
     return setting;
-  const needed = `batchSize must be a whole number from 1 to ${mostSimulators}`;
+  const needed = `batchSize must be a whole number from 1 to ${maxSimulators}`;
   throw new RequestError('INVALID_ARGUMENT', needed);
 }
 
 /**
- * N environments in one world: a step does with each of them what its row of `batch/command` says. One that fails leaves the
- * others as they are. The world itself is always running: its episodes are theirs.
+ * N environments in one world (codec/batch-layout.ts). A step executes each environment's entry of `batch/command`. An
+ * environment that fails does not affect the others. The state of the world is always RUNNING: `batch/state` holds those of the
+ * environments.
+ * Shapes: N environments.
  */
-export class BatchedWorld implements HostedWorld {
+export class HostedBatch implements HostedWorld {
   occupant: object | undefined;
   readonly specs: wire.ActionObservationSpecs;
   readonly #environments: readonly Environment[];
   readonly #actionSpecs: NamedSpecs;
-  /** Those of each simulator, made once: every step is checked against them. */
+  /** The action specs of each simulator, which every step is checked against. */
   readonly #rowSpecs: Readonly<Record<string, readonly TensorSpec[]>>;
   readonly #actionNames: ReadonlyMap<string, string>;
   readonly #observationNames: ReadonlyMap<string, string>;
-  /** The rows of what was last observed, by name, [N, …]. */
+  /** The last observations by name, [N, …]. */
   readonly #rows: Readonly<Record<string, TensorValue>>;
   readonly #states: Int32Array;
-  /** Of the next episodes. */
+  /** The seeds of the next episodes, if given. */
   readonly #seeds: (number | undefined)[];
-  /** Taken up by the next step, so that what comes while one is under way is not lost. */
-  #askedEnd: AskedEnd;
-  /** Those whose episodes were cut, which their next step says. */
+  /** Takes effect with the next step, so that a request that arrives during a step is not lost. */
+  #requestedEnd: RequestedEnd;
+  /** The simulators whose next step must answer that the episode was interrupted. */
   readonly #interrupted = new Set<number>();
 
-  /** @throws RequestError for environments that differ in their specs, or whose tensors are of no fixed size. */
+  /** @throws RequestError for environments whose specs differ, are not of a fixed size, or have reserved names. */
   constructor(
     readonly name: string,
-    /** The stream that made it. */
-    readonly maker: object,
+    /** The stream that created it. */
+    readonly creator: object,
     environments: readonly Environment[],
   ) {
     const size = environments.length;
@@ -83,7 +85,7 @@ export class BatchedWorld implements HostedWorld {
       (other) => !isDeepStrictEqual([other.observationSpec, other.actionSpec], [observationSpec, actionSpec]),
     );
     if (odd >= 0) {
-      const what = `simulator ${odd} differs from simulator 0 in its specs; those of a batch must be alike`;
+      const what = `the specs of simulator ${odd} differ from those of simulator 0; all of a batch must have the same`;
       throw new RequestError('INVALID_ARGUMENT', what);
     }
     const all = { ...observationSpec, ...actionSpec };
@@ -91,7 +93,7 @@ export class BatchedWorld implements HostedWorld {
       ({ shape, name: own }) => shape.some((n) => n < 0) || isBatchName(own),
     );
     if (open !== undefined) {
-      const what = `'${open.name}' is of no fixed size, or has a name that a batch needs for itself`;
+      const what = `'${open.name}' does not have a fixed size, or has a name that is reserved for batches`;
       throw new RequestError('INVALID_ARGUMENT', what);
     }
     const stacked = (specs: NamedSpecs): NamedSpecs =>
@@ -104,7 +106,7 @@ export class BatchedWorld implements HostedWorld {
         environments.map((_, i) => rowSpec(spec, i)),
       ]),
     );
-    const observationSpecs = { ...stacked({ ...observationSpec, ...reserved }), ...own.observations };
+    const observationSpecs = { ...stacked({ ...observationSpec, ...reservedSpecs }), ...own.observations };
     const actions = packSpecs(this.#actionSpecs);
     const observations = packSpecs(observationSpecs);
     this.specs = { actions: actions.byUid, observations: observations.byUid };
@@ -121,15 +123,15 @@ export class BatchedWorld implements HostedWorld {
     this.#seeds = environments.map(() => undefined);
   }
 
-  /** Ends all episodes. The next of simulator i is the one of `seed` + i, if there is a seed. */
+  /** Ends all episodes. The next episode of simulator i has the seed `seed` + i, if given. */
   reset(seed: number | undefined): void {
-    this.#askedEnd = 'reset';
+    this.#requestedEnd = 'reset';
     this.#seedAll(seed);
   }
 
-  /** The same for somebody who is not in it: each one's next step says that its episode was cut, the one after starts another. */
+  /** Ends all episodes on behalf of a stream that has not joined; see HostedWorld. */
   interrupt(seed: number | undefined): void {
-    this.#askedEnd ??= 'interrupt';
+    this.#requestedEnd ??= 'interrupt';
     this.#seedAll(seed);
   }
 
@@ -137,16 +139,16 @@ export class BatchedWorld implements HostedWorld {
     for (const i of this.#seeds.keys()) this.#seeds[i] = seed === undefined ? undefined : seed + i;
   }
 
-  #takeUpAskedEnd(): void {
-    if (this.#askedEnd === 'reset') {
+  #applyRequestedEnd(): void {
+    if (this.#requestedEnd === 'reset') {
       this.#states.fill(noEpisode);
       this.#interrupted.clear();
     }
-    if (this.#askedEnd === 'interrupt') {
+    if (this.#requestedEnd === 'interrupt') {
       for (const [i, state] of this.#states.entries())
         if (state === environmentStates.running) this.#interrupted.add(i);
     }
-    this.#askedEnd = undefined;
+    this.#requestedEnd = undefined;
   }
 
   async step(
@@ -154,8 +156,8 @@ export class BatchedWorld implements HostedWorld {
     requested: readonly string[],
   ): Promise<{ state: number; observations: ByUid<wire.Tensor> }> {
     const names = requestedNames(this.#observationNames, requested);
-    this.#takeUpAskedEnd();
-    // A wrong action, of whichever simulator, changes nothing.
+    this.#applyRequestedEnd();
+    // Decoded and checked first, so that one wrong action leaves all simulators as they are.
     const given = this.#decode(actions);
     const commands = given[batchNames.command].data as Int32Array;
     const seeds = given[batchNames.seed].data as BigInt64Array;
@@ -163,14 +165,14 @@ export class BatchedWorld implements HostedWorld {
       if (command === batchCommands.wait) continue;
       if (this.#interrupted.delete(i) && command === batchCommands.step) {
         this.#states[i] = environmentStates.interrupted;
-        this.#note(i, 0, 1, 0, '');
+        this.#record(i, 0, 1, 0, '');
         continue;
       }
       try {
         await this.#act(i, command, seeds[i], given);
       } catch (error) {
         this.#states[i] = noEpisode;
-        this.#note(i, 0, 1, statusCode(statusOf(error)), `simulator ${i}: ${messageOf(error)}`);
+        this.#record(i, 0, 1, statusCode(statusOf(error)), `simulator ${i}: ${messageOf(error)}`);
       }
     }
     return {
@@ -181,21 +183,21 @@ export class BatchedWorld implements HostedWorld {
 
   async #act(i: number, command: number, seed: bigint, given: NamedTensorValues): Promise<void> {
     const environment = this.#environments[i];
-    const goesOn = command === batchCommands.step && this.#states[i] === environmentStates.running;
-    let taken: Pick<Step, 'observation'> & Partial<Step>;
-    if (goesOn) {
+    const continues = command === batchCommands.step && this.#states[i] === environmentStates.running;
+    let result: Pick<Step, 'observation'> & Partial<Step>;
+    if (continues) {
       const action = Object.entries(environment.actionSpec).map(([name, { dtype, shape }]) => {
         const data = rowOf(given[name].data, i, this.#environments.length);
         return [name, { dtype, shape, data }] as const;
       });
-      taken = await environment.step(Object.fromEntries(action));
+      result = await environment.step(Object.fromEntries(action));
     } else {
       const chosen = command === batchCommands.reset && seed !== noSeed ? Number(seed) : this.#seeds[i];
-      taken = await environment.reset(chosen === undefined ? {} : { seed: chosen });
-      // Set anew by a reset that has come meanwhile.
-      if (this.#askedEnd === undefined) this.#seeds[i] = undefined;
+      result = await environment.reset(chosen === undefined ? {} : { seed: chosen });
+      // A reset that has arrived in the meantime may have set another seed.
+      if (this.#requestedEnd === undefined) this.#seeds[i] = undefined;
     }
-    const { observation, reward = 0, terminated = false, truncated = false } = taken;
+    const { observation, reward = 0, terminated = false, truncated = false } = result;
     for (const [name, spec] of Object.entries(environment.observationSpec)) {
       checkForm('observation', spec, observation[name]);
       writeRow(this.#rows[name].data, i, observation[name].data);
@@ -205,11 +207,11 @@ export class BatchedWorld implements HostedWorld {
       : truncated
         ? environmentStates.interrupted
         : environmentStates.running;
-    this.#note(i, reward, terminated ? 0 : 1, 0, '');
+    this.#record(i, reward, terminated ? 0 : 1, 0, '');
   }
 
-  /** Writes what there is to say of simulator i beside its observations. */
-  #note(i: number, reward: number, discount: number, code: number, error: string): void {
+  /** Records the results of simulator i, apart from its observations and state. */
+  #record(i: number, reward: number, discount: number, code: number, error: string): void {
     writeRow(this.#rows.reward.data, i, Float64Array.of(reward));
     writeRow(this.#rows.discount.data, i, Float64Array.of(discount));
     writeRow(this.#rows[batchNames.errorCode].data, i, Int32Array.of(code));
@@ -219,12 +221,12 @@ export class BatchedWorld implements HostedWorld {
   #decode(actions: ByUid<wire.Tensor>): NamedTensorValues {
     const size = this.#environments.length;
     const given: Record<string, TensorValue> = {};
-    // What a step that starts an episode brings for the simulator is ignored, whatever it is.
+    // dm_env_rpc ignores the actions of a step that starts an episode.
     const isRunning = this.#states.includes(environmentStates.running);
     for (const [uid, message] of Object.entries(actions)) {
       const name = this.#actionNames.get(uid);
       if (!isRunning && (name === undefined || !isBatchName(name))) continue;
-      if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no action ${uid}`);
+      if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `unknown action ${uid}`);
       const value = unpackTensor(message);
       const spec = this.#actionSpecs[name];
       checkForm('action', spec, value);
@@ -235,13 +237,13 @@ export class BatchedWorld implements HostedWorld {
       }
       given[name] = value;
     }
-    // Left out, it is no seed: 0 is one.
+    // The neutral value would be 0, which is a seed.
     given[batchNames.seed] ??= { dtype: 'int64', shape: [size], data: new BigInt64Array(size).fill(noSeed) };
     for (const [name, spec] of Object.entries(this.#actionSpecs)) given[name] ??= neutralValue(spec);
     return given;
   }
 
-  /** Closes all of them, also where closing one fails. */
+  /** Closes all environments, even if closing one of them fails. */
   async close(): Promise<void> {
     const closed = await Promise.allSettled(this.#environments.map((environment) => environment.close()));
     for (const result of closed) if (result.status === 'rejected') throw result.reason;

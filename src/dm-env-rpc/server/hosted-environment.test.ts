@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { countingWorld } from '../../../test/support/counting-world.js';
+import { countingEnvironment } from '../../../test/support/counting-environment.js';
 import type { Environment } from '../../environments/environment.js';
 import { packTensor, unpackTensor } from '../codec/tensors.js';
-import { BatchedWorld } from './hosted-batch.js';
-import { type HostedWorld, World } from './hosted-environment.js';
+import { HostedBatch } from './hosted-batch.js';
+import { HostedEnvironment, type HostedWorld } from './hosted-environment.js';
 
-/** An environment that waits, in each reset and step, until it is let go on. */
+/** An environment whose resets and steps wait until `letGo` is called. */
 function held(): Environment & { letGo(): void } {
-  const environment = countingWorld({ length: 3 });
+  const environment = countingEnvironment({ length: 3 });
   let letGo = () => {};
   const wait = () => new Promise<void>((resolve) => (letGo = resolve));
   return {
@@ -24,15 +24,15 @@ const observed = async (answer: ReturnType<HostedWorld['step']>) => {
 };
 
 describe('a world whose environment fails', () => {
-  it('has no episode any more; its next step starts one', async () => {
+  it('has no open episode; its next step starts one', async () => {
     let isUnstable = true;
-    const environment = countingWorld({
+    const environment = countingEnvironment({
       reward: (count) => {
         if (isUnstable) throw new Error('unstable');
         return count;
       },
     });
-    const world = new World('w', {}, environment);
+    const world = new HostedEnvironment('w', {}, environment);
     world.reset(4);
     expect(await observed(world.step({}, ['1']))).toEqual([1, [4, 0, 0]]);
     await expect(world.step({}, ['1'])).rejects.toThrow('unstable');
@@ -41,10 +41,10 @@ describe('a world whose environment fails', () => {
     expect(await observed(world.step({}, ['1']))).toEqual([1, [-1, 1, 0]]);
   });
 
-  it('keeps the seed of an episode that could not begin', async () => {
-    const environment = countingWorld();
+  it('keeps the seed of an episode that could not start', async () => {
+    const environment = countingEnvironment();
     let isUnstable = true;
-    const world = new World(
+    const world = new HostedEnvironment(
       'w',
       {},
       {
@@ -62,17 +62,17 @@ describe('a world whose environment fails', () => {
   });
 });
 
-describe('a reset that comes while a step is under way', () => {
+describe('a reset that arrives during a step', () => {
   const push = { '1': packTensor({ dtype: 'float32', shape: [1], data: Float32Array.of(1) }) };
   const batchPush = { '1': packTensor({ dtype: 'float32', shape: [1, 1], data: Float32Array.of(1) }) };
 
   it.each([
-    ['a world', (environment: Environment) => new World('w', {}, environment), push] as const,
-    ['a batch', (environment: Environment) => new BatchedWorld('w', {}, [environment]), batchPush] as const,
-  ])('of %s is kept', async (_, host, actions) => {
+    ['a world', (environment: Environment) => new HostedEnvironment('w', {}, environment), push] as const,
+    ['a batch', (environment: Environment) => new HostedBatch('w', {}, [environment]), batchPush] as const,
+  ])('of %s takes effect after it', async (_, host, actions) => {
     const environment = held();
     const world = host(environment);
-    /** A step, during which something is done. */
+    /** A step during which `act` is called. */
     const during = async (act: () => void = () => {}) => {
       const answer = world.step(actions, ['1']);
       act();
@@ -80,7 +80,7 @@ describe('a reset that comes while a step is under way', () => {
       const [, observation] = await observed(answer);
       return observation;
     };
-    // While an episode starts, by its agent and by somebody else.
+    // While an episode starts, by its agent and by another connection.
     world.reset(1);
     expect(await during(() => world.reset(2))).toEqual([1, 0, 0]);
     expect(await during()).toEqual([2, 0, 0]);
@@ -88,7 +88,7 @@ describe('a reset that comes while a step is under way', () => {
     expect(await during(() => world.interrupt(3))).toEqual([2, 0, 0]);
     expect(await during()).toEqual([2, 0, 0]);
     expect(await during()).toEqual([3, 0, 0]);
-    // While it goes on, and where it ends of its own.
+    // In an episode, and at its end.
     expect(await during(() => world.reset(4))).toEqual([3, 1, 1]);
     expect(await during()).toEqual([4, 0, 0]);
     await during();

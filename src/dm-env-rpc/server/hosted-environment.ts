@@ -11,12 +11,13 @@ import type { StatusName } from '../../grpc/status.js';
 import { type ByUid, environmentStates } from '../codec/messages.js';
 import { packSpecs, packTensor, scalarValue, unpackTensor } from '../codec/tensors.js';
 
-/** The observations that dm_env_rpc reserves: what a learner needs beside the environment's own. */
-export const reserved: NamedSpecs = {
+/** The observations that dm_env_rpc reserves, beside the environment's own. */
+export const reservedSpecs: NamedSpecs = {
   reward: { name: 'reward', shape: [], dtype: 'float64' },
   discount: { name: 'discount', shape: [], dtype: 'float64', minimum: 0, maximum: 1 },
 };
 
+/** The reason why a request is refused. */
 export class RequestError extends Error {
   constructor(
     readonly status: 'INVALID_ARGUMENT' | 'NOT_FOUND' | 'FAILED_PRECONDITION' | 'UNIMPLEMENTED',
@@ -26,41 +27,45 @@ export class RequestError extends Error {
   }
 }
 
-/** The code of what a client is told when its request fails with this error. */
+/** The status that a client receives when its request fails with this error. */
 export function statusOf(error: unknown): StatusName {
   if (error instanceof RequestError) return error.status;
   return error instanceof PmpoError ? 'INVALID_ARGUMENT' : 'INTERNAL';
 }
 
+/** The message that a client receives when its request fails with this error. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The observations that a step asks for: the uid and the name of each. @throws RequestError for one that there is not. */
+/** The uid and the name of each requested observation. @throws RequestError for an unknown uid. */
 export function requestedNames(
   names: ReadonlyMap<string, string>,
   requested: readonly string[],
 ): (readonly [uid: string, name: string])[] {
   return requested.map((uid) => {
     const name = names.get(uid);
-    if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no observation ${uid}`);
+    if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `unknown observation ${uid}`);
     return [uid, name] as const;
   });
 }
 
-/** A world on a server: who is in it, and what its numbers stand for. */
+/** A world on this server: a single environment, or a batch of them. */
 export interface HostedWorld {
   readonly name: string;
-  /** The stream that made it. */
-  readonly maker: object;
-  /** Who is in it. */
+  /** The stream that created it. */
+  readonly creator: object;
+  /** The stream that has joined it. */
   occupant: object | undefined;
   readonly specs: wire.ActionObservationSpecs;
-  /** Ends the episode; the next step starts another, from `seed` if there is one. */
+  /** Ends the episode. The next step starts another one, from `seed` if given. */
   reset(seed: number | undefined): void;
-  /** The same for somebody who is not in it: the occupant's next step says that its episode was cut, the one after starts another. */
+  /**
+   * Ends the episode on behalf of a stream that has not joined: the occupant's next step answers that the episode was
+   * interrupted, and the one after that starts another.
+   */
   interrupt(seed: number | undefined): void;
-  /** @throws RequestError or PmpoError for observations or actions that there are not. */
+  /** @throws RequestError or PmpoError for unknown observations, and for actions that are unknown or do not fit their specs. */
   step(
     actions: ByUid<wire.Tensor>,
     requested: readonly string[],
@@ -68,40 +73,40 @@ export interface HostedWorld {
   close(): Promise<void>;
 }
 
-/** What has been asked of a world since its last step: its episode is over, and its occupant knows or is to be told. */
-export type AskedEnd = 'reset' | 'interrupt' | undefined;
+/** The HostedWorld method, if any, that has ended the episode since the last step. */
+export type RequestedEnd = 'reset' | 'interrupt' | undefined;
 
-/** A hosted environment as dm_env_rpc sees it: sequences of steps, of which the first starts an episode. */
-export class World implements HostedWorld {
+/** A single environment as dm_env_rpc sees it: sequences of steps, of which the first starts an episode. */
+export class HostedEnvironment implements HostedWorld {
   occupant: object | undefined;
   readonly specs: wire.ActionObservationSpecs;
   readonly #actions: ReadonlyMap<string, string>;
   readonly #observations: ReadonlyMap<string, string>;
   #running = false;
-  /** Taken up by the next step, so that what comes while one is under way is not lost. */
-  #askedEnd: AskedEnd;
+  /** Takes effect with the next step, so that a request that arrives during a step is not lost. */
+  #requestedEnd: RequestedEnd;
   #nextSeed: number | undefined;
   #lastObservation: NamedTensorValues = {};
 
   constructor(
     readonly name: string,
-    readonly maker: object,
+    readonly creator: object,
     readonly environment: Environment,
   ) {
     const actions = packSpecs(environment.actionSpec);
-    const observations = packSpecs({ ...environment.observationSpec, ...reserved });
+    const observations = packSpecs({ ...environment.observationSpec, ...reservedSpecs });
     this.specs = { actions: actions.byUid, observations: observations.byUid };
     this.#actions = actions.uids;
     this.#observations = observations.uids;
   }
 
   reset(seed: number | undefined): void {
-    this.#askedEnd = 'reset';
+    this.#requestedEnd = 'reset';
     this.#nextSeed = seed;
   }
 
   interrupt(seed: number | undefined): void {
-    this.#askedEnd ??= 'interrupt';
+    this.#requestedEnd ??= 'interrupt';
     this.#nextSeed = seed;
   }
 
@@ -120,13 +125,13 @@ export class World implements HostedWorld {
     return { state, observations };
   }
 
-  /** Steps, starts an episode, or says that one was cut. Leaves no episode running: whether one is, its answer says. */
+  /** Steps, starts an episode, or answers that one was interrupted. The returned state tells whether an episode is running. */
   async #advance(actions: ByUid<wire.Tensor>): Promise<{ state: number; values: NamedTensorValues }> {
-    const askedEnd = this.#askedEnd;
+    const requestedEnd = this.#requestedEnd;
     const wasRunning = this.#running;
-    // A wrong action changes nothing. An environment that fails leaves nothing that could go on.
-    const given = wasRunning && askedEnd === undefined ? this.#decode(actions) : undefined;
-    this.#askedEnd = undefined;
+    // A wrong action leaves the episode running. A failing environment ends it.
+    const given = wasRunning && requestedEnd === undefined ? this.#decode(actions) : undefined;
+    this.#requestedEnd = undefined;
     this.#running = false;
     let state: number = environmentStates.running;
     let [reward, discount] = [0, 1];
@@ -137,13 +142,13 @@ export class World implements HostedWorld {
       reward = step.reward;
       discount = step.terminated ? 0 : 1;
       this.#lastObservation = step.observation;
-    } else if (askedEnd === 'interrupt' && wasRunning) {
+    } else if (requestedEnd === 'interrupt' && wasRunning) {
       state = environmentStates.interrupted;
     } else {
       const seed = this.#nextSeed;
       const { observation } = await this.environment.reset(seed === undefined ? {} : { seed });
-      // Set anew by a reset that has come meanwhile.
-      if (this.#askedEnd === undefined) this.#nextSeed = undefined;
+      // A reset that has arrived in the meantime may have set another seed.
+      if (this.#requestedEnd === undefined) this.#nextSeed = undefined;
       this.#lastObservation = observation;
     }
     const values: NamedTensorValues = {
@@ -158,7 +163,7 @@ export class World implements HostedWorld {
     const given: Record<string, TensorValue> = {};
     for (const [uid, message] of Object.entries(actions)) {
       const name = this.#actions.get(uid);
-      if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `there is no action ${uid}`);
+      if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `unknown action ${uid}`);
       const value = unpackTensor(message);
       checkValue('action', this.environment.actionSpec[name], value);
       given[name] = value;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { countingWorld } from '../../../test/support/counting-world.js';
+import { countingEnvironment } from '../../../test/support/counting-environment.js';
 import { ConfigError } from '../../core/errors.js';
 import { type StatusName, statusNames } from '../../grpc/status.js';
 import { DmEnvRpcConnection } from '../client/connection.js';
@@ -17,7 +17,7 @@ beforeEach(async () => {
   server = await serveEnvironments({
     createEnvironment: async (settings) => {
       if (settings.bad !== undefined) throw new ConfigError({ where: 'settings', what: 'bad is not good' });
-      return countingWorld({ onClose: () => closed++ });
+      return countingEnvironment({ onClose: () => closed++ });
     },
   });
   connection = await open();
@@ -30,7 +30,7 @@ afterEach(async () => {
 
 const open = () => DmEnvRpcConnection.open({ address: server.address, deadlineSeconds: 5 });
 
-/** The status and words of a refusal. */
+/** The status and message of a refusal. */
 async function refusal(request: Promise<unknown>): Promise<[StatusName, string]> {
   const error = await request.then(
     () => undefined,
@@ -49,11 +49,11 @@ async function inWorld(): Promise<string> {
 
 const push = (value: number, shape = [1]) => ({ '1': { floats: { array: [value] }, shape } });
 
-describe('what is out of order', () => {
-  it('is refused and does not end the stream', async () => {
+describe('an invalid request', () => {
+  it('is refused without ending the stream', async () => {
     expect(await refusal(connection.send('step', {}))).toEqual([
       'FAILED_PRECONDITION',
-      'cannot step: this stream has joined no world',
+      'cannot step: this stream has not joined a world',
     ]);
     expect((await refusal(connection.send('reset', {})))[0]).toBe('FAILED_PRECONDITION');
     expect((await refusal(connection.send('joinWorld', { worldName: 'x' })))[0]).toBe('NOT_FOUND');
@@ -68,7 +68,7 @@ describe('what is out of order', () => {
     expect(closed).toBe(1);
   });
 
-  it('is refused where the payload is wrong', async () => {
+  it('is refused for a wrong payload', async () => {
     expect(await refusal(connection.send('createWorld', { settings: { bad: packSetting(1) } }))).toEqual([
       'INVALID_ARGUMENT',
       'settings: bad is not good',
@@ -76,10 +76,7 @@ describe('what is out of order', () => {
     const worldName = await inWorld();
     await connection.send('step', {});
     const step = (actions: object) => refusal(connection.send('step', { actions } as never));
-    expect(await step({ '9': { floats: { array: [1] } } })).toEqual([
-      'INVALID_ARGUMENT',
-      'there is no action 9',
-    ]);
+    expect(await step({ '9': { floats: { array: [1] } } })).toEqual(['INVALID_ARGUMENT', 'unknown action 9']);
     expect((await step(push(2)))[1]).toMatch(/above its maximum 1/);
     expect((await step(push(Number.NaN)))[1]).toMatch(/NaN/);
     expect((await step(push(0, [1, 1])))[1]).toMatch(/its shape is \[1,1\]. It must be \[1\]/);
@@ -90,7 +87,7 @@ describe('what is out of order', () => {
       /observation 42/,
     );
     expect((await refusal(connection.send('reset', { settings: { colour: packSetting(1) } })))[1]).toMatch(
-      /there is no setting 'colour'/,
+      /unknown setting 'colour'/,
     );
     expect((await refusal(connection.send('reset', { settings: { seed: packSetting(-1) } })))[1]).toMatch(
       /seed/,
@@ -98,8 +95,8 @@ describe('what is out of order', () => {
     const unknown = connection.send('extension', { type_url: 'x/y', value: new Uint8Array() });
     expect((await refusal(unknown))[0]).toBe('UNIMPLEMENTED');
     const property = connection.send('extension', packPropertyRequest({ readProperty: { key: 'a.b' } }));
-    expect(await refusal(property)).toEqual(['NOT_FOUND', "there is no property 'a.b'"]);
-    // None of it moved the world.
+    expect(await refusal(property)).toEqual(['NOT_FOUND', "unknown property 'a.b'"]);
+    // None of these requests has changed the world.
     const { observations } = await connection.send('step', { actions: push(1), requestedObservations: [1] });
     expect(observations?.['1'].floats?.array).toEqual([-1, 1, 1]);
     expect(worldName).toBe('world-1');
@@ -107,18 +104,20 @@ describe('what is out of order', () => {
 });
 
 describe('worlds', () => {
-  it('take one agent, and end with the stream that made them', async () => {
+  it('take one agent, and end with the stream that created them', async () => {
     const worldName = await inWorld();
     const other = await open();
-    expect((await refusal(other.send('joinWorld', { worldName })))[1]).toMatch(/somebody is in/);
+    expect((await refusal(other.send('joinWorld', { worldName })))[1]).toMatch(
+      /is in use by another connection/,
+    );
     connection.close();
-    // The server learns of it in its own time.
+    // The server notices some time later.
     await expect.poll(() => closed).toBe(1);
     expect((await refusal(other.send('joinWorld', { worldName })))[0]).toBe('NOT_FOUND');
     other.close();
   });
 
-  it('outlive the stream that made them while another is in them', async () => {
+  it('outlive the stream that created them while another one uses them', async () => {
     const { worldName = '' } = await connection.send('createWorld', {});
     const other = await open();
     await other.send('joinWorld', { worldName });
@@ -129,7 +128,7 @@ describe('worlds', () => {
     other.close();
   });
 
-  it('answer requests sent at once in their order', async () => {
+  it('answer requests that are sent together in order', async () => {
     await inWorld();
     const answers = await Promise.all(
       Array.from({ length: 6 }, () =>
@@ -150,7 +149,7 @@ describe('a reset of a world', () => {
     return [answer.state, own.floats!.array, reward.doubles!.array, discount.doubles!.array];
   };
 
-  it('by somebody else is told to its agent, whose episode it cuts; the step after that starts another', async () => {
+  it('by another connection interrupts the episode of its agent; the step after that starts another', async () => {
     const worldName = await inWorld();
     const other = await open();
     await step();
@@ -162,14 +161,14 @@ describe('a reset of a world', () => {
     other.close();
   });
 
-  it('by its agent, or where no episode is under way, has nothing to tell', async () => {
+  it('by its agent, or without an open episode, is not reported', async () => {
     const worldName = await inWorld();
     const other = await open();
     await other.send('resetWorld', { worldName, settings: { seed: packSetting(7) } });
     expect(await step()).toEqual([1, [7, 0, 0], [0], [1]]);
     await connection.send('resetWorld', { worldName, settings: { seed: packSetting(8) } });
     expect(await step()).toEqual([1, [8, 0, 0], [0], [1]]);
-    // The agent's own reset comes after: it knows.
+    // The agent's own reset comes later, so that it already knows.
     await other.send('resetWorld', { worldName });
     await connection.send('reset', { settings: { seed: packSetting(9) } });
     expect(await step()).toEqual([1, [9, 0, 0], [0], [1]]);
@@ -180,9 +179,12 @@ describe('a reset of a world', () => {
   });
 });
 
-describe('an address that is taken', () => {
-  it('is an error that says so', async () => {
-    const again = serveEnvironments({ createEnvironment: async () => countingWorld(), port: server.port });
+describe('an address in use', () => {
+  it('is an error', async () => {
+    const again = serveEnvironments({
+      createEnvironment: async () => countingEnvironment(),
+      port: server.port,
+    });
     await expect(again).rejects.toThrow(/cannot listen there/);
   });
 });

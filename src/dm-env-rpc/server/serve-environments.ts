@@ -8,24 +8,26 @@ import type { Setting } from '../codec/tensors.js';
 import type { HostedWorld } from './hosted-environment.js';
 import { Session } from './session.js';
 
+/** What to serve, and where. */
 export interface ServeEnvironmentsOptions {
   /**
-   * Makes the environment of a new world from CreateWorld's settings.
-   * What it throws is the client's answer, with the code INVALID_ARGUMENT.
+   * Makes the environment of a new world from the settings of CreateWorld. If it throws, the client receives the error's message,
+   * with the code INVALID_ARGUMENT for a PmpoError and INTERNAL for any other.
    */
   readonly createEnvironment: (settings: Readonly<Record<string, Setting>>) => Promise<Environment>;
   /** The interface to listen on; 127.0.0.1 by default. */
   readonly host?: string;
-  /** 0, the default, for a free one. */
+  /** 0, the default, for a free port. */
   readonly port?: number;
-  /** Certificates, and whether clients need some; by default the channel is in the clear. */
+  /** The server's certificates, and whether clients need one. By default connections are not encrypted. */
   readonly credentials?: grpc.ServerCredentials;
   /** The bearer token that clients must send. */
   readonly token?: string;
-  /** Told one line for each world that comes and goes. */
+  /** Receives one line for each world that is created or closed. */
   readonly log?: (line: string) => void;
 }
 
+/** A running server. */
 export interface EnvironmentServer {
   /** host:port */
   readonly address: string;
@@ -37,11 +39,12 @@ export interface EnvironmentServer {
 type Call = grpc.ServerDuplexStream<wire.EnvironmentRequest, wire.EnvironmentResponse>;
 
 /**
- * Hosts environments as a dm_env_rpc v1 server: any number of streams, each an agent in one world at most; any number of
- * worlds, each with one agent at most. A world lives until it is destroyed, or until the stream that made it has ended and
- * nobody is in it.
+ * Serves environments over dm_env_rpc v1. There may be any number of streams, each in at most one world, and any number of
+ * worlds, each with at most one stream. A world lives until it is destroyed, or until the stream that created it has ended and
+ * no stream is in it. The setting `batchSize` of CreateWorld makes a world of several environments
+ * (plugins/simulator-server/README.md describes it).
  *
- * @throws PmpoError when the address cannot be listened on.
+ * @throws PmpoError if the server cannot listen on the address.
  */
 export async function serveEnvironments({
   createEnvironment,
@@ -98,11 +101,11 @@ export async function serveEnvironments({
 
 function carries(metadata: grpc.Metadata, token: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
-  // Of the same length and compared in constant time: how long it takes tells nothing.
+  // Digests of equal length, compared in constant time, so that the time taken reveals nothing about the token.
   return timingSafeEqual(digest(String(metadata.get('authorization')[0] ?? '')), digest(`Bearer ${token}`));
 }
 
-/** Answers a stream's requests one after the other, in their order. Resolves when the stream has ended. */
+/** Answers a stream's requests one after the other, in order. Resolves when the stream has ended. */
 function serveStream(call: Call, session: Session): Promise<void> {
   return new Promise((resolve) => {
     let queue: Promise<void> = Promise.resolve();
@@ -110,7 +113,7 @@ function serveStream(call: Call, session: Session): Promise<void> {
     const finish = () => {
       if (!open) return;
       open = false;
-      // A request under way still uses the world.
+      // A request that is still being answered uses the world.
       queue = queue.then(() => session.end());
       queue.then(resolve, resolve);
     };

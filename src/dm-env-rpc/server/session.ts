@@ -9,12 +9,18 @@ import {
   unpackPropertyRequest,
 } from '../codec/messages.js';
 import { type Setting, unpackSetting } from '../codec/tensors.js';
-import { BatchedWorld, batchSizeOf } from './hosted-batch.js';
-import { type HostedWorld, messageOf, RequestError, statusOf, World } from './hosted-environment.js';
+import { batchSizeOf, HostedBatch } from './hosted-batch.js';
+import {
+  HostedEnvironment,
+  type HostedWorld,
+  messageOf,
+  RequestError,
+  statusOf,
+} from './hosted-environment.js';
 
 type CreateEnvironment = (settings: Readonly<Record<string, Setting>>) => Promise<Environment>;
 
-/** One stream's part of the protocol: which world it is in, and what each request does. */
+/** The server's side of one stream: the world it has joined, and the response to each request. */
 export class Session {
   readonly #worlds: Map<string, HostedWorld>;
   readonly #createEnvironment: CreateEnvironment;
@@ -31,7 +37,7 @@ export class Session {
     this.#log = log;
   }
 
-  /** The response to a request; what is wrong with it is an error in the response, and the stream goes on. */
+  /** The response to a request. If the request fails, the response holds the error, and the stream goes on. */
   async answer(request: wire.EnvironmentRequest): Promise<wire.EnvironmentResponse> {
     try {
       return await this.#handle(request);
@@ -40,11 +46,11 @@ export class Session {
     }
   }
 
-  /** Leaves, and closes the worlds that now belong to nobody. */
+  /** Leaves the world, and closes the worlds that this stream created and no stream is in. */
   async end(): Promise<void> {
     this.#leave();
     for (const world of [...this.#worlds.values()]) {
-      if (world.maker === this && world.occupant === undefined) await this.#close(world);
+      if (world.creator === this && world.occupant === undefined) await this.#close(world);
     }
   }
 
@@ -64,7 +70,7 @@ export class Session {
     if (request.resetWorld) {
       const world = this.#find(request.resetWorld.worldName ?? '');
       const seed = seedOf(request.resetWorld.settings);
-      // Who resets the world that it is in knows that its episode is over.
+      // A stream that resets its own world knows that the episode is over; another must be told.
       if (world.occupant === this) world.reset(seed);
       else world.interrupt(seed);
       return { resetWorld: {} };
@@ -83,13 +89,13 @@ export class Session {
 
   #find(name: string): HostedWorld {
     const world = this.#worlds.get(name);
-    if (world === undefined) throw new RequestError('NOT_FOUND', `there is no world '${name}'`);
+    if (world === undefined) throw new RequestError('NOT_FOUND', `unknown world '${name}'`);
     return world;
   }
 
   #current(doing: string): HostedWorld {
     if (this.#joined === undefined) {
-      throw new RequestError('FAILED_PRECONDITION', `cannot ${doing}: this stream has joined no world`);
+      throw new RequestError('FAILED_PRECONDITION', `cannot ${doing}: this stream has not joined a world`);
     }
     return this.#joined;
   }
@@ -101,7 +107,7 @@ export class Session {
     const { batchSize, ...own } = plain;
     const size = batchSize === undefined ? 1 : batchSizeOf(batchSize);
     const environments = await this.#makeEnvironments(size, own);
-    // Only now: others may have been made meanwhile.
+    // Named only now, because other worlds may have been created in the meantime.
     let number = this.#worlds.size + 1;
     while (this.#worlds.has(`world-${number}`)) number += 1;
     const name = `world-${number}`;
@@ -109,8 +115,8 @@ export class Session {
     try {
       world =
         batchSize === undefined
-          ? new World(name, this, environments[0])
-          : new BatchedWorld(name, this, environments);
+          ? new HostedEnvironment(name, this, environments[0])
+          : new HostedBatch(name, this, environments);
     } catch (error) {
       await closeAll(environments);
       throw error;
@@ -120,7 +126,7 @@ export class Session {
     return world.name;
   }
 
-  /** Environments of the same settings but for the seed, which counts up; none is left open when one cannot be made. */
+  /** Makes environments with the same settings, except that the seed counts up. If one fails, closes the others. */
   async #makeEnvironments(
     size: number,
     settings: Readonly<Record<string, Setting>>,
@@ -143,12 +149,15 @@ export class Session {
     if (this.#joined !== undefined) {
       throw new RequestError(
         'FAILED_PRECONDITION',
-        `this stream is in the world '${this.#joined.name}' already; leave it first`,
+        `this stream has already joined the world '${this.#joined.name}'; leave it first`,
       );
     }
     const world = this.#find(name);
     if (world.occupant !== undefined) {
-      throw new RequestError('FAILED_PRECONDITION', `somebody is in the world '${name}'; it takes one agent`);
+      throw new RequestError(
+        'FAILED_PRECONDITION',
+        `the world '${name}' is in use by another connection; it takes one agent`,
+      );
     }
     world.reset(seedOf(settings));
     world.occupant = this;
@@ -164,16 +173,13 @@ export class Session {
   async #destroy(name: string): Promise<void> {
     const world = this.#find(name);
     if (world.occupant !== undefined) {
-      throw new RequestError(
-        'FAILED_PRECONDITION',
-        `somebody is in the world '${name}'; it cannot be destroyed`,
-      );
+      throw new RequestError('FAILED_PRECONDITION', `the world '${name}' is in use; it cannot be destroyed`);
     }
     await this.#close(world);
   }
 
   async #close(world: HostedWorld): Promise<void> {
-    // Out of the list first: nobody may join what is being closed.
+    // Removed first, so that no stream can join a world that is being closed.
     this.#worlds.delete(world.name);
     await world.close();
     this.#log(`${world.name} closed, ${this.#worlds.size} left`);
@@ -189,23 +195,22 @@ export class Session {
 
   #extension(packed: wire.Any): wire.Any {
     if (packed.type_url !== propertyRequestUrl) {
-      throw new RequestError('UNIMPLEMENTED', `the extension ${packed.type_url} is not known here`);
+      throw new RequestError('UNIMPLEMENTED', `unknown extension ${packed.type_url}`);
     }
     const request = unpackPropertyRequest(packed);
-    // Environments here have no properties; a list of none is an answer, a value that is not there is not.
+    // Environments here have no properties. An empty list is a valid answer; a value would not be.
     if (request.listProperty) return packPropertyResponse({ listProperty: { values: [] } });
     const key = request.readProperty?.key ?? request.writeProperty?.key ?? '';
-    throw new RequestError('NOT_FOUND', `there is no property '${key}'`);
+    throw new RequestError('NOT_FOUND', `unknown property '${key}'`);
   }
 }
 
-/** The seed among reset or join settings. Any other setting is refused: it would be silently without effect. */
+/** The seed in the settings of a reset or join. @throws RequestError for any other setting, which would have no effect. */
 function seedOf(settings: Settings | undefined): number | undefined {
   let seed: number | undefined;
   for (const [key, value] of Object.entries(settings ?? {})) {
     const plain = unpackSetting(value);
-    if (key !== 'seed')
-      throw new RequestError('INVALID_ARGUMENT', `there is no setting '${key}'; known: seed`);
+    if (key !== 'seed') throw new RequestError('INVALID_ARGUMENT', `unknown setting '${key}'; known: seed`);
     if (typeof plain !== 'number' || !Number.isSafeInteger(plain) || plain < 0) {
       throw new RequestError('INVALID_ARGUMENT', `seed must be a whole number of 0 or more`);
     }
@@ -214,6 +219,6 @@ function seedOf(settings: Settings | undefined): number | undefined {
   return seed;
 }
 
-/** Closes environments that no world came of. */
+/** Closes environments that did not become a world. */
 const closeAll = (environments: readonly Environment[]) =>
   Promise.allSettled(environments.map((environment) => environment.close()));

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
-import { batchedConnect } from '../../../src/dm-env-rpc/client/shared-streams.js';
+import { connectOverSharedStreams } from '../../../src/dm-env-rpc/client/shared-streams.js';
 import { DmEnvRpcError } from '../../../src/dm-env-rpc/errors.js';
 import {
   createVectorEnvironment,
@@ -80,8 +80,8 @@ async function vectorOf(
 ): Promise<VectorEnvironment> {
   const size = more.numEnvs ?? 5;
   const worlds = await createVectorEnvironment({
-    connect: batchedConnect({
-      size,
+    connect: connectOverSharedStreams({
+      numEnvs: size,
       envsPerStream,
       optionsOf: () => ({ address, deadlineSeconds: 60, reuseArrays: true, createSettings }),
     }),
@@ -147,8 +147,8 @@ test('killing and restarting the server loses the step in progress, and no other
 
 test('the error of a failed simulator names it, and the others complete their steps', async () => {
   const { address } = await serve();
-  const connect = batchedConnect({
-    size: 3,
+  const connect = connectOverSharedStreams({
+    numEnvs: 3,
     envsPerStream: 3,
     optionsOf: () => ({
       address,

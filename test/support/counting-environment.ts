@@ -1,26 +1,26 @@
 import type { Environment, NamedSpecs, Step } from '../../src/environments/environment.js';
 
-/** A world for tests of what surrounds worlds: it counts, and does wrong what it is told to do wrong. */
-export interface CountingWorldOptions {
-  /** Steps of an episode. */
+/** Options of an environment that counts its steps, and can misbehave. */
+export interface CountingEnvironmentOptions {
+  /** The steps of an episode. */
   readonly length?: number;
   readonly end?: 'terminated' | 'truncated';
-  /** Changes an observation on its way out. */
+  /** Changes the step count in an observation. */
   readonly observe?: (count: number) => number;
   readonly reward?: (count: number) => number;
   readonly specs?: NamedSpecs;
   readonly onClose?: () => void;
 }
 
-/** Its observation is (seed of the episode, steps since the reset, sum of the actions). */
-export function countingWorld({
+/** An environment whose observation is (seed of the episode, steps since the reset, sum of the actions). */
+export function countingEnvironment({
   length = 5,
   end = 'truncated',
   observe = (count) => count,
   reward = (count) => count,
   specs = { state: { name: 'state', shape: [3], dtype: 'float32' } },
   onClose = () => {},
-}: CountingWorldOptions = {}): Environment {
+}: CountingEnvironmentOptions = {}): Environment {
   let seed = 0;
   let count = 0;
   let sum = 0;
