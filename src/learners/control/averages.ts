@@ -1,4 +1,4 @@
-/** Means of named numbers over the updates since the last look. */
+/** Means of named numbers since they were last taken. */
 export class Averages {
   #sums = new Map<string, { sum: number; count: number }>();
 
@@ -13,7 +13,7 @@ export class Averages {
     }
   }
 
-  /** The means, and a fresh start. */
+  /** Returns the means and starts over. */
   take(): Record<string, number> {
     const means = Object.fromEntries([...this.#sums].map(([name, { sum, count }]) => [name, sum / count]));
     this.#sums = new Map();

@@ -4,18 +4,15 @@ import type { HostTensor, NamedHostTensors } from '../../engine/tensors.js';
 import type { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { Experience } from './experience.js';
-import type { AgentParameters } from './parameters.js';
-import { allVariables } from './parameters.js';
+import { type AgentParameters, allVariables } from './parameters.js';
 
-/**
- * A control job as a checkpoint and back. Random keys need no room: each is made from the seed and a counter.
- */
+/** A control job as a checkpoint, and back. Random keys are not saved, because each follows from the seed and a counter. */
 
 export interface Counters {
   environmentSteps: number;
   updates: number;
   wallSeconds: number;
-  /** Whether an evaluation was due that has not come to its end. */
+  /** Whether an evaluation was due that has not been completed. */
   evaluationDue?: boolean;
 }
 
@@ -26,9 +23,11 @@ export interface JobParts {
   readonly experience: Experience;
 }
 
+/** Adds `prefix/` to every name. */
 export const prefixed = (prefix: string, tensors: NamedHostTensors): NamedHostTensors =>
   Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [`${prefix}/${name}`, tensor]));
 
+/** The tensors whose names begin with `prefix/`, without it. */
 export const under = (prefix: string, tensors: NamedHostTensors): NamedHostTensors =>
   Object.fromEntries(
     Object.entries(tensors)
@@ -36,7 +35,7 @@ export const under = (prefix: string, tensors: NamedHostTensors): NamedHostTenso
       .map(([name, tensor]) => [name.slice(prefix.length + 1), tensor]),
   );
 
-/** Everything that the job needs to go on as if it had never stopped. Call between iterations. */
+/** Everything that the job needs to go on as if it had never stopped. Call it between iterations. */
 export async function saveJob(
   { engine, parameters, store, experience }: JobParts,
   { environmentSteps, updates, wallSeconds, evaluationDue = false }: Counters,
@@ -94,7 +93,7 @@ export async function restoreParameters(
   }
 }
 
-/** Brings all parts back to a checkpoint, the experience last; returns the counters. */
+/** Restores all parts from a checkpoint, the experience last, and returns the counters. */
 export async function restoreJob(
   checkpoint: Checkpoint,
   { engine, parameters, store, experience }: JobParts,
@@ -103,7 +102,7 @@ export async function restoreJob(
   if (metadata.job !== 'control') {
     throw new PmpoError({
       where: 'checkpoint',
-      what: `it is of a '${metadata.job}' job, not of a control job`,
+      what: `it belongs to a '${metadata.job}' job, not to a control job`,
     });
   }
   await restoreParameters(engine, parameters, checkpoint);

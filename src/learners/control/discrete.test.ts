@@ -138,7 +138,7 @@ describe('a policy that chooses among integers', () => {
       expect(await policy.evaluate(await environments(4, 5_000_003), 16)).toEqual(returns);
       const narrower = { ...actionSpec, dial: { ...actionSpec.dial, maximum: 1 } };
       await expect(policy.evaluate(await environments(1, 0, narrower), 1)).rejects.toThrow(
-        /its actions take 4,1,2,3 values .* those of the policy 5,1,2,3/,
+        /its actions take 4,1,2,3 values .* but those of the policy take 5,1,2,3/,
       );
     } finally {
       await other.dispose();

@@ -1,10 +1,11 @@
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 
 /**
- * Undiscounted returns of whole episodes, in the order of (round, world). Every call starts from episode 0 of each world:
- * the same seeds each time, so that two evaluations differ by the policy alone.
+ * Undiscounted returns of whole episodes, ordered by round and, within a round, by environment. Every call starts from
+ * episode 0 of each environment, with the same seeds each time, so that two evaluations differ by the policy alone.
  *
- * @param act canonical actions [K, A] for observations [K, O]
+ * @param act gives canonical actions [K, A] for observations [K, O].
+ * @param signal when aborted, the returns of the episodes that have ended are returned.
  */
 export async function episodeReturns(
   environment: VectorEnvironment,
@@ -13,7 +14,7 @@ export async function episodeReturns(
   signal?: AbortSignal,
 ): Promise<number[]> {
   const { numEnvs } = environment;
-  // World k plays episodes k, k + K, …: which ones count does not depend on who finishes first.
+  // Environment k plays episodes k, k + K, …, so that the episodes that count do not depend on which ends first.
   const quota = Array.from({ length: numEnvs }, (_, k) => Math.ceil((episodes - k) / numEnvs));
   const finished: number[][] = quota.map(() => []);
   const running = new Float64Array(numEnvs);
@@ -24,7 +25,7 @@ export async function episodeReturns(
     for (let k = 0; k < numEnvs; k++) {
       if (step.ready[k] === 0) continue;
       if (step.lost[k]) {
-        // The episode never ended; the fresh one that follows takes its place.
+        // The episode never ended; the new one that follows takes its place.
         running[k] = 0;
         continue;
       }
@@ -40,11 +41,4 @@ export async function episodeReturns(
   return Array.from({ length: rounds }, (_, round) =>
     finished.flatMap((f) => f.slice(round, round + 1)),
   ).flat();
-}
-
-/** Mean and (population) standard deviation. */
-export function meanAndStd(values: readonly number[]): { mean: number; std: number } {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length;
-  return { mean, std: Math.sqrt(variance) };
 }

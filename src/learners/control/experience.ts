@@ -1,41 +1,41 @@
 import type { Checkpoint } from '../../run/checkpoints.js';
 
 /**
- * Where a learner's experience comes from: worlds of its own (own-worlds.ts), or actors elsewhere (remote-actors.ts). The
- * learner knows neither; it asks for more, learns while more is on its way, and takes it in.
+ * Where a learner's experience comes from: environments in its own process (local-actors.ts) or actors elsewhere
+ * (remote-actors.ts). The learner knows neither: it asks for more, learns while more is gathered, and records what arrives.
  */
 export interface Experience {
   readonly shape: ExperienceShape;
-  /** Whether a checkpoint must exist before anything is gathered: for experience that others hold on to from then on. */
+  /** Whether a checkpoint must exist before anything is gathered, because others keep experience for it from then on. */
   readonly needsCheckpointAtStart: boolean;
-  /** Starts afresh, or where a checkpoint left off. */
+  /** Starts from the beginning, or where a checkpoint left off. */
   begin(resume?: Checkpoint): Promise<void>;
   /**
-   * Sets more on its way, resolving as soon as it is; updates run meanwhile. `arrived` resolves with a function that puts
-   * what has come into the replay, and returns how many environment steps it was: 0 when there is nothing yet.
+   * Starts gathering more, and resolves as soon as it has started; updates run meanwhile. `arrived` resolves to a function that
+   * puts what has arrived into the replay and returns the number of environment steps in it: 0 if nothing has arrived yet.
    */
   gather(progress: LearnerProgress): Promise<{ readonly arrived: Promise<() => number> }>;
-  /** How many updates may have been made in all once `environmentSteps` steps have been taken in. */
+  /** Number of updates that may have been made in all once `environmentSteps` steps have been recorded. */
   updatesAllowed(environmentSteps: number): number;
-  /** How many belong to them when the run ends. */
+  /** Number of updates due by the end of a run of `environmentSteps` steps. */
   updatesDue(environmentSteps: number): number;
-  /** What is needed to go on from here. Call between taking in and gathering. */
+  /** What is needed to go on from here. Call it between recording and gathering. */
   snapshot(): ExperienceSnapshot;
-  /** The last snapshot is safe on the disk. */
+  /** Called when the last snapshot is safe on the disk. */
   saved(): Promise<void>;
-  /** The run has all the experience that it wants, and a checkpoint with it. */
+  /** Called when the run needs no more experience and its last checkpoint is safe. */
   end(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Letters: O observation size, A action dimensions. */
+/** Sizes and units of transitions. Shapes: A action dimensions. */
 export interface ExperienceShape {
   readonly observationSize: number;
   readonly actionSize: number;
-  /** What −1 and 1 of each action dimension stand for, [A]. */
+  /** The values of −1 and of 1 in each action dimension, in the environment's units, [A]. */
   readonly actionMinimum: Float32Array;
   readonly actionMaximum: Float32Array;
-  /** How many values each takes, 0 for a continuous one, [A]. */
+  /** Number of values that each action dimension takes, 0 for a continuous one, [A]. */
   readonly actionValues: Int32Array;
 }
 
@@ -44,7 +44,7 @@ export interface LearnerProgress {
   readonly updates: number;
 }
 
-/** Parts of a checkpoint: tensors, and JSON values beside the learner's own counters and facts. */
+/** The experience's part of a checkpoint: tensors, and JSON values beside the learner's own counters and metadata. */
 export interface ExperienceSnapshot {
   readonly tensors: Checkpoint['tensors'];
   readonly counters: Readonly<Record<string, unknown>>;

@@ -2,23 +2,23 @@ import { fillNormal, fillUniform, foldIn, type RandomKey } from '../../core/rand
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { HostTensor } from '../../engine/tensors.js';
 
-/** The random numbers of acting and learning. Letters: K worlds, N samples, B contexts, A action dimensions. */
+/** The random numbers of acting and learning. Shapes: K environments, N samples, B contexts, A action dimensions. */
 
-/** ρ of continuous actions where nothing is said. */
-const usualCorrelation = 0.95;
+/** ρ of continuous actions if the configuration does not set it. */
+const defaultCorrelation = 0.95;
 
 /**
- * ρ of each action dimension, [A]: as it is set, or else by what the dimension is. Choices among integers are made anew at
- * each step: holding on to one, as one does to a push, is a part of few tasks and the end of many.
+ * ρ of each action dimension, [A]: as it is set, or else by the kind of dimension. Integers are chosen anew at each step,
+ * because few tasks reward repeating one choice the way that a mechanism rewards a steady push, and many end by it.
  */
 export function correlations(setting: number | undefined, actionValues: ArrayLike<number>): number[] {
-  return Array.from(actionValues, (values) => setting ?? (values === 0 ? usualCorrelation : 0));
+  return Array.from(actionValues, (values) => setting ?? (values === 0 ? defaultCorrelation : 0));
 }
 
 /**
- * Acting explores with noise that is correlated in time, z ← ρ·z + √(1−ρ²)·ε for each world and action dimension: white
- * noise averages out over the steps that a mechanism takes to respond, and the policy then never sees what a push does.
- * At any one step z is standard normal all the same, so actions are distributed as the policy says.
+ * Acting explores with noise that is correlated in time, z ← ρ·z + √(1−ρ²)·ε for each environment and action
+ * dimension: white noise averages out over the steps that a mechanism takes to respond, so that the policy never sees the
+ * effect of a push. At any single step z is standard normal all the same, so actions are distributed as the policy says.
  */
 export class ActingNoise {
   readonly #state: Float32Array;
@@ -32,7 +32,7 @@ export class ActingNoise {
     this.#state = fillNormal(foldIn(key, 'start'), new Float32Array(numEnvs * correlations.length));
   }
 
-  /** Moves on to acting step `step` and returns z, [K, A]. */
+  /** Advances to acting step `step` and returns z, [K, A]. */
   advance(step: number): Float32Array {
     const fresh = fillNormal(foldIn(this.#key, step), new Float32Array(this.#state.length));
     for (let i = 0; i < fresh.length; i++) {
@@ -61,15 +61,15 @@ export function normalCdf(z: number): number {
   return z < 0 ? (1 - erf) / 2 : (1 + erf) / 2;
 }
 
-/** z as the noise that the head reads: itself, or uniform through Φ. */
+/** z as the noise that the head reads: z itself for a normal one, Φ(z) for a uniform one. */
 export function headNoise(family: DistributionFamily, z: Float32Array): Float32Array {
-  // Rounded to float32, Φ of a large z is 1, which is not inside (0, 1).
+  // Rounded to float32, Φ of a large z is 1, which is outside (0, 1).
   return family.noise === 'normal' ? z : z.map((value) => Math.min(normalCdf(value), 1 - 2 ** -24));
 }
 
 /**
- * Canonical actions [K, A] that know no policy: uniform in the bounds, or over the values of a dimension that takes
- * `actionValues` of them (0: continuous), as correlated in time as z [K, A] is.
+ * Random canonical actions [K, A], as correlated in time as z [K, A] is: uniform within the bounds of a continuous dimension,
+ * or over the values of one that takes `actionValues` of them (0: continuous).
  */
 export function randomActions(z: Float32Array, actionValues: ArrayLike<number>): Float32Array {
   return z.map((value, i) => {

@@ -1,4 +1,3 @@
-import type { Config } from '../../config/schema.js';
 import { foldIn, type RandomKey } from '../../core/random-keys.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import { type Adam, createAdam } from '../../engine/adam.js';
@@ -8,35 +7,38 @@ import { codeSize } from '../../networks/action-code.js';
 import { initCritic } from '../../networks/critic.js';
 import { initMlp } from '../../networks/mlp.js';
 import type { Operator } from '../../operators/operator.js';
+import { TrainedOperator } from '../improvement-step.js';
+import type { ControlLearnerConfig } from './config.js';
 
-/** Everything that a control learner trains or copies, as variables of one engine. O observation size, A actions. */
+/** Everything that a control learner trains or copies, as variables of one engine. Shapes: A action dimensions. */
 
 /** What a policy network is made from. */
 export interface PolicySpec {
-  readonly config: Pick<Config, 'policy'>;
+  readonly config: Pick<ControlLearnerConfig, 'policy'>;
   readonly family: DistributionFamily;
   readonly observationSize: number;
   readonly actionSize: number;
 }
 
+/** What policy, critics and the operator's state are made from. */
 export interface AgentSpec extends PolicySpec {
-  /** How many values each action dimension takes, 0 for a continuous one, [A]. */
+  /** Number of values that each action dimension takes, 0 for a continuous one, [A]. */
   readonly actionValues: Int32Array;
-  readonly config: Config;
+  readonly config: ControlLearnerConfig;
   readonly operator: Operator;
 }
 
+/** The variables of a control learner, and the optimizers that move them. */
 export interface AgentParameters {
   readonly policy: NamedVariables;
   readonly reference: NamedVariables;
   /** One tree per member of the ensemble. */
   readonly critics: readonly NamedVariables[];
-  /** The ensemble's variables as one tree, which is what is trained. */
+  /** The variables of the whole ensemble as one tree, which one optimizer trains. */
   readonly criticTree: NamedVariables;
   readonly targetCritics: readonly NamedVariables[];
-  /** The operator's state: temperature and other duals. */
-  readonly state: NamedVariables;
-  readonly optimizers: { readonly policy: Adam; readonly critics: Adam; readonly state: Adam | undefined };
+  readonly operator: TrainedOperator;
+  readonly optimizers: { readonly policy: Adam; readonly critics: Adam };
 }
 
 function variables(engine: Engine, group: string, values: NamedHostTensors): NamedVariables {
@@ -45,8 +47,8 @@ function variables(engine: Engine, group: string, values: NamedHostTensors): Nam
   );
 }
 
-/** Prefixes the names of several trees, so that they make one. */
-export function joined(trees: Readonly<Record<string, NamedVariables>>): NamedVariables {
+/** One tree of several, with the name of each as a prefix. */
+function joined(trees: Readonly<Record<string, NamedVariables>>): NamedVariables {
   return Object.fromEntries(
     Object.entries(trees).flatMap(([prefix, tree]) =>
       Object.entries(tree).map(([name, variable]) => [`${prefix}/${name}`, variable]),
@@ -55,14 +57,14 @@ export function joined(trees: Readonly<Record<string, NamedVariables>>): NamedVa
 }
 
 /** The policy network's initial values: small outputs, so that every state starts with the head's initial spread. */
-export function initPolicy(
+function initPolicy(
   { config, family, observationSize, actionSize }: PolicySpec,
   key: RandomKey,
 ): NamedHostTensors {
   return initMlp(key, observationSize, family.parameterCount(actionSize), config.policy, 0.1);
 }
 
-/** Makes all variables; the reference and the target critics start as copies. */
+/** Creates all variables. The reference and the target critics start as copies of policy and critics. */
 export function createParameters(engine: Engine, spec: AgentSpec, key: RandomKey): AgentParameters {
   const { config, operator, family, observationSize, actionSize } = spec;
   const policyValues = initPolicy(spec, foldIn(key, 'policy'));
@@ -71,7 +73,6 @@ export function createParameters(engine: Engine, spec: AgentSpec, key: RandomKey
   );
   const policy = variables(engine, 'policy', policyValues);
   const critics = criticValues.map((values, i) => variables(engine, `critic${i}`, values));
-  const state = variables(engine, 'state', operator.initialState({ klParts: family.klParts(actionSize) }));
   const criticTree = joined(Object.fromEntries(critics.map((tree, i) => [`critic${i}`, tree])));
   const { maxGradientNorm } = config.learner;
   const adam = (name: string, tree: NamedVariables, learningRate: number) =>
@@ -82,21 +83,22 @@ export function createParameters(engine: Engine, spec: AgentSpec, key: RandomKey
     critics,
     criticTree,
     targetCritics: criticValues.map((values, i) => variables(engine, `targetCritic${i}`, values)),
-    state,
+    operator: new TrainedOperator({
+      engine,
+      operator,
+      policy: { klParts: family.klParts(actionSize) },
+      learningRate: config.learner.stateLearningRate,
+      names: { state: 'state', optimizer: 'adam/state' },
+    }),
     optimizers: {
       policy: adam('policy', policy, config.learner.learningRate),
       critics: adam('critics', criticTree, config.critic.learningRate),
-      // Adam's step does not depend on a gradient's scale, so the duals keep their own, without a common norm.
-      state:
-        Object.keys(state).length === 0
-          ? undefined
-          : createAdam(engine, 'adam/state', state, { learningRate: config.learner.stateLearningRate }),
     },
   };
 }
 
-/** Every variable by the name it has in a checkpoint. */
-export function allVariables({ optimizers, ...parameters }: AgentParameters): NamedVariables {
+/** Every variable, by its name in a checkpoint. */
+export function allVariables({ operator, optimizers, ...parameters }: AgentParameters): NamedVariables {
   const numbered = (name: string, trees: readonly NamedVariables[]) =>
     Object.fromEntries(trees.map((tree, i) => [`${name}${i}`, tree]));
   return joined({
@@ -104,9 +106,9 @@ export function allVariables({ optimizers, ...parameters }: AgentParameters): Na
     reference: parameters.reference,
     ...numbered('critic', parameters.critics),
     ...numbered('targetCritic', parameters.targetCritics),
-    state: parameters.state,
+    state: operator.state,
     'adam/policy': optimizers.policy.slots,
     'adam/critics': optimizers.critics.slots,
-    ...(optimizers.state === undefined ? {} : { 'adam/state': optimizers.state.slots }),
+    ...(operator.optimizer === undefined ? {} : { 'adam/state': operator.optimizer.slots }),
   });
 }

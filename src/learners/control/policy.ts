@@ -1,4 +1,3 @@
-import type { Config } from '../../config/schema.js';
 import { PmpoError } from '../../core/errors.js';
 import { createFamily } from '../../distributions/create.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
@@ -14,31 +13,38 @@ import type { VectorEnvironment } from '../../environments/vector-environment.js
 import { applyMlp } from '../../networks/mlp.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import { type ActionUnits, inUnits } from './action-units.js';
+import type { ControlLearnerConfig } from './config.js';
 import { episodeReturns } from './evaluate.js';
 
-/**
- * A policy that has been trained: to be judged, or handed to others as an ONNX model. Letters: B contexts (or K worlds),
- * O observation size, A action dimensions.
- */
-
-/** What a policy needs to know of the worlds it is for. */
+/** The sizes and the action units of the environment that a policy is for. */
 export interface PolicyShape extends ActionUnits {
   readonly observationSize: number;
 }
 
+/**
+ * A policy that has been trained: it acts greedily, can be evaluated, and is exported as an ONNX model. Shapes: B observations,
+ * K environments, O observation size, A action dimensions.
+ */
 export class TrainedPolicy {
   readonly shape: PolicyShape;
   readonly #engine: Engine;
+  /** The most likely canonical actions, clipped to the bounds. */
   readonly #mode: (observations: Tensor2D) => Tensor2D;
   readonly #act: Compiled;
 
-  constructor(engine: Engine, config: Config, shape: PolicyShape, parameters: NamedVariables) {
-    const family = createFamily(config.policy, shape.actionValues);
+  /** @param parameters the policy network's variables, which belong to `engine`. */
+  constructor(
+    engine: Engine,
+    { policy }: Pick<ControlLearnerConfig, 'policy'>,
+    shape: PolicyShape,
+    parameters: NamedVariables,
+  ) {
+    const family = createFamily(policy, shape.actionValues);
     const actionSize = shape.actionMinimum.length;
     this.shape = shape;
     this.#engine = engine;
     this.#mode = (observations) => {
-      const outputs = applyMlp(parameters, observations, config.policy);
+      const outputs = applyMlp(parameters, observations, policy);
       return tf.clipByValue(family.create(outputs, actionSize).mode(), -1, 1);
     };
     this.#act = engine.jit('actGreedily', ({ observation }) => ({
@@ -47,10 +53,14 @@ export class TrainedPolicy {
   }
 
   /**
-   * The policy in a checkpoint of a control job, on an engine of its own.
-   * @throws PmpoError when the checkpoint is of another job or lacks something.
+   * The policy in a checkpoint of a control job. Its variables are created in `engine`.
+   * @throws PmpoError when the checkpoint does not contain one.
    */
-  static fromCheckpoint(engine: Engine, config: Config, { tensors }: Checkpoint): TrainedPolicy {
+  static fromCheckpoint(
+    engine: Engine,
+    config: Pick<ControlLearnerConfig, 'policy'>,
+    { tensors }: Checkpoint,
+  ): TrainedPolicy {
     const need = (name: string): HostTensor => {
       const tensor = tensors[name];
       if (tensor === undefined) throw new PmpoError({ where: `checkpoint, ${name}`, what: 'it is missing' });
@@ -70,7 +80,7 @@ export class TrainedPolicy {
     return new TrainedPolicy(engine, config, shape, Object.fromEntries(parameters));
   }
 
-  /** The canonical actions [K, A] that the policy prefers at observations [K, O]. */
+  /** The most likely canonical actions [K, A] at observations [K, O]. */
   async act(observations: Float32Array, numEnvs: number): Promise<Float32Array> {
     const observation = { shape: [numEnvs, this.shape.observationSize], data: observations };
     const results: NamedHostTensors = await this.#act.run({ observation });
@@ -78,22 +88,22 @@ export class TrainedPolicy {
   }
 
   /**
-   * Undiscounted returns of whole episodes with the preferred actions.
-   * @throws PmpoError when the worlds are not of the kind that the policy was trained in.
+   * Undiscounted returns of whole episodes, acting greedily.
+   * @throws PmpoError when the environments differ in kind from those that the policy was trained in.
    */
   async evaluate(environment: VectorEnvironment, episodes: number, signal?: AbortSignal): Promise<number[]> {
     const { observationSize, actionMinimum, actionValues } = this.shape;
     if (environment.observationSize !== observationSize || environment.actionSize !== actionMinimum.length) {
       throw new PmpoError({
         where: 'environment',
-        what: `it has ${environment.observationSize} observations and ${environment.actionSize} actions, the policy was trained with ${observationSize} and ${actionMinimum.length}`,
+        what: `it has ${environment.observationSize} observations and ${environment.actionSize} actions, but the policy was trained with ${observationSize} and ${actionMinimum.length}`,
         remedy: 'Evaluate in the simulator that the run was trained in',
       });
     }
     if (environment.actionValues.some((count, i) => count !== actionValues[i])) {
       throw new PmpoError({
         where: 'environment',
-        what: `its actions take ${environment.actionValues} values (0: continuous), those of the policy ${actionValues}`,
+        what: `its actions take ${environment.actionValues} values (0: continuous), but those of the policy take ${actionValues}`,
         remedy: 'Evaluate in the simulator that the run was trained in',
       });
     }
@@ -106,9 +116,9 @@ export class TrainedPolicy {
   }
 
   /**
-   * The policy as an ONNX model for any number of observations at once: `observation` [B, O] (named observations one after
-   * the other, names in sorted order; images divided by 255, see flattenObservations) to `action` [B, A] in the environment's
-   * units and `canonicalAction` [B, A], the same within −1 … 1.
+   * The greedy policy as an ONNX model for any number of observations at once: from `observation` [B, O] (the named
+   * observations one after the other, in the sorted order of their names, images divided by 255; see flattenObservations) to
+   * `action` [B, A] in the environment's units and `canonicalAction` [B, A], the same within −1 … 1.
    */
   exportOnnx(): Promise<Uint8Array> {
     const policy = ({ observation }: NamedTensors): NamedTensors => {

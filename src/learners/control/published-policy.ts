@@ -2,7 +2,7 @@ import { PmpoError } from '../../core/errors.js';
 import { decodeSafetensors, encodeSafetensors } from '../../core/safetensors.js';
 import type { NamedHostTensors } from '../../engine/tensors.js';
 
-/** A policy on its way from a learner to its actors: a safetensors file with the updates that it has been through. */
+/** A policy as the learner publishes it to its actors: a safetensors file whose metadata gives the number of updates behind it. */
 
 const where = 'the published policy';
 
@@ -16,7 +16,7 @@ export function packPolicy(tensors: NamedHostTensors, updates: number): Buffer {
   return Buffer.concat(encodeSafetensors({ tensors: safe, metadata: { updates: String(updates) } }));
 }
 
-/** @throws PmpoError when the bytes are no policy. */
+/** @throws PmpoError when the bytes are not a published policy. */
 export function unpackPolicy(bytes: Uint8Array): NamedHostTensors {
   const { tensors } = decodeSafetensors(bytes, where);
   return Object.fromEntries(

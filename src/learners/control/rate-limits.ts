@@ -1,14 +1,14 @@
-import type { Config } from '../../config/schema.js';
 import { type SampleToInsertRatioOptions, smallestErrorBuffer } from '../../replay/rate-limiter.js';
+import type { ControlLearnerConfig } from './config.js';
 
 /**
- * How learner and actors keep step when they are apart: by default as they do in one process, one update of B contexts for
- * each `learner.stepsPerUpdate` transitions, and either side ahead by a tenth of the warm-up at most, as in Acme.
+ * How a learner and its remote actors keep pace. By default they do as in one process: one update of B contexts for each
+ * `learner.stepsPerUpdate` transitions, with either side ahead by at most a tenth of the warm-up, as in Acme.
  */
 export function rateLimits({
   learner,
   replay,
-}: Pick<Config, 'learner' | 'replay'>): SampleToInsertRatioOptions {
+}: Pick<ControlLearnerConfig, 'learner' | 'replay'>): SampleToInsertRatioOptions {
   const { batchSize, stepsPerUpdate, warmupSteps } = learner;
   const samplesPerInsert = replay.samplesPerInsert ?? batchSize / stepsPerUpdate;
   const minimumInserts = Math.max(1, warmupSteps);

@@ -1,4 +1,3 @@
-import type { Config } from '../../config/schema.js';
 import { PmpoError } from '../../core/errors.js';
 import type { NamedHostTensors } from '../../engine/tensors.js';
 import type { TransitionSink } from '../../replay/n-step.js';
@@ -9,77 +8,86 @@ import { unpackChunk } from '../../replay/redis/packing.js';
 import type { ReplayReader, StoredChunk } from '../../replay/redis/replay-reader.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { Averages } from './averages.js';
-import { contractText } from './contract.js';
+import type { ControlLearnerConfig } from './config.js';
 import type { Experience, ExperienceShape, ExperienceSnapshot, LearnerProgress } from './experience.js';
 import { packPolicy } from './published-policy.js';
 import { rateLimits } from './rate-limits.js';
+import { sharedSettingsText } from './shared-settings.js';
 
-/** A run's replay in Redis, and what the run is there. */
+/** A run's replay in Redis, and how the run is known there. */
 export interface RemoteReplay {
   readonly reader: ReplayReader;
-  /** Of a new run; one that goes on has its own in the checkpoint. */
+  /** Identifies a new run; a resumed run has its token in the checkpoint. */
   readonly token: string;
-  /** What a person knows the run by. */
+  /** Tells a person which run this is. */
   readonly label: string;
+  /** `environment.simulator` of the configuration, which actors must share. */
+  readonly simulator: string | undefined;
 }
 
 export interface RemoteActorsOptions {
-  readonly config: Config;
+  readonly config: ControlLearnerConfig;
   readonly shape: ExperienceShape;
   readonly remote: RemoteReplay;
+  /** The present parameters of the policy, to be published. */
   readonly readPolicy: () => Promise<NamedHostTensors>;
   readonly sink: TransitionSink;
   readonly averages: Averages;
   readonly notice: (message: string) => void;
   readonly signal?: AbortSignal;
-  /** Milliseconds; differences alone are used. */
+  /** Milliseconds from any starting point. */
   readonly clock: () => number;
 }
 
-/** Taken in at once; updates run in between. */
+/** Chunks recorded at once; updates run in between. */
 const chunksPerRead = 1;
 const waitMs = 1_000;
-/** Nothing came for so long, and a person should know; then twice as long, and so on. */
+/** Silence after which a person is told; the next notice comes after twice as long, and so on. */
 const firstSilenceMs = 20_000;
-/** An actor that sent something in this time counts as there. */
+/** An actor counts as active if it has sent something within this time. */
 const activeMs = 10_000;
 
-/** What the learner's checkpoint knows of Redis. */
-interface Position {
+/** The state of the stream in Redis as the learner's checkpoint records it. */
+interface StreamState {
   readonly token: string;
-  /** The last chunk taken in. */
+  /** The last chunk recorded. */
   readonly position: string;
   readonly ledger: Readonly<Record<string, number>>;
   readonly offset: number;
 }
 
 /**
- * Experience from actors elsewhere, through a stream in Redis. How far it has been read is part of the checkpoint, and
- * Redis keeps every chunk until a checkpoint that has it is safe: a learner that goes on from its checkpoint takes in each
- * stored transition exactly once.
+ * Experience from actors in other processes, through a stream in Redis. The position in the stream is part of the checkpoint,
+ * and Redis keeps every chunk until a checkpoint that includes it is safe, so that a resumed learner records each stored
+ * transition exactly once.
  */
 export class RemoteActors implements Experience {
   readonly shape: ExperienceShape;
   readonly needsCheckpointAtStart = true;
-  readonly #o: RemoteActorsOptions;
+  readonly #options: RemoteActorsOptions;
   readonly #limits: SampleToInsertRatio;
   readonly #ledger = new Ledger();
   #token: string;
   #position = '0';
-  /** Transitions that Redis has counted and that never came here: 0 unless Redis has lost some. */
+  /** Transitions that Redis has counted but that never arrived here: 0 unless Redis has lost some. */
   #offset = 0;
+  /** Transitions recorded. */
   #taken = 0;
-  /** Positions of the checkpoints on the disk, oldest first, and of the one being written. */
-  #safe: string[] = [];
-  #saving = '0';
+  /** Positions of the checkpoints on the disk, oldest first. */
+  #safePositions: string[] = [];
+  /** Position of the checkpoint that is being written. */
+  #savingPosition = '0';
+  /** Updates behind the policy that was published last. */
   #published: number | undefined;
+  /** Transitions inserted by all actors, when Redis last reported it. */
   #inserted = 0;
   #lastArrival: number;
-  #silenceSaidMs = 0;
+  /** Length of the silence at the last notice about it; 0 if there was none since the last arrival. */
+  #noticedSilenceMs = 0;
   readonly #lastSeen = new Map<string, number>();
 
   constructor(options: RemoteActorsOptions) {
-    this.#o = options;
+    this.#options = options;
     this.shape = options.shape;
     this.#token = options.remote.token;
     this.#limits = new SampleToInsertRatio(rateLimits(options.config));
@@ -88,25 +96,25 @@ export class RemoteActors implements Experience {
 
   async begin(resume?: Checkpoint): Promise<void> {
     if (resume !== undefined) this.#restore(resume);
-    const { remote, config, notice } = this.#o;
+    const { remote, config, notice } = this.#options;
     const found = await remote.reader.attach({
       token: this.#token,
-      contract: contractText(config, this.shape),
+      settings: sharedSettingsText({ config, shape: this.shape, simulator: remote.simulator }),
       label: remote.label,
       taken: this.#taken,
       discard: config.replay.discard,
     });
     if (resume === undefined || found === 'resumed') return;
     this.#offset = 0;
-    notice('Redis holds nothing of this run any more: going on from what the checkpoint has');
+    notice('Redis no longer holds anything of this run: going on from the checkpoint');
   }
 
   #restore({ metadata }: Checkpoint): void {
-    const { remote, counters } = metadata as { remote?: Position; counters: { environmentSteps: number } };
+    const { remote, counters } = metadata as { remote?: StreamState; counters: { environmentSteps: number } };
     if (remote === undefined) {
       throw new PmpoError({
         where: 'checkpoint',
-        what: 'it is of a run with worlds of its own, not of one that learns from Redis',
+        what: 'its run stepped its own environments and did not learn from Redis',
         remedy: 'Resume with the configuration that the run was started with',
       });
     }
@@ -115,7 +123,7 @@ export class RemoteActors implements Experience {
     this.#offset = remote.offset;
     this.#ledger.restore(remote.ledger);
     this.#taken = counters.environmentSteps;
-    this.#safe = [remote.position];
+    this.#safePositions = [remote.position];
   }
 
   async gather(progress: LearnerProgress): Promise<{ readonly arrived: Promise<() => number> }> {
@@ -123,25 +131,26 @@ export class RemoteActors implements Experience {
   }
 
   async #gather({ environmentSteps, updates }: LearnerProgress): Promise<() => number> {
-    const { reader } = this.#o.remote;
+    const { reader } = this.#options.remote;
     const mayLearn = this.updatesAllowed(environmentSteps) > updates;
-    // What Redis had before this read: the read then shows whether all of it is there.
+    // The count from before this read: if the read comes back empty, all of these transitions should have arrived.
     const inserted = this.#inserted;
     try {
       const [chunks] = await Promise.all([
         reader.read(this.#position, chunksPerRead, mayLearn ? 0 : waitMs),
-        this.#tell(updates),
+        this.#report(updates),
       ]);
-      return () => (chunks.length === 0 ? this.#nothing(inserted, mayLearn) : this.#take(chunks, updates));
+      return () =>
+        chunks.length === 0 ? this.#recordNothing(inserted, mayLearn) : this.#record(chunks, updates);
     } catch (error) {
       if (error instanceof RedisWaitAborted) return () => 0;
       throw error;
     }
   }
 
-  /** Publishes the policy when it is due, and how far the learner is. */
-  async #tell(updates: number): Promise<void> {
-    const { config, remote, readPolicy, averages } = this.#o;
+  /** Publishes the policy when it is due, and reports the learner's progress. */
+  async #report(updates: number): Promise<void> {
+    const { config, remote, readPolicy, averages } = this.#options;
     if (this.#published === undefined || updates - this.#published >= config.replay.publishEvery) {
       this.#published = updates;
       await remote.reader.publish(updates, packPolicy(await readPolicy(), updates));
@@ -158,8 +167,8 @@ export class RemoteActors implements Experience {
     if (learnedFrom > 0) averages.add({ 'replay/samplesPerInsert': samples / learnedFrom });
   }
 
-  #take(chunks: readonly StoredChunk[], updates: number): number {
-    const { averages, sink, notice, clock } = this.#o;
+  #record(chunks: readonly StoredChunk[], updates: number): number {
+    const { averages, sink, notice, clock } = this.#options;
     const now = clock();
     let steps = 0;
     for (const { id, actor, sequence, count, inserted, rows, episodes, updates: actedAfter } of chunks) {
@@ -179,51 +188,51 @@ export class RemoteActors implements Experience {
     }
     this.#taken += steps;
     this.#lastArrival = now;
-    if (this.#silenceSaidMs > 0) notice('Actors are there again');
-    this.#silenceSaidMs = 0;
+    if (this.#noticedSilenceMs > 0) notice('Transitions arrive again');
+    this.#noticedSilenceMs = 0;
     for (const [actor, seen] of this.#lastSeen) if (now - seen > activeMs) this.#lastSeen.delete(actor);
     averages.add({ 'actors/active': this.#lastSeen.size });
     return steps;
   }
 
-  #nothing(inserted: number, mayLearn: boolean): number {
-    const { clock, notice } = this.#o;
+  #recordNothing(inserted: number, mayLearn: boolean): number {
+    const { clock, notice } = this.#options;
     const missing = inserted - this.#offset - this.#taken;
     if (missing > 0) {
-      notice(`${missing} transitions are missing: Redis has counted them and no longer has them`);
+      notice(`${missing} transitions are missing: Redis has counted them but no longer has them`);
       this.#offset += missing;
     }
     const silentMs = clock() - this.#lastArrival;
-    if (!mayLearn && silentMs >= Math.max(firstSilenceMs, 2 * this.#silenceSaidMs)) {
-      this.#silenceSaidMs = silentMs;
+    if (!mayLearn && silentMs >= Math.max(firstSilenceMs, 2 * this.#noticedSilenceMs)) {
+      this.#noticedSilenceMs = silentMs;
       notice(
-        `Waiting for actors: nothing has come for ${Math.round(silentMs / 1000)} s. Start some with: pmpo act CONFIG`,
+        `Waiting for actors: no transitions have arrived for ${Math.round(silentMs / 1000)} s. Start actors with: pmpo act CONFIG`,
       );
     }
     return 0;
   }
 
   updatesAllowed(environmentSteps: number): number {
-    const { batchSize, environmentSteps: total } = this.#o.config.learner;
+    const { batchSize, environmentSteps: total } = this.#options.config.learner;
     const allowed = Math.floor(this.#limits.samplesAllowed(environmentSteps) / batchSize);
     return Math.min(allowed, this.updatesDue(total));
   }
 
   updatesDue(environmentSteps: number): number {
-    const { batchSize } = this.#o.config.learner;
+    const { batchSize } = this.#options.config.learner;
     return Math.floor(this.#limits.samplesDue(environmentSteps) / batchSize);
   }
 
   snapshot(): ExperienceSnapshot {
-    this.#saving = this.#position;
-    const remote: Position = {
+    this.#savingPosition = this.#position;
+    const remote: StreamState = {
       token: this.#token,
       position: this.#position,
       ledger: this.#ledger.snapshot(),
       offset: this.#offset,
     };
     return {
-      // Observations of no worlds: their size is what whoever loads the policy needs.
+      // There are no environments here, but TrainedPolicy.fromCheckpoint reads the observation size from this shape.
       tensors: {
         'acting/observations': { shape: [0, this.shape.observationSize], data: new Float32Array() },
       },
@@ -233,19 +242,19 @@ export class RemoteActors implements Experience {
   }
 
   async saved(): Promise<void> {
-    const { config, remote } = this.#o;
-    this.#safe.push(this.#saving);
-    // Every checkpoint that is kept can be gone back to, should the newest be damaged.
-    if (this.#safe.length > config.checkpoint.keep) this.#safe.shift();
-    await ignoringAbort(() => remote.reader.trim(this.#safe[0]));
+    const { config, remote } = this.#options;
+    this.#safePositions.push(this.#savingPosition);
+    // Chunks since the oldest kept checkpoint stay, because a run goes back to it if newer ones are damaged.
+    if (this.#safePositions.length > config.checkpoint.keep) this.#safePositions.shift();
+    await ignoringAbort(() => remote.reader.trim(this.#safePositions[0]));
   }
 
   async end(): Promise<void> {
-    await ignoringAbort(() => this.#o.remote.reader.finish());
+    await ignoringAbort(() => this.#options.remote.reader.finish());
   }
 
   close(): Promise<void> {
-    return this.#o.remote.reader.close();
+    return this.#options.remote.reader.close();
   }
 }
 

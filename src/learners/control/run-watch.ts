@@ -1,53 +1,57 @@
-import type { Config } from '../../config/schema.js';
 import type { NamedHostTensors } from '../../engine/tensors.js';
 import { pause, type RedisConnection, RedisWaitAborted } from '../../replay/redis/connection.js';
 import type { RunKeys } from '../../replay/redis/keys.js';
 import { newestPolicy, type RunStatus, runStatus } from '../../replay/redis/replay-writer.js';
-import { checkContract } from './contract.js';
-import type { ExperienceShape } from './experience.js';
 import { unpackPolicy } from './published-policy.js';
+import { checkSharedSettings, type SharedSettingsSource } from './shared-settings.js';
 
 export interface RunWatchOptions {
-  readonly config: Config;
-  readonly shape: ExperienceShape;
+  /** This actor's settings, which must agree with the learner's. */
+  readonly settings: SharedSettingsSource;
   readonly connection: RedisConnection;
   readonly keys: RunKeys;
   /** The run's name, for messages. */
   readonly run: string;
   readonly notice: (message: string) => void;
   readonly signal?: AbortSignal;
+  /** Milliseconds from any starting point. */
   readonly clock: () => number;
 }
 
+/** A policy that the learner has published, with the number of updates behind it. */
 export interface NewPolicy {
   readonly parameters: NamedHostTensors;
   readonly updates: number;
 }
 
-const lookEveryMs = 200;
-/** A learner that starts again is away for a moment; after this a person should know. */
+const pollEveryMs = 200;
+/** A learner that is restarted is away for a moment; its absence is reported after this time. */
 const firstAbsenceMs = 5_000;
-/** Between two notices that it is still away. */
-const stillAbsentMs = 60_000;
+/** Time between two notices about the same condition. */
+const repeatNoticeMs = 60_000;
 
-/** Keeps an eye on the run that an actor acts for: its learner, its end, and its newest policy. */
+/** Watches the run that an actor acts for: its learner, its end, and its newest policy. */
 export class RunWatch {
-  readonly #o: RunWatchOptions;
+  readonly #options: RunWatchOptions;
   #status: RunStatus | undefined;
+  /** Identifies the run that was joined; empty before that. */
   #token = '';
+  /** Revision of the newest policy that was fetched. */
   #revision = 0;
   #policy: NewPolicy | undefined;
-  #looking: Promise<void> | undefined;
+  #polling: Promise<void> | undefined;
   readonly #stopping = new AbortController();
+  /** What went wrong while polling. */
   #failure: unknown;
+  /** Whether Redis holds another run of this name now. */
   #gone = false;
   #absentSince: number | undefined;
-  #absenceSaidAt: number | undefined;
+  #absenceNoticeAt: number | undefined;
   #heldBackSince: number | undefined;
   #lastInserted = 0;
 
   constructor(options: RunWatchOptions) {
-    this.#o = options;
+    this.#options = options;
     options.signal?.addEventListener('abort', () => this.#stopping.abort(), { once: true });
   }
 
@@ -64,14 +68,14 @@ export class RunWatch {
     return this.#status?.finished ?? false;
   }
 
-  /** Why there is nothing more to do for the run that was joined. @throws what went wrong while looking. */
+  /** Why there is nothing more to do for the run that was joined. @throws the error with which polling failed. */
   get ended(): 'finished' | 'gone' | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#gone) return 'gone';
     return this.finished ? 'finished' : undefined;
   }
 
-  /** A policy that has not been taken yet; undefined when there is none. */
+  /** The newest policy if it has not been taken yet. */
   takePolicy(): NewPolicy | undefined {
     const policy = this.#policy;
     this.#policy = undefined;
@@ -79,47 +83,47 @@ export class RunWatch {
   }
 
   /**
-   * Waits for a run and its first policy, and looks after it from then on.
-   * @returns false when there is nothing to act for: the run is done, or the actor is stopped.
-   * @throws PmpoError when the learner's configuration is another.
+   * Waits for a run and its first policy, and watches the run from then on.
+   * @returns false if there is nothing to act for, because the run is finished or the actor is stopped.
+   * @throws PmpoError when the learner has another configuration.
    */
   async join(): Promise<boolean> {
-    const { config, shape, signal } = this.#o;
-    await this.#looking;
+    const { settings, signal } = this.#options;
+    await this.#polling;
     this.#gone = false;
     this.#revision = 0;
     this.#token = '';
     for (;;) {
       if (signal?.aborted) return false;
-      await this.#look();
+      await this.#poll();
       if (this.#status !== undefined) {
         if (this.#status.finished) return false;
-        checkContract(this.#status.contract, config, shape);
+        checkSharedSettings(this.#status.settings, settings);
         this.#token = this.#status.token;
         if (this.#policy !== undefined) break;
       }
-      await pause(lookEveryMs, signal);
+      await pause(pollEveryMs, signal);
     }
-    this.#looking = this.#keepLooking();
+    this.#polling = this.#keepPolling();
     return true;
   }
 
-  async #keepLooking(): Promise<void> {
+  async #keepPolling(): Promise<void> {
     const { signal } = this.#stopping;
     try {
       while (!this.#gone && !this.finished && !signal.aborted) {
-        await pause(lookEveryMs, signal);
-        if (!signal.aborted) await this.#look();
+        await pause(pollEveryMs, signal);
+        if (!signal.aborted) await this.#poll();
       }
     } catch (error) {
       if (!(error instanceof RedisWaitAborted)) this.#failure = error;
     }
   }
 
-  async #look(): Promise<void> {
-    const { connection, keys } = this.#o;
+  async #poll(): Promise<void> {
+    const { connection, keys } = this.#options;
     const status = await runStatus(connection, keys);
-    this.#sayAbsence(status);
+    this.#noticeAbsence(status);
     if (this.#token !== '' && status !== undefined && status.token !== this.#token) {
       this.#gone = true;
       return;
@@ -134,42 +138,42 @@ export class RunWatch {
     this.#policy = { parameters: unpackPolicy(policy.bytes), updates: policy.updates };
   }
 
-  #sayAbsence(status: RunStatus | undefined): void {
-    const { clock, notice, run } = this.#o;
+  #noticeAbsence(status: RunStatus | undefined): void {
+    const { clock, notice, run } = this.#options;
     const now = clock();
     if (status?.hasLearner === true || status?.finished === true) {
-      if (this.#absenceSaidAt !== undefined) notice('The learner is there');
+      if (this.#absenceNoticeAt !== undefined) notice('The learner is there');
       this.#absentSince = undefined;
-      this.#absenceSaidAt = undefined;
+      this.#absenceNoticeAt = undefined;
       return;
     }
     this.#absentSince ??= now;
     const absent = now - this.#absentSince;
     if (absent < firstAbsenceMs) return;
-    if (this.#absenceSaidAt !== undefined && now - this.#absenceSaidAt < stillAbsentMs) return;
-    this.#absenceSaidAt = now;
+    if (this.#absenceNoticeAt !== undefined && now - this.#absenceNoticeAt < repeatNoticeMs) return;
+    this.#absenceNoticeAt = now;
     notice(
-      `No learner of run '${run}' has been seen for ${Math.round(absent / 1000)} s; waiting for one. It is started with pmpo train, on the same Redis`,
+      `No learner of run '${run}' has been seen for ${Math.round(absent / 1000)} s; waiting for one. Start it with pmpo train, on the same Redis`,
     );
   }
 
-  /** The learner lets nothing more in at present. Says so when that lasts. */
+  /** To be called when the learner accepts no transitions; gives notice if that lasts. */
   heldBack(): void {
-    const { clock, notice } = this.#o;
+    const { clock, notice } = this.#options;
     const now = clock();
     if (this.#heldBackSince === undefined || this.inserted !== this.#lastInserted) {
       this.#heldBackSince = now;
       this.#lastInserted = this.inserted;
       return;
     }
-    if (now - this.#heldBackSince < stillAbsentMs || this.#status?.hasLearner !== true) return;
+    if (now - this.#heldBackSince < repeatNoticeMs || this.#status?.hasLearner !== true) return;
     this.#heldBackSince = now;
-    notice('The learner has let nothing in for a minute: it is evaluating, or slow. Waiting');
+    notice('The learner has accepted no transitions for a minute: it is evaluating, or slow. Waiting');
   }
 
-  /** Ends looking. */
+  /** Ends watching. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#looking;
+    await this.#polling;
   }
 }

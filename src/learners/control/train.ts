@@ -1,4 +1,3 @@
-import type { Config } from '../../config/schema.js';
 import { ConnectionLostError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
@@ -16,51 +15,58 @@ import { learningRateFactor } from '../schedule.js';
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
 import { type Counters, restoreJob, saveJob } from './checkpoint.js';
+import type { ControlLearnerConfig } from './config.js';
 import type { Experience } from './experience.js';
-import { OwnWorlds } from './local-actors.js';
+import { LocalActors } from './local-actors.js';
 import { updateNoise } from './noise.js';
 import { TrainedPolicy } from './policy.js';
 import { RemoteActors, type RemoteReplay } from './remote-actors.js';
 
-interface JobOptions {
-  /** Fully resolved: `learner.samples` is set. */
-  readonly config: Config;
+interface ControlJobOptions {
+  readonly config: ControlLearnerConfig;
+  /** Runs all numerical work, and owns the parameters. */
   readonly engine: Engine;
-  /** Worlds to be judged in. */
+  /** The environments in which the policy is evaluated. They stay open. */
   readonly evaluationEnvironment: VectorEnvironment;
   readonly operator: Operator;
   readonly classifier: FeedbackClassifier;
+  /** The classifier's name in error messages. */
+  readonly classifierName: string;
+  /** Receives metrics, evaluations, checkpoints and notices. */
   readonly observer: LearnerObserver;
+  /** The checkpoint to go on from. Absent: the job starts from the beginning. */
   readonly resume?: Checkpoint;
-  /** Aborted: the job saves a checkpoint and returns. */
+  /** When aborted, the job saves a checkpoint and returns. */
   readonly signal?: AbortSignal;
-  /** Milliseconds; differences alone are used. */
+  /** Milliseconds from any starting point. */
   readonly clock: () => number;
 }
 
-/** Where the experience comes from: one of the two. */
+/** The source of experience: one of the two. */
 type ExperienceOptions =
   | {
-      /** K worlds to learn from. */
+      /** The K environments to learn in. They are closed at the end. */
       readonly environment: VectorEnvironment;
       readonly remote?: undefined;
     }
   | {
       readonly environment?: undefined;
-      /** The transitions of actors elsewhere, in worlds like those to be judged in. */
+      /** The transitions of actors in other processes, from environments like `evaluationEnvironment`. */
       readonly remote: RemoteReplay;
     };
 
-export type TrainControlOptions = JobOptions & ExperienceOptions;
+/** What `trainControl` needs. */
+export type TrainControlOptions = ControlJobOptions & ExperienceOptions;
 
+/** The outcome of `trainControl`. */
 export interface TrainControlResult {
   readonly environmentSteps: number;
   readonly updates: number;
   readonly wallSeconds: number;
-  /** The last evaluation; without returns when the job was interrupted before it. */
+  /** The last evaluation; it has no returns if the job was interrupted before it. */
   readonly evaluation: EvaluationRecord;
   readonly interrupted: boolean;
-  /** As it is now, on the job's engine. */
+  /** The policy as it is at the end, on the job's engine. */
   readonly policy: TrainedPolicy;
 }
 
@@ -68,20 +74,20 @@ export interface TrainControlResult {
 const metricsEvery = 1000;
 
 /**
- * Trains an off-policy actor-critic: gathers experience, remembers, and improves critics and policy. With worlds of its
- * own it keeps to a schedule that counts and never races: iteration i acts with the policy that the updates of iteration
- * i−1 left, and this iteration's updates run while the worlds step. The same configuration and seed then give the same
- * parameters; what actors elsewhere send comes in whatever order they send it.
+ * Trains a policy in simulators by off-policy actor-critic learning: gathers experience into a replay, and improves critics and
+ * policy on batches from it. In its own environments it keeps to a schedule that counts and never races: iteration i acts with
+ * the policy after the updates of iteration i−1, and the updates of iteration i run while the environments step. The same
+ * configuration and seed then give the same parameters. Transitions of remote actors are taken in the order of their arrival.
  *
- * @throws PmpoError from the environment (after a checkpoint when a connection stays lost), the classifier or a
- *   diverged update.
+ * @throws PmpoError from the environment (after a checkpoint if a connection stays lost) or the classifier, and when the
+ *   parameters diverge.
  */
 export async function trainControl(options: TrainControlOptions): Promise<TrainControlResult> {
   return new ControlJob(options).run();
 }
 
 class ControlJob {
-  readonly #o: TrainControlOptions;
+  readonly #options: TrainControlOptions;
   readonly #agent: Agent;
   readonly #policy: TrainedPolicy;
   readonly #store: TransitionStore;
@@ -90,13 +96,13 @@ class ControlJob {
   readonly #family: DistributionFamily;
   readonly #averages = new Averages();
   #counters: Counters = { environmentSteps: 0, updates: 0, wallSeconds: 0 };
-  /** Wall time before this process took over, and when it did. */
+  /** Wall time of the processes before this one in seconds, and the clock when this one began. */
   #elapsedBefore = 0;
   #startedAt = 0;
   #lastMetrics = { wallSeconds: 0, environmentSteps: 0, updates: 0 };
 
   constructor(options: TrainControlOptions) {
-    this.#o = options;
+    this.#options = options;
     const { config, engine } = options;
     const shape = options.environment ?? options.evaluationEnvironment;
     const { observationSize, actionSize, actionMinimum, actionMaximum, actionValues } = shape;
@@ -105,7 +111,6 @@ class ControlJob {
     this.#agent = new Agent(
       {
         ...options,
-        classifierName: config.feedback.name,
         family: this.#family,
         observationSize,
         actionSize,
@@ -121,16 +126,16 @@ class ControlJob {
   }
 
   #createExperience(): Experience {
-    const { config, engine, environment, evaluationEnvironment, remote, observer, signal, clock } = this.#o;
+    const { config, engine, environment, evaluationEnvironment, remote, observer, signal, clock } = this.#options;
     const sink: TransitionSink = (...transition) => this.#store.add(...transition);
     const shared = { config, sink, averages: this.#averages, notice: observer.notice };
     if (remote === undefined) {
-      return new OwnWorlds({
+      return new LocalActors({
         ...shared,
         environment,
         family: this.#family,
         key: foldIn(this.#key, 'acting'),
-        act: (observations, noise, numEnvs) => this.#agent.act(observations, noise, numEnvs),
+        act: (...inputs) => this.#agent.act(...inputs),
       });
     }
     const { policy } = this.#agent.parameters;
@@ -148,11 +153,11 @@ class ControlJob {
   }
 
   async run(): Promise<TrainControlResult> {
-    const { config, observer, signal, clock } = this.#o;
+    const { config, observer, signal, clock } = this.#options;
     this.#startedAt = clock();
     await this.#begin();
     const total = config.learner.environmentSteps;
-    if (this.#counters.evaluationDue === true) await this.#evaluateOnTheWay();
+    if (this.#counters.evaluationDue === true) await this.#evaluateMidway();
     while (this.#counters.environmentSteps < total) {
       if (signal?.aborted) {
         await this.#checkpoint();
@@ -164,7 +169,7 @@ class ControlJob {
       const crossed = (every: number) => Math.floor(after / every) > Math.floor(before / every);
       observer.progress(after, this.#counters.updates);
       if (crossed(metricsEvery)) this.#report();
-      if (after < total && crossed(config.evaluation.every)) await this.#evaluateOnTheWay();
+      if (after < total && crossed(config.evaluation.every)) await this.#evaluateMidway();
       if (after < total && crossed(config.checkpoint.every)) await this.#checkpoint();
     }
     await this.#runUpdates(this.#experience.updatesDue(this.#counters.environmentSteps));
@@ -178,7 +183,7 @@ class ControlJob {
   }
 
   async #begin(): Promise<void> {
-    const { resume } = this.#o;
+    const { resume } = this.#options;
     if (resume === undefined) {
       await this.#experience.begin();
       if (this.#experience.needsCheckpointAtStart) await this.#checkpoint();
@@ -189,7 +194,7 @@ class ControlJob {
     this.#lastMetrics = { ...this.#counters };
   }
 
-  /** Gather and learn at once, then take in what was gathered. */
+  /** Gathers and learns at the same time, then records what was gathered. */
   async #iterate(): Promise<void> {
     const { arrived } = await this.#experience.gather(this.#counters);
     let failure: unknown;
@@ -200,21 +205,21 @@ class ControlJob {
     try {
       await this.#runUpdates(this.#experience.updatesAllowed(this.#counters.environmentSteps));
     } finally {
-      // Never leave a step under way: the streams belong to whoever closes them.
+      // The step must have ended before the caller closes the environments.
       await gathering;
     }
-    const takeIn = await gathering;
-    if (takeIn === undefined) {
+    const record = await gathering;
+    if (record === undefined) {
       if (failure instanceof ConnectionLostError) await this.#checkpoint();
       throw failure;
     }
-    this.#counters.environmentSteps += takeIn();
+    this.#counters.environmentSteps += record();
   }
 
-  /** Goes on to update number `target`. */
+  /** Makes updates until there are `target` in all. */
   async #runUpdates(target: number): Promise<void> {
-    const { config } = this.#o;
-    const { batchSize, samples = 4, environmentSteps: total, decayFrom } = config.learner;
+    const { config } = this.#options;
+    const { batchSize, samples, environmentSteps: total, decayFrom } = config.learner;
     if (this.#store.size === 0) return;
     const { actionSize } = this.#experience.shape;
     const factor = learningRateFactor(this.#counters.environmentSteps / total, decayFrom);
@@ -234,7 +239,7 @@ class ControlJob {
   }
 
   #wallSeconds(): number {
-    return this.#elapsedBefore + (this.#o.clock() - this.#startedAt) / 1000;
+    return this.#elapsedBefore + (this.#options.clock() - this.#startedAt) / 1000;
   }
 
   #report(): void {
@@ -249,7 +254,7 @@ class ControlJob {
       'speed/updatesPerSecond': (updates - this.#lastMetrics.updates) / seconds,
     };
     this.#lastMetrics = { environmentSteps, updates, wallSeconds };
-    this.#o.observer.metrics({
+    this.#options.observer.metrics({
       steps: environmentSteps,
       stepUnit: 'environment steps',
       updates,
@@ -271,16 +276,16 @@ class ControlJob {
   }
 
   async #evaluate(): Promise<EvaluationRecord> {
-    const { config, evaluationEnvironment, observer, signal } = this.#o;
+    const { config, evaluationEnvironment, observer, signal } = this.#options;
     const returns = await this.#policy.evaluate(evaluationEnvironment, config.evaluation.episodes, signal);
     const record = this.#evaluationRecord(returns);
-    // An evaluation cut short would look like a worse policy.
+    // An evaluation that was cut short has too few episodes to be recorded.
     if (!signal?.aborted) observer.evaluation(record);
     return record;
   }
 
-  /** An evaluation that is lost or cut short is made up for by whoever goes on from the checkpoint. */
-  async #evaluateOnTheWay(): Promise<void> {
+  /** Evaluates before the end of the run. If the evaluation fails or is cut short, the resumed run repeats it. */
+  async #evaluateMidway(): Promise<void> {
     this.#counters.evaluationDue = true;
     try {
       await this.#evaluate();
@@ -288,12 +293,12 @@ class ControlJob {
       if (error instanceof ConnectionLostError) await this.#checkpoint();
       throw error;
     }
-    this.#counters.evaluationDue = this.#o.signal?.aborted ?? false;
+    this.#counters.evaluationDue = this.#options.signal?.aborted ?? false;
   }
 
   #parts() {
     return {
-      engine: this.#o.engine,
+      engine: this.#options.engine,
       parameters: this.#agent.parameters,
       store: this.#store,
       experience: this.#experience,
@@ -304,7 +309,7 @@ class ControlJob {
     this.#report();
     const counters = { ...this.#counters, wallSeconds: this.#wallSeconds() };
     const checkpoint = await saveJob(this.#parts(), counters);
-    await this.#o.observer.checkpoint(counters.environmentSteps, checkpoint);
+    await this.#options.observer.checkpoint(counters.environmentSteps, checkpoint);
     await this.#experience.saved();
   }
 

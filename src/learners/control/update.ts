@@ -1,50 +1,69 @@
 import type { Distribution } from '../../distributions/distribution.js';
-import type {
-  NamedTensors,
-  NamedVariables,
-  Scalar,
-  Tensor1D,
-  Tensor2D,
-  Tensor3D,
-} from '../../engine/tensors.js';
+import type { NamedTensors, Scalar, Tensor1D, Tensor2D, Tensor3D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
+import type { FeedbackInput } from '../../feedback/classifier.js';
 import { encodeActions } from '../../networks/action-code.js';
 import { applyCritic } from '../../networks/critic.js';
 import { applyMlp } from '../../networks/mlp.js';
-import type { OperatorBatch } from '../../operators/operator.js';
+import { type ClassifiedSamples, lossGradients, type ScalarMetrics } from '../improvement-step.js';
+import { type ActionUnits, inUnits } from './action-units.js';
 import type { AgentParameters, AgentSpec, PolicySpec } from './parameters.js';
 
 /**
- * One learner update as pure tensor functions. Letters: N samples, B contexts (the batch), O observation size, A action
- * dimensions.
+ * One update of critics and policy as pure tensor functions. Shapes: N samples, B contexts (the batch), O observation size, A
+ * action dimensions.
  *
- * The contexts that the policy is improved on are the states that the n-step returns end in: the reference policy is
- * sampled there once, the target critics evaluate those samples once, and the same values make both the critics' targets
- * (their mean is V of that state) and the policy's feedback.
+ * The policy is improved at the states that the n-step returns end in: the reference policy is sampled there once and the
+ * target critics evaluate those samples once. The same values give both the critics' targets (their mean is V of that state)
+ * and the policy's feedback.
  */
 
-/** [B, …] each, as the replay gives them. */
-export interface UpdateInputs {
+/** A batch of transitions as the replay gives it, and what one update needs besides. */
+export type UpdateInputs = {
+  /** [B, O] */
   readonly observations: Tensor2D;
+  /** Canonical actions, [B, A]. */
   readonly actions: Tensor2D;
+  /** n-step returns, [B]. */
   readonly returns: Tensor1D;
+  /** γ^n, or 0 after a terminal state, [B]. */
   readonly discounts: Tensor1D;
+  /** The observations that the returns end in, [B, O]. */
   readonly nextObservations: Tensor2D;
-}
+  /** The randomness of the samples, [N, B, A], of the kind that the policy's head reads. */
+  readonly noise: Tensor3D;
+  /** Multiplies the learning rates of policy and critics. */
+  readonly learningRateFactor: Scalar;
+};
 
-export interface Samples {
-  /** Canonical actions, [N, B, A]. */
-  readonly samples: Tensor3D;
-  /** f(x, y), [N, B]. */
-  readonly evaluation: Tensor2D;
-  /** V(x), the mean evaluation, [B]. */
-  readonly baseline: Tensor1D;
-}
+/** Samples of the reference policy with their evaluation. `samples` are in the environment's units, [N, B, A]. */
+export type DrawnSamples = FeedbackInput & {
+  /** The same samples as the policy gave them: canonical, and not clipped to the bounds, [N, B, A]. */
+  readonly canonicalSamples: Tensor3D;
+};
 
 /** The policy's distribution at observations [B, O] under the given parameters. */
 export function policyAt(spec: PolicySpec, parameters: NamedTensors, observations: Tensor2D): Distribution {
   const outputs = applyMlp(parameters, observations, spec.config.policy);
   return spec.family.create(outputs, spec.actionSize);
+}
+
+/** Draws N samples per context from the reference policy and evaluates them with the target critics. */
+export function drawSamples(
+  spec: AgentSpec & ActionUnits,
+  { reference, targetCritics }: AgentParameters,
+  { nextObservations: contexts, noise }: UpdateInputs,
+): DrawnSamples {
+  const canonicalSamples = policyAt(spec, reference, contexts).sample(noise);
+  const evaluation = ensembleValue(spec, targetCritics, contexts, canonicalSamples);
+  return {
+    canonicalSamples,
+    samples: inUnits(tf.clipByValue(canonicalSamples, -1, 1), spec),
+    contexts,
+    evaluation,
+    baseline: tf.mean<Tensor1D>(evaluation, 0),
+    mask: tf.onesLike(evaluation),
+  };
 }
 
 /** The ensemble's joint value of actions [N, B, A], [N, B]. */
@@ -56,127 +75,72 @@ function ensembleValue(
 ): Tensor2D {
   const code = encodeActions(actions, actionValues);
   const values = critics.map((critic) => applyCritic(critic, observations, code, config.critic));
-  if (config.critic.aggregate === 'mean') return tf.div(tf.addN(values), values.length) as Tensor2D;
-  return values.reduce((least, value) => tf.minimum(least, value) as Tensor2D);
-}
-
-/** Draws N samples per context from the reference policy and evaluates them with the target critics. */
-export function drawSamples(
-  spec: AgentSpec,
-  { reference, targetCritics }: AgentParameters,
-  contexts: Tensor2D,
-  noise: Tensor3D,
-): Samples {
-  const samples = policyAt(spec, reference, contexts).sample(noise);
-  const evaluation = ensembleValue(spec, targetCritics, contexts, samples);
-  return { samples, evaluation, baseline: tf.mean(evaluation, 0) as Tensor1D };
+  if (config.critic.aggregate === 'mean') return tf.div(tf.addN(values), values.length);
+  return values.reduce((least, value) => tf.minimum(least, value));
 }
 
 /** One step of the critics towards the n-step targets; the loss is the mean squared error, summed over the ensemble. */
 export function improveCritics(
   spec: AgentSpec,
   { critics, criticTree, optimizers }: AgentParameters,
-  inputs: UpdateInputs,
-  baseline: Tensor1D,
-  learningRateFactor: Scalar,
-): Record<string, Scalar> {
-  const targets = tf.add(inputs.returns, tf.mul(inputs.discounts, baseline));
-  const actions = encodeActions(tf.expandDims(inputs.actions, 0) as Tensor3D, spec.actionValues);
-  let byproducts: Record<string, Scalar> = {};
-  const loss = () => {
-    const values = critics.map((critic) =>
-      applyCritic(critic, inputs.observations, actions, spec.config.critic),
-    );
-    byproducts = keptAll({ 'critic/value': tf.mean(tf.concat(values, 0)) as Scalar });
-    return tf.addN(values.map((value) => tf.mean(tf.squaredDifference(value, targets)))) as Scalar;
-  };
-  const { value, grads } = tf.variableGrads(loss, Object.values(criticTree));
-  const { gradientNorm } = optimizers.critics.apply(byKey(criticTree, grads), learningRateFactor);
+  { observations, actions, returns, discounts, baseline, learningRateFactor }: UpdateInputs & DrawnSamples,
+): ScalarMetrics {
+  const targets = tf.add(returns, tf.mul(discounts, baseline));
+  const code = encodeActions(tf.expandDims<Tensor3D>(actions, 0), spec.actionValues);
+  const { loss, gradients, metrics } = lossGradients(Object.values(criticTree), () => {
+    const values = critics.map((critic) => applyCritic(critic, observations, code, spec.config.critic));
+    return {
+      loss: tf.addN(values.map((value) => tf.mean<Scalar>(tf.squaredDifference(value, targets)))),
+      metrics: { 'critic/value': tf.mean<Scalar>(tf.concat(values, 0)) },
+    };
+  });
+  const named = Object.fromEntries(Object.keys(criticTree).map((name, i) => [name, gradients[i]]));
+  const { gradientNorm } = optimizers.critics.apply(named, learningRateFactor);
   return {
-    'critic/loss': value as Scalar,
-    ...released(byproducts),
-    'critic/target': tf.mean(targets) as Scalar,
+    'critic/loss': loss,
+    ...metrics,
+    'critic/target': tf.mean(targets),
     'critic/gradientNorm': gradientNorm,
   };
-}
-
-/** Keeps what is made inside a differentiated function, where everything but the loss is disposed of at the end. */
-function keptAll(values: Record<string, Scalar>): Record<string, Scalar> {
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, tf.keep(tf.clone(value))]));
-}
-
-/** Hands kept tensors over to the scope of the caller. */
-function released(values: Record<string, Scalar>): Record<string, Scalar> {
-  return Object.fromEntries(
-    Object.entries(values).map(([name, value]) => {
-      const own = tf.clone(value);
-      value.dispose();
-      return [name, own];
-    }),
-  );
-}
-
-/** Gradients by the tree's own keys, from those by variable name; 0 for what the loss does not depend on. */
-function byKey(tree: NamedVariables, gradients: NamedTensors): NamedTensors {
-  return Object.fromEntries(
-    Object.entries(tree).map(([key, variable]) => [key, gradients[variable.name] ?? tf.zerosLike(variable)]),
-  );
-}
-
-/** Sets variables to values of the same keys. */
-function assignAll(tree: NamedVariables, values: NamedTensors): void {
-  for (const [key, variable] of Object.entries(tree)) variable.assign(values[key]);
 }
 
 /** One step of the policy, and of the operator's state, on classified samples. */
 export function improvePolicy(
   spec: AgentSpec,
-  { policy, reference, state, optimizers }: AgentParameters,
-  contexts: Tensor2D,
-  { samples, evaluation }: Samples,
-  { accept, reject, mask }: { readonly accept: Tensor2D; readonly reject: Tensor2D; readonly mask: Tensor2D },
-  learningRateFactor: Scalar,
-): Record<string, Scalar> {
-  const old = policyAt(spec, reference, contexts);
+  { policy, reference, operator, optimizers }: AgentParameters,
+  batch: ClassifiedSamples<UpdateInputs, DrawnSamples>,
+): ScalarMetrics {
+  const { nextObservations, canonicalSamples: samples, evaluation, accept, reject, mask } = batch;
+  const old = policyAt(spec, reference, nextObservations);
   const referenceLogProb = old.logProb(samples);
-  let byproducts: Record<string, Scalar> = {};
-  const loss = () => {
-    const current = policyAt(spec, policy, contexts);
-    const batch: OperatorBatch = {
-      logProb: current.logProb(samples),
-      referenceLogProb,
-      evaluation,
-      accept,
-      reject,
-      mask,
-      kl: () => ({ exact: true, parts: old.kl(current) }),
-      ...(old.decoupledKl && current.decoupledLogProb
-        ? {
-            decoupledKl: () => ({ exact: true, parts: old.decoupledKl!(current) }),
-            decoupledLogProb: () => current.decoupledLogProb!(samples, old),
-          }
-        : {}),
-      ...(spec.family.exceedsBounds ? { boundViolation: boundViolation(samples) } : {}),
+  const { gradients, metrics } = operator.improve(policy, () => {
+    const current = policyAt(spec, policy, nextObservations);
+    return {
+      batch: {
+        logProb: current.logProb(samples),
+        referenceLogProb,
+        evaluation,
+        accept,
+        reject,
+        mask,
+        kl: () => ({ exact: true, parts: old.kl(current) }),
+        ...(old.decoupledKl && current.decoupledLogProb
+          ? {
+              decoupledKl: () => ({ exact: true, parts: old.decoupledKl!(current) }),
+              decoupledLogProb: () => current.decoupledLogProb!(samples, old),
+            }
+          : {}),
+        ...(spec.family.exceedsBounds ? { boundViolation: boundViolation(samples) } : {}),
+      },
+      metrics: { 'policy/entropy': tf.mean(current.entropy()), 'policy/stddev': tf.mean(current.spread()) },
     };
-    const result = spec.operator.loss(batch, state);
-    byproducts = keptAll({
-      ...result.metrics,
-      'policy/entropy': tf.mean(current.entropy()) as Scalar,
-      'policy/stddev': tf.mean(current.spread()) as Scalar,
-    });
-    return result.loss;
-  };
-  const { value, grads } = tf.variableGrads(loss, [...Object.values(policy), ...Object.values(state)]);
-  const { gradientNorm } = optimizers.policy.apply(byKey(policy, grads), learningRateFactor);
-  if (optimizers.state !== undefined) {
-    optimizers.state.apply(byKey(state, grads));
-    assignAll(state, spec.operator.projectState?.(state) ?? state);
-  }
-  return { 'policy/loss': value as Scalar, ...released(byproducts), 'policy/gradientNorm': gradientNorm };
+  });
+  const { gradientNorm } = optimizers.policy.apply(gradients, batch.learningRateFactor);
+  return { ...metrics, 'policy/gradientNorm': gradientNorm };
 }
 
 /** Distance of each sample [N, B, A] from the action bounds, [N, B]. */
 function boundViolation(samples: Tensor3D): Tensor2D {
   const outside = tf.sub(samples, tf.clipByValue(samples, -1, 1));
-  return tf.sqrt(tf.add(tf.sum(tf.square(outside), -1), 1e-12)) as Tensor2D;
+  return tf.sqrt(tf.add(tf.sum<Tensor2D>(tf.square(outside), -1), 1e-12));
 }

@@ -15,7 +15,7 @@ import { type EvaluationRecord, type LanguageEvaluation, readRecord } from '../.
 import { learningRateFactor } from '../schedule.js';
 import type { BatchSource, LanguageBatch, Prompt } from './batch.js';
 import { evaluated, evaluations, winRate } from './evaluation.js';
-import { OperatorStep } from './operator-step.js';
+import { GradientStep } from './gradient-step.js';
 import { sampleAndJudge } from './prompt-batches.js';
 import { improve } from './update.js';
 
@@ -108,7 +108,7 @@ export async function trainLanguage(options: TrainLanguageOptions): Promise<Trai
 
 class LanguageJob {
   readonly #o: TrainLanguageOptions;
-  readonly #step: OperatorStep;
+  readonly #step: GradientStep;
   readonly #key;
   #counters: Counters = { updates: 0, samples: 0, wallSeconds: 0, checkpoints: 0 };
   #elapsedBefore = 0;
@@ -124,7 +124,7 @@ class LanguageJob {
     this.#o = options;
     const { config, engine, operator, classifier } = options;
     this.#key = randomKey(config.seed);
-    this.#step = new OperatorStep({
+    this.#step = new GradientStep({
       engine,
       operator,
       classifier,

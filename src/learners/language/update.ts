@@ -1,14 +1,15 @@
 import { PmpoError } from '../../core/errors.js';
 import { mean, standardDeviation } from '../../core/statistics.js';
 import type { SequenceScore, TokenSequence, TrainableModel } from '../../language/trainable-model.js';
+import { divergedError } from '../improvement-step.js';
 import type { JudgedCompletion, LanguageBatch } from './batch.js';
-import type { OperatorInputs, OperatorStep } from './operator-step.js';
+import type { GradientInputs, GradientStep } from './gradient-step.js';
 
 /** One update: score, classify, take the operator's gradient, hand it to the model. Letters as in batch.ts. */
 
 export interface UpdateOptions {
   readonly model: TrainableModel;
-  readonly step: OperatorStep;
+  readonly step: GradientStep;
   /** N: contexts may have fewer completions. */
   readonly samples: number;
   /** Length that completions and prompts are padded to for classifiers, in tokens. */
@@ -46,12 +47,22 @@ function checkedTotal(
   const sum =
     values === undefined || values.length !== sequence.completion.length ? Number.NaN : total(values);
   if (Number.isFinite(sum)) return sum;
-  throw new PmpoError({
-    where: `update ${update}, completion ${n} of context ${b}`,
-    what: `its ${what} ${values === undefined ? 'is missing' : `is ${sum}: the parameters have diverged`}`,
-    remedy:
-      'Lower learner.learningRate or raise operator.beta; the last checkpoint is from before this update',
-  });
+  const where = `update ${update}, completion ${n} of context ${b}`;
+  if (values === undefined) {
+    throw new PmpoError({
+      where,
+      what: `the model returned no ${what}`,
+      remedy: 'Use a trainer of the same version as pmpo',
+    });
+  }
+  if (values.length !== sequence.completion.length) {
+    throw new PmpoError({
+      where,
+      what: `the model returned ${what} for ${values.length} tokens of a completion of ${sequence.completion.length}`,
+      remedy: 'Use a trainer of the same version as pmpo',
+    });
+  }
+  throw divergedError(where, `its ${what} is ${sum}`);
 }
 
 /** Tokens in rows of equal length, 0 where there are none, as numbers. */
@@ -72,7 +83,7 @@ function planes(
   scores: readonly SequenceScore[],
   { samples, paddedTokens, exactKl }: UpdateOptions,
   update: number,
-): OperatorInputs {
+): GradientInputs {
   const b = batch.length;
   const plane = () => new Float32Array(samples * b);
   const [logProb, referenceLogProb, evaluation, mask] = [plane(), plane(), plane(), plane()];

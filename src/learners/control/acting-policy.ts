@@ -4,10 +4,10 @@ import * as tf from '../../engine/tf.js';
 import type { PolicySpec } from './parameters.js';
 import { policyAt } from './update.js';
 
-/** Acting with a policy that explores. Letters: K worlds, O observation size, A action dimensions. */
+/** Policies that act, with exploration. Shapes: K environments, O observation size, A action dimensions. */
 
 /** The compiled function from observations and noise to actions. */
-export class Acting {
+export class ActingPolicy {
   readonly #spec: PolicySpec;
   readonly #act: Compiled;
 
@@ -18,37 +18,34 @@ export class Acting {
     }));
   }
 
-  /** Actions [K, A] for observations [K, O], drawn with noise [K, A] of the head's kind. Canonical, clipped to the bounds. */
-  async run(observations: Float32Array, noise: Float32Array, numEnvs: number): Promise<Float32Array> {
+  /**
+   * Samples an action for each observation.
+   * @param observations [K, O]
+   * @param noise [K, A] of the kind that the policy's head reads.
+   * @returns canonical actions [K, A], clipped to the bounds.
+   */
+  async act(observations: Float32Array, noise: Float32Array, numEnvs: number): Promise<Float32Array> {
     const { actions } = await this.#act.run({
       observations: { shape: [numEnvs, this.#spec.observationSize], data: observations },
       noise: { shape: [numEnvs, this.#spec.actionSize], data: noise },
     });
-    return clipped(actions.data as Float32Array);
-  }
-
-  dispose(): void {
-    this.#act.dispose();
+    return (actions.data as Float32Array).map((a) => Math.min(1, Math.max(-1, a)));
   }
 }
 
-function clipped(actions: Float32Array): Float32Array {
-  return actions.map((a) => Math.min(1, Math.max(-1, a)));
-}
-
-/** A policy that comes from elsewhere and is replaced now and then, on an engine of its own. */
+/** A policy whose parameters come from a learner in another process and are replaced now and then. */
 export class ReplaceablePolicy {
   readonly #engine: Engine;
   readonly #spec: PolicySpec;
   #variables: NamedVariables = {};
-  #acting: Acting | undefined;
+  #acting: ActingPolicy | undefined;
 
   constructor(engine: Engine, spec: PolicySpec) {
     this.#engine = engine;
     this.#spec = spec;
   }
 
-  /** Acts by these parameters from now on. @throws PmpoError when a shape is not that of the policy before. */
+  /** Acts with these parameters from now on. @throws PmpoError when a shape differs from that of the policy before. */
   async replace(parameters: NamedHostTensors): Promise<void> {
     if (this.#acting === undefined) {
       this.#variables = Object.fromEntries(
@@ -57,7 +54,7 @@ export class ReplaceablePolicy {
           this.#engine.variable(`policy/${name}`, value),
         ]),
       );
-      this.#acting = new Acting(this.#engine, this.#spec, this.#variables);
+      this.#acting = new ActingPolicy(this.#engine, this.#spec, this.#variables);
       return;
     }
     for (const [name, variable] of Object.entries(this.#variables)) {
@@ -65,8 +62,8 @@ export class ReplaceablePolicy {
     }
   }
 
-  /** As Acting.run; only after the first `replace`. */
+  /** See ActingPolicy.act. Call it only after the first `replace`. */
   act(observations: Float32Array, noise: Float32Array, numEnvs: number): Promise<Float32Array> {
-    return this.#acting!.run(observations, noise, numEnvs);
+    return this.#acting!.act(observations, noise, numEnvs);
   }
 }

@@ -5,7 +5,7 @@ import type { Engine } from '../../engine/engine.js';
 import * as tf from '../../engine/tf.js';
 import { createFeedbackRegistry } from '../../feedback/registry.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
-import { type OperatorInputs, OperatorStep } from './operator-step.js';
+import { type GradientInputs, GradientStep } from './gradient-step.js';
 
 const engines: Engine[] = [];
 afterAll(async () => {
@@ -15,7 +15,7 @@ afterAll(async () => {
 /** Letters: N samples, B contexts. */
 const [N, B] = [4, 3];
 
-function inputs(): OperatorInputs {
+function inputs(): GradientInputs {
   const normal = (name: string, size = N * B) =>
     fillNormal(foldIn(randomKey(1), name), new Float32Array(size));
   const mask = new Float32Array(N * B).fill(1);
@@ -44,7 +44,7 @@ async function createStep(name: string, settings: object, kl: 'exact' | 'sampled
   engines.push(engine);
   const definition = createOperatorRegistry().get(name);
   const feedback = createFeedbackRegistry().get('top-k');
-  return new OperatorStep({
+  return new GradientStep({
     engine,
     operator: definition.create(definition.settings.parse(settings)),
     classifier: feedback.create(feedback.settings.parse({}), N),
@@ -54,7 +54,7 @@ async function createStep(name: string, settings: object, kl: 'exact' | 'sampled
   });
 }
 
-describe('OperatorStep', () => {
+describe('GradientStep', () => {
   it.each([
     ['pmpo', {}, 'exact'],
     ['pmpo', { alpha: 0, beta: 2 }, 'sampled'],

@@ -1,0 +1,186 @@
+import type { RandomKey } from '../../core/random-keys.js';
+import type { DistributionFamily } from '../../distributions/distribution.js';
+import type { HostTensor } from '../../engine/tensors.js';
+import type { VectorEnvironment, VectorStep } from '../../environments/vector-environment.js';
+import { NStepWindows, type TransitionSink } from '../../replay/n-step.js';
+import type { Checkpoint } from '../../run/checkpoints.js';
+import { prefixed, requiredTensor, under } from './checkpoint.js';
+import type { ActorConfig } from './config.js';
+import type { ExperienceSnapshot } from './experience.js';
+import { ActingNoise, correlations, headNoise, randomActions } from './noise.js';
+
+/** Shapes: K environments, O observation size, A action dimensions. */
+export interface ActingLoopOptions {
+  readonly config: Pick<ActorConfig, 'learner' | 'replay'>;
+  /** The K environments to act in. */
+  readonly environment: VectorEnvironment;
+  readonly family: DistributionFamily;
+  /** Determines the exploration noise. */
+  readonly key: RandomKey;
+  /** Canonical actions [K, A] of the present policy for observations [K, O] and noise [K, A] of the head's kind. */
+  readonly act: (observations: Float32Array, noise: Float32Array, numEnvs: number) => Promise<Float32Array>;
+  /** Receives every complete n-step transition. */
+  readonly sink: TransitionSink;
+  /** Receives the undiscounted return and the length of every episode that ends. */
+  readonly onEpisode: (episodeReturn: number, length: number) => void;
+}
+
+/**
+ * Acts in K environments and turns their steps into n-step transitions: exploration noise, return windows, and the sums of
+ * each episode. The learner's own process and the actor processes of `pmpo act` share it.
+ */
+export class ActingLoop {
+  readonly #options: ActingLoopOptions;
+  readonly #windows: NStepWindows;
+  readonly #noise: ActingNoise;
+  /** The observations that the next actions are chosen on, [K, O]. */
+  #observations: Float32Array = new Float32Array();
+  /** Length and return of each environment's open episode, [K]. */
+  #episodeSteps: number[];
+  #episodeReturns: number[];
+
+  constructor(options: ActingLoopOptions) {
+    this.#options = options;
+    const { config, environment, key } = options;
+    const { numEnvs, observationSize, actionSize, actionValues } = environment;
+    this.#windows = new NStepWindows({
+      numEnvs,
+      observationSize,
+      actionSize,
+      steps: config.replay.nStep,
+      discount: config.learner.discount,
+    });
+    this.#noise = new ActingNoise(
+      numEnvs,
+      correlations(config.learner.explorationCorrelation, actionValues),
+      key,
+    );
+    this.#episodeSteps = Array(numEnvs).fill(0);
+    this.#episodeReturns = Array(numEnvs).fill(0);
+  }
+
+  /** Starts episode 0 of every environment and forgets all open episodes. The noise goes on from where it is. */
+  async reset(): Promise<void> {
+    const { environment } = this.#options;
+    for (let k = 0; k < environment.numEnvs; k++) this.#windows.clear(k);
+    this.#episodeSteps.fill(0);
+    this.#episodeReturns.fill(0);
+    this.#observations = await environment.reset();
+  }
+
+  /**
+   * Chooses an action for every environment and starts the step, without waiting for its end.
+   * @param index number of this step, which determines its noise.
+   * @param steps environment steps that count towards the warm-up, during which actions are random.
+   * @returns the step under way; `record` takes its result. Nothing else may be started before.
+   */
+  async startStep(index: number, steps: number): Promise<{ readonly stepped: Promise<VectorStep> }> {
+    const { config, environment, family, act } = this.#options;
+    const { numEnvs, actionValues } = environment;
+    const z = this.#noise.advance(index);
+    const actions =
+      steps < config.learner.warmupSteps
+        ? randomActions(z, actionValues)
+        : await act(this.#observations, headNoise(family, z), numEnvs);
+    return { stepped: environment.step(actions) };
+  }
+
+  /** Hands over what a step has completed; returns the number of environments that have stepped. */
+  record(step: VectorStep): number {
+    const { environment, sink, onEpisode } = this.#options;
+    const { numEnvs, observationSize: o, actionSize: a } = environment;
+    let stepped = 0;
+    for (let k = 0; k < numEnvs; k++) {
+      if (step.ready[k] === 0) continue;
+      stepped += 1;
+      const end = {
+        terminated: step.terminated[k] === 1,
+        truncated: step.truncated[k] === 1,
+        lost: step.lost[k] === 1,
+      };
+      this.#windows.step(
+        k,
+        this.#observations.subarray(k * o, (k + 1) * o),
+        step.actions.subarray(k * a, (k + 1) * a),
+        step.rewards[k],
+        step.finalObservations.subarray(k * o, (k + 1) * o),
+        end,
+        sink,
+      );
+      this.#episodeSteps[k] += 1;
+      if (!end.lost) this.#episodeReturns[k] += step.rewards[k];
+      if (end.terminated || end.truncated || end.lost) {
+        // An episode that was lost has no end, so its return would be too small.
+        if (!end.lost) onEpisode(this.#episodeReturns[k], this.#episodeSteps[k]);
+        this.#episodeReturns[k] = 0;
+        this.#episodeSteps[k] = 0;
+      }
+      this.#observations.set(step.observations.subarray(k * o, (k + 1) * o), k * o);
+    }
+    return stepped;
+  }
+
+  /** What is needed to go on from here, the open episodes included. Call it between `record` and `startStep`. */
+  snapshot(): ExperienceSnapshot {
+    const { environment } = this.#options;
+    const { numEnvs, observationSize, actionSize } = environment;
+    const open = environment.state();
+    const openActions = open.map(({ actions }, k): [string, HostTensor] => [
+      `openEpisode${k}/actions`,
+      {
+        shape: [this.#episodeSteps[k], actionSize],
+        // After a failed step an environment may be one action ahead of what was recorded.
+        data: actions.slice(0, this.#episodeSteps[k] * actionSize),
+      },
+    ]);
+    return {
+      tensors: {
+        ...prefixed('windows', this.#windows.snapshot()),
+        'acting/noise': this.#noise.snapshot(),
+        'acting/observations': { shape: [numEnvs, observationSize], data: this.#observations.slice() },
+        ...Object.fromEntries(openActions),
+      },
+      // Copies, because the loop goes on counting in its own arrays.
+      counters: { episodeSteps: [...this.#episodeSteps], episodeReturns: [...this.#episodeReturns] },
+      metadata: { openEpisodes: open.map(({ episode, seed }) => ({ episode, seed })) },
+    };
+  }
+
+  /**
+   * Goes on from a snapshot in a checkpoint: replays the actions of the open episodes.
+   * @returns the environments that did not come back to where they were, because they are not deterministic. They go on from
+   *   where they are now, and their open windows are dropped.
+   * @throws PmpoError when the checkpoint is of another configuration.
+   */
+  async restore(checkpoint: Checkpoint): Promise<readonly number[]> {
+    const { environment } = this.#options;
+    const { numEnvs, observationSize: o, actionSize } = environment;
+    // Checked first, because the number of environments determines all other shapes.
+    const observations = requiredTensor(checkpoint, 'acting/observations', [numEnvs, o]);
+    for (const [name, tensor] of Object.entries(this.#windows.snapshot())) {
+      requiredTensor(checkpoint, `windows/${name}`, tensor.shape);
+    }
+    this.#windows.restore(under('windows', checkpoint.tensors));
+    this.#noise.restore(requiredTensor(checkpoint, 'acting/noise', this.#noise.snapshot().shape));
+    const { counters, openEpisodes } = structuredClone(checkpoint.metadata) as {
+      counters: { episodeSteps: number[]; episodeReturns: number[] };
+      openEpisodes: { episode: number; seed: number }[];
+    };
+    this.#episodeSteps = counters.episodeSteps;
+    this.#episodeReturns = counters.episodeReturns;
+    this.#observations = await environment.restore(
+      openEpisodes.map((episode, k) => ({
+        ...episode,
+        actions: requiredTensor(checkpoint, `openEpisode${k}/actions`, [counters.episodeSteps[k], actionSize])
+          .data as Float32Array,
+      })),
+    );
+    const differs = (k: number) =>
+      observations.data
+        .subarray(k * o, (k + 1) * o)
+        .some((value, i) => value !== this.#observations[k * o + i]);
+    const strayed = Array.from({ length: numEnvs }, (_, k) => k).filter(differs);
+    for (const k of strayed) this.#windows.clear(k);
+    return strayed;
+  }
+}

@@ -1,0 +1,246 @@
+import { randomUUID } from 'node:crypto';
+import { foldIn, randomKey } from '../../core/random-keys.js';
+import { createFamily } from '../../distributions/create.js';
+import type { Engine } from '../../engine/engine.js';
+import type { VectorEnvironment } from '../../environments/vector-environment.js';
+import { pause, type RedisConnection, RedisWaitAborted } from '../../replay/redis/connection.js';
+import { runKeys } from '../../replay/redis/keys.js';
+import { ChunkBuilder, rowWidth } from '../../replay/redis/packing.js';
+import { type AppendOutcome, type Chunk, ReplayWriter } from '../../replay/redis/replay-writer.js';
+import { ActingLoop } from './acting-loop.js';
+import { ReplaceablePolicy } from './acting-policy.js';
+import type { ActorConfig } from './config.js';
+import { RunWatch } from './run-watch.js';
+
+/** What an actor process needs. Shapes: K environments, O observation size, A action dimensions. */
+export interface ActorOptions {
+  readonly config: ActorConfig;
+  readonly engine: Engine;
+  /** The K environments to act in. */
+  readonly environment: VectorEnvironment;
+  /** `environment.simulator` of the configuration, which must be that of the learner. */
+  readonly simulator: string | undefined;
+  readonly connection: RedisConnection;
+  /** The run's name in Redis. */
+  readonly run: string;
+  /** A name that no other actor has or has had: new each time that the process starts. */
+  readonly actor: string;
+  readonly notice: (message: string) => void;
+  /** Called after each chunk that Redis has confirmed. */
+  readonly onStored: (progress: ActorProgress) => void;
+  /** When aborted, the actor sends the transitions that it has and ends. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds from any starting point. */
+  readonly clock: () => number;
+}
+
+/** How far an actor has come. */
+export interface ActorProgress {
+  /** The actor's name in Redis. */
+  readonly actor: string;
+  /** Number of the last chunk that Redis has confirmed. */
+  readonly sequence: number;
+  /** Transitions of this actor that Redis has confirmed. */
+  readonly stored: number;
+  /** Transitions of all actors. */
+  readonly inserted: number;
+  /** Updates behind the policy that acts now. */
+  readonly updates: number;
+}
+
+export interface ActorResult extends ActorProgress {
+  /** True if the run is finished; false if the actor was stopped before. */
+  readonly finished: boolean;
+}
+
+/** A chunk is sent when it has this many transitions, or this many bytes, or when its oldest transition is this old. */
+const chunkTransitions = 32;
+const chunkBytes = 2 ** 20;
+const chunkAgeMs = 500;
+/** Time between two offers of a chunk that has to wait for the learner: the first, and the longest. */
+const retryMs = { first: 20, most: 500 };
+/** Time that a stopped actor takes at most to store what it has. */
+const farewellMs = 3_000;
+
+/**
+ * Acts in K environments with the newest policy that the run's learner has published, and stores n-step transitions in Redis,
+ * until the run is finished or the signal is aborted. Waits for the learner to begin, to come back, and to catch up.
+ *
+ * @throws PmpoError when the learner has another configuration, Redis refuses, or the simulators fail.
+ */
+export async function runActor(options: ActorOptions): Promise<ActorResult> {
+  return new Actor(options).run();
+}
+
+class Actor {
+  readonly #options: ActorOptions;
+  readonly #policy: ReplaceablePolicy;
+  readonly #loop: ActingLoop;
+  readonly #chunk: ChunkBuilder;
+  /** Transitions after which a chunk is sent. */
+  readonly #chunkSize: number;
+  readonly #watch: RunWatch;
+  #writer: ReplayWriter | undefined;
+  /** Return and length of each episode that has ended since the last chunk. */
+  #episodes: [number, number][] = [];
+  #chunkStartedAt = 0;
+  /** Updates behind the policy that acts. */
+  #updates = 0;
+  /** The delivery of the previous chunk. */
+  #delivering: Promise<AppendOutcome> | undefined;
+  /** Transitions stored in runs before the present one. */
+  #storedBefore = 0;
+
+  constructor(options: ActorOptions) {
+    this.#options = options;
+    const { config, engine, environment, simulator, actor, connection, run, notice, signal, clock } = options;
+    const { numEnvs, observationSize, actionSize } = environment;
+    const family = createFamily(config.policy, environment.actionValues);
+    this.#policy = new ReplaceablePolicy(engine, { config, family, observationSize, actionSize });
+    const fitting = Math.floor(chunkBytes / (4 * rowWidth(environment)));
+    this.#chunkSize = Math.max(1, Math.min(chunkTransitions, fitting));
+    // A step that ends the episode of every environment completes n transitions in each.
+    this.#chunk = new ChunkBuilder(environment, this.#chunkSize + numEnvs * config.replay.nStep);
+    this.#loop = new ActingLoop({
+      config,
+      environment,
+      family,
+      // The key belongs to this actor alone: two actors that explored alike would store everything twice.
+      key: foldIn(foldIn(randomKey(config.seed), 'actor'), actor),
+      act: (...inputs) => this.#policy.act(...inputs),
+      sink: (...transition) => this.#chunk.add(...transition),
+      onEpisode: (episodeReturn, length) => this.#episodes.push([episodeReturn, length]),
+    });
+    this.#watch = new RunWatch({
+      settings: { config, shape: environment, simulator },
+      connection,
+      keys: runKeys(run),
+      run,
+      notice,
+      signal,
+      clock,
+    });
+  }
+
+  async run(): Promise<ActorResult> {
+    try {
+      while (await this.#watch.join()) {
+        const ended = await this.#actInRun();
+        if (ended !== 'gone') return this.#result(ended === 'finished');
+        this.#options.notice('Redis holds another run of this name now: joining that one');
+      }
+      return this.#result(this.#watch.finished);
+    } catch (error) {
+      if (error instanceof RedisWaitAborted && this.#options.signal?.aborted) return this.#result(false);
+      throw error;
+    } finally {
+      await this.#watch.stop();
+    }
+  }
+
+  /** Acts until this run is finished or gone, or the actor is stopped. */
+  async #actInRun(): Promise<'finished' | 'gone' | 'stopped'> {
+    const { signal } = this.#options;
+    this.#beginRun();
+    await this.#loop.reset();
+    for (let step = 0; ; step++) {
+      if (signal?.aborted) return this.#farewell();
+      const ended = this.#watch.ended;
+      if (ended !== undefined) return ended;
+      await this.#replacePolicy();
+      const { stepped } = await this.#loop.startStep(step, this.#inserted);
+      const result = await stepped;
+      if (this.#chunk.count === 0) this.#chunkStartedAt = this.#options.clock();
+      this.#loop.record(result);
+      if (!this.#isDue()) continue;
+      // One chunk is in flight while the next one is filled: a learner that lags holds its actors back.
+      const delivered = await this.#delivering;
+      if (delivered === 'finished' || delivered === 'gone') return delivered;
+      if (signal?.aborted) return this.#farewell();
+      this.#delivering = this.#deliver(this.#takeChunk(), signal);
+      // The result is awaited when the next chunk is due; a failure must not count as unhandled until then.
+      this.#delivering.catch(() => {});
+    }
+  }
+
+  /** Starts anew with the run that the watch has joined. */
+  #beginRun(): void {
+    const { connection, run, actor, notice } = this.#options;
+    this.#storedBefore += this.#writer?.stored ?? 0;
+    // A new name for each further run, because chunk numbers start again at 1.
+    const name = this.#writer === undefined ? actor : `${actor}-${randomUUID().slice(0, 8)}`;
+    const { token } = this.#watch;
+    this.#writer = new ReplayWriter({ connection, keys: runKeys(run), token, actor: name, notice });
+    this.#chunk.clear();
+    this.#episodes = [];
+    this.#delivering = undefined;
+  }
+
+  async #replacePolicy(): Promise<void> {
+    const newer = this.#watch.takePolicy();
+    if (newer === undefined) return;
+    await this.#policy.replace(newer.parameters);
+    this.#updates = newer.updates;
+  }
+
+  /** Transitions that all actors have stored, as far as this actor knows. */
+  get #inserted(): number {
+    return Math.max(this.#watch.inserted, this.#writer?.inserted ?? 0);
+  }
+
+  #isDue(): boolean {
+    const { count } = this.#chunk;
+    if (count === 0) return false;
+    return count >= this.#chunkSize || this.#options.clock() - this.#chunkStartedAt >= chunkAgeMs;
+  }
+
+  #takeChunk(): Chunk {
+    const { count } = this.#chunk;
+    const chunk = { count, updates: this.#updates, episodes: this.#episodes, rows: this.#chunk.take() };
+    this.#episodes = [];
+    return chunk;
+  }
+
+  /** Offers a chunk until it is stored, the run has ended, or the signal is aborted: then it was not stored. */
+  async #deliver(chunk: Chunk, signal?: AbortSignal): Promise<AppendOutcome> {
+    for (let wait = retryMs.first; ; wait = Math.min(2 * wait, retryMs.most)) {
+      const outcome = await this.#append(chunk);
+      if (outcome !== 'wait' || signal?.aborted) return outcome;
+      this.#watch.heldBack();
+      await pause(wait, signal);
+    }
+  }
+
+  async #append(chunk: Chunk): Promise<AppendOutcome> {
+    const outcome = await this.#writer!.append(chunk);
+    if (outcome === 'stored') this.#options.onStored(this.#progress());
+    return outcome;
+  }
+
+  /** Stores the transitions that are left, if Redis takes them quickly. */
+  async #farewell(): Promise<'stopped'> {
+    const rest = async () => {
+      const before = await this.#delivering;
+      if (this.#chunk.count > 0 && (before === undefined || before === 'stored')) {
+        await this.#append(this.#takeChunk());
+      }
+    };
+    await Promise.race([rest().catch(() => {}), pause(farewellMs)]);
+    return 'stopped';
+  }
+
+  #progress(): ActorProgress {
+    const writer = this.#writer;
+    return {
+      actor: writer?.actor ?? this.#options.actor,
+      sequence: writer?.sequence ?? 0,
+      stored: this.#storedBefore + (writer?.stored ?? 0),
+      inserted: this.#inserted,
+      updates: this.#updates,
+    };
+  }
+
+  #result(finished: boolean): ActorResult {
+    return { ...this.#progress(), finished };
+  }
+}

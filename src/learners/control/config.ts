@@ -1,0 +1,92 @@
+import type { HeadSettings } from '../../distributions/create.js';
+import type { MlpSettings } from '../../networks/mlp.js';
+
+/**
+ * The settings of a control learner. They are plain data without defaults; the parsed configuration file of a control job has
+ * this shape too, and config/schema.ts gives the defaults.
+ */
+export interface ControlLearnerConfig {
+  /** Of everything random in the run. */
+  readonly seed: number;
+  readonly policy: PolicyConfig;
+  readonly critic: CriticConfig;
+  /** How the reference policy follows the policy: copied every `period` updates, a moving average, or never. */
+  readonly reference: CopyRule | 'initial';
+  readonly learner: ControlUpdateConfig;
+  readonly replay: ReplayConfig;
+  readonly evaluation: {
+    /** Environment steps between evaluations. */
+    readonly every: number;
+    /** Episodes in each evaluation. */
+    readonly episodes: number;
+  };
+  readonly checkpoint: {
+    /** Environment steps between checkpoints. */
+    readonly every: number;
+    /** Number of checkpoints kept. */
+    readonly keep: number;
+  };
+}
+
+/** The policy's network and the distribution that its outputs parametrise. */
+export interface PolicyConfig extends MlpSettings, HeadSettings {}
+
+/** How one set of parameters follows another: copied every `period` updates, or an exponential moving average with `rate`. */
+export type CopyRule = { readonly period: number } | { readonly rate: number };
+
+/** The ensemble of critics Q(x, y). */
+export interface CriticConfig extends MlpSettings {
+  /** Number of critics. */
+  readonly ensemble: number;
+  /** How the values of the ensemble become one. */
+  readonly aggregate: 'min' | 'mean';
+  readonly learningRate: number;
+  /** How the target critics follow the critics. */
+  readonly target: CopyRule;
+}
+
+/** How experience becomes updates. */
+export interface ControlUpdateConfig {
+  /** Environment steps of the whole run, over all environments. */
+  readonly environmentSteps: number;
+  /** Environment steps with random actions before the first update. */
+  readonly warmupSteps: number;
+  /** Correlation of the acting noise between steps; absent: 0.95 for continuous actions, 0 for integers. */
+  readonly explorationCorrelation?: number;
+  /** Environment steps for each update. */
+  readonly stepsPerUpdate: number;
+  /** B, the contexts in a batch. */
+  readonly batchSize: number;
+  /** N, the samples for each context. */
+  readonly samples: number;
+  /** Of the policy's Adam. */
+  readonly learningRate: number;
+  /** Of the operator's own state. */
+  readonly stateLearningRate: number;
+  /** Share of the run after which the learning rates of policy and critics fall linearly, to a twentieth at the end. */
+  readonly decayFrom: number;
+  /** Gradients are scaled down to this norm. */
+  readonly maxGradientNorm: number;
+  readonly discount: number;
+}
+
+/** What is remembered, and how learner and actors keep pace when actors feed the replay through Redis. */
+export interface ReplayConfig {
+  /** Transitions kept; the oldest go first. */
+  readonly capacity: number;
+  /** n of the n-step returns. */
+  readonly nStep: number;
+  /** Number of times that each transition from Redis is learned from, on average; absent: batchSize / stepsPerUpdate. */
+  readonly samplesPerInsert?: number;
+  /** Samples by which learner or actors may be ahead of `samplesPerInsert`; absent: a tenth of the warm-up's samples. */
+  readonly errorBuffer?: number;
+  /** Updates between policies published in Redis. */
+  readonly publishEvery: number;
+  /** Whether a new run discards an unfinished one of the same name in Redis. */
+  readonly discard: boolean;
+}
+
+/** The part of the configuration that actors need. */
+export type ActorConfig = Pick<ControlLearnerConfig, 'seed' | 'policy' | 'replay'> & {
+  readonly learner: Pick<ControlUpdateConfig, 'warmupSteps' | 'explorationCorrelation' | 'discount'>;
+};

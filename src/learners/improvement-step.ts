@@ -1,0 +1,321 @@
+import { PmpoError } from '../core/errors.js';
+import { type Adam, createAdam } from '../engine/adam.js';
+import type { Compiled, Engine } from '../engine/engine.js';
+import type {
+  HostTensor,
+  NamedHostTensors,
+  NamedTensors,
+  NamedVariables,
+  Scalar,
+  Tensor,
+  Tensor2D,
+} from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { classifyChecked, classifyOnHostChecked, invalidFeedback } from '../feedback/checked.js';
+import type { FeedbackClassifier, FeedbackInput, HostFeedbackInput } from '../feedback/classifier.js';
+import type { Operator, OperatorBatch, PolicyShape } from '../operators/operator.js';
+
+/**
+ * One improvement step, the same for a bandit, a robot and a language model. Shapes: B contexts x, N samples y for each.
+ *
+ *     sample     y ~ π_ref(·|x)                          the learner's `evaluate`
+ *     evaluate   f(x, y) [N, B] and V(x) [B]             the learner's `evaluate`
+ *     classify   accept and reject weights [N, B]        a FeedbackClassifier, whose result is checked
+ *     improve    the operator's loss, its gradient       the learner's `improve`, by means of TrainedOperator
+ *
+ * `ImprovementStep` compiles these four, runs them, and makes sure that every number that comes out is finite. It knows
+ * neither the operator nor the classifier, nor what a context or a sample is.
+ */
+
+/** The constraint on an object type whose properties are all tensors. */
+type TensorFields<T> = { readonly [K in keyof T]?: Tensor };
+
+/** Scalars for the log, by the names that they have in `metrics.jsonl`. */
+export type ScalarMetrics = Readonly<Record<string, Scalar>>;
+
+/** What `improve` works on: the step's inputs, the evaluated samples, and the classifier's weights. */
+export type ClassifiedSamples<I, E> = I & E & { readonly accept: Tensor2D; readonly reject: Tensor2D };
+
+/**
+ * What a learner gives to its improvement step. Both functions consist of tensor operations and run inside a compiled
+ * function; `improve` may assign to variables.
+ */
+export interface ImprovementStepOptions<
+  I extends TensorFields<I>,
+  E extends FeedbackInput & TensorFields<E>,
+  R extends TensorFields<R>,
+> {
+  readonly engine: Engine;
+  readonly classifier: FeedbackClassifier;
+  /** The classifier's name in error messages. */
+  readonly classifierName: string;
+  /**
+   * Draws N samples for each context from the reference policy and evaluates them. Absent when the inputs contain evaluated
+   * samples already.
+   */
+  readonly evaluate?: (inputs: I) => E;
+  /** Improves what is to be improved, given what the classifier accepts and rejects. */
+  readonly improve: (batch: ClassifiedSamples<I, E>) => {
+    readonly metrics: ScalarMetrics;
+    readonly results: R;
+  };
+}
+
+/** Prompts [B] and completions [N · B] as texts, for classifiers of plain code that read them. */
+export type SampleTexts = Pick<HostFeedbackInput, 'contextTexts' | 'sampleTexts'>;
+
+/** The outcome of one step. */
+export interface ImprovementResult<R> {
+  /** What `improve` returned besides metrics. */
+  readonly results: { readonly [K in keyof R]: HostTensor & { readonly data: Float32Array } };
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** The result under which all metrics leave a compiled function, packed into one vector. */
+const packedMetrics = 'metrics';
+const invalidWeights = 'feedback/invalid';
+
+/**
+ * The compiled step. A classifier of tensor operations is traced together with everything else into one compiled function;
+ * a classifier of plain code runs between two of them.
+ */
+export class ImprovementStep<
+  I extends TensorFields<I>,
+  E extends FeedbackInput & TensorFields<E>,
+  R extends TensorFields<R>,
+> {
+  /** True if a step must end before the next one may be handed over, because its classifier runs on the host. */
+  readonly sequential: boolean;
+  readonly #options: ImprovementStepOptions<I, E, R>;
+  readonly #run: (inputs: NamedHostTensors, texts: SampleTexts) => Promise<NamedHostTensors>;
+  readonly #compiled: Compiled[] = [];
+  /** The names of the packed metrics, known once the step has been traced. */
+  #metricNames: readonly string[] = [];
+
+  constructor(options: ImprovementStepOptions<I, E, R>) {
+    this.#options = options;
+    const { classifier } = options;
+    this.sequential = classifier.classify === undefined;
+    this.#run =
+      classifier.classify === undefined
+        ? this.#withHostClassifier(classifier)
+        : this.#withTensorClassifier(classifier);
+  }
+
+  /**
+   * Runs the step. When it is not `sequential`, it is handed to the engine before this returns its promise, so that further
+   * work may be handed over right behind it.
+   *
+   * @param inputs the tensors that `evaluate` and `improve` read.
+   * @param update the number of this step, from 0, for error messages.
+   * @throws PmpoError when the classifier fails or returns invalid weights, or a metric is not finite. The parameters are then
+   *   not usable any more.
+   */
+  async run(
+    inputs: { readonly [K in keyof I]: HostTensor },
+    update: number,
+    texts: SampleTexts = {},
+  ): Promise<ImprovementResult<R>> {
+    const { [packedMetrics]: packed, ...results } = await this.#run(inputs as NamedHostTensors, texts);
+    const { [invalidWeights]: invalid = 0, ...metrics } = Object.fromEntries(
+      this.#metricNames.map((name, i) => [name, packed.data[i]]),
+    );
+    if (invalid > 0) throw invalidFeedback(this.#options.classifierName, invalid, update);
+    for (const [name, value] of Object.entries(metrics)) {
+      if (!Number.isFinite(value)) throw divergedError(`update ${update}`, `${name} is ${value}`);
+    }
+    return { results: results as ImprovementResult<R>['results'], metrics };
+  }
+
+  /** Everything in one compiled function. */
+  #withTensorClassifier(classifier: Parameters<typeof classifyChecked>[1]) {
+    const { classifierName, evaluate } = this.#options;
+    const step = this.#compile('improvementStep', (inputs) => {
+      const batch = { ...inputs, ...evaluate?.(inputs as unknown as I) } as unknown as I & E;
+      const { evaluation, mask, baseline, samples, contexts } = batch;
+      const seen: FeedbackInput = { evaluation, mask, baseline, samples, contexts };
+      const { feedback, invalid } = classifyChecked(classifierName, classifier, seen);
+      return this.#improve({ ...batch, ...feedback }, { [invalidWeights]: invalid });
+    });
+    return (inputs: NamedHostTensors) => step.run(inputs);
+  }
+
+  /** The classifier on the host, between a compiled function that evaluates and one that improves. */
+  #withHostClassifier(classifier: Parameters<typeof classifyOnHostChecked>[1]) {
+    const { classifierName, evaluate } = this.#options;
+    const evaluating =
+      evaluate &&
+      this.#compile('evaluate', (inputs) => ({ ...evaluate(inputs as unknown as I) }) as NamedTensors);
+    const improving = this.#compile('improve', (inputs) =>
+      this.#improve(inputs as unknown as ClassifiedSamples<I, E>, {}),
+    );
+    return async (inputs: NamedHostTensors, texts: SampleTexts) => {
+      const batch = { ...inputs, ...(await evaluating?.run(inputs)) };
+      const { evaluation, mask, baseline, samples, contexts } = batch;
+      const feedback = await classifyOnHostChecked(classifierName, classifier, {
+        samplesPerContext: evaluation.shape[0],
+        contexts: evaluation.shape[1],
+        evaluation: evaluation.data as Float32Array,
+        mask: mask.data as Float32Array,
+        baseline: baseline.data as Float32Array,
+        sampleValues: samples.data as Float32Array,
+        sampleShape: samples.shape,
+        contextValues: contexts.data as Float32Array,
+        contextShape: contexts.shape,
+        ...texts,
+      });
+      return improving.run({
+        ...batch,
+        accept: { shape: evaluation.shape, data: feedback.accept },
+        reject: { shape: evaluation.shape, data: feedback.reject },
+      });
+    };
+  }
+
+  #compile(name: string, fn: (inputs: NamedTensors) => NamedTensors): Compiled {
+    const compiled = this.#options.engine.jit(name, fn);
+    this.#compiled.push(compiled);
+    return compiled;
+  }
+
+  /** Improves, and packs the metrics into one vector, so that a single small tensor comes back for all of them. */
+  #improve(batch: ClassifiedSamples<I, E>, more: ScalarMetrics): NamedTensors {
+    const { metrics, results } = this.#options.improve(batch);
+    const all = { ...metrics, ...more };
+    this.#metricNames = Object.keys(all);
+    const packed = tf.stack(Object.values(all).map((value) => tf.reshape(value, [])));
+    return { ...results, [packedMetrics]: packed } as NamedTensors;
+  }
+
+  dispose(): void {
+    for (const compiled of this.#compiled) compiled.dispose();
+  }
+}
+
+/**
+ * The error for a number that is not finite, and what can be done about it.
+ * @param where the update, and the sample if there is one.
+ * @param what the number and its value: `policy/loss is NaN`.
+ */
+export function divergedError(where: string, what: string): PmpoError {
+  return new PmpoError({
+    where,
+    what: `${what}: the parameters have diverged`,
+    remedy:
+      'Lower learner.learningRate or raise operator.beta; the last checkpoint is from before this update',
+  });
+}
+
+export interface TrainedOperatorOptions {
+  readonly engine: Engine;
+  readonly operator: Operator;
+  /** The sizes of the KL's parts, which the operator's state may depend on. */
+  readonly policy: PolicyShape;
+  /** Of the operator's state. */
+  readonly learningRate: number;
+  /** Prefixes of the names that the state and its optimizer have as variables of the engine. */
+  readonly names: { readonly state: string; readonly optimizer: string };
+}
+
+/** The operator's batch at the present parameters, with more to log from the same forward pass. */
+export interface OperatorForward {
+  readonly batch: OperatorBatch;
+  readonly metrics?: ScalarMetrics;
+}
+
+/** An operator with its own state (MPO's temperature, the duals of KL bounds) and the optimizer that trains it. */
+export class TrainedOperator {
+  /** By the operator's own names; empty for an operator without a state. */
+  readonly state: NamedVariables;
+  /** Absent for an operator without a state. */
+  readonly optimizer: Adam | undefined;
+  readonly #operator: Operator;
+
+  constructor({ engine, operator, policy, learningRate, names }: TrainedOperatorOptions) {
+    this.#operator = operator;
+    this.state = Object.fromEntries(
+      Object.entries(operator.initialState(policy)).map(([name, value]) => [
+        name,
+        engine.variable(`${names.state}/${name}`, value),
+      ]),
+    );
+    // Adam's step does not depend on the scale of a gradient, so the state needs no clipping by a gradient norm.
+    this.optimizer =
+      Object.keys(this.state).length === 0
+        ? undefined
+        : createAdam(engine, names.optimizer, this.state, { learningRate });
+  }
+
+  /**
+   * The gradient of the operator's loss; call it inside a compiled function. Moves the operator's own state one step.
+   *
+   * @param parameters what the loss is differentiated in: a policy's variables, or log-probs and KLs that were computed
+   *   elsewhere.
+   * @param forward computes the operator's batch from them. Runs once, inside the differentiated function.
+   * @returns gradients by the names in `parameters`, all of them.
+   */
+  improve<P extends NamedTensors>(
+    parameters: P,
+    forward: () => OperatorForward,
+  ): { readonly gradients: { readonly [K in keyof P]: Tensor }; readonly metrics: ScalarMetrics } {
+    const { state, optimizer } = this;
+    const names = Object.keys(parameters);
+    const stateNames = Object.keys(state);
+    const { loss, gradients, metrics } = lossGradients(
+      [...Object.values(parameters), ...Object.values(state)],
+      () => {
+        const { batch, metrics: more } = forward();
+        const result = this.#operator.loss(batch, state);
+        return { loss: result.loss, metrics: { ...result.metrics, ...more } };
+      },
+    );
+    const named = (keys: readonly string[], from: number) =>
+      Object.fromEntries(keys.map((key, i) => [key, gradients[from + i]]));
+    if (optimizer !== undefined) {
+      optimizer.apply(named(stateNames, names.length));
+      const projected = this.#operator.projectState?.(state) ?? state;
+      for (const [name, variable] of Object.entries(state)) variable.assign(projected[name]);
+    }
+    return {
+      gradients: named(names, 0) as { readonly [K in keyof P]: Tensor },
+      metrics: { 'policy/loss': loss, ...metrics },
+    };
+  }
+}
+
+/**
+ * A loss and its gradients in `parameters`, in their order: 0 for a parameter that it does not depend on.
+ * @param forward computes the loss, and metrics that outlive the differentiated function.
+ */
+export function lossGradients(
+  parameters: readonly Tensor[],
+  forward: () => { readonly loss: Scalar; readonly metrics: ScalarMetrics },
+): { readonly loss: Scalar; readonly gradients: readonly Tensor[]; readonly metrics: ScalarMetrics } {
+  let kept: readonly (readonly [string, Tensor])[] = [];
+  const { value, grads } = tf.engine().gradients(
+    () => {
+      const { loss, metrics } = forward();
+      // Everything else that is made in here is disposed of at the end.
+      kept = Object.entries(metrics).map(([name, metric]) => [name, tf.keep(tf.clone(metric))] as const);
+      return loss;
+    },
+    [...parameters],
+    undefined,
+    true,
+  );
+  const metrics = Object.fromEntries(
+    kept.map(([name, metric]) => {
+      // The copy belongs to the caller's scope.
+      const copy = tf.clone(metric);
+      metric.dispose();
+      return [name, copy as Scalar];
+    }),
+  );
+  // TypeScript's declaration leaves out that a gradient may be missing.
+  const found: readonly (Tensor | undefined | null)[] = grads;
+  return {
+    loss: value,
+    gradients: parameters.map((parameter, i) => found[i] ?? tf.zerosLike(parameter)),
+    metrics,
+  };
+}
