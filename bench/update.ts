@@ -62,13 +62,14 @@ async function ours(
 ): Promise<Side> {
   const operators = createOperatorRegistry();
   const feedback = createFeedbackRegistry();
-  const config = configSchema({ operators, feedback }).parse({
+  const parsed = configSchema({ operators, feedback }).parse({
     environment: { simulator: 'none' },
     operator: operatorName === 'pmpo' ? { name: 'pmpo', beta: 1, kl } : { name: operatorName },
     policy: { hidden: [sizes.hidden, sizes.hidden] },
     critic: { hidden: [sizes.hidden, sizes.hidden] },
     learner: { batchSize: sizes.batch, samples },
   });
+  const config = { ...parsed, learner: { ...parsed.learner, samples } };
   const engine = await createEngine(engineName);
   const family = createFamily(config.policy, new Int32Array(sizes.actions));
   const agent = new Agent(
@@ -107,7 +108,6 @@ async function ours(
       return (performance.now() - start) / updates;
     },
     close: async () => {
-      agent.dispose();
       await engine.dispose();
     },
   };

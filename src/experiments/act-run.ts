@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { LoadedConfig } from '../config/load.js';
 import { createEngine } from '../engine/create.js';
-import { type ActorProgress, type ActorResult, runActor } from '../learners/control/actor.js';
+import { type ActorProgress, type ActorResult, runActor } from '../learners/control/actor-process.js';
 import { RedisConnection } from '../replay/redis/connection.js';
 import { connectEnvironments, reachSimulators } from './environments.js';
 import { redisAddress, redisRunName } from './remote-replay.js';
@@ -50,6 +50,7 @@ export async function actRun(options: ActRunOptions): Promise<ActorResult> {
       config,
       engine,
       environment,
+      simulator: config.environment.simulator,
       connection,
       run,
       actor,

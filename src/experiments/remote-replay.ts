@@ -111,6 +111,15 @@ export async function openReplayReader(
 }
 
 /** The transitions in Redis, for the learner of the run in this folder. */
-export function remoteReplay(reader: ReplayReader, directory: RunDirectory): RemoteReplay {
-  return { reader, token: randomUUID(), label: `${directory.path} on ${hostname()}` };
+export function remoteReplay(
+  reader: ReplayReader,
+  directory: RunDirectory,
+  { environment }: ResolvedConfig,
+): RemoteReplay {
+  return {
+    reader,
+    token: randomUUID(),
+    label: `${directory.path} on ${hostname()}`,
+    simulator: environment.simulator,
+  };
 }

@@ -39,10 +39,13 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
       const result = await trainControl({
         config,
         engine,
-        ...(environment === undefined ? { remote: remoteReplay(reader!, directory) } : { environment }),
+        ...(environment === undefined
+          ? { remote: remoteReplay(reader!, directory, config) }
+          : { environment }),
         evaluationEnvironment,
         operator,
         classifier,
+        classifierName: config.feedback.name,
         observer,
         resume: checkpoint?.checkpoint,
         signal,

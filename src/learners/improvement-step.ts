@@ -1,14 +1,15 @@
 import { PmpoError } from '../core/errors.js';
 import { type Adam, createAdam } from '../engine/adam.js';
-import type { Compiled, Engine } from '../engine/engine.js';
+import type { Engine } from '../engine/engine.js';
 import type {
-  HostTensor,
-  NamedHostTensors,
+  HostInputs,
+  HostResults,
   NamedTensors,
   NamedVariables,
   Scalar,
   Tensor,
   Tensor2D,
+  TensorFields,
 } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { classifyChecked, classifyOnHostChecked, invalidFeedback } from '../feedback/checked.js';
@@ -26,9 +27,6 @@ import type { Operator, OperatorBatch, PolicyShape } from '../operators/operator
  * `ImprovementStep` compiles these four, runs them, and makes sure that every number that comes out is finite. It knows
  * neither the operator nor the classifier, nor what a context or a sample is.
  */
-
-/** The constraint on an object type whose properties are all tensors. */
-type TensorFields<T> = { readonly [K in keyof T]?: Tensor };
 
 /** Scalars for the log, by the names that they have in `metrics.jsonl`. */
 export type ScalarMetrics = Readonly<Record<string, Scalar>>;
@@ -67,12 +65,16 @@ export type SampleTexts = Pick<HostFeedbackInput, 'contextTexts' | 'sampleTexts'
 /** The outcome of one step. */
 export interface ImprovementResult<R> {
   /** What `improve` returned besides metrics. */
-  readonly results: { readonly [K in keyof R]: HostTensor & { readonly data: Float32Array } };
+  readonly results: HostResults<R>;
   readonly metrics: Readonly<Record<string, number>>;
 }
 
-/** The result under which all metrics leave a compiled function, packed into one vector. */
-const packedMetrics = 'metrics';
+/** What leaves a compiled function: the metrics are packed into one vector, so that one small tensor carries all of them. */
+type Improved<R> = R & { readonly metrics: Tensor };
+
+type TensorClassifier = Parameters<typeof classifyChecked>[1];
+type HostClassifier = Parameters<typeof classifyOnHostChecked>[1];
+
 const invalidWeights = 'feedback/invalid';
 
 /**
@@ -87,8 +89,7 @@ export class ImprovementStep<
   /** True if a step must end before the next one may be handed over, because its classifier runs on the host. */
   readonly sequential: boolean;
   readonly #options: ImprovementStepOptions<I, E, R>;
-  readonly #run: (inputs: NamedHostTensors, texts: SampleTexts) => Promise<NamedHostTensors>;
-  readonly #compiled: Compiled[] = [];
+  readonly #run: (inputs: HostInputs<I>, texts: SampleTexts) => Promise<HostResults<Improved<R>>>;
   /** The names of the packed metrics, known once the step has been traced. */
   #metricNames: readonly string[] = [];
 
@@ -111,53 +112,45 @@ export class ImprovementStep<
    * @throws PmpoError when the classifier fails or returns invalid weights, or a metric is not finite. The parameters are then
    *   not usable any more.
    */
-  async run(
-    inputs: { readonly [K in keyof I]: HostTensor },
-    update: number,
-    texts: SampleTexts = {},
-  ): Promise<ImprovementResult<R>> {
-    const { [packedMetrics]: packed, ...results } = await this.#run(inputs as NamedHostTensors, texts);
+  async run(inputs: HostInputs<I>, update: number, texts: SampleTexts = {}): Promise<ImprovementResult<R>> {
+    const results = await this.#run(inputs, texts);
     const { [invalidWeights]: invalid = 0, ...metrics } = Object.fromEntries(
-      this.#metricNames.map((name, i) => [name, packed.data[i]]),
+      this.#metricNames.map((name, i) => [name, results.metrics.data[i]]),
     );
     if (invalid > 0) throw invalidFeedback(this.#options.classifierName, invalid, update);
     for (const [name, value] of Object.entries(metrics)) {
       if (!Number.isFinite(value)) throw divergedError(`update ${update}`, `${name} is ${value}`);
     }
-    return { results: results as ImprovementResult<R>['results'], metrics };
+    return { results, metrics };
   }
 
   /** Everything in one compiled function. */
-  #withTensorClassifier(classifier: Parameters<typeof classifyChecked>[1]) {
-    const { classifierName, evaluate } = this.#options;
-    const step = this.#compile('improvementStep', (inputs) => {
-      const batch = { ...inputs, ...evaluate?.(inputs as unknown as I) } as unknown as I & E;
+  #withTensorClassifier(classifier: TensorClassifier) {
+    const { engine, classifierName, evaluate } = this.#options;
+    const step = engine.jit('improvementStep', (inputs: I): Improved<R> => {
+      const batch = { ...inputs, ...evaluate?.(inputs) } as I & E;
       const { evaluation, mask, baseline, samples, contexts } = batch;
       const seen: FeedbackInput = { evaluation, mask, baseline, samples, contexts };
       const { feedback, invalid } = classifyChecked(classifierName, classifier, seen);
       return this.#improve({ ...batch, ...feedback }, { [invalidWeights]: invalid });
     });
-    return (inputs: NamedHostTensors) => step.run(inputs);
+    return (inputs: HostInputs<I>) => step.run(inputs);
   }
 
   /** The classifier on the host, between a compiled function that evaluates and one that improves. */
-  #withHostClassifier(classifier: Parameters<typeof classifyOnHostChecked>[1]) {
-    const { classifierName, evaluate } = this.#options;
-    const evaluating =
-      evaluate &&
-      this.#compile('evaluate', (inputs) => ({ ...evaluate(inputs as unknown as I) }) as NamedTensors);
-    const improving = this.#compile('improve', (inputs) =>
-      this.#improve(inputs as unknown as ClassifiedSamples<I, E>, {}),
-    );
-    return async (inputs: NamedHostTensors, texts: SampleTexts) => {
-      const batch = { ...inputs, ...(await evaluating?.run(inputs)) };
+  #withHostClassifier(classifier: HostClassifier) {
+    const { engine, classifierName, evaluate } = this.#options;
+    const evaluating = evaluate && engine.jit('evaluate', evaluate);
+    const improving = engine.jit('improve', (batch: ClassifiedSamples<I, E>) => this.#improve(batch, {}));
+    return async (inputs: HostInputs<I>, texts: SampleTexts) => {
+      const batch = { ...inputs, ...(await evaluating?.run(inputs)) } as HostInputs<I> & HostResults<E>;
       const { evaluation, mask, baseline, samples, contexts } = batch;
       const feedback = await classifyOnHostChecked(classifierName, classifier, {
         samplesPerContext: evaluation.shape[0],
         contexts: evaluation.shape[1],
-        evaluation: evaluation.data as Float32Array,
-        mask: mask.data as Float32Array,
-        baseline: baseline.data as Float32Array,
+        evaluation: evaluation.data,
+        mask: mask.data,
+        baseline: baseline.data,
         sampleValues: samples.data as Float32Array,
         sampleShape: samples.shape,
         contextValues: contexts.data as Float32Array,
@@ -172,23 +165,11 @@ export class ImprovementStep<
     };
   }
 
-  #compile(name: string, fn: (inputs: NamedTensors) => NamedTensors): Compiled {
-    const compiled = this.#options.engine.jit(name, fn);
-    this.#compiled.push(compiled);
-    return compiled;
-  }
-
-  /** Improves, and packs the metrics into one vector, so that a single small tensor comes back for all of them. */
-  #improve(batch: ClassifiedSamples<I, E>, more: ScalarMetrics): NamedTensors {
+  #improve(batch: ClassifiedSamples<I, E>, more: ScalarMetrics): Improved<R> {
     const { metrics, results } = this.#options.improve(batch);
     const all = { ...metrics, ...more };
     this.#metricNames = Object.keys(all);
-    const packed = tf.stack(Object.values(all).map((value) => tf.reshape(value, [])));
-    return { ...results, [packedMetrics]: packed } as NamedTensors;
-  }
-
-  dispose(): void {
-    for (const compiled of this.#compiled) compiled.dispose();
+    return { ...results, metrics: tf.stack(Object.values(all).map((value) => tf.reshape(value, []))) };
   }
 }
 

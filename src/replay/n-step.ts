@@ -1,11 +1,13 @@
 import type { NamedHostTensors } from '../engine/tensors.js';
 
 /**
- * Turns the steps of K interleaved worlds into n-step transitions. Letters: K worlds, O observation size, A action
+ * Turns the steps of K interleaved environments into n-step transitions. Shapes: K environments, O observation size, A action
  * dimensions, n the length of a return.
  */
 
-/** (x_t, y_t, Σ_i γ^i r_{t+i}, γ^m or 0, x_{t+m}) with m ≤ n. The arrays are only valid during the call. */
+/**
+ * Receives a transition (x_t, y_t, Σ_i γ^i r_{t+i}, γ^m or 0, x_{t+m}) with m ≤ n. The arrays are valid only during the call.
+ */
 export type TransitionSink = (
   observation: Float32Array,
   action: Float32Array,
@@ -22,14 +24,14 @@ export interface NStepShape {
   readonly discount: number;
 }
 
-/** How a world's step ended; `lost` means that there was no step: the connection broke. */
+/** How an environment's step ended; `lost` means that the connection broke and there was no step. */
 export interface StepEnd {
   readonly terminated: boolean;
   readonly truncated: boolean;
   readonly lost: boolean;
 }
 
-/** Windows of the last steps of each world, from which returns are made once n steps are known or the episode ends. */
+/** Windows of the last steps of each environment. A return is computed once n steps are known or the episode ends. */
 export class NStepWindows {
   readonly #shape: NStepShape;
   readonly #observations: Float32Array;
@@ -47,15 +49,16 @@ export class NStepWindows {
   }
 
   /**
-   * Takes in one step of one world and hands over every transition that it completes. At an episode's end the open ones
-   * are completed with what there is: a terminal state's value is 0, that of a cut episode's last observation still
-   * counts. No transition joins two episodes.
+   * Records one step of one environment and passes every transition that it completes to `sink`. The end of an episode
+   * completes all open transitions with the rewards so far: after a terminal state nothing follows (the discount is 0), after
+   * a truncated episode the value of its last observation still counts. No transition joins two episodes.
    *
-   * @param observation the one acted on, [O]
-   * @param nextObservation the one reached, [O]; not read when the step was lost
+   * @param env index of the environment.
+   * @param observation the observation that the action was chosen on, [O].
+   * @param nextObservation the observation that the step led to, [O]; not read when the step was lost.
    */
   step(
-    world: number,
+    env: number,
     observation: Float32Array,
     action: Float32Array,
     reward: number,
@@ -65,43 +68,43 @@ export class NStepWindows {
   ): void {
     if (lost) {
       // The last good step led to the observation that the lost action was chosen on.
-      this.#flush(world, observation, false, sink);
+      this.#flush(env, observation, false, sink);
       return;
     }
-    this.#push(world, observation, action, reward);
+    this.#push(env, observation, action, reward);
     if (terminated || truncated) {
-      this.#flush(world, nextObservation, terminated, sink);
-    } else if (this.#lengths[world] === this.#shape.steps) {
-      this.#emitOldest(world, nextObservation, false, sink);
-      this.#dropOldest(world);
+      this.#flush(env, nextObservation, terminated, sink);
+    } else if (this.#lengths[env] === this.#shape.steps) {
+      this.#emitOldest(env, nextObservation, false, sink);
+      this.#dropOldest(env);
     }
   }
 
-  /** Forgets a world's open steps. */
-  clear(world: number): void {
-    this.#lengths[world] = 0;
+  /** Discards an environment's open steps. */
+  clear(env: number): void {
+    this.#lengths[env] = 0;
   }
 
-  #push(world: number, observation: Float32Array, action: Float32Array, reward: number): void {
+  #push(env: number, observation: Float32Array, action: Float32Array, reward: number): void {
     const { steps, observationSize, actionSize } = this.#shape;
-    const entry = world * steps + this.#lengths[world];
+    const entry = env * steps + this.#lengths[env];
     this.#observations.set(observation, entry * observationSize);
     this.#actions.set(action, entry * actionSize);
     this.#rewards[entry] = reward;
-    this.#lengths[world] += 1;
+    this.#lengths[env] += 1;
   }
 
-  #flush(world: number, lastObservation: Float32Array, terminated: boolean, sink: TransitionSink): void {
-    while (this.#lengths[world] > 0) {
-      this.#emitOldest(world, lastObservation, terminated, sink);
-      this.#dropOldest(world);
+  #flush(env: number, lastObservation: Float32Array, terminated: boolean, sink: TransitionSink): void {
+    while (this.#lengths[env] > 0) {
+      this.#emitOldest(env, lastObservation, terminated, sink);
+      this.#dropOldest(env);
     }
   }
 
-  #emitOldest(world: number, next: Float32Array, terminated: boolean, sink: TransitionSink): void {
+  #emitOldest(env: number, next: Float32Array, terminated: boolean, sink: TransitionSink): void {
     const { steps, observationSize: o, actionSize: a, discount } = this.#shape;
-    const first = world * steps;
-    const length = this.#lengths[world];
+    const first = env * steps;
+    const length = this.#lengths[env];
     let nStepReturn = 0;
     for (let i = length - 1; i >= 0; i--) nStepReturn = this.#rewards[first + i] + discount * nStepReturn;
     sink(
@@ -113,13 +116,13 @@ export class NStepWindows {
     );
   }
 
-  #dropOldest(world: number): void {
+  #dropOldest(env: number): void {
     const { steps, observationSize: o, actionSize: a } = this.#shape;
-    const [first, last] = [world * steps, (world + 1) * steps];
+    const [first, last] = [env * steps, (env + 1) * steps];
     this.#observations.copyWithin(first * o, (first + 1) * o, last * o);
     this.#actions.copyWithin(first * a, (first + 1) * a, last * a);
     this.#rewards.copyWithin(first, first + 1, last);
-    this.#lengths[world] -= 1;
+    this.#lengths[env] -= 1;
   }
 
   /** The open windows, for a checkpoint. */
@@ -133,7 +136,7 @@ export class NStepWindows {
     };
   }
 
-  /** Takes a snapshot back; its shapes have been checked by the caller. */
+  /** Restores a snapshot, whose shapes the caller has checked. */
   restore(snapshot: NamedHostTensors): void {
     this.#observations.set(snapshot.observations.data);
     this.#actions.set(snapshot.actions.data);

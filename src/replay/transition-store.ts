@@ -2,17 +2,25 @@ import { PmpoError } from '../core/errors.js';
 import { fillIntegers, type RandomKey } from '../core/random-keys.js';
 import type { HostTensor, NamedHostTensors } from '../engine/tensors.js';
 
-/**
- * What is remembered: transitions in flat arrays that grow up to a capacity, after which the oldest are overwritten.
- * Letters: B batch, O observation size, A action dimensions.
- */
+/** The replay memory. Shapes: B batch, O observation size, A action dimensions. */
 
 const fields = ['observations', 'actions', 'returns', 'discounts', 'nextObservations'] as const;
 type Field = (typeof fields)[number];
 
-/** A batch as the learner's compiled functions take it. */
+function eachField<T>(of: (field: Field) => T): Record<Field, T> {
+  return {
+    observations: of('observations'),
+    actions: of('actions'),
+    returns: of('returns'),
+    discounts: of('discounts'),
+    nextObservations: of('nextObservations'),
+  };
+}
+
+/** A batch of transitions, as inputs of compiled functions. */
 export type TransitionBatch = Readonly<Record<Field, HostTensor & { readonly data: Float32Array }>>;
 
+/** Transitions in flat arrays that grow up to a capacity, after which the oldest are overwritten. */
 export class TransitionStore {
   readonly #capacity: number;
   readonly #widths: Readonly<Record<Field, number>>;
@@ -35,17 +43,15 @@ export class TransitionStore {
   }
 
   #allocate(rows: number): Record<Field, Float32Array> {
-    return Object.fromEntries(
-      fields.map((field) => [field, new Float32Array(rows * this.#widths[field])]),
-    ) as Record<Field, Float32Array>;
+    return eachField((field) => new Float32Array(rows * this.#widths[field]));
   }
 
-  /** Transitions held now. */
+  /** Number of transitions held. */
   get size(): number {
     return this.#size;
   }
 
-  /** Adds one transition, in place of the oldest when full. The arrays are copied. */
+  /** Adds one transition, which replaces the oldest if the store is full. The arrays are copied. */
   add(
     observation: Float32Array,
     action: Float32Array,
@@ -71,10 +77,10 @@ export class TransitionStore {
     this.#arrays = larger;
   }
 
-  /** B transitions drawn uniformly with replacement. Fresh arrays. @throws PmpoError when nothing is stored. */
+  /** Draws B transitions uniformly with replacement, as new arrays. @throws PmpoError when the store is empty. */
   sample(key: RandomKey, batchSize: number): TransitionBatch {
     if (this.#size === 0)
-      throw new PmpoError({ where: 'replay', what: 'a batch was drawn before anything was stored' });
+      throw new PmpoError({ where: 'replay', what: 'no batch can be drawn from an empty replay' });
     const rows = fillIntegers(key, this.#size, new Uint32Array(batchSize));
     const gather = (field: Field) => {
       const width = this.#widths[field];
@@ -87,10 +93,10 @@ export class TransitionStore {
       const scalar = field === 'returns' || field === 'discounts';
       return { shape: scalar ? [batchSize] : [batchSize, width], data };
     };
-    return Object.fromEntries(fields.map((field) => [field, gather(field)])) as unknown as TransitionBatch;
+    return eachField(gather);
   }
 
-  /** Everything held, for a checkpoint. */
+  /** All transitions, for a checkpoint. */
   snapshot(): NamedHostTensors {
     const tensors: Record<string, HostTensor> = {
       position: { shape: [1], data: Int32Array.of(this.#next) },
@@ -102,7 +108,7 @@ export class TransitionStore {
     return tensors;
   }
 
-  /** Takes a snapshot back. @throws PmpoError when its shapes are not this store's. */
+  /** Restores a snapshot. @throws PmpoError when its shapes do not fit this store. */
   restore(snapshot: NamedHostTensors): void {
     const size = snapshot.returns?.shape[0] ?? -1;
     for (const field of fields) {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { ActorProgress } from '../../learners/control/actor.js';
+import type { ActorProgress } from '../../learners/control/actor-process.js';
 import { addConfigOptions, addOutputOptions, type ConfigOptions, overridesOf } from '../options.js';
 
 interface ActOptions extends ConfigOptions {

@@ -9,7 +9,13 @@ import { ActingPolicy } from './acting-policy.js';
 import type { ActionUnits } from './action-units.js';
 import type { CopyRule } from './config.js';
 import { type AgentParameters, type AgentSpec, createParameters } from './parameters.js';
-import { type DrawnSamples, drawSamples, improveCritics, improvePolicy, type UpdateInputs } from './update.js';
+import {
+  type DrawnSamples,
+  drawSamples,
+  improveCritics,
+  improvePolicy,
+  type UpdateInputs,
+} from './update.js';
 
 /** What an agent is made from. Classifiers see actions in the environment's units. */
 export interface AgentOptions extends AgentSpec, ActionUnits {

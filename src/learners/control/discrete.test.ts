@@ -1,11 +1,13 @@
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { resolveConfig } from '../../config/load.js';
+import { controlConfig } from '../../../test/support/control-config.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
 import type { Environment, NamedSpecs, Step } from '../../environments/environment.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
+import { topKDefinition } from '../../feedback/top-k.js';
+import { createPmpo, pmpoSettings } from '../../operators/pmpo.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { LearnerObserver } from '../../run/observer.js';
 import { TrainedPolicy } from './policy.js';
@@ -72,34 +74,29 @@ function environments(numEnvs: number, offset: number, specs?: NamedSpecs): Prom
   });
 }
 
-const text = `
-environment: {address: 'unused:1', numEnvs: 8}
-# A KL of weight 1 lets choices be settled before the critics know them apart.
-operator: {name: pmpo, kl: {categorical: 8}}
-reference: {period: 25}
-policy: {hidden: [32], layerNorm: false}
-critic: {hidden: [32, 32], layerNorm: false, learningRate: 3.0e-3, target: {period: 25}}
-learner:
-  environmentSteps: 6000
-  warmupSteps: 800
-  batchSize: 64
-  stepsPerUpdate: 4
-  learningRate: 3.0e-3
-  discount: 0.9
-replay: {nStep: 3}
-evaluation: {every: 6000, episodes: 16}
-checkpoint: {every: 6000}
-`;
+const config = controlConfig({
+  policy: { hidden: [32], layerNorm: false },
+  critic: { hidden: [32, 32], layerNorm: false, learningRate: 3e-3, target: { period: 25 } },
+  reference: { period: 25 },
+  learner: {
+    environmentSteps: 6000,
+    warmupSteps: 800,
+    batchSize: 64,
+    stepsPerUpdate: 4,
+    learningRate: 3e-3,
+    discount: 0.9,
+  },
+  replay: { nStep: 3 },
+  evaluation: { every: 6000, episodes: 16 },
+  checkpoint: { every: 6000 },
+});
 
 describe('a policy that chooses among integers', () => {
   let engine: Engine;
   let checkpoint: Checkpoint;
-  let config: Awaited<ReturnType<typeof resolveConfig>>['config'];
   let returns: readonly number[];
 
   beforeAll(async () => {
-    const loaded = await resolveConfig('lock.yaml', text);
-    config = loaded.config;
     engine = await createEngine('onnx', { threads: 1 });
     const observer: LearnerObserver = {
       progress: () => {},
@@ -115,8 +112,9 @@ describe('a policy that chooses among integers', () => {
       engine,
       environment: await environments(8, 0),
       evaluationEnvironment: await environments(4, 5_000_003),
-      operator: loaded.operator,
-      classifier: loaded.classifier,
+      // With a KL of weight 1 the choices settle before the critics can tell them apart.
+      operator: createPmpo(pmpoSettings.parse({ kl: { categorical: 8 } })),
+      classifier: topKDefinition.create({ accept: 2, reject: 2 }, 4),
       observer,
       clock: () => 0,
     });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Config, configSchema } from '../../config/schema.js';
+import { type ControlConfigChanges, controlConfig } from '../../../test/support/control-config.js';
 import { ConnectionLostError } from '../../core/errors.js';
 import { createEngine } from '../../engine/create.js';
 import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
@@ -57,26 +57,8 @@ function environments(numEnvs: number, failAt?: number, rewardScale?: number) {
 
 const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
 
-function configure(over: Record<string, unknown> = {}): Config {
-  const { learner, ...rest } = over as { learner?: Record<string, unknown> };
-  const config = configSchema(registries).parse({
-    environment: { simulator: 'line', numEnvs: 3 },
-    policy: { hidden: [16, 16] },
-    critic: { hidden: [16, 16], target: { period: 7 } },
-    reference: { period: 10 },
-    evaluation: { every: 200, episodes: 4 },
-    checkpoint: { every: 150 },
-    learner: {
-      environmentSteps: 450,
-      warmupSteps: 60,
-      batchSize: 16,
-      learningRate: 3e-3,
-      ...learner,
-    },
-    ...rest,
-  });
-  const samples = config.learner.samples ?? registries.operators.get(config.operator.name).defaultSamples;
-  return { ...config, learner: { ...config.learner, samples } };
+interface Job extends ControlConfigChanges {
+  readonly operator?: { readonly name: string; readonly [setting: string]: unknown };
 }
 
 interface Recorder extends LearnerObserver {
@@ -106,7 +88,7 @@ function recorder(): Recorder {
 }
 
 async function train(
-  config: Config,
+  { operator: { name, ...settings } = { name: 'pmpo' }, ...changes }: Job = {},
   more: {
     resume?: Checkpoint;
     classifier?: FeedbackClassifier;
@@ -119,17 +101,17 @@ async function train(
   const engine = await createEngine('onnx', { threads: 1 });
   const observer = recorder();
   try {
-    const { name, ...settings } = config.operator;
-    const { name: feedbackName, ...feedbackSettings } = config.feedback;
+    const definition = registries.operators.get(name);
+    const samples = changes.learner?.samples ?? definition.defaultSamples;
+    const feedback = registries.feedback.get('top-k');
     const result = await trainControl({
-      config,
+      config: controlConfig({ ...changes, learner: { ...changes.learner, samples } }),
       engine,
       environment: await environments(3, more.failAt, more.rewardScale),
       evaluationEnvironment: await environments(2, more.evaluationFailsAt),
-      operator: registries.operators.get(name).create(settings),
-      classifier:
-        more.classifier ??
-        registries.feedback.get(feedbackName).create(feedbackSettings, config.learner.samples!),
+      operator: definition.create(definition.settings.parse(settings)),
+      classifier: more.classifier ?? feedback.create(feedback.settings.parse({}), samples),
+      classifierName: 'top-k',
       observer,
       resume: more.resume,
       signal: more.signal,
@@ -146,8 +128,8 @@ async function train(
 const last = <T>(items: readonly T[]): T => items[items.length - 1];
 
 describe('trainControl', () => {
-  it('keeps to its schedule and says what it did', async () => {
-    const { result, observer } = await train(configure());
+  it('keeps to its schedule and reports what it did', async () => {
+    const { result, observer } = await train();
     expect(result).toMatchObject({ environmentSteps: 450, updates: 195, interrupted: false });
     expect(result?.evaluation.scores).toHaveLength(4);
     expect(observer.checkpoints.map((c) => c.environmentSteps)).toEqual([150, 300, 450]);
@@ -163,7 +145,7 @@ describe('trainControl', () => {
     }
   });
 
-  it.each([
+  it.each<[string, Job]>([
     ['pmpo', {}],
     [
       'mpo with the categorical head',
@@ -172,7 +154,7 @@ describe('trainControl', () => {
     ['moving averages', { reference: { rate: 0.05 }, critic: { hidden: [16], target: { rate: 0.1 } } }],
     ['an adapted KL weight', { operator: { name: 'pmpo', kl: { mean: { epsilon: 0.01 } } } }],
   ])('stopped and resumed, %s ends with the same bytes as if it had never stopped', async (_name, over) => {
-    const config = configure(over);
+    const config: Job = over;
     const whole = await train(config);
     const { checkpoint } = whole.observer.checkpoints[1];
     const resumed = await train(config, { resume: checkpoint });
@@ -199,7 +181,7 @@ describe('trainControl', () => {
         return { accept, reject: accept.map((a) => 1 - a) };
       },
     };
-    const [tensor, host] = [await train(configure()), await train(configure(), { classifier: plain })];
+    const [tensor, host] = [await train(), await train({}, { classifier: plain })];
     const [a, b] = [tensor, host].map(({ observer }) => last(observer.checkpoints).checkpoint.tensors);
     const names = Object.keys(a).filter((name) => name.startsWith('policy/'));
     expect(names.length).toBeGreaterThan(4);
@@ -217,17 +199,17 @@ describe('trainControl', () => {
         reject: evaluation.map(() => 0),
       }),
     };
-    const { error } = await train(configure(), { classifier: broken });
+    const { error } = await train({}, { classifier: broken });
     expect(error?.message).toMatch(/feedback 'top-k': accept is NaN for sample 0 of context 0/);
   });
 
   it('stops with the metric and the update when the parameters diverge', async () => {
-    const { error } = await train(configure(), { rewardScale: 1e30 });
+    const { error } = await train({}, { rewardScale: 1e30 });
     expect(error?.message).toMatch(/update \d+: .* is (NaN|-?Infinity): the parameters have diverged/);
   });
 
   it('saves a checkpoint when the connection stays lost, and one from it goes on', async () => {
-    const config = configure();
+    const config: Job = {};
     const { error, observer } = await train(config, { failAt: 70 });
     expect(error).toBeInstanceOf(ConnectionLostError);
     const saved = last(observer.checkpoints);
@@ -237,7 +219,7 @@ describe('trainControl', () => {
   });
 
   it('does so when it is lost in an evaluation, which is made up for', async () => {
-    const config = configure();
+    const config: Job = {};
     const { error, observer } = await train(config, { evaluationFailsAt: 3 });
     expect(error).toBeInstanceOf(ConnectionLostError);
     expect(observer.evaluations).toEqual([]);
@@ -252,15 +234,15 @@ describe('trainControl', () => {
   });
 
   it('saves a checkpoint and returns when it is interrupted', async () => {
-    const { result, observer } = await train(configure(), { signal: AbortSignal.abort() });
+    const { result, observer } = await train({}, { signal: AbortSignal.abort() });
     expect(result?.interrupted).toBe(true);
     expect(observer.checkpoints).toHaveLength(1);
   });
 
   it('refuses a checkpoint of another configuration, naming the tensor', async () => {
-    const { observer } = await train(configure());
+    const { observer } = await train();
     const resume = last(observer.checkpoints).checkpoint;
-    const { error } = await train(configure({ policy: { hidden: [8, 8] } }), { resume });
+    const { error } = await train({ policy: { hidden: [8, 8] } }, { resume });
     expect(error?.message).toMatch(/checkpoint, policy\/.*shape/);
   });
 });

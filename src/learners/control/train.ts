@@ -30,8 +30,8 @@ interface ControlJobOptions {
   readonly evaluationEnvironment: VectorEnvironment;
   readonly operator: Operator;
   readonly classifier: FeedbackClassifier;
-  /** The classifier's name in error messages. */
-  readonly classifierName: string;
+  /** The classifier's name in error messages; default: `custom`. */
+  readonly classifierName?: string;
   /** Receives metrics, evaluations, checkpoints and notices. */
   readonly observer: LearnerObserver;
   /** The checkpoint to go on from. Absent: the job starts from the beginning. */
@@ -111,6 +111,7 @@ class ControlJob {
     this.#agent = new Agent(
       {
         ...options,
+        classifierName: options.classifierName ?? 'custom',
         family: this.#family,
         observationSize,
         actionSize,
@@ -126,7 +127,8 @@ class ControlJob {
   }
 
   #createExperience(): Experience {
-    const { config, engine, environment, evaluationEnvironment, remote, observer, signal, clock } = this.#options;
+    const { config, engine, environment, evaluationEnvironment, remote, observer, signal, clock } =
+      this.#options;
     const sink: TransitionSink = (...transition) => this.#store.add(...transition);
     const shared = { config, sink, averages: this.#averages, notice: observer.notice };
     if (remote === undefined) {

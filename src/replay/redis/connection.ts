@@ -2,13 +2,13 @@ import { createClient, ErrorReply, RESP_TYPES } from '@redis/client';
 import { PmpoError } from '../../core/errors.js';
 import type { Script } from './scripts.js';
 
-/** A connection to Redis that outlives Redis: it comes back by itself, and commands wait for it and say so. */
+/** A connection to Redis that survives restarts of Redis: it reconnects by itself, and commands wait for that and give notice. */
 
 export interface RedisAddress {
-  /** `redis://[user@]host[:port][/database]`, or `rediss://…` for TLS. Never with a password in it. */
+  /** `redis://[user@]host[:port][/database]`, or `rediss://…` for TLS. It never contains a password. */
   readonly url: string;
   readonly password?: string;
-  /** PEM texts, for rediss://; what is left out is the system's. */
+  /** PEM texts, for rediss://; the system's certificates apply where one is absent. */
   readonly tls?: {
     readonly ca?: string | Buffer;
     readonly cert?: string | Buffer;
@@ -18,44 +18,45 @@ export interface RedisAddress {
 }
 
 export interface RedisConnectionOptions {
-  /** Told when Redis goes away and comes back. */
+  /** Called when Redis goes away and when it comes back. */
   readonly notice: (message: string) => void;
-  /** Aborted: waiting for Redis ends. */
+  /** When aborted, waiting for Redis ends. */
   readonly signal?: AbortSignal;
 }
 
-/** What Redis answers: bulk strings are bytes. */
+/** A reply of Redis. Bulk strings arrive as bytes. */
 export type RedisReply = Buffer | string | number | null | readonly RedisReply[];
 export type RedisArgument = string | number | Buffer;
 
-/** Thrown when waiting for Redis was ended by the signal: whoever aborted it knows why. */
+/** Thrown when the signal has ended a wait for Redis. The caller has aborted the signal and knows why. */
 export class RedisWaitAborted extends PmpoError {}
 
 const connectTimeoutMs = 5_000;
-/** Longer without a word, with pings in between, and the connection counts as lost. */
+/** Silence, in spite of pings, after which the connection counts as lost. */
 const silenceMs = 12_000;
 const pingMs = 4_000;
 const maxRetryMs = 2_000;
-/** Between two notices that Redis is still away. */
-const stillAwayMs = 60_000;
+/** Time between two notices that Redis is still away. */
+const repeatNoticeMs = 60_000;
 
-/** Answers that mean 'not now': Redis is starting, full, failing over, or cannot write its disk. */
-const passing = /^(LOADING|BUSY|OOM|MISCONF|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)\b/;
+/** Errors that pass: Redis is starting, full, failing over, or cannot write to its disk. */
+const temporary = /^(LOADING|BUSY|OOM|MISCONF|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)\b/;
 const refused = /^(WRONGPASS|NOAUTH|NOPERM)\b|invalid.*password|without any password configured/i;
 
 const describe = (error: unknown): string => {
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'ECONNREFUSED') return 'nobody listens there';
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'the host is not known';
+  if (code === 'ECONNREFUSED') return 'nothing listens there';
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'the host is unknown';
   return message || code || String(error);
 };
 
+/** A client of one Redis. */
 export class RedisConnection {
   readonly #client: ReturnType<typeof createClient>;
   readonly #options: RedisConnectionOptions;
   readonly #where: string;
   #awaySince: number | undefined;
-  #lastSaid = 0;
+  #lastNotice = 0;
   #fatal: PmpoError | undefined;
 
   private constructor(address: RedisAddress, options: RedisConnectionOptions) {
@@ -63,7 +64,7 @@ export class RedisConnection {
     this.#where = `replay.redis (${address.url})`;
     let wasReady = false;
     const reconnectStrategy = (retries: number, cause: Error): number | Error => {
-      // Before the first success nobody waits: a wrong address or password is better known at once.
+      // The first connection is not retried, so that a wrong address or password is reported at once.
       if (!wasReady || (cause instanceof ErrorReply && refused.test(cause.message))) return cause;
       return Math.min(100 * 2 ** retries, maxRetryMs);
     };
@@ -85,7 +86,7 @@ export class RedisConnection {
     });
   }
 
-  /** @throws PmpoError when nobody answers, the password is wrong, or TLS fails. */
+  /** @throws PmpoError when nothing answers, the password is wrong, or TLS fails. */
   static async open(address: RedisAddress, options: RedisConnectionOptions): Promise<RedisConnection> {
     const connection = new RedisConnection(address, options);
     try {
@@ -105,44 +106,44 @@ export class RedisConnection {
         where: this.#where,
         what: `Redis refuses the password or the user (${what})`,
         remedy:
-          'Set replay.redisPassword: {environmentVariable: NAME} or {file: PATH} to where the right one is',
+          'Set replay.redisPassword: {environmentVariable: NAME} or {file: PATH} to where the right password is',
         cause: original,
       });
     }
     return new PmpoError({
       where: this.#where,
       what: `Redis cannot be reached: ${what}`,
-      remedy: 'Start it there, or correct the address',
+      remedy: 'Start Redis there, or correct the address',
       cause: original,
     });
   }
 
-  #isPassing(error: unknown): boolean {
-    return !(error instanceof ErrorReply) || passing.test(error.message);
+  #isTemporary(error: unknown): boolean {
+    return !(error instanceof ErrorReply) || temporary.test(error.message);
   }
 
-  /** Says once that Redis is away, and again each minute. */
-  #away(error: unknown): void {
+  /** Gives notice that Redis is away: at once, and then every minute. */
+  #noticeAway(error: unknown): void {
     const now = Date.now();
     this.#awaySince ??= now;
-    if (now - this.#lastSaid < stillAwayMs && this.#lastSaid >= this.#awaySince) return;
+    if (now - this.#lastNotice < repeatNoticeMs && this.#lastNotice >= this.#awaySince) return;
     const seconds = Math.round((now - this.#awaySince) / 1000);
-    this.#lastSaid = now;
+    this.#lastNotice = now;
     this.#options.notice(
       `Redis does not answer (${describe(error)}); trying again${seconds > 0 ? `, for ${seconds} s now` : ''}`,
     );
   }
 
-  #back(): void {
+  #noticeBack(): void {
     if (this.#awaySince === undefined) return;
     this.#awaySince = undefined;
     this.#options.notice('Redis answers again');
   }
 
   /**
-   * Sends a command that may be repeated: when the connection is lost, nobody knows whether it was carried out. Waits
-   * for as long as Redis is away.
-   * @throws RedisWaitAborted when the signal ends the wait; PmpoError for what waiting does not mend.
+   * Sends a command, and sends it again after a lost connection, which leaves open whether Redis has carried it out: the
+   * command must allow that. Waits for as long as Redis is away.
+   * @throws RedisWaitAborted when the signal ends the wait, and PmpoError for errors that do not pass.
    */
   async command(args: readonly RedisArgument[]): Promise<RedisReply> {
     const { signal } = this.#options;
@@ -153,20 +154,20 @@ export class RedisConnection {
         const reply = await this.#client.sendCommand<RedisReply>(parts, {
           typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer },
         });
-        this.#back();
+        this.#noticeBack();
         return reply;
       } catch (error) {
-        if (!this.#isPassing(error)) throw error;
+        if (!this.#isTemporary(error)) throw error;
         if (!this.#client.isOpen || signal?.aborted) {
           throw new RedisWaitAborted({ where: this.#where, what: describe(error), cause: error });
         }
-        this.#away(error);
+        this.#noticeAway(error);
         await pause(Math.min(100 * 2 ** attempt, maxRetryMs), signal);
       }
     }
   }
 
-  /** Runs a script; see `command`. Sends its text when Redis does not know it yet, or no longer. */
+  /** Runs a script; see `command`. Sends its text when Redis does not have it (any more). */
   async script(
     { source, sha1 }: Script,
     keys: readonly string[],
@@ -181,13 +182,13 @@ export class RedisConnection {
     }
   }
 
-  /** Ends at once; commands under way are rejected. Harmless when called again. */
+  /** Closes at once; pending commands are rejected. May be called again. */
   close(): void {
     if (this.#client.isOpen) this.#client.destroy();
   }
 }
 
-/** Waits, until the signal is aborted at most. */
+/** Resolves after a time, or as soon as the signal is aborted. */
 export function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

@@ -1,14 +1,14 @@
-/** Where the parts of one run stand in Redis. The braces keep them together on one node of a cluster. */
+/** The keys of one run in Redis. The braces in their names keep them together on one node of a cluster. */
 export interface RunKeys {
-  /** Hash: the run's token and contract, and the counters that actors and learner steer by. */
+  /** Hash: the run's token and shared settings, and the counters by which learner and actors keep pace. */
   readonly run: string;
   /** Stream: chunks of transitions, from the oldest that a checkpoint may still need. */
   readonly transitions: string;
-  /** Hash: of each actor the number of its last stored chunk. */
+  /** Hash: for each actor the number of its last stored chunk. */
   readonly actors: string;
   /** Hash: the newest policy. */
   readonly policy: string;
-  /** String that runs out: who the learner is. */
+  /** String that expires: the learner that holds the run. */
   readonly learner: string;
 }
 

@@ -1,23 +1,23 @@
 import { PmpoError } from '../../core/errors.js';
 
 /**
- * One learner at a time for each run: a lock in Redis that runs out unless its holder renews it, so that a learner that was
- * killed does not hold it for ever, and two that live never learn from the same run.
+ * Ensures that a run has one learner at a time: a lock in Redis that expires unless its holder renews it, so that a killed
+ * learner does not hold it forever and two live learners never learn from the same run.
  */
 
-/** What Redis says to a claim. */
+/** The reply to a claim of the lock. */
 export type Claim =
   | { readonly mine: true }
   | { readonly mine: false; readonly holder: string; readonly millisecondsLeft: number };
 
 export interface LockOptions {
-  /** Takes the lock if it is free or ours. */
+  /** Takes the lock if it is free or already ours. */
   readonly claim: () => Promise<Claim>;
-  /** Frees it if `holder` has it: for one that is known to be gone. */
+  /** Frees the lock if `holder` has it, because that holder is known to be gone. */
   readonly release: (holder: string) => Promise<void>;
   /** Whether the holder's process is known to have ended. */
   readonly isGone: (holder: string) => boolean;
-  /** `process 123 on host`. */
+  /** The holder for a person to read: `process 123 on host`. */
   readonly describe: (holder: string) => string;
   readonly notice: (message: string) => void;
   readonly sleep: (milliseconds: number) => Promise<void>;
@@ -26,11 +26,11 @@ export interface LockOptions {
   readonly signal?: AbortSignal;
 }
 
-const lookEveryMs = 500;
+const pollEveryMs = 500;
 
 /**
- * Takes the lock. Where another learner has it, waits until it runs out; a learner that renews it lives.
- * @throws PmpoError when the other one lives, or the signal ends the wait.
+ * Takes the lock. If another learner has it, waits until it expires; a learner that renews it is alive.
+ * @throws PmpoError when the other learner is alive, or the signal ends the wait.
  */
 export async function acquireLock(options: LockOptions): Promise<void> {
   const { claim, release, isGone, describe, notice, sleep, where, signal } = options;
@@ -49,18 +49,18 @@ export async function acquireLock(options: LockOptions): Promise<void> {
     if (renewed || changed) {
       throw new PmpoError({
         where,
-        what: `another learner feeds on this run: ${describe(holder)}`,
-        remedy: 'Stop that one first, or give this run another name (--name, or replay.name)',
+        what: `another learner holds this run: ${describe(holder)}`,
+        remedy: 'Stop that learner first, or give this run another name (--name, or replay.name)',
       });
     }
     if (signal?.aborted) throw new PmpoError({ where, what: 'stopped while waiting for its lock' });
     if (before === undefined) {
       const seconds = Math.ceil(millisecondsLeft / 1000);
       notice(
-        `A learner had this run a moment ago (${describe(holder)}); waiting up to ${seconds} s to see whether it lives`,
+        `A learner held this run a moment ago (${describe(holder)}); waiting up to ${seconds} s to see whether it is alive`,
       );
     }
     before = answer;
-    await sleep(Math.min(lookEveryMs, Math.max(1, millisecondsLeft)));
+    await sleep(Math.min(pollEveryMs, Math.max(1, millisecondsLeft)));
   }
 }

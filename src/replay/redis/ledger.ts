@@ -1,15 +1,15 @@
 /**
- * Which chunks have been taken in: of each actor the number of its last one. Actors number their chunks 1, 2, 3, …, and
- * Redis keeps their order, so a number says whether a chunk is the next, a repetition, or comes after a gap. Part of
- * the learner's checkpoint: with it, taking in is exactly once whatever Redis or the network repeat. Pure.
+ * Records which chunks have arrived: for each actor the number of its last one. Actors number their chunks 1, 2, 3, … and Redis
+ * keeps their order, so that the number shows whether a chunk is the next one, a repetition, or follows a gap. As part of the
+ * learner's checkpoint, the ledger makes sure that each chunk counts exactly once, whatever Redis or the network repeat.
  */
 export class Ledger {
   #last = new Map<string, number>();
 
   /**
    * Enters a chunk.
-   * @returns `repeated` for one that was taken in before, which must not be taken in again; otherwise `missing`, how many
-   * of this actor's chunks before it never came.
+   * @returns `repeated` if it was entered before and must not count again; otherwise `missing`, the number of this actor's
+   *   earlier chunks that never arrived.
    */
   enter(actor: string, sequence: number): { readonly repeated: boolean; readonly missing: number } {
     const last = this.#last.get(actor) ?? 0;
@@ -18,7 +18,7 @@ export class Ledger {
     return { repeated: false, missing: sequence - last - 1 };
   }
 
-  /** Actors that have sent something so far: each start of an actor process counts as one. */
+  /** Number of actors that have sent something so far; each start of an actor process counts as an actor. */
   get actors(): number {
     return this.#last.size;
   }

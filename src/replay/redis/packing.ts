@@ -2,8 +2,8 @@ import { PmpoError } from '../../core/errors.js';
 import type { TransitionSink } from '../n-step.js';
 
 /**
- * Transitions as bytes. One transition is one row of little-endian float32 values, exactly those that a TransitionStore
- * keeps: observation [O], action [A], n-step return, discount, next observation [O]. A chunk is C rows.
+ * Transitions as bytes. One transition is one row of little-endian float32 values, the same that a TransitionStore keeps:
+ * observation [O], action [A], n-step return, discount, next observation [O]. A chunk is C rows.
  */
 
 export interface TransitionShape {
@@ -11,18 +11,18 @@ export interface TransitionShape {
   readonly actionSize: number;
 }
 
-/** Values of one row. */
+/** Number of values in one row. */
 export function rowWidth({ observationSize, actionSize }: TransitionShape): number {
   return 2 * observationSize + actionSize + 2;
 }
 
-/** Collects transitions until there are enough to be sent. */
+/** Collects transitions for a chunk. */
 export class ChunkBuilder {
   readonly #shape: TransitionShape;
   readonly #rows: Float32Array;
   #count = 0;
 
-  /** @param capacity rows that it holds at most */
+  /** @param capacity largest number of rows. */
   constructor(
     shape: TransitionShape,
     readonly capacity: number,
@@ -48,14 +48,14 @@ export class ChunkBuilder {
     this.#count += 1;
   }
 
-  /** The bytes of what was collected, and a fresh start. */
+  /** Returns the bytes of all rows and starts over. */
   take(): Buffer {
     const bytes = this.#count * rowWidth(this.#shape) * 4;
     this.#count = 0;
     return Buffer.from(Buffer.from(this.#rows.buffer, 0, bytes));
   }
 
-  /** Forgets what was collected. */
+  /** Discards all rows. */
   clear(): void {
     this.#count = 0;
   }
@@ -75,11 +75,11 @@ export function unpackChunk(
   if (!Number.isSafeInteger(count) || count < 0 || bytes.length !== count * width * 4) {
     throw new PmpoError({
       where: 'replay.redis',
-      what: `a chunk of ${count} transitions has ${bytes.length} bytes where ${count * width * 4} are needed`,
-      remedy: 'Have actors and learner be of one version of pmpo and one configuration',
+      what: `a chunk of ${count} transitions has ${bytes.length} bytes, but ${count * width * 4} are needed`,
+      remedy: 'Use the same version of pmpo and the same configuration for learner and actors',
     });
   }
-  // Copied: what a socket hands over may start anywhere, float32 values may not.
+  // Copied, because bytes from a socket may start at any address and float32 values must be aligned.
   const rows = new Float32Array(Uint8Array.from(bytes).buffer);
   const { observationSize: o, actionSize: a } = shape;
   for (let start = 0; start < rows.length; start += width) {

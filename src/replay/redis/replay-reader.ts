@@ -10,22 +10,21 @@ import { type RunKeys, runKeys } from './keys.js';
 import { acquireLock, type Claim } from './learner-lock.js';
 import * as scripts from './scripts.js';
 
-/** The learner's side of a run in Redis: it holds the run's lock, reads chunks in their order, and publishes policies. */
-
+/** A chunk of transitions as Redis has it. */
 export interface StoredChunk {
-  /** Its place in the stream. */
+  /** Its position in the stream. */
   readonly id: string;
   readonly actor: string;
   readonly sequence: number;
   /** Transitions in it. */
   readonly count: number;
-  /** Updates of the policy that acted. */
+  /** Updates behind the policy that acted. */
   readonly updates: number;
-  /** Transitions in Redis with this chunk. */
+  /** Transitions that all actors have inserted up to and including this chunk. */
   readonly inserted: number;
-  /** Return and length of each episode that ended. */
+  /** Return and length of each episode that has ended in the meantime. */
   readonly episodes: readonly (readonly [number, number])[];
-  /** See packing.ts. */
+  /** The transitions; see packing.ts. */
   readonly rows: Buffer;
 }
 
@@ -33,39 +32,43 @@ export interface ReplayReaderOptions {
   readonly address: RedisAddress;
   /** The run's name in Redis. */
   readonly name: string;
-  /** Who this learner is, as text that no other learner has. */
+  /** Identifies this learner among all others. */
   readonly me: string;
-  /** Whether a holder of the lock is known to have ended. */
+  /** Whether the process of a holder of the lock is known to have ended. */
   readonly isGone: (holder: string) => boolean;
+  /** The holder of the lock for a person to read. */
   readonly describe: (holder: string) => string;
-  /** Whether a run of this name that has not ended is in the way, so that nothing need be begun. */
+  /** Whether to fail at once if Redis holds an unfinished run of this name. */
   readonly refuseUnfinished: boolean;
   readonly notice: (message: string) => void;
   readonly signal?: AbortSignal;
 }
 
+/** The run that a learner attaches to. */
 export interface AttachOptions {
-  /** Of this run alone. */
+  /** Identifies this run among all that have the same name. */
   readonly token: string;
-  readonly contract: string;
-  /** What a person knows the run by: its folder. */
+  /** The settings that actors must share, as JSON; see learners/control/shared-settings.ts. */
+  readonly settings: string;
+  /** Tells a person which run this is: its folder. */
   readonly label: string;
-  /** Transitions that the learner has taken in: what a Redis without the run starts counting from. */
+  /** Transitions that the learner has recorded, from which Redis starts counting if it does not hold the run. */
   readonly taken: number;
-  /** Throw away a run of the same name that has not ended. */
+  /** Whether to discard an unfinished run of the same name. */
   readonly discard: boolean;
 }
 
 const lockMs = 15_000;
 const renewMs = 4_000;
-/** How long a run that is done stays in Redis, for actors to see that it is. */
+/** Time that a finished run stays in Redis, so that actors can see that it is finished. */
 const keepFinishedSeconds = 24 * 3600;
 
+/** The learner's side of a run in Redis: holds the run's lock, reads chunks in their order, and publishes policies. */
 export class ReplayReader {
-  readonly #o: ReplayReaderOptions;
+  readonly #options: ReplayReaderOptions;
   readonly #keys: RunKeys;
   readonly #commands: RedisConnection;
-  /** A read that waits holds up everything else on its connection. */
+  /** Reads have a connection of their own, because a read that waits blocks everything else on its connection. */
   readonly #reading: RedisConnection;
   readonly #where: string;
   #attached: AttachOptions | undefined;
@@ -74,7 +77,7 @@ export class ReplayReader {
   #lost = false;
 
   private constructor(options: ReplayReaderOptions, commands: RedisConnection, reading: RedisConnection) {
-    this.#o = options;
+    this.#options = options;
     this.#keys = runKeys(options.name);
     this.#commands = commands;
     this.#reading = reading;
@@ -107,7 +110,7 @@ export class ReplayReader {
   }
 
   async #lock(): Promise<void> {
-    const { isGone, describe, notice, signal } = this.#o;
+    const { isGone, describe, notice, signal } = this.#options;
     await acquireLock({
       claim: () => this.#claim(),
       release: (holder) => this.#release(holder),
@@ -126,7 +129,7 @@ export class ReplayReader {
         .then(({ mine }) => {
           this.#lost ||= !mine;
         })
-        // Whatever is wrong, the next command says it.
+        // The next command reports whatever is wrong.
         .catch(() => {})
         .finally(() => {
           busy = false;
@@ -139,7 +142,7 @@ export class ReplayReader {
     const [mine, holder, left] = await this.#commands.script(
       scripts.claimLock,
       [this.#keys.learner],
-      [this.#o.me, lockMs],
+      [this.#options.me, lockMs],
     );
     return mine === 1
       ? { mine: true }
@@ -150,26 +153,26 @@ export class ReplayReader {
     await this.#commands.script(scripts.releaseLock, [this.#keys.learner], [holder]);
   }
 
-  /** Says what in Redis's own settings could lose transitions. */
+  /** Gives notice of settings with which Redis could lose transitions. */
   async #checkServer(): Promise<void> {
     const info = String(await this.#commands.command(['INFO']).catch(() => ''));
     const value = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1];
     if (value('aof_enabled') === '0') {
-      this.#o.notice(
-        "Redis keeps no log on its disk: should it end, what it holds is lost. 'appendonly yes' in its configuration keeps one",
+      this.#options.notice(
+        "Redis keeps no log on its disk: if it ends, its data are lost. Set 'appendonly yes' in its configuration to keep a log",
       );
     }
     const policy = value('maxmemory_policy');
     if (Number(value('maxmemory') ?? 0) > 0 && policy?.startsWith('allkeys') === true) {
-      this.#o.notice(
-        `Redis throws keys away when its memory is full (maxmemory-policy ${policy}), transitions too. 'noeviction' makes actors wait instead`,
+      this.#options.notice(
+        `Redis evicts keys when its memory is full (maxmemory-policy ${policy}), transitions included. With 'noeviction' actors wait instead`,
       );
     }
   }
 
   /** Runs a script that only the holder of the lock may run. */
   async #owned(script: scripts.Script, keys: readonly string[], args: readonly (string | number | Buffer)[]) {
-    // Redis may have been away for longer than the lock lasts: if nobody else took it, it is still ours.
+    // Redis may have been away for longer than the lock lasts: claim it again unless another learner has taken it.
     if (!this.#lost) {
       let reply = await this.#commands.script(script, keys, args);
       if (String(reply[0]) === 'lost' && (await this.#claim()).mine) {
@@ -180,8 +183,8 @@ export class ReplayReader {
     }
     throw new PmpoError({
       where: this.#where,
-      what: 'another learner has taken this run over',
-      remedy: 'One learner feeds on a run; nothing that this one did since its last checkpoint counts',
+      what: 'another learner has taken over this run',
+      remedy: 'Keep only one of the two; the work of this learner since its last checkpoint is lost',
     });
   }
 
@@ -196,37 +199,39 @@ export class ReplayReader {
   #refuse(label: string, inserted: number): never {
     throw new PmpoError({
       where: this.#where,
-      what: `Redis holds a run of this name that has not ended, with ${inserted} transitions (${label})`,
+      what: `Redis holds an unfinished run of this name, with ${inserted} transitions (${label})`,
       remedy:
-        'Go on with it (pmpo train --resume DIR), give this run another name (--name, or replay.name), or throw the other one away with --set replay.discard=true',
+        'Resume it (pmpo train --resume DIR), give this run another name (--name, or replay.name), or discard the other run with --set replay.discard=true',
     });
   }
 
   /**
-   * Begins the run in Redis, or goes on with it.
-   * @returns `started` when Redis had nothing of it.
-   * @throws PmpoError when a run of the same name is there that has not ended.
+   * Begins the run in Redis, or resumes it.
+   * @returns `started` if Redis did not hold the run.
+   * @throws PmpoError when Redis holds an unfinished run of the same name.
    */
   async attach(options: AttachOptions): Promise<'started' | 'resumed'> {
     const { run, transitions, actors, policy, learner } = this.#keys;
-    const { token, contract, label, taken, discard } = options;
+    const { token, settings, label, taken, discard } = options;
     const [state, other, inserted] = await this.#owned(
       scripts.attachLearner,
       [learner, run, transitions, actors, policy],
-      [this.#o.me, token, contract, label, taken, discard ? '1' : '0'],
+      [this.#options.me, token, settings, label, taken, discard ? '1' : '0'],
     );
     if (String(state) === 'unfinished') this.#refuse(String(other), Number(inserted));
-    // Once it is there, nothing is ever thrown away again.
+    // Attaching again later must not discard anything.
     this.#attached = { ...options, discard: false };
     return String(state) as 'started' | 'resumed';
   }
 
-  /** Repeats `work` after Redis has lost the run, which is then begun again where the learner is. */
+  /** Repeats `work` if Redis has lost the run, after beginning the run again from the learner's state. */
   async #withRun(taken: number, work: () => Promise<readonly RedisReply[]>): Promise<readonly RedisReply[]> {
     for (;;) {
       const reply = await work();
       if (String(reply[0]) !== 'gone') return reply;
-      this.#o.notice('Redis no longer holds this run: it was emptied. Going on from what the learner has');
+      this.#options.notice(
+        'Redis no longer holds this run: it was emptied. Going on from the state of the learner',
+      );
       await this.attach({ ...this.#attached!, taken });
       if (this.#published !== undefined) await this.publish(this.#published.updates, this.#published.bytes);
     }
@@ -234,8 +239,8 @@ export class ReplayReader {
 
   /**
    * The next chunks after `position`, in order.
-   * @param position the last chunk taken in; '0' for the beginning
-   * @param waitMs how long to wait when there are none
+   * @param position the last chunk recorded; '0' for the beginning.
+   * @param waitMs time to wait if there are none.
    */
   async read(position: string, count: number, waitMs: number): Promise<StoredChunk[]> {
     let reply: RedisReply;
@@ -254,12 +259,16 @@ export class ReplayReader {
       if (error instanceof RedisWaitAborted) return [];
       throw error;
     }
-    if (reply === null) return [];
-    const [[, entries]] = reply as unknown as [[Buffer, [Buffer, Buffer[]][]]];
-    return entries.map(([id, fields]) => toChunk(String(id), fields));
+    return streamEntries(reply).map(toChunk);
   }
 
-  /** Says how many transitions may be inserted by now, and how many in all. */
+  /**
+   * Reports the learner's progress.
+   * @param taken transitions recorded.
+   * @param allowed transitions that actors may have inserted by now.
+   * @param limit transitions that they may insert in the whole run.
+   * @returns the chunks in the stream, and the transitions inserted so far.
+   */
   async report(
     taken: number,
     allowed: number,
@@ -270,25 +279,25 @@ export class ReplayReader {
       this.#owned(
         scripts.reportProgress,
         [learner, run, transitions],
-        [this.#o.me, this.#attached!.token, allowed, limit],
+        [this.#options.me, this.#attached!.token, allowed, limit],
       ),
     );
     return { chunks: Number(chunks), inserted: Number(inserted) };
   }
 
-  /** Makes a policy the newest. @param updates that it has been through */
+  /** Publishes a policy. @param updates number of updates behind it. */
   async publish(updates: number, bytes: Buffer): Promise<void> {
     const { run, policy, learner } = this.#keys;
     this.#published = { updates, bytes };
-    // A run that Redis lost is noticed by the next report, which publishes this one.
+    // If Redis has lost the run, the next report notices and publishes this policy again.
     await this.#owned(
       scripts.publishPolicy,
       [learner, run, policy],
-      [this.#o.me, this.#attached!.token, updates, bytes],
+      [this.#options.me, this.#attached!.token, updates, bytes],
     );
   }
 
-  /** Drops the chunks up to `position`, which a checkpoint has safely. */
+  /** Drops the chunks up to `position`, which a safe checkpoint includes. */
   async trim(position: string): Promise<void> {
     const [milliseconds, counter] = position.split('-');
     if (counter === undefined) return;
@@ -296,39 +305,56 @@ export class ReplayReader {
     await this.#owned(
       scripts.trimStream,
       [learner, transitions],
-      [this.#o.me, `${milliseconds}-${BigInt(counter) + 1n}`],
+      [this.#options.me, `${milliseconds}-${BigInt(counter) + 1n}`],
     );
   }
 
-  /** Marks the run as done: actors end. */
+  /** Marks the run as finished, whereupon actors end. */
   async finish(): Promise<void> {
     const { run, transitions, actors, policy, learner } = this.#keys;
     await this.#owned(
       scripts.finishRun,
       [learner, run, transitions, actors, policy],
-      [this.#o.me, this.#attached!.token, keepFinishedSeconds],
+      [this.#options.me, this.#attached!.token, keepFinishedSeconds],
     );
   }
 
-  /** Gives the lock back, where Redis can be asked to, and ends the connections. */
+  /** Frees the lock, if Redis answers, and closes the connections. */
   async close(): Promise<void> {
     clearInterval(this.#renewing);
-    await Promise.race([this.#release(this.#o.me).catch(() => {}), pause(2_000)]);
+    await Promise.race([this.#release(this.#options.me).catch(() => {}), pause(2_000)]);
     this.#commands.close();
     this.#reading.close();
   }
 }
 
-function toChunk(id: string, fields: readonly Buffer[]): StoredChunk {
-  const named = new Map<string, Buffer>();
-  for (let i = 0; i < fields.length; i += 2) named.set(String(fields[i]), fields[i + 1]);
-  const text = (name: string) => String(named.get(name) ?? '');
-  const rows = named.get('rows');
-  if (rows === undefined) {
+/** An entry of a stream in Redis. */
+export interface StreamEntry {
+  readonly id: string;
+  readonly fields: ReadonlyMap<string, RedisReply>;
+}
+
+const listOf = (reply: RedisReply | undefined): readonly RedisReply[] => (Array.isArray(reply) ? reply : []);
+
+/** The entries in the reply to an XREAD from one stream: `[[stream, [[id, [name, value, …]], …]]]`, or nil. */
+export function streamEntries(reply: RedisReply): StreamEntry[] {
+  const [stream] = listOf(reply);
+  return listOf(listOf(stream)[1]).map((entry) => {
+    const [id, pairs] = listOf(entry);
+    const values = listOf(pairs);
+    const names = values.filter((_, i) => i % 2 === 0);
+    return { id: String(id), fields: new Map(names.map((name, i) => [String(name), values[2 * i + 1]])) };
+  });
+}
+
+function toChunk({ id, fields }: StreamEntry): StoredChunk {
+  const text = (name: string) => String(fields.get(name) ?? '');
+  const rows = fields.get('rows');
+  if (!(rows instanceof Buffer)) {
     throw new PmpoError({
       where: `replay.redis, entry ${id}`,
-      what: 'it is no chunk of transitions',
-      remedy: 'Something else writes to this run’s keys; give the run another name (replay.name)',
+      what: 'it is not a chunk of transitions',
+      remedy: 'Another program writes to the keys of this run; give the run another name (replay.name)',
     });
   }
   return {

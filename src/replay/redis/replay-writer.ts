@@ -2,50 +2,50 @@ import type { RedisConnection, RedisReply } from './connection.js';
 import type { RunKeys } from './keys.js';
 import { appendChunk, readStatus } from './scripts.js';
 
-/** The actor's side of a run in Redis: chunks of transitions go in, the run's state and its policy come out. */
-
+/** The state of a run in Redis. */
 export interface RunStatus {
-  /** Of the learner's run: another one means that everything begins anew. */
+  /** Identifies the learner's run: if it changes, everything begins anew. */
   readonly token: string;
-  /** What actors must agree on with the learner; see contract.ts. */
-  readonly contract: string;
+  /** The learner's settings that actors must share, as JSON; see learners/control/shared-settings.ts. */
+  readonly settings: string;
   /** Transitions stored so far, by all actors. */
   readonly inserted: number;
   readonly finished: boolean;
-  /** Counts the policies published. 0: none yet. */
+  /** Number of policies published. */
   readonly revision: number;
   readonly hasLearner: boolean;
 }
 
+/** The policy that the learner has published last. */
 export interface PublishedPolicy {
   readonly revision: number;
-  /** Updates that it has been through. */
+  /** Number of updates behind it. */
   readonly updates: number;
   readonly bytes: Buffer;
 }
 
-/** Transitions on their way to Redis. */
+/** Transitions to be stored in Redis. */
 export interface Chunk {
   readonly count: number;
-  /** Updates of the policy that acted. */
+  /** Updates behind the policy that acted. */
   readonly updates: number;
-  /** Return and length of each episode that ended meanwhile. */
+  /** Return and length of each episode that has ended in the meantime. */
   readonly episodes: readonly (readonly [number, number])[];
-  /** See packing.ts. */
+  /** The transitions; see packing.ts. */
   readonly rows: Buffer;
 }
 
-/** `wait`: the learner has to catch up first. `gone`: Redis holds another run, or none. */
-export type Stored = 'stored' | 'wait' | 'finished' | 'gone';
+/** The outcome of offering a chunk. `wait`: the learner has to catch up first. `gone`: Redis holds another run. */
+export type AppendOutcome = 'stored' | 'wait' | 'finished' | 'gone';
 
-/** The run in Redis as it is now; undefined while there is none. */
+/** The present state of a run in Redis; undefined if there is none. */
 export async function runStatus(connection: RedisConnection, keys: RunKeys): Promise<RunStatus | undefined> {
   const reply = await connection.script(readStatus, [keys.run, keys.learner], []);
-  const [token, contract, inserted, finished, revision, hasLearner] = reply;
+  const [token, settings, inserted, finished, revision, hasLearner] = reply;
   if (token === null) return undefined;
   return {
     token: String(token),
-    contract: String(contract),
+    settings: String(settings),
     inserted: Number(inserted),
     finished: String(finished) === '1',
     revision: Number(revision),
@@ -53,7 +53,7 @@ export async function runStatus(connection: RedisConnection, keys: RunKeys): Pro
   };
 }
 
-/** The newest policy; undefined while there is none. */
+/** The newest policy; undefined if there is none yet. */
 export async function newestPolicy(
   connection: RedisConnection,
   keys: RunKeys,
@@ -69,39 +69,39 @@ export async function newestPolicy(
   return { revision: Number(revision), updates: Number(updates), bytes };
 }
 
-/** Chunks kept after Redis has confirmed them: a Redis that starts again may have forgotten its last second or two. */
+/** Number of chunks kept after Redis has confirmed them, because a restarted Redis may have lost its last second or two. */
 const keptChunks = 64;
 
 export interface ReplayWriterOptions {
   readonly connection: RedisConnection;
   readonly keys: RunKeys;
   readonly token: string;
-  /** Of this process alone, and of this time that it runs. */
+  /** A name that no other actor has or has had. */
   readonly actor: string;
   readonly notice: (message: string) => void;
 }
 
 /**
- * Stores chunks, each exactly once: they are numbered, Redis keeps the number of the last one beside it in the same
- * atomic step, and ignores a number that it has.
+ * The actor's side of a run in Redis. Stores each chunk exactly once: chunks are numbered, Redis records the number in the same
+ * atomic step in which it stores the chunk, and ignores a number that it already has.
  */
 export class ReplayWriter {
-  readonly #o: ReplayWriterOptions;
+  readonly #options: ReplayWriterOptions;
   /** The last confirmed chunks, up to number `#sequence`. */
   #kept: Chunk[] = [];
   #sequence = 0;
   #inserted = 0;
   #stored = 0;
-  /** The last forgetting that was spoken of: the number of the chunk that was to follow. */
-  #spokenOf = 0;
+  /** Value of `#sequence` at the last notice of forgotten chunks. */
+  #noticedAt = 0;
 
   constructor(options: ReplayWriterOptions) {
-    this.#o = options;
+    this.#options = options;
   }
 
-  /** As it stands in Redis. */
+  /** This actor's name in Redis. */
   get actor(): string {
-    return this.#o.actor;
+    return this.#options.actor;
   }
 
   /** Number of the last chunk that Redis has confirmed. */
@@ -114,13 +114,15 @@ export class ReplayWriter {
     return this.#stored;
   }
 
-  /** Transitions of all actors, when Redis last said. */
+  /** Transitions of all actors, when Redis last reported it. */
   get inserted(): number {
     return this.#inserted;
   }
 
-  /** Stores a chunk, or says why not; `wait` means that the same chunk is to be offered again. Waits while Redis is away. */
-  async append(chunk: Chunk): Promise<Stored> {
+  /**
+   * Offers a chunk. If the outcome is `wait`, offer the same chunk again later. Waits for as long as Redis is away.
+   */
+  async append(chunk: Chunk): Promise<AppendOutcome> {
     let acceptGap = false;
     for (;;) {
       const reply = await this.#send(chunk, this.#sequence + 1, acceptGap);
@@ -137,7 +139,7 @@ export class ReplayWriter {
   }
 
   async #send(chunk: Chunk, sequence: number, acceptGap: boolean) {
-    const { connection, keys, token, actor } = this.#o;
+    const { connection, keys, token, actor } = this.#options;
     const [state, number] = await connection.script(
       appendChunk,
       [keys.run, keys.transitions, keys.actors],
@@ -152,7 +154,7 @@ export class ReplayWriter {
         acceptGap ? '1' : '0',
       ],
     );
-    return { state: String(state) as Stored | 'gap', number: Number(number) };
+    return { state: String(state) as AppendOutcome | 'gap', number: Number(number) };
   }
 
   #confirm(chunk: Chunk): void {
@@ -162,24 +164,24 @@ export class ReplayWriter {
     if (this.#kept.length > keptChunks) this.#kept.shift();
   }
 
-  /** Sends again what Redis confirmed and then forgot. `gap`: it forgot more than is kept here. */
-  async #repair(last: number): Promise<Stored | 'gap'> {
+  /** Sends again the chunks that Redis has confirmed and then forgotten. `gap`: it has forgotten more than are kept here. */
+  async #repair(last: number): Promise<AppendOutcome | 'gap'> {
     const forgotten = this.#sequence - last;
     const again = this.#kept.slice(-forgotten);
     const missing = forgotten - again.length;
-    // Tried again and again while the learner lets nothing in; said once.
-    if (this.#spokenOf !== this.#sequence) {
-      this.#o.notice(
+    // This is repeated for as long as the learner accepts nothing, but one notice is enough.
+    if (this.#noticedAt !== this.#sequence) {
+      this.#options.notice(
         missing > 0
-          ? `Redis has forgotten ${missing} chunks of transitions that it had confirmed, beyond what can be sent again. It was restarted without what it held: run it with 'appendonly yes'`
-          : `Redis has forgotten ${forgotten} chunks that it had confirmed; sending them again`,
+          ? `Redis has lost ${missing} chunks of transitions that it had confirmed, more than can be sent again. It was restarted without its data: run it with 'appendonly yes'`
+          : `Redis has lost ${forgotten} chunks that it had confirmed; sending them again`,
       );
     }
-    this.#spokenOf = this.#sequence;
+    this.#noticedAt = this.#sequence;
     for (const [i, chunk] of again.entries()) {
       const sequence = last + missing + i + 1;
       const { state } = await this.#send(chunk, sequence, missing > 0);
-      // What still has to wait is asked for again by the next chunk.
+      // If this one has to wait, the next offer repairs the rest.
       if (state !== 'stored') return state;
     }
     return again.length === 0 ? 'gap' : 'stored';

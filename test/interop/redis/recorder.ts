@@ -1,8 +1,8 @@
 import { pause, RedisConnection } from '../../../src/replay/redis/connection.js';
 import { runKeys } from '../../../src/replay/redis/keys.js';
+import { streamEntries } from '../../../src/replay/redis/replay-reader.js';
 
-/** Reads a run's stream beside the learner and keeps everything: what Redis stored, by a reader that was never killed. */
-
+/** A chunk as Redis stored it. */
 export interface Recorded {
   readonly actor: string;
   readonly sequence: number;
@@ -10,8 +10,7 @@ export interface Recorded {
   readonly rows: Buffer;
 }
 
-type Entry = [Buffer, Buffer[]];
-
+/** Reads a run's stream beside the learner, is never killed, and so knows everything that Redis has stored. */
 export class StreamRecorder {
   readonly entries: Recorded[] = [];
   readonly #stopping = new AbortController();
@@ -34,19 +33,19 @@ export class StreamRecorder {
     let last = false;
     try {
       for (;;) {
-        // Once more after it was told to stop: nothing that is there is left out.
+        // One more read after the abort, so that nothing is left out.
         last = signal.aborted;
         const reply = await connection.command(['XREAD', 'COUNT', 1000, 'STREAMS', stream, position]);
-        const [[, entries]] = (reply ?? [[stream, []]]) as unknown as [[Buffer, Entry[]]];
-        for (const [id, fields] of entries) {
-          const value = (name: string) => fields[fields.findIndex((field) => String(field) === name) + 1];
+        for (const { id, fields } of streamEntries(reply)) {
+          const rows = fields.get('rows');
+          if (!(rows instanceof Buffer)) throw new Error(`entry ${id} has no rows`);
           this.entries.push({
-            actor: String(value('actor')),
-            sequence: Number(String(value('sequence'))),
-            count: Number(String(value('count'))),
-            rows: value('rows'),
+            actor: String(fields.get('actor')),
+            sequence: Number(String(fields.get('sequence'))),
+            count: Number(String(fields.get('count'))),
+            rows,
           });
-          position = String(id);
+          position = id;
         }
         if (last) return;
         await pause(50, signal);
@@ -61,7 +60,7 @@ export class StreamRecorder {
     return this.entries.reduce((sum, { count }) => sum + count, 0);
   }
 
-  /** Resolves when so many transitions have been stored. */
+  /** Resolves when this number of transitions has been stored. */
   async until(transitions: number, timeoutSeconds = 120): Promise<void> {
     const end = Date.now() + timeoutSeconds * 1000;
     while (this.transitions < transitions) {

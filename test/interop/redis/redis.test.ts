@@ -306,7 +306,7 @@ describe('refused with one clear line', () => {
     for (const command of ['act', 'train']) {
       const { code, stderr } = await run([command, file]);
       expect(stderr).toBe(
-        `pmpo: replay.redis (${server.url}): Redis cannot be reached: nobody listens there. Start it there, or correct the address\n`,
+        `pmpo: replay.redis (${server.url}): Redis cannot be reached: nothing listens there. Start Redis there, or correct the address\n`,
       );
       expect(code).toBe(1);
       const open = await run([command, file, '--set', 'replay.redis=redis://me:hidden@127.0.0.1:6379']);
@@ -330,7 +330,7 @@ describe('refused with one clear line', () => {
     await recorder.until(200);
 
     const second = await run(['train', file]);
-    expect(second.stderr).toMatch(/another learner feeds on this run: process \d+ on /);
+    expect(second.stderr).toMatch(/another learner holds this run: process \d+ on /);
     expect(second.code).toBe(1);
     const resumed = await run(['train', '--resume', join(folder.path, 'busy')]);
     expect(resumed.stderr).toMatch(/^pmpo: .*busy: another process is working on this run: process \d+ on /);
@@ -344,7 +344,7 @@ describe('refused with one clear line', () => {
     expect((await learner.ended).code).toBe(1);
     expect(existsSync(join(folder.path, 'busy', 'lock.json'))).toBe(false);
     const anew = await run(['train', file]);
-    expect(anew.stderr).toMatch(/holds a run of this name that has not ended, with \d+ transitions/);
+    expect(anew.stderr).toMatch(/holds an unfinished run of this name, with \d+ transitions/);
     expect(anew.code).toBe(1);
     expect(existsSync(join(folder.path, 'busy-2'))).toBe(false);
     const discarding = begin([
