@@ -7,7 +7,7 @@ import { createVectorEnvironment } from '../../environments/create-vector-enviro
 import type { Environment, NamedSpecs, Step } from '../../environments/environment.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import { topKDefinition } from '../../feedback/top-k.js';
-import { createPmpo, pmpoSettings } from '../../operators/pmpo.js';
+import { pmpo } from '../../operators/pmpo.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { LearnerObserver } from '../../run/observer.js';
 import { TrainedPolicy } from './policy.js';
@@ -113,7 +113,7 @@ describe('a policy that chooses among integers', () => {
       environment: await environments(8, 0),
       evaluationEnvironment: await environments(4, 5_000_003),
       // With a KL of weight 1 the choices settle before the critics can tell them apart.
-      operator: createPmpo(pmpoSettings.parse({ kl: { categorical: 8 } })),
+      operator: pmpo({ kl: { categorical: 8 } }),
       classifier: topKDefinition.create({ accept: 2, reject: 2 }, 4),
       observer,
       clock: () => 0,
