@@ -153,7 +153,7 @@ describe('pmpo train reports in one line', () => {
     [
       'prompts without a reward',
       { reward: undefined },
-      /has prompts and nothing that evaluates completions/,
+      /has prompts, but no reward that evaluates completions/,
       2,
     ],
     ['both prompts and a data set', { dataset: { file: 'x.jsonl' } }, /has both prompts and a dataset/, 2],
