@@ -188,14 +188,14 @@ class Batch:
         for i, command in enumerate(actions["batch/command"].tolist()):
             if command == _WAIT:
                 continue
-            going = command == _STEP and self._state[i] == _RUNNING
+            continues = command == _STEP and self._state[i] == _RUNNING
             last = self._last_steps[i]
-            cut = going and self._is_interrupted[i]
+            interrupted = continues and self._is_interrupted[i]
             self._is_interrupted[i] = False
             try:
-                if cut and last is not None:
+                if interrupted and last is not None:
                     step = interrupted_step(last)
-                elif going:
+                elif continues:
                     # The ellipsis keeps arrays without axes from becoming NumPy scalars, as without a batch.
                     step = self._simulators[i].step({name: actions[name][i, ...] for name in self._action_names})
                 else:

@@ -48,10 +48,13 @@ class Catalogue:
             return self._simulator(settings)
         if size > MAX_BATCH_SIZE:
             raise invalid(f"the setting 'batchSize' is {size}; it must be at most {MAX_BATCH_SIZE}")
-        own = {name: value for name, value in values.items() if name != "batchSize"}
+        simulator_settings = {name: value for name, value in values.items() if name != "batchSize"}
         seed = seed_of(settings)
         return Batch.build(
-            size, lambda i: self._simulator(Settings(own if seed is None else {**own, "seed": seed + i}))
+            size,
+            lambda i: self._simulator(
+                Settings(simulator_settings if seed is None else {**simulator_settings, "seed": seed + i})
+            ),
         )
 
     def _simulator(self, settings: Settings) -> Simulator:

@@ -145,8 +145,8 @@ def suite_task(name: str, settings: Settings) -> DmEnvSimulator:
     flat = settings.take("flat", bool, False)
     size = Pixels.size_from(settings)
     maker = suite._DOMAINS[domain].SUITE[task]  # pylint: disable=protected-access
-    own = settings.rest_for(maker, hidden=("random", "time_limit", "environment_kwargs"))
-    task_kwargs: dict[str, Any] = {"random": None if seed is None else seed % _NUM_SEEDS, **own}
+    task_settings = settings.rest_for(maker, hidden=("random", "time_limit", "environment_kwargs"))
+    task_kwargs: dict[str, Any] = {"random": None if seed is None else seed % _NUM_SEEDS, **task_settings}
     if limit is not None:
         task_kwargs["time_limit"] = limit
     environment = suite.load(domain, task, task_kwargs=task_kwargs, environment_kwargs={"flat_observation": bool(flat)})

@@ -155,8 +155,8 @@ def gymnasium_environment(name: str, settings: Settings, allowed: Collection[str
     seed = seed_of(settings)
     limit = settings.positive("maxEpisodeSteps", int)
     size = Pixels.size_from(settings)
-    own = settings.rest_for(_creator_of(registered), hidden=_RESERVED_ARGUMENTS)
-    arguments = _drawing_arguments(registered, size) | own
+    constructor_settings = settings.rest_for(_creator_of(registered), hidden=_RESERVED_ARGUMENTS)
+    arguments = _drawing_arguments(registered, size) | constructor_settings
     try:
         # The checker helps authors of environments; in training it only costs time.
         environment = gymnasium.make(registered, max_episode_steps=limit, disable_env_checker=True, **arguments)

@@ -89,10 +89,10 @@ class HostedWorld(abc.ABC):
 class HostedSimulator(HostedWorld):
     """A world with one simulator."""
 
-    def __init__(self, name: str, maker: object, world: Simulator) -> None:
-        observed = [spec for spec in world.observations.values() if spec.name not in ("reward", "discount")]
-        super().__init__(name, maker, world.actions.values(), [*observed, *_RESERVED])
-        self._simulator = world
+    def __init__(self, name: str, maker: object, simulator: Simulator) -> None:
+        observed = [spec for spec in simulator.observations.values() if spec.name not in ("reward", "discount")]
+        super().__init__(name, maker, simulator.actions.values(), [*observed, *_RESERVED])
+        self._simulator = simulator
         self._is_running = False
         self._is_interrupted = False
         """Whether another connection ended the running episode; the next step reports it."""
@@ -119,13 +119,13 @@ class HostedSimulator(HostedWorld):
         """As described by the base class. If the simulator fails, its episode ends and the next step starts another."""
         wanted = self._requested(request)
         with self._lock:
-            cut = self._last_step if self._is_interrupted else None
+            interrupted = self._last_step if self._is_interrupted else None
             # A wrong action raises here, before anything changes.
-            actions = self._read_actions(request.actions) if self._is_running and cut is None else None
+            actions = self._read_actions(request.actions) if self._is_running and interrupted is None else None
             # The episode counts as over until the step has succeeded, so that a failure of the simulator ends it.
             self._is_running = self._is_interrupted = False
-            if cut is not None:
-                step = interrupted_step(cut)
+            if interrupted is not None:
+                step = interrupted_step(interrupted)
             elif actions is None:
                 step = self._simulator.reset(self._next_seed)
                 self._next_seed = None

@@ -122,10 +122,10 @@ class Worlds:
     def abandon(self, maker: object) -> None:
         """Closes the worlds that a stream created, after it has ended. Worlds in use are closed when they are left."""
         with self._lock:
-            own = [world for world in self._worlds.values() if world.maker is maker]
-            for world in own:
+            created = [world for world in self._worlds.values() if world.maker is maker]
+            for world in created:
                 world.maker = None
-            empty = [world for world in own if world.occupant is None]
+            empty = [world for world in created if world.occupant is None]
         for world in empty:
             try:
                 self.destroy(world.name)

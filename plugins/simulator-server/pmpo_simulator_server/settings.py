@@ -59,12 +59,12 @@ class Settings:
         parameters = _parameters(maker)
         named = {p.name: p for p in parameters if p.kind in _BY_NAME and p.name not in hidden}
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        own = {_camel_case(name): name for name in named} | {name: name for name in named}
+        argument_of = {_camel_case(name): name for name in named} | {name: name for name in named}
         self._known |= {_camel_case(name) for name in named}
         taken: dict[str, Setting] = {}
         for name in list(self._left):
-            if name in own:
-                target = own[name]
+            if name in argument_of:
+                target = argument_of[name]
                 kind = _kind_of(named[target])
                 value = self._left.pop(name) if kind is None else self.take(name, kind)
                 if target in taken:

@@ -5,6 +5,8 @@ import tempfile
 import unittest
 from unittest import mock
 
+import serving  # noqa: F401  # Adds the plugin to sys.path.
+
 from pmpo_torch_trainer.atomic_folder import replace_folder
 
 
