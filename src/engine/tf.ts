@@ -2,8 +2,6 @@
 import '@tensorflow/tfjs-backend-cpu';
 import './tfjs-registrations.js';
 import { findBackend } from '@tensorflow/tfjs-core';
-// Declares the methods of tensors (`x.add(y)`).
-import type {} from '@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js';
 
 export * from '@tensorflow/tfjs-core';
 
