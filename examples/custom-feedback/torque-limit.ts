@@ -2,7 +2,7 @@ import { type PluginApi, tf } from 'pmpo';
 
 /**
  * Accepts actions that stay under a torque limit and beat the median of their state, and rejects all others. The policy learns
- * the task and to be gentle at the same time, without a reward for gentleness.
+ * the task and keeps its torques small at the same time, without a term for torques in the reward.
  */
 export function register({ feedback, z }: PluginApi): void {
   const settings = z.strictObject({
