@@ -14,7 +14,7 @@ function typeOf(schema: JsonSchema): string {
   const word = schema.type === 'integer' ? 'whole number' : 'number';
   const low = schema.exclusiveMinimum ?? schema.minimum;
   const high = schema.exclusiveMaximum ?? schema.maximum;
-  // The bounds of safe integers are zod's, no limit that a person meets.
+  // zod adds the bounds of safe integers, which are of no interest here.
   const bounds = [
     low !== undefined && Number(low) > Number.MIN_SAFE_INTEGER
       ? `${schema.exclusiveMinimum === undefined ? '≥' : '>'} ${low}`
@@ -26,7 +26,7 @@ function typeOf(schema: JsonSchema): string {
   return [word, bounds.join(', ')].filter((part) => part !== '').join(' ');
 }
 
-/** Rows of cells as lines with the cells of a column under one another. */
+/** Formats rows of cells as lines with aligned columns. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i].length))) ?? [];
   return rows.map((row) =>
@@ -34,7 +34,7 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** What is registered, for people (a block each: name, description, settings with types and defaults) or as JSON. */
+/** Describes definitions as text (name, description, and settings with types and defaults) or as JSON. */
 export function describeDefinitions(definitions: readonly Definition[], { json }: { json: boolean }): string {
   const described = definitions.map(({ name, description, plugin, settings }) => ({
     name,

@@ -1,14 +1,14 @@
 import { runProgram } from './program.js';
 
-// What gRPC has to say comes back as errors; its own log lines would stand between them.
+// gRPC reports problems as errors, too; its log lines would only repeat them.
 process.env.GRPC_VERBOSITY ??= 'NONE';
-// What libraries tell their developers is not for those who use the program.
+// Deprecation warnings address the developers of a library, not the users of this program.
 process.noDeprecation = true;
-// Whoever reads may have seen enough (`pmpo … | head`): the work goes on, and nobody is told.
+// A reader may close the pipe early (`pmpo … | head`): the work continues without it.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
   });
 }
-// The exit code is set, not forced: output that is still on its way to a pipe gets there.
+// process.exit would cut off output that has not reached a pipe yet, so only the exit code is set.
 process.exitCode = await runProgram(process.argv.slice(2));

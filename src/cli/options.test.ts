@@ -4,7 +4,7 @@ import { ConfigError } from '../core/errors.js';
 import { commandLine, nameList, overridesOf, wholeNumber } from './options.js';
 
 describe('overridesOf', () => {
-  test('takes the operator first, so that --set applies to it', () => {
+  test('applies the operator first, so that --set can change its settings', () => {
     const overrides = overridesOf({ set: ['operator.alpha=1', 'seed=2'], operator: 'pmpo', seed: 3 });
     expect(overrides.map(({ label, path, value }) => [label, path.join('.'), value])).toEqual([
       ['--operator', 'operator.name', 'pmpo'],
@@ -14,7 +14,7 @@ describe('overridesOf', () => {
     ]);
   });
 
-  test('is empty without options, and refuses what is not of the form key=value', () => {
+  test('is empty without options, and refuses arguments without the form key=value', () => {
     expect(overridesOf({})).toEqual([]);
     expect(() => overridesOf({ set: ['alpha'] })).toThrow(ConfigError);
   });
@@ -33,7 +33,7 @@ test('nameList', () => {
   for (const text of ['', 'pmpo,', 'mpo,mpo']) expect(() => nameList(text)).toThrow(InvalidArgumentError);
 });
 
-test('commandLine quotes what a shell would take apart', () => {
+test('commandLine quotes arguments that a shell would split', () => {
   expect(commandLine(['train', 'a.yaml', '--set', 'policy.hidden=[64, 64]', "it's"])).toBe(
     String.raw`pmpo train a.yaml --set 'policy.hidden=[64, 64]' 'it'\''s'`,
   );

@@ -10,7 +10,7 @@ export interface ConfigOptions {
   readonly name?: string;
 }
 
-/** The settings that the command line lays over a configuration file: the operator first, so that `--set` applies to it. */
+/** The settings of the command line, in the order in which they apply: the operator first, so that `--set` can change its settings. */
 export function overridesOf(options: ConfigOptions): Override[] {
   const direct = (key: 'seed' | 'output' | 'name'): Override[] =>
     options[key] === undefined ? [] : [{ label: `--${key}`, path: [key], value: options[key] }];
@@ -25,7 +25,7 @@ export function overridesOf(options: ConfigOptions): Override[] {
   ];
 }
 
-/** For options given several times: `--set a=1 --set b=2`. */
+/** Collects the values of an option that may be repeated: `--set a=1 --set b=2`. */
 export function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];
 }
@@ -35,7 +35,7 @@ export function wholeNumber(minimum: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (text.trim() === '' || !Number.isSafeInteger(value) || value < minimum) {
-      throw new InvalidArgumentError(`It must be a whole number of at least ${minimum}.`);
+      throw new InvalidArgumentError(`It must be a whole number, at least ${minimum}.`);
     }
     return value;
   };
@@ -44,34 +44,35 @@ export function wholeNumber(minimum: number): (text: string) => number {
 /** Parses a list of names: `pmpo,mpo,dpo`. @throws InvalidArgumentError */
 export function nameList(text: string): string[] {
   const names = text.split(',').map((name) => name.trim());
-  if (names.some((name) => name === '')) throw new InvalidArgumentError('It must be names between commas.');
-  if (new Set(names).size < names.length) throw new InvalidArgumentError('A name is given twice.');
+  if (names.some((name) => name === ''))
+    throw new InvalidArgumentError('It must be names separated by commas.');
+  if (new Set(names).size < names.length) throw new InvalidArgumentError('A name is repeated.');
   return names;
 }
 
-/** Adds the options that lay settings over a configuration and say where what comes of it goes. */
+/** Adds the options for single settings, the output folder and the name of the run. */
 export function addSettingOptions(command: Command): Command {
   return command
-    .option('--set <key=value>', 'set a key of the configuration; may be given several times', collect)
-    .option('--output <folder>', 'the folder under which the run makes its own')
+    .option('--set <key=value>', 'set a key of the configuration; may be repeated', collect)
+    .option('--output <folder>', 'the folder in which the folder of the run is created')
     .option('--name <name>', "the run's name");
 }
 
-/** Adds all options that lay settings over a configuration. */
+/** Adds all options that change settings of a configuration. */
 export function addConfigOptions(command: Command): Command {
   return addSettingOptions(command)
-    .option('--operator <name>', "use this operator, with its own settings in place of the file's")
-    .option('--seed <number>', 'the seed of everything random', wholeNumber(0));
+    .option('--operator <name>', 'use this operator, with its default settings')
+    .option('--seed <number>', 'the random seed', wholeNumber(0));
 }
 
-/** Adds the options that say how progress is shown. */
+/** Adds the options that control how progress is shown. */
 export function addOutputOptions(command: Command): Command {
   return command
-    .option('--quiet', 'show nothing but errors')
+    .option('--quiet', 'show errors only')
     .option('--json', 'show progress as JSON, one object per line on standard output');
 }
 
-/** The command as it was given, to be printed with what it made. */
+/** The command line as it was given, with quotes where a shell needs them. */
 export function commandLine(args: readonly string[] = process.argv.slice(2)): string {
   const quote = (arg: string) =>
     /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", String.raw`'\''`)}'`;

@@ -23,7 +23,7 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration.`;
 
-/** The command line, not yet run. Commands set `process.exitCode` where they end neither well nor by an error. */
+/** Builds the command line. A command sets `process.exitCode` if it fails without throwing an error. */
 export function createProgram(): Command {
   const program = new Command('pmpo')
     .description(
@@ -50,16 +50,16 @@ export function createProgram(): Command {
   return program;
 }
 
-/** Makes a command that is a group of others answer with its help, and every command end by throwing. */
+/** Makes a command and its subcommands throw a CommanderError where commander would exit the process. */
 function throwAtExit(command: Command): void {
   command.exitOverride();
   command.commands.forEach(throwAtExit);
 }
 
 /**
- * Runs the command line to its end.
- * @returns the exit code. What a person can act on is printed as one message without a stack trace; anything else is a
- * bug and shows its stack.
+ * Runs the command line. Errors that a person can act on are printed as one message; any other error is a bug and is printed
+ * with its stack trace.
+ * @returns the exit code.
  */
 export async function runProgram(args: readonly string[]): Promise<number> {
   const program = createProgram();

@@ -45,7 +45,7 @@ test('a study can be stopped and continued, and refuses runs of another study', 
   await running.until(/swingup\/both\/seed0: done \(1 of 3\)\nswingup\/rejected\/seed0: starting/, 'stderr');
   running.child.kill('SIGINT');
   const stopped = await running.ended;
-  expect(stopped.stderr).toMatch(/Stopped\. The same command goes on from here\.\n$/);
+  expect(stopped.stderr).toMatch(/Stopped\. Continue with the same command\.\n$/);
   expect(stopped.code).toBe(1);
   const results = join(folder.path, 'ways-small', 'results');
   const read = (name: string) => readFile(join(results, name), 'utf8');

@@ -124,7 +124,7 @@ describe('a finished run', () => {
     for (const args of [['other.yaml'], ['--seed', '1'], ['--set', 'learner.batchSize=8']]) {
       const { code, stderr } = await run(['train', ...args, '--resume', original]);
       expect(code).toBe(2);
-      expect(stderr).toMatch(/goes on with the configuration that it was started with/);
+      expect(stderr).toMatch(/is resumed with the configuration that it was started with/);
     }
   });
 

@@ -160,7 +160,7 @@ test('compare can be stopped and continued: finished runs are kept, and other se
   await running.until(/Run 2 of 2: dpo-seed0[\s\S]*Evaluation/, 'stderr');
   running.child.kill('SIGINT');
   const stopped = await running.ended;
-  expect(stopped.stderr).toMatch(/Stopped\. Go on with the same command and --resume .*both\n$/);
+  expect(stopped.stderr).toMatch(/Stopped\. Continue with the same command and --resume .*both\n$/);
   expect(stopped.code).toBe(1);
   const summaryFile = join(directory, 'pmpo-seed0', 'summary.json');
   const before = await readFile(summaryFile, 'utf8');
@@ -192,7 +192,7 @@ test('Ctrl-C saves a checkpoint and prints the command that resumes the run', as
   const { code, stderr } = await running.ended;
   expect(code).toBe(1);
   const directory = join(output, 'r');
-  expect(stderr).toMatch(/Stopped\. Go on with: pmpo train --resume .*\/r\n$/);
+  expect(stderr).toMatch(/Stopped\. Resume with: pmpo train --resume .*\/r\n$/);
   expect(await readdir(join(directory, 'checkpoints'))).toHaveLength(1);
   const resumed = await run(['train', '--resume', directory]);
   expect(resumed.code).toBe(0);

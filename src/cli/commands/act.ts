@@ -7,7 +7,7 @@ interface ActOptions extends ConfigOptions {
   readonly json?: boolean;
 }
 
-/** Between two lines that say how far an actor is. */
+/** Seconds between two lines about the progress of an actor. */
 const sayEverySeconds = { lines: 30, json: 1 };
 
 async function act(file: string, options: ActOptions): Promise<void> {
@@ -24,7 +24,7 @@ async function act(file: string, options: ActOptions): Promise<void> {
     if (options.json === true) process.stdout.write(`${JSON.stringify({ event, ...values })}\n`);
   };
   const signals = handleSignals({
-    onStop: () => say('Stopping: storing what is complete … (again to stop at once)'),
+    onStop: () => say('Stopping: storing complete transitions … (again to stop at once)'),
   });
   const everyMs = 1000 * (options.json === true ? sayEverySeconds.json : sayEverySeconds.lines);
   let saidAt = 0;
@@ -52,7 +52,7 @@ async function act(file: string, options: ActOptions): Promise<void> {
     });
     emit('end', { finished, ...result });
     say(
-      `${finished ? 'The run is done' : 'Stopped'}: ${formatCount(result.stored)} transitions were stored by this actor`,
+      `${finished ? 'The run is finished' : 'Stopped'}: this actor stored ${formatCount(result.stored)} transitions`,
     );
   } finally {
     signals.dispose();
@@ -63,7 +63,7 @@ async function act(file: string, options: ActOptions): Promise<void> {
 export function addAct(program: Command): void {
   const command = program
     .command('act')
-    .description('Act for a learner elsewhere, through Redis')
+    .description('Act for a learner in another process, through Redis')
     .argument('<config>', "the learner's configuration, a YAML file with replay.redis");
   addConfigOptions(command);
   addOutputOptions(command)
@@ -71,12 +71,12 @@ export function addAct(program: Command): void {
       'after',
       `
 An actor steps its own environments with the newest policy that the learner has published, and stores the transitions in
-Redis. Start as many as you like, on as many machines; kill them and start them again whenever you like. Each ends by
-itself when the run is done. Ctrl-C stores what is complete and exits with 0.
+Redis. You can start any number of actors on any number of machines, and kill and restart them at any time. An actor ends
+by itself when the run is finished. Ctrl-C stores the complete transitions and exits with 0.
 
 Examples:
-  pmpo train examples/remote-actors.yaml      the learner
-  pmpo act examples/remote-actors.yaml        an actor; in as many terminals as you like
+  pmpo train examples/remote-actors.yaml      start the learner
+  pmpo act examples/remote-actors.yaml        start an actor, in any number of terminals
   pmpo act examples/remote-actors.yaml --set replay.redis=redis://10.0.0.5:6379 --set environment.numEnvs=16`,
     )
     .action(act);

@@ -30,7 +30,7 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
     if (options.quiet !== true) process.stderr.write(`${line}\n`);
   };
   const signals = handleSignals({
-    onStop: () => say('Stopping after a checkpoint … (again to stop at once)'),
+    onStop: () => say('Stopping: saving a checkpoint … (again to stop at once)'),
   });
   const { folder, report, runs, failures, interrupted } = await compare({
     file,
@@ -59,7 +59,7 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
   }
   if (interrupted) {
     process.stderr.write(
-      `Stopped. Go on with the same command and --resume ${relative(process.cwd(), folder)}\n`,
+      `Stopped. Continue with the same command and --resume ${relative(process.cwd(), folder)}\n`,
     );
   }
   if (failures.length > 0 || interrupted) process.exitCode = exitCodes.failed;
@@ -69,19 +69,24 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
 export function addCompare(program: Command): void {
   const command = program
     .command('compare')
-    .description('Train with several operators and seeds, and draw all of them in one report')
-    .argument('<config>', 'the configuration that all have in common')
-    .requiredOption('--operators <names>', 'the operators, with commas between them', nameList)
-    .option('--seeds <number>', "how many seeds each, from the configuration's on", wholeNumber(1), 3)
-    .option('--resume <dir>', 'go on with the comparison in this folder: what is done stays as it is');
+    .description('Train with several operators and seeds, and show all runs in one report')
+    .argument('<config>', 'the configuration of all runs, a YAML file')
+    .requiredOption('--operators <names>', 'the operators, separated by commas', nameList)
+    .option(
+      '--seeds <number>',
+      "number of seeds per operator, counted from the configuration's seed",
+      wholeNumber(1),
+      3,
+    )
+    .option('--resume <dir>', 'continue the comparison in this folder; finished runs are kept');
   addSettingOptions(command);
   addOutputOptions(command)
     .addHelpText(
       'after',
       `
-The runs go one after the other, each in a folder of its own. The operator that the file names keeps its settings there;
-the others have their defaults. A run that fails is shown as diverged; the exit code is then 1. Ctrl-C saves a checkpoint of
-the run under way.
+The runs are made one after the other, each in its own folder. The operator of the configuration has its settings from there,
+and the other operators have their defaults. A run that fails is shown as diverged, and the exit code is then 1. Ctrl-C saves
+a checkpoint of the current run.
 
 Examples:
   pmpo compare examples/cartpole.yaml --operators pmpo,mpo,dpo --seeds 3

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { exitCodes } from '../../core/errors.js';
 import { columns } from '../describe.js';
 
-/** One line of the doctor's report. `missing` fails the program; `optional` is only worth knowing. */
+/** One line of the report. `missing`: pmpo cannot run without it; `optional`: it is not needed. */
 interface Finding {
   readonly subject: string;
   readonly state: 'ok' | 'optional' | 'missing';
@@ -24,7 +24,7 @@ function nodeFinding(): Finding {
   return {
     subject: 'Node.js',
     state: recent ? 'ok' : 'missing',
-    detail: `${node} on ${platform} ${arch}, ${availableParallelism()} cores${recent ? '' : `; ${oldestNode} or newer is needed`}`,
+    detail: `${node} on ${platform} ${arch}, ${availableParallelism()} cores${recent ? '' : `; ${oldestNode} or newer is required`}`,
   };
 }
 
@@ -37,7 +37,7 @@ async function engineFindings(): Promise<Finding[]> {
   }));
 }
 
-/** Loads what must be there, and says its version. */
+/** Loads a required package and reports its version. */
 async function neededFinding(
   subject: string,
   name: string,
@@ -50,7 +50,7 @@ async function neededFinding(
   }
 }
 
-/** Python, and the environments that `pmpo serve` has made with it. */
+/** Reports Python and the environments that `pmpo serve` has made with it. */
 async function pythonFinding(): Promise<Finding> {
   const { findInterpreter } = await import('../../python/interpreter.js');
   const { madeEnvironments, pythonFolder } = await import('../../python/virtual-environment.js');
@@ -60,14 +60,14 @@ async function pythonFinding(): Promise<Finding> {
     const { version, command } = await findInterpreter();
     const folder = pythonFolder();
     const made = await madeEnvironments(folder);
-    const detail = `${version} (${command}); ${use}${made.length === 0 ? '' : `; made: ${made.join(', ')} in ${folder}`}`;
+    const detail = `${version} (${command}); ${use}${made.length === 0 ? '' : `; environments in ${folder}: ${made.join(', ')}`}`;
     return { subject, state: 'ok', detail };
   } catch (error) {
     return { subject, state: 'optional', detail: `${firstLine(error)}; ${use}` };
   }
 }
 
-/** Looks at everything that pmpo runs on. */
+/** Examines everything on which pmpo depends. */
 async function examine(): Promise<Finding[]> {
   return [
     nodeFinding(),
@@ -89,7 +89,7 @@ export function addDoctor(program: Command): void {
   program
     .command('doctor')
     .description(
-      'Say what pmpo found on this machine: engines and which one is chosen, simulation, gRPC, Python',
+      'Report what pmpo finds on this machine: engines and the chosen one, simulation, gRPC, Python',
     )
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExamples:\n  pmpo doctor')

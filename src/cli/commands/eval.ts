@@ -49,15 +49,15 @@ async function evaluate(folder: string, { episodes, address, json }: EvalOptions
 export function addEval(program: Command): void {
   program
     .command('eval')
-    .description("Evaluate a run's policy, taking the actions that it prefers")
+    .description("Evaluate a run's policy with its most likely actions")
     .argument('<dir>', 'the folder of the run')
-    .option('--episodes <number>', 'how many episodes', wholeNumber(1), 10)
-    .option('--address <host:port>', 'simulators to evaluate in, in place of those of the run')
+    .option('--episodes <number>', 'number of episodes', wholeNumber(1), 10)
+    .option('--address <host:port>', 'the server of the simulators; default: that of the run')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-The episodes begin as those of the evaluations during training: the same command gives the same numbers.
+The episodes start like those of the evaluations during training, so the same command gives the same numbers.
 
 Examples:
   pmpo eval runs/cartpole_swingup-pmpo-seed0

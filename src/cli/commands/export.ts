@@ -10,8 +10,8 @@ export function addExport(program: Command): void {
     .addHelpText(
       'after',
       `
-The model takes \`observation\` [B, O], the named observations one after the other in the order of their names, and gives
-\`action\` [B, A] in the simulator's units and \`canonicalAction\` [B, A], the same within -1 and 1.
+The input of the model is \`observation\` [B, O], all named observations concatenated in the order of their names. Its outputs are
+\`action\` [B, A] in the simulator's units, and \`canonicalAction\` [B, A], the same action scaled to [-1, 1].
 
 Examples:
   pmpo export runs/cartpole_swingup-pmpo-seed0

@@ -19,7 +19,7 @@ function addList(
   program
     .command(command)
     .description(description)
-    .argument('[config]', 'a configuration, to list what its plugins add as well')
+    .argument('[config]', 'a configuration whose plugins are listed, too')
     .option('--json', 'print JSON')
     .addHelpText('after', `\nExamples:\n  pmpo ${command}\n  pmpo ${command} examples/cartpole.yaml --json`)
     .action(async (config: string | undefined, options: { json?: boolean }) => {
@@ -37,6 +37,11 @@ export function addLists(program: Command): void {
     (c) => c.operators,
   );
   addList(program, 'feedback', 'List the feedback classifiers and their settings', (c) => c.feedback);
-  addList(program, 'rewards', 'List what evaluates completions, and the settings', (c) => c.rewards);
+  addList(
+    program,
+    'rewards',
+    'List the rewards that evaluate completions, and their settings',
+    (c) => c.rewards,
+  );
   addList(program, 'simulators', 'List the embedded simulators and their settings', (c) => c.simulators);
 }

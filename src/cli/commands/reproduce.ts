@@ -13,7 +13,7 @@ interface ReproduceOptions {
   readonly jobs: number;
 }
 
-/** The studies that come with the program, by name. */
+/** The names of the studies in this package. */
 const packaged = ['control', 'language'];
 
 function studyFile(study: string): string {
@@ -63,7 +63,7 @@ async function reproduce(study: string, options: ReproduceOptions): Promise<void
     });
     for (const path of files) say(path);
     for (const { path, message } of failures) say(`Failed: ${path}: ${message}`);
-    if (interrupted) say('Stopped. The same command goes on from here.');
+    if (interrupted) say('Stopped. Continue with the same command.');
     if (failures.length > 0 || interrupted) process.exitCode = exitCodes.failed;
   } finally {
     signals.dispose();
@@ -74,30 +74,30 @@ async function reproduce(study: string, options: ReproduceOptions): Promise<void
 export function addReproduce(program: Command): void {
   program
     .command('reproduce')
-    .description("Make the paper's experiments again: every run of a study, and its figures")
-    .argument('<study>', `${packaged.join(', ')}, or the path of a study of your own`)
+    .description("Reproduce the paper's experiments: make all runs of a study, and its figures")
+    .argument('<study>', `${packaged.join(', ')}, or the path of your own study`)
     .option(
       '--scale <name>',
-      'how much of it: smoke (minutes); control: laptop (hours), paper (days); language: quick, tiny, gemma',
+      'the size of the study: smoke (minutes); control: laptop (hours), paper (days); language: quick, tiny, gemma',
       'smoke',
     )
     .option(
       '--address <host:port>',
-      "where the simulators or the trainer are; default: the study's server is started",
+      "the server of the simulators, or the trainer; default: the study's server is started",
     )
-    .option('--model <folder>', 'the language model that a trainer is started with (language: gemma)')
-    .option('--output <folder>', 'the folder under which the study has its own', 'runs')
+    .option('--model <folder>', 'the language model of the trainer (language: gemma)')
+    .option('--output <folder>', 'the folder in which the folder of the study is created', 'runs')
     .option(
       '--jobs <number>',
-      'runs under way at once (with a trainer: one)',
+      'number of runs in parallel (with a trainer: one)',
       wholeNumber(1),
       Math.max(1, cpus().length),
     )
     .addHelpText(
       'after',
       `
-Stopped at any time, the same command goes on where it was: nothing that is done is done again. Figures (SVG), every
-evaluation and outcome (CSV) and how they were made stand in STUDY-SCALE/results/ and grow as runs end.
+If a study is stopped, the same command continues it, and finished runs are not repeated. Figures (SVG), all evaluations and
+outcomes (CSV), and how they were made are written to STUDY-SCALE/results/ and updated whenever a run ends.
 
 Examples:
   pmpo reproduce control --scale smoke

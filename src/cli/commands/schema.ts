@@ -11,7 +11,7 @@ export function addSchema(program: Command): void {
 Examples:
   pmpo schema > pmpo.schema.json
 
-and, as the first line of a configuration, for editors with a YAML language server:
+For editors with a YAML language server, make this the first line of a configuration:
   # yaml-language-server: $schema=pmpo.schema.json`,
     )
     .action(async () => {

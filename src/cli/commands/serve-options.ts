@@ -3,14 +3,15 @@ import { type Command, Option } from 'commander';
 import { ConfigError } from '../../core/errors.js';
 import { wholeNumber } from '../options.js';
 
-/** What the commands of `pmpo serve` that start a Python program share. */
+/** Options and helpers that the commands of `pmpo serve` share. */
 
+/** Where a server listens. */
 export interface Place {
   readonly host: string;
   readonly port: number;
 }
 
-/** Runs `serve` with a signal that is aborted when a person or the system asks this process to stop. */
+/** Runs `serve` with a signal that is aborted by Ctrl-C or SIGTERM. */
 export async function untilStopped(serve: (stop: AbortSignal) => Promise<void>): Promise<void> {
   const { handleSignals } = await import('../../system/signals.js');
   const { signal, dispose } = handleSignals();
@@ -21,15 +22,16 @@ export async function untilStopped(serve: (stop: AbortSignal) => Promise<void>):
   }
 }
 
-export function asked(stop: AbortSignal): Promise<void> {
+/** Resolves when the signal is aborted. */
+export function aborted(stop: AbortSignal): Promise<void> {
   if (stop.aborted) return Promise.resolve();
   return new Promise((resolve) => stop.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 export function addPlace(command: Command, port: number): Command {
   return command
-    .option('--host <host>', 'the interface to listen on; 0.0.0.0 for all', '127.0.0.1')
-    .option('--port <port>', 'the port; 0 for a free one', wholeNumber(0), port);
+    .option('--host <host>', 'the interface to listen on; 0.0.0.0: all interfaces', '127.0.0.1')
+    .option('--port <port>', 'the port; 0: any free port', wholeNumber(0), port);
 }
 
 export interface SecurityOptions {
@@ -43,44 +45,44 @@ export interface SecurityOptions {
 
 export function addSecurity(command: Command, logged: string): Command {
   return command
-    .option('--tls-certificate <pem>', "the server's certificate, with those that it is signed by")
-    .option('--tls-key <pem>', 'its private key')
-    .option('--tls-client-ca <pem>', 'clients must have a certificate of this authority')
-    .option('--token-file <file>', 'clients must send the bearer token in this file')
+    .option('--tls-certificate <pem>', "the server's certificate, followed by those of its authorities")
+    .option('--tls-key <pem>', 'the private key of the certificate')
+    .option('--tls-client-ca <pem>', 'require client certificates of this authority')
+    .option('--token-file <file>', 'require the bearer token in this file')
     .addOption(
-      new Option('--max-message-megabytes <number>', 'larger messages are refused').argParser(wholeNumber(1)),
+      new Option('--max-message-megabytes <number>', 'refuse larger messages').argParser(wholeNumber(1)),
     )
     .option('--verbose', logged);
 }
 
-/** An argument and its value, where there is one. */
+/** A flag with its value, or nothing without a value. */
 export function pair(flag: string, value: string | number | undefined): string[] {
   return value === undefined ? [] : [flag, String(value)];
 }
 
-/** The same for a file or folder, from wherever the program is started. */
+/** The same for a file or folder, as an absolute path. */
 export function path(flag: string, file: string | undefined): string[] {
   return pair(flag, file === undefined ? undefined : resolve(file));
 }
 
 /**
- * The arguments of a Python program that these options stand for.
- * @throws ConfigError when some do not go together.
+ * The arguments of a Python server for these options.
+ * @throws ConfigError if a required option is missing.
  */
 export function securityArguments(options: SecurityOptions): string[] {
   const { tlsCertificate, tlsKey, tlsClientCa, tokenFile, maxMessageMegabytes } = options;
   if ((tlsCertificate === undefined) !== (tlsKey === undefined)) {
     throw new ConfigError({
       where: tlsKey === undefined ? '--tls-certificate' : '--tls-key',
-      what: 'a certificate and its key go together',
+      what: 'a certificate and its key belong together',
       remedy: 'Give both --tls-certificate and --tls-key',
     });
   }
   if (tlsClientCa !== undefined && tlsCertificate === undefined) {
     throw new ConfigError({
       where: '--tls-client-ca',
-      what: "it needs a certificate of the server's own",
-      remedy: 'Give --tls-certificate and --tls-key too',
+      what: 'it also requires a certificate of the server',
+      remedy: 'Give --tls-certificate and --tls-key, too',
     });
   }
   return [

@@ -1,9 +1,9 @@
 import { type Command, Option } from 'commander';
 import { wholeNumber } from '../options.js';
 import {
+  aborted,
   addPlace,
   addSecurity,
-  asked,
   type Place,
   pair,
   path,
@@ -66,7 +66,7 @@ function serveTrainer(options: TrainerOptions): Promise<void> {
     const { startTorchTrainer } = await import('../../python/torch-trainer.js');
     const server = await startTorchTrainer({ host, port, args, python, say, log: say, signal });
     process.stdout.write(`Serving trainer on ${server.address} (Ctrl-C ends it)\n`);
-    await Promise.race([asked(signal), server.ended]);
+    await Promise.race([aborted(signal), server.ended]);
     await server.close();
     const error = await server.ended;
     if (error !== undefined) throw error;
@@ -77,43 +77,62 @@ function serveTrainer(options: TrainerOptions): Promise<void> {
 export function addServeTrainer(serve: Command): void {
   const command = serve
     .command('trainer')
-    .description('A Hugging Face language model (PyTorch) that is trained and sampled over gRPC')
-    .requiredOption('--model <folder>', 'a folder with a causal language model')
-    .option('--lora-rank <rank>', 'train a LoRA adapter of this rank, not the whole model', wholeNumber(1))
-    .option('--lora-alpha <number>', 'its scale is this number / rank (default: twice the rank)')
+    .description('Serve a Hugging Face language model (PyTorch) that clients train and sample')
+    .requiredOption('--model <folder>', 'the folder of a causal language model')
     .option(
-      '--lora-targets <names...>',
-      'modules that get one (default: all linear ones but the output layer)',
-    )
-    .option('--adapter <folder>', 'go on training this LoRA adapter')
-    .addOption(
-      new Option('--device <device>', 'auto: a GPU if there is one').choices(['auto', 'cpu', 'cuda']),
-    )
-    .addOption(new Option('--dtype <type>', 'in which is computed').choices(['float32', 'bfloat16']))
-    .option('--context-length <tokens>', "less than the model's own", wholeNumber(1))
-    .option('--gradient-checkpointing', 'less memory, more time')
-    .option('--seed <seed>', "of the adapter's first weights", wholeNumber(0))
-    .option('--max-tokens-per-batch <tokens>', 'in one pass, padding counted', wholeNumber(1))
-    .option('--max-sequences <number>', 'completions made at once', wholeNumber(1))
-    .option('--deterministic', 'a seed gives the same completions to the last bit; slower')
-    .option('--processes <number>', 'train in so many processes, on a GPU each', wholeNumber(1))
-    .option(
-      '--collective-timeout <seconds>',
-      'how long one of them waits for another before all end (default: 600)',
+      '--lora-rank <rank>',
+      'train a LoRA adapter of this rank instead of the whole model',
       wholeNumber(1),
     )
-    .option('--folder <folder>', 'clients may have checkpoints written and read below it (default: here)')
+    .option(
+      '--lora-alpha <number>',
+      'the scale of the adapter is this number / rank (default: twice the rank)',
+    )
+    .option(
+      '--lora-targets <names...>',
+      'modules with an adapter (default: all linear layers except the output layer)',
+    )
+    .option('--adapter <folder>', 'continue training this LoRA adapter')
+    .addOption(
+      new Option('--device <device>', 'auto: a GPU, if there is one').choices(['auto', 'cpu', 'cuda']),
+    )
+    .addOption(
+      new Option('--dtype <type>', 'the type of the weights and of the computation').choices([
+        'float32',
+        'bfloat16',
+      ]),
+    )
+    .option(
+      '--context-length <tokens>',
+      "the context length, if it should be less than the model's",
+      wholeNumber(1),
+    )
+    .option('--gradient-checkpointing', 'use less memory and more time')
+    .option('--seed <seed>', "the seed of the adapter's initial weights", wholeNumber(0))
+    .option('--max-tokens-per-batch <tokens>', 'tokens per forward pass, including padding', wholeNumber(1))
+    .option('--max-sequences <number>', 'largest number of completions sampled at once', wholeNumber(1))
+    .option('--deterministic', 'make completions with a seed repeatable to the last bit; slower')
+    .option('--processes <number>', 'train in this number of processes, each on one GPU', wholeNumber(1))
+    .option(
+      '--collective-timeout <seconds>',
+      'time after which all processes end if one waits for another (default: 600)',
+      wholeNumber(1),
+    )
+    .option(
+      '--folder <folder>',
+      'the folder in which clients may write and read checkpoints (default: the working directory)',
+    )
     .option(
       '--python <interpreter>',
-      'one that has PyTorch, transformers and the rest, in place of making one',
+      'an interpreter with PyTorch, transformers and the other requirements (default: one is made)',
     );
-  addSecurity(addPlace(command, defaultPort), 'log more')
+  addSecurity(addPlace(command, defaultPort), 'write a more detailed log')
     .addHelpText(
       'after',
       `
-It serves pmpo.v1.Trainer, and vLLM's protocol for sampling, on one port. The first time, a Python environment with exact
-versions is made in the cache folder ($PMPO_CACHE, or pmpo in the user's cache folder); PYTHON names the interpreter. Nothing
-is downloaded when it runs.
+The server speaks pmpo.v1.Trainer, and vLLM's protocol for sampling, on one port. At the first start, a Python environment with
+exact versions is made in the cache folder ($PMPO_CACHE, or pmpo in the user's cache folder); the environment variable PYTHON
+names the interpreter for that. Later starts download nothing.
 
 Examples:
   pmpo serve trainer --model models/gemma3-270m --lora-rank 8

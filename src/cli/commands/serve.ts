@@ -2,9 +2,9 @@ import type { Command } from 'commander';
 import type { PythonServerKind } from '../../python/simulator-server.js';
 import { collect, wholeNumber } from '../options.js';
 import {
+  aborted,
   addPlace,
   addSecurity,
-  asked,
   type Place,
   pair,
   type SecurityOptions,
@@ -21,7 +21,7 @@ function serveEmbedded({ host, port }: Place): Promise<void> {
     const { serveSimulators } = await import('../../simulators/serve.js');
     const server = await serveSimulators({ host, port });
     process.stdout.write(`Serving simulators on ${server.address} (Ctrl-C ends it)\n`);
-    await asked(stop);
+    await aborted(stop);
     await server.close();
   });
 }
@@ -43,7 +43,7 @@ function servePython(kind: PythonServerKind, options: PythonServeOptions): Promi
     const { startPythonServer } = await import('../../python/simulator-server.js');
     const server = await startPythonServer({ kind, host, port, args, say, log: say, signal });
     process.stdout.write(`Serving ${kind} on ${server.address} (Ctrl-C ends it)\n`);
-    await Promise.race([asked(signal), server.ended]);
+    await Promise.race([aborted(signal), server.ended]);
     await server.close();
     const error = await server.ended;
     if (error !== undefined) throw error;
@@ -52,18 +52,19 @@ function servePython(kind: PythonServerKind, options: PythonServeOptions): Promi
 
 function addPython(serve: Command, kind: PythonServerKind, description: string, example: string): void {
   const command = addPlace(serve.command(kind).description(description), defaultPythonPort)
-    .option('--processes <number>', 'processes that simulate (default: two for each core)', wholeNumber(1))
+    .option('--processes <number>', 'number of simulating processes (default: two per core)', wholeNumber(1))
     .option(
       '--allow-import <module>',
-      'clients may have dm_env environments of this Python module made; may be given several times',
+      'allow clients to create dm_env environments of this Python module; may be repeated',
       collect,
     );
-  addSecurity(command, 'log worlds as they come and go')
+  addSecurity(command, 'log when worlds are created and destroyed')
     .addHelpText(
       'after',
       `
-The first time, a Python environment with exact versions is made in the cache folder ($PMPO_CACHE, or pmpo in the
-user's cache folder); PYTHON names the interpreter. Ctrl-C ends the server and all of its processes.
+At the first start, a Python environment with exact versions is made in the cache folder ($PMPO_CACHE, or pmpo in the
+user's cache folder); the environment variable PYTHON names the interpreter for that. Ctrl-C ends the server and all of its
+processes.
 
 Examples:
   pmpo serve ${kind} --port ${defaultPythonPort}
@@ -76,7 +77,7 @@ Examples:
 export function addServe(program: Command): void {
   const serve = program
     .command('serve')
-    .description('Host simulators, or a language model to train, for others to connect to')
+    .description('Serve simulators or a language model over gRPC')
     .addHelpText(
       'after',
       `
@@ -86,14 +87,11 @@ Examples:
   pmpo serve gymnasium --port ${defaultPythonPort}
   pmpo serve trainer --model models/gemma3-270m --lora-rank 8`,
     );
-  addPlace(
-    serve.command('simulators').description('The embedded simulators, as a dm_env_rpc server'),
-    defaultPort,
-  )
+  addPlace(serve.command('simulators').description('Serve the embedded simulators (dm_env_rpc)'), defaultPort)
     .addHelpText(
       'after',
       `
-The address is printed when the server listens. Ctrl-C ends it. Anyone who can reach the port can use it: there is no
+The address is printed when the server listens. Ctrl-C ends the server. Everyone who can reach the port can use it without a
 password, so listen on other interfaces only in a network that you trust.
 
 Examples:
@@ -105,13 +103,13 @@ Examples:
   addPython(
     serve,
     'dm-control',
-    'The DeepMind Control Suite (Python), as a dm_env_rpc server',
+    'Serve the DeepMind Control Suite (Python, dm_env_rpc)',
     'examples/dm-control/walker-walk.yaml',
   );
   addPython(
     serve,
     'gymnasium',
-    "Gymnasium's environments (Python), as a dm_env_rpc server",
+    "Serve Gymnasium's environments (Python, dm_env_rpc)",
     'examples/gymnasium/cartpole.yaml',
   );
   addServeTrainer(serve);

@@ -18,10 +18,10 @@ interface TrainOptions extends ConfigOptions {
   readonly json?: boolean;
 }
 
-/** Where things are reached may change while a run is stopped. */
-const movable = ['environment.address', 'language.model.address', 'language.model.sampler.address'];
+/** The settings that may change when a run is resumed: the addresses of servers. */
+const changeable = ['environment.address', 'language.model.address', 'language.model.sampler.address'];
 
-/** The configuration, and the folder of the run to go on with where there is one. */
+/** Loads the configuration of a new run, or of the run to resume together with its folder. */
 async function load(
   file: string | undefined,
   options: TrainOptions,
@@ -32,18 +32,18 @@ async function load(
   if (options.resume === undefined) {
     if (file === undefined) {
       throw new ConfigError({
-        what: 'no configuration is named',
-        remedy: 'Give one, such as `pmpo train examples/cartpole.yaml`, or a run to go on with: --resume DIR',
+        what: 'no configuration is given',
+        remedy: 'Give one, such as `pmpo train examples/cartpole.yaml`, or a run to resume: --resume DIR',
       });
     }
     return { job: await loadJob(file, overridesOf(options), { modules: publicModules }) };
   }
-  const changed = overridesOf(options).filter(({ path }) => !movable.includes(path.join('.')));
+  const changed = overridesOf(options).filter(({ path }) => !changeable.includes(path.join('.')));
   if (file !== undefined || changed.length > 0) {
     throw new ConfigError({
       where: `--resume ${options.resume}`,
-      what: `a run goes on with the configuration that it was started with, not with ${file ?? changed[0].label}`,
-      remedy: `Only ${movable.join(', ')} may be set anew`,
+      what: `a run is resumed with the configuration that it was started with, not with ${file ?? changed[0].label}`,
+      remedy: `Only ${changeable.join(', ')} may be changed`,
     });
   }
   const resume = await openRunDirectory(options.resume);
@@ -56,8 +56,8 @@ async function load(
   };
 }
 
-/** A path as a person would type it from here. */
-function fromHere(path: string): string {
+/** A path relative to the working directory, if it lies below it. */
+function relativePath(path: string): string {
   const local = relative(process.cwd(), path);
   return local.startsWith('..') ? path : local || '.';
 }
@@ -89,10 +89,10 @@ async function train(file: string | undefined, options: TrainOptions): Promise<v
       signal: signals.signal,
       say,
       onStart: (run: RunDirectory) =>
-        say(`${resume === undefined ? 'Run' : 'Going on with'}: ${fromHere(run.path)}`),
+        say(`${resume === undefined ? 'Run' : 'Resuming'}: ${relativePath(run.path)}`),
     });
     if (summary === undefined) {
-      process.stderr.write(`Stopped. Go on with: pmpo train --resume ${fromHere(directory.path)}\n`);
+      process.stderr.write(`Stopped. Resume with: pmpo train --resume ${relativePath(directory.path)}\n`);
       process.exitCode = exitCodes.failed;
     }
   } finally {
@@ -110,13 +110,13 @@ export function addTrain(program: Command): void {
   addOutputOptions(command)
     .option(
       '--resume <dir>',
-      'go on with the run in this folder from its newest checkpoint, with its configuration: --set may give new addresses of servers, and nothing else',
+      'resume the run in this folder from its newest checkpoint, with its configuration; --set may only change addresses of servers',
     )
     .addHelpText(
       'after',
       `
-A run leaves its folder behind: config.yaml, metrics.jsonl, TensorBoard events, checkpoints, policy.onnx, summary.json
-and report.html. Ctrl-C saves a checkpoint, says how to go on, and exits with 1.
+A run writes a folder with config.yaml, metrics.jsonl, TensorBoard events, checkpoints, policy.onnx, summary.json and
+report.html. Ctrl-C saves a checkpoint, prints the command that resumes the run, and exits with 1.
 
 Examples:
   pmpo train examples/cartpole.yaml

@@ -69,41 +69,46 @@ async function winrate(a: string, b: string, options: WinRateCliOptions): Promis
 export function addWinrate(program: Command): void {
   program
     .command('winrate')
-    .description('Let a judge compare the completions of two language models')
+    .description('Compare the completions of two language models with a judge')
     .argument(
       '<a>',
       'host:port of an LM server, a .jsonl file of completions, or the folder of an embedded model',
     )
-    .argument('<b>', 'what it is compared with')
-    .requiredOption('--prompts <file>', 'JSON Lines or Parquet, one prompt in each row')
+    .argument('<b>', 'the same for the other model')
+    .requiredOption('--prompts <file>', 'a JSON Lines or Parquet file with one prompt per row')
     .requiredOption(
       '--judge <file>',
-      'a module that exports compare or reward (.ts, .js), or settings (.yaml)',
+      'a module that exports compare or reward (.ts, .js), or the settings of a judge (.yaml)',
     )
-    .option('--field <name>', 'the column that holds the prompt', 'prompt')
-    .option('--chat', "lay a prompt out as a user's turn by the model's chat template")
-    .option('--max-tokens <number>', 'of a completion', wholeNumber(1), 64)
-    .option('--temperature <number>', '0 for the likeliest', numberBetween(0, 10), 1)
+    .option('--field <name>', 'the column of the prompt', 'prompt')
+    .option('--chat', "format a prompt as a user's message with the model's chat template")
+    .option('--max-tokens <number>', 'largest number of tokens of a completion', wholeNumber(1), 64)
+    .option(
+      '--temperature <number>',
+      'sampling temperature; 0: always the likeliest token',
+      numberBetween(0, 10),
+      1,
+    )
     .option(
       '--top-p <number>',
-      'draw from the tokens that hold this much probability',
+      'draw only from the likeliest tokens whose probabilities add up to this much',
       numberBetween(0, 1),
       1,
     )
-    .option('--stop <text>', 'ends a completion; may be given several times', collect)
-    .option('--seed <number>', 'of what is random', wholeNumber(0), 0)
-    .option('--output <file>', 'where every verdict is kept', 'verdicts.jsonl')
-    .option('--tls-ca <pem>', 'reach LM servers by TLS, and trust this authority')
-    .option('--token-file <file>', 'the bearer token that LM servers want')
+    .option('--stop <text>', 'a text that ends a completion; may be repeated', collect)
+    .option('--seed <number>', 'the random seed', wholeNumber(0), 0)
+    .option('--output <file>', 'the file to which every verdict is written', 'verdicts.jsonl')
+    .option('--tls-ca <pem>', 'connect to LM servers with TLS, and trust this authority')
+    .option('--token-file <file>', 'a file with the bearer token for LM servers')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-A judge to whom the order could matter (a language model, compare) is asked in both orders; where it contradicts itself,
-the two are tied. The interval is Wilson's, with ties counted half. A comparison that was stopped goes on when the same
-command is given again: what is in the file of verdicts is not asked twice.
+A judge whose answer may depend on the order (a language model, or compare) is asked in both orders; if the answers contradict
+each other, it is a tie. The interval is Wilson's, and a tie counts as half a win. If a comparison is stopped, the same command
+continues it and asks only for the verdicts that are not in the file yet.
 
-Settings of a judge:
+Settings of a judge (.yaml):
   {name: language-model, address: 127.0.0.1:50061, template: compare.txt}      {{prompt}} {{first}} {{second}}; A, B or TIE
   {name: language-model, url: https://judge.example/v1, model: NAME, token: {environmentVariable: KEY}, template: compare.txt}
   {name: reward-model, address: 127.0.0.1:8081, model: NAME}

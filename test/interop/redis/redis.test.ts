@@ -199,7 +199,7 @@ test('the example trains, with two actors', async () => {
   expect(learned.stderr).toMatch(/Return .* over 1 episode/);
   expect(learned.code).toBe(0);
   for (const { code, stderr } of await Promise.all(actors)) {
-    expect(stderr).toMatch(/The run is done: .* transitions were stored by this actor/);
+    expect(stderr).toMatch(/The run is finished: this actor stored .* transitions/);
     expect(code).toBe(0);
   }
 }, 240_000);

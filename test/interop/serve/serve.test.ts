@@ -160,11 +160,11 @@ test('killing the server ends pmpo with a one-line error', async () => {
 test.each([
   [['--port', 'taken'], 1, /^pmpo: the gymnasium server: cannot listen on 127\.0\.0\.1:\d+: .*in use\n$/],
   [['--token-file', '/no/such'], 1, /^pmpo: the gymnasium server: --token-file: \/no\/such: No such file/],
-  [['--tls-key', 'x.pem'], 2, /^pmpo: --tls-key: a certificate and its key go together\. Give both/],
+  [['--tls-key', 'x.pem'], 2, /^pmpo: --tls-key: a certificate and its key belong together\. Give both/],
   [
     ['--tls-client-ca', 'x.pem'],
     2,
-    /^pmpo: --tls-client-ca: it needs a certificate of the server's own\. Give/,
+    /^pmpo: --tls-client-ca: it also requires a certificate of the server\. Give/,
   ],
   [['--processes', '0'], 2, /--processes/],
 ])('%s gives a one-line error', async (args, code, message) => {
