@@ -46,7 +46,9 @@ describe('a registry', () => {
       "./mine.ts: the colour 'teal' is already registered by pmpo itself. Choose another name",
     );
     registry.register(definition('amber', './first.ts'));
-    expect(() => registry.register(definition('amber', './second.ts'))).toThrow('already by ./first.ts');
+    expect(() => registry.register(definition('amber', './second.ts'))).toThrow(
+      'already registered by ./first.ts',
+    );
     expect(registry.get('teal').plugin).toBeUndefined();
   });
 });

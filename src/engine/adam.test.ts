@@ -27,29 +27,31 @@ function makeVariables(engine: Engine, prefix: string): Record<keyof typeof init
   };
 }
 
-function lossOf(variables: NamedVariables, { x, target }: NamedTensors): Scalar {
-  const y = tf.add(tf.matMul(x as Tensor2D, variables.weight as Tensor2D), variables.bias!);
-  return tf.sum(tf.squaredDifference(tf.tanh(y), target!)) as Scalar;
+type Batch = { readonly x: Tensor2D; readonly target: Tensor2D };
+
+function lossOf(variables: NamedVariables, { x, target }: Batch): Scalar {
+  const y = tf.add(tf.matMul(x, variables.weight), variables.bias);
+  return tf.sum(tf.squaredDifference(tf.tanh(y), target));
 }
 
-function gradientsOf(variables: NamedVariables, inputs: NamedTensors): NamedTensors {
+function gradientsOf(variables: NamedVariables, inputs: Batch): NamedTensors {
   const { grads } = tf.variableGrads(() => lossOf(variables, inputs), Object.values(variables));
   return Object.fromEntries(Object.entries(variables).map(([key, { name }]) => [key, grads[name]!]));
 }
 
-/** The parameters after `steps` steps, all in one array. */
+/** All parameters after `steps` steps, in one array. */
 async function train(engineName: EngineName, options: AdamOptions, steps: number): Promise<number[]> {
   const engine = await start(engineName);
   const variables = makeVariables(engine, 'net');
   const adam = createAdam(engine, 'adam', variables, options);
-  const step = engine.jit('step', (inputs) => adam.apply(gradientsOf(variables, inputs)));
+  const step = engine.jit('step', (inputs: Batch) => adam.apply(gradientsOf(variables, inputs)));
   for (let i = 0; i < steps; i++) await step.run(batch);
   return flat(await engine.read(Object.values(variables)));
 }
 
 const flat = (values: readonly HostTensor[]): number[] => values.flatMap(({ data }) => [...data]);
 
-/** Algorithm 1 of arXiv 1412.6980 in double precision, on the numbers of `flat`, with gradients by central differences. */
+/** Algorithm 1 of arXiv 1412.6980 in double precision, with gradients by central differences; the result is as of `train`. */
 function reference(options: AdamOptions, steps: number): number[] {
   const { learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, maxGradientNorm = Infinity } = options;
   const theta = [...initial.weight.data, ...initial.bias.data];
@@ -91,12 +93,12 @@ function expectClose(found: readonly number[], expected: readonly number[], tole
 }
 
 describe.each<EngineName>(['cpu', 'onnx'])('Adam on %s', (engine) => {
-  it('follows the algorithm', async () => {
+  it('follows the published algorithm', async () => {
     const options = { learningRate: 0.05 };
     expectClose(await train(engine, options, 8), reference(options, 8));
   });
 
-  it('clips all gradients by their common norm', async () => {
+  it('clips all gradients by their joint norm', async () => {
     const options = { learningRate: 0.05, maxGradientNorm: 0.3, beta1: 0.7, beta2: 0.9, epsilon: 1e-3 };
     const clipped = await train(engine, options, 6);
     expectClose(clipped, reference(options, 6));
@@ -108,10 +110,10 @@ describe.each<EngineName>(['cpu', 'onnx'])('Adam on %s', (engine) => {
     const e = await start(engine);
     const variables = makeVariables(e, 'net');
     const adam = createAdam(e, 'adam', variables, { learningRate: 0.1, maxGradientNorm: 0.1 });
-    const step = e.jit('step', ({ factor, ...inputs }) => {
+    const step = e.jit('step', ({ factor, ...inputs }: Batch & { factor: Scalar }) => {
       const gradients = gradientsOf(variables, inputs);
       const squares = Object.values(gradients).map((g) => tf.sum(tf.square(g)));
-      const { gradientNorm } = adam.apply(gradients, factor as Scalar);
+      const { gradientNorm } = adam.apply(gradients, factor);
       return { gradientNorm, expected: tf.sqrt(tf.addN(squares)) };
     });
     const before = flat(await e.read(Object.values(variables)));
@@ -124,7 +126,7 @@ describe.each<EngineName>(['cpu', 'onnx'])('Adam on %s', (engine) => {
     expect(flat(await e.read(Object.values(variables)))).toEqual(before);
   });
 
-  it('goes on from its slots', async () => {
+  it('resumes from its slots', async () => {
     const options = { learningRate: 0.05, maxGradientNorm: 1 };
     const e = await start(engine);
     const run = async (prefix: string, steps: number, from?: readonly HostTensor[]) => {
@@ -132,7 +134,7 @@ describe.each<EngineName>(['cpu', 'onnx'])('Adam on %s', (engine) => {
       const adam = createAdam(e, `${prefix}/adam`, variables, options);
       const all = [...Object.values(variables), ...Object.values(adam.slots)];
       if (from !== undefined) await Promise.all(all.map((variable, i) => e.write(variable, from[i]!)));
-      const step = e.jit(prefix, (inputs) => adam.apply(gradientsOf(variables, inputs)));
+      const step = e.jit(prefix, (inputs: Batch) => adam.apply(gradientsOf(variables, inputs)));
       for (let i = 0; i < steps; i++) await step.run(batch);
       return e.read(all);
     };
@@ -141,13 +143,13 @@ describe.each<EngineName>(['cpu', 'onnx'])('Adam on %s', (engine) => {
   });
 });
 
-it("agrees with the plain engine in TensorFlow.js' own Adam too, slots made on first use", async () => {
+it("gives the same results on cpu and onnx with TensorFlow.js' Adam, which makes its slots on first use", async () => {
   const results: number[][] = [];
   for (const name of ['cpu', 'onnx'] as const) {
     const engine = await start(name);
     const variables = makeVariables(engine, 'net');
     const adam = tf.train.adam(0.05);
-    const step = engine.jit('step', (inputs) => ({
+    const step = engine.jit('step', (inputs: Batch) => ({
       loss: adam.minimize(() => lossOf(variables, inputs), true, Object.values(variables))!,
     }));
     const losses: number[] = [];
@@ -157,7 +159,7 @@ it("agrees with the plain engine in TensorFlow.js' own Adam too, slots made on f
   expectClose(results[1]!, results[0]!, 1e-5);
 });
 
-describe.each<EngineName>(['cpu', 'onnx'])('trees of variables on %s', (name) => {
+describe.each<EngineName>(['cpu', 'onnx'])('named variables on %s', (name) => {
   it('are copied and moved towards one another', async () => {
     const engine = await start(name);
     const [from, to] = [makeVariables(engine, 'from'), makeVariables(engine, 'to')];

@@ -4,7 +4,7 @@ import { createEngine } from './create.js';
 import { detectEngines, findEngine } from './detect.js';
 import { type Engine, type EngineName, engineNames } from './engine.js';
 import { int32Result } from './host-tensors.js';
-import type { HostTensor, NamedTensors, Scalar } from './tensors.js';
+import type { HostTensor, NamedTensors } from './tensors.js';
 import * as tf from './tf.js';
 
 const engines: Engine[] = [];
@@ -19,16 +19,16 @@ afterEach(async () => {
 
 const floats = (shape: number[], ...data: number[]): HostTensor => ({ shape, data: Float32Array.from(data) });
 
-/** Those that come with the package, and those that are there where somebody has installed them (scripts/tfjs-node.mjs). */
+/** Engines whose package is installed by scripts/tfjs-node.mjs only. */
 const optional = new Set<EngineName>(['tfjs-node', 'tfjs-node-gpu']);
-const isThere = (name: EngineName) => !optional.has(name) || findEngine(name).available;
+const isInstalled = (name: EngineName) => !optional.has(name) || findEngine(name).available;
 
 const testsOf = (name: EngineName) => {
-  it('runs a function of inputs and variables and keeps what it assigns', async () => {
+  it('runs a function of inputs and variables, and keeps the values that it assigns', async () => {
     const engine = await start(name);
     const weight = engine.variable('weight', floats([2, 1], 1, 2));
     const step = engine.jit('step', ({ x }) => {
-      const y = tf.matMul(x as tf.Tensor2D, weight as tf.Tensor2D);
+      const y = tf.matMul(x, weight);
       weight.assign(tf.mul(weight, 2));
       return { y };
     });
@@ -45,7 +45,7 @@ const testsOf = (name: EngineName) => {
     const p = engine.variable('p', floats([2], 1, -2));
     const adam = tf.train.adam(0.1);
     const step = engine.jit('step', (): NamedTensors => {
-      const { value, grads } = tf.variableGrads(() => tf.sum(tf.square(p)) as Scalar, [p]);
+      const { value, grads } = tf.variableGrads(() => tf.sum(tf.square(p)), [p]);
       adam.applyGradients(Object.entries(grads).map(([key, tensor]) => ({ name: key, tensor })));
       return { value };
     });
@@ -53,7 +53,7 @@ const testsOf = (name: EngineName) => {
     expect((await step.run({})).value!.data[0]).toBeCloseTo(0.9 ** 2 + 1.9 ** 2, 4);
   });
 
-  it('gives equal products for every transposition', async () => {
+  it('computes the same product for every transposition', async () => {
     const engine = await start(name);
     const products = engine.jit('products', ({ a, b }) => {
       const at = tf.transpose(a!);
@@ -69,7 +69,7 @@ const testsOf = (name: EngineName) => {
     for (const value of Object.values(results)) expect([...value.data]).toEqual([-2, -2]);
   });
 
-  it('names the input that is missing, of another dtype or badly shaped', async () => {
+  it('names an input that is missing, has another element type or does not fill its shape', async () => {
     const engine = await start(name);
     const f = engine.jit('act', ({ x }) => ({ y: tf.neg(x!) }));
     await expect(f.run({})).rejects.toThrow("input 'x' of 'act': is missing");
@@ -120,7 +120,7 @@ const testsOf = (name: EngineName) => {
     expect(Math.random()).toBeLessThan(1);
   });
 
-  it('takes random numbers with a seed for the constants that they are', async () => {
+  it('treats random numbers with a seed as constants', async () => {
     const engine = await start(name);
     const f = engine.jit('fixed', () => ({ y: tf.randomNormal([3], 0, 1, 'float32', 7) }));
     const [first, second] = [await f.run({}), await f.run({})];
@@ -128,7 +128,7 @@ const testsOf = (name: EngineName) => {
     expect(new Set(first.y!.data).size).toBe(3);
   });
 
-  it('lets two engines have variables of the same name', async () => {
+  it('has its own variables, whatever their names in other engines', async () => {
     const [one, other] = [await start(name), await start(name)];
     one.variable('same', floats([], 1));
     const theirs = other.variable('same', floats([], 2));
@@ -139,10 +139,10 @@ const testsOf = (name: EngineName) => {
 };
 
 for (const name of engineNames) {
-  describe.skipIf(!isThere(name))(`engine ${name}`, () => testsOf(name));
+  describe.skipIf(!isInstalled(name))(`engine ${name}`, () => testsOf(name));
 }
 
-it('says what it found, and takes one that is there', () => {
+it('reports on every engine and chooses an available one', () => {
   const reports = detectEngines();
   expect(reports.map(({ name }) => name)).toEqual([...engineNames]);
   expect(reports.filter(({ chosen }) => chosen)).toHaveLength(1);
@@ -156,13 +156,13 @@ it('says what it found, and takes one that is there', () => {
   }
 });
 
-it('says that an execution provider is missing when the engine is made', async () => {
+it('refuses a missing execution provider when the engine is created', async () => {
   await expect(createEngine('onnx', { executionProvider: 'nothing' as 'cuda' })).rejects.toThrow(
     /engine onnx: the execution provider 'nothing' does not start/,
   );
 });
 
-it('says how to get an engine that is not installed', async () => {
+it('says how to install a missing engine', async () => {
   await expect(createEngine('tfjs-node-gpu')).rejects.toThrow(
     /engine tfjs-node-gpu: @tensorflow\/tfjs-node-gpu is not installed. Install it \(npm install/,
   );

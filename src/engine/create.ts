@@ -49,7 +49,7 @@ function requireAvailable(name: EngineName): void {
   throw new PmpoError({
     where: `engine ${name}`,
     what: detail,
-    remedy: `Install it (npm install ${enginePackages[name]}) or choose another: \`pmpo doctor\` lists what works here`,
+    remedy: `Install it (npm install ${enginePackages[name]}) or choose another engine: \`pmpo doctor\` lists those that work here`,
   });
 }
 
@@ -59,7 +59,7 @@ async function prepareNative(name: 'tfjs-node' | 'tfjs-node-gpu'): Promise<void>
   throw new PmpoError({
     where: `engine ${name}`,
     what: `${enginePackages[name]} did not start`,
-    remedy: 'Choose another: `pmpo doctor` lists what works here',
+    remedy: 'Choose another engine: `pmpo doctor` lists those that work here',
   });
 }
 

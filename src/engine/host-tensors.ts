@@ -10,18 +10,21 @@ import type {
 } from './tensors.js';
 import * as tf from './tf.js';
 
-/** TensorFlow.js' name of a host tensor's element type. */
+/** The element type of a host tensor, by TensorFlow.js' name. */
 export function hostDtype(value: HostTensor): 'float32' | 'int32' {
   return value.data instanceof Float32Array ? 'float32' : 'int32';
 }
 
-/** @throws PmpoError when the data do not fill the shape. */
+/**
+ * @param where names the tensor in messages.
+ * @throws PmpoError when the data do not fill the shape.
+ */
 export function checkHostTensor(where: string, { shape, data }: HostTensor): void {
   if (data.length === sizeOf(shape)) return;
   throw new PmpoError({
     where,
     what: `${data.length} numbers do not fill the shape [${shape}]`,
-    remedy: `Give ${sizeOf(shape)}`,
+    remedy: `Give ${sizeOf(shape)} numbers`,
   });
 }
 
@@ -30,7 +33,7 @@ export function toTensor(value: HostTensor): Tensor {
   return tf.tensor(value.data.slice(), value.shape as number[], hostDtype(value));
 }
 
-/** A tensor's values outside the engine; booleans become 0 and 1. */
+/** A copy of a tensor's values; booleans become 0 and 1. */
 export function toHost(tensor: Tensor): HostTensor {
   const data = tensor.dataSync<'float32' | 'int32' | 'bool'>();
   const owned = tensor.dtype === 'float32' ? Float32Array.from(data) : Int32Array.from(data);
@@ -50,8 +53,8 @@ export function int32Result<T extends Tensor>(tensor: T): Int32Tensor<T> {
 }
 
 /**
- * `fn` with a check of its results: the types that `Compiled.run` gives them are true.
- * The wrapped function throws a PmpoError when a result is not a tensor, or is int32 or bool without `int32Result`.
+ * `fn` with a check that its results have the element types that `Compiled.run` promises.
+ * The returned function throws a PmpoError when a result is not a tensor, or is int32 or bool without `int32Result`.
  */
 export function withCheckedResults(functionName: string, fn: TensorFunction): TensorFunction {
   return (inputs) => {
@@ -69,7 +72,7 @@ export function withCheckedResults(functionName: string, fn: TensorFunction): Te
   };
 }
 
-/** The names and element types a compiled function was first called with; later calls must agree. */
+/** The names and element types of the inputs in the first call of a compiled function; later calls must agree with them. */
 export class Signature {
   readonly #function: string;
   #dtypes: ReadonlyMap<string, string> | undefined;
@@ -78,7 +81,10 @@ export class Signature {
     this.#function = functionName;
   }
 
-  /** @throws PmpoError when an input is missing, unknown, of another dtype than before, or not as long as its shape says. */
+  /**
+   * @throws PmpoError when an input is missing, unknown, of another element type than in the first call, or does not fill its
+   *   shape.
+   */
   check(inputs: NamedHostTensors): void {
     const given = new Map(Object.entries(inputs).map(([name, value]) => [name, hostDtype(value)]));
     for (const [name, value] of Object.entries(inputs)) {
@@ -103,7 +109,7 @@ export class Signature {
   }
 }
 
-/** The inputs as a function sees them: reading a name that was not given is an error that names it. */
+/** The inputs as they are passed to a function: reading one that the caller has not given throws a PmpoError that names it. */
 export function guardedInputs(functionName: string, inputs: Record<string, Tensor>): NamedTensors {
   return new Proxy(inputs, {
     get(target, name) {

@@ -1,20 +1,20 @@
 import { PmpoError } from '../core/errors.js';
 
 /**
- * Runs the body of a compiled function with `Math.random` out of reach, from which TensorFlow.js' random operations draw
- * their seeds where they are given none. A traced function draws once, when it is traced: what looks random would be the
- * same numbers at every call. The engines that do not trace refuse it too, so that a function works on all or on none, and
- * a seed makes every run the same. With a seed of their own such operations give constants anyway, and may be used.
+ * Runs the body of a compiled function while `Math.random` throws. TensorFlow.js' random operations take their seed from it if
+ * they are not given one. A traced function would draw random numbers only once, while it is traced, and use the same numbers
+ * in every call. Engines that do not trace refuse unseeded random numbers too, so that a function works on all engines or on
+ * none. Operations with a seed are constants, and allowed.
  *
- * @throws PmpoError naming the function when it asks for a random number.
+ * @throws PmpoError that names the function when it asks for a random number.
  */
 export function withoutRandomness<T>(functionName: string, body: () => T): T {
   const { random } = Math;
   Math.random = () => {
     throw new PmpoError({
       where: `function '${functionName}'`,
-      what: 'it draws random numbers (Math.random, or tf.randomNormal and others without a seed), which a compiled function would do only once',
-      remedy: 'Draw them outside and pass them in as an input',
+      what: 'it draws random numbers (Math.random, or an operation such as tf.randomNormal without a seed), which a compiled function would do only once',
+      remedy: 'Draw them outside of the function and pass them in as an input',
     });
   };
   try {

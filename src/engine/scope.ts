@@ -4,15 +4,15 @@ import type { HostTensor, Variable } from './tensors.js';
 import * as tf from './tf.js';
 
 /**
- * One engine's variables. TensorFlow.js keeps a single table of variables by name for the whole process, which its
- * optimizers look names up in. An engine puts its own table there only while its functions run, so that two engines
- * may both have a variable `policy/weight`.
+ * The variables of one engine. TensorFlow.js has one table of variables by name for the whole process, in which its optimizers
+ * look up names. An engine installs its own table only while its functions run, so that two engines may both have a variable
+ * `policy/weight`.
  */
 export class VariableScope {
   #variables: Record<string, Variable> = {};
   readonly #backend: string;
 
-  /** @param onCreate told of every variable made while this scope's functions run, before anything uses it. */
+  /** @param onCreate called with every variable that is made while this scope's functions run, before it is used. */
   constructor(backend: string, onCreate?: (variable: Variable) => void) {
     this.#backend = backend;
     if (onCreate === undefined) return;
@@ -36,7 +36,8 @@ export class VariableScope {
     } finally {
       this.#variables = state.registeredVariables;
       state.registeredVariables = outer;
-      // Changing the backend sets all its kernels up again; nobody outside an engine needs it changed back but the tracer.
+      // Changing the backend sets up all of its kernels again. Only tracing, which may run inside of another engine's
+      // function, needs the change undone.
       if (this.#backend === traceBackendName) useBackend(outerBackend);
     }
   }
@@ -45,12 +46,12 @@ export class VariableScope {
   create(name: string, initial: HostTensor): Variable {
     checkHostTensor(`variable '${name}'`, initial);
     if (this.#variables[name] !== undefined) {
-      throw new PmpoError({ where: `variable '${name}'`, what: 'exists already in this engine' });
+      throw new PmpoError({ where: `variable '${name}'`, what: 'already exists in this engine' });
     }
     return this.within(() => tf.tidy(() => tf.variable(toTensor(initial), true, name)));
   }
 
-  /** Takes a variable off the table without touching its tensor. */
+  /** Removes a variable from the table; its tensor stays as it is. */
   forget(variable: Variable): void {
     delete this.#variables[variable.name];
   }
@@ -77,11 +78,11 @@ export const traceBackendName = 'pmpo-trace';
 
 function useBackend(name: string | undefined): void {
   if (name === undefined || tf.engine().backendName === name) return;
-  // For a backend that is ready, all of setBackend's work is done before it returns its promise.
+  // For a backend that is initialized, setBackend does all of its work before it returns its promise.
   void tf.setBackend(name);
 }
 
-/** @throws PmpoError when `value` cannot replace the variable's. */
+/** @throws PmpoError when `value` has another shape than the variable. */
 export function checkAssignable(variable: Variable, value: HostTensor): void {
   const where = `variable '${variable.name}'`;
   checkHostTensor(where, value);

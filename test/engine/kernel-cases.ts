@@ -2,19 +2,19 @@ import { int32Result } from '../../src/engine/host-tensors.js';
 import type { HostTensor, NamedHostTensors, NamedTensors, Tensor } from '../../src/engine/tensors.js';
 import { normal } from './agreement.js';
 
-/** What the tests of kernels share: inputs, and how a case is written. */
+/** For tests of kernels: inputs, and the form of a test case. */
 
 export const positive = (seed: string, ...shape: number[]): HostTensor => {
   const { data } = normal(seed, ...shape);
-  return { shape, data: (data as Float32Array).map((x) => Math.abs(x) + 0.1) };
+  return { shape, data: data.map((x) => Math.abs(x) + 0.1) };
 };
 export const unit = (seed: string, ...shape: number[]): HostTensor => {
   const { data } = normal(seed, ...shape);
-  return { shape, data: (data as Float32Array).map((x) => Math.tanh(x) * 0.9) };
+  return { shape, data: data.map((x) => Math.tanh(x) * 0.9) };
 };
 export const x34 = normal('x', 3, 4);
 export const y34 = normal('y', 3, 4);
-export const wide = { shape: [3, 4], data: (normal('w', 3, 4).data as Float32Array).map((x) => 20 * x) };
+export const wide = { shape: [3, 4], data: normal('w', 3, 4).data.map((x) => 20 * x) };
 
 export type Case = readonly [
   name: string,
@@ -30,7 +30,7 @@ export function named(result: Tensor | Tensor[]): NamedTensors {
   );
 }
 
-/** The second input, or the first where there is one only. */
+/** The second input, or the first if there is only one. */
 export const other = (inputs: NamedTensors): Tensor => ('y' in inputs ? inputs.y! : inputs.x!);
 
 export function inputsOf(x: HostTensor, y: HostTensor | undefined): NamedHostTensors {

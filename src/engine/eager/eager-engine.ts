@@ -13,7 +13,7 @@ import type {
 } from '../tensors.js';
 import * as tf from '../tf.js';
 
-/** Writes an ONNX model of a function, with the present values of the variables that it uses. */
+/** Writes a function as an ONNX model, with the current values of the variables that it uses as constants. */
 export type Exporter = (
   name: string,
   fn: TensorFunction,
@@ -21,7 +21,7 @@ export type Exporter = (
   dynamicBatch: boolean,
 ) => Promise<Uint8Array>;
 
-/** Runs every compiled function op by op on an ordinary TensorFlow.js backend, which must be registered and ready. */
+/** Runs compiled functions operation by operation on a TensorFlow.js backend, which must be registered and initialized. */
 export class EagerEngine implements Engine {
   readonly name: EngineName;
   readonly #scope: VariableScope;
@@ -46,9 +46,9 @@ export class EagerEngine implements Engine {
     const signature = new Signature(name);
     let disposed = false;
     return {
-      // The work is done before the promise is returned, so calls keep their order by themselves.
+      // All work is done before the promise is returned, so that calls keep their order.
       run: async (inputs: NamedHostTensors) => {
-        if (disposed) throw new PmpoError({ where: `function '${name}'`, what: 'was disposed of' });
+        if (disposed) throw new PmpoError({ where: `function '${name}'`, what: 'has been disposed of' });
         signature.check(inputs);
         return this.#call(name, checked, inputs);
       },

@@ -10,8 +10,8 @@ type TensorInfo = tf.TensorInfo;
 let ready: Promise<void> | undefined;
 
 /**
- * Loads TensorFlow.js' WebAssembly backend with two repairs: products of transposed matrices go through an explicit
- * transpose (its own loop for them is ten times slower), and kernels that it lacks run on the plain JavaScript backend.
+ * Loads TensorFlow.js' WebAssembly backend with two changes: products of transposed matrices transpose them explicitly (its own
+ * loop for such products is ten times slower), and kernels that it lacks run on the backend `cpu`.
  */
 export function prepareWasm(): Promise<void> {
   ready ??= load();
@@ -26,7 +26,7 @@ async function load(): Promise<void> {
     throw new PmpoError({
       where: 'engine wasm',
       what: "TensorFlow.js' WebAssembly backend did not start",
-      remedy: "Choose another: `pmpo doctor` lists what works here, 'cpu' always does",
+      remedy: "Choose another engine: `pmpo doctor` lists those that work here; 'cpu' always does",
     });
   }
   makeTransposesExplicit();
@@ -53,9 +53,13 @@ function makeTransposesExplicit(): void {
       if (isTransposed !== true) return x;
       const axes = x.shape.map((_, axis) => axis);
       axes.push(...axes.splice(-2).reverse());
-      const turned = transpose.kernelFunc({ inputs: { x }, backend, attrs: { perm: axes } }) as TensorInfo;
-      made.push(turned);
-      return turned;
+      const transposed = transpose.kernelFunc({
+        inputs: { x },
+        backend,
+        attrs: { perm: axes },
+      }) as TensorInfo;
+      made.push(transposed);
+      return transposed;
     };
     const a = untransposed(inputs.a as TensorInfo, attrs?.transposeA);
     const b = untransposed(inputs.b as TensorInfo, attrs?.transposeB);
@@ -94,7 +98,7 @@ function borrowMissingKernels(): void {
           attrs,
         });
         const back = ({ shape, dtype, dataId }: TensorInfo): TensorInfo => {
-          // A kernel may hand its input back; a copy keeps the two backends' reference counts apart.
+          // A kernel may return its input; a copy keeps the reference counts of the two backends independent.
           const values = cpu.readSync(dataId).slice() as tf.BackendValues;
           return { shape, dtype, dataId: wasm.write(values, shape, dtype) };
         };

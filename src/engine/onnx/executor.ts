@@ -18,7 +18,7 @@ const workerEntry = new URL(
 );
 
 function disposedOf(): PmpoError {
-  return new PmpoError({ where: 'engine onnx', what: 'was disposed of' });
+  return new PmpoError({ where: 'engine onnx', what: 'has been disposed of' });
 }
 
 interface Pending {
@@ -26,7 +26,7 @@ interface Pending {
   reject(error: Error): void;
 }
 
-/** A thread of its own that runs graphs and holds the variables. Started by the first request. */
+/** A worker thread that runs graphs and keeps the variables. The first request starts it. */
 class SessionThread {
   readonly #settings: SessionSettings;
   readonly #pending = new Map<number, Pending>();
@@ -38,13 +38,13 @@ class SessionThread {
     this.#settings = settings;
   }
 
-  /** Requests are carried out in the order made. `transfer` names arrays that the caller gives away. */
+  /** Requests are handled in the order in which they are made. `transfer` lists the arrays whose ownership passes to the thread. */
   async request(request: Request, transfer: readonly Numbers[] = []): Promise<readonly Numbers[]> {
     if (this.#closed) throw disposedOf();
     this.#worker ??= this.#start();
     const worker = this.#worker;
     const sequence = this.#sequence++;
-    // The thread keeps the process alive only while somebody waits for it.
+    // The thread keeps the process alive only while a request is pending.
     if (this.#pending.size === 0) worker.ref();
     worker.postMessage(
       { sequence, request },
@@ -97,10 +97,10 @@ interface Copy {
 }
 
 /**
- * Decides where programs run. The variables live in a thread of their own, which carries out everything that changes
- * them, and what is long, in the order asked for. Short programs that only read run here, without waiting for what the
- * thread is doing, on copies of the variables that are fetched when they have changed. A program therefore waits exactly
- * for the earlier ones that change a variable it reads.
+ * Decides in which thread programs run. A worker thread keeps the variables; it runs all programs that change variables and all
+ * long programs, in the order of the calls. Short programs that change no variable run in the calling thread, at the same time
+ * as the worker's programs, on copies of the variables, which are updated when they have changed. A program therefore waits only
+ * for earlier programs that change a variable it reads.
  */
 export class Executor {
   readonly #thread: SessionThread;
@@ -108,13 +108,13 @@ export class Executor {
   readonly #localPrograms = new Set<number>();
   readonly #loading = new Map<number, Promise<unknown>>();
   readonly #programs = new Map<number, Program>();
-  /** How often each variable has changed, counting what is under way. */
+  /** The number of changes of each variable, including those that are not finished. */
   readonly #versions: number[] = [];
   readonly #types: TensorType[] = [];
   readonly #copies = new Map<number, Copy>();
   readonly #held = new Map<number, Numbers>();
   #localTurn: Promise<unknown> = Promise.resolve();
-  /** Runs here that are not over, for what must come after them. */
+  /** Unfinished runs in the calling thread; unloading and closing wait for them. */
   readonly #localRuns = new Set<Promise<unknown>>();
   #closed = false;
 
@@ -128,19 +128,22 @@ export class Executor {
     return this.#versions.push(0) - 1;
   }
 
-  /** Makes a program ready; `isShort` says that it is worth running here when it only reads. */
+  /** Loads a program. If `isShort` is true and the program changes no variable, it will run in the calling thread. */
   load(program: Program, isShort: boolean): void {
     this.#programs.set(program.id, program);
     const request: Request = { kind: 'load', program };
     const isLocal = isShort && changedVariables(program).length === 0;
     if (isLocal) this.#localPrograms.add(program.id);
     const loading = isLocal ? this.#inTurn(() => this.#local.handle(request)) : this.#thread.request(request);
-    // Whoever runs the program gets the error.
+    // The error reaches the caller of `run`.
     loading.catch(() => {});
     this.#loading.set(program.id, loading);
   }
 
-  /** @param inputs arrays that the caller gives away. @throws PmpoError with ONNX Runtime's words when the run fails. */
+  /**
+   * @param inputs arrays that the caller no longer uses.
+   * @throws PmpoError with ONNX Runtime's message when the run fails.
+   */
   async run(id: number, inputs: readonly Numbers[]): Promise<readonly Numbers[]> {
     if (this.#closed) throw disposedOf();
     const program = this.#programs.get(id)!;
@@ -156,23 +159,23 @@ export class Executor {
       return result;
     } catch (cause) {
       if (cause instanceof PmpoError) throw cause;
-      const words = cause instanceof Error ? cause.message : String(cause);
+      const message = cause instanceof Error ? cause.message : String(cause);
       throw new PmpoError({
         where: `function '${program.name}'`,
-        what: `ONNX Runtime failed: ${words}`,
+        what: `ONNX Runtime failed: ${message}`,
         cause,
       });
     }
   }
 
-  /** Sets a variable to an array that the caller gives away. */
+  /** Sets a variable to an array that the caller no longer uses. */
   async write(variable: number, data: Numbers): Promise<void> {
     this.#versions[variable]! += 1;
     this.#copies.set(variable, { version: this.#versions[variable]!, data: Promise.resolve(data.slice()) });
     await this.#thread.request({ kind: 'write', variable, type: this.#types[variable]!, data }, [data]);
   }
 
-  /** The variables' values after everything asked for so far. The arrays belong to the executor. */
+  /** The values of variables after all requests made so far. The caller must not change the arrays. */
   read(variables: readonly number[]): Promise<readonly Numbers[]> {
     const stale = variables.filter(
       (variable) => this.#copies.get(variable)?.version !== this.#versions[variable],
@@ -198,7 +201,7 @@ export class Executor {
     await this.#inTurn(() => this.#local.handle(request));
   }
 
-  /** Ends when everything asked for has. */
+  /** Waits for all requests made so far, then ends the thread. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#localRuns);
@@ -208,7 +211,7 @@ export class Executor {
 
   async #runLocally(program: Program, request: Request): Promise<readonly Numbers[]> {
     const variables = program.reads.map((port) => port.variable);
-    // The values are asked for now, so that changes asked for later are not seen.
+    // Requested now, so that later changes are not seen.
     const values = await this.read(variables);
     return this.#inTurn(async () => {
       await this.#loading.get(program.id);
@@ -226,7 +229,7 @@ export class Executor {
     });
   }
 
-  /** Local work is done one piece after another. */
+  /** Runs work of the calling thread one piece at a time. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#localTurn.then(work);
     this.#localTurn = done.catch(() => {});

@@ -2,25 +2,27 @@ import { PmpoError } from '../../core/errors.js';
 import type { HostTensor, TensorFunction, Variable } from '../tensors.js';
 import { fuse } from './fuse.js';
 import { Graph, reachable, type Value } from './graph.js';
-import { type Border, encodeModel } from './model.js';
+import { encodeModel, type NamedValue } from './model.js';
 import { type InputType, type Trace, Tracer } from './trace.js';
 
 type Shapes = Readonly<Record<string, readonly number[]>>;
 
-/** What a model that leaves the program needs to be written: the function, and the values of the engine's variables. */
+/** A function to export, and how to trace it and to read its variables. */
 export interface ExportRequest {
   readonly tracer: Tracer;
   readonly read: (variables: readonly Variable[]) => Promise<HostTensor[]>;
   readonly name: string;
   readonly fn: TensorFunction;
   readonly inputs: Shapes;
-  /** Leaves the first axis of every input open. */
+  /** Whether the first axis of every input has variable length. */
   readonly dynamicBatch: boolean;
 }
 
 /**
- * The bytes of an ONNX model of a function that only computes, with the variables' values inside. Inputs are float32.
- * @throws PmpoError when the function assigns to a variable, or depends on the batch's size in a way that cannot be left open.
+ * Exports a function that does not change variables, with their current values as constants. All inputs are float32.
+ * @returns the bytes of an ONNX model.
+ * @throws PmpoError when the function assigns to a variable, or with `dynamicBatch` computes anything that depends on the batch
+ *   size.
  */
 export async function exportModel({
   tracer,
@@ -42,7 +44,7 @@ export async function exportModel({
   });
 }
 
-/** Exports a function of another engine, whose variables become constants by being used. */
+/** Exports a function of an engine that does not trace; its variables become constants. */
 export async function exportForeign(
   name: string,
   fn: TensorFunction,
@@ -54,8 +56,8 @@ export async function exportForeign(
 }
 
 interface Exportable {
-  readonly inputs: readonly Border[];
-  readonly outputs: readonly Border[];
+  readonly inputs: readonly NamedValue[];
+  readonly outputs: readonly NamedValue[];
   readonly reads: Trace['reads'];
 }
 
@@ -69,7 +71,7 @@ function traceAt(tracer: Tracer, name: string, fn: TensorFunction, inputs: Shape
     throw new PmpoError({
       where: `export of '${name}'`,
       what: `it assigns to the variable '${changed.variable.name}'`,
-      remedy: 'Only functions that leave variables as they are can be exported',
+      remedy: 'Export a function that does not change variables',
     });
   }
   fuse(trace.outputs.map(({ value }) => value));
@@ -84,13 +86,14 @@ function withBatch(inputs: Shapes, batch: number): Shapes {
   return Object.fromEntries(Object.entries(inputs).map(([name, [, ...rest]]) => [name, [batch, ...rest]]));
 }
 
-/** Two batch sizes that no network's width is likely to be. */
+/** Two batch sizes that are unlikely to be the width of a network. */
 const [batchA, batchB] = [1009, 1511];
 const batchAxis = 'batch';
 
 /**
- * Traces at two batch sizes and compares: where the two graphs' shape constants differ, they are computed from the size of
- * the first input when the model runs. @throws PmpoError where anything else differs.
+ * Traces with two batch sizes and compares the graphs. Shape constants that differ are computed from the first axis of the first
+ * input when the model runs.
+ * @throws PmpoError when anything else differs.
  */
 function openBatch(name: string, traceWith: (batch: number) => Trace): Exportable {
   const [a, b] = [traceWith(batchA), traceWith(batchB)];
@@ -98,8 +101,8 @@ function openBatch(name: string, traceWith: (batch: number) => Trace): Exportabl
   const refuse = (): never => {
     throw new PmpoError({
       where: `export of '${name}'`,
-      what: 'what it computes depends on the size of the batch',
-      remedy: 'Export it for one size',
+      what: 'its results depend on the batch size',
+      remedy: 'Export it for a fixed batch size',
     });
   };
   if (nodesA!.length !== nodesB!.length) refuse();
@@ -117,18 +120,25 @@ function openBatch(name: string, traceWith: (batch: number) => Trace): Exportabl
       return value?.constant === undefined || twin === undefined ? value : sizes.open(value, twin);
     });
   }
-  const border = (left: Trace['outputs'] | Trace['inputs'], right: Trace['outputs'] | Trace['inputs']) =>
-    left.map(({ name: port, value }, i): Border => {
+  const withOpenAxes = (
+    left: Trace['outputs'] | Trace['inputs'],
+    right: Trace['outputs'] | Trace['inputs'],
+  ) =>
+    left.map(({ name: port, value }, i): NamedValue => {
       const twin = right[i]!.value.shape;
       const shape = value.shape.map((n, axis) =>
         n === twin[axis] ? n : n === batchA ? batchAxis : `${port}_${axis}`,
       );
       return { name: port, value, shape };
     });
-  return { inputs: border(a.inputs, b.inputs), outputs: border(a.outputs, b.outputs), reads: a.reads };
+  return {
+    inputs: withOpenAxes(a.inputs, b.inputs),
+    outputs: withOpenAxes(a.outputs, b.outputs),
+    reads: a.reads,
+  };
 }
 
-/** Shape constants as expressions of the batch's size. */
+/** Makes shape constants expressions of the batch size. */
 class BatchSizes {
   readonly #graph = new Graph('size');
   readonly #first: Value;
@@ -139,7 +149,7 @@ class BatchSizes {
     this.#refuse = refuse;
   }
 
-  /** The constant itself where it is equal in both traces, else what computes it. */
+  /** The constant itself if it is equal in both traces, else a value that computes it. */
   open(value: Value, twin: Value): Value {
     const [left, right] = [value.constant, twin.constant];
     if (left === undefined || right === undefined || left.length !== right.length) return this.#refuse();
@@ -150,7 +160,7 @@ class BatchSizes {
     return this.#graph.emit('Concat', parts, { axis: 0 }, { type: 'int64', shape: [parts.length] });
   }
 
-  /** [scale · batch + offset], from its values at the two batch sizes. */
+  /** The value [scale · batch + offset] that is `atA` and `atB` at the two batch sizes. */
   #affine(atA: number, atB: number): Value {
     const scale = (atB - atA) / (batchB - batchA);
     if (!Number.isInteger(scale)) return this.#refuse();

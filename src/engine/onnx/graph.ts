@@ -1,6 +1,6 @@
 import { sameShape, sizeOf } from '../../core/shape.js';
 
-/** A graph under construction: values, the nodes that make them, and the shapes of both. */
+/** A dataflow graph: values with their shapes, and the nodes that compute them. */
 
 export type ValueType = 'float32' | 'int32' | 'bool' | 'int64';
 export type AttributeValue = number | string | readonly number[] | { readonly float: number };
@@ -8,22 +8,22 @@ export type Attributes = Readonly<Record<string, AttributeValue>>;
 
 export type ConstantData = Float32Array | Int32Array | BigInt64Array | Uint8Array;
 
-/** One tensor of the graph: made by a node, an input, or a constant. */
+/** A tensor of the graph: the output of a node, an input, or a constant. */
 export interface Value {
   readonly name: string;
   readonly type: ValueType;
   readonly shape: readonly number[];
   readonly node?: GraphNode;
   readonly constant?: ConstantData;
-  /** Set where this value is another one broadcast to a larger shape: elementwise users may take that one instead. */
+  /** Set if this value is another one broadcast to a larger shape; elementwise nodes may use that one instead. */
   readonly broadcastOf?: Value;
-  /** Set where this value is another one with its last two axes exchanged: products may take that one instead. */
+  /** Set if this value is another one with its last two axes exchanged; matrix products may use that one instead. */
   readonly transposeOf?: Value;
 }
 
 export interface GraphNode {
   operator: string;
-  /** Whose operator it is, where it is not ONNX's own. */
+  /** The operator set that the operator belongs to, if it is not ONNX's own. */
   readonly domain?: string;
   inputs: readonly (Value | undefined)[];
   attributes: Attributes;
@@ -37,8 +37,8 @@ export interface OutputSpec {
   readonly transposeOf?: Value;
 }
 
-/** Constants up to this size are compared with earlier ones, and shared. */
-const keyedSize = 1024;
+/** Constants of at most this size are shared if they are equal. */
+const maxSharedSize = 1024;
 
 function zeros(type: ValueType, size: number): ConstantData {
   if (type === 'int32') return new Int32Array(size);
@@ -47,14 +47,14 @@ function zeros(type: ValueType, size: number): ConstantData {
   return new Float32Array(size);
 }
 
-/** Values and nodes by emission; equal nodes on equal inputs are made once. */
+/** A graph under construction. Nodes with the same operator, attributes and inputs are created once. */
 export class Graph {
   readonly #byKey = new Map<string, GraphNode>();
   readonly #constants = new Map<string, Value>();
   readonly #prefix: string;
   #counter = 0;
 
-  /** @param prefix of the names of all values, for graphs that are put together with another. */
+  /** @param prefix of the names of all values, so that graphs can be merged without name clashes. */
   constructor(prefix = '') {
     this.#prefix = prefix;
   }
@@ -64,12 +64,12 @@ export class Graph {
     return `${this.#prefix}${kind}_${this.#counter}`;
   }
 
-  /** A value that enters from outside: an input or a variable. */
+  /** A new input, for an input of the function or a variable. */
   input(label: string, type: ValueType, shape: readonly number[]): Value {
     return { name: `${label}#${this.#name('in')}`, type, shape: [...shape] };
   }
 
-  /** A constant; small equal ones are shared, and large ones of one repeated number become a broadcast scalar. */
+  /** A constant. Small equal constants are shared; a constant of one repeated number becomes a broadcast scalar. */
   constant(type: ValueType, shape: readonly number[], data: ConstantData): Value {
     const size = sizeOf(shape);
     if (size > 1 && isUniform(data)) {
@@ -80,10 +80,10 @@ export class Graph {
     return this.constantWhole(type, shape, data);
   }
 
-  /** A constant kept as it is, for operators that take no broadcast scalar in its place. */
+  /** A constant that does not become a broadcast scalar, for operators that need the whole array. */
   constantWhole(type: ValueType, shape: readonly number[], data: ConstantData): Value {
     const size = sizeOf(shape);
-    const key = size <= keyedSize ? `${type}[${shape}]${data.join(',')}${signs(data)}` : undefined;
+    const key = size <= maxSharedSize ? `${type}[${shape}]${data.join(',')}${signs(data)}` : undefined;
     const known = key === undefined ? undefined : this.#constants.get(key);
     if (known !== undefined) return known;
     const value: Value = { name: this.#name('const'), type, shape: [...shape], constant: data };
@@ -111,7 +111,7 @@ export class Graph {
     return value;
   }
 
-  /** `value` broadcast to `shape`, remembered as such. */
+  /** `value` broadcast to `shape`; the result refers to the value before the broadcast. */
   broadcast(value: Value, shape: readonly number[]): Value {
     if (sameShape(value.shape, shape)) return value;
     const source = value.broadcastOf ?? value;
@@ -156,14 +156,14 @@ function isUniform(data: ConstantData): boolean {
   return data.length > 0;
 }
 
-/** Tells −0 from 0 in a constant's key. */
+/** Distinguishes −0 from 0 in the key of a constant. */
 function signs(data: ConstantData): string {
   let text = '';
   for (const item of data) text += Object.is(item, -0) ? '-' : '';
   return text;
 }
 
-/** The nodes that `outputs` need, each after those it needs, and the constants and inputs they read. */
+/** The nodes that `outputs` depend on, in topological order, and the constants and inputs that they read. */
 export function reachable(outputs: readonly Value[]): {
   nodes: GraphNode[];
   constants: Value[];
@@ -174,7 +174,7 @@ export function reachable(outputs: readonly Value[]): {
   const inputs: Value[] = [];
   const seenNodes = new Set<GraphNode>();
   const seenValues = new Set<Value>();
-  // An explicit stack: a long update is thousands of nodes deep.
+  // An explicit stack, because the graph of a long update is thousands of nodes deep.
   const stack: { value: Value; expanded: boolean }[] = [...outputs]
     .reverse()
     .map((value) => ({ value, expanded: false }));

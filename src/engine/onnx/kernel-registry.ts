@@ -6,7 +6,7 @@ import { registerElementwiseKernels } from './kernels-elementwise.js';
 import { registerShapeKernels } from './kernels-shape.js';
 import { type TracingBackend, tracingBackend } from './tracing-backend.js';
 
-/** The process' tracing backend with all its kernels. */
+/** The tracing backend of this process, with all its kernels. */
 export function preparedTracingBackend(): TracingBackend {
   return tracingBackend(() => {
     registerElementwiseKernels();
@@ -16,7 +16,7 @@ export function preparedTracingBackend(): TracingBackend {
   });
 }
 
-/** Gives every kernel of TensorFlow.js that cannot be traced an error that says so, in place of an internal one. */
+/** Makes every other kernel of TensorFlow.js throw an error that says that it cannot be traced. */
 function refuseOtherKernels(): void {
   for (const { kernelName } of tf.getKernelsForBackend('cpu')) {
     if (tf.getKernel(kernelName, traceBackendName) !== undefined) continue;

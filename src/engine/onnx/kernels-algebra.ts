@@ -16,7 +16,7 @@ import {
 import { elu } from './kernels-elementwise.js';
 import { uniformOf } from './simplify.js';
 
-/** Kernels that combine elements: products of matrices, reductions, softmax, sorting, cumulative sums. */
+/** Kernels that combine elements: matrix products, reductions, softmax, sorting, cumulative sums. */
 
 function swapLast(graph: Graph, value: Value): Value {
   const rank = value.shape.length;
@@ -24,7 +24,7 @@ function swapLast(graph: Graph, value: Value): Value {
   return transpose(graph, value, perm);
 }
 
-/** a·b over the last two axes, with broadcasting over the others. */
+/** The matrix product a·b over the last two axes, with broadcasting over the other axes. */
 function matMul(
   graph: Graph,
   a: Value,
@@ -33,7 +33,7 @@ function matMul(
   transposeB: boolean,
   refuse: KernelContext['refuse'],
 ): Value {
-  // A transposed value transposed again is the value; one used by a product of matrices needs no move at all.
+  // A matrix product can take a transposed operand as it was before the transpose.
   const left =
     a.transposeOf === undefined
       ? { value: a, flip: transposeA }
@@ -93,7 +93,7 @@ function activate(
   }
 }
 
-/** ONNX has no cumulative product before version 26: log₂ n rounds, each multiplying by what stands 2^i places before. */
+/** ONNX has no cumulative product before operator set 26: log₂ n rounds, each multiplying by the element 2^i positions earlier. */
 function cumulativeProduct(
   graph: Graph,
   x: Value,
@@ -102,7 +102,7 @@ function cumulativeProduct(
   reverse: boolean,
 ): Value {
   const length = x.shape[axis];
-  /** Moved by `by` places along the axis, ones coming in. */
+  /** Shifts `value` by `by` positions along the axis and fills the free positions with ones. */
   const shifted = (value: Value, by: number): Value => {
     const ones = value.shape.map((n, i) => (i === axis ? by : n));
     const begin = value.shape.map((_, i) => (i === axis && reverse ? by : 0));

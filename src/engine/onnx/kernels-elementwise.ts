@@ -4,7 +4,7 @@ import { cast, elementwise, kernel, numeric } from './kernels.js';
 
 /** Elementwise kernels: arithmetic, comparisons, activations and what their gradients call. */
 
-/** One operator on each element; a broadcast number stays one number. */
+/** Applies an operator to each element; a broadcast scalar is computed once. */
 function map(graph: Graph, operator: string, x: Value, attributes: Attributes = {}, type = x.type): Value {
   return elementwise(graph, operator, [x], type, attributes);
 }
@@ -48,23 +48,23 @@ const sameName = [
   'Tanh',
 ] as const;
 
-/** Those that work on integers, and give integers. */
+/** Operators that take integers and return integers. */
 const integral: ReadonlySet<string> = new Set(['Abs', 'Neg', 'Relu', 'Sign']);
 
-/** Both operands in one type: float32 if either is. */
+/** Both operands cast to one type: float32 if one of them is float32, else int32. */
 function joined(graph: Graph, a: Value, b: Value): [Value, Value] {
   const [x, y] = [numeric(graph, a), numeric(graph, b)];
   const type = x.type === 'float32' || y.type === 'float32' ? 'float32' : 'int32';
   return [cast(graph, x, type), cast(graph, y, type)];
 }
 
-function exclude(graph: Graph, value: Value): Value {
+function not(graph: Graph, value: Value): Value {
   return map(graph, 'Not', value);
 }
 
 /**
- * exp(min(x, 0)): ELU is max(x, this − 1), and this is also its derivative. Three times faster than ONNX Runtime's own ELU,
- * and the backward pass finds it computed.
+ * exp(min(x, 0)), the derivative of ELU; ELU itself is max(x, exp(min(x, 0)) − 1). This is three times faster than the ELU of
+ * ONNX Runtime, and the backward pass uses the value computed in the forward pass.
  */
 function eluSlope(graph: Graph, x: Value): Value {
   return map(graph, 'Exp', elementwise(graph, 'Min', [x, number(graph, x, 0)]));
@@ -89,17 +89,17 @@ export function registerElementwiseKernels(): void {
       const x = input('x');
       if (x.type === 'float32') return map(graph, name, x);
       if (integral.has(name)) return map(graph, name, numeric(graph, x));
-      // Rounding leaves integers as they are.
+      // Rounding does not change integers.
       if (name === 'Floor' || name === 'Ceil') return x;
       return map(graph, name, cast(graph, x, 'float32'));
     });
   }
   kernel('NotEqual', ({ graph, input }) =>
-    exclude(graph, elementwise(graph, 'Equal', joined(graph, input('a'), input('b')), 'bool')),
+    not(graph, elementwise(graph, 'Equal', joined(graph, input('a'), input('b')), 'bool')),
   );
   kernel('LogicalAnd', ({ graph, input }) => elementwise(graph, 'And', [input('a'), input('b')], 'bool'));
   kernel('LogicalOr', ({ graph, input }) => elementwise(graph, 'Or', [input('a'), input('b')], 'bool'));
-  kernel('LogicalNot', ({ graph, input }) => exclude(graph, input('x')));
+  kernel('LogicalNot', ({ graph, input }) => not(graph, input('x')));
   kernel('LogicalXor', ({ graph, input }) => elementwise(graph, 'Xor', [input('a'), input('b')], 'bool'));
   kernel('AddN', ({ graph, inputs }) =>
     inputs().reduce((sum, term) => elementwise(graph, 'Add', joined(graph, sum, term))),
@@ -115,7 +115,7 @@ export function registerElementwiseKernels(): void {
     return cast(graph, map(graph, 'Floor', quotient), input('a').type);
   });
   kernel('Mod', ({ graph, input }) => {
-    // The sign follows the divisor, as in Python and TensorFlow; ONNX's Mod does that for integers only.
+    // The result has the sign of the divisor, as in Python and TensorFlow; ONNX's Mod does so for integers only.
     const [a, b] = joined(graph, input('a'), input('b'));
     if (a.type === 'int32') return elementwise(graph, 'Mod', [a, b]);
     const floor = map(graph, 'Floor', elementwise(graph, 'Div', [a, b]));
@@ -127,13 +127,13 @@ export function registerElementwiseKernels(): void {
     const isBelow = elementwise(graph, 'Less', [y, zero], 'bool');
     const side = elementwise(graph, 'Where', [isBelow, graph.scalar('float32', -1), one]);
     const angle = map(graph, 'Atan', elementwise(graph, 'Div', [y, x]));
-    const turned = elementwise(graph, 'Add', [
+    const opposite = elementwise(graph, 'Add', [
       angle,
       elementwise(graph, 'Mul', [side, graph.scalar('float32', Math.PI)]),
     ]);
     const isLeft = elementwise(graph, 'Less', [x, zero], 'bool');
-    const found = elementwise(graph, 'Where', [isLeft, turned, angle]);
-    // 0 / 0 is no angle: straight ahead, as everywhere.
+    const found = elementwise(graph, 'Where', [isLeft, opposite, angle]);
+    // The angle of (0, 0) is 0 by convention; the quotient would be NaN.
     const isOrigin = elementwise(
       graph,
       'And',
@@ -154,7 +154,7 @@ export function registerElementwiseKernels(): void {
   kernel('Square', ({ graph, input }) => elementwise(graph, 'Mul', [input('x'), input('x')]));
   kernel('Rsqrt', ({ graph, input }) => map(graph, 'Reciprocal', map(graph, 'Sqrt', input('x'))));
   kernel('Expm1', ({ graph, input }) => {
-    // exp(x) − 1 = 2 tanh(x/2) / (1 − tanh(x/2)): exact near 0, where the plain difference loses every digit.
+    // exp(x) − 1 = 2 tanh(x/2) / (1 − tanh(x/2)) is accurate near 0, where the plain difference cancels.
     const x = input('x');
     const half = map(graph, 'Tanh', elementwise(graph, 'Mul', [x, number(graph, x, 0.5)]));
     const rational = elementwise(graph, 'Div', [
@@ -166,7 +166,7 @@ export function registerElementwiseKernels(): void {
     return elementwise(graph, 'Where', [near, rational, plain]);
   });
   kernel('Log1p', ({ graph, input }) => {
-    // log(1 + x) = 2 atanh(x / (2 + x)), for the same reason.
+    // log(1 + x) = 2 atanh(x / (2 + x)) is accurate near 0, where the plain logarithm is not.
     const x = input('x');
     const ratio = elementwise(graph, 'Div', [x, elementwise(graph, 'Add', [x, number(graph, x, 2)])]);
     const series = map(graph, 'Atanh', ratio);
@@ -181,13 +181,13 @@ export function registerElementwiseKernels(): void {
   kernel('IsInf', ({ graph, input }) => map(graph, 'IsInf', input('x'), {}, 'bool'));
   kernel('IsFinite', ({ graph, input }) => {
     const x = input('x');
-    const odd = elementwise(
+    const isNotFinite = elementwise(
       graph,
       'Or',
       [map(graph, 'IsNaN', x, {}, 'bool'), map(graph, 'IsInf', x, {}, 'bool')],
       'bool',
     );
-    return exclude(graph, odd);
+    return not(graph, isNotFinite);
   });
   kernel('ClipByValue', ({ graph, input, attributes }) => {
     const x = input('x');

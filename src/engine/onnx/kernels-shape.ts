@@ -5,12 +5,12 @@ import type { Graph, Value } from './graph.js';
 import { cast, elementwise, kernel, reshape, slice, transpose } from './kernels.js';
 import { valueType } from './tracing-backend.js';
 
-/** Kernels that move, join, repeat and pick elements, or make them from nothing. */
+/** Kernels that move, join, repeat, select or create elements. */
 
 function filled(graph: Graph, shape: readonly number[], value: number, dtype: DataType): Value {
   const type = valueType(dtype);
   if (type === 'bool') return graph.broadcast(graph.constant('bool', [], Uint8Array.of(value)), shape);
-  return graph.broadcast(graph.scalar(type as 'float32' | 'int32', value), shape);
+  return graph.broadcast(graph.scalar(type, value), shape);
 }
 
 function concat(graph: Graph, values: readonly Value[], axis: number): Value {
@@ -34,7 +34,7 @@ function split(graph: Graph, value: Value, sizes: readonly number[], axis: numbe
   );
 }
 
-/** sum over rows of equal segment id, [S, …] from [R, …] and ids [R]: the gradient of a gather. */
+/** The sums of the rows with equal segment ids, [S, …], of x [R, …] and ids [R]: the gradient of a gather. */
 function segmentSum(graph: Graph, x: Value, ids: Value, segments: number): Value {
   const rest = x.shape.slice(ids.shape.length);
   const rows = sizeOf(ids.shape);
@@ -51,7 +51,7 @@ function gatherBatched(graph: Graph, x: Value, indices: Value, axis: number, bat
   const rest = x.shape.slice(axis + 1);
   const picks = indices.shape.slice(batchDims);
   const batch = x.shape.slice(0, batchDims);
-  // GatherND picks along the axis right after the batch's: bring it there, and the outer axes back afterwards.
+  // GatherND selects along the axis right after the batch axes: move the axis there, and the outer axes back afterwards.
   const order = x.shape.map((_, i) => i);
   order.splice(batchDims, 0, ...order.splice(axis, 1));
   const found = graph.emit(
@@ -87,7 +87,7 @@ export function registerShapeKernels(): void {
     const x = input('x');
     const reps = attributes.reps as number[];
     const shape = x.shape.map((n, i) => n * reps[i]);
-    // Repeating axes of length 1 is a broadcast.
+    // Repeating only axes of length 1 is a broadcast.
     if (x.shape.every((n, i) => n === 1 || reps[i] === 1)) return graph.broadcast(x, shape);
     return graph.emit('Tile', [x, graph.integers(reps)], {}, { type: x.type, shape });
   });
@@ -130,30 +130,24 @@ export function registerShapeKernels(): void {
   });
   kernel('StridedSlice', ({ graph, input, attributes }) => {
     const x = input('x');
-    const a = attributes as unknown as {
-      begin: number[];
-      end: number[];
-      strides: number[];
-      beginMask: number;
-      endMask: number;
-      ellipsisMask: number;
-      newAxisMask: number;
-      shrinkAxisMask: number;
-    };
-    const plan = tf.slice_util.sliceInfo(
+    const ranges = attributes as Record<'begin' | 'end' | 'strides', number[]>;
+    const masks = attributes as Record<
+      'beginMask' | 'endMask' | 'ellipsisMask' | 'newAxisMask' | 'shrinkAxisMask',
+      number
+    >;
+    const { begin, end, strides, finalShape } = tf.slice_util.sliceInfo(
       [...x.shape],
-      a.begin,
-      a.end,
-      a.strides,
-      a.beginMask,
-      a.endMask,
-      a.ellipsisMask,
-      a.newAxisMask,
-      a.shrinkAxisMask,
+      ranges.begin,
+      ranges.end,
+      ranges.strides,
+      masks.beginMask,
+      masks.endMask,
+      masks.ellipsisMask,
+      masks.newAxisMask,
+      masks.shrinkAxisMask,
     );
-    const { begin, end, strides, finalShape } = plan;
     const shape = begin.map((b, i) => Math.max(0, Math.ceil((end[i] - b) / strides[i])));
-    // ONNX reads a negative end as counted from the back; one before the first element is the smallest integer.
+    // ONNX counts a negative end from the back; the smallest integer is the end before the first element.
     const ends = end.map((e, i) => (strides[i] < 0 && e < 0 ? -(2 ** 31) : e));
     const axes = begin.map((_, i) => i);
     const taken = graph.emit(
@@ -238,8 +232,8 @@ export function registerShapeKernels(): void {
       offValue: number;
       dtype?: DataType;
     };
-    // ONNX counts negative indices from the end; TensorFlow.js gives them no place: compare instead.
-    const places = graph.constant(
+    // ONNX counts negative indices from the end, TensorFlow.js gives them a row of off values: compare instead.
+    const positions = graph.constant(
       'int32',
       [depth],
       Int32Array.from({ length: depth }, (_, i) => i),
@@ -247,14 +241,13 @@ export function registerShapeKernels(): void {
     const hit = elementwise(
       graph,
       'Equal',
-      [reshape(graph, cast(graph, indices, 'int32'), [...indices.shape, 1]), places],
+      [reshape(graph, cast(graph, indices, 'int32'), [...indices.shape, 1]), positions],
       'bool',
     );
     const type = valueType(dtype ?? 'int32');
     if (type === 'bool') return hit;
     if (onValue === 1 && offValue === 0) return cast(graph, hit, type);
-    const kind = type as 'float32' | 'int32';
-    return elementwise(graph, 'Where', [hit, graph.scalar(kind, onValue), graph.scalar(kind, offValue)]);
+    return elementwise(graph, 'Where', [hit, graph.scalar(type, onValue), graph.scalar(type, offValue)]);
   });
   kernel('Fill', ({ graph, attributes }) => {
     const { shape, value, dtype } = attributes as { shape: number[]; value: number; dtype?: DataType };

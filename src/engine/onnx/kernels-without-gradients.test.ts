@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => pair.dispose());
 
-const oddNumbers = floats(
+const specialNumbers = floats(
   [2, 4],
   Number.NaN,
   Number.POSITIVE_INFINITY,
@@ -28,7 +28,7 @@ const oddNumbers = floats(
   0.5,
 );
 
-/** Values only: no gradient is defined, or the results are no floats. */
+/** Cases without a gradient, or with results that are not floats. */
 const valuesOnly: readonly Case[] = [
   ['matMul, one matrix for the batch', (x, y) => tf.matMul(x, y), normal('a', 2, 3, 4), normal('b', 1, 4, 5)],
   [
@@ -106,10 +106,10 @@ const valuesOnly: readonly Case[] = [
     (x) => [tf.floor(x), tf.ceil(x), tf.round(x), tf.sign(x)],
     floats([6], -1.5, -0.5, 0.5, 1.5, 2.5, 0),
   ],
-  ['isNaN, isFinite, isInf', (x) => [tf.isNaN(x), tf.isFinite(x), tf.isInf(x)], oddNumbers],
-  ['step of odd numbers', (x) => tf.step(x), floats([4], -1, 0, 2, -0)],
+  ['isNaN, isFinite, isInf', (x) => [tf.isNaN(x), tf.isFinite(x), tf.isInf(x)], specialNumbers],
+  ['step of special numbers', (x) => tf.step(x), floats([4], -1, 0, 2, -0)],
   ['arguments of extremes', (x) => [tf.argMax(x, 1), tf.argMin(x, 0)], x34],
-  ['argMax takes the first of equals', (x) => tf.argMax(x), floats([4], 1, 3, 3, 2)],
+  ['argMax of equal values', (x) => tf.argMax(x), floats([4], 1, 3, 3, 2)],
   ['topk', (x) => [tf.topk(x, 2).values, tf.topk(x, 3).indices], x34],
   ['topk of equals', (x) => tf.topk(x, 3).indices, floats([5], 1, 2, 1, 2, 2)],
   ['topk of integers', (x) => tf.topk(x, 2).values, integers([4], 3, 9, -1, 4)],
@@ -118,8 +118,8 @@ const valuesOnly: readonly Case[] = [
     (x) => tf.sum(tf.cast(tf.greater(tf.expandDims(x, 0), tf.expandDims(x, 1)), 'int32'), 0),
     x34,
   ],
-  ['oneHot', (x) => tf.oneHot(x as tf.Tensor1D, 4), integers([4], 0, 3, -1, 4)],
-  ['oneHot with values', (x) => tf.oneHot(x as tf.Tensor1D, 3, 2, -1, 'float32'), integers([2], 0, 2)],
+  ['oneHot', (x) => tf.oneHot(x, 4), integers([4], 0, 3, -1, 4)],
+  ['oneHot with values', (x) => tf.oneHot(x, 3, 2, -1, 'float32'), integers([2], 0, 2)],
   [
     'gather in batches',
     (x, y) => tf.gather(x, tf.cast(y, 'int32'), 1, 1),
@@ -190,7 +190,7 @@ const valuesOnly: readonly Case[] = [
     normal('b', 2, 4, 5),
   ],
   ['split of three', (x) => tf.split(x, 3, 0), x34],
-  ['an input handed back', (x) => x, x34],
+  ['an input as the result', (x) => x, x34],
   ['a constant', () => tf.tensor1d([1, 2, 3]), x34],
   ['booleans', (x) => tf.greater(x, 0), x34],
 ];

@@ -20,7 +20,10 @@ beforeAll(async () => {
 });
 afterAll(() => pair.dispose());
 
-/** With their gradients with respect to every float input. */
+/** A vector, as TensorFlow.js' types want it. */
+const vector = (x: Tensor): tf.Tensor1D => tf.reshape(x, [x.size]);
+
+/** Cases that are tested together with their gradients in every float input. */
 const differentiable: readonly Case[] = [
   ['add, broadcast', (x, y) => tf.add(x, y), x34, normal('b', 4)],
   ['sub, broadcast over the middle', (x, y) => tf.sub(x, y), normal('a', 2, 3, 4), normal('b', 2, 1, 4)],
@@ -92,12 +95,7 @@ const differentiable: readonly Case[] = [
     normal('b', 2, 2, 5, 4),
   ],
   ['dot', (x, y) => tf.dot(x, y), normal('a', 4), normal('b', 4)],
-  [
-    'outerProduct',
-    (x, y) => tf.outerProduct(x as tf.Tensor1D, y as tf.Tensor1D),
-    normal('a', 3),
-    normal('b', 4),
-  ],
+  ['outerProduct', (x, y) => tf.outerProduct(vector(x), vector(y)), normal('a', 3), normal('b', 4)],
   [
     'fused matMul with bias and relu',
     (x, y) => tf.fused.matMul({ a: x, b: y, bias: tf.ones([5]), activation: 'relu' }),
@@ -179,12 +177,13 @@ describe('values and gradients', () => {
     it(name, async () => {
       const both = (inputs: NamedTensors): NamedTensors => {
         const result = named(fn(inputs.x!, other(inputs)));
-        // Each element weighs differently, so that no two places of a gradient can be confused.
+        // Each element has another weight, so that swapped elements of a gradient are noticed.
         const loss = (...values: Tensor[]): Scalar => {
-          const parts = Object.values(named(fn(values[0]!, values[1] ?? values[0]!))).map((tensor) =>
-            tf.sum(tf.mul(tensor, tf.reshape(tf.linspace(1, 2, tensor.size), tensor.shape))),
+          const parts = Object.values(named(fn(values[0]!, values[1] ?? values[0]!))).map(
+            (tensor): Scalar =>
+              tf.sum(tf.mul(tensor, tf.reshape(tf.linspace(1, 2, tensor.size), tensor.shape))),
           );
-          return tf.addN(parts) as Scalar;
+          return tf.addN(parts);
         };
         const gradients = tf.grads(loss)('y' in inputs ? [inputs.x!, inputs.y!] : [inputs.x!]);
         return { ...result, dx: gradients[0]!, ...(gradients[1] === undefined ? {} : { dy: gradients[1] }) };

@@ -7,7 +7,7 @@ import type { Attributes, Graph, Value } from './graph.js';
 import { scalarOf, scale, scaled, simplified, uniformOf } from './simplify.js';
 import type { TracingBackend } from './tracing-backend.js';
 
-/** What a kernel of the tracing backend is written with. */
+/** What a kernel of the tracing backend can use. */
 export interface KernelContext {
   readonly graph: Graph;
   /** The graph value of a named input. */
@@ -17,13 +17,13 @@ export interface KernelContext {
   /** The graph values of inputs given as a list (Concat, AddN, Pack). */
   inputs(): Value[];
   readonly attributes: NamedAttrMap;
-  /** @throws PmpoError that names the kernel and the function being traced. */
+  /** @throws PmpoError that names the kernel and the traced function. */
   refuse(what: string): never;
 }
 
 type Kernel = (context: KernelContext) => Value | readonly Value[];
 
-/** Registers a kernel; what it returns becomes tensors. */
+/** Registers a kernel of the tracing backend; `build` appends nodes to the graph and returns the results. */
 export function kernel(name: string, build: Kernel): void {
   tf.registerKernel({
     kernelName: name,
@@ -33,7 +33,7 @@ export function kernel(name: string, build: Kernel): void {
       const named = inputs as NamedTensorInfoMap;
       const graphValue = (info: TensorInfo): Value => {
         if (info instanceof tf.Variable) tracing.claim(info);
-        // A tensor that lives on another backend is fetched from there and becomes a constant.
+        // A tensor of another backend is moved to this one and becomes a constant.
         const owner = tf.engine().state.tensorInfo.get(info.dataId)?.backend;
         if (!tracing.has(info.dataId) && owner !== tracing) tf.engine().moveData(tracing, info.dataId);
         return tracing.graphValue(info);
@@ -71,8 +71,8 @@ function jointShape(operands: readonly Value[]): number[] {
 }
 
 /**
- * An elementwise operator with broadcasting. Broadcasts are put off: the operator is computed on the smallest shape that
- * holds its result, and what is known while tracing is not computed at all.
+ * An elementwise operator with broadcasting. Broadcasts are delayed: the operator is computed on the smallest shape that holds
+ * its result. Results that are known while tracing are not computed at all.
  */
 export function elementwise(
   graph: Graph,
@@ -99,7 +99,7 @@ export function elementwise(
   return graph.emit(operator, taken, attributes, { type, shape });
 }
 
-/** a · (x · c) as (a · c) · x where a is the smaller: one pass over x, not two. */
+/** Rewrites a · (x · c) as (a · c) · x if a is smaller than x: one pass over x, not two. */
 function withFactorOnSmaller(graph: Graph, [a, b]: readonly Value[]): readonly Value[] | undefined {
   const [smaller, larger] = sizeOf(a.shape) < sizeOf(b.shape) ? [a, b] : [b, a];
   if (sizeOf(smaller.shape) === sizeOf(larger.shape) || larger.broadcastOf !== undefined) return undefined;
@@ -122,14 +122,14 @@ export function cast(graph: Graph, value: Value, type: Value['type']): Value {
   return graph.emit('Cast', [value], { to: codes[type] }, { type, shape: value.shape });
 }
 
-/** Numbers that arithmetic can work on: TensorFlow.js lets booleans through as 0 and 1. */
+/** Casts booleans to 0 and 1, which TensorFlow.js allows in arithmetic. */
 export function numeric(graph: Graph, value: Value): Value {
   return value.type === 'bool' ? cast(graph, value, 'int32') : value;
 }
 
 export function reshape(graph: Graph, value: Value, shape: readonly number[]): Value {
   if (sameShape(value.shape, shape)) return value;
-  // Reshaping a reshape starts from the first value.
+  // The reshape of a reshape is one reshape of the first value.
   const source = value.node?.operator === 'Reshape' ? value.node.inputs[0]! : value;
   if (sameShape(source.shape, shape)) return source;
   if (source.constant !== undefined) return graph.constantWhole(source.type, shape, source.constant);
@@ -153,8 +153,8 @@ export function reducedShape(shape: readonly number[], axes: readonly number[], 
     : shape.filter((_, i) => !axes.includes(i));
 }
 
-/** Sums over so many rows and more go through a product with a row of ones, several times faster than ReduceSum. */
-const rowsForProduct = 4;
+/** Sums over at least this many rows are computed as a product with a row of ones, several times faster than ReduceSum. */
+const minRowsForProduct = 4;
 
 export function reduce(
   graph: Graph,
@@ -170,7 +170,7 @@ export function reduce(
   if (operator === 'ReduceSum' && value.type === 'float32' && axes.every((axis, i) => axis === i)) {
     const rows = sizeOf(value.shape.slice(0, axes.length));
     const columns = sizeOf(value.shape.slice(axes.length));
-    if (rows >= rowsForProduct && columns > 1) {
+    if (rows >= minRowsForProduct && columns > 1) {
       const ones = graph.constantWhole('float32', [1, rows], new Float32Array(rows).fill(1));
       const table = reshape(graph, value, [rows, columns]);
       const sum = graph.emit('Gemm', [ones, table], {}, { type: 'float32', shape: [1, columns] });
@@ -186,8 +186,8 @@ export function reduce(
 }
 
 /**
- * A reduction over axes that a broadcast made: nothing needs to be repeated to be added up. The result is to be broadcast to
- * the reduced shape. Undefined where it does not apply.
+ * A reduction over axes that were broadcast, computed on the value before the broadcast. The caller broadcasts the result to
+ * the reduced shape. Undefined if no such axis is reduced.
  */
 function reduceBroadcast(
   graph: Graph,
@@ -227,7 +227,7 @@ export function transpose(graph: Graph, value: Value, perm: readonly number[]): 
   );
 }
 
-/** Part of `value`: along each axis from `begin`, `size` elements. */
+/** A part of `value`: along each axis, `size` elements from `begin`. */
 export function slice(graph: Graph, value: Value, begin: readonly number[], size: readonly number[]): Value {
   const axes = begin.map((_, i) => i).filter((i) => begin[i] !== 0 || size[i] !== value.shape[i]);
   if (axes.length === 0) return value;

@@ -3,7 +3,7 @@ import protobuf from 'protobufjs';
 import type { AttributeValue, ConstantData, GraphNode, Value, ValueType } from './graph.js';
 import { reachable } from './graph.js';
 
-/** Writes a graph as an ONNX model. */
+/** Encodes a graph as an ONNX model. */
 
 const schema = protobuf.parse(
   readFileSync(new URL('../../../proto/onnx/onnx.proto', import.meta.url), 'utf8'),
@@ -17,7 +17,7 @@ const attributeTypes = { float: 1, int: 2, string: 3, floats: 6, ints: 7 } as co
 /** ONNX's operator set 18 needs IR version 8 or newer. */
 const irVersion = 8;
 const operatorSet = 18;
-/** ONNX Runtime's own operators; only models that never leave it use them. */
+/** The domain of ONNX Runtime's own operators; exported models do not use them. */
 const contributedDomain = 'com.microsoft';
 
 function bytesOf(data: ConstantData): Uint8Array {
@@ -31,31 +31,31 @@ function attribute(name: string, value: AttributeValue): Record<string, unknown>
   return { name, ints: value, type: attributeTypes.ints };
 }
 
-function border({ name, value, shape = value.shape }: Border) {
+function valueInfo({ name, value, shape = value.shape }: NamedValue) {
   const dim = shape.map((n) => (typeof n === 'string' ? { dim_param: n } : { dim_value: n }));
   return { name, type: { tensor_type: { elem_type: elementTypes[value.type], shape: { dim } } } };
 }
 
-/** A value that enters or leaves the model under a name of its own. */
-export interface Border {
+/** An input or output of the model: a value and its name in the model. */
+export interface NamedValue {
   readonly name: string;
   readonly value: Value;
-  /** The value's shape where it is not as traced: axes without a fixed length have a name. */
+  /** The shape in the model, if it differs from the traced one: axes of variable length have a name. */
   readonly shape?: readonly (number | string)[];
 }
 
 export interface ModelParts {
   readonly name: string;
-  readonly inputs: readonly Border[];
-  readonly outputs: readonly Border[];
-  /** Values that would enter, held in the model as constants instead. */
+  readonly inputs: readonly NamedValue[];
+  readonly outputs: readonly NamedValue[];
+  /** Inputs of the graph that are constants in the model. */
   readonly folded?: ReadonlyMap<Value, ConstantData>;
 }
 
-/** The bytes of an ONNX model that computes `outputs` from `inputs`; nodes nobody needs are left out. */
+/** The bytes of an ONNX model that computes `outputs` from `inputs`. Nodes that no output depends on are left out. */
 export function encodeModel({ name, inputs, outputs, folded = new Map() }: ModelParts): Uint8Array {
   const { nodes, constants } = reachable(outputs.map((output) => output.value));
-  const { names, copies } = nameBorders(inputs, outputs);
+  const { names, copies } = nameInputsAndOutputs(inputs, outputs);
   const nameOf = (value: Value): string => names.get(value) ?? value.name;
   const copied = copies.map(({ from, to }, i) => ({
     name: `copy_${i}`,
@@ -81,8 +81,8 @@ export function encodeModel({ name, inputs, outputs, folded = new Map() }: Model
         data_type: elementTypes[value.type],
         raw_data: bytesOf(data),
       })),
-      input: inputs.map(border),
-      output: outputs.map(border),
+      input: inputs.map(valueInfo),
+      output: outputs.map(valueInfo),
     },
   });
   return modelType.encode(model).finish();
@@ -100,10 +100,10 @@ function encodeNode(node: GraphNode, index: number, nameOf: (value: Value) => st
 }
 
 /**
- * Values at the border bear the border's name. One that is an input or a constant, or leaves under two names, is
- * copied to the further names.
+ * The names of inputs and outputs. An output that is also an input, a constant, or another output under another name needs a
+ * copy under its own name.
  */
-function nameBorders(inputs: readonly Border[], outputs: readonly Border[]) {
+function nameInputsAndOutputs(inputs: readonly NamedValue[], outputs: readonly NamedValue[]) {
   const names = new Map<Value, string>(inputs.map(({ name, value }) => [value, name]));
   const copies: { from: Value; to: string }[] = [];
   for (const { name, value } of outputs) {

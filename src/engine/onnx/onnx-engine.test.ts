@@ -15,7 +15,7 @@ const first = async (promise: Promise<Record<string, { data: ArrayLike<number> }
   (await promise)[name]!.data[0];
 
 describe('variables', () => {
-  it('are made by functions too, from constants, once', async () => {
+  it('may be made in a function, from constants, once', async () => {
     let total: tf.Variable | undefined;
     const count = engine.jit('count', ({ x }) => {
       total ??= tf.variable(tf.fill(x!.shape, 10), false, 'total');
@@ -30,19 +30,19 @@ describe('variables', () => {
   it('cannot be made from inputs', async () => {
     const f = engine.jit('make', ({ x }) => ({ y: tf.clone(tf.variable(x!, true, 'copy')) }));
     await expect(f.run({ x: floats([1], 1) })).rejects.toThrow(
-      "variable 'copy' made in 'make': its first value depends on an input or another variable",
+      "variable 'copy' made in 'make': its initial value depends on an input or another variable",
     );
-    // The failed trace left nothing behind.
+    // The failed trace does not leave a variable behind.
     expect(engine.variable('copy', floats([1], 3)).name).toBe('copy');
   });
 
-  it('keep their values when a trace fails half way', async () => {
+  it('keep their values when a trace fails', async () => {
     const v = engine.variable('v', floats([1], 5));
     const broken = engine.jit('broken', () => {
       v.assign(tf.zeros([1]));
-      throw new Error('half way');
+      throw new Error('failed');
     });
-    await expect(broken.run({})).rejects.toThrow('half way');
+    await expect(broken.run({})).rejects.toThrow('failed');
     const read = engine.jit('read', () => ({ y: tf.mul(v, 2) }));
     expect(await first(read.run({}))).toBe(10);
   });
@@ -61,7 +61,7 @@ describe('variables', () => {
     expect((await engine.read([a, b])).map(({ data }) => data[0])).toEqual([1, 2]);
   });
 
-  it('are read through the engine only', async () => {
+  it('can be read only through the engine', async () => {
     const v = engine.variable('v', floats([1], 5));
     expect(() => v.dataSync()).toThrow(
       "variable 'v': its value was read outside of its engine. Read it with engine.read",
@@ -71,8 +71,8 @@ describe('variables', () => {
   });
 });
 
-describe('variables of TensorFlow.js itself', () => {
-  it("become the engine's own when a function uses them", async () => {
+describe('variables made by TensorFlow.js', () => {
+  it('become variables of the engine when a function uses them', async () => {
     await tf.setBackend('cpu');
     const counter = tf.variable(tf.tensor1d([5]), false);
     const count = engine.jit('count', () => {
@@ -85,15 +85,15 @@ describe('variables of TensorFlow.js itself', () => {
     counter.dispose();
   });
 
-  it('are refused where they are assigned to unread, or belong to another engine', async () => {
+  it('are refused if a function assigns without reading, or if they belong to another engine', async () => {
     await tf.setBackend('cpu');
     const outside = tf.variable(tf.tensor1d([5]), false, 'outside');
-    const set = engine.jit('set', ({ x }) => {
-      outside.assign(x as tf.Tensor1D);
+    const set = engine.jit('set', ({ x }: { x: tf.Tensor1D }) => {
+      outside.assign(x);
       return {};
     });
     await expect(set.run({ x: floats([1], 1) })).rejects.toThrow(
-      "variable 'outside': was made outside of the engine and is assigned to in 'set' without being read",
+      "variable 'outside': was made outside of the engine, and 'set' assigns to it without reading it",
     );
     outside.dispose();
     const other = await createEngine('onnx');
@@ -105,11 +105,11 @@ describe('variables of TensorFlow.js itself', () => {
 });
 
 describe('order of calls', () => {
-  it('each call sees what the calls made before it left, however long they take', async () => {
+  it('each call sees the variables as the earlier calls leave them, however long these take', async () => {
     const weight = engine.variable('weight', normal('weight', 400, 400));
     const count = engine.variable('count', floats([], 0));
     const long = engine.jit('long', () => {
-      weight.assign(tf.tanh(tf.matMul(weight as tf.Tensor2D, weight as tf.Tensor2D)));
+      weight.assign(tf.tanh(tf.matMul(weight, weight)));
       count.assign(tf.add(count, 1));
       return { y: tf.clone(count) };
     });
@@ -126,12 +126,12 @@ describe('order of calls', () => {
     expect(results).toEqual([0, 1, 1, 2, 3, 3, 3]);
   });
 
-  it('a short call does not wait for a long one that changes nothing it reads', async () => {
+  it('a short call does not wait for a long call that does not change its variables', async () => {
     const weight = engine.variable('weight', normal('weight', 600, 600));
     const acting = engine.variable('acting', floats([1], 7));
     const long = engine.jit('long', () => {
-      let x = weight as tf.Tensor2D;
-      for (let i = 0; i < 20; i++) x = tf.tanh(tf.matMul(x, weight as tf.Tensor2D));
+      let x: tf.Tensor = weight;
+      for (let i = 0; i < 20; i++) x = tf.tanh(tf.matMul(x, weight));
       weight.assign(x);
       return {};
     });
@@ -146,7 +146,7 @@ describe('order of calls', () => {
     expect(finished).toEqual(['short 8', 'long']);
   });
 
-  it('inputs may be changed as soon as run has returned', async () => {
+  it('inputs may be changed as soon as run returns', async () => {
     const f = engine.jit('f', ({ x }) => ({ y: tf.neg(x!) }));
     const x = floats([1], 1);
     const running = f.run({ x });
@@ -154,7 +154,7 @@ describe('order of calls', () => {
     expect(await first(running)).toBe(-1);
   });
 
-  it('a write comes between the calls before and after it', async () => {
+  it('a write happens between the calls before and after it', async () => {
     const v = engine.variable('v', floats([], 1));
     const double = engine.jit('double', () => {
       v.assign(tf.mul(v, 2));
@@ -166,7 +166,7 @@ describe('order of calls', () => {
 });
 
 describe('tracing', () => {
-  it('happens once for each shape of the inputs', async () => {
+  it('happens once for each combination of input shapes', async () => {
     let traces = 0;
     const f = engine.jit('f', ({ x }) => {
       traces += 1;
@@ -179,38 +179,38 @@ describe('tracing', () => {
     expect(traces).toBe(2);
   });
 
-  it('refuses to read a value, naming the operation and the function', async () => {
+  it('refuses to read a value, and names the operation and the function', async () => {
     const f = engine.jit('branch', ({ x }) => ({ y: tf.tanh(x!).dataSync()[0]! > 0 ? x! : tf.neg(x!) }));
     await expect(f.run({ x: floats([1], 1) })).rejects.toThrow(
-      /tracing 'branch': the result of Tanh was read .* no values exist while tracing. Express the decision/,
+      /tracing 'branch': the result of Tanh was read .* tensors have no values while tracing. Express the decision/,
     );
   });
 
-  it('refuses a kernel that it cannot express, naming it and the function', async () => {
+  it('refuses a kernel that cannot be traced, and names it and the function', async () => {
     const f = engine.jit('look', ({ x }) => ({ y: tf.unique(x!).values }));
     await expect(f.run({ x: floats([1], 1) })).rejects.toThrow(
       "kernel Unique in 'look': cannot be traced by the onnx engine",
     );
     const g = engine.jit('convolve', ({ x }) => {
-      const image = tf.reshape(x!, [1, 1, 1]) as tf.Tensor3D;
-      return { y: tf.conv2d(image, tf.ones([1, 1, 1, 1]) as tf.Tensor4D, 1, 'same') };
+      const image: tf.Tensor3D = tf.reshape(x, [1, 1, 1]);
+      return { y: tf.conv2d(image, tf.ones([1, 1, 1, 1]), 1, 'same') };
     });
     await expect(g.run({ x: floats([1], 1) })).rejects.toThrow(/kernel Conv2D in 'convolve'/);
   });
 
-  it('takes tensors from outside as constants', async () => {
+  it('makes tensors from outside constants', async () => {
     await tf.setBackend('cpu');
     const outside = tf.tensor1d([1, 2, 3]);
     const f = engine.jit('f', ({ x }) => ({ y: tf.sum(tf.mul(x!, outside)) }));
     expect(await first(f.run({ x: floats([3], 1, 1, 1) }))).toBe(6);
     expect(await first(f.run({ x: floats([1], 2) }))).toBe(12);
-    // It is still an ordinary tensor.
+    // Outside, it is still an ordinary tensor.
     expect([...outside.dataSync()]).toEqual([1, 2, 3]);
     expect([...tf.neg(outside).dataSync()]).toEqual([-1, -2, -3]);
     outside.dispose();
   });
 
-  it('refuses a tensor kept from an earlier trace', async () => {
+  it('refuses a tensor of an earlier trace', async () => {
     let kept: tf.Tensor | undefined;
     const f = engine.jit('f', ({ x }) => {
       kept = tf.keep(tf.neg(x!));
@@ -218,27 +218,27 @@ describe('tracing', () => {
     });
     await f.run({ x: floats([1], 1) });
     const g = engine.jit('g', () => ({ y: tf.neg(kept!) }));
-    await expect(g.run({})).rejects.toThrow(/tracing 'g': a tensor made by an earlier trace/);
+    await expect(g.run({})).rejects.toThrow(/tracing 'g': it uses a tensor that an earlier trace made/);
   });
 
-  it('passes errors of the function on as they are', async () => {
-    const f = engine.jit('f', ({ x }) => ({ y: tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D) }));
+  it('does not change errors that the function throws', async () => {
+    const f = engine.jit('f', ({ x }) => ({ y: tf.matMul(x, x) }));
     await expect(f.run({ x: floats([1, 2], 1, 2) })).rejects.toThrow(/inner dimensions/);
   });
 
-  it('says what ONNX Runtime says when a run fails', async () => {
-    const f = engine.jit('pick', ({ x, i }) => ({ y: tf.gather(x!, i as tf.Tensor1D) }));
+  it('reports the message of ONNX Runtime when a run fails', async () => {
+    const f = engine.jit('pick', ({ x, i }) => ({ y: tf.gather(x, i) }));
     await expect(f.run({ x: floats([2], 1, 2), i: integers([1], 7) })).rejects.toThrow(
       /function 'pick': ONNX Runtime failed: .*Gather/,
     );
     expect(await first(f.run({ x: floats([2], 1, 2), i: integers([1], 1) }))).toBe(2);
   });
 
-  it('refuses calls of a function that was disposed of', async () => {
+  it('refuses calls of a function that has been disposed of', async () => {
     const f = engine.jit('f', ({ x }) => ({ y: tf.neg(x!) }));
     await f.run({ x: floats([1], 1) });
     f.dispose();
-    await expect(f.run({ x: floats([1], 1) })).rejects.toThrow("function 'f': was disposed of");
+    await expect(f.run({ x: floats([1], 1) })).rejects.toThrow("function 'f': has been disposed of");
   });
 });
 
@@ -247,8 +247,7 @@ it('gives the same bytes in every run', async () => {
     const weight = engine.variable(`${name}/weight`, normal('weight', 64, 64));
     const adam = tf.train.adam(0.01);
     const step = engine.jit(name, ({ x }): NamedTensors => {
-      const loss = () =>
-        tf.mean(tf.square(tf.tanh(tf.matMul(x as tf.Tensor2D, weight as tf.Tensor2D)))) as Scalar;
+      const loss = (): Scalar => tf.mean(tf.square(tf.tanh(tf.matMul(x, weight))));
       return { loss: adam.minimize(loss, true, [weight])! };
     });
     for (let i = 0; i < 5; i++) await step.run({ x: normal(`x${i}`, 300, 64) });
@@ -257,7 +256,7 @@ it('gives the same bytes in every run', async () => {
   expect(await train('one')).toBe(await train('two'));
 });
 
-it('ends what was asked for before it is disposed of, and refuses what comes after', async () => {
+it('finishes the calls made before it is disposed of, and refuses later calls', async () => {
   const own = await createEngine('onnx');
   const v = own.variable('v', floats([1], 1));
   const read = own.jit('read', () => ({ y: tf.mul(v, 3) }));
@@ -265,12 +264,12 @@ it('ends what was asked for before it is disposed of, and refuses what comes aft
     v.assign(tf.add(v, 1));
     return { y: tf.clone(v) };
   });
-  const asked = [first(add.run({})), first(read.run({}))];
+  const running = [first(add.run({})), first(read.run({}))];
   read.dispose();
-  const gone = own.dispose();
-  expect(await Promise.all(asked)).toEqual([2, 6]);
-  await gone;
-  await expect(add.run({})).rejects.toThrow('engine onnx: was disposed of');
-  await expect(own.write(v, floats([1], 2))).rejects.toThrow('engine onnx: was disposed of');
+  const disposed = own.dispose();
+  expect(await Promise.all(running)).toEqual([2, 6]);
+  await disposed;
+  await expect(add.run({})).rejects.toThrow('engine onnx: has been disposed of');
+  await expect(own.write(v, floats([1], 2))).rejects.toThrow('engine onnx: has been disposed of');
   await own.dispose();
 });

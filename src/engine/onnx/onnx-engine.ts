@@ -28,10 +28,13 @@ import type {
 } from './program.js';
 import { type InputType, type Trace, Tracer, type VariableValue } from './trace.js';
 
-/** Below so many floating-point operations a graph that only reads runs in the calling thread: handing over costs more. */
-const shortOperations = 20e6;
+/**
+ * A graph that does not change variables and has fewer floating-point operations than this runs in the calling thread, because
+ * passing it to the other thread would take longer.
+ */
+const maxLocalOperations = 20e6;
 
-/** Traces functions once per input shape and runs the traces as ONNX models on ONNX Runtime. */
+/** Traces functions once for each combination of input shapes and runs the traces as ONNX models on ONNX Runtime. */
 export class OnnxEngine implements Engine {
   readonly name = 'onnx';
   readonly #tracer = new Tracer();
@@ -63,7 +66,7 @@ export class OnnxEngine implements Engine {
     let disposed = false;
     return {
       run: async (inputs: NamedHostTensors) => {
-        if (disposed) throw new PmpoError({ where: `function '${name}'`, what: 'was disposed of' });
+        if (disposed) throw new PmpoError({ where: `function '${name}'`, what: 'has been disposed of' });
         signature.check(inputs);
         const key = JSON.stringify(
           Object.entries(inputs)
@@ -149,7 +152,7 @@ export class OnnxEngine implements Engine {
     const trace = this.#trace(name, fn, types);
     this.#initialize(name, trace.created);
     const program = this.#assemble(name, trace);
-    this.#executor.load(program, countOperations(trace) < shortOperations);
+    this.#executor.load(program, countOperations(trace) < maxLocalOperations);
     return program;
   }
 
@@ -163,11 +166,11 @@ export class OnnxEngine implements Engine {
     }
   }
 
-  /** Gives the variables that a traced function made their first values. */
+  /** Computes the initial values of variables that a function has made while it was traced. */
   #initialize(name: string, created: readonly VariableValue[]): void {
     if (created.length === 0) return;
     for (const { variable } of created) this.#register(variable);
-    const program = this.#assemble(`${name}, first values`, {
+    const program = this.#assemble(`${name}, initial values`, {
       inputs: [],
       reads: [],
       outputs: [],
@@ -183,8 +186,8 @@ export class OnnxEngine implements Engine {
     const whole = [...trace.outputs, ...trace.writes].map(({ value }) => value);
     const overwritten = overwrites(changes(trace), whole);
     const roots = whole.flatMap((value) => {
-      const places = overwritten.get(value);
-      return places === undefined ? [value] : [places.indices, places.updates];
+      const overwrite = overwritten.get(value);
+      return overwrite === undefined ? [value] : [overwrite.indices, overwrite.updates];
     });
     fuse(roots);
     const needed = new Set(reachable(roots).inputs);
@@ -192,22 +195,24 @@ export class OnnxEngine implements Engine {
       .filter(({ value }) => needed.has(value))
       .map((input) => ({ ...input, name: `${inputPrefix}${input.name}` }));
     const outputs = trace.outputs.map((output) => ({ ...output, name: `${outputPrefix}${output.name}` }));
-    const border = ({ variable, value }: VariableValue, prefix: string) => ({
+    const variableValue = ({ variable, value }: VariableValue, prefix: string) => ({
       name: `${prefix}${variable.name}`,
       value,
       variable: this.#index(variable),
     });
-    const reads = trace.reads.filter(({ value }) => needed.has(value)).map((read) => border(read, 'before/'));
+    const reads = trace.reads
+      .filter(({ value }) => needed.has(value))
+      .map((read) => variableValue(read, 'before/'));
     const writes = trace.writes
       .filter(({ value }) => !overwritten.has(value))
-      .map((write) => border(write, 'after/'));
-    const places = trace.writes.flatMap((write) => {
+      .map((write) => variableValue(write, 'after/'));
+    const rowWrites = trace.writes.flatMap((write) => {
       const overwrite = overwritten.get(write.value);
-      return overwrite === undefined ? [] : [placesOf(write, this.#index(write.variable), overwrite)];
+      return overwrite === undefined ? [] : [rowWrite(write, this.#index(write.variable), overwrite)];
     });
-    // Variables overwritten in the same places share the output that says where.
-    const leaving = new Map(
-      [...outputs, ...writes, ...places.flatMap(({ borders }) => borders)].map((entry) => [
+    // Variables overwritten at the same indices share the output that holds the indices.
+    const modelOutputs = new Map(
+      [...outputs, ...writes, ...rowWrites.flatMap(({ values }) => values)].map((entry) => [
         entry.name,
         entry,
       ]),
@@ -215,12 +220,12 @@ export class OnnxEngine implements Engine {
     return {
       id: this.#programs++,
       name,
-      model: encodeModel({ name, inputs: [...inputs, ...reads], outputs: [...leaving.values()] }),
+      model: encodeModel({ name, inputs: [...inputs, ...reads], outputs: [...modelOutputs.values()] }),
       inputs: inputs.map(port),
       outputs: outputs.map(port),
       reads: reads.map(variablePort),
       writes: writes.map(variablePort),
-      overwrites: places.map(({ overwrite }) => overwrite),
+      overwrites: rowWrites.map(({ overwrite }) => overwrite),
     };
   }
 }
@@ -239,13 +244,14 @@ function variablePort(entry: { name: string; value: Value; variable: number }): 
   return { ...port(entry), variable: entry.variable };
 }
 
-function placesOf({ variable: { name } }: VariableValue, variable: number, { indices, updates }: Overwrite) {
-  const borders = [
-    { name: `places/${indices.name}`, value: indices },
+/** The two model outputs of a variable that is overwritten in rows, and where they go. */
+function rowWrite({ variable: { name } }: VariableValue, variable: number, { indices, updates }: Overwrite) {
+  const values = [
+    { name: `indices/${indices.name}`, value: indices },
     { name: `rows/${name}`, value: updates },
   ] as const;
-  const overwrite: VariableOverwrite = { variable, indices: port(borders[0]), updates: port(borders[1]) };
-  return { borders, overwrite };
+  const overwrite: VariableOverwrite = { variable, indices: port(values[0]), updates: port(values[1]) };
+  return { values, overwrite };
 }
 
 function changes({ reads, writes }: Trace): readonly Change[] {
@@ -255,7 +261,7 @@ function changes({ reads, writes }: Trace): readonly Change[] {
     .map(({ variable, value }) => ({ before: before.get(variable)!, after: value }));
 }
 
-/** A rough count of the floating-point operations of a trace. */
+/** A rough estimate of the number of floating-point operations in a trace. */
 function countOperations(trace: Trace): number {
   const { nodes } = reachable([...trace.outputs, ...trace.writes].map(({ value }) => value));
   let count = 0;

@@ -13,15 +13,15 @@ beforeAll(async () => {
 });
 afterAll(() => engine.dispose());
 
-const overwrite = (value: tf.Tensor, { place, row }: NamedTensors) =>
-  tf.tensorScatterUpdate(value, tf.reshape(place!, [1, 1]), tf.reshape(row!, [1, 2]));
-const at = (place: number, ...row: number[]): NamedHostTensors => ({
-  place: integers([], place),
+const overwrite = (value: tf.Tensor, { index, row }: NamedTensors) =>
+  tf.tensorScatterUpdate(value, tf.reshape(index, [1, 1]), tf.reshape(row!, [1, 2]));
+const at = (index: number, ...row: number[]): NamedHostTensors => ({
+  index: integers([], index),
   row: floats([2], ...row),
 });
 
-describe('a variable of which places are overwritten', () => {
-  it('keeps what was written before, and is seen as it was by who asked before', async () => {
+describe('a variable in which rows are overwritten', () => {
+  it('keeps the other rows, and earlier calls see the old values', async () => {
     const cache = engine.variable('cache', floats([3, 2], 1, 2, 3, 4, 5, 6));
     const write = engine.jit('write', (inputs) => {
       const sum = tf.sum(cache);
@@ -40,7 +40,7 @@ describe('a variable of which places are overwritten', () => {
     expect([...(await engine.read([cache]))[0]!.data]).toEqual([1, 1, 0, 0, 0, 0]);
   });
 
-  it('may be read before and after in the same function', async () => {
+  it('may be read before and after the write in the same function', async () => {
     const cache = engine.variable('cache, read', floats([3, 2], 1, 2, 3, 4, 5, 6));
     const write = engine.jit('write and read', (inputs) => {
       const before = tf.mul(cache, 10);
@@ -54,12 +54,12 @@ describe('a variable of which places are overwritten', () => {
     expect([...(await engine.read([cache]))[0]!.data]).toEqual([7, 8, 3, 4, 5, 6]);
   });
 
-  it('may be one of several in the same places, and of whole numbers', async () => {
+  it('may share its indices with another, and may be int32', async () => {
     const left = engine.variable('left', floats([3, 2], 1, 2, 3, 4, 5, 6));
     const right = engine.variable('right', integers([3, 2], 1, 2, 3, 4, 5, 6));
     const write = engine.jit('write both', (inputs) => {
       left.assign(overwrite(left, inputs));
-      right.assign(overwrite(right, { place: inputs.place!, row: tf.cast(inputs.row!, 'int32') }));
+      right.assign(overwrite(right, { index: inputs.index, row: tf.cast(inputs.row!, 'int32') }));
       return {};
     });
     await write.run(at(2, 7, 8));
@@ -67,40 +67,40 @@ describe('a variable of which places are overwritten', () => {
     for (const { data } of await engine.read([left, right])) expect([...data]).toEqual([9, 0, 3, 4, 7, 8]);
   });
 
-  it('is left as it is by places that it does not have', async () => {
+  it('does not change when an index is out of bounds', async () => {
     const cache = engine.variable('cache, short', floats([3, 2], 1, 2, 3, 4, 5, 6));
     const write = engine.jit('write behind', (inputs) => {
       cache.assign(overwrite(cache, inputs));
       return {};
     });
     await expect(write.run(at(3, 7, 8))).rejects.toThrow(
-      /'write behind'.*index 3 is not in axis 0 of \[3,2\]/,
+      /'write behind'.*index 3 is out of bounds for axis 0 of the shape \[3,2\]/,
     );
     expect([...(await engine.read([cache]))[0]!.data]).toEqual([1, 2, 3, 4, 5, 6]);
   });
 });
 
-describe('what is taken for an overwrite', () => {
-  /** after = before with one place overwritten, and twice that. */
+describe('overwrites', () => {
+  /** `after` is `before` with one row overwritten; `twice` is twice `after`. */
   function scattered(reduction?: string) {
     const graph = new Graph();
     const before = graph.input('before', 'float32', [3, 2]);
     const indices = graph.input('indices', 'int32', [1, 1]);
     const updates = graph.input('updates', 'float32', [1, 2]);
-    const places = graph.emit('Cast', [indices], { to: 7 }, { type: 'int64', shape: [1, 1] });
+    const castIndices = graph.emit('Cast', [indices], { to: 7 }, { type: 'int64', shape: [1, 1] });
     const attributes: Attributes = reduction === undefined ? {} : { reduction };
     const spec = { type: 'float32', shape: [3, 2] } as const;
-    const after = graph.emit('ScatterND', [before, places, updates], attributes, spec);
+    const after = graph.emit('ScatterND', [before, castIndices, updates], attributes, spec);
     const twice = graph.emit('Add', [after, after], {}, spec);
     return { before, after, twice, indices, updates };
   }
 
-  it('is a scatter into the old value', () => {
+  it('finds a scatter into the old value', () => {
     const { before, after, indices, updates } = scattered();
     expect(overwrites([{ before, after }], [after])).toEqual(new Map([[after, { indices, updates }]]));
   });
 
-  it('is nothing that somebody reads, that leaves twice, that adds, or that starts from another value', () => {
+  it('does not find a value that is used, returned twice, added to, or scattered into another value', () => {
     const { before, after, twice, updates } = scattered();
     const none = new Map();
     expect(overwrites([{ before, after }], [after, twice])).toEqual(none);

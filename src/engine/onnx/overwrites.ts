@@ -1,21 +1,21 @@
 import { reachable, type Value } from './graph.js';
 
-/** The values before and after a call of a variable that it changes, where both are known to the graph. */
+/** The values of a variable before and after a call that changes it. */
 export interface Change {
   readonly before: Value;
   readonly after: Value;
 }
 
-/** What makes `after` of `before`: at `indices`, which is int32, stands what is in `updates`. As ONNX's ScatterND. */
+/** Writes `updates` into `before` at `indices` (int32), giving `after`, as ONNX's ScatterND does. */
 export interface Overwrite {
   readonly indices: Value;
   readonly updates: Value;
 }
 
 /**
- * Which changes overwrite a variable in places and do nothing else: the new value is the old one but for these places, and
- * nobody in the graph looks at it. Then the places alone need to leave the graph, and a long cache costs no more than what is
- * written to it.
+ * The changes that only overwrite some rows of a variable and whose new value is not used in the graph, by their new value. For
+ * these, the graph needs to return only the rows and their indices, so that the cost of writing to a long cache depends on the
+ * number of rows written, not on its length.
  */
 export function overwrites(
   changes: readonly Change[],
@@ -31,8 +31,8 @@ export function overwrites(
   for (const { before, after } of changes) {
     const { node } = after;
     if (node?.operator !== 'ScatterND' || node.attributes.reduction !== undefined) continue;
-    const [base, places, updates] = node.inputs;
-    const indices = places?.node?.operator === 'Cast' ? places.node.inputs[0] : undefined;
+    const [base, castIndices, updates] = node.inputs;
+    const indices = castIndices?.node?.operator === 'Cast' ? castIndices.node.inputs[0] : undefined;
     if (base !== before || readers.get(after) !== 1 || indices?.type !== 'int32') continue;
     found.set(after, { indices, updates: updates! });
   }

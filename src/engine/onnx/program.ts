@@ -1,6 +1,6 @@
-/** What the tracer's side and the side that runs graphs (often another thread) tell one another. */
+/** Messages between the engine and the session runner, which usually runs in another thread. */
 
-/** Numbers as they cross threads. Booleans never do. */
+/** The values of a tensor in a message. Booleans are sent as int32. */
 export type Numbers = Float32Array | Int32Array;
 
 export interface TensorType {
@@ -8,30 +8,30 @@ export interface TensorType {
   readonly shape: readonly number[];
 }
 
-/** A tensor at a model's border. */
+/** An input or output of a model. */
 export interface Port extends TensorType {
   /** Its name in the model. */
   readonly name: string;
 }
 
-/** A variable that enters or leaves a model. */
+/** A variable as an input or output of a model. */
 export interface VariablePort extends Port {
   readonly variable: number;
 }
 
-/** A variable of which places are overwritten after a run. */
+/** A variable in which a run overwrites some rows. */
 export interface VariableOverwrite {
   readonly variable: number;
-  /** Where: an output of the model, [.., depth], int32. */
+  /** The output of the model with the indices of the rows, [.., depth], int32. */
   readonly indices: Port;
-  /** What stands there: an output of the model, [.., ..the axes behind the first `depth` of the variable]. */
+  /** The output of the model with the new rows, [.., ..the axes of the variable after the first `depth`]. */
   readonly updates: Port;
 }
 
-/** A model and what its inputs and outputs are. */
+/** A model with its inputs and outputs. */
 export interface Program {
   readonly id: number;
-  /** The traced function's name, for messages. */
+  /** The name of the traced function, for messages. */
   readonly name: string;
   readonly model: Uint8Array;
   readonly inputs: readonly Port[];
@@ -50,9 +50,9 @@ export function changedVariables({ writes, overwrites }: Program): readonly numb
 export interface SessionSettings {
   readonly threads: number;
   readonly executionProvider: 'cpu' | 'cuda';
-  /** How long a thread that waits for the others of its run keeps its core busy; 0: it sleeps at once. */
+  /** How long a thread of the pool spins while it waits for work before it sleeps; with 0 it sleeps at once. */
   readonly spinMicroseconds: number;
-  /** Where to write ONNX Runtime's profile, for finding out where time goes. */
+  /** Prefix of the files with ONNX Runtime's profile; no profile if undefined. */
   readonly profilePrefix?: string;
 }
 
@@ -74,7 +74,7 @@ export interface NumberedRequest {
   readonly request: Request;
 }
 
-/** The answer to one request: its arrays, or why it failed. */
+/** The answer to a request: its arrays, or the error message. */
 export interface Reply {
   readonly sequence: number;
   readonly arrays?: readonly Numbers[];

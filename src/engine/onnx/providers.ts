@@ -5,8 +5,8 @@ import type { SessionSettings } from './program.js';
 import { SessionRunner } from './session-runner.js';
 
 /**
- * Loads an empty model with these settings, so that what is missing is said when the engine is made.
- * @throws PmpoError when the execution provider does not start here.
+ * Loads a trivial model with these settings, so that a missing execution provider is an error when the engine is created.
+ * @throws PmpoError when the execution provider does not start on this machine.
  */
 export async function checkProvider(settings: SessionSettings): Promise<void> {
   const graph = new Graph();
@@ -23,7 +23,7 @@ export async function checkProvider(settings: SessionSettings): Promise<void> {
       where: 'engine onnx',
       what: `the execution provider '${settings.executionProvider}' does not start: ${String(cause instanceof Error ? cause.message : cause).trim()}`,
       remedy:
-        "For CUDA 12, fetch ONNX Runtime's part of it (node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12), or use the cpu provider",
+        "For CUDA 12, download ONNX Runtime's CUDA libraries (node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12), or use the execution provider 'cpu'",
       cause,
     });
   }

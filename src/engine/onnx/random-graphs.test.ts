@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createPair, disagreement, normal, type Pair } from '../../../test/engine/agreement.js';
-import type { NamedTensors, Scalar, Tensor, Tensor2D } from '../tensors.js';
+import type { NamedTensors, Scalar, Tensor } from '../tensors.js';
 import * as tf from '../tf.js';
 
 let pair: Pair;
@@ -11,9 +11,9 @@ beforeAll(async () => {
 afterAll(() => pair.dispose());
 
 /**
- * Random graphs: a list of steps, each taking two earlier tensors (all are of rank 2 with sizes from a small set, so that
- * broadcasts and products are common) and adding what it makes of them. Operations are tame: no value grows without bound,
- * and none is at a point where a derivative jumps.
+ * A random graph is a list of steps; each applies an operation to two earlier tensors and appends the result. All tensors have
+ * rank 2 and sizes from a small set, so that broadcasts and products are common. The operations keep values bounded and away
+ * from points at which a derivative is discontinuous.
  */
 type Step = readonly [operation: number, left: number, right: number];
 
@@ -30,10 +30,9 @@ const operations: readonly ((a: Tensor, b: Tensor) => Tensor | undefined)[] = [
     same(a, b)
       ? tf.where(tf.tensor1d([true, false, true, true].slice(0, a.shape[1]), 'bool'), a, b)
       : undefined,
-  (a, b) => (a.shape[1] === b.shape[0] ? squash(tf.matMul(a as Tensor2D, b as Tensor2D)) : undefined),
-  (a, b) => (a.shape[0] === b.shape[0] ? squash(tf.matMul(a as Tensor2D, b as Tensor2D, true)) : undefined),
-  (a, b) =>
-    a.shape[1] === b.shape[1] ? squash(tf.matMul(a as Tensor2D, b as Tensor2D, false, true)) : undefined,
+  (a, b) => (a.shape[1] === b.shape[0] ? squash(tf.matMul(a, b)) : undefined),
+  (a, b) => (a.shape[0] === b.shape[0] ? squash(tf.matMul(a, b, true)) : undefined),
+  (a, b) => (a.shape[1] === b.shape[1] ? squash(tf.matMul(a, b, false, true)) : undefined),
   (a, b) =>
     a.shape[1] === b.shape[1]
       ? tf.slice(tf.concat([a, b], 0), [0, 0], a.shape as [number, number])
@@ -47,8 +46,8 @@ const operations: readonly ((a: Tensor, b: Tensor) => Tensor | undefined)[] = [
   (a) => tf.exp(tf.neg(tf.square(a))),
   (a) => tf.log(tf.add(tf.square(a), 1)),
   (a) => tf.sqrt(tf.add(tf.square(a), 0.5)),
-  (a) => tf.softmax(a as Tensor2D),
-  (a) => tf.logSoftmax(a as Tensor2D),
+  (a) => tf.softmax(a),
+  (a) => tf.logSoftmax(a),
   (a) => tf.sum(a, 0, true),
   (a) => tf.mean(a, 1, true),
   (a) => tf.mean(a, 0, true),
@@ -74,7 +73,7 @@ function same(a: Tensor, b: Tensor): boolean {
   return a.shape.every((n, i) => n === b.shape[i]);
 }
 
-/** Every tensor on the way, most recent last. */
+/** All tensors, the most recent last. */
 function build(steps: readonly Step[], start: readonly Tensor[]): Tensor[] {
   const tensors = [...start];
   for (const [operation, left, right] of steps) {
@@ -94,7 +93,7 @@ const steps = fc.array(fc.tuple(fc.nat(operations.length - 1), fc.nat(30), fc.na
 const shapes = { a: [3, 4], b: [4, 3], c: [1, 4], d: [3, 1], e: [3, 3] } as const;
 const start = (inputs: NamedTensors): Tensor[] => Object.keys(shapes).map((name) => inputs[name]!);
 
-it('random graphs have the same values and gradients traced as op by op', async () => {
+it('random graphs have the same values and gradients, traced or operation by operation', async () => {
   await fc.assert(
     fc.asyncProperty(steps, fc.nat(1e6), async (graph, seed) => {
       const inputs = Object.fromEntries(
@@ -104,7 +103,7 @@ it('random graphs have the same values and gradients traced as op by op', async 
         const values = build(graph, start(named));
         const loss = (...tensors: Tensor[]): Scalar => {
           const made = build(graph, tensors);
-          return tf.addN(made.map((tensor) => tf.sum(tf.sin(tensor)))) as Scalar;
+          return tf.addN(made.map((tensor): Scalar => tf.sum(tf.sin(tensor))));
         };
         const gradients = tf.grads(loss)(start(named));
         return Object.fromEntries([

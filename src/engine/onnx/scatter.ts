@@ -4,15 +4,15 @@ import type { Numbers } from './program.js';
 /**
  * Writes rows into an array in place, as ONNX's ScatterND does.
  *
- * @param data of `shape`
- * @param indices [rows, depth]: a row's place along the first `depth` axes; counted from the end where negative
+ * @param data the array, of shape `shape`
+ * @param indices [rows, depth], integers: the index of each row along the first `depth` axes; negative ones count from the end
  * @param updates [rows, ..the other axes]
- * @throws Error when an index is out of bounds; then nothing has been written.
+ * @throws Error when an index is out of bounds; then nothing is written.
  */
 export function scatterRows(
   data: Numbers,
   shape: readonly number[],
-  indices: Int32Array,
+  indices: Numbers,
   depth: number,
   updates: Numbers,
 ): void {
@@ -24,7 +24,7 @@ export function scatterRows(
     for (let axis = 0; axis < depth; axis++) {
       const [index, length] = [indices[row * depth + axis]!, shape[axis]!];
       if (index < -length || index >= length) {
-        throw new Error(`the index ${index} is not in axis ${axis} of [${shape}]`);
+        throw new Error(`the index ${index} is out of bounds for axis ${axis} of the shape [${shape}]`);
       }
       offset = offset * length + (index < 0 ? index + length : index);
     }

@@ -4,7 +4,7 @@ import { sizeOf } from '../../core/shape.js';
 import type { Numbers, Port, Program, Request, SessionSettings, TensorType } from './program.js';
 import { scatterRows } from './scatter.js';
 
-// Its package is CommonJS, and this file is also the root of a worker thread.
+// The package is CommonJS, and this module is also loaded in a worker thread.
 const runtime = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
 
 interface Loaded {
@@ -19,17 +19,22 @@ function allocate({ type, shape }: TensorType): Tensor {
     : new runtime.Tensor('int32', new Int32Array(size), shape);
 }
 
-function wrap(data: Numbers, { type, shape }: TensorType): Tensor {
-  return type === 'float32'
-    ? new runtime.Tensor('float32', data as Float32Array, shape)
-    : new runtime.Tensor('int32', data as Int32Array, shape);
+function wrap(data: Numbers, shape: readonly number[]): Tensor {
+  return data instanceof Float32Array
+    ? new runtime.Tensor('float32', data, shape)
+    : new runtime.Tensor('int32', data, shape);
+}
+
+/** The values of a tensor; no program has outputs of another type. */
+function numbersOf({ data }: Tensor): Numbers {
+  if (data instanceof Float32Array || data instanceof Int32Array) return data;
+  throw new Error(`a model has an output of ${data.constructor.name}`);
 }
 
 /**
- * Runs models on ONNX Runtime and holds the variables between calls. Each variable has two buffers: a run reads one and
- * writes the other, then they change places. One that is only overwritten in places stays where it is, and is no output of the
- * model: onnxruntime-node copies every output once more, also those whose memory it is given. Requests must be made one after
- * another.
+ * Runs models on ONNX Runtime and keeps the variables between runs. Each variable has two buffers: a run reads one and writes
+ * the other, then they are swapped. A variable in which only some rows are overwritten keeps its buffer and is not an output of
+ * the model, because onnxruntime-node copies every output, even if it is given the memory. Requests must be made one at a time.
  */
 export class SessionRunner {
   readonly #settings: SessionSettings;
@@ -41,7 +46,7 @@ export class SessionRunner {
     this.#settings = settings;
   }
 
-  /** @returns the arrays asked for; none of them is used here any more. */
+  /** @returns the requested arrays, which the caller then owns. */
   async handle(request: Request): Promise<readonly Numbers[]> {
     switch (request.kind) {
       case 'load':
@@ -54,10 +59,10 @@ export class SessionRunner {
         this.#programs.delete(request.program);
         return [];
       case 'write':
-        this.#variables.set(request.variable, wrap(request.data, request.type));
+        this.#variables.set(request.variable, wrap(request.data, request.type.shape));
         return [];
       case 'read':
-        return request.variables.map((variable) => (this.#variables.get(variable)!.data as Numbers).slice());
+        return request.variables.map((variable) => numbersOf(this.#variables.get(variable)!).slice());
       case 'close':
         for (const { session } of this.#programs.values()) {
           if (this.#settings.profilePrefix !== undefined) session.endProfiling();
@@ -75,12 +80,12 @@ export class SessionRunner {
       graphOptimizationLevel: 'all',
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
-      // Errors are thrown as well, and warnings tell of graph details that nobody can act on.
+      // Fatal errors only: other errors are thrown as well, and warnings are about details that a user cannot change.
       logSeverityLevel: 4,
       extra: {
         session: {
-          // Flushing subnormals would reach the threads of the pool but, save for a process' first session, not the one
-          // that calls: results would then depend on which thread took which piece.
+          // Flushing subnormals to zero would affect the threads of the pool but, except for the first session of a process,
+          // not the calling thread, and results would depend on which thread computes which part.
           set_denormal_as_zero: '0',
           force_spinning_stop: '1',
           intra_op: {
@@ -98,7 +103,7 @@ export class SessionRunner {
 
   async #run({ program, session }: Loaded, inputs: readonly Numbers[]): Promise<readonly Numbers[]> {
     const feeds: Record<string, Tensor> = {};
-    for (const [i, port] of program.inputs.entries()) feeds[port.name] = wrap(inputs[i]!, port);
+    for (const [i, port] of program.inputs.entries()) feeds[port.name] = wrap(inputs[i], port.shape);
     for (const { name, variable } of program.reads) feeds[name] = this.#variables.get(variable)!;
     const fetches: Record<string, Tensor> = {};
     for (const port of program.outputs) fetches[port.name] = allocate(port);
@@ -115,11 +120,11 @@ export class SessionRunner {
       else this.#spares.set(variable, previous);
       this.#variables.set(variable, fetches[name]!);
     }
-    const numbers = ({ name }: Port): Numbers => fetches[name]!.data as Numbers;
+    const numbers = ({ name }: Port): Numbers => numbersOf(fetches[name]);
     for (const { variable, indices, updates } of program.overwrites) {
-      const { data, dims } = this.#variables.get(variable)!;
-      const places = numbers(indices) as Int32Array;
-      scatterRows(data as Numbers, dims, places, indices.shape.at(-1)!, numbers(updates));
+      const tensor = this.#variables.get(variable)!;
+      const depth = indices.shape.at(-1)!;
+      scatterRows(numbersOf(tensor), tensor.dims, numbers(indices), depth, numbers(updates));
     }
     return program.outputs.map(numbers);
   }

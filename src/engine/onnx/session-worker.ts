@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { NumberedRequest, Reply, SessionSettings } from './program.js';
 import { SessionRunner } from './session-runner.js';
 
-/** The thread that runs the long graphs: requests are answered one after another, in the order they came. */
+/** The worker thread that runs long graphs. It answers requests one at a time, in the order of their arrival. */
 
 const port = parentPort!;
 const runner = new SessionRunner(workerData as SessionSettings);

@@ -1,6 +1,6 @@
 import type { Graph, Value } from './graph.js';
 
-/** What elementwise operators come to when some of their operands are known while tracing. */
+/** Simplifications of elementwise operators with operands that are known while tracing. */
 
 type Fold = (...numbers: number[]) => number;
 
@@ -28,13 +28,13 @@ const folds: Readonly<Record<string, Fold>> = {
   Not: (a) => 1 - a,
 };
 
-/** The number that a constant holds in every place, or undefined. */
+/** The number that every element of a constant is equal to; undefined for other values. */
 export function uniformOf(value: Value): number | undefined {
   const { constant } = value.broadcastOf ?? value;
   return constant?.length === 1 ? Number(constant[0]) : undefined;
 }
 
-/** A constant of one number. */
+/** A scalar constant. */
 export function scalarOf(graph: Graph, type: Value['type'], number: number): Value {
   return type === 'bool'
     ? graph.constant('bool', [], Uint8Array.of(number))
@@ -42,8 +42,8 @@ export function scalarOf(graph: Graph, type: Value['type'], number: number): Val
 }
 
 /**
- * A value equal to `operator(operands)` up to broadcasting that costs less, or undefined. Multiplying by a constant 0 gives
- * 0 even where the other operand is infinite or NaN: the zero gradients of what is held fixed then cost nothing.
+ * A cheaper value that is equal to `operator(operands)` up to broadcasting, or undefined. A product with the constant 0 is 0
+ * even if the other operand may be infinite or NaN, so that zero gradients (of stopGradient, for example) cost nothing.
  */
 export function simplified(
   graph: Graph,
@@ -90,7 +90,7 @@ export function simplified(
   }
 }
 
-/** x · c as one product where x is itself a product with a constant. */
+/** (x · b) · c as x · (b · c) for constants b and c. */
 function mergeFactors(
   graph: Graph,
   a: Value,
@@ -106,7 +106,7 @@ function mergeFactors(
   return scale(graph, product.of, factor * product.by);
 }
 
-/** x / c as one product where x is itself a product with a constant, or c a power of two. */
+/** (x · b) / c as x · (b / c) for constants b and c, and x / c as x · (1 / c) if c is a power of two. */
 function mergeQuotient(graph: Graph, a: Value, divisor: number | undefined): Value | undefined {
   if (divisor === undefined || a.type !== 'float32' || divisor === 0) return undefined;
   const product = scaled(a);
@@ -114,13 +114,14 @@ function mergeQuotient(graph: Graph, a: Value, divisor: number | undefined): Val
   return Number.isInteger(Math.log2(Math.abs(divisor))) ? scale(graph, a, 1 / divisor) : undefined;
 }
 
-/** `value`, up to broadcasting, as a product with a constant, where it is one. */
+/** The factors of `value`, up to broadcasting, if it is a product with a constant. */
 export function scaled(value: Value): { of: Value; by: number } | undefined {
   const { node } = value.broadcastOf ?? value;
   if (value.type !== 'float32') return undefined;
   if (node?.operator === 'Neg') return { of: node.inputs[0]!, by: -1 };
   if (node?.operator !== 'Mul') return undefined;
-  const [a, b] = node.inputs as [Value, Value];
+  const [a, b] = node.inputs;
+  if (a === undefined || b === undefined) return undefined;
   const [left, right] = [uniformOf(a), uniformOf(b)];
   if (left !== undefined) return { of: b, by: left };
   return right === undefined ? undefined : { of: a, by: right };

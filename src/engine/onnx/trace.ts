@@ -4,85 +4,86 @@ import { withoutRandomness } from '../randomness.js';
 import { VariableScope } from '../scope.js';
 import type { HostTensor, Tensor, TensorFunction, Variable } from '../tensors.js';
 import * as tf from '../tf.js';
-import { Graph, reachable, type Value, type ValueType } from './graph.js';
+import { Graph, reachable, type Value } from './graph.js';
 import { preparedTracingBackend } from './kernel-registry.js';
 import { cast } from './kernels.js';
+import { valueType } from './tracing-backend.js';
 
-/** The element type and shape of an input, all that a trace knows of it. */
+/** The element type and shape of an input; its values are not known while tracing. */
 export interface InputType {
   readonly dtype: 'float32' | 'int32';
   readonly shape: readonly number[];
 }
 
-/** A value of the graph and the variable that holds it before or after a call. */
+/** A variable, and the graph value that it holds before or after a call. */
 export interface VariableValue {
   readonly variable: Variable;
   readonly value: Value;
 }
 
-/** What a function does, recorded once for one set of input shapes. */
+/** A recording of a function for one combination of input shapes. */
 export interface Trace {
   readonly inputs: readonly { readonly name: string; readonly value: Value }[];
-  /** Variables whose value at the start is used. */
+  /** Variables that the function reads, with their value at the start of the call. */
   readonly reads: readonly VariableValue[];
-  /** Variables assigned to, with their value at the end. */
+  /** Variables that the function assigns to, with their value at the end of the call. */
   readonly writes: readonly VariableValue[];
   readonly outputs: readonly { readonly name: string; readonly value: Value; readonly isBoolean: boolean }[];
-  /** Variables made by the function itself (an optimizer's slots), with their first value, a constant expression. */
+  /** Variables that the function has made (slots of an optimizer), with their initial value, a constant expression. */
   readonly created: readonly VariableValue[];
 }
 
 /**
- * Records TensorFlow.js functions over one engine's variables. Each variable's tensor is its *home*, a tensor on the
- * tracing backend that stands for "the variable's value at the start"; assigning to it while tracing puts another tensor
- * in its place, which is the value at the end, and the home is put back when the trace is done.
+ * Records TensorFlow.js functions that use the variables of one engine. Between traces, each variable holds a *placeholder*: a
+ * tensor of the tracing backend that represents the value at the start of a call. Assigning to the variable while tracing
+ * replaces the placeholder by the tensor that represents the value at the end; after the trace, the placeholder is restored.
  */
 export class Tracer {
   readonly scope: VariableScope;
   readonly #backend = preparedTracingBackend();
-  readonly #homes = new Map<Variable, object>();
+  readonly #placeholders = new Map<Variable, object>();
   #created: VariableValue[] | undefined;
   #claimed: { readonly variable: Variable; readonly initial: HostTensor }[] = [];
 
   readonly #foreign: 'claim' | 'constant';
 
-  /** @param foreign what becomes of variables made elsewhere: the engine's own, or constants of their present value. */
+  /** @param foreign whether variables made elsewhere become variables of this engine, or constants with their current value. */
   constructor(foreign: 'claim' | 'constant' = 'claim') {
     this.#foreign = foreign;
     this.scope = new VariableScope('pmpo-trace', (variable) => this.#adopt(variable));
   }
 
-  /** Gives a new variable its home, and notes what it was made from when a function being traced made it. */
+  /** Gives a new variable its placeholder; if a function that is being traced made it, keeps its initial value. */
   #adopt(variable: Variable): void {
-    const type = variable.dtype as ValueType;
+    const type = valueType(variable.dtype);
     const initial = this.#created === undefined ? undefined : this.#backend.graphValue(variable);
-    const home = this.#backend.addHome(variable.name, type, variable.shape);
-    variable.dataId = home;
-    this.#homes.set(variable, home);
+    const placeholder = this.#backend.addPlaceholder(variable.name, type, variable.shape);
+    variable.dataId = placeholder;
+    this.#placeholders.set(variable, placeholder);
     if (initial !== undefined) this.#created!.push({ variable, value: initial });
   }
 
-  /** Makes a variable from outside, such as the counters of TensorFlow.js' own optimizers, one of this engine's. */
+  /** Turns a variable made elsewhere, such as a counter of a TensorFlow.js optimizer, into one of this engine. */
   #claim(variable: Variable): void {
-    if (this.#homes.has(variable) || this.#backend.isTraced(variable.dataId)) return;
-    if (this.#backend.isHome(variable.dataId)) {
+    if (this.#placeholders.has(variable) || this.#backend.isTraced(variable.dataId)) return;
+    if (this.#backend.isPlaceholder(variable.dataId)) {
       throw new PmpoError({ where: `variable '${variable.name}'`, what: 'belongs to another engine' });
     }
     if (this.#foreign === 'constant') return;
     this.#claimed.push({ variable, initial: toHost(variable) });
     const engine = tf.engine();
     engine.disposeTensor(variable);
-    variable.dataId = this.#backend.addHome(variable.name, variable.dtype as ValueType, variable.shape);
+    variable.dataId = this.#backend.addPlaceholder(variable.name, valueType(variable.dtype), variable.shape);
     engine.incRef(variable, this.#backend);
-    this.#homes.set(variable, variable.dataId);
+    this.#placeholders.set(variable, variable.dataId);
   }
 
-  /** The variables claimed since the last call, with their values. */
+  /** The variables claimed since the last call of this method, with their values. */
   takeClaimed(): readonly { readonly variable: Variable; readonly initial: HostTensor }[] {
     return this.#claimed.splice(0);
   }
 
-  /** @throws PmpoError naming what in `fn` cannot be recorded. */
+  /** @throws PmpoError that names what in `fn` cannot be recorded. */
   trace(name: string, fn: TensorFunction, types: ReadonlyMap<string, InputType>): Trace {
     const graph = new Graph();
     const created: VariableValue[] = [];
@@ -99,7 +100,7 @@ export class Tracer {
             refuseUnread(
               name,
               outside.find(
-                (variable) => this.#backend.isTraced(variable.dataId) && !this.#homes.has(variable),
+                (variable) => this.#backend.isTraced(variable.dataId) && !this.#placeholders.has(variable),
               ),
             );
             return trace;
@@ -111,7 +112,7 @@ export class Tracer {
       throw error;
     } finally {
       this.#created = undefined;
-      for (const [variable, home] of this.#homes) variable.dataId = home;
+      for (const [variable, placeholder] of this.#placeholders) variable.dataId = placeholder;
     }
   }
 
@@ -153,10 +154,10 @@ export class Tracer {
   #variableValues(): Pick<Trace, 'reads' | 'writes'> {
     const reads: VariableValue[] = [];
     const writes: VariableValue[] = [];
-    for (const [variable, home] of this.#homes) {
-      const before = this.#backend.importedVariable(home);
+    for (const [variable, placeholder] of this.#placeholders) {
+      const before = this.#backend.importedVariable(placeholder);
       if (before !== undefined) reads.push({ variable, value: before });
-      if (variable.dataId === home) continue;
+      if (variable.dataId === placeholder) continue;
       const after = this.#backend.graphValue(variable);
       if (after !== before) writes.push({ variable, value: after });
     }
@@ -164,14 +165,14 @@ export class Tracer {
   }
 
   #forget(variable: Variable): void {
-    const home = this.#homes.get(variable);
-    if (home !== undefined) this.#backend.removeHome(home);
-    this.#homes.delete(variable);
+    const placeholder = this.#placeholders.get(variable);
+    if (placeholder !== undefined) this.#backend.removePlaceholder(placeholder);
+    this.#placeholders.delete(variable);
     this.scope.forget(variable);
   }
 
   dispose(): void {
-    for (const variable of [...this.#homes.keys()]) this.#forget(variable);
+    for (const variable of [...this.#placeholders.keys()]) this.#forget(variable);
   }
 }
 
@@ -179,7 +180,7 @@ function refuseUnread(name: string, variable: Variable | undefined): void {
   if (variable === undefined) return;
   throw new PmpoError({
     where: `variable '${variable.name}'`,
-    what: `was made outside of the engine and is assigned to in '${name}' without being read`,
+    what: `was made outside of the engine, and '${name}' assigns to it without reading it`,
     remedy: 'Make it with engine.variable',
   });
 }
@@ -188,7 +189,7 @@ function refuseTracedInitial(name: string, variable: Variable, initial: Value): 
   if (reachable([initial]).inputs.length === 0) return;
   throw new PmpoError({
     where: `variable '${variable.name}' made in '${name}'`,
-    what: 'its first value depends on an input or another variable',
-    remedy: 'Make it from constants (tf.zerosLike, tf.fill), or before with engine.variable',
+    what: 'its initial value depends on an input or another variable',
+    remedy: 'Make it from constants (tf.zerosLike, tf.fill), or outside of the function with engine.variable',
   });
 }

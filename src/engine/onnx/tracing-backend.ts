@@ -7,18 +7,18 @@ import * as tf from '../tf.js';
 import type { ConstantData, Graph, Value, ValueType } from './graph.js';
 
 /**
- * The TensorFlow.js backend whose tensors hold no numbers, only the graph values that would compute them. Its kernels are
- * registered by the kernel files beside this one.
+ * A TensorFlow.js backend whose tensors have no numbers, only graph values. Its kernels, registered by the files `kernels-*`,
+ * append nodes to the graph.
  */
 
 interface Entry {
   /** The graph value, for tensors made while tracing. */
   readonly value?: Value;
-  /** Numbers written from outside a trace, turned into a constant of whichever graph reads them. */
+  /** Numbers written outside of a trace; they become a constant in every graph that reads them. */
   readonly host?: HostData;
-  /** Set for the tensor behind an engine's variable: its name. Such an entry stays for as long as the variable. */
+  /** For the placeholder of a variable: the name of the variable. The entry lives as long as the variable. */
   readonly variable?: string;
-  /** The kernel that made the tensor, for messages. */
+  /** The kernel that made the tensor, for error messages. */
   readonly kernel?: string;
   references: number;
 }
@@ -29,19 +29,23 @@ interface HostData {
   readonly shape: readonly number[];
 }
 
-/** One trace under way. */
+/** A trace in progress. */
 interface Recording {
   readonly graph: Graph;
   readonly functionName: string;
-  /** The graph values of tensors that were there before the trace: variables become inputs, other tensors constants. */
+  /** The graph values of tensors that are older than the trace: variables are inputs, other tensors constants. */
   readonly imported: Map<Entry, Value>;
-  /** Told of every variable that a kernel is given. */
+  /** Called with every variable that a kernel is given. */
   readonly claim: (variable: Variable) => void;
-  /** The tensors made by the trace, none of which may outlive it. */
+  /** The tensors made by the trace; they are discarded with it. */
   readonly made: object[];
 }
 
-export function valueType(dtype: DataType): ValueType {
+/** The element types of TensorFlow.js tensors that can be traced. */
+export type TensorValueType = Exclude<ValueType, 'int64'>;
+
+/** @throws PmpoError when tensors of this dtype cannot be traced. */
+export function valueType(dtype: DataType): TensorValueType {
   if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return dtype;
   throw new PmpoError({
     what: `tensors of dtype ${dtype} cannot be traced`,
@@ -56,13 +60,13 @@ export class TracingBackend extends tf.KernelBackend {
   readonly #entries = new Map<object, Entry>();
   #recording: Recording | undefined;
 
-  /** Runs `body` with its kernels appending to `graph`. Tensors that it makes are gone afterwards. */
+  /** Runs `body` and appends the nodes of its operations to `graph`. The tensors that it makes are invalid afterwards. */
   record<R>(graph: Graph, functionName: string, claim: (variable: Variable) => void, body: () => R): R {
     if (this.#recording !== undefined) {
       throw new PmpoError({
         where: `tracing '${functionName}'`,
         what: `it was started inside of '${this.#recording.functionName}'`,
-        remedy: 'Call the plain function there instead of its compiled form',
+        remedy: 'Call the function itself there, not its compiled form',
       });
     }
     this.#recording = { graph, functionName, claim, imported: new Map(), made: [] };
@@ -79,7 +83,7 @@ export class TracingBackend extends tf.KernelBackend {
     throw new PmpoError({
       what: 'a tensor operation ran on a variable of this engine outside of a compiled function',
       where: 'engine onnx',
-      remedy: 'Do it inside engine.jit, or on what engine.read returns',
+      remedy: 'Use it inside engine.jit, or compute with the values that engine.read returns',
     });
   }
 
@@ -91,18 +95,18 @@ export class TracingBackend extends tf.KernelBackend {
     return this.#current.graph;
   }
 
-  /** Lets the engine whose function is traced see to it that a variable is its own. */
+  /** Tells the engine that traces about a variable, so that it can make the variable its own. */
   claim(variable: Variable): void {
     this.#current.claim(variable);
   }
 
-  /** Whether a tensor was made by the trace under way. */
+  /** Whether a tensor was made by the trace in progress. */
   isTraced(dataId: object): boolean {
     return this.#entries.get(dataId)?.value !== undefined;
   }
 
-  /** Whether a tensor stands for a variable of some engine. */
-  isHome(dataId: object): boolean {
+  /** Whether a tensor is the placeholder of a variable, of this engine or another. */
+  isPlaceholder(dataId: object): boolean {
     return this.#entries.get(dataId)?.variable !== undefined;
   }
 
@@ -116,8 +120,8 @@ export class TracingBackend extends tf.KernelBackend {
     if (entry === undefined) {
       throw new PmpoError({
         where: `tracing '${this.functionName}'`,
-        what: 'a tensor made by an earlier trace, or one disposed of, was used',
-        remedy: 'Keep what lives between calls in variables',
+        what: 'it uses a tensor that an earlier trace made, or that has been disposed of',
+        remedy: 'Keep values that live between calls in variables',
       });
     }
     if (entry.value !== undefined) return entry.value;
@@ -134,26 +138,29 @@ export class TracingBackend extends tf.KernelBackend {
     return value;
   }
 
-  /** The graph input that stands for a variable's value at the start of this trace, if the trace has used it. */
-  importedVariable(home: object): Value | undefined {
-    return this.#current.imported.get(this.#entries.get(home)!);
+  /** The graph input for a variable's value at the start of the call; undefined if the trace has not used it. */
+  importedVariable(placeholder: object): Value | undefined {
+    return this.#current.imported.get(this.#entries.get(placeholder)!);
   }
 
-  /** A tensor's handle for a graph value. */
+  /** A new tensor that represents a graph value. */
   wrap(value: Value, kernel?: string): TensorInfo {
     const dataId = this.#add({ value, kernel, references: 1 });
     this.#current.made.push(dataId);
     return { dataId, shape: [...value.shape], dtype: value.type as DataType };
   }
 
-  /** A tensor that stands for a variable in every trace. */
-  addHome(variable: string, type: ValueType, shape: readonly number[]): object {
-    const none = new arrays[type as 'float32'](0);
-    return this.#add({ variable, host: { data: none, type, shape: [...shape] }, references: 1 });
+  /** A new placeholder of a variable; see Tracer. */
+  addPlaceholder(variable: string, type: TensorValueType, shape: readonly number[]): object {
+    return this.#add({
+      variable,
+      host: { data: new arrays[type](0), type, shape: [...shape] },
+      references: 1,
+    });
   }
 
-  removeHome(home: object): void {
-    this.#entries.delete(home);
+  removePlaceholder(placeholder: object): void {
+    this.#entries.delete(placeholder);
   }
 
   #add(entry: Entry): object {
@@ -164,8 +171,8 @@ export class TracingBackend extends tf.KernelBackend {
 
   #hostData(values: BackendValues, shape: readonly number[], dtype: DataType): HostData {
     const type = valueType(dtype);
-    const data = new arrays[type as 'float32'](sizeOf(shape));
-    // The values are missing where TensorFlow.js makes an empty tensor.
+    const data = new arrays[type](sizeOf(shape));
+    // TensorFlow.js makes empty tensors without values.
     if (values !== undefined && values !== null) data.set(values as Float32Array);
     return { data, type, shape: [...shape] };
   }
@@ -193,11 +200,11 @@ export class TracingBackend extends tf.KernelBackend {
         remedy: 'Read it with engine.read',
       });
     }
-    // Constants are known already; TensorFlow.js itself reads some (the value of a fill, say).
+    // Constants are known while tracing; TensorFlow.js itself reads some, such as the value of a fill.
     if (entry?.host !== undefined) return entry.host.data as BackendValues;
     throw new PmpoError({
       where: `tracing '${this.#recording?.functionName ?? 'a finished function'}'`,
-      what: `the result of ${entry?.kernel ?? 'an operation'} was read (dataSync, data, array, print), but no values exist while tracing`,
+      what: `the result of ${entry?.kernel ?? 'an operation'} was read (dataSync, data, array, print), but tensors have no values while tracing`,
       remedy:
         'Express the decision with tensor operations (tf.where), or return the tensor and read the result',
     });
@@ -253,7 +260,7 @@ export class TracingBackend extends tf.KernelBackend {
 
 let backend: TracingBackend | undefined;
 
-/** The process' one tracing backend, registered with TensorFlow.js when first asked for. */
+/** The tracing backend of this process, registered with TensorFlow.js at the first call. */
 export function tracingBackend(registerKernels: () => void): TracingBackend {
   if (backend === undefined) {
     const made = new TracingBackend();
