@@ -93,7 +93,7 @@ class Worlds:
         with self._lock:
             world = self.find(name)
             if world.occupant is not None:
-                raise precondition(f"the world '{name}' is in use by another connection")
+                raise precondition(f"the world '{name}' is in use by another connection; it takes one agent")
             world.occupant = occupant
             return world
 
@@ -113,7 +113,7 @@ class Worlds:
         with self._lock:
             world = self.find(name)
             if world.occupant is not None:
-                raise precondition(f"the world '{name}' is in use; leave it before destroying it")
+                raise precondition(f"the world '{name}' is in use; it cannot be destroyed")
             # Removed before it is closed, so that no connection can join it meanwhile.
             del self._worlds[name]
         world.close()
