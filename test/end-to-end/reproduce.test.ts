@@ -59,8 +59,8 @@ test('a study can be stopped and continued, and refuses runs of another study', 
 
   const ended = await run(args, { timeoutSeconds: 170 });
   expect(ended.code, ended.stderr).toBe(0);
-  expect(ended.stderr).toMatch(/^3 runs, 1 of them done before\n/m);
-  expect(ended.stderr).not.toMatch(/both\/seed0: (starting|going on)/);
+  expect(ended.stderr).toMatch(/^3 runs, of which 1 was done before\n/m);
+  expect(ended.stderr).not.toMatch(/both\/seed0: (starting|resuming)/);
   expect(await outcomes()).toEqual([
     'swingup,both,0,finished,2000',
     'swingup,rejected,0,finished,2000',
@@ -78,7 +78,7 @@ test('a study can be stopped and continued, and refuses runs of another study', 
   await writeConfig(folder.path, 'ways.yaml', study(3));
   const refused = await run(args);
   expect(refused.stderr).toMatch(
-    /^pmpo: .*swingup\/both\/seed0: a run with other settings .* stands there.*--output/m,
+    /^pmpo: .*swingup\/both\/seed0: it holds a run with other settings.*--output/m,
   );
   expect(refused.code).toBe(1);
 }, 400_000);
@@ -91,7 +91,7 @@ test('an invalid study is refused before anything starts', async () => {
     return stderr;
   };
   const file = await writeConfig(folder.path, 'wrong.yaml', study(2));
-  expect(await refuse(file, '--scale', 'smal')).toMatch(/there is no scale 'smal'\. Did you mean 'small'\?/);
+  expect(await refuse(file, '--scale', 'smal')).toMatch(/unknown scale 'smal'\. Did you mean 'small'\?/);
   expect(await refuse(join(folder.path, 'none.yaml'))).toMatch(/none\.yaml: there is no such file/);
   const broken = await writeConfig(folder.path, 'broken.yaml', { ...study(2), server: 'mars' });
   expect(await refuse(broken, '--scale', 'small')).toMatch(/broken\.yaml: server: /);

@@ -10,7 +10,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** A program in place of pmpo: a script of Node, which finds what it was given in `args`. */
+/** A Node.js script that takes the place of pmpo and finds its arguments in `args`. */
 const program = (script: string) => ({
   command: process.execPath,
   args: ['-e', `const args = process.argv.slice(1);${script}`, '--'],
@@ -21,7 +21,7 @@ const launch = (
 ) => launcher(program(script), extra)({ config: 'run.yaml' }, signal);
 
 describe('launcher', () => {
-  it('trains a configuration, or goes on with a run where the simulators are now', async () => {
+  it('trains from a configuration, or resumes a run with the present address of the simulators', async () => {
     const file = join(folder, 'args.json');
     const script = `require('fs').writeFileSync(${JSON.stringify(file)}, JSON.stringify(args))`;
     const start = launcher(program(script), ['--set', 'environment.address=h:1']);
@@ -38,20 +38,20 @@ describe('launcher', () => {
     ]);
   });
 
-  it('tells a run that diverged from one that failed, in its own words', async () => {
+  it('distinguishes runs that diverged from runs that failed, and keeps their messages', async () => {
     const end = (message: string) =>
       launch(`console.error('noise'); console.error(${JSON.stringify(message)}); process.exit(1)`);
     expect(await end('pmpo: update 7: critic/loss is NaN: the parameters have diverged')).toEqual({
       state: 'diverged',
       message: 'update 7: critic/loss is NaN: the parameters have diverged',
     });
-    expect(await end('pmpo: h:1: nobody answers there')).toEqual({
+    expect(await end('pmpo: h:1: no answer')).toEqual({
       state: 'failed',
-      message: 'h:1: nobody answers there',
+      message: 'h:1: no answer',
     });
   });
 
-  it('says how a run ended that said nothing', async () => {
+  it('reports how a run without a message ended', async () => {
     expect(await launch('process.exit(9)')).toEqual({
       state: 'failed',
       message: 'it ended with exit code 9',
@@ -62,7 +62,7 @@ describe('launcher', () => {
     });
   });
 
-  it('asks a run to stop, and waits until it has', async () => {
+  it('asks a run to stop, and waits for its end', async () => {
     const abort = new AbortController();
     const file = join(folder, 'saved');
     const script = `process.on('SIGINT', () => { require('fs').writeFileSync(${JSON.stringify(file)}, 'x'); process.exit(1); });
@@ -75,7 +75,7 @@ describe('launcher', () => {
     expect(await readFile(file, 'utf8')).toBe('x');
   });
 
-  it('says what is wrong where the program cannot be started', async () => {
+  it('reports that the program cannot be started', async () => {
     const start = launcher({ command: join(folder, 'nothing'), args: [] }, []);
     expect(await start({ config: 'run.yaml' }, undefined)).toMatchObject({
       state: 'failed',

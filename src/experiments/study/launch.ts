@@ -1,33 +1,33 @@
 import { spawn } from 'node:child_process';
 import type { RunAction, RunEnd } from './run-study.js';
 
-/** How to start this very program: the interpreter, its flags and the entry. */
+/** A command that starts a program: the interpreter, its flags and the entry. */
 export interface Program {
   readonly command: string;
   readonly args: readonly string[];
 }
 
-/** This program, as it was started. */
+/** The command that started this process. */
 export function thisProgram(): Program {
   return { command: process.execPath, args: [...process.execArgv, process.argv[1] ?? ''] };
 }
 
-/** What `pmpo train` prints first for an error that a person can act on. */
+/** The prefix of the errors that `pmpo train` reports. */
 const errorPrefix = 'pmpo: ';
 const lastLines = 20;
 
 /**
- * Starts runs as processes of their own, which share nothing but the simulators' server: one that runs out of memory or
- * is killed takes nothing with it.
+ * Launches runs in separate processes, which share only the server of the study: a run that exhausts its memory or is
+ * killed does not affect the others.
  *
- * @param extra further arguments of `pmpo train`, those that say where the simulators are, say.
+ * @param extra further arguments of `pmpo train` for runs that resume, such as the present address of the server.
  */
 export function launcher(program: Program, extra: readonly string[]) {
   return (action: RunAction, signal: AbortSignal | undefined): Promise<RunEnd> =>
     new Promise((resolve) => {
       const what = 'resume' in action ? ['--resume', action.resume] : [action.config];
       const args = [...program.args, 'train', ...what, ...('resume' in action ? extra : []), '--quiet'];
-      // A process group of its own: Ctrl-C reaches this process alone, which then asks each run to stop.
+      // In a separate process group, so that Ctrl-C reaches only this process, which then asks each run to stop.
       const child = spawn(program.command, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
       const stop = () => child.kill('SIGINT');
       signal?.addEventListener('abort', stop, { once: true });

@@ -12,37 +12,37 @@ export interface MakeStudyOptions extends Pick<RunStudyOptions, 'jobs' | 'module
   /** The study's file, for messages. */
   readonly file: string;
   readonly scale: string;
-  /** The study's own folder. */
+  /** The folder of the study. */
   readonly folder: string;
-  /** A server that is there already. */
+  /** The address of a running server. Absent: one is started. */
   readonly address?: string;
-  /** The folder of the model that a trainer is started with. */
+  /** The folder of the model for a trainer to start with. */
   readonly model?: string;
-  /** Starts runs; `extra` are arguments that every resumed one needs. */
+  /** Starts runs. @param extra arguments for every resumed run. */
   readonly launch: (extra: readonly string[]) => RunStudyOptions['launch'];
   readonly provenance: Provenance;
 }
 
 export interface MadeStudy extends RunStudyResult {
-  /** Figures and tables. */
+  /** The files of the figures and tables. */
   readonly files: readonly string[];
 }
 
 /**
- * Makes a study's runs at a scale, as far as they are not made yet, and draws what they came to after each.
- * @throws ConfigError when study, scale or a configuration is wrong or a trainer has no model; PmpoError when the
+ * Makes the runs of a study that have not been made yet, and draws all results after each.
+ * @throws ConfigError if the study, the scale or a configuration is wrong or a trainer has no model, and PmpoError if the
  *   server does not start.
  */
 export async function makeStudy(options: MakeStudyOptions): Promise<MadeStudy> {
   const { study, file, scale, folder, launch, provenance, modules, signal, say } = options;
   const { serverArguments, ...settings } = scaleOf(study, scale);
   const kind = serverOf(study, settings);
-  // Before anything is started: a wrong configuration is told at once.
+  // Finds errors in the configurations before anything starts; the address does not matter for that.
   await planStudy(study, scale, { file, folder, address: options.address ?? '127.0.0.1:1', modules });
   if (kind === 'trainer' && options.address === undefined && options.model === undefined) {
     throw new ConfigError({
       where: '--model',
-      what: `the scale '${scale}' trains a language model, and none is given`,
+      what: `the scale '${scale}' trains a language model, but no model is given`,
       remedy: 'Give --model FOLDER, or --address HOST:PORT of a trainer that has one',
     });
   }
@@ -52,7 +52,6 @@ export async function makeStudy(options: MakeStudyOptions): Promise<MadeStudy> {
       ? await startServer({
           kind,
           model: options.model,
-          // Checkpoints of its runs.
           folder: join(folder, 'trainer'),
           args: serverArguments,
           say,
@@ -62,7 +61,7 @@ export async function makeStudy(options: MakeStudyOptions): Promise<MadeStudy> {
   try {
     const plan = await planStudy(study, scale, { file, folder, address: server.address, modules });
     let files: string[] = [];
-    // One drawing at a time: runs that end together would write the same files.
+    // Drawings are made in turn, because runs that end together would write the same files.
     let drawing = Promise.resolve();
     const draw = () => {
       drawing = drawing.then(async () => {
@@ -72,7 +71,7 @@ export async function makeStudy(options: MakeStudyOptions): Promise<MadeStudy> {
     };
     const result = await runStudy({
       ...options,
-      // A trainer trains one model.
+      // A trainer trains one model at a time.
       jobs: kind === 'trainer' ? 1 : options.jobs,
       plan,
       launch: launch(server.address === undefined ? [] : ['--set', `${addressKey(kind)}=${server.address}`]),

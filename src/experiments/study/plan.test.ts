@@ -28,7 +28,7 @@ const plan = (scale = 'small', more = {}) =>
   planStudy(parseStudy('study.yaml', text), scale, { ...place, ...more });
 
 describe('layered', () => {
-  it('merges groups key by key, and replaces what names itself', () => {
+  it('merges groups key by key, and replaces groups with a name', () => {
     const base = { operator: { name: 'pmpo', beta: 2 }, learner: { batchSize: 1, samples: 4 }, seed: 1 };
     expect(layered(base, { operator: { alpha: 1 }, learner: { samples: 8 } })).toEqual({
       operator: { name: 'pmpo', beta: 2, alpha: 1 },
@@ -41,7 +41,7 @@ describe('layered', () => {
 });
 
 describe('planStudy', () => {
-  it('has each run once, the first seed of everything before any second one', async () => {
+  it('plans each run once, with the first seed of every variant before any second seed', async () => {
     const { runs } = await plan();
     expect(runs.map(({ path }) => path)).toEqual([
       'swingup/both/seed0',
@@ -53,7 +53,7 @@ describe('planStudy', () => {
     ]);
   });
 
-  it('lays scale, task, variant and seed over the base, in that order', async () => {
+  it('merges scale, task, variant and seed into the base, in this order', async () => {
     const { runs } = await plan('small', { address: '10.0.0.1:1' });
     const [both, pairs, walk] = runs.map(({ loaded }) => loaded.config);
     expect(both).toMatchObject({
@@ -68,7 +68,7 @@ describe('planStudy', () => {
     expect(runs.at(-1)!.loaded.config.seed).toBe(1);
   });
 
-  it('gives a figure of lines a panel for each task and one over all; a figure of panels each of them', async () => {
+  it('gives a figure with lines a panel for each task and one for all, and a figure with panels those', async () => {
     const { figures } = await plan();
     expect(figures.map(({ name, panels }) => [name, panels.map(({ title }) => title)])).toEqual([
       ['curves', ['swingup', 'walk', 'All tasks']],
@@ -78,11 +78,11 @@ describe('planStudy', () => {
     expect(figures[1].panels[1].lines).toEqual({ b: 'pairs' });
   });
 
-  it('names the scale that is not there and the one that was meant', async () => {
-    await expect(plan('smal')).rejects.toThrow(/--scale: there is no scale 'smal'.*Did you mean 'small'\?/);
+  it('names an unknown scale and the nearest known one', async () => {
+    await expect(plan('smal')).rejects.toThrow(/--scale: unknown scale 'smal'.*Did you mean 'small'\?/);
   });
 
-  it('names the run whose configuration is wrong', async () => {
+  it('names the run with a wrong configuration', async () => {
     const wrong = parseStudy('study.yaml', text.replace('alpha: 0.5', 'alpha: 7'));
     const refused = planStudy(wrong, 'small', place);
     await expect(refused).rejects.toBeInstanceOf(ConfigError);
@@ -90,7 +90,7 @@ describe('planStudy', () => {
   });
 
   it.each(['smoke', 'laptop', 'paper'])(
-    'the study that comes with the program is right at the scale %s',
+    'plans the control study of the package at the scale %s',
     async (scale) => {
       const file = fileURLToPath(new URL('../../../examples/reproduce/control.yaml', import.meta.url));
       const { runs, figures } = await planStudy(await loadStudy(file), scale, {
@@ -101,7 +101,7 @@ describe('planStudy', () => {
       expect(figures.map(({ name }) => name).slice(0, 2)).toEqual(['figure-2', 'figure-3']);
       const of = (variant: string) => runs.find((run) => run.variant === variant)!.loaded.config.operator;
       expect(of('PMPO-R')).toMatchObject({ name: 'pmpo', alpha: 0, beta: 2 });
-      // The paper's Figure 3: five values of β for each of three kinds of feedback, one value of β shared with Figure 2.
+      // Figure 3 of the paper: five values of β for each of three kinds of feedback. One value is shared with Figure 2.
       const further = scale === 'smoke' ? 0 : 1;
       expect(new Set(runs.map(({ variant }) => variant)).size).toBe(5 + 3 * 4 + further);
       for (const [kind, alpha] of Object.entries({ A: 1, R: 0, AR: 0.5 })) {
@@ -111,7 +111,7 @@ describe('planStudy', () => {
   );
 
   it.each(['smoke', 'quick', 'tiny', 'gemma'])(
-    'the study of language models is right at the scale %s',
+    'plans the language study of the package at the scale %s',
     async (scale) => {
       const file = fileURLToPath(new URL('../../../examples/reproduce/language.yaml', import.meta.url));
       const study = await loadStudy(file);

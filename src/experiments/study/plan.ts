@@ -13,23 +13,24 @@ export interface StudyRun {
   readonly task: string;
   readonly variant: string;
   readonly seed: number;
-  /** Its folder under the study's: task/variant/seedN. */
+  /** Its folder below `runs/` in the study's: task/variant/seedN. */
   readonly path: string;
   readonly loaded: LoadedJob;
 }
 
-/** A panel of a figure: labelled lines, each of one variant's runs on the tasks named. */
+/** A panel of a figure. Each of its labelled lines shows the runs of one variant. */
 export interface Panel {
   readonly title: string;
-  /** One task, or several, over which an aggregate is shown. */
+  /** One task, or several tasks that are aggregated. */
   readonly tasks: readonly string[];
+  /** The variant of each line, by label. */
   readonly lines: Readonly<Record<string, string>>;
 }
 
 export interface PlannedFigure {
   readonly name: string;
   readonly title: string;
-  /** A name in metrics.jsonl; absent: the return of the evaluations. */
+  /** The name of a metric in metrics.jsonl. Absent: the score of the evaluations. */
   readonly metric?: string;
   readonly panels: readonly Panel[];
 }
@@ -37,15 +38,15 @@ export interface PlannedFigure {
 export interface StudyPlan {
   readonly runs: readonly StudyRun[];
   readonly figures: readonly PlannedFigure[];
-  /** Names in metrics.jsonl of which every run's mean is kept. */
+  /** Metrics whose mean over each run goes to the results. */
   readonly metrics: readonly string[];
 }
 
 type Tree = Readonly<Record<string, unknown>>;
 
 /**
- * `over` laid over `base`, key by key. A group that names what it is for (`operator: {name: dpo}`) replaces the one below
- * it: settings of one operator mean nothing to another.
+ * Merges `over` into a copy of `base`, key by key. A group with a name (`operator: {name: dpo}`) replaces the group in
+ * `base`, because the settings of one operator do not apply to another.
  */
 export function layered(base: Tree, over: Tree): Record<string, unknown> {
   const result: Record<string, unknown> = { ...base };
@@ -57,7 +58,7 @@ export function layered(base: Tree, over: Tree): Record<string, unknown> {
   return result;
 }
 
-/** A scale of a study. @throws ConfigError when there is none of that name. */
+/** A scale of a study. @throws ConfigError if the study does not have it. */
 export function scaleOf(study: Study, name: string): Study['scales'][string] {
   const scale = study.scales[name];
   if (scale !== undefined) return scale;
@@ -65,8 +66,8 @@ export function scaleOf(study: Study, name: string): Study['scales'][string] {
   const guess = nearest(name, known);
   throw new ConfigError({
     where: '--scale',
-    what: `there is no scale '${name}'`,
-    remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}The study has ${known.join(', ')}`,
+    what: `unknown scale '${name}'`,
+    remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}The scales of the study are ${known.join(', ')}`,
   });
 }
 
@@ -88,13 +89,13 @@ function panelsOf(study: Study, figure: string, tasks: readonly string[]): Panel
 }
 
 /**
- * Every run that a scale of a study asks for, each once, seed 0 of everything before any seed 1, so that a study stopped
- * half-way shows every line; and the figures that come of them.
+ * Plans the runs and figures of a study at one scale. Each run is planned once. Seed 0 of every variant comes before any
+ * seed 1, so that the figures of an interrupted study have all their lines.
  *
- * @param folder the study's own folder, in whose `runs/` each run has its place.
- * @param address where the study's server is; undefined for runs that need none.
+ * @param folder the folder of the study, which keeps its runs below `runs/`.
+ * @param address the address of the study's server; undefined if the runs need no server.
  * @param modules what plugins may import from this package.
- * @throws ConfigError when the scale is not there or one of the configurations is wrong.
+ * @throws ConfigError if the scale is unknown or one of the configurations is wrong.
  */
 export async function planStudy(
   study: Study,
@@ -144,7 +145,7 @@ export async function planStudy(
     };
     const parts = [study.base, scale.base, config, study.variants[variant]!, own, place];
     const values = parts.reduce<Record<string, unknown>>(layered, {});
-    // Named so that a message says which run it is, and lying where the study does, from where its paths are meant.
+    // The name tells messages which run it is, and resolves paths relative to the study's file.
     const loaded = await resolveJob(`${file} (${path.replaceAll('/', ' ')})`, stringify(values), [], {
       modules,
     });

@@ -32,11 +32,11 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** Leaves what a run leaves after these evaluations; `ends` says how. */
+/** Writes the folder of a run with these evaluations and this end. */
 async function leave(
   { loaded: { config } }: StudyRun,
   returns: readonly number[][],
-  ends: 'done' | 'diverged' | 'under way',
+  ends: 'done' | 'diverged' | 'in progress',
 ): Promise<void> {
   const directory = await createRunDirectory(config.output, config.name!);
   await directory.writeConfig(configText(config));
@@ -81,7 +81,7 @@ async function leave(
 const read = (name: string) => readFile(join(folder, 'results', name), 'utf8');
 
 describe('writeResults', () => {
-  it('writes every evaluation and outcome of the runs that ended; one that diverged is there as diverged', async () => {
+  it('writes every evaluation and outcome of finished runs, and of those that diverged', async () => {
     const [a0, b0, a1] = plan.runs;
     await leave(
       a0,
@@ -92,7 +92,7 @@ describe('writeResults', () => {
       'done',
     );
     await leave(b0, [[5, 5]], 'diverged');
-    await leave(a1, [[7, 7]], 'under way');
+    await leave(a1, [[7, 7]], 'in progress');
     const files = await writeResults(plan, folder, provenance);
     expect(files.map((file) => basename(file))).toEqual([
       'evaluations.csv',
@@ -140,7 +140,7 @@ swingup,b,1,1,0,0,0
     for (const label of ['Two ways', 'First way', 'Second way', 'swingup']) expect(svg).toContain(label);
   });
 
-  it('has empty tables and figures before the first run has ended', async () => {
+  it('writes empty tables and figures before the first run has ended', async () => {
     await writeResults(plan, folder, provenance);
     expect((await read('outcomes.csv')).trim().split('\n')).toHaveLength(1);
     expect(await read('curves.svg')).toMatch(/^<svg [\s\S]*<\/svg>\n$/);

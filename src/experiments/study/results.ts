@@ -9,7 +9,7 @@ import { writeAtomically } from '../../system/atomic-file.js';
 import type { StudyPlan } from './plan.js';
 import { divergence, runFolder } from './run-study.js';
 
-/** One run of a study that has been made, as far as it came. */
+/** A run of a study that has ended. */
 interface MadeRun {
   readonly task: string;
   readonly variant: string;
@@ -17,7 +17,7 @@ interface MadeRun {
   readonly data: RunData;
 }
 
-/** Every run that has ended, well or by diverging; one under way would end its line early. */
+/** Every run that has finished or diverged. Others are left out, because their lines would end early. */
 async function madeRuns(plan: StudyPlan, folder: string): Promise<MadeRun[]> {
   const made: MadeRun[] = [];
   for (const run of plan.runs) {
@@ -111,7 +111,7 @@ function outcomesCsv(runs: readonly MadeRun[]): string {
   );
 }
 
-/** The mean of each metric over the whole of every run; for what a figure of returns cannot say. */
+/** The mean of each metric over the whole of each run. */
 function metricsCsv(runs: readonly MadeRun[], metrics: readonly string[]): string {
   const significant = (value: number) => String(Number(value.toPrecision(4)));
   return csv(
@@ -128,7 +128,7 @@ function metricsCsv(runs: readonly MadeRun[], metrics: readonly string[]): strin
   );
 }
 
-/** What the seeds of each task and variant come to in the end; a seed that diverged counts with a return of 0. */
+/** The final scores of each task and variant over its seeds. A seed that diverged counts with a score of 0. */
 function summaryRows(runs: readonly MadeRun[]): SummaryRow[] {
   const groups = new Map<string, MadeRun[]>();
   for (const run of runs) {
@@ -153,7 +153,7 @@ interface SummaryRow {
   readonly variant: string;
   readonly seeds: number;
   readonly diverged: number;
-  /** Interquartile mean of the final mean returns, and its 95 % bootstrap interval over seeds. */
+  /** Interquartile mean over seeds of the final mean scores, and its 95 % bootstrap interval. */
   readonly center: number;
   readonly low: number;
   readonly high: number;
@@ -173,7 +173,7 @@ function summaryCsv(runs: readonly MadeRun[]): string {
   );
 }
 
-/** Variants down, tasks across: a table for people. */
+/** A table for people, with a row for each variant and a column for each task. */
 function summaryMarkdown(runs: readonly MadeRun[]): string {
   const rows = summaryRows(runs);
   const unique = (key: 'task' | 'variant') => [...new Set(rows.map((row) => row[key]))];
@@ -193,7 +193,7 @@ function summaryMarkdown(runs: readonly MadeRun[]): string {
   ].join('\n')}\n`;
 }
 
-/** How the results came to be: what is needed to make them again. */
+/** The facts needed to reproduce the results. */
 export interface Provenance {
   readonly command: string;
   readonly versions: Readonly<Record<string, string>>;
@@ -201,8 +201,8 @@ export interface Provenance {
 }
 
 /**
- * Writes what a study has come to so far under `results/` in its folder: each figure as SVG, every evaluation, every outcome,
- * the means of the metrics that the study names, and what the seeds come to together as comma-separated values and as a table, and how they were made.
+ * Writes the results of a study so far to `results/` in its folder: each figure as SVG; evaluations, outcomes, means of
+ * metrics and a summary over seeds as CSV; the summary also as a Markdown table; and the provenance of all this.
  * @returns the files.
  */
 export async function writeResults(

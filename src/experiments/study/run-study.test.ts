@@ -9,7 +9,7 @@ import { planStudy, type StudyPlan } from './plan.js';
 import { divergence, type RunAction, type RunEnd, runStudy } from './run-study.js';
 import { parseStudy } from './schema.js';
 
-/** Studies whose runs leave folders as real ones do, without anything being learned. */
+/** Studies whose runs write folders like real ones, without training. */
 
 const study = (beta: number) =>
   parseStudy(
@@ -30,7 +30,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** A run's folder as `pmpo train` makes it: the configuration at once, the rest as it comes. */
+/** Makes or opens a run's folder as `pmpo train` does. */
 async function begin(action: RunAction): Promise<RunDirectory> {
   if ('resume' in action) return openRunDirectory(action.resume);
   const text = await readFile(action.config, 'utf8');
@@ -64,7 +64,7 @@ const stopped: Course = async (_run, directory) => {
   return { state: 'stopped' };
 };
 
-/** Goes through the study; what was started and how, by run. */
+/** Runs the study. @returns the result, and everything that was started, said and drawn. */
 async function go(
   course: Course,
   { jobs = 1, signal, of = plan }: { jobs?: number; signal?: AbortSignal; of?: StudyPlan } = {},
@@ -94,17 +94,17 @@ async function go(
 const all = ['swingup/a/seed0', 'swingup/b/seed0', 'swingup/a/seed1', 'swingup/b/seed1'];
 
 describe('runStudy', () => {
-  it('makes every run, and nothing again', async () => {
+  it('makes every run once', async () => {
     const first = await go(toTheEnd);
     expect(first.started).toEqual(all.map((run) => `new ${run}`));
     expect(first).toMatchObject({ failures: [], interrupted: false, drawn: 4 });
     expect(first.said.at(-1)).toBe('swingup/b/seed1: done (4 of 4)');
     const second = await go(toTheEnd);
     expect(second.started).toEqual([]);
-    expect(second.said).toEqual(['4 runs, 4 of them done before']);
+    expect(second.said).toEqual(['4 runs, of which 4 were done before']);
   });
 
-  it('stopped half-way goes on: what is done stays, what was under way is gone on with, the rest is made', async () => {
+  it('resumes an interrupted study: keeps finished runs, resumes the interrupted one, and makes the rest', async () => {
     const abort = new AbortController();
     const first = await go(
       async (run, directory) => {
@@ -121,12 +121,12 @@ describe('runStudy', () => {
     expect(second.interrupted).toBe(false);
   });
 
-  it('makes a run again that was killed before its first checkpoint', async () => {
+  it('makes a run anew that was killed before its first checkpoint', async () => {
     await go(async () => ({ state: 'stopped' }));
     expect((await go(toTheEnd)).started).toEqual(all.map((run) => `new ${run}`));
   });
 
-  it('takes a run that diverged as a result, and keeps its words', async () => {
+  it('counts a run that diverged as a result, and keeps its message', async () => {
     const message = 'update 7: critic/loss is NaN: the parameters have diverged';
     const first = await go(async (run, directory) =>
       run === all[2] ? { state: 'diverged', message } : toTheEnd(run, directory),
@@ -138,7 +138,7 @@ describe('runStudy', () => {
     expect((await go(toTheEnd)).started).toEqual([]);
   });
 
-  it('goes past a run that failed, tells of it, and tries it again when asked again', async () => {
+  it('continues after a run that failed, reports it, and retries it the next time', async () => {
     const first = await go(async (run, directory) => {
       if (run !== all[1]) return toTheEnd(run, directory);
       await stopped(run, directory);
@@ -149,7 +149,7 @@ describe('runStudy', () => {
     expect((await go(toTheEnd)).started).toEqual([`resume ${all[1]}`]);
   });
 
-  it('refuses to mix runs of two configurations, before it starts any', async () => {
+  it('refuses to mix runs of two configurations before it starts any', async () => {
     await go(async (run, directory) =>
       run === all[0] ? toTheEnd(run, directory) : { state: 'failed', message: '' },
     );
@@ -167,33 +167,33 @@ describe('runStudy', () => {
     });
     await expect(refused).rejects.toThrow(/swingup\/a\/seed0: it holds a run with other settings.*--output/);
     expect(started).toEqual([]);
-    // What was there is still there.
+    // The earlier run is untouched.
     expect(await (await openRunDirectory(join(folder, 'runs', all[0]))).readSummary('control')).toEqual(
       summary,
     );
   });
 
-  it('takes another address of the simulators for the same run', async () => {
+  it('regards a run with another address of the simulators as the same run', async () => {
     await go(stopped);
     const moved = await planStudy(study(2), 'small', { file: 's.yaml', folder, address: '10.0.0.1:1' });
     expect((await go(toTheEnd, { of: moved })).started).toEqual(all.map((run) => `resume ${run}`));
   });
 
-  it('has as many runs under way as it may', async () => {
-    let [underWay, most] = [0, 0];
+  it('keeps the given number of runs in progress', async () => {
+    let [inProgress, most] = [0, 0];
     let open = () => {};
     const three = new Promise<void>((resolve) => {
       open = resolve;
     });
     const { started } = await go(
       async (run, directory) => {
-        underWay += 1;
-        most = Math.max(most, underWay);
-        if (underWay === 3) open();
-        // Until there are three: a fourth could only be one too many.
+        inProgress += 1;
+        most = Math.max(most, inProgress);
+        if (inProgress === 3) open();
+        // Waits until there are three, so that a fourth one would be noticed.
         await three;
         await new Promise((resolve) => setTimeout(resolve, 20));
-        underWay -= 1;
+        inProgress -= 1;
         return toTheEnd(run, directory);
       },
       { jobs: 3 },

@@ -5,29 +5,29 @@ import type { PublicModules } from '../../system/user-module.js';
 import { runState } from '../run-state.js';
 import type { StudyPlan, StudyRun } from './plan.js';
 
-/** How a run is to be made: from the start, or from where it was stopped. */
+/** Starts a run from its configuration, or resumes it from its folder. */
 export type RunAction = { readonly config: string } | { readonly resume: string };
 
-/** How a run ended. `diverged` is a result; `failed` is tried again when the study goes on. */
+/** The end of a run. `diverged` is a result; a run that has `failed` is tried again when the study is resumed. */
 export interface RunEnd {
   readonly state: 'done' | 'stopped' | 'diverged' | 'failed';
-  /** The error's own words. */
+  /** The message of the error. */
   readonly message?: string;
 }
 
 export interface RunStudyOptions {
   readonly plan: StudyPlan;
-  /** The study's folder; runs stand under its `runs/`. */
+  /** The folder of the study, which keeps its runs below `runs/`. */
   readonly folder: string;
-  /** Runs under way at once. */
+  /** Number of runs in progress at once. */
   readonly jobs: number;
-  /** Makes one run to its end, in a process of its own. */
+  /** Makes one run in a separate process. */
   readonly launch: (action: RunAction, signal: AbortSignal | undefined) => Promise<RunEnd>;
-  /** What plugins may import from this package. */
+  /** Modules that plugins may import from this package. */
   readonly modules?: PublicModules;
   readonly signal?: AbortSignal;
   readonly say: (line: string) => void;
-  /** Told after each run that ended well or diverged. */
+  /** Called after each run that has finished or diverged. */
   readonly onProgress?: () => Promise<void>;
 }
 
@@ -44,20 +44,20 @@ const exists = (path: string) =>
     () => false,
   );
 
-/** Where a run's folder is. */
+/** The folder of a run. */
 export function runFolder(folder: string, { path }: Pick<StudyRun, 'path'>): string {
   return join(folder, 'runs', path);
 }
 
-/** Why a run ended without a policy; undefined where it did not, or has not been made yet. */
+/** The error of a run that diverged; undefined for any other run. */
 export async function divergence(folder: string, run: StudyRun): Promise<string | undefined> {
   const file = join(runFolder(folder, run), divergedName);
   return (await exists(file)) ? (await readFile(file, 'utf8')).trim() : undefined;
 }
 
 /**
- * What is left to do for a run: nothing, the whole of it, or the rest.
- * @throws PmpoError when a run of another configuration stands in its place.
+ * The action that a run still needs; undefined if it has ended.
+ * @throws PmpoError if its folder holds a run of another configuration.
  */
 async function remaining(
   folder: string,
@@ -65,11 +65,11 @@ async function remaining(
   modules?: PublicModules,
 ): Promise<RunAction | undefined> {
   const path = runFolder(folder, run);
-  const remedy = 'Move it away, or give the study another folder with --output';
+  const remedy = 'Move it away, or choose another folder for the study with --output';
   const { state } = await runState(path, run.loaded.config, remedy, modules);
   if (state === 'done' || (await divergence(folder, run)) !== undefined) return undefined;
   if (state === 'begun') return { resume: path };
-  // Nothing of it could be gone on with.
+  // Without a checkpoint it cannot be resumed.
   await rm(path, { recursive: true, force: true });
   const config = `${path}.yaml`;
   await mkdir(dirname(config), { recursive: true });
@@ -78,10 +78,10 @@ async function remaining(
 }
 
 /**
- * Makes every run of a plan that has not been made yet, several at once. A run that diverges is a result; one that fails
- * otherwise is told of at the end, and made again when the study goes on. Nothing that is done is done again.
+ * Makes every run of a plan that has not been made yet, several at once. A run that diverges is a result. A run that fails
+ * in another way is among the failures, and is tried again when the study is resumed.
  *
- * @throws PmpoError before anything starts, when runs of another configuration stand in the way.
+ * @throws PmpoError before anything starts, if a folder holds a run of another configuration.
  */
 export async function runStudy(options: RunStudyOptions): Promise<RunStudyResult> {
   const { plan, folder, jobs, launch, signal, say, onProgress } = options;
@@ -92,12 +92,12 @@ export async function runStudy(options: RunStudyOptions): Promise<RunStudyResult
   }
   const total = plan.runs.length;
   let done = total - queue.length;
-  say(`${total} runs, ${done} of them done before`);
+  say(`${total} runs, of which ${done} ${done === 1 ? 'was' : 'were'} done before`);
   const failures: { path: string; message: string }[] = [];
   const work = async () => {
     for (let next = queue.shift(); next !== undefined && !signal?.aborted; next = queue.shift()) {
       const { run, action } = next;
-      say(`${run.path}: ${'resume' in action ? 'going on' : 'starting'}`);
+      say(`${run.path}: ${'resume' in action ? 'resuming' : 'starting'}`);
       const { state, message = '' } = await launch(action, signal);
       if (state === 'stopped') continue;
       if (state === 'failed') {

@@ -23,21 +23,21 @@ describe('parseStudy', () => {
   });
 
   it.each([
-    ['a variant that is not there', 'One: one', 'One: onee', /figures\.curves: there is no 'onee'.*'one'\?/],
-    ['a task that is not there', '[walk]', '[wakl]', /scales\.small\.figures\.curves: .*'wakl'.*'walk'\?/],
-    ['a figure that is not there', 'curves: [', 'curve: [', /scales\.small\.figures: .*'curve'/],
-    ['a server that is not one', 'dm-control', 'mujoco', /s\.yaml: server: /],
+    ['an unknown variant', 'One: one', 'One: onee', /figures\.curves: unknown name 'onee'.*'one'\?/],
+    ['an unknown task', '[walk]', '[wakl]', /scales\.small\.figures\.curves: .*'wakl'.*'walk'\?/],
+    ['an unknown figure', 'curves: [', 'curve: [', /scales\.small\.figures: .*'curve'/],
+    ['an unknown kind of server', 'dm-control', 'mujoco', /s\.yaml: server: /],
     ['no seeds', 'seeds: 2', 'seeds: 0', /scales\.small\.tasks\.walk\.seeds/],
     ['neither lines nor panels', 'lines: { One: one }', '', /either `lines` or `panels`/],
     [
-      'arguments of a server that takes none',
+      'arguments for a server that takes none',
       'small:\n',
       'small:\n    server: embedded\n    serverArguments: [--port, 1]\n',
       /small\.serverArguments: the server 'embedded' takes none/,
     ],
-    ['a key that there is not', 'base: {}', 'bases: {}', /bases/],
+    ['an unknown key', 'base: {}', 'bases: {}', /bases/],
     ['a name that would leave the folder', 'one: {}', '../one: {}', /variants/],
-    ['no YAML', 'base: {}', 'base: {', /s\.yaml:\d+: /],
+    ['text that is not YAML', 'base: {}', 'base: {', /s\.yaml:\d+: /],
   ])('refuses %s', (_what, from, to, message) => {
     const text = good.replace(from, to);
     expect(text).not.toBe(good);
@@ -47,7 +47,7 @@ describe('parseStudy', () => {
 });
 
 describe('loadStudy', () => {
-  it('says what to give where there is no such file', async () => {
+  it('explains what to give if the file does not exist', async () => {
     await expect(loadStudy('/nowhere/s.yaml')).rejects.toThrow(
       /\/nowhere\/s\.yaml: there is no such file.*control/,
     );

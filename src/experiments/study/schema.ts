@@ -4,12 +4,12 @@ import { z } from 'zod';
 import { ConfigError } from '../../core/errors.js';
 import { nearest } from '../../core/nearest.js';
 
-/** A study: many training runs that differ in a few settings, and the figures that are drawn from them. */
+/** A study: training runs that differ in a few settings, and the figures drawn from them. */
 
 const configPart = z.record(z.string(), z.unknown()).describe('Part of a configuration');
 const lines = z
   .record(z.string(), z.string())
-  .describe('The lines of a panel: the label of each, and the variant that it shows');
+  .describe('The lines of a panel: the variant that each one shows, by label');
 const slug = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dots, dashes and underscores');
@@ -18,20 +18,22 @@ const task = z.strictObject({
   simulator: z
     .string()
     .optional()
-    .describe('environment.simulator of its runs; absent in studies of language jobs'),
-  seeds: z.int().min(1).describe('Runs of each variant, with seeds from 0 on'),
+    .describe('The `environment.simulator` of its runs; absent in studies of language jobs'),
+  seeds: z.int().min(1).describe('Number of runs of each variant; their seeds count up from 0'),
   config: configPart.prefault({}),
 });
 
 const figure = z
   .strictObject({
     title: z.string(),
-    lines: lines.optional().describe('One panel for each task, and one over all tasks, with these lines'),
-    panels: z.record(z.string(), lines).optional().describe('One panel for each task and each of these'),
+    lines: lines
+      .optional()
+      .describe('A panel with these lines for each task, and one for all tasks together'),
+    panels: z.record(z.string(), lines).optional().describe('For each task, these panels'),
     metric: z
       .string()
       .optional()
-      .describe('What is drawn: a name in metrics.jsonl; default: the return of the evaluations'),
+      .describe('The metric to draw, by its name in metrics.jsonl; default: the score of the evaluations'),
   })
   .refine(({ lines, panels }) => (lines === undefined) !== (panels === undefined), {
     message: 'either `lines` or `panels`',
@@ -40,18 +42,18 @@ const figure = z
 const servers = z
   .enum(['dm-control', 'gymnasium', 'embedded', 'trainer', 'none'])
   .describe(
-    'What is started when no address is given: simulators, or a trainer of a language model; none: runs need nothing',
+    'The server to start when no address is given: simulators, or a trainer of a language model; none: runs need no server',
   );
 
 const scale = z.strictObject({
-  server: servers.optional().describe("In place of the study's"),
+  server: servers.optional().describe("Replaces the study's server"),
   serverArguments: z
     .array(z.union([z.string(), z.number()]).transform(String))
     .default([])
-    .describe('Further arguments of `pmpo serve` for it'),
+    .describe('Further arguments of `pmpo serve` for the server'),
   base: configPart.prefault({}),
   tasks: z.record(slug, task),
-  figures: z.record(z.string(), z.array(z.string()).min(1)).describe('Each figure, and the tasks it shows'),
+  figures: z.record(z.string(), z.array(z.string()).min(1)).describe('The tasks that each figure shows'),
 });
 
 const studySchema = z.strictObject({
@@ -61,7 +63,7 @@ const studySchema = z.strictObject({
   metrics: z
     .array(z.string())
     .default([])
-    .describe('Names in metrics.jsonl of which every run’s mean is kept with the results'),
+    .describe('Metrics whose mean over each run goes to the results, by their names in metrics.jsonl'),
   figures: z.record(slug, figure),
   scales: z.record(slug, scale),
 });
@@ -69,14 +71,14 @@ const studySchema = z.strictObject({
 export type Study = z.infer<typeof studySchema>;
 export type StudyFigure = Study['figures'][string];
 
-/** What is named and is not there, or would have no effect, as one line each. */
+/** Names that do not exist and settings without effect, one line for each. */
 function mistakes(study: Study): string[] {
   const problems: string[] = [];
   const check = (where: string, name: string, known: readonly string[]) => {
     if (known.includes(name)) return;
     const guess = nearest(name, known);
     problems.push(
-      `${where}: there is no '${name}'${guess === undefined ? '' : `. Did you mean '${guess}'?`}`,
+      `${where}: unknown name '${name}'${guess === undefined ? '' : `. Did you mean '${guess}'?`}`,
     );
   };
   const variants = Object.keys(study.variants);
@@ -99,8 +101,8 @@ function mistakes(study: Study): string[] {
 
 /**
  * Reads the text of a study.
- * @param file the name used in messages.
- * @throws ConfigError listing what is wrong with it.
+ * @param file the name to use in messages.
+ * @throws ConfigError listing everything that is wrong with it.
  */
 export function parseStudy(file: string, text: string): Study {
   const lineCounter = new LineCounter();
@@ -122,7 +124,7 @@ export function parseStudy(file: string, text: string): Study {
   return parsed.data;
 }
 
-/** Reads a study's file. @throws ConfigError when there is none, and as `parseStudy`. */
+/** Reads the file of a study. @throws ConfigError if there is no such file, and as `parseStudy` does. */
 export async function loadStudy(file: string): Promise<Study> {
   let text: string;
   try {
@@ -131,7 +133,7 @@ export async function loadStudy(file: string): Promise<Study> {
     throw new ConfigError({
       where: file,
       what: (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : String(cause),
-      remedy: 'Give `control`, or the path of a study such as examples/reproduce/control.yaml',
+      remedy: 'Give `control` or `language`, or the path of a study such as examples/reproduce/control.yaml',
       cause,
     });
   }

@@ -1,21 +1,21 @@
 import { mkdir } from 'node:fs/promises';
 import type { Study } from './schema.js';
 
-/** What the runs of a study reach over the network, and all share. */
+/** The server that all runs of a study share. */
 
 export type ServerKind = Study['server'];
 
-/** What the runs of a scale need. */
+/** The kind of server that the runs of a scale need. */
 export function serverOf(study: Study, scale: Pick<Study['scales'][string], 'server'>): ServerKind {
   return scale.server ?? study.server;
 }
 
-/** The setting of a run that says where it is. */
+/** The setting of a run that holds the server's address. */
 export function addressKey(kind: ServerKind): 'environment.address' | 'language.model.address' {
   return kind === 'trainer' ? 'language.model.address' : 'environment.address';
 }
 
-/** The part of a run's configuration that says where it is; nothing where none is needed. */
+/** The part of a run's configuration that holds the server's address; empty if no server is needed. */
 export function addressSetting(kind: ServerKind, address: string): Record<string, unknown> {
   if (kind === 'none') return {};
   return kind === 'trainer' ? { language: { model: { address } } } : { environment: { address } };
@@ -23,23 +23,23 @@ export function addressSetting(kind: ServerKind, address: string): Record<string
 
 export interface StartServerOptions {
   readonly kind: ServerKind;
-  /** The folder of a trainer's model. */
+  /** The folder of the model, for a trainer. */
   readonly model?: string;
-  /** Where a trainer may write. */
+  /** The folder in which a trainer saves the checkpoints of its runs. */
   readonly folder: string;
-  /** Further arguments of the program that serves. */
+  /** Further arguments for the program that serves. */
   readonly args: readonly string[];
   readonly say: (line: string) => void;
   readonly signal?: AbortSignal;
 }
 
 export interface StartedServer {
-  /** host:port; undefined where nothing was needed. */
+  /** host:port; undefined if no server was needed. */
   readonly address: string | undefined;
   close(): Promise<void>;
 }
 
-/** Starts the server that a study asks for. @throws PmpoError when it does not start. */
+/** Starts the server of a study. @throws PmpoError if it does not start. */
 export async function startServer(options: StartServerOptions): Promise<StartedServer> {
   const { kind, model, folder, args, say, signal } = options;
   if (kind === 'none') return { address: undefined, close: async () => {} };
