@@ -6,6 +6,9 @@ import type { PublicModules } from './system/user-module.js';
  */
 export const publicModules: PublicModules = {
   pmpo: () => import('./index.js'),
+  'pmpo/distributions': () => import('./distributions/index.js'),
   'pmpo/engine': () => import('./engine/index.js'),
+  'pmpo/feedback': () => import('./feedback/index.js'),
   'pmpo/language': () => import('./language/index.js'),
+  'pmpo/operators': () => import('./operators/index.js'),
 };
