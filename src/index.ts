@@ -74,9 +74,12 @@ export { OpenInferenceClient } from './language/open-inference-client.js';
 export type { Tokenizer } from './language/tokenizer.js';
 export type { VllmClientOptions } from './language/vllm-client.js';
 export { VllmClient } from './language/vllm-client.js';
-export { TrainedPolicy } from './learners/control/policy.js';
-export type { TrainControlOptions, TrainControlResult } from './learners/control/train.js';
-export { trainControl } from './learners/control/train.js';
+export {
+  type TrainControlOptions,
+  type TrainControlResult,
+  TrainedPolicy,
+  trainControl,
+} from './learners/index.js';
 export { checkNeeds } from './operators/needs.js';
 export type {
   KlEstimate,

@@ -235,13 +235,15 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
     async ({ engine, opened, data }, inside) => {
       const { model, samplers } = opened;
       const { prompts, reward, contexts, texts } = data;
+      const { kl, sampling } = config.language;
       const result = await trainLanguage({
-        config,
+        config: { ...config, kl, sampling },
         engine,
         model,
         samplers,
         operator,
         classifier,
+        classifierName: config.feedback.name,
         source: sourceOf(config, data, opened),
         ...(prompts === undefined ? {} : { heldOut: { prompts: prompts.heldOut, reward: reward! } }),
         ...(contexts === undefined && texts === undefined

@@ -5,9 +5,9 @@ import { copyVariables, moveTowards } from '../../engine/variables.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { TransitionBatch } from '../../replay/transition-store.js';
 import { ImprovementStep } from '../improvement-step.js';
+import { copyIsDue } from '../schedule.js';
 import { ActingPolicy } from './acting-policy.js';
 import type { ActionUnits } from './action-units.js';
-import type { CopyRule } from './config.js';
 import { type AgentParameters, type AgentSpec, createParameters } from './parameters.js';
 import {
   type DrawnSamples,
@@ -113,10 +113,9 @@ export class Agent {
   /** Hands over the copies that are due once `updates` updates are done. */
   async #copy(updates: number): Promise<void> {
     const { reference, critic } = this.#options.config;
-    const due = (rule: CopyRule) => 'rate' in rule || updates % rule.period === 0;
     await Promise.all([
-      ...(reference !== 'initial' && due(reference) ? [this.#copyReference.run({})] : []),
-      ...(due(critic.target) ? [this.#copyTargets.run({})] : []),
+      ...(reference !== 'initial' && copyIsDue(reference, updates) ? [this.#copyReference.run({})] : []),
+      ...(copyIsDue(critic.target, updates) ? [this.#copyTargets.run({})] : []),
     ]);
   }
 }

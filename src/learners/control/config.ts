@@ -1,5 +1,6 @@
 import type { HeadSettings } from '../../distributions/create.js';
 import type { MlpSettings } from '../../networks/mlp.js';
+import type { CopyRule } from '../schedule.js';
 
 /**
  * The settings of a control learner. They are plain data without defaults; the parsed configuration file of a control job has
@@ -30,9 +31,6 @@ export interface ControlLearnerConfig {
 
 /** The policy's network and the distribution that its outputs parametrise. */
 export interface PolicyConfig extends MlpSettings, HeadSettings {}
-
-/** How one set of parameters follows another: copied every `period` updates, or an exponential moving average with `rate`. */
-export type CopyRule = { readonly period: number } | { readonly rate: number };
 
 /** The ensemble of critics Q(x, y). */
 export interface CriticConfig extends MlpSettings {

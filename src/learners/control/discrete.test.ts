@@ -15,11 +15,11 @@ import { trainControl } from './train.js';
 
 const runtime = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
 
-/** Learning to choose among integers, in a small world of several, with different numbers of values. */
+/** Tests of integer actions in a small environment whose action dimensions have different numbers of values. */
 
 const digits = 5;
 const length = 12;
-/** What the dial must be set to for the digit shown: no order that a line could follow. */
+/** The dial setting for each digit, in an order that no linear function follows. */
 const combination = [3, 0, 4, 1, 2];
 
 const actionSpec: NamedSpecs = {
@@ -29,8 +29,8 @@ const actionSpec: NamedSpecs = {
 };
 
 /**
- * A lock. It shows a digit; the dial must be set to what belongs to it, or the episode is over. The second lever must be
- * down for even digits, the third in its middle, or half of the reward is lost, each.
+ * A lock that shows a digit. The episode ends unless the dial is set to the digit's combination. Half of the reward depends on
+ * the second lever, which must be down for even digits, and half on the third one, which must be in its middle position.
  */
 function lock(specs: NamedSpecs = actionSpec): Environment {
   let random = 0;
@@ -122,13 +122,13 @@ describe('a policy that chooses among integers', () => {
   });
   afterAll(() => engine.dispose());
 
-  it('finds the right one of each, by rewards and by episodes that end', () => {
+  it('learns the right value in every dimension, from rewards and from ends of episodes', () => {
     expect(config.policy.head).toBe('auto');
-    // Opened at every step of every episode, with both levers right.
+    // The lock is opened at every step of every episode, with both levers right.
     expect(returns).toEqual(Array(16).fill(length));
   });
 
-  it('comes back from a checkpoint knowing how many values each action takes', async () => {
+  it('keeps the number of values of each action in a checkpoint', async () => {
     const other = await createEngine('onnx', { threads: 1 });
     try {
       const policy = TrainedPolicy.fromCheckpoint(other, config, checkpoint);
@@ -148,7 +148,7 @@ describe('a policy that chooses among integers', () => {
       Number(Math.floor(i / digits) === i % digits),
     );
 
-    it('takes actions that there are, by their canonical numbers', async () => {
+    it('takes valid actions, in canonical numbers', async () => {
       const other = await createEngine('cpu');
       const policy = TrainedPolicy.fromCheckpoint(other, config, checkpoint);
       const expected = combination.flatMap((value, digit) => [value / 2 - 1, 0, digit % 2 === 0 ? -1 : 1, 0]);
@@ -156,7 +156,7 @@ describe('a policy that chooses among integers', () => {
       await other.dispose();
     });
 
-    it('is exported as a model that gives whole numbers', async () => {
+    it('is exported as a model whose actions are integers', async () => {
       const other = await createEngine('onnx', { threads: 1 });
       const model = await TrainedPolicy.fromCheckpoint(other, config, checkpoint).exportOnnx();
       await other.dispose();

@@ -28,7 +28,7 @@ describe('ActingNoise', () => {
     expect(Math.abs(mean((i) => first[i] * second[i]) - 0.9)).toBeLessThan(0.12);
   });
 
-  it('is correlated in each dimension as that is told', () => {
+  it('has the correlation of each dimension', () => {
     const numEnvs = 2000;
     const noise = new ActingNoise(numEnvs, correlations(undefined, [0, 3]), randomKey(1));
     const [first, second] = [noise.advance(0), noise.advance(1)];
@@ -39,7 +39,7 @@ describe('ActingNoise', () => {
     expect(correlations(0.5, [0, 3])).toEqual([0.5, 0.5]);
   });
 
-  it('goes on from a snapshot bit for bit', () => {
+  it('continues from a snapshot bit for bit', () => {
     const noise = new ActingNoise(3, [0.95, 0], randomKey(4));
     noise.advance(0);
     const other = new ActingNoise(3, [0.95, 0], randomKey(4));
@@ -65,10 +65,10 @@ describe('noise for a head', () => {
     expect(actions[2]).toBeCloseTo(0, 6);
   });
 
-  it('makes random integers that are equally likely, the outer ones too', () => {
+  it('makes random integers that are equally likely, the outermost included', () => {
     const n = 6000;
     const normal = fillNormal(randomKey(3), new Float32Array(3 * n));
-    // A dimension of four values, one of a single one, one that is continuous.
+    // A dimension of four values, one of a single value, and a continuous one.
     const actions = randomActions(normal, [4, 1, 0]);
     for (const value of [-1, -1 / 3, 1 / 3, 1]) {
       const found = actions.filter((a, i) => i % 3 === 0 && Math.abs(a - value) < 1e-6).length;

@@ -12,7 +12,7 @@ import type { LearnerObserver } from '../../run/observer.js';
 import { learningRateFactor } from '../schedule.js';
 import { trainControl } from './train.js';
 
-/** A point on a line that is pushed: reward for being near 0; episodes of 30 steps. */
+/** A point on a line that is pushed. The reward is largest at 0; episodes have 30 steps. */
 function lineWorld(failAt = Number.POSITIVE_INFINITY, rewardScale = 1): Environment {
   let position = 0;
   let steps = 0;
@@ -153,7 +153,7 @@ describe('trainControl', () => {
     ],
     ['moving averages', { reference: { rate: 0.05 }, critic: { hidden: [16], target: { rate: 0.1 } } }],
     ['an adapted KL weight', { operator: { name: 'pmpo', kl: { mean: { epsilon: 0.01 } } } }],
-  ])('stopped and resumed, %s ends with the same bytes as if it had never stopped', async (_name, over) => {
+  ])('stopped and resumed, %s ends with the same bytes as without a stop', async (_name, over) => {
     const config: Job = over;
     const whole = await train(config);
     const { checkpoint } = whole.observer.checkpoints[1];
@@ -168,7 +168,7 @@ describe('trainControl', () => {
     expect(got.metadata).toEqual(expected.metadata);
   });
 
-  it('gives the same with a classifier of plain code as with the same one of tensors', async () => {
+  it('gives the same result with a classifier of plain code as with the same one of tensor operations', async () => {
     const plain: FeedbackClassifier = {
       provides: { accepts: true, rejects: true },
       classifyOnHost({ evaluation, samplesPerContext: n, contexts }) {
@@ -208,7 +208,7 @@ describe('trainControl', () => {
     expect(error?.message).toMatch(/update \d+: .* is (NaN|-?Infinity): the parameters have diverged/);
   });
 
-  it('saves a checkpoint when the connection stays lost, and one from it goes on', async () => {
+  it('saves a checkpoint when the connection stays lost, from which it can resume', async () => {
     const config: Job = {};
     const { error, observer } = await train(config, { failAt: 70 });
     expect(error).toBeInstanceOf(ConnectionLostError);
@@ -218,7 +218,7 @@ describe('trainControl', () => {
     expect(result?.environmentSteps).toBe(450);
   });
 
-  it('does so when it is lost in an evaluation, which is made up for', async () => {
+  it('saves a checkpoint when the connection is lost in an evaluation, which the resumed job repeats', async () => {
     const config: Job = {};
     const { error, observer } = await train(config, { evaluationFailsAt: 3 });
     expect(error).toBeInstanceOf(ConnectionLostError);

@@ -1,44 +1,42 @@
 import type { ChatMessage } from '../../core/chat.js';
 import type { FinishReason } from '../../language/language-model.js';
 
-/**
- * What an update learns from. Letters: B contexts (prompts), N samples (completions) per context, T tokens.
- */
+/** The data of an update. Shapes: B contexts (prompts), N samples (completions) for each, T tokens. */
 
-/** A context. */
+/** A context: what the model completes. */
 export interface Prompt {
-  /** As a person reads it: a chat's last user message. */
+  /** The prompt for a person to read: of a chat, the last user message. */
   readonly text: string;
-  /** The whole of it where it is a chat. */
+  /** All messages, if the prompt is a chat. */
   readonly messages?: readonly ChatMessage[];
   readonly tokens: Int32Array;
-  /** The whole row that it came from. */
+  /** The row of the data set that the prompt comes from. */
   readonly row: Readonly<Record<string, unknown>>;
 }
 
-/** A completion and what was said of it. */
+/** A completion with its evaluation. */
 export interface JudgedCompletion {
   readonly text: string;
   /** [T], T ≥ 1. */
   readonly tokens: Int32Array;
   readonly finishReason: FinishReason;
-  /** f(x, y); absent: it could not be judged, and nothing is learned from it. */
+  /** f(x, y). Absent if the completion could not be judged; nothing is learned from it then. */
   readonly evaluation?: number;
-  /** log π(y_t | x, y_<t) as its sampler gave it, [T]. */
+  /** log π(y_t | x, y_<t) as the sampler reported it, [T]. */
   readonly samplerLogProbs?: Float32Array;
 }
 
-/** A context with what was sampled for it: N completions at most. */
+/** A context with its completions, at most N. */
 export interface JudgedContext {
   readonly prompt: Prompt;
   readonly completions: readonly JudgedCompletion[];
 }
 
-/** B contexts. */
+/** A batch of B contexts. */
 export type LanguageBatch = readonly JudgedContext[];
 
-/** Where batches come from: sampled completions, or a data set. */
+/** A source of batches: completions that are sampled and judged, or a data set. */
 export interface BatchSource {
-  /** Batch number `index`, the same whenever it is asked for (as far as its server can repeat itself). */
+  /** Batch number `index`, the same at every call (as far as the server that samples is deterministic). */
   batch(index: number, signal?: AbortSignal): Promise<LanguageBatch>;
 }

@@ -16,7 +16,7 @@ const context = (text: string, ...evaluations: number[]): JudgedContext => ({
 const contexts = ['a', 'b', 'c', 'd', 'e'].map((text) => context(text, 1, -1, 0.5));
 
 describe('DatasetBatches', () => {
-  it('draws every context once before any again, in another order each time, and always the same', async () => {
+  it('draws every context once before any again, in a new order each round, and reproducibly', async () => {
     const source = new DatasetBatches(contexts, { batchSize: 5, samples: 3 }, randomKey(1));
     const texts = async (i: number) => (await source.batch(i)).map(({ prompt }) => prompt.text);
     const [first, second, again] = [await texts(0), await texts(1), await texts(0)];
@@ -26,7 +26,7 @@ describe('DatasetBatches', () => {
     expect(again).toEqual(first);
   });
 
-  it('crosses the end of a round, and takes N of more completions, others each time', async () => {
+  it('crosses the end of a round, and draws N completions of larger contexts anew each time', async () => {
     const source = new DatasetBatches(contexts, { batchSize: 3, samples: 2 }, randomKey(2));
     const seen = new Map<string, Set<string>>();
     for (let i = 0; i < 10; i++) {
@@ -41,7 +41,7 @@ describe('DatasetBatches', () => {
 });
 
 describe('holdOut', () => {
-  it('parts contexts by share, and leaves some to learn from', () => {
+  it('splits contexts by share, and leaves some to learn from', () => {
     const { learned, heldOut } = holdOut(contexts, 0.4, randomKey(0));
     expect([learned.length, heldOut.length]).toEqual([3, 2]);
     expect(new Set([...learned, ...heldOut])).toEqual(new Set(contexts));
@@ -50,8 +50,8 @@ describe('holdOut', () => {
   });
 });
 
-describe('what a policy gives to held-out data', () => {
-  it('of a uniform one is the vocabulary to the power of the length', async () => {
+describe('metrics of held-out data', () => {
+  it('of a uniform policy follow from the size of the vocabulary', async () => {
     const model = new TabularModel({ positions: 4, vocabulary: 4 });
     const metrics = await labelledLogProbs(model, [context('a', 1, -1), context('b', -1)]);
     expect(metrics['heldOut/logProb/accepted']).toBeCloseTo(-2 * Math.log(4), 5);

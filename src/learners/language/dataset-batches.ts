@@ -4,7 +4,7 @@ import { mean } from '../../core/statistics.js';
 import type { TokenSequence, TrainableModel } from '../../language/trainable-model.js';
 import type { BatchSource, JudgedContext, LanguageBatch } from './batch.js';
 
-/** Batches from a data set: each context once before any comes again. Where a context has more than N completions, N of them. */
+/** Batches from a data set: every context once before any comes again. From a context with more than N completions, N are drawn. */
 export class DatasetBatches implements BatchSource {
   readonly #contexts: readonly JudgedContext[];
   readonly #batchSize: number;
@@ -35,8 +35,9 @@ export class DatasetBatches implements BatchSource {
 }
 
 /**
- * Parts contexts into those that are learned from and those that are only evaluated on.
- * @throws PmpoError when nothing is left to learn from.
+ * Splits contexts into those that are learned from and those that are only evaluated on.
+ * @param share of the contexts to hold out.
+ * @throws ConfigError when no context is left to learn from.
  */
 export function holdOut(
   contexts: readonly JudgedContext[],
@@ -47,8 +48,8 @@ export function holdOut(
   if (count >= contexts.length) {
     throw new ConfigError({
       where: 'language.dataset.heldOut',
-      what: `${share} of ${contexts.length} contexts leaves none to learn from`,
-      remedy: 'Lower it',
+      what: `holding out ${share} of ${contexts.length} contexts leaves none to learn from`,
+      remedy: 'Hold out fewer',
     });
   }
   const order = permutation(key, contexts.length);
@@ -61,7 +62,7 @@ export function holdOut(
 
 const sum = (values: Float32Array) => values.reduce((total, value) => total + value, 0);
 
-/** log π_θ(y|x) of sequences, nats, [S]; in portions, so that no call is too large. */
+/** log π_θ(y_t | x, y_<t) for each token of S sequences, nats, [S] × [T]; in portions, so that no call is too large. */
 async function logProbs(model: TrainableModel, sequences: readonly TokenSequence[]): Promise<Float32Array[]> {
   const portion = 32;
   const scores: Float32Array[] = [];
@@ -73,8 +74,8 @@ async function logProbs(model: TrainableModel, sequences: readonly TokenSequence
 }
 
 /**
- * What a policy gives to held-out completions: the mean of log π_θ(y|x) over the accepted (evaluation > 0) and over the
- * rejected ones, nats; a side without any is left out.
+ * Metrics of a policy on held-out completions: the mean of log π_θ(y|x) over the accepted ones (evaluation > 0) and over the
+ * rejected ones, nats. A side without completions has no metric.
  */
 export async function labelledLogProbs(
   model: TrainableModel,
@@ -96,7 +97,7 @@ export async function labelledLogProbs(
   return metrics;
 }
 
-/** exp of the mean negative log-prob of a token over texts: the first token of each is given. */
+/** Perplexity of texts: exp of the mean negative log-prob of a token, given the first token of each text. */
 export async function perplexity(model: TrainableModel, texts: readonly Int32Array[]): Promise<number> {
   const scores = await logProbs(
     model,

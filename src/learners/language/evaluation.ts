@@ -2,8 +2,9 @@ import { mean } from '../../core/statistics.js';
 import type { LanguageEvaluation } from '../../run/records.js';
 import type { LanguageBatch } from './batch.js';
 
-/** What the policy writes on prompts that it never learns from. */
+/** Evaluations of the policy on held-out prompts. */
 
+/** The record of an evaluation after `updates` updates. */
 export function evaluated(updates: number, batch: LanguageBatch): LanguageEvaluation {
   return {
     updates,
@@ -18,14 +19,14 @@ export function evaluated(updates: number, batch: LanguageBatch): LanguageEvalua
   };
 }
 
-/** The evaluations of those that have one. */
+/** The evaluations of all completions that could be judged. */
 export function evaluations({ completions }: LanguageEvaluation): number[] {
   return completions.flatMap(({ evaluation }) => evaluation ?? []);
 }
 
 /**
- * The share of completions that are evaluated higher than those of the base model on the same prompts, of equal ones half.
- * NaN where no prompt was judged in both.
+ * The share of completions that are evaluated higher than the base model's on the same prompts; ties count half. NaN if no
+ * prompt was judged in both evaluations.
  */
 export function winRate(policy: LanguageEvaluation, base: LanguageEvaluation): number {
   return mean(

@@ -19,7 +19,7 @@ function inputs(): GradientInputs {
   const normal = (name: string, size = N * B) =>
     fillNormal(foldIn(randomKey(1), name), new Float32Array(size));
   const mask = new Float32Array(N * B).fill(1);
-  // One sample of context 1 is missing, and holds what must never be seen.
+  // One sample of context 1 is absent; its entries must never be read.
   mask[3 * B + 1] = 0;
   const logProb = normal('logProb').map((x) => x - 20);
   const evaluation = normal('evaluation');
@@ -61,7 +61,7 @@ describe('GradientStep', () => {
     ['dpo', { beta: 0.3 }, 'exact'],
     ['behavior-cloning', {}, 'exact'],
   ] as const)(
-    '%s %j with a KL that is %s: the gradient is that of finite differences',
+    '%s %j with a KL that is %s: the gradient agrees with finite differences',
     async (name, settings, kl) => {
       const step = await createStep(name, settings, kl);
       const given = inputs();
@@ -85,9 +85,9 @@ describe('GradientStep', () => {
     },
   );
 
-  it('gives equation 10 its weights', async () => {
+  it('gives samples the weights of equation 10', async () => {
     const { logProb, kl } = await (await createStep('pmpo', { alpha: 0.75, beta: 0.5 })).run(inputs(), 0);
-    // Each side's two samples share its weight: −α/2 or (1 − α)/2, over B contexts.
+    // The two samples of each side share its weight: −α/2 or (1 − α)/2, over B contexts.
     for (const value of logProb) {
       expect([-0.75 / 2 / B, 0.25 / 2 / B, 0.25 / B, 0].some((w) => Math.abs(w - value) < 1e-6)).toBe(true);
     }
@@ -103,7 +103,7 @@ describe('GradientStep', () => {
     expect(second.metrics['policy/temperature']).not.toBe(first.metrics['policy/temperature']);
   });
 
-  it('ends with a clear line when a number is not finite', async () => {
+  it('throws an error that names the number that is not finite', async () => {
     const step = await createStep('pmpo', {});
     const broken = { ...inputs(), logProb: new Float32Array(N * B).fill(Number.NaN) };
     await expect(step.run(broken, 7)).rejects.toThrow(

@@ -5,20 +5,21 @@ import type { Completion, LanguageModel, SamplingSettings } from '../../language
 import type { Reward, RewardInput } from '../../language/rewards/reward.js';
 import type { BatchSource, JudgedCompletion, JudgedContext, LanguageBatch, Prompt } from './batch.js';
 
-/** Completions that are sampled and judged for the occasion. Letters: B contexts, N samples, P prompts. */
+/** Batches of completions that are sampled and judged. Shapes: B contexts, N samples for each. */
 
+/** What samples completions and what evaluates them. */
 export interface JudgeOptions {
   readonly sampler: LanguageModel;
   readonly reward: Reward;
   readonly sampling: SamplingSettings;
 }
 
-/** Seeds are 31 bits: what servers take. */
+/** Seeds have 31 bits, because servers accept no more. */
 const seedOf = (key: RandomKey) => randomSeed(key) >>> 1;
 
 /**
- * Samples N completions of each prompt and judges them. Completion n of prompt b is drawn with a seed of its own, whatever else
- * is drawn beside it.
+ * Samples N completions of each prompt and judges them. Each prompt has its own seed, so that its completions do not depend on
+ * the other prompts of the batch.
  * @throws PmpoError from the sampler and the reward, and when more than half of the completions cannot be judged.
  */
 export async function sampleAndJudge(
@@ -50,7 +51,7 @@ export async function sampleAndJudge(
     throw new PmpoError({
       where: 'language.reward',
       what: `${missing} of ${values.length} completions could not be judged`,
-      remedy: 'See the notices for what was wrong with the answers',
+      remedy: 'The notices show what was wrong with the answers',
     });
   }
   let next = 0;
@@ -70,13 +71,13 @@ function judged(
     text,
     tokens,
     finishReason,
-    // Of nothing, nothing can be learned.
+    // An empty completion has no log-prob to learn from.
     ...(evaluation === undefined || tokens.length === 0 ? {} : { evaluation }),
     ...(logProbs === undefined ? {} : { samplerLogProbs: logProbs }),
   };
 }
 
-/** Batches of prompts, each prompt once before any comes again, with completions sampled and judged. */
+/** Batches of prompts with sampled and judged completions: every prompt once before any comes again. */
 export class PromptBatches implements BatchSource {
   readonly #prompts: readonly Prompt[];
   readonly #options: JudgeOptions & { readonly batchSize: number; readonly samples: number };

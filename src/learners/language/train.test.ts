@@ -40,12 +40,12 @@ interface Options {
   /** `key=value`, as `--set` takes them. */
   readonly set?: readonly string[];
   readonly resume?: Checkpoint;
-  /** Where checkpoints are, of a run that goes on. */
+  /** The folder with the checkpoints of the job to resume. */
   readonly where?: string;
   readonly stopAfter?: number;
-  /** Stopped when this many completions have been asked for. */
+  /** Stop when this number of completions has been requested. */
   readonly stopAtSample?: number;
-  /** Stopped while the sampler loads the reference's weights for this time. */
+  /** Stop when the sampler loads the reference's weights for this time. */
   readonly stopAtPublish?: number;
   readonly model?: TabularModel;
   readonly reward?: Reward;
@@ -100,7 +100,7 @@ checkpoint: { every: 5 }
   const judge = { sampler: tabular.sampler, reward: own, sampling: config.language.sampling };
   try {
     const result = await trainLanguage({
-      config,
+      config: { ...config, kl: config.language.kl, sampling: config.language.sampling },
       engine,
       model: tabular,
       operator,
@@ -145,9 +145,13 @@ describe('trainLanguage', () => {
     ['both sides', 'operator={name: pmpo, beta: 1}'],
     ['accepted completions', 'operator={name: pmpo, alpha: 1}'],
     ['rejected completions', 'operator={name: pmpo, alpha: 0, beta: 3}'],
-    ['rejected ones, the KL sampled', 'operator={name: pmpo, alpha: 0, beta: 3}', 'language.kl=sampled'],
+    [
+      'rejected completions with a sampled KL',
+      'operator={name: pmpo, alpha: 0, beta: 3}',
+      'language.kl=sampled',
+    ],
     ['pairs', 'operator={name: dpo, beta: 0.5}'],
-    ['numbers', 'operator={name: mpo, initialTemperature: 0.1}'],
+    ['evaluations as numbers', 'operator={name: mpo, initialTemperature: 0.1}'],
   ])('learns from %s', async (_, ...set) => {
     const { evaluations, result } = await train({ set });
     expect(evaluations.map(({ updates }) => updates)).toEqual([0, 8, 16, 24]);
@@ -156,7 +160,7 @@ describe('trainLanguage', () => {
     expect(result.samples).toBe(24 * 4 * (set[0]!.includes('name: mpo') ? 20 : 4));
   });
 
-  it('samples from the reference, renewed when it is due, and is judged by the policy', async () => {
+  it('samples from the reference, updates it when due, and evaluates the policy', async () => {
     const { model } = await train({ set: ['learner.updates=4', 'learner.overlap=false'] });
     const evaluation = ['publish policy', 'sample', 'sample'];
     const update = [...Array(4).fill('sample'), 'score', 'forwardBackward with KL', 'score', 'optimStep'];
@@ -175,39 +179,39 @@ describe('trainLanguage', () => {
     ]);
   });
 
-  it('asks for the exact KL only where it is learned from', async () => {
+  it('requests the exact KL only if it is learned from', async () => {
     const { model } = await train({ set: ['learner.updates=4', 'language.kl=sampled'] });
     expect(model.calls.filter((call) => call.startsWith('forwardBackward'))).toEqual(
       Array(4).fill('forwardBackward'),
     );
   });
 
-  it('warns of a reward that tells no completion from another', async () => {
+  it('warns of a reward that is the same for all completions', async () => {
     const same: Reward = { evaluate: async (of) => of.map(() => 1), close: async () => {} };
     const { notices } = await train({ set: ['learner.updates=2'], reward: same });
     expect(notices).toEqual([
-      'Warning: all 16 completions of the first batch were evaluated with 1. A reward that tells none from another teaches nothing: is it right?',
+      'Warning: all 16 completions of the first batch have the reward 1. Nothing can be learned from equal rewards; check language.reward',
     ]);
   });
 
-  it('begins anew with a model that has learned before, and says so', async () => {
+  it('resets a model that has learned before, and gives notice of it', async () => {
     const fresh = await train();
     const again = await train({ model: fresh.model, set: ['operator={name: dpo, beta: 0.5}'] });
     const other = await train({ set: ['operator={name: dpo, beta: 0.5}'] });
     expect(fresh.notices).toEqual([]);
-    expect(again.notices).toEqual(['tabular had made 24 steps: it was reset to where it began']);
+    expect(again.notices).toEqual(['tabular had already made 24 steps and was reset to its initial weights']);
     expect(again.model.policy).toEqual(other.model.policy);
     expect(again.model.info.steps).toBe(24);
   });
 
-  it('comes to the same with and without sampling ahead', async () => {
+  it('gives the same result with and without sampling ahead', async () => {
     const [ahead, waiting] = await Promise.all([train(), train({ set: ['learner.overlap=false'] })]);
     expect(ahead.model.policy).toEqual(waiting.model.policy);
     expect(ahead.model.calls).not.toEqual(waiting.model.calls);
   });
 
   it.each([4, 5, 7])(
-    'stopped after %i updates and resumed, it ends as if it had never stopped',
+    'stopped after %i updates and resumed, gives the same result as without a stop',
     async (stopAfter) => {
       const set = ['operator={name: mpo}', 'learner.samples=4'];
       const whole = await train({ set });
@@ -220,35 +224,32 @@ describe('trainLanguage', () => {
     },
   );
 
-  // The first evaluation asks for 2, each update for 4; another evaluation follows the eighth update.
+  // The first evaluation requests 2 completions, each update 4; another evaluation follows the eighth update.
   it.each([
     [1, 0, true],
     [7, 1, false],
     [2 + 8 * 4 + 1, 8, true],
-  ])(
-    'stopped while completion %i is sampled, it keeps its %i updates and goes on',
-    async (at, updates, due) => {
-      const set = ['learner.overlap=false'];
-      const whole = await train({ set });
-      const stopped = await train({ set, stopAtSample: at });
-      expect(stopped.result).toMatchObject({ interrupted: true, updates });
-      expect(stopped.checkpoints.at(-1)!.metadata).toMatchObject({ evaluationDue: due });
-      const resumed = await train({ set, resume: stopped.checkpoints.at(-1), where: stopped.where });
-      expect(resumed.model.policy).toEqual(whole.model.policy);
-      const all = [...stopped.evaluations, ...resumed.evaluations];
-      expect(all.map((e) => [e.updates, e.scores])).toEqual(
-        whole.evaluations.map((e) => [e.updates, e.scores]),
-      );
-    },
-  );
+  ])('stopped while completion %i is sampled, keeps its %i updates and resumes', async (at, updates, due) => {
+    const set = ['learner.overlap=false'];
+    const whole = await train({ set });
+    const stopped = await train({ set, stopAtSample: at });
+    expect(stopped.result).toMatchObject({ interrupted: true, updates });
+    expect(stopped.checkpoints.at(-1)!.metadata).toMatchObject({ evaluationDue: due });
+    const resumed = await train({ set, resume: stopped.checkpoints.at(-1), where: stopped.where });
+    expect(resumed.model.policy).toEqual(whole.model.policy);
+    const all = [...stopped.evaluations, ...resumed.evaluations];
+    expect(all.map((e) => [e.updates, e.scores])).toEqual(
+      whole.evaluations.map((e) => [e.updates, e.scores]),
+    );
+  });
 
-  // Published when the run begins, after the first evaluation, and after the third update, which changes the reference.
+  // Weights are published at the start, after the first evaluation, and after the third update, which changes the reference.
   it.each([
     [1, 0],
     [2, 0],
     [3, 3],
   ])(
-    'stopped while weights are published for time %i, it keeps its %i updates and goes on',
+    'stopped while weights are published for time %i, keeps its %i updates and resumes',
     async (at, updates) => {
       const whole = await train();
       const stopped = await train({ stopAtPublish: at });
@@ -258,7 +259,7 @@ describe('trainLanguage', () => {
     },
   );
 
-  it('fails where weights cannot be published', async () => {
+  it('fails if weights cannot be published', async () => {
     const model = new TabularModel({ positions: 4, vocabulary: 4 });
     model.publish = async () => {
       throw new Error('no room');
@@ -266,7 +267,7 @@ describe('trainLanguage', () => {
     await expect(train({ model })).rejects.toThrow('no room');
   });
 
-  it('leaves out what could not be judged, and stops when that is most', async () => {
+  it('leaves out completions that could not be judged, and fails if they are the majority', async () => {
     const some: Reward = {
       ...reward,
       evaluate: async (c) => (await reward.evaluate(c)).map((value, i) => (i % 3 === 0 ? undefined : value)),

@@ -1,4 +1,3 @@
-import type { ResolvedLanguageConfig } from '../../config/load.js';
 import { PmpoError } from '../../core/errors.js';
 import { foldIn, randomKey } from '../../core/random-keys.js';
 import type { Engine } from '../../engine/engine.js';
@@ -8,106 +7,116 @@ import type { LanguageModel } from '../../language/language-model.js';
 import type { Reward } from '../../language/rewards/reward.js';
 import type { TrainableModel } from '../../language/trainable-model.js';
 import type { Operator } from '../../operators/operator.js';
-import type { Checkpoint } from '../../run/checkpoints.js';
-import { expectShapes } from '../../run/checkpoints.js';
+import { type Checkpoint, expectShapes } from '../../run/checkpoints.js';
 import type { LearnerObserver } from '../../run/observer.js';
 import { type EvaluationRecord, type LanguageEvaluation, readRecord } from '../../run/records.js';
-import { learningRateFactor } from '../schedule.js';
+import { copyIsDue, learningRateFactor } from '../schedule.js';
 import type { BatchSource, LanguageBatch, Prompt } from './batch.js';
+import type { LanguageLearnerConfig } from './config.js';
 import { evaluated, evaluations, winRate } from './evaluation.js';
 import { GradientStep } from './gradient-step.js';
 import { sampleAndJudge } from './prompt-batches.js';
 import { improve } from './update.js';
 
-/** Who samples: from the reference to learn, from the policy to be judged. One server may do both in turn. */
+/** The models that sample: the reference to learn from, the policy to evaluate. One server may do both in turn. */
 export interface Samplers {
   readonly reference: LanguageModel;
   readonly policy: LanguageModel;
-  /** `reference` has the reference's weights from now on. @param changed whether they are new since the last time. */
+  /**
+   * Loads the reference's weights into `reference`.
+   * @param changed whether the reference has changed since the last call.
+   */
   publishReference(changed: boolean): Promise<void>;
-  /** `policy` has the policy's weights from now on. */
+  /** Loads the policy's weights into `policy`. */
   publishPolicy(): Promise<void>;
 }
 
+/** What `trainLanguage` needs. */
 export interface TrainLanguageOptions {
-  readonly config: ResolvedLanguageConfig;
-  /** Runs the operator's mathematics. */
+  readonly config: LanguageLearnerConfig;
+  /** Computes the operator's loss and its gradient, and owns the operator's state. */
   readonly engine: Engine;
+  /** The model to improve. */
   readonly model: TrainableModel;
   readonly samplers: Samplers;
   readonly operator: Operator;
   readonly classifier: FeedbackClassifier;
-  /** What is learned from; where its completions are sampled, from `samplers.reference`. */
+  /** The classifier's name in error messages; default: `custom`. */
+  readonly classifierName?: string;
+  /** The batches to learn from. If it samples completions, they must come from `samplers.reference`. */
   readonly source: BatchSource;
-  /** Prompts that are only evaluated on, and what evaluates them; absent where there is none (a data set of labels). */
+  /** Prompts for evaluations, and what evaluates their completions. Absent if nothing can (a data set of labels). */
   readonly heldOut?: { readonly prompts: readonly Prompt[]; readonly reward: Reward };
-  /** Numbers of held-out data, to be recorded at each evaluation. */
+  /** Metrics of held-out data, which are recorded at each evaluation. */
   readonly heldOutMetrics?: () => Promise<Readonly<Record<string, number>>>;
+  /** Receives metrics, evaluations, checkpoints and notices. */
   readonly observer: LanguageObserver;
+  /** The checkpoint to go on from. Absent: the job starts from the model's initial weights. */
   readonly resume?: Checkpoint;
-  /** Aborted: the job saves a checkpoint and returns. */
+  /** When aborted, the job saves a checkpoint and returns. */
   readonly signal?: AbortSignal;
-  /** Milliseconds; differences alone are used. */
+  /** Milliseconds from any starting point. */
   readonly clock: () => number;
 }
 
-/** What a language job tells beside what all learners do. */
+/** Receives what a language learner reports, its held-out completions included. */
 export interface LanguageObserver extends LearnerObserver {
-  /** Held-out completions, to be kept. */
+  /** Keeps the completions of an evaluation. */
   completions(evaluation: LanguageEvaluation): Promise<void>;
-  /** Those that were kept of an evaluation; undefined where there are none. */
+  /** The completions of the evaluation after `updates` updates, if they were kept. */
   completionsAt(updates: number): Promise<LanguageEvaluation | undefined>;
-  /**
-   * A name for the model's part of checkpoint number `index`, and the folder that a name stands for: the run may be moved while it
-   * is stopped.
-   */
+  /** A name for the model of checkpoint number `index`. It is saved in the checkpoint, because a folder may be moved. */
   modelName(index: number): string;
+  /** The folder of the model with that name. */
   modelFolder(name: string): string;
 }
 
+/** The outcome of `trainLanguage`. */
 export interface TrainLanguageResult {
+  /** Completions learned from. */
   readonly samples: number;
   readonly updates: number;
   readonly wallSeconds: number;
+  /** The last evaluation; it has no scores if there was none. */
   readonly evaluation: EvaluationRecord;
   readonly interrupted: boolean;
 }
 
 interface Counters {
   updates: number;
-  /** Completions learned from: the environment's steps of a language model, each a whole sequence. */
+  /** Completions learned from. */
   samples: number;
   wallSeconds: number;
   /** Checkpoints saved. */
   checkpoints: number;
 }
 
-/** What stands in a checkpoint beside the operator's state. */
+/** The metadata of a checkpoint; its tensors are the operator's state. */
 interface JobMetadata {
   readonly job: 'language';
   readonly counters: Counters;
-  /** The name of the model's part, and the optimizer steps that it had made. */
+  /** The name of the saved model, and the number of optimizer steps that it has made. */
   readonly model: string;
   readonly steps: number;
-  /** Whether it was saved when an evaluation was due, which a stop then cut short. */
+  /** Whether an evaluation was due that has not been completed. */
   readonly evaluationDue: boolean;
   readonly last?: EvaluationRecord;
 }
 
 /**
- * Improves a language model: draws batches, takes the operator's gradient on them, and hands it to the model as coefficients.
- * Completions are always those of the present reference: where it stays the same after an update, the next batch is sampled
- * while this one is learned from; where it changes, sampling waits for it. Which weights sampled what is thus decided by
- * counting.
+ * Improves a language model. Each update draws a batch, takes the gradient of the operator's loss in its log-probs and KLs, and
+ * passes it to the model as coefficients. Completions always come from the present reference: if an update leaves the reference
+ * as it is, the next batch is sampled meanwhile; if the update changes it, sampling waits. Counting decides which weights sample
+ * which batch, so that a job can be repeated.
  *
- * @throws PmpoError from model, sampler, reward and classifier, and for numbers that are not finite.
+ * @throws PmpoError from model, sampler, reward and classifier, and when a number is not finite.
  */
 export async function trainLanguage(options: TrainLanguageOptions): Promise<TrainLanguageResult> {
   return new LanguageJob(options).run();
 }
 
 class LanguageJob {
-  readonly #o: TrainLanguageOptions;
+  readonly #options: TrainLanguageOptions;
   readonly #step: GradientStep;
   readonly #key;
   #counters: Counters = { updates: 0, samples: 0, wallSeconds: 0, checkpoints: 0 };
@@ -117,30 +126,30 @@ class LanguageJob {
   #last: EvaluationRecord | undefined;
   /** Updates at the last checkpoint. */
   #savedAt = -1;
-  /** The batch of the next update, on its way. */
+  /** The batch of the next update, if it is being sampled already. */
   #next: Promise<LanguageBatch> | undefined;
 
   constructor(options: TrainLanguageOptions) {
-    this.#o = options;
-    const { config, engine, operator, classifier } = options;
+    this.#options = options;
+    const { config, engine, operator, classifier, classifierName = 'custom' } = options;
     this.#key = randomKey(config.seed);
     this.#step = new GradientStep({
       engine,
       operator,
       classifier,
-      classifierName: config.feedback.name,
-      kl: config.language.kl,
+      classifierName,
+      kl: config.kl,
       stateLearningRate: config.learner.stateLearningRate,
     });
   }
 
   async run(): Promise<TrainLanguageResult> {
-    const { config, observer, signal, clock, resume } = this.#o;
+    const { config, observer, signal, clock, resume } = this.#options;
     this.#startedAt = clock();
     const { updates: total } = config.learner;
     let evaluationDue = resume === undefined || (await this.#restore(resume));
     if (resume === undefined) await this.#begin();
-    // Whoever samples may have other weights from before.
+    // The sampler may still have weights from an earlier job.
     await this.#publishReference(true);
     while (true) {
       const { updates } = this.#counters;
@@ -158,12 +167,13 @@ class LanguageJob {
     return this.#result(signal?.aborted ?? false);
   }
 
-  /** From the model's own weights, whatever it has learned in runs before. */
+  /** Starts from the model's initial weights, whatever it has learned in earlier jobs. */
   async #begin(): Promise<void> {
-    const { model, observer } = this.#o;
+    const { model, observer } = this.#options;
     const { name, steps } = model.info;
     await model.reset();
-    if (steps > 0) observer.notice(`${name} had made ${steps} steps: it was reset to where it began`);
+    if (steps > 0)
+      observer.notice(`${name} had already made ${steps} steps and was reset to its initial weights`);
   }
 
   async #stopped(evaluationDue: boolean): Promise<TrainLanguageResult> {
@@ -172,16 +182,15 @@ class LanguageJob {
     return this.#result(true);
   }
 
-  /** Whether the reference is another one once `updates` updates are done. */
+  /** Whether the reference changes once `updates` updates are done. */
   #referenceChanges(updates: number): boolean {
-    const { reference } = this.#o.config;
-    if (reference === 'initial') return false;
-    return 'rate' in reference || updates % reference.period === 0;
+    const { reference } = this.#options.config;
+    return reference !== 'initial' && copyIsDue(reference, updates);
   }
 
-  /** One update; false when it was stopped before anything was learned. */
+  /** Makes one update. @returns false if the job was stopped before anything was learned. */
   async #update(): Promise<boolean> {
-    const { config, model, source, signal } = this.#o;
+    const { config, model, source, signal } = this.#options;
     const { updates } = this.#counters;
     const { learningRate, decayFrom, updates: total, overlap, maxGradientNorm, samples } = config.learner;
     let batch: LanguageBatch;
@@ -196,10 +205,10 @@ class LanguageJob {
     const changes = this.#referenceChanges(updates + 1);
     if (overlap && !changes && updates + 1 < total) {
       this.#next = source.batch(updates + 1, signal);
-      // Its failure is met when it is waited for.
+      // A failure is reported when the batch is awaited.
       this.#next.catch(() => {});
     }
-    if (updates === 0 && this.#o.heldOut !== undefined) this.#lookAtRewards(batch);
+    if (updates === 0 && this.#options.heldOut !== undefined) this.#warnOfEqualRewards(batch);
     const started = this.#wallSeconds();
     const values = await improve(
       batch,
@@ -209,8 +218,8 @@ class LanguageJob {
         model,
         step: this.#step,
         samples,
-        paddedTokens: { prompt: model.info.contextLength, completion: config.language.sampling.maxTokens },
-        exactKl: config.language.kl === 'exact',
+        paddedTokens: { prompt: model.info.contextLength, completion: config.sampling.maxTokens },
+        exactKl: config.kl === 'exact',
         maxGradientNorm,
       },
     );
@@ -228,21 +237,21 @@ class LanguageJob {
     return true;
   }
 
-  /** A reward that tells nothing apart at the start is most often a mistake: what is accepted is then a matter of chance. */
-  #lookAtRewards(batch: LanguageBatch): void {
+  /** Equal rewards for all completions are most often a mistake: accepting and rejecting is then arbitrary. */
+  #warnOfEqualRewards(batch: LanguageBatch): void {
     const given = batch.flatMap(({ completions }) =>
       completions.flatMap(({ evaluation }) => evaluation ?? []),
     );
     if (given.length < 2 || given.some((one) => one !== given[0])) return;
-    this.#o.observer.notice(
-      `Warning: all ${given.length} completions of the first batch were evaluated with ${given[0]}. A reward that tells none from another teaches nothing: is it right?`,
+    this.#options.observer.notice(
+      `Warning: all ${given.length} completions of the first batch have the reward ${given[0]}. Nothing can be learned from equal rewards; check language.reward`,
     );
   }
 
   #record(values: Readonly<Record<string, number>>): void {
     const { updates, samples } = this.#counters;
     const finite = Object.fromEntries(Object.entries(values).filter(([, value]) => !Number.isNaN(value)));
-    this.#o.observer.metrics({
+    this.#options.observer.metrics({
       steps: samples,
       stepUnit: 'completions',
       updates,
@@ -257,28 +266,28 @@ class LanguageJob {
     return { steps: samples, stepUnit: 'completions', updates, wallSeconds, scoreName: 'reward', scores };
   }
 
-  /** Waits for what is being sampled: weights must not change under it. */
+  /** Waits for the batch that is being sampled, because its weights must not change. */
   async #settle(): Promise<void> {
     await this.#next?.catch(() => {});
   }
 
-  /** Judges the policy; false when it was stopped before the end. */
+  /** Evaluates the policy. @returns false if the job was stopped before the end of the evaluation. */
   async #evaluate(): Promise<boolean> {
-    const { config, samplers, observer, heldOut, heldOutMetrics, signal } = this.#o;
+    const { config, samplers, observer, heldOut, heldOutMetrics, signal } = this.#options;
     await this.#settle();
     const { updates } = this.#counters;
     if (heldOutMetrics !== undefined) this.#record(await heldOutMetrics());
     if (heldOut === undefined) return true;
     if (signal?.aborted) return false;
     await samplers.publishPolicy();
-    // The same seeds each time: what differs is the policy.
+    // The seeds are the same each time, so that evaluations differ by the policy alone.
     let batch: LanguageBatch;
     try {
       batch = await sampleAndJudge(
         heldOut.prompts,
         config.evaluation.completions,
         foldIn(this.#key, 'evaluation'),
-        { sampler: samplers.policy, reward: heldOut.reward, sampling: config.language.sampling },
+        { sampler: samplers.policy, reward: heldOut.reward, sampling: config.sampling },
         signal,
       );
     } catch (error) {
@@ -296,9 +305,12 @@ class LanguageJob {
     return true;
   }
 
-  /** A server may load for minutes. Where that was stopped, nothing more is sampled, and whoever goes on publishes again. */
+  /**
+   * Loads the reference's weights into its sampler, which may take minutes. If the job is stopped meanwhile, nothing more is
+   * sampled, and the resumed job publishes again.
+   */
   async #publishReference(changed: boolean): Promise<void> {
-    const { samplers, signal } = this.#o;
+    const { samplers, signal } = this.#options;
     try {
       await samplers.publishReference(changed);
     } catch (error) {
@@ -307,11 +319,11 @@ class LanguageJob {
   }
 
   #wallSeconds(): number {
-    return this.#elapsedBefore + (this.#o.clock() - this.#startedAt) / 1000;
+    return this.#elapsedBefore + (this.#options.clock() - this.#startedAt) / 1000;
   }
 
   async #checkpoint(evaluationDue: boolean): Promise<void> {
-    const { engine, model, observer } = this.#o;
+    const { engine, model, observer } = this.#options;
     await this.#settle();
     this.#counters.checkpoints += 1;
     this.#savedAt = this.#counters.updates;
@@ -333,9 +345,9 @@ class LanguageJob {
     });
   }
 
-  /** Takes everything up where the checkpoint left it; returns whether an evaluation is due. */
+  /** Restores everything from a checkpoint. @returns whether an evaluation is due. */
   async #restore({ tensors, metadata }: Checkpoint): Promise<boolean> {
-    const { engine, model, observer } = this.#o;
+    const { engine, model, observer } = this.#options;
     const saved = metadata as unknown as JobMetadata;
     const { state } = this.#step;
     const shapes = Object.fromEntries(Object.entries(state).map(([name, { shape }]) => [name, shape]));
@@ -352,7 +364,7 @@ class LanguageJob {
     if (model.info.steps !== saved.steps) {
       throw new PmpoError({
         where: folder,
-        what: `the model there has made ${model.info.steps} steps, that of the checkpoint ${saved.steps}: another run has written over it`,
+        what: `the model there has made ${model.info.steps} steps, but the checkpoint's model had made ${saved.steps}: another run has overwritten it`,
       });
     }
     return saved.evaluationDue;

@@ -5,28 +5,28 @@ import { divergedError } from '../improvement-step.js';
 import type { JudgedCompletion, LanguageBatch } from './batch.js';
 import type { GradientInputs, GradientStep } from './gradient-step.js';
 
-/** One update: score, classify, take the operator's gradient, hand it to the model. Letters as in batch.ts. */
-
+/** Shapes: B contexts, N samples for each, T tokens. */
 export interface UpdateOptions {
   readonly model: TrainableModel;
   readonly step: GradientStep;
-  /** N: contexts may have fewer completions. */
+  /** N. A context may have fewer completions. */
   readonly samples: number;
-  /** Length that completions and prompts are padded to for classifiers, in tokens. */
+  /** Lengths to which completions and prompts are padded for classifiers, in tokens. */
   readonly paddedTokens: { readonly prompt: number; readonly completion: number };
   readonly exactKl: boolean;
   readonly maxGradientNorm: number;
 }
 
-/** A sample that is learned from: its place in the [N, B] planes, and its tokens. */
-interface Placed {
+/** A sample to learn from: its place in the [N, B] planes, and its tokens. */
+interface PlacedSample {
   readonly n: number;
   readonly b: number;
   readonly sequence: TokenSequence;
   readonly completion: JudgedCompletion;
 }
 
-function placed(batch: LanguageBatch): Placed[] {
+/** The samples of a batch that have an evaluation. */
+function placedSamples(batch: LanguageBatch): PlacedSample[] {
   return batch.flatMap(({ prompt, completions }, b) =>
     completions.flatMap((completion, n) =>
       completion.evaluation === undefined
@@ -38,15 +38,13 @@ function placed(batch: LanguageBatch): Placed[] {
 
 const total = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0);
 
+/** The sum over a completion's tokens of what the model returned. @throws PmpoError when it does not fit or is not finite. */
 function checkedTotal(
   values: Float32Array | undefined,
-  { sequence, n, b }: Placed,
+  { sequence, n, b }: PlacedSample,
   what: string,
   update: number,
 ): number {
-  const sum =
-    values === undefined || values.length !== sequence.completion.length ? Number.NaN : total(values);
-  if (Number.isFinite(sum)) return sum;
   const where = `update ${update}, completion ${n} of context ${b}`;
   if (values === undefined) {
     throw new PmpoError({
@@ -62,10 +60,12 @@ function checkedTotal(
       remedy: 'Use a trainer of the same version as pmpo',
     });
   }
-  throw divergedError(where, `its ${what} is ${sum}`);
+  const sum = total(values);
+  if (!Number.isFinite(sum)) throw divergedError(where, `its ${what} is ${sum}`);
+  return sum;
 }
 
-/** Tokens in rows of equal length, 0 where there are none, as numbers. */
+/** Tokens in rows of equal length, padded with 0, as float32. */
 function padded(rows: readonly (Int32Array | undefined)[], length: number): Float32Array {
   const values = new Float32Array(rows.length * length);
   rows.forEach((row, i) => {
@@ -76,10 +76,10 @@ function padded(rows: readonly (Int32Array | undefined)[], length: number): Floa
   return values;
 }
 
-/** The planes [N, B] of a batch. */
-function planes(
+/** The inputs of the gradient step. Cells without a sample are 0 in all planes. */
+function gradientInputs(
   batch: LanguageBatch,
-  present: readonly Placed[],
+  present: readonly PlacedSample[],
   scores: readonly SequenceScore[],
   { samples, paddedTokens, exactKl }: UpdateOptions,
   update: number,
@@ -91,9 +91,9 @@ function planes(
   const counts = countsOf(present, b);
   present.forEach((sample, i) => {
     const at = sample.n * b + sample.b;
-    logProb[at] = checkedTotal(scores[i]!.logProb, sample, 'log-prob', update);
+    logProb[at] = checkedTotal(scores[i].logProb, sample, 'log-prob', update);
     referenceLogProb[at] = checkedTotal(
-      scores[i]!.referenceLogProb,
+      scores[i].referenceLogProb,
       sample,
       'log-prob under the reference',
       update,
@@ -101,9 +101,9 @@ function planes(
     evaluation[at] = sample.completion.evaluation!;
     mask[at] = 1;
     if (exactKl)
-      kl[sample.b] += checkedTotal(scores[i]!.kl, sample, 'KL to the reference', update) / counts[sample.b]!;
+      kl[sample.b] += checkedTotal(scores[i].kl, sample, 'KL to the reference', update) / counts[sample.b];
   });
-  const at = (n: number, c: number) => batch[c]!.completions[n];
+  const at = (n: number, c: number) => batch[c].completions[n];
   const cells = Array.from({ length: samples * b }, (_, i) => at(Math.floor(i / b), i % b));
   return {
     samplesPerContext: samples,
@@ -128,20 +128,25 @@ function planes(
   };
 }
 
-function countsOf(present: readonly Placed[], contexts: number): number[] {
+function countsOf(present: readonly PlacedSample[], contexts: number): number[] {
   const counts = new Array<number>(contexts).fill(0);
-  for (const { b } of present) counts[b]! += 1;
+  for (const { b } of present) counts[b] += 1;
   return counts;
 }
 
-/** What a batch looks like, for the log. */
-function batchMetrics(batch: LanguageBatch, present: readonly Placed[], scores: readonly SequenceScore[]) {
+/** Metrics of a batch. */
+function batchMetrics(
+  batch: LanguageBatch,
+  present: readonly PlacedSample[],
+  scores: readonly SequenceScore[],
+) {
   const all = batch.flatMap(({ completions }) => completions);
   const values = present.map(({ completion }) => completion.evaluation!);
   const differences = present.flatMap(({ completion }, i) => {
-    const own = completion.samplerLogProbs;
-    const reference = scores[i]!.referenceLogProb!;
-    return own === undefined ? [] : [mean(Array.from(own, (value, t) => Math.abs(value - reference[t]!)))];
+    const sampled = completion.samplerLogProbs;
+    const reference = scores[i].referenceLogProb!;
+    if (sampled === undefined) return [];
+    return [mean(Array.from(sampled, (value, t) => Math.abs(value - reference[t])))];
   });
   return {
     'acting/reward': mean(values),
@@ -149,16 +154,17 @@ function batchMetrics(batch: LanguageBatch, present: readonly Placed[], scores: 
     'completion/tokens': mean(all.map(({ tokens }) => tokens.length)),
     'completion/cutRate': all.filter(({ finishReason }) => finishReason === 'length').length / all.length,
     'completion/judgedRate': present.length / all.length,
-    // A sampler that has other weights than the reference, or other arithmetic, shows here.
+    // This is large if the sampler's weights, or its arithmetic, differ from the reference's.
     ...(differences.length === 0 ? {} : { 'sampler/logProbDifference': mean(differences) }),
   };
 }
 
 /**
- * Makes one update of the model from a batch.
+ * Makes one update of the model from a batch: scores its completions, classifies them, takes the gradient of the operator's
+ * loss, and applies it to the model.
  * @param update its number, from 0.
- * @returns what there is to log.
- * @throws PmpoError when nothing in the batch was judged, or something is not finite; the model is then as it was.
+ * @returns metrics.
+ * @throws PmpoError when nothing in the batch was judged, or a number is not finite. The model is then unchanged.
  */
 export async function improve(
   batch: LanguageBatch,
@@ -167,20 +173,20 @@ export async function improve(
   options: UpdateOptions,
 ): Promise<Record<string, number>> {
   const { model, step, exactKl, maxGradientNorm } = options;
-  const present = placed(batch);
+  const present = placedSamples(batch);
   if (present.length === 0) {
     throw new PmpoError({ where: `update ${update}`, what: 'no completion of the batch could be judged' });
   }
   const sequences = present.map(({ sequence }) => sequence);
   const scores = await model.score(sequences, { policy: true, reference: true, kl: exactKl });
-  const inputs = planes(batch, present, scores, options, update);
+  const inputs = gradientInputs(batch, present, scores, options, update);
   const gradient = await step.run(inputs, update);
   const counts = countsOf(present, batch.length);
   const weighted = present.flatMap(({ n, b, sequence }) => {
-    const logProb = gradient.logProb[n * batch.length + b]!;
-    const kl = exactKl ? gradient.kl[b]! / counts[b]! : 0;
+    const logProb = gradient.logProb[n * batch.length + b];
+    const kl = exactKl ? gradient.kl[b] / counts[b] : 0;
     if (logProb === 0 && kl === 0) return [];
-    // A coefficient of 0 would be asked for too, and costs a pass over the reference policy.
+    // A KL coefficient of 0 is left out, because the model would compute the reference for it.
     return [{ sequence, coefficients: { logProb, ...(kl === 0 ? {} : { kl }) } }];
   });
   let gradientNorm = 0;

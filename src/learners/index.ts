@@ -1,0 +1,61 @@
+/**
+ * `pmpo/learners`: whole training jobs, and the step that they share. `trainControl` improves a policy in simulators,
+ * `trainLanguage` a language model; both take any operator and any feedback classifier, report to an observer, and resume from
+ * checkpoints. `ImprovementStep` and `TrainedOperator` are for learners of your own.
+ */
+
+export type { ChatMessage } from '../core/chat.js';
+export type { Completion, LanguageModel, SamplingSettings } from '../language/language-model.js';
+export type { Reward, RewardInput } from '../language/rewards/reward.js';
+export type { TrainableModel } from '../language/trainable-model.js';
+export type { Checkpoint } from '../run/checkpoints.js';
+export type { LearnerObserver } from '../run/observer.js';
+export type {
+  EvaluatedCompletion,
+  EvaluationRecord,
+  LanguageEvaluation,
+  MetricRecord,
+  Moment,
+} from '../run/records.js';
+export type { ActionUnits } from './control/action-units.js';
+export type {
+  ControlLearnerConfig,
+  ControlUpdateConfig,
+  CriticConfig,
+  PolicyConfig,
+  ReplayConfig,
+} from './control/config.js';
+export { type PolicyShape, TrainedPolicy } from './control/policy.js';
+export type { RemoteReplay } from './control/remote-actors.js';
+export { type TrainControlOptions, type TrainControlResult, trainControl } from './control/train.js';
+export {
+  type ClassifiedSamples,
+  divergedError,
+  type ImprovementResult,
+  ImprovementStep,
+  type ImprovementStepOptions,
+  lossGradients,
+  type OperatorForward,
+  type SampleTexts,
+  type ScalarMetrics,
+  TrainedOperator,
+  type TrainedOperatorOptions,
+} from './improvement-step.js';
+export type {
+  BatchSource,
+  JudgedCompletion,
+  JudgedContext,
+  LanguageBatch,
+  Prompt,
+} from './language/batch.js';
+export type { LanguageLearnerConfig } from './language/config.js';
+export { DatasetBatches } from './language/dataset-batches.js';
+export { type JudgeOptions, PromptBatches } from './language/prompt-batches.js';
+export {
+  type LanguageObserver,
+  type Samplers,
+  type TrainLanguageOptions,
+  type TrainLanguageResult,
+  trainLanguage,
+} from './language/train.js';
+export { type CopyRule, copyIsDue, learningRateFactor } from './schedule.js';

@@ -1,0 +1,40 @@
+import type { SamplingSettings } from '../../language/language-model.js';
+import type { CopyRule } from '../schedule.js';
+
+/** The settings of a language learner: plain data without defaults. */
+export interface LanguageLearnerConfig {
+  /** Of everything random in the job, except what samplers draw by themselves. */
+  readonly seed: number;
+  /** KL(reference ‖ policy): exact over the vocabulary, or the mean of log π_ref − log π_θ over the samples. */
+  readonly kl: 'exact' | 'sampled';
+  /** How completions of held-out prompts are sampled. Completions to learn from come from the batch source. */
+  readonly sampling: SamplingSettings;
+  /** How the reference follows the policy: copied every `period` updates, a moving average, or never. */
+  readonly reference: CopyRule | 'initial';
+  readonly learner: {
+    /** Updates of the whole job. */
+    readonly updates: number;
+    /** N, the largest number of completions of a prompt. */
+    readonly samples: number;
+    /** Of the model's Adam. */
+    readonly learningRate: number;
+    /** Of the operator's own state. */
+    readonly stateLearningRate: number;
+    /** Share of the job after which the learning rate falls linearly, to a twentieth at the end; 1: never. */
+    readonly decayFrom: number;
+    /** Gradients are scaled down to this norm. */
+    readonly maxGradientNorm: number;
+    /** Whether to sample the next batch during an update after which the reference stays the same. */
+    readonly overlap: boolean;
+  };
+  readonly evaluation: {
+    /** Updates between evaluations. One more is made at the start and one at the end. */
+    readonly every: number;
+    /** Completions of each held-out prompt. */
+    readonly completions: number;
+  };
+  readonly checkpoint: {
+    /** Updates between checkpoints. */
+    readonly every: number;
+  };
+}
