@@ -9,7 +9,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { configSchema } from '../src/config/schema.js';
+import { configSchema } from '../src/config/control-schema.js';
 import { fillNormal, foldIn, randomKey } from '../src/core/random-keys.js';
 import { createFamily } from '../src/distributions/create.js';
 import { createEngine } from '../src/engine/create.js';

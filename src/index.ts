@@ -1,11 +1,11 @@
 /** The public face of the package: what programs and plugins import. Everything else is internal. */
 
+export type { Config } from './config/control-schema.js';
+export { configSchema } from './config/control-schema.js';
 export type { LoadedConfig, ResolvedConfig } from './config/load.js';
 export { configText, loadConfig, resolveConfig } from './config/load.js';
 export type { PluginApi } from './config/plugins.js';
 export { loadPlugins } from './config/plugins.js';
-export type { Config } from './config/schema.js';
-export { configSchema } from './config/schema.js';
 export type { ChatMessage } from './core/chat.js';
 export { ConfigError, ConnectionLostError, PmpoError } from './core/errors.js';
 export type { RandomKey } from './core/random-keys.js';

@@ -2,12 +2,12 @@ import { z } from 'zod';
 import { isGroup, type KeyPath } from '../core/key-path.js';
 import { explainIssues, type Problem } from '../core/schema-problems.js';
 import type { Catalogue } from './catalogue.js';
-import { crossCheck } from './checks.js';
+import { crossCheck } from './control-checks.js';
+import { type Config, configSchema } from './control-schema.js';
 import { tlsFiles } from './file-keys.js';
 import type { Named } from './improvement.js';
 import { languageProblems } from './language-checks.js';
 import { type LanguageConfig, type LanguageRegistries, languageConfigSchema } from './language-schema.js';
-import { type Config, configSchema } from './schema.js';
 
 type Values = Readonly<Record<string, unknown>>;
 

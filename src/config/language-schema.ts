@@ -14,9 +14,9 @@ import {
   slug,
   stateLearningRateSchema,
   threadsSchema,
-} from './schema-parts.js';
+} from './shared-schema.js';
 
-/** Every setting of a language job with its default and its meaning; schema.ts has those of control jobs. */
+/** Every setting of a language job with its default and its meaning; control-schema.ts has those of control jobs. */
 
 /** The settings of a connection to a server, without its address. */
 const connectionKeys = {

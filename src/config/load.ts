@@ -6,13 +6,13 @@ import { isGroup } from '../core/key-path.js';
 import { explainIssues } from '../core/schema-problems.js';
 import type { PublicModules } from '../system/user-module.js';
 import { type Catalogue, createCatalogue } from './catalogue.js';
+import type { Config } from './control-schema.js';
 import { withAbsolutePaths } from './file-keys.js';
 import { createImprovement, type Improvement } from './improvement.js';
 import { type AnyJobConfig, controlJob, type JobKind, languageJob, withDefault } from './job-kinds.js';
 import type { LanguageConfig } from './language-schema.js';
 import { loadPlugins } from './plugins.js';
 import { renamedKeyProblems, withCurrentKeys } from './renamed-keys.js';
-import type { Config } from './schema.js';
 import { type ConfigSource, type Override, readSource, refuse } from './source.js';
 
 /**

@@ -27,7 +27,7 @@ async function load(files: Record<string, string>) {
   return registries;
 }
 
-/** A plugin whose `register` does the given. */
+/** The text of a plugin whose `register` has this body. */
 const registering = (body: string): string => `export function register(registry) { ${body} }`;
 
 const classifier = (name: string): string => `{
@@ -41,7 +41,7 @@ const classifier = (name: string): string => `{
 }`;
 
 describe('a plugin', () => {
-  it('in TypeScript, in a folder of its own, registers without any import', async () => {
+  it('may be TypeScript in any folder, without imports', async () => {
     const { feedback } = await load({
       'typed.ts': `
         interface Api { z: any; tf: any; feedback: { register(definition: unknown): void } }
@@ -55,7 +55,7 @@ describe('a plugin', () => {
     expect(definition.create({}, 4).provides).toEqual({ accepts: true, rejects: false });
   });
 
-  it("imports 'pmpo' and gets this very package", async () => {
+  it("that imports 'pmpo' gets the running package", async () => {
     await expect(
       load({
         'imports.ts': `
@@ -65,18 +65,18 @@ describe('a plugin', () => {
           }
         `,
       }),
-      // Were it another copy of the class, it would have been wrapped as an unknown error.
+      // An error of another copy of the class would have been wrapped as an unknown error.
     ).rejects.toThrow(/^imports\.ts: one TensorFlow\.js: true$/);
   });
 
-  it.each(['js', 'mjs'])('in JavaScript works too: .%s', async (extension) => {
+  it.each(['js', 'mjs'])('may be JavaScript: .%s', async (extension) => {
     const { feedback } = await load({
       [`plain.${extension}`]: registering(`registry.feedback.register(${classifier('plain')})`),
     });
     expect(feedback.get('plain').description).toBe('accepts all');
   });
 
-  it('may register asynchronously, operators and feedback, and leave descriptions out', async () => {
+  it('may register asynchronously, several definitions, and without descriptions', async () => {
     const { feedback, operators } = await load({
       'several.ts': `export async function register(registry: any) {
         await Promise.resolve();
@@ -90,7 +90,7 @@ describe('a plugin', () => {
   });
 });
 
-describe('a plugin is named with what is wrong when it', () => {
+describe('a plugin is named in the error if it', () => {
   it.each<[string, string, string, string]>([
     ['exports nothing', 'empty.ts', 'export const other = 1;', 'it exports no function `register`'],
     ['exports no function', 'value.ts', 'export const register = 1;', 'it exports no function `register`'],
@@ -144,7 +144,7 @@ describe('a plugin is named with what is wrong when it', () => {
     await expect(outcome).rejects.toThrow(`plugin ./${file}: ${message}`);
   });
 
-  it('is not there', async () => {
+  it('does not exist', async () => {
     const registries = createCatalogue();
     const outcome = loadPlugins(['./absent.ts'], registries, folder);
     await expect(outcome).rejects.toBeInstanceOf(PmpoError);
@@ -153,7 +153,7 @@ describe('a plugin is named with what is wrong when it', () => {
     );
   });
 
-  it('takes a name that is taken', async () => {
+  it('registers a name that exists already', async () => {
     const text = registering(`registry.feedback.register(${classifier('median')})`);
     await expect(load({ 'taken.js': text })).rejects.toThrow(
       "./taken.js: the feedback 'median' is already registered by pmpo itself",

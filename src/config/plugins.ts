@@ -10,9 +10,9 @@ import { defineOperator } from '../operators/define.js';
 import type { OperatorDefinition, RegisteredOperator } from '../operators/operator.js';
 import { importUserModule, type PublicModules } from '../system/user-module.js';
 
-/** Plugins: modules of the user's, named in the configuration, that register operators, feedback classifiers and rewards. */
+/** Plugins: user modules, named in the configuration, that register operators, feedback classifiers and rewards. */
 
-/** What a plugin's `register` function is given: no import needed, whatever folder the plugin is in. */
+/** The argument of a plugin's `register` function. With it, a plugin in any folder needs no import. */
 export interface PluginApi {
   readonly operators: { register<S extends z.ZodObject>(definition: OperatorDefinition<S>): void };
   readonly feedback: { register<S extends z.ZodObject>(definition: FeedbackDefinition<S>): void };
@@ -40,7 +40,7 @@ function problemOf(definition: unknown, kind: string): string | undefined {
   return `the settings of the ${kind} '${name}' must be a zod object. Use registry.z.strictObject({…})`;
 }
 
-/** What a plugin registers definitions of one kind with. */
+/** The `register` method for definitions of one kind; its errors name the plugin. */
 function registrar<D extends Definition, R extends Definition>(
   registry: Registry<R>,
   define: (definition: D) => R,
@@ -57,12 +57,12 @@ function registrar<D extends Definition, R extends Definition>(
 }
 
 /**
- * Loads plugin modules (.ts, .js, .mjs; TypeScript needs no build step) in order and lets each register what it has.
+ * Loads plugin modules (.ts, .js, .mjs; TypeScript needs no build step) in order and calls their `register` functions.
  *
  * @param paths as in the configuration; relative ones are resolved against `baseFolder`
  * @param modules what plugins may import from this package; by default they resolve 'pmpo' from their own folder
- * @throws ConfigError naming the plugin when it is missing, does not load, has no `register`, throws, or takes a name
- *   that is taken.
+ * @throws ConfigError that names the plugin if it is missing, does not load, has no `register`, throws, or registers a name that
+ *   exists already.
  */
 export async function loadPlugins(
   paths: readonly string[],

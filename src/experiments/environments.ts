@@ -1,4 +1,4 @@
-import { addressesOf } from '../config/checks.js';
+import { addressesOf } from '../config/control-schema.js';
 import type { ResolvedConfig } from '../config/load.js';
 import { foldIn, randomKey, randomSeed } from '../core/random-keys.js';
 import { connectOverSharedStreams } from '../dm-env-rpc/client/shared-streams.js';

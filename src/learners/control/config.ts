@@ -4,7 +4,7 @@ import type { CopyRule } from '../schedule.js';
 
 /**
  * The settings of a control learner. They are plain data without defaults; the parsed configuration file of a control job has
- * this shape too, and config/schema.ts gives the defaults.
+ * this shape too, and config/control-schema.ts gives the defaults.
  */
 export interface ControlLearnerConfig {
   /** Of everything random in the run. */

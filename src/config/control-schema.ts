@@ -12,7 +12,7 @@ import {
   slug,
   stateLearningRateSchema,
   threadsSchema,
-} from './schema-parts.js';
+} from './shared-schema.js';
 
 /**
  * Every setting of a control job with its default and its meaning; language-schema.ts has those of language jobs.
@@ -293,3 +293,8 @@ export function configSchema(registries: Registries) {
 
 /** A control job's configuration with every default filled in. */
 export type Config = z.infer<ReturnType<typeof configSchema>>;
+
+/** The addresses of the servers of a configuration; none if the embedded server is used. */
+export function addressesOf({ address = [] }: Pick<Config['environment'], 'address'>): readonly string[] {
+  return typeof address === 'string' ? [address] : address;
+}

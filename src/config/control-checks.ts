@@ -1,7 +1,7 @@
 import { nearest } from '../core/nearest.js';
 import type { Problem } from '../core/schema-problems.js';
 import { smallestErrorBuffer } from '../replay/rate-limiter.js';
-import type { Config } from './schema.js';
+import { addressesOf, type Config } from './control-schema.js';
 
 type Complaint = readonly [path: string, what: string, remedy?: string];
 
@@ -47,11 +47,6 @@ function replayProblems({ replay, learner }: Config): Complaint[] {
     }
   }
   return complaints;
-}
-
-/** The addresses of the servers of a configuration; none if the embedded server is used. */
-export function addressesOf({ address = [] }: Pick<Config['environment'], 'address'>): readonly string[] {
-  return typeof address === 'string' ? [address] : address;
 }
 
 /** Problems of the connection to the servers. */

@@ -6,8 +6,8 @@ import { explainIssues } from '../core/schema-problems.js';
 import type { RegisteredFeedback } from '../feedback/classifier.js';
 import { createRewardRegistry } from '../language/rewards/registry.js';
 import type { RegisteredOperator } from '../operators/operator.js';
+import { configSchema } from './control-schema.js';
 import { jsonSchema } from './job-kinds.js';
-import { configSchema } from './schema.js';
 
 function registries() {
   const operators = new Registry<RegisteredOperator>('operator');

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { formatPath } from '../core/key-path.js';
-import { crossCheck } from './checks.js';
+import { crossCheck } from './control-checks.js';
 import {
   type Config,
   checkpointSchema,
@@ -11,8 +11,8 @@ import {
   learnerSchema,
   policySchema,
   replaySchema,
-} from './schema.js';
-import { referenceSchema } from './schema-parts.js';
+} from './control-schema.js';
+import { referenceSchema } from './shared-schema.js';
 
 const sections = z.object({
   environment: environmentSchema,
