@@ -5,31 +5,31 @@ import { RefusedCallError } from './errors.js';
 import type { Peer } from './peer.js';
 import { statusCode } from './status.js';
 
+/** Limits of a call. */
 export interface CallOptions {
-  /** How long the call may take, answer included; the server is told. */
+  /** The time that the call may take, including the response. The server is told. */
   readonly deadlineSeconds: number;
-  /** Aborted: the call is cancelled, which the server sees. */
+  /** Cancels the call when aborted. The server is told. */
   readonly signal?: AbortSignal;
 }
 
-/** The call was ended by its own caller. */
+/** The caller has cancelled the call. */
 export class StoppedError extends PmpoError {}
 
-/** A call took longer than it may. */
+/** A call has passed its deadline. */
 export class DeadlineError extends PmpoError {}
 
-/** Puts a failed call into words. */
-export type CallErrorWords = typeof callError;
+/** Makes the error of a failed call. */
+export type MakeCallError = typeof callError;
 
-/** One method of a service, by the last part of its path. */
 type Method = grpc.MethodDefinition<object, object>;
 const nameOf = (method: Method) => method.path.slice(method.path.lastIndexOf('/') + 1);
 
-/** Statuses by other names of a connection that broke, as grpc-js and servers that shut down give them. */
+/** Messages of a broken connection to which grpc-js, or a server that shuts down, gives another status than UNAVAILABLE. */
 const brokenConnection =
   /RST_STREAM|ECONNRESET|EPIPE|socket hang up|connection (dropped|reset|lost)|shutting down/i;
 
-/** What a call that failed says, in the one form of all errors: ConnectionLostError where another attempt may succeed. */
+/** The error of a failed call: a ConnectionLostError if another attempt may succeed. */
 export function callError(
   address: string,
   name: string,
@@ -42,7 +42,7 @@ export function callError(
   if (signal?.aborted) return new StoppedError({ where, what: `${name} was stopped` });
   const permanent = refusal(address, error, peer);
   if (permanent !== undefined) return permanent;
-  const words = details || message;
+  const reason = details || message;
   switch (code) {
     case statusCode('DEADLINE_EXCEEDED'):
       return new DeadlineError({
@@ -51,20 +51,20 @@ export function callError(
         remedy: `Is the server overloaded? Raise ${peer.configKey}.deadlineSeconds, or ask for less at once`,
       });
     case statusCode('RESOURCE_EXHAUSTED'):
-      return new ConnectionLostError({ where, what: `the server has too much to do: ${words}` });
+      return new ConnectionLostError({ where, what: `the server is overloaded: ${reason}` });
     case statusCode('UNAVAILABLE'):
     case statusCode('CANCELLED'):
       break;
     case statusCode('INTERNAL'):
     case statusCode('UNKNOWN'):
-      if (brokenConnection.test(words)) break;
-      return new RefusedCallError(address, name, code, words);
+      if (brokenConnection.test(reason)) break;
+      return new RefusedCallError(address, name, code, reason);
     default:
-      return new RefusedCallError(address, name, code, words);
+      return new RefusedCallError(address, name, code, reason);
   }
   return new ConnectionLostError({
     where,
-    what: `the connection was lost during ${name}: ${words}`,
+    what: `the connection was lost during ${name}: ${reason}`,
     remedy: 'Is the server still running there?',
   });
 }
@@ -74,8 +74,8 @@ function optionsOf({ deadlineSeconds }: CallOptions): grpc.CallOptions {
 }
 
 /**
- * One request, one answer.
- * @throws PmpoError as `words` say.
+ * Makes a call with one request and one response.
+ * @throws PmpoError from `makeError`.
  */
 export async function callUnary<Response extends object>(
   { address, client, metadata }: Channel,
@@ -83,7 +83,7 @@ export async function callUnary<Response extends object>(
   request: object,
   peer: Peer,
   options: CallOptions,
-  words: CallErrorWords = callError,
+  makeError: MakeCallError = callError,
 ): Promise<Response> {
   const { signal } = options;
   const done = new AbortController();
@@ -98,7 +98,7 @@ export async function callUnary<Response extends object>(
         optionsOf(options),
         (error, response) => {
           if (error === null) resolve(response as Response);
-          else reject(words(address, nameOf(method), error, peer, options));
+          else reject(makeError(address, nameOf(method), error, peer, options));
         },
       );
       signal?.addEventListener('abort', () => call.cancel(), { signal: done.signal });
@@ -110,8 +110,8 @@ export async function callUnary<Response extends object>(
 }
 
 /**
- * One request, a stream of answers. Nobody iterating on ends the call, and so does the signal.
- * @throws PmpoError as `callError` says.
+ * Makes a call with one request and a stream of responses. The call ends when the caller stops iterating, or by the signal.
+ * @throws PmpoError from `callError`.
  */
 export async function* callStream<Response extends object>(
   { address, client, metadata }: Channel,
@@ -141,7 +141,7 @@ export async function* callStream<Response extends object>(
     throw error;
   } finally {
     signal?.removeEventListener('abort', stop);
-    // An error that comes of cancelling is nobody's any more.
+    // Ignores the error that cancelling causes.
     call.on('error', () => {});
     call.cancel();
   }

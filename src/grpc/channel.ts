@@ -8,34 +8,35 @@ import './quiet.js';
 import { type ChannelSecurity, loadSecurity, type SecuritySettings } from './security.js';
 import { statusCode } from './status.js';
 
+/** How to reach a gRPC server. */
 export interface ChannelSettings extends SecuritySettings {
   /** host:port, or unix:/path */
   readonly address: string;
-  /** How long connecting may take, and the answer to a sign of life. */
+  /** The time that connecting may take, and the response to a keepalive ping. */
   readonly deadlineSeconds: number;
-  /** Time between two signs of life on a connection that is silent. */
+  /** The time between two keepalive pings on an idle connection; default: 310. */
   readonly keepaliveSeconds?: number;
-  /** Larger messages, either way, are an error. */
+  /** The size limit of messages, in both directions; default: 64. */
   readonly maxMessageMegabytes?: number;
-  /** Aborted while connecting: nobody waits for the connection any more. */
+  /** Aborts connecting. */
   readonly signal?: AbortSignal;
 }
 
-/** A connection that stands. */
+/** An open connection. */
 export interface Channel {
   readonly address: string;
   readonly client: grpc.Client;
-  /** To be sent with each call: who asks. */
+  /** The metadata to send with each call: the bearer token, if any. */
   readonly metadata: grpc.Metadata;
 }
 
-/** A closer look at a connection that failed may take this long. */
+/** The longest time for the diagnosis of a failed connection. */
 const diagnosisMs = 3000;
 
 /**
- * Connects to a gRPC server, on an HTTP/2 connection of its own. Certificates and token are read anew each time.
- * @throws ConnectionLostError when nobody listens there within the deadline; PmpoError when trying again cannot help:
- *   certificates or tokens that are wrong, and servers that speak something else.
+ * Connects to a gRPC server, over a separate HTTP/2 connection. Certificates and token are read each time.
+ * @throws ConnectionLostError if no server listens there within the deadline; SecurityError or PmpoError if another attempt
+ *   cannot succeed: wrong certificates or tokens, or a server of another protocol.
  */
 export async function openChannel(settings: ChannelSettings, peer: Peer): Promise<Channel> {
   const { address, deadlineSeconds } = settings;
@@ -46,7 +47,7 @@ export async function openChannel(settings: ChannelSettings, peer: Peer): Promis
   const security = await loadSecurity(settings, address, peer.configKey);
   const largest = maxMessageMegabytes * 2 ** 20;
   const client = new grpc.Client(address, security.credentials, {
-    // Streams that share an HTTP/2 connection wait for each other.
+    // Streams that share an HTTP/2 connection delay each other.
     'grpc.use_local_subchannel_pool': 1,
     'grpc.max_receive_message_length': largest,
     'grpc.max_send_message_length': largest,
@@ -67,8 +68,8 @@ export async function openChannel(settings: ChannelSettings, peer: Peer): Promis
 }
 
 /**
- * Resolves when the connection stands. A refusal is an error at once: whether and when to try again is the caller's to
- * say; silence is one at the deadline. What is wrong for good is no ConnectionLostError.
+ * Resolves when the client is connected. A refused connection is an error at once, since the caller decides about further
+ * attempts; a silent server is one at the deadline. Problems that another attempt cannot solve are SecurityErrors.
  */
 async function connected(
   client: grpc.Client,
@@ -102,12 +103,12 @@ async function connected(
   const waited = outcome === 'late' ? ` (waited ${deadlineSeconds} s)` : '';
   throw new ConnectionLostError({
     where,
-    what: `${found?.what ?? 'nobody answers there'}${waited || (found === undefined ? ' (the connection was refused)' : '')}`,
+    what: `${found?.what ?? 'no server answers there'}${waited || (found === undefined ? ' (the connection was refused)' : '')}`,
     remedy: found?.remedy ?? `Start the server, or correct ${peer.configKey}.address`,
   });
 }
 
-/** A status with which a call ends and that another attempt would meet again; undefined for any other. */
+/** The error for a status that another attempt would end with again; undefined for any other status. */
 export function refusal(
   address: string,
   { code, details }: Pick<grpc.ServiceError, 'code' | 'details'>,
@@ -118,7 +119,7 @@ export function refusal(
     case statusCode('UNAUTHENTICATED'):
       return new SecurityError({
         where,
-        what: `the server wants to know who asks: ${details}`,
+        what: `the server requires authentication: ${details}`,
         remedy: `Give the right token as ${configKey}.token: {file} or {environmentVariable}`,
       });
     case statusCode('PERMISSION_DENIED'):
@@ -130,7 +131,7 @@ export function refusal(
         remedy: `Give the address of ${server}`,
       });
     case statusCode('RESOURCE_EXHAUSTED'):
-      // The same status says that a server has too much to do, which passes.
+      // The same status is used by an overloaded server, where another attempt may succeed.
       if (!/message.*(larger|size)/i.test(details)) return undefined;
       return new PmpoError({
         where,

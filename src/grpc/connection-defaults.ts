@@ -1,6 +1,6 @@
-/** What a connection to a server has where its options say nothing. */
+/** The defaults of connection settings. */
 export const connectionDefaults = {
-  // gRPC servers, as they come, hang up on clients that ping more than every 300 s.
+  // By default, gRPC servers disconnect clients that ping more often than every 300 s.
   keepaliveSeconds: 310,
   maxMessageMegabytes: 64,
 } as const;

@@ -3,11 +3,11 @@ import tls from 'node:tls';
 import type { Peer } from './peer.js';
 import type { TlsContents } from './security.js';
 
-/** Why a gRPC connection cannot be made, told more closely than gRPC itself tells it. */
+/** The reason why a gRPC connection cannot be made, in more detail than gRPC gives it. */
 export interface Diagnosis {
   readonly what: string;
   readonly remedy?: string;
-  /** True when trying again cannot help. */
+  /** Whether another attempt would fail in the same way. */
   readonly permanent: boolean;
 }
 
@@ -23,7 +23,7 @@ function targetOf(address: string): Target {
   return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) };
 }
 
-/** How an HTTP/2 client begins: its preface, and an empty SETTINGS frame. */
+/** The first bytes of an HTTP/2 client: its preface, and an empty SETTINGS frame. */
 const greeting = Buffer.concat([
   Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'ascii'),
   Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
@@ -34,7 +34,7 @@ const tlsAlert = 21;
 const unknownAuthority = "the server's certificate is signed by an authority that is not trusted here";
 const giveAuthority = "Give that authority's certificate as KEY.tls.ca";
 
-/** What is wrong with a certificate, by OpenSSL's code; KEY stands for the key of the server's settings. */
+/** Problems of certificates, by OpenSSL's code. KEY is replaced by the configuration key of the server. */
 const certificateProblems: Readonly<Record<string, readonly [what: string, remedy?: string]>> = {
   CERT_HAS_EXPIRED: ["the server's certificate has expired", 'Renew it there'],
   CERT_NOT_YET_VALID: ["the server's certificate is not valid yet", "Are both machines' clocks right?"],
@@ -98,11 +98,11 @@ const needsTls = ({ configKey }: Peer): Diagnosis => ({
   permanent: true,
 });
 
-/** What the first bytes that a server sends say of it. */
+/** A diagnosis from the first bytes that a server sends; undefined if they are those of HTTP/2. */
 function ofBytes(bytes: Buffer, peer: Peer): Diagnosis | undefined {
   if (bytes.subarray(0, 5).toString('latin1') === 'HTTP/') {
     return {
-      what: 'what listens there speaks HTTP/1, not gRPC',
+      what: 'the server speaks HTTP/1, not gRPC',
       remedy: `Give the address of ${peer.server}`,
       permanent: true,
     };
@@ -112,13 +112,13 @@ function ofBytes(bytes: Buffer, peer: Peer): Diagnosis | undefined {
   }
   if (bytes.length >= 9 && bytes[3] === settingsFrame) return undefined;
   return {
-    what: 'what listens there does not speak gRPC',
+    what: 'the server does not speak gRPC',
     remedy: `Give the address of ${peer.server}`,
     permanent: true,
   };
 }
 
-/** What it means that the server hangs up after the greeting, or after the TLS handshake, and says nothing. */
+/** A diagnosis for a server that ends the connection silently, after the greeting or the TLS handshake. */
 function ofSilentEnd(contents: TlsContents | undefined, { configKey, server }: Peer): Diagnosis {
   if (contents === undefined) {
     return {
@@ -137,15 +137,15 @@ function ofSilentEnd(contents: TlsContents | undefined, { configKey, server }: P
   };
 }
 
-/** A name to send in the TLS handshake; an IP address is none. */
+/** The server name to send in the TLS handshake, unless it is an IP address. */
 function serverName(name: string | undefined): { servername?: string } {
   return name === undefined || net.isIP(name) !== 0 ? {} : { servername: name };
 }
 
-/** Whether a server that hangs up on HTTP/2 in the clear takes a TLS handshake. */
+/** Whether a server that ends unencrypted HTTP/2 connections accepts a TLS handshake. */
 function speaksTls(target: Target, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve) => {
-    // Nothing is sent, and nothing that is received is believed: any certificate will do.
+    // Any certificate will do, since nothing is sent and nothing received is used.
     const socket = tls.connect({ ...target, ...serverName(target.host), rejectUnauthorized: false });
     const end = (answer: boolean) => {
       clearTimeout(timer);
@@ -159,7 +159,7 @@ function speaksTls(target: Target, timeoutMs: number): Promise<boolean> {
   });
 }
 
-/** Connects, greets as an HTTP/2 client does, and looks at what comes back. */
+/** Connects, greets as an HTTP/2 client does, and examines the response. */
 function greet(
   target: Target,
   contents: TlsContents | undefined,
@@ -185,7 +185,7 @@ function greet(
       resolve(diagnosis);
     };
     const silent: Diagnosis = {
-      what: 'what listens there takes connections and never answers',
+      what: 'the server accepts connections but never answers',
       permanent: false,
     };
     const timer = setTimeout(() => end(connected ? silent : undefined), timeoutMs);
@@ -195,16 +195,16 @@ function greet(
     });
     socket.on('data', (bytes: Buffer) => end(ofBytes(bytes, peer)));
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      const told = contents === undefined ? undefined : ofTlsError(error, peer);
-      end(told ?? (connected ? 'ended' : undefined));
+      const known = contents === undefined ? undefined : ofTlsError(error, peer);
+      end(known ?? (connected ? 'ended' : undefined));
     });
     socket.on('end', () => end(connected ? 'ended' : undefined));
   });
 }
 
 /**
- * Connects once more, and tells from what comes back why gRPC cannot. Takes `timeoutMs` twice at most.
- * @returns undefined where nothing is wrong that this can see.
+ * Connects once more, and infers from the response why gRPC cannot connect. Takes at most twice `timeoutMs`.
+ * @returns undefined if it finds no problem.
  */
 export async function diagnose(
   address: string,

@@ -1,14 +1,14 @@
 import { PmpoError } from '../core/errors.js';
 import { statusNames } from './status.js';
 
-/** A server that cannot be trusted, or that does not trust us. Trying again would not help. */
+/** The server cannot be trusted, or does not trust this client. Another attempt would fail too. */
 export class SecurityError extends PmpoError {}
 
-/** A server's own refusal of one call. */
+/** A server has refused one call. */
 export class RefusedCallError extends PmpoError {
   /** gRPC's status code. */
   readonly code: number;
-  /** The server's words. */
+  /** The server's message. */
   readonly serverMessage: string;
 
   constructor(address: string, call: string, code: number, serverMessage: string, remedy?: string) {

@@ -6,11 +6,12 @@ import './quiet.js';
 const folder = fileURLToPath(new URL('../../proto/', import.meta.url));
 
 /**
- * A service as a .proto file of this package describes it: messages as plain objects with camelCase keys, 64-bit integers as
- * numbers, absent lists as empty ones, absent oneofs as absent keys.
+ * Loads a service from a .proto file of this package. Messages are plain objects with camelCase keys, 64-bit integers are
+ * numbers, and enums are names. In messages that are read, absent lists are empty, and other absent fields are undefined. The
+ * types of the messages are in src/generated/.
  *
- * @param file its path under proto/, `pmpo/v1/trainer.proto`
- * @param service its full name, `pmpo.v1.Trainer`
+ * @param file the path below proto/, `pmpo/v1/trainer.proto`
+ * @param service the full name, `pmpo.v1.Trainer`
  */
 export function loadService(file: string, service: string): ServiceDefinition {
   const definition = loadSync(file, {

@@ -1,4 +1,4 @@
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 
-// What goes wrong is in the errors; gRPC's own log would say it again, without saying where.
+// Errors already report what goes wrong; gRPC's own log would repeat it, without the address.
 setLogVerbosity(logVerbosity.NONE);

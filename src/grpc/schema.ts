@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
-/** How servers are reached and trusted, as a configuration says it. */
+/** The configuration schemas of connections to servers. */
 
-/** Where a gRPC server is. */
+/** The address of a gRPC server. */
 export const addressSchema = z
   .string()
   .regex(/^(\S+:\d{1,5}|unix:\S+)$/, 'host:port, such as 127.0.0.1:9000');
@@ -12,35 +12,39 @@ export const tlsSchema = z
   .union([
     z.boolean(),
     z.strictObject({
-      ca: z.string().optional().describe("Authorities to trust in place of the system's"),
+      ca: z.string().optional().describe("Certificate authorities to trust instead of the system's"),
       certificate: z.string().optional().describe("The client's own certificate, for mutual TLS"),
-      key: z.string().optional().describe('Its private key'),
+      key: z.string().optional().describe('The private key of that certificate'),
       serverName: z
         .string()
         .optional()
-        .describe("The name in the server's certificate, where it is not the address's"),
+        .describe("The name in the server's certificate, if it differs from the address"),
     }),
   ])
   .default(false)
-  .describe("TLS: true for the system's authorities, or PEM files, beside the configuration or absolute");
+  .describe("TLS: true for the system's authorities, or PEM files, with paths relative to the configuration");
 
 const duration = z.number().positive();
 
-/** Keys of a connection, beside its address, whose defaults are its client's. */
+/** Optional keys of a connection, whose defaults are those of the client. */
 export const patienceKeys = {
-  keepaliveSeconds: duration.optional().describe('Between two signs of life on a silent connection'),
+  keepaliveSeconds: duration.optional().describe('Time between keepalive pings on an idle connection'),
   maxMessageMegabytes: duration.optional().describe('Larger messages are an error'),
   reconnect: z
     .strictObject({
       attempts: z.int().min(0).optional().describe('Attempts after a lost connection before the run stops'),
-      initialDelaySeconds: duration.optional().describe('Delay before the first; doubled for each one after'),
+      initialDelaySeconds: duration
+        .optional()
+        .describe('Delay before the first attempt; doubled for each one after it'),
       maxDelaySeconds: duration.optional(),
     })
     .optional()
-    .describe('What happens when the server goes away; by default it is waited for about three minutes'),
+    .describe(
+      'What to do when the connection is lost; by default, the client tries again for about three minutes',
+    ),
 };
 
 export const tokenSchema = z
   .union([z.strictObject({ file: z.string() }), z.strictObject({ environmentVariable: z.string() })])
   .optional()
-  .describe('Where the bearer token is that the server wants; the token itself is kept nowhere');
+  .describe('Where to read the bearer token for the server; the token itself is not stored');

@@ -2,27 +2,30 @@ import { readFile } from 'node:fs/promises';
 import * as grpc from '@grpc/grpc-js';
 import { SecurityError } from './errors.js';
 
-/** PEM files. */
+/** The PEM files of a TLS client. */
 export interface TlsFiles {
-  /** Authorities to trust in place of the system's. */
+  /** The certificate authorities to trust instead of the system's. */
   readonly ca?: string;
-  /** The client's own certificate and its private key, where the server asks for them. */
+  /** The client's own certificate, if the server asks for one. */
   readonly certificate?: string;
+  /** The private key of that certificate. */
   readonly key?: string;
-  /** The name that the server's certificate must have, where it is not the address's. */
+  /** The name in the server's certificate, if it differs from the address. */
   readonly serverName?: string;
 }
 
-/** Where a bearer token is found. It is read whenever a connection is made, and kept nowhere. */
+/** Where to read a bearer token. It is read for each new connection, and not stored. */
 export type TokenSource = { readonly file: string } | { readonly environmentVariable: string };
 
+/** How a client trusts a server, and identifies itself to it. */
 export interface SecuritySettings {
-  /** True: TLS with the system's authorities. */
+  /** True: TLS with the system's certificate authorities. Default: false. */
   readonly tls?: boolean | TlsFiles;
+  /** The bearer token to send with each call. */
   readonly token?: TokenSource;
 }
 
-/** The contents of the files: what a TLS connection is made with. */
+/** The contents of the TLS files. */
 export interface TlsContents {
   readonly ca?: Buffer;
   readonly certificate?: Buffer;
@@ -30,12 +33,12 @@ export interface TlsContents {
   readonly serverName?: string;
 }
 
-/** What a channel is made with. */
+/** The security settings of a channel, loaded. */
 export interface ChannelSecurity {
   readonly tls: TlsContents | undefined;
   readonly credentials: grpc.ChannelCredentials;
   readonly options: grpc.ChannelOptions;
-  /** Sent with each call. */
+  /** The metadata to send with each call. */
   readonly metadata: grpc.Metadata;
 }
 
@@ -47,16 +50,18 @@ async function read(where: string, file: string | undefined): Promise<Buffer | u
     const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
     throw new SecurityError({
       where,
-      what: missing ? `there is no file ${file}` : `${file} cannot be read: ${(cause as Error).message}`,
+      what: missing
+        ? `the file ${file} does not exist`
+        : `${file} cannot be read: ${(cause as Error).message}`,
       cause,
     });
   }
 }
 
 /**
- * A bearer token, as it can stand in a header. It is never shown.
- * @param configKey where its source is set: `environment.token`
- * @throws SecurityError when there is none, or it is no line of printable characters.
+ * Reads a bearer token. Messages never contain it.
+ * @param configKey the configuration key of its source: `environment.token`
+ * @throws SecurityError if it is missing, or is not a line of printable characters, as a header needs.
  */
 export async function readToken(
   source: TokenSource,
@@ -73,22 +78,25 @@ export async function readToken(
   if (/^[\x21-\x7e]+( [\x21-\x7e]+)*$/.test(token)) return token;
   throw new SecurityError({
     where: configKey,
-    what: token === '' ? `${where} holds no token` : `${where} holds something that cannot be a token`,
+    what:
+      token === ''
+        ? `${where} is ${'file' in source ? 'empty' : 'not set'}`
+        : `the content of ${where} cannot be a token`,
     remedy: 'It must hold one line of printable characters',
   });
 }
 
 const loopback = /^(unix:|localhost:|127\.\d+\.\d+\.\d+:|\[::1\]:)/;
 
-/** True for addresses that nobody between here and there can listen to. */
+/** Whether an address is on this machine, where traffic cannot be intercepted on the network. */
 export function isLocal(address: string): boolean {
   return loopback.test(address);
 }
 
 /**
- * Reads certificates and token.
- * @param configKey where they are set: `environment`
- * @throws SecurityError when one cannot be read or is none, or when a token would go over the network in the clear.
+ * Loads certificates and token.
+ * @param configKey the configuration key of the server's settings: `environment`
+ * @throws SecurityError if one of them cannot be read or used, or if the token would be sent over the network unencrypted.
  */
 export async function loadSecurity(
   { tls = false, token }: SecuritySettings,
@@ -101,7 +109,7 @@ export async function loadSecurity(
     if (tls === false && !isLocal(address)) {
       throw new SecurityError({
         where: `${configKey}.token`,
-        what: `it would go to ${address} in the clear`,
+        what: `it would be sent to ${address} unencrypted`,
         remedy: `Set ${configKey}.tls`,
       });
     }
@@ -137,8 +145,8 @@ export async function loadSecurity(
   } catch (cause) {
     throw new SecurityError({
       where: `${configKey}.tls`,
-      what: `its files cannot be used: ${(cause as Error).message}`,
-      remedy: 'Give PEM files: a certificate and the private key that belongs to it',
+      what: `the TLS files cannot be used: ${(cause as Error).message}`,
+      remedy: 'Give PEM files: a certificate and its private key',
       cause,
     });
   }

@@ -38,7 +38,7 @@ function poolOf(addresses: readonly string[], options: Partial<ServerPoolOptions
   return { pool, opened, closed, slept };
 }
 
-/** Work that goes on until it is told to end. */
+/** Work that lasts until `ends` are called. */
 function held() {
   const under: string[] = [];
   const ends: (() => void)[] = [];
@@ -53,7 +53,7 @@ function held() {
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('calls', () => {
-  it('go to the server with the fewest under way, and no more than it may have', async () => {
+  it('go to the server with the fewest calls, up to the limit', async () => {
     const { pool } = poolOf(['a:1', 'b:1']);
     const { under, ends, work } = held();
     const calls = Array.from({ length: 6 }, () => pool.run(work));
@@ -69,14 +69,14 @@ describe('calls', () => {
     expect((await Promise.all(calls)).length).toBe(6);
   });
 
-  it('that wait go in their order', async () => {
+  it('that wait run in order', async () => {
     const { pool } = poolOf(['a:1'], { inFlight: 1 });
     const order: number[] = [];
     await Promise.all([0, 1, 2, 3].map((i) => pool.run(async () => order.push(i))));
     expect(order).toEqual([0, 1, 2, 3]);
   });
 
-  it('that wait may be stopped, and hold nobody back', async () => {
+  it('that wait can be stopped, without delaying others', async () => {
     const { pool } = poolOf(['a:1'], { inFlight: 1 });
     const { ends, work } = held();
     const first = pool.run(work);
@@ -98,7 +98,7 @@ describe('calls', () => {
     expect(opened).toHaveLength(1);
   });
 
-  it('are told when the client is closed, and none come after', async () => {
+  it('fail when the client is closed, as later ones do', async () => {
     const { pool, closed } = poolOf(['a:1'], { inFlight: 1 });
     const told = pool.run(
       (_server, signal) =>
@@ -118,7 +118,7 @@ describe('calls', () => {
 });
 
 describe('a connection that is lost', () => {
-  it('is made anew, after a delay that grows, and the work is done again', async () => {
+  it('is made again, after a growing delay, and the work is repeated', async () => {
     const { pool, opened, closed, slept } = poolOf(['a:1']);
     const result = await pool.run(async ({ number }) => {
       if (number < 3) throw lost();
@@ -130,7 +130,7 @@ describe('a connection that is lost', () => {
     expect(closed).toHaveLength(3);
   });
 
-  it('is given up after the last attempt, which says how often was tried', async () => {
+  it('is given up after the last attempt, with an error that counts them', async () => {
     const { pool, opened } = poolOf(['a:1']);
     await expect(
       pool.run(async () => {
@@ -142,7 +142,7 @@ describe('a connection that is lost', () => {
     expect(opened).toHaveLength(4);
   });
 
-  it('is not waited for where another server can do the work', async () => {
+  it('is not waited for if another server can do the work', async () => {
     const { pool, slept } = poolOf(['a:1', 'b:1']);
     const asked: string[] = [];
     const work = async ({ address }: Fake) => {
@@ -168,7 +168,7 @@ describe('a connection that is lost', () => {
     expect(attempts).toBe(3);
   });
 
-  it('ends the waiting where nobody wants the result any more', async () => {
+  it('is no longer waited for once the call is stopped', async () => {
     const stop = new AbortController();
     const { pool } = poolOf(['a:1'], { sleep: async () => stop.abort() });
     const failing = async () => {
@@ -178,17 +178,17 @@ describe('a connection that is lost', () => {
   });
 });
 
-describe('a call that took too long', () => {
+describe('a call that has passed its deadline', () => {
   const late = async ({ number }: Fake) => {
     if (number === 0) throw new DeadlineError({ what: 'late' });
     return number;
   };
 
-  it('is not made again where the server is there', async () => {
+  it('is not repeated if the server answers a probe', async () => {
     await expect(poolOf(['a:1']).pool.run(late)).rejects.toThrow('late');
   });
 
-  it('counts as lost where the server says nothing at all any more', async () => {
+  it('counts as lost if the server does not answer a probe either', async () => {
     const { pool, closed } = poolOf(['a:1'], {
       probe: async () => {
         throw lost();
@@ -201,13 +201,13 @@ describe('a call that took too long', () => {
 
 describe('a pool', () => {
   it('needs an address, and room for one call', () => {
-    expect(() => poolOf([])).toThrow(/language\.sampler: there is no address/);
+    expect(() => poolOf([])).toThrow(/language\.sampler: no address is given/);
     expect(() => poolOf(['a:1'], { inFlight: 0 })).toThrow(/inFlight is 0\. It must be 1 or more/);
   });
 });
 
-describe('what another attempt would meet again', () => {
-  it('is not tried again', async () => {
+describe('an error that another attempt would meet again', () => {
+  it('is not retried', async () => {
     const { pool, opened } = poolOf(['a:1']);
     const refused = async () => {
       throw new SecurityError({ what: 'no' });
@@ -216,7 +216,7 @@ describe('what another attempt would meet again', () => {
     expect(opened).toHaveLength(1);
   });
 
-  it('unless trust held before on this connection: the token may be a new one by now', async () => {
+  it('is retried if the connection was trusted before, since the token may have been renewed', async () => {
     const { pool, opened } = poolOf(['a:1']);
     await pool.run(async () => 1);
     const result = await pool.run(async ({ number }) => {
@@ -228,14 +228,14 @@ describe('what another attempt would meet again', () => {
   });
 });
 
-describe('results that come one by one', () => {
+describe('results that are yielded one by one', () => {
   const collect = async <T>(iterable: AsyncIterable<T>) => {
     const all: T[] = [];
     for await (const one of iterable) all.push(one);
     return all;
   };
 
-  it('start again where nothing has come yet', async () => {
+  it('start again if none has been yielded', async () => {
     const { pool } = poolOf(['a:1']);
     const stream = pool.stream(async function* ({ number }) {
       if (number === 0) throw lost();
@@ -245,7 +245,7 @@ describe('results that come one by one', () => {
     expect(await collect(stream)).toEqual([1, 1]);
   });
 
-  it('do not after the first', async () => {
+  it('do not start again after the first', async () => {
     const { pool, opened } = poolOf(['a:1']);
     const got: number[] = [];
     const read = async () => {
@@ -260,7 +260,7 @@ describe('results that come one by one', () => {
     expect(opened).toHaveLength(1);
   });
 
-  it('make room for others when nobody reads on', async () => {
+  it('make room for other calls when the caller stops iterating', async () => {
     const { pool } = poolOf(['a:1'], { inFlight: 1 });
     for await (const _one of pool.stream(async function* () {
       yield 1;

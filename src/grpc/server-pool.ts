@@ -5,26 +5,27 @@ import { DeadlineError, StoppedError } from './call.js';
 import { SecurityError } from './errors.js';
 import type { Peer } from './peer.js';
 
+/** The servers of a pool, and how to connect to them. */
 export interface ServerPoolOptions<Server> {
   readonly addresses: readonly string[];
-  /** Most calls under way at one address; the others wait. */
+  /** The largest number of concurrent calls at one address; further calls wait. */
   readonly inFlight: number;
   readonly reconnect: ReconnectSettings;
   readonly peer: Peer;
-  /** @throws ConnectionLostError when another attempt may succeed. */
+  /** Connects to a server. @throws ConnectionLostError if another attempt may succeed. */
   readonly open: (address: string) => Promise<Server>;
   readonly close: (server: Server) => void;
-  /** Resolves when the server is there: asked when a call took too long. Rejects: that call counts as lost. */
+  /** Checks on a server after a call has passed its deadline. If it rejects, the connection counts as lost. */
   readonly probe: (server: Server) => Promise<unknown>;
   readonly sleep?: Sleep;
-  /** Milliseconds from some beginning. */
+  /** A clock in milliseconds. */
   readonly now?: () => number;
 }
 
-/** Its signal is aborted when nobody wants the result any more. */
+/** Work on a server. The signal is aborted when the result is no longer needed. */
 type Work<Server, Result> = (server: Server, signal: AbortSignal) => Result;
 
-/** A signal for one call that follows two that may outlive it by far, and is let go of in the end. */
+/** A signal that is aborted with either of two others, which may outlive it; `release` removes the listeners. */
 function either(
   first: AbortSignal | undefined,
   second: AbortSignal,
@@ -34,7 +35,7 @@ function either(
   for (const signal of [first, second]) {
     if (signal === undefined) continue;
     if (signal.aborted) abort();
-    // As many calls as there are may follow it, which Node would take for a leak.
+    // Any number of calls may listen to it, which Node would otherwise report as a leak.
     setMaxListeners(0, signal);
     signal.addEventListener('abort', abort);
   }
@@ -44,22 +45,24 @@ function either(
   return { signal: own.signal, release };
 }
 
+/** The state of one address. */
 interface Slot<Server> {
   readonly address: string;
+  /** The number of concurrent calls. */
   busy: number;
   server?: Promise<Server>;
-  /** Whether a call has succeeded on this connection. */
+  /** Whether a call has succeeded on the current connection. */
   worked: boolean;
   /** Losses since the last success. */
   losses: number;
-  /** Until then, others are preferred. */
+  /** The time until which other addresses are preferred. */
   restUntil: number;
 }
 
 /**
- * Servers that do the same, at several addresses. A call goes to the one with the fewest calls under way; where each has as
- * many as it may, calls wait in their order. What was lost with a connection is done again, elsewhere if there is an elsewhere, as long
- * as nothing of it has been handed out.
+ * Equivalent servers at several addresses. A call goes to the server with the fewest concurrent calls; if all are at their limit,
+ * calls wait in order. Work that is lost with a connection is repeated, on another server if possible, unless it has already
+ * yielded a result.
  */
 export class ServerPool<Server> {
   readonly #options: Required<ServerPoolOptions<Server>>;
@@ -67,10 +70,10 @@ export class ServerPool<Server> {
   readonly #waiting: { readonly take: (slot: Slot<Server>) => void }[] = [];
   readonly #closing = new AbortController();
 
-  /** @throws PmpoError where there is no address, or no call may be under way. */
+  /** @throws PmpoError without an address, or for a limit below one call. */
   constructor(options: ServerPoolOptions<Server>) {
     const where = options.peer.configKey;
-    if (options.addresses.length === 0) throw new PmpoError({ where, what: 'there is no address' });
+    if (options.addresses.length === 0) throw new PmpoError({ where, what: 'no address is given' });
     if (!(options.inFlight >= 1)) {
       throw new PmpoError({ where, what: `inFlight is ${options.inFlight}`, remedy: 'It must be 1 or more' });
     }
@@ -84,14 +87,14 @@ export class ServerPool<Server> {
     }));
   }
 
-  /** Connects to all. @throws what `open` throws, of the first that cannot be reached. */
+  /** Connects to all servers. @throws the first error of `open`. */
   async connect(): Promise<readonly Server[]> {
     return Promise.all(this.#slots.map((slot) => this.#server(slot)));
   }
 
   /**
-   * Does one piece of work on one server, and again on losing it.
-   * @throws ConnectionLostError after the last attempt; StoppedError when aborted or closed; anything else that `work` throws.
+   * Does work on one server, and repeats it if the connection is lost.
+   * @throws ConnectionLostError after the last attempt, StoppedError when aborted or closed, and any other error of `work`.
    */
   async run<T>(work: Work<Server, Promise<T>>, signal?: AbortSignal): Promise<T> {
     const stop = either(signal, this.#closing.signal);
@@ -115,7 +118,7 @@ export class ServerPool<Server> {
     }
   }
 
-  /** The same for work whose results come one by one; once there has been one, a loss is final. */
+  /** Like `run` for work that yields results one by one. After the first result, it is not repeated. */
   async *stream<T>(
     work: Work<Server, AsyncIterable<T>>,
     signal?: AbortSignal,
@@ -134,11 +137,11 @@ export class ServerPool<Server> {
   ): AsyncGenerator<T, void, undefined> {
     for (let attempt = 0; ; attempt++) {
       const slot = await this.#acquire(signal);
-      let handedOut = false;
+      let hasYielded = false;
       let held = true;
       try {
         for await (const result of work(await this.#server(slot))) {
-          handedOut = true;
+          hasYielded = true;
           yield result;
         }
         held = false;
@@ -146,9 +149,9 @@ export class ServerPool<Server> {
         return;
       } catch (error) {
         held = false;
-        await this.#failed(slot, error, attempt, handedOut, signal);
+        await this.#failed(slot, error, attempt, hasYielded, signal);
       } finally {
-        // Whoever took the results wants no more.
+        // The caller has stopped iterating.
         if (held) this.#release(slot);
       }
     }
@@ -166,7 +169,7 @@ export class ServerPool<Server> {
     return slot.server;
   }
 
-  /** The one to take next: rested, with the fewest calls; undefined where all that come into question are busy. */
+  /** The address for the next call: not resting, with the fewest calls. Undefined if all candidates are at their limit. */
   #choose(): Slot<Server> | undefined {
     const now = this.#options.now();
     const rested = this.#slots.filter(({ restUntil }) => restUntil <= now);
@@ -225,35 +228,35 @@ export class ServerPool<Server> {
     this.#release(slot);
   }
 
-  /** Returns when the work may be tried again. @throws the error where it may not. */
+  /** Returns when the work may be tried again. @throws the error if it may not. */
   async #failed(
     slot: Slot<Server>,
     error: unknown,
     attempt: number,
-    handedOut: boolean,
+    hasYielded: boolean,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { reconnect, sleep, now } = this.#options;
-    // A token may have been renewed since this connection was made; a fresh one reads it again.
-    const outdated = error instanceof SecurityError && slot.worked;
+    // The token may have been renewed since this connection was made. A new connection reads it again.
+    const isOutdated = error instanceof SecurityError && slot.worked;
     const silent = error instanceof DeadlineError && (await this.#isSilent(slot));
     const lost = error instanceof ConnectionLostError || silent;
     if (lost) {
       slot.restUntil = now() + delayBefore(slot.losses, reconnect);
       slot.losses++;
     }
-    if (lost || outdated) this.#drop(slot);
+    if (lost || isOutdated) this.#drop(slot);
     this.#release(slot);
-    if (handedOut || !(lost || outdated)) throw error;
+    if (hasYielded || !(lost || isOutdated)) throw error;
     this.#checkOpen(signal);
-    if (outdated) return;
+    if (isOutdated) return;
     const last = error as PmpoError;
     if (attempt >= reconnect.attempts) throw this.#gaveUp(last);
     const elsewhere = this.#slots.some(({ restUntil }) => restUntil <= now());
     if (!elsewhere) await sleep(delayBefore(attempt, reconnect), signal);
   }
 
-  /** Whether a server that was too slow says nothing at all any more. */
+  /** Whether a server that was too slow does not answer a probe either. */
   async #isSilent({ server }: Slot<Server>): Promise<boolean> {
     try {
       if (server !== undefined) await this.#options.probe(await server);
@@ -277,7 +280,7 @@ export class ServerPool<Server> {
   #drop(slot: Slot<Server>): void {
     const { server } = slot;
     slot.server = undefined;
-    // Calls that are still under way on it end by themselves.
+    // Pending calls on it end by themselves.
     server?.then(this.#options.close, () => {});
   }
 
@@ -292,7 +295,7 @@ export class ServerPool<Server> {
     if (this.#closing.signal.aborted || signal?.aborted) throw this.#stopped();
   }
 
-  /** Ends all connections. Whatever waits or is under way fails. */
+  /** Ends all connections. Waiting and pending calls fail. */
   close(): void {
     this.#closing.abort();
     for (const slot of this.#slots) this.#drop(slot);

@@ -1,4 +1,4 @@
-/** gRPC's status codes, by the names that people know them by. */
+/** The names of gRPC's status codes, in the order of their numbers. */
 export const statusNames = [
   'OK',
   'CANCELLED',
@@ -20,7 +20,7 @@ export const statusNames = [
 ] as const; // prettier-ignore
 export type StatusName = (typeof statusNames)[number];
 
-/** The number of a status. */
+/** The number of a status code. */
 export function statusCode(name: StatusName): number {
   return statusNames.indexOf(name);
 }

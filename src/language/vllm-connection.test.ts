@@ -202,7 +202,7 @@ describe('connecting fails for', () => {
     ],
     'a server that requires a token': [
       { token: 'secret' },
-      /wants to know who asks.*language\.sampler\.token/,
+      /requires authentication.*language\.sampler\.token/,
     ],
   };
   it.each(Object.entries(wrong))('%s', async (_what, [script, message]) => {
@@ -214,7 +214,7 @@ describe('connecting fails for', () => {
     const server = await serve();
     server.close();
     await expect(connect({ address: server.address })).rejects.toThrow(
-      /nobody answers there.*correct language\.sampler\.address/,
+      /no server answers there.*correct language\.sampler\.address/,
     );
   });
 

@@ -64,7 +64,7 @@ test.each(trainerExamples)(
       'language.model.deadlineSeconds=2',
     ];
     const { code, stderr } = await run(['train', file, '--output', folder.path, ...settings]);
-    expect(stderr).toMatch(/^pmpo: 127\.0\.0\.1:1: nobody answers there/);
+    expect(stderr).toMatch(/^pmpo: 127\.0\.0\.1:1: no server answers there/);
     expect(code).toBe(1);
   },
 );

@@ -52,7 +52,7 @@ test('a run without its server ends at once with an error that names the address
   const { output, file } = await setUp('nobody', await freePort(), { attempts: 1 });
   const { code, stderr } = await run(['train', file, '--name', 'r']);
   expect(code).toBe(1);
-  expect(stderr).toMatch(/^pmpo: 127\.0\.0\.1:\d+: nobody answers there.*environment\.address\n$/m);
+  expect(stderr).toMatch(/^pmpo: 127\.0\.0\.1:\d+: no server answers there.*environment\.address\n$/m);
   expect(stderr).not.toMatch(/^\s+at /m);
   await expect(readFile(join(output, 'r', 'config.yaml'))).rejects.toThrow('ENOENT');
 });

@@ -68,16 +68,16 @@ const otherMessages: grpc.ServiceDefinition = {
 
 describe('a server of another protocol, or one that fails, ends the run with one line:', () => {
   const strangers: Record<string, [() => Promise<TestServer>, RegExp]> = {
-    'HTTP/1': [httpServer, /127\.0\.0\.1:\d+: what listens there speaks HTTP\/1, not gRPC/],
+    'HTTP/1': [httpServer, /127\.0\.0\.1:\d+: the server speaks HTTP\/1, not gRPC/],
     SSH: [
       () => socketServer((socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n')),
-      /what listens there does not speak gRPC/,
+      /the server does not speak gRPC/,
     ],
     'a server that hangs up': [
       () => socketServer((socket) => socket.end()),
       /the server ended the connection at once/,
     ],
-    silence: [() => socketServer(() => {}), /takes connections and never answers \(waited 2 s\)/],
+    silence: [() => socketServer(() => {}), /accepts connections but never answers \(waited 2 s\)/],
     'silence over gRPC': [
       () => scriptedServer(() => () => undefined),
       /no answer to CreateWorld within 2 s\. Is the server still running there\?/,

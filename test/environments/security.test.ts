@@ -22,7 +22,7 @@ let stranger: KeyPair;
 
 beforeAll(async () => {
   folder = await folderFor('security');
-  const foreign = await authority('an authority that nobody asked');
+  const foreign = await authority('an unknown authority');
   ca = await authority('the authority of the tests');
   own = await signed('client.example', { by: ca });
   stranger = await signed('client.example', { by: foreign });
@@ -47,7 +47,7 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.close();
 });
 
-/** A server with a certificate, or in the clear. */
+/** A server with a certificate, or without TLS. */
 async function serve(
   certificate: KeyPair | undefined,
   more: { readonly asksForCertificates?: boolean; readonly token?: string } = {},
@@ -69,12 +69,12 @@ async function serve(
 }
 
 const good = () => signed('127.0.0.1', { by: ca });
-// Paths as a person writes them: from where the configuration is.
+// Paths relative to the configuration.
 const tls = { ca: 'ca.pem' };
 const mutual = { ...tls, certificate: 'own.pem', key: 'own.key' };
 
-describe('a run on a server that has a certificate, asks for one and wants a token', () => {
-  it('learns, and writes the token nowhere', async () => {
+describe('a run on a server with a certificate, which requires one and a token', () => {
+  it('learns, and does not write the token anywhere', async () => {
     const address = await serve(await good(), { asksForCertificates: true, token });
     const config = smallRun(folder.path, { address, tls: mutual, token: { file: 'token' } });
     const { code, said } = await train(folder.path, config, ['--name', 'right']);
@@ -102,7 +102,7 @@ const wrong: Readonly<Record<string, Wrong>> = {
     environment: { tls },
     message: /127\.0\.0\.1:\d+: the server's certificate has expired/,
   },
-  'a certificate signed by itself': {
+  'a self-signed certificate': {
     server: async () => serve(await signed('127.0.0.1')),
     environment: { tls },
     message: /the server's certificate is self-signed.*environment\.tls\.ca/,
@@ -112,7 +112,7 @@ const wrong: Readonly<Record<string, Wrong>> = {
     environment: { tls },
     message: /signed by an authority that is not trusted here.*environment\.tls\.ca/,
   },
-  "an authority that the system doesn't know": {
+  'an authority that is unknown to the system': {
     server: async () => serve(await good()),
     environment: { tls: true },
     message: /signed by an authority that is not trusted here.*environment\.tls\.ca/,
@@ -127,12 +127,12 @@ const wrong: Readonly<Record<string, Wrong>> = {
     environment: { tls },
     message: /the server does not speak TLS/,
   },
-  'a server with TLS, reached without': {
+  'a server with TLS, without tls': {
     server: async () => serve(await good()),
     environment: {},
     message: /the server speaks TLS. Set environment\.tls/,
   },
-  'no client certificate where one is asked for': {
+  'no client certificate for a server that requires one': {
     server: async () => serve(await good(), { asksForCertificates: true }),
     environment: { tls },
     message: /client certificate.*environment\.tls\.certificate and environment\.tls\.key/,
@@ -142,40 +142,40 @@ const wrong: Readonly<Record<string, Wrong>> = {
     environment: { tls: { ...tls, certificate: 'stranger.pem', key: 'stranger.key' } },
     message: /environment\.tls\.certificate.*signed by an authority that the server trusts/,
   },
-  'a key that belongs to another certificate': {
+  'the key of another certificate': {
     server: async () => serve(await good()),
     environment: { tls: { ...mutual, key: 'stranger.key' } },
-    message: /environment\.tls: its files cannot be used/,
+    message: /environment\.tls: the TLS files cannot be used/,
   },
-  'a file that is not there': {
+  'a missing file': {
     server: async () => serve(await good()),
     environment: { tls: { ca: 'nothing.pem' } },
-    message: /environment\.tls\.ca: there is no file \/.*nothing\.pem/,
+    message: /environment\.tls\.ca: the file \/.*nothing\.pem does not exist/,
   },
   'a wrong token': {
     server: async () => serve(await good(), { token }),
     environment: { tls, token: { file: 'wrong-token' } },
-    message: /the server wants to know who asks.*environment\.token/,
+    message: /the server requires authentication.*environment\.token/,
   },
-  'no token where one is asked for': {
+  'no token for a server that requires one': {
     server: async () => serve(await good(), { token }),
     environment: { tls },
-    message: /the server wants to know who asks.*environment\.token/,
+    message: /the server requires authentication.*environment\.token/,
   },
-  'a token file that is empty': {
+  'an empty token file': {
     server: async () => serve(await good()),
     environment: { tls, token: { file: 'empty-token' } },
-    message: /environment\.token: the file .* holds no token/,
+    message: /environment\.token: the file .* is empty/,
   },
   'a token of two lines': {
     server: async () => serve(await good()),
     environment: { tls, token: { file: 'two-lines' } },
-    message: /environment\.token: .* holds something that cannot be a token/,
+    message: /environment\.token: the content of .* cannot be a token/,
   },
   'an environment variable that is not set': {
     server: async () => serve(await good()),
     environment: { tls, token: { environmentVariable: 'PMPO_NOT_SET' } },
-    message: /environment\.token: the environment variable PMPO_NOT_SET holds no token/,
+    message: /environment\.token: the environment variable PMPO_NOT_SET is not set/,
   },
 };
 
@@ -190,7 +190,7 @@ describe('refused with one line and exit code 1:', () => {
     expect(code).toBe(1);
   });
 
-  it('the same by the program itself', async () => {
+  it('as errors of the program too', async () => {
     await ensureBuilt();
     const { server, environment, message } = wrong['a certificate that has expired'];
     const config = smallRun(folder.path, { address: await server(), ...environment });
@@ -200,10 +200,10 @@ describe('refused with one line and exit code 1:', () => {
     expect(code).toBe(1);
   });
 
-  it('a token that would go over the network in the clear', async () => {
+  it('a token that would be sent over the network unencrypted', async () => {
     const environment = { address: '192.0.2.1:9', token: { file: 'token' } };
     const { code, said } = await train(folder.path, smallRun(folder.path, environment));
-    expect(said).toMatch(/^pmpo: environment\.token: it would go to 192\.0\.2\.1:9 in the clear/);
+    expect(said).toMatch(/^pmpo: environment\.token: it would be sent to 192\.0\.2\.1:9 unencrypted/);
     expect(code).toBe(1);
   });
 });
@@ -213,14 +213,14 @@ describe('a client', () => {
     RemoteEnvironment.connect({ address, deadlineSeconds: 5, ...environment });
   const ca_ = () => ({ ca: join(folder.path, 'ca.pem') });
 
-  it('takes a certificate for the name that it is told to expect', async () => {
+  it('accepts a certificate for the name in tls.serverName', async () => {
     const address = await serve(await signed('simulators.example', { by: ca }));
     const remote = await connect(address, { tls: { ...ca_(), serverName: 'simulators.example' } });
     expect((await remote.reset({ seed: 3 })).observation.state.data[0]).toBe(3);
     await remote.close();
   });
 
-  it('may send a token in the clear to its own machine, from a variable', async () => {
+  it('may send a token unencrypted to its own machine, from a variable', async () => {
     process.env.PMPO_TEST_TOKEN = token;
     const address = await serve(undefined, { token });
     const remote = await connect(address, { token: { environmentVariable: 'PMPO_TEST_TOKEN' } });
@@ -228,7 +228,7 @@ describe('a client', () => {
     await remote.close();
   });
 
-  it('does not try again where trust is what is missing', async () => {
+  it('does not try again without trust', async () => {
     const failed = connect(await serve(foreignServer), { tls: ca_() });
     await expect(failed).rejects.toBeInstanceOf(SecurityError);
   });

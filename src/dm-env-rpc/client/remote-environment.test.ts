@@ -206,7 +206,7 @@ describe('an address', () => {
     const failed = connect('127.0.0.1:1', { deadlineSeconds: 3600 });
     await expect(failed).rejects.toBeInstanceOf(ConnectionLostError);
     await expect(failed).rejects.toThrow(
-      /127.0.0.1:1: nobody answers there \(the connection was refused\). Start the server/,
+      /127.0.0.1:1: no server answers there \(the connection was refused\). Start the server/,
     );
   });
 

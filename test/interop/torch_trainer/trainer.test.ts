@@ -276,14 +276,14 @@ describe('the client', () => {
     await expect(open(stranger)).rejects.toThrow(
       "has another vocabulary than the sampler's tokenizer (stranger)",
     );
-    await expect(open(sampler, { token: undefined })).rejects.toThrow('the server wants to know who asks');
+    await expect(open(sampler, { token: undefined })).rejects.toThrow('the server requires authentication');
     const long = { prompt: Int32Array.of(1), completion: new Int32Array(64).fill(5) };
     await expect(trainer.score([long], { policy: true })).rejects.toThrow(
       'the server refused Score: INVALID_ARGUMENT: sequence 0: 65 tokens exceed the context of 64',
     );
     await expect(trainer.save('../elsewhere')).rejects.toThrow('is not inside');
     await expect(open(sampler, { address: '127.0.0.1:1' })).rejects.toThrow(
-      '127.0.0.1:1: nobody answers there',
+      '127.0.0.1:1: no server answers there',
     );
   });
 });
