@@ -10,5 +10,6 @@ export const publicModules: PublicModules = {
   'pmpo/engine': () => import('./engine/index.js'),
   'pmpo/feedback': () => import('./feedback/index.js'),
   'pmpo/language': () => import('./language/index.js'),
+  'pmpo/learners': () => import('./learners/index.js'),
   'pmpo/operators': () => import('./operators/index.js'),
 };
