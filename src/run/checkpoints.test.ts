@@ -50,7 +50,7 @@ describe('CheckpointStore', () => {
     expect(await store.load()).toMatchObject({ steps: 7, checkpoint: { metadata: { updates: 1 } } });
   });
 
-  it('keeps the newest and deletes the rest, whatever else lies there', async () => {
+  it('keeps the newest checkpoints and deletes the others, but no other files', async () => {
     for (const steps of [9, 10, 100]) await store.save(steps, checkpoint(steps));
     await writeFile(join(folder, 'notes.txt'), '');
     await store.prune(2);
@@ -58,21 +58,25 @@ describe('CheckpointStore', () => {
     expect(await readdir(folder)).toContain('notes.txt');
   });
 
-  it('clears away what a killed process left half-written', async () => {
+  it('deletes partial files of killed processes', async () => {
     await store.save(9, checkpoint(9));
     await writeFile(join(folder, '.step-000000000101.safetensors.7.partial'), 'left by a killed process');
     await store.prune(1);
     expect(await readdir(folder)).toEqual(['step-000000000009.safetensors']);
   });
 
-  it('says so when there is none', async () => {
+  it('says that there is no checkpoint', async () => {
     expect(await store.latest()).toBeUndefined();
-    await expect(store.load()).rejects.toThrow('there is no checkpoint. The run ended before its first one');
+    await expect(store.load()).rejects.toThrow(
+      'there is no checkpoint. The run ended before its first checkpoint',
+    );
     await store.save(3, checkpoint(3));
-    await expect(store.load(4)).rejects.toThrow('there is no checkpoint at step 4. There are: 3');
+    await expect(store.load(4)).rejects.toThrow(
+      'there is no checkpoint at step 4. There are checkpoints at: 3',
+    );
   });
 
-  it('names a truncated file and the one before it, and goes on from that once it is deleted', async () => {
+  it('names a truncated file and the one before it, from which it resumes once the file is deleted', async () => {
     await store.save(10, checkpoint(1));
     const newest = await store.save(20, checkpoint(2));
     await truncate(newest, 300);
@@ -80,17 +84,17 @@ describe('CheckpointStore', () => {
     await expect(attempt).rejects.toThrow(PmpoError);
     await expect(attempt).rejects.toThrow(`${newest}: the file is truncated`);
     await expect(attempt).rejects.toThrow(
-      'Delete step-000000000020.safetensors to go on from step-000000000010.safetensors',
+      'Delete step-000000000020.safetensors to resume from step-000000000010.safetensors',
     );
     await rm(newest);
     expect((await store.load()).steps).toBe(10);
   });
 
-  it('refuses a file that is something else', async () => {
+  it('refuses a file that is not a checkpoint', async () => {
     const file = await store.save(1, checkpoint(1));
     await writeFile(file, Buffer.concat(encodeSafetensors({ tensors: {}, metadata: { format: 'pt' } })));
     await expect(store.load()).rejects.toThrow(
-      "but 'pt'. There is no earlier checkpoint; start the run anew",
+      "but 'pt'. There is no earlier checkpoint; start the run again",
     );
     const half = { dtype: 'F16', shape: [1], data: new Uint16Array(1) } as const;
     const metadata = { format: 'pmpo checkpoint 1', steps: '1', metadata: '{}' };
@@ -100,7 +104,7 @@ describe('CheckpointStore', () => {
       file,
       Buffer.concat(encodeSafetensors({ tensors: {}, metadata: { ...metadata, metadata: '{' } })),
     );
-    await expect(store.load()).rejects.toThrow("its metadata 'metadata' is missing or no JSON");
+    await expect(store.load()).rejects.toThrow("its metadata 'metadata' is missing or not JSON");
   });
 
   it('keeps the earlier checkpoints when the disk is full', async () => {
@@ -116,7 +120,7 @@ describe('CheckpointStore', () => {
     expect((await store.load()).checkpoint).toEqual(checkpoint(1));
   });
 
-  it('refuses metadata that JSON would change', async () => {
+  it('refuses metadata that JSON cannot hold', async () => {
     const metadata = { loss: Number.NaN };
     await expect(store.save(1, { tensors: {}, metadata })).rejects.toThrow("metadata 'loss' is NaN");
   });
@@ -126,19 +130,19 @@ describe('expectShapes', () => {
   const { tensors } = checkpoint(0);
   const right = { 'policy/hidden0/weight': [2, 3], 'replay/episode': [4], 'operator/temperature': [] };
 
-  it('accepts what fits', () => {
+  it('accepts matching tensors', () => {
     expect(() => expectShapes('f', tensors, right)).not.toThrow();
   });
 
   it('names the tensor and both shapes', () => {
     expect(() => expectShapes('f', tensors, { ...right, 'policy/hidden0/weight': [3, 2] })).toThrow(
-      "f: tensor 'policy/hidden0/weight' has shape [2, 3], [3, 2] is needed",
+      "f: tensor 'policy/hidden0/weight' has shape [2, 3] instead of [3, 2]",
     );
   });
 
-  it('names what is missing and what is too much', () => {
-    expect(() => expectShapes('f', tensors, { ...right, more: [] })).toThrow("there is no tensor 'more'");
+  it('names missing and unexpected tensors', () => {
+    expect(() => expectShapes('f', tensors, { ...right, more: [] })).toThrow("tensor 'more' is missing");
     const { 'replay/episode': _, ...less } = right;
-    expect(() => expectShapes('f', tensors, less)).toThrow("tensor 'replay/episode' has no place here");
+    expect(() => expectShapes('f', tensors, less)).toThrow("tensor 'replay/episode' is unexpected");
   });
 });

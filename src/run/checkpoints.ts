@@ -20,7 +20,7 @@ export interface LoadedCheckpoint {
   /** Environment steps, or completions of a language job, at which it was saved. */
   readonly steps: number;
   readonly checkpoint: Checkpoint;
-  /** How far the run's records went when it was saved: what comes after them is cut off on resuming. */
+  /** The length of the run's records when it was saved. Resuming cuts off everything after it. */
   readonly records?: RecordsPosition;
 }
 
@@ -32,7 +32,7 @@ function fileName(steps: number): string {
   return `step-${String(steps).padStart(12, '0')}.safetensors`;
 }
 
-/** JSON text that reads back as exactly `value`. @throws TypeError where JSON would lose something (NaN, bigint). */
+/** JSON text that parses to exactly `value`. @throws TypeError for values that JSON would lose, such as NaN. */
 function exactJson(value: unknown): string {
   return JSON.stringify(value, (key, item: unknown) => {
     const lost =
@@ -52,7 +52,7 @@ async function readBytes(file: string): Promise<Uint8Array> {
   try {
     const handle = await open(file, 'r');
     try {
-      // A buffer of its own, so that tensors can be views of it at any alignment.
+      // Not a slice of Node's buffer pool, so that tensors can be views of it at any alignment.
       const bytes = new Uint8Array((await handle.stat()).size);
       let filled = 0;
       while (filled < bytes.length) {
@@ -95,7 +95,7 @@ export async function readCheckpoint(file: string): Promise<LoadedCheckpoint> {
     try {
       return JSON.parse(metadata[key]!) as T;
     } catch (cause) {
-      throw new PmpoError({ where: file, what: `its metadata '${key}' is missing or no JSON`, cause });
+      throw new PmpoError({ where: file, what: `its metadata '${key}' is missing or not JSON`, cause });
     }
   };
   return {
@@ -107,7 +107,7 @@ export async function readCheckpoint(file: string): Promise<LoadedCheckpoint> {
   };
 }
 
-/** The checkpoints of one run: `step-000000025000.safetensors`, … in a folder of their own. */
+/** A folder with the checkpoints of one run: `step-000000025000.safetensors`, … */
 export class CheckpointStore {
   constructor(
     readonly folder: string,
@@ -136,7 +136,7 @@ export class CheckpointStore {
   /**
    * Saves a checkpoint in one atomic write.
    * @returns its file.
-   * @throws PmpoError when the disk is full or refuses; earlier checkpoints stay as they are.
+   * @throws PmpoError if it cannot be written, for example because the disk is full. Earlier checkpoints stay intact.
    */
   async save(steps: number, checkpoint: Checkpoint, records?: RecordsPosition): Promise<string> {
     const file = this.fileOf(steps);
@@ -162,9 +162,10 @@ export class CheckpointStore {
   }
 
   /**
-   * Loads a checkpoint: the newest unless `steps` says which. A damaged one is never skipped in silence:
-   * training time would be lost without anyone knowing.
-   * @throws PmpoError when there is none, or the file is damaged; then the one before it is named, with what to do.
+   * Loads a checkpoint. It never falls back from a damaged checkpoint to an earlier one, because the training between
+   * them would be lost without notice.
+   * @param steps the steps at which it was saved; default: the newest.
+   * @throws PmpoError if there is no such checkpoint, or its file is damaged. The message then names the one before it.
    */
   async load(steps?: number): Promise<LoadedCheckpoint> {
     const all = await this.list();
@@ -175,8 +176,8 @@ export class CheckpointStore {
         what: wanted === undefined ? 'there is no checkpoint' : `there is no checkpoint at step ${wanted}`,
         remedy:
           all.length === 0
-            ? 'The run ended before its first one; start it anew without --resume'
-            : `There are: ${all.join(', ')}`,
+            ? 'The run ended before its first checkpoint; start it again without --resume'
+            : `There are checkpoints at: ${all.join(', ')}`,
       });
     }
     try {
@@ -189,14 +190,14 @@ export class CheckpointStore {
         ...cause.details,
         remedy:
           older === undefined
-            ? 'There is no earlier checkpoint; start the run anew'
-            : `Delete ${file} to go on from ${basename(this.fileOf(older))}`,
+            ? 'There is no earlier checkpoint; start the run again'
+            : `Delete ${file} to resume from ${basename(this.fileOf(older))}`,
         cause,
       });
     }
   }
 
-  /** Deletes all but the newest `keep` checkpoints, and what a killed process left half-written. */
+  /** Deletes all but the newest `keep` checkpoints, and partial files of killed processes. */
   async prune(keep: number): Promise<void> {
     const all = await this.list();
     if (all.length === 0) return;
@@ -212,10 +213,10 @@ export class CheckpointStore {
 }
 
 /**
- * Checks that a checkpoint's tensors are those that a job has.
+ * Checks that a checkpoint has exactly the tensors that a job expects.
  * @param where the checkpoint's file, for messages.
- * @param expected name to shape.
- * @throws PmpoError naming the first tensor that is missing, not expected, or of another shape, with both shapes.
+ * @param expected the shape of each tensor, by name.
+ * @throws PmpoError naming the first tensor that is missing, unexpected, or of the wrong shape.
  */
 export function expectShapes(
   where: string,
@@ -223,19 +224,18 @@ export function expectShapes(
   expected: Readonly<Record<string, readonly number[]>>,
 ): void {
   const remedy =
-    'The configuration that made it differs from this one (networks, simulator, operator or samples)';
+    'Resume with the configuration that made it: networks, simulator, operator and samples must be the same';
   for (const [name, shape] of Object.entries(expected)) {
     const found = tensors[name];
-    if (found === undefined) throw new PmpoError({ where, what: `there is no tensor '${name}'`, remedy });
+    if (found === undefined) throw new PmpoError({ where, what: `tensor '${name}' is missing`, remedy });
     if (found.shape.length !== shape.length || found.shape.some((size, i) => size !== shape[i])) {
       throw new PmpoError({
         where,
-        what: `tensor '${name}' has shape [${found.shape.join(', ')}], [${shape.join(', ')}] is needed`,
+        what: `tensor '${name}' has shape [${found.shape.join(', ')}] instead of [${shape.join(', ')}]`,
         remedy,
       });
     }
   }
   const extra = Object.keys(tensors).find((name) => !Object.hasOwn(expected, name));
-  if (extra !== undefined)
-    throw new PmpoError({ where, what: `tensor '${extra}' has no place here`, remedy });
+  if (extra !== undefined) throw new PmpoError({ where, what: `tensor '${extra}' is unexpected`, remedy });
 }

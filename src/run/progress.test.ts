@@ -65,13 +65,13 @@ describe('progressMode', () => {
 });
 
 describe('plain lines', () => {
-  it('come every few seconds and at evaluations, and end with what came out', () => {
+  it('come every few seconds and at evaluations, and end with the result', () => {
     const { progress, stdout, stderr, steps } = scene('lines');
     progress.start(0, 0);
     for (let second = 1; second <= 25; second++) steps(second, second * 1000);
     progress.evaluation(evaluation);
     steps(30, 30_000);
-    progress.notice('The server went away; connected again after 2 s');
+    progress.notice('The connection was lost; reconnected after 2 s');
     progress.checkpoint(30_000, 'file');
     progress.finish(summary, files);
     progress.stop();
@@ -81,7 +81,7 @@ describe('plain lines', () => {
       '20,000 / 100,000 steps · 1,000 steps/s · 1 min 20 s left · return –',
       'Evaluation at 20,000 steps: return 710 ± 10 over 2 episodes',
       '30,000 / 100,000 steps · 1,000 steps/s · 1 min 10 s left · return 710',
-      'The server went away; connected again after 2 s',
+      'The connection was lost; reconnected after 2 s',
       'Done: 100,000 steps, 49,500 updates in 2 min 10 s',
       'Return 812 ± 14.3 over 10 episodes',
       'Report: /somewhere/else/x/report.html',
@@ -89,7 +89,7 @@ describe('plain lines', () => {
     ]);
   });
 
-  it('take the rate from the last half minute, and from where a resumed run began', () => {
+  it('measure the rate over the last half minute, from the position at which a resumed run began', () => {
     const { progress, stderr, steps } = scene('lines', 0);
     progress.start(50_000, 25_000);
     for (let second = 1; second <= 60; second++) steps(second, 50_000 + second * 100);
@@ -106,7 +106,7 @@ describe('a job that samples nothing', () => {
   };
   const values = { 'heldOut/logProb/rejected': -14.42, 'heldOut/perplexity': 3.21 };
 
-  it('shows what the policy gives to held-out data, and ends with it', () => {
+  it('shows the metrics of held-out data, also at the end', () => {
     const { progress, stderr, steps } = scene('lines', 10, { totalUpdates: 60 });
     progress.start(0, 0);
     steps(10, 40);
@@ -124,7 +124,7 @@ describe('a job that samples nothing', () => {
     ]);
   });
 
-  it('tells a program of it too', () => {
+  it('reports them as JSON, too', () => {
     const { progress, stdout } = scene('json');
     progress.heldOut(160, values);
     expect(JSON.parse(stdout.text())).toEqual({ event: 'heldOut', steps: 160, stepUnit, values });
@@ -132,7 +132,7 @@ describe('a job that samples nothing', () => {
 });
 
 describe('json', () => {
-  it('writes one object per line to stdout and nothing else', () => {
+  it('writes one object per line to stdout, and nothing else', () => {
     const { progress, stdout, stderr, steps } = scene('json');
     progress.start(0, 0);
     steps(5, 5000);
@@ -182,7 +182,7 @@ describe('quiet', () => {
 });
 
 describe('the bar', () => {
-  it('shows steps, rate, time left and last return, and gives way to what must be read', () => {
+  it('shows steps, rate, time left and last return, below the messages', () => {
     const listeners = process.listeners('exit');
     const { progress, stdout, stderr, steps } = scene('bar');
     progress.start(0, 0);

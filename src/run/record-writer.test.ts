@@ -46,7 +46,7 @@ async function lines(): Promise<RecordLine[]> {
     .map((line) => JSON.parse(line) as RecordLine);
 }
 
-/** CRC32C bit by bit, masked as the TFRecord format says: independent of what the writer uses. */
+/** The masked CRC32C of the TFRecord format, computed bit by bit, independently of the writer. */
 function maskedCrc(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of bytes) {
@@ -57,7 +57,7 @@ function maskedCrc(bytes: Uint8Array): number {
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 }
 
-/** The events of every event file in order of their names, with the checksums checked. */
+/** The events of every event file, in the order of their names. Checks the checksums. */
 async function events(): Promise<Record<string, unknown>[]> {
   const proto = fileURLToPath(new URL('../../proto/tensorboard/event.proto', import.meta.url));
   const type = protobuf.loadSync(proto).lookupType('tensorboard.Event');
@@ -89,7 +89,7 @@ async function scalars(): Promise<[number, string, number][]> {
 }
 
 describe('RecordWriter', () => {
-  it('writes one line of JSON and one TensorBoard event for each record, at once', async () => {
+  it('writes a line of JSON and a TensorBoard event for each record at once', async () => {
     const records = open();
     records.metrics(metric(10));
     records.evaluation(evaluation([1, 2, 6]));
@@ -114,19 +114,19 @@ describe('RecordWriter', () => {
     records.close();
   });
 
-  it('writes what diverged as null', async () => {
+  it('writes numbers that are not finite as null', async () => {
     const records = open();
     records.metrics(metric(1, { 'policy/loss': Number.NaN, 'policy/kl': Number.POSITIVE_INFINITY }));
     records.close();
     expect(await lines()).toMatchObject([{ values: { 'policy/loss': null, 'policy/kl': null } }]);
   });
 
-  it('goes on from a checkpoint without a record lost or doubled', async () => {
+  it('resumes from a checkpoint without losing or repeating a record', async () => {
     const first = open();
     first.metrics(metric(10));
     first.evaluation(evaluation([1]));
     const position = first.position();
-    // After the checkpoint, yet of the same step: told apart by position, not by step.
+    // A record of the checkpoint's step, but after it: only the position tells them apart.
     first.metrics(metric(20));
     first.metrics(metric(30));
     first.close();
@@ -156,7 +156,7 @@ describe('RecordWriter', () => {
     });
   });
 
-  it('goes back more than one start', async () => {
+  it('resumes more than once from the same checkpoint', async () => {
     const first = open();
     first.metrics(metric(10));
     const position = first.position();
@@ -172,7 +172,7 @@ describe('RecordWriter', () => {
     expect((await scalars()).map(([step]) => step)).toEqual([10, 20]);
   });
 
-  it('goes on where the records have been taken away', async () => {
+  it('resumes even if the records have been deleted', async () => {
     const records = open();
     records.metrics(metric(10));
     const position = records.position();
@@ -185,14 +185,14 @@ describe('RecordWriter', () => {
     expect(await lines()).toHaveLength(1);
   });
 
-  it.skipIf(!existsSync('/dev/full'))('says that the disk is full', async () => {
+  it.skipIf(!existsSync('/dev/full'))('reports a full disk', async () => {
     await symlink('/dev/full', metricsFile);
     const records = open();
     expect(() => records.metrics(metric(1))).toThrow(`${metricsFile}: writing it failed: the disk is full`);
     records.close();
   });
 
-  it('names the place that it cannot write to', () => {
+  it('names a file that it cannot write', () => {
     expect(() => new RecordWriter(join(folder, 'no', 'metrics.jsonl'), eventFolder)).toThrow(
       'metrics.jsonl: opening it failed: there is no such file or folder',
     );

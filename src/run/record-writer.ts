@@ -72,7 +72,7 @@ export class RecordWriter {
   readonly #eventFileName: string;
   readonly #now: () => number;
 
-  /** @throws PmpoError naming the file when one cannot be opened or shortened. */
+  /** @throws PmpoError naming a file that cannot be opened or shortened. */
   constructor(
     metricsFile: string,
     eventFolder: string,

@@ -70,7 +70,7 @@ export interface LanguageEvaluation {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Keys of records as they were called before language jobs had terms of their own. */
+/** The keys of earlier versions, which had the terms of control jobs for language jobs, too. */
 const formerKeys: Readonly<Record<string, string>> = {
   environmentSteps: 'steps',
   episodes: 'scoreCount',
@@ -79,7 +79,7 @@ const formerKeys: Readonly<Record<string, string>> = {
   stdReturn: 'stdScore',
 };
 
-/** Metrics of language jobs under the names they had then. */
+/** Their names for metrics of language jobs. */
 const formerLanguageMetrics: Readonly<Record<string, string>> = {
   'acting/return': 'acting/reward',
   'acting/stdReturn': 'acting/stdReward',

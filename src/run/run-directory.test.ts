@@ -38,12 +38,12 @@ describe('run directories', () => {
     ]);
   });
 
-  it('says why a folder cannot be made', async () => {
+  it('explains why a folder cannot be made', async () => {
     await writeFile(`${output}`, 'a file');
     await expect(createRunDirectory(output, 'x')).rejects.toThrow(`${output}: making it failed`);
   });
 
-  it('holds what a run writes and gives it back', async () => {
+  it('reads back everything that a run writes', async () => {
     const { path, files } = await createRunDirectory(output, 'x');
     const directory = await openRunDirectory(path).catch((error: unknown) => error);
     expect(directory).toBeInstanceOf(PmpoError);
@@ -71,7 +71,7 @@ describe('run directories', () => {
   it.each([
     ['nowhere', 'there is no such folder'],
     ['file', 'it is a file, not the folder of a run'],
-    ['.', 'there is no config.yaml in it. Give the folder that a run left behind'],
+    ['.', 'it has no config.yaml. Give the folder of a run'],
   ])('explains what is wrong with %s', async (name, message) => {
     await createRunDirectory(output, 'x');
     await writeFile(join(output, 'file'), '');
@@ -80,7 +80,7 @@ describe('run directories', () => {
 });
 
 describe('createRunObserver', () => {
-  it('saves checkpoints with the position of the records, and keeps as many as asked', async () => {
+  it('saves checkpoints with the position of the records, and keeps the given number of them', async () => {
     const directory = await createRunDirectory(output, 'x');
     const records = directory.openRecords();
     const progress = createProgress({ mode: 'json', total: { totalSteps: 30 }, stdout: new PassThrough() });

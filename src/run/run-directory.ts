@@ -8,20 +8,20 @@ import type { JobKind } from './job-terms.js';
 import { RecordWriter, type RecordWriterOptions } from './record-writer.js';
 import { type RunSummary, readRecord } from './records.js';
 
-/** Where each thing that a run leaves behind stands: absolute paths. */
+/** The absolute paths of everything that a run writes. */
 export interface RunFiles {
-  /** The configuration with everything resolved. */
+  /** The configuration with every default filled in. */
   readonly config: string;
   /** One JSON object per line: metrics, evaluations, notices. */
   readonly metrics: string;
   readonly summary: string;
   readonly policy: string;
   readonly report: string;
-  /** A folder of JSON Lines files: what a language model wrote at each evaluation. */
+  /** A folder of JSON Lines files, with the completions of each evaluation of a language model. */
   readonly completions: string;
-  /** What it wrote before and writes now, side by side. */
+  /** A page with completions from before and after training, side by side. */
   readonly completionsPage: string;
-  /** The policy of a language job, as a model folder. */
+  /** The policy of a language run, a model folder in Hugging Face's format. */
   readonly model: string;
   /** A folder of safetensors files. */
   readonly checkpoints: string;
@@ -37,7 +37,7 @@ async function readText(file: string): Promise<string> {
   }
 }
 
-/** The folder that a run leaves behind. Whole files are written atomically; records are appended. */
+/** The folder of a run. Records are appended to their files; all other files are written atomically. */
 export class RunDirectory {
   readonly path: string;
   readonly name: string;
@@ -63,7 +63,7 @@ export class RunDirectory {
     this.checkpoints = new CheckpointStore(this.files.checkpoints);
   }
 
-  /** For the one process that works on the run. @throws PmpoError when another one does. */
+  /** Locks the run for this process. @throws PmpoError if another process has the lock. */
   lock(): Promise<FolderLock> {
     return lockFolder(this.path);
   }
@@ -96,7 +96,7 @@ export class RunDirectory {
     }
   }
 
-  /** @param onnx the bytes of an ONNX model. */
+  /** @param onnx the bytes of the policy as an ONNX model. */
   writePolicy(onnx: Uint8Array): Promise<void> {
     return writeAtomically(this.files.policy, [onnx]);
   }
@@ -105,15 +105,15 @@ export class RunDirectory {
     return writeAtomically(this.files.report, html);
   }
 
-  /** Opens what is recorded while the run goes; with `resume`, cut back to where a checkpoint left it. */
+  /** Opens the files of records for writing. With `resume`, they are first cut back to a checkpoint's position. */
   openRecords(options?: RecordWriterOptions): RecordWriter {
     return new RecordWriter(this.files.metrics, this.files.tensorboard, options);
   }
 }
 
 /**
- * Makes the folder of a new run, `output/name`; where that is taken, `name-2`, `name-3`, …
- * @throws PmpoError when the folder cannot be made.
+ * Makes the folder of a new run: `output/name`, or `name-2`, `name-3`, … if the name is taken.
+ * @throws PmpoError if the folder cannot be made.
  */
 export async function createRunDirectory(output: string, name: string): Promise<RunDirectory> {
   await mkdir(output, { recursive: true }).catch((cause: unknown) => {
@@ -122,7 +122,7 @@ export async function createRunDirectory(output: string, name: string): Promise<
   for (let attempt = 1; ; attempt++) {
     const path = join(output, attempt === 1 ? name : `${name}-${attempt}`);
     try {
-      // Not recursive: making it is what claims the name, also against a run that starts at the same moment.
+      // Not recursive, so that of two runs that start at the same moment only one gets the name.
       await mkdir(path);
       return new RunDirectory(path);
     } catch (cause) {
@@ -132,8 +132,8 @@ export async function createRunDirectory(output: string, name: string): Promise<
 }
 
 /**
- * The folder of a run that exists.
- * @throws PmpoError when there is no such folder, or it holds no run.
+ * Opens the folder of an existing run.
+ * @throws PmpoError if the folder does not exist or does not hold a run.
  */
 export async function openRunDirectory(path: string): Promise<RunDirectory> {
   const directory = new RunDirectory(path);
@@ -152,9 +152,9 @@ export async function openRunDirectory(path: string): Promise<RunDirectory> {
         isFolder === undefined
           ? 'there is no such folder'
           : isFolder
-            ? 'it is not the folder of a run: there is no config.yaml in it'
+            ? 'it is not the folder of a run, because it has no config.yaml'
             : 'it is a file, not the folder of a run',
-      remedy: 'Give the folder that a run left behind, such as runs/NAME',
+      remedy: 'Give the folder of a run, such as runs/NAME',
     });
   }
   return directory;

@@ -6,13 +6,13 @@ import { AppendFile } from '../system/append-file.js';
 const protoFile = fileURLToPath(new URL('../../proto/tensorboard/event.proto', import.meta.url));
 let eventType: protobuf.Type | undefined;
 
-/** A CRC32C as TFRecord files store it: rotated and offset, so that a CRC of data with CRCs in it stays useful. */
+/** The masked CRC32C of the TFRecord format: rotated and offset, because CRCs of data that contains CRCs are weak. */
 function maskedCrc(bytes: Uint8Array): number {
   const crc = crc32c.buf(bytes) >>> 0;
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 }
 
-/** A TFRecord: length (8 bytes), its CRC, the data, their CRC. */
+/** A TFRecord: the length (8 bytes), its CRC, the data, and the CRC of the data. */
 function encodeRecord(data: Uint8Array): Uint8Array {
   const record = Buffer.alloc(16 + data.length);
   record.writeBigUInt64LE(BigInt(data.length));
@@ -33,9 +33,9 @@ export class EventFile {
   readonly #file: AppendFile;
 
   /**
-   * @param path a name with `tfevents` in it, which TensorBoard looks for.
+   * @param path its name must contain `tfevents`, by which TensorBoard finds it.
    * @param now milliseconds since 1970.
-   * @param resumedAt the step that the job goes on from: TensorBoard then drops what earlier files hold of later steps.
+   * @param resumedAt the step from which the job resumes. TensorBoard then drops later steps of earlier files.
    */
   constructor(
     path: string,
@@ -58,13 +58,13 @@ export class EventFile {
     this.#file.append(encodeRecord(eventType!.encode(message).finish()));
   }
 
-  /** Adds scalars of one step. @throws PmpoError when the disk is full. */
+  /** Adds scalars of one step. @throws PmpoError if the disk is full. */
   scalars(step: number, values: Readonly<Record<string, number>>): void {
     const value = Object.entries(values).map(([tag, simpleValue]) => ({ tag, simpleValue }));
     this.#append({ step, summary: { value } });
   }
 
-  /** Waits until everything is on the disk. */
+  /** Waits until everything is on disk. */
   sync(): void {
     this.#file.sync();
   }

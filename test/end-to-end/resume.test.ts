@@ -89,7 +89,7 @@ describe('a finished run', () => {
     const { code, stderr } = await run(['train', '--resume', path]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^pmpo: .*step-000000000600\.safetensors: /);
-    expect(stderr).toMatch(/Delete step-000000000600\.safetensors to go on from step-000000000400/);
+    expect(stderr).toMatch(/Delete step-000000000600\.safetensors to resume from step-000000000400/);
     expect(stderr).not.toMatch(/^\s+at /m);
     await rm(newest);
     expect(await run(['train', '--resume', path, '--quiet'])).toMatchObject({ code: 0, stderr: '' });
