@@ -102,6 +102,12 @@ describe('a batch', () => {
     expect(kto().loss(whole()).loss.dataSync()).toEqual(masked.loss.dataSync());
   });
 
+  it('without a mask has a gradient', () => {
+    const gradient = (mask?: tf.Tensor2D) =>
+      tf.grad((logProb) => pmpo().loss({ ...whole(), mask, logProb: logProb as tf.Tensor2D }).loss)(plane());
+    expect(gradient().dataSync()).toEqual(gradient(tf.onesLike(plane())).dataSync());
+  });
+
   it('may give the KL as a value or as a function, which is called once', () => {
     let calls = 0;
     const counted = () => {

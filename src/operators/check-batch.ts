@@ -97,9 +97,10 @@ export function checkBatch(
   const plane = (
     field: 'referenceLogProb' | 'evaluation' | 'accept' | 'reject' | 'mask' | 'boundViolation',
   ) => (given[field] === undefined ? undefined : checkPlane(name, `batch.${field}`, given[field], logProb));
-  const mask = plane('mask') ?? tf.onesLike(logProb);
+  // Not `onesLike`: a mask that depends on `logProb` would be on the path of the gradient.
+  const mask: Tensor2D = plane('mask') ?? tf.ones(logProb.shape);
   const masked = (weights: Tensor2D): Tensor2D => tf.mul(where0(weights, mask), mask);
-  const absent = () => tf.zerosLike(logProb);
+  const absent = (): Tensor2D => tf.zeros(logProb.shape);
   const [accept, reject] = [plane('accept'), plane('reject')];
 
   const computed: Record<string, KlEstimate> = {};
