@@ -46,9 +46,7 @@ export function namedSettings(registry: {
     .definitions()
     .map((d) => z.strictObject({ name: z.literal(d.name), ...d.settings.shape }).describe(d.description));
   type Member = (typeof members)[number];
-  return z.discriminatedUnion('name', members as [Member, ...Member[]]) as unknown as z.ZodType<
-    { name: string } & Record<string, unknown>
-  >;
+  return z.discriminatedUnion('name', members as [Member, ...Member[]]);
 }
 
 export const stateLearningRateSchema = rate
