@@ -7,7 +7,7 @@ export type Int64 =
   | { readonly low: number; readonly high: number; readonly unsigned: boolean };
 
 /**
- * Row-major values with a shape.
+ * A tensor: a shape, and its elements in row-major order.
  * At most one is present: floats, doubles, int8s, int32s, int64s, uint8s, uint32s, uint64s, bools, strings, protos.
  */
 export interface Tensor {
@@ -22,11 +22,11 @@ export interface Tensor {
   readonly bools?: TensorBoolArray | null;
   readonly strings?: TensorStringArray | null;
   readonly protos?: TensorProtoArray | null;
-  /** Empty for a scalar. One axis may be negative: it is as long as the payload makes it. */
+  /** Empty for a scalar. One axis may be negative: its length follows from the payload. */
   readonly shape?: readonly number[] | Int32Array;
 }
 
-/** 8-bit integers travel as bytes: as varints they would take up to ten each. */
+/** 8-bit integers are sent as bytes, because a negative varint takes ten. */
 export interface TensorInt8Array {
   readonly array?: Uint8Array;
 }
@@ -87,7 +87,7 @@ export interface DataType {
   readonly PROTO: 11;
 }
 
-/** What one observation or action looks like. */
+/** The form and the bounds of one observation or action. */
 export interface TensorSpec {
   readonly name?: string;
   readonly shape?: readonly number[] | Int32Array;
@@ -97,7 +97,7 @@ export interface TensorSpec {
 }
 
 /**
- * A bound: one value for all elements, or one for each.
+ * A bound: one value for all elements, or one value each.
  * At most one is present: floats, doubles, int8s, int32s, int64s, uint8s, uint32s, uint64s.
  */
 export interface TensorSpecValue {
@@ -111,7 +111,7 @@ export interface TensorSpecValue {
   readonly uint64s?: TensorUint64Array | null;
 }
 
-/** Makes a world. `settings` say which and how. */
+/** Creates a world of the kind that the settings select. */
 export interface CreateWorldRequest {
   readonly settings?: Readonly<Record<string, Tensor>>;
 }
@@ -120,13 +120,13 @@ export interface CreateWorldResponse {
   readonly worldName?: string;
 }
 
-/** What an agent sends and gets in the world it joined, by the numbers used in steps. */
+/** The actions and observations of the joined world, by the uids that steps use. */
 export interface ActionObservationSpecs {
   readonly actions?: Readonly<Record<string, TensorSpec>>;
   readonly observations?: Readonly<Record<string, TensorSpec>>;
 }
 
-/** Makes this stream an agent in a world; a stream is in one world at most. */
+/** Makes this stream the agent of a world. A stream is in at most one world. */
 export interface JoinWorldRequest {
   readonly worldName?: string;
   readonly settings?: Readonly<Record<string, Tensor>>;
@@ -139,15 +139,15 @@ export interface JoinWorldResponse {
 /** The numbers of an enum. */
 export interface EnvironmentStateType {
   readonly INVALID_ENVIRONMENT_STATE: 0;
-  /** The episode goes on. */
+  /** The episode continues. */
   readonly RUNNING: 1;
-  /** It ended in a terminal state. */
+  /** The episode ended in a terminal state. */
   readonly TERMINATED: 2;
-  /** It was cut: time limit, reset by somebody else. */
+  /** The episode was cut off: by a time limit, or by a reset from another connection. */
   readonly INTERRUPTED: 3;
 }
 
-/** The first step of an episode ignores its actions and answers with the first observation. */
+/** The first step of an episode ignores the actions and returns the first observation. */
 export interface StepRequest {
   readonly actions?: Readonly<Record<string, Tensor>>;
   readonly requestedObservations?: readonly Int64[];
@@ -158,7 +158,7 @@ export interface StepResponse {
   readonly observations?: Readonly<Record<string, Tensor>>;
 }
 
-/** Ends the episode; the next step starts another. The setting `seed` makes that one repeatable. */
+/** Ends the episode; the next step starts another one, from the setting `seed` if given. */
 export interface ResetRequest {
   readonly settings?: Readonly<Record<string, Tensor>>;
 }
@@ -167,7 +167,7 @@ export interface ResetResponse {
   readonly specs?: ActionObservationSpecs | null;
 }
 
-/** The same for a world, whoever is in it. */
+/** Ends the episode of any world, also of one that another stream has joined. */
 export interface ResetWorldRequest {
   readonly worldName?: string;
   readonly settings?: Readonly<Record<string, Tensor>>;
@@ -179,7 +179,7 @@ export type LeaveWorldRequest = Record<string, never>;
 
 export type LeaveWorldResponse = Record<string, never>;
 
-/** Ends a world that nobody is in. */
+/** Destroys a world that no stream has joined. */
 export interface DestroyWorldRequest {
   readonly worldName?: string;
 }
@@ -195,12 +195,12 @@ export interface EnvironmentRequest {
   readonly resetWorld?: ResetWorldRequest | null;
   readonly leaveWorld?: LeaveWorldRequest | null;
   readonly destroyWorld?: DestroyWorldRequest | null;
-  /** A message of an extension, such as the properties. */
+  /** A message of an extension, such as properties.proto. */
   readonly extension?: Any | null;
 }
 
 /**
- * Answers arrive in the order of the requests.
+ * Responses arrive in the order of the requests.
  * At most one is present: createWorld, joinWorld, step, reset, resetWorld, leaveWorld, destroyWorld, extension, error.
  */
 export interface EnvironmentResponse {
@@ -227,12 +227,12 @@ export interface PropertySpec {
   readonly spec?: TensorSpec | null;
   readonly isReadable?: boolean;
   readonly isWritable?: boolean;
-  /** True where other properties lie under this one's key. */
+  /** Whether there are properties below this key. */
   readonly isListable?: boolean;
   readonly description?: string;
 }
 
-/** The properties under a key; an empty key is the root. */
+/** Lists the properties below a key. An empty key is the root. */
 export interface ListPropertyRequest {
   readonly key?: string;
 }
@@ -278,8 +278,8 @@ export interface Any {
 export interface Status {
   /** One of gRPC's status codes. */
   readonly code?: number;
-  /** For a developer, in English. */
+  /** A message for developers, in English. */
   readonly message?: string;
-  /** More of the same for machines. */
+  /** Further details in a form for programs. */
   readonly details?: readonly Any[];
 }

@@ -47,7 +47,7 @@ export interface ModelReadyResponse {
 
 export interface ModelMetadataRequest {
   readonly name?: string;
-  /** Empty: the server chooses. */
+  /** Empty: the server's choice. */
   readonly version?: string;
 }
 
@@ -63,7 +63,7 @@ export interface ModelMetadataResponseTensorMetadata {
   readonly name?: string;
   /** BYTES, INT64, FP32, … */
   readonly datatype?: string;
-  /** −1 where any size will do. */
+  /** −1 for an axis of any size. */
   readonly shape?: readonly number[];
 }
 
@@ -114,7 +114,7 @@ export interface ModelInferResponse {
   readonly id?: string;
   readonly parameters?: Readonly<Record<string, InferParameter>>;
   readonly outputs?: readonly ModelInferResponseInferOutputTensor[];
-  /** In place of `contents`: each output's numbers, little-endian; a BYTES element has its length (4 bytes) before it. */
+  /** Instead of `contents`: the little-endian bytes of each output; the length of a BYTES element (4 bytes) precedes it. */
   readonly rawOutputContents?: readonly Uint8Array[];
 }
 

@@ -2,37 +2,37 @@
 
 /** A service's methods, and the messages of each. */
 export interface Trainer {
-  /** Answered at once, as Hold is: also while another call computes. */
+  /** Describes the model. Like Hold, it is answered at once, even while another call computes. */
   readonly GetInfo: {
     readonly request: GetInfoRequest;
     readonly response: GetInfoResponse;
   };
-  /** Log-probs under the policy and under the reference, and the divergences between them. Changes nothing. */
+  /** Computes log-probs under the policy and the reference, and the divergences between them. Changes nothing. */
   readonly Score: {
     readonly request: ScoreRequest;
     readonly response: ScoreResponse;
   };
-  /** Adds the gradient of a weighted sum to what is accumulated. Splits the batch as its memory requires. */
+  /** Adds the gradient of a weighted sum to the accumulated gradient. The trainer splits the batch to fit its memory. */
   readonly ForwardBackward: {
     readonly request: ForwardBackwardRequest;
     readonly response: ForwardBackwardResponse;
   };
-  /** One step of the optimizer with the accumulated gradient, which is 0 afterwards. */
+  /** Takes one optimizer step with the accumulated gradient, and resets the gradient to 0. */
   readonly OptimStep: {
     readonly request: OptimStepRequest;
     readonly response: OptimStepResponse;
   };
-  /** The reference becomes what the policy is now. */
+  /** Copies the policy to the reference. */
   readonly CopyReference: {
     readonly request: CopyReferenceRequest;
     readonly response: CopyReferenceResponse;
   };
-  /** Hands the reference's weights to whoever samples: to the trainer's own sampling service, and into a folder where asked. */
+  /** Publishes the reference's weights for sampling: to the trainer's own sampling service, and to a folder if requested. */
   readonly Publish: {
     readonly request: PublishRequest;
     readonly response: PublishResponse;
   };
-  /** Writes policy, reference and optimizer, or reads them back. */
+  /** Saves policy, reference and optimizer; Load restores them. */
   readonly Save: {
     readonly request: SaveRequest;
     readonly response: SaveResponse;
@@ -42,16 +42,16 @@ export interface Trainer {
     readonly response: LoadResponse;
   };
   /**
-   * Policy, reference, published weights, optimizer and counts become what they were when the server started, and the gradient
-   * under way is forgotten: a new run begins as with a new server.
+   * Restores the policy, the reference, the published weights, the optimizer and all counts from the start of the server, and
+   * drops the accumulated gradient, so that a new run begins as on a new server.
    */
   readonly Reset: {
     readonly request: ResetRequest;
     readonly response: ResetResponse;
   };
   /**
-   * The trainer is the caller's from the one response on, for as long as the call is open: others' Hold, Load and Reset are
-   * refused with FAILED_PRECONDITION and its name. A client that dies lets go with its connection.
+   * Reserves the trainer for the caller, from the single response on and while the call is open: Hold, Load and Reset of other
+   * clients are refused with FAILED_PRECONDITION and the holder's name. The connection of a client that dies releases it.
    */
   readonly Hold: {
     readonly request: HoldRequest;
@@ -62,31 +62,31 @@ export interface Trainer {
 export type GetInfoRequest = Record<string, never>;
 
 export interface GetInfoResponse {
-  /** The folder or name that the model came from. */
+  /** The folder or name that the model was loaded from. */
   readonly model?: string;
   readonly architecture?: string;
   readonly vocabularySize?: number;
   readonly contextLength?: number;
-  /** SHA-256, hexadecimal, of the vocabulary; see docs: texts mean the same to both sides only if these are equal. */
+  /** The SHA-256 of the vocabulary, in hexadecimal. Both sides encode texts alike only if their hashes are equal. */
   readonly vocabularyHash?: string;
   readonly eosTokenIds?: readonly number[];
   readonly bosTokenId?: number;
-  /** Those that are trained, and all. */
+  /** The number of parameters that are trained; `parameters` counts all. */
   readonly trainableParameters?: number;
   readonly parameters?: number;
   /** full, or lora. */
   readonly method?: string;
   readonly device?: string;
   readonly dtype?: string;
-  /** Optimizer steps made. */
+  /** The number of optimizer steps taken. */
   readonly steps?: number;
-  /** Which weights the sampling service has: rises with each Publish. */
+  /** The version of the weights in the sampling service; each Publish increments it. */
   readonly published?: number;
 }
 
 export interface Sequence {
   readonly prompt?: readonly number[];
-  /** Scored and trained on; not empty. */
+  /** The tokens to score and train on; not empty. */
   readonly completion?: readonly number[];
 }
 
@@ -100,7 +100,7 @@ export interface ScoreRequest {
   readonly reverseKl?: boolean;
 }
 
-/** Of one sequence, nats, [T_i] each; empty where it was not asked for. */
+/** The scores of one sequence, in nats, [T_i] each; empty if not requested. */
 export interface SequenceScore {
   readonly logProb?: readonly number[];
   readonly referenceLogProb?: readonly number[];
@@ -114,8 +114,8 @@ export interface ScoreResponse {
 }
 
 /**
- * What each sequence's terms are multiplied by. One number counts for all tokens of the completion, T_i numbers for each its
- * own; none stands for 0.
+ * The coefficients of one sequence's terms: one number for all tokens of the completion, T_i numbers for one each, or none
+ * for 0.
  */
 export interface Coefficients {
   readonly logProb?: readonly number[];
@@ -130,41 +130,41 @@ export interface ForwardBackwardRequest {
 }
 
 export interface ForwardBackwardResponse {
-  /** As Score's, at the parameters the gradient was taken at: the log-probs, and the divergences that had coefficients. */
+  /** The scores at the parameters of the gradient: the log-probs, and the divergences that have coefficients. */
   readonly scores?: readonly SequenceScore[];
-  /** The weighted sum itself. */
+  /** The value of the weighted sum. */
   readonly value?: number;
 }
 
 export interface OptimStepRequest {
   readonly learningRate?: number;
-  /** The gradient is scaled down to this norm; 0: never. */
+  /** The norm to which a larger gradient is scaled down; 0 for no limit. */
   readonly maxGradientNorm?: number;
 }
 
 export interface OptimStepResponse {
-  /** Before scaling. */
+  /** The norm before scaling. */
   readonly gradientNorm?: number;
   readonly steps?: number;
 }
 
 export interface CopyReferenceRequest {
-  /** Absent or 1: a copy. Else reference ← (1 − rate) · reference + rate · policy. */
+  /** reference ← (1 − rate) · reference + rate · policy; absent or 1 for a copy. */
   readonly rate?: number;
 }
 
 export type CopyReferenceResponse = Record<string, never>;
 
 export interface PublishRequest {
-  /** A folder on the trainer's machine for the weights as well, as an adapter or a checkpoint that vLLM loads; empty: none. */
+  /** A folder on the trainer's machine to also write the weights to, as an adapter or a checkpoint that vLLM loads; or empty. */
   readonly folder?: string;
-  /** The policy's weights in place of the reference's. */
+  /** Publish the policy's weights instead of the reference's. */
   readonly policy?: boolean;
 }
 
 export interface PublishResponse {
   readonly published?: number;
-  /** Where they are on the trainer's machine; empty where no folder was asked for. */
+  /** The folder of the weights on the trainer's machine; empty if no folder was requested. */
   readonly folder?: string;
 }
 
@@ -176,21 +176,21 @@ export type SaveResponse = Record<string, never>;
 
 export interface LoadRequest {
   readonly folder?: string;
-  /** The name that the caller holds the trainer by, if it does. */
+  /** The holder's name, if the caller holds the trainer. */
   readonly holder?: string;
 }
 
 export type LoadResponse = Record<string, never>;
 
 export interface ResetRequest {
-  /** As Load's. */
+  /** As in LoadRequest. */
   readonly holder?: string;
 }
 
 export type ResetResponse = Record<string, never>;
 
 export interface HoldRequest {
-  /** Who it is, for whoever is refused: a run and its machine. Not empty. */
+  /** The name shown to clients that are refused: a run and its machine. Not empty. */
   readonly holder?: string;
 }
 

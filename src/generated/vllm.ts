@@ -2,7 +2,7 @@
 
 /** A service's methods, and the messages of each. */
 export interface VllmEngine {
-  /** Completions of one prompt: with `stream` in pieces, without one `complete` message for each of the n. */
+  /** Completes a prompt n times. With `stream`, completions arrive in chunks; without it, as one `complete` message each. */
   readonly Generate: {
     readonly request: GenerateRequest;
     readonly response: GenerateResponse;
@@ -11,7 +11,7 @@ export interface VllmEngine {
     readonly request: HealthCheckRequest;
     readonly response: HealthCheckResponse;
   };
-  /** Ends requests under way, by their request_id. */
+  /** Ends pending requests, by their request_id. */
   readonly Abort: {
     readonly request: AbortRequest;
     readonly response: AbortResponse;
@@ -31,9 +31,9 @@ export interface VllmEngine {
 }
 
 export interface SamplingParams {
-  /** vLLM takes an absent one as 1.0. */
+  /** 1.0 in vLLM if absent. */
   readonly temperature?: number;
-  /** 0 stands for "not set" in this and the numbers below; so does 1 for top_p. */
+  /** 0 means "not set" here and in the numbers below; for top_p, 1 does as well. */
   readonly topP?: number;
   readonly topK?: number;
   readonly minP?: number;
@@ -47,13 +47,13 @@ export interface SamplingParams {
   readonly skipSpecialTokens?: boolean;
   readonly spacesBetweenSpecialTokens?: boolean;
   readonly ignoreEos?: boolean;
-  /** Completions of this prompt. */
+  /** The number of completions. */
   readonly n?: number;
-  /** How many of the likeliest tokens to report beside each sampled one; 0 reports the sampled one alone. At most 20 in vLLM. */
+  /** The number of most likely tokens to report beside each sampled one, at most 20 in vLLM; 0 reports only the sampled one. */
   readonly logprobs?: number;
-  /** The same for the prompt's own tokens, which scores them. */
+  /** The same for the tokens of the prompt, which scores them. */
   readonly promptLogprobs?: number;
-  /** Makes n > 1 repeatable too. */
+  /** Makes the completions repeatable, also for n > 1. */
   readonly seed?: number;
   readonly includeStopStrInOutput?: boolean;
 }
@@ -72,14 +72,14 @@ export interface GenerateRequest {
   readonly stream?: boolean;
 }
 
-/** Of each output token, nats. */
+/** The log-probs of the output tokens, in nats. */
 export interface OutputLogProbs {
   readonly tokenLogprobs?: readonly number[];
   readonly tokenIds?: readonly number[];
   readonly topLogprobs?: readonly TopLogProbs[];
 }
 
-/** Of each prompt token; the first has none. */
+/** The log-probs of the prompt's tokens, in nats; the first token has none. */
 export interface InputLogProbs {
   readonly tokenLogprobs?: readonly InputTokenLogProb[];
   readonly tokenIds?: readonly number[];
@@ -101,7 +101,7 @@ export interface GenerateResponse {
   readonly complete?: GenerateComplete;
 }
 
-/** What is new since the last piece of the same completion. */
+/** The new tokens since the last chunk of the same completion. */
 export interface GenerateStreamChunk {
   readonly tokenIds?: readonly number[];
   readonly promptTokens?: number;
@@ -109,12 +109,12 @@ export interface GenerateStreamChunk {
   readonly cachedTokens?: number;
   readonly outputLogprobs?: OutputLogProbs;
   readonly inputLogprobs?: InputLogProbs;
-  /** Which of the n. */
+  /** The index of the completion, 0 … n − 1. */
   readonly index?: number;
 }
 
 /**
- * The end of a completion. After pieces, `output_ids` repeats the last of them only.
+ * The end of a completion. In a stream, `output_ids` repeats only the last chunk.
  * At most one is present: matchedTokenId, matchedStopStr.
  */
 export interface GenerateComplete {
@@ -176,9 +176,9 @@ export interface GetServerInfoResponse {
 
 export type GetTokenizerRequest = Record<string, never>;
 
-/** A ZIP archive of the tokenizer's files (tokenizer.json, tokenizer_config.json, …), in pieces to be put together. */
+/** A part of a ZIP archive with the tokenizer's files (tokenizer.json, tokenizer_config.json, …). */
 export interface GetTokenizerChunk {
   readonly data?: Uint8Array;
-  /** Of the whole archive, in hexadecimal; only in the last piece. */
+  /** The SHA-256 of the whole archive, in hexadecimal; only in the last part. */
   readonly sha256?: string;
 }
