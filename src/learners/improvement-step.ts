@@ -272,7 +272,7 @@ export function lossGradients(
   parameters: readonly Tensor[],
   forward: () => { readonly loss: Scalar; readonly metrics: ScalarMetrics },
 ): { readonly loss: Scalar; readonly gradients: readonly Tensor[]; readonly metrics: ScalarMetrics } {
-  let kept: readonly (readonly [string, Tensor])[] = [];
+  let kept: readonly (readonly [string, Scalar])[] = [];
   const { value, grads } = tf.engine().gradients(
     () => {
       const { loss, metrics } = forward();
@@ -289,7 +289,7 @@ export function lossGradients(
       // The copy belongs to the caller's scope.
       const copy = tf.clone(metric);
       metric.dispose();
-      return [name, copy as Scalar];
+      return [name, copy];
     }),
   );
   // TypeScript's declaration leaves out that a gradient may be missing.

@@ -17,7 +17,7 @@ interface Event {
 
 const gamma = 0.9;
 
-/** Plays events through the windows; observations are numbered so that what came from where can be told. */
+/** Passes events through the windows; observations are numbered, which shows the origin of each transition. */
 function play(events: readonly Event[], steps: number, numEnvs = 1): Recorded[][] {
   const windows = new NStepWindows({ numEnvs, observationSize: 1, actionSize: 1, steps, discount: gamma });
   const out: Recorded[][] = Array.from({ length: numEnvs }, () => []);
@@ -35,14 +35,14 @@ function play(events: readonly Event[], steps: number, numEnvs = 1): Recorded[][
         ([from], [action], nStepReturn, discount, [to]) =>
           out[k].push({ from, action, nStepReturn, discount, to }),
       );
-      // An episode's first observation is none that the last one reached.
+      // The first observation of an episode differs from the last one of the episode before.
       observation = end === 'none' ? next : next + 100;
     });
   }
   return out;
 }
 
-/** The same by the definition: for each step, what the next m ≤ n steps of its episode gave. */
+/** The transitions by definition: for each step, the rewards of the next m ≤ n steps of its episode. */
 function byDefinition(events: readonly Event[], n: number): Map<number, Recorded> {
   const expected = new Map<number, Recorded>();
   let observation = 0;
@@ -78,7 +78,7 @@ const event = fc.record({
 });
 
 describe('NStepWindows', () => {
-  it('gives the transitions of the definition, whatever ends the episodes', () => {
+  it('agrees with the definition of n-step transitions, whatever ends the episodes', () => {
     fc.assert(
       fc.property(fc.array(event, { maxLength: 40 }), fc.integer({ min: 1, max: 6 }), (events, n) => {
         const expected = byDefinition(events, n);
@@ -104,7 +104,7 @@ describe('NStepWindows', () => {
     expect(second).toEqual(first);
   });
 
-  it('goes on from a snapshot as if nothing had happened', () => {
+  it('continues from a snapshot as if there had been no stop', () => {
     const shape = { numEnvs: 1, observationSize: 1, actionSize: 1, steps: 3, discount: gamma };
     const running = { terminated: false, truncated: false, lost: false };
     const one = new NStepWindows(shape);

@@ -5,29 +5,29 @@ import { SampleToInsertRatio, smallestErrorBuffer } from './rate-limiter.js';
 describe('SampleToInsertRatio', () => {
   const ratio = new SampleToInsertRatio({ samplesPerInsert: 4, minimumInserts: 100, errorBuffer: 40 });
 
-  it('lets nobody sample before the minimum is there', () => {
+  it('allows no samples before the minimum of items is there', () => {
     expect(ratio.samplesAllowed(99)).toBe(0);
     expect(ratio.samplesAllowed(100)).toBe(40);
     expect(ratio.samplesDue(100)).toBe(0);
   });
 
-  it('lets actors fill what is needed first, and no more than the buffer beyond it', () => {
+  it('allows actors to insert the minimum, and at most the buffer beyond it', () => {
     expect(ratio.insertsAllowed(0)).toBe(110);
     expect(ratio.insertsAllowed(400)).toBe(210);
   });
 
-  it('has the learner do its share of each item, no more and no less', () => {
+  it('gives the learner its share of samples for each item', () => {
     expect(ratio.samplesDue(350)).toBe(1000);
     expect(ratio.samplesDue(10)).toBe(0);
   });
 
-  it('never lets both sides wait for each other, and keeps them within the buffer', () => {
+  it('never makes both sides wait for each other, and keeps them within the buffer', () => {
     const options = fc.record({
       samplesPerInsert: fc.double({ min: 0.1, max: 300, noNaN: true }),
       minimumInserts: fc.integer({ min: 1, max: 50 }),
       batchSize: fc.integer({ min: 1, max: 256 }),
       more: fc.integer({ min: 0, max: 100 }),
-      // Who tries first in each turn.
+      // Which side tries first in each turn.
       turns: fc.array(fc.boolean(), { minLength: 50, maxLength: 300 }),
     });
     fc.assert(

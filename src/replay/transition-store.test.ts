@@ -12,7 +12,7 @@ function filled(capacity: number, count: number): TransitionStore {
 }
 
 describe('TransitionStore', () => {
-  it('samples whole rows, each field of the same transition', () => {
+  it('samples whole transitions', () => {
     const { observations, actions, returns, nextObservations } = filled(100, 50).sample(randomKey(1), 200);
     for (let i = 0; i < 200; i++) {
       const id = observations.data[2 * i];
@@ -50,7 +50,7 @@ describe('TransitionStore', () => {
     expect(copy.snapshot()).toEqual(store.snapshot());
   });
 
-  it('refuses a snapshot of another shape, and sampling from nothing', () => {
+  it('refuses a snapshot of another shape, and sampling when empty', () => {
     const other = new TransitionStore(30, 3, 1);
     expect(() => other.restore(filled(30, 5).snapshot())).toThrow(/replay\/observations.*shape/);
     expect(() => other.sample(randomKey(0), 1)).toThrow(PmpoError);

@@ -9,12 +9,12 @@ import { policyAt } from './update.js';
 /** The compiled function from observations and noise to actions. */
 export class ActingPolicy {
   readonly #spec: PolicySpec;
-  readonly #act: Compiled;
+  readonly #act: Compiled<{ observations: Tensor2D; noise: Tensor2D }, { actions: Tensor3D }>;
 
   constructor(engine: Engine, spec: PolicySpec, policy: NamedVariables) {
     this.#spec = spec;
-    this.#act = engine.jit('act', ({ observations, noise }) => ({
-      actions: policyAt(spec, policy, observations as Tensor2D).sample(tf.expandDims(noise, 0) as Tensor3D),
+    this.#act = engine.jit('act', ({ observations, noise }: { observations: Tensor2D; noise: Tensor2D }) => ({
+      actions: policyAt(spec, policy, observations).sample(tf.expandDims<Tensor3D>(noise, 0)),
     }));
   }
 
@@ -29,7 +29,7 @@ export class ActingPolicy {
       observations: { shape: [numEnvs, this.#spec.observationSize], data: observations },
       noise: { shape: [numEnvs, this.#spec.actionSize], data: noise },
     });
-    return (actions.data as Float32Array).map((a) => Math.min(1, Math.max(-1, a)));
+    return actions.data.map((a) => Math.min(1, Math.max(-1, a)));
   }
 }
 

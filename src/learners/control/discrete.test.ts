@@ -24,7 +24,7 @@ const combination = [3, 0, 4, 1, 2];
 
 const actionSpec: NamedSpecs = {
   dial: { name: 'dial', shape: [], dtype: 'int32', minimum: -2, maximum: 2 },
-  // A single value, two, and three.
+  // Levers with one, two and three values.
   levers: { name: 'levers', shape: [3], dtype: 'int64', minimum: [7, 0, 1], maximum: [7, 1, 3] },
 };
 
@@ -37,7 +37,7 @@ function lock(specs: NamedSpecs = actionSpec): Environment {
   let digit = 0;
   let steps = 0;
   const show = () => {
-    // A linear congruential generator's upper bits.
+    // The upper bits of a linear congruential generator.
     random = (Math.imul(random, 1_664_525) + 1_013_904_223) >>> 0;
     digit = Math.floor((random / 2 ** 32) * digits);
     const data = Float32Array.from({ length: digits }, (_, i) => Number(i === digit));
@@ -68,7 +68,7 @@ function environments(numEnvs: number, offset: number, specs?: NamedSpecs): Prom
   return createVectorEnvironment({
     connect: async () => lock(specs),
     numEnvs,
-    episodeSeed: (world, episode) => offset + world * 10_007 + episode * 101,
+    episodeSeed: (env, episode) => offset + env * 10_007 + episode * 101,
     reconnect: { attempts: 0, initialDelaySeconds: 0.001, maxDelaySeconds: 0.001 },
     notice: () => {},
   });

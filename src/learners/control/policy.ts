@@ -1,13 +1,7 @@
 import { PmpoError } from '../../core/errors.js';
 import { createFamily } from '../../distributions/create.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
-import type {
-  HostTensor,
-  NamedHostTensors,
-  NamedTensors,
-  NamedVariables,
-  Tensor2D,
-} from '../../engine/tensors.js';
+import type { HostTensor, NamedVariables, Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import { applyMlp } from '../../networks/mlp.js';
@@ -21,6 +15,11 @@ export interface PolicyShape extends ActionUnits {
   readonly observationSize: number;
 }
 
+/** Observations, [B, O]. */
+interface PolicyInput {
+  readonly observation: Tensor2D;
+}
+
 /**
  * A policy that has been trained: it acts greedily, can be evaluated, and is exported as an ONNX model. Shapes: B observations,
  * K environments, O observation size, A action dimensions.
@@ -30,7 +29,7 @@ export class TrainedPolicy {
   readonly #engine: Engine;
   /** The most likely canonical actions, clipped to the bounds. */
   readonly #mode: (observations: Tensor2D) => Tensor2D;
-  readonly #act: Compiled;
+  readonly #act: Compiled<PolicyInput, { readonly action: Tensor2D }>;
 
   /** @param parameters the policy network's variables, which belong to `engine`. */
   constructor(
@@ -47,8 +46,8 @@ export class TrainedPolicy {
       const outputs = applyMlp(parameters, observations, policy);
       return tf.clipByValue(family.create(outputs, actionSize).mode(), -1, 1);
     };
-    this.#act = engine.jit('actGreedily', ({ observation }) => ({
-      action: this.#mode(observation as Tensor2D),
+    this.#act = engine.jit('actGreedily', ({ observation }: PolicyInput) => ({
+      action: this.#mode(observation),
     }));
   }
 
@@ -83,8 +82,8 @@ export class TrainedPolicy {
   /** The most likely canonical actions [K, A] at observations [K, O]. */
   async act(observations: Float32Array, numEnvs: number): Promise<Float32Array> {
     const observation = { shape: [numEnvs, this.shape.observationSize], data: observations };
-    const results: NamedHostTensors = await this.#act.run({ observation });
-    return results.action.data as Float32Array;
+    const { action } = await this.#act.run({ observation });
+    return action.data;
   }
 
   /**
@@ -121,8 +120,8 @@ export class TrainedPolicy {
    * `action` [B, A] in the environment's units and `canonicalAction` [B, A], the same within −1 … 1.
    */
   exportOnnx(): Promise<Uint8Array> {
-    const policy = ({ observation }: NamedTensors): NamedTensors => {
-      const canonicalAction = this.#mode(observation as Tensor2D);
+    const policy = ({ observation }: PolicyInput) => {
+      const canonicalAction = this.#mode(observation);
       return { canonicalAction, action: inUnits(canonicalAction, this.shape) };
     };
     return this.#engine.exportOnnx('policy', policy, { observation: [1, this.shape.observationSize] }, true);

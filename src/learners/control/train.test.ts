@@ -49,7 +49,7 @@ function environments(numEnvs: number, failAt?: number, rewardScale?: number) {
   return createVectorEnvironment({
     connect: async () => lineWorld(failAt, rewardScale),
     numEnvs,
-    episodeSeed: (world, episode) => world * 1000 + episode,
+    episodeSeed: (env, episode) => env * 1000 + episode,
     reconnect: { attempts: 0, initialDelaySeconds: 0.001, maxDelaySeconds: 0.001 },
     notice: () => {},
   });

@@ -29,7 +29,7 @@ export class DatasetBatches implements BatchSource {
       if (completions.length <= this.#samples) return { prompt, completions };
       const order = permutation(foldIn(foldIn(this.#key, 'completions'), from + b), completions.length);
       const chosen = order.slice(0, this.#samples).sort();
-      return { prompt, completions: Array.from(chosen, (i) => completions[i]!) };
+      return { prompt, completions: Array.from(chosen, (i) => completions[i]) };
     });
   }
 }

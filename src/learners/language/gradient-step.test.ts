@@ -12,7 +12,7 @@ afterAll(async () => {
   for (const engine of engines) await engine.dispose();
 });
 
-/** Letters: N samples, B contexts. */
+/** Shapes: N samples, B contexts. */
 const [N, B] = [4, 3];
 
 function inputs(): GradientInputs {

@@ -35,7 +35,7 @@ export async function sampleAndJudge(
     ),
   );
   const questions = prompts.flatMap((prompt, b) =>
-    sampled[b]!.map(
+    sampled[b].map(
       ({ text, finishReason }): RewardInput => ({
         prompt: prompt.text,
         conversation: conversationOf(prompt),
@@ -58,7 +58,7 @@ export async function sampleAndJudge(
   return prompts.map(
     (prompt, b): JudgedContext => ({
       prompt,
-      completions: sampled[b]!.map((completion) => judged(completion, values[next++])),
+      completions: sampled[b].map((completion) => judged(completion, values[next++])),
     }),
   );
 }

@@ -27,7 +27,7 @@ const prompts: Prompt[] = ['ab', 'bc', 'ca', 'cc', 'ba'].map((text) => ({
   row: { prompt: text },
 }));
 
-/** The share of c among the letters: 1 is attainable. */
+/** The share of c among the letters; its maximum is 1. */
 const reward: Reward = {
   evaluate: async (completions) =>
     completions.map(({ completion }) =>
@@ -37,7 +37,7 @@ const reward: Reward = {
 };
 
 interface Options {
-  /** `key=value`, as `--set` takes them. */
+  /** Settings as in `--set key=value`. */
   readonly set?: readonly string[];
   readonly resume?: Checkpoint;
   /** The folder with the checkpoints of the job to resume. */

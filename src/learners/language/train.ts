@@ -1,7 +1,6 @@
 import { PmpoError } from '../../core/errors.js';
 import { foldIn, randomKey } from '../../core/random-keys.js';
 import type { Engine } from '../../engine/engine.js';
-import type { HostTensor } from '../../engine/tensors.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { LanguageModel } from '../../language/language-model.js';
 import type { Reward } from '../../language/rewards/reward.js';
@@ -92,7 +91,7 @@ interface Counters {
 }
 
 /** The metadata of a checkpoint; its tensors are the operator's state. */
-interface JobMetadata {
+type JobMetadata = {
   readonly job: 'language';
   readonly counters: Counters;
   /** The name of the saved model, and the number of optimizer steps that it has made. */
@@ -101,7 +100,7 @@ interface JobMetadata {
   /** Whether an evaluation was due that has not been completed. */
   readonly evaluationDue: boolean;
   readonly last?: EvaluationRecord;
-}
+};
 
 /**
  * Improves a language model. Each update draws a batch, takes the gradient of the operator's loss in its log-probs and KLs, and
@@ -333,7 +332,7 @@ class LanguageJob {
     const { state } = this.#step;
     const values = await engine.read(Object.values(state));
     await observer.checkpoint(counters.samples, {
-      tensors: Object.fromEntries(Object.keys(state).map((name, i) => [name, values[i]!])),
+      tensors: Object.fromEntries(Object.keys(state).map((name, i) => [name, values[i]])),
       metadata: {
         job: 'language',
         counters,
@@ -348,12 +347,18 @@ class LanguageJob {
   /** Restores everything from a checkpoint. @returns whether an evaluation is due. */
   async #restore({ tensors, metadata }: Checkpoint): Promise<boolean> {
     const { engine, model, observer } = this.#options;
-    const saved = metadata as unknown as JobMetadata;
+    const saved = metadata as JobMetadata;
+    if (saved.job !== 'language') {
+      throw new PmpoError({
+        where: 'checkpoint',
+        what: `it belongs to a '${saved.job}' job, not to a language job`,
+      });
+    }
     const { state } = this.#step;
     const shapes = Object.fromEntries(Object.entries(state).map(([name, { shape }]) => [name, shape]));
     expectShapes('checkpoint', tensors, shapes);
     for (const [name, variable] of Object.entries(state)) {
-      await engine.write(variable, tensors[name] as HostTensor);
+      await engine.write(variable, tensors[name]);
     }
     this.#counters = { ...saved.counters };
     this.#savedAt = saved.counters.updates;

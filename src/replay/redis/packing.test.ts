@@ -13,13 +13,13 @@ const chunks = fc
     fc.record({
       shape: fc.constant({ observationSize: o, actionSize: a }),
       rows: fc.array(fc.tuple(floats(o), floats(a), float, float, floats(o)), { maxLength: 8 }),
-      // What a socket hands over may start anywhere.
+      // Bytes from a socket may start at any address.
       offset: fc.integer({ min: 0, max: 7 }),
     }),
   );
 
 describe('chunks', () => {
-  it('come back bit for bit, in order, wherever their bytes start', () => {
+  it('are unpacked bit for bit and in order, at any alignment of their bytes', () => {
     fc.assert(
       fc.property(chunks, ({ shape, rows, offset }) => {
         const builder = new ChunkBuilder(shape, 8);
@@ -38,7 +38,7 @@ describe('chunks', () => {
     );
   });
 
-  it('are their own once taken: what is added later does not reach them', () => {
+  it('do not change when rows are added after they were taken', () => {
     const builder = new ChunkBuilder({ observationSize: 1, actionSize: 1 }, 2);
     builder.add(row(1), row(2), 3, 4, row(5));
     const first = builder.take();
@@ -48,7 +48,7 @@ describe('chunks', () => {
     expect(builder.take()).toHaveLength(0);
   });
 
-  it('hold no more than they were made for', () => {
+  it('hold no more than their capacity', () => {
     const builder = new ChunkBuilder({ observationSize: 1, actionSize: 1 }, 1);
     builder.add(row(1), row(2), 3, 4, row(5));
     expect(() => builder.add(row(1), row(2), 3, 4, row(5))).toThrow(RangeError);
