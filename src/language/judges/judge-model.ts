@@ -27,8 +27,8 @@ export const judgeModelSettings = {
     .min(0)
     .default(0)
     .describe('0: the most likely answer; a question that is asked again is then sampled at temperature 1'),
-  deadlineSeconds: z.number().positive().default(120),
-  inFlight: z.int().min(1).default(8).describe('Maximum number of questions in flight'),
+  deadlineSeconds: z.number().positive().default(120).describe('Maximum duration of one answer'),
+  inFlight: z.int().min(1).default(8).describe('Maximum number of concurrent questions'),
   ...patienceKeys,
 };
 

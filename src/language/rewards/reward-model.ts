@@ -13,7 +13,7 @@ const rewardModelSettings = z.strictObject({
       'host:port of a server of the Open Inference Protocol v2 (Triton, KServe, MLServer, OpenVINO), or a list of several',
     ),
   model: z.string().describe("The model's name on the server"),
-  version: z.string().optional(),
+  version: z.string().optional().describe("The model's version; default: the server chooses"),
   input: z.string().optional().describe('The input for the samples, if the model has several'),
   output: z.string().optional().describe('The output with the scores, if the model has several'),
   column: z.int().min(0).optional().describe('Index of the score among the numbers for each sample, from 0'),
@@ -25,12 +25,20 @@ const rewardModelSettings = z.strictObject({
     .string()
     .optional()
     .describe('For a model that takes tokens: its tokenizer.json, or the folder with that file'),
-  padToken: z.int().min(0).optional(),
-  batchSize: z.int().min(1).optional(),
+  padToken: z
+    .int()
+    .min(0)
+    .optional()
+    .describe('The token that pads shorter token lists of a batch; default: 0'),
+  batchSize: z.int().min(1).optional().describe('Maximum number of samples in one call; default: 32'),
   tls: tlsSchema,
   token: tokenSchema,
-  deadlineSeconds: z.number().positive().optional(),
-  inFlight: z.int().min(1).optional(),
+  deadlineSeconds: z.number().positive().optional().describe('Maximum duration of one call; default: 300'),
+  inFlight: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('Maximum number of concurrent calls to one address; default: 64'),
   ...patienceKeys,
 });
 
