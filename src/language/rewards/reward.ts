@@ -16,8 +16,8 @@ export interface RewardInput {
 /** Evaluates completions: f(x, y) for a prompt x and a completion y. */
 export interface Reward {
   /**
-   * Evaluates K completions.
-   * @returns f(x, y) of each completion, [K], in order; undefined for a completion that could not be evaluated, for example because a
+   * Evaluates completions, which may belong to several prompts.
+   * @returns f(x, y) of each completion, in order; undefined for a completion that could not be evaluated, for example because a
    *   judge gave no number. Such a completion is left out of the update.
    * @throws PmpoError if nothing can be evaluated, for example because the server is gone or a reward program throws.
    */
