@@ -45,7 +45,7 @@ describe('a key that has another name now', () => {
     await expect(loadJob('/none.yaml', [], { renamedKeys: 'read' })).rejects.toThrow(/there is no such file/);
   });
 
-  it('loses to the new key where a configuration has both', async () => {
+  it('is ignored if a configuration also has the new key', async () => {
     const text = 'environment: {simulator: reacher, numEnvs: 2, actors: 4}';
     const { config } = await resolveJob('config.yaml', text, [], { renamedKeys: 'read' });
     expect(config).toMatchObject({ environment: { numEnvs: 2 } });
