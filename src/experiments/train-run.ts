@@ -1,6 +1,5 @@
 import { configText, type LoadedConfig, type ResolvedConfig } from '../config/load.js';
 import { createEngine } from '../engine/create.js';
-import { exportPolicy } from '../learners/control/policy.js';
 import { type TrainControlResult, trainControl } from '../learners/control/train.js';
 import type { RunSummary } from '../run/records.js';
 import { openTrainingEnvironments } from './environments.js';
@@ -52,7 +51,7 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
         clock: () => performance.now(),
       });
       if (result.interrupted) return undefined;
-      await directory.writePolicy(await exportPolicy(result));
+      await directory.writePolicy(await result.policy.exportOnnx());
       return summarize(config, result);
     },
   );

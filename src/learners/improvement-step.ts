@@ -25,7 +25,7 @@ import type { Operator, OperatorBatch, PolicyShape } from '../operators/operator
  *     improve    the operator's loss, its gradient       the learner's `improve`, by means of TrainedOperator
  *
  * `ImprovementStep` compiles these four, runs them, and makes sure that every number that comes out is finite. It knows
- * neither the operator nor the classifier, nor what a context or a sample is.
+ * neither the operator nor the classifier, and makes no assumption about contexts and samples.
  */
 
 /** Scalars for the log, by the names that they have in `metrics.jsonl`. */
@@ -52,7 +52,7 @@ export interface ImprovementStepOptions<
    * samples already.
    */
   readonly evaluate?: (inputs: I) => E;
-  /** Improves what is to be improved, given what the classifier accepts and rejects. */
+  /** Improves policy and critics, given the samples that the classifier accepts and rejects. */
   readonly improve: (batch: ClassifiedSamples<I, E>) => {
     readonly metrics: ScalarMetrics;
     readonly results: R;
@@ -230,8 +230,8 @@ export class TrainedOperator {
   /**
    * The gradient of the operator's loss; call it inside a compiled function. Moves the operator's own state one step.
    *
-   * @param parameters what the loss is differentiated in: a policy's variables, or log-probs and KLs that were computed
-   *   elsewhere.
+   * @param parameters the tensors in which the loss is differentiated: a policy's variables, or log-probs and KLs that were
+   *   computed elsewhere.
    * @param forward computes the operator's batch from them. Runs once, inside the differentiated function.
    * @returns gradients by the names in `parameters`, all of them.
    */

@@ -72,7 +72,7 @@ export class ActingLoop {
    * Chooses an action for every environment and starts the step, without waiting for its end.
    * @param index number of this step, which determines its noise.
    * @param steps environment steps that count towards the warm-up, during which actions are random.
-   * @returns the step under way; `record` takes its result. Nothing else may be started before.
+   * @returns the pending step, whose result must be recorded before the next step starts.
    */
   async startStep(index: number, steps: number): Promise<{ readonly stepped: Promise<VectorStep> }> {
     const { config, environment, family, act } = this.#options;

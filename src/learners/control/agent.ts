@@ -17,7 +17,7 @@ import {
   type UpdateInputs,
 } from './update.js';
 
-/** What an agent is made from. Classifiers see actions in the environment's units. */
+/** The parts of an agent. Classifiers see actions in the environment's units. */
 export interface AgentOptions extends AgentSpec, ActionUnits {
   readonly engine: Engine;
   readonly classifier: FeedbackClassifier;
@@ -103,7 +103,7 @@ export class Agent {
     const factor = { shape: [], data: Float32Array.of(learningRateFactor) };
     const improving = this.#step.run({ ...batch, noise, learningRateFactor: factor }, update);
     if (this.sequential) await improving;
-    // The engine keeps the order of what it is given, so that the copy and even the next update may be handed over before
+    // The engine runs calls in the order in which they are made, so that the copy and even the next update may be handed over before
     // this update has ended.
     const copying = this.#copy(update + 1);
     const [{ metrics }] = await Promise.all([improving, copying]);

@@ -82,7 +82,7 @@ export function requiredTensor(checkpoint: Checkpoint, name: string, shape: read
   });
 }
 
-/** Sets the agent's variables from a checkpoint. @throws PmpoError naming what is missing or of another shape. */
+/** Sets the agent's variables from a checkpoint. @throws PmpoError naming a variable that is missing or has another shape. */
 export async function restoreParameters(
   engine: Engine,
   parameters: AgentParameters,

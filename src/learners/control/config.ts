@@ -68,7 +68,7 @@ export interface ControlUpdateConfig {
   readonly discount: number;
 }
 
-/** What is remembered, and how learner and actors keep pace when actors feed the replay through Redis. */
+/** The replay, and how learner and actors keep pace when actors feed it through Redis. */
 export interface ReplayConfig {
   /** Transitions kept; the oldest go first. */
   readonly capacity: number;

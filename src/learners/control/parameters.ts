@@ -12,7 +12,7 @@ import type { ControlLearnerConfig } from './config.js';
 
 /** Everything that a control learner trains or copies, as variables of one engine. Shapes: A action dimensions. */
 
-/** What a policy network is made from. */
+/** The size and the head of a policy network. */
 export interface PolicySpec {
   readonly config: Pick<ControlLearnerConfig, 'policy'>;
   readonly family: DistributionFamily;
@@ -20,7 +20,7 @@ export interface PolicySpec {
   readonly actionSize: number;
 }
 
-/** What policy, critics and the operator's state are made from. */
+/** The sizes and settings of policy, critics and the operator's state. */
 export interface AgentSpec extends PolicySpec {
   /** Number of values that each action dimension takes, 0 for a continuous one, [A]. */
   readonly actionValues: Int32Array;

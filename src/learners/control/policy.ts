@@ -127,8 +127,3 @@ export class TrainedPolicy {
     return this.#engine.exportOnnx('policy', policy, { observation: [1, this.shape.observationSize] }, true);
   }
 }
-
-/** The bytes of `policy.onnx`; see TrainedPolicy.exportOnnx. */
-export function exportPolicy({ policy }: { readonly policy: TrainedPolicy }): Promise<Uint8Array> {
-  return policy.exportOnnx();
-}

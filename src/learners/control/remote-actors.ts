@@ -42,7 +42,7 @@ export interface RemoteActorsOptions {
 /** Chunks recorded at once; updates run in between. */
 const chunksPerRead = 1;
 const waitMs = 1_000;
-/** Silence after which a person is told; the next notice comes after twice as long, and so on. */
+/** Silence before the first notice; each further notice comes after twice as long. */
 const firstSilenceMs = 20_000;
 /** An actor counts as active if it has sent something within this time. */
 const activeMs = 10_000;

@@ -38,7 +38,7 @@ function placedSamples(batch: LanguageBatch): PlacedSample[] {
 
 const total = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0);
 
-/** The sum over a completion's tokens of what the model returned. @throws PmpoError when it does not fit or is not finite. */
+/** The sum of a model's values over the tokens of a completion. @throws PmpoError when they do not fit or are not finite. */
 function checkedTotal(
   values: Float32Array | undefined,
   { sequence, n, b }: PlacedSample,

@@ -68,7 +68,7 @@ export class ReplayReader {
   readonly #options: ReplayReaderOptions;
   readonly #keys: RunKeys;
   readonly #commands: RedisConnection;
-  /** Reads have a connection of their own, because a read that waits blocks everything else on its connection. */
+  /** A separate connection for reads, because a read that waits blocks everything else on its connection. */
   readonly #reading: RedisConnection;
   readonly #where: string;
   #attached: AttachOptions | undefined;

@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => folder.remove());
 
 const open: (() => Promise<void>)[] = [];
-/** Ends with the test, however that ends. */
+/** Registers a function that is called at the end of the test, even if it fails. */
 function later(close: () => Promise<void>): void {
   open.push(close);
 }
@@ -44,7 +44,7 @@ async function record(server: RedisServer, name: string): Promise<StreamRecorder
   return recorder;
 }
 
-/** `pmpo`, killed at the end of the test if it still runs. */
+/** Starts `pmpo`, which is killed at the end of the test if it still runs. */
 function begin(args: readonly string[], timeoutSeconds = 200): Running {
   const running = start(args, { timeoutSeconds });
   later(async () => {
@@ -59,7 +59,7 @@ async function kill(running: Running): Promise<Ended> {
   return running.ended;
 }
 
-/** Writes the configuration of a run, small enough for its replay to hold everything. */
+/** Writes the configuration of a run that is so small that its replay holds every transition. */
 async function configure(
   server: { readonly url: string },
   name: string,
@@ -101,7 +101,7 @@ async function learnedFrom(name: string): Promise<{ rows: string[]; steps: numbe
   return { rows, steps };
 }
 
-/** Each actor's chunks once, in the order in which they first came; @throws when one is not the next. */
+/** Each actor's chunks without repetitions, in the order of their arrival. Fails when a chunk is missing. */
 function onceEach(entries: readonly Recorded[]): { chunks: Recorded[]; repeated: number } {
   const last = new Map<string, number>();
   const chunks = entries.filter(({ actor, sequence }) => {
@@ -114,7 +114,7 @@ function onceEach(entries: readonly Recorded[]): { chunks: Recorded[]; repeated:
   return { chunks, repeated: entries.length - chunks.length };
 }
 
-/** Everything that an actor process was told is stored must be there, and no more than it sent. */
+/** Checks that Redis has every transition that it confirmed to an actor, and no more than the actor sent. */
 function checkActors(ended: readonly Ended[], chunks: readonly Recorded[]): void {
   for (const { stdout } of ended) {
     const said = [...events(stdout, 'stored'), ...events(stdout, 'end')].at(-1)!;
@@ -169,7 +169,7 @@ test('four actors and a learner, each killed once and started again: nothing is 
   expect(stored.length).toBeGreaterThanOrEqual(8000);
   // Observations and actions are never twice the same: two equal rows would be one transition stored twice.
   expect(new Set(stored).size).toBe(stored.length);
-  // What the learner learned from is, byte for byte and in this order, what Redis stored.
+  // The learner's replay holds the transitions that Redis stored, byte for byte and in their order.
   const { rows, steps } = await learnedFrom(name);
   expect(rows).toEqual(stored);
   expect(steps).toBe(stored.length);
@@ -181,7 +181,7 @@ test('four actors and a learner, each killed once and started again: nothing is 
 
 test('the example trains, with two actors', async () => {
   const examples = exampleConfigs().filter(({ redis: address }) => address !== undefined);
-  // What the help of `pmpo act` says to type.
+  // The help of `pmpo act` names this example.
   expect(examples.map(({ path }) => path)).toEqual(['remote-actors.yaml']);
   const server = await redis();
   const short = Object.entries({
@@ -227,7 +227,7 @@ test('Redis killed, started again, and stopped for a while in the middle: both s
     expect(events(each.stdout, 'notice').map(({ message }) => message)).toContain('Redis answers again');
   }
   await recorder.stop();
-  // What Redis had confirmed and forgotten is sent again, so that the record may hold it twice; the learner may not.
+  // Actors send lost chunks again, so that the stream may hold a chunk twice; the learner's replay must not.
   const { chunks } = onceEach(recorder.entries);
   checkActors(acted, chunks);
   const stored = rowsOf(chunks);
@@ -299,7 +299,7 @@ test('TLS and a password: kept out of everything that is written; a wrong one is
 }, 120_000);
 
 describe('refused with one clear line', () => {
-  test('nobody there, no address, and a password in the address', async () => {
+  test('a Redis that does not answer, no address, and a password in the address', async () => {
     const server = await redis();
     const file = await configure(server, 'alone');
     await server.kill();

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RedisAddress } from '../../../src/replay/redis/connection.js';
 
-/** A real Redis of a test's own, in a folder of its own, that can be killed and started again. */
+/** A real Redis server for one test, with its own folder, that can be killed and started again. */
 
 const { PMPO_REDIS } = process.env;
 if (PMPO_REDIS === undefined) throw new Error('run this with `npm run test:interop redis`');
@@ -21,7 +21,7 @@ function freePort(): Promise<number> {
   });
 }
 
-/** Resolves when someone listens. */
+/** Resolves when the server accepts connections. */
 async function listening(port: number, child: ChildProcess, output: () => string): Promise<void> {
   const end = Date.now() + 20_000;
   for (;;) {
@@ -39,7 +39,7 @@ async function listening(port: number, child: ChildProcess, output: () => string
 
 export interface RedisOptions {
   readonly password?: string;
-  /** With a certificate of an authority of its own. */
+  /** Whether to use TLS, with a certificate of a new authority. */
   readonly tls?: boolean;
 }
 
@@ -72,7 +72,7 @@ export class RedisServer {
     return join(this.folder, name);
   }
 
-  /** Starts it, with what its folder holds. */
+  /** Starts the server with the data in its folder. */
   async start(): Promise<void> {
     const { password, tls } = this.options;
     const ports = tls === true ? ['--port', '0', '--tls-port', `${this.port}`] : ['--port', `${this.port}`];
@@ -107,7 +107,7 @@ export class RedisServer {
     this.#child?.kill(name);
   }
 
-  /** kill -9. */
+  /** Kills the server without a chance to clean up. */
   async kill(): Promise<void> {
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -122,7 +122,7 @@ export class RedisServer {
   }
 }
 
-/** An authority, and a certificate of it for 127.0.0.1. */
+/** Creates an authority and its certificate for 127.0.0.1. */
 function makeCertificates(folder: string): void {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
   const key = ['-newkey', 'rsa:2048', '-nodes', '-days', '2'];
