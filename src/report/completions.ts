@@ -4,7 +4,7 @@ import { mean } from '../core/statistics.js';
 import type { EvaluatedCompletion, LanguageEvaluation } from '../run/records.js';
 import { escapeHtml, htmlPage } from './html.js';
 
-/** Of held-out prompts: what the model wrote before, and what it writes now. */
+/** A page with the completions of held-out prompts from before and after training. */
 
 export interface CompletionsOptions {
   readonly title: string;
@@ -23,8 +23,8 @@ const style = `<style>
 
 function side({ completion, evaluation, finishReason }: EvaluatedCompletion, when: string): string {
   const reward = evaluation === undefined ? 'not judged' : `reward ${formatNumber(evaluation)}`;
-  const cut = finishReason === 'length' ? ', cut by length' : '';
-  const text = completion === '' ? '<span class="muted">(nothing)</span>' : escapeHtml(completion);
+  const cut = finishReason === 'length' ? ', cut off at the maximum length' : '';
+  const text = completion === '' ? '<span class="muted">(empty)</span>' : escapeHtml(completion);
   return `<div><p>${text}</p><div class="reward">${when}, ${reward}${cut}</div></div>`;
 }
 
@@ -36,8 +36,8 @@ function meanOf({ completions }: LanguageEvaluation): string {
 }
 
 /**
- * One HTML file that needs nothing from anywhere else: every held-out prompt with its completion before training and after, in the
- * order of the prompts.
+ * Renders a self-contained HTML page with every held-out prompt, in their order, and its completions before and after
+ * training.
  */
 export function renderCompletions(
   before: LanguageEvaluation,
@@ -53,7 +53,7 @@ export function renderCompletions(
   const body = [
     style,
     `<header><p class="eyebrow">Completions of held-out prompts</p><h1>${escapeHtml(title)}</h1>`,
-    `<p class="lead">Left: the base model, mean reward ${meanOf(before)}. Right: after ${after.updates} updates, ${meanOf(after)}. The same prompts and seeds.</p></header>`,
+    `<p class="lead">Left: the base model, mean reward ${meanOf(before)}. Right: after ${after.updates} updates, mean reward ${meanOf(after)}. Prompts and seeds are the same.</p></header>`,
     ...pairs,
     `<pre class="command">${escapeHtml(command)}</pre>`,
   ];

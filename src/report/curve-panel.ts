@@ -2,7 +2,7 @@ import type { TopLevelSpec } from 'vega-lite';
 import { capitalized, type JobTerms } from '../run/job-terms.js';
 import type { CurveSize } from './specs.js';
 
-/** One line of a panel: an aggregate in its band, over the thin lines of the runs that it is of. */
+/** One line of a panel: an aggregate with its band, over thin lines for the single runs. */
 export interface CurveSeries {
   readonly label: string;
   readonly color: string;
@@ -18,22 +18,22 @@ export interface CurveSeries {
   }[];
 }
 
-/** Returns of DM Control's tasks go from 0 to this: an axis that comes near it shows all of it. */
+/** The largest return of DM Control's tasks. An axis that comes near it extends to it. */
 const largestReturn = 1000;
 
 type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
 
-/** A small chart of learning curves without a legend; `share` says that x is a share of all steps. */
+/** A small chart of learning curves without a legend. With `share`, x is the share of all steps, from 0 to 1. */
 export function curvePanel(
   {
     series,
     share,
-    words,
+    terms,
   }: {
     readonly series: readonly CurveSeries[];
     readonly share: boolean;
-    /** What the axes are of. */
-    readonly words: Pick<JobTerms, 'stepsTitle'> & { readonly scoreName: string };
+    /** The terms for the titles of the axes. */
+    readonly terms: Pick<JobTerms, 'stepsTitle'> & { readonly scoreName: string };
   },
   { width, height }: CurveSize,
 ): TopLevelSpec {
@@ -48,7 +48,7 @@ export function curvePanel(
   const x = {
     field: 'x',
     type: 'quantitative',
-    title: share ? "Share of each task's steps" : words.stepsTitle,
+    title: share ? "Share of each task's steps" : terms.stepsTitle,
     scale: { domain: [0, Math.max(...xs, share ? 1 : 0)] as number[], nice: false },
     axis: share ? { format: '.0%', tickCount: 4 } : { format: '~s', tickCount: 5 },
   } as const;
@@ -56,7 +56,7 @@ export function curvePanel(
     ({
       field,
       type: 'quantitative',
-      title: capitalized(words.scoreName),
+      title: capitalized(terms.scoreName),
       scale: {
         domain: [Math.min(0, ...values), top > 0.7 * largestReturn ? largestReturn : top] as number[],
         nice: true,

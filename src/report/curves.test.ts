@@ -67,14 +67,14 @@ describe('groupCurve', () => {
     ]);
   });
 
-  it('shows the median and the spread over seeds of their mean returns', () => {
+  it('shows the median and the spread of the seeds’ mean returns', () => {
     const runs = [run('a', 0, [[1, 3]]), run('a', 1, [[4, 4]]), run('a', 2, [[9, 11]])];
     expect(groupCurve({ label: 'a', runs })).toEqual([
       { label: 'a', steps: 10, center: 4, low: 3, high: 7, minimum: 2, maximum: 10, count: 3 },
     ]);
   });
 
-  it('ends where one seed diverges or has not come so far', () => {
+  it('ends when one seed diverges or ends', () => {
     const diverged = [run('a', 0, [[1], [2], [3]]), run('a', 1, [[1], [nan]], 'diverged')];
     expect(groupCurve({ label: 'a', runs: diverged }).map((p) => p.steps)).toEqual([10]);
     const short = [run('a', 0, [[1], [2], [3]]), run('a', 1, [[1], [2]])];
@@ -85,7 +85,7 @@ describe('groupCurve', () => {
 });
 
 describe('groupOutcome', () => {
-  it('summarises what the seeds reached', () => {
+  it('summarises the final returns of the seeds', () => {
     const outcome = groupOutcome({
       label: 'a',
       runs: [run('a', 0, [[100]]), run('a', 1, [[200]]), run('a', 2, [[600]])],
@@ -124,18 +124,18 @@ describe('groupOutcome', () => {
 });
 
 describe('metric lines', () => {
-  it('leave out what is not finite', () => {
+  it('leave out values that are not finite', () => {
     expect(metricLine(withMetrics([1, nan, 3]), 'loss').map(({ value }) => value)).toEqual([1, 3]);
   });
 
-  it('of long runs are thinned to means that keep the whole mean', () => {
+  it('of long runs are thinned to means, which preserve the overall mean', () => {
     const line = metricLine(withMetrics(Array.from({ length: 1000 }, (_, i) => i)), 'loss');
     expect(line.length).toBeLessThanOrEqual(240);
     expect(line.reduce((sum, { value }) => sum + value, 0) / line.length).toBe(499.5);
     expect(line.at(-1)!.steps).toBe(1000);
   });
 
-  it('have trends: a moving mean each, the median of these over seeds', () => {
+  it('have trends: moving means, and their median over seeds', () => {
     const flat = [5, 1, 9].flatMap((value, seed) => ({
       ...withMetrics(Array(80).fill(value), seed),
       name: `r${seed}`,
@@ -149,7 +149,7 @@ describe('metric lines', () => {
 });
 
 describe('curveCsv', () => {
-  it('has a row for each evaluation, with names quoted where need be', () => {
+  it('has a row for each finite evaluation, and quotes names if necessary', () => {
     const csv = curveCsv([{ ...run('a', 3, [[1, 3], [nan]]), label: 'pmpo, α=1' }]);
     expect(csv.split('\n').slice(1)).toEqual([
       '"pmpo, α=1",a-3,a,cartpole,3,10,environment steps,return,2,1,1,3,2',

@@ -2,13 +2,13 @@ import { mean, median, quantile, standardDeviation } from '../core/statistics.js
 import { jobTerms } from '../run/job-terms.js';
 import { outcomeOf, type RunData } from './run-data.js';
 
-/** Runs that differ in their seed only. */
+/** Runs that differ only in their seeds. */
 export interface RunGroup {
   readonly label: string;
   readonly runs: readonly RunData[];
 }
 
-/** Runs by their label, in the order in which labels first appear; runs of a group by their seed. */
+/** Groups runs by label, in the order in which labels first appear, and sorts each group by seed. */
 export function groupRuns(runs: readonly RunData[]): RunGroup[] {
   const labels = [...new Set(runs.map(({ label }) => label))];
   return labels.map((label) => ({
@@ -17,19 +17,19 @@ export function groupRuns(runs: readonly RunData[]): RunGroup[] {
   }));
 }
 
-/** A point of a learning curve: a line and the bands around it. */
+/** A point of a learning curve: of its line, and of the bands around it. */
 export interface CurvePoint {
   readonly label: string;
   readonly steps: number;
-  /** The mean over episodes (one run), or the median over seeds of these means. */
+  /** For one run, the mean over episodes; for several, the median over seeds of these means. */
   readonly center: number;
-  /** The interquartile band: over the episodes (one run), or over the seeds. */
+  /** The interquartile band over episodes (one run) or over seeds (several). */
   readonly low: number;
   readonly high: number;
-  /** The smallest and the largest: of the episodes (one run), or of the seeds' means. */
+  /** The range over episodes (one run) or over the seeds' means (several). */
   readonly minimum: number;
   readonly maximum: number;
-  /** How many values the bands are of. */
+  /** Number of values from which the bands are computed. */
   readonly count: number;
 }
 
@@ -47,8 +47,8 @@ function summarise(label: string, steps: number, center: number, values: readonl
 }
 
 /**
- * The learning curve of a group. With several seeds it has points only where all of them were evaluated and finite: a
- * median over those that have not diverged would look better than the truth.
+ * The learning curve of a group. With several seeds it has a point only at steps at which every seed has a finite
+ * evaluation, because a median over the seeds that have not diverged would flatter the group.
  */
 export function groupCurve({ label, runs }: RunGroup): CurvePoint[] {
   const [first] = runs;
@@ -67,7 +67,7 @@ export function groupCurve({ label, runs }: RunGroup): CurvePoint[] {
   });
 }
 
-/** One run's mean return at one evaluation. */
+/** The scores of one evaluation of one run. */
 export interface SeedPoint {
   readonly label: string;
   readonly run: string;
@@ -80,7 +80,7 @@ export interface SeedPoint {
   readonly scoreCount: number;
 }
 
-/** Every evaluation of every run, as far as it is finite. */
+/** Every finite evaluation of every run. */
 export function seedCurves(runs: readonly RunData[]): SeedPoint[] {
   return runs.flatMap((run) =>
     run.evaluations
@@ -99,19 +99,19 @@ export function seedCurves(runs: readonly RunData[]): SeedPoint[] {
   );
 }
 
-/** What a group's runs reached in the end. A run that diverged counts as −∞: worse than anything, never left out. */
+/** The final scores of a group. A run that diverged counts as −∞, so that it is worse than any other and not left out. */
 export interface GroupOutcome {
   readonly label: string;
   readonly seeds: number;
   readonly diverged: number;
-  /** Of the final mean returns; NaN where no run was evaluated. */
+  /** Statistics over seeds of the final mean scores; NaN if no run was evaluated. */
   readonly median: number;
   readonly low: number;
   readonly high: number;
   readonly mean: number;
   readonly minimum: number;
   readonly maximum: number;
-  /** Medians. */
+  /** Medians over seeds. */
   readonly steps: number;
   readonly wallSeconds: number;
 }
@@ -149,7 +149,7 @@ export interface MetricPoint {
 
 const maxPoints = 240;
 
-/** At most `maxPoints` points: means of neighbours, so that a long run's report stays small and its trend true. */
+/** Reduces a line to at most `maxPoints` means of neighbouring points, so that the report of a long run stays small. */
 function thin(points: readonly MetricPoint[]): MetricPoint[] {
   if (points.length <= maxPoints) return [...points];
   const size = Math.ceil(points.length / maxPoints);
@@ -159,7 +159,7 @@ function thin(points: readonly MetricPoint[]): MetricPoint[] {
   });
 }
 
-/** The line of one metric of one run, as far as it is finite. */
+/** The finite points of one metric of one run. */
 export function metricLine(run: RunData, metric: string): MetricPoint[] {
   const points = run.metrics.flatMap(({ steps, values }) => {
     const value = values[metric];
@@ -170,7 +170,7 @@ export function metricLine(run: RunData, metric: string): MetricPoint[] {
   return thin(points);
 }
 
-/** Means over a window of a twentieth of the line, centred. */
+/** The moving mean of a line, over a centred window of a twentieth of its points. */
 function smooth(points: readonly MetricPoint[]): MetricPoint[] {
   const reach = Math.floor(points.length / 40);
   return points.map((point, index) => {
@@ -180,8 +180,8 @@ function smooth(points: readonly MetricPoint[]): MetricPoint[] {
 }
 
 /**
- * The trends of a chart's lines: each line's moving mean; of several runs with one label, the median of these at each
- * step that all of them reached.
+ * The trends of a chart's lines: the moving mean of each line. For several runs with one label, the median of their moving
+ * means at each step that all of them reached.
  */
 export function trendLines(points: readonly MetricPoint[]): MetricPoint[] {
   const bundles = new Map<string, Map<string, MetricPoint[]>>();
@@ -200,7 +200,7 @@ export function trendLines(points: readonly MetricPoint[]): MetricPoint[] {
   });
 }
 
-/** The learning curves as comma-separated values, one row for each evaluation of each run. */
+/** The learning curves as CSV, with a row for each finite evaluation of each run. */
 export function curveCsv(runs: readonly RunData[]): string {
   const head =
     'label,run,operator,environment,seed,steps,step_unit,score_name,mean_score,std_score,min_score,max_score,score_count';

@@ -48,7 +48,7 @@ const config: Config = {
   },
 };
 
-/** Titles that a browser shows on hovering, from the descriptions that Vega writes for screen readers. */
+/** Makes a browser show Vega's descriptions for screen readers on hovering. */
 function withHoverTitles(svg: string): string {
   return svg.replaceAll(
     /<path aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="circle"([^>]*?)(?:\/>|><\/path>)/g,
@@ -57,9 +57,9 @@ function withHoverTitles(svg: string): string {
   );
 }
 
-/** Draws a Vega-Lite chart as SVG text whose colours are CSS variables. */
+/** Draws a Vega-Lite chart as SVG text, with CSS variables for its colours. */
 export async function drawSvg(spec: TopLevelSpec): Promise<string> {
-  // Loaded when first needed: nothing but reports pays for them.
+  // Loaded on first use, because they are slow to load and only reports need them.
   const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]);
   const { spec: compiled } = vegaLite.compile(spec, { config });
   const view = new vega.View(vega.parse(compiled), { renderer: 'none', logLevel: vega.Error });

@@ -1,6 +1,6 @@
 import { fontFamily, themeCss } from './theme.js';
 
-/** Text that is safe inside HTML, in elements and in attributes. */
+/** Escapes text for use in HTML elements and attributes. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
@@ -63,7 +63,7 @@ footer{margin-top:48px;color:var(--muted);font-size:13px}
 @media print{details:not([open]){display:none}body{background:none}.card,.grid>*{break-inside:avoid}}
 `;
 
-/** A whole page that needs nothing from anywhere else. @param body trusted HTML. */
+/** A complete, self-contained HTML page. @param body trusted HTML. */
 export function htmlPage(title: string, body: string): string {
   return `<!doctype html>
 <html lang="en">
@@ -91,11 +91,11 @@ export interface Column<Row> {
   readonly head: string;
   /** Trusted HTML. */
   readonly cell: (row: Row) => string;
-  /** Text stands to the left, numbers to the right. */
+  /** Text is aligned left, numbers right. */
   readonly text?: boolean;
 }
 
-/** A table whose first column heads its rows. */
+/** A table with row headings in its first column. */
 export function htmlTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
   const kind = ({ text }: Column<Row>) => (text === true ? ' class="text"' : '');
   const head = columns

@@ -2,7 +2,7 @@ import { type MetricPoint, metricLine } from './curves.js';
 import type { RunData } from './run-data.js';
 import type { MetricChart } from './specs.js';
 
-/** Metrics that belong into one chart, by their names in `metrics.jsonl`. */
+/** Metrics that share a chart, by their names in `metrics.jsonl`. */
 interface Subject {
   readonly title: string;
   readonly subtitle?: string;
@@ -10,7 +10,7 @@ interface Subject {
   readonly share?: boolean;
 }
 
-/** What a reader looks at first, in this order; every other metric gets a chart of its own after these. */
+/** The most important charts, in this order. Every other metric gets a separate chart after them. */
 const subjects: readonly Subject[] = [
   { title: 'Training return', subtitle: 'of the episodes acted in', matches: /^acting\/return$/ },
   { title: 'Training reward', subtitle: 'of the completions learned from', matches: /^acting\/reward$/ },
@@ -36,8 +36,8 @@ const subjects: readonly Subject[] = [
 ];
 
 /**
- * Metrics of one chart by what a person calls them there: `policy/kl/mean` is `mean`, the whole of which it is a part is
- * `total`. Parts come first, so that a part has the same colour in every chart of parts.
+ * Short names for the metrics of one chart: `policy/kl/mean` is `mean`, and the sum `policy/kl` is `total`. Parts come
+ * first, so that a part has the same colour in every chart of parts.
  */
 function shortNames(metrics: readonly string[]): Map<string, string> {
   const isWhole = (name: string) => metrics.some((other) => other.startsWith(`${name}/`));
@@ -53,7 +53,7 @@ function metricNames(runs: readonly RunData[]): string[] {
   return [...names].sort();
 }
 
-/** One chart of several metrics of one run; of several runs, a chart for each metric, coloured by label. */
+/** For one run, one chart with all metrics of a subject; for several, a chart for each metric, coloured by label. */
 function chartsOf(
   runs: readonly RunData[],
   { title, subtitle, matches, share }: Subject,
@@ -79,7 +79,7 @@ function chartsOf(
   });
 }
 
-/** Every chart of what was recorded: those a reader looks at first, and the rest. */
+/** Charts of all recorded metrics: the most important ones, and the rest. */
 export function metricCharts(runs: readonly RunData[]): { main: MetricChart[]; more: MetricChart[] } {
   const names = metricNames(runs);
   const main = subjects.flatMap((subject) => chartsOf(runs, subject, names));

@@ -38,14 +38,14 @@ describe('aggregate', () => {
     expect(point.high).toBeGreaterThan(15);
   });
 
-  it('is the value itself where there is one seed', () => {
+  it('has an empty interval for a single seed', () => {
     expect(aggregate({ label: 'l', runs: { task: [run([4, 8])] } })).toEqual([
       { x: 10, center: 4, low: 4, high: 4 },
       { x: 20, center: 8, low: 8, high: 8 },
     ]);
   });
 
-  it('counts a run that diverged as 0 from there on, to the end of the others', () => {
+  it('counts a run that diverged as 0 until the end of the others', () => {
     const runs = { task: [run([8, 8, 8]), run([4], { status: 'diverged' })] };
     expect(centers(aggregate({ label: 'l', runs }))).toEqual([
       [10, 6],
@@ -59,7 +59,7 @@ describe('aggregate', () => {
     ]);
   });
 
-  it('leaves out of later points a run that ended early without diverging', () => {
+  it('leaves a run that ended early without diverging out of later points', () => {
     const runs = { task: [run([8, 8]), run([4])] };
     expect(centers(aggregate({ label: 'l', runs }))).toEqual([
       [10, 6],
@@ -67,7 +67,7 @@ describe('aggregate', () => {
     ]);
   });
 
-  it('puts tasks of different lengths side by side by the share of their evaluations', () => {
+  it('aligns tasks of different lengths by the share of their evaluations', () => {
     const runs = { short: [run([2, 4])], long: [run([10, 20, 30, 40], { every: 100 })] };
     expect(centers(aggregate({ label: 'l', runs }))).toEqual([
       [0.5, 11],
@@ -75,13 +75,13 @@ describe('aggregate', () => {
     ]);
   });
 
-  it('is nothing of nothing', () => {
+  it('is empty without runs', () => {
     expect(aggregate({ label: 'l', runs: { task: [] } })).toEqual([]);
   });
 });
 
 describe('renderFigureSvg', () => {
-  it('draws panels under one legend, the same each time, with names made safe', async () => {
+  it('draws panels under one legend, deterministically, with escaped names', async () => {
     const panel = (title: string) => ({
       title,
       lines: [
@@ -91,7 +91,7 @@ describe('renderFigureSvg', () => {
     });
     const figure = { title: 'A & B', panels: ['one', 'two', 'three', 'four'].map(panel) };
     const svg = await renderFigureSvg(figure);
-    // Whether something is there, not the whole picture in the message where it is not.
+    // A boolean, so that a failure does not print the whole picture.
     const count = (pattern: RegExp) => svg.match(pattern)?.length ?? 0;
     expect(count(/<title>A &#38; B<\/title>/g)).toBe(1);
     expect(count(/>β &#60; 1<\/text>/g)).toBe(1);

@@ -3,15 +3,15 @@ import { bootstrapInterval, interquartileMean, mean } from '../core/statistics.j
 import { type CurveSeries, curvePanel } from './curve-panel.js';
 import { drawSvg } from './draw.js';
 import { escapeHtml } from './html.js';
-import { type RunData, wordsOf } from './run-data.js';
+import { type RunData, termsOf } from './run-data.js';
 import { color, fontFamily, seriesColor, themeCss } from './theme.js';
 
 /**
- * A figure of several panels with one legend: learning curves of runs grouped by what they are compared by, over one task
- * or aggregated over several.
+ * Figures of several panels with one legend. Each panel shows learning curves on one task, or aggregated over several
+ * tasks.
  */
 
-/** One line: its runs, by task. */
+/** The runs of one line, by task. */
 export interface PanelLine {
   readonly label: string;
   readonly runs: Readonly<Record<string, readonly RunData[]>>;
@@ -24,25 +24,25 @@ export interface FigurePanel {
 
 export interface Figure {
   readonly title: string;
-  /** A name in metrics.jsonl; absent: the return of the evaluations. */
+  /** The name of a metric in metrics.jsonl. Absent: the score of the evaluations. */
   readonly metric?: string;
   readonly panels: readonly FigurePanel[];
 }
 
 /** A point of an aggregated line. */
 export interface AggregatePoint {
-  /** Environment steps; over several tasks of different lengths, the share of each one's steps. */
+  /** Steps; for several tasks, which may differ in length, the share of each task's steps. */
   readonly x: number;
-  /** Interquartile mean over seeds (and tasks). */
+  /** Interquartile mean over seeds and tasks. */
   readonly center: number;
-  /** 95 % bootstrap interval, seeds redrawn within each task; the value itself where there is one seed. */
+  /** 95 % bootstrap interval, stratified by task. For a single seed, both bounds are `center`. */
   readonly low: number;
   readonly high: number;
 }
 
 /**
- * A run's mean return at each of its evaluations, from where it diverged on the worst that a return can be, 0; or what it
- * recorded of a metric.
+ * The mean score of a run at each of its evaluations, or the values of one of its metrics, by step. Values that are not
+ * finite count as 0, the worst score that a task gives.
  */
 function series(run: RunData, metric: string | undefined): Map<number, number> {
   if (metric !== undefined) {
@@ -62,8 +62,8 @@ function series(run: RunData, metric: string | undefined): Map<number, number> {
 }
 
 /**
- * The line of runs of one task, or of several tasks as one: at each evaluation that some run reached, the interquartile
- * mean over runs and tasks. A run that diverged keeps counting, with a return of 0: leaving it out would flatter the rest.
+ * Aggregates the runs of a line: at each evaluation that some run reached, the interquartile mean over runs and tasks. A
+ * run that diverged continues to count, with a score of 0, because leaving it out would flatter the line.
  */
 export function aggregate({ label, runs }: PanelLine, metric?: string): AggregatePoint[] {
   const tasks = Object.values(runs).filter(({ length }) => length > 0);
@@ -77,7 +77,7 @@ export function aggregate({ label, runs }: PanelLine, metric?: string): Aggregat
   const count = Math.min(...steps.map(({ length }) => length));
   const key = foldIn(randomKey(0), label);
   return Array.from({ length: count }, (_, i) => {
-    // Several tasks are put side by side by the share of their evaluations that is done.
+    // Tasks of different lengths are aligned by the share of their evaluations.
     const at = steps.map((own) => own[Math.ceil(((i + 1) * own.length) / count) - 1]!);
     const strata = curves.map((own, task) =>
       own.flatMap(({ values, diverged }) => values.get(at[task]!) ?? (diverged ? 0 : [])),
@@ -88,8 +88,8 @@ export function aggregate({ label, runs }: PanelLine, metric?: string): Aggregat
   }).filter(({ center }) => Number.isFinite(center));
 }
 
-/** What a metric is called on an axis: `evaluation/winRate` is a win rate. */
-function metricWords(metric: string): string {
+/** The title of an axis for a metric: `win rate` for `evaluation/winRate`. */
+function metricName(metric: string): string {
   const last = metric.split('/').at(-1) ?? metric;
   return last.replaceAll(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
@@ -98,16 +98,16 @@ function panelSeries({ lines }: FigurePanel, metric: string | undefined) {
   const share = lines.some(({ runs }) => Object.keys(runs).length > 1);
   return {
     share,
-    words: {
-      ...wordsOf(lines.flatMap(({ runs }) => Object.values(runs).flat())),
-      ...(metric === undefined ? {} : { scoreName: metricWords(metric) }),
+    terms: {
+      ...termsOf(lines.flatMap(({ runs }) => Object.values(runs).flat())),
+      ...(metric === undefined ? {} : { scoreName: metricName(metric) }),
     },
     series: lines.map(
       (line, index): CurveSeries => ({
         label: line.label,
         color: seriesColor(index),
         points: aggregate(line, metric),
-        // Single runs are shown where the axis is theirs.
+        // On an axis of shares, the steps of single runs have no meaning.
         runs: share
           ? []
           : Object.values(line.runs)
@@ -124,7 +124,7 @@ function panelSeries({ lines }: FigurePanel, metric: string | undefined) {
 const cell = { width: 330, height: 240, title: 24, gap: 14 };
 const margin = { side: 16, top: 64, bottom: 14 };
 
-/** A legend drawn once, over all panels, and where it ends. */
+/** The legend over all panels, and the x at which it ends. */
 function legend(labels: readonly string[], y: number): { items: string; end: number } {
   let x = margin.side + 4;
   const items = labels
@@ -137,13 +137,13 @@ function legend(labels: readonly string[], y: number): { items: string; end: num
   return { items, end: x };
 }
 
-/** Draws a figure as one SVG file that follows the reader's light or dark. */
+/** Draws a figure as one SVG file, which follows the light or dark mode of the reader. */
 export async function renderFigureSvg({ title, metric, panels }: Figure): Promise<string> {
   const columns = Math.min(3, panels.length);
   const rows = Math.ceil(panels.length / columns);
   const labels = [...new Set(panels.flatMap(({ lines }) => lines.map(({ label }) => label)))];
   const { items, end } = legend(labels, 48);
-  // Wide enough for title and legend too, as far as text can be measured here.
+  // Wide enough for title and legend; the width of text is an estimate.
   const width = Math.max(
     2 * margin.side + columns * cell.width + (columns - 1) * cell.gap,
     2 * margin.side + title.length * 8.6,

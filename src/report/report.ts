@@ -11,18 +11,18 @@ import {
 import { drawSvg } from './draw.js';
 import { type Column, escapeHtml, htmlPage, htmlTable } from './html.js';
 import { metricCharts } from './metric-charts.js';
-import { outcomeOf, type RunData, type RunOutcome, wordsOf } from './run-data.js';
+import { outcomeOf, type RunData, type RunOutcome, termsOf } from './run-data.js';
 import { learningCurve, type MetricChart, metricChart } from './specs.js';
 import { color, seriesColor, themeCss } from './theme.js';
 
 export interface ReportOptions {
   /** The page's heading; default: the environment's name. */
   readonly title?: string;
-  /** The command that made what is shown, printed under the figure. */
+  /** The command that made the runs, printed under the figure. */
   readonly command: string;
 }
 
-/** The widths of the page's cards inside their padding. */
+/** The sizes of drawings, which fill the page's cards inside their padding. */
 const pageCurve = { width: 970, height: 440 };
 const smallChart = { width: 294, height: 206 };
 
@@ -47,11 +47,11 @@ function swatch(label: string, labels: readonly string[]): string {
 function runFacts(run: RunData): string {
   const outcome = outcomeOf(run);
   const { steps, updates, wallSeconds, scoreCount, meanScore, stdScore } = outcome;
-  const words = wordsOf([run]);
-  const episodeCount = `${scoreCount} ${scoreCount === 1 ? words.episode : words.episodes}`;
+  const terms = termsOf([run]);
+  const episodeCount = `${scoreCount} ${scoreCount === 1 ? terms.episode : terms.episodes}`;
   const facts: [string, string][] = [
     [
-      scoreCount > 0 ? `Final ${words.scoreName}, ${episodeCount}` : `Final ${words.scoreName}`,
+      scoreCount > 0 ? `Final ${terms.scoreName}, ${episodeCount}` : `Final ${terms.scoreName}`,
       run.status === 'diverged'
         ? state(run)
         : Number.isFinite(meanScore)
@@ -61,15 +61,15 @@ function runFacts(run: RunData): string {
     ['Operator', escapeHtml(run.operator)],
     ['Feedback', escapeHtml(run.feedback)],
     ['Seed', String(run.seed)],
-    [words.stepsTitle, formatCount(steps)],
+    [terms.stepsTitle, formatCount(steps)],
     ['Updates', formatCount(updates)],
     ['Wall time', formatDuration(wallSeconds)],
-    [`${capitalized(words.steps)} per second`, wallSeconds > 0 ? formatCount(steps / wallSeconds) : '–'],
+    [`${capitalized(terms.steps)} per second`, wallSeconds > 0 ? formatCount(steps / wallSeconds) : '–'],
   ];
   return `<dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`).join('')}</dl>`;
 }
 
-/** A final return, where −∞ stands for a run that diverged. */
+/** A final score; −∞ means a run that diverged. */
 function final(value: number): string {
   return value === Number.NEGATIVE_INFINITY
     ? '<span class="state diverged">diverged</span>'
@@ -78,13 +78,13 @@ function final(value: number): string {
 
 function groupTable(runs: readonly RunData[]): string {
   const groups = groupRuns(runs);
-  const words = wordsOf(runs);
+  const terms = termsOf(runs);
   const labels = groups.map(({ label }) => label);
   const interval = (low: number, high: number) =>
     low === high ? final(low) : `${final(low)} – ${final(high)}`;
   const columns: Column<GroupOutcome>[] = [
     { head: 'Operator', text: true, cell: ({ label }) => swatch(label, labels) + escapeHtml(label) },
-    { head: `Final ${words.scoreName}, median`, cell: (row) => `<b>${final(row.median)}</b>` },
+    { head: `Final ${terms.scoreName}, median`, cell: (row) => `<b>${final(row.median)}</b>` },
     { head: 'Middle half', cell: ({ low, high }) => interval(low, high) },
     { head: 'Range', cell: ({ minimum, maximum }) => interval(minimum, maximum) },
     { head: 'Mean', cell: (row) => final(row.mean) },
@@ -93,27 +93,27 @@ function groupTable(runs: readonly RunData[]): string {
       head: 'Diverged',
       cell: ({ diverged }) => (diverged > 0 ? `<span class="state diverged">${diverged}</span>` : '0'),
     },
-    { head: capitalized(words.steps), cell: ({ steps }) => formatCount(steps) },
+    { head: capitalized(terms.steps), cell: ({ steps }) => formatCount(steps) },
     { head: 'Wall time', cell: ({ wallSeconds }) => formatDuration(wallSeconds) },
   ];
   const note = runs.some(({ status }) => status === 'diverged')
-    ? '<p class="note">A seed that diverged counts as worse than any other; none is left out.</p>'
+    ? '<p class="note">A seed that diverged counts as worse than any other. No seed is left out.</p>'
     : '';
   return htmlTable(columns, groups.map(groupOutcome)) + note;
 }
 
 function runTable(runs: readonly RunData[]): string {
-  const words = wordsOf(runs);
+  const terms = termsOf(runs);
   type Row = { readonly run: RunData; readonly outcome: RunOutcome };
   const columns: Column<Row>[] = [
     { head: 'Run', text: true, cell: ({ run }) => escapeHtml(run.name) },
     { head: 'Operator', text: true, cell: ({ run }) => escapeHtml(run.label) },
     { head: 'Seed', cell: ({ run }) => String(run.seed) },
     {
-      head: `Final ${words.scoreName}`,
+      head: `Final ${terms.scoreName}`,
       cell: ({ outcome }) => plusMinus(outcome.meanScore, outcome.stdScore),
     },
-    { head: capitalized(words.steps), cell: ({ outcome }) => formatCount(outcome.steps) },
+    { head: capitalized(terms.steps), cell: ({ outcome }) => formatCount(outcome.steps) },
     { head: 'Updates', cell: ({ outcome }) => formatCount(outcome.updates) },
     { head: 'Wall time', cell: ({ outcome }) => formatDuration(outcome.wallSeconds) },
     { head: 'State', text: true, cell: ({ run }) => state(run) },
@@ -125,39 +125,39 @@ function runTable(runs: readonly RunData[]): string {
 }
 
 function evaluationTable(runs: readonly RunData[]): string {
-  const words = wordsOf(runs);
+  const terms = termsOf(runs);
   const columns: Column<SeedPoint>[] = [
     ...(runs.length > 1 ? [{ head: 'Run', text: true, cell: (row: SeedPoint) => escapeHtml(row.run) }] : []),
-    { head: capitalized(words.steps), cell: (row) => formatCount(row.steps) },
-    { head: `Mean ${words.scoreName}`, cell: (row) => formatNumber(row.meanScore) },
+    { head: capitalized(terms.steps), cell: (row) => formatCount(row.steps) },
+    { head: `Mean ${terms.scoreName}`, cell: (row) => formatNumber(row.meanScore) },
     { head: 'Standard deviation', cell: (row) => formatNumber(row.stdScore) },
-    { head: 'Least', cell: (row) => formatNumber(row.minimum) },
-    { head: 'Greatest', cell: (row) => formatNumber(row.maximum) },
-    { head: capitalized(words.episodes), cell: (row) => String(row.scoreCount) },
+    { head: 'Minimum', cell: (row) => formatNumber(row.minimum) },
+    { head: 'Maximum', cell: (row) => formatNumber(row.maximum) },
+    { head: capitalized(terms.episodes), cell: (row) => String(row.scoreCount) },
   ];
   return htmlTable(columns, seedCurves(runs));
 }
 
 function curveCaption(runs: readonly RunData[]): string {
-  const words = wordsOf(runs);
+  const terms = termsOf(runs);
   const severalSeeds = groupRuns(runs).some((group) => group.runs.length > 1);
   const drawn = severalSeeds
-    ? `Thick line: median over seeds of the mean ${words.scoreName} over evaluation ${words.episodes}. Band: middle half of the seeds. Thin lines: each seed.`
-    : `Line: mean ${words.scoreName} over evaluation ${words.episodes}. Band: middle half of the ${words.episodes}${runs.length === 1 ? '; lighter band: all of them' : ''}.`;
+    ? `Thick lines: median over seeds of the mean ${terms.scoreName} over evaluation ${terms.episodes}. Bands: middle half of the seeds. Thin lines: single seeds.`
+    : `Line: mean ${terms.scoreName} over evaluation ${terms.episodes}. Band: middle half of the ${terms.episodes}${runs.length === 1 ? '; lighter band: all of them' : ''}.`;
   const cross = runs.some(({ status }) => status === 'diverged')
-    ? ` A cross marks where a run diverged${severalSeeds ? '; a median ends where one of its seeds does' : ''}.`
+    ? ` A cross marks the point at which a run diverged${severalSeeds ? '; a median ends with the first of its seeds to end' : ''}.`
     : '';
-  return `${drawn} ${words.evaluated}${cross}`;
+  return `${drawn} ${terms.evaluated}${cross}`;
 }
 
 function trendCaption(runs: readonly RunData[]): string {
   const severalSeeds = groupRuns(runs).some((group) => group.runs.length > 1);
-  const trend = `their moving mean over a twentieth of the run${severalSeeds ? ', median over seeds' : ''}`;
+  const trend = `moving mean over a twentieth of the run${severalSeeds ? ', median over seeds' : ''}`;
   const legend = runs.length > 1 ? `<br>${labelLegend(runs)}` : '';
-  return `Over ${wordsOf(runs).stepsTitle.toLowerCase()}. Faint lines: as recorded. Bold lines: ${trend}.${legend}`;
+  return `x axes: ${termsOf(runs).stepsTitle.toLowerCase()}. Faint lines: recorded values. Bold lines: ${trend}.${legend}`;
 }
 
-/** Which colour is whose, for the small charts. */
+/** The colours of the labels, as a legend for the small charts. */
 function labelLegend(runs: readonly RunData[]): string {
   const labels = groupRuns(runs).map(({ label }) => label);
   return labels
@@ -179,7 +179,7 @@ function configurations(runs: readonly RunData[]): string {
   return runs
     .map(({ name, config }) =>
       folded(
-        single ? 'config.yaml, everything resolved' : `${name}/config.yaml`,
+        single ? 'config.yaml, with all defaults' : `${name}/config.yaml`,
         `<pre>${escapeHtml(config)}</pre>`,
       ),
     )
@@ -210,9 +210,9 @@ function heading(runs: readonly RunData[], title: string | undefined): string {
 }
 
 /**
- * A report of one run or of several as one HTML file that needs nothing from anywhere else and reads well in light and
- * dark. Runs with the same label count as seeds of one operator.
- * @throws RangeError without runs.
+ * Renders a report of one or more runs as one self-contained HTML file, which follows the light or dark mode of the
+ * reader. Runs with the same label count as seeds of one operator.
+ * @throws RangeError if there are no runs.
  */
 export async function renderReport(
   runs: readonly RunData[],
@@ -225,7 +225,7 @@ export async function renderReport(
   const evaluated = runs.some(({ evaluations }) => evaluations.length > 0);
   const curve = evaluated
     ? `<figure class="card">${await drawSvg(learningCurve(runs, pageCurve))}<figcaption>${curveCaption(runs)}</figcaption>${made}</figure>`
-    : `<div class="card"><p class="muted">There was no evaluation yet.</p>${made}</div>`;
+    : `<div class="card"><p class="muted">No evaluation has been recorded yet.</p>${made}</div>`;
   const sections = [
     heading(runs, title),
     runs.length === 1 ? runFacts(runs[0]!) : groupTable(runs),
@@ -242,13 +242,13 @@ export async function renderReport(
     ...(runs.length > 1 ? [folded('Every run', runTable(runs), true)] : []),
     folded('Every evaluation', evaluationTable(runs)),
     configurations(runs),
-    `<footer><a download="learning-curve.csv" href="${csv}">Learning curve as CSV</a> · everything recorded stands in <code>metrics.jsonl</code> beside this file</footer>`,
+    `<footer><a download="learning-curve.csv" href="${csv}">Learning curve as CSV</a> · all records are in <code>metrics.jsonl</code>, in the folder of this file</footer>`,
   ];
   const environments = unique(runs.map(({ environment }) => environment));
   return htmlPage(`${title ?? environments} · pmpo`, sections.filter((text) => text !== '').join('\n'));
 }
 
-/** The learning curve alone, as an SVG file that follows the reader's light or dark: a README's picture. */
+/** Renders only the learning curves, as an SVG file that follows the light or dark mode of the reader. */
 export async function renderCurveSvg(
   runs: readonly RunData[],
   size = { width: 760, height: 340 },

@@ -13,13 +13,13 @@ import {
 import { openRunDirectory } from '../run/run-directory.js';
 import { fileProblem } from '../system/atomic-file.js';
 
-/** `unfinished`: it was stopped, or is still going. `diverged`: numbers that are not finite were recorded. */
+/** `unfinished`: it was stopped, or is still running. `diverged`: it recorded numbers that are not finite. */
 export type RunStatus = 'finished' | 'unfinished' | 'diverged';
 
-/** Everything that a report tells of one run, read from the files that the run left behind. */
+/** The data of one run for a report, read from the files in the run's folder. */
 export interface RunData {
   readonly name: string;
-  /** What runs are compared by: those with the same label differ in their seed only. */
+  /** Runs with the same label are compared as seeds of one group. */
   readonly label: string;
   readonly operator: string;
   readonly feedback: string;
@@ -30,20 +30,20 @@ export interface RunData {
   /** The text of config.yaml. */
   readonly config: string;
   readonly summary?: RunSummary;
-  /** In the order recorded; NaN stands for every number that was not finite. */
+  /** In the order of recording. Every number that was not finite is NaN. */
   readonly metrics: readonly MetricRecord[];
   readonly evaluations: readonly EvaluationRecord[];
   readonly notices: readonly { readonly time: string; readonly message: string }[];
 }
 
 export interface ReadRunOptions {
-  /** Default: the operator's name. */
+  /** Default: the name of the operator. */
   readonly label?: string;
-  /** True when whoever ran it knows that it diverged, though its records ended before. */
+  /** True if the run is known to have diverged, although its records end before that. */
   readonly diverged?: boolean;
 }
 
-/** The lines of `metrics.jsonl`; a last line without its end was being written and does not count yet. */
+/** Parses the lines of `metrics.jsonl`. A last line without a line end is still being written, and is left out. */
 function parseLines(file: string, text: string, kind: JobKind): RecordLine[] {
   return text
     .split('\n')
@@ -57,7 +57,7 @@ function parseLines(file: string, text: string, kind: JobKind): RecordLine[] {
     });
 }
 
-/** JSON holds null for a number that was not finite. */
+/** The number that JSON holds, with null for one that was not finite. */
 function restored(value: number | null): number {
   return value ?? Number.NaN;
 }
@@ -79,8 +79,8 @@ function parseConfig(file: string, text: string): ConfigFacts {
 }
 
 /**
- * Reads a run's folder.
- * @throws PmpoError when it is not the folder of a run or one of its files is damaged.
+ * Reads the folder of a run for a report. Folders written by earlier versions are read as well.
+ * @throws PmpoError if it is not the folder of a run or one of its files is damaged.
  */
 export async function readRun(
   path: string,
@@ -130,13 +130,13 @@ export async function readRun(
   };
 }
 
-/** How far a run came and what it reached: its summary, or where there is none yet, its last records. */
+/** The outcome of a run: its summary, or the state of its last records if it has no summary yet. */
 export interface RunOutcome {
   readonly steps: number;
   readonly updates: number;
   readonly wallSeconds: number;
   readonly scoreCount: number;
-  /** NaN before the first evaluation, and for a run that diverged. */
+  /** NaN before the first evaluation and for a run that diverged. */
   readonly meanScore: number;
   readonly stdScore: number;
 }
@@ -164,7 +164,7 @@ export function outcomeOf(run: RunData): RunOutcome {
   };
 }
 
-/** The words for what runs of one kind count and reach. */
-export function wordsOf(runs: readonly Pick<RunData, 'kind'>[]): JobTerms {
+/** The terms for runs of one kind. */
+export function termsOf(runs: readonly Pick<RunData, 'kind'>[]): JobTerms {
   return jobTerms[runs[0]?.kind ?? 'control'];
 }

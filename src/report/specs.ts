@@ -10,7 +10,7 @@ import {
   seedCurves,
   trendLines,
 } from './curves.js';
-import { type RunData, wordsOf } from './run-data.js';
+import { type RunData, termsOf } from './run-data.js';
 import { color, seriesColor } from './theme.js';
 
 type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
@@ -19,15 +19,15 @@ const stepsAxis = {
   labelExpr: "datum.value === 0 ? '0' : format(datum.value, '~s')",
   tickCount: 6,
   labelFlush: true,
-  // Vega cannot measure text here, guesses wide, and would drop labels that fit.
+  // Without a canvas, Vega overestimates the width of text and would drop labels that fit.
   labelOverlap: false,
 } as const;
 
-/** Plain numbers as far as they stay short: 1,000 and 0.015, then 2.5M and 1e-6. */
+/** Plain numbers as long as they are short: 1,000 and 0.015, but 2.5M and 1e-6. */
 const numberLabels =
   "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : abs(datum.value) >= 1000 ? format(datum.value, ',') : format(datum.value, '.3~g')";
 
-/** Environment steps from 0 to the last of these records. */
+/** The x axis: steps from 0 to the last of these records. */
 function stepsChannel<Axis>(records: readonly { readonly steps: number }[], axis: Axis) {
   const last = records.reduce((most, { steps }) => Math.max(most, steps), 1);
   return {
@@ -38,7 +38,7 @@ function stepsChannel<Axis>(records: readonly { readonly steps: number }[], axis
   } as const;
 }
 
-/** Width and height are those of the whole drawing, axes and legends included, so that drawings line up. */
+/** Fits the whole drawing, axes and legends included, into the given size, so that drawings line up. */
 function fitted({ width, height }: CurveSize) {
   return {
     width,
@@ -52,7 +52,7 @@ function colorScale(labels: readonly string[]) {
   return { domain: [...labels], range: labels.map((_, index) => seriesColor(index)) };
 }
 
-/** Bounds of the return axis: 0 is shown where the returns start near it. */
+/** The bounds of the score axis. They include 0 if the scores start near it. */
 function returnDomain(values: readonly number[]): [number, number] {
   const low = Math.min(...values);
   const high = Math.max(...values);
@@ -60,16 +60,16 @@ function returnDomain(values: readonly number[]): [number, number] {
   return low === high ? [low - 1, high + 1] : [low, high];
 }
 
-function describePoint(point: CurvePoint, single: boolean, words: JobTerms): string {
-  const at = `${formatCount(point.steps)} ${words.steps}`;
+function describePoint(point: CurvePoint, single: boolean, terms: JobTerms): string {
+  const at = `${formatCount(point.steps)} ${terms.steps}`;
   const middle = `${formatNumber(point.low)} to ${formatNumber(point.high)}`;
   const all = `${formatNumber(point.minimum)} to ${formatNumber(point.maximum)}`;
   return single
-    ? `${point.label} at ${at}: mean ${words.scoreName} ${formatNumber(point.center)} over ${point.count} ${words.episodes}, middle half ${middle}, all ${all}`
+    ? `${point.label} at ${at}: mean ${terms.scoreName} ${formatNumber(point.center)} over ${point.count} ${terms.episodes}, middle half ${middle}, all ${all}`
     : `${point.label} at ${at}: median ${formatNumber(point.center)} of ${point.count} seeds, middle half ${middle}, all ${all}`;
 }
 
-/** Evaluations of one curve up to which each is marked; beyond, the marks appear on hovering only. */
+/** Curves with more points than this show their marks only on hovering. */
 const maxPointsShown = 40;
 
 export interface CurveSize {
@@ -78,18 +78,18 @@ export interface CurveSize {
 }
 
 /**
- * The learning curve. One run: the mean over episodes in its interquartile and min–max bands. Several seeds: their
- * median in its interquartile band over thin lines of each seed. A run that diverged ends with a cross.
+ * The chart of learning curves. For one run: the mean over episodes, with interquartile and min–max bands. For several
+ * seeds: their median with its interquartile band, over a thin line for each seed. A run that diverged ends with a cross.
  */
 export function learningCurve(runs: readonly RunData[], { width, height }: CurveSize): TopLevelSpec {
   const groups = groupRuns(runs);
-  const words = wordsOf(runs);
+  const terms = termsOf(runs);
   const labels = groups.map(({ label }) => label);
   const severalSeeds = groups.some((group) => group.runs.length > 1);
   const points = groups.flatMap((group) =>
     groupCurve(group).map((point) => ({
       ...point,
-      description: describePoint(point, group.runs.length === 1, words),
+      description: describePoint(point, group.runs.length === 1, terms),
     })),
   );
   const seeds: SeedPoint[] = seedCurves(runs);
@@ -109,15 +109,15 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
     ({
       field,
       type: 'quantitative',
-      title: capitalized(words.scoreName),
+      title: capitalized(terms.scoreName),
       scale: { domain: returnDomain(shown.length > 0 ? shown : [0, 1]), nice: true, zero: false },
       axis: { labelExpr: numberLabels, tickCount: 6 },
     }) as const;
   const x = stepsChannel(
     runs.flatMap(({ evaluations }) => evaluations),
-    { ...stepsAxis, title: words.stepsTitle },
+    { ...stepsAxis, title: terms.stepsTitle },
   );
-  // The same in every layer: Vega-Lite joins their legends and drops them all where one says none.
+  // The same in every layer, because Vega-Lite merges their legends and drops all of them if one has none.
   const series = {
     field: 'label',
     type: 'nominal',
@@ -202,15 +202,15 @@ export interface MetricChart {
   readonly title: string;
   readonly subtitle?: string;
   readonly points: readonly MetricPoint[];
-  /** What has a colour: the metrics of one run, or the labels of several. */
+  /** Colours distinguish the metrics of one run, or the labels of several runs. */
   readonly by: 'metric' | 'label';
   /** Every value of `by`, in the order of their colours. */
   readonly domain: readonly string[];
-  /** Values are shares of a whole: the axis goes from 0 to 1. */
+  /** True if the values are shares, so that the axis goes from 0 to 1. */
   readonly share?: boolean;
 }
 
-/** A logarithmic axis where values are positive and most of them lie more than a factor of 100 apart. */
+/** True if the values are positive and the middle 90 % of them spread over more than a factor of 100. */
 function wantsLog(values: readonly number[]): boolean {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (share: number) => sorted[Math.floor(share * (sorted.length - 1))]!;
@@ -221,12 +221,12 @@ function valueScale(values: readonly number[], log: boolean, share: boolean) {
   if (share) return { domain: [0, 1] };
   if (log) return { type: 'log' } as const;
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  // A line without any change stands in the middle of an axis around it.
+  // A constant line is drawn in the middle of the axis.
   const reach = Math.abs(low) / 2 || 1;
   return { zero: false, nice: true, ...(low === high ? { domain: [low - reach, low + reach] } : {}) };
 }
 
-/** A small chart of one quantity over environment steps: what was recorded faintly, its trend on top. */
+/** A small chart of metrics over steps: recorded values in faint lines, their trend in bold ones. */
 export function metricChart(chart: MetricChart, size: CurveSize): TopLevelSpec {
   const { title, subtitle, points, by, domain, share = false } = chart;
   const values = points.map(({ value }) => value);
@@ -258,7 +258,7 @@ export function metricChart(chart: MetricChart, size: CurveSize): TopLevelSpec {
       scale: colorScale(domain),
       legend,
     },
-    // Shares often lie upon each other: dashes let both be seen.
+    // Shares often coincide; dashes keep both lines visible.
     ...(share && by === 'metric'
       ? {
           strokeDash: {

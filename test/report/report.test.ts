@@ -26,7 +26,7 @@ function count(text: string, pattern: RegExp): number {
   return [...text.matchAll(pattern)].length;
 }
 
-/** Every address that a page would load something from. */
+/** Every address from which a page would load something. */
 function loads(html: string): string[] {
   return [...html.matchAll(/(?:\bsrc|\bhref|xlink:href)="([^"]*)"|url\(([^)]*)\)|@import\s+(\S+)/g)]
     .map((match) => match[1] ?? match[2] ?? match[3]!)
@@ -34,7 +34,7 @@ function loads(html: string): string[] {
 }
 
 describe('readRun', () => {
-  it('reads what a run left behind', () => {
+  it('reads the files of a run', () => {
     expect(single).toMatchObject({
       operator: 'mpo',
       label: 'mpo',
@@ -45,7 +45,7 @@ describe('readRun', () => {
     });
     expect(single.evaluations).toHaveLength(20);
     expect(single.metrics).toHaveLength(200);
-    expect(single.notices).toMatchObject([{ message: expect.stringContaining('connected again') }]);
+    expect(single.notices).toMatchObject([{ message: expect.stringContaining('reconnected') }]);
     expect(outcomeOf(single)).toMatchObject({ steps: 100_000, updates: 50_000, scoreCount: 10 });
   });
 
@@ -62,7 +62,7 @@ describe('readRun', () => {
     expect(html).toContain('Training reward');
   });
 
-  it('tells finished, unfinished and diverged runs apart', async () => {
+  it('distinguishes finished, unfinished and diverged runs', async () => {
     const plan = { operator: 'pmpo', seed: 5, plateau: 500, halfway: 20_000 };
     const unfinished = await readRun(await writeSyntheticRun(folder, { ...plan, finished: false }));
     expect(unfinished.status).toBe('unfinished');
@@ -72,7 +72,7 @@ describe('readRun', () => {
     expect(outcomeOf(diverged).meanScore).toBeNaN();
   });
 
-  it('ignores a line that is being written and names one that is broken', async () => {
+  it('ignores a line that is still being written, and names one that is broken', async () => {
     const plan = { operator: 'pmpo', seed: 6, plateau: 500, halfway: 20_000 };
     const path = await writeSyntheticRun(folder, plan);
     const metrics = join(path, 'metrics.jsonl');
@@ -90,7 +90,7 @@ describe('renderReport', () => {
     expect(html).toMatch(/^<!doctype html>/);
     expect(html).toContain('<dt>Final return, 10 episodes</dt>');
     expect(html).toContain('pmpo train a.yaml --set name=&#34;&#60;b&#62;&#34;');
-    expect(html).toContain('connected again after 0.5 s');
+    expect(html).toContain('reconnected after 0.5 s');
     expect(html).toContain('    covariance: 50');
     const titles = [
       'Training return',
@@ -110,7 +110,7 @@ describe('renderReport', () => {
     expect(count(html, /<path class="hover"[^>]*><title>mpo at [\d,]+ steps: mean return/g)).toBe(20);
   });
 
-  it('needs nothing from anywhere else', async () => {
+  it('is self-contained', async () => {
     for (const runs of [[single], comparison]) {
       const html = await renderReport(runs, { command: 'pmpo' });
       expect(loads(html)).toEqual([]);
@@ -118,14 +118,14 @@ describe('renderReport', () => {
     }
   });
 
-  it('compares operators over seeds and shows what diverged', async () => {
+  it('compares operators over seeds, and shows which runs diverged', async () => {
     const html = await renderReport(comparison, { title: 'Three operators', command: 'pmpo compare' });
     expect(html).toContain('<h1>Three operators</h1>');
     expect(html).toContain('Comparison of 3 operators, 9 runs');
     for (const label of ['pmpo', 'mpo', 'dpo']) {
       expect(html).toContain(`<title>${label} at 50,000 steps: median`);
     }
-    // The dpo seed that diverged at 70,000 takes the median with it.
+    // The median of dpo ends at 70,000, where one of its seeds diverges.
     expect(html).not.toContain('<title>dpo at 75,000 steps');
     expect(html).toContain('<title>mpo at 75,000 steps');
     expect(html).toContain('>diverged</text>');
@@ -135,10 +135,12 @@ describe('renderReport', () => {
     expect(html).toContain('cartpole_swingup-dpo-seed2/config.yaml');
   });
 
-  it('works before the first evaluation, and after a single one', async () => {
+  it('works before the first evaluation and after a single one', async () => {
     const plan = { operator: 'pmpo', seed: 7, plateau: 500, halfway: 20, finished: false };
     const empty = await readRun(await writeSyntheticRun(folder, { ...plan, environmentSteps: 20 }));
-    expect(await renderReport([empty], { command: 'pmpo' })).toContain('There was no evaluation yet.');
+    expect(await renderReport([empty], { command: 'pmpo' })).toContain(
+      'No evaluation has been recorded yet.',
+    );
     const once = {
       ...single,
       evaluations: single.evaluations.slice(0, 1),
@@ -150,7 +152,7 @@ describe('renderReport', () => {
     await expect(renderReport([], { command: 'pmpo' })).rejects.toThrow(RangeError);
   });
 
-  it('escapes what a run brings with it', async () => {
+  it('escapes names and messages of a run', async () => {
     const html = await renderReport([{ ...single, label: '<img src=x>', environment: '<script>' }], {
       command: 'pmpo',
     });
@@ -159,7 +161,7 @@ describe('renderReport', () => {
 });
 
 describe('renderCurveSvg', () => {
-  it('is one SVG file that follows light and dark', async () => {
+  it('is one SVG file that follows light and dark mode', async () => {
     const svg = await renderCurveSvg(comparison);
     expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
     expect(svg).toContain('prefers-color-scheme:dark');
@@ -171,32 +173,35 @@ const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find(
   (name) => spawnSync(name, ['--version'], { timeout: 10_000 }).status === 0,
 );
 
-describe.skipIf(chromium === undefined)('a report in headless Chromium (skipped where there is none)', () => {
-  it('is drawn in light and in dark', async () => {
-    const page = join(folder, 'report.html');
-    await writeFile(page, await renderReport(comparison, { command: 'pmpo compare' }));
-    const shots: Buffer[] = [];
-    for (const scheme of [0, 1]) {
-      const shot = join(folder, `shot-${scheme}.png`);
-      const flags =
-        '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --window-size=1200,1600';
-      await promisify(execFile)(
-        chromium!,
-        [
-          ...flags.split(' '),
-          `--user-data-dir=${join(folder, `profile-${scheme}`)}`,
-          `--blink-settings=preferredColorScheme=${scheme}`,
-          `--screenshot=${shot}`,
-          `file://${page}`,
-        ],
-        { timeout: 50_000 },
-      );
-      shots.push(await readFile(shot));
-    }
-    const [dark, light] = shots;
-    // An empty page of this size compresses to a few thousand bytes.
-    expect(dark!.length).toBeGreaterThan(50_000);
-    expect(light!.length).toBeGreaterThan(50_000);
-    expect(dark!.equals(light!)).toBe(false);
-  });
-});
+describe.skipIf(chromium === undefined)(
+  'a report in headless Chromium (skipped if it is not installed)',
+  () => {
+    it('is drawn in light and in dark', async () => {
+      const page = join(folder, 'report.html');
+      await writeFile(page, await renderReport(comparison, { command: 'pmpo compare' }));
+      const shots: Buffer[] = [];
+      for (const scheme of [0, 1]) {
+        const shot = join(folder, `shot-${scheme}.png`);
+        const flags =
+          '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --window-size=1200,1600';
+        await promisify(execFile)(
+          chromium!,
+          [
+            ...flags.split(' '),
+            `--user-data-dir=${join(folder, `profile-${scheme}`)}`,
+            `--blink-settings=preferredColorScheme=${scheme}`,
+            `--screenshot=${shot}`,
+            `file://${page}`,
+          ],
+          { timeout: 50_000 },
+        );
+        shots.push(await readFile(shot));
+      }
+      const [dark, light] = shots;
+      // An empty page of this size compresses to a few thousand bytes.
+      expect(dark!.length).toBeGreaterThan(50_000);
+      expect(light!.length).toBeGreaterThan(50_000);
+      expect(dark!.equals(light!)).toBe(false);
+    });
+  },
+);

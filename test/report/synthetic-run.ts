@@ -6,17 +6,17 @@ import { createRunDirectory } from '../../src/run/run-directory.js';
 export interface SyntheticRun {
   readonly operator: string;
   readonly seed: number;
-  /** The return that it tends to. */
+  /** The return to which it converges. */
   readonly plateau: number;
-  /** Environment steps at which it is half way there. */
+  /** Environment steps at which it has half of that return. */
   readonly halfway: number;
-  /** Environment steps at which its numbers stop being finite. */
+  /** Environment steps from which on its numbers are not finite. */
   readonly divergesAt?: number;
   readonly environmentSteps?: number;
   readonly finished?: boolean;
 }
 
-/** Writes a run's folder as a real run would, with numbers of a plausible course; only tests of reports use it. */
+/** Writes the folder of a run with plausible numbers, for tests of reports. */
 export async function writeSyntheticRun(
   output: string,
   { operator, seed, plateau, halfway, divergesAt, environmentSteps = 100_000, finished = true }: SyntheticRun,
@@ -72,7 +72,7 @@ export async function writeSyntheticRun(
     }
     if (broken(steps)) break;
   }
-  if (seed === 1) records.notice('127.0.0.1:9000: the connection was lost; connected again after 0.5 s');
+  if (seed === 1) records.notice('127.0.0.1:9000: the connection was lost; reconnected after 0.5 s');
   records.close();
   if (finished && divergesAt === undefined) {
     const summary: RunSummary = {
