@@ -8,16 +8,16 @@ import type { Environment } from '../environments/environment.js';
 import { MujocoEnvironment } from './mujoco-environment.js';
 import type { TaskDefinition } from './task.js';
 
-/** A simulator that can be hosted: how it is called, what can be set, and how a world of it is made. */
+/** A simulator that can be served: its name, its settings, and how to make an environment of it. */
 export interface SimulatorDefinition extends Definition {
   /**
-   * Makes a world. `settings` as a person or a client gave them; they are checked here.
+   * Makes an environment from settings that are not yet checked.
    * @throws ConfigError for an unknown or wrong setting.
    */
   create(settings: Readonly<Record<string, unknown>>): Promise<Environment>;
 }
 
-/** What every embedded MuJoCo task lets one set. */
+/** The settings of every embedded MuJoCo task. */
 export const taskSettings = z.strictObject({
   episodeSteps: z.int().min(1).max(1_000_000).default(1000).describe('Control steps of an episode'),
   actionRepeat: z
@@ -26,15 +26,11 @@ export const taskSettings = z.strictObject({
     .max(100)
     .default(1)
     .describe('Control steps for which each action is held; their rewards are added up'),
-  seed: z
-    .int()
-    .min(0)
-    .optional()
-    .describe('Of the episodes that are reset without a seed of their own; absent: a random one'),
+  seed: z.int().min(0).optional().describe('Seed of episodes that are reset without one; random by default'),
 });
 
 /**
- * `settings` with their defaults.
+ * Checks settings and fills in the defaults.
  * @throws ConfigError naming the first setting that is wrong or unknown.
  */
 export function checkSettings<S extends z.ZodObject>(
@@ -50,7 +46,7 @@ export function checkSettings<S extends z.ZodObject>(
     const known = Object.keys(schema.shape);
     const guess = nearest(key, known);
     throw new ConfigError({
-      what: `there is no setting '${key}'`,
+      what: `unknown setting '${key}'`,
       where,
       remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}Known: ${known.join(', ')}`,
     });
@@ -58,7 +54,7 @@ export function checkSettings<S extends z.ZodObject>(
   throw new ConfigError({ what: issue.message, where: `${where}: ${issue.path.join('.')}` });
 }
 
-/** A task as a simulator. */
+/** The simulator of a task. */
 export function taskSimulator(definition: TaskDefinition): SimulatorDefinition {
   const { name, description } = definition;
   return {

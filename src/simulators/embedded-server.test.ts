@@ -33,14 +33,14 @@ function connect(address: string) {
 }
 
 describe('the embedded server', () => {
-  it('serves simulators over a socket, and its worlds keep to their settings', async () => {
+  it('serves simulators over a socket, with the settings of each world', async () => {
     const server = await startEmbeddedServer();
     expect(server.address).toMatch(/^127\.0\.0\.1:\d+$/);
     const { ask, close } = connect(server.address);
     const refused = await ask({ createWorld: { settings: { simulator: packSetting('walker') } } });
     expect(refused.error?.message).toContain("unknown simulator 'walker'");
     const unknown = await ask({ createWorld: { settings: { gravity: packSetting(0) } } });
-    expect(unknown.error?.message).toContain("there is no setting 'gravity'");
+    expect(unknown.error?.message).toContain("unknown setting 'gravity'");
     const settings = {
       simulator: packSetting('reacher'),
       episodeSteps: packSetting(2),
@@ -65,11 +65,11 @@ describe('the embedded server', () => {
       'embedded simulator server: it crashed: no wasm here',
     );
     await expect(startEmbeddedServer({ entry: entry('process.exit(3);') })).rejects.toThrow(
-      'it ended by itself with code 3',
+      'it ended unexpectedly with code 3',
     );
   });
 
-  it('tells onCrash of a later crash', async () => {
+  it('reports a later crash to onCrash', async () => {
     const crashes = entry(`${listens} setTimeout(() => { throw new Error('out of memory'); }, 50);`);
     const error = await new Promise<Error>((resolve, reject) => {
       startEmbeddedServer({ entry: crashes, onCrash: resolve }).catch(reject);
@@ -77,13 +77,13 @@ describe('the embedded server', () => {
     expect(error.message).toBe('embedded simulator server: it crashed: out of memory');
   });
 
-  it('tells of a later crash when it is closed, if nobody was told before', async () => {
+  it('reports a later crash when it is closed, without onCrash', async () => {
     const dies = entry(`${listens} parentPort.once('message', () => { throw new Error('out of memory'); });`);
     const server = await startEmbeddedServer({ entry: dies });
     await expect(server.close()).rejects.toThrow('it crashed: out of memory');
   });
 
-  it('closes twice without complaint', async () => {
+  it('can be closed twice', async () => {
     const server = await startEmbeddedServer({
       entry: entry(`${listens} parentPort.once('message', () => parentPort.close());`),
     });

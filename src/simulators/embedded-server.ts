@@ -1,27 +1,28 @@
 import { Worker } from 'node:worker_threads';
 import { PmpoError } from '../core/errors.js';
 
-/** What the worker thread says, once, when it listens. Any answer asks it to close. */
+/** The message that the worker thread sends when it listens. Any message to the worker makes it close. */
 export interface WorkerMessage {
   readonly address: string;
 }
 
-/** The simulator server of this very process. */
+/** A simulator server in this process. */
 export interface EmbeddedServer {
   /** host:port on the loopback interface. */
   readonly address: string;
-  /** Stops it, its worlds included. @throws PmpoError when it had crashed and nobody was told. */
+  /** Stops the server and its environments. @throws PmpoError if the server has crashed and `onCrash` was not given. */
   close(): Promise<void>;
 }
 
+/** Options of an embedded server. */
 export interface EmbeddedServerOptions {
-  /** Called once if the server dies before it is closed. Without it, `close` throws the error. */
+  /** Called once if the server crashes before it is closed. Without it, `close` throws the error. */
   readonly onCrash?: (error: PmpoError) => void;
-  /** For tests: another entry of the worker thread. */
+  /** Another entry module of the worker thread, for tests. */
   readonly entry?: URL;
 }
 
-/** Built, the worker is worker.js; from source, a small module that loads TypeScript first. */
+/** The worker is worker.js when built; from source, a small module loads TypeScript first. */
 const builtEntry = new URL('./worker.js', import.meta.url);
 const sourceEntry = new URL('./worker-from-source.mjs', import.meta.url);
 const defaultEntry = import.meta.url.endsWith('.ts') ? sourceEntry : builtEntry;
@@ -30,10 +31,10 @@ const crash = (what: string, cause?: unknown) =>
   new PmpoError({ what, where: 'embedded simulator server', cause });
 
 /**
- * Starts the simulator server in a worker thread, on a free port of 127.0.0.1, so that simulating does not hold up
- * learning. It never keeps the process alive by itself.
+ * Starts a simulator server in a worker thread, so that simulation and learning run in parallel. It listens on a free port of
+ * 127.0.0.1 and does not keep the process alive.
  *
- * @throws PmpoError when the worker fails before it listens.
+ * @throws PmpoError if the worker fails before it listens.
  */
 export async function startEmbeddedServer({
   onCrash,
@@ -47,7 +48,7 @@ export async function startEmbeddedServer({
     reason = crash(`it crashed: ${cause.message ?? cause}`, cause);
   });
   const ended = new Promise<PmpoError>((resolve) => {
-    worker.once('exit', (code) => resolve(reason ?? crash(`it ended by itself with code ${code}`)));
+    worker.once('exit', (code) => resolve(reason ?? crash(`it ended unexpectedly with code ${code}`)));
   });
   const address = await new Promise<string>((resolve, reject) => {
     worker.once('message', (message: WorkerMessage) => resolve(message.address));
@@ -55,10 +56,10 @@ export async function startEmbeddedServer({
   });
   stage = 'running';
   worker.unref();
-  let untold: PmpoError | undefined;
+  let unreported: PmpoError | undefined;
   const settled = ended.then((error) => {
     if (stage === 'running' && onCrash !== undefined) onCrash(error);
-    else if (stage === 'running' || reason !== undefined) untold = error;
+    else if (stage === 'running' || reason !== undefined) unreported = error;
   });
   return {
     address,
@@ -69,7 +70,7 @@ export async function startEmbeddedServer({
         worker.postMessage('close');
       }
       await settled;
-      if (untold !== undefined) throw untold;
+      if (unreported !== undefined) throw unreported;
     },
   };
 }

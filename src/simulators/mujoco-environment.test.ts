@@ -14,12 +14,12 @@ const push = (...data: number[]): NamedTensorValues => ({
   action: { dtype: 'float32', shape: [data.length], data: Float32Array.from(data) },
 });
 
-describe('a simulated world', () => {
+describe('a MuJoCo environment', () => {
   afterEach(async () => {
     for (const environment of open.splice(0)) await environment.close();
   });
 
-  it('has a spec that its values keep to', async () => {
+  it('has observations and actions that fit its specs', async () => {
     const environment = await create();
     expect(environment.actionSpec).toEqual({
       action: { name: 'action', shape: [1], dtype: 'float32', minimum: [-1], maximum: [1] },
@@ -32,7 +32,7 @@ describe('a simulated world', () => {
     expect(Object.keys(observation)).toEqual(Object.keys(environment.observationSpec));
   });
 
-  it('hands out observations that later steps leave alone', async () => {
+  it('returns observations that later steps do not change', async () => {
     const environment = await create();
     const { observation } = await environment.reset({ seed: 0 });
     const before = [...(observation.velocity.data as Float32Array)];
@@ -40,7 +40,7 @@ describe('a simulated world', () => {
     expect([...(observation.velocity.data as Float32Array)]).toEqual(before);
   });
 
-  it('truncates at the end, and refuses to step before a reset and after an end', async () => {
+  it('truncates at the end, and refuses to step before a reset and after the end', async () => {
     const environment = await create({ episodeSteps: 2 });
     await expect(environment.step(push(0))).rejects.toThrow(
       'cartpole_swingup: no episode is open. Reset it first',
@@ -53,11 +53,11 @@ describe('a simulated world', () => {
     expect(await environment.step(push(0))).toMatchObject({ truncated: false });
   });
 
-  it('refuses actions outside the spec, and stays usable', async () => {
+  it('refuses actions outside the spec, and remains usable', async () => {
     const environment = await create();
     await environment.reset({ seed: 0 });
     const wrong: [NamedTensorValues, string][] = [
-      [{}, 'no action at all'],
+      [{}, 'no actions'],
       [push(0, 0), 'expected float32 of shape [1], got float32 of shape [2]'],
       [{ action: { dtype: 'int32', shape: [1], data: Int32Array.of(1) } }, 'got int32'],
       [push(1.5), 'element 0 is 1.5, outside [-1, 1]'],
@@ -67,7 +67,7 @@ describe('a simulated world', () => {
     expect(Number.isFinite((await environment.step(push(1))).reward)).toBe(true);
   });
 
-  it('holds an action for actionRepeat control steps and adds their rewards up', async () => {
+  it('holds an action for actionRepeat control steps and adds up their rewards', async () => {
     const single = await create();
     const repeated = await create({ actionRepeat: 4, episodeSteps: 8 });
     await single.reset({ seed: 1 });
@@ -85,7 +85,7 @@ describe('a simulated world', () => {
     expect((await repeated.step(push(0.5))).truncated).toBe(true);
   });
 
-  it('draws unseeded episodes from its own seed, one after the other', async () => {
+  it('draws episodes without a seed from its own seed', async () => {
     const [a, b, c] = [await create({ seed: 3 }), await create({ seed: 3 }), await create({ seed: 4 })];
     const first = await a.reset();
     expect(await b.reset()).toEqual(first);
@@ -97,9 +97,12 @@ describe('a simulated world', () => {
 
   it('explains wrong settings', async () => {
     const cases: [Record<string, unknown>, string][] = [
-      [{ episodeStep: 10 }, "there is no setting 'episodeStep'. Did you mean 'episodeSteps'?"],
+      [{ episodeStep: 10 }, "unknown setting 'episodeStep'. Did you mean 'episodeSteps'?"],
       [{ episodeSteps: 0 }, 'cartpole_swingup: episodeSteps: '],
-      [{ episodeSteps: 10, actionRepeat: 3 }, 'episodeSteps 10 is no multiple of actionRepeat 3'],
+      [
+        { episodeSteps: 10, actionRepeat: 3 },
+        'episodeSteps is 10, which is not a multiple of actionRepeat, 3',
+      ],
       [{ seed: 'x' }, 'cartpole_swingup: seed: '],
     ];
     for (const [settings, message] of cases) {

@@ -4,19 +4,20 @@ import type { Environment, NamedSpecs, NamedTensorValues, Reset, Step } from '..
 import { Physics } from './physics.js';
 import type { Observations, Task, TaskDefinition } from './task.js';
 
-/** The one action of every task: a vector with an element per actuator. */
+/** The name of the only action of every task: a vector with one element per actuator. */
 export const actionName = 'action';
 
+/** Options of a MujocoEnvironment. */
 export interface MujocoEnvironmentOptions {
-  /** Control steps of an episode; it is then truncated. */
+  /** The control steps after which an episode is truncated. */
   readonly episodeSteps: number;
-  /** Control steps for which an action is held; their rewards are added up. */
+  /** The control steps for which each action is held; their rewards are added up. */
   readonly actionRepeat: number;
-  /** What episodes that are reset without a seed are drawn from. */
+  /** The random key of episodes that are reset without a seed. */
   readonly key: RandomKey;
 }
 
-/** A task on a MuJoCo model as an `Environment`: float32 observations and actions, truncated at the time limit. */
+/** A task on a MuJoCo model as an Environment: float32 observations and actions, episodes truncated at the time limit. */
 export class MujocoEnvironment implements Environment {
   readonly observationSpec: NamedSpecs;
   readonly actionSpec: NamedSpecs;
@@ -50,14 +51,14 @@ export class MujocoEnvironment implements Environment {
     );
   }
 
-  /** Compiles the model. @throws PmpoError when it is wrong, ConfigError when the settings are. */
+  /** Compiles the model. @throws PmpoError for an invalid model, ConfigError for wrong options. */
   static async create(
     definition: TaskDefinition,
     options: MujocoEnvironmentOptions,
   ): Promise<MujocoEnvironment> {
     if (options.episodeSteps % options.actionRepeat !== 0) {
       throw new ConfigError({
-        what: `episodeSteps ${options.episodeSteps} is no multiple of actionRepeat ${options.actionRepeat}`,
+        what: `episodeSteps is ${options.episodeSteps}, which is not a multiple of actionRepeat, ${options.actionRepeat}`,
         where: definition.name,
         remedy: 'Choose an actionRepeat that divides episodeSteps',
       });
@@ -106,7 +107,7 @@ export class MujocoEnvironment implements Environment {
     const refusal = (what: string) => new PmpoError({ what, where: `${this.#name}: ${actionName}` });
     const value = action[actionName];
     if (value === undefined) {
-      throw refusal(`it is missing; got ${Object.keys(action).join(', ') || 'no action at all'}`);
+      throw refusal(`it is missing; got ${Object.keys(action).join(', ') || 'no actions'}`);
     }
     if (value.dtype !== 'float32' || value.shape.length !== 1 || value.shape[0] !== this.#physics.nu) {
       throw refusal(

@@ -43,7 +43,7 @@ describe('Physics', () => {
     expect(await mujocoVersion()).toMatch(/^\d+\.\d+\.\d+$/);
   });
 
-  it('says where names are in the arrays', async () => {
+  it('gives the places of names in the arrays', async () => {
     const physics = await load();
     expect([physics.nq, physics.nv, physics.nu, physics.timestep]).toEqual([9, 8, 1, 0.01]);
     expect(physics.joint('root')).toEqual({ kind: 'free', position: 0, velocity: 0, range: undefined });
@@ -68,7 +68,7 @@ describe('Physics', () => {
     expect(physics.qvel[2]).toBeCloseTo(-9.81 * 0.05, 3);
   });
 
-  it('gives live arrays after other worlds have moved its memory', async () => {
+  it('gives valid arrays after loading other models has moved its memory', async () => {
     const physics = await load();
     const before = physics.qpos;
     const others: Physics[] = [];
@@ -90,15 +90,15 @@ describe('Physics', () => {
     expect(physics.penetration()).toBeCloseTo(0.02, 10);
   });
 
-  it('names what is wrong with a model, and what a model lacks', async () => {
+  it('has errors for an invalid model and for an unknown name', async () => {
     await expect(Physics.load('<mujoco><option timestp="1"/></mujoco>')).rejects.toThrow(
       /MuJoCo model: .*unrecognized attribute: 'timestp'/,
     );
     const physics = await load();
-    expect(() => physics.joint('elbow')).toThrow("there is no joint 'elbow'");
+    expect(() => physics.joint('elbow')).toThrow("unknown joint 'elbow'");
   });
 
-  it('notices divergence instead of going on from a reset state', async () => {
+  it('reports divergence instead of continuing from a reset state', async () => {
     const physics = await load();
     physics.step(3);
     physics.qvel[2] = Number.NaN;

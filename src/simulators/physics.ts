@@ -1,12 +1,12 @@
 import type { MainModule, MjData, MjModel } from '@mujoco/mujoco';
 import { PmpoError } from '../core/errors.js';
 
-/** MuJoCo's own messages go nowhere: what matters in them comes back as exceptions or through `Physics.step`. */
+/** Discards MuJoCo's messages: the important ones also arrive as exceptions or through `Physics.step`. */
 const silent = () => {};
 
 let loading: Promise<MainModule> | undefined;
 
-/** The WebAssembly build of MuJoCo, loaded once per thread and only when a world is first made. */
+/** The WebAssembly build of MuJoCo, loaded once per thread and only when it is first needed. */
 function loadMujoco(): Promise<MainModule> {
   loading ??= import('@mujoco/mujoco').then(({ default: load }) => load({ print: silent, printErr: silent }));
   return loading;
@@ -17,7 +17,7 @@ export async function mujocoVersion(): Promise<string> {
   return (await loadMujoco()).mj_versionString();
 }
 
-/** Arrays of mjData that tasks read or write; MuJoCo's names. */
+/** The arrays of mjData that tasks read or write, by MuJoCo's names. */
 const dataViews = [
   'qpos',
   'qvel',
@@ -31,22 +31,24 @@ const dataViews = [
 ] as const;
 type DataView = (typeof dataViews)[number];
 
-/** In the order of mjtJoint. */
+/** The kinds of joints, in the order of mjtJoint. */
 const jointKinds = ['free', 'ball', 'slide', 'hinge'] as const;
 
+/** The place of a joint in the arrays. */
 export interface JointAddress {
   /** Hinges and slides have one position and one velocity; a free joint has seven and six, a ball four and three. */
   readonly kind: 'free' | 'ball' | 'slide' | 'hinge';
-  /** First element in `qpos`. */
+  /** The index of its first element in `qpos`. */
   readonly position: number;
-  /** First element in `qvel`. */
+  /** The index of its first element in `qvel`. */
   readonly velocity: number;
-  /** [lower, upper], in radians or metres; undefined when the joint has no limit. */
+  /** [lower, upper], in radians or metres; undefined if the joint has no limits. */
   readonly range: readonly [number, number] | undefined;
 }
 
+/** The place of a sensor in the arrays. */
 export interface SensorAddress {
-  /** First element in `sensordata`. */
+  /** The index of its first element in `sensordata`. */
   readonly start: number;
   readonly size: number;
 }
@@ -54,10 +56,9 @@ export interface SensorAddress {
 type Kind = 'body' | 'joint' | 'geom' | 'site' | 'sensor' | 'actuator';
 
 /**
- * One MuJoCo model with its state. The arrays (`qpos`, `xmat`, …) are live views of MuJoCo's memory, in its layout:
- * read them through the property each time, never keep them, for making another world may move that memory.
- *
- * Lengths: nq positions, nv velocities, nu controls.
+ * A MuJoCo model with its state. The arrays (`qpos`, `xmat`, …) are views of MuJoCo's memory, in its layout. Read them through
+ * the property each time and do not keep them, because loading another model may move that memory.
+ * Shapes: nq positions, nv velocities, nu controls.
  */
 export class Physics {
   readonly #mujoco: MainModule;
@@ -85,7 +86,7 @@ export class Physics {
 
   /**
    * Compiles a model written in MJCF.
-   * @throws PmpoError with MuJoCo's own words when the model is wrong.
+   * @throws PmpoError with MuJoCo's message for an invalid model.
    */
   static async load(mjcf: string): Promise<Physics> {
     const mujoco = await loadMujoco();
@@ -99,7 +100,7 @@ export class Physics {
     }
   }
 
-  /** A growing WebAssembly memory detaches every view made before; a detached view has length 0. */
+  /** A view of an array. When the WebAssembly memory grows, it detaches all earlier views, whose length is then 0. */
   #view(name: DataView): Float64Array {
     let view = this.#views.get(name);
     if (view === undefined || view.length === 0) {
@@ -124,7 +125,7 @@ export class Physics {
     return this.#view('ctrl');
   }
 
-  /** All sensors' values, addressed by `sensor(name)`. */
+  /** The values of all sensors; `sensor(name)` gives the place of each. */
   get sensordata(): Float64Array {
     return this.#view('sensordata');
   }
@@ -149,7 +150,7 @@ export class Physics {
     return this.#view('site_xpos');
   }
 
-  /** Centres of mass of each body with all that hangs on it [nbody, 3], in metres. */
+  /** Centres of mass of each body with its descendants [nbody, 3], in metres. */
   get subtreeCentres(): Float64Array {
     return this.#view('subtree_com');
   }
@@ -159,12 +160,12 @@ export class Physics {
     return this.#data.time;
   }
 
-  /** Geoms that overlap or touch now. */
+  /** The number of contacts between geoms. */
   get contacts(): number {
     return this.#data.ncon;
   }
 
-  /** The deepest overlap of two geoms in metres, 0 when none overlap. Slow: for placing things, not for stepping. */
+  /** The deepest overlap of two geoms in metres, 0 if none overlap. Slow: meant for placing bodies, not for stepping. */
   penetration(): number {
     const contacts = this.#data.contact;
     let deepest = 0;
@@ -189,33 +190,33 @@ export class Physics {
       actuator: mjtObj.mjOBJ_ACTUATOR,
     }[kind].value;
     const id = this.#mujoco.mj_name2id(this.#model, type, name);
-    if (id < 0) throw new PmpoError({ what: `there is no ${kind} '${name}'`, where: 'MuJoCo model' });
+    if (id < 0) throw new PmpoError({ what: `unknown ${kind} '${name}'`, where: 'MuJoCo model' });
     return id;
   }
 
-  /** The row of a body in `xpos`, `xmat`, `subtreeCentres`. @throws PmpoError when there is none. */
+  /** The row of a body in `xpos`, `xmat`, `subtreeCentres`. @throws PmpoError for an unknown name. */
   body(name: string): number {
     return this.#id('body', name);
   }
 
-  /** The row of a geom in `geomPositions`. @throws PmpoError when there is none. */
+  /** The row of a geom in `geomPositions`. @throws PmpoError for an unknown name. */
   geom(name: string): number {
     return this.#id('geom', name);
   }
 
-  /** The row of a site in `sitePositions`. @throws PmpoError when there is none. */
+  /** The row of a site in `sitePositions`. @throws PmpoError for an unknown name. */
   site(name: string): number {
     return this.#id('site', name);
   }
 
-  /** Where a joint's numbers are. @throws PmpoError when there is none. */
+  /** The place of a joint in the arrays. @throws PmpoError for an unknown name. */
   joint(name: string): JointAddress {
     return this.#jointAddress(this.#id('joint', name));
   }
 
   #jointAddress(id: number): JointAddress {
     const model = this.#model;
-    // `jnt_limited` cannot be read in this build; in a model without `limited="false"` beside a range it says the same.
+    // This build cannot read `jnt_limited`. The range tells the same, unless a model sets `limited="false"` beside a range.
     const [lower, upper] = (model.jnt_range as Float64Array).subarray(2 * id);
     return {
       kind: jointKinds[model.jnt_type[id] as number],
@@ -225,13 +226,13 @@ export class Physics {
     };
   }
 
-  /** Every hinge and slide joint, in the model's order: what has one position and one velocity. */
+  /** The joints with one position and one velocity (hinges and slides), in the model's order. */
   scalarJoints(): JointAddress[] {
     const joints = Array.from({ length: this.#model.njnt }, (_, id) => this.#jointAddress(id));
     return joints.filter(({ kind }) => kind === 'hinge' || kind === 'slide');
   }
 
-  /** Where a sensor's numbers are. @throws PmpoError when there is none. */
+  /** The place of a sensor in the arrays. @throws PmpoError for an unknown name. */
   sensor(name: string): SensorAddress {
     const id = this.#id('sensor', name);
     return { start: this.#model.sensor_adr[id], size: this.#model.sensor_dim[id] };
@@ -244,37 +245,37 @@ export class Physics {
     return { minimum: rows.map((i) => range[2 * i]), maximum: rows.map((i) => range[2 * i + 1]) };
   }
 
-  /** Moves a body within its parent's frame (metres): for targets. Call `forward` afterwards. */
+  /** Moves a body, such as a target, within its parent's frame (metres). Call `forward` afterwards. */
   placeBody(name: string, position: readonly [number, number, number]): void {
     this.#model.body_pos.set(position, 3 * this.body(name));
   }
 
-  /** Back to the model's initial state, time 0. */
+  /** Returns to the model's initial state, at time 0. */
   reset(): void {
     this.#mujoco.mj_resetData(this.#model, this.#data);
   }
 
-  /** Forgets the forces that the solver would start its next search from, as after `reset`. */
+  /** Clears the forces from which the solver would start its next search, as `reset` does. */
   forgetForces(): void {
     (this.#data.qacc_warmstart as Float64Array).fill(0);
   }
 
-  /** Computes everything that follows from `qpos`, `qvel` and `ctrl` as they are now. */
+  /** Computes all quantities that depend on the current `qpos`, `qvel` and `ctrl`. */
   forward(): void {
     this.#mujoco.mj_forward(this.#model, this.#data);
   }
 
   /**
-   * Advances by `substeps` timesteps with the controls as they are, and leaves positions, sensors of position and velocity
-   * and everything else that depends on the state alone belonging to the *new* state.
+   * Advances by `substeps` timesteps with the current controls. Afterwards positions, sensors of position and velocity, and all
+   * other quantities that depend on the state alone are those of the *new* state.
    *
-   * @throws PmpoError when the simulation became unstable (MuJoCo found a number that is not finite or huge).
+   * @throws PmpoError if the simulation becomes unstable, that is, if MuJoCo finds a huge number or one that is not finite.
    */
   step(substeps: number): void {
     const mujoco = this.#mujoco;
     const before = this.#data.time;
-    // Euler and implicit integrators allow the halves of a step to be called apart: second half now (for the controls just
-    // set), first half of the next step at the end (so that readings are fresh) — the work of one step in all.
+    // With the Euler and implicit integrators, the two halves of a step can be called separately: the second half now, for the
+    // new controls, and the first half of the next step at the end, for fresh readings. Together they cost one step.
     let whole = substeps;
     if (!this.#rungeKutta) {
       mujoco.mj_step2(this.#model, this.#data);
@@ -282,13 +283,13 @@ export class Physics {
     }
     for (let i = 0; i < whole; i++) mujoco.mj_step(this.#model, this.#data);
     mujoco.mj_step1(this.#model, this.#data);
-    // MuJoCo answers divergence by resetting the state, its clock included.
+    // When a simulation diverges, MuJoCo resets the state, including its clock.
     if (!(this.#data.time > before + (substeps - 0.5) * this.timestep)) {
       throw new PmpoError({ what: `the simulation diverged at ${before.toFixed(3)} s`, where: 'MuJoCo' });
     }
   }
 
-  /** Gives the memory back; the object cannot be used afterwards. */
+  /** Frees the memory. The object cannot be used afterwards. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

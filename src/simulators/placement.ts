@@ -4,9 +4,9 @@ import { normals } from './draws.js';
 import type { Physics } from './physics.js';
 
 /**
- * Draws every hinge and slide joint that has limits uniformly within them, and hinges without limits over the full turn;
- * slides without limits stay where they are. `spread` in [0, 1] draws the limited ones towards the model's initial
- * pose: 1 is the whole range, 0 that pose.
+ * Draws the positions of all hinge and slide joints: uniformly within their limits, and over the full turn for hinges without
+ * limits. Slides without limits keep their positions. `spread` in [0, 1] narrows the range of limited joints around the model's
+ * initial pose: 1 is the whole range, 0 the initial pose.
  */
 export function randomizeJoints(physics: Physics, key: RandomKey, spread = 1): void {
   const next = bitGenerator(foldIn(key, 'joints'));
@@ -29,26 +29,27 @@ export function randomOrientation(key: RandomKey): number[] {
   return Array.from(q, (v) => v / norm);
 }
 
-/** Attempts at a pose in which no two parts of the body overlap; each draws less widely than the one before. */
+/** The number of attempts at a pose without overlapping parts. Each attempt draws from a narrower range. */
 const poseAttempts = 200;
 const spreadPerAttempt = 0.97;
-/** Metres to which the height of the lowest point above the floor is found. */
+/** The precision, in metres, of the height above the floor. */
 const heightTolerance = 1e-4;
 
+/** How to place a body. */
 export interface Placement {
-  /** Sets a pose drawn from `key`, less wide the smaller `spread` is, from the model's initial state. */
+  /** Draws a pose from `key`, starting from the model's initial state; a smaller `spread` narrows the range. */
   readonly pose: (key: RandomKey, spread: number) => void;
-  /** The element of `qpos` that lifts the whole body. */
+  /** The index in `qpos` of the height of the whole body. */
   readonly height: number;
-  /** A height, in that element's units (metres), from which no pose touches the floor. */
+  /** A height, in metres, at which no pose touches the floor. */
   readonly above: number;
-  /** A height from which every pose touches it. */
+  /** A height, in metres, at which every pose touches the floor. */
   readonly below: number;
 }
 
 /**
- * Puts a body with a random pose just above the floor: no two of its parts overlap, and nothing overlaps the floor.
- * @throws PmpoError when no pose will do, which is a fault of the model.
+ * Places a body in a random pose just above the floor, so that its parts overlap neither each other nor the floor.
+ * @throws PmpoError if no such pose is found, which is a fault of the model.
  */
 export function placeOnFloor(physics: Physics, key: RandomKey, placement: Placement): void {
   const { pose, height, above, below } = placement;
@@ -68,7 +69,7 @@ export function placeOnFloor(physics: Physics, key: RandomKey, placement: Placem
       else high = middle;
     }
     physics.qpos[height] = high;
-    // What the solver found for the poses tried would otherwise be where it starts from in the first step.
+    // Otherwise the first step's solver would start from its result for the poses that were tried.
     physics.forgetForces();
     return;
   }

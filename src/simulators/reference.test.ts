@@ -32,13 +32,13 @@ const fixture = JSON.parse(
 ) as Fixture;
 
 describe("DM Control's suite", () => {
-  it('shapes rewards as tolerance does', () => {
+  it('has the same tolerance function', () => {
     for (const [x, lower, upper, margin, falloff, valueAtMargin, expected] of fixture.tolerance) {
       expect(tolerance(x, { lower, upper, margin, falloff, valueAtMargin })).toBeCloseTo(expected, 8);
     }
   });
 
-  it('rewards the same states alike', () => {
+  it('rewards the same states equally', () => {
     const { humanoid_stand, quadruped_run, walker } = fixture.rewards;
     for (const [state, expected] of humanoid_stand) expect(humanoidReward(state)).toBeCloseTo(expected, 8);
     for (const [state, expected] of quadruped_run) expect(quadrupedReward(state)).toBeCloseTo(expected, 8);
@@ -48,7 +48,7 @@ describe("DM Control's suite", () => {
   });
 
   it.each(Object.entries(fixture.trajectories))(
-    'moves, is seen and is rewarded like %s',
+    'has the motion, observations and rewards of %s',
     async (name, expected) => {
       const definition = builtInTasks.find((task) => task.name === name);
       if (definition === undefined) throw new Error(`no task ${name}`);

@@ -50,7 +50,7 @@ describe.each(simulators.names())('%s', (name) => {
     await environment.close();
   });
 
-  it('gives the same episode for the same seed, bit for bit, whatever happened before, and others for others', async () => {
+  it('gives the same episode for the same seed, bit for bit, at any time, and another for another seed', async () => {
     const settings = { episodeSteps: 200 };
     const used = await simulators.get(name).create(settings);
     await episode(used, 5);
@@ -64,7 +64,7 @@ describe.each(simulators.names())('%s', (name) => {
 });
 
 describe('createSimulator', () => {
-  it('makes the simulator that is named, with its settings', async () => {
+  it('makes the named simulator, with its settings', async () => {
     const reacher = await createSimulator({ simulator: 'reacher', episodeSteps: 1 });
     expect(reacher.actionSpec.action.shape).toEqual([2]);
     await reacher.reset();
@@ -72,7 +72,7 @@ describe('createSimulator', () => {
     await reacher.close();
   });
 
-  it('makes the default without a name', async () => {
+  it('makes the default simulator without a name', async () => {
     const environment = await createSimulator({});
     const expected = await createSimulator({ simulator: defaultSimulator });
     expect(await environment.reset({ seed: 0 })).toEqual(await expected.reset({ seed: 0 }));
@@ -80,11 +80,11 @@ describe('createSimulator', () => {
     await expected.close();
   });
 
-  it('refuses other names and settings', async () => {
+  it('refuses unknown names and settings', async () => {
     await expect(createSimulator({ simulator: 'walker' })).rejects.toThrow("unknown simulator 'walker'");
     await expect(createSimulator({ simulator: 3 })).rejects.toThrow(
       'expected the name of a simulator, got 3',
     );
-    await expect(createSimulator({ gravity: 0 })).rejects.toThrow("there is no setting 'gravity'");
+    await expect(createSimulator({ gravity: 0 })).rejects.toThrow("unknown setting 'gravity'");
   });
 });

@@ -11,7 +11,7 @@ import { quadrupedRun } from './tasks/quadruped.js';
 import { reacher } from './tasks/reacher.js';
 import { walkerRun, walkerStand, walkerWalk } from './tasks/walker.js';
 
-/** Every embedded task, in the order in which `pmpo simulators` lists them. */
+/** The embedded tasks, in the order of `pmpo simulators`. */
 export const builtInTasks: readonly TaskDefinition[] = [
   cartpoleSwingup,
   cartpoleBalance,
@@ -25,7 +25,7 @@ export const builtInTasks: readonly TaskDefinition[] = [
   humanoidStand,
 ];
 
-/** Registers every embedded task as a simulator; returns the registry. */
+/** Registers the embedded tasks as simulators. Returns the registry. */
 export function registerBuiltInSimulators(
   registry: Registry<SimulatorDefinition>,
 ): Registry<SimulatorDefinition> {
@@ -33,15 +33,15 @@ export function registerBuiltInSimulators(
   return registry;
 }
 
-/** The simulators that can be hosted. Nothing of MuJoCo is loaded before the first world is made. */
+/** The simulators that can be served. MuJoCo is loaded when the first environment is made. */
 export const simulators: Registry<SimulatorDefinition> = registerBuiltInSimulators(new Registry('simulator'));
 
-/** The simulator of a world whose settings name none. */
+/** The simulator for settings that do not name one. */
 export const defaultSimulator = 'cartpole_swingup';
 
 /**
- * Makes a world of the simulator that `settings.simulator` names, with the other settings as its own.
- * @throws ConfigError when there is no such simulator, or when it has no such setting or not with that value.
+ * Makes an environment of the simulator that `settings.simulator` names; the other settings are passed on to it.
+ * @throws ConfigError for an unknown simulator, and for an unknown or wrong setting.
  */
 export async function createSimulator(settings: Readonly<Record<string, unknown>>): Promise<Environment> {
   const { simulator = defaultSimulator, ...own } = settings;

@@ -1,19 +1,21 @@
 import { type EnvironmentServer, serveEnvironments } from '../dm-env-rpc/server/serve-environments.js';
 import { createSimulator } from './registry.js';
 
+/** Where to serve simulators. */
 export interface ServeSimulatorsOptions {
   /** The interface to listen on; 127.0.0.1 by default. */
   readonly host?: string;
-  /** 0, the default, for a free one. */
+  /** 0, the default, for a free port. */
   readonly port?: number;
+  /** Receives one line for each world that is created or closed. */
   readonly log?: (line: string) => void;
 }
 
 /**
- * Hosts every registered simulator as a dm_env_rpc server. CreateWorld takes `simulator`, the name (by default the
- * swing-up of a cartpole), and beside it the settings of that simulator.
+ * Serves all registered simulators over dm_env_rpc. The settings of CreateWorld are `simulator`, a name (default:
+ * `cartpole_swingup`), and those of that simulator.
  *
- * @throws PmpoError when the address cannot be listened on.
+ * @throws PmpoError if the server cannot listen on the address.
  */
 export function serveSimulators({
   host = '127.0.0.1',

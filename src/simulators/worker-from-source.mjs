@@ -1,5 +1,5 @@
-// The entry of the worker thread when the program runs from its TypeScript sources (tests, tsx): Node 20 offers a worker no
-// other way to load TypeScript. Built programs start worker.js itself.
+// The entry module of the worker thread when the program runs from its TypeScript sources (tests, tsx), because Node 20 has no
+// other way for a worker to load TypeScript. Built programs start worker.js itself.
 import { register } from 'tsx/esm/api';
 
 register();

@@ -2,7 +2,7 @@ import { uniform } from '../draws.js';
 import { tolerance } from '../rewards.js';
 import type { TaskDefinition } from '../task.js';
 
-/** Height of the tip, in metres, when both links stand upright. */
+/** The height of the tip, in metres, with both links upright. */
 const targetHeight = 4;
 const targetRadius = 0.2;
 
@@ -46,7 +46,7 @@ export const acrobotSwingup: TaskDefinition = {
   mjcf: acrobotMjcf,
   substeps: 1,
   bind(physics) {
-    /** Angles of both links from upright, in the world. */
+    /** Angles of both links from upright, in the world frame. */
     const angles = (): [number, number] => [physics.qpos[0], physics.qpos[0] + physics.qpos[1]];
     return {
       initialize(key) {

@@ -31,17 +31,17 @@ export const cartpoleMjcf = `
 </mujoco>`;
 
 export interface CartpoleState {
-  /** Metres from the rail's middle. */
+  /** The cart's position, in metres from the middle of the rail. */
   readonly position: number;
   /** Cosine of the pole's angle from upright. */
   readonly poleCosine: number;
-  /** The pole's angular velocity, radians a second. */
+  /** The pole's angular velocity, in rad/s. */
   readonly poleVelocity: number;
   /** In [−1, 1]. */
   readonly control: number;
 }
 
-/** Upright, in the middle, with little force and little swing: the smooth reward of the DM Control suite's cartpole. */
+/** The smooth reward of the DM Control suite's cartpole: upright, in the middle, with little force and little swing. */
 export function cartpoleReward({ position, poleCosine, poleVelocity, control }: CartpoleState): number {
   const upright = (1 + poleCosine) / 2;
   const centred = (1 + tolerance(position, { margin: 2 })) / 2;
@@ -61,7 +61,7 @@ function cartpole(
     mjcf: cartpoleMjcf,
     substeps: 1,
     bind(physics: Physics) {
-      // The slider comes first: its number is the first of `qpos` and of `qvel`, the hinge's the second.
+      // The slider has the first element of `qpos` and of `qvel`, the hinge the second.
       return {
         initialize(key) {
           const { position, angle } = start(key);

@@ -2,18 +2,18 @@ import { placeOnFloor, randomizeJoints } from '../placement.js';
 import { tolerance } from '../rewards.js';
 import type { TaskDefinition } from '../task.js';
 
-/** Metres a second from which the reward is 1. */
+/** The speed, in metres per second, from which the reward is 1. */
 const runSpeed = 10;
 
 interface Segment {
   readonly name: string;
-  /** Of the joint in the frame of the segment above: x forward and z up, in metres. */
+  /** The position of the joint in the frame of the segment above, in metres: x forward, z up. */
   readonly at: readonly [x: number, z: number];
-  /** Of the capsule: its centre from the joint, its angle about y in degrees, half its straight part in metres. */
+  /** The capsule: its centre relative to the joint, its angle about y in degrees, and half of its length in metres. */
   readonly capsule: readonly [x: number, z: number, angle: number, half: number];
-  /** Degrees. */
+  /** The joint's limits, in degrees. */
   readonly range: readonly [number, number];
-  /** N m a radian, N m a radian a second, N m. */
+  /** The joint's spring (N m/rad), damper (N m s/rad) and motor (N m). */
   readonly spring: readonly [stiffness: number, damping: number, motor: number];
 }
 
@@ -67,7 +67,7 @@ const legs: readonly (readonly Segment[])[] = [
   ],
 ];
 
-/** The first segment with those that hang from it inside. */
+/** The MJCF of the first segment, which contains that of the segments below it. */
 function chain([segment, ...rest]: readonly Segment[]): string {
   if (segment === undefined) return '';
   const { name, at, capsule, range, spring } = segment;
@@ -79,7 +79,7 @@ function chain([segment, ...rest]: readonly Segment[]): string {
       </body>`;
 }
 
-/** A torso with a head on a back and a front leg, 14 kg in all, that moves in a vertical plane only. */
+/** A torso with a head, a back leg and a front leg, 14 kg in total, which moves only in a vertical plane. */
 export const cheetahMjcf = `
 <mujoco model="cheetah">
   <compiler settotalmass="14"/>
@@ -115,7 +115,7 @@ ${legs.map(chain).join('')}
   </sensor>
 </mujoco>`;
 
-/** Grows linearly from 0 at rest to 1 at 10 m/s (`speed` of the centre of mass, forward, metres a second). */
+/** Grows linearly from 0 at rest to 1 at 10 m/s (`speed` is the forward speed of the centre of mass, in m/s). */
 export function cheetahReward(speed: number): number {
   return tolerance(speed, {
     lower: runSpeed,
@@ -140,7 +140,7 @@ export const cheetahRun: TaskDefinition = {
         placeOnFloor(physics, key, {
           pose(attempt, spread) {
             randomizeJoints(physics, attempt, spread);
-            // Belly down: on its back it could not run, and never gets there by falling from a low height.
+            // Belly down, since on its back it could not run. A fall from this low height does not turn it over.
             physics.qpos[rootPitch] = 0;
           },
           height: rootHeight,
@@ -148,7 +148,7 @@ export const cheetahRun: TaskDefinition = {
           above: 2,
         });
       },
-      /** All but how far it has run. */
+      /** The whole state, except for the distance that it has run. */
       observe: () => ({ position: physics.qpos.subarray(1), velocity: physics.qvel }),
       reward: () => cheetahReward(physics.sensordata[velocity]),
     };

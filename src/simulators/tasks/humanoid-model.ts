@@ -6,18 +6,18 @@
 interface Hinge {
   readonly name: string;
   readonly axis: readonly [number, number, number];
-  /** Degrees. */
+  /** The limits, in degrees. */
   readonly range: readonly [number, number];
-  /** Of the motor at control 1, N m. */
+  /** The motor's torque at control 1, in N m. */
   readonly torque: number;
-  /** Of the passive spring to angle 0 (N m a radian) and damper (N m a radian a second). */
+  /** The passive spring towards angle 0 (N m/rad); `damping` is its damper (N m s/rad). */
   readonly stiffness: number;
   readonly damping: number;
 }
 
 interface Part {
   readonly name: string;
-  /** In the frame of the part that it hangs from, metres. */
+  /** The position in the frame of the parent part, in metres. */
   readonly at: readonly [number, number, number];
   readonly hinges: readonly Hinge[];
   /** MJCF geoms without their names. */
@@ -49,7 +49,7 @@ const trunkSpring = [20, 5] as const;
 const hipSpring = [10, 5] as const;
 const limbSpring = [2, 1] as const;
 
-/** Turns about x and z are mirrored, so that the same angle means the same for both legs: outwards and toes out. */
+/** Rotations about x and z are mirrored, so that the same angle turns both legs outwards. */
 function legOf(side: 'right' | 'left'): Part {
   const s = side === 'left' ? 1 : -1;
   const mirrored = (axis: Axis): Axis => [axis[0] * s, axis[1], axis[2] * s];
@@ -156,7 +156,7 @@ const allHinges = ({ hinges, parts }: Part): Hinge[] => [...hinges, ...parts.fla
 
 const motorElement = ({ name, torque }: Hinge) => `<motor name="${name}" joint="${name}" gear="${torque}"/>`;
 
-/** What each motor gives at control 1, in N m, in the order of the actuators (and of the hinges), [21]. */
+/** The torque of each motor at control 1, in N m, in the order of the actuators (and of the hinges), [21]. */
 export const humanoidTorques: readonly number[] = allHinges(torso).map(({ torque }) => torque);
 
 export const humanoidMjcf = `

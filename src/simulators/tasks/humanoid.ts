@@ -3,23 +3,23 @@ import { tolerance } from '../rewards.js';
 import type { TaskDefinition } from '../task.js';
 import { humanoidMjcf } from './humanoid-model.js';
 
-/** Metres of the head's height from which the humanoid counts as standing. */
+/** The height of the head, in metres, from which the humanoid counts as standing. */
 const standHeight = 1.4;
 
 const mean = (values: readonly number[]) => values.reduce((sum, v) => sum + v, 0) / values.length;
 
 export interface HumanoidState {
-  /** Of the head's centre, in metres. */
+  /** The height of the head's centre, in metres. */
   readonly headHeight: number;
   /** Cosine of the torso's angle from upright. */
   readonly upright: number;
-  /** Of the whole body's centre of mass over the ground, metres a second. */
+  /** The horizontal velocity of the body's centre of mass, in m/s. */
   readonly velocity: readonly [x: number, y: number];
-  /** Each in [−1, 1]. */
+  /** The controls, each in [−1, 1]. */
   readonly control: readonly number[];
 }
 
-/** Head high, torso upright, little force and no wandering: DM Control's reward for a standing humanoid. */
+/** DM Control's reward for a standing humanoid: head high, torso upright, little force, and little horizontal motion. */
 export function humanoidReward({ headHeight, upright, velocity, control }: HumanoidState): number {
   const tall = tolerance(headHeight, { lower: standHeight, upper: Infinity, margin: standHeight / 4 });
   const erect = tolerance(upright, {
@@ -44,9 +44,9 @@ export const humanoidStand: TaskDefinition = {
     const head = physics.body('head');
     const limbs = ['left_hand', 'left_foot', 'right_hand', 'right_foot'].map((name) => physics.body(name));
     const velocity = physics.sensor('velocity').start;
-    // The free joint's seven positions (three places, a quaternion) come first.
+    // The seven positions of the free joint (three coordinates and a quaternion) come first.
     const places = 7;
-    /** Where a body is in the torso's frame. */
+    /** The position of a body in the torso's frame. */
     const fromTorso = (body: number): number[] => {
       const { xpos, xmat } = physics;
       const offset = [0, 1, 2].map((i) => xpos[3 * body + i] - xpos[3 * torso + i]);

@@ -4,13 +4,13 @@ import { placeOnFloor } from '../placement.js';
 import { tolerance } from '../rewards.js';
 import type { TaskDefinition } from '../task.js';
 
-/** Metres a second from which the reward for moving is 1. */
+/** The speed, in metres per second, from which the reward for moving is 1. */
 const runSpeed = 3;
 
 interface LegJoint {
   readonly name: string;
   readonly axis: string;
-  /** Degrees of the lowest, the standing and the highest angle. A control of −1 … 1 asks for an angle in that range. */
+  /** The lowest and the highest angle, in degrees; controls −1 … 1 ask for angles in this range. `standing` is the resting angle. */
   readonly range: readonly [number, number];
   readonly standing: number;
 }
@@ -33,7 +33,7 @@ const corners = [
 const joint = (leg: string, { name, axis, range }: LegJoint) =>
   `<joint name="${leg}_${name}" axis="${axis}" range="${range.join(' ')}"/>`;
 
-/** Straight down at angle 0: the hip swings the thigh back, the knee folds the shin forward. */
+/** A leg, straight down at angle 0. The hip swings the thigh back, and the knee folds the shin forward. */
 const legBody = ({ leg, x, y }: (typeof corners)[number]) => `
       <body name="${leg}_hip" pos="${x} ${y} 0">
         ${joint(leg, legJoints[0])}
@@ -49,10 +49,10 @@ const legBody = ({ leg, x, y }: (typeof corners)[number]) => `
         </body>
       </body>`;
 
-/** Stiffness (N m a radian), damping (N m a radian a second) and limit (N m) of each joint's servo. */
+/** The stiffness (N m/rad), damping (N m s/rad) and torque limit (N m) of each joint's servo. */
 const servo = { stiffness: 60, damping: 1.5, torque: 30 };
 
-/** A servo that turns a joint to the angle in the middle of its range plus control times half of the range. */
+/** A servo whose target is the middle of the joint's range, plus the control times half of the range. */
 function servoElement(leg: string, { name, range }: LegJoint): string {
   const middle = radians((range[0] + range[1]) / 2);
   const half = radians((range[1] - range[0]) / 2);
@@ -62,7 +62,7 @@ function servoElement(leg: string, { name, range }: LegJoint): string {
 }
 
 /**
- * A four-legged robot the size of a dog: a trunk of half a metre and 8 kg on legs of two links of 22 cm, three servos a leg.
+ * A four-legged robot the size of a dog: a trunk of half a metre and 8 kg on legs of two links of 22 cm, with three servos per leg.
  * Its parts collide with the floor and with each other.
  */
 export const quadrupedMjcf = `
@@ -107,13 +107,13 @@ export function quadrupedControls(angles: readonly number[]): number[] {
 }
 
 export interface QuadrupedState {
-  /** Cosine of the angle between the trunk's vertical and the world's. */
+  /** The cosine of the angle between the vertical axes of the trunk and of the world. */
   readonly upright: number;
-  /** Of the trunk along its own forward axis, metres a second. */
+  /** The trunk's speed along its forward axis, in m/s. */
   readonly speed: number;
 }
 
-/** Back up and moving forward: the shape of DM Control's quadruped reward, with 3 m/s for this smaller body. */
+/** The reward of DM Control's quadruped for moving forward with its back up, with 3 m/s for this smaller body. */
 export function quadrupedReward({ upright, speed }: QuadrupedState): number {
   const level = tolerance(upright, {
     lower: 1,
@@ -132,7 +132,7 @@ export function quadrupedReward({ upright, speed }: QuadrupedState): number {
   return level * move;
 }
 
-/** Radians by which the legs may differ from the standing pose when an episode starts. */
+/** The largest difference, in radians, between the legs' initial angles and the standing pose. */
 const initialSpread = 0.3;
 
 export const quadrupedRun: TaskDefinition = {
@@ -144,10 +144,10 @@ export const quadrupedRun: TaskDefinition = {
     const trunk = physics.body('trunk');
     const velocity = physics.sensor('velocity').start;
     const gyro = physics.sensor('gyro').start;
-    // The free joint's seven positions (three places, a quaternion) and six velocities come first.
+    // The seven positions of the free joint (three coordinates and a quaternion) and its six velocities come first.
     const [places, rates] = [7, 6];
     return {
-      /** On its feet, facing anywhere, with the legs a little out of place. */
+      /** On its feet, facing in a random direction, with the legs a little off the standing pose. */
       initialize(key) {
         placeOnFloor(physics, key, {
           pose(attempt, spread) {

@@ -7,8 +7,8 @@ const fingerRadius = 0.01;
 const targetRadius = 0.05;
 
 /**
- * An arm of two links of 12 cm in the plane, seen from above, and a target of 5 cm placed anew in each episode. Sizes and
- * motors of the DM Control suite's `reacher` with the large target.
+ * An arm of two 12 cm links in a horizontal plane, and a 5 cm target at a random place in each episode. Sizes and motors are
+ * those of the DM Control suite's `reacher` with the large target.
  */
 export const reacherMjcf = `
 <mujoco model="reacher">
@@ -41,7 +41,7 @@ export const reacherMjcf = `
   </actuator>
 </mujoco>`;
 
-/** 1 while finger and target touch (`distance` between their centres in metres), else 0. */
+/** 1 if finger and target touch (`distance` is that of their centres, in metres), otherwise 0. */
 export function reacherReward(distance: number): number {
   return tolerance(distance, { upper: targetRadius + fingerRadius });
 }
@@ -54,7 +54,7 @@ export const reacher: TaskDefinition = {
   bind(physics) {
     const finger = 3 * physics.geom('finger');
     const target = 3 * physics.geom('target');
-    /** From the finger to the target, in the plane. */
+    /** The vector from the finger to the target, in the plane. */
     const toTarget = (): [number, number] => {
       const at = physics.geomPositions;
       return [at[target] - at[finger], at[target + 1] - at[finger + 1]];

@@ -19,7 +19,7 @@ async function bound(definition: TaskDefinition) {
   return { physics, task };
 }
 
-describe('the pose a task is about earns its reward', () => {
+describe('the target pose of a task earns the full reward', () => {
   it.each([cartpoleSwingup, acrobotSwingup, walkerStand, humanoidStand])('$name', async (definition) => {
     const { physics, task } = await bound(definition);
     expect(task.reward()).toBeCloseTo(1, 6);
@@ -36,7 +36,7 @@ describe('the pose a task is about earns its reward', () => {
     expect(task.reward()).toBe(0);
   });
 
-  it('hanging earns next to nothing', async () => {
+  it('hanging earns almost no reward', async () => {
     for (const definition of [cartpoleSwingup, acrobotSwingup]) {
       const { physics, task } = await bound(definition);
       physics.qpos[definition === cartpoleSwingup ? 1 : 0] = Math.PI;
@@ -95,7 +95,7 @@ describe('episodes begin', () => {
   });
 });
 
-describe('the tasks are possible', () => {
+describe('the tasks can be solved', () => {
   it('a trot carries the quadruped forward, upright', async () => {
     const { physics, task } = await bound(quadrupedRun);
     physics.qpos.set(quadrupedStanding, 7);

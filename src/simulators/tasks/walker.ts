@@ -3,10 +3,10 @@ import { placeOnFloor, randomizeJoints } from '../placement.js';
 import { tolerance } from '../rewards.js';
 import type { TaskDefinition } from '../task.js';
 
-/** Metres of torso height from which the walker counts as standing. */
+/** The height of the torso, in metres, from which the walker counts as standing. */
 const standHeight = 1.2;
 
-/** A leg hung from the hip, `y` metres to the side of the torso: each body's frame is at the joint that moves it. */
+/** A leg, `y` metres to the side of the torso. The frame of each body is at the joint that moves it. */
 const leg = (side: string, y: number) => `
       <body name="${side}_thigh" pos="0 ${y} -0.3">
         <joint name="${side}_hip" range="-20 100"/>
@@ -27,7 +27,7 @@ const legMotors = (side: string) => `
     <motor name="${side}_ankle" joint="${side}_ankle" gear="20"/>`;
 
 /**
- * A torso on two legs that moves in a vertical plane only, with the dimensions and motors of the DM Control suite's planar
+ * A torso on two legs that moves only in a vertical plane, with the dimensions and motors of the DM Control suite's planar
  * walker. Its parts touch the floor but not each other.
  */
 export const walkerMjcf = `
@@ -63,15 +63,15 @@ ${legMotors('left')}
 </mujoco>`;
 
 export interface WalkerState {
-  /** Of the torso's centre, in metres. */
+  /** The height of the torso's centre, in metres. */
   readonly height: number;
   /** Cosine of the torso's angle from upright. */
   readonly upright: number;
-  /** Of the whole body's centre of mass, forward, metres a second. */
+  /** The forward velocity of the body's centre of mass, in m/s. */
   readonly speed: number;
 }
 
-/** Standing tall and upright and, where a `targetSpeed` (m/s) is asked for, moving forward with it: DM Control's reward. */
+/** DM Control's reward for standing tall and upright, and for moving forward at `targetSpeed` (m/s) if that is above 0. */
 export function walkerReward({ height, upright, speed }: WalkerState, targetSpeed: number): number {
   const tall = tolerance(height, { lower: standHeight, upper: Infinity, margin: standHeight / 2 });
   const stand = (3 * tall + (1 + upright) / 2) / 4;
