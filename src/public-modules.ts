@@ -7,7 +7,9 @@ import type { PublicModules } from './system/user-module.js';
 export const publicModules: PublicModules = {
   pmpo: () => import('./index.js'),
   'pmpo/distributions': () => import('./distributions/index.js'),
+  'pmpo/dm-env-rpc': () => import('./dm-env-rpc/index.js'),
   'pmpo/engine': () => import('./engine/index.js'),
+  'pmpo/environments': () => import('./environments/index.js'),
   'pmpo/feedback': () => import('./feedback/index.js'),
   'pmpo/language': () => import('./language/index.js'),
   'pmpo/learners': () => import('./learners/index.js'),
