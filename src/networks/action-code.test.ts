@@ -4,8 +4,8 @@ import { codeSize, encodeActions } from './action-code.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
-it('gives each of more than two integers a place of its own, and leaves the rest as it is', () => {
-  // A continuous dimension, one of three values, one of two, one of a single one.
+it('encodes more than two values as one-hot vectors, and leaves other dimensions as they are', () => {
+  // A continuous dimension, and dimensions with three, two and one values.
   const values = [0, 3, 2, 1];
   const actions = tf.tensor3d([
     [
@@ -13,7 +13,7 @@ it('gives each of more than two integers a place of its own, and leaves the rest
       [-0.5, 0, 1, 0],
     ],
     [
-      // Beyond the bounds counts as the bound.
+      // Values beyond the bounds count as the bound.
       [2, 1.5, 1, 0],
       [0, -1.2, -1, 0],
     ],
@@ -32,7 +32,7 @@ it('gives each of more than two integers a place of its own, and leaves the rest
   ]);
 });
 
-it('tells all of many values apart in single precision', () => {
+it('distinguishes 4096 values in single precision', () => {
   const count = 4096;
   const chosen = Array.from({ length: 316 }, (_, i) => 13 * i);
   const canonical = Float32Array.from(chosen, (index) => -1 + (2 * index) / (count - 1));
@@ -40,7 +40,7 @@ it('tells all of many values apart in single precision', () => {
   expect([...tf.argMax(code, -1).dataSync()]).toEqual(chosen);
 });
 
-it('hands continuous actions through untouched', () => {
+it('returns continuous actions themselves', () => {
   const actions = tf.tensor3d([[[0.1, 0.2]]]);
   expect(encodeActions(actions, [0, 0])).toBe(actions);
   expect(codeSize([0, 2])).toBe(2);

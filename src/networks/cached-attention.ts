@@ -2,29 +2,33 @@ import type { Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { type RotaryTables, rotate } from './rotary.js';
 
-/** Keys and values of one layer, keys already turned to their positions: [B, K, T or C, d] each. */
+/** Keys, after the rotation, and values of one layer: [B, K, T or C, d] each. */
 export interface LayerCache {
   readonly keys: Tensor;
   readonly values: Tensor;
 }
 
-/** Large enough to make a weight exactly 0 in float32, small enough to be added to. */
+/** Added to masked scores: the softmax is exactly 0 in float32, and the sum is finite. */
 export const maskedScore = -1e9;
 
+/** Inputs that are the same for all layers. Shapes: B sequences, H heads, K key-value heads, C cached positions, d head size. */
 export interface CachedAttentionInputs {
-  /** [B], int32: how many tokens of its sequence come before each, below C. */
+  /** [B], int32: the number of earlier tokens in each sequence, less than C. */
   readonly positions: tf.Tensor1D;
-  /** Of every layer's cache: [B, K, C, d]. */
+  /** The shape of the keys and of the values in every cache. */
   readonly shape: readonly [B: number, K: number, C: number, d: number];
-  /** Of the positions 0 to C − 1. */
+  /** The rotary tables for positions 0 to C − 1. */
   readonly tables: RotaryTables;
 }
 
 /**
- * Attention of one layer: queries [B, H·d] and keys [B, K·d] before they are turned, values [B, K·d], and a cache of which
- * what lies at and behind a sequence's position is not looked at.
+ * Attention of one layer.
  *
- * @returns mixed values [B, H·d], and the cache with the new keys and values at the positions
+ * @param queries [B, H·d], before the rotation
+ * @param keys [B, K·d], before the rotation
+ * @param values [B, K·d]
+ * @param cache of this layer; entries at and after the position of a sequence are ignored
+ * @returns weighted sums of values [B, H·d], and the cache with the new keys and values written at the positions
  */
 export type CachedAttention = (
   queries: Tensor,
@@ -34,26 +38,26 @@ export type CachedAttention = (
 ) => { readonly mixed: Tensor; readonly cache: LayerCache };
 
 /**
- * Attention of one new token of each sequence, with rotary positions, to the tokens before it and itself: softmax(q·kᵀ/√d)·v
- * of H heads in K groups that share keys and values (arXiv 2305.13245). What depends on the positions alone is computed here,
- * once for all layers. The new token is attended to beside the cache, not in it, so that nothing waits for the cache to be
- * written, and an engine may write the new rows in their places and copy nothing.
+ * Attention of one new token of each sequence to itself and the tokens before it, with rotary positions: softmax(q·kᵀ/√d)·v of
+ * H heads in K groups that share keys and values (arXiv 2305.13245). Everything that depends only on the positions is computed
+ * here, once for all layers. The key and value of the new token are used next to the cache rather than read from it, so that
+ * attention need not wait for the write, and the engine can write the new rows into the cache in place.
  */
 export function cachedAttention({ positions, shape, tables }: CachedAttentionInputs): CachedAttention {
   const [B, K, C, d] = shape;
-  const here: RotaryTables = {
+  const current: RotaryTables = {
     cosines: tf.reshape(tf.gather(tables.cosines, positions), [B, 1, d]),
     sines: tf.reshape(tf.gather(tables.sines, positions), [B, 1, d]),
   };
-  const places = tf.range(0, C, 1, 'int32');
-  const unfilled = tf.cast(tf.greaterEqual(places, tf.reshape(positions, [B, 1])), 'float32');
+  const indices = tf.range(0, C, 1, 'int32');
+  const unfilled = tf.cast(tf.greaterEqual(indices, tf.reshape(positions, [B, 1])), 'float32');
   const mask = tf.reshape(tf.mul(unfilled, maskedScore), [B, 1, 1, C]);
-  const place = placeAt(positions, K);
+  const write = writeAt(positions, K);
   return (queries, keys, values, cache) => {
     const heads = queries.shape[1]! / d;
-    const turned = rotate(tf.reshape(tf.mul(queries, 1 / Math.sqrt(d)), [B, heads, d]), here);
-    const groups = tf.reshape(turned, [B, K, heads / K, d]);
-    const newKey = tf.reshape(rotate(tf.reshape(keys, [B, K, d]), here), [B, K, 1, d]);
+    const rotated = rotate(tf.reshape(tf.mul(queries, 1 / Math.sqrt(d)), [B, heads, d]), current);
+    const groups = tf.reshape(rotated, [B, K, heads / K, d]);
+    const newKey = tf.reshape(rotate(tf.reshape(keys, [B, K, d]), current), [B, K, 1, d]);
     const newValue = tf.reshape(values, [B, K, 1, d]);
     const before = tf.add(tf.matMul(groups, cache.keys, false, true), mask);
     const own = tf.sum(tf.mul(groups, newKey), -1, true);
@@ -62,13 +66,13 @@ export function cachedAttention({ positions, shape, tables }: CachedAttentionInp
     const mixed = tf.add(tf.matMul(weightsBefore, cache.values), tf.mul(ownWeight, newValue));
     return {
       mixed: tf.reshape(mixed, [B, heads * d]),
-      cache: { keys: place(cache.keys, newKey), values: place(cache.values, newValue) },
+      cache: { keys: write(cache.keys, newKey), values: write(cache.values, newValue) },
     };
   };
 }
 
-/** Writes one row [B, K, d] of each sequence and group into a cache [B, K, C, d], at the sequence's position. */
-function placeAt(positions: tf.Tensor1D, K: number): (cache: Tensor, rows: Tensor) => Tensor {
+/** Writes a row for each sequence and group, [B, K, d], into a cache [B, K, C, d] at the position of the sequence. */
+function writeAt(positions: tf.Tensor1D, K: number): (cache: Tensor, rows: Tensor) => Tensor {
   const [B] = positions.shape;
   const pairs = Int32Array.from({ length: B * K * 2 }, (_, i) => {
     const pair = Math.floor(i / 2);

@@ -4,11 +4,12 @@ import * as tf from '../engine/tf.js';
 import { applyTrunk, initDense, initTrunk, type MlpSettings } from './mlp.js';
 
 /**
- * Q(x, y): a perceptron on an observation and an action together. Its first layer has one matrix for each, so that the N
- * samples of a context share the observation's product. Letters: N samples, B contexts, O observation size, A action
+ * Q(x, y): a perceptron of an observation and an action. Its first layer has one weight matrix for each of them, so that the N
+ * samples of a context share the product with the observation. Shapes: N samples, B contexts, O observation size, A action
  * dimensions.
  */
 
+/** Initial parameters of a critic. */
 export function initCritic(
   key: RandomKey,
   observationSize: number,
@@ -27,7 +28,7 @@ export function initCritic(
   };
 }
 
-/** Values [N, B] of actions [N, B, A] (canonical; outside the bounds they count as the bound) at observations [B, O]. */
+/** Values [N, B] of canonical actions [N, B, A], clipped to their bounds, at observations [B, O]. */
 export function applyCritic(
   parameters: NamedTensors,
   observations: Tensor2D,
@@ -42,12 +43,12 @@ export function applyCritic(
   );
   const flat = tf.reshape(tf.clipByValue(actions, -1, 1), [samples * contexts, actionSize]);
   const ofAction = tf.matMul(flat, parameters['action/weight']);
-  const sums =
+  const preActivations =
     samples === 1
       ? tf.add(ofObservation, ofAction)
       : tf.reshape(tf.add(tf.reshape(ofAction, [samples, contexts, width]), ofObservation), [
           samples * contexts,
           width,
         ]);
-  return tf.reshape(applyTrunk(parameters, sums, settings), [samples, contexts]);
+  return tf.reshape(applyTrunk(parameters, preActivations, settings), [samples, contexts]);
 }

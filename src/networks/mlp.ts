@@ -3,21 +3,19 @@ import type { NamedHostTensors, NamedTensors, Tensor, Tensor2D } from '../engine
 import * as tf from '../engine/tf.js';
 
 /**
- * Multilayer perceptrons as pure functions of plain named parameters. Letters: … any leading axes, I inputs, H hidden
- * units, P outputs.
+ * Multilayer perceptrons as pure functions of named parameters. Shapes: M rows, I inputs, H hidden units, P outputs.
  */
 
+/** The architecture of a perceptron. */
 export interface MlpSettings {
-  /** Widths of the hidden layers. */
+  /** The widths of the hidden layers. */
   readonly hidden: readonly number[];
   readonly activation: 'elu' | 'relu' | 'tanh';
-  /** Layer normalisation and tanh after the first layer, as in Acme's networks for control. */
+  /** Layer normalization and tanh after the first layer, as in Acme's networks for control. */
   readonly layerNorm: boolean;
 }
 
-/**
- * A dense layer's initial weights: uniform with variance 2 / (3·fanIn), scaled; bias 0.
- */
+/** Initial weights [I, H] of a dense layer: uniform with variance scale² · 2 / (3·fanIn); and its bias [H], 0. */
 export function initDense(
   key: RandomKey,
   inputs: number,
@@ -32,7 +30,7 @@ export function initDense(
   };
 }
 
-/** The parameters after the first layer's product: norm, deeper hidden layers, output. */
+/** Initial parameters of everything after the first dense layer: normalization, further hidden layers, output layer. */
 export function initTrunk(
   key: RandomKey,
   outputs: number,
@@ -63,19 +61,23 @@ function activate(x: Tensor, activation: MlpSettings['activation']): Tensor {
   return activation === 'relu' ? tf.relu(x) : tf.tanh(x);
 }
 
-/** Layer normalisation over the last axis (arXiv 1607.06450), then scale and offset. [… , H] → [… , H] */
+/** Layer normalization over the last axis (arXiv 1607.06450), then scale [H] and offset [H]: [.., H] → [.., H]. */
 export function layerNorm(x: Tensor, scale: Tensor, offset: Tensor): Tensor {
-  const centred = tf.sub(x, tf.mean(x, -1, true));
-  const variance = tf.mean(tf.square(centred), -1, true);
-  const normal = tf.mul(centred, tf.rsqrt(tf.add(variance, 1e-5)));
+  const centered = tf.sub(x, tf.mean(x, -1, true));
+  const variance = tf.mean(tf.square(centered), -1, true);
+  const normal = tf.mul(centered, tf.rsqrt(tf.add(variance, 1e-5)));
   return tf.add(tf.mul(normal, scale), offset);
 }
 
-/** From the first layer's sums [M, H] to the outputs [M, P]. */
-export function applyTrunk(parameters: NamedTensors, sums: Tensor, settings: MlpSettings): Tensor2D {
+/** From the first layer's pre-activations [M, H] to the outputs [M, P]. */
+export function applyTrunk(
+  parameters: NamedTensors,
+  preActivations: Tensor,
+  settings: MlpSettings,
+): Tensor2D {
   let x: Tensor = settings.layerNorm
-    ? tf.tanh(layerNorm(sums, parameters['norm/scale'], parameters['norm/offset']))
-    : activate(sums, settings.activation);
+    ? tf.tanh(layerNorm(preActivations, parameters['norm/scale'], parameters['norm/offset']))
+    : activate(preActivations, settings.activation);
   for (let i = 1; i < settings.hidden.length; i++) {
     const product = tf.matMul(x, parameters[`hidden${i}/weight`]);
     x = activate(tf.add(product, parameters[`hidden${i}/bias`]), settings.activation);
@@ -84,7 +86,7 @@ export function applyTrunk(parameters: NamedTensors, sums: Tensor, settings: Mlp
   return tf.add(product, parameters['output/bias']);
 }
 
-/** Initial parameters of a perceptron from I inputs to P outputs; `outputScale` shrinks the last layer's weights. */
+/** Initial parameters of a perceptron from I inputs to P outputs; `outputScale` scales the weights of the last layer. */
 export function initMlp(
   key: RandomKey,
   inputs: number,
@@ -100,8 +102,8 @@ export function initMlp(
   };
 }
 
-/** [M, I] → [M, P] */
+/** Applies a perceptron: [M, I] → [M, P]. */
 export function applyMlp(parameters: NamedTensors, x: Tensor2D, settings: MlpSettings): Tensor2D {
-  const sums = tf.add(tf.matMul(x, parameters['hidden0/weight']), parameters['hidden0/bias']);
-  return applyTrunk(parameters, sums, settings);
+  const preActivations = tf.add(tf.matMul(x, parameters['hidden0/weight']), parameters['hidden0/bias']);
+  return applyTrunk(parameters, preActivations, settings);
 }

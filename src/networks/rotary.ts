@@ -2,17 +2,18 @@ import { PmpoError } from '../core/errors.js';
 import type { Tensor } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 
-/** Rotary positions (arXiv 2104.09864): dimension i of a head turns together with dimension i + d/2. */
+/** Rotary position embeddings (arXiv 2104.09864): dimensions i and i + d/2 of a head are rotated together. */
 
 /**
- * Of the angle of each position and dimension; the sines of the first half of the dimensions have the sign that turning gives
- * them. They broadcast to what is turned: [.., d] each.
+ * Cosine and sine of the angle of each position and dimension, [.., d] each. The sines of the first half of the dimensions are
+ * negated, as the rotation needs them.
  */
 export interface RotaryTables {
   readonly cosines: Tensor;
   readonly sines: Tensor;
 }
 
+/** The part of a transformer's configuration that its angles depend on. */
 export interface RotaryConfig {
   readonly contextLength: number;
   readonly width: number;
@@ -21,8 +22,8 @@ export interface RotaryConfig {
 }
 
 /**
- * The tables of the first positions: [positions, d] each.
- * @throws PmpoError when the context has fewer.
+ * The tables for the first `positions` positions: [positions, d] each.
+ * @throws PmpoError when the context is shorter.
  */
 export function rotaryTables(
   { contextLength, width, heads, ropeTheta }: RotaryConfig,
@@ -31,7 +32,7 @@ export function rotaryTables(
   if (positions > contextLength) {
     throw new PmpoError({
       where: 'transformer',
-      what: `${positions} positions are more than the context of ${contextLength}`,
+      what: `${positions} positions are more than the context length of ${contextLength}`,
     });
   }
   const size = width / heads;
@@ -47,7 +48,7 @@ export function rotaryTables(
   return { cosines: tf.tensor2d(cosines, [positions, size]), sines: tf.tensor2d(sines, [positions, size]) };
 }
 
-/** Each pair (x_i, x_{i+d/2}) turned by its angle. x [.., d]. */
+/** Rotates each pair (x_i, x_{i+d/2}) of x [.., d] by its angle. */
 export function rotate(x: Tensor, { cosines, sines }: RotaryTables): Tensor {
   const [first, second] = tf.split(x, 2, -1);
   return tf.add(tf.mul(x, cosines), tf.mul(tf.concat([second, first], -1), sines));

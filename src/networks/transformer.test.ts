@@ -44,9 +44,9 @@ beforeAll(async () => {
 afterAll(() => engine.dispose());
 
 const onCpu = (values: NamedHostTensors, name: string) =>
-  tf.tensor(values[name]!.data as Float32Array, values[name]!.shape as number[]);
+  tf.tensor(values[name].data, [...values[name].shape]);
 
-describe("the transformer is transformers' Llama", () => {
+describe("the transformer agrees with transformers' Llama", () => {
   it('in the names and shapes of its parameters', () => {
     const shapes = Object.fromEntries(
       Object.entries(fixture.parameters).map(([name, numbers]) => [name, tensor(numbers).shape]),
@@ -56,8 +56,8 @@ describe("the transformer is transformers' Llama", () => {
 
   it('in its logits', async () => {
     const logits = await engine
-      .jit('logits', (inputs) => ({
-        logits: applyTransformer(parameters, inputs.tokens as tf.Tensor2D, config),
+      .jit('logits', (inputs: { tokens: tf.Tensor2D }) => ({
+        logits: applyTransformer(parameters, inputs.tokens, config),
       }))
       .run({ tokens });
     await tf.setBackend('cpu');
@@ -67,13 +67,13 @@ describe("the transformer is transformers' Llama", () => {
   it('in the cross-entropy and its gradients', async () => {
     const labels = Int32Array.from(fixture.next.flat());
     const mask = Float32Array.from([fixture.mask].flat(3) as number[]);
-    const step = engine.jit('cross-entropy', (inputs) => {
+    const step = engine.jit('cross-entropy', (inputs: Record<'tokens' | 'labels' | 'mask', tf.Tensor2D>) => {
       const names = Object.keys(parameters);
       const { value, grads } = tf.variableGrads(
         () => {
-          const logProbs = tf.logSoftmax(applyTransformer(parameters, inputs.tokens as tf.Tensor2D, config));
-          const chosen = tf.sum(tf.mul(logProbs, tf.oneHot(tf.cast(inputs.labels!, 'int32'), 19)), -1);
-          return tf.neg(tf.div(tf.sum(tf.mul(chosen, inputs.mask!)), tf.sum(inputs.mask!))) as tf.Scalar;
+          const logProbs = tf.logSoftmax(applyTransformer(parameters, inputs.tokens, config));
+          const chosen = tf.sum(tf.mul(logProbs, tf.oneHot(tf.cast(inputs.labels, 'int32'), 19)), -1);
+          return tf.neg(tf.div<tf.Scalar>(tf.sum(tf.mul(chosen, inputs.mask)), tf.sum(inputs.mask)));
         },
         names.map((name) => parameters[name]!),
       );
@@ -96,17 +96,17 @@ describe('steps with a cache', () => {
   const C = 12;
   const shape = [B, config.keyValueHeads, C, config.width / config.heads];
 
-  it('give the logits of whole sequences, each at its own position', async () => {
+  it('give the logits of whole sequences, with each sequence at another position', async () => {
     const empty = () => ({ shape, data: new Float32Array(shape.reduce((a, b) => a * b)).fill(9) });
     const cache = [0, 1].map((layer) => ({
       keys: engine.variable(`keys ${layer}`, empty()),
       values: engine.variable(`values ${layer}`, empty()),
     }));
-    const step = engine.jit('step', (inputs) => {
+    const step = engine.jit('step', (inputs: Record<'tokens' | 'positions', tf.Tensor1D>) => {
       const { logits, cache: next } = stepTransformer(
         parameters,
-        inputs.tokens as tf.Tensor1D,
-        inputs.positions as tf.Tensor1D,
+        inputs.tokens,
+        inputs.positions,
         cache,
         config,
       );
@@ -116,7 +116,7 @@ describe('steps with a cache', () => {
       }
       return { logits };
     });
-    // Sequence b waits b steps, at its first token, so that all are at different positions.
+    // Sequence b stays at its first token for b steps, so that all are at different positions.
     for (let time = 0; time < T; time++) {
       const positions = Int32Array.from({ length: B }, (_, b) => Math.max(0, time - b));
       const current = positions.map((position, b) => fixture.tokens[b]![position]!);
@@ -126,13 +126,13 @@ describe('steps with a cache', () => {
       });
       await tf.setBackend('cpu');
       const wanted = [...positions].map((position, b) => fixture.logits[b]![position]!);
-      expectClose(tf.tensor(logits!.data as Float32Array, [B, 19]), wanted, `logits of step ${time}`, 1e-5);
+      expectClose(tf.tensor(logits.data, [B, 19]), wanted, `logits of step ${time}`, 1e-5);
     }
   });
 
-  it('go on from what whole sequences leave', async () => {
-    const step = engine.jit('prefill and step', (inputs) => {
-      const { cache } = transformerRows(parameters, inputs.begun as tf.Tensor2D, config);
+  it('continue from the cache of whole sequences', async () => {
+    const step = engine.jit('prefill and step', (inputs: { begun: tf.Tensor2D; last: tf.Tensor1D }) => {
+      const { cache } = transformerRows(parameters, inputs.begun, config);
       const padded = cache.map(({ keys, values }) => {
         const pad = (x: tf.Tensor) =>
           tf.pad(x, [
@@ -143,9 +143,9 @@ describe('steps with a cache', () => {
           ]);
         return { keys: pad(keys), values: pad(values) };
       });
-      const positions = tf.fill([B], T - 1, 'int32') as tf.Tensor1D;
+      const positions: tf.Tensor1D = tf.fill([B], T - 1, 'int32');
       return {
-        logits: stepTransformer(parameters, inputs.last as tf.Tensor1D, positions, padded, config).logits,
+        logits: stepTransformer(parameters, inputs.last, positions, padded, config).logits,
       };
     });
     const { logits } = await step.run({
@@ -157,11 +157,11 @@ describe('steps with a cache', () => {
     });
     await tf.setBackend('cpu');
     const wanted = fixture.logits.map((row) => row[T - 1]!);
-    expectClose(tf.tensor(logits!.data as Float32Array, [B, 19]), wanted, 'logits', 1e-5);
+    expectClose(tf.tensor(logits.data, [B, 19]), wanted, 'logits', 1e-5);
   });
 });
 
-describe('bad settings', () => {
+describe('wrong settings', () => {
   it.each([
     [{ width: 20 }, /width 20 does not divide into 4 heads/],
     [{ keyValueHeads: 3 }, /4 heads do not divide among 3 key-value heads/],
@@ -173,10 +173,10 @@ describe('bad settings', () => {
   it('a sequence longer than the context is refused', async () => {
     const long = { shape: [1, 33], data: new Int32Array(33) };
     const run = engine
-      .jit('long', (inputs) => ({
-        logits: applyTransformer(parameters, inputs.tokens as tf.Tensor2D, config),
+      .jit('long', (inputs: { tokens: tf.Tensor2D }) => ({
+        logits: applyTransformer(parameters, inputs.tokens, config),
       }))
       .run({ tokens: long });
-    await expect(run).rejects.toThrow(/33 positions are more than the context of 32/);
+    await expect(run).rejects.toThrow(/33 positions are more than the context length of 32/);
   });
 });

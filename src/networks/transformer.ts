@@ -6,17 +6,18 @@ import { cachedAttention, type LayerCache, maskedScore } from './cached-attentio
 import { rotaryTables, rotate } from './rotary.js';
 
 /**
- * A decoder-only transformer as pure functions of plain named parameters, the same function of the same numbers as the Llama
- * of Hugging Face's transformers, whose parameter names it has: token embedding tied to the output, rotary positions (arXiv
- * 2104.09864), RMSNorm before each part (arXiv 1910.07467), grouped-query attention (arXiv 2305.13245), SwiGLU (arXiv
- * 2002.05202). Letters: B sequences, T positions, V vocabulary, D width, H heads, K key-value heads, d = D/H, C cached
- * positions, L layers.
+ * A decoder-only transformer as pure functions of named parameters. It computes the same function as the Llama of Hugging
+ * Face's transformers and has the same parameter names: token embeddings tied to the output layer, rotary position embeddings
+ * (arXiv 2104.09864), RMSNorm before each sublayer (arXiv 1910.07467), grouped-query attention (arXiv 2305.13245), SwiGLU (arXiv
+ * 2002.05202). Shapes: B sequences, T positions, V vocabulary size, D width, H heads, K key-value heads, d = D/H head size, C
+ * cached positions, L layers, M rows.
  */
 
+/** The architecture of a transformer. */
 export interface TransformerConfig {
   /** V. */
   readonly vocabularySize: number;
-  /** Positions that a sequence may have. */
+  /** The maximum number of positions in a sequence. */
   readonly contextLength: number;
   /** L. */
   readonly layers: number;
@@ -24,9 +25,9 @@ export interface TransformerConfig {
   readonly width: number;
   /** H. */
   readonly heads: number;
-  /** K: each serves H/K heads. */
+  /** K: each is shared by H/K heads. */
   readonly keyValueHeads: number;
-  /** Units between the two halves of a layer's feed-forward part. */
+  /** The number of hidden units in the feed-forward sublayer. */
   readonly hidden: number;
   /** The base of the rotary wavelengths. */
   readonly ropeTheta: number;
@@ -34,10 +35,10 @@ export interface TransformerConfig {
   readonly normEpsilon: number;
 }
 
-/** Settings of the right shape for small models. */
+/** Defaults of settings that do not change shapes. */
 export const transformerDefaults = { ropeTheta: 10_000, normEpsilon: 1e-5 } as const;
 
-/** @throws PmpoError when the numbers do not fit together. */
+/** @throws PmpoError when a size is not a positive integer, or sizes do not divide as they must. */
 export function checkTransformer(config: TransformerConfig): void {
   const { vocabularySize, contextLength, layers, width, heads, keyValueHeads, hidden } = config;
   const where = 'transformer';
@@ -51,7 +52,7 @@ export function checkTransformer(config: TransformerConfig): void {
     hidden,
   })) {
     if (!Number.isSafeInteger(value) || value < 1) {
-      throw new PmpoError({ where, what: `${name} is ${value}`, remedy: 'Give a positive whole number' });
+      throw new PmpoError({ where, what: `${name} is ${value}`, remedy: 'Give a positive integer' });
     }
   }
   if (width % (2 * heads) !== 0) {
@@ -74,7 +75,7 @@ const layerPrefix = (layer: number): string => `model.layers.${layer}.`;
 const embeddingName = 'model.embed_tokens.weight';
 const finalNormName = 'model.norm.weight';
 
-/** The name and shape of every parameter. Weights are [outputs, inputs]. */
+/** The name and shape of every parameter. The shape of a weight matrix is [outputs, inputs]. */
 export function transformerShapes(config: TransformerConfig): Readonly<Record<string, readonly number[]>> {
   const { vocabularySize, layers, width, heads, keyValueHeads, hidden } = config;
   const keyValueWidth = (width / heads) * keyValueHeads;
@@ -96,8 +97,9 @@ export function transformerShapes(config: TransformerConfig): Readonly<Record<st
 }
 
 /**
- * Initial parameters: norms 1, the embedding normal with deviation 0.02, weights with 1/√inputs, those that add to the
- * residual stream smaller by √(2L), so that its size does not grow with the depth.
+ * Initial parameters: scales of norms are 1; embeddings are normal with standard deviation 0.02; weights are normal with 1/√inputs,
+ * divided by √(2L) for those whose output is added to the residual stream, so that it does not grow with the depth.
+ * @throws PmpoError when the sizes in `config` do not fit together.
  */
 export function initTransformer(key: RandomKey, config: TransformerConfig): NamedHostTensors {
   checkTransformer(config);
@@ -114,18 +116,18 @@ export function initTransformer(key: RandomKey, config: TransformerConfig): Name
   );
 }
 
-/** x / √(mean(x²) + ε) · scale over the last axis. */
+/** RMSNorm over the last axis: x / √(mean(x²) + ε) · scale. */
 function rmsNorm<T extends Tensor>(x: Tensor, scale: Tensor, epsilon: number): T {
   const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
   return tf.mul(tf.mul(x, inverse), scale);
 }
 
-/** x [M, I] · Wᵀ [I, O] → [M, O]. */
+/** x·Wᵀ for x [M, I] and W [O, I]: [M, O]. */
 function dense(x: Tensor, weight: Tensor): Tensor2D {
   return tf.matMul(x, weight, false, true);
 }
 
-/** The rows of all positions [M, D] through the layers; `attend` is given the queries, keys and values [M, ·] of each. */
+/** Embeds tokens and applies all layers: final rows [M, D]. `attend` is called with the queries, keys and values of each layer. */
 function throughLayers(
   parameters: NamedTensors,
   tokens: Tensor,
@@ -149,18 +151,18 @@ function throughLayers(
   return rmsNorm(x, parameters[finalNormName]!, normEpsilon);
 }
 
-/** From final rows [M, D] to logits [M, V]. */
+/** The logits [M, V] of final rows [M, D]. */
 export function outputLogits(parameters: NamedTensors, rows: Tensor2D): Tensor2D {
   return dense(rows, parameters[embeddingName]!);
 }
 
 /**
- * The final rows of whole sequences, and what each layer would cache. Sequences shorter than T are padded on the right: no
- * position attends to those after it, so what stands there changes nothing before it, and no mask is needed.
+ * The final rows of whole sequences, and the keys and values of each layer. Sequences shorter than T are padded on the right with
+ * any tokens: no position attends to later ones, so that padding needs no mask.
  *
  * @param tokens [B, T], int32, each in [0, V)
  * @returns rows [B·T, D], before the output layer
- * @throws PmpoError when T is more than the context.
+ * @throws PmpoError when T exceeds the context length.
  */
 export function transformerRows(
   parameters: NamedTensors,
@@ -174,13 +176,13 @@ export function transformerRows(
   const future = tf.sub(1, tf.linalg.bandPart(tf.ones([T, T]), -1, 0));
   const mask = tf.mul(future, maskedScore);
   const cache: LayerCache[] = [];
-  const rows = throughLayers(parameters, tf.reshape(tokens, [-1]), config, (_, q, k, v) => {
+  const rows = throughLayers(parameters, tf.reshape(tokens, [-1]), config, (_layer, q, k, v) => {
     const byHead = (x: Tensor, count: number) => tf.transpose(tf.reshape(x, [B, T, count, d]), [0, 2, 1, 3]);
     const queries = rotate(byHead(tf.mul(q, 1 / Math.sqrt(d)), heads), tables);
     const keys = rotate(byHead(k, K), tables);
     const values = byHead(v, K);
     cache.push({ keys, values });
-    // The G heads that share keys are one longer list of queries: larger products, nothing repeated.
+    // The queries of the G heads that share keys form one matrix: larger products, and no repeated keys.
     const scores = tf.matMul(tf.reshape(queries, [B, K, G * T, d]), keys, false, true);
     const weights = tf.softmax(tf.add(tf.reshape(scores, [B, heads, T, T]), mask));
     const mixed = tf.matMul(tf.reshape(weights, [B, K, G * T, T]), values);
@@ -189,9 +191,7 @@ export function transformerRows(
   return { rows, cache };
 }
 
-/**
- * The logits of the token after each position. [B, T] → [B, T, V]; padding and errors as in `transformerRows`.
- */
+/** The logits of the token after each position: [B, T] → [B, T, V]. Padding and errors are as in `transformerRows`. */
 export function applyTransformer(
   parameters: NamedTensors,
   tokens: Tensor2D,
@@ -202,12 +202,13 @@ export function applyTransformer(
 }
 
 /**
- * One more token of each sequence, each at a position of its own.
+ * Appends one token to each sequence, at the position of the sequence.
  *
  * @param tokens [B], int32
- * @param positions [B], int32: how many tokens of its sequence come before each, below C
- * @param cache of each layer, [B, K, C, d]; what lies at and behind a sequence's position is not looked at
- * @returns logits [B, V], and the cache with the new keys and values at the positions
+ * @param positions [B], int32: the number of earlier tokens in each sequence, less than C
+ * @param cache keys and values of each layer, [B, K, C, d]; entries at and after the position of a sequence are ignored
+ * @returns the logits of the next tokens [B, V], and the cache with the new keys and values written at the positions
+ * @throws PmpoError when C exceeds the context length.
  */
 export function stepTransformer(
   parameters: NamedTensors,

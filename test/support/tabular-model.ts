@@ -2,7 +2,6 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fillUniform, foldIn, randomKey } from '../../src/core/random-keys.js';
 import type { Completion, LanguageModel, SampleRequest } from '../../src/language/language-model.js';
-import type { Tokenizer } from '../../src/language/tokenizer.js';
 import type {
   ScoreParts,
   SequenceCoefficients,
@@ -12,9 +11,8 @@ import type {
 } from '../../src/language/trainable-model.js';
 
 /**
- * The smallest language model there is: the token at position t is drawn from softmax(logits[t]), whatever came before. Its
- * gradients are known in closed form; it is what learners are tested with. Tokens 0 … V − 1 are the letters a, b, c, …;
- * token 0 ends a completion. Letters: L positions, V vocabulary.
+ * A minimal language model for tests of learners: the token at position t is drawn from softmax(logits[t]), whatever the tokens
+ * before it, so that gradients are known in closed form. Token 0 ends a completion; tokens 1, 2, 3, … are the letters a, b, c, ….
  */
 
 type Logits = Float64Array[];
@@ -30,9 +28,9 @@ function logSoftmax(logits: Float64Array): Float64Array {
 
 export class TabularModel implements TrainableModel {
   readonly sampler: LanguageModel;
-  /** Every call, in order: what a test asks about. */
+  /** The names of all calls, in order. */
   readonly calls: string[] = [];
-  /** Told at each request for completions, with how many there have been. */
+  /** Called at each request for completions with the number of requests so far. */
   onSample: (count: number) => void = () => {};
   policy: Logits;
   reference: Logits;
@@ -46,9 +44,16 @@ export class TabularModel implements TrainableModel {
     this.sampler = {
       info: { name: 'tabular', vocabularySize: vocabulary, contextLength: positions + 1, endTokens: [0] },
       tokenizer: {
-        encode: (text: string) => Int32Array.from(text, (letter) => letter.charCodeAt(0) - 96),
-        decode: (tokens: ArrayLike<number>) => letters(tokens),
-      } as unknown as Tokenizer,
+        vocabularySize: vocabulary,
+        vocabularyHash: 'none',
+        specialTokens: [],
+        hasChatTemplate: false,
+        encode: (text) => Int32Array.from(text, (letter) => letter.charCodeAt(0) - 96),
+        decode: letters,
+        encodeChat: () => {
+          throw new Error('not needed');
+        },
+      },
       sample: (request) => this.#sample(request),
       stream: () => {
         throw new Error('not needed');
@@ -117,11 +122,12 @@ export class TabularModel implements TrainableModel {
     sequences: readonly TokenSequence[],
     coefficients: readonly SequenceCoefficients[],
   ): Promise<SequenceScore[]> {
-    // A coefficient that is there is computed, were it 0.
+    // A coefficient that is given is computed, even if it is 0.
     this.calls.push(coefficients.some((of) => 'kl' in of) ? 'forwardBackward with KL' : 'forwardBackward');
     const [policy, reference] = [this.policy.map(logSoftmax), this.reference.map(logSoftmax)];
     sequences.forEach(({ completion }, s) => {
-      const { logProb = 0, kl = 0 } = coefficients[s]! as { logProb?: number; kl?: number };
+      const { logProb = 0, kl = 0 } = coefficients[s];
+      if (typeof logProb !== 'number' || typeof kl !== 'number') throw new Error('not needed');
       completion.forEach((token, t) => {
         const row = this.#gradient[t]!;
         for (let v = 0; v < row.length; v++) {
@@ -134,7 +140,7 @@ export class TabularModel implements TrainableModel {
     return this.score(sequences, { policy: true });
   }
 
-  /** Plain gradient descent: what a test can follow. */
+  /** Plain gradient descent, whose result a test can compute. */
   async optimStep({ learningRate }: { readonly learningRate: number }) {
     this.calls.push('optimStep');
     const gradientNorm = Math.hypot(...this.#gradient.flatMap((row) => [...row]));

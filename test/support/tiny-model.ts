@@ -4,7 +4,7 @@ import { trainTokenizer } from '../../src/language/embedded/tokenizer-training.j
 import type { TransformerConfig } from '../../src/networks/transformer.js';
 import { initTransformer } from '../../src/networks/transformer.js';
 
-/** What the tests of the embedded language model share: a model small enough to be made in a moment, of random weights. */
+/** For tests of the embedded language model: a tiny model with random weights. */
 
 export const tinyConfig: TransformerConfig = {
   vocabularySize: 270,
@@ -18,7 +18,7 @@ export const tinyConfig: TransformerConfig = {
   normEpsilon: 1e-5,
 };
 
-/** The model of test/references/llama_transformers.py. */
+/** The configuration of the model in test/references/llama_transformers.py. */
 export const referenceConfig: TransformerConfig = { ...tinyConfig, vocabularySize: 19, contextLength: 32 };
 
 export function tinyModel(seed: number, config = tinyConfig): ModelFolder {
@@ -27,7 +27,7 @@ export function tinyModel(seed: number, config = tinyConfig): ModelFolder {
   return {
     config,
     parameters: Object.fromEntries(
-      // Larger than for training, so that the next token is far from being any.
+      // Larger embeddings than for training, so that the next-token distribution is far from uniform.
       Object.entries(initTransformer(randomKey(seed), config)).map(([name, { shape, data }]) => [
         name,
         { shape, data: name.includes('embed') ? Float32Array.from(data, (x) => 20 * x) : data },

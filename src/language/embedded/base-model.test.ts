@@ -33,7 +33,7 @@ async function pretrain(more: Partial<BaseModelOptions> = {}) {
 }
 
 describe('pretrainBaseModel', () => {
-  it('lowers the cross-entropy, and is the same for the same key', async () => {
+  it('lowers the cross-entropy, and gives the same model for the same key', async () => {
     const run = async () => {
       const losses: number[] = [];
       const model = await pretrain({
@@ -46,19 +46,19 @@ describe('pretrainBaseModel', () => {
     };
     const { losses, model } = await run();
     expect(losses).toHaveLength(12);
-    // The first is that of any token.
+    // At first, all tokens are equally likely.
     expect(losses[0]).toBeCloseTo(Math.log(512), 0);
     expect(losses.at(-1)).toBeLessThan(losses[0]! - 0.5);
     expect(await run()).toEqual({ losses, model });
   });
 
-  it('stops when it is told to', async () => {
+  it('stops when the signal is aborted', async () => {
     const controller = new AbortController();
     const stop = () => controller.abort(new Error('enough'));
     await expect(pretrain({ signal: controller.signal, onStep: stop })).rejects.toThrow('enough');
   });
 
-  it('makes a tokenizer to which a prompt is the same tokens whatever follows it', async () => {
+  it('makes a tokenizer that encodes a prompt in the same way whatever follows it', async () => {
     const none = { ...settings.pretraining, steps: 0 };
     const { tokenizerFiles, config } = await pretrain({ settings: { ...settings, pretraining: none } });
     const tokenizer = new HuggingFaceTokenizer(tokenizerFiles);
@@ -71,7 +71,7 @@ describe('pretrainBaseModel', () => {
   });
 });
 
-it('the learning rate rises to its highest and falls to a tenth', () => {
+it('the learning rate rises to its peak and falls to a tenth of it', () => {
   const schedule = { steps: 400, learningRate: 3e-3 };
   const rates = Array.from({ length: 400 }, (_, step) => scheduledRate(step, schedule));
   expect(Math.max(...rates)).toBeCloseTo(3e-3, 8);

@@ -7,7 +7,7 @@ import type { ModelFolder } from './model-folder.js';
 import { createPretraining, type PretrainingBatch } from './pretraining.js';
 import { trainTokenizer } from './tokenizer-training.js';
 
-/** Makes a base model of documents: a tokenizer, and a transformer that has learnt to continue them. */
+/** Pretrains a base model from documents: a tokenizer and a transformer. */
 
 export interface BaseModelSettings {
   readonly layers: number;
@@ -15,14 +15,14 @@ export interface BaseModelSettings {
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly hidden: number;
-  /** V, at most: less where the tokenizer finds nothing more to merge. */
+  /** The maximum vocabulary size; it is smaller if no pair of tokens is left to merge. */
   readonly vocabularySize: number;
   readonly contextLength: number;
   readonly pretraining: {
-    /** Steps of Adam, and the documents in each. */
+    /** The number of steps of Adam, and of documents in each step. */
     readonly steps: number;
     readonly batchSize: number;
-    /** At its highest; see `scheduledRate`. */
+    /** The peak learning rate; see `scheduledRate`. */
     readonly learningRate: number;
   };
 }
@@ -30,26 +30,26 @@ export interface BaseModelSettings {
 export interface BaseModelOptions {
   readonly engine: Engine;
   readonly key: RandomKey;
-  /** Texts; each is learnt from its beginning, as far as the context goes. */
+  /** Texts; the part of each that fits the context is used. */
   readonly documents: readonly string[];
   readonly settings: BaseModelSettings;
-  /** Told after each step; the cross-entropy is in nats per token. */
+  /** Called after each step with the cross-entropy in nats per token. */
   readonly onStep?: (step: number, crossEntropy: number) => void;
   readonly signal?: AbortSignal;
 }
 
-/** The learning rate of a step in [0, steps): a linear rise over the first twentieth, then a cosine down to a tenth. */
+/** The learning rate of a step in [0, steps): linear warm-up over the first twentieth, then cosine decay to a tenth of the peak. */
 export function scheduledRate(
   step: number,
   { steps, learningRate }: Pick<BaseModelSettings['pretraining'], 'steps' | 'learningRate'>,
 ): number {
-  const rise = Math.max(1, steps / 20);
-  if (step < rise) return (learningRate * (step + 1)) / rise;
-  const done = (step - rise) / Math.max(1, steps - rise);
-  return learningRate * (0.1 + 0.45 * (1 + Math.cos(Math.PI * done)));
+  const warmUp = Math.max(1, steps / 20);
+  if (step < warmUp) return (learningRate * (step + 1)) / warmUp;
+  const decayed = (step - warmUp) / Math.max(1, steps - warmUp);
+  return learningRate * (0.1 + 0.45 * (1 + Math.cos(Math.PI * decayed)));
 }
 
-/** Documents as rows of equal length, one of few. */
+/** Documents as padded rows; batches have only a few different lengths. */
 function batchOf(documents: readonly Int32Array[], contextLength: number): PretrainingBatch {
   const rows = documents.map((tokens) => tokens.subarray(0, contextLength + 1));
   const length = 1 + lengthBucket(Math.max(...rows.map((row) => row.length)) - 1, contextLength);
@@ -59,8 +59,9 @@ function batchOf(documents: readonly Int32Array[], contextLength: number): Pretr
 }
 
 /**
- * The same key, documents and settings give the same model.
- * @throws PmpoError when the settings do not fit together; the signal's reason when it is aborted.
+ * Trains a tokenizer and a transformer. The same key, documents and settings give the same model.
+ * @throws PmpoError when the settings do not fit together.
+ * @throws the reason of the signal when it is aborted.
  */
 export async function pretrainBaseModel(options: BaseModelOptions): Promise<ModelFolder> {
   const { engine, key, settings, onStep, signal } = options;

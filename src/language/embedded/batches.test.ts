@@ -12,8 +12,8 @@ const sequences = fc.array(fc.record({ prompt: tokens(40), completion: tokens(60
   maxLength: 120,
 });
 
-describe('batches of ragged sequences', () => {
-  it('hold each sequence once, its completion where its terms are looked for', () => {
+describe('batches of sequences', () => {
+  it('hold each sequence once, with the completion in its span', () => {
     fc.assert(
       fc.property(sequences, (all) => {
         const batches = batchSequences(all, contextLength);
@@ -22,7 +22,7 @@ describe('batches of ragged sequences', () => {
           for (const [row, i] of batch.members.entries()) {
             const { prompt, completion } = all[i]!;
             const [from, to] = completionSpan(batch, row, all[i]!);
-            // The completion's tokens follow the positions; what is read up to there is what came before.
+            // `next` holds the completion at these positions, and `tokens` the tokens before.
             expect(batch.next.subarray(from, to)).toEqual(completion);
             const read = batch.tokens.subarray(row * batch.positions, to);
             expect([...read]).toEqual([...prompt, ...completion].slice(0, -1));
@@ -33,7 +33,7 @@ describe('batches of ragged sequences', () => {
     );
   });
 
-  it('have few shapes: multiples of 16 positions up to the context, powers of two of rows, 4096 tokens', () => {
+  it('have few shapes: multiples of 16 positions up to the context length, powers of two of rows, 4096 tokens', () => {
     fc.assert(
       fc.property(sequences, (all) => {
         for (const { rows, positions, members } of batchSequences(all, contextLength)) {
@@ -48,7 +48,7 @@ describe('batches of ragged sequences', () => {
     expect([1, 16, 17, 99].map((length) => lengthBucket(length, contextLength))).toEqual([16, 16, 32, 100]);
   });
 
-  it('carry factors to the completions of their sequences and to nothing else', () => {
+  it('spread factors over the completions of their sequences only', () => {
     const all = [
       { prompt: Int32Array.of(1, 2), completion: Int32Array.of(3, 4) },
       { prompt: Int32Array.of(5), completion: Int32Array.of(6) },

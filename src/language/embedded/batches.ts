@@ -2,35 +2,36 @@ import { PmpoError } from '../../core/errors.js';
 import type { TokenSequence } from '../trainable-model.js';
 
 /**
- * Ragged sequences as padded batches of a few shapes, so that few functions are compiled. Letters: R rows, T positions.
+ * Padded batches of sequences. Batches have only a few different shapes, so that few functions are compiled. Shapes: R rows, T
+ * positions.
  */
 
 export interface SequenceBatch {
   readonly rows: number;
-  /** Positions, T: one less than the longest sequence has tokens, rounded up. */
+  /** T: the number of tokens in the longest sequence minus one, rounded up. */
   readonly positions: number;
-  /** Row i of the batch is sequence `members[i]` of those given; rows from `members.length` on are padding. */
+  /** Row i is sequence `members[i]`; rows from `members.length` on are padding. */
   readonly members: readonly number[];
-  /** [R, T] each: all tokens but the last, and those that follow them. */
+  /** [R, T] each: all tokens except the last, and the token after each of them. */
   readonly tokens: Int32Array;
   readonly next: Int32Array;
 }
 
 const lengthStep = 16;
-/** Tokens of one batch, at most; what its logits and their gradients take grows with it. */
+/** The maximum number of tokens in a batch; the memory of logits and their gradients is proportional to it. */
 export const tokensPerBatch = 4096;
 
-/** The next multiple of 16 up to the context's length. */
+/** `length` rounded up to a multiple of 16, but at most the context length. */
 export function lengthBucket(length: number, contextLength: number): number {
   return Math.min(contextLength, lengthStep * Math.ceil(length / lengthStep));
 }
 
-/** The next power of two. */
+/** `rows` rounded up to a power of two. */
 export function rowBucket(rows: number): number {
   return 2 ** Math.ceil(Math.log2(rows));
 }
 
-/** @throws PmpoError naming the first sequence that is empty, too long, or has a token outside of the vocabulary. */
+/** @throws PmpoError that names the first sequence that is empty, too long, or has a token outside of the vocabulary. */
 export function checkSequences(
   sequences: readonly TokenSequence[],
   { contextLength, vocabularySize }: { readonly contextLength: number; readonly vocabularySize: number },
@@ -41,14 +42,14 @@ export function checkSequences(
       throw new PmpoError({
         where,
         what: `the ${prompt.length === 0 ? 'prompt' : 'completion'} is empty`,
-        remedy: 'Both need a token at least',
+        remedy: 'Both need at least one token',
       });
     }
     const length = prompt.length + completion.length;
     if (length > contextLength) {
       throw new PmpoError({
         where,
-        what: `${length} tokens do not fit the context of ${contextLength}`,
+        what: `${length} tokens do not fit the context length of ${contextLength}`,
         remedy: 'Shorten the prompt or the completion',
       });
     }
@@ -56,13 +57,13 @@ export function checkSequences(
       if (token >= 0 && token < vocabularySize) continue;
       throw new PmpoError({
         where,
-        what: `token ${token} is outside of the vocabulary of ${vocabularySize}`,
+        what: `token ${token} is outside of the vocabulary of ${vocabularySize} tokens`,
       });
     }
   }
 }
 
-/** Groups sequences of like length: every one is in exactly one batch. */
+/** Puts each sequence into one batch, with sequences of similar length. */
 export function batchSequences(sequences: readonly TokenSequence[], contextLength: number): SequenceBatch[] {
   const lengthOf = (i: number) => sequences[i]!.prompt.length + sequences[i]!.completion.length - 1;
   const order = sequences.map((_, i) => i).sort((a, b) => lengthOf(b) - lengthOf(a) || a - b);
@@ -91,7 +92,7 @@ function padded(sequences: readonly TokenSequence[], members: readonly number[],
   return { rows, positions: T, members, tokens, next };
 }
 
-/** Where in a batch's [R, T] the terms of row `row`'s completion stand: from, and up to but without. */
+/** The range of the completion in row `row` of a batch, as indices into [R, T]: the start, and the end (exclusive). */
 export function completionSpan(
   { positions }: SequenceBatch,
   row: number,
@@ -101,7 +102,10 @@ export function completionSpan(
   return [from, from + completion.length];
 }
 
-/** [R, T] with each sequence's factors at its completion's positions and 0 elsewhere. @throws PmpoError on a wrong length. */
+/**
+ * The factors of each sequence at the positions of its completion, and 0 elsewhere, [R, T].
+ * @throws PmpoError when the number of factors is not the number of tokens in the completion.
+ */
 export function spread(
   batch: SequenceBatch,
   sequences: readonly TokenSequence[],
@@ -120,7 +124,7 @@ export function spread(
       throw new PmpoError({
         where: `coefficients of sequence ${i}`,
         what: `${factor.length} numbers for a completion of ${to - from} tokens`,
-        remedy: 'Give one for each token, or a single one for all',
+        remedy: 'Give one for each token, or a single one for all tokens',
       });
     }
     out.set(factor, from);

@@ -1,9 +1,9 @@
 import { VllmClient } from '../vllm-client.js';
 
-/** A server in this process cannot be lost, and what waits in its line waits for no longer than the work before it takes. */
+/** Practically no deadline: the server cannot be lost in this process, and requests wait only for earlier requests. */
 const deadlineSeconds = 24 * 3600;
 
-/** The client of an embedded model's server. Its line is as long as that of all who ask: the server shares out its slots. */
+/** Connects to the server of an embedded model. Many requests may be in flight, because the server schedules them itself. */
 export function connectEmbedded(address: string, configKey: string): Promise<VllmClient> {
   return VllmClient.connect({ address, inFlight: 256, deadlineSeconds, configKey });
 }

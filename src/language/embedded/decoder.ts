@@ -11,35 +11,34 @@ import {
   transformerRows,
 } from '../../networks/transformer.js';
 import { lengthBucket, rowBucket } from './batches.js';
-import { chosenLogProbs } from './terms.js';
+import { chosenLogProbs } from './token-terms.js';
 
 /**
- * The compiled functions that sampling is made of. A cache of R slots holds one sequence each; new sequences enter a slot by
- * `prefill`, and `step` moves all slots one token on. Letters: P prompts, T positions, R slots, C positions of the cache, V
- * vocabulary.
+ * The compiled functions for sampling. A cache has R slots with one sequence each; `prefill` puts prompts into slots, and `step`
+ * appends one token to every slot. Shapes: P prompts, T positions, R slots, C cached positions, V vocabulary size.
  */
 
-/** Of one prompt of length L. */
+/** The results of one prompt of length L. */
 export interface PromptResult {
-  /** Of the token that follows the prompt, [V]. */
+  /** The logits of the token after the prompt, [V]. */
   readonly logits: Float32Array;
-  /** log π of each prompt token but the first, nats, [L − 1]; where asked for. */
+  /** The log-probs of the prompt's tokens without the first, in nats, [L − 1]; if requested. */
   readonly logProbs?: Float32Array;
-  /** The logits that these come from, [L − 1, V]; where asked for. */
+  /** The logits of these tokens, [L − 1, V]; if requested. */
   readonly promptLogits?: Float32Array;
 }
 
 export interface Decoder {
   /** R. */
   readonly slots: number;
-  /** C, at present. */
+  /** C: the number of tokens that each slot has room for now. */
   readonly capacity: number;
-  /** Makes room for sequences of `length` tokens. What is cached stays, unless `isEmpty` says that nothing is needed. */
+  /** Makes room for sequences of `length` tokens. The cache keeps its contents, unless `isEmpty` says that they are not needed. */
   reserve(length: number, isEmpty: boolean): Promise<void>;
   /**
-   * Reads prompts.
-   * @param targets the slots that go on from them: `[slot, prompt]`.
-   * @param scores whether the prompts' own log-probs are wanted, or the logits too.
+   * Processes prompts.
+   * @param targets pairs `[slot, prompt]`: the slots that will continue the prompts.
+   * @param scores which scores of the prompts' own tokens to return.
    */
   prefill(
     prompts: readonly Int32Array[],
@@ -48,13 +47,13 @@ export interface Decoder {
   ): Promise<PromptResult[]>;
   /**
    * @param tokens [R], the next token of each slot
-   * @param positions [R], where it stands; 0 for slots not in use
-   * @returns logits of the tokens after them, [R, V]
+   * @param positions [R], the position of that token; 0 for unused slots
+   * @returns the logits of the tokens after these, [R, V]
    */
   step(tokens: Int32Array, positions: Int32Array): Promise<Float32Array>;
 }
 
-/** Which of its own scores a prompt is returned with: none, the log-probs of its tokens, or the logits as well. */
+/** The scores of a prompt's own tokens: none, their log-probs, or their log-probs and all logits. */
 type PromptScores = 'none' | 'chosen' | 'all';
 
 /** [R] each, int32. */
@@ -67,9 +66,9 @@ interface PrefillInputs {
   /** [P, T], int32; `next` is the token after each, and only needed for scores. */
   readonly tokens: Tensor2D;
   readonly next?: Tensor2D;
-  /** [P], int32: the place of each prompt's last token among the P·T. */
+  /** [P], int32: the index of each prompt's last token among the P·T tokens. */
   readonly ends: Tensor1D;
-  /** Slots of the cache, and the prompt that goes to each; absent when no slot goes on. */
+  /** Slots of the cache, and the prompt that each of them continues; absent if there are none. */
   readonly targets?: Tensor1D;
   readonly sources?: Tensor1D;
 }
@@ -90,7 +89,7 @@ interface CacheVariables {
 
 const smallestCapacity = 32;
 
-/** @param parameters variables of `engine`; what they hold when a function is called is what it uses. */
+/** @param parameters variables of `engine`; each call uses their current values. */
 export function createDecoder(
   engine: Engine,
   parameters: NamedVariables,
@@ -113,11 +112,11 @@ export function createDecoder(
     };
   };
   const cacheOf = (capacity: number) => getOrCreate(caches, capacity, () => createCache(capacity));
-  // Whole multiples: sums over a length of which a few positions are left over are rounded otherwise.
+  // A multiple of the length step, also beyond the context: sums over other lengths are rounded differently.
   const largestCapacity = lengthBucket(contextLength, Number.POSITIVE_INFINITY);
   let cache = cacheOf(Math.min(smallestCapacity, largestCapacity));
 
-  // Compiled functions, made when first needed and kept: one for each cache, and for each kind of result.
+  // Compiled functions, created when they are first needed: one for each cache and each kind of result.
   const stepFunctions = new Map<number, Compiled<StepInputs, { readonly logits: Tensor2D }>>();
   const growFunctions = new Map<string, Compiled<object, object>>();
   const prefillFunctions = new Map<string, Compiled<PrefillInputs, PrefillResults>>();
@@ -131,7 +130,7 @@ export function createDecoder(
       }),
     );
 
-  /** Copies what a smaller cache holds into the front of a larger one. */
+  /** Copies the contents of a smaller cache into a larger one. */
   const growFunction = (from: CacheVariables, to: CacheVariables) => {
     const name = `grow ${from.capacity} to ${to.capacity}`;
     return getOrCreate(growFunctions, name, () =>
@@ -209,7 +208,7 @@ export function createDecoder(
         next.set(prompt.subarray(1), row * T);
         ends[row] = row * T + prompt.length - 1;
       }
-      // Padding repeats the last target, so that the same is written twice.
+      // Padding repeats the last target, which writes the same values twice.
       const n = targets.length === 0 ? 0 : rowBucket(targets.length);
       const target = (i: number) => targets[Math.min(i, targets.length - 1)]!;
       const into = n === 0 ? undefined : cache;
@@ -249,7 +248,7 @@ function assign(variables: CacheVariables['layers'], values: readonly LayerCache
   }
 }
 
-/** [n, K, T, d] with zeros behind, or cut, to [n, K, C, d]. */
+/** Pads [n, K, T, d] with zeros at the end, or cuts it, to [n, K, C, d]. */
 function padTo(x: Tensor, capacity: number): Tensor {
   const [n, K, T, d] = x.shape as [number, number, number, number];
   if (T >= capacity) return tf.slice(x, [0, 0, 0, 0], [n, K, capacity, d]);

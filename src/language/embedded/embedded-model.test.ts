@@ -65,12 +65,12 @@ const sampledScore = (model: EmbeddedModel) =>
   model.sampler.score(sequences[0]!.prompt, sequences[0]!.completion);
 
 describe('policy, reference and published weights', () => {
-  it('are what they were at the beginning after a reset, the optimizer too', async () => {
+  it('are as in the beginning after a reset, and so is the optimizer', async () => {
     const [model, fresh] = [await start(), await start()];
     await train(model, 2);
     await model.copyReference();
     await model.publish('reference');
-    // A gradient that is under way.
+    // A gradient that has not been used yet.
     await model.forwardBackward(sequences, [{ logProb: 3 }, {}]);
     await model.reset();
     expect(model.info.steps).toBe(0);
@@ -80,7 +80,7 @@ describe('policy, reference and published weights', () => {
     expect(await logProbs(model)).toEqual(await logProbs(fresh));
   });
 
-  it('are three: training moves the first, copying the second, publishing the third', async () => {
+  it('are separate: training changes the policy, copying the reference, publishing the published weights', async () => {
     const model = await start();
     const before = await logProbs(model);
     expect(before[0]!.policy).toEqual(before[0]!.reference);
@@ -117,7 +117,7 @@ describe('policy, reference and published weights', () => {
     }
   });
 
-  it('are published between completions: those asked for before are made by the old ones', async () => {
+  it('are published between completions: earlier requests are sampled with the old ones', async () => {
     const model = await start();
     const old = await tokens(model);
     await train(model, 5);
@@ -126,7 +126,7 @@ describe('policy, reference and published weights', () => {
     let publishing: Promise<void> | undefined;
     for await (const piece of model.sampler.stream(request)) {
       during[piece.index]!.push(...piece.tokens);
-      // Both are asked for while the completions are under way.
+      // Both are requested before the completions have ended.
       publishing ??= model.publish('policy');
       after ??= tokens(model);
     }
@@ -138,7 +138,7 @@ describe('policy, reference and published weights', () => {
 });
 
 describe('a checkpoint', () => {
-  it('goes on as if it had never stopped, to the last bit', async () => {
+  it('resumes as if training had never stopped, bit for bit', async () => {
     const first = await start();
     await train(first, 2);
     await first.save(join(folder, 'checkpoint'));
@@ -151,7 +151,7 @@ describe('a checkpoint', () => {
     expect(await tokens(second)).toEqual(await tokens(first));
   });
 
-  it('takes the place of the one before as a whole, and is found after an end between the two', async () => {
+  it('replaces the previous one as a whole, and is found when the program ended in between', async () => {
     const model = await start();
     const path = join(folder, 'checkpoint');
     await model.save(path);
@@ -163,7 +163,7 @@ describe('a checkpoint', () => {
     expect(model.info.steps).toBe(1);
   });
 
-  it('that is missing, broken or of another model is refused, and nothing is changed', async () => {
+  it('that is missing, broken or of another model is refused, and changes nothing', async () => {
     const model = await start();
     const before = await logProbs(model);
     await expect(model.load(join(folder, 'none'))).rejects.toThrow(/config.json.*there is no such file/);
@@ -174,7 +174,7 @@ describe('a checkpoint', () => {
     const text = await readFile(config, 'utf8');
     await writeFile(config, text.replace('"vocab_size": 270', '"vocab_size": 271'));
     await expect(model.load(path)).rejects.toThrow(
-      /'model.embed_tokens.weight' is F32 of the shape \[270,16\]/,
+      /'model.embed_tokens.weight' is F32 with the shape \[270,16\]/,
     );
     await writeFile(config, text.replace('"model_type": "llama"', '"model_type": "gemma3"'));
     await expect(model.load(path)).rejects.toThrow(/model_type/);
@@ -185,11 +185,11 @@ describe('a checkpoint', () => {
   });
 });
 
-describe('parameters that are no numbers', () => {
-  it('are said to be so by training and by sampling', async () => {
+describe('parameters that are not finite', () => {
+  it('are reported by training and by sampling', async () => {
     const model = await start();
     await model.forwardBackward(sequences, [{ logProb: 1e30 }, {}]);
-    await expect(model.optimStep({ learningRate: 1 })).rejects.toThrow(/the step was not made/);
+    await expect(model.optimStep({ learningRate: 1 })).rejects.toThrow(/the step was skipped/);
     expect((await logProbs(model))[0]!.policy.every(Number.isFinite)).toBe(true);
     await expect(model.optimStep({ learningRate: Number.NaN })).rejects.toThrow(/learning rate is NaN/);
 

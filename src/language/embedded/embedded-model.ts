@@ -27,35 +27,35 @@ import { serveModel } from './server.js';
 import { createTraining } from './training.js';
 
 export interface EmbeddedModelOptions {
-  /** Where everything runs; `close` leaves it open. */
+  /** The engine that everything runs on; `close` does not dispose of it. */
   readonly engine: Engine;
-  /** The base model: what policy, reference and published weights begin with. */
+  /** The base model: the initial weights of policy, reference and published model. */
   readonly base: ModelFolder;
   readonly name: string;
-  /** What completions of requests without a seed are drawn with. */
+  /** The random key of completions whose request has no seed. */
   readonly key: RandomKey;
-  /** A client of the server at the address: what `sampler` is. */
+  /** Connects to the server at an address; the result becomes `sampler`. */
   readonly connect: (address: string) => Promise<LanguageModel>;
-  /** host:port or unix:/path of the server; default: a free port of 127.0.0.1. */
+  /** host:port or unix:/path to listen on. Default: a free port of 127.0.0.1. */
   readonly address?: string;
-  /** Completions that are made at the same time; more wait. */
+  /** The maximum number of completions sampled at once; others wait. Default: 32. */
   readonly slots?: number;
 }
 
-/** An embedded model, and where it is served. */
+/** An embedded model and its address. */
 export interface EmbeddedModel extends TrainableModel {
-  /** host:port or unix:/path */
+  /** host:port or unix:/path. */
   readonly address: string;
 }
 
 const defaultSlots = 32;
 
 /**
- * A small transformer that is trained in this process and served by vLLM's protocol from it, three sets of its parameters
- * side by side: the policy, the reference, and what was last published. New weights are published between completions: each
- * completion is made by one set.
+ * Creates a small transformer that is trained in this process and served by it with vLLM's protocol. It has three sets of
+ * parameters: the policy, the reference, and the published ones. Weights are published between completions, so that each
+ * completion is sampled with one set.
  *
- * @throws PmpoError when the address cannot be listened on, or model and tokenizer do not fit together.
+ * @throws PmpoError when the server cannot listen on the address, or the tokenizer has more tokens than the model.
  */
 export async function createEmbeddedModel(options: EmbeddedModelOptions): Promise<EmbeddedModel> {
   const { engine, base, name, key, slots = defaultSlots } = options;
@@ -64,8 +64,8 @@ export async function createEmbeddedModel(options: EmbeddedModelOptions): Promis
   if (tokenizer.vocabularySize > config.vocabularySize) {
     throw new PmpoError({
       where: name,
-      what: `the tokenizer has ${tokenizer.vocabularySize} tokens, the model ${config.vocabularySize}`,
-      remedy: 'Give the tokenizer that the model was made with',
+      what: `the tokenizer has ${tokenizer.vocabularySize} tokens, the model has ${config.vocabularySize}`,
+      remedy: 'Use the tokenizer that the model was trained with',
     });
   }
   const [policy, reference, published] = ['policy', 'reference', 'published'].map((set) =>
@@ -88,7 +88,7 @@ export async function createEmbeddedModel(options: EmbeddedModelOptions): Promis
     policy: copy('publish policy', policy, published),
     policyToReference: copy('copy reference', policy, reference),
   };
-  const approach = engine.jit('move reference', ({ rate }: { rate: Scalar }) => {
+  const moveReference = engine.jit('move reference', ({ rate }: { rate: Scalar }) => {
     for (const [key, variable] of Object.entries(reference)) {
       variable.assign(tf.add(variable, tf.mul(tf.sub(policy[key]!, variable), rate)));
     }
@@ -153,7 +153,7 @@ export async function createEmbeddedModel(options: EmbeddedModelOptions): Promis
     },
     async copyReference(rate) {
       if (rate === undefined || rate === 1) await copies.policyToReference.run({});
-      else await approach.run({ rate: { shape: [], data: Float32Array.of(rate) } });
+      else await moveReference.run({ rate: { shape: [], data: Float32Array.of(rate) } });
     },
     publish: (which) =>
       scheduler.exclusive(async () => {
@@ -179,7 +179,7 @@ export async function createEmbeddedModel(options: EmbeddedModelOptions): Promis
       const shapes = Object.fromEntries(
         Object.entries(training.slots).map(([slot, variable]) => [slot, variable.shape]),
       );
-      // Everything is read before anything is changed.
+      // Everything is read before anything is changed, so that a broken checkpoint changes nothing.
       const [policyModel, referenceModel, slotValues] = await Promise.all([
         readModelFolder(join(whole, 'policy')),
         readModelFolder(join(whole, 'reference')),
@@ -189,8 +189,8 @@ export async function createEmbeddedModel(options: EmbeddedModelOptions): Promis
         if (JSON.stringify(model.config) === JSON.stringify(config)) continue;
         throw new PmpoError({
           where: whole,
-          what: `it holds a model of other sizes: ${JSON.stringify(model.config)}`,
-          remedy: `This one's are ${JSON.stringify(config)}`,
+          what: `it holds a model with another configuration: ${JSON.stringify(model.config)}`,
+          remedy: `The configuration of this model is ${JSON.stringify(config)}`,
         });
       }
       await scheduler.exclusive(async () => {

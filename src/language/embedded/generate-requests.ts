@@ -5,9 +5,9 @@ import type { Tokenizer } from '../tokenizer.js';
 import type { Generation } from './generation.js';
 import { isGreedy, type Penalties } from './sampling.js';
 
-/** From Generate's message to what the scheduler understands. What vLLM refuses is refused here, in the same cases. */
+/** Reads Generate requests for the scheduler. The same requests are refused as by vLLM. */
 
-/** Of a served model. */
+/** The properties of the served model that requests are checked against. */
 export interface Served {
   readonly contextLength: number;
   readonly vocabularySize: number;
@@ -15,8 +15,8 @@ export interface Served {
   readonly tokenizer: Tokenizer;
 }
 
-const mostLogProbs = 20;
-const mostCompletions = 16_384;
+const maxLogProbs = 20;
+const maxCompletions = 16_384;
 
 function refuse(what: string, remedy?: string): never {
   throw new PmpoError({ what, remedy });
@@ -31,22 +31,21 @@ function readPrompt(request: GenerateRequest, served: Served): Int32Array {
   if (request.tokenized === undefined && request.text === undefined) {
     refuse('the request has no input', 'Give tokenized.input_ids or text');
   }
-  if (prompt.length === 0) refuse('the prompt is empty', 'Give one token at least');
+  if (prompt.length === 0) refuse('the prompt is empty', 'Give at least one token');
   if (prompt.length >= C) {
     refuse(
-      `the prompt has ${prompt.length} tokens, which leaves no room in the context of ${C}`,
-      `Give ${C - 1} at most`,
+      `the prompt has ${prompt.length} tokens, which leaves no room in the context length of ${C}`,
+      `Give at most ${C - 1}`,
     );
   }
   const wrong = prompt.findIndex((token) => token < 0 || token >= V);
-  if (wrong >= 0)
-    refuse(`token ${wrong} of the prompt is ${prompt[wrong]}`, `The vocabulary is 0 to ${V - 1}`);
+  if (wrong >= 0) refuse(`token ${wrong} of the prompt is ${prompt[wrong]}`, `Tokens are 0 to ${V - 1}`);
   return prompt;
 }
 
 function readLogProbs(name: string, value: number | undefined): number | undefined {
-  if (value === undefined || (value >= 0 && value <= mostLogProbs)) return value;
-  return refuse(`${name} is ${value}`, `Give 0 to ${mostLogProbs}`);
+  if (value === undefined || (value >= 0 && value <= maxLogProbs)) return value;
+  return refuse(`${name} is ${value}`, `Give 0 to ${maxLogProbs}`);
 }
 
 function readPenalties(sampling: SamplingParams): Penalties {
@@ -55,17 +54,17 @@ function readPenalties(sampling: SamplingParams): Penalties {
     ['frequency_penalty', frequencyPenalty],
     ['presence_penalty', presencePenalty],
   ] as const) {
-    if (!(Math.abs(value) <= 2)) refuse(`${name} is ${value}`, 'Give -2 to 2');
+    if (!(Math.abs(value) <= 2)) refuse(`${name} is ${value}`, 'Give a number from -2 to 2');
   }
   if (!(repetitionPenalty >= 0 && repetitionPenalty < Infinity)) {
-    refuse(`repetition_penalty is ${repetitionPenalty}`, 'Give more than 0; 1 changes nothing');
+    refuse(`repetition_penalty is ${repetitionPenalty}`, 'Give a number above 0; 1 means no penalty');
   }
   return { frequencyPenalty, presencePenalty, repetitionPenalty: repetitionPenalty || 1 };
 }
 
 /**
- * @param fallbackKey what completions of requests without a seed are drawn with
- * @throws PmpoError whose message tells a client what is wrong with its request.
+ * @param fallbackKey the random key of completions if the request has no seed
+ * @throws PmpoError that says what is wrong with the request.
  */
 export function readGenerate(request: GenerateRequest, served: Served, fallbackKey: RandomKey): Generation {
   const sampling: SamplingParams = request.samplingParams ?? {};
@@ -73,13 +72,14 @@ export function readGenerate(request: GenerateRequest, served: Served, fallbackK
   const { temperature = 1, topP = 0, topK = 0, minP = 0, minTokens = 0 } = sampling;
   const maxTokens = sampling.maxTokens ?? served.contextLength - prompt.length;
   const completions = sampling.n || 1;
-  if (completions > mostCompletions) refuse(`n is ${completions}`, `Give ${mostCompletions} at most`);
+  if (completions > maxCompletions) refuse(`n is ${completions}`, `Give at most ${maxCompletions}`);
   if (maxTokens < 1) refuse('max_tokens is 0', 'Give 1 or more');
-  if (minTokens > maxTokens) refuse(`min_tokens is ${minTokens}, more than max_tokens, ${maxTokens}`);
+  if (minTokens > maxTokens)
+    refuse(`min_tokens is ${minTokens}, which is more than max_tokens, ${maxTokens}`);
   if (!(temperature >= 0 && temperature < Infinity))
     refuse(`temperature is ${temperature}`, 'Give 0 or more');
-  if (!(topP >= 0 && topP <= 1)) refuse(`top_p is ${topP}`, 'Give more than 0 and 1 at most');
-  if (!(minP >= 0 && minP <= 1)) refuse(`min_p is ${minP}`, 'Give 0 to 1');
+  if (!(topP >= 0 && topP <= 1)) refuse(`top_p is ${topP}`, 'Give a number above 0 and at most 1');
+  if (!(minP >= 0 && minP <= 1)) refuse(`min_p is ${minP}`, 'Give a number from 0 to 1');
   const choice = { temperature, topP: topP === 0 ? 1 : topP, topK, minP };
   if (isGreedy(choice) && completions > 1) {
     refuse(

@@ -1,6 +1,6 @@
 import type { Ending, Generation, GenerationListener, ScoredToken } from './generation.js';
 
-/** From what the scheduler tells to Generate's answers, as vLLM words them. Letters: N completions. */
+/** Writes the results of the scheduler as Generate's responses, in the form of vLLM's. */
 
 interface TopLogProbs {
   readonly values: readonly number[];
@@ -38,7 +38,7 @@ export interface GenerateAnswer {
   };
 }
 
-/** k entries at most: the token itself, then the likeliest others, as vLLM counts them. */
+/** At most k entries, as vLLM counts them: the token itself, then the most likely other tokens. */
 function topOf({ token, logProb, top }: ScoredToken): TopLogProbs {
   if (top === undefined) return { values: [], tokenIds: [] };
   const others = top.tokens.map((id, i) => [id, top.values[i]!] as const).filter(([id]) => id !== token);
@@ -54,7 +54,7 @@ function outputLogProbs(tokens: readonly ScoredToken[]): OutputLogProbs {
   };
 }
 
-/** Of all prompt tokens: the first has no log-prob. */
+/** The log-probs of all prompt tokens; the first token has none. */
 function inputLogProbs(first: number, scores: readonly ScoredToken[]): InputLogProbs {
   return {
     tokenLogprobs: [{}, ...scores.map(({ logProb }) => ({ value: logProb }))],
@@ -66,15 +66,15 @@ function inputLogProbs(first: number, scores: readonly ScoredToken[]): InputLogP
 export interface AnswerOptions {
   readonly generation: Generation;
   readonly stream: boolean;
-  /** Whether log-probs of the completions' tokens were asked for. */
+  /** Whether the request asks for the log-probs of the completions' tokens. */
   readonly logProbs: boolean;
   readonly write: (answer: GenerateAnswer) => void;
-  /** All is said. */
+  /** Called after the last message. */
   readonly done: () => void;
   readonly fail: (error: Error) => void;
 }
 
-/** What the scheduler is to tell, and how to end what is open with `abort`. */
+/** @returns the listener for the scheduler, and a function that ends all open completions with `abort`. */
 export function generateAnswers(options: AnswerOptions): {
   readonly listener: GenerationListener;
   readonly abort: () => void;
@@ -85,22 +85,22 @@ export function generateAnswers(options: AnswerOptions): {
   const open = new Set(tokens.keys());
   let input: InputLogProbs | undefined;
 
-  const common = (index: number, shown: readonly ScoredToken[], withInput: boolean): Common => ({
+  const common = (index: number, reported: readonly ScoredToken[], withInput: boolean): Common => ({
     promptTokens: prompt.length,
     completionTokens: tokens[index]!.length,
     cachedTokens: 0,
     index,
-    ...(logProbs ? { outputLogprobs: outputLogProbs(shown) } : {}),
+    ...(logProbs ? { outputLogprobs: outputLogProbs(reported) } : {}),
     ...(input !== undefined && withInput ? { inputLogprobs: input } : {}),
   });
   const complete = (index: number, ending: Ending | { readonly reason: 'abort' }): void => {
     open.delete(index);
-    const shown = stream ? tokens[index]!.slice(-1) : tokens[index]!;
+    const reported = stream ? tokens[index]!.slice(-1) : tokens[index]!;
     const { stopToken, stopText } = ending as Partial<Ending>;
     write({
       complete: {
-        ...common(index, shown, true),
-        outputIds: shown.map(({ token }) => token),
+        ...common(index, reported, true),
+        outputIds: reported.map(({ token }) => token),
         finishReason: ending.reason,
         ...(stopToken === undefined ? {} : { matchedTokenId: stopToken }),
         ...(stopText === undefined ? {} : { matchedStopStr: stopText }),

@@ -1,28 +1,29 @@
 import type { RandomKey } from '../../core/random-keys.js';
 import type { Penalties, TokenChoice } from './sampling.js';
 
-/** What is asked of the embedded model's scheduler, and what comes back as it is made. */
+/** A request to the scheduler of the embedded model, and the interface for its results. */
 
+/** A request for completions of one prompt. */
 export interface Generation extends TokenChoice, Penalties {
   /** Tokens, at least one. */
   readonly prompt: Int32Array;
-  /** N. */
+  /** The number of completions. */
   readonly completions: number;
   /** At least one. */
   readonly maxTokens: number;
   readonly minTokens: number;
   readonly stopTexts: readonly string[];
-  /** The model's own end tokens among them, unless they are to be ignored. */
+  /** Includes the end tokens of the model, unless they are to be ignored. */
   readonly stopTokens: ReadonlySet<number>;
   /** Completion i is a function of this and i. */
   readonly key: RandomKey;
-  /** How many of the likeliest tokens are reported with each. */
+  /** The number of most likely tokens that are reported with each token. */
   readonly topLogProbs: number;
-  /** The same of the prompt's tokens; absent: their log-probs are not wanted. */
+  /** The same for the prompt's tokens; undefined if their log-probs are not requested. */
   readonly promptLogProbs?: number;
 }
 
-/** A token and its log-prob at temperature 1, nats, beside the likeliest ones'. */
+/** A token with its log-prob at temperature 1, in nats, and the most likely tokens with theirs. */
 export interface ScoredToken {
   readonly token: number;
   readonly logProb: number;
@@ -37,12 +38,12 @@ export interface Ending {
   readonly stopText?: string;
 }
 
-/** Called as things happen, in this order for each completion. None of them may throw. */
+/** Receives the results of a request, in this order for each completion. The methods must not throw. */
 export interface GenerationListener {
-  /** Each prompt token but the first; once, before any token, where asked for. */
+  /** The scores of the prompt's tokens without the first; called once, before any token, if requested. */
   prompt?(scores: readonly ScoredToken[]): void;
   token(index: number, token: ScoredToken): void;
   end(index: number, ending: Ending): void;
-  /** Nothing more will come. */
+  /** The request has failed; nothing is called afterwards. */
   fail(error: Error): void;
 }

@@ -9,8 +9,8 @@ import { fileProblem, writeAtomically } from '../../system/atomic-file.js';
 import { readTokenizerFiles, type TokenizerFiles } from '../tokenizer-files.js';
 
 /**
- * Models as folders of Hugging Face's form (config.json, model.safetensors, tokenizer.json, tokenizer_config.json):
- * transformers loads them, and vLLM serves them.
+ * Model folders in Hugging Face's format (config.json, model.safetensors, tokenizer.json, tokenizer_config.json), which
+ * transformers can load and vLLM can serve.
  */
 
 export interface ModelFolder {
@@ -19,7 +19,7 @@ export interface ModelFolder {
   readonly tokenizerFiles: TokenizerFiles;
 }
 
-/** What of a Llama's config.json is used here. */
+/** The part of a Llama's config.json that is used here. */
 const llamaConfig = z.object({
   model_type: z.literal('llama'),
   vocab_size: z.number(),
@@ -56,7 +56,7 @@ function llamaJson(config: TransformerConfig, tokenizerFiles: TokenizerFiles): o
     head_dim: config.width / config.heads,
     intermediate_size: config.hidden,
     rms_norm_eps: config.normEpsilon,
-    // Before and since version 5 of transformers.
+    // The first key is for transformers before version 5, the second for later versions.
     rope_theta: config.ropeTheta,
     rope_parameters: { rope_theta: config.ropeTheta, rope_type: 'default' },
     tie_word_embeddings: true,
@@ -70,18 +70,19 @@ function llamaJson(config: TransformerConfig, tokenizerFiles: TokenizerFiles): o
   };
 }
 
-/** The parts of a safetensors file of float32 tensors, as transformers expects one. */
+/** The parts of a safetensors file of float32 tensors, in the form that transformers expects. */
 export function encodeTensors(tensors: NamedHostTensors): Uint8Array[] {
   const entries = Object.entries(tensors).map(([name, { shape, data }]): [string, SafeTensor] => [
     name,
-    { dtype: 'F32', shape, data: data as Float32Array },
+    { dtype: 'F32', shape, data: data instanceof Float32Array ? data : Float32Array.from(data) },
   ]);
   return encodeSafetensors({ tensors: Object.fromEntries(entries), metadata: { format: 'pt' } });
 }
 
 /**
- * Reads float32 tensors of given names and shapes from a safetensors file.
- * @throws PmpoError when the file cannot be read, or does not hold exactly these.
+ * Reads float32 tensors from a safetensors file.
+ * @param shapes the expected names and shapes.
+ * @throws PmpoError when the file cannot be read, or does not contain exactly these tensors.
  */
 export async function readTensors(
   path: string,
@@ -93,28 +94,28 @@ export async function readTensors(
   const { tensors } = decodeSafetensors(bytes, path);
   for (const [name, shape] of Object.entries(shapes)) {
     const found = tensors[name];
-    if (found === undefined) throw new PmpoError({ where: path, what: `there is no tensor '${name}'` });
+    if (found === undefined) throw new PmpoError({ where: path, what: `the tensor '${name}' is missing` });
     if (found.dtype !== 'F32' || found.shape.join() !== shape.join()) {
       throw new PmpoError({
         where: path,
-        what: `'${name}' is ${found.dtype} of the shape [${found.shape}]`,
-        remedy: `F32 of the shape [${shape}] is needed`,
+        what: `the tensor '${name}' is ${found.dtype} with the shape [${found.shape}]`,
+        remedy: `F32 with the shape [${shape}] is needed`,
       });
     }
   }
   const unknown = Object.keys(tensors).find((name) => shapes[name] === undefined);
   if (unknown !== undefined)
-    throw new PmpoError({ where: path, what: `'${unknown}' is unknown to the model` });
-  // Copies, so that what is read keeps no file's bytes alive, and stays as it is.
+    throw new PmpoError({ where: path, what: `the tensor '${unknown}' does not belong to the model` });
+  // Copies, so that the bytes of the file can be freed.
   return Object.fromEntries(
     Object.keys(shapes).map((name) => [
       name,
-      { shape: shapes[name]!, data: Float32Array.from(tensors[name]!.data as Float32Array) },
+      { shape: shapes[name]!, data: Float32Array.from(tensors[name].data, Number) },
     ]),
   );
 }
 
-/** Writes a model's files into a folder that is there; each file whole or not at all. */
+/** Writes the files of a model into a folder, each file atomically. */
 export async function writeModelFiles(folder: string, model: ModelFolder): Promise<void> {
   const { config, parameters, tokenizerFiles } = model;
   const json = (value: object) => `${JSON.stringify(value, undefined, 2)}\n`;
@@ -126,8 +127,8 @@ export async function writeModelFiles(folder: string, model: ModelFolder): Promi
 }
 
 /**
- * Makes a folder so that at every moment it is either as it was or complete: its files are written aside, and the new folder
- * takes the place of the old.
+ * Replaces a folder as a whole: `fill` writes the files of the new folder, which then takes the place of the old one. If the
+ * program ends in between, `lastWholeFolder` finds the old folder or the new one.
  */
 export async function replaceFolder(folder: string, fill: (aside: string) => Promise<void>): Promise<void> {
   const [aside, before] = [`${folder}.partial`, `${folder}.before`];
@@ -144,7 +145,7 @@ export async function replaceFolder(folder: string, fill: (aside: string) => Pro
   }
 }
 
-/** The folder, or what it was before where the program ended between the two renames. */
+/** The folder, or the one it should have replaced if the program ended between the two renames of `replaceFolder`. */
 export async function lastWholeFolder(folder: string): Promise<string> {
   const before = `${folder}.before`;
   return !(await exists(folder)) && (await exists(before)) ? before : folder;
@@ -155,7 +156,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /**
- * Reads a model of this package's kind: a Llama with tied embeddings in float32.
+ * Reads a model that this package can run: a Llama with tied embeddings in float32.
  * @throws PmpoError when a file is missing, or the model is of another kind.
  */
 export async function readModelFolder(folder: string): Promise<ModelFolder> {
@@ -176,7 +177,7 @@ function transformerConfig(text: string, path: string): TransformerConfig {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new PmpoError({ where: path, what: `is no JSON: ${(cause as Error).message}`, cause });
+    throw new PmpoError({ where: path, what: `is not JSON: ${(cause as Error).message}`, cause });
   }
   const parsed = llamaConfig.safeParse(value);
   if (!parsed.success) {
@@ -184,7 +185,8 @@ function transformerConfig(text: string, path: string): TransformerConfig {
     throw new PmpoError({
       where: `${path}: ${issue?.path.join('.')}`,
       what: `${issue?.message}`,
-      remedy: 'The embedded model is a Llama with tied embeddings; others are trained by the torch trainer',
+      remedy:
+        'The embedded model must be a Llama with tied embeddings; train other models with the torch trainer',
     });
   }
   const { data } = parsed;

@@ -4,24 +4,28 @@ import type { Engine } from '../../engine/engine.js';
 import type { NamedHostTensors, NamedVariables, Scalar, Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import { outputLogits, type TransformerConfig, transformerRows } from '../../networks/transformer.js';
-import { chosenLogProbs } from './terms.js';
+import { chosenLogProbs } from './token-terms.js';
 
-/** Teaching a transformer to continue texts. Letters: B texts, T + 1 tokens of each. */
+/** Pretraining of a transformer on texts. Shapes: B texts of T + 1 tokens. */
 
 export interface PretrainingBatch {
   /** [B, T + 1], row by row, padded on the right. */
   readonly tokens: Int32Array;
-  /** How many tokens of each text are its own, [B]; from 2 to T + 1. */
+  /** The number of tokens of each text without padding, [B]; from 2 to T + 1. */
   readonly lengths: Int32Array;
 }
 
 export interface Pretraining {
-  /** One step of Adam on the mean cross-entropy of the next token, in nats per token, which it returns. */
+  /**
+   * Makes one step of Adam on the mean cross-entropy of the next token.
+   * @returns the cross-entropy before the step, in nats per token.
+   * @throws PmpoError when it is not finite.
+   */
   step(batch: PretrainingBatch, learningRate: number): Promise<number>;
   parameters(): Promise<NamedHostTensors>;
 }
 
-/** Named variables with a prefix to each name, by the names without. */
+/** Creates variables named `prefix/name`; returns them by the names in `values`. */
 export function createVariables(engine: Engine, prefix: string, values: NamedHostTensors): NamedVariables {
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => [name, engine.variable(`${prefix}/${name}`, value)]),
@@ -37,7 +41,7 @@ interface StepInputs {
   readonly learningRate: Scalar;
 }
 
-/** Forward pass, backward pass and Adam's step are one compiled function. */
+/** Compiles forward pass, backward pass and Adam's step as one function. */
 export function createPretraining(
   engine: Engine,
   config: TransformerConfig,

@@ -6,7 +6,7 @@ const prompts = reviewPrompts(randomKey(1));
 const prompt = 'Review of the quiet hotel:';
 
 describe('prompts', () => {
-  it('are 160, one in five held out, by the key', () => {
+  it('are 160, of which the key holds out a fifth', () => {
     expect([prompts.training.length, prompts.heldOut.length]).toEqual([128, 32]);
     expect(new Set([...prompts.training, ...prompts.heldOut]).size).toBe(160);
     expect(reviewPrompts(randomKey(1))).toEqual(prompts);
@@ -15,7 +15,7 @@ describe('prompts', () => {
 });
 
 describe('reviews', () => {
-  it('are of the prompts given, and begin with a space', () => {
+  it('are for the given prompts, and begin with a space', () => {
     const known = new Set(prompts.training);
     for (const review of makeReviews(randomKey(2), prompts.training, 2000)) {
       expect(known.has(review.prompt)).toBe(true);

@@ -3,12 +3,12 @@ import { randomKey } from '../../core/random-keys.js';
 import { chooseToken, logNormalizer, penalized, tokenUniform, topLogProbs } from './sampling.js';
 
 const probabilities = [0.4, 0.3, 0.2, 0.1];
-// A constant added to all logits changes nothing.
+// Adding a constant to all logits does not change probabilities.
 const logits = Float32Array.from(probabilities, (p) => Math.log(p) + 5);
 const all = { temperature: 1, topK: 0, topP: 1, minP: 0 };
 const none = new Set<number>();
 
-/** How often each token is drawn at evenly spaced uniforms. */
+/** The share of each token when the uniform numbers are evenly spaced. */
 function shares(choice: Partial<typeof all>, forbidden = none): number[] {
   const counts = [0, 0, 0, 0];
   const draws = 10_000;
@@ -25,7 +25,7 @@ function expectShares(actual: readonly number[], wanted: readonly number[]): voi
 describe('a token is drawn', () => {
   it('with its probability', () => expectShares(shares({}), probabilities));
 
-  it.each([0.5, 2])('by the temperature %d', (temperature) => {
+  it.each([0.5, 2])('with the temperature %d', (temperature) => {
     const weights = probabilities.map((p) => p ** (1 / temperature));
     const total = weights.reduce((a, b) => a + b);
     expectShares(
@@ -34,25 +34,25 @@ describe('a token is drawn', () => {
     );
   });
 
-  it('from the k likeliest', () => expectShares(shares({ topK: 2 }), [4 / 7, 3 / 7, 0, 0]));
+  it('from the k most likely', () => expectShares(shares({ topK: 2 }), [4 / 7, 3 / 7, 0, 0]));
 
-  it('from the smallest set that holds topP', () => {
+  it('from the smallest set with probability topP', () => {
     expectShares(shares({ topP: 0.65 }), [4 / 7, 3 / 7, 0, 0]);
     expectShares(shares({ topP: 0.75 }), [4 / 9, 3 / 9, 2 / 9, 0]);
-    // Of what topK leaves.
+    // The share refers to the tokens that topK leaves.
     expectShares(shares({ topP: 0.55, topK: 2 }), [1, 0, 0, 0]);
   });
 
-  it('from those with minP of the likeliest probability', () => {
+  it('from those with at least minP of the highest probability', () => {
     expectShares(shares({ minP: 0.6 }), [4 / 7, 3 / 7, 0, 0]);
   });
 
-  it('never among the forbidden', () => {
+  it('and is never a forbidden one', () => {
     expectShares(shares({}, new Set([0])), [0, 3 / 6, 2 / 6, 1 / 6]);
     expect(chooseToken(logits, { ...all, temperature: 0 }, 0.5, new Set([0, 1]))).toBe(2);
   });
 
-  it('as the likeliest at temperature 0, the first of equals', () => {
+  it('as the most likely at temperature 0, the first of equally likely ones', () => {
     expect(chooseToken(Float32Array.of(1, 3, 3, 2), { ...all, temperature: 0 }, 0.99, none)).toBe(1);
   });
 });
@@ -60,20 +60,20 @@ describe('a token is drawn', () => {
 describe('penalties', () => {
   const neutral = { presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1 };
   const before = Float32Array.of(2, -2, 1, 4, -1);
-  // Token 0 is in the prompt, 1 and 3 in the completion, 3 twice.
+  // Token 0 occurs in the prompt, 1 in the completion, and 3 twice in the completion.
   const under = (penalties: Partial<typeof neutral>) =>
     Array.from(penalized(before, { ...neutral, ...penalties }, [0, 0], [3, 1, 3]));
 
-  it('change nothing where there are none', () => {
+  it('return the same array if there are none', () => {
     expect(penalized(before, neutral, [0], [3])).toBe(before);
   });
 
-  it('of presence count the completion once, of frequency each time', () => {
+  it('for presence apply once to tokens of the completion, for frequency once for each occurrence', () => {
     expect(under({ presencePenalty: 0.5 })).toEqual([2, -2.5, 1, 3.5, -1]);
     expect(under({ frequencyPenalty: 0.5 })).toEqual([2, -2.5, 1, 3, -1]);
   });
 
-  it('of repetition count the prompt too, and come first', () => {
+  it('for repetition apply to the prompt too, and come first', () => {
     expect(under({ repetitionPenalty: 2 })).toEqual([1, -4, 1, 2, -1]);
     expect(under({ repetitionPenalty: 2, presencePenalty: 0.5, frequencyPenalty: -1 })).toEqual([
       1, -3.5, 1, 3.5, -1,
@@ -82,7 +82,7 @@ describe('penalties', () => {
   });
 });
 
-it('uniforms are a function of key, completion and token', () => {
+it('uniform numbers are a function of key, completion and token', () => {
   const key = randomKey(1);
   const draws = [0, 1, 2].flatMap((index) => [0, 1, 2].map((t) => tokenUniform(key, index, t)));
   expect(new Set(draws).size).toBe(9);
@@ -90,7 +90,7 @@ it('uniforms are a function of key, completion and token', () => {
   expect(tokenUniform(randomKey(2), 1, 2)).not.toBe(draws[5]);
 });
 
-it('log-probs are those of temperature 1, the likeliest first', () => {
+it('log-probs are for temperature 1, the most likely first', () => {
   const normalizer = logNormalizer(logits);
   for (const [v, p] of probabilities.entries()) expect(Math.exp(logits[v]! - normalizer)).toBeCloseTo(p, 6);
   const { tokens, values } = topLogProbs(Float32Array.of(0, 2, 1, 2), 0, 3);

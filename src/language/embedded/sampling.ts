@@ -1,34 +1,36 @@
 import { fillUniform, foldIn, type RandomKey } from '../../core/random-keys.js';
 
-/** How one token is drawn from a row of logits. Letters: V vocabulary. */
+/** Sampling of a token from a row of logits. Shapes: V vocabulary size. */
 
+/** Which tokens can be sampled, and with what probability. */
 export interface TokenChoice {
-  /** 0: the likeliest token. */
+  /** Divides the logits; with 0 the most likely token is chosen. */
   readonly temperature: number;
-  /** The k likeliest only; 0: all. */
+  /** Only the k most likely tokens; 0 means all. */
   readonly topK: number;
-  /** The smallest set that holds this much probability only; 1: all. */
+  /** Only the smallest set of most likely tokens with at least this probability; 1 means all. */
   readonly topP: number;
-  /** Tokens with at least this share of the likeliest one's probability only; 0: all. */
+  /** Only tokens with at least this fraction of the probability of the most likely token; 0 means all. */
   readonly minP: number;
 }
 
-/** What changes logits by the tokens that there are already. */
+/** Changes of the logits of tokens that have already occurred. */
 export interface Penalties {
-  /** Taken from the logits of tokens in the completion. */
+  /** Subtracted from the logits of tokens in the completion. */
   readonly presencePenalty: number;
-  /** Taken from them for each time that they are in it. */
+  /** Subtracted from the logits of tokens in the completion, for each occurrence. */
   readonly frequencyPenalty: number;
-  /** Positive logits of tokens in prompt or completion are divided by it, negative ones multiplied; 1: not. */
+  /** Divides positive and multiplies negative logits of tokens in prompt or completion; 1 means no penalty. */
   readonly repetitionPenalty: number;
 }
 
 /**
- * Logits as they are drawn from, [V]: repetition first, then frequency and presence, as vLLM does. Where there are no penalties,
- * the array itself; else a new one.
+ * Applies the repetition penalty, then frequency and presence penalty, in the order of vLLM.
  *
+ * @param logits [V]
  * @param prompt tokens
  * @param completion tokens
+ * @returns new logits [V], or `logits` itself if there are no penalties
  */
 export function penalized(
   logits: Float32Array,
@@ -47,22 +49,22 @@ export function penalized(
   return changed;
 }
 
-/** Below this, sampling is taking the likeliest: dividing by less overflows. */
-const greedyBelow = 1e-5;
+/** Lower temperatures choose the most likely token, because dividing by them would overflow. */
+const minTemperature = 1e-5;
 
+/** Whether the most likely token is always chosen. */
 export function isGreedy({ temperature }: TokenChoice): boolean {
-  return temperature < greedyBelow;
+  return temperature < minTemperature;
 }
 
-/** The uniform number by which token `t` of completion `index` is chosen: a function of these three and nothing else. */
+/** The uniform random number that chooses token `t` of completion `index`; a function of key, index and `t`. */
 export function tokenUniform(key: RandomKey, index: number, t: number): number {
   return fillUniform(foldIn(foldIn(key, index), t), new Float32Array(1))[0]!;
 }
 
 /**
- * Log-probs of tokens, nats, at temperature 1.
+ * log Σ exp(logits), to be subtracted from a logit to get its log-prob at temperature 1.
  * @param logits [V]
- * @returns log Σ exp(logits): what is to be subtracted from a logit.
  */
 export function logNormalizer(logits: Float32Array): number {
   let largest = Number.NEGATIVE_INFINITY;
@@ -72,8 +74,8 @@ export function logNormalizer(logits: Float32Array): number {
   return largest + Math.log(sum);
 }
 
-/** The likeliest token, the first of equals, among those that are not forbidden. */
-function likeliest(logits: Float32Array, forbidden: ReadonlySet<number>): number {
+/** The most likely token that is not forbidden; the first one of equally likely tokens. */
+function mostLikely(logits: Float32Array, forbidden: ReadonlySet<number>): number {
   let best = -1;
   for (let v = 0; v < logits.length; v++) {
     if (forbidden.has(v)) continue;
@@ -83,12 +85,12 @@ function likeliest(logits: Float32Array, forbidden: ReadonlySet<number>): number
 }
 
 /**
- * A token drawn by inverting the cumulative distribution at `uniform`: by temperature, then among the likeliest by `minP`,
- * `topK` and `topP`, in this order, as vLLM does.
+ * Samples a token by inverting the cumulative distribution at `uniform`. Applies temperature, `minP`, `topK` and `topP` in this
+ * order, as vLLM does.
  *
  * @param logits [V]
  * @param uniform in (0, 1)
- * @param forbidden tokens that must not be drawn; not all of them
+ * @param forbidden tokens that must not be chosen; at least one token is not among them
  */
 export function chooseToken(
   logits: Float32Array,
@@ -96,7 +98,7 @@ export function chooseToken(
   uniform: number,
   forbidden: ReadonlySet<number>,
 ): number {
-  const best = likeliest(logits, forbidden);
+  const best = mostLikely(logits, forbidden);
   if (isGreedy(choice)) return best;
   const { temperature, topK, topP, minP } = choice;
   const weights = new Float64Array(logits.length);
@@ -105,7 +107,7 @@ export function chooseToken(
   const V = logits.length;
   if (minP > 0) for (let v = 0; v < V; v++) if (weights[v]! < minP) weights[v] = 0;
   const isCut = (topK > 0 && topK < V) || topP < 1;
-  const order = isCut ? likeliestFirst(weights, topK > 0 ? topK : V) : undefined;
+  const order = isCut ? mostLikelyFirst(weights, topK > 0 ? topK : V) : undefined;
   const count = order === undefined ? V : topP < 1 ? nucleus(weights, order, topP) : order.length;
   let total = 0;
   for (let i = 0; i < count; i++) total += weights[order?.[i] ?? i]!;
@@ -121,15 +123,15 @@ export function chooseToken(
   return chosen;
 }
 
-/** Tokens of weight above 0, heaviest first, the lower number first among equals; at most `count`. */
-function likeliestFirst(weights: Float64Array, count: number): number[] {
+/** The `count` tokens with the largest weights above 0, in descending order; the lower token first if weights are equal. */
+function mostLikelyFirst(weights: Float64Array, count: number): number[] {
   const tokens: number[] = [];
   for (let v = 0; v < weights.length; v++) if (weights[v]! > 0) tokens.push(v);
   tokens.sort((a, b) => weights[b]! - weights[a]! || a - b);
   return tokens.slice(0, count);
 }
 
-/** How many of the ordered tokens hold the share `topP` of their weight together. */
+/** The number of tokens, in their order, that together have the share `topP` of the total weight. */
 function nucleus(weights: Float64Array, order: readonly number[], topP: number): number {
   const total = order.reduce((sum, v) => sum + weights[v]!, 0);
   let held = 0;
@@ -140,7 +142,7 @@ function nucleus(weights: Float64Array, order: readonly number[], topP: number):
   return order.length;
 }
 
-/** The k likeliest tokens, likeliest first, with their log-probs, nats. */
+/** The k most likely tokens in descending order, with their log-probs in nats. */
 export function topLogProbs(
   logits: Float32Array,
   normalizer: number,

@@ -8,7 +8,7 @@ import { Scheduler } from './scheduler.js';
 const vocabularySize = 4;
 const contextLength = 4096;
 
-/** A model that gives every token the same probability, and keeps the shapes of what it is given to read. */
+/** A model that gives every token the same probability, and records the lengths of the prompts it processes. */
 function evenDecoder(slots: number) {
   const read: number[][] = [];
   const decoder: Decoder = {
@@ -44,7 +44,7 @@ function generation(promptLength: number, completions = 1): Generation {
   };
 }
 
-/** The lengths of the prompts that were read together, once all have been completed. */
+/** The lengths of the prompts that were processed together, after all completions have ended. */
 async function readTogether(slots: number, generations: readonly Generation[]): Promise<number[][]> {
   const { decoder, read } = evenDecoder(slots);
   const scheduler = new Scheduler({ decoder, contextLength, vocabularySize, decode: () => '' });
@@ -71,13 +71,13 @@ async function readTogether(slots: number, generations: readonly Generation[]): 
   return read;
 }
 
-describe('prompts that are read together', () => {
-  it('are as many as have slots, where they are short', async () => {
+describe('prompts that are processed together', () => {
+  it('are as many as there are slots, if they are short', async () => {
     const read = await readTogether(8, [generation(3), generation(5, 4), generation(2, 3), generation(9)]);
     expect(read).toEqual([[3, 5, 2], [9]]);
   });
 
-  it('are no more tokens than a batch of training, padding included', async () => {
+  it('have at most the tokens of a training batch, including padding', async () => {
     const read = await readTogether(
       32,
       Array.from({ length: 6 }, () => generation(1500)),
@@ -87,11 +87,11 @@ describe('prompts that are read together', () => {
       [1500, 1500],
       [1500, 1500],
     ]);
-    // Three would be padded to four.
+    // Three prompts would be padded to four.
     expect(4 * 1504).toBeGreaterThan(tokensPerBatch);
   });
 
-  it('wait for one before them that is long, which goes in any case', async () => {
+  it('wait for a long one before them, which is always admitted', async () => {
     const read = await readTogether(32, [generation(4000), generation(3), generation(3)]);
     expect(read).toEqual([[4000], [3, 3]]);
   });

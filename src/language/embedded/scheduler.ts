@@ -5,16 +5,16 @@ import type { Generation, GenerationListener, ScoredToken } from './generation.j
 import { chooseToken, logNormalizer, penalized, tokenUniform, topLogProbs } from './sampling.js';
 
 /**
- * Continuous batching: completions of any requests share each step of the decoder, enter a slot as soon as one is free, in the
- * order asked for, and leave it when they end. Work that must not fall into a completion, such as new weights, waits in the
- * same line.
+ * Continuous batching: completions of all requests share the steps of the decoder. A completion enters a slot as soon as one is
+ * free, in the order of the requests, and leaves it when it ends. Work that must not happen during a completion, such as
+ * publishing weights, waits in the same queue.
  */
 
 export interface SchedulerOptions {
   readonly decoder: Decoder;
   readonly contextLength: number;
   readonly vocabularySize: number;
-  /** Texts of tokens, without special ones, for stop texts. */
+  /** Decodes tokens without special ones, to look for stop texts. */
   readonly decode: (tokens: readonly number[]) => string;
 }
 
@@ -28,7 +28,7 @@ interface Task {
 interface Request {
   readonly generation: Generation;
   readonly listener: GenerationListener;
-  /** Its prompt's log-probs were handed over. */
+  /** Whether the log-probs of the prompt have been reported. */
   promptDone: boolean;
   aborted: boolean;
 }
@@ -39,18 +39,19 @@ interface Exclusive {
   readonly reject: (error: unknown) => void;
 }
 
-/** Prompts read at once; more wait for the next step, and so do those with which the batch would be larger than one of training. */
+/** The maximum number of prompts processed at once. Prompts also wait if the batch would exceed `tokensPerBatch`. */
 const promptsPerStep = 32;
 
-/** Tokens of a batch of prompts as the decoder pads it. */
+/** The number of tokens in a batch of prompts, with the decoder's padding. */
 const batchTokens = (prompts: number, longest: number, contextLength: number) =>
   rowBucket(prompts) * lengthBucket(longest, contextLength);
 
+/** Runs requests for completions and exclusive work on a decoder. */
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #waiting: (Task | Exclusive)[] = [];
   readonly #active: (Task | undefined)[];
-  readonly #none: ReadonlySet<number> = new Set();
+  readonly #noTokens: ReadonlySet<number> = new Set();
   #running = false;
   #closed = false;
   #ended: Promise<void> = Promise.resolve();
@@ -60,12 +61,15 @@ export class Scheduler {
     this.#active = Array(options.decoder.slots).fill(undefined);
   }
 
-  /** Completions under way or waiting. */
+  /** The number of active and waiting completions. */
   get load(): number {
     return this.#active.filter((task) => task !== undefined).length + this.#waiting.length;
   }
 
-  /** Lines the completions up. @returns what gives them up: their listener hears nothing more. */
+  /**
+   * Queues the completions of a request.
+   * @returns a function that aborts them: the listener is not called any more.
+   */
   submit(generation: Generation, listener: GenerationListener): () => void {
     const request: Request = { generation, listener, promptDone: false, aborted: false };
     if (this.#closed) {
@@ -81,7 +85,7 @@ export class Scheduler {
     };
   }
 
-  /** Runs `work` when all completions asked for before have ended, and before any asked for later begins. */
+  /** Runs `work` after all completions requested before have ended, and before any requested later begins. */
   exclusive(work: () => Promise<void>): Promise<void> {
     if (this.#closed) return Promise.reject(closedError());
     return new Promise((resolve, reject) => {
@@ -90,7 +94,7 @@ export class Scheduler {
     });
   }
 
-  /** Fails what is under way or waiting. */
+  /** Fails all active and waiting requests. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#ended;
@@ -103,7 +107,7 @@ export class Scheduler {
   }
 
   async #run(): Promise<void> {
-    // Requests made in the same turn begin together.
+    // Requests made in the same turn of the event loop begin together.
     await new Promise((resolve) => setImmediate(resolve));
     try {
       while (this.load > 0) {
@@ -115,7 +119,7 @@ export class Scheduler {
     } catch (error) {
       this.#fail(error as Error);
     } finally {
-      // In the same turn as the last look at what waits: whoever comes next finds it over.
+      // In the same turn as the last check of the queue, so that a later request starts a new run.
       this.#running = false;
     }
   }
@@ -141,7 +145,7 @@ export class Scheduler {
     return this.#active.every((task) => task === undefined);
   }
 
-  /** Exclusive work whose turn it is, then completions into free slots. */
+  /** Runs exclusive work at the front of the queue, then moves completions into free slots. */
   async #admit(): Promise<void> {
     while (this.#waiting.length > 0 && 'work' in this.#waiting[0]!) {
       if (!this.#isIdle) return;
@@ -169,7 +173,7 @@ export class Scheduler {
     try {
       await this.#begin(admitted, free);
     } catch (error) {
-      // Some of these are in no slot and wait for nothing: nobody else would tell them.
+      // Some of these requests are neither in a slot nor in the queue, so that nothing else would report the failure.
       for (const request of admitted.keys()) {
         if (!request.aborted) request.listener.fail(error as Error);
         request.aborted = true;
@@ -185,7 +189,7 @@ export class Scheduler {
     await decoder.reserve(Math.max(...lengths), this.#isIdle);
     const targets: (readonly [number, number])[] = [];
     for (const [prompt, request] of requests.entries()) {
-      if (!goesOn(request.generation, contextLength)) continue;
+      if (!needsSlot(request.generation, contextLength)) continue;
       for (const task of admitted.get(request)!) {
         const slot = free[targets.length]!;
         this.#active[slot] = task;
@@ -221,7 +225,7 @@ export class Scheduler {
 
   async #step(): Promise<void> {
     if (this.#isIdle) {
-      // Between steps, so that what came in over the network is seen.
+      // Lets the event loop handle network messages before the next step.
       await new Promise((resolve) => setImmediate(resolve));
       return;
     }
@@ -232,7 +236,7 @@ export class Scheduler {
       tokens[slot] = task.tokens.at(-1)!;
       positions[slot] = task.request.generation.prompt.length + task.tokens.length - 1;
     }
-    // No sooner than it is needed: attention costs as much as there is room.
+    // Not earlier than needed, because the cost of attention grows with the capacity.
     await decoder.reserve(Math.max(...positions) + 1, false);
     const logits = await decoder.step(tokens, positions);
     for (const [slot, task] of this.#active.entries()) {
@@ -240,13 +244,13 @@ export class Scheduler {
     }
   }
 
-  /** Draws a completion's next token, tells of it, and ends the completion when it is over. */
+  /** Samples the next token of a completion, reports it, and ends the completion if it is finished. */
   #extend(task: Task, logits: Float32Array, slot = this.#active.indexOf(task)): void {
     const { request, index, tokens } = task;
     const { generation, listener } = request;
     if (request.aborted) return;
     const isEarly = tokens.length < generation.minTokens;
-    const forbidden = isEarly ? generation.stopTokens : this.#none;
+    const forbidden = isEarly ? generation.stopTokens : this.#noTokens;
     const uniform = tokenUniform(generation.key, index, tokens.length);
     const normalizer = logNormalizer(logits);
     if (!Number.isFinite(normalizer)) {
@@ -289,11 +293,11 @@ export class Scheduler {
   }
 }
 
-/** Whether a completion may be longer than one token, so that it needs a slot. */
-function goesOn({ prompt, maxTokens }: Generation, contextLength: number): boolean {
+/** Whether completions may be longer than one token, so that they need a slot. */
+function needsSlot({ prompt, maxTokens }: Generation, contextLength: number): boolean {
   return maxTokens > 1 && prompt.length + 1 < contextLength;
 }
 
 function closedError(): PmpoError {
-  return new PmpoError({ where: 'embedded model', what: 'it was closed' });
+  return new PmpoError({ where: 'embedded model', what: 'it has been closed' });
 }

@@ -75,7 +75,7 @@ const idsOf = (answers: readonly GenerateAnswer[]) =>
 describe('completions', () => {
   const settings = { n: 3, maxTokens: 12, seed: 5, logprobs: 0, ignoreEos: true };
 
-  it('come one message each, with the log-probs of their tokens', async () => {
+  it('are one message each, with the log-probs of their tokens', async () => {
     const answers = await generate(settings);
     expect(answers.map(({ complete }) => complete!.index ?? 0).sort()).toEqual([0, 1, 2]);
     for (const { complete } of answers) {
@@ -90,7 +90,7 @@ describe('completions', () => {
     }
   });
 
-  it('are a function of seed and index, whatever else is sampled at the time', async () => {
+  it('are a function of seed and index, whatever else is sampled at the same time', async () => {
     const alone = idsOf(await generate(settings));
     expect(new Set(alone.map(String)).size).toBe(3);
     const others = [1, 2, 3, 4, 5].map((i) =>
@@ -114,7 +114,7 @@ describe('completions', () => {
     expect(idsOf(await generate(unseeded))).not.toEqual(idsOf(await generate(unseeded)));
   });
 
-  it('stream in pieces; the last message repeats the last piece', async () => {
+  it('are streamed in pieces; the last message repeats the last piece', async () => {
     const whole = idsOf(await generate(settings));
     const answers = await generate(settings, { stream: true });
     const pieces: number[][] = [[], [], []];
@@ -153,7 +153,7 @@ describe('completions', () => {
     expect(late!.complete!.outputIds.slice(0, 8).some((id) => everything.includes(id))).toBe(false);
   });
 
-  it('repeat nothing under a heavy penalty, with the log-probs of the model itself', async () => {
+  it('do not repeat tokens under a heavy penalty, and have the log-probs of the model without it', async () => {
     const plain = { temperature: 0, maxTokens: 12, ignoreEos: true, logprobs: 0 };
     const [free] = idsOf(await generate(plain));
     expect(new Set(free).size).toBeLessThan(12);
@@ -164,13 +164,13 @@ describe('completions', () => {
     for (const [t, score] of scores.entries()) expect(outputLogprobs!.tokenLogprobs[t]).toBeCloseTo(score, 4);
   });
 
-  it('are the likeliest at temperature 0, and topK 1 is the same', async () => {
+  it('are the most likely ones at temperature 0 and with topK 1', async () => {
     const greedy = idsOf(await generate({ temperature: 0, maxTokens: 10, ignoreEos: true }));
     expect(idsOf(await generate({ topK: 1, maxTokens: 10, ignoreEos: true, seed: 3 }))).toEqual(greedy);
     expect(idsOf(await generate({ topP: 1e-6, maxTokens: 10, ignoreEos: true, seed: 4 }))).toEqual(greedy);
   });
 
-  it('report the likeliest tokens beside each, the sampled one first', async () => {
+  it('report the most likely tokens with each token, the sampled one first', async () => {
     const [answer] = await generate({ ...settings, n: 1, logprobs: 4 });
     const { topLogprobs, tokenIds, tokenLogprobs } = answer!.complete!.outputLogprobs!;
     for (const [t, { tokenIds: ids, values }] of topLogprobs.entries()) {
@@ -180,7 +180,7 @@ describe('completions', () => {
     }
   });
 
-  it('of a text are those of its tokens', async () => {
+  it('of a text are the same as of its tokens', async () => {
     const ids = [...model.sampler.tokenizer.encode('The soup')];
     const byText = await generate(settings, { tokenized: undefined, text: 'The soup' });
     expect(idsOf(byText)).toEqual(idsOf(await generate(settings, { tokenized: { inputIds: ids } })));
@@ -188,7 +188,7 @@ describe('completions', () => {
 });
 
 describe("a prompt's log-probs", () => {
-  it('are those of the model, the first token has none', async () => {
+  it('are those of the model; the first token has none', async () => {
     const ids = [1, 9, 30, 31, 7];
     const [answer] = await generate(
       { maxTokens: 1, promptLogprobs: 2, temperature: 0 },
@@ -208,27 +208,27 @@ describe("a prompt's log-probs", () => {
   });
 });
 
-describe('what cannot be served is refused with words that help', () => {
+describe('requests that cannot be served are refused with a message that helps', () => {
   it.each([
     [{}, { tokenized: { inputIds: [] } }, /the prompt is empty/],
     [{}, { tokenized: undefined }, /the request has no input/],
     [
       {},
       { tokenized: { inputIds: Array(48).fill(1) } },
-      /48 tokens, which leaves no room in the context of 48/,
+      /48 tokens, which leaves no room in the context length of 48/,
     ],
-    [{}, { tokenized: { inputIds: [1, 270] } }, /token 1 of the prompt is 270. The vocabulary is 0 to 269/],
+    [{}, { tokenized: { inputIds: [1, 270] } }, /token 1 of the prompt is 270. Tokens are 0 to 269/],
     [{ logprobs: 21 }, {}, /logprobs is 21. Give 0 to 20/],
     [{ promptLogprobs: -1 }, {}, /prompt_logprobs is -1/],
     [{ temperature: 0, n: 2 }, {}, /all completions would be the same/],
-    [{ n: 20_000 }, {}, /n is 20000. Give 16384 at most/],
+    [{ n: 20_000 }, {}, /n is 20000. Give at most 16384/],
     [{ maxTokens: 0 }, {}, /max_tokens is 0/],
-    [{ maxTokens: 3, minTokens: 4 }, {}, /min_tokens is 4, more than max_tokens, 3/],
+    [{ maxTokens: 3, minTokens: 4 }, {}, /min_tokens is 4, which is more than max_tokens, 3/],
     [{ temperature: -1 }, {}, /temperature is -1/],
     [{ topP: 1.5 }, {}, /top_p is 1.5/],
-    [{ frequencyPenalty: 3 }, {}, /frequency_penalty is 3. Give -2 to 2/],
+    [{ frequencyPenalty: 3 }, {}, /frequency_penalty is 3. Give a number from -2 to 2/],
     [{ presencePenalty: Number.NaN }, {}, /presence_penalty is NaN/],
-    [{ repetitionPenalty: -1 }, {}, /repetition_penalty is -1. Give more than 0/],
+    [{ repetitionPenalty: -1 }, {}, /repetition_penalty is -1. Give a number above 0/],
   ])('%o %o', async (sampling, request, message) => {
     await expect(generate(sampling, request)).rejects.toMatchObject({
       code: grpc.status.INVALID_ARGUMENT,
@@ -237,12 +237,12 @@ describe('what cannot be served is refused with words that help', () => {
   });
 });
 
-describe('giving up', () => {
+describe('giving up a request', () => {
   const endless = { n: 4, maxTokens: 44, ignoreEos: true };
   const active = async () =>
     ((await unary(vllmService, 'GetServerInfo', {})) as { activeRequests?: number }).activeRequests ?? 0;
 
-  it('by Abort ends what is open, and makes room', async () => {
+  it('by Abort ends its open completions and frees their slots', async () => {
     const running = generate(endless, { requestId: 'doomed', stream: true });
     const waiting = generate(endless, { requestId: 'doomed' });
     while ((await active()) < 2);
@@ -254,7 +254,7 @@ describe('giving up', () => {
     expect(await active()).toBe(0);
   });
 
-  it('by cancelling is seen by the server', async () => {
+  it('by cancelling the call is noticed by the server', async () => {
     const stream = call('Generate', {
       requestId: 'cancelled',
       tokenized: { inputIds: [1, 2] },
@@ -270,8 +270,8 @@ describe('giving up', () => {
   });
 });
 
-describe('what the server says of itself', () => {
-  it('model and server', async () => {
+describe('the server reports', () => {
+  it('its model and its state', async () => {
     expect(await unary(vllmService, 'GetModelInfo', {})).toMatchObject({
       servedModelName: 'tiny',
       isGeneration: true,

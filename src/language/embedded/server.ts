@@ -11,23 +11,23 @@ import { readGenerate, type Served } from './generate-requests.js';
 import { generateAnswers } from './generate-responses.js';
 import type { Scheduler } from './scheduler.js';
 
-/** vLLM's gRPC engine in front of the embedded model: whatever speaks to vLLM can sample from it and score with it. */
+/** A server with vLLM's gRPC protocol for the embedded model: clients of vLLM can sample from it and score with it. */
 
 export interface ServeModelOptions extends Served {
   readonly scheduler: Scheduler;
-  /** What the model is called. */
+  /** The name of the model. */
   readonly name: string;
   readonly tokenizerFiles: TokenizerFiles;
   readonly beginToken: number;
   readonly padToken: number;
-  /** What completions of requests without a seed are drawn with. */
+  /** The random key of completions whose request has no seed. */
   readonly key: RandomKey;
-  /** host:port or unix:/path; default: a free port of 127.0.0.1. */
+  /** host:port or unix:/path to listen on. Default: a free port of 127.0.0.1. */
   readonly address?: string;
 }
 
 export interface ModelServer {
-  /** host:port or unix:/path */
+  /** host:port or unix:/path. */
   readonly address: string;
   close(): Promise<void>;
 }
@@ -42,16 +42,16 @@ type Unary<Request> = (
 ) => void;
 type GenerateCall = grpc.ServerWritableStream<GenerateRequest, unknown>;
 
-/** Requests under way, by the name their client gave them, and how to end each. */
-type Underway = Map<string, Set<() => void>>;
+/** Functions that abort the open requests, by the id that the client gave to the request. */
+type OpenRequests = Map<string, Set<() => void>>;
 
-/** @throws PmpoError when the address cannot be listened on. */
+/** @throws PmpoError when the server cannot listen on the address. */
 export async function serveModel(options: ServeModelOptions): Promise<ModelServer> {
   const server = new grpc.Server({
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
   });
-  const underway: Underway = new Map();
+  const openRequests: OpenRequests = new Map();
   const started = Date.now();
   let lastReceived = started;
   let requests = 0;
@@ -63,16 +63,16 @@ export async function serveModel(options: ServeModelOptions): Promise<ModelServe
     Generate: (call: GenerateCall) => {
       lastReceived = Date.now();
       const key = foldIn(options.key, requests++);
-      generate(call, options, key, underway);
+      generate(call, options, key, openRequests);
     },
     Abort: answer(({ requestIds = [] }: { readonly requestIds?: readonly string[] }) => {
-      for (const id of requestIds) for (const end of underway.get(id) ?? []) end();
+      for (const id of requestIds) for (const end of openRequests.get(id) ?? []) end();
       return {};
     }),
     HealthCheck: answer(() => ({ healthy: true, message: 'Health' })),
     GetModelInfo: answer(() => modelInfo(options)),
     GetServerInfo: answer(() => ({
-      activeRequests: [...underway.values()].reduce((sum, calls) => sum + calls.size, 0),
+      activeRequests: [...openRequests.values()].reduce((sum, calls) => sum + calls.size, 0),
       isPaused: false,
       lastReceiveTimestamp: lastReceived / 1000,
       uptimeSeconds: (Date.now() - started) / 1000,
@@ -91,7 +91,7 @@ export async function serveModel(options: ServeModelOptions): Promise<ModelServe
   server.addService(healthService, {
     Check: ((call, callback) => {
       if (servedServices.includes(call.request.service ?? '')) return callback(null, { status: 'SERVING' });
-      callback({ code: grpc.status.NOT_FOUND, details: `there is no service ${call.request.service}` });
+      callback({ code: grpc.status.NOT_FOUND, details: `unknown service ${call.request.service}` });
     }) as Unary<{ readonly service?: string }>,
     Watch: (call: grpc.ServerWritableStream<{ readonly service?: string }, unknown>) => {
       const isServed = servedServices.includes(call.request.service ?? '');
@@ -107,7 +107,7 @@ export async function serveModel(options: ServeModelOptions): Promise<ModelServe
   };
 }
 
-/** @returns the address with the port that was taken. */
+/** @returns the address with the actual port. */
 function bind(server: grpc.Server, address: string): Promise<string> {
   return new Promise((resolve, reject) => {
     server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (cause, port) => {
@@ -116,8 +116,8 @@ function bind(server: grpc.Server, address: string): Promise<string> {
       reject(
         new PmpoError({
           where: address,
-          what: `cannot listen there: ${cause.message}`,
-          remedy: 'Is another server using it? Port 0 takes a free one',
+          what: `cannot listen on this address: ${cause.message}`,
+          remedy: 'Choose an address that no other server uses; port 0 stands for any free port',
           cause,
         }),
       );
@@ -125,7 +125,12 @@ function bind(server: grpc.Server, address: string): Promise<string> {
   });
 }
 
-function generate(call: GenerateCall, options: ServeModelOptions, key: RandomKey, underway: Underway): void {
+function generate(
+  call: GenerateCall,
+  options: ServeModelOptions,
+  key: RandomKey,
+  openRequests: OpenRequests,
+): void {
   const { request } = call;
   let generation: ReturnType<typeof readGenerate>;
   try {
@@ -136,16 +141,16 @@ function generate(call: GenerateCall, options: ServeModelOptions, key: RandomKey
   }
   const id = request.requestId || randomUUID();
   let open = true;
-  let giveUp = (): void => {};
+  let cancel = (): void => {};
   const abort = (): void => {
-    giveUp();
+    cancel();
     answers.abort();
   };
-  /** Whatever ends the call, it happens once. */
+  /** Ends the call once, whatever the reason. */
   const finish = (last: () => void): void => {
     if (!open) return;
     open = false;
-    forget(underway, id, abort);
+    forget(openRequests, id, abort);
     last();
   };
   const answers = generateAnswers({
@@ -158,19 +163,19 @@ function generate(call: GenerateCall, options: ServeModelOptions, key: RandomKey
     done: () => finish(() => call.end()),
     fail: (error) => finish(() => call.emit('error', { code: grpc.status.INTERNAL, details: error.message })),
   });
-  giveUp = options.scheduler.submit(generation, answers.listener);
-  const calls = underway.get(id) ?? new Set();
-  if (open) underway.set(id, calls.add(abort));
+  cancel = options.scheduler.submit(generation, answers.listener);
+  const calls = openRequests.get(id) ?? new Set();
+  if (open) openRequests.set(id, calls.add(abort));
   call.on('cancelled', () => {
-    giveUp();
+    cancel();
     finish(() => {});
   });
 }
 
-function forget(underway: Underway, id: string, abort: () => void): void {
-  const calls = underway.get(id);
+function forget(openRequests: OpenRequests, id: string, abort: () => void): void {
+  const calls = openRequests.get(id);
   calls?.delete(abort);
-  if (calls?.size === 0) underway.delete(id);
+  if (calls?.size === 0) openRequests.delete(id);
 }
 
 function modelInfo(options: ServeModelOptions): object {
@@ -193,7 +198,7 @@ function modelInfo(options: ServeModelOptions): object {
   };
 }
 
-/** The same bytes for the same tokenizer. */
+/** The archive that GetTokenizer sends: the same bytes for the same tokenizer. */
 function tokenizerArchive({ tokenizer, config, chatTemplate }: TokenizerFiles): Uint8Array {
   const encoder = new TextEncoder();
   const json = (value: object) => encoder.encode(`${JSON.stringify(value, undefined, 2)}\n`);

@@ -8,18 +8,18 @@ const size = { vocabularySize: 270, contextLength: 64 };
 const files = trainTokenizer(texts, size);
 const tokenizer = new HuggingFaceTokenizer(files);
 
-describe('a tokenizer made from texts', () => {
-  it('has as many tokens as asked for, the special ones first', () => {
+describe('a tokenizer trained on texts', () => {
+  it('has the requested number of tokens, the special ones first', () => {
     expect(tokenizer.vocabularySize).toBe(270);
     expect(tokenizer.specialTokens).toEqual(['<pad>', '<bos>', '<eos>']);
     expect([tokenizer.beginToken, tokenizer.endToken]).toEqual([1, 2]);
   });
 
-  it('has tokens for what repeats', () => {
+  it('has tokens for frequent pairs', () => {
     const { vocab, merges } = files.tokenizer.model as { vocab: object; merges: string[] };
     expect(vocab).toHaveProperty('Ġwas');
     expect(vocab).toHaveProperty('The');
-    // "wa" is there seven times, as is " w", which comes later in the alphabet.
+    // "wa" and " w" both occur seven times; " w" is later in the alphabet.
     expect(merges[0]).toBe('w a');
   });
 
@@ -30,7 +30,7 @@ describe('a tokenizer made from texts', () => {
     expect(tokenizer.decode(tokens)).toBe('The soup was warm.');
   });
 
-  it('gives any text back', () => {
+  it('decodes any encoded text to the same text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (text) => {
         expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
@@ -39,13 +39,13 @@ describe('a tokenizer made from texts', () => {
     );
   });
 
-  it('is the same for the same texts, and stops where nothing repeats', () => {
+  it('is the same for the same texts, and stops when no pair occurs twice', () => {
     expect(trainTokenizer([...texts], size)).toEqual(files);
     const small = new HuggingFaceTokenizer(trainTokenizer(['ab'], { ...size, vocabularySize: 1000 }));
     expect(small.vocabularySize).toBe(259);
   });
 
-  it('cannot be smaller than its bytes', () => {
+  it('cannot have fewer tokens than bytes', () => {
     expect(() => trainTokenizer(texts, { ...size, vocabularySize: 100 })).toThrow(/Give 259 or more/);
   });
 });

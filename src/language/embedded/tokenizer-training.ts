@@ -2,19 +2,19 @@ import { PmpoError } from '../../core/errors.js';
 import type { TokenizerFiles } from '../tokenizer-files.js';
 
 /**
- * Makes a byte-level BPE tokenizer (Sennrich et al., arXiv 1508.07909; over bytes as in GPT-2), in the form of Hugging Face's
- * tokenizer.json. Any text goes through it and comes back the same. Equal texts give an equal tokenizer.
+ * Trains a byte-level BPE tokenizer (Sennrich et al., arXiv 1508.07909; over bytes as in GPT-2), in the format of Hugging Face's
+ * tokenizer.json. It encodes any text without loss. The same texts give the same tokenizer.
  */
 
 export const specialTokens = { pad: '<pad>', begin: '<bos>', end: '<eos>' } as const;
 
-/** The first numbers are theirs. A begin token of 0 could not be told from none on vLLM's wire. */
+/** They are the first tokens. The begin token must not be 0, which means "none" in vLLM's protocol. */
 const specials = [specialTokens.pad, specialTokens.begin, specialTokens.end];
 
-/** How GPT-2 cuts a text into words before merging: spaces go with the word behind them. */
+/** GPT-2's division of a text into words before merging: a space belongs to the word after it. */
 const words = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
-/** GPT-2's letters for the 256 bytes: printable ones stand for themselves, the others for letters from U+0100 on. */
+/** GPT-2's letters for the 256 bytes: printable bytes are themselves, the others are letters from U+0100 on. */
 function byteLetters(): string[] {
   const isPrintable = (byte: number) =>
     (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
@@ -39,8 +39,8 @@ function countWords(texts: Iterable<string>, letters: readonly string[]): Word[]
   }));
 }
 
-/** The pair of neighbours that is there most often, the first in alphabetical order of equals; undefined where none repeats. */
-function commonestPair(found: readonly Word[]): readonly [string, string] | undefined {
+/** The most frequent pair of neighbors, the alphabetically first one of equally frequent pairs; undefined if none occurs twice. */
+function mostFrequentPair(found: readonly Word[]): readonly [string, string] | undefined {
   const counts = new Map<string, number>();
   for (const { pieces, count } of found) {
     for (let i = 1; i < pieces.length; i++) {
@@ -69,11 +69,11 @@ function merge(pieces: readonly string[], [left, right]: readonly [string, strin
 }
 
 /**
- * @param texts what the merges are learnt from
- * @param vocabularySize V: 3 special tokens, 256 bytes and the merges; smaller where nothing is left to merge
+ * @param texts the texts to learn merges from
+ * @param vocabularySize the number of special tokens, bytes and merges; it is smaller if nothing is left to merge
  * @param contextLength written into tokenizer_config.json
- * @returns tokenizer.json and tokenizer_config.json, parsed. Texts begin with `<bos>`.
- * @throws PmpoError when V does not hold all bytes.
+ * @returns tokenizer.json and tokenizer_config.json, parsed. Encoded texts begin with `<bos>`.
+ * @throws PmpoError when the vocabulary size is too small for all bytes.
  */
 export function trainTokenizer(
   texts: Iterable<string>,
@@ -84,7 +84,7 @@ export function trainTokenizer(
   if (vocabularySize < smallest) {
     throw new PmpoError({
       where: 'tokenizer',
-      what: `a vocabulary of ${vocabularySize} does not hold the 256 bytes and ${specials.length} special tokens`,
+      what: `a vocabulary of ${vocabularySize} tokens is too small for the 256 bytes and ${specials.length} special tokens`,
       remedy: `Give ${smallest} or more`,
     });
   }
@@ -92,7 +92,7 @@ export function trainTokenizer(
   const found = countWords(texts, letters);
   const merges: string[] = [];
   while (tokens.length < vocabularySize) {
-    const pair = commonestPair(found);
+    const pair = mostFrequentPair(found);
     if (pair === undefined) break;
     for (const word of found) word.pieces = merge(word.pieces, pair);
     merges.push(pair.join(' '));
@@ -101,7 +101,7 @@ export function trainTokenizer(
   const beginId = specials.indexOf(specialTokens.begin);
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
   return {
-    where: 'the tokenizer made from the corpus',
+    where: 'the tokenizer trained on the corpus',
     tokenizer: {
       version: '1.0',
       truncation: null,

@@ -48,7 +48,7 @@ for (const [b, row] of fixture.tokens.entries()) {
 const coefficients: SequenceCoefficients[] = places.map(([b, t], i) => {
   const { logProb, kl, reverseKl } = fixture.coefficients;
   return {
-    // As a number and as an array.
+    // Coefficients are numbers and arrays.
     logProb: i % 2 === 0 ? logProb[b]![t]! : Float32Array.of(logProb[b]![t]!),
     kl: kl[b]![t]!,
     reverseKl: reverseKl[b]![t]!,
@@ -74,7 +74,7 @@ async function accumulated(): Promise<Record<string, Float32Array>> {
     Object.entries(policy).map(([name, variable]) => {
       const from = at;
       at += variable.size;
-      return [name, flat!.data.slice(from, at) as Float32Array];
+      return [name, Float32Array.from(flat.data.slice(from, at))];
     }),
   );
 }
@@ -94,7 +94,7 @@ function expectNumbers(
 const at = (values: readonly (readonly number[])[]) => places.map(([b, t]) => values[b]![t]!);
 
 describe('scores', () => {
-  it('are those of transformers: log-probs of policy and reference, both divergences', async () => {
+  it('agree with transformers: log-probs of policy and reference, and both divergences', async () => {
     const scores = await training.score(sequences, {
       policy: true,
       reference: true,
@@ -115,7 +115,7 @@ describe('scores', () => {
     );
   });
 
-  it('hold only what was asked for, one number for each token of the completion', async () => {
+  it('hold only the requested terms, with one number for each token of the completion', async () => {
     const [score] = await training.score([{ prompt: Int32Array.of(1), completion: Int32Array.of(2, 3, 4) }], {
       reference: true,
     });
@@ -123,7 +123,7 @@ describe('scores', () => {
     expect(score!.referenceLogProb!.length).toBe(3);
   });
 
-  it('are the same whatever other sequences are in the call', async () => {
+  it('do not depend on the other sequences in the call', async () => {
     const sequence = { prompt: Int32Array.of(5, 6), completion: Int32Array.of(7, 8, 9) };
     const long = { prompt: new Int32Array(20).fill(3), completion: new Int32Array(5).fill(4) };
     const [alone] = await training.score([sequence], { policy: true });
@@ -133,7 +133,7 @@ describe('scores', () => {
 });
 
 describe('gradients by coefficients', () => {
-  it('are those of PyTorch, and add up over calls', async () => {
+  it('agree with PyTorch, and add up over calls', async () => {
     const scores = await training.forwardBackward(sequences, coefficients);
     expectNumbers(
       scores.map((score) => score.kl![0]!),
@@ -155,7 +155,7 @@ describe('gradients by coefficients', () => {
     }
   });
 
-  it('move the parameters by one step of Adam, and are 0 afterwards', async () => {
+  it('move the parameters by one step of Adam, and are reset to 0', async () => {
     const names = Object.keys(policy);
     const before = await engine.read(names.map((name) => policy[name]!));
     const gradients = await accumulated();
@@ -164,7 +164,7 @@ describe('gradients by coefficients', () => {
     expect(gradientNorm).toBeCloseTo(Math.hypot(...flat), 3);
     const after = await engine.read(names.map((name) => policy[name]!));
     for (const [i, name] of names.entries()) {
-      // Adam's first step is −lr · g / (|g| + ε), g clipped.
+      // Adam's first step is −lr · g / (|g| + ε), with the clipped gradient g.
       const wanted = Float32Array.from(before[i]!.data, (x, j) => {
         const g = (gradients[name]![j]! * 0.5) / gradientNorm;
         return x - (0.01 * g) / (Math.abs(g) + 1e-8);
@@ -174,7 +174,7 @@ describe('gradients by coefficients', () => {
     expect((await accumulated())['model.norm.weight']!.every((x) => x === 0)).toBe(true);
   });
 
-  it('agree with finite differences over tokens of a longer completion', async () => {
+  it('agree with finite differences over the tokens of a longer completion', async () => {
     const sequence = { prompt: Int32Array.of(1, 2), completion: Int32Array.of(3, 4, 5, 6) };
     const factors = { logProb: Float32Array.of(1, -2, 0.5, 0), kl: 0.7, reverseKl: -0.3 };
     await training.forwardBackward([sequence], [factors]);
@@ -202,14 +202,14 @@ describe('gradients by coefficients', () => {
   });
 });
 
-describe('what cannot be is refused before anything is added', () => {
+describe('wrong sequences and coefficients are refused before anything is added', () => {
   const good = { prompt: Int32Array.of(1), completion: Int32Array.of(2) };
   it.each([
     [{ ...good, completion: new Int32Array(0) }, {}, /sequence 0: the completion is empty/],
-    [{ ...good, prompt: new Int32Array(32) }, {}, /33 tokens do not fit the context of 32/],
+    [{ ...good, prompt: new Int32Array(32) }, {}, /33 tokens do not fit the context length of 32/],
     [{ ...good, prompt: Int32Array.of(19) }, {}, /token 19 is outside of the vocabulary of 19/],
     [good, { logProb: new Float32Array(2) }, /2 numbers for a completion of 1 tokens/],
-    [good, { kl: Number.NaN }, /that of kl is NaN/],
+    [good, { kl: Number.NaN }, /the coefficient of kl is NaN/],
   ])('%o %o', async (sequence, factors, message) => {
     const before = await accumulated();
     await expect(training.forwardBackward([sequence], [factors])).rejects.toThrow(message);

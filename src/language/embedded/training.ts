@@ -8,12 +8,12 @@ import * as tf from '../../engine/tf.js';
 import type { TransformerConfig } from '../../networks/transformer.js';
 import type { ScoreParts, SequenceCoefficients, SequenceScore, TokenSequence } from '../trainable-model.js';
 import { batchSequences, checkSequences, completionSpan, type SequenceBatch, spread } from './batches.js';
-import { type TokenTerms, tokenTerms } from './terms.js';
+import { type TokenTerms, tokenTerms } from './token-terms.js';
 
-/** Scores, accumulated gradients and Adam's steps of a policy beside its reference, as compiled functions. */
+/** Training of a policy next to a fixed reference: scores, accumulated gradients and steps of Adam, as compiled functions. */
 
 export interface Training {
-  /** Adam's moments and step, and the accumulated gradient: what a checkpoint holds besides the parameters. */
+  /** The accumulated gradient, and Adam's moments and step count: saved in checkpoints next to the parameters. */
   readonly slots: NamedVariables;
   score(sequences: readonly TokenSequence[], parts: ScoreParts): Promise<SequenceScore[]>;
   forwardBackward(
@@ -44,7 +44,9 @@ interface StepInputs {
   readonly scale: Scalar;
 }
 
-/** @param sets the parameters of the two, of the same names and shapes, variables of `engine`. */
+/**
+ * @param sets the parameters of policy and reference: variables of `engine` with the same names and shapes.
+ */
 export function createTraining(
   engine: Engine,
   config: TransformerConfig,
@@ -82,7 +84,7 @@ export function createTraining(
     const { grads } = tf.variableGrads(
       () => {
         terms = tokenTerms(policy, reference, inputs.tokens, inputs.next, parts, config);
-        // They outlive the forward pass, which ends with this function.
+        // The terms are results too, so they must survive the end of the forward pass.
         for (const term of Object.values(terms)) tf.keep(term);
         const weighted = coefficientNames.flatMap((name): Scalar[] => {
           const term = terms[name];
@@ -120,7 +122,7 @@ export function createTraining(
     return {};
   });
 
-  /** Every batch through `run`, all at once under way; its results cut to the sequences. */
+  /** Calls `run` with every batch at once and returns the results of each sequence. */
   const collect = async (
     sequences: readonly TokenSequence[],
     run: (batch: SequenceBatch) => Promise<HostResults<TokenTerms>>,
@@ -160,13 +162,13 @@ export function createTraining(
         throw new PmpoError({
           where: 'forwardBackward',
           what: `${coefficients.length} coefficients for ${sequences.length} sequences`,
-          remedy: 'Give one for each',
+          remedy: 'Give one for each sequence',
         });
       }
-      const has = (name: 'kl' | 'reverseKl') => coefficients.some((of) => of[name] !== undefined);
+      const has = (name: 'kl' | 'reverseKl') => coefficients.some((given) => given[name] !== undefined);
       const parts = { policy: true, kl: has('kl'), reverseKl: has('reverseKl') };
       const batches = batchSequences(sequences, config.contextLength);
-      // Everything is looked at before anything is added to the gradient.
+      // All coefficients are checked before anything is added to the gradient.
       const inputs = new Map(
         batches.map((batch) => [
           batch.members[0]!,
@@ -174,7 +176,7 @@ export function createTraining(
             coefficientNames
               .filter((name) => name === 'logProb' || parts[name])
               .map((name) => {
-                const factors = coefficients.map((of) => of[name]);
+                const factors = coefficients.map((given) => given[name]);
                 requireFiniteCoefficients(name, factors);
                 const data = spread(batch, sequences, factors);
                 return [`${name}Coefficient`, { shape: [batch.rows, batch.positions], data }];
@@ -198,7 +200,7 @@ export function createTraining(
         await clear.run({});
         throw new PmpoError({
           where: 'optimStep',
-          what: `the norm of the accumulated gradient is ${gradientNorm}: the step was not made and the gradient dropped`,
+          what: `the norm of the accumulated gradient is ${gradientNorm}: the step was skipped and the gradient discarded`,
           remedy: 'Lower the learning rate or the coefficients',
         });
       }
@@ -234,7 +236,10 @@ function requireFiniteCoefficients(
     const values = typeof factor === 'number' ? [factor] : factor;
     for (const value of values) {
       if (Number.isFinite(value)) continue;
-      throw new PmpoError({ where: `coefficients of sequence ${i}`, what: `that of ${name} is ${value}` });
+      throw new PmpoError({
+        where: `coefficients of sequence ${i}`,
+        what: `the coefficient of ${name} is ${value}`,
+      });
     }
   }
 }

@@ -5,14 +5,15 @@ import { outputLogits, type TransformerConfig, transformerRows } from '../../net
 import type { ScoreParts } from '../trainable-model.js';
 
 /**
- * Of each token, what losses are made of. Letters: B sequences, T positions, M = B·T of them, V vocabulary.
+ * Log-probs and divergences of each token, from which losses are composed. Shapes: B sequences, T positions, M = B·T rows, V
+ * vocabulary size.
  */
 
 /**
- * The log-probs of chosen tokens, and their gradient in one expression: onehot − softmax.
+ * The log-probs of given tokens. Their gradient in the logits is one expression, onehot − softmax.
  * @param logits [M, V]
  * @param tokens [M], int32
- * @returns nats, [M]
+ * @returns log-probs in nats, [M]
  */
 export function chosenLogProbs(logits: Tensor2D, tokens: Tensor1D): Tensor1D {
   const [M, V] = logits.shape;
@@ -31,11 +32,9 @@ export function chosenLogProbs(logits: Tensor2D, tokens: Tensor1D): Tensor1D {
   return ofLogits(logits);
 }
 
-/** What of each token is wanted; one of the first two at least. */
-export type TermParts = ScoreParts;
-
+/** The requested terms, [M] each, in nats. */
 export interface TokenTerms {
-  /** log π_θ(next), nats, [M]. */
+  /** log π_θ(next). */
   readonly logProb?: Tensor1D;
   /** log π_ref(next). */
   readonly referenceLogProb?: Tensor1D;
@@ -46,17 +45,18 @@ export interface TokenTerms {
 }
 
 /**
- * The terms of the token after each position. Differentiable in `policy`; the reference is held fixed.
+ * The terms of the token after each position, differentiable in the parameters of the policy.
  *
  * @param tokens [B, T], padded on the right
- * @param next [B, T], the token that follows each
+ * @param next [B, T], the token after each position
+ * @param parts the requested terms
  */
 export function tokenTerms(
   policy: NamedTensors,
   reference: NamedTensors,
   tokens: Tensor2D,
   next: Tensor2D,
-  parts: TermParts,
+  parts: ScoreParts,
   config: TransformerConfig,
 ): TokenTerms {
   const logitsOf = (parameters: NamedTensors) =>
@@ -64,17 +64,17 @@ export function tokenTerms(
   const chosen: Tensor1D = tf.reshape(next, [-1]);
   const wantsKl = parts.kl === true || parts.reverseKl === true;
   const logits = parts.policy === true || wantsKl ? logitsOf(policy) : undefined;
-  const fixed = parts.reference === true || wantsKl ? logitsOf(reference) : undefined;
-  const [p, q] = wantsKl ? [tf.logSoftmax(logits!), tf.logSoftmax(fixed!)] : [];
+  const referenceLogits = parts.reference === true || wantsKl ? logitsOf(reference) : undefined;
+  const [p, q] = wantsKl ? [tf.logSoftmax(logits!), tf.logSoftmax(referenceLogits!)] : [];
   return {
     ...(parts.policy === true ? { logProb: chosenLogProbs(logits!, chosen) } : {}),
-    ...(parts.reference === true ? { referenceLogProb: chosenLogProbs(fixed!, chosen) } : {}),
+    ...(parts.reference === true ? { referenceLogProb: chosenLogProbs(referenceLogits!, chosen) } : {}),
     ...(parts.kl === true ? { kl: divergence(q!, p!) } : {}),
     ...(parts.reverseKl === true ? { reverseKl: divergence(p!, q!) } : {}),
   };
 }
 
-/** KL of distributions given by their log-probs [M, V], first from second: [M]. */
-function divergence(from: Tensor2D, to: Tensor2D): Tensor1D {
-  return tf.sum(tf.mul(tf.exp(from), tf.sub(from, to)), -1);
+/** KL(p ‖ q) of distributions given as log-probs [M, V]: [M]. */
+function divergence(p: Tensor2D, q: Tensor2D): Tensor1D {
+  return tf.sum(tf.mul(tf.exp(p), tf.sub(p, q)), -1);
 }
