@@ -1,4 +1,5 @@
-import { type PluginApi, tf } from 'pmpo';
+import type { PluginApi } from 'pmpo';
+import { tf } from 'pmpo/engine';
 
 /**
  * Accepts actions that stay under a torque limit and beat the median of their state, and rejects all others. The policy learns

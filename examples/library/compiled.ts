@@ -1,4 +1,4 @@
-import { createEngine, tf } from 'pmpo/engine';
+import { copyVariables, createEngine, tf } from 'pmpo/engine';
 import { pmpo } from 'pmpo/operators';
 
 // The program of train.ts with its update compiled: traced once, and then run as one graph.
@@ -44,8 +44,7 @@ const update = engine.jit('update', ({ noise }: { noise: tf.Tensor3D }) => {
   return { distance: distance(policy.mean) as tf.Scalar };
 });
 const copyReference = engine.jit('copy', () => {
-  reference.mean.assign(policy.mean);
-  reference.logStd.assign(policy.logStd);
+  copyVariables(policy, reference);
   return {};
 });
 

@@ -59,7 +59,8 @@ describe('a plugin', () => {
     await expect(
       load({
         'imports.ts': `
-          import { ConfigError, type PluginApi, tf } from 'pmpo';
+          import { ConfigError, type PluginApi } from 'pmpo';
+          import { tf } from 'pmpo/engine';
           export function register(registry: PluginApi): void {
             throw new ConfigError({ where: 'imports.ts', what: 'one TensorFlow.js: ' + (tf.Tensor === registry.tf.Tensor) });
           }
