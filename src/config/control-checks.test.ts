@@ -1,32 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { z } from 'zod';
 import { formatPath } from '../core/key-path.js';
+import { createCatalogue } from './catalogue.js';
 import { crossCheck } from './control-checks.js';
-import {
-  type Config,
-  checkpointSchema,
-  criticSchema,
-  environmentSchema,
-  evaluationSchema,
-  learnerSchema,
-  policySchema,
-  replaySchema,
-} from './control-schema.js';
-import { referenceSchema } from './shared-schema.js';
+import { configSchema } from './control-schema.js';
 
-const sections = z.object({
-  environment: environmentSchema,
-  reference: referenceSchema.prefault({ period: 100 }),
-  policy: policySchema.prefault({}),
-  critic: criticSchema.prefault({}),
-  learner: learnerSchema.prefault({}),
-  replay: replaySchema.prefault({}),
-  evaluation: evaluationSchema.prefault({}),
-  checkpoint: checkpointSchema.prefault({}),
-});
+const schema = configSchema(createCatalogue());
 
 function check(values: Record<string, unknown>): string[] {
-  const config = sections.parse({ environment: { simulator: 'reacher' }, ...values }) as unknown as Config;
+  const config = schema.parse({ environment: { simulator: 'reacher' }, ...values });
   return crossCheck(config, ['cartpole_swingup', 'reacher']).map(
     ({ path, what }) => `${formatPath(path)}: ${what}`,
   );

@@ -18,7 +18,7 @@ function registries() {
     settings,
     defaultSamples: 4,
     create: () => {
-      throw new Error('never made here');
+      throw new Error('not created in this test');
     },
     klParts: () => [],
   });
@@ -31,7 +31,7 @@ function registries() {
     description: 'top-k',
     settings: z.strictObject({ accept: z.int().min(0).default(2) }),
     create: () => {
-      throw new Error('never made here');
+      throw new Error('not created in this test');
     },
     complete: () => ({}),
   });
@@ -118,7 +118,7 @@ describe('explainIssues', () => {
   });
 });
 
-test('the JSON Schema knows every operator in jobs of both kinds, with what may be left out', () => {
+test('the JSON Schema has every operator in both kinds of jobs, and requires only keys without a default', () => {
   type Kind = { required: string[]; properties: Record<string, unknown> };
   const [control, language] = (jsonSchema(registries()) as { anyOf: [Kind, Kind] }).anyOf;
   expect(control.required).toEqual(['environment']);

@@ -35,7 +35,7 @@ const network = {
     ),
 };
 
-export const environmentSchema = z
+const environmentSchema = z
   .strictObject({
     simulator: z
       .string()
@@ -105,7 +105,7 @@ export const environmentSchema = z
   })
   .describe('The environments in which the policy acts');
 
-export const policySchema = z
+const policySchema = z
   .strictObject({
     head: z
       .enum(['auto', 'gaussian', 'categorical'])
@@ -133,7 +133,7 @@ export const policySchema = z
   })
   .describe('The policy network and its head');
 
-export const criticSchema = z
+const criticSchema = z
   .strictObject({
     ...network,
     ensemble: count.max(16).default(2).describe('Number of critics'),
@@ -151,7 +151,7 @@ export const criticSchema = z
   })
   .describe('The critic Q(x, y), which evaluates the samples');
 
-export const learnerSchema = z
+const learnerSchema = z
   .strictObject({
     environmentSteps: count
       .default(100_000)
@@ -197,7 +197,7 @@ const secretSchema = z.union([
   z.strictObject({ environmentVariable: z.string().min(1) }).describe('In an environment variable'),
 ]);
 
-export const replaySchema = z
+const replaySchema = z
   .strictObject({
     capacity: count
       .default(1_000_000)
@@ -251,7 +251,7 @@ export const replaySchema = z
   })
   .describe('The replay buffer');
 
-export const evaluationSchema = z
+const evaluationSchema = z
   .strictObject({
     every: count.default(10_000).describe('Environment steps between two evaluations'),
     episodes: count
@@ -261,7 +261,7 @@ export const evaluationSchema = z
   })
   .describe('When and how the policy is evaluated');
 
-export const checkpointSchema = z
+const checkpointSchema = z
   .strictObject({
     every: count.default(25_000).describe('Environment steps between two checkpoints'),
     keep: count.default(2).describe('Number of checkpoints kept'),
