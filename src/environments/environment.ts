@@ -1,4 +1,4 @@
-/** The element types of the tensors that an environment takes and gives. The names are those of numpy, where it has one. */
+/** The element types of the tensors that an environment takes and gives. All but `string` and `proto` have NumPy's names. */
 export type DType =
   | 'float32'
   | 'float64'

@@ -33,7 +33,7 @@ export interface VectorEnvironment {
   close(): Promise<void>;
 }
 
-/** The result of a step. Each step has arrays of its own, which the caller may keep. */
+/** The result of a step. Each step makes new arrays, which the caller may keep. */
 export interface VectorStep {
   /**
    * 1 for an environment that has answered; always 1 in lockstep. For the others, which are still busy with an earlier step,

@@ -216,7 +216,7 @@ export class Physics {
 
   #jointAddress(id: number): JointAddress {
     const model = this.#model;
-    // This build cannot read `jnt_limited`. The range tells the same, unless a model sets `limited="false"` beside a range.
+    // This build cannot read `jnt_limited`. The range gives the same information, unless a model sets `limited="false"` beside a range.
     const [lower, upper] = (model.jnt_range as Float64Array).subarray(2 * id);
     return {
       kind: jointKinds[model.jnt_type[id] as number],

@@ -1,7 +1,6 @@
-// A process of its own, to be killed: `labelling-server.mjs PORT START`. It serves worlds whose observation says where it is
-// from: (START, number of the episode in this process, steps since its beginning, sum of the actions since then), so that
-// whoever has two of them knows whether they belong together. The reward is the number of steps; episodes of even number
-// end in a terminal state, the others are cut.
+// `labelling-server.mjs PORT START`: a server for tests that kill it. Its observations are labels, (START, number of the episode in
+// this process, steps since the reset, sum of the actions since the reset), which show whether two observations are of the same
+// episode. The reward is the number of steps. Episodes with an even number end in a terminal state; the others are truncated.
 
 import { serveEnvironments } from '../../dist/dm-env-rpc/server/serve-environments.js';
 
@@ -9,7 +8,7 @@ const [port, start] = process.argv.slice(2).map(Number);
 const lengthOfEpisode = 17;
 let episodes = 0;
 
-function labellingWorld() {
+function labellingEnvironment() {
   let [episode, count, sum] = [0, 0, 0];
   const observation = () => ({
     label: { dtype: 'float64', shape: [4], data: Float64Array.of(start, episode, count, sum) },
@@ -34,5 +33,5 @@ function labellingWorld() {
   };
 }
 
-const server = await serveEnvironments({ createEnvironment: async () => labellingWorld(), port });
+const server = await serveEnvironments({ createEnvironment: async () => labellingEnvironment(), port });
 process.stdout.write(`${server.port}\n`);

@@ -11,8 +11,8 @@ import { countingEnvironment } from '../support/counting-environment.js';
 import { authority, type KeyPair, signed } from './certificates.js';
 import { folderFor, smallRun, train } from './run.js';
 
-const token = 'a-token-that-nobody-may-see';
-const wrongToken = 'another-that-nobody-may-see';
+const token = 'a-secret-token';
+const wrongToken = 'another-secret-token';
 
 let folder: Awaited<ReturnType<typeof folderFor>>;
 let foreignServer: KeyPair;

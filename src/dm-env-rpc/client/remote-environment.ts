@@ -58,7 +58,7 @@ export class RemoteEnvironment implements Environment {
     { observations, reuseArrays }: Pick<RemoteEnvironmentOptions, 'observations' | 'reuseArrays'>,
   ) {
     this.#world = world;
-    // The discount is not requested: the state of a step already tells whether the episode goes on.
+    // The discount is not requested: the state of a step already implies it.
     this.#names = world.choose(observations, (name) => name === 'reward' || name === 'discount');
     this.actionSpec = world.actionSpec;
     this.observationSpec = Object.fromEntries(this.#names.map((name) => [name, world.observationSpec[name]]));

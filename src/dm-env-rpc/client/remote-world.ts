@@ -52,7 +52,7 @@ function named(
 export interface ObservationRequest {
   readonly uids: readonly wire.Int64[];
   readonly names: ReadonlyMap<string, string>;
-  /** Reads responses into arrays that are used again; if undefined, each response has arrays of its own. */
+  /** Reads each response into the same arrays; if undefined, each response gets new ones. */
   readonly decoder: StepDecoder | undefined;
 }
 

@@ -107,7 +107,7 @@ function inferShape(shape: readonly number[], count: number): number[] {
     throw invalid(`the shape [${shape}] has ${open} axes of unknown length; only one can be inferred`);
   if (open === 0) return [...shape];
   const known = sizeOf(shape.filter((n) => n >= 0));
-  // A single element may be broadcast to any length, and nothing says to which: it is read as one element.
+  // A single element could be broadcast to any length, and the length is unknown: it is read as one element.
   const length = known === 0 ? 0 : count === 1 ? 1 : count / known;
   if (!Number.isInteger(length)) throw notFilled(count, shape);
   return shape.map((n) => (n < 0 ? length : n));

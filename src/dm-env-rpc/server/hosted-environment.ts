@@ -125,7 +125,7 @@ export class HostedEnvironment implements HostedWorld {
     return { state, observations };
   }
 
-  /** Steps, starts an episode, or answers that one was interrupted. The returned state tells whether an episode is running. */
+  /** Steps, starts an episode, or answers that one was interrupted. The returned state shows whether an episode is running. */
   async #advance(actions: ByUid<wire.Tensor>): Promise<{ state: number; values: NamedTensorValues }> {
     const requestedEnd = this.#requestedEnd;
     const wasRunning = this.#running;
