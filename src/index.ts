@@ -9,7 +9,9 @@ export { type Config, configSchema } from './config/control-schema.js';
 export {
   configText,
   type LoadedConfig,
+  type LoadedLanguageConfig,
   loadConfig,
+  loadLanguageConfig,
   type ResolvedConfig,
   resolveConfig,
 } from './config/load.js';
@@ -22,7 +24,9 @@ export { Registry } from './core/registry.js';
 
 // Runs and what they leave behind
 export { decodeSafetensors, encodeSafetensors } from './core/safetensors.js';
-export type { RunResult } from './experiments/run-lifecycle.js';
+export { type CompareOptions, type CompareResult, compare } from './experiments/compare.js';
+export { type LanguageRunOptions, trainLanguageRun } from './experiments/language-run.js';
+export type { RunOptions, RunResult } from './experiments/run-lifecycle.js';
 export { type TrainRunOptions, trainRun } from './experiments/train-run.js';
 export { RefusedCallError, SecurityError } from './grpc/errors.js';
 export { renderCurveSvg, renderReport } from './report/report.js';
