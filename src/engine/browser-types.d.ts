@@ -14,3 +14,7 @@ type WebGLContextAttributes = object;
 type WebGLTexture = object;
 type BufferSource = ArrayBufferView | ArrayBuffer;
 type PredefinedColorSpace = 'display-p3' | 'srgb';
+/** An interface, which merges with the one that newer versions of @types/node declare. */
+interface Storage {
+  readonly length: number;
+}
