@@ -1,5 +1,5 @@
-// Makes a clone ready to run: installs what package-lock.json names and compiles src/ into dist/, each only when it has
-// to. Uses nothing but Node.js and npm, and is quick when everything is there.
+// Makes a clone ready to run: installs the packages in package-lock.json and compiles src/ into dist/, each only if necessary.
+// It needs only Node.js and npm, and is quick if nothing has to be done.
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -20,7 +20,7 @@ import { removeForeignBinaries } from './remove-foreign-binaries.mjs';
 export const root = fileURLToPath(new URL('..', import.meta.url));
 const oldestNode = 20;
 
-/** Prints a line about set-up; on standard error, so that standard output stays the program's own. */
+/** Prints a line about set-up on standard error: standard output belongs to the program. */
 export function say(line) {
   process.stderr.write(`${line}\n`);
 }
@@ -31,9 +31,9 @@ export function fail(line, code = 1) {
   process.exit(code);
 }
 
-/** Runs a Node.js program to its end with this terminal; returns its exit code. */
+/** Runs a Node.js program in this terminal and returns its exit code. */
 export function runNode(args, options = {}) {
-  // Ctrl-C reaches the child by the terminal; this process stays to hand on the child's exit code.
+  // The terminal sends Ctrl-C to the child as well; this process waits to return the child's exit code.
   const ignore = () => {};
   process.on('SIGINT', ignore);
   try {
@@ -46,8 +46,8 @@ export function runNode(args, options = {}) {
 }
 
 /**
- * Whether node_modules holds what package-lock.json asks for, by npm's own record of what it installed. It may hold more: what
- * `scripts/tfjs-node.mjs` adds, say.
+ * Whether node_modules has every package of package-lock.json, according to npm's record. It may have more, such as those that
+ * `scripts/tfjs-node.mjs` adds.
  */
 function isInstalled() {
   const record = join(root, 'node_modules/.package-lock.json');
@@ -62,10 +62,10 @@ function isInstalled() {
   return !missing;
 }
 
-/** Installs the dependencies when they are not there, or not those of package-lock.json. */
+/** Installs the dependencies if they are missing or differ from package-lock.json. */
 export function ensureInstalled() {
   if (Number.parseInt(process.versions.node, 10) < oldestNode) {
-    fail(`pmpo: this is Node.js ${process.versions.node}. Version ${oldestNode} or newer is needed`);
+    fail(`pmpo: Node.js ${process.versions.node} is too old. Install version ${oldestNode} or newer`);
   }
   if (isInstalled()) return;
   say('Installing dependencies (npm ci) …');
@@ -75,7 +75,7 @@ export function ensureInstalled() {
     stdio: ['ignore', 2, 2],
     shell: windows,
   });
-  if (error !== undefined) fail(`pmpo: npm could not be started: ${error.message}`);
+  if (error !== undefined) fail(`pmpo: npm did not start: ${error.message}`);
   if (status !== 0) fail('pmpo: npm ci failed; its output is above');
   removeForeignBinaries();
 }
@@ -94,7 +94,7 @@ function filesUnder(folder) {
 const isTest = (path) => /\.test\.ts$/.test(path);
 const isCode = (path) => path.endsWith('.ts') && !path.endsWith('.d.ts');
 
-/** A digest that changes when a source is added, changed or taken away. */
+/** A digest that changes when a source is added, changed or deleted. */
 function sourceDigest() {
   const hash = createHash('sha256');
   const settings = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', 'scripts/bootstrap.mjs'];
@@ -105,7 +105,7 @@ function sourceDigest() {
   return hash.digest('hex');
 }
 
-/** Takes away what an earlier build made of sources that are gone. */
+/** Deletes files in dist/ whose sources no longer exist. */
 function removeOrphans(sources) {
   const stems = new Set(sources.filter(isCode).map((path) => path.slice('src/'.length, -'.ts'.length)));
   const assets = new Set(sources.filter((path) => !isCode(path)).map((path) => path.slice('src/'.length)));
@@ -116,7 +116,7 @@ function removeOrphans(sources) {
   }
 }
 
-/** Compiles src/ into dist/, and copies what is not code beside it. */
+/** Compiles src/ into dist/ and copies the other files of src/ there. */
 export function build() {
   const stamp = join(root, 'dist/.built');
   const digest = sourceDigest();
@@ -133,14 +133,14 @@ export function build() {
   writeFileSync(stamp, digest);
 }
 
-/** How dist/ stands to src/. */
+/** Whether dist/ exists, and whether it is current. */
 export function buildState() {
   const stamp = join(root, 'dist/.built');
   if (!existsSync(stamp)) return 'none';
   return readFileSync(stamp, 'utf8') === sourceDigest() ? 'current' : 'older';
 }
 
-/** Builds when a source is newer than what was built. */
+/** Builds if a source has changed since the last build. */
 export function ensureBuilt() {
   if (buildState() === 'current') return;
   say('Building …');

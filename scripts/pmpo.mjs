@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-// `pmpo`: the program. In a clone where nothing has been run yet it is installed and built first, so that `npx pmpo …` works.
+// `pmpo`: the program. In a fresh clone it is installed and built first, so that `npx pmpo …` works at once.
 
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const program = new URL('../dist/cli/main.js', import.meta.url);
-// The package that npm installs has the built program and no sources.
+// A clone has sources; the installed package has only the built program.
 if (existsSync(new URL('../src/cli', import.meta.url))) {
   const { buildState, ensureBuilt, ensureInstalled, say } = await import('./bootstrap.mjs');
   const state = buildState();
@@ -13,10 +13,10 @@ if (existsSync(new URL('../src/cli', import.meta.url))) {
     ensureInstalled();
     ensureBuilt();
   }
-  // Not built again here: a study may be under way, whose runs are started from what is there.
+  // A stale build is not replaced here: a study may be running, and its runs must all use the same build.
   if (state === 'older')
     say('pmpo: src/ has changed since it was built; `npm run build` brings it up to date');
 }
-// What it starts again by this name, the runs of a study say, is the program itself.
+// The program starts itself again by this path, for example for the runs of a study.
 process.argv[1] = fileURLToPath(program);
 await import(program.href);

@@ -1,13 +1,13 @@
-// `npm start [-- FILE.yaml] [--operator NAME] [--set key=value …]`: installs, builds and trains. Every argument is handed
-// on to `pmpo train`; without a file it trains examples/cartpole.yaml.
+// `npm start [-- FILE.yaml] [--operator NAME] [--set key=value …]`: installs, builds and trains. All arguments are
+// passed to `pmpo train`; without a file it trains examples/cartpole.yaml.
 
 import { join, relative } from 'node:path';
 import { ensureBuilt, ensureInstalled, root, runNode } from './bootstrap.mjs';
 
-// Relative, as a person would type it: the report prints the command.
+// A relative path, as a person would type it, because the report prints the command.
 const defaultConfig = relative(process.cwd(), join(root, 'examples/cartpole.yaml'));
 const given = process.argv.slice(2);
-/** The options of `pmpo train` that take a value: what follows one is no file. */
+/** The options of `pmpo train` that take a value: the argument after one of them is not a file. */
 const valued = new Set(['--set', '--operator', '--seed', '--output', '--name', '--resume']);
 const namesFile = given.some((arg, i) => !arg.startsWith('-') && !valued.has(given[i - 1]));
 const needsFile = !namesFile && !given.some((arg) => arg === '--help' || arg.startsWith('--resume'));

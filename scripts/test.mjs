@@ -1,6 +1,6 @@
-// `npm test`: installs, builds, then formatter, linter, types and tests. Arguments are handed on to vitest. Every part
-// runs, even when one before it failed. With PMPO_TEST_RESULTS=FILE the results are written there as JSON as
-// well; formatter and linter count as one test, types as another.
+// `npm test`: installs, builds, then formatter, linter, types and tests. Arguments are passed to vitest. Every part
+// runs, even if an earlier one failed. PMPO_TEST_RESULTS=FILE also writes the results to a file as JSON. Formatter and linter count
+// as one test, types as another.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,12 +23,12 @@ const bin = (path) => join(root, 'node_modules', path);
 const scratch = mkdtempSync(join(tmpdir(), 'pmpo-results-'));
 const vitestReport = join(scratch, 'vitest.json');
 
-/** One part, by what it left: `resultsOf()` of a part that counts for itself; else it counts as one test. */
+/** Runs one part. It counts as one test, unless `resultsOf` gives its results. */
 function part(name, args, resultsOf = () => noResults) {
   say(`\n── ${name}`);
   const code = runNode(args);
   const results = resultsOf();
-  // What failed without a failing test (an error between tests, say) must not look like a success.
+  // A failure outside of any test, such as an error between tests, must not look like a success.
   if (code !== 0 && results.failures.length === 0) {
     return addResults(results, oneFailure(`${name}: ended with code ${code}`));
   }

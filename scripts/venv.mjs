@@ -1,7 +1,7 @@
-// Makes the Python virtual environments of the peers that tests and benchmarks talk to: one per requirements file,
-// under .venvs/, made again only when the file changes. `node scripts/venv.mjs NAME` prints the interpreter's path.
-// A line `# pip: --no-deps` in the file gives pip more options: for lists that name every package, because what some of
-// them say they need would not fit together.
+// Makes the Python virtual environments for the programs that tests and benchmarks talk to: one for each requirements file,
+// under .venvs/, made again only if the file changes. `node scripts/venv.mjs NAME` prints the path of the interpreter.
+// A line such as `# pip: --no-deps` in the file gives pip more options. That one is for files that list every package, because
+// the requirements that some of those packages declare contradict each other.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -25,8 +25,8 @@ export function findPython() {
 }
 
 /**
- * The interpreter of the environment described by `test/interop/requirements/NAME.txt`, made first when need be.
- * Throws an Error with pip's own words when it cannot be made.
+ * The interpreter of the environment described by `test/interop/requirements/NAME.txt`, which is made first if necessary.
+ * Throws an Error with pip's output if that fails.
  */
 export function ensureVenv(name, { log = console.error } = {}) {
   const requirements = join(root, 'test/interop/requirements', `${name}.txt`);
@@ -51,7 +51,7 @@ export function ensureVenv(name, { log = console.error } = {}) {
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw new Error(
-      `the environment '${name}' could not be made: ${String(error.stderr ?? error.message).trim()}`,
+      `the environment '${name}' could not be created: ${String(error.stderr ?? error.message).trim()}`,
     );
   }
   writeFileSync(stamp, digest);
