@@ -1,6 +1,6 @@
 /**
- * `pmpo/dm-env-rpc`: a client and a server of dm_env_rpc v1 (github.com/google-deepmind/dm_env_rpc), by which environments of
- * `pmpo/environments` are used and served over gRPC.
+ * `pmpo/dm-env-rpc`: a client and a server of dm_env_rpc v1 (github.com/google-deepmind/dm_env_rpc), to use and serve environments
+ * of `pmpo/environments` over gRPC.
  */
 
 export { ConnectionLostError } from '../core/errors.js';

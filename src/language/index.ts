@@ -1,5 +1,5 @@
 /**
- * Language models: clients of servers that sample, score and train them, tokenizers, rewards, and the embedded model.
+ * `pmpo/language`: clients of servers that sample, score and train language models, tokenizers, rewards, and the embedded model.
  * Shapes: N completions of a prompt, T tokens of a completion, V vocabulary. Log-probs and KL divergences are in nats.
  */
 
