@@ -1,3 +1,4 @@
+import { withCustomGradient } from '../engine/custom-gradient.js';
 import type { HostTensor, NamedTensors, Scalar, Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import type { KlEstimate } from './operator.js';
@@ -106,7 +107,7 @@ export function stopGradient<T extends Tensor>(values: T): T {
   return identityWithoutGradient(values) as T;
 }
 
-const identityWithoutGradient = tf.customGrad((input) => {
-  const values = input as Tensor;
-  return { value: tf.mul(values, 1), gradFunc: (upstream: Tensor) => tf.zerosLike(upstream) };
-});
+const identityWithoutGradient = withCustomGradient((values) => ({
+  value: tf.mul(values, 1),
+  gradFunc: (upstream) => tf.zerosLike(upstream),
+}));
