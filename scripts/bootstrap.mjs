@@ -116,8 +116,23 @@ function removeOrphans(sources) {
   }
 }
 
+/**
+ * Writes the part of TensorFlow.js that Node cannot load by itself into src/engine (see tfjs-registrations.mjs), unless it is there
+ * for the installed version.
+ */
+export function ensureRegistrations() {
+  const target = join(root, 'src/engine/tfjs-registrations.js');
+  const { version } = JSON.parse(
+    readFileSync(join(root, 'node_modules/@tensorflow/tfjs-core/package.json'), 'utf8'),
+  );
+  if (existsSync(target) && readFileSync(target, 'utf8').startsWith(`// @tensorflow/tfjs-core ${version}:`))
+    return;
+  if (runNode(['scripts/tfjs-registrations.mjs']) !== 0) fail('pmpo: TensorFlow.js could not be prepared');
+}
+
 /** Compiles src/ into dist/ and copies the other files of src/ there. */
 export function build() {
+  ensureRegistrations();
   const stamp = join(root, 'dist/.built');
   const digest = sourceDigest();
   rmSync(stamp, { force: true });

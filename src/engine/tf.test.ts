@@ -11,7 +11,7 @@ it('registers what the installed version of TensorFlow.js has', async () => {
   const script = (await import(
     new URL('../../scripts/tfjs-registrations.mjs', import.meta.url).href
   )) as Script;
-  // When this fails, run `node scripts/tfjs-registrations.mjs`.
+  // If this fails, the bundle is older than the installed version: run `npm run build`.
   expect(readFileSync(script.target, 'utf8')).toBe(await script.registrationsModule());
 });
 
