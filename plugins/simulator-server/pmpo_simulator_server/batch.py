@@ -105,7 +105,10 @@ class Batch:
         for i, simulator in enumerate(simulators):
             same_observations = _have_same_specs(simulator.observations, first.observations)
             if not same_observations or not _have_same_specs(simulator.actions, first.actions):
-                raise invalid(f"simulator {i} differs from simulator 0 in its specs; a batch needs equal specs")
+                raise invalid(
+                    f"the specs of simulator {i} differ from those of simulator 0; "
+                    "all of a batch must have the same"
+                )
         for name in (*first.observations, *first.actions):
             if name.startswith(BATCH_PREFIX):
                 raise invalid(f"the name '{name}' is reserved in a batch; omit 'batchSize'")

@@ -83,7 +83,7 @@ class SpecsTest(Connected):
         self.refused("'batchSize' is 'x'; it must be a whole number", simulator="suite/walker-walk", batchSize="x")
         self.refused("Did you mean 'batchSize'", simulator="suite/walker-walk", batchsize=2)
         self.refused("the setting 'seed' is -1", simulator="suite/walker-walk", batchSize=2, seed=-1)
-        self.refused("simulator 1 differs from simulator 0", simulator="catch_world:growing", batchSize=2)
+        self.refused("the specs of simulator 1 differ from those of simulator 0", simulator="catch_world:growing", batchSize=2)
 
 
 class EpisodesTest(Connected):
