@@ -12,6 +12,7 @@ import type { Distribution, DistributionFamily } from './distribution.js';
  * Shapes: N samples per context, B contexts, A action dimensions.
  */
 
+/** The settings of the Gaussian head. */
 export interface GaussianSettings {
   /** Floor of the standard deviation. */
   readonly minStddev: number;

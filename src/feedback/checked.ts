@@ -65,7 +65,7 @@ export function classifyChecked(
   };
 }
 
-/** The error for invalid weights, of which `count` is the number. */
+/** The error for `count` invalid weights. */
 export function invalidFeedback(name: string, count: number, update: number): PmpoError {
   return fault(
     name,

@@ -6,7 +6,7 @@ import { allPresent } from './ranking.js';
 
 /**
  * Reads evaluations as the labels of a data set: 1 accepts, −1 rejects, 0 does neither, and a number between gives that weight.
- * Labels beyond ±1 count as ±1. (arXiv 2410.04166, section 3: any source of feedback will do.)
+ * Labels beyond ±1 count as ±1. (arXiv 2410.04166, section 3: any source of feedback can be used.)
  */
 export function label(): EvaluationClassifier {
   return {

@@ -2,9 +2,9 @@ import type { Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 
 /**
- * The rank of each sample in its context, 0 for the greatest evaluation; of equal evaluations the first sample ranks first.
- * Absent samples rank behind all present ones. Every pair is compared: for the few samples of a context that is one graph of
- * elementwise operations, where a sort would be many.
+ * The rank of each sample in its context, 0 for the greatest evaluation. Ties are broken by position: the first sample ranks first.
+ * Absent samples rank behind all present ones. Every pair is compared, which takes fewer operations than a sort of the few
+ * samples of a context.
  *
  * @param evaluation [N, B]
  * @param mask [N, B]

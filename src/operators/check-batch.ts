@@ -7,7 +7,7 @@ import type { CheckedBatch, KlEstimate, OperatorBatch, OperatorNeeds, OperatorRe
 
 /**
  * The checks of `Operator.loss`. They read shapes only, never values: in a compiled function they run while it is traced, and
- * add nothing to the graph. TensorFlow.js itself would broadcast a log-prob [B] against planes [N, B] without a word.
+ * add nothing to the graph. TensorFlow.js itself would silently broadcast a log-prob [B] against planes [N, B].
  *
  * Shapes: N samples per context, B contexts, D the size of one part of a KL.
  */
@@ -157,7 +157,7 @@ const remedies: Partial<Record<keyof OperatorBatch, string>> = {
   kl: 'Give KL(reference ‖ policy) as {exact, parts: {name: [B, D]}}, or a function that returns it',
 };
 
-/** The state, of which reading a name that is missing is an error that says how to make it. */
+/** Wraps the state: reading a missing name throws an error that says how to make the state. */
 export function withRequiredNames(name: string, state: NamedTensors): NamedTensors {
   return new Proxy(state, {
     get(target, key) {
@@ -172,7 +172,7 @@ export function withRequiredNames(name: string, state: NamedTensors): NamedTenso
   });
 }
 
-/** @throws PmpoError unless `state` has the names and shapes of the operator's initial state. */
+/** @throws PmpoError if `state` has a name or a shape that the initial state lacks. `withRequiredNames` finds missing names. */
 export function checkState(
   name: string,
   state: NamedTensors,

@@ -11,21 +11,28 @@ import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
  *
  *   L = −E_x log σ( β·[(log π_θ(y_a|x) − log π_ref(y_a|x)) − (log π_θ(y_r|x) − log π_ref(y_r|x))] )
  *
- * E_x is the mean over the contexts that have such a pair. Of samples with equal evaluations the first counts as the best, and
- * as the worst.
+ * E_x is the mean over the contexts that have such a pair. Ties are broken by position: the first sample is chosen, which without
+ * `evaluation` is the first accepted and the first rejected one. A sample is a candidate if its weight is positive; the size of the
+ * weight does not matter.
  */
 
 export const dpoSettings = z.strictObject({
-  beta: z.number().positive().default(1).describe('Strength of the pull towards the reference policy'),
+  beta: z
+    .number()
+    .positive()
+    .default(1)
+    .describe(
+      'β of the paper, which scales the log-ratios: the larger it is, the closer the policy stays to its reference',
+    ),
 });
 /** The settings of DPO; each of them has a default. */
 export type DpoSettings = z.input<typeof dpoSettings>;
 
-/** One-hot [N, B] of the first sample of greatest `score` among those of positive `weight`; 0 for a context without any. */
-function best(score: Tensor2D, weight: Tensor2D): Tensor2D {
+/** One-hot [N, B] of the first sample of greatest `value` among those of positive `weight`; 0 for a context without any. */
+function best(value: Tensor2D, weight: Tensor2D): Tensor2D {
   const isCandidate = tf.greater(weight, 0);
-  const index: Tensor1D = tf.argMax(tf.where(isCandidate, score, tf.fill(score.shape, -3e38)), 0);
-  const oneHot = tf.transpose(tf.oneHot(index, score.shape[0]));
+  const index: Tensor1D = tf.argMax(tf.where(isCandidate, value, tf.fill(value.shape, -3e38)), 0);
+  const oneHot = tf.transpose(tf.oneHot(index, value.shape[0]));
   return tf.mul(tf.cast(oneHot, 'float32'), tf.cast(isCandidate, 'float32'));
 }
 

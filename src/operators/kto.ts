@@ -15,11 +15,17 @@ import type { CheckedBatch, KlEstimate, Operator, OperatorResult } from './opera
  *
  * The reference point is the divergence of the policy from its reference over the batch, at least 0 and without gradient. The
  * paper estimates KL(π_θ ‖ π_ref) from mismatched prompts and completions. Here it is the batch's KL(π_ref ‖ π_θ), which is
- * exact if the policy's is, and agrees with the other direction to second order in the distance of the two policies.
+ * exact if the policy gives an exact KL, and agrees with the other direction to second order in the distance of the two policies.
  */
 
 export const ktoSettings = z.strictObject({
-  beta: z.number().positive().default(0.1).describe('Strength of the pull towards the reference policy'),
+  beta: z
+    .number()
+    .positive()
+    .default(0.1)
+    .describe(
+      'β of the paper, which scales the log-ratios: the larger it is, the closer the policy stays to its reference',
+    ),
   desirableWeight: z.number().min(0).default(1).describe('Weight of accepted samples, λ_D'),
   undesirableWeight: z.number().min(0).default(1).describe('Weight of rejected samples, λ_U'),
 });

@@ -15,7 +15,7 @@ import type { KlEstimate } from './operator.js';
 /** Either the fixed weight of a part of the KL, or a bound on each of its D dimensions, in nats. */
 export type KlWeight = number | { readonly epsilon: number; readonly initialWeight: number };
 
-/** Stored duals below this are as good as 0 and would take too long to come back. */
+/** Below this, softplus is so flat that a dual could hardly grow again. It is Acme's limit, too. */
 const minStoredDual = -18;
 
 /** The name of a KL part's dual in an operator's state. */
@@ -62,7 +62,7 @@ export function initialKlDuals(
  * The sum over the parts of a KL of
  *
  *   β · E_x KL                                                         for a part of fixed weight β, and
- *   Σ_d stopGradient(λ_d) · E_x KL_d + λ_d · (ε − stopGradient(E_x KL_d))    for a part bounded by ε, with duals λ [D].
+ *   Σ_d [ stopGradient(λ_d) · E_x KL_d + λ_d · (ε − stopGradient(E_x KL_d)) ]    for a part bounded by ε, with duals λ [D].
  *
  * Its gradient penalises the policy with the duals held fixed, and moves the duals with the policy held fixed.
  *

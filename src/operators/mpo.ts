@@ -23,13 +23,19 @@ import type { CheckedBatch, Operator, OperatorRule } from './operator.js';
  *   the KL constraints       see `klConstraints`, one bound for each part and dimension.
  *
  * For a policy whose KL divides (a Gaussian's mean and covariance), the M-step is taken once for each part, with the other
- * parts held at the reference.
+ * parts held at the reference. If actions are bounded, the weights of a second E-step on −(distance from the bounds) are added to
+ * those of the first, as in Acme (`actionPenalty`).
+ *
+ * E_x is the mean over all B contexts, except in the E-step's dual: there it is the mean over contexts that have samples.
  */
 
 const klBound = z.strictObject({
   epsilon: z.number().positive().describe('Bound on the KL of each dimension, nats'),
   initialWeight: z.number().positive().describe('Initial value of the dual variable'),
 });
+
+/** The bound of every part but a Gaussian's covariance, those of a plugin's distribution included. */
+const defaultBound = { epsilon: 0.01, initialWeight: 10 };
 
 export const mpoSettings = z.strictObject({
   epsilon: z
@@ -40,18 +46,19 @@ export const mpoSettings = z.strictObject({
   initialTemperature: z.number().positive().default(10).describe('Initial value of the temperature'),
   kl: z
     .strictObject({
-      mean: klBound.prefault({ epsilon: 0.01, initialWeight: 10 }),
+      mean: klBound.prefault(defaultBound),
       covariance: klBound.prefault({ epsilon: 1e-6, initialWeight: 1000 }),
-      categorical: klBound.prefault({ epsilon: 0.01, initialWeight: 10 }),
+      categorical: klBound.prefault(defaultBound),
+      sequence: klBound.prefault(defaultBound),
     })
     .prefault({})
     .describe(
-      'Bounds of the M-step by part of the KL: mean and covariance (Gaussian head), categorical (categorical head)',
+      'Bounds of the M-step by part of the KL: mean and covariance (Gaussian head), categorical (categorical head), sequence (language)',
     ),
   actionPenalty: z
     .strictObject({
-      epsilon: z.number().positive().default(1e-3),
-      initialTemperature: z.number().positive().default(10),
+      epsilon: z.number().positive().default(1e-3).describe('Bound on KL(penalty weights ‖ reference), nats'),
+      initialTemperature: z.number().positive().default(10).describe('Initial value of its temperature'),
     })
     .nullable()
     .prefault({})
@@ -61,9 +68,6 @@ export const mpoSettings = z.strictObject({
 });
 /** The settings of MPO; each of them has a default. */
 export type MpoSettings = z.input<typeof mpoSettings>;
-
-/** The bound of a part that no setting names: a language model's sequence, or a part of a plugin's distribution. */
-const defaultBound = { epsilon: 0.01, initialWeight: 10 };
 
 interface EStep {
   /** Sample weights [N, B] without gradient, which add up to 1 in each context that has samples. */

@@ -51,8 +51,9 @@ export interface OperatorBatch {
 }
 
 /**
- * The batch as an `OperatorRule` sees it: shapes are checked, every plane is there, and `accept` and `reject` are 0 outside the
- * mask. The other planes still hold anything outside the mask.
+ * The batch as an `OperatorRule` sees it. Shapes are checked, planes that were left out are zeros (`mask`: ones), and `accept` and
+ * `reject` are 0 outside the mask. The other planes may still hold anything outside the mask. `boundViolation` and the decoupled
+ * terms are undefined if they were left out.
  */
 export interface CheckedBatch
   extends Required<Omit<OperatorBatch, 'kl' | 'decoupledLogProb' | 'decoupledKl' | 'boundViolation'>> {
@@ -62,6 +63,7 @@ export interface CheckedBatch
   readonly boundViolation: OperatorBatch['boundViolation'];
 }
 
+/** The outcome of `Operator.loss`. */
 export interface OperatorResult {
   /** The loss, to be minimised in the policy's parameters and in the operator's state, if it has one. */
   readonly loss: Scalar;
@@ -71,13 +73,20 @@ export interface OperatorResult {
 
 /** What a batch must hold. A configuration is checked against it before a run starts. */
 export interface OperatorNeeds {
-  /** Which feedback the operator reads. `pairs` means at least one accepted and one rejected sample in a context. */
+  /**
+   * Which feedback the operator learns from: accepted samples, rejected samples, either kind (or both), both kinds in the batch
+   * though not in each context, or pairs, that is, an accepted and a rejected sample of the same context. A batch holds `accept`
+   * and `reject` for all but the first two.
+   */
   readonly feedback: 'none' | 'accepts' | 'rejects' | 'either' | 'both' | 'pairs';
-  /** Whether it reads `evaluation` as numbers (MPO), not only through the feedback. */
+  /** Whether it reads the values of `evaluation` (MPO), and not only the feedback or an order of samples. */
   readonly evaluation: boolean;
   /** Whether it reads log π_ref(y|x). Default: true. */
   readonly referenceLogProb?: boolean;
-  /** Whether it reads the KL; `exact` excludes an estimate from the samples. Default: `any`. */
+  /**
+   * Whether it reads the KL. `exact` means exact over the actions or, for sequences, over the vocabulary at each token of the sampled
+   * completions, and excludes an estimate from the log-probs of samples. Default: `any`.
+   */
   readonly kl?: 'none' | 'any' | 'exact';
 }
 
@@ -87,8 +96,10 @@ export interface PolicyShape {
   readonly klParts: Readonly<Record<string, number>>;
 }
 
-/** What is known of the feedback before a run, for `warnings`. */
+/** What is known before a run, for `warnings`. */
 export interface OperatorContext {
+  /** The names of the parts of the policy's KL, if they are known. */
+  readonly klParts?: readonly string[];
   /** The share of samples that the classifier rejects, if it is fixed (top-k: worst / N). */
   readonly rejectShare?: number;
   /** N, samples per context. */
@@ -98,8 +109,8 @@ export interface OperatorContext {
 interface OperatorTraits {
   readonly needs: OperatorNeeds;
   /**
-   * The initial state, by name: what is trained together with the policy by the gradient of the same loss (MPO's
-   * temperature, the duals of KL constraints). {} for most operators. The learner owns, trains and saves it.
+   * The initial values, by name, of the variables that are trained with the policy by the same loss: MPO's temperature, the duals
+   * of KL constraints. {} for most operators. The learner owns, trains and saves them.
    */
   initialState(policy: PolicyShape): Readonly<Record<string, HostTensor>>;
   /** Brings the state back into its domain after a gradient step. Left out: the identity. */
@@ -135,7 +146,7 @@ export interface OperatorDefinition<S extends z.ZodObject = z.ZodObject> extends
   readonly defaultSamples?: number;
   /** The operator with the given settings, which have passed the schema. */
   create(settings: z.output<S>): OperatorRule;
-  /** The parts of the KL to which these settings give a weight or a bound of their own. Left out: settings cannot name parts. */
+  /** The parts of the KL for which these settings set a separate weight or bound. Left out: none can be named. */
   klParts?(settings: z.output<S>): readonly string[];
 }
 

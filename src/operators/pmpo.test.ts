@@ -205,6 +205,23 @@ describe("PMPO's warnings", () => {
     expect(warnings({ alpha: 0, beta: 1.5 }, 0)).toEqual([]);
   });
 
+  it('name the setting whose weight is the smallest, and leave beta out where it applies to no part', () => {
+    expect(warnings({ alpha: 0, beta: 2, kl: { mean: 0.5 } }, 0.5)[0]).toMatch(
+      /^operator.kl.mean = 0.5 with operator.alpha = 0: .* Use operator.kl.mean ≥ 1$/,
+    );
+    expect(warnings({ alpha: 0, kl: { mean: 2, covariance: 50 } }, 0.5)).toEqual([]);
+    expect(warnings({ alpha: 0, kl: { sequence: 2 } }, 0.5)).toEqual([]);
+    const bound = { epsilon: 0.01 };
+    expect(warnings({ alpha: 0, kl: { mean: bound, covariance: bound } }, 0.5)).toEqual([]);
+    // A Gaussian head would have a mean, to which beta applies.
+    expect(warnings({ alpha: 0, kl: { covariance: 50, categorical: 8 } }, 0.5)[0]).toMatch(
+      /^operator.beta = 1/,
+    );
+    const operator = create({ alpha: 0, kl: { categorical: 8 } });
+    const known = { samples: 4, rejectShare: 0.5, klParts: ['mean', 'covariance'] };
+    expect(operator.warnings!(known)[0]).toMatch(/^operator.beta = 1/);
+  });
+
   it('go by the smallest fixed weight of any part of the KL', () => {
     expect(warnings({ alpha: 0, beta: 2, kl: { covariance: 50 } }, 0.5)).toEqual([]);
     expect(warnings({ alpha: 0, beta: 2, kl: { mean: 0.5 } }, 0.5)[0]).toContain('unbounded');

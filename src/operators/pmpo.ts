@@ -14,7 +14,7 @@ import type { CheckedBatch, Operator, OperatorContext, OperatorResult, OperatorR
  *
  * D_a(x) and D_r(x) are the accepted and the rejected samples of a context, weighted by their accept and reject weights.
  * E_x is the mean over all B contexts. A context without accepted (or rejected) samples adds 0 for that side, to the loss and to
- * its gradient; the other contexts do not make up for it.
+ * its gradient; the weight of the other contexts does not grow in return.
  */
 
 const klWeight = z.union([
@@ -100,7 +100,7 @@ export const pmpoDefinition = defineOperator({
       initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
       projectState: projectDuals,
       loss: (batch, state) => pmpoLoss(alpha, weightOf, batch, state),
-      warnings: (context) => weightWarnings(alpha, smallestWeight(beta, Object.values(kl)), context),
+      warnings: (context) => weightWarnings(alpha, smallestWeight(beta, byPart, context.klParts), context),
     };
   },
 });
@@ -113,28 +113,62 @@ export function pmpo(settings?: PmpoSettings): Operator {
   return pmpoDefinition.create(settings);
 }
 
-/** The smallest fixed weight of any part of the KL: the one that decides whether the objective is bounded. */
-function smallestWeight(beta: number, weights: readonly (KlWeight | undefined)[]): number {
-  return Math.min(beta, ...weights.filter((weight) => typeof weight === 'number'));
+/** A fixed weight of the KL, and the setting that gives it. */
+interface FixedWeight {
+  readonly key: string;
+  readonly weight: number;
+}
+
+/** The parts into which the KL of a policy can divide: of a Gaussian, a categorical, a language model. */
+const divisions = [['mean', 'covariance'], ['categorical'], ['sequence']];
+
+/**
+ * The parts of a KL that are known only by their settings: just the named ones, if they make up whole KLs, as mean and covariance do;
+ * else another part as well, to which beta applies.
+ */
+function partsBySettings(named: readonly string[]): readonly string[] {
+  const whole = divisions.filter((parts) => parts.every((part) => named.includes(part))).flat();
+  return whole.length > 0 && whole.length === named.length ? named : [...named, 'any other'];
+}
+
+/** The smallest fixed weight of any part of the policy's KL, undefined if every part is bounded instead. */
+function smallestWeight(
+  beta: number,
+  byPart: Readonly<Record<string, KlWeight | undefined>>,
+  klParts: readonly string[] = partsBySettings(Object.keys(byPart)),
+): FixedWeight | undefined {
+  const weights = klParts.flatMap((part): FixedWeight[] => {
+    const set = byPart[part];
+    if (set === undefined) return [{ key: 'operator.beta', weight: beta }];
+    return typeof set === 'number' ? [{ key: `operator.kl.${part}`, weight: set }] : [];
+  });
+  return weights.toSorted((a, b) => a.weight - b.weight)[0];
 }
 
 /**
- * What α, β and the share ρ of rejected samples mean for the objective. Up to a constant, −KL(π_ref ‖ π_θ) is the expectation of
- * log π_θ under π_ref, and a share ρ of that expectation is over rejected samples. So the weights on log-likelihoods add up to
- * β + 2α − 1, and the weight on rejected samples is β·ρ − (1 − α).
+ * What α, the smallest weight β of a KL part, and the share ρ of rejected samples mean for the objective. Up to a constant,
+ * −KL(π_ref ‖ π_θ) is the expectation of log π_θ under π_ref, and a share ρ of that expectation is over rejected samples. So the
+ * weights on log-likelihoods add up to β + 2α − 1, and the weight on rejected samples is β·ρ − (1 − α). If parts have different
+ * weights, this is a bound from below.
  */
-function weightWarnings(alpha: number, beta: number, { rejectShare }: OperatorContext): string[] {
-  const total = beta + 2 * alpha - 1;
+function weightWarnings(
+  alpha: number,
+  smallest: FixedWeight | undefined,
+  { rejectShare }: OperatorContext,
+): string[] {
+  if (smallest === undefined) return [];
+  const { key, weight } = smallest;
+  const total = weight + 2 * alpha - 1;
   if (total < 0) {
     return [
-      `operator.beta = ${beta} with operator.alpha = ${alpha}: the weights on log-likelihoods add up to ${rounded(total)} < 0, so the objective is unbounded and the policy will diverge. Use operator.beta ≥ ${rounded(1 - 2 * alpha)}`,
+      `${key} = ${weight} with operator.alpha = ${alpha}: the weights on log-likelihoods add up to ${rounded(total)} < 0, so the objective is unbounded and the policy will diverge. Use ${key} ≥ ${rounded(1 - 2 * alpha)}`,
     ];
   }
   if (rejectShare === undefined || rejectShare === 0) return [];
-  const onRejects = beta * rejectShare - (1 - alpha);
+  const onRejects = weight * rejectShare - (1 - alpha);
   if (onRejects >= 0) return [];
   return [
-    `operator.beta = ${beta} with operator.alpha = ${alpha} and a share of ${rounded(rejectShare)} rejected: the weight on rejected samples is ${rounded(onRejects)} < 0, so the objective is bounded only while the policy stays close to its reference. operator.beta ≥ ${rounded((1 - alpha) / rejectShare)} is safe`,
+    `${key} = ${weight} with operator.alpha = ${alpha} and a share of ${rounded(rejectShare)} rejected: the weight on rejected samples is ${rounded(onRejects)} < 0, so the objective is bounded only while the policy stays close to its reference. ${key} ≥ ${rounded((1 - alpha) / rejectShare)} is safe`,
   ];
 }
 
