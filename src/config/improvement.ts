@@ -38,6 +38,7 @@ function settingsOf({ name: _, ...settings }: Named): Record<string, unknown> {
 /**
  * Creates the operator and the feedback classifier that a configuration names, and checks that they fit each other.
  * @param samples N, on which the classifier's defaults depend.
+ * @param kl whether the job computes the exact KL or estimates it from samples.
  * @returns both, and the `feedback` group with every default filled in.
  * @throws ConfigError with the place of what does not fit.
  */
@@ -46,6 +47,7 @@ export function createImprovement(
   catalogue: Catalogue,
   config: { readonly operator: Named; readonly feedback: Named },
   samples: number,
+  kl: 'exact' | 'sampled',
 ): { readonly improvement: Improvement; readonly feedback: Named } {
   const operatorDefinition = catalogue.operators.get(config.operator.name);
   const operator = createAt(source, ['operator'], () =>
@@ -56,7 +58,7 @@ export function createImprovement(
   const settings = feedbackDefinition.complete(given, samples);
   const classifier = createAt(source, ['feedback'], () => feedbackDefinition.create(settings, samples));
   createAt(source, ['operator'], () =>
-    checkNeeds(config.operator.name, operator.needs, config.feedback.name, classifier.provides),
+    checkNeeds(config.operator.name, operator.needs, config.feedback.name, classifier.provides, kl),
   );
   const rejectShare = classifier.rejectShare?.(samples);
   const warnings = operator.warnings?.({ rejectShare, samples }) ?? [];

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { isGroup, type KeyPath } from '../core/key-path.js';
 import { explainIssues, type Problem } from '../core/schema-problems.js';
+import { sequenceKl } from '../language/trainable-model.js';
+import type { RegisteredOperator } from '../operators/operator.js';
 import type { Catalogue } from './catalogue.js';
 import { crossCheck } from './control-checks.js';
 import { type Config, configSchema } from './control-schema.js';
@@ -26,6 +28,8 @@ export interface JobKind<C extends AnyJobConfig> {
   withDefaults(values: Values): Values;
   /** The keys whose values are paths of files. */
   fileKeys(values: Values, catalogue: Catalogue): readonly KeyPath[];
+  /** Whether the job computes the exact KL or estimates it from samples. */
+  kl(config: C): 'exact' | 'sampled';
   /** Finds settings that are valid one by one and contradict each other. */
   crossCheck(config: C, catalogue: Catalogue): Problem[];
 }
@@ -50,6 +54,16 @@ function simulatorProblems({ environment }: Config, simulators: Catalogue['simul
   }));
 }
 
+/** A weight of a sequence's KL, which the policies of control jobs do not have. */
+function sequenceProblems(
+  { operator: { name: _, ...settings } }: Config,
+  operator: RegisteredOperator,
+): Problem[] {
+  if (!operator.klParts(settings).includes(sequenceKl)) return [];
+  const remedy = 'Set operator.beta, or operator.kl.mean, covariance or categorical';
+  return [{ path: ['operator', 'kl', sequenceKl], what: 'exists in language jobs only', remedy }];
+}
+
 const controlFileKeys: readonly KeyPath[] = [
   ...tlsFiles(['environment', 'tls']),
   ['environment', 'token', 'file'],
@@ -62,9 +76,11 @@ export const controlJob: JobKind<Config> = {
   schema: configSchema,
   withDefaults: (values) => values,
   fileKeys: () => controlFileKeys,
-  crossCheck: (config, { simulators }) => [
+  kl: () => 'exact',
+  crossCheck: (config, { simulators, operators }) => [
     ...crossCheck(config, simulators.names()),
     ...simulatorProblems(config, simulators),
+    ...sequenceProblems(config, operators.get(config.operator.name)),
   ],
 };
 
@@ -102,6 +118,7 @@ export const languageJob: JobKind<LanguageConfig> = {
     return withDefault(labelled, 'learner', 'samples', datasetSamples);
   },
   fileKeys: (values, catalogue) => [...languageFileKeys, ...rewardFileKeys(values, catalogue)],
+  kl: ({ language }) => language.kl,
   crossCheck: (config, { operators, feedback }) =>
     languageProblems(config, {
       operator: operators.get(config.operator.name),

@@ -110,6 +110,12 @@ replay: {redis: "rediss://r:1", redisTls: {ca: redis.pem, key: ../own.key}, redi
     );
   });
 
+  test('refuses a weight for the KL of sequences, which control jobs do not have', async () => {
+    expect(await refusal(minimal, 'operator={name: pmpo, kl: {sequence: 2}}')).toMatch(
+      /operator\.kl\.sequence: exists in language jobs only/,
+    );
+  });
+
   test('warns about legal but risky settings', async () => {
     const { warnings } = await resolve(minimal, 'operator.alpha=0', 'operator.beta=0.5');
     expect(warnings.length).toBeGreaterThan(0);
@@ -209,9 +215,14 @@ describe('resolveLanguageConfig', () => {
     [sampled, 'language.sampling.maxTokens=64', /leaves no room for a prompt/],
     [sampled, 'learner.samples=1', /learner\.samples: 1 is too few for 'top-k', which compares/],
     [sampled, 'operator={name: pmpo, kl: {mean: 2}}', /operator\.kl\.mean.*exists in control jobs only/],
+    [
+      sampled,
+      ['language.kl=sampled', 'operator={name: mpo}'],
+      /operator.*'mpo' needs the exact KL.*Set language\.kl to exact/,
+    ],
     [sampled, 'language.modl={name: embedded}', /unknown key\. Did you mean 'model'/],
   ])('%s with %s is refused', async (text, set, message) => {
-    await expect(resolveLanguage(text, set)).rejects.toThrow(message);
+    await expect(resolveLanguage(text, ...[set].flat())).rejects.toThrow(message);
   });
 
   test.each(['topP=0.9', 'temperature=2', 'minP=0.1', 'repetitionPenalty=1.2', 'presencePenalty=1'])(

@@ -100,7 +100,7 @@ async function resolveAs<C extends AnyJobConfig>(
   const problems = kind.crossCheck(config, catalogue);
   if (problems.length > 0) refuse(source, problems);
   const samples = config.learner.samples ?? catalogue.operators.get(config.operator.name).defaultSamples;
-  const { improvement, feedback } = createImprovement(source, catalogue, config, samples);
+  const { improvement, feedback } = createImprovement(source, catalogue, config, samples, kind.kl(config));
   const plugins = paths.map((path) => resolve(pluginFolder, path));
   return {
     ...improvement,

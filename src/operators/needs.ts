@@ -35,7 +35,7 @@ function described({ accepts, rejects }: FeedbackProvides): string {
 }
 
 /**
- * Checks that an operator can work with what a classifier produces.
+ * Checks that an operator can work with what a classifier produces, and with the KL of the job.
  * @throws ConfigError with the reason if it cannot.
  */
 export function checkNeeds(
@@ -43,7 +43,15 @@ export function checkNeeds(
   needs: OperatorNeeds,
   feedbackName: string,
   provides: FeedbackProvides,
+  kl: 'exact' | 'sampled' = 'exact',
 ): void {
+  if (needs.kl === 'exact' && kl === 'sampled') {
+    throw new ConfigError({
+      where: 'operator',
+      what: `'${operatorName}' needs the exact KL, and this job estimates it from samples`,
+      remedy: 'Set language.kl to exact, or use an operator that takes either',
+    });
+  }
   const reason = unmet(needs.feedback, provides);
   if (reason === undefined) return;
   throw new ConfigError({
