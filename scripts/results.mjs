@@ -1,12 +1,12 @@
-// Test results, the one form in which test runs report to .ci/run: counts, and what failed. `node scripts/results.mjs
-// FILE…` prints the failures and then the sum of files written by `writeResults`; a file that is missing is one failure.
+// Test results as test runs report them to .ci/run: counts, and a line for each failure. `node scripts/results.mjs FILE…` prints the
+// failures and the sum of the files that `writeResults` wrote; a missing file counts as one failure.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 /**
- * What a run of tests came to. `failures` has a line for each that failed: which, and the first line of why.
+ * The results of a test run. `failures` has a line for each failed test: its name, and the first line of the reason.
  * @typedef {{passed: number, skipped: number, failures: string[]}} Results
  */
 

@@ -1,7 +1,9 @@
+/// <reference types="long" />
+
 /**
- * `pmpo/browser-types`: the browser types that TensorFlow.js's declarations name, for programs that are compiled without
- * TypeScript's DOM library (`"lib": ["ES2023"], "types": ["node", "pmpo/browser-types"]`). Such a program needs no `skipLibCheck`.
- * With the DOM library of TypeScript 6 or newer it does: that library and TensorFlow.js both declare WebGPU.
+ * `pmpo/browser-types`: the global types that TensorFlow.js's declarations name, most of them the browser's, for programs that are
+ * compiled without TypeScript's DOM library (`"lib": ["ES2023"], "types": ["node", "pmpo/browser-types"]`). Such a program needs no
+ * `skipLibCheck`. With the DOM library of TypeScript 6 or newer it does: that library and TensorFlow.js both declare WebGPU.
  */
 type EventInit = object;
 type HTMLImageElement = object;
