@@ -33,7 +33,7 @@ for (let update = 1; update <= 500; update++) {
     const samples = tf.add(reference.mean, tf.mul(tf.exp(reference.logStd), noise));
     const value = tf.neg(distance(samples));
     const secondBest = tf.min(tf.topk(tf.transpose(value), 2).values, -1);
-    const accept = tf.cast<tf.Tensor2D>(tf.greaterEqual(value, secondBest), 'float32');
+    const accept = tf.cast(tf.greaterEqual(value, secondBest), 'float32') as tf.Tensor2D;
     const reject: tf.Tensor2D = tf.sub(1, accept);
     const loss = () => operator.loss({ logProb: logProb(samples), accept, reject, kl }).loss;
     optimizer.minimize(loss, false, [policy.mean, policy.logStd]);
