@@ -10,8 +10,8 @@ export const arrows = {
   cli: ['public-modules.ts'],
   'public-modules.ts': ['index.ts'],
   'index.ts': ['experiments'],
-  experiments: ['config', 'report', 'python'],
-  config: ['learners', 'simulators'],
+  experiments: ['config', 'learners', 'report', 'python'],
+  config: ['operators', 'feedback', 'language', 'replay', 'simulators'],
   learners: [
     'operators',
     'feedback',

@@ -36,5 +36,21 @@ export class ConfigError extends PmpoError {
   override readonly exitCode = exitCodes.usage;
 }
 
+/** The phrase by which a study tells a run that diverged from one that failed. */
+export const divergedPhrase = 'the parameters have diverged';
+
+/**
+ * The error for a number that is not finite because training diverged, and what can be done about it.
+ * @param where the update, and the sample if there is one.
+ * @param what the number and its value: `policy/loss is NaN`.
+ */
+export function divergedError(where: string, what: string): PmpoError {
+  return new PmpoError({
+    where,
+    what: `${what}: ${divergedPhrase}`,
+    remedy: 'Lower learner.learningRate, or hold the policy closer to its reference',
+  });
+}
+
 /** A connection broke or cannot be made, and the request that it carried is lost. Another attempt may succeed. */
 export class ConnectionLostError extends PmpoError {}

@@ -42,14 +42,14 @@ describe('environments stepped together', () => {
     expect(vector).toMatchObject({ numEnvs: 2, observationSize: 3, actionSize: 1 });
     expect([...(await vector.reset())]).toEqual([0, 0, 0, 100, 0, 0]);
     const one = await vector.step(Float32Array.of(0.5, -1));
-    expect([...one.observations]).toEqual([0, 1, 0.5, 100, 1, -1]);
-    expect(one.finalObservations).toEqual(one.observations);
+    expect([...one.currentObservations]).toEqual([0, 1, 0.5, 100, 1, -1]);
+    expect(one.nextObservations).toEqual(one.currentObservations);
     const two = await vector.step(still);
     expect([...two.truncated]).toEqual([1, 1]);
     expect([...two.rewards]).toEqual([2, 2]);
-    expect([...two.finalObservations]).toEqual([0, 2, 0.5, 100, 2, -1]);
-    expect([...two.observations]).toEqual([1, 0, 0, 101, 0, 0]);
-    expect(one.observations[1]).toBe(1);
+    expect([...two.nextObservations]).toEqual([0, 2, 0.5, 100, 2, -1]);
+    expect([...two.currentObservations]).toEqual([1, 0, 0, 101, 0, 0]);
+    expect(one.currentObservations[1]).toBe(1);
   });
 
   it('are restored bit for bit, with a simulator', async () => {
@@ -112,7 +112,7 @@ describe('a server that dies during an episode', () => {
     cleanups.push(() => second.close());
     const step = await stepping;
     expect([...step.lost]).toEqual([1, 1]);
-    expect([...step.observations]).toEqual([1, 0, 0, 101, 0, 0]);
+    expect([...step.currentObservations]).toEqual([1, 0, 0, 101, 0, 0]);
     expect(notices.some((notice) => notice.includes('connected again'))).toBe(true);
     const next = await vector.step(still);
     expect([...next.lost]).toEqual([0, 0]);

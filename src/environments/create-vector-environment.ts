@@ -89,8 +89,8 @@ function emptyStep(size: number, observationSize: number, actionSize: number): V
   return {
     ready: new Uint8Array(size),
     actions: new Float32Array(size * actionSize),
-    observations: new Float32Array(size * observationSize),
-    finalObservations: new Float32Array(size * observationSize),
+    currentObservations: new Float32Array(size * observationSize),
+    nextObservations: new Float32Array(size * observationSize),
     rewards: new Float32Array(size),
     terminated: new Uint8Array(size),
     truncated: new Uint8Array(size),
@@ -328,22 +328,22 @@ class ConnectedEnvironments implements VectorEnvironment {
     } catch (error) {
       if (!(error instanceof ConnectionLostError)) throw error;
       await this.#reconnect(k, error);
-      await this.#reconnecting(k, () => this.#begin(k, next, out.observations));
+      await this.#reconnecting(k, () => this.#begin(k, next, out.currentObservations));
       out.lost[k] = 1;
       return;
     }
     this.#record(slot, actions.subarray(k * this.actionSize, (k + 1) * this.actionSize));
     if (!Number.isFinite(result.reward)) this.#refuse(k, 'the reward', result.reward);
-    this.#write(k, result.observation, out.finalObservations);
+    this.#write(k, result.observation, out.nextObservations);
     out.rewards[k] = result.reward;
     out.terminated[k] = Number(result.terminated);
     out.truncated[k] = Number(result.truncated);
     if (result.terminated || result.truncated) {
       // The transition is complete: a connection lost now costs only time.
-      await this.#reconnecting(k, () => this.#begin(k, next, out.observations));
+      await this.#reconnecting(k, () => this.#begin(k, next, out.currentObservations));
     } else {
       const start = k * this.observationSize;
-      out.observations.set(out.finalObservations.subarray(start, start + this.observationSize), start);
+      out.currentObservations.set(out.nextObservations.subarray(start, start + this.observationSize), start);
     }
   }
 

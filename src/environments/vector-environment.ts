@@ -43,9 +43,9 @@ export interface VectorStep {
   /** The canonical actions that led to these results, [K, A]. */
   readonly actions: Float32Array;
   /** The observations to act on next: at the end of an episode, the first observation of the next. [K, O] */
-  readonly observations: Float32Array;
-  /** The observations that this step led to. They differ from `observations` only at the end of an episode. [K, O] */
-  readonly finalObservations: Float32Array;
+  readonly currentObservations: Float32Array;
+  /** s_{t+1}: the observations that this step led to. They differ from `currentObservations` only at the end of an episode. [K, O] */
+  readonly nextObservations: Float32Array;
   /** [K] */
   readonly rewards: Float32Array;
   /** 1 if the episode ended in a terminal state. [K] */
@@ -53,8 +53,8 @@ export interface VectorStep {
   /** 1 if the episode was cut off. [K] */
   readonly truncated: Uint8Array;
   /**
-   * 1 if the connection was lost in this step. There is then no transition: reward and final observation mean nothing, the
-   * open episode counts as truncated at its last good step, and `observations` is the first one of a fresh episode. [K]
+   * 1 if the connection was lost in this step. There is then no transition: reward and next observation mean nothing, the
+   * open episode counts as truncated at its last good step, and `currentObservations` is the first one of a fresh episode. [K]
    */
   readonly lost: Uint8Array;
 }

@@ -26,7 +26,7 @@ export interface CompareOptions {
   readonly progressMode: ProgressMode;
   /** The command that makes this comparison, printed in its report. */
   readonly command: string;
-  /** Aborted: the present run saves a checkpoint, and the comparison ends. */
+  /** Aborted: the current run saves a checkpoint, and the comparison ends. */
   readonly signal?: AbortSignal;
   /** Receives a line about each run that starts or fails. */
   readonly say: (line: string) => void;

@@ -4,7 +4,7 @@ import { preferenceContexts } from '../datasets/preferences.js';
 import { type PromptRow, promptOf } from '../datasets/prompts.js';
 import { readRows } from '../datasets/rows.js';
 import type { Tokenizer } from '../language/tokenizer.js';
-import type { JudgedContext, Prompt } from '../learners/language/batch.js';
+import type { EvaluatedContext, Prompt } from '../learners/language/batch.js';
 
 /** Reads the files of a language job and tokenizes them. Lengths are checked here, before anything is sampled. */
 
@@ -69,16 +69,18 @@ function toPrompt(
   return { text, ...(messages === undefined ? {} : { messages }), tokens, row: row.row };
 }
 
+/** The prompts of a language job. */
 export interface Prompts {
   /** Prompts to learn from. */
-  readonly learned: readonly Prompt[];
+  readonly training: readonly Prompt[];
   /** Prompts for evaluation only. */
   readonly heldOut: readonly Prompt[];
 }
 
 /**
  * Reads the prompts of a configuration, split into those to learn from and those held out.
- * @throws PmpoError for an invalid or too long prompt, with the row's place, and if too few prompts are left to learn from.
+ * @throws PmpoError for an invalid or too long prompt, with the row's place; ConfigError if the prompts to learn from do not fill a
+ *   batch.
  */
 export async function readPrompts(
   { language, learner }: ResolvedLanguageConfig,
@@ -91,22 +93,22 @@ export async function readPrompts(
   const read = async (path: string) =>
     (await readRows(path)).map((row) => toPrompt(tokenizer, promptOf(row, field), chat, longest, reason));
   const prompts = await read(file);
-  if (typeof heldOut === 'string') return { learned: prompts, heldOut: await read(heldOut) };
-  if (heldOut >= prompts.length) {
+  if (typeof heldOut === 'number' && heldOut >= prompts.length) {
     throw new ConfigError({
       where: 'language.prompts.heldOut',
       what: `holding out ${heldOut} of the ${prompts.length} prompts in ${file} leaves none to learn from`,
       remedy: 'Lower it',
     });
   }
-  const learned = prompts.slice(0, -heldOut);
-  if (learned.length < learner.batchSize) {
+  const training = typeof heldOut === 'number' ? prompts.slice(0, -heldOut) : prompts;
+  if (training.length < learner.batchSize) {
     throw new ConfigError({
       where: 'learner.batchSize',
-      what: `${learner.batchSize} exceeds the ${learned.length} prompts that are left to learn from`,
+      what: `${learner.batchSize} exceeds the ${training.length} prompts to learn from, so a batch would repeat prompts`,
+      remedy: `Lower it to ${training.length} or less, or add prompts`,
     });
   }
-  return { learned, heldOut: prompts.slice(-heldOut) };
+  return { training, heldOut: typeof heldOut === 'number' ? prompts.slice(-heldOut) : await read(heldOut) };
 }
 
 /**
@@ -119,7 +121,7 @@ export async function readDataset(
   tokenizer: Tokenizer,
   contextLength: number,
   merge: boolean,
-): Promise<readonly JudgedContext[]> {
+): Promise<readonly EvaluatedContext[]> {
   const { file, chat, endToken: name } = language.dataset!;
   const endToken = endTokenOf(tokenizer, name);
   return preferenceContexts(await readRows(file), { merge }).map(({ prompt: row, completions }) => {
@@ -156,6 +158,6 @@ export async function readTexts(
 }
 
 /** The number of completions in the largest context; at least 1. */
-export function largestContext(contexts: readonly JudgedContext[]): number {
+export function largestContext(contexts: readonly EvaluatedContext[]): number {
   return contexts.reduce((most, { completions }) => Math.max(most, completions.length), 1);
 }

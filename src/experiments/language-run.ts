@@ -7,7 +7,7 @@ import { PmpoError } from '../core/errors.js';
 import { foldIn, randomKey } from '../core/random-keys.js';
 import { createEngine } from '../engine/create.js';
 import type { Reward } from '../language/rewards/reward.js';
-import type { BatchSource, JudgedContext } from '../learners/language/batch.js';
+import type { BatchSource, EvaluatedContext } from '../learners/language/batch.js';
 import {
   DatasetBatches,
   holdOut,
@@ -33,11 +33,13 @@ import {
 } from './run-lifecycle.js';
 import { defaultRunName } from './run-name.js';
 
+/** What `trainLanguageRun` needs. */
 export interface LanguageRunOptions extends RunOptions {
+  /** The configuration, as `loadLanguageConfig` returns it. */
   readonly loaded: LoadedLanguageConfig;
 }
 
-function subjectOf({ config, warnings }: LoadedLanguageConfig): RunDescription {
+function descriptionOf({ config, warnings }: LoadedLanguageConfig): RunDescription {
   return {
     kind: 'language',
     output: config.output,
@@ -54,8 +56,8 @@ interface Data {
   readonly prompts?: Prompts;
   readonly reward?: Reward;
   readonly contexts?: {
-    readonly learned: readonly JudgedContext[];
-    readonly heldOut: readonly JudgedContext[];
+    readonly training: readonly EvaluatedContext[];
+    readonly heldOut: readonly EvaluatedContext[];
   };
   readonly texts?: readonly Int32Array[];
 }
@@ -95,17 +97,18 @@ async function openData(
   return { ...data, contexts: holdOut(contexts, dataset.heldOut, foldIn(key, 'held out')) };
 }
 
-/** Operators that can learn from a data set without accepted completions, rejected completions, or pairs. */
+/** Remedies for a data set without accepted completions, rejected completions, or pairs. */
 const remedies = {
-  accepted: '{name: pmpo, alpha: 0, beta: 2} learns from rejected completions only',
-  rejected: '{name: pmpo, alpha: 1} learns from accepted completions only',
-  paired: '{name: pmpo} and {name: kto} need no pairs',
+  accepted:
+    'Choose an operator that learns from rejected completions only, such as {name: pmpo, alpha: 0, beta: 2}',
+  rejected: 'Choose an operator that learns from accepted completions only, such as {name: pmpo, alpha: 1}',
+  paired: 'Choose an operator that needs no pairs, such as {name: pmpo}',
 } as const;
 
 /** @throws PmpoError if the data set lacks what the operator or the feedback needs. */
 function checkLabels(
   { config, operator, catalogue }: LoadedLanguageConfig,
-  contexts: readonly JudgedContext[],
+  contexts: readonly EvaluatedContext[],
   notice: RunContext['notice'],
 ): void {
   const labels = contexts.flatMap(({ completions }) => completions.map(({ evaluation = 0 }) => evaluation));
@@ -147,7 +150,7 @@ function checkLabels(
     const other = count(1) === 0 ? 'accepted' : count(-1) === 0 ? 'rejected' : undefined;
     if (feedback === 'either' && other !== undefined) {
       notice(
-        `Warning: ${file} has no ${other} completions. The operator learns from the other side only${other === 'accepted' ? ', which diverges unless the KL is strong enough: use operator.alpha: 0 with operator.beta: 2 or more' : ''}`,
+        `Warning: ${file} has no ${other} completions. The operator learns from the other side only${other === 'accepted' ? ', which diverges unless the KL is strong enough: hold the policy close to its reference' : ''}`,
       );
     }
     return;
@@ -155,7 +158,7 @@ function checkLabels(
   throw new PmpoError({
     where: file,
     what: `the operator '${config.operator.name}' learns from ${lacking} completions, but there are none (${count(1)} accepted, ${count(-1)} rejected, ${pairs} contexts with both)`,
-    remedy: `Choose another operator: ${remedies[lacking]}`,
+    remedy: remedies[lacking],
   });
 }
 
@@ -163,11 +166,15 @@ function sourceOf(config: ResolvedLanguageConfig, data: Data, { samplers }: Open
   const { batchSize, samples } = config.learner;
   const key = foldIn(randomKey(config.seed), 'batches');
   if (data.contexts !== undefined) {
-    const limit = Math.min(samples, largestContext(data.contexts.learned));
-    return new DatasetBatches(data.contexts.learned, { batchSize, samples: limit }, key);
+    const limit = Math.min(samples, largestContext(data.contexts.training));
+    return new DatasetBatches(data.contexts.training, { batchSize, samples: limit }, key);
   }
-  const judge = { sampler: samplers.reference, reward: data.reward!, sampling: config.language.sampling };
-  return new PromptBatches(data.prompts!.learned, { ...judge, batchSize, samples }, key);
+  const evaluation = {
+    sampler: samplers.reference,
+    reward: data.reward!,
+    sampling: config.language.sampling,
+  };
+  return new PromptBatches(data.prompts!.training, { ...evaluation, batchSize, samples }, key);
 }
 
 function observerOf(
@@ -224,12 +231,12 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
   const { loaded } = options;
   const { config, operator, classifier } = loaded;
   return makeRun(
-    subjectOf(loaded),
+    descriptionOf(loaded),
     options,
     async (context) => {
       const engine = await createEngine(config.engine, { threads: config.threads });
       context.onEnd(() => engine.dispose());
-      const opened = await openLanguageModel(config, engine, holderOf(subjectOf(loaded)), context);
+      const opened = await openLanguageModel(config, engine, holderOf(descriptionOf(loaded)), context);
       return { engine, opened, data: await openData(loaded, opened, context) };
     },
     async ({ engine, opened, data }, inside) => {

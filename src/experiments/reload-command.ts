@@ -18,7 +18,7 @@ const stderrCharacters = 2000;
 const graceSeconds = 5;
 
 /**
- * Runs the command in its own process group, and resolves when it has succeeded. A server that it started in the background may go on
+ * Runs the command in its own process group, and resolves when it has succeeded. A server that it started in the background may keep
  * running. If the command is stopped, its process group ends before the promise rejects, so that nothing interferes with a later run;
  * processes in another session stay.
  *

@@ -11,6 +11,7 @@ import { createRunDirectory, type RunDirectory } from '../run/run-directory.js';
 
 /** The lifecycle that runs of every kind share: open servers, make a folder, work, write the results, clean up. */
 
+/** Options of runs of every kind. */
 export interface RunOptions {
   /** The folder of a run to resume from its newest checkpoint. Absent: a new run. */
   readonly resume?: RunDirectory;
@@ -25,7 +26,9 @@ export interface RunOptions {
   readonly onStart?: (directory: RunDirectory) => void;
 }
 
+/** The outcome of a run. */
 export interface RunResult {
+  /** The run's folder. */
   readonly directory: RunDirectory;
   /** Absent if the run was stopped before its end. */
   readonly summary?: RunSummary;

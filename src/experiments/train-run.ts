@@ -7,6 +7,7 @@ import { openReplayReader, remoteReplay } from './remote-replay.js';
 import { makeRun, type RunDescription, type RunOptions, type RunResult, summaryOf } from './run-lifecycle.js';
 import { defaultRunName } from './run-name.js';
 
+/** What `trainRun` needs. */
 export interface TrainRunOptions extends RunOptions {
   /** The configuration: `await loadConfig('cartpole.yaml')`. */
   readonly loaded: LoadedConfig;
@@ -21,7 +22,7 @@ export interface TrainRunOptions extends RunOptions {
 export function trainRun(options: TrainRunOptions): Promise<RunResult> {
   const { config, operator, classifier } = options.loaded;
   return makeRun(
-    describe(options.loaded),
+    descriptionOf(options.loaded),
     options,
     async (context) => {
       const engine = await createEngine(config.engine, { threads: config.threads });
@@ -57,7 +58,7 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
   );
 }
 
-function describe({ config, warnings }: LoadedConfig): RunDescription {
+function descriptionOf({ config, warnings }: LoadedConfig): RunDescription {
   return {
     kind: 'control',
     output: config.output,

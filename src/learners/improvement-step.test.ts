@@ -65,7 +65,7 @@ async function bandit({
   const trained = new TrainedOperator({
     engine,
     operator,
-    policy: { klParts: { mean: A, covariance: A } },
+    policyShape: { klParts: { mean: A, covariance: A } },
     learningRate: 1e-2,
     names: { state: 'operator', optimizer: 'operator/adam' },
   });
@@ -90,7 +90,7 @@ async function bandit({
     },
     improve: ({ points, evaluation, accept, reject, mask }) => {
       const old = policy(reference);
-      const { gradients, metrics } = trained.improve({ mean }, () => {
+      const { gradients, metrics } = trained.gradients({ mean }, () => {
         const current = policy(mean);
         return {
           batch: {
@@ -176,7 +176,7 @@ describe('an improvement step', () => {
     const { step } = await bandit();
     const broken = { shape: [N, B, A], data: new Float32Array(N * B * A).fill(Number.POSITIVE_INFINITY) };
     await expect(step.run({ noise: broken }, 9)).rejects.toThrow(
-      /^update 9: policy\/\S+ is \S+: the parameters have diverged\. Lower learner\.learningRate or raise/,
+      /^update 9: policy\/\S+ is \S+: the parameters have diverged\. Lower learner\.learningRate, or hold/,
     );
   });
 

@@ -1,4 +1,4 @@
-import { PmpoError } from '../core/errors.js';
+import { divergedError } from '../core/errors.js';
 import { type Adam, createAdam } from '../engine/adam.js';
 import type { Engine } from '../engine/engine.js';
 import type {
@@ -86,7 +86,7 @@ export class ImprovementStep<
   E extends FeedbackInput & TensorFields<E>,
   R extends TensorFields<R>,
 > {
-  /** True if a step must end before the next one may be handed over, because its classifier runs on the host. */
+  /** True if a step must end before the next one may be submitted, because its classifier runs on the host. */
   readonly sequential: boolean;
   readonly #options: ImprovementStepOptions<I, E, R>;
   readonly #run: (inputs: HostInputs<I>, texts: SampleTexts) => Promise<HostResults<Improved<R>>>;
@@ -104,13 +104,14 @@ export class ImprovementStep<
   }
 
   /**
-   * Runs the step. When it is not `sequential`, it is handed to the engine before this returns its promise, so that further
-   * work may be handed over right behind it.
+   * Runs the step. When it is not `sequential`, it is submitted to the engine before this returns its promise, so that further
+   * work may be submitted right behind it.
    *
    * @param inputs the tensors that `evaluate` and `improve` read.
    * @param update the number of this step, from 0, for error messages.
-   * @throws PmpoError when the classifier fails or returns invalid weights, or a metric is not finite. The parameters are then
-   *   not usable any more.
+   * @throws PmpoError when the classifier fails or returns invalid weights, or a metric is not finite. After
+   *   a metric that is not finite or an invalid weight, everything that `improve` assigned is unusable: resume from a
+   *   checkpoint. If a host classifier fails, nothing has changed.
    */
   async run(inputs: HostInputs<I>, update: number, texts: SampleTexts = {}): Promise<ImprovementResult<R>> {
     const results = await this.#run(inputs, texts);
@@ -173,32 +174,19 @@ export class ImprovementStep<
   }
 }
 
-/**
- * The error for a number that is not finite, and what can be done about it.
- * @param where the update, and the sample if there is one.
- * @param what the number and its value: `policy/loss is NaN`.
- */
-export function divergedError(where: string, what: string): PmpoError {
-  return new PmpoError({
-    where,
-    what: `${what}: the parameters have diverged`,
-    remedy:
-      'Lower learner.learningRate or raise operator.beta; the last checkpoint is from before this update',
-  });
-}
-
+/** What `TrainedOperator` needs. */
 export interface TrainedOperatorOptions {
   readonly engine: Engine;
   readonly operator: Operator;
   /** The sizes of the KL's parts, which the operator's state may depend on. */
-  readonly policy: PolicyShape;
-  /** Of the operator's state. */
+  readonly policyShape: PolicyShape;
+  /** Learning rate of the operator's state. */
   readonly learningRate: number;
   /** Prefixes of the names that the state and its optimizer have as variables of the engine. */
   readonly names: { readonly state: string; readonly optimizer: string };
 }
 
-/** The operator's batch at the present parameters, with more to log from the same forward pass. */
+/** The operator's batch at the current parameters, with more to log from the same forward pass. */
 export interface OperatorForward {
   readonly batch: OperatorBatch;
   readonly metrics?: ScalarMetrics;
@@ -212,10 +200,10 @@ export class TrainedOperator {
   readonly optimizer: Adam | undefined;
   readonly #operator: Operator;
 
-  constructor({ engine, operator, policy, learningRate, names }: TrainedOperatorOptions) {
+  constructor({ engine, operator, policyShape, learningRate, names }: TrainedOperatorOptions) {
     this.#operator = operator;
     this.state = Object.fromEntries(
-      Object.entries(operator.initialState(policy)).map(([name, value]) => [
+      Object.entries(operator.initialState(policyShape)).map(([name, value]) => [
         name,
         engine.variable(`${names.state}/${name}`, value),
       ]),
@@ -235,7 +223,7 @@ export class TrainedOperator {
    * @param forward computes the operator's batch from them. Runs once, inside the differentiated function.
    * @returns gradients by the names in `parameters`, all of them.
    */
-  improve<P extends NamedTensors>(
+  gradients<P extends NamedTensors>(
     parameters: P,
     forward: () => OperatorForward,
   ): { readonly gradients: { readonly [K in keyof P]: Tensor }; readonly metrics: ScalarMetrics } {
@@ -259,7 +247,8 @@ export class TrainedOperator {
     }
     return {
       gradients: named(names, 0) as { readonly [K in keyof P]: Tensor },
-      metrics: { 'policy/loss': loss, ...metrics },
+      // The total loss comes last, so that `policy/loss` means the same for every operator.
+      metrics: { ...metrics, 'policy/loss': loss },
     };
   }
 }
@@ -273,6 +262,7 @@ export function lossGradients(
   forward: () => { readonly loss: Scalar; readonly metrics: ScalarMetrics },
 ): { readonly loss: Scalar; readonly gradients: readonly Tensor[]; readonly metrics: ScalarMetrics } {
   let kept: readonly (readonly [string, Scalar])[] = [];
+  // `tf.variableGrads` differentiates in variables only; this also works for tensors that are not variables, such as log-probs.
   const { value, grads } = tf.engine().gradients(
     () => {
       const { loss, metrics } = forward();

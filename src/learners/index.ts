@@ -5,6 +5,7 @@
  */
 
 export type { ChatMessage } from '../core/chat.js';
+export { divergedError } from '../core/errors.js';
 export type { Completion, LanguageModel, SamplingSettings } from '../language/language-model.js';
 export type { Reward, RewardInput } from '../language/rewards/reward.js';
 export type { TrainableModel } from '../language/trainable-model.js';
@@ -25,12 +26,11 @@ export type {
   PolicyConfig,
   ReplayConfig,
 } from './control/config.js';
-export { type PolicyShape, TrainedPolicy } from './control/policy.js';
+export { type EnvironmentShape, TrainedPolicy } from './control/policy.js';
 export type { RemoteReplay } from './control/remote-actors.js';
 export { type TrainControlOptions, type TrainControlResult, trainControl } from './control/train.js';
 export {
   type ClassifiedSamples,
-  divergedError,
   type ImprovementResult,
   ImprovementStep,
   type ImprovementStepOptions,
@@ -43,14 +43,14 @@ export {
 } from './improvement-step.js';
 export type {
   BatchSource,
-  JudgedCompletion,
-  JudgedContext,
+  EvaluatedContext,
+  EvaluatedSample,
   LanguageBatch,
   Prompt,
 } from './language/batch.js';
 export type { LanguageLearnerConfig } from './language/config.js';
 export { DatasetBatches } from './language/dataset-batches.js';
-export { type JudgeOptions, PromptBatches } from './language/prompt-batches.js';
+export { PromptBatches, type SampleAndEvaluateOptions } from './language/prompt-batches.js';
 export {
   type LanguageObserver,
   type Samplers,

@@ -128,12 +128,12 @@ export const mpoDefinition = defineOperator({
         temperatureLoss = tf.add(temperatureLoss, penalty.temperatureLoss);
         metrics['policy/penaltyTemperature'] = penalty.temperature;
       }
-      const policyLoss = mStep(batch, weights);
+      const mStepLoss = mStep(batch, weights);
       const constraints = klConstraints((batch.decoupledKl ?? batch.kl)(), state, weightOf);
       return {
-        loss: tf.addN<Scalar>([policyLoss, temperatureLoss, constraints.loss]),
+        loss: tf.addN<Scalar>([mStepLoss, temperatureLoss, constraints.loss]),
         metrics: {
-          'policy/loss': policyLoss,
+          'policy/mStepLoss': mStepLoss,
           'policy/temperatureLoss': temperatureLoss,
           ...metrics,
           ...constraints.metrics,

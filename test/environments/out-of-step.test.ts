@@ -75,7 +75,7 @@ describe('a slow environment', () => {
     for (const [t, value] of [0.5, 0.25, 0.125].entries()) {
       const step = await vector.step(actions(value));
       expect([...step.ready]).toEqual([1, 0, 1, 1]);
-      expect(shown(step.observations, 0)[1]).toBe(t + 1);
+      expect(shown(step.currentObservations, 0)[1]).toBe(t + 1);
     }
     slow.go();
     const step = await vector.step(actions(1));
@@ -83,7 +83,7 @@ describe('a slow environment', () => {
     const late = step.ready[1] === 1 ? step : await vector.step(actions(1));
     expect(late.ready[1]).toBe(1);
     expect(late.actions[1]).toBe(0.5);
-    expect(shown(late.observations, 1)).toEqual([100, 1, 0.5]);
+    expect(shown(late.currentObservations, 1)).toEqual([100, 1, 0.5]);
   });
 
   it('is waited for when most are slow', async () => {
@@ -123,8 +123,8 @@ describe('a slow environment', () => {
     const step = await vector.step(actions(0));
     expect([...step.ready]).toEqual([1, 1, 1, 1]);
     expect([...step.truncated]).toEqual([0, 1, 0, 0]);
-    expect(shown(step.finalObservations, 1)).toEqual([100, 2, 0.75]);
-    expect(shown(step.observations, 1)).toEqual([101, 0, 0]);
+    expect(shown(step.nextObservations, 1)).toEqual([100, 2, 0.75]);
+    expect(shown(step.currentObservations, 1)).toEqual([101, 0, 0]);
   });
 
   it('is waited for by a reset', async () => {
@@ -159,7 +159,7 @@ describe('a lost environment', () => {
       step = await vector.step(actions(0.5));
     }
     expect(step.lost[1]).toBe(1);
-    expect(shown(step.observations, 1)).toEqual([101, 0, 0]);
+    expect(shown(step.currentObservations, 1)).toEqual([101, 0, 0]);
     expect(connections).toBe(2);
   });
 

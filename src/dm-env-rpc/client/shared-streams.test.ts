@@ -175,7 +175,7 @@ describe('environments that share streams', () => {
     const second = await serve(3, first.port);
     const step = await stepping;
     expect([...step.lost]).toEqual([1, 1, 1, 0, 0, 0]);
-    expect([...step.observations.subarray(0, 9)]).toEqual([1, 0, 0, 101, 0, 0, 201, 0, 0]);
+    expect([...step.currentObservations.subarray(0, 9)]).toEqual([1, 0, 0, 101, 0, 0, 201, 0, 0]);
     expect(second.worlds()).toBe(1);
     expect(notices.filter((notice) => notice.includes('connected again'))).toHaveLength(3);
     expect([...(await vector.step(actionsAt(2, 6))).lost]).toEqual([0, 0, 0, 0, 0, 0]);

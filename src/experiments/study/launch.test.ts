@@ -21,7 +21,7 @@ const launch = (
 ) => launcher(program(script), extra)({ config: 'run.yaml' }, signal);
 
 describe('launcher', () => {
-  it('trains from a configuration, or resumes a run with the present address of the simulators', async () => {
+  it('trains from a configuration, or resumes a run with the current address of the simulators', async () => {
     const file = join(folder, 'args.json');
     const script = `require('fs').writeFileSync(${JSON.stringify(file)}, JSON.stringify(args))`;
     const start = launcher(program(script), ['--set', 'environment.address=h:1']);

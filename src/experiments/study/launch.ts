@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { divergedPhrase } from '../../core/errors.js';
 import type { RunAction, RunEnd } from './run-study.js';
 
 /** A command that starts a program: the interpreter, its flags and the entry. */
@@ -20,7 +21,7 @@ const lastLines = 20;
  * Launches runs in separate processes, which share only the server of the study: a run that exhausts its memory or is
  * killed does not affect the others.
  *
- * @param extra further arguments of `pmpo train` for runs that resume, such as the present address of the server.
+ * @param extra further arguments of `pmpo train` for runs that resume, such as the current address of the server.
  */
 export function launcher(program: Program, extra: readonly string[]) {
   return (action: RunAction, signal: AbortSignal | undefined): Promise<RunEnd> =>
@@ -45,7 +46,7 @@ export function launcher(program: Program, extra: readonly string[]) {
         if (signal?.aborted) return end({ state: 'stopped' });
         const at = text.lastIndexOf(errorPrefix);
         const message = at >= 0 ? text.slice(at + errorPrefix.length).trim() : text.trim();
-        const diverged = message.includes('the parameters have diverged');
+        const diverged = message.includes(divergedPhrase);
         end({
           state: diverged ? 'diverged' : 'failed',
           message: message || `it ended with ${killed ?? `exit code ${code}`}`,

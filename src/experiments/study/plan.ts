@@ -18,7 +18,7 @@ export interface StudyRun {
   readonly loaded: LoadedJob;
 }
 
-/** A panel of a figure. Each of its labelled lines shows the runs of one variant. */
+/** A panel of a figure. Each of its labeled lines shows the runs of one variant. */
 export interface Panel {
   readonly title: string;
   /** One task, or several tasks that are aggregated. */

@@ -36,7 +36,7 @@ function questionKey({
   return JSON.stringify([index, first, prompt, a, b, finishReasons]);
 }
 
-/** Verdicts in a JSON Lines file, each written at once, so that a comparison that was stopped can go on from the file. */
+/** Verdicts in a JSON Lines file, each written at once, so that a comparison that was stopped can resume from the file. */
 export class VerdictFile {
   readonly #path: string;
   /** The first line, which says what is compared; undefined once it is written. */

@@ -123,7 +123,7 @@ describe('measureWinRate', () => {
     expect(result).toMatchObject({ ties: 3, winRate: 0.5 });
   });
 
-  it('goes on from its file, and asks no question twice', async () => {
+  it('resumes from its file, and asks no question twice', async () => {
     const at = await files();
     const text = `
       import { existsSync } from 'node:fs';

@@ -76,7 +76,7 @@ async function judgeAll(
   const work = async () => {
     for (const { conversation, row, question } of queue) {
       if (signal?.aborted)
-        throw new PmpoError({ where: 'winrate', what: 'stopped. The same command goes on from here' });
+        throw new PmpoError({ where: 'winrate', what: 'stopped. The same command resumes from here' });
       const isA = question.first === 'a';
       const [first, second] = isA ? [question.a, question.b] : [question.b, question.a];
       const [endA, endB] = question.finishReasons;
@@ -100,7 +100,7 @@ async function judgeAll(
 
 /**
  * Lets a judge compare the completions of A and B on the same prompts, in both orders if the order could influence it. Every verdict
- * is written to a file, from which a comparison that was stopped goes on.
+ * is written to a file, from which a comparison that was stopped resumes.
  * @throws PmpoError if a completion cannot be had or the judge cannot be reached; earlier verdicts stay in the file.
  */
 export async function measureWinRate(options: WinRateOptions): Promise<Tally> {

@@ -196,7 +196,7 @@ describe('parameters that are not finite', () => {
     const base = tinyModel(1);
     base.parameters['model.norm.weight']!.data[0] = Number.NaN;
     const diverged = await start(base);
-    await expect(diverged.score(sequences, { policy: true })).rejects.toThrow(/The parameters have diverged/);
+    await expect(diverged.score(sequences, { policy: true })).rejects.toThrow(/the parameters have diverged/);
     await expect(diverged.sampler.sample(request)).rejects.toThrow(/not finite/);
   });
 });

@@ -1,4 +1,4 @@
-import { PmpoError } from '../../core/errors.js';
+import { divergedError, PmpoError } from '../../core/errors.js';
 import { getOrCreate } from '../../core/maps.js';
 import { sizeOf } from '../../core/shape.js';
 import { createAdam } from '../../engine/adam.js';
@@ -34,7 +34,7 @@ interface TokenInputs {
 }
 
 /** The coefficient [B, T] of each token's terms in the loss; a coefficient for each part that is computed. */
-type GradientInputs = TokenInputs & {
+type CoefficientInputs = TokenInputs & {
   readonly [Name in (typeof coefficientNames)[number] as `${Name}Coefficient`]?: Tensor2D;
 };
 
@@ -59,7 +59,7 @@ export function createTraining(
   const adam = createAdam(engine, 'adam', policy, { learningRate: 1 });
   // One compiled function for each set of parts.
   const scoreFunctions = new Map<string, Compiled<TokenInputs, TokenTerms>>();
-  const gradientFunctions = new Map<string, Compiled<GradientInputs, TokenTerms>>();
+  const gradientFunctions = new Map<string, Compiled<CoefficientInputs, TokenTerms>>();
   const nameOf = (kind: string, parts: ScoreParts) =>
     `${kind} ${partNames.filter((part) => parts[part] === true).join(' ')}`;
 
@@ -72,14 +72,14 @@ export function createTraining(
     );
   };
 
-  const gradientFunction = (parts: ScoreParts): Compiled<GradientInputs, TokenTerms> => {
+  const gradientFunction = (parts: ScoreParts): Compiled<CoefficientInputs, TokenTerms> => {
     const name = nameOf('forward and backward', parts);
     return getOrCreate(gradientFunctions, name, () =>
-      engine.jit(name, (inputs: GradientInputs) => accumulateGradient(parts, inputs)),
+      engine.jit(name, (inputs: CoefficientInputs) => accumulateGradient(parts, inputs)),
     );
   };
 
-  const accumulateGradient = (parts: ScoreParts, inputs: GradientInputs): TokenTerms => {
+  const accumulateGradient = (parts: ScoreParts, inputs: CoefficientInputs): TokenTerms => {
     let terms: TokenTerms = {};
     const { grads } = tf.variableGrads(
       () => {
@@ -219,11 +219,7 @@ function requireFinite(i: number, score: SequenceScore): void {
   for (const name of termNames) {
     const bad = score[name]?.findIndex((value) => !Number.isFinite(value)) ?? -1;
     if (bad < 0) continue;
-    throw new PmpoError({
-      where: `sequence ${i}, token ${bad} of its completion`,
-      what: `${name} is ${score[name]![bad]}`,
-      remedy: 'The parameters have diverged: lower the learning rate, or raise the weight of the KL',
-    });
+    throw divergedError(`sequence ${i}, token ${bad} of its completion`, `${name} is ${score[name]![bad]}`);
   }
 }
 

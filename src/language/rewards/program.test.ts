@@ -11,16 +11,17 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function evaluate(name: string, source: string, modules: PublicModules = {}) {
+async function evaluate(name: string, source: string, modules: PublicModules = {}, signal?: AbortSignal) {
   const file = join(folder, name);
   await writeFile(file, source);
   const reward = await programDefinition(modules).open(
     { file },
     { where: 'language.reward', notice: () => {} },
   );
-  return reward.evaluate([
-    { prompt: 'p', conversation: 'user: p', completion: 'abc', finishReason: 'stop', row: { bonus: 2 } },
-  ]);
+  return reward.evaluate(
+    [{ prompt: 'p', conversation: 'user: p', completion: 'abc', finishReason: 'stop', row: { bonus: 2 } }],
+    signal,
+  );
 }
 
 describe('a reward program', () => {
@@ -31,6 +32,17 @@ describe('a reward program', () => {
         completion.length + (finishReason === 'stop' ? 10 : 0) + 100 * row.bonus + (conversation === 'user: ' + prompt ? 1000 : 0);
     `;
     expect(await evaluate('good.ts', source)).toEqual([1213]);
+  });
+
+  it('gets the signal that stops the run', async () => {
+    const source = `
+      export const reward = (_: object, signal: AbortSignal): Promise<number> =>
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    `;
+    const controller = new AbortController();
+    const evaluating = evaluate('signal.ts', source, {}, controller.signal);
+    setTimeout(() => controller.abort(new Error('stopped')), 100);
+    await expect(evaluating).rejects.toThrow('reward threw: stopped');
   });
 
   it('may import the modules of this package that it is given', async () => {

@@ -7,11 +7,12 @@ const programSettings = z.strictObject({
   file: z
     .string()
     .describe(
-      'A module (.ts, .js, .mjs) that exports `reward({prompt, conversation, completion, finishReason, row})`, which returns a number',
+      'A module (.ts, .js, .mjs) that exports `reward({prompt, conversation, completion, finishReason, row}, signal)`, which returns a number',
     ),
 });
 
-type Program = (input: RewardInput) => number | Promise<number>;
+/** @param signal aborted when the run is stopped, so that a slow reward can end early. */
+type Program = (input: RewardInput, signal?: AbortSignal) => number | Promise<number>;
 
 /**
  * The reward `program`: a user's function from a prompt and a completion to a number.
@@ -33,10 +34,10 @@ export function programDefinition(modules: PublicModules): RewardDefinition<z.in
           remedy: 'Add: export function reward({ prompt, completion }) { return … }',
         });
       }
-      const evaluateOne = async (input: RewardInput): Promise<number> => {
+      const evaluateOne = async (input: RewardInput, signal?: AbortSignal): Promise<number> => {
         let value: number;
         try {
-          value = await (reward as Program)(input);
+          value = await (reward as Program)(input, signal);
         } catch (cause) {
           const message = cause instanceof Error ? cause.message : String(cause);
           const at = placeIn(file, cause);
@@ -54,7 +55,8 @@ export function programDefinition(modules: PublicModules): RewardDefinition<z.in
         });
       };
       return {
-        evaluate: (completions) => Promise.all(completions.map(evaluateOne)),
+        evaluate: (completions, signal) =>
+          Promise.all(completions.map((input) => evaluateOne(input, signal))),
         close: async () => {},
       };
     },

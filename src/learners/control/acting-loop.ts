@@ -17,7 +17,7 @@ export interface ActingLoopOptions {
   readonly family: DistributionFamily;
   /** Determines the exploration noise. */
   readonly key: RandomKey;
-  /** Canonical actions [K, A] of the present policy for observations [K, O] and noise [K, A] of the head's kind. */
+  /** Canonical actions [K, A] of the current policy for observations [K, O] and noise [K, A] of the head's kind. */
   readonly act: (observations: Float32Array, noise: Float32Array, numEnvs: number) => Promise<Float32Array>;
   /** Receives every complete n-step transition. */
   readonly sink: TransitionSink;
@@ -59,7 +59,7 @@ export class ActingLoop {
     this.#episodeReturns = Array(numEnvs).fill(0);
   }
 
-  /** Starts episode 0 of every environment and forgets all open episodes. The noise goes on from where it is. */
+  /** Starts episode 0 of every environment and forgets all open episodes. The noise continues from where it is. */
   async reset(): Promise<void> {
     const { environment } = this.#options;
     for (let k = 0; k < environment.numEnvs; k++) this.#windows.clear(k);
@@ -85,7 +85,7 @@ export class ActingLoop {
     return { stepped: environment.step(actions) };
   }
 
-  /** Hands over what a step has completed; returns the number of environments that have stepped. */
+  /** Passes the transitions that a step has completed to the sink. @returns the number of environments that have stepped. */
   record(step: VectorStep): number {
     const { environment, sink, onEpisode } = this.#options;
     const { numEnvs, observationSize: o, actionSize: a } = environment;
@@ -103,7 +103,7 @@ export class ActingLoop {
         this.#observations.subarray(k * o, (k + 1) * o),
         step.actions.subarray(k * a, (k + 1) * a),
         step.rewards[k],
-        step.finalObservations.subarray(k * o, (k + 1) * o),
+        step.nextObservations.subarray(k * o, (k + 1) * o),
         end,
         sink,
       );
@@ -115,12 +115,12 @@ export class ActingLoop {
         this.#episodeReturns[k] = 0;
         this.#episodeSteps[k] = 0;
       }
-      this.#observations.set(step.observations.subarray(k * o, (k + 1) * o), k * o);
+      this.#observations.set(step.currentObservations.subarray(k * o, (k + 1) * o), k * o);
     }
     return stepped;
   }
 
-  /** What is needed to go on from here, the open episodes included. Call it between `record` and `startStep`. */
+  /** What is needed to resume from here, the open episodes included. Call it between `record` and `startStep`. */
   snapshot(): ExperienceSnapshot {
     const { environment } = this.#options;
     const { numEnvs, observationSize, actionSize } = environment;
@@ -140,15 +140,15 @@ export class ActingLoop {
         'acting/observations': { shape: [numEnvs, observationSize], data: this.#observations.slice() },
         ...Object.fromEntries(openActions),
       },
-      // Copies, because the loop goes on counting in its own arrays.
+      // Copies, because the loop continues to count in its own arrays.
       counters: { episodeSteps: [...this.#episodeSteps], episodeReturns: [...this.#episodeReturns] },
       metadata: { openEpisodes: open.map(({ episode, seed }) => ({ episode, seed })) },
     };
   }
 
   /**
-   * Goes on from a snapshot in a checkpoint: replays the actions of the open episodes.
-   * @returns the environments that did not come back to where they were, because they are not deterministic. They go on from
+   * Resumes from a snapshot in a checkpoint: replays the actions of the open episodes.
+   * @returns the environments that did not come back to where they were, because they are not deterministic. They continue from
    *   where they are now, and their open windows are dropped.
    * @throws PmpoError when the checkpoint is of another configuration.
    */

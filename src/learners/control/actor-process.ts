@@ -88,7 +88,7 @@ class Actor {
   #updates = 0;
   /** The delivery of the previous chunk. */
   #delivering: Promise<AppendOutcome> | undefined;
-  /** Transitions stored in runs before the present one. */
+  /** Transitions stored in runs before the current one. */
   #storedBefore = 0;
 
   constructor(options: ActorOptions) {

@@ -77,12 +77,12 @@ export class Agent {
     });
   }
 
-  /** True if an update must end before the next one may be handed over; see ImprovementStep. */
+  /** True if an update must end before the next one may be submitted; see ImprovementStep. */
   get sequential(): boolean {
     return this.#step.sequential;
   }
 
-  /** Actions [K, A] of the present policy; see ActingPolicy.act. */
+  /** Actions [K, A] of the current policy; see ActingPolicy.act. */
   act(observations: Float32Array, noise: Float32Array, numEnvs: number): Promise<Float32Array> {
     return this.#acting.act(observations, noise, numEnvs);
   }
@@ -103,14 +103,14 @@ export class Agent {
     const factor = { shape: [], data: Float32Array.of(learningRateFactor) };
     const improving = this.#step.run({ ...batch, noise, learningRateFactor: factor }, update);
     if (this.sequential) await improving;
-    // The engine runs calls in the order in which they are made, so that the copy and even the next update may be handed over before
+    // The engine runs calls in the order in which they are made, so that the copy and even the next update may be submitted before
     // this update has ended.
     const copying = this.#copy(update + 1);
     const [{ metrics }] = await Promise.all([improving, copying]);
     return metrics;
   }
 
-  /** Hands over the copies that are due once `updates` updates are done. */
+  /** Submits the copies that are due once `updates` updates are done. */
   async #copy(updates: number): Promise<void> {
     const { reference, critic } = this.#options.config;
     await Promise.all([

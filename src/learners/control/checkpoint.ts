@@ -35,7 +35,7 @@ export const under = (prefix: string, tensors: NamedHostTensors): NamedHostTenso
       .map(([name, tensor]) => [name.slice(prefix.length + 1), tensor]),
   );
 
-/** Everything that the job needs to go on as if it had never stopped. Call it between iterations. */
+/** Everything that the job needs to continue as if it had never stopped. Call it between iterations. */
 export async function saveJob(
   { engine, parameters, store, experience }: JobParts,
   { environmentSteps, updates, wallSeconds, evaluationDue = false }: Counters,

@@ -7,7 +7,7 @@ import type { CopyRule } from '../schedule.js';
  * this shape too, and config/control-schema.ts gives the defaults.
  */
 export interface ControlLearnerConfig {
-  /** Of everything random in the run. */
+  /** Determines everything random in the run. */
   readonly seed: number;
   readonly policy: PolicyConfig;
   readonly critic: CriticConfig;
@@ -29,7 +29,7 @@ export interface ControlLearnerConfig {
   };
 }
 
-/** The policy's network and the distribution that its outputs parametrise. */
+/** The policy's network and the distribution that its outputs parametrize. */
 export interface PolicyConfig extends MlpSettings, HeadSettings {}
 
 /** The ensemble of critics Q(x, y). */
@@ -57,9 +57,9 @@ export interface ControlUpdateConfig {
   readonly batchSize: number;
   /** N, the samples for each context. */
   readonly samples: number;
-  /** Of the policy's Adam. */
+  /** Learning rate of the policy's Adam. */
   readonly learningRate: number;
-  /** Of the operator's own state. */
+  /** Learning rate of the operator's state. */
   readonly stateLearningRate: number;
   /** Share of the run after which the learning rates of policy and critics fall linearly, to a twentieth at the end. */
   readonly decayFrom: number;

@@ -35,7 +35,7 @@ export async function episodeReturns(
         running[k] = 0;
       }
     }
-    observations = step.observations;
+    observations = step.currentObservations;
   }
   const rounds = Math.max(...quota);
   return Array.from({ length: rounds }, (_, round) =>

@@ -10,16 +10,13 @@ export interface Experience {
   readonly needsCheckpointAtStart: boolean;
   /** Starts from the beginning, or where a checkpoint left off. */
   begin(resume?: Checkpoint): Promise<void>;
-  /**
-   * Starts gathering more, and resolves as soon as it has started; updates run meanwhile. `arrived` resolves to a function that
-   * puts what has arrived into the replay and returns the number of environment steps in it: 0 if nothing has arrived yet.
-   */
-  gather(progress: LearnerProgress): Promise<{ readonly arrived: Promise<() => number> }>;
+  /** Starts gathering more, and resolves as soon as it has started; updates run meanwhile. */
+  gather(progress: LearnerProgress): Promise<PendingExperience>;
   /** Number of updates that may have been made in all once `environmentSteps` steps have been recorded. */
   updatesAllowed(environmentSteps: number): number;
   /** Number of updates due by the end of a run of `environmentSteps` steps. */
   updatesDue(environmentSteps: number): number;
-  /** What is needed to go on from here. Call it between recording and gathering. */
+  /** What is needed to resume from here. Call it between recording and gathering. */
   snapshot(): ExperienceSnapshot;
   /** Called when the last snapshot is safe on the disk. */
   saved(): Promise<void>;
@@ -27,6 +24,15 @@ export interface Experience {
   end(): Promise<void>;
   close(): Promise<void>;
 }
+
+/** Experience that is being gathered. */
+export interface PendingExperience {
+  /** Resolves once the experience can be recorded, or at once if nothing has arrived. */
+  readonly arrived: Promise<RecordExperience>;
+}
+
+/** Puts experience that has arrived into the replay. @returns the number of environment steps in it: 0 if nothing arrived. */
+export type RecordExperience = () => number;
 
 /** Sizes and units of transitions. Shapes: A action dimensions. */
 export interface ExperienceShape {

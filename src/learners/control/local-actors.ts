@@ -2,7 +2,13 @@ import type { Checkpoint } from '../../run/checkpoints.js';
 import { ActingLoop, type ActingLoopOptions } from './acting-loop.js';
 import type { Averages } from './averages.js';
 import type { ControlLearnerConfig } from './config.js';
-import type { Experience, ExperienceShape, ExperienceSnapshot, LearnerProgress } from './experience.js';
+import type {
+  Experience,
+  ExperienceShape,
+  ExperienceSnapshot,
+  LearnerProgress,
+  PendingExperience,
+} from './experience.js';
 
 export interface LocalActorsOptions extends Omit<ActingLoopOptions, 'onEpisode'> {
   readonly config: ControlLearnerConfig;
@@ -11,7 +17,7 @@ export interface LocalActorsOptions extends Omit<ActingLoopOptions, 'onEpisode'>
 }
 
 /**
- * Experience from K environments that the learner's own process steps, on a schedule that counts and never races: one step of
+ * Experience from K environments that the learner's own process steps, on a schedule that depends on step counts only, not on timing: one step of
  * every environment per call, and updates by the number of steps recorded. The same seed gives the same experience.
  */
 export class LocalActors implements Experience {
@@ -34,12 +40,12 @@ export class LocalActors implements Experience {
     if (resume === undefined) return this.#loop.reset();
     for (const k of await this.#loop.restore(resume)) {
       this.#options.notice(
-        `Environment ${k} did not come back to the state in which it was stopped: its simulator is not deterministic, or was reset. The run goes on from the state that it is in now`,
+        `Environment ${k} did not come back to the state in which it was stopped: its simulator is not deterministic, or was reset. The run continues from the state that it is in now`,
       );
     }
   }
 
-  async gather({ environmentSteps }: LearnerProgress): Promise<{ readonly arrived: Promise<() => number> }> {
+  async gather({ environmentSteps }: LearnerProgress): Promise<PendingExperience> {
     const { stepped } = await this.#loop.startStep(environmentSteps, environmentSteps);
     return { arrived: stepped.then((step) => () => this.#loop.record(step)) };
   }

@@ -86,7 +86,7 @@ export function createParameters(engine: Engine, spec: AgentSpec, key: RandomKey
     operator: new TrainedOperator({
       engine,
       operator,
-      policy: { klParts: family.klParts(actionSize) },
+      policyShape: { klParts: family.klParts(actionSize) },
       learningRate: config.learner.stateLearningRate,
       names: { state: 'state', optimizer: 'adam/state' },
     }),

@@ -11,7 +11,7 @@ import type { ControlLearnerConfig } from './config.js';
 import { episodeReturns } from './evaluate.js';
 
 /** The sizes and the action units of the environment that a policy is for. */
-export interface PolicyShape extends ActionUnits {
+export interface EnvironmentShape extends ActionUnits {
   readonly observationSize: number;
 }
 
@@ -25,7 +25,7 @@ interface PolicyInput {
  * K environments, O observation size, A action dimensions.
  */
 export class TrainedPolicy {
-  readonly shape: PolicyShape;
+  readonly shape: EnvironmentShape;
   readonly #engine: Engine;
   /** The most likely canonical actions, clipped to the bounds. */
   readonly #mode: (observations: Tensor2D) => Tensor2D;
@@ -35,7 +35,7 @@ export class TrainedPolicy {
   constructor(
     engine: Engine,
     { policy }: Pick<ControlLearnerConfig, 'policy'>,
-    shape: PolicyShape,
+    shape: EnvironmentShape,
     parameters: NamedVariables,
   ) {
     const family = createFamily(policy, shape.actionValues);

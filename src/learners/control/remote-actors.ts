@@ -9,7 +9,14 @@ import type { ReplayReader, StoredChunk } from '../../replay/redis/replay-reader
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { Averages } from './averages.js';
 import type { ControlLearnerConfig } from './config.js';
-import type { Experience, ExperienceShape, ExperienceSnapshot, LearnerProgress } from './experience.js';
+import type {
+  Experience,
+  ExperienceShape,
+  ExperienceSnapshot,
+  LearnerProgress,
+  PendingExperience,
+  RecordExperience,
+} from './experience.js';
 import { packPolicy } from './published-policy.js';
 import { rateLimits } from './rate-limits.js';
 import { sharedSettingsText } from './shared-settings.js';
@@ -29,7 +36,7 @@ export interface RemoteActorsOptions {
   readonly config: ControlLearnerConfig;
   readonly shape: ExperienceShape;
   readonly remote: RemoteReplay;
-  /** The present parameters of the policy, to be published. */
+  /** The current parameters of the policy, to be published. */
   readonly readPolicy: () => Promise<NamedHostTensors>;
   readonly sink: TransitionSink;
   readonly averages: Averages;
@@ -106,7 +113,7 @@ export class RemoteActors implements Experience {
     });
     if (resume === undefined || found === 'resumed') return;
     this.#offset = 0;
-    notice('Redis no longer holds anything of this run: going on from the checkpoint');
+    notice('Redis no longer holds anything of this run: resuming from the checkpoint');
   }
 
   #restore({ metadata }: Checkpoint): void {
@@ -126,11 +133,11 @@ export class RemoteActors implements Experience {
     this.#safePositions = [remote.position];
   }
 
-  async gather(progress: LearnerProgress): Promise<{ readonly arrived: Promise<() => number> }> {
+  async gather(progress: LearnerProgress): Promise<PendingExperience> {
     return { arrived: this.#gather(progress) };
   }
 
-  async #gather({ environmentSteps, updates }: LearnerProgress): Promise<() => number> {
+  async #gather({ environmentSteps, updates }: LearnerProgress): Promise<RecordExperience> {
     const { reader } = this.#options.remote;
     const mayLearn = this.updatesAllowed(environmentSteps) > updates;
     // The count from before this read: if the read comes back empty, all of these transitions should have arrived.

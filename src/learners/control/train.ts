@@ -34,7 +34,7 @@ interface ControlJobOptions {
   readonly classifierName?: string;
   /** Receives metrics, evaluations, checkpoints and notices. */
   readonly observer: LearnerObserver;
-  /** The checkpoint to go on from. Absent: the job starts from the beginning. */
+  /** The checkpoint to resume from. Absent: the job starts from the beginning. */
   readonly resume?: Checkpoint;
   /** When aborted, the job saves a checkpoint and returns. */
   readonly signal?: AbortSignal;
@@ -75,7 +75,7 @@ const metricsEvery = 1000;
 
 /**
  * Trains a policy in simulators by off-policy actor-critic learning: gathers experience into a replay, and improves critics and
- * policy on batches from it. In its own environments it keeps to a schedule that counts and never races: iteration i acts with
+ * policy on batches from it. In its own environments it keeps to a schedule that depends on step counts only, not on timing: iteration i acts with
  * the policy after the updates of iteration i−1, and the updates of iteration i run while the environments step. The same
  * configuration and seed then give the same parameters. Transitions of remote actors are taken in the order of their arrival.
  *

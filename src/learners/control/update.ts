@@ -113,7 +113,7 @@ export function improvePolicy(
   const { nextObservations, canonicalSamples: samples, evaluation, accept, reject, mask } = batch;
   const old = policyAt(spec, reference, nextObservations);
   const referenceLogProb = old.logProb(samples);
-  const { gradients, metrics } = operator.improve(policy, () => {
+  const { gradients, metrics } = operator.gradients(policy, () => {
     const current = policyAt(spec, policy, nextObservations);
     return {
       batch: {

@@ -15,27 +15,27 @@ export interface Prompt {
 }
 
 /** A completion with its evaluation. */
-export interface JudgedCompletion {
+export interface EvaluatedSample {
   readonly text: string;
   /** [T], T ≥ 1. */
   readonly tokens: Int32Array;
   readonly finishReason: FinishReason;
-  /** f(x, y). Absent if the completion could not be judged; nothing is learned from it then. */
+  /** f(x, y). Absent if the completion could not be evaluated; nothing is learned from it then. */
   readonly evaluation?: number;
   /** log π(y_t | x, y_<t) as the sampler reported it, [T]. */
   readonly samplerLogProbs?: Float32Array;
 }
 
 /** A context with its completions, at most N. */
-export interface JudgedContext {
+export interface EvaluatedContext {
   readonly prompt: Prompt;
-  readonly completions: readonly JudgedCompletion[];
+  readonly completions: readonly EvaluatedSample[];
 }
 
 /** A batch of B contexts. */
-export type LanguageBatch = readonly JudgedContext[];
+export type LanguageBatch = readonly EvaluatedContext[];
 
-/** A source of batches: completions that are sampled and judged, or a data set. */
+/** A source of batches: completions that are sampled and evaluated, or a data set. */
 export interface BatchSource {
   /** Batch number `index`, the same at every call (as far as the server that samples is deterministic). */
   batch(index: number, signal?: AbortSignal): Promise<LanguageBatch>;

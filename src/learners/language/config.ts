@@ -3,7 +3,7 @@ import type { CopyRule } from '../schedule.js';
 
 /** The settings of a language learner: plain data without defaults. */
 export interface LanguageLearnerConfig {
-  /** Of everything random in the job, except what samplers draw by themselves. */
+  /** Determines everything random in the job, except what samplers draw by themselves. */
   readonly seed: number;
   /** KL(reference ‖ policy): exact over the vocabulary, or the mean of log π_ref − log π_θ over the samples. */
   readonly kl: 'exact' | 'sampled';
@@ -16,9 +16,9 @@ export interface LanguageLearnerConfig {
     readonly updates: number;
     /** N, the largest number of completions of a prompt. */
     readonly samples: number;
-    /** Of the model's Adam. */
+    /** Learning rate of the model's Adam. */
     readonly learningRate: number;
-    /** Of the operator's own state. */
+    /** Learning rate of the operator's state. */
     readonly stateLearningRate: number;
     /** Share of the job after which the learning rate falls linearly, to a twentieth at the end; 1: never. */
     readonly decayFrom: number;

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { TabularModel } from '../../../test/support/tabular-model.js';
 import { randomKey } from '../../core/random-keys.js';
-import type { JudgedContext } from './batch.js';
+import type { EvaluatedContext } from './batch.js';
 import { DatasetBatches, holdOut, labelledLogProbs, perplexity } from './dataset-batches.js';
 
-const context = (text: string, ...evaluations: number[]): JudgedContext => ({
+const context = (text: string, ...evaluations: number[]): EvaluatedContext => ({
   prompt: { text, tokens: Int32Array.of(1), row: {} },
   completions: evaluations.map((evaluation, i) => ({
     text: `${text}${i}`,
@@ -42,9 +42,9 @@ describe('DatasetBatches', () => {
 
 describe('holdOut', () => {
   it('splits contexts by share, and leaves some to learn from', () => {
-    const { learned, heldOut } = holdOut(contexts, 0.4, randomKey(0));
-    expect([learned.length, heldOut.length]).toEqual([3, 2]);
-    expect(new Set([...learned, ...heldOut])).toEqual(new Set(contexts));
+    const { training, heldOut } = holdOut(contexts, 0.4, randomKey(0));
+    expect([training.length, heldOut.length]).toEqual([3, 2]);
+    expect(new Set([...training, ...heldOut])).toEqual(new Set(contexts));
     expect(holdOut(contexts, 0, randomKey(0)).heldOut).toEqual([]);
     expect(() => holdOut(contexts, 0.95, randomKey(0))).toThrow(/leaves none to learn from/);
   });

@@ -2,17 +2,17 @@ import { ConfigError } from '../../core/errors.js';
 import { drawInTurn, foldIn, permutation, type RandomKey } from '../../core/random-keys.js';
 import { mean } from '../../core/statistics.js';
 import type { TokenSequence, TrainableModel } from '../../language/trainable-model.js';
-import type { BatchSource, JudgedContext, LanguageBatch } from './batch.js';
+import type { BatchSource, EvaluatedContext, LanguageBatch } from './batch.js';
 
 /** Batches from a data set: every context once before any comes again. From a context with more than N completions, N are drawn. */
 export class DatasetBatches implements BatchSource {
-  readonly #contexts: readonly JudgedContext[];
+  readonly #contexts: readonly EvaluatedContext[];
   readonly #batchSize: number;
   readonly #samples: number;
   readonly #key: RandomKey;
 
   constructor(
-    contexts: readonly JudgedContext[],
+    contexts: readonly EvaluatedContext[],
     { batchSize, samples }: { readonly batchSize: number; readonly samples: number },
     key: RandomKey,
   ) {
@@ -40,10 +40,10 @@ export class DatasetBatches implements BatchSource {
  * @throws ConfigError when no context is left to learn from.
  */
 export function holdOut(
-  contexts: readonly JudgedContext[],
+  contexts: readonly EvaluatedContext[],
   share: number,
   key: RandomKey,
-): { readonly learned: readonly JudgedContext[]; readonly heldOut: readonly JudgedContext[] } {
+): { readonly training: readonly EvaluatedContext[]; readonly heldOut: readonly EvaluatedContext[] } {
   const count = Math.round(contexts.length * share);
   if (count >= contexts.length) {
     throw new ConfigError({
@@ -55,7 +55,7 @@ export function holdOut(
   const order = permutation(key, contexts.length);
   const held = new Set(order.subarray(0, count));
   return {
-    learned: contexts.filter((_, i) => !held.has(i)),
+    training: contexts.filter((_, i) => !held.has(i)),
     heldOut: contexts.filter((_, i) => held.has(i)),
   };
 }
@@ -79,7 +79,7 @@ async function logProbs(model: TrainableModel, sequences: readonly TokenSequence
  */
 export async function labelledLogProbs(
   model: TrainableModel,
-  contexts: readonly JudgedContext[],
+  contexts: readonly EvaluatedContext[],
 ): Promise<Record<string, number>> {
   const metrics: Record<string, number> = {};
   for (const [side, sign] of [

@@ -19,14 +19,14 @@ export function evaluated(updates: number, batch: LanguageBatch): LanguageEvalua
   };
 }
 
-/** The evaluations of all completions that could be judged. */
+/** The evaluations of all completions that could be evaluated. */
 export function evaluations({ completions }: LanguageEvaluation): number[] {
   return completions.flatMap(({ evaluation }) => evaluation ?? []);
 }
 
 /**
  * The share of completions that are evaluated higher than the base model's on the same prompts; ties count half. NaN if no
- * prompt was judged in both evaluations.
+ * prompt was evaluated in both evaluations.
  */
 export function winRate(policy: LanguageEvaluation, base: LanguageEvaluation): number {
   return mean(

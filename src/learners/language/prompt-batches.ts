@@ -3,12 +3,12 @@ import { drawInTurn, foldIn, type RandomKey, randomSeed } from '../../core/rando
 import { conversationOf } from '../../datasets/prompts.js';
 import type { Completion, LanguageModel, SamplingSettings } from '../../language/language-model.js';
 import type { Reward, RewardInput } from '../../language/rewards/reward.js';
-import type { BatchSource, JudgedCompletion, JudgedContext, LanguageBatch, Prompt } from './batch.js';
+import type { BatchSource, EvaluatedContext, EvaluatedSample, LanguageBatch, Prompt } from './batch.js';
 
-/** Batches of completions that are sampled and judged. Shapes: B contexts, N samples for each. */
+/** Batches of completions that are sampled and evaluated. Shapes: B contexts, N samples for each. */
 
 /** What samples completions and what evaluates them. */
-export interface JudgeOptions {
+export interface SampleAndEvaluateOptions {
   readonly sampler: LanguageModel;
   readonly reward: Reward;
   readonly sampling: SamplingSettings;
@@ -18,15 +18,15 @@ export interface JudgeOptions {
 const seedOf = (key: RandomKey) => randomSeed(key) >>> 1;
 
 /**
- * Samples N completions of each prompt and judges them. Each prompt has its own seed, so that its completions do not depend on
+ * Samples N completions of each prompt and evaluates them. Each prompt has its own seed, so that its completions do not depend on
  * the other prompts of the batch.
- * @throws PmpoError from the sampler and the reward, and when more than half of the completions cannot be judged.
+ * @throws PmpoError from the sampler and the reward, and when more than half of the completions cannot be evaluated.
  */
-export async function sampleAndJudge(
+export async function sampleAndEvaluate(
   prompts: readonly Prompt[],
   completions: number,
   key: RandomKey,
-  { sampler, reward, sampling }: JudgeOptions,
+  { sampler, reward, sampling }: SampleAndEvaluateOptions,
   signal?: AbortSignal,
 ): Promise<LanguageBatch> {
   const sampled = await Promise.all(
@@ -50,23 +50,23 @@ export async function sampleAndJudge(
   if (missing > values.length / 2) {
     throw new PmpoError({
       where: 'language.reward',
-      what: `${missing} of ${values.length} completions could not be judged`,
+      what: `${missing} of ${values.length} completions could not be evaluated`,
       remedy: 'The notices show what was wrong with the answers',
     });
   }
   let next = 0;
   return prompts.map(
-    (prompt, b): JudgedContext => ({
+    (prompt, b): EvaluatedContext => ({
       prompt,
-      completions: sampled[b].map((completion) => judged(completion, values[next++])),
+      completions: sampled[b].map((completion) => toSample(completion, values[next++])),
     }),
   );
 }
 
-function judged(
+function toSample(
   { tokens, text, finishReason, logProbs }: Completion,
   evaluation: number | undefined,
-): JudgedCompletion {
+): EvaluatedSample {
   return {
     text,
     tokens,
@@ -77,15 +77,15 @@ function judged(
   };
 }
 
-/** Batches of prompts with sampled and judged completions: every prompt once before any comes again. */
+/** Batches of prompts with sampled and evaluated completions: every prompt once before any comes again. */
 export class PromptBatches implements BatchSource {
   readonly #prompts: readonly Prompt[];
-  readonly #options: JudgeOptions & { readonly batchSize: number; readonly samples: number };
+  readonly #options: SampleAndEvaluateOptions & { readonly batchSize: number; readonly samples: number };
   readonly #key: RandomKey;
 
   constructor(
     prompts: readonly Prompt[],
-    options: JudgeOptions & { readonly batchSize: number; readonly samples: number },
+    options: SampleAndEvaluateOptions & { readonly batchSize: number; readonly samples: number },
     key: RandomKey,
   ) {
     this.#prompts = prompts;
@@ -97,6 +97,6 @@ export class PromptBatches implements BatchSource {
     const { batchSize, samples } = this.#options;
     const chosen = drawInTurn(this.#prompts, index * batchSize, batchSize, foldIn(this.#key, 'order'));
     const key = foldIn(foldIn(this.#key, 'samples'), index);
-    return sampleAndJudge(chosen, samples, key, this.#options, signal);
+    return sampleAndEvaluate(chosen, samples, key, this.#options, signal);
   }
 }

@@ -97,7 +97,7 @@ checkpoint: { every: 5 }
     if (stop.signal.aborted) throw new Error('the command was stopped');
     await tabular.publish('reference');
   };
-  const judge = { sampler: tabular.sampler, reward: own, sampling: config.language.sampling };
+  const evaluationOptions = { sampler: tabular.sampler, reward: own, sampling: config.language.sampling };
   try {
     const result = await trainLanguage({
       config: { ...config, kl: config.language.kl, sampling: config.language.sampling },
@@ -113,7 +113,7 @@ checkpoint: { every: 5 }
       },
       source: new PromptBatches(
         prompts,
-        { ...judge, batchSize: config.learner.batchSize, samples: config.learner.samples },
+        { ...evaluationOptions, batchSize: config.learner.batchSize, samples: config.learner.samples },
         randomKey(3),
       ),
       heldOut: { prompts: prompts.slice(0, 2), reward: own },
@@ -267,7 +267,7 @@ describe('trainLanguage', () => {
     await expect(train({ model })).rejects.toThrow('no room');
   });
 
-  it('leaves out completions that could not be judged, and fails if they are the majority', async () => {
+  it('leaves out completions that could not be evaluated, and fails if they are the majority', async () => {
     const some: Reward = {
       ...reward,
       evaluate: async (c) => (await reward.evaluate(c)).map((value, i) => (i % 3 === 0 ? undefined : value)),
@@ -277,6 +277,6 @@ describe('trainLanguage', () => {
       metrics.find(({ values }) => 'completion/judgedRate' in values)!.values['completion/judgedRate'],
     ).toBeCloseTo(2 / 3, 1);
     const none: Reward = { ...reward, evaluate: async (c) => c.map(() => undefined) };
-    await expect(train({ reward: none })).rejects.toThrow(/2 of 2 completions could not be judged/);
+    await expect(train({ reward: none })).rejects.toThrow(/2 of 2 completions could not be evaluated/);
   });
 });

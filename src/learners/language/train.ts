@@ -13,9 +13,9 @@ import { copyIsDue, learningRateFactor } from '../schedule.js';
 import type { BatchSource, LanguageBatch, Prompt } from './batch.js';
 import type { LanguageLearnerConfig } from './config.js';
 import { evaluated, evaluations, winRate } from './evaluation.js';
-import { GradientStep } from './gradient-step.js';
-import { sampleAndJudge } from './prompt-batches.js';
-import { improve } from './update.js';
+import { OperatorGradient } from './operator-gradient.js';
+import { sampleAndEvaluate } from './prompt-batches.js';
+import { updateModel } from './update.js';
 
 /** The models that sample: the reference to learn from, the policy to evaluate. One server may do both in turn. */
 export interface Samplers {
@@ -50,7 +50,7 @@ export interface TrainLanguageOptions {
   readonly heldOutMetrics?: () => Promise<Readonly<Record<string, number>>>;
   /** Receives metrics, evaluations, checkpoints and notices. */
   readonly observer: LanguageObserver;
-  /** The checkpoint to go on from. Absent: the job starts from the model's initial weights. */
+  /** The checkpoint to resume from. Absent: the job starts from the model's initial weights. */
   readonly resume?: Checkpoint;
   /** When aborted, the job saves a checkpoint and returns. */
   readonly signal?: AbortSignal;
@@ -104,9 +104,9 @@ type JobMetadata = {
 
 /**
  * Improves a language model. Each update draws a batch, takes the gradient of the operator's loss in its log-probs and KLs, and
- * passes it to the model as coefficients. Completions always come from the present reference: if an update leaves the reference
- * as it is, the next batch is sampled meanwhile; if the update changes it, sampling waits. Counting decides which weights sample
- * which batch, so that a job can be repeated.
+ * passes it to the model as coefficients. Completions always come from the current reference: if an update leaves the reference
+ * as it is, the next batch is sampled meanwhile; if the update changes it, sampling waits. Which weights sample which
+ * batch depends on step counts only, not on timing, so a job can be repeated.
  *
  * @throws PmpoError from model, sampler, reward and classifier, and when a number is not finite.
  */
@@ -116,7 +116,7 @@ export async function trainLanguage(options: TrainLanguageOptions): Promise<Trai
 
 class LanguageJob {
   readonly #options: TrainLanguageOptions;
-  readonly #step: GradientStep;
+  readonly #operatorGradient: OperatorGradient;
   readonly #key;
   #counters: Counters = { updates: 0, samples: 0, wallSeconds: 0, checkpoints: 0 };
   #elapsedBefore = 0;
@@ -132,7 +132,7 @@ class LanguageJob {
     this.#options = options;
     const { config, engine, operator, classifier, classifierName = 'custom' } = options;
     this.#key = randomKey(config.seed);
-    this.#step = new GradientStep({
+    this.#operatorGradient = new OperatorGradient({
       engine,
       operator,
       classifier,
@@ -209,13 +209,13 @@ class LanguageJob {
     }
     if (updates === 0 && this.#options.heldOut !== undefined) this.#warnOfEqualRewards(batch);
     const started = this.#wallSeconds();
-    const values = await improve(
+    const values = await updateModel(
       batch,
       updates,
       learningRate * learningRateFactor(updates / total, decayFrom),
       {
         model,
-        step: this.#step,
+        operatorGradient: this.#operatorGradient,
         samples,
         paddedTokens: { prompt: model.info.contextLength, completion: config.sampling.maxTokens },
         exactKl: config.kl === 'exact',
@@ -282,7 +282,7 @@ class LanguageJob {
     // The seeds are the same each time, so that evaluations differ by the policy alone.
     let batch: LanguageBatch;
     try {
-      batch = await sampleAndJudge(
+      batch = await sampleAndEvaluate(
         heldOut.prompts,
         config.evaluation.completions,
         foldIn(this.#key, 'evaluation'),
@@ -329,7 +329,7 @@ class LanguageJob {
     const counters = { ...this.#counters, wallSeconds: this.#wallSeconds() };
     const name = observer.modelName(counters.checkpoints);
     await model.save(observer.modelFolder(name));
-    const { state } = this.#step;
+    const { state } = this.#operatorGradient;
     const values = await engine.read(Object.values(state));
     await observer.checkpoint(counters.samples, {
       tensors: Object.fromEntries(Object.keys(state).map((name, i) => [name, values[i]])),
@@ -354,7 +354,7 @@ class LanguageJob {
         what: `it belongs to a '${saved.job}' job, not to a language job`,
       });
     }
-    const { state } = this.#step;
+    const { state } = this.#operatorGradient;
     const shapes = Object.fromEntries(Object.entries(state).map(([name, { shape }]) => [name, shape]));
     expectShapes('checkpoint', tensors, shapes);
     for (const [name, variable] of Object.entries(state)) {

@@ -1,14 +1,13 @@
-import { PmpoError } from '../../core/errors.js';
+import { divergedError, PmpoError } from '../../core/errors.js';
 import { mean, standardDeviation } from '../../core/statistics.js';
 import type { SequenceScore, TokenSequence, TrainableModel } from '../../language/trainable-model.js';
-import { divergedError } from '../improvement-step.js';
-import type { JudgedCompletion, LanguageBatch } from './batch.js';
-import type { GradientInputs, GradientStep } from './gradient-step.js';
+import type { EvaluatedSample, LanguageBatch } from './batch.js';
+import type { GradientInputs, OperatorGradient } from './operator-gradient.js';
 
-/** Shapes: B contexts, N samples for each, T tokens. */
+/** What `updateModel` needs. Shapes: B contexts, N samples for each, T tokens. */
 export interface UpdateOptions {
   readonly model: TrainableModel;
-  readonly step: GradientStep;
+  readonly operatorGradient: OperatorGradient;
   /** N. A context may have fewer completions. */
   readonly samples: number;
   /** Lengths to which completions and prompts are padded for classifiers, in tokens. */
@@ -22,7 +21,7 @@ interface PlacedSample {
   readonly n: number;
   readonly b: number;
   readonly sequence: TokenSequence;
-  readonly completion: JudgedCompletion;
+  readonly completion: EvaluatedSample;
 }
 
 /** The samples of a batch that have an evaluation. */
@@ -76,7 +75,7 @@ function padded(rows: readonly (Int32Array | undefined)[], length: number): Floa
   return values;
 }
 
-/** The inputs of the gradient step. Cells without a sample are 0 in all planes. */
+/** The inputs of the operator's gradient. Cells without a sample are 0 in all planes. */
 function gradientInputs(
   batch: LanguageBatch,
   present: readonly PlacedSample[],
@@ -164,23 +163,23 @@ function batchMetrics(
  * loss, and applies it to the model.
  * @param update its number, from 0.
  * @returns metrics.
- * @throws PmpoError when nothing in the batch was judged, or a number is not finite. The model is then unchanged.
+ * @throws PmpoError when no completion of the batch has an evaluation, or a number is not finite. The model is then unchanged.
  */
-export async function improve(
+export async function updateModel(
   batch: LanguageBatch,
   update: number,
   learningRate: number,
   options: UpdateOptions,
 ): Promise<Record<string, number>> {
-  const { model, step, exactKl, maxGradientNorm } = options;
+  const { model, operatorGradient, exactKl, maxGradientNorm } = options;
   const present = placedSamples(batch);
   if (present.length === 0) {
-    throw new PmpoError({ where: `update ${update}`, what: 'no completion of the batch could be judged' });
+    throw new PmpoError({ where: `update ${update}`, what: 'no completion of the batch could be evaluated' });
   }
   const sequences = present.map(({ sequence }) => sequence);
   const scores = await model.score(sequences, { policy: true, reference: true, kl: exactKl });
   const inputs = gradientInputs(batch, present, scores, options, update);
-  const gradient = await step.run(inputs, update);
+  const gradient = await operatorGradient.run(inputs, update);
   const counts = countsOf(present, batch.length);
   const weighted = present.flatMap(({ n, b, sequence }) => {
     const logProb = gradient.logProb[n * batch.length + b];

@@ -62,7 +62,7 @@ export class ChunkBuilder {
 }
 
 /**
- * Hands over each transition of a chunk, in order.
+ * Passes each transition of a chunk to a sink, in order.
  * @throws PmpoError when the bytes are not `count` rows of this shape.
  */
 export function unpackChunk(

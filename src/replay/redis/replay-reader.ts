@@ -230,7 +230,7 @@ export class ReplayReader {
       const reply = await work();
       if (String(reply[0]) !== 'gone') return reply;
       this.#options.notice(
-        'Redis no longer holds this run: it was emptied. Going on from the state of the learner',
+        'Redis no longer holds this run: it was emptied. Resuming from the state of the learner',
       );
       await this.attach({ ...this.#attached!, taken });
       if (this.#published !== undefined) await this.publish(this.#published.updates, this.#published.bytes);

@@ -38,7 +38,7 @@ export interface Chunk {
 /** The outcome of offering a chunk. `wait`: the learner has to catch up first. `gone`: Redis holds another run. */
 export type AppendOutcome = 'stored' | 'wait' | 'finished' | 'gone';
 
-/** The present state of a run in Redis; undefined if there is none. */
+/** The current state of a run in Redis; undefined if there is none. */
 export async function runStatus(connection: RedisConnection, keys: RunKeys): Promise<RunStatus | undefined> {
   const reply = await connection.script(readStatus, [keys.run, keys.learner], []);
   const [token, settings, inserted, finished, revision, hasLearner] = reply;

@@ -32,7 +32,7 @@ export interface GradientInputs extends SampleTexts {
   readonly kl: Float32Array;
   /** f(x, y). */
   readonly evaluation: Float32Array;
-  /** 1 for a sample that is present, 0 where a context has fewer than N. */
+  /** 1 for a sample that is present, 0 for a cell without one, in a context with fewer than N. */
   readonly mask: Float32Array;
   /** The samples as the classifier sees them: padded tokens [N, B, T]. */
   readonly sampleValues: Float32Array;
@@ -51,7 +51,8 @@ export interface LossGradient {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
-export interface GradientStepOptions {
+/** What `OperatorGradient` needs. */
+export interface OperatorGradientOptions {
   readonly engine: Engine;
   readonly operator: Operator;
   readonly classifier: FeedbackClassifier;
@@ -59,6 +60,7 @@ export interface GradientStepOptions {
   readonly classifierName: string;
   /** Whether the KL is given, or estimated from the samples as the mean of log π_ref − log π_θ. */
   readonly kl: 'exact' | 'sampled';
+  /** Learning rate of the operator's state. */
   readonly stateLearningRate: number;
 }
 
@@ -69,16 +71,23 @@ type GradientTensors = FeedbackInput & {
 };
 
 /** Classifies samples and takes the gradient of an operator's loss in their log-probs. */
-export class GradientStep {
+export class OperatorGradient {
   /** The operator's own state and its optimizer's, by the names that they have in a checkpoint. */
   readonly state: NamedVariables;
   readonly #step: ImprovementStep<GradientTensors, FeedbackInput, { logProb: Tensor; kl: Tensor }>;
 
-  constructor({ engine, operator, classifier, classifierName, kl, stateLearningRate }: GradientStepOptions) {
+  constructor({
+    engine,
+    operator,
+    classifier,
+    classifierName,
+    kl,
+    stateLearningRate,
+  }: OperatorGradientOptions) {
     const trained = new TrainedOperator({
       engine,
       operator,
-      policy: { klParts: { [sequenceKl]: 1 } },
+      policyShape: { klParts: { [sequenceKl]: 1 } },
       learningRate: stateLearningRate,
       names: { state: 'operator', optimizer: 'operator/adam' },
     });
@@ -92,7 +101,7 @@ export class GradientStep {
       classifierName,
       improve: (batch) => {
         const parameters = { logProb: batch.logProb, kl: batch.kl };
-        const { gradients, metrics } = trained.improve(parameters, () =>
+        const { gradients, metrics } = trained.gradients(parameters, () =>
           operatorForward(batch, kl === 'exact'),
         );
         return { metrics, results: gradients };

@@ -5,7 +5,7 @@ import type { Engine } from '../../engine/engine.js';
 import * as tf from '../../engine/tf.js';
 import { createFeedbackRegistry } from '../../feedback/registry.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
-import { type GradientInputs, GradientStep } from './gradient-step.js';
+import { type GradientInputs, OperatorGradient } from './operator-gradient.js';
 
 const engines: Engine[] = [];
 afterAll(async () => {
@@ -44,7 +44,7 @@ async function createStep(name: string, settings: object, kl: 'exact' | 'sampled
   engines.push(engine);
   const definition = createOperatorRegistry().get(name);
   const feedback = createFeedbackRegistry().get('top-k');
-  return new GradientStep({
+  return new OperatorGradient({
     engine,
     operator: definition.create(definition.settings.parse(settings)),
     classifier: feedback.create(feedback.settings.parse({}), N),
@@ -54,7 +54,7 @@ async function createStep(name: string, settings: object, kl: 'exact' | 'sampled
   });
 }
 
-describe('GradientStep', () => {
+describe('OperatorGradient', () => {
   it.each([
     ['pmpo', {}, 'exact'],
     ['pmpo', { alpha: 0, beta: 2 }, 'sampled'],
