@@ -36,8 +36,8 @@ def init_mlp(key, inputs, hidden, outputs):
 
 
 def trunk(p, sums):
-    centred = sums - jnp.mean(sums, -1, keepdims=True)
-    normal = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), -1, keepdims=True) + 1e-5)
+    centered = sums - jnp.mean(sums, -1, keepdims=True)
+    normal = centered * jax.lax.rsqrt(jnp.mean(jnp.square(centered), -1, keepdims=True) + 1e-5)
     x = jnp.tanh(normal * p["norm"][0] + p["norm"][1])
     x = jax.nn.elu(x @ p["hidden"][0] + p["hidden"][1])
     return x @ p["output"][0] + p["output"][1]

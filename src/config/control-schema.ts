@@ -31,7 +31,7 @@ const network = {
     .boolean()
     .default(true)
     .describe(
-      'Whether the first layer is followed by layer normalisation and tanh, which keep inputs of any scale in range',
+      'Whether the first layer is followed by layer normalization and tanh, which keep inputs of any scale in range',
     ),
 };
 
@@ -186,7 +186,9 @@ const learnerSchema = z
       .number()
       .positive()
       .default(40)
-      .describe('Gradients with a larger global norm are scaled down to this one'),
+      .describe(
+        'The largest global norm of the gradients of the policy, and of those of the critics; larger gradients are scaled down to it',
+      ),
     discount: z.number().min(0).max(1).default(0.99).describe('γ, the discount of future rewards'),
   })
   .describe('How the policy and the critics are trained');

@@ -114,8 +114,8 @@ export const languageJob: JobKind<LanguageConfig> = {
   withDefaults(values) {
     if (!isGroup(values.language) || values.language.dataset === undefined) return values;
     // The rows of a data set carry labels: they are the feedback unless the configuration names another.
-    const labelled = values.feedback === undefined ? { ...values, feedback: { name: 'label' } } : values;
-    return withDefault(labelled, 'learner', 'samples', datasetSamples);
+    const labeled = values.feedback === undefined ? { ...values, feedback: { name: 'label' } } : values;
+    return withDefault(labeled, 'learner', 'samples', datasetSamples);
   },
   fileKeys: (values, catalogue) => [...languageFileKeys, ...rewardFileKeys(values, catalogue)],
   kl: ({ language }) => language.kl,

@@ -62,7 +62,7 @@ export function languageProblems(
   } else if (reward !== undefined) {
     complain(
       'language.reward',
-      'has no effect: the completions of a dataset are labelled already',
+      'has no effect: the completions of a dataset are labeled already',
       'Remove it',
     );
   }

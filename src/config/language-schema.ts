@@ -244,7 +244,7 @@ export function languageConfigSchema(registries: LanguageRegistries) {
           .number()
           .positive()
           .default(1)
-          .describe('Gradients with a larger global norm are scaled down to this one'),
+          .describe('The largest global norm of a gradient; larger gradients are scaled down to it'),
         overlap: z
           .boolean()
           .default(true)

@@ -174,7 +174,7 @@ language:
   reward: { name: program, file: reward.ts }
   sampling: { maxTokens: 16 }
 `;
-const labelled = `
+const labeled = `
 language:
   model: { name: embedded }
   dataset: { file: labels.jsonl }
@@ -196,10 +196,10 @@ describe('resolveLanguageConfig', () => {
   });
 
   test('uses the labels of a dataset as feedback, unless the configuration names another feedback', async () => {
-    const { config } = await resolveLanguage(labelled);
+    const { config } = await resolveLanguage(labeled);
     expect(config.feedback).toEqual({ name: 'label' });
     expect(config.learner.samples).toBe(16);
-    const scored = await resolveLanguage(`${labelled}feedback: { name: threshold, value: 0.5 }\n`);
+    const scored = await resolveLanguage(`${labeled}feedback: { name: threshold, value: 0.5 }\n`);
     expect(scored.config.feedback).toEqual({ name: 'threshold', value: 0.5 });
   });
 
@@ -207,8 +207,8 @@ describe('resolveLanguageConfig', () => {
     [sampled, 'language.reward=', /must be/],
     [sampled.replace(/ *reward:.*\n/, ''), 'seed=1', /language.*has prompts, but no reward/],
     [sampled, 'language.dataset={file: x.jsonl}', /has both prompts and a dataset/],
-    [labelled, 'language.reward={name: program, file: r.ts}', /language\.reward.*has no effect/],
-    [labelled, 'language.kl=sampled', /'sampled' estimates the KL from completions of the reference policy/],
+    [labeled, 'language.reward={name: program, file: r.ts}', /language\.reward.*has no effect/],
+    [labeled, 'language.kl=sampled', /'sampled' estimates the KL from completions of the reference policy/],
     [sampled, 'feedback={name: label}', /'label' reads the labels of a dataset/],
     [sampled, 'language.model.heads=3', /width.*is not a multiple of heads/],
     [sampled, 'language.model.keyValueHeads=3', /keyValueHeads.*does not divide heads/],

@@ -35,7 +35,9 @@ interface Loaded<C> extends Improvement {
   readonly catalogue: Catalogue;
 }
 
+/** A control job's configuration, and the operator, the feedback classifier and the registries that it selects from. */
 export type LoadedConfig = Loaded<ResolvedConfig>;
+/** A language job's configuration, and the operator, the feedback classifier and the registries that it selects from. */
 export type LoadedLanguageConfig = Loaded<ResolvedLanguageConfig>;
 
 /** A job of either kind. */
@@ -43,6 +45,7 @@ export type LoadedJob =
   | ({ readonly kind: 'control' } & LoadedConfig)
   | ({ readonly kind: 'language' } & LoadedLanguageConfig);
 
+/** Options of the functions that load a configuration. */
 export interface LoadOptions {
   /** Modules that plugins and reward programs may import from this package; by default they resolve 'pmpo' from their own folder. */
   readonly modules?: PublicModules;

@@ -82,7 +82,7 @@ describe('folding in', () => {
     expect(foldIn(key, 'ab')).not.toEqual(foldIn(foldIn(key, 'a'), 'b'));
   });
 
-  it('gives uncorrelated streams, between neighbours and between parent and child', () => {
+  it('gives uncorrelated streams, between neighbors and between parent and child', () => {
     const key = randomKey(11);
     const pairs = [
       [foldIn(key, 0), foldIn(key, 1)],

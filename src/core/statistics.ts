@@ -12,7 +12,7 @@ export function standardDeviation(values: readonly number[]): number {
 }
 
 /**
- * The q-quantile (0 ≤ q ≤ 1), interpolated linearly between neighbours as NumPy does by default; NaN if there are no values.
+ * The q-quantile (0 ≤ q ≤ 1), interpolated linearly between neighbors as NumPy does by default; NaN if there are no values.
  * Between −∞ and a number the result is −∞.
  */
 export function quantile(values: readonly number[], q: number): number {

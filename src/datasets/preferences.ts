@@ -15,7 +15,7 @@ import type { PlacedRow } from './rows.js';
  */
 
 /** A completion with its evaluation. */
-export interface LabelledCompletion {
+export interface LabeledCompletion {
   readonly text: string;
   /** The label (1 for chosen, −1 for rejected) or the score. */
   readonly evaluation: number;
@@ -24,7 +24,7 @@ export interface LabelledCompletion {
 /** A prompt with all its judged completions. */
 export interface PreferenceContext {
   readonly prompt: PromptRow;
-  readonly completions: readonly LabelledCompletion[];
+  readonly completions: readonly LabeledCompletion[];
 }
 
 function textOf(value: unknown, { where }: PlacedRow, field: string): string {
@@ -53,9 +53,9 @@ function evaluationOf(row: Readonly<Record<string, unknown>>, { where }: PlacedR
   });
 }
 
-function completionsOf(placed: PlacedRow): LabelledCompletion[] {
+function completionsOf(placed: PlacedRow): LabeledCompletion[] {
   const { row } = placed;
-  const sides: LabelledCompletion[] = [];
+  const sides: LabeledCompletion[] = [];
   if (row.chosen != null) sides.push({ text: textOf(row.chosen, placed, 'chosen'), evaluation: 1 });
   if (row.rejected != null) sides.push({ text: textOf(row.rejected, placed, 'rejected'), evaluation: -1 });
   if (sides.length > 0) return sides;
@@ -91,7 +91,7 @@ export function preferenceContexts(
   if (!merge) {
     return rows.map((placed) => ({ prompt: promptOf(placed, 'prompt'), completions: completionsOf(placed) }));
   }
-  const contexts = new Map<string, { prompt: PromptRow; completions: LabelledCompletion[] }>();
+  const contexts = new Map<string, { prompt: PromptRow; completions: LabeledCompletion[] }>();
   for (const placed of rows) {
     const prompt = promptOf(placed, 'prompt');
     const key = JSON.stringify(prompt.messages ?? prompt.text);

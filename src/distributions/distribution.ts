@@ -45,6 +45,6 @@ export interface DistributionFamily {
   parameterCount(actionDimensions: number): number;
   /** Name of each part of the KL to its D, for A action dimensions. */
   klParts(actionDimensions: number): Record<string, number>;
-  /** The distributions that network outputs [B, P] stand for. */
+  /** The distributions that network outputs [B, P] define. */
   create(outputs: Tensor2D, actionDimensions: number): Distribution;
 }

@@ -8,7 +8,7 @@ import { createFamily } from './create.js';
 import type { Distribution } from './distribution.js';
 import { gaussian, gaussianFamily } from './gaussian.js';
 
-/** Of two distributions p and q, the gradients in the parameters of p, then of q. */
+/** Results for two distributions p and q; each list of gradients holds those in the parameters of p, then of q. */
 interface Compared {
   readonly samples: Numbers;
   readonly logProb: Numbers;

@@ -12,7 +12,7 @@ import type { Distribution, DistributionFamily } from './distribution.js';
  * Shapes: N samples per context, B contexts, A action dimensions.
  */
 
-/** The settings of the Gaussian head. */
+/** How the network's outputs become standard deviations, in canonical units: the action bounds are −1 and 1. */
 export interface GaussianSettings {
   /** Floor of the standard deviation. */
   readonly minStddev: number;
@@ -39,8 +39,8 @@ class Gaussian implements Distribution {
 
   logProb(samples: Tensor3D): Tensor2D {
     const standard = tf.div(tf.sub(samples, this.mean), this.stddev);
-    const normaliser = tf.sum(tf.add(tf.log(this.stddev), 0.5 * logTwoPi), -1);
-    return tf.sub(tf.mul(tf.sum(tf.square(standard), -1), -0.5), normaliser);
+    const normalizer = tf.sum(tf.add(tf.log(this.stddev), 0.5 * logTwoPi), -1);
+    return tf.sub(tf.mul(tf.sum(tf.square(standard), -1), -0.5), normalizer);
   }
 
   entropy(): Tensor1D {

@@ -36,8 +36,10 @@ export interface Adam {
  *     m ← β₁ m + (1 − β₁) g     v ← β₂ v + (1 − β₂) g²     θ ← θ − lr · m̂ / (√v̂ + ε)
  *
  * with m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ). All first moments share one flat variable and so do all second moments, so
- * that the size of the graph does not depend on the number of variables. They are stored as m / (1 − β₁) and v / (1 − β₂),
- * and these factors and the bias corrections are folded into the step size and ε, which saves passes over long vectors.
+ * that the size of the graph does not depend on the number of variables. They are stored as M = m / (1 − β₁) and
+ * V = v / (1 − β₂), which saves passes over long vectors. With c₁ = (1 − β₁ᵗ) / (1 − β₁) and c₂ = (1 − β₂ᵗ) / (1 − β₂), the step is
+ *
+ *     θ ← θ − lr · √c₂/c₁ · M / (√V + √c₂·ε)
  *
  * @param name prefix of the names of the slots, unique in the engine.
  * @param variables the variables to train; all belong to `engine`.

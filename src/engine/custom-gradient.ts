@@ -14,7 +14,7 @@ export interface ValueWithGradient<T extends Tensor> {
 }
 
 /**
- * Makes a function of one tensor with a gradient of its own: `tf.customGrad` with types that fit. TensorFlow.js declares every
+ * Makes a function of one tensor with a custom gradient: `tf.customGrad` with usable types. TensorFlow.js declares every
  * parameter of the function as "a tensor or the save function", so that callers would need casts.
  * @param fn computes the value; calls `save` with the tensors that `gradFunc` needs.
  */

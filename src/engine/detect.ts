@@ -62,7 +62,7 @@ export function findEngine(name: EngineName): { available: boolean; detail: stri
   return { available: true, detail: `${module} ${version}` };
 }
 
-/** The engine that `auto` stands for on this machine. */
+/** The engine that `auto` selects on this machine. */
 export function chooseEngine(): EngineName {
   return engineNames.find((name) => findEngine(name).available) ?? 'cpu';
 }

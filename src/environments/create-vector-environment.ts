@@ -1,3 +1,8 @@
+/**
+ * The vector environment: `ConnectedEnvironments`, behind its factory `createVectorEnvironment`, steps K environments at once,
+ * validates and records their episodes, and replaces an environment whose connection is lost.
+ */
+
 import { setMaxListeners } from 'node:events';
 import { isDeepStrictEqual } from 'node:util';
 import type { ReconnectSettings, Sleep } from '../core/backoff.js';
@@ -12,6 +17,7 @@ import {
 import { reconnect } from './reconnect.js';
 import type { OpenEpisode, VectorEnvironment, VectorStep } from './vector-environment.js';
 
+/** How `createVectorEnvironment` makes, seeds and steps its environments, and what it does after a lost connection. */
 export interface VectorEnvironmentOptions {
   /**
    * Makes environment `index` (0 … K − 1), at the start and after each lost connection. `signal` is aborted when the
@@ -247,7 +253,7 @@ class ConnectedEnvironments implements VectorEnvironment {
     throw new PmpoError({
       where: `environment ${k}, episode ${episode}, step ${steps}`,
       what: `${what} is ${value}`,
-      remedy: 'The run has not learned from it. Look into what the simulator does at that step',
+      remedy: 'The run has not learned from it. Check the simulator at that step',
     });
   }
 

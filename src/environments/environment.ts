@@ -1,4 +1,7 @@
-/** The element types of the tensors that an environment takes and gives. All but `string` and `proto` have NumPy's names. */
+/**
+ * The element types of an environment's tensors, which are those of dm_env_rpc. All but `string` and `proto` have NumPy's names.
+ * There is no float16: a simulator that computes in it must send float32, as pmpo's Python simulator server does.
+ */
 export type DType =
   | 'float32'
   | 'float64'

@@ -25,7 +25,10 @@ function numericSpec(kind: string, { name, dtype, shape, ...bounds }: TensorSpec
     throw new PmpoError({
       where,
       what: `its dtype is ${dtype}, and a policy needs numbers`,
-      remedy: kind === 'observation' ? 'Leave it out of the observations' : 'Have the server offer numbers',
+      remedy:
+        kind === 'observation'
+          ? 'Leave it out of the observations'
+          : 'Change the server so that it sends numbers',
     });
   }
   if (shape.some((n) => n < 0)) {
@@ -126,14 +129,14 @@ function rangeOf({ name, dtype, minimum, maximum }: TensorSpec, i: number): Rang
     throw new PmpoError({
       where,
       what: `the bounds of element ${i}, ${low} and ${high}, have no integer between them`,
-      remedy: 'Have the server give bounds with an integer between them',
+      remedy: 'Change the server so that an integer lies between the bounds',
     });
   }
   if (values > maxValues) {
     throw new PmpoError({
       where,
       what: `element ${i} has ${values} values, and a policy chooses among ${maxValues} at most`,
-      remedy: 'Have the server offer it as a floating-point action, or with fewer values',
+      remedy: 'Change the server so that it offers a floating-point action or fewer values',
     });
   }
   return { ...whole, values };

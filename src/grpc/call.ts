@@ -141,7 +141,7 @@ export async function* callStream<Response extends object>(
     throw error;
   } finally {
     signal?.removeEventListener('abort', stop);
-    // Ignores the error that cancelling causes.
+    // Ignores the error that canceling causes.
     call.on('error', () => {});
     call.cancel();
   }

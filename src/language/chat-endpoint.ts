@@ -6,6 +6,7 @@ import { SecurityError } from '../grpc/errors.js';
 import { isLocal, readToken, type TokenSource } from '../grpc/security.js';
 import { ServerPool } from '../grpc/server-pool.js';
 
+/** Where a chat API is, which of its models to ask, and the limits on requests to it. */
 export interface ChatEndpointOptions {
   /** Base URL of the API: `https://judge.example/v1`. */
   readonly url: string;

@@ -115,7 +115,7 @@ export class TrainerConnection {
   }
 
   close(): void {
-    // Cancelling makes the stream emit an error, which is expected.
+    // Canceling makes the stream emit an error, which is expected.
     this.#holdStream?.removeAllListeners('error').on('error', () => {});
     this.#holdStream?.cancel();
     this.#channel.client.close();

@@ -236,7 +236,7 @@ export class VllmClient implements LanguageModel {
   #abort(server: Channel, id: string): void {
     const request = { requestIds: [id] };
     const options = { deadlineSeconds: abortSeconds };
-    // Cancelling the call tells the server, too, but some proxies do not pass that on.
+    // Canceling the call tells the server, too, but some proxies do not pass that on.
     const aborting = callUnary(server, vllmService.Abort, request, this.#peer, options)
       .catch(() => {})
       .finally(() => this.#aborts.delete(aborting));

@@ -121,7 +121,7 @@ describe('a call', () => {
     await expect(sampling).rejects.toThrow(/5 more attempts failed too/);
   });
 
-  it('goes on if the server comes back', async () => {
+  it('continues if the server comes back', async () => {
     const { server, client } = await connected(undefined, {
       reconnect: { attempts: 50, initialDelaySeconds: 0.05, maxDelaySeconds: 0.1 },
     });

@@ -85,7 +85,7 @@ describe('groupCurve', () => {
 });
 
 describe('groupOutcome', () => {
-  it('summarises the final returns of the seeds', () => {
+  it('summarizes the final returns of the seeds', () => {
     const outcome = groupOutcome({
       label: 'a',
       runs: [run('a', 0, [[100]]), run('a', 1, [[200]]), run('a', 2, [[600]])],

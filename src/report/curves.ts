@@ -33,7 +33,7 @@ export interface CurvePoint {
   readonly count: number;
 }
 
-function summarise(label: string, steps: number, center: number, values: readonly number[]): CurvePoint {
+function summarize(label: string, steps: number, center: number, values: readonly number[]): CurvePoint {
   return {
     label,
     steps,
@@ -56,14 +56,14 @@ export function groupCurve({ label, runs }: RunGroup): CurvePoint[] {
   if (runs.length === 1) {
     return first.evaluations
       .filter(({ scores }) => scores.length > 0 && scores.every(Number.isFinite))
-      .map(({ steps, scores }) => summarise(label, steps, mean(scores), scores));
+      .map(({ steps, scores }) => summarize(label, steps, mean(scores), scores));
   }
   return first.evaluations.flatMap(({ steps }) => {
     const means = runs.map((run) => {
       const found = run.evaluations.find((record) => record.steps === steps);
       return mean(found?.scores ?? []);
     });
-    return means.every(Number.isFinite) ? [summarise(label, steps, median(means), means)] : [];
+    return means.every(Number.isFinite) ? [summarize(label, steps, median(means), means)] : [];
   });
 }
 
@@ -149,7 +149,7 @@ export interface MetricPoint {
 
 const maxPoints = 240;
 
-/** Reduces a line to at most `maxPoints` means of neighbouring points, so that the report of a long run stays small. */
+/** Reduces a line to at most `maxPoints` means of neighboring points, so that the report of a long run stays small. */
 function thin(points: readonly MetricPoint[]): MetricPoint[] {
   if (points.length <= maxPoints) return [...points];
   const size = Math.ceil(points.length / maxPoints);
@@ -170,7 +170,7 @@ export function metricLine(run: RunData, metric: string): MetricPoint[] {
   return thin(points);
 }
 
-/** The moving mean of a line, over a centred window of a twentieth of its points. */
+/** The moving mean of a line, over a centered window of a twentieth of its points. */
 function smooth(points: readonly MetricPoint[]): MetricPoint[] {
   const reach = Math.floor(points.length / 40);
   return points.map((point, index) => {

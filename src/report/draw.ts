@@ -57,7 +57,7 @@ function withHoverTitles(svg: string): string {
   );
 }
 
-/** Draws a Vega-Lite chart as SVG text, with CSS variables for its colours. */
+/** Draws a Vega-Lite chart as SVG text, with CSS variables for its colors. */
 export async function drawSvg(spec: TopLevelSpec): Promise<string> {
   // Loaded on first use, because they are slow to load and only reports need them.
   const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]);

@@ -37,7 +37,7 @@ const subjects: readonly Subject[] = [
 
 /**
  * Short names for the metrics of one chart: `policy/kl/mean` is `mean`, and the sum `policy/kl` is `total`. Parts come
- * first, so that a part has the same colour in every chart of parts.
+ * first, so that a part has the same color in every chart of parts.
  */
 function shortNames(metrics: readonly string[]): Map<string, string> {
   const isWhole = (name: string) => metrics.some((other) => other.startsWith(`${name}/`));
@@ -53,7 +53,7 @@ function metricNames(runs: readonly RunData[]): string[] {
   return [...names].sort();
 }
 
-/** For one run, one chart with all metrics of a subject; for several, a chart for each metric, coloured by label. */
+/** For one run, one chart with all metrics of a subject; for several, a chart for each metric, colored by label. */
 function chartsOf(
   runs: readonly RunData[],
   { title, subtitle, matches, share }: Subject,

@@ -157,7 +157,7 @@ function trendCaption(runs: readonly RunData[]): string {
   return `x axes: ${termsOf(runs).stepsTitle.toLowerCase()}. Faint lines: recorded values. Bold lines: ${trend}.${legend}`;
 }
 
-/** The colours of the labels, as a legend for the small charts. */
+/** The colors of the labels, as a legend for the small charts. */
 function labelLegend(runs: readonly RunData[]): string {
   const labels = groupRuns(runs).map(({ label }) => label);
   return labels

@@ -202,9 +202,9 @@ export interface MetricChart {
   readonly title: string;
   readonly subtitle?: string;
   readonly points: readonly MetricPoint[];
-  /** Colours distinguish the metrics of one run, or the labels of several runs. */
+  /** Colors distinguish the metrics of one run, or the labels of several runs. */
   readonly by: 'metric' | 'label';
-  /** Every value of `by`, in the order of their colours. */
+  /** Every value of `by`, in the order of their colors. */
   readonly domain: readonly string[];
   /** True if the values are shares, so that the axis goes from 0 to 1. */
   readonly share?: boolean;

@@ -1,6 +1,6 @@
 /**
- * Colours as CSS variables, each with a light and a dark value, so that one drawing serves both modes. The series follow
- * the palette of Okabe and Ito, which is safe for colour-blind readers; the dark values are brighter.
+ * Colors as CSS variables, each with a light and a dark value, so that one drawing serves both modes. The series follow
+ * the palette of Okabe and Ito, which is safe for color-blind readers; the dark values are brighter.
  */
 const light = {
   ground: '#fbfbfa',
@@ -35,7 +35,7 @@ function declarations({ series, ...roles }: typeof light): string {
   return all.map(([name, color]) => `--${name}:${color}`).join(';');
 }
 
-/** CSS that defines every variable, for the colour scheme that the reader's system prefers. */
+/** CSS that defines every variable, for the color scheme that the reader's system prefers. */
 export function themeCss(selector: string): string {
   return `${selector}{color-scheme:light dark;${declarations(light)}}
 @media (prefers-color-scheme:dark){${selector}{${declarations(dark)}}}`;
@@ -43,12 +43,12 @@ export function themeCss(selector: string): string {
 
 export type ColorRole = Exclude<keyof typeof light, 'series'>;
 
-/** A colour for a drawing. Programs that do not support CSS variables use its light value. */
+/** A color for a drawing. Programs that do not support CSS variables use its light value. */
 export function color(role: ColorRole): string {
   return `var(--${role},${light[role]})`;
 }
 
-/** The colour of a series. Colours repeat after the last one. */
+/** The color of a series. Colors repeat after the last one. */
 export function seriesColor(index: number): string {
   const i = index % light.series.length;
   return `var(--series-${i},${light.series[i]})`;

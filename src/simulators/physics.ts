@@ -110,12 +110,12 @@ export class Physics {
     return view;
   }
 
-  /** Generalised positions [nq]. */
+  /** Generalized positions [nq]. */
   get qpos(): Float64Array {
     return this.#view('qpos');
   }
 
-  /** Generalised velocities [nv]. */
+  /** Generalized velocities [nv]. */
   get qvel(): Float64Array {
     return this.#view('qvel');
   }
@@ -150,8 +150,8 @@ export class Physics {
     return this.#view('site_xpos');
   }
 
-  /** Centres of mass of each body with its descendants [nbody, 3], in metres. */
-  get subtreeCentres(): Float64Array {
+  /** Centers of mass of each body with its descendants [nbody, 3], in metres. */
+  get subtreeCenters(): Float64Array {
     return this.#view('subtree_com');
   }
 
@@ -194,7 +194,7 @@ export class Physics {
     return id;
   }
 
-  /** The row of a body in `xpos`, `xmat`, `subtreeCentres`. @throws PmpoError for an unknown name. */
+  /** The row of a body in `xpos`, `xmat`, `subtreeCenters`. @throws PmpoError for an unknown name. */
   body(name: string): number {
     return this.#id('body', name);
   }

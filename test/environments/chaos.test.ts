@@ -14,7 +14,7 @@ import { ensureBuilt, projectRoot } from '../end-to-end/program.js';
 
 /** Training runs on servers that are killed, restarted and stopped; afterwards, every transition is checked. */
 
-/** labelling-server.mjs in a separate process, on the same port after each start. */
+/** labeling-server.mjs in a separate process, on the same port after each start. */
 class Server {
   port = 0;
   starts = 0;
@@ -27,7 +27,7 @@ class Server {
 
   async start(): Promise<void> {
     this.starts += 1;
-    const script = join(projectRoot, 'test/environments/labelling-server.mjs');
+    const script = join(projectRoot, 'test/environments/labeling-server.mjs');
     const args = [script, `${this.port}`, `${100 * this.#number + this.starts}`];
     const child = spawn(process.execPath, args, { cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit'] });
     this.#child = child;

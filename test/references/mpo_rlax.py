@@ -107,7 +107,7 @@ def solve(loss, parameters, state, inputs):
     }
 
 
-def make(seed, *, n, b, a, penalised, masked, bins=None):
+def make(seed, *, n, b, a, penalized, masked, bins=None):
     draws = Draws(seed)
     mask = draws.uniform(0, 1, n, b) < 0.7 if masked else draws.uniform(0, 1, n, b) >= 0
     mask[0] = True
@@ -125,7 +125,7 @@ def make(seed, *, n, b, a, penalised, masked, bins=None):
         inputs["samples"] = draws.integers(bins, n, b, a)
         inputs["bins"] = bins
         state |= {"kl/categorical": draws.normal(a, scale=2)}
-    if penalised:
+    if penalized:
         inputs["boundViolation"] = draws.uniform(0, 0.6, n, b)
         state["penaltyTemperature"] = draws.normal(1)
     return solve(gaussian_loss if bins is None else categorical_loss, parameters, state, inputs)
@@ -137,11 +137,11 @@ def main():
         {
             "settings": {"epsilon": EPSILON, "penaltyEpsilon": PENALTY_EPSILON, "kl": KL_EPSILON},
             "cases": {
-                "Gaussian": make(1, n=6, b=5, a=3, penalised=False, masked=False),
-                "Gaussian, out of bounds": make(2, n=20, b=4, a=2, penalised=True, masked=False),
-                "Gaussian, unequal numbers of samples": make(3, n=5, b=6, a=2, penalised=True, masked=True),
-                "categorical": make(4, n=6, b=4, a=2, bins=5, penalised=False, masked=False),
-                "categorical, unequal numbers of samples": make(5, n=5, b=4, a=3, bins=7, penalised=False, masked=True),
+                "Gaussian": make(1, n=6, b=5, a=3, penalized=False, masked=False),
+                "Gaussian, out of bounds": make(2, n=20, b=4, a=2, penalized=True, masked=False),
+                "Gaussian, unequal numbers of samples": make(3, n=5, b=6, a=2, penalized=True, masked=True),
+                "categorical": make(4, n=6, b=4, a=2, bins=5, penalized=False, masked=False),
+                "categorical, unequal numbers of samples": make(5, n=5, b=4, a=3, bins=7, penalized=False, masked=True),
             },
         },
     )

@@ -129,7 +129,7 @@ class _Stream:
             response = opened.answer(request)
         except grpc.RpcError:
             response = refusal(code_pb2.UNAVAILABLE, "the process that owned this world has ended")
-        # After a successful join, further requests go through the same stream; other requests stand alone.
+        # After a successful join, further requests go through the same stream; other requests get a stream each.
         if response.HasField("join_world") and self._session.joined is None:
             self._forwarded = opened
         else:

@@ -93,7 +93,7 @@ class LazyLogits:
 
 @dataclasses.dataclass(frozen=True)
 class TokenCoefficients:
-    """The coefficients of the terms, [P] each; None stands for 0."""
+    """The coefficients of the terms, [P] each; None means 0."""
 
     log_prob: Tensor | None = None
     kl: Tensor | None = None

@@ -26,7 +26,7 @@ export function connectOverSharedStreams({
 }: SharedStreamsOptions): (index: number, signal?: AbortSignal) => Promise<Environment> {
   const streams = Array.from({ length: Math.ceil(numEnvs / envsPerStream) }, (_, stream) => {
     const members = Math.min(envsPerStream, numEnvs - stream * envsPerStream);
-    // One environment alone needs nothing that is not part of dm_env_rpc.
+    // A single environment works with any dm_env_rpc server.
     if (members === 1) {
       return (_: number, signal?: AbortSignal) => RemoteEnvironment.connect({ ...optionsOf(stream), signal });
     }

@@ -86,8 +86,8 @@ describe('an invalid request', () => {
     expect((await refusal(connection.send('step', { requestedObservations: [42] })))[1]).toMatch(
       /observation 42/,
     );
-    expect((await refusal(connection.send('reset', { settings: { colour: packSetting(1) } })))[1]).toMatch(
-      /unknown setting 'colour'/,
+    expect((await refusal(connection.send('reset', { settings: { color: packSetting(1) } })))[1]).toMatch(
+      /unknown setting 'color'/,
     );
     expect((await refusal(connection.send('reset', { settings: { seed: packSetting(-1) } })))[1]).toMatch(
       /seed/,

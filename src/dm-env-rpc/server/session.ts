@@ -37,7 +37,7 @@ export class Session {
     this.#log = log;
   }
 
-  /** The response to a request. If the request fails, the response holds the error, and the stream goes on. */
+  /** The response to a request. If the request fails, the response holds the error, and the stream stays open. */
   async answer(request: wire.EnvironmentRequest): Promise<wire.EnvironmentResponse> {
     try {
       return await this.#handle(request);

@@ -29,9 +29,9 @@ async function runModel(bytes: Uint8Array, inputs: Record<string, HostTensor<Flo
 function policy(variables: { weight: tf.Variable; bias: tf.Variable }) {
   return ({ observations }: { observations: Tensor2D }) => {
     const sums = tf.add(tf.matMul(observations, variables.weight), variables.bias);
-    const centred = tf.sub(sums, tf.mean(sums, -1, true));
+    const centered = tf.sub(sums, tf.mean(sums, -1, true));
     const [batch] = observations.shape;
-    const [mean, width] = tf.split<Tensor2D>(tf.elu(centred), 2, -1);
+    const [mean, width] = tf.split<Tensor2D>(tf.elu(centered), 2, -1);
     const twice: Tensor2D = tf.reshape(tf.tile(tf.expandDims(mean, 1), [1, 2, 1]), [batch * 2, 3]);
     const constant = tf.fill([batch, 1], 0.5);
     return {

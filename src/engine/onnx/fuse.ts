@@ -39,8 +39,8 @@ function fuseLayerNorm(node: GraphNode, uses: Map<Value, number>): void {
   if (node.operator !== 'Add') return;
   for (const [product, offset] of orders(node)) {
     for (const [normal, scale] of orders(producer(product, 'Mul', uses, 1))) {
-      for (const [centred, inverse] of orders(producer(normal, 'Mul', uses, 1))) {
-        const found = matchNormal(centred, inverse, uses);
+      for (const [centered, inverse] of orders(producer(normal, 'Mul', uses, 1))) {
+        const found = matchNormal(centered, inverse, uses);
         if (found === undefined || !isVector(scale, found.x) || !isVector(offset, found.x)) continue;
         node.operator = 'LayerNormalization';
         node.inputs = [found.x, scale, offset];
@@ -56,11 +56,11 @@ function isVector(value: Value, x: Value): boolean {
 }
 
 /**
- * x and ε, if `centred` is x − mean(x) and `inverse` is 1 / √(mean(centred²) + ε), and `centred` is used only for its square
+ * x and ε, if `centered` is x − mean(x) and `inverse` is 1 / √(mean(centered²) + ε), and `centered` is used only for its square
  * and the normalized value.
  */
 function matchNormal(
-  centred: Value,
+  centered: Value,
   inverse: Value,
   uses: Map<Value, number>,
 ): { x: Value; epsilon: number } | undefined {
@@ -70,15 +70,16 @@ function matchNormal(
     const square = producer(meanOverLastAxis(variance, uses), 'Mul', uses, 1);
     const [left, right] = square?.inputs ?? [];
     // Three uses: both factors of the square, and the normalized value.
-    const difference = producer(centred, 'Sub', uses, 3);
-    if (epsilon === undefined || left !== centred || right !== centred || difference === undefined) continue;
+    const difference = producer(centered, 'Sub', uses, 3);
+    if (epsilon === undefined || left !== centered || right !== centered || difference === undefined)
+      continue;
     const [x, mean] = difference.inputs;
     if (x !== undefined && mean !== undefined && meanOverLastAxis(mean, uses) === x) return { x, epsilon };
   }
   return undefined;
 }
 
-/** The x of which `value` is the mean over the last axis, with the axis kept. */
+/** x, if `value` is its mean over the last axis, with the axis kept. */
 function meanOverLastAxis(value: Value, uses: Map<Value, number>): Value | undefined {
   const node = producer(value, 'ReduceMean', uses, 1);
   const x = node?.inputs[0];

@@ -60,8 +60,8 @@ const operations: readonly ((a: Tensor, b: Tensor) => Tensor | undefined)[] = [
   (a) => tf.gather(a, tf.tensor1d([0, 0, 0], 'int32')),
   (a) => tf.cumsum(a, 1),
   (a) => {
-    const centred = tf.sub(a, tf.mean(a, -1, true));
-    return tf.mul(centred, tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), 0.1)));
+    const centered = tf.sub(a, tf.mean(a, -1, true));
+    return tf.mul(centered, tf.rsqrt(tf.add(tf.mean(tf.square(centered), -1, true), 0.1)));
   },
 ];
 

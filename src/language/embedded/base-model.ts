@@ -9,6 +9,7 @@ import { trainTokenizer } from './tokenizer-training.js';
 
 /** Pretrains a base model from documents: a tokenizer and a transformer. */
 
+/** The size of the embedded transformer, and how it is pretrained. Sizes are numbers of layers, units, heads or tokens. */
 export interface BaseModelSettings {
   readonly layers: number;
   readonly width: number;
@@ -19,14 +20,16 @@ export interface BaseModelSettings {
   readonly vocabularySize: number;
   readonly contextLength: number;
   readonly pretraining: {
-    /** The number of steps of Adam, and of documents in each step. */
+    /** The number of steps of Adam. */
     readonly steps: number;
+    /** The number of documents in each step. */
     readonly batchSize: number;
     /** The peak learning rate; see `scheduledRate`. */
     readonly learningRate: number;
   };
 }
 
+/** What `pretrainBaseModel` trains, on which documents and engine. The same key and documents give the same model. */
 export interface BaseModelOptions {
   readonly engine: Engine;
   readonly key: RandomKey;

@@ -26,6 +26,7 @@ import { Scheduler } from './scheduler.js';
 import { serveModel } from './server.js';
 import { createTraining } from './training.js';
 
+/** What `createEmbeddedModel` trains and serves, and at which address. */
 export interface EmbeddedModelOptions {
   /** The engine that everything runs on; `close` does not dispose of it. */
   readonly engine: Engine;

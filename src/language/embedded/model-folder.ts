@@ -13,6 +13,7 @@ import { readTokenizerFiles, type TokenizerFiles } from '../tokenizer-files.js';
  * transformers can load and vLLM can serve.
  */
 
+/** The contents of a model folder: the architecture, the parameters by name, and the tokenizer's files. */
 export interface ModelFolder {
   readonly config: TransformerConfig;
   readonly parameters: NamedHostTensors;

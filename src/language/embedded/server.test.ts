@@ -254,7 +254,7 @@ describe('giving up a request', () => {
     expect(await active()).toBe(0);
   });
 
-  it('by cancelling the call is noticed by the server', async () => {
+  it('by canceling the call is noticed by the server', async () => {
     const stream = call('Generate', {
       requestId: 'cancelled',
       tokenized: { inputIds: [1, 2] },

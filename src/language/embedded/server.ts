@@ -117,7 +117,7 @@ function bind(server: grpc.Server, address: string): Promise<string> {
         new PmpoError({
           where: address,
           what: `cannot listen on this address: ${cause.message}`,
-          remedy: 'Choose an address that no other server uses; port 0 stands for any free port',
+          remedy: 'Choose an address that no other server uses; port 0 means any free port',
           cause,
         }),
       );

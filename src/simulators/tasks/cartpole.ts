@@ -44,10 +44,10 @@ export interface CartpoleState {
 /** The smooth reward of the DM Control suite's cartpole: upright, in the middle, with little force and little swing. */
 export function cartpoleReward({ position, poleCosine, poleVelocity, control }: CartpoleState): number {
   const upright = (1 + poleCosine) / 2;
-  const centred = (1 + tolerance(position, { margin: 2 })) / 2;
+  const centered = (1 + tolerance(position, { margin: 2 })) / 2;
   const gentle = (4 + tolerance(control, { margin: 1, valueAtMargin: 0, falloff: 'quadratic' })) / 5;
   const still = (1 + tolerance(poleVelocity, { margin: 5 })) / 2;
-  return upright * centred * gentle * still;
+  return upright * centered * gentle * still;
 }
 
 function cartpole(

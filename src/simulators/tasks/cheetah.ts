@@ -9,7 +9,7 @@ interface Segment {
   readonly name: string;
   /** The position of the joint in the frame of the segment above, in metres: x forward, z up. */
   readonly at: readonly [x: number, z: number];
-  /** The capsule: its centre relative to the joint, its angle about y in degrees, and half of its length in metres. */
+  /** The capsule: its center relative to the joint, its angle about y in degrees, and half of its length in metres. */
   readonly capsule: readonly [x: number, z: number, angle: number, half: number];
   /** The joint's limits, in degrees. */
   readonly range: readonly [number, number];
@@ -115,7 +115,7 @@ ${legs.map(chain).join('')}
   </sensor>
 </mujoco>`;
 
-/** Grows linearly from 0 at rest to 1 at 10 m/s (`speed` is the forward speed of the centre of mass, in m/s). */
+/** Grows linearly from 0 at rest to 1 at 10 m/s (`speed` is the forward speed of the center of mass, in m/s). */
 export function cheetahReward(speed: number): number {
   return tolerance(speed, {
     lower: runSpeed,

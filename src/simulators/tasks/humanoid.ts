@@ -9,11 +9,11 @@ const standHeight = 1.4;
 const mean = (values: readonly number[]) => values.reduce((sum, v) => sum + v, 0) / values.length;
 
 export interface HumanoidState {
-  /** The height of the head's centre, in metres. */
+  /** The height of the head's center, in metres. */
   readonly headHeight: number;
   /** Cosine of the torso's angle from upright. */
   readonly upright: number;
-  /** The horizontal velocity of the body's centre of mass, in m/s. */
+  /** The horizontal velocity of the body's center of mass, in m/s. */
   readonly velocity: readonly [x: number, y: number];
   /** The controls, each in [−1, 1]. */
   readonly control: readonly number[];

@@ -124,7 +124,7 @@ describe('the tasks can be solved', () => {
     expect(reward).toBeGreaterThan(0.55);
   });
 
-  it('the humanoid can keep standing: its ankles hold the centre of mass over its feet', async () => {
+  it('the humanoid can keep standing: its ankles hold the center of mass over its feet', async () => {
     const { physics, task } = await bound(humanoidStand);
     const torso = physics.body('torso');
     const feet = [physics.body('right_foot'), physics.body('left_foot')];
@@ -145,11 +145,11 @@ describe('the tasks can be solved', () => {
     let reward = 0;
     for (let t = 0; t < 400; t++) {
       for (const joint of held) setTorque(joint.velocity - 6, -300 * physics.qpos[joint.position]);
-      const centre = (axis: number) => physics.subtreeCentres[3 * torso + axis];
+      const center = (axis: number) => physics.subtreeCenters[3 * torso + axis];
       const between = (axis: number) =>
         (physics.xpos[3 * feet[0] + axis] + physics.xpos[3 * feet[1] + axis]) / 2;
-      const forward = 400 * (centre(0) - between(0) - 0.02) + 100 * physics.sensordata[velocity];
-      const sideways = 400 * (centre(1) - between(1)) + 100 * physics.sensordata[velocity + 1];
+      const forward = 400 * (center(0) - between(0) - 0.02) + 100 * physics.sensordata[velocity];
+      const sideways = 400 * (center(1) - between(1)) + 100 * physics.sensordata[velocity + 1];
       for (const ankle of ankles) {
         setTorque(ankle.y, forward);
         setTorque(ankle.x, -sideways);

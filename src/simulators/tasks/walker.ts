@@ -63,11 +63,11 @@ ${legMotors('left')}
 </mujoco>`;
 
 export interface WalkerState {
-  /** The height of the torso's centre, in metres. */
+  /** The height of the torso's center, in metres. */
   readonly height: number;
   /** Cosine of the torso's angle from upright. */
   readonly upright: number;
-  /** The forward velocity of the body's centre of mass, in m/s. */
+  /** The forward velocity of the body's center of mass, in m/s. */
   readonly speed: number;
 }
 

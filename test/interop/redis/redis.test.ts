@@ -204,7 +204,7 @@ test('the example trains, with two actors', async () => {
   }
 }, 240_000);
 
-test('Redis killed, started again, and stopped for a while in the middle: both sides go on, nothing is lost', async () => {
+test('Redis killed, started again, and stopped for a while in the middle: both sides continue, nothing is lost', async () => {
   const server = await redis();
   const name = 'restarted';
   const file = await configure(server, name, { environmentSteps: 5000 });

@@ -112,11 +112,11 @@ def dpo(policy, reference, beta):
 def kto(policy, reference, beta):
     columns = {"prompt": "a", "completion": "b", "label": True}
     trainer = of_trl(KTOTrainer, KTOConfig, policy, reference, columns, beta=beta)
-    labelled = [(n, b) for n in range(N) for b in range(B) if accept[n, b] + reject[n, b] > 0]
+    labeled = [(n, b) for n in range(N) for b in range(B) if accept[n, b] + reject[n, b] > 0]
     point = kl(policy, reference).mean().detach()
     # TRL estimates its reference point from mismatched pairs of prompts and completions; ours is the KL of the batch itself.
-    trainer._compute_kl_logps = lambda model, _: torch.full((len(labelled),), point.item() if model is trainer.model else 0.0)
-    inputs = {**padded(labelled), "label": torch.tensor([bool(accept[n, b] > 0) for n, b in labelled])}
+    trainer._compute_kl_logps = lambda model, _: torch.full((len(labeled),), point.item() if model is trainer.model else 0.0)
+    inputs = {**padded(labeled), "label": torch.tensor([bool(accept[n, b] > 0) for n, b in labeled])}
     return trainer._compute_loss(trainer.model, inputs, False)
 
 

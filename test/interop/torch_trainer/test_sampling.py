@@ -49,8 +49,8 @@ class Sampling(Case):
             [list(own.complete(p, temperature=0, max_tokens=16, ignore_eos=True, repetition_penalty=x)[0].output_ids) for x in (1, *penalties)]
             for p in prompts
         ]
-        for prompt, (plain, *penalised) in zip(prompts, found, strict=True):
-            for penalty, tokens in zip(penalties, penalised, strict=True):
+        for prompt, (plain, *penalized) in zip(prompts, found, strict=True):
+            for penalty, tokens in zip(penalties, penalized, strict=True):
                 self.assertEqual(tokens, greedy_of_transformers("llama", prompt, 16, RepetitionPenaltyLogitsProcessor(penalty)))
                 self.assertNotEqual(tokens, plain)
 

@@ -1,4 +1,4 @@
-// `labelling-server.mjs PORT START`: a server for tests that kill it. Its observations are labels, (START, number of the episode in
+// `labeling-server.mjs PORT START`: a server for tests that kill it. Its observations are labels, (START, number of the episode in
 // this process, steps since the reset, sum of the actions since the reset), which show whether two observations are of the same
 // episode. The reward is the number of steps. Episodes with an even number end in a terminal state; the others are truncated.
 
@@ -8,7 +8,7 @@ const [port, start] = process.argv.slice(2).map(Number);
 const lengthOfEpisode = 17;
 let episodes = 0;
 
-function labellingEnvironment() {
+function labelingEnvironment() {
   let [episode, count, sum] = [0, 0, 0];
   const observation = () => ({
     label: { dtype: 'float64', shape: [4], data: Float64Array.of(start, episode, count, sum) },
@@ -33,5 +33,5 @@ function labellingEnvironment() {
   };
 }
 
-const server = await serveEnvironments({ createEnvironment: async () => labellingEnvironment(), port });
+const server = await serveEnvironments({ createEnvironment: async () => labelingEnvironment(), port });
 process.stdout.write(`${server.port}\n`);
