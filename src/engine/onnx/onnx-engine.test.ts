@@ -61,6 +61,24 @@ describe('variables', () => {
     expect((await engine.read([a, b])).map(({ data }) => data[0])).toEqual([1, 2]);
   });
 
+  it.each([
+    ['a variable made before it', 'early', 'late'],
+    ['a variable made after it', 'late', 'early'],
+  ])('may be assigned from %s that the function does not read otherwise', async (_, from, to) => {
+    const variables: Record<string, tf.Variable> = {
+      early: engine.variable('early', floats([1], 1)),
+      late: engine.variable('late', floats([1], 2)),
+    };
+    const copy = engine.jit('copy', () => {
+      variables[to]!.assign(variables[from]!);
+      return {};
+    });
+    await copy.run({});
+    const [a, b] = await engine.read([variables.early!, variables.late!]);
+    const value = from === 'early' ? 1 : 2;
+    expect([a!.data[0], b!.data[0]]).toEqual([value, value]);
+  });
+
   it('can be read only through the engine', async () => {
     const v = engine.variable('v', floats([1], 5));
     expect(() => v.dataSync()).toThrow(

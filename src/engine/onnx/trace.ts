@@ -152,15 +152,17 @@ export class Tracer {
   }
 
   #variableValues(): Pick<Trace, 'reads' | 'writes'> {
-    const reads: VariableValue[] = [];
-    const writes: VariableValue[] = [];
+    // First what is written: the value may be that of another variable, which is read for this alone.
+    const assigned = [...this.#placeholders].flatMap(([variable, placeholder]) =>
+      variable.dataId === placeholder ? [] : [{ variable, value: this.#backend.graphValue(variable) }],
+    );
+    const before = new Map<Variable, Value>();
     for (const [variable, placeholder] of this.#placeholders) {
-      const before = this.#backend.importedVariable(placeholder);
-      if (before !== undefined) reads.push({ variable, value: before });
-      if (variable.dataId === placeholder) continue;
-      const after = this.#backend.graphValue(variable);
-      if (after !== before) writes.push({ variable, value: after });
+      const value = this.#backend.importedVariable(placeholder);
+      if (value !== undefined) before.set(variable, value);
     }
+    const reads = [...before].map(([variable, value]) => ({ variable, value }));
+    const writes = assigned.filter(({ variable, value }) => value !== before.get(variable));
     return { reads, writes };
   }
 
