@@ -7,6 +7,7 @@ import { RedisConnection } from '../replay/redis/connection.js';
 import { connectEnvironments, reachSimulators } from './environments.js';
 import { redisAddress, redisRunName } from './remote-replay.js';
 
+/** What `actRun` needs. */
 export interface ActRunOptions {
   readonly loaded: LoadedConfig;
   /** Receives messages for people. */

@@ -14,6 +14,7 @@ import { cacheFolder } from '../system/cache-folder.js';
 
 type EmbeddedSettings = Extract<ResolvedLanguageConfig['language']['model'], { name: 'embedded' }>;
 
+/** How a base model is pretrained, and how that is reported. */
 export interface BaseModelOptions extends Pick<ResolvedLanguageConfig, 'engine' | 'threads'> {
   /** Receives progress lines: pretraining takes about a minute. */
   readonly say: (line: string) => void;

@@ -12,6 +12,7 @@ import type { PublicModules } from '../system/user-module.js';
 import { type RunState, runState } from './run-state.js';
 import { trainRun } from './train-run.js';
 
+/** What `compare` needs. */
 export interface CompareOptions {
   /** The configuration that all runs share, a YAML file. */
   readonly file: string;
@@ -32,6 +33,7 @@ export interface CompareOptions {
   readonly say: (line: string) => void;
 }
 
+/** The outcome of a comparison. */
 export interface CompareResult {
   readonly folder: string;
   /** The file of the report. */

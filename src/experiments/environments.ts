@@ -8,6 +8,7 @@ import { startEmbeddedServer } from '../simulators/embedded-server.js';
 
 /** The environments of a control run, from its configuration. */
 
+/** What connecting to simulators needs besides their configuration. */
 export interface ConnectOptions {
   /** Receives messages for people: lost connections and reconnections. */
   readonly notice: (message: string) => void;

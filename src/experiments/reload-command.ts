@@ -3,6 +3,7 @@ import { signalGroup, spawnGroup } from '../system/processes.js';
 
 /** Runs the user's command that makes a separate sampling server load new weights. */
 
+/** How a reload command is run. */
 export interface ReloadOptions {
   /** Aborting it ends the command and its whole process group. */
   readonly signal?: AbortSignal;

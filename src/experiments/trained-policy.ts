@@ -11,6 +11,7 @@ import {
 
 /** The policy of a control run that has a checkpoint: evaluated, or exported. */
 
+/** The outcome of evaluating a policy. */
 export interface RunEvaluation {
   /** The undiscounted return of each episode. */
   readonly returns: readonly number[];

@@ -7,6 +7,7 @@ import { type RunStudyOptions, type RunStudyResult, runStudy } from './run-study
 import type { Study } from './schema.js';
 import { addressKey, serverOf, startServer } from './server.js';
 
+/** What `makeStudy` needs. */
 export interface MakeStudyOptions extends Pick<RunStudyOptions, 'jobs' | 'modules' | 'signal' | 'say'> {
   readonly study: Study;
   /** The study's file, for messages. */
@@ -23,6 +24,7 @@ export interface MakeStudyOptions extends Pick<RunStudyOptions, 'jobs' | 'module
   readonly provenance: Provenance;
 }
 
+/** The outcome of `makeStudy`. */
 export interface MadeStudy extends RunStudyResult {
   /** The files of the figures and tables. */
   readonly files: readonly string[];

@@ -27,6 +27,7 @@ export interface Panel {
   readonly lines: Readonly<Record<string, string>>;
 }
 
+/** A figure with its panels. */
 export interface PlannedFigure {
   readonly name: string;
   readonly title: string;
@@ -35,6 +36,7 @@ export interface PlannedFigure {
   readonly panels: readonly Panel[];
 }
 
+/** The runs and figures of a study at one scale. */
 export interface StudyPlan {
   readonly runs: readonly StudyRun[];
   readonly figures: readonly PlannedFigure[];

@@ -15,6 +15,7 @@ export interface RunEnd {
   readonly message?: string;
 }
 
+/** What `runStudy` needs. */
 export interface RunStudyOptions {
   readonly plan: StudyPlan;
   /** The folder of the study, which keeps its runs below `runs/`. */
@@ -31,6 +32,7 @@ export interface RunStudyOptions {
   readonly onProgress?: () => Promise<void>;
 }
 
+/** The outcome of `runStudy`. */
 export interface RunStudyResult {
   readonly failures: readonly { readonly path: string; readonly message: string }[];
   readonly interrupted: boolean;

@@ -21,6 +21,7 @@ export function addressSetting(kind: ServerKind, address: string): Record<string
   return kind === 'trainer' ? { language: { model: { address } } } : { environment: { address } };
 }
 
+/** How the server of a study is started. */
 export interface StartServerOptions {
   readonly kind: ServerKind;
   /** The folder of the model, for a trainer. */
@@ -33,6 +34,7 @@ export interface StartServerOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A server that serves the runs of a study. */
 export interface StartedServer {
   /** host:port; undefined if no server was needed. */
   readonly address: string | undefined;

@@ -25,6 +25,7 @@ export interface CompletionSource {
   close(): Promise<void>;
 }
 
+/** How completions are sampled or read. */
 export interface CompletionSourceOptions extends SecuritySettings {
   readonly sampling: SamplingSettings;
   readonly chat: boolean;

@@ -33,6 +33,7 @@ export interface Pair {
   readonly finishReasons: readonly [FinishReason, FinishReason];
 }
 
+/** A judge's decision about two completions. */
 export interface Decision {
   readonly better: 'first' | 'second' | 'tie' | 'unanswered';
   /** The judge's answer: its text, or two rewards. */

@@ -9,6 +9,7 @@ import { fileProblem } from '../../system/atomic-file.js';
 /** Which of two completions of a prompt a judge prefers. */
 export type Winner = 'a' | 'b' | 'tie' | 'unanswered';
 
+/** A judge's answer to one question. */
 export interface Verdict {
   /** Index of the prompt, from 0. */
   readonly index: number;

@@ -11,6 +11,7 @@ import { openJudge, type PairJudge, winnerOf } from './judges.js';
 import { type Tally, tally } from './tally.js';
 import { type Verdict, VerdictFile } from './verdicts.js';
 
+/** What `measureWinRate` needs. */
 export interface WinRateOptions extends SecuritySettings {
   /** The two sources of completions; see `openCompletionSource`. */
   readonly a: string;
@@ -101,7 +102,7 @@ async function judgeAll(
 /**
  * Lets a judge compare the completions of A and B on the same prompts, in both orders if the order could influence it. Every verdict
  * is written to a file, from which a comparison that was stopped resumes.
- * @throws PmpoError if a completion cannot be had or the judge cannot be reached; earlier verdicts stay in the file.
+ * @throws PmpoError if a completion cannot be sampled or read, or the judge cannot be reached; earlier verdicts stay in the file.
  */
 export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
   const { a, b, judge: judgeFile, prompts: promptsFile, field, chat, sampling, seed, output } = options;

@@ -9,7 +9,7 @@ import type { ActorConfig } from './config.js';
 import type { ExperienceSnapshot } from './experience.js';
 import { ActingNoise, correlations, headNoise, randomActions } from './noise.js';
 
-/** Shapes: K environments, O observation size, A action dimensions. */
+/** What `ActingLoop` needs. Shapes: K environments, O observation size, A action dimensions. */
 export interface ActingLoopOptions {
   readonly config: Pick<ActorConfig, 'learner' | 'replay'>;
   /** The K environments to act in. */
@@ -148,8 +148,8 @@ export class ActingLoop {
 
   /**
    * Resumes from a snapshot in a checkpoint: replays the actions of the open episodes.
-   * @returns the environments that did not come back to where they were, because they are not deterministic. They continue from
-   *   where they are now, and their open windows are dropped.
+   * @returns the environments that did not return to the saved state, because they are not deterministic. They continue from the state
+   *   that they are in now, and their open windows are dropped.
    * @throws PmpoError when the checkpoint is of another configuration.
    */
   async restore(checkpoint: Checkpoint): Promise<readonly number[]> {

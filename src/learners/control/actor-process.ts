@@ -48,6 +48,7 @@ export interface ActorProgress {
   readonly updates: number;
 }
 
+/** How far an actor came, and why it ended. */
 export interface ActorResult extends ActorProgress {
   /** True if the run is finished; false if the actor was stopped before. */
   readonly finished: boolean;

@@ -25,6 +25,7 @@ export interface AgentOptions extends AgentSpec, ActionUnits {
   readonly classifierName: string;
 }
 
+/** The metrics of one update, by the names that they have in `metrics.jsonl`. */
 export type Metrics = Readonly<Record<string, number>>;
 
 /**

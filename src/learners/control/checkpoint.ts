@@ -8,6 +8,7 @@ import { type AgentParameters, allVariables } from './parameters.js';
 
 /** A control job as a checkpoint, and back. Random keys are not saved, because each follows from the seed and a counter. */
 
+/** The counters of a control job. */
 export interface Counters {
   environmentSteps: number;
   updates: number;
@@ -16,6 +17,7 @@ export interface Counters {
   evaluationDue?: boolean;
 }
 
+/** The parts of a control job that a checkpoint holds. */
 export interface JobParts {
   readonly engine: Engine;
   readonly parameters: AgentParameters;

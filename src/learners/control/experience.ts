@@ -45,7 +45,9 @@ export interface ExperienceShape {
   readonly actionValues: Int32Array;
 }
 
+/** How far the learner has come. */
 export interface LearnerProgress {
+  /** Environment steps recorded. */
   readonly environmentSteps: number;
   readonly updates: number;
 }

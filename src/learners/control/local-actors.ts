@@ -10,6 +10,7 @@ import type {
   PendingExperience,
 } from './experience.js';
 
+/** What `LocalActors` needs. */
 export interface LocalActorsOptions extends Omit<ActingLoopOptions, 'onEpisode'> {
   readonly config: ControlLearnerConfig;
   readonly averages: Averages;
@@ -40,7 +41,7 @@ export class LocalActors implements Experience {
     if (resume === undefined) return this.#loop.reset();
     for (const k of await this.#loop.restore(resume)) {
       this.#options.notice(
-        `Environment ${k} did not come back to the state in which it was stopped: its simulator is not deterministic, or was reset. The run continues from the state that it is in now`,
+        `Environment ${k} did not return to the state in which it was stopped: its simulator is not deterministic, or was reset. The run continues from the state that it is in now`,
       );
     }
   }

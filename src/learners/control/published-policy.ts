@@ -6,6 +6,7 @@ import type { NamedHostTensors } from '../../engine/tensors.js';
 
 const where = 'the published policy';
 
+/** The file of a policy after `updates` updates. */
 export function packPolicy(tensors: NamedHostTensors, updates: number): Buffer {
   const safe = Object.fromEntries(
     Object.entries(tensors).map(([name, { shape, data }]) => [

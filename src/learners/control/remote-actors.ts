@@ -26,12 +26,13 @@ export interface RemoteReplay {
   readonly reader: ReplayReader;
   /** Identifies a new run; a resumed run has its token in the checkpoint. */
   readonly token: string;
-  /** Tells a person which run this is. */
+  /** Describes this run to people. */
   readonly label: string;
   /** `environment.simulator` of the configuration, which actors must share. */
   readonly simulator: string | undefined;
 }
 
+/** What `RemoteActors` needs. */
 export interface RemoteActorsOptions {
   readonly config: ControlLearnerConfig;
   readonly shape: ExperienceShape;
@@ -251,7 +252,7 @@ export class RemoteActors implements Experience {
   async saved(): Promise<void> {
     const { config, remote } = this.#options;
     this.#safePositions.push(this.#savingPosition);
-    // Chunks since the oldest kept checkpoint stay, because a run goes back to it if newer ones are damaged.
+    // Chunks since the oldest kept checkpoint stay, because a run resumes from it if newer ones are damaged.
     if (this.#safePositions.length > config.checkpoint.keep) this.#safePositions.shift();
     await ignoringAbort(() => remote.reader.trim(this.#safePositions[0]));
   }

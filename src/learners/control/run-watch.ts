@@ -5,6 +5,7 @@ import { newestPolicy, type RunStatus, runStatus } from '../../replay/redis/repl
 import { unpackPolicy } from './published-policy.js';
 import { checkSharedSettings, type SharedSettingsSource } from './shared-settings.js';
 
+/** What `RunWatch` needs. */
 export interface RunWatchOptions {
   /** This actor's settings, which must agree with the learner's. */
   readonly settings: SharedSettingsSource;
@@ -25,7 +26,7 @@ export interface NewPolicy {
 }
 
 const pollEveryMs = 200;
-/** A learner that is restarted is away for a moment; its absence is reported after this time. */
+/** The absence of a learner is reported after this time, because a learner that restarts is absent for a moment. */
 const firstAbsenceMs = 5_000;
 /** Time between two notices about the same condition. */
 const repeatNoticeMs = 60_000;
@@ -157,7 +158,7 @@ export class RunWatch {
     );
   }
 
-  /** To be called when the learner accepts no transitions; gives notice if that lasts. */
+  /** Call it when the learner accepts no transitions; it reports to the user if that lasts. */
   heldBack(): void {
     const { clock, notice } = this.#options;
     const now = clock();
@@ -171,7 +172,7 @@ export class RunWatch {
     notice('The learner has accepted no transitions for a minute: it is evaluating, or slow. Waiting');
   }
 
-  /** Ends watching. */
+  /** Stops watching. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#polling;

@@ -75,9 +75,10 @@ const metricsEvery = 1000;
 
 /**
  * Trains a policy in simulators by off-policy actor-critic learning: gathers experience into a replay, and improves critics and
- * policy on batches from it. In its own environments it keeps to a schedule that depends on step counts only, not on timing: iteration i acts with
- * the policy after the updates of iteration i−1, and the updates of iteration i run while the environments step. The same
- * configuration and seed then give the same parameters. Transitions of remote actors are taken in the order of their arrival.
+ * policy on batches from it. In its own environments it keeps to a schedule that depends on step counts only, not on timing:
+ * iteration i acts with the policy after the updates of iteration i−1, and the updates of iteration i run while the environments
+ * step. The same configuration and seed then give the same parameters. Transitions of remote actors are taken in the order of
+ * their arrival.
  *
  * @throws PmpoError from the environment (after a checkpoint if a connection stays lost) or the classifier, and when the
  *   parameters diverge.

@@ -2,8 +2,9 @@ import { createClient, ErrorReply, RESP_TYPES } from '@redis/client';
 import { PmpoError } from '../../core/errors.js';
 import type { Script } from './scripts.js';
 
-/** A connection to Redis that survives restarts of Redis: it reconnects by itself, and commands wait for that and give notice. */
+/** A connection to Redis that survives restarts of Redis: it reconnects by itself, and commands wait until it has. The user is notified. */
 
+/** The address and the credentials of a Redis. */
 export interface RedisAddress {
   /** `redis://[user@]host[:port][/database]`, or `rediss://…` for TLS. It never contains a password. */
   readonly url: string;
@@ -17,8 +18,9 @@ export interface RedisAddress {
   };
 }
 
+/** How a connection reports, and how it ends. */
 export interface RedisConnectionOptions {
-  /** Called when Redis goes away and when it comes back. */
+  /** Receives a message when Redis stops answering and when it answers again. */
   readonly notice: (message: string) => void;
   /** When aborted, waiting for Redis ends. */
   readonly signal?: AbortSignal;
@@ -36,10 +38,10 @@ const connectTimeoutMs = 5_000;
 const silenceMs = 12_000;
 const pingMs = 4_000;
 const maxRetryMs = 2_000;
-/** Time between two notices that Redis is still away. */
+/** Time between two notices that Redis still does not answer. */
 const repeatNoticeMs = 60_000;
 
-/** Errors that pass: Redis is starting, full, failing over, or cannot write to its disk. */
+/** Transient errors: Redis is starting, full, failing over, or cannot write to its disk. */
 const temporary = /^(LOADING|BUSY|OOM|MISCONF|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)\b/;
 const refused = /^(WRONGPASS|NOAUTH|NOPERM)\b|invalid.*password|without any password configured/i;
 
@@ -50,7 +52,7 @@ const describe = (error: unknown): string => {
   return message || code || String(error);
 };
 
-/** A client of one Redis. */
+/** A client of one Redis server. */
 export class RedisConnection {
   readonly #client: ReturnType<typeof createClient>;
   readonly #options: RedisConnectionOptions;
@@ -122,7 +124,7 @@ export class RedisConnection {
     return !(error instanceof ErrorReply) || temporary.test(error.message);
   }
 
-  /** Gives notice that Redis is away: at once, and then every minute. */
+  /** Reports that Redis does not answer: at once, and then every minute. */
   #noticeAway(error: unknown): void {
     const now = Date.now();
     this.#awaySince ??= now;
@@ -141,9 +143,9 @@ export class RedisConnection {
   }
 
   /**
-   * Sends a command, and sends it again after a lost connection, which leaves open whether Redis has carried it out: the
-   * command must allow that. Waits for as long as Redis is away.
-   * @throws RedisWaitAborted when the signal ends the wait, and PmpoError for errors that do not pass.
+   * Sends a command, and sends it again if the connection was lost, in which case Redis may have carried it out already: it must
+   * be idempotent. Waits for as long as Redis does not answer.
+   * @throws RedisWaitAborted when the signal ends the wait, and PmpoError for errors that are not transient.
    */
   async command(args: readonly RedisArgument[]): Promise<RedisReply> {
     const { signal } = this.#options;
@@ -167,7 +169,7 @@ export class RedisConnection {
     }
   }
 
-  /** Runs a script; see `command`. Sends its text when Redis does not have it (any more). */
+  /** Runs a script; see `command`. Sends its text when Redis does not have it, or no longer. */
   async script(
     { source, sha1 }: Script,
     keys: readonly string[],

@@ -12,6 +12,7 @@ export interface RunKeys {
   readonly learner: string;
 }
 
+/** The keys of the run called `name`. */
 export function runKeys(name: string): RunKeys {
   const key = (part: string) => `pmpo:{${name}}:${part}`;
   return {

@@ -17,7 +17,7 @@ export interface LockOptions {
   readonly release: (holder: string) => Promise<void>;
   /** Whether the holder's process is known to have ended. */
   readonly isGone: (holder: string) => boolean;
-  /** The holder for a person to read: `process 123 on host`. */
+  /** The holder in words: `process 123 on host`. */
   readonly describe: (holder: string) => string;
   readonly notice: (message: string) => void;
   readonly sleep: (milliseconds: number) => Promise<void>;

@@ -6,6 +6,7 @@ import type { TransitionSink } from '../n-step.js';
  * observation [O], action [A], n-step return, discount, next observation [O]. A chunk is C rows.
  */
 
+/** The sizes of a transition: O and A. */
 export interface TransitionShape {
   readonly observationSize: number;
   readonly actionSize: number;

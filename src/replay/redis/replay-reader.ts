@@ -10,7 +10,7 @@ import { type RunKeys, runKeys } from './keys.js';
 import { acquireLock, type Claim } from './learner-lock.js';
 import * as scripts from './scripts.js';
 
-/** A chunk of transitions as Redis has it. */
+/** A chunk of transitions as Redis stores it. */
 export interface StoredChunk {
   /** Its position in the stream. */
   readonly id: string;
@@ -28,6 +28,7 @@ export interface StoredChunk {
   readonly rows: Buffer;
 }
 
+/** What `ReplayReader` needs. */
 export interface ReplayReaderOptions {
   readonly address: RedisAddress;
   /** The run's name in Redis. */
@@ -36,7 +37,7 @@ export interface ReplayReaderOptions {
   readonly me: string;
   /** Whether the process of a holder of the lock is known to have ended. */
   readonly isGone: (holder: string) => boolean;
-  /** The holder of the lock for a person to read. */
+  /** The holder of the lock in words. */
   readonly describe: (holder: string) => string;
   /** Whether to fail at once if Redis holds an unfinished run of this name. */
   readonly refuseUnfinished: boolean;
@@ -50,7 +51,7 @@ export interface AttachOptions {
   readonly token: string;
   /** The settings that actors must share, as JSON; see learners/control/shared-settings.ts. */
   readonly settings: string;
-  /** Tells a person which run this is: its folder. */
+  /** Describes this run to people: its folder. */
   readonly label: string;
   /** Transitions that the learner has recorded, from which Redis starts counting if it does not hold the run. */
   readonly taken: number;
@@ -153,7 +154,7 @@ export class ReplayReader {
     await this.#commands.script(scripts.releaseLock, [this.#keys.learner], [holder]);
   }
 
-  /** Gives notice of settings with which Redis could lose transitions. */
+  /** Warns of settings of Redis with which it could lose transitions. */
   async #checkServer(): Promise<void> {
     const info = String(await this.#commands.command(['INFO']).catch(() => ''));
     const value = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1];
@@ -309,7 +310,7 @@ export class ReplayReader {
     );
   }
 
-  /** Marks the run as finished, whereupon actors end. */
+  /** Marks the run as finished, so that actors end. */
   async finish(): Promise<void> {
     const { run, transitions, actors, policy, learner } = this.#keys;
     await this.#owned(
@@ -319,7 +320,7 @@ export class ReplayReader {
     );
   }
 
-  /** Frees the lock, if Redis answers, and closes the connections. */
+  /** Releases the lock, if Redis answers, and closes the connections. */
   async close(): Promise<void> {
     clearInterval(this.#renewing);
     await Promise.race([this.#release(this.#options.me).catch(() => {}), pause(2_000)]);

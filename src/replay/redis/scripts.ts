@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
  * reply was lost with its connection.
  */
 
+/** A script and the SHA-1 by which Redis knows it. */
 export interface Script {
   readonly source: string;
   readonly sha1: string;
@@ -14,7 +15,7 @@ function script(source: string): Script {
   return { source, sha1: createHash('sha1').update(source).digest('hex') };
 }
 
-/** Takes or renews the lock. KEYS learner; ARGV me, milliseconds. → [1], or [0, holder, milliseconds left]. */
+/** Takes or renews the lock. KEYS learner; ARGV holder, milliseconds. → [1], or [0, holder, milliseconds left]. */
 export const claimLock = script(`
 local holder = redis.call('GET', KEYS[1])
 if not holder or holder == ARGV[1] then
@@ -23,15 +24,15 @@ if not holder or holder == ARGV[1] then
 end
 return {0, holder, redis.call('PTTL', KEYS[1])}`);
 
-/** Frees the lock if `holder` has it. KEYS learner; ARGV holder. */
+/** Releases the lock if `holder` has it. KEYS learner; ARGV holder. */
 export const releaseLock = script(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1`);
 
 /**
- * Begins a run, or resumes it. KEYS learner run transitions actors policy; ARGV me, token, shared settings, label, transitions
- * recorded, '1' to discard an unfinished run of this name. → ['lost'], ['resumed'], ['started', transitions discarded]
- * or ['unfinished', label, transitions]. Nothing can be inserted before the first `reportProgress`.
+ * Begins a run, or resumes it. KEYS learner run transitions actors policy; ARGV holder, token, shared settings, label,
+ * transitions recorded, '1' to discard an unfinished run of this name. → ['lost'] if another learner has the lock, ['resumed'],
+ * ['started'], or ['unfinished', label, transitions]. Actors cannot insert anything before the first `reportProgress`.
  */
 export const attachLearner = script(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost'} end
@@ -50,9 +51,9 @@ return {'started'}`);
 
 /**
  * Stores one chunk. KEYS run transitions actors; ARGV token, actor, sequence, transitions, updates of the policy that
- * acted, episodes, rows, '1' to accept a gap in the sequence. → [state, inserted]: `stored` (also when it was stored
- * before), `wait` (also when Redis has lost the run, until the learner has begun it again), `finished`, `gone` when Redis
- * holds another run, or ['gap', last sequence stored].
+ * acted, episodes, rows, '1' to accept a gap in the sequence. → [state, inserted], where the state is `stored` (also if the chunk
+ * was stored before), `wait` (also if Redis has lost the run, until the learner begins it again), `finished`, or `gone` if Redis
+ * holds another run; or ['gap', number of the last chunk stored].
  */
 export const appendChunk = script(`
 local token, inserted, allowed, limit, finished = unpack(redis.call('HMGET', KEYS[1], 'token', 'inserted', 'allowed', 'limit', 'finished'))
@@ -71,15 +72,15 @@ redis.call('XADD', KEYS[2], '*', 'actor', ARGV[2], 'sequence', ARGV[3], 'count',
   'inserted', inserted, 'episodes', ARGV[6], 'rows', ARGV[7])
 return {'stored', inserted}`);
 
-/** Reads the state of a run. KEYS run learner. → [token, shared settings, inserted, finished, revision, 1 if there is a learner]; nil for what is not set. */
+/** Reads the state of a run. KEYS run learner. → [token, shared settings, inserted, finished, revision, 1 if there is a learner]; nil for each field that is not set. */
 export const readStatus = script(`
 local status = redis.call('HMGET', KEYS[1], 'token', 'contract', 'inserted', 'finished', 'revision')
 status[6] = redis.call('EXISTS', KEYS[2])
 return status`);
 
 /**
- * Records the learner's progress. KEYS learner run transitions; ARGV me, token, inserts allowed so far, and in all. → ['lost'],
- * ['gone'] or ['ok', chunks in the stream, inserted].
+ * Records the learner's progress. KEYS learner run transitions; ARGV holder, token, transitions that actors may insert by now, and in the
+ * whole run. → ['lost'], ['gone'] or ['ok', chunks in the stream, inserted].
  */
 export const reportProgress = script(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost'} end
@@ -87,7 +88,7 @@ if redis.call('HGET', KEYS[2], 'token') ~= ARGV[2] then return {'gone'} end
 redis.call('HSET', KEYS[2], 'allowed', ARGV[3], 'limit', ARGV[4])
 return {'ok', redis.call('XLEN', KEYS[3]), tonumber(redis.call('HGET', KEYS[2], 'inserted'))}`);
 
-/** Publishes a policy. KEYS learner run policy; ARGV me, token, updates, bytes. → ['lost'], ['gone'] or ['ok']. */
+/** Publishes a policy. KEYS learner run policy; ARGV holder, token, updates, bytes. → ['lost'], ['gone'] or ['ok']. */
 export const publishPolicy = script(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost'} end
 if redis.call('HGET', KEYS[2], 'token') ~= ARGV[2] then return {'gone'} end
@@ -95,15 +96,15 @@ local revision = redis.call('HINCRBY', KEYS[2], 'revision', 1)
 redis.call('HSET', KEYS[3], 'revision', revision, 'updates', ARGV[3], 'bytes', ARGV[4])
 return {'ok'}`);
 
-/** Drops entries older than `id`. KEYS learner transitions; ARGV me, id. → ['lost'] or ['ok']. */
+/** Deletes the entries before `id`. KEYS learner transitions; ARGV holder, id. → ['lost'] or ['ok']. */
 export const trimStream = script(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost'} end
 redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])
 return {'ok'}`);
 
 /**
- * Marks the run as finished. KEYS learner run transitions actors policy; ARGV me, token, seconds for which everything stays so
- * that actors can see the end. → ['lost'], ['gone'] or ['ok'].
+ * Marks the run as finished. KEYS learner run transitions actors policy; ARGV holder, token, seconds after which all keys
+ * expire (actors must see the end before that). → ['lost'], ['gone'] or ['ok'].
  */
 export const finishRun = script(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost'} end

@@ -126,7 +126,7 @@ function checkActors(ended: readonly Ended[], chunks: readonly Recorded[]): void
   }
 }
 
-test('four actors and a learner, each killed once and started again: nothing is lost, nothing doubled', async () => {
+test('no transition is lost or stored twice when four actors and a learner are each killed and restarted once', async () => {
   const server = await redis();
   const name = 'killed';
   const file = await configure(server, name, { environmentSteps: 8000 });
@@ -167,7 +167,7 @@ test('four actors and a learner, each killed once and started again: nothing is 
   checkActors([...ended, ...acted], chunks);
   const stored = rowsOf(chunks);
   expect(stored.length).toBeGreaterThanOrEqual(8000);
-  // Observations and actions are never twice the same: two equal rows would be one transition stored twice.
+  // No two transitions are equal, so two equal rows would be one transition stored twice.
   expect(new Set(stored).size).toBe(stored.length);
   // The learner's replay holds the transitions that Redis stored, byte for byte and in their order.
   const { rows, steps } = await learnedFrom(name);
@@ -179,7 +179,7 @@ test('four actors and a learner, each killed once and started again: nothing is 
   expect(updates).toBe(Math.floor((stored.length - 100) / 2));
 }, 240_000);
 
-test('the example trains, with two actors', async () => {
+test('the example configuration trains with two actors', async () => {
   const examples = exampleConfigs().filter(({ redis: address }) => address !== undefined);
   // The help of `pmpo act` names this example.
   expect(examples.map(({ path }) => path)).toEqual(['remote-actors.yaml']);
@@ -204,7 +204,7 @@ test('the example trains, with two actors', async () => {
   }
 }, 240_000);
 
-test('Redis killed, started again, and stopped for a while in the middle: both sides continue, nothing is lost', async () => {
+test('learner and actors continue without losing a transition when Redis is killed, restarted, and paused during the run', async () => {
   const server = await redis();
   const name = 'restarted';
   const file = await configure(server, name, { environmentSteps: 5000 });
@@ -227,7 +227,7 @@ test('Redis killed, started again, and stopped for a while in the middle: both s
     expect(events(each.stdout, 'notice').map(({ message }) => message)).toContain('Redis answers again');
   }
   await recorder.stop();
-  // Actors send lost chunks again, so that the stream may hold a chunk twice; the learner's replay must not.
+  // Actors resend lost chunks, so the stream may hold a chunk twice; the learner's replay must not.
   const { chunks } = onceEach(recorder.entries);
   checkActors(acted, chunks);
   const stored = rowsOf(chunks);
@@ -235,7 +235,7 @@ test('Redis killed, started again, and stopped for a while in the middle: both s
   expect((await learnedFrom(name)).rows.toSorted()).toEqual(stored.toSorted());
 }, 240_000);
 
-test('Redis emptied in the middle: the run begins in it again where the learner is, and ends', async () => {
+test('the run continues from the state of the learner, and ends, when Redis is emptied during the run', async () => {
   const server = await redis();
   const name = 'emptied';
   const file = await configure(server, name, { environmentSteps: 3000 });
@@ -256,7 +256,7 @@ test('Redis emptied in the middle: the run begins in it again where the learner 
   expect(rows.length).toBeGreaterThanOrEqual(3000);
 }, 240_000);
 
-test('TLS and a password: kept out of everything that is written; a wrong one is one clear line', async () => {
+test('a password over TLS is not written anywhere, and a wrong password is an error of one line', async () => {
   const password = 'correct-horse-battery';
   const server = await redis({ tls: true, password });
   process.env.PMPO_TEST_REDIS = password;
@@ -298,8 +298,8 @@ test('TLS and a password: kept out of everything that is written; a wrong one is
   expect(learned.stderr + learned.stdout + acted.stderr + acted.stdout).not.toContain(password);
 }, 120_000);
 
-describe('refused with one clear line', () => {
-  test('a Redis that does not answer, no address, and a password in the address', async () => {
+describe('an error of one line', () => {
+  test('for a Redis that does not answer, a missing address, and a password in the address', async () => {
     const server = await redis();
     const file = await configure(server, 'alone');
     await server.kill();
@@ -320,7 +320,7 @@ describe('refused with one clear line', () => {
     expect(code).toBe(1);
   });
 
-  test('a second learner, a second process in the folder, another run in the way, another configuration', async () => {
+  test('for a second learner, a second process in the folder, an unfinished run of the same name, and another configuration', async () => {
     const server = await redis();
     const file = await configure(server, 'busy', { environmentSteps: 100_000 });
     const waiting = begin(['act', file, '--json']);
@@ -339,7 +339,7 @@ describe('refused with one clear line', () => {
     expect(other.stderr).toMatch(/policy\.hidden is \[16\] there and \[24\] here/);
     expect(other.code).toBe(1);
 
-    // Stopped, not done: its folder and what Redis holds belong together.
+    // The run is stopped but unfinished: its folder and the transitions in Redis belong together.
     learner.child.kill('SIGINT');
     expect((await learner.ended).code).toBe(1);
     expect(existsSync(join(folder.path, 'busy', 'lock.json'))).toBe(false);
@@ -353,23 +353,23 @@ describe('refused with one clear line', () => {
     ]);
     const [{ code, stderr }, acted] = await Promise.all([discarding.ended, waiting.ended]);
     expect(code, stderr).toBe(0);
-    // The actor went over to the new run by itself.
+    // The actor joined the new run by itself.
     expect(events(acted.stdout, 'end')).toMatchObject([{ finished: true }]);
     expect(acted.code).toBe(0);
   }, 120_000);
-
-  test('an actor that is stopped stores what it has, and ends well', async () => {
-    const server = await redis();
-    const file = await configure(server, 'stopped', { environmentSteps: 100_000 });
-    begin(['train', file, '--json']);
-    const actor = begin(['act', file, '--json']);
-    await actor.until(/"event":"stored"/, 'stdout');
-    const recorder = await record(server, 'stopped');
-    actor.child.kill('SIGINT');
-    const ended = await actor.ended;
-    expect(ended.code, ended.stderr).toBe(0);
-    expect(events(ended.stdout, 'end')).toMatchObject([{ finished: false }]);
-    await recorder.stop();
-    checkActors([ended], onceEach(recorder.entries).chunks);
-  }, 60_000);
 });
+
+test('an actor that is stopped stores what it has, and exits with 0', async () => {
+  const server = await redis();
+  const file = await configure(server, 'stopped', { environmentSteps: 100_000 });
+  begin(['train', file, '--json']);
+  const actor = begin(['act', file, '--json']);
+  await actor.until(/"event":"stored"/, 'stdout');
+  const recorder = await record(server, 'stopped');
+  actor.child.kill('SIGINT');
+  const ended = await actor.ended;
+  expect(ended.code, ended.stderr).toBe(0);
+  expect(events(ended.stdout, 'end')).toMatchObject([{ finished: false }]);
+  await recorder.stop();
+  checkActors([ended], onceEach(recorder.entries).chunks);
+}, 60_000);
