@@ -1,5 +1,5 @@
 /**
- * `pmpo`: whole runs, their configuration, and errors. The parts that runs are made of have modules of their own:
+ * `pmpo`: whole runs, their configuration, and errors. The parts of runs have their own modules:
  * `pmpo/operators`, `pmpo/feedback`, `pmpo/distributions`, `pmpo/engine`, `pmpo/environments`, `pmpo/dm-env-rpc`, `pmpo/language`
  * and `pmpo/learners`.
  */

@@ -21,7 +21,7 @@ export interface AnyJobConfig {
   readonly learner: { readonly samples?: number };
 }
 
-/** What the loader must know about one kind of job. */
+/** The properties of one kind of job that the loader needs. */
 export interface JobKind<C extends AnyJobConfig> {
   schema(catalogue: Catalogue): z.ZodType<C>;
   /** Fills in those defaults of a configuration, not yet validated, that depend on its other settings. */

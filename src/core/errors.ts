@@ -3,11 +3,11 @@ export const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 
 /** The parts of an error message, written as `where: what. remedy`. */
 export interface ProblemDetails {
-  /** What is wrong: one clause without a full stop. */
+  /** The problem: one clause without a full stop. */
   readonly what: string;
-  /** Where it is wrong: a file, a configuration key, an address, a plugin, a step. */
+  /** The place of the error: a file, a configuration key, an address, a plugin, a step. */
   readonly where?: string;
-  /** What would be right, or what to do next: a sentence without a full stop. */
+  /** The right form, or the next step to take: a sentence without a full stop. */
   readonly remedy?: string;
   readonly cause?: unknown;
 }

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { ConfigError } from './errors.js';
 import { nearest } from './nearest.js';
 
-/** What every registered definition has; each kind (operator, feedback, …) adds how to create one. */
+/** The fields of every registered definition; each kind (operator, feedback, …) adds a function that creates one. */
 export interface Definition {
   /** The name used in a configuration: `operator: {name: pmpo}`. */
   readonly name: string;

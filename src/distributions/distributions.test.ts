@@ -210,7 +210,7 @@ it('the head is the one that the settings name', () => {
   expect(made('categorical', [0, 0])).toEqual({ name: 'categorical', noise: 'uniform', parameters: 10 });
   expect(made('auto', [0])).toMatchObject({ name: 'gaussian' });
   expect(made('auto', [4, 2])).toEqual({ name: 'categorical', noise: 'uniform', parameters: 8 });
-  // Continuous dimensions in `bins`, beside integers.
+  // Continuous dimensions in `bins`, together with integers.
   expect(made('auto', [0, 2])).toEqual({ name: 'categorical', noise: 'uniform', parameters: 10 });
   expect(() => made('gaussian', [0, 2])).toThrow(/policy.head: .*integer actions.*auto or categorical/);
 });

@@ -160,7 +160,7 @@ it("gives the same results on cpu and onnx with TensorFlow.js' Adam, which makes
 });
 
 describe.each<EngineName>(['cpu', 'onnx'])('named variables on %s', (name) => {
-  it('are copied and moved towards one another', async () => {
+  it('are copied and moved toward one another', async () => {
     const engine = await start(name);
     const [from, to] = [makeVariables(engine, 'from'), makeVariables(engine, 'to')];
     await engine.write(from.bias, { shape: [2], data: Float32Array.of(1, 2) });

@@ -11,7 +11,7 @@ import type {
 
 /** The names of all engines, in the order in which `auto` prefers them. */
 export const engineNames = ['onnx', 'tfjs-node-gpu', 'tfjs-node', 'wasm', 'cpu'] as const;
-/** What runs compiled functions: ONNX Runtime, or one of TensorFlow.js' backends. */
+/** The backend of an engine: ONNX Runtime, or one of TensorFlow.js' backends. */
 export type EngineName = (typeof engineNames)[number];
 
 /**

@@ -33,7 +33,7 @@ export function copyVariables(from: NamedVariables, to: NamedVariables): void {
 }
 
 /**
- * Moves each variable of `to` towards the variable of the same name in `from`: to ← to + rate · (from − to), with `rate` in
+ * Moves each variable of `to` toward the variable of the same name in `from`: to ← to + rate · (from − to), with `rate` in
  * (0, 1], as for a target network that is an exponential moving average. Call it inside a compiled function.
  * @throws PmpoError when the names or shapes in `from` and `to` differ.
  */

@@ -7,9 +7,9 @@ import { statusCode } from './status.js';
 
 /** Limits of a call. */
 export interface CallOptions {
-  /** The time that the call may take, including the response. The server is told. */
+  /** The time that the call may take, including the response; it is sent to the server. */
   readonly deadlineSeconds: number;
-  /** Cancels the call when aborted. The server is told. */
+  /** Cancels the call, here and on the server, when aborted. */
   readonly signal?: AbortSignal;
 }
 

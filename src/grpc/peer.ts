@@ -6,6 +6,6 @@ export interface Peer {
   readonly protocol: string;
   /** Such a server, with its article: `a dm_env_rpc server`. */
   readonly server: string;
-  /** How to ask for less when a message is too large. */
+  /** The remedy when a message is too large: `request less with observations`. */
   readonly smallerMessages?: string;
 }

@@ -6,7 +6,7 @@ import { SecurityError } from '../grpc/errors.js';
 import { isLocal, readToken, type TokenSource } from '../grpc/security.js';
 import { ServerPool } from '../grpc/server-pool.js';
 
-/** Where a chat API is, which of its models to ask, and the limits on requests to it. */
+/** The address of a chat API, the model to use there, and the limits on requests. */
 export interface ChatEndpointOptions {
   /** Base URL of the API: `https://judge.example/v1`. */
   readonly url: string;

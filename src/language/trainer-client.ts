@@ -132,7 +132,7 @@ export class TrainerClient implements TrainableModel {
 
   /**
    * See TrainableModel. A batch above the message limit is sent in parts, each of which adds its gradient.
-   * @throws PmpoError, which says so if other parts had already added their gradients.
+   * @throws PmpoError; its message says if other parts had already added their gradients.
    */
   async forwardBackward(
     sequences: readonly TokenSequence[],

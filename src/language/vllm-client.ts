@@ -210,7 +210,7 @@ export class VllmClient implements LanguageModel {
     }, signal);
   }
 
-  /** The responses to Generate. If the caller stops reading, the server is told to abort the request. */
+  /** The responses to Generate. If the caller stops reading, the request is aborted on the server. */
   async *#generate(
     server: Channel,
     message: GenerateRequest,

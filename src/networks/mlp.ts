@@ -69,7 +69,7 @@ export function layerNorm(x: Tensor, scale: Tensor, offset: Tensor): Tensor {
   return tf.add(tf.mul(normal, scale), offset);
 }
 
-/** From the first layer's pre-activations [M, H] to the outputs [M, P]. */
+/** Computes the outputs [M, P] from the first layer's pre-activations [M, H]. */
 export function applyTrunk(
   parameters: NamedTensors,
   preActivations: Tensor,

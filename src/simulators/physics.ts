@@ -42,7 +42,7 @@ export interface JointAddress {
   readonly position: number;
   /** The index of its first element in `qvel`. */
   readonly velocity: number;
-  /** [lower, upper], in radians or metres; undefined if the joint has no limits. */
+  /** [lower, upper], in radians or meters; undefined if the joint has no limits. */
   readonly range: readonly [number, number] | undefined;
 }
 
@@ -130,7 +130,7 @@ export class Physics {
     return this.#view('sensordata');
   }
 
-  /** Positions of body frames [nbody, 3], in metres. */
+  /** Positions of body frames [nbody, 3], in meters. */
   get xpos(): Float64Array {
     return this.#view('xpos');
   }
@@ -140,17 +140,17 @@ export class Physics {
     return this.#view('xmat');
   }
 
-  /** Positions of geoms [ngeom, 3], in metres. */
+  /** Positions of geoms [ngeom, 3], in meters. */
   get geomPositions(): Float64Array {
     return this.#view('geom_xpos');
   }
 
-  /** Positions of sites [nsite, 3], in metres. */
+  /** Positions of sites [nsite, 3], in meters. */
   get sitePositions(): Float64Array {
     return this.#view('site_xpos');
   }
 
-  /** Centers of mass of each body with its descendants [nbody, 3], in metres. */
+  /** Centers of mass of each body with its descendants [nbody, 3], in meters. */
   get subtreeCenters(): Float64Array {
     return this.#view('subtree_com');
   }
@@ -165,7 +165,7 @@ export class Physics {
     return this.#data.ncon;
   }
 
-  /** The deepest overlap of two geoms in metres, 0 if none overlap. Slow: meant for placing bodies, not for stepping. */
+  /** The deepest overlap of two geoms in meters, 0 if none overlap. Slow: meant for placing bodies, not for stepping. */
   penetration(): number {
     const contacts = this.#data.contact;
     let deepest = 0;
@@ -245,7 +245,7 @@ export class Physics {
     return { minimum: rows.map((i) => range[2 * i]), maximum: rows.map((i) => range[2 * i + 1]) };
   }
 
-  /** Moves a body, such as a target, within its parent's frame (metres). Call `forward` afterwards. */
+  /** Moves a body, such as a target, within its parent's frame (meters). Call `forward` afterwards. */
   placeBody(name: string, position: readonly [number, number, number]): void {
     this.#model.body_pos.set(position, 3 * this.body(name));
   }

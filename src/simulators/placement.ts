@@ -32,7 +32,7 @@ export function randomOrientation(key: RandomKey): number[] {
 /** The number of attempts at a pose without overlapping parts. Each attempt draws from a narrower range. */
 const poseAttempts = 200;
 const spreadPerAttempt = 0.97;
-/** The precision, in metres, of the height above the floor. */
+/** The precision, in meters, of the height above the floor. */
 const heightTolerance = 1e-4;
 
 /** How to place a body. */
@@ -41,9 +41,9 @@ export interface Placement {
   readonly pose: (key: RandomKey, spread: number) => void;
   /** The index in `qpos` of the height of the whole body. */
   readonly height: number;
-  /** A height, in metres, at which no pose touches the floor. */
+  /** A height, in meters, at which no pose touches the floor. */
   readonly above: number;
-  /** A height, in metres, at which every pose touches the floor. */
+  /** A height, in meters, at which every pose touches the floor. */
   readonly below: number;
 }
 

@@ -6,7 +6,7 @@ import { ensureBuilt, projectRoot, run, start, temporaryFolder, writeConfig } fr
 // Runs `pmpo train` with language jobs, and `pmpo winrate`, as a user does.
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
-/** With a cache folder for base models other than the user's. */
+/** The environment variables of the program, with a separate cache folder for base models. */
 let env: Readonly<Record<string, string>>;
 const examples = join(projectRoot, 'examples/language');
 beforeAll(async () => {

@@ -26,7 +26,7 @@ export const batchCommands = { step: 0, reset: 1, wait: 2 } as const;
 /** The value of `batch/seed` for an episode without a given seed. */
 export const noSeed = -1n;
 
-/** The value of `batch/state`, beside those of dm_env_rpc, before the first episode and after a failure. */
+/** The value of `batch/state`, in addition to those of dm_env_rpc, before the first episode and after a failure. */
 export const noEpisode = 0;
 
 /** The spec of `size` values with this spec, stacked along a new first axis. */

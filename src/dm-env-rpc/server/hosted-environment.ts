@@ -11,7 +11,7 @@ import type { StatusName } from '../../grpc/status.js';
 import { type ByUid, environmentStates } from '../codec/messages.js';
 import { packSpecs, packTensor, scalarValue, unpackTensor } from '../codec/tensors.js';
 
-/** The observations that dm_env_rpc reserves, beside the environment's own. */
+/** The observations that dm_env_rpc reserves, in addition to the environment's own. */
 export const reservedSpecs: NamedSpecs = {
   reward: { name: 'reward', shape: [], dtype: 'float64' },
   discount: { name: 'discount', shape: [], dtype: 'float64', minimum: 0, maximum: 1 },

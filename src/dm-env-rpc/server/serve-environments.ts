@@ -8,7 +8,7 @@ import type { Setting } from '../codec/tensors.js';
 import type { HostedWorld } from './hosted-environment.js';
 import { Session } from './session.js';
 
-/** What to serve, and where. */
+/** The environments to serve, and the address. */
 export interface ServeEnvironmentsOptions {
   /**
    * Makes the environment of a new world from the settings of CreateWorld. If it throws, the client receives the error's message,

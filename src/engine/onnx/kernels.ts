@@ -7,7 +7,7 @@ import type { Attributes, Graph, Value } from './graph.js';
 import { scalarOf, scale, scaled, simplified, uniformOf } from './simplify.js';
 import type { TracingBackend } from './tracing-backend.js';
 
-/** What a kernel of the tracing backend can use. */
+/** The context of a kernel of the tracing backend. */
 export interface KernelContext {
   readonly graph: Graph;
   /** The graph value of a named input. */

@@ -29,7 +29,7 @@ export interface BaseModelSettings {
   };
 }
 
-/** What `pretrainBaseModel` trains, on which documents and engine. The same key and documents give the same model. */
+/** The settings, documents and engine of `pretrainBaseModel`. The same key and documents give the same model. */
 export interface BaseModelOptions {
   readonly engine: Engine;
   readonly key: RandomKey;

@@ -101,7 +101,7 @@ describe('policy, reference and published weights', () => {
     }
   });
 
-  it('move towards the policy by a rate', async () => {
+  it('move toward the policy by a rate', async () => {
     const model = await start();
     await train(model, 3);
     await model.save(join(folder, 'before'));

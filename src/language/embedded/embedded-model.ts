@@ -26,7 +26,7 @@ import { Scheduler } from './scheduler.js';
 import { serveModel } from './server.js';
 import { createTraining } from './training.js';
 
-/** What `createEmbeddedModel` trains and serves, and at which address. */
+/** The base model of `createEmbeddedModel`, and the address and limits of its server. */
 export interface EmbeddedModelOptions {
   /** The engine that everything runs on; `close` does not dispose of it. */
   readonly engine: Engine;

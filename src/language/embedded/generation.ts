@@ -13,7 +13,7 @@ export interface Generation extends TokenChoice, Penalties {
   readonly maxTokens: number;
   readonly minTokens: number;
   readonly stopTexts: readonly string[];
-  /** Includes the end tokens of the model, unless they are to be ignored. */
+  /** Includes the end tokens of the model, unless the request ignores them. */
   readonly stopTokens: ReadonlySet<number>;
   /** Completion i is a function of this and i. */
   readonly key: RandomKey;

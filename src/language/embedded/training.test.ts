@@ -32,7 +32,7 @@ const host = (parameters: Readonly<Record<string, Numbers>>): NamedHostTensors =
 
 /**
  * The fixture's rows are any tokens and any followers; here the followers of a row's tokens are its next tokens. So each
- * position becomes a sequence of its own: the tokens up to it, and one completion token.
+ * position becomes a separate sequence: the tokens up to it, and one completion token.
  */
 const sequences: TokenSequence[] = [];
 const places: (readonly [number, number])[] = [];

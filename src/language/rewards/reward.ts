@@ -29,7 +29,7 @@ export interface Reward {
   close(): Promise<void>;
 }
 
-/** What `RewardDefinition.open` gets beside the settings. */
+/** The second argument of `RewardDefinition.open`. */
 export interface RewardContext {
   /** The configuration key of the reward, for error messages: `language.reward`. */
   readonly where: string;

@@ -2,7 +2,7 @@ import { uniform } from '../draws.js';
 import { tolerance } from '../rewards.js';
 import type { TaskDefinition } from '../task.js';
 
-/** The height of the tip, in metres, with both links upright. */
+/** The height of the tip, in meters, with both links upright. */
 const targetHeight = 4;
 const targetRadius = 0.2;
 
@@ -35,7 +35,7 @@ export const acrobotMjcf = `
   </actuator>
 </mujoco>`;
 
-/** 1 with the tip within the target, falling smoothly to 0.1 at 1 m from it (`distance` in metres). */
+/** 1 with the tip within the target, falling smoothly to 0.1 at 1 m from it (`distance` in meters). */
 export function acrobotReward(distance: number): number {
   return tolerance(distance, { upper: targetRadius, margin: 1 });
 }

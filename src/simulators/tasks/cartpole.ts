@@ -31,7 +31,7 @@ export const cartpoleMjcf = `
 </mujoco>`;
 
 export interface CartpoleState {
-  /** The cart's position, in metres from the middle of the rail. */
+  /** The cart's position, in meters from the middle of the rail. */
   readonly position: number;
   /** Cosine of the pole's angle from upright. */
   readonly poleCosine: number;

@@ -2,14 +2,14 @@ import { placeOnFloor, randomizeJoints } from '../placement.js';
 import { tolerance } from '../rewards.js';
 import type { TaskDefinition } from '../task.js';
 
-/** The speed, in metres per second, from which the reward is 1. */
+/** The speed, in meters per second, from which the reward is 1. */
 const runSpeed = 10;
 
 interface Segment {
   readonly name: string;
-  /** The position of the joint in the frame of the segment above, in metres: x forward, z up. */
+  /** The position of the joint in the frame of the segment above, in meters: x forward, z up. */
   readonly at: readonly [x: number, z: number];
-  /** The capsule: its center relative to the joint, its angle about y in degrees, and half of its length in metres. */
+  /** The capsule: its center relative to the joint, its angle about y in degrees, and half of its length in meters. */
   readonly capsule: readonly [x: number, z: number, angle: number, half: number];
   /** The joint's limits, in degrees. */
   readonly range: readonly [number, number];

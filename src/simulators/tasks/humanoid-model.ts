@@ -10,14 +10,14 @@ interface Hinge {
   readonly range: readonly [number, number];
   /** The motor's torque at control 1, in N m. */
   readonly torque: number;
-  /** The passive spring towards angle 0 (N m/rad); `damping` is its damper (N m s/rad). */
+  /** The passive spring toward angle 0 (N m/rad); `damping` is its damper (N m s/rad). */
   readonly stiffness: number;
   readonly damping: number;
 }
 
 interface Part {
   readonly name: string;
-  /** The position in the frame of the parent part, in metres. */
+  /** The position in the frame of the parent part, in meters. */
   readonly at: readonly [number, number, number];
   readonly hinges: readonly Hinge[];
   /** MJCF geoms without their names. */

@@ -3,13 +3,13 @@ import { tolerance } from '../rewards.js';
 import type { TaskDefinition } from '../task.js';
 import { humanoidMjcf } from './humanoid-model.js';
 
-/** The height of the head, in metres, from which the humanoid counts as standing. */
+/** The height of the head, in meters, from which the humanoid counts as standing. */
 const standHeight = 1.4;
 
 const mean = (values: readonly number[]) => values.reduce((sum, v) => sum + v, 0) / values.length;
 
 export interface HumanoidState {
-  /** The height of the head's center, in metres. */
+  /** The height of the head's center, in meters. */
   readonly headHeight: number;
   /** Cosine of the torso's angle from upright. */
   readonly upright: number;

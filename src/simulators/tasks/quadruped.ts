@@ -4,7 +4,7 @@ import { placeOnFloor } from '../placement.js';
 import { tolerance } from '../rewards.js';
 import type { TaskDefinition } from '../task.js';
 
-/** The speed, in metres per second, from which the reward for moving is 1. */
+/** The speed, in meters per second, from which the reward for moving is 1. */
 const runSpeed = 3;
 
 interface LegJoint {
@@ -62,7 +62,7 @@ function servoElement(leg: string, { name, range }: LegJoint): string {
 }
 
 /**
- * A four-legged robot the size of a dog: a trunk of half a metre and 8 kg on legs of two links of 22 cm, with three servos per leg.
+ * A four-legged robot the size of a dog: a trunk of half a meter and 8 kg on legs of two links of 22 cm, with three servos per leg.
  * Its parts collide with the floor and with each other.
  */
 export const quadrupedMjcf = `

@@ -41,7 +41,7 @@ export const reacherMjcf = `
   </actuator>
 </mujoco>`;
 
-/** 1 if finger and target touch (`distance` is that of their centres, in metres), otherwise 0. */
+/** 1 if finger and target touch (`distance` is that of their centers, in meters), otherwise 0. */
 export function reacherReward(distance: number): number {
   return tolerance(distance, { upper: targetRadius + fingerRadius });
 }

@@ -3,10 +3,10 @@ import { placeOnFloor, randomizeJoints } from '../placement.js';
 import { tolerance } from '../rewards.js';
 import type { TaskDefinition } from '../task.js';
 
-/** The height of the torso, in metres, from which the walker counts as standing. */
+/** The height of the torso, in meters, from which the walker counts as standing. */
 const standHeight = 1.2;
 
-/** A leg, `y` metres to the side of the torso. The frame of each body is at the joint that moves it. */
+/** A leg, `y` meters to the side of the torso. The frame of each body is at the joint that moves it. */
 const leg = (side: string, y: number) => `
       <body name="${side}_thigh" pos="0 ${y} -0.3">
         <joint name="${side}_hip" range="-20 100"/>
@@ -63,7 +63,7 @@ ${legMotors('left')}
 </mujoco>`;
 
 export interface WalkerState {
-  /** The height of the torso's center, in metres. */
+  /** The height of the torso's center, in meters. */
   readonly height: number;
   /** Cosine of the torso's angle from upright. */
   readonly upright: number;

@@ -174,7 +174,7 @@ describe.each(models)('a %s model on vLLM', (model) => {
     expect(cut!.finishReason).toBe('length');
   });
 
-  it('does not get requests that it cannot fulfil', async () => {
+  it('does not get requests that it cannot fulfill', async () => {
     const sample = (tokens: Int32Array) => client.sample({ prompt: tokens, completions: 1, maxTokens: 1 });
     await expect(sample(new Int32Array(256).fill(5))).rejects.toThrow(/leaves no room in a context of 256/);
     await expect(sample(Int32Array.of(5, 100_000))).rejects.toThrow(/token 1 of the prompt is 100000/);
