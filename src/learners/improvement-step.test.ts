@@ -4,7 +4,7 @@ import { gaussian } from '../distributions/gaussian.js';
 import { createAdam } from '../engine/adam.js';
 import { createEngine } from '../engine/create.js';
 import type { Engine, EngineName } from '../engine/engine.js';
-import type { Tensor1D, Tensor2D, Tensor3D } from '../engine/tensors.js';
+import type { Scalar, Tensor1D, Tensor2D, Tensor3D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import type { FeedbackClassifier, FeedbackInput } from '../feedback/classifier.js';
 import { topK } from '../feedback/top-k.js';
@@ -178,6 +178,20 @@ describe('an improvement step', () => {
     await expect(step.run({ noise: broken }, 9)).rejects.toThrow(
       /^update 9: policy\/\S+ is \S+: the parameters have diverged\. Lower learner\.learningRate, or hold/,
     );
+  });
+
+  it("writes the total loss as policy/loss, whatever the operator's own metrics say", async () => {
+    const operator = pmpo({ beta: 0.5 });
+    const shifted: Operator = {
+      ...operator,
+      loss(batch, state) {
+        const { loss, metrics } = operator.loss(batch, state);
+        return { loss: tf.add<Scalar>(loss, 1), metrics };
+      },
+    };
+    const lossOf = async (options: BanditOptions) =>
+      (await (await bandit(options)).step.run({ noise: noise(0) }, 0)).metrics['policy/loss'];
+    expect(await lossOf({ operator: shifted })).toBeCloseTo((await lossOf({ operator })) + 1, 5);
   });
 
   it("moves the operator's own state", async () => {

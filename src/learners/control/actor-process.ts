@@ -65,7 +65,7 @@ const farewellMs = 3_000;
 
 /**
  * Acts in K environments with the newest policy that the run's learner has published, and stores n-step transitions in Redis,
- * until the run is finished or the signal is aborted. Waits for the learner to begin, to come back, and to catch up.
+ * until the run is finished or the signal is aborted. Waits while the learner has not begun, is absent, or lags behind.
  *
  * @throws PmpoError when the learner has another configuration, Redis refuses, or the simulators fail.
  */

@@ -194,7 +194,7 @@ describe('trainLanguage', () => {
     ]);
   });
 
-  it('resets a model that has learned before, and gives notice of it', async () => {
+  it('resets a model that has learned before, and notifies the user', async () => {
     const fresh = await train();
     const again = await train({ model: fresh.model, set: ['operator={name: dpo, beta: 0.5}'] });
     const other = await train({ set: ['operator={name: dpo, beta: 0.5}'] });
