@@ -100,7 +100,7 @@ describe('the diagonal Gaussian', () => {
     expectSame('entropy', entropy, [expected.p[1]], expected.entropy, [expected.entropyGradients[1]]);
   });
 
-  it('divides its KL into what the means and what the deviations make', () => {
+  it('divides its KL into a part due to the means and a part due to the deviations', () => {
     const make = (mean: number, stddev: number) => gaussian(tf.tensor2d([[mean]]), tf.tensor2d([[stddev]]));
     const sameDeviation = make(0, 0.5).kl(make(1, 0.5));
     expectClose(sameDeviation.mean, [[2]], 'mean part');
@@ -259,7 +259,7 @@ describe('dimensions with different numbers of values', () => {
     expect(Number.isFinite(head().spread().sum().dataSync()[0])).toBe(true);
   });
 
-  it('give no gradient to what a dimension does not have, and none that is NaN', () => {
+  it('give no gradient to bins that a dimension does not have, and no NaN', () => {
     const gradient = tf.grad((x: tf.Tensor) => {
       const own = family.create(x as Tensor2D, 3);
       const other = family.create(tf.mul(x, 0.5) as Tensor2D, 3);

@@ -7,7 +7,7 @@ interface Script {
   registrationsModule(): Promise<string>;
 }
 
-it('registers what the installed version of TensorFlow.js has', async () => {
+it('registers the gradients and methods of the installed version of TensorFlow.js', async () => {
   const script = (await import(
     new URL('../../scripts/tfjs-registrations.mjs', import.meta.url).href
   )) as Script;

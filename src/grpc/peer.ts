@@ -6,6 +6,6 @@ export interface Peer {
   readonly protocol: string;
   /** Such a server, with its article: `a dm_env_rpc server`. */
   readonly server: string;
-  /** The remedy when a message is too large: `request less with observations`. */
+  /** The remedy when a message is too large: `ask for fewer completions at once`. */
   readonly smallerMessages?: string;
 }

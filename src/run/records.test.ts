@@ -100,7 +100,7 @@ describe('readRecord', () => {
     });
   });
 
-  it('leaves what this version writes as it is', () => {
+  it('does not change records of this version', () => {
     const current = { kind: 'metrics', steps: 1, stepUnit: 'completions', values: { 'acting/return': 1 } };
     expect(readRecord(current, 'language')).toEqual(current);
     expect(readRecord(parsed(former.notice), 'control')).toEqual(parsed(former.notice));

@@ -70,7 +70,7 @@ export class Session {
     if (request.resetWorld) {
       const world = this.#find(request.resetWorld.worldName ?? '');
       const seed = seedOf(request.resetWorld.settings);
-      // A stream that resets its own world knows that the episode is over; another must be told.
+      // A stream that resets its own world knows that the episode is over; another one is interrupted.
       if (world.occupant === this) world.reset(seed);
       else world.interrupt(seed);
       return { resetWorld: {} };
