@@ -11,39 +11,39 @@ const definition = (name: string, plugin?: string): Definition => ({
   plugin,
 });
 
-function colours(): Registry<Definition> {
-  const registry = new Registry<Definition>('colour');
+function colors(): Registry<Definition> {
+  const registry = new Registry<Definition>('color');
   for (const name of ['crimson', 'teal', 'olive']) registry.register(definition(name));
   return registry;
 }
 
 describe('a registry', () => {
   it('returns what was registered, in order', () => {
-    const registry = colours();
+    const registry = colors();
     expect(registry.get('teal').description).toBe('the teal');
     expect(registry.names()).toEqual(['crimson', 'teal', 'olive']);
     expect(registry.definitions().map(({ name }) => name)).toEqual(registry.names());
   });
 
   it('suggests the nearest name for an unknown one', () => {
-    const get = () => colours().get('crimsom');
+    const get = () => colors().get('crimsom');
     expect(get).toThrow(ConfigError);
     expect(get).toThrow(
-      "colour: unknown colour 'crimsom'. Did you mean 'crimson'? Known: crimson, teal, olive",
+      "color: unknown color 'crimsom'. Did you mean 'crimson'? Known: crimson, teal, olive",
     );
-    expect(() => colours().get('ultraviolet')).toThrow(/ultraviolet'\. Known: crimson, teal, olive$/);
+    expect(() => colors().get('ultraviolet')).toThrow(/ultraviolet'\. Known: crimson, teal, olive$/);
   });
 
   it('does not find properties that every object has', () => {
     for (const name of ['constructor', 'toString', '__proto__']) {
-      expect(() => colours().get(name), name).toThrow(ConfigError);
+      expect(() => colors().get(name), name).toThrow(ConfigError);
     }
   });
 
   it('refuses a name that is taken, and says by which plugin', () => {
-    const registry = colours();
+    const registry = colors();
     expect(() => registry.register(definition('teal', './mine.ts'))).toThrow(
-      "./mine.ts: the colour 'teal' is already registered by pmpo itself. Choose another name",
+      "./mine.ts: the color 'teal' is already registered by pmpo itself. Choose another name",
     );
     registry.register(definition('amber', './first.ts'));
     expect(() => registry.register(definition('amber', './second.ts'))).toThrow(
