@@ -62,7 +62,7 @@ class ClientTest(unittest.TestCase):
             self.assertTrue(mine.reset().first())
             self.assertTrue(other.reset().first())
             self.assertNotEqual(mine.observation_spec().keys(), other.observation_spec().keys())
-            with self.assertRaisesRegex(error.DmEnvRpcError, "the world '.*' is in use"):
+            with self.assertRaisesRegex(error.DmEnvRpcError, r"the world \S+ is in use"):
                 self.connection.send(dm_env_rpc_pb2.LeaveWorldRequest())
                 self.connection.send(dm_env_rpc_pb2.DestroyWorldRequest(world_name=name))
             server.destroy(connection, name)
