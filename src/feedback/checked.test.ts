@@ -147,7 +147,7 @@ describe('a classifier of plain code', () => {
       'it threw: service down',
     ],
     ['rejects its promise', () => Promise.reject(new Error('too late')), 'it threw: too late'],
-    ['throws what is no error', () => Promise.reject('just words'), 'it threw: just words'],
+    ['throws something other than an error', () => Promise.reject('just words'), 'it threw: just words'],
     ['returns nothing', () => undefined, 'accept has no weights'],
     [
       'returns too few',

@@ -6,7 +6,7 @@ import * as tf from '../engine/tf.js';
 import { type KtoSettings, kto } from './kto.js';
 import type { OperatorBatch } from './operator.js';
 
-interface Labelled {
+interface Labeled {
   readonly logProb: Numbers;
   readonly referenceLogProb: Numbers;
   readonly accept: Numbers;
@@ -16,7 +16,7 @@ interface Labelled {
 }
 
 interface Fixture {
-  readonly cases: (Labelled & {
+  readonly cases: (Labeled & {
     readonly settings: KtoSettings;
     readonly referencePoint: number;
     readonly loss: number;
@@ -29,7 +29,7 @@ const fixture = readFixture<Fixture>('kto_torch');
 
 beforeAll(() => tf.setBackend('cpu'));
 
-function batchOf(given: Labelled, logProb: Tensor2D, kl: Tensor2D): OperatorBatch {
+function batchOf(given: Labeled, logProb: Tensor2D, kl: Tensor2D): OperatorBatch {
   return {
     logProb,
     referenceLogProb: tensor(given.referenceLogProb),
@@ -41,7 +41,7 @@ function batchOf(given: Labelled, logProb: Tensor2D, kl: Tensor2D): OperatorBatc
   };
 }
 
-function solved(given: Labelled, settings: Partial<KtoSettings> = {}) {
+function solved(given: Labeled, settings: Partial<KtoSettings> = {}) {
   const parameters = { logProb: tensor(given.logProb), kl: tensor(given.kl) };
   const operator = kto(settings);
   return solve(operator, parameters, {}, (p) => batchOf(given, p.logProb as Tensor2D, p.kl as Tensor2D));
@@ -60,7 +60,7 @@ describe("TRL's numbers", () => {
 });
 
 describe('KTO', () => {
-  const given: Labelled = {
+  const given: Labeled = {
     logProb: [
       [-1, -2],
       [-3, Number.NaN],
@@ -104,7 +104,7 @@ describe('KTO', () => {
     expectClose(solved(given).gradients.kl, [[0], [0]], 'gradient of the KL');
   });
 
-  it('is 0, with no gradient, where nothing is labelled', () => {
+  it('is 0, with no gradient, where nothing is labeled', () => {
     const nothing = [
       [0, 0],
       [0, 0],

@@ -64,7 +64,7 @@ export function initialKlDuals(
  *   β · E_x KL                                                         for a part of fixed weight β, and
  *   Σ_d [ stopGradient(λ_d) · E_x KL_d + λ_d · (ε − stopGradient(E_x KL_d)) ]    for a part bounded by ε, with duals λ [D].
  *
- * Its gradient penalises the policy with the duals held fixed, and moves the duals with the policy held fixed.
+ * Its gradient penalizes the policy with the duals held fixed, and moves the duals with the policy held fixed.
  *
  * @param state the operator's state, which holds the dual of each bounded part
  * @returns the loss in nats, a scalar, and metrics: the KL of each part and of the whole, and the mean dual of each bounded part.
