@@ -123,7 +123,7 @@ describe('MLServer', () => {
   it('gives an error for an output of the wrong shape', async () => {
     const client = await connect('wrong-shape');
     await expect(client.infer(['a', 'b'])).rejects.toThrow(
-      /the output 'score' has the shape \[1, 7\] for 2 samples\. It must hold one number for each/,
+      /the output 'score' has the shape \[1, 7\] for 2 samples\. It must have one number for each/,
     );
     await client.close();
   });
