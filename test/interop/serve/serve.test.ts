@@ -192,6 +192,8 @@ test('Ctrl-C during the creation of the Python environment leaves nothing behind
   server.child.kill('SIGINT');
   const { code, stderr } = await server.ended;
   expect(code).toBe(1);
-  expect(stderr).toMatch(/\npmpo: .*stopped before it was complete\. Run the same command again to make it\n$/);
+  expect(stderr).toMatch(
+    /\npmpo: .*stopped before it was complete\. Run the same command again to make it\n$/,
+  );
   expect(await readdir(join(env.PMPO_CACHE, 'python'))).toEqual([]);
 });
