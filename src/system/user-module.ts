@@ -22,6 +22,28 @@ export function placeIn(file: string, cause: unknown): string | undefined {
 }
 
 /**
+ * The module `name`, in which reading a name that another of the modules exports is an error: an import of a name that is not
+ * there would otherwise be undefined until it is used.
+ */
+function guarded(name: string, modules: ReadonlyMap<string, object>): object {
+  const homeOf = (key: PropertyKey) => [...modules].find(([, module]) => key in module)?.[0];
+  return new Proxy(modules.get(name)!, {
+    // Loaders ask before they read.
+    has: (target, key) => key in target || homeOf(key) !== undefined,
+    get(target, key) {
+      if (key in target) return Reflect.get(target, key);
+      const home = homeOf(key);
+      if (home === undefined) return undefined;
+      throw new ConfigError({
+        where: `import from '${name}'`,
+        what: `it does not export '${String(key)}'`,
+        remedy: `Import it from '${home}'`,
+      });
+    },
+  });
+}
+
+/**
  * Loads a user's module (.ts, .js or .mjs; TypeScript needs no build step).
  *
  * @param file its absolute path.
@@ -43,7 +65,8 @@ export async function importUserModule(
   }
   // Module objects of this process rather than files: a second copy would have other classes and another TensorFlow.js.
   const entries = Object.entries(modules).map(async ([name, load]) => [name, await load()] as const);
-  const virtualModules = Object.fromEntries(await Promise.all(entries));
+  const loaded = new Map(await Promise.all(entries));
+  const virtualModules = Object.fromEntries([...loaded.keys()].map((name) => [name, guarded(name, loaded)]));
   const jiti = createJiti(import.meta.url, { virtualModules, moduleCache: false, fsCache: false });
   try {
     return (await jiti.import(file)) as Record<string, unknown>;
