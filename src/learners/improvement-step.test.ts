@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { fillNormal, foldIn, randomKey } from '../core/random-keys.js';
 import { gaussian } from '../distributions/gaussian.js';
 import { createAdam } from '../engine/adam.js';
@@ -8,6 +9,7 @@ import type { Scalar, Tensor1D, Tensor2D, Tensor3D } from '../engine/tensors.js'
 import * as tf from '../engine/tf.js';
 import type { FeedbackClassifier, FeedbackInput } from '../feedback/classifier.js';
 import { topK } from '../feedback/top-k.js';
+import { defineOperator } from '../operators/define.js';
 import type { Operator } from '../operators/operator.js';
 import { pmpo } from '../operators/pmpo.js';
 import { ImprovementStep, TrainedOperator } from './improvement-step.js';
@@ -192,6 +194,26 @@ describe('an improvement step', () => {
     const lossOf = async (options: BanditOptions) =>
       (await (await bandit(options)).step.run({ noise: noise(0) }, 0)).metrics['policy/loss'];
     expect(await lossOf({ operator: shifted })).toBeCloseTo((await lossOf({ operator })) + 1, 5);
+  });
+
+  it('refuses an operator whose loss does not depend on the policy', async () => {
+    const operator = defineOperator({
+      name: 'unconnected',
+      description: 'Reads the log-probs of the reference instead of those of the policy',
+      settings: z.strictObject({}),
+      create: () => ({
+        needs: { feedback: 'accepts', evaluation: false, kl: 'none' },
+        initialState: () => ({}),
+        loss: ({ referenceLogProb, accept }) => ({
+          loss: tf.mean(tf.mul(referenceLogProb, accept)),
+          metrics: {},
+        }),
+      }),
+    }).create();
+    const { step } = await bandit({ operator });
+    await expect(step.run({ noise: noise(0) }, 0)).rejects.toThrow(
+      /operator unconnected: its loss does not depend on the policy/,
+    );
   });
 
   it("moves the operator's own state", async () => {

@@ -1,4 +1,4 @@
-import { divergedError } from '../core/errors.js';
+import { divergedError, PmpoError } from '../core/errors.js';
 import { type Adam, createAdam } from '../engine/adam.js';
 import type { Engine } from '../engine/engine.js';
 import type {
@@ -222,6 +222,7 @@ export class TrainedOperator {
    *   computed elsewhere.
    * @param forward computes the operator's batch from them. Runs once, inside the differentiated function.
    * @returns gradients by the names in `parameters`, all of them.
+   * @throws PmpoError if the loss depends on none of the parameters.
    */
   gradients<P extends NamedTensors>(
     parameters: P,
@@ -230,7 +231,7 @@ export class TrainedOperator {
     const { state, optimizer } = this;
     const names = Object.keys(parameters);
     const stateNames = Object.keys(state);
-    const { loss, gradients, metrics } = lossGradients(
+    const { loss, gradients, isUsed, metrics } = lossGradients(
       [...Object.values(parameters), ...Object.values(state)],
       () => {
         const { batch, metrics: more } = forward();
@@ -238,6 +239,13 @@ export class TrainedOperator {
         return { loss: result.loss, metrics: { ...result.metrics, ...more } };
       },
     );
+    if (!isUsed.slice(0, names.length).includes(true)) {
+      throw new PmpoError({
+        where: `operator ${this.#operator.name}`,
+        what: 'its loss does not depend on the policy, which would never change',
+        remedy: 'Compute the loss from logProb or kl() of the batch',
+      });
+    }
     const named = (keys: readonly string[], from: number) =>
       Object.fromEntries(keys.map((key, i) => [key, gradients[from + i]]));
     if (optimizer !== undefined) {
@@ -260,7 +268,13 @@ export class TrainedOperator {
 export function lossGradients(
   parameters: readonly Tensor[],
   forward: () => { readonly loss: Scalar; readonly metrics: ScalarMetrics },
-): { readonly loss: Scalar; readonly gradients: readonly Tensor[]; readonly metrics: ScalarMetrics } {
+): {
+  readonly loss: Scalar;
+  readonly gradients: readonly Tensor[];
+  /** Whether the loss depends on each parameter. */
+  readonly isUsed: readonly boolean[];
+  readonly metrics: ScalarMetrics;
+} {
   let kept: readonly (readonly [string, Scalar])[] = [];
   // `tf.variableGrads` differentiates in variables only; this also works for tensors that are not variables, such as log-probs.
   const { value, grads } = tf.engine().gradients(
@@ -287,6 +301,7 @@ export function lossGradients(
   return {
     loss: value,
     gradients: parameters.map((parameter, i) => found[i] ?? tf.zerosLike(parameter)),
+    isUsed: parameters.map((_, i) => found[i] !== undefined && found[i] !== null),
     metrics,
   };
 }
