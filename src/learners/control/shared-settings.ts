@@ -21,7 +21,7 @@ function sharedSettings({
   simulator,
 }: SharedSettingsSource): SharedSettings {
   return {
-    format: 1,
+    format: 2,
     'environment.simulator': simulator ?? null,
     'the size of observations': shape.observationSize,
     'the lower bounds of actions': [...shape.actionMinimum],
@@ -48,7 +48,10 @@ export function checkSharedSettings(learners: string, source: SharedSettingsSour
     throw new PmpoError({
       where: 'the learner of this run',
       what: `${key} is ${other} there and ${mine} here`,
-      remedy: 'Start actors with the configuration of the learner',
+      remedy:
+        key === 'format'
+          ? 'Run the learner and its actors with the same version of pmpo'
+          : 'Start actors with the configuration of the learner',
     });
   }
 }
