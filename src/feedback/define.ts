@@ -3,15 +3,14 @@ import { parseSettings } from '../core/settings.js';
 import type { FeedbackDefinition, RegisteredFeedback } from './classifier.js';
 
 /** Makes a classifier that can be registered: its settings are checked by their schema. */
-export function defineFeedback<S extends z.ZodObject>({
-  create,
-  complete = (settings) => settings,
-  ...definition
-}: FeedbackDefinition<S>): RegisteredFeedback {
+export function defineFeedback<S extends z.ZodObject>(definition: FeedbackDefinition<S>): RegisteredFeedback {
   const parse = (settings: unknown) => parseSettings(definition.name, definition.settings, settings);
   return {
     ...definition,
-    create: (settings, samples) => create(parse(settings), samples),
-    complete: (settings, samples) => complete(parse(settings), samples),
+    create: (settings, samples) => definition.create(parse(settings), samples),
+    complete(settings, samples) {
+      const parsed = parse(settings);
+      return definition.complete?.(parsed, samples) ?? parsed;
+    },
   };
 }

@@ -6,7 +6,7 @@ import { defineOperator } from './define.js';
 import { dpo } from './dpo.js';
 import { kto } from './kto.js';
 import { mpo } from './mpo.js';
-import type { Operator, OperatorBatch } from './operator.js';
+import type { CheckedBatch, Operator, OperatorBatch } from './operator.js';
 import { type PmpoSettings, pmpo } from './pmpo.js';
 import { createOperatorRegistry } from './registry.js';
 
@@ -203,6 +203,28 @@ describe('an operator of your own', () => {
     const accept = tf.tensor2d([1, Number.NaN, 1, 0, 0, 0], [2, 3]);
     const { loss } = entropy.create().loss({ ...whole(), accept, mask });
     expect(loss.dataSync()[0]).toBe(8);
+  });
+
+  it('may return a metric of any rank that is a single number, and calls its definition as a method', () => {
+    const definition = {
+      name: 'mine',
+      description: 'Has a helper of its own',
+      settings: z.strictObject({}),
+      scale: 3,
+      create() {
+        const { scale } = this;
+        return {
+          needs: { feedback: 'none', evaluation: false, referenceLogProb: false, kl: 'none' } as const,
+          initialState: () => ({}),
+          loss: ({ logProb }: CheckedBatch) => ({
+            loss: tf.mul<tf.Scalar>(tf.sum(logProb), scale),
+            metrics: { 'policy/odd': tf.ones([1]) as tf.Tensor as tf.Scalar },
+          }),
+        };
+      },
+    };
+    const { loss } = defineOperator(definition).create().loss(whole());
+    expect(loss.dataSync()[0]).toBe(-63);
   });
 
   it('is held to the same checks', () => {

@@ -191,11 +191,12 @@ export function checkState(
   }
 }
 
-/** @throws PmpoError unless the loss, and each metric, is a scalar. */
+/** @throws PmpoError unless the loss is a scalar, and each metric a single number of any rank. */
 export function checkResult(name: string, result: OperatorResult): OperatorResult {
   for (const [field, value] of [['loss', result.loss] as const, ...Object.entries(result.metrics ?? {})]) {
-    const { rank, shape } = checkTensor(name, `result ${field}`, value);
-    if (rank !== 0) throw fault(name, `result ${field}`, `has the shape [${shape}]`, 'It must be a scalar');
+    const { rank, size, shape } = checkTensor(name, `result ${field}`, value);
+    if (rank === 0 || (field !== 'loss' && size === 1)) continue;
+    throw fault(name, `result ${field}`, `has the shape [${shape}]`, 'It must be a scalar');
   }
   return result;
 }

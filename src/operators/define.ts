@@ -7,18 +7,14 @@ import type { Operator, OperatorDefinition, OperatorRule, RegisteredOperator } f
  * Makes an operator that can be registered: its settings are checked by their schema and its batches by `check-batch.ts`,
  * so that built-in operators and those of plugins are held to the same rules.
  */
-export function defineOperator<S extends z.ZodObject>({
-  create,
-  klParts = () => [],
-  ...definition
-}: OperatorDefinition<S>): RegisteredOperator {
+export function defineOperator<S extends z.ZodObject>(definition: OperatorDefinition<S>): RegisteredOperator {
   const { name } = definition;
   const parse = (settings: unknown = {}) => parseSettings(name, definition.settings, settings);
   return {
     defaultSamples: 4,
     ...definition,
-    create: (settings) => checkedOperator(name, create(parse(settings))),
-    klParts: (settings) => klParts(parse(settings)),
+    create: (settings) => checkedOperator(name, definition.create(parse(settings))),
+    klParts: (settings) => definition.klParts?.(parse(settings)) ?? [],
   };
 }
 
