@@ -54,6 +54,16 @@ describe('readRecord', () => {
     });
   });
 
+  it("gives MPO's M-step loss the name that it has since policy/loss is the total", () => {
+    const line = {
+      ...parsed(former.controlMetrics),
+      values: { 'policy/loss': 1, 'policy/temperatureLoss': 2 },
+    };
+    expect(readRecord(line, 'control')).toMatchObject({
+      values: { 'policy/mStepLoss': 1, 'policy/temperatureLoss': 2 },
+    });
+  });
+
   it('gives those of a language run the terms of language', () => {
     expect(readRecord(parsed(former.languageMetrics), 'language')).toEqual({
       kind: 'metrics',

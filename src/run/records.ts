@@ -85,6 +85,12 @@ const formerLanguageMetrics: Readonly<Record<string, string>> = {
   'acting/stdReturn': 'acting/stdReward',
 };
 
+/** MPO's name for its M-step loss, which is `policy/mStepLoss` now that `policy/loss` is the total of every operator. */
+function withMStepLoss(values: Fields): Fields {
+  const isFormerMpo = 'policy/temperatureLoss' in values && !('policy/mStepLoss' in values);
+  return isFormerMpo ? renameKeys(values, { 'policy/loss': 'policy/mStepLoss' }) : values;
+}
+
 function renameKeys(fields: Fields, names: Readonly<Record<string, string>>): Fields {
   return Object.fromEntries(Object.entries(fields).map(([key, value]) => [names[key] ?? key, value]));
 }
@@ -110,7 +116,7 @@ export function readRecord<Read extends RecordLine | RunSummary | EvaluationReco
     ...(evaluation === undefined ? {} : { evaluation: { scoreName, ...renameKeys(evaluation, formerKeys) } }),
     ...(values === undefined
       ? {}
-      : { values: kind === 'language' ? renameKeys(values, formerLanguageMetrics) : values }),
+      : { values: withMStepLoss(kind === 'language' ? renameKeys(values, formerLanguageMetrics) : values) }),
   };
   return current as Read;
 }
