@@ -22,8 +22,8 @@ export interface CompareOptions {
   readonly overrides: readonly Override[];
   /** The folder of a comparison to resume. Absent: a new one. */
   readonly resume?: string;
-  /** Modules that plugins may import from this package. */
-  readonly modules: PublicModules;
+  /** Modules that plugins may import from this package; by default they resolve 'pmpo' from their own folder. */
+  readonly modules?: PublicModules;
   readonly progressMode: ProgressMode;
   /** The command that makes this comparison, printed in its report. */
   readonly command: string;

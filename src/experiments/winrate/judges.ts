@@ -175,7 +175,7 @@ function withResolvedPaths<T>(settings: T, file: string, keys: readonly string[]
 }
 
 /** A judge from a file of settings. */
-async function settingsJudge(file: string, notice: Notice): Promise<PairJudge> {
+async function settingsJudge(file: string, notice: Notice, modules: PublicModules): Promise<PairJudge> {
   const where = `--judge ${file}`;
   let text: string;
   let values: unknown;
@@ -190,7 +190,7 @@ async function settingsJudge(file: string, notice: Notice): Promise<PairJudge> {
     });
   }
   const { name } = (values ?? {}) as { name?: string };
-  const { rewards } = createCatalogue();
+  const { rewards } = createCatalogue(modules);
   const parseAs = <T>(schema: z.ZodType<T>): T => {
     const parsed = schema.safeParse(values);
     if (parsed.success) return parsed.data;
@@ -243,7 +243,7 @@ async function settingsJudge(file: string, notice: Notice): Promise<PairJudge> {
  */
 export async function openJudge(file: string, notice: Notice, modules: PublicModules): Promise<PairJudge> {
   if (/\.[cm]?[jt]s$/.test(file)) return programJudge(file, notice, modules);
-  if (/\.ya?ml$/.test(file)) return settingsJudge(file, notice);
+  if (/\.ya?ml$/.test(file)) return settingsJudge(file, notice, modules);
   throw new ConfigError({
     where: `--judge ${file}`,
     what: 'it is neither a module (.ts, .js, .mjs) nor settings (.yaml)',

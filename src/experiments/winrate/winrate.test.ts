@@ -182,6 +182,20 @@ describe('measureWinRate', () => {
     );
   });
 
+  it('gives the reward program of a judge in YAML the modules that it may import', async () => {
+    const at = await files();
+    await writeFile(
+      at('limit.mjs'),
+      "import { limit } from 'pmpo';\nexport const reward = ({ completion }) => -Math.abs(completion.length - limit);\n",
+    );
+    await writeFile(at('limit.yaml'), 'name: program\nfile: limit.mjs\n');
+    const given = {
+      ...options(at, 'limit.yaml', 'limit.jsonl'),
+      modules: { pmpo: async () => ({ limit: 3 }) },
+    };
+    await expect(measureWinRate(given)).resolves.toMatchObject({ unanswered: 0 });
+  });
+
   it.each([
     ['judge.txt', '', /neither a module .* nor settings/],
     ['judge.yaml', 'name: unheard-of', /unknown judge 'unheard-of'\. Set name to one of .*language-model/],
