@@ -97,7 +97,13 @@ const isCode = (path) => path.endsWith('.ts') && !path.endsWith('.d.ts');
 /** A digest that changes when a source is added, changed or deleted. */
 function sourceDigest() {
   const hash = createHash('sha256');
-  const settings = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', 'scripts/bootstrap.mjs'];
+  const settings = [
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'package-lock.json',
+    'scripts/bootstrap.mjs',
+    'scripts/tfjs-registrations.mjs',
+  ];
   for (const path of [...settings, ...filesUnder('src').filter((p) => !isTest(p))]) {
     const { size, mtimeMs } = statSync(join(root, path));
     hash.update(`${path}\0${size}\0${mtimeMs}\n`);
@@ -116,23 +122,10 @@ function removeOrphans(sources) {
   }
 }
 
-/**
- * Writes the part of TensorFlow.js that Node cannot load by itself into src/engine (see tfjs-registrations.mjs), unless it is there
- * for the installed version.
- */
-export function ensureRegistrations() {
-  const target = join(root, 'src/engine/tfjs-registrations.js');
-  const { version } = JSON.parse(
-    readFileSync(join(root, 'node_modules/@tensorflow/tfjs-core/package.json'), 'utf8'),
-  );
-  if (existsSync(target) && readFileSync(target, 'utf8').startsWith(`// @tensorflow/tfjs-core ${version}:`))
-    return;
-  if (runNode(['scripts/tfjs-registrations.mjs']) !== 0) fail('pmpo: TensorFlow.js could not be prepared');
-}
-
 /** Compiles src/ into dist/ and copies the other files of src/ there. */
 export function build() {
-  ensureRegistrations();
+  // The part of TensorFlow.js that Node cannot load by itself; it stays untouched if nothing has changed.
+  if (runNode(['scripts/tfjs-registrations.mjs']) !== 0) fail('pmpo: TensorFlow.js could not be bundled');
   const stamp = join(root, 'dist/.built');
   const digest = sourceDigest();
   rmSync(stamp, { force: true });

@@ -7,7 +7,7 @@
 // registrations and the helpers that tfjs-core does not export are bundled. `npm run build` calls this script; the bundle is
 // not committed.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -88,7 +88,6 @@ export async function registrationsModule() {
     ],
     absWorkingDir: sources,
   });
-  // bootstrap.mjs reads the version at the beginning of the file.
   const head =
     `// ${core} ${version}: its gradients and methods of tensors. Copyright Google LLC, licensed under the Apache License 2.0.\n` +
     '// Bundled by scripts/tfjs-registrations.mjs when pmpo is built; not part of its repository.\n';
@@ -96,5 +95,10 @@ export async function registrationsModule() {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  writeFileSync(target, await registrationsModule());
+  const text = await registrationsModule();
+  if (!existsSync(target) || readFileSync(target, 'utf8') !== text) {
+    // Written aside first, so that an interrupted build leaves no half of it.
+    writeFileSync(`${target}.new`, text);
+    renameSync(`${target}.new`, target);
+  }
 }
