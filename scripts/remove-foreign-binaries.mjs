@@ -5,7 +5,7 @@
 // Set PMPO_KEEP_BINARIES=1 to keep everything, for example when node_modules is copied to another platform. npm's own --os and
 // --cpu are respected.
 
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -33,12 +33,17 @@ export function removeForeignBinaries(from = import.meta.url, environment = proc
     for (const os of foldersIn(join(binaries, version))) {
       for (const cpu of foldersIn(join(binaries, version, os))) {
         if (os === platform && cpu === architecture) continue;
-        rmSync(join(binaries, version, os, cpu), { recursive: true, force: true });
+        try {
+          rmSync(join(binaries, version, os, cpu), { recursive: true, force: true });
+        } catch (error) {
+          // Saving space must not make an installation fail.
+          console.error(`pmpo: binaries of another platform could not be removed: ${error.message}`);
+        }
       }
     }
   }
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href) {
   removeForeignBinaries();
 }
