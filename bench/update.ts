@@ -16,8 +16,11 @@ import { createEngine } from '../src/engine/create.js';
 import type { EngineName } from '../src/engine/engine.js';
 import * as tf from '../src/engine/tf.js';
 import { createFeedbackRegistry } from '../src/feedback/registry.js';
+import { topK } from '../src/feedback/top-k.js';
 import { Agent } from '../src/learners/control/agent.js';
 import { updateNoise } from '../src/learners/control/noise.js';
+import { mpo } from '../src/operators/mpo.js';
+import { pmpo } from '../src/operators/pmpo.js';
 import { createOperatorRegistry } from '../src/operators/registry.js';
 import type { TransitionBatch } from '../src/replay/transition-store.js';
 
@@ -57,14 +60,13 @@ function randomBatches(count: number): TransitionBatch[] {
 async function ours(
   name: string,
   engineName: EngineName,
-  operatorName: string,
+  operatorName: 'pmpo' | 'mpo',
   samples: number,
 ): Promise<Side> {
-  const operators = createOperatorRegistry();
-  const feedback = createFeedbackRegistry();
-  const parsed = configSchema({ operators, feedback }).parse({
+  // The operator and the classifier of the configuration play no part here.
+  const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
+  const parsed = configSchema(registries).parse({
     environment: { simulator: 'none' },
-    operator: operatorName === 'pmpo' ? { name: 'pmpo', beta: 1, kl } : { name: operatorName },
     policy: { hidden: [sizes.hidden, sizes.hidden] },
     critic: { hidden: [sizes.hidden, sizes.hidden] },
     learner: { batchSize: sizes.batch, samples },
@@ -77,8 +79,8 @@ async function ours(
       engine,
       config,
       family,
-      operator: operators.get(operatorName).create(config.operator),
-      classifier: feedback.get('top-k').create(config.feedback, samples),
+      operator: operatorName === 'pmpo' ? pmpo({ beta: 1, kl }) : mpo(),
+      classifier: topK(),
       classifierName: 'top-k',
       observationSize: sizes.observations,
       actionSize: sizes.actions,
@@ -114,7 +116,7 @@ async function ours(
 }
 
 /** The wasm engine with TensorFlow.js's original kernel for matrix products while it is timed. */
-async function plainWasm(operatorName: string, samples: number): Promise<Side> {
+async function plainWasm(operatorName: 'pmpo' | 'mpo', samples: number): Promise<Side> {
   const original = shippedProduct;
   const side = await ours('plainWasm', 'wasm', operatorName, samples);
   const repaired = tf.getKernel('BatchMatMul', 'wasm')!;
@@ -168,7 +170,7 @@ function round(value: number): number {
   return Number(value.toPrecision(4));
 }
 
-async function compare(operator: string, samples: number, withJax: boolean) {
+async function compare(operator: 'pmpo' | 'mpo', samples: number, withJax: boolean) {
   const sides = [
     await ours('traced', 'onnx', operator, samples),
     ...(withJax ? [await jax(operator, samples)] : []),
