@@ -13,7 +13,13 @@ import type {
 } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { classifyChecked, classifyOnHostChecked, invalidFeedback } from '../feedback/checked.js';
-import type { FeedbackClassifier, FeedbackInput, HostFeedbackInput } from '../feedback/classifier.js';
+import type {
+  FeedbackClassifier,
+  FeedbackInput,
+  HostClassifier,
+  HostFeedbackInput,
+  TensorClassifier,
+} from '../feedback/classifier.js';
 import type { Operator, OperatorBatch, PolicyShape } from '../operators/operator.js';
 
 /**
@@ -71,9 +77,6 @@ export interface ImprovementResult<R> {
 
 /** What leaves a compiled function: the metrics are packed into one vector, so that one small tensor carries all of them. */
 type Improved<R> = R & { readonly metrics: Tensor };
-
-type TensorClassifier = Parameters<typeof classifyChecked>[1];
-type HostClassifier = Parameters<typeof classifyOnHostChecked>[1];
 
 const invalidWeights = 'feedback/invalid';
 
