@@ -8,7 +8,7 @@ import { defineFeedback } from '../feedback/define.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
 import { defineOperator } from '../operators/define.js';
 import type { OperatorDefinition, RegisteredOperator } from '../operators/operator.js';
-import { importUserModule, type PublicModules } from '../system/user-module.js';
+import { importUserModule, messageOf, type PublicModules } from '../system/user-module.js';
 
 /** Plugins: user modules, named in the configuration, that register operators, feedback classifiers and rewards. */
 
@@ -95,8 +95,4 @@ export async function loadPlugins(
       throw new ConfigError({ where, what: `register threw: ${messageOf(cause)}`, cause });
     }
   }
-}
-
-function messageOf(cause: unknown): string {
-  return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0];
 }

@@ -10,7 +10,8 @@ import { ConfigError } from '../core/errors.js';
  */
 export type PublicModules = Readonly<Record<string, () => Promise<object>>>;
 
-function messageOf(cause: unknown): string {
+/** The first line of what a user's module threw. */
+export function messageOf(cause: unknown): string {
   return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!.trim();
 }
 
