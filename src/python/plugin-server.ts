@@ -12,6 +12,8 @@ export interface PluginServerOptions {
   readonly port: number;
   /** Further arguments of the Python program. */
   readonly args?: readonly string[];
+  /** The user's own requirements files, whose packages are added to the Python environment. */
+  readonly additions?: readonly string[];
   /** Receives a line for a person when a Python environment is being made. */
   readonly say: (line: string) => void;
   /** Receives each line that the program logs while it runs. */
@@ -32,6 +34,8 @@ interface Plugin {
   readonly folder: string;
   /** Its list of requirements in that folder. */
   readonly requirements: string;
+  /** Further lists in that folder, whose packages are added. */
+  readonly extras?: readonly string[];
   /** Whether pip installs the dependencies of the listed packages; see VirtualEnvironmentOptions. */
   readonly withDependencies?: boolean;
   /** The Python module to run, and its first arguments. */
@@ -58,11 +62,11 @@ function pluginEnvironment(folder: string): NodeJS.ProcessEnv {
  */
 export async function startPluginServer(
   plugin: Plugin,
-  { host = '127.0.0.1', port, args = [], say, log, signal }: PluginServerOptions,
+  { host = '127.0.0.1', port, args = [], additions = [], say, log, signal }: PluginServerOptions,
   times: { readonly startSeconds?: number; readonly endSeconds?: number } = {},
   python?: string,
 ): Promise<PluginServer> {
-  const { name, requirements, withDependencies, module, complaint, addressKey } = plugin;
+  const { name, requirements, extras = [], withDependencies, module, complaint, addressKey } = plugin;
   if (process.platform === 'win32') {
     throw new PmpoError({
       where: name,
@@ -71,10 +75,12 @@ export async function startPluginServer(
     });
   }
   const folder = fileURLToPath(new URL(`../../plugins/${plugin.folder}`, import.meta.url));
+  const listed = (file: string) => join(folder, 'requirements', file);
   const interpreter =
     python ??
     (await ensureVirtualEnvironment({
-      requirements: join(folder, 'requirements', requirements),
+      requirements: listed(requirements),
+      additions: [...extras.map(listed), ...additions],
       folder: pythonFolder(),
       withDependencies,
       say,

@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -31,8 +31,15 @@ async function setPython({ venv = ':', pip = ':' } = {}): Promise<void> {
 }
 
 const calls = async () => (await readFile(join(scratch, 'calls'), 'utf8').catch(() => '')).trim().split('\n');
-const make = (signal?: AbortSignal) =>
-  ensureVirtualEnvironment({ requirements, folder, interpreter, signal, say: (line) => said.push(line) });
+const make = (signal?: AbortSignal, additions?: readonly string[]) =>
+  ensureVirtualEnvironment({
+    requirements,
+    additions,
+    folder,
+    interpreter,
+    signal,
+    say: (line) => said.push(line),
+  });
 
 beforeEach(async () => {
   scratch = await mkdtemp(join(tmpdir(), 'pmpo-test-'));
@@ -65,6 +72,34 @@ describe.skipIf(process.platform === 'win32')('a Python environment', () => {
     interpreter = { ...interpreter, version: '3.12.2' };
     const third = await make();
     expect(new Set([first, second, third]).size).toBe(3);
+  });
+
+  test('has scripts that name the folder in which it is found', async () => {
+    const script =
+      'printf "#!%s/bin/python3\\n" "$3" > "$3/bin/pip"; echo "VIRTUAL_ENV=$3" > "$3/bin/activate"';
+    await setPython({ venv: `mkdir -p "$3/bin"; ${script}; echo "command = venv $3" > "$3/pyvenv.cfg"` });
+    const path = (await make()).replace(/\/bin\/python$/, '');
+    expect(await readFile(join(path, 'bin', 'pip'), 'utf8')).toBe(`#!${path}/bin/python3\n`);
+    expect(await readFile(join(path, 'bin', 'activate'), 'utf8')).toBe(`VIRTUAL_ENV=${path}\n`);
+    expect(await readFile(join(path, 'pyvenv.cfg'), 'utf8')).toBe(`command = venv ${path}\n`);
+  });
+
+  test('with additions is another one: they are installed in their folder, with the versions of the list', async () => {
+    await setPython({ pip: `echo "$PWD $*" >> ${scratch}/pips` });
+    const more = join(scratch, 'more.txt');
+    await writeFile(more, './mine\n');
+    const plain = await make();
+    const added = await make(undefined, [more]);
+    expect(added).toMatch(/python\/simulators\+more-[0-9a-f]{12}\/bin\/python$/);
+    expect(await make(undefined, [more])).toBe(added);
+    expect(added).not.toBe(plain);
+    const pips = (await readFile(join(scratch, 'pips'), 'utf8')).trim().split('\n');
+    expect(pips).toHaveLength(3);
+    expect(pips[1]).toMatch(/ --no-deps --requirement .*simulators\.txt$/);
+    expect(pips[2].startsWith(`${await realpath(scratch)} `)).toBe(true);
+    expect(pips[2]).toMatch(/ --requirement .*more\.txt --constraint .*simulators\.txt$/);
+    expect(pips[2]).not.toContain('--no-deps');
+    await expect(make(undefined, ['/no/such.txt'])).rejects.toThrow(/^\/no\/such\.txt: it cannot be read: /);
   });
 
   test('may be made by several processes at once', async () => {

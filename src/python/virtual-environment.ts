@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { PmpoError } from '../core/errors.js';
 import { cacheFolder } from '../system/cache-folder.js';
 import { isRunning, type RunResult, runToEnd } from '../system/processes.js';
@@ -17,6 +17,11 @@ export function pythonFolder(env: NodeJS.ProcessEnv = process.env): string {
 export interface VirtualEnvironmentOptions {
   /** The requirements file for pip, with exact versions; its name without `.txt` is the name of the environment. */
   readonly requirements: string;
+  /**
+   * Further requirements files, which add packages: pip installs these packages with their dependencies, and keeps the versions
+   * of `requirements`. Relative paths in a file are relative to its folder.
+   */
+  readonly additions?: readonly string[];
   /** The folder in which environments are made. */
   readonly folder: string;
   /** Receives lines for a person about what is being done. */
@@ -34,6 +39,8 @@ export interface VirtualEnvironmentOptions {
 
 /** A file that is written last: an environment without it is incomplete. */
 const stampName = 'pmpo.json';
+/** Part of the name of every environment: environments that an older pmpo made in another way are not used. */
+const layout = 2;
 const interpreterOf = (environment: string) => join(environment, 'bin', 'python');
 
 /** Whether an environment is complete and its interpreter still exists: an uninstalled Python leaves a dangling link. */
@@ -70,7 +77,7 @@ function problemOf({ code, lastLines }: RunResult): string {
 
 /** Makes an environment at `temporary` and installs the requirements in it. @throws PmpoError if a step fails or is stopped. */
 async function install(temporary: string, interpreter: Interpreter, options: VirtualEnvironmentOptions) {
-  const { requirements, signal } = options;
+  const { requirements, additions = [], signal } = options;
   const check = (result: RunResult, where: string, what: string, remedy: string) => {
     if (signal?.aborted) {
       throw new PmpoError({
@@ -82,19 +89,49 @@ async function install(temporary: string, interpreter: Interpreter, options: Vir
     if (result.code !== 0) throw new PmpoError({ where, what: `${what}${problemOf(result)}`, remedy });
   };
   check(
-    await runToEnd(interpreter.command, ['-m', 'venv', temporary], signal),
+    await runToEnd(interpreter.command, ['-m', 'venv', temporary], { signal }),
     interpreter.command,
     'it cannot make a virtual environment: ',
     "Install Python's venv module (Debian: apt install python3-venv)",
   );
   const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input'];
-  if (!options.withDependencies) pip.push('--no-deps');
-  check(
-    await runToEnd(interpreterOf(temporary), [...pip, '--requirement', requirements], signal),
-    `pip install -r ${requirements}`,
-    '',
-    'Check that the package index is reachable and that the disk has room, and run the same command again',
-  );
+  const remedy =
+    'Check that the package index is reachable and that the disk has room, and run the same command again';
+  const add = async (file: string, args: readonly string[], cwd?: string) => {
+    const result = await runToEnd(interpreterOf(temporary), [...pip, ...args], { signal, cwd });
+    check(result, `pip install -r ${file}`, '', remedy);
+  };
+  const flags = options.withDependencies ? [] : ['--no-deps'];
+  await add(requirements, [...flags, '--requirement', requirements]);
+  for (const file of additions)
+    await add(file, ['--requirement', file, '--constraint', requirements], dirname(file));
+}
+
+/**
+ * Replaces the name of the folder in which an environment was made by the name under which it will be found, in its scripts
+ * (`pip`, `activate`, …) and its configuration.
+ */
+async function renameInScripts(temporary: string, path: string): Promise<void> {
+  const scripts = (await readdir(join(temporary, 'bin'), { withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => join(temporary, 'bin', name));
+  for (const file of [...scripts, join(temporary, 'pyvenv.cfg')]) {
+    const bytes = await readFile(file).catch(() => Buffer.alloc(0));
+    const isText = !bytes.includes(0);
+    if (!isText || !bytes.includes(basename(temporary))) continue;
+    // Overwriting keeps the file's permissions.
+    await writeFile(file, bytes.toString('utf8').replaceAll(basename(temporary), basename(path)));
+  }
+}
+
+/** @throws PmpoError if the file cannot be read. */
+async function readRequirements(file: string): Promise<Buffer> {
+  try {
+    return await readFile(file);
+  } catch (cause) {
+    const what = `it cannot be read: ${(cause as Error).message}`;
+    throw new PmpoError({ where: file, what, remedy: 'Give a requirements file of pip', cause });
+  }
 }
 
 /** Moves a finished environment to its path. If another process was faster, its environment stays, because it is the same. */
@@ -117,21 +154,23 @@ async function putInPlace(temporary: string, path: string): Promise<void> {
 }
 
 /**
- * Makes a Python environment with exactly the packages of a requirements file, if it does not exist yet. The name of its folder
- * contains a hash of the file and of the Python version, so another list gives another environment, and an existing one is never
+ * Makes a Python environment with exactly the packages of its requirements files, if it does not exist yet. The name of its folder
+ * contains a hash of the files and of the Python version, so another list gives another environment, and an existing one is never
  * changed. Several processes may do this at once.
  *
  * @returns the path of its interpreter.
- * @throws PmpoError if there is no Python, pip fails (with pip's message), or `signal` is aborted.
+ * @throws PmpoError if there is no Python, a file cannot be read, pip fails (with pip's message), or `signal` is aborted.
  */
 export async function ensureVirtualEnvironment(options: VirtualEnvironmentOptions): Promise<string> {
   const { requirements, folder, say } = options;
+  const additions = (options.additions ?? []).map((file) => resolve(file));
   const interpreter = options.interpreter ?? (await findInterpreter());
-  const name = basename(requirements).replace(/\.txt$/, '');
-  const digest = createHash('sha256')
-    .update(`${interpreter.version}\0${interpreter.platform}\0`)
-    .update(await readFile(requirements))
-    .digest('hex');
+  const name = [requirements, ...additions].map((file) => basename(file).replace(/\.txt$/, '')).join('+');
+  const hash = createHash('sha256').update(`${layout}\0${interpreter.version}\0${interpreter.platform}\0`);
+  for (const file of [requirements, ...additions]) hash.update(await readRequirements(file)).update('\0');
+  // The same words may mean other packages elsewhere, because they may hold relative paths.
+  for (const file of additions) hash.update(`${dirname(file)}\0`);
+  const digest = hash.digest('hex');
   const path = join(folder, `${name}-${digest.slice(0, 12)}`);
   if (await isComplete(path)) return interpreterOf(path);
   say(`Making the Python environment '${name}' in ${path} with Python ${interpreter.version}, once …`);
@@ -140,7 +179,8 @@ export async function ensureVirtualEnvironment(options: VirtualEnvironmentOption
     await mkdir(folder, { recursive: true });
     await removeLeftovers(path, folder);
     await rm(temporary, { recursive: true, force: true });
-    await install(temporary, interpreter, options);
+    await install(temporary, interpreter, { ...options, additions });
+    await renameInScripts(temporary, path);
     const stamp = { name, digest, python: interpreter.version, platform: interpreter.platform };
     await writeFile(join(temporary, stampName), `${JSON.stringify(stamp)}\n`);
     await putInPlace(temporary, path);

@@ -49,8 +49,12 @@ export interface RunResult {
 }
 
 /** Runs a program to its end, and kills its whole process group if `signal` is aborted. Never throws: a failure is in the result. */
-export function runToEnd(command: string, args: readonly string[], signal?: AbortSignal): Promise<RunResult> {
-  const child = spawnGroup(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+export function runToEnd(
+  command: string,
+  args: readonly string[],
+  { signal, cwd }: { readonly signal?: AbortSignal; readonly cwd?: string } = {},
+): Promise<RunResult> {
+  const child = spawnGroup(command, args, { stdio: ['ignore', 'ignore', 'pipe'], cwd });
   const lines = keepLastLines(child.stderr!);
   const stop = () => signalGroup(child, 'SIGKILL');
   signal?.addEventListener('abort', stop, { once: true });

@@ -1,5 +1,5 @@
-import type { Command } from 'commander';
-import type { PythonServerKind } from '../../python/simulator-server.js';
+import { type Command, Option } from 'commander';
+import { type Extra, extrasOf, type PythonServerKind } from '../../python/simulator-server.js';
 import { collect, wholeNumber } from '../options.js';
 import {
   aborted,
@@ -29,6 +29,8 @@ function serveEmbedded({ host, port }: Place): Promise<void> {
 interface PythonServeOptions extends Place, SecurityOptions {
   readonly processes?: number;
   readonly allowImport?: readonly string[];
+  readonly with?: readonly Extra[];
+  readonly requirements?: readonly string[];
 }
 
 function servePython(kind: PythonServerKind, options: PythonServeOptions): Promise<void> {
@@ -41,7 +43,18 @@ function servePython(kind: PythonServerKind, options: PythonServeOptions): Promi
   const say = (line: string) => process.stderr.write(`${line}\n`);
   return untilStopped(async (signal) => {
     const { startPythonServer } = await import('../../python/simulator-server.js');
-    const server = await startPythonServer({ kind, host, port, args, say, log: say, signal });
+    const { with: extras, requirements: additions } = options;
+    const server = await startPythonServer({
+      kind,
+      extras,
+      additions,
+      host,
+      port,
+      args,
+      say,
+      log: say,
+      signal,
+    });
     process.stdout.write(`Serving ${kind} on ${server.address} (Ctrl-C ends it)\n`);
     await Promise.race([aborted(signal), server.ended]);
     await server.close();
@@ -55,20 +68,34 @@ function addPython(serve: Command, kind: PythonServerKind, description: string, 
     .option('--processes <number>', 'number of simulating processes (default: two per core)', wholeNumber(1))
     .option(
       '--allow-import <module>',
-      'allow clients to create dm_env environments of this Python module; may be repeated',
+      'allow clients to create environments of this Python module; may be repeated',
       collect,
+    )
+    .option(
+      '--requirements <file>',
+      "add the packages of this requirements file to the server's Python environment; may be repeated",
+      collect,
+    );
+  const extras = extrasOf[kind];
+  if (extras.length > 0)
+    command.addOption(
+      new Option('--with <packages...>', "add these packages to the server's Python environment").choices(
+        extras,
+      ),
     );
   addSecurity(command, 'log when worlds are created and destroyed')
     .addHelpText(
       'after',
       `
 At the first start, a Python environment with exact versions is made in the cache folder ($PMPO_CACHE, or pmpo in the
-user's cache folder); the environment variable PYTHON names the interpreter for that. Ctrl-C ends the server and all of its
-processes.
+user's cache folder); the environment variable PYTHON names the interpreter for that. Modules of --allow-import are found in the
+working directory, in the folders of the environment variable PYTHONPATH, and among the installed packages. Ctrl-C ends the server
+and all of its processes.
 
 Examples:
   pmpo serve ${kind} --port ${defaultPythonPort}
-  pmpo train ${example}`,
+  pmpo serve ${kind} --requirements requirements.txt --allow-import my_module
+${extras.map((extra) => `  pmpo serve ${kind} --with ${extra}\n`).join('')}  pmpo train ${example}`,
     )
     .action((options: PythonServeOptions) => servePython(kind, options));
 }

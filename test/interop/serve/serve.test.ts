@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -130,6 +130,30 @@ describe.each([
     expect(stderr).not.toMatch(/Making|Traceback|Error/);
     expect(serving()).toEqual([]);
   });
+});
+
+test('pmpo serve gymnasium --with box2d serves LunarLander, and its pip installs into the same environment', {
+  timeout: (installSeconds + 60) * 1000,
+}, async () => {
+  const requirements = join(folder.path, 'more.txt');
+  await writeFile(requirements, 'dm-env\n');
+  const served = await serve('gymnasium', '--with', 'box2d', '--requirements', requirements);
+  const trained = await train(served, 'lunar', 'gymnasium/LunarLander-v3', { token: { file: tokenFile } });
+  expect(trained).toMatchObject({ code: 0, stderr: '' });
+  served.server.child.kill('SIGINT');
+  expect((await served.server.ended).code).toBe(0);
+
+  const environments = join(process.env.PMPO_CACHE!, 'python');
+  const made = (await readdir(environments)).find((name) => name.startsWith('gymnasium+box2d+more-'))!;
+  const bin = join(environments, made, 'bin');
+  const say = (command: string) => execFileSync('bash', ['-c', command], { encoding: 'utf8' }).trim();
+  expect(say(`"${bin}/pip" --version`)).toContain(join(environments, made));
+  expect(say(`. "${bin}/activate" && command -v pip && echo "$VIRTUAL_ENV"`).split('\n')).toEqual([
+    join(bin, 'pip'),
+    join(environments, made),
+  ]);
+  // The shared cache keeps only the environments that every run of the tests uses.
+  await rm(join(environments, made), { recursive: true });
 });
 
 test('passes on the warnings of the server', async () => {
