@@ -4,10 +4,10 @@ import { runProgram } from './program.js';
 process.env.GRPC_VERBOSITY ??= 'NONE';
 // Deprecation warnings address the developers of a library, not the users of this program.
 process.noDeprecation = true;
-// A reader may close the pipe early (`pmpo … | head`): the work continues without it.
+// A reader may close the pipe early (`pmpo … | head`), and a terminal may be closed (EIO): the work continues without it.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
   });
 }
 // process.exit would cut off output that has not reached a pipe yet, so only the exit code is set.

@@ -91,9 +91,14 @@ function startOf(pid: number): string {
   }
 }
 
+/** The identity of a process on this machine. */
+export function processIdentity(pid: number): ProcessIdentity {
+  return { host: hostname(), pid, started: startOf(pid) };
+}
+
 /** The identity of this process. */
 export function thisProcess(): ProcessIdentity {
-  return { host: hostname(), pid: process.pid, started: startOf(process.pid) };
+  return processIdentity(process.pid);
 }
 
 /** Whether a process still runs; undefined if it is on another machine. */

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { divergedPhrase } from '../../core/errors.js';
+import { endsWithParent } from '../../system/starter.js';
 import type { RunAction, RunEnd } from './run-study.js';
 
 /** A command that starts a program: the interpreter, its flags and the entry. */
@@ -29,7 +30,11 @@ export function launcher(program: Program, extra: readonly string[]) {
       const what = 'resume' in action ? ['--resume', action.resume] : [action.config];
       const args = [...program.args, 'train', ...what, ...('resume' in action ? extra : []), '--quiet'];
       // In a separate process group, so that Ctrl-C reaches only this process, which then asks each run to stop.
-      const child = spawn(program.command, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+      const child = spawn(program.command, args, {
+        stdio: ['ignore', 'ignore', 'pipe'],
+        detached: true,
+        env: { ...process.env, [endsWithParent]: '1' },
+      });
       const stop = () => child.kill('SIGINT');
       signal?.addEventListener('abort', stop, { once: true });
       let text = '';
