@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { exitCodes, PmpoError } from '../core/errors.js';
+import { foreignText } from '../core/foreign-text.js';
 import { addAct } from './commands/act.js';
 import { addCompare } from './commands/compare.js';
 import { addDoctor } from './commands/doctor.js';
@@ -74,7 +75,9 @@ export async function runProgram(args: readonly string[]): Promise<number> {
       process.stderr.write(`pmpo: ${error.message}\n`);
       return error.exitCode;
     }
-    process.stderr.write(`pmpo: this is a bug in pmpo or in a plugin: ${(error as Error)?.stack ?? error}\n`);
+    const stack = String((error as Error)?.stack ?? error).split('\n');
+    const lines = stack.map((line) => foreignText(line, 2000)).join('\n');
+    process.stderr.write(`pmpo: this is a bug in pmpo or in a plugin: ${lines}\n`);
     return exitCodes.failed;
   }
 }

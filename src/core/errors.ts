@@ -1,3 +1,5 @@
+import { foreignText } from './foreign-text.js';
+
 /** Exit codes of the command-line program. */
 export const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 
@@ -12,6 +14,21 @@ export interface ProblemDetails {
   readonly cause?: unknown;
 }
 
+/** The longest part of a message. Lists of known names need about half of it. */
+const longestPart = 3000;
+
+/** The details as a terminal may show them: most parts of a message may hold names or words of a server or a file. */
+function printable({ what, where, remedy, cause }: ProblemDetails, hasLines: boolean): ProblemDetails {
+  const lineOf = (text: string) => foreignText(text, longestPart);
+  const show = (text: string) => (hasLines ? text.split('\n').map(lineOf).join('\n') : lineOf(text));
+  return {
+    what: show(what),
+    ...(where === undefined ? {} : { where: show(where) }),
+    ...(remedy === undefined ? {} : { remedy: show(remedy) }),
+    ...(cause === undefined ? {} : { cause }),
+  };
+}
+
 function compose({ what, where, remedy }: ProblemDetails): string {
   return `${where === undefined ? '' : `${where}: `}${what}${remedy === undefined ? '' : `. ${remedy}`}`;
 }
@@ -24,16 +41,22 @@ export class PmpoError extends Error {
   readonly exitCode: number = exitCodes.failed;
   readonly details: ProblemDetails;
 
-  constructor(details: ProblemDetails) {
-    super(compose(details), { cause: details.cause });
+  /** @param hasLines whether line breaks stay; otherwise the message is one line. */
+  constructor(details: ProblemDetails, { hasLines = false }: { readonly hasLines?: boolean } = {}) {
+    const shown = printable(details, hasLines);
+    super(compose(shown), { cause: details.cause });
     this.name = new.target.name;
-    this.details = details;
+    this.details = shown;
   }
 }
 
-/** Wrong usage or a wrong configuration, found before anything starts; the program exits with 2. */
+/** Wrong usage or a wrong configuration, found before anything starts; the program exits with 2. Each problem is a line. */
 export class ConfigError extends PmpoError {
   override readonly exitCode = exitCodes.usage;
+
+  constructor(details: ProblemDetails) {
+    super(details, { hasLines: true });
+  }
 }
 
 /** The phrase by which a study tells a run that diverged from one that failed. */

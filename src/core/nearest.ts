@@ -12,12 +12,17 @@ function editDistance(a: string, b: string): number {
   return previous[b.length];
 }
 
+/** Longer names are not compared: the comparison takes the product of both lengths. */
+const longestName = 100;
+
 /** The candidate that the writer of `name` most likely meant, or undefined if none is close. */
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
+  if (name.length > longestName) return undefined;
   const limit = Math.max(2, Math.floor(name.length / 3));
   let best: string | undefined;
   let bestDistance = limit + 1;
   for (const candidate of candidates) {
+    if (candidate.length > longestName) continue;
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) {
       best = candidate;

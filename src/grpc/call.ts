@@ -1,5 +1,6 @@
 import type * as grpc from '@grpc/grpc-js';
 import { ConnectionLostError, PmpoError } from '../core/errors.js';
+import { foreignText } from '../core/foreign-text.js';
 import { type Channel, refusal } from './channel.js';
 import { RefusedCallError } from './errors.js';
 import type { Peer } from './peer.js';
@@ -42,7 +43,7 @@ export function callError(
   if (signal?.aborted) return new StoppedError({ where, what: `${name} was stopped` });
   const permanent = refusal(address, error, peer);
   if (permanent !== undefined) return permanent;
-  const reason = details || message;
+  const reason = foreignText(details || message);
   switch (code) {
     case statusCode('DEADLINE_EXCEEDED'):
       return new DeadlineError({

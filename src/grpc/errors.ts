@@ -1,4 +1,5 @@
 import { PmpoError } from '../core/errors.js';
+import { foreignText } from '../core/foreign-text.js';
 import { statusNames } from './status.js';
 
 /** The server cannot be trusted, or does not trust this client. Another attempt would fail too. */
@@ -8,16 +9,17 @@ export class SecurityError extends PmpoError {}
 export class RefusedCallError extends PmpoError {
   /** gRPC's status code. */
   readonly code: number;
-  /** The server's message. */
+  /** The server's message, on one line and cut. */
   readonly serverMessage: string;
 
   constructor(address: string, call: string, code: number, serverMessage: string, remedy?: string) {
+    const said = foreignText(serverMessage);
     super({
       where: address,
-      what: `the server refused ${call}: ${statusNames[code] ?? `code ${code}`}: ${serverMessage}`,
+      what: `the server refused ${call}: ${statusNames[code] ?? `code ${code}`}: ${said}`,
       remedy,
     });
     this.code = code;
-    this.serverMessage = serverMessage;
+    this.serverMessage = said;
   }
 }

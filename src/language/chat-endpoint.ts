@@ -1,6 +1,7 @@
 import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../core/backoff.js';
 import type { ChatMessage } from '../core/chat.js';
 import { ConnectionLostError, PmpoError } from '../core/errors.js';
+import { foreignText } from '../core/foreign-text.js';
 import { StoppedError } from '../grpc/call.js';
 import { SecurityError } from '../grpc/errors.js';
 import { isLocal, readToken, type TokenSource } from '../grpc/security.js';
@@ -233,8 +234,8 @@ function parsed(text: string): ChatResponse | undefined {
 }
 
 const excerpt = (text: string) => {
-  const line = text.replace(/\s+/g, ' ').trim();
-  return line.length > 200 ? `${line.slice(0, 200)} …` : line || 'nothing';
+  const line = text.slice(0, 10_000).replace(/\s+/g, ' ').trim();
+  return foreignText(line, 200) || 'nothing';
 };
 
 /** The message in the body of an error response. */

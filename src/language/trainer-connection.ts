@@ -1,6 +1,7 @@
 import type * as grpc from '@grpc/grpc-js';
 import type { PmpoError } from '../core/errors.js';
 import { ConnectionLostError } from '../core/errors.js';
+import { foreignText } from '../core/foreign-text.js';
 import type { Trainer } from '../generated/trainer.js';
 import { callUnary } from '../grpc/call.js';
 import { type Channel, refusal } from '../grpc/channel.js';
@@ -95,7 +96,7 @@ export class TrainerConnection {
     if (hungUp || code === statusCode('UNAVAILABLE') || code === statusCode('CANCELLED')) {
       return new ConnectionLostError({
         where,
-        what: `the connection was lost during ${method}: ${details}`,
+        what: `the connection was lost during ${method}: ${foreignText(details)}`,
         remedy: 'Check that the trainer is still running. After a restart, resume from the last checkpoint',
       });
     }

@@ -84,7 +84,7 @@ describe.skipIf(python === '')('a Python program', () => {
 
   test('that dies later is reported with its last lines, and its children end', async () => {
     const program = await startFake('dies');
-    expect((await program.ended)?.message).toBe('the fake: warming up\nout of\nmemory');
+    expect((await program.ended)?.message).toBe('the fake: warming up | out of | memory');
     await untilGone(Number(program.ready));
     await program.close();
   });

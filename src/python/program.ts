@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { PmpoError } from '../core/errors.js';
+import { foreignText } from '../core/foreign-text.js';
 import { keepLastLines, signalGroup, spawnGroup } from '../system/processes.js';
 
 /** Python programs that run as children of this process: started, watched, and ended together with their own children. */
@@ -37,7 +38,7 @@ export interface PythonProgram {
 /** The program's own reason for ending, if it gave one; otherwise its last lines. */
 function reasonOf(lines: readonly string[], complaint: string): string {
   const own = lines.findLast((line) => line.startsWith(complaint));
-  return own?.slice(complaint.length) ?? lines.slice(-3).join('\n').trim();
+  return own?.slice(complaint.length) ?? lines.slice(-3).join(' | ').trim();
 }
 
 /**
@@ -56,7 +57,7 @@ export async function startPythonProgram(options: PythonProgramOptions): Promise
   let closing = false;
   let started = false;
   const lines = keepLastLines(child.stderr!, (line) => {
-    if (started) log?.(line);
+    if (started) log?.(foreignText(line, 2000));
   });
   // Nothing is written to it: an error means that the program closed it first, which is fine.
   child.stdin!.on('error', () => {});

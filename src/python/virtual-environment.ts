@@ -72,7 +72,7 @@ async function removeLeftovers(path: string, folder: string): Promise<void> {
 /** The last lines of a failed program, without those that are only warnings or advice. */
 function problemOf({ code, lastLines }: RunResult): string {
   const lines = lastLines.filter((line) => line.trim() !== '' && !/^(warning|\[notice\]|note)\b/i.test(line));
-  return lines.slice(-4).join('\n').replace(/\.$/, '') || `it ended with exit code ${code}`;
+  return lines.slice(-4).join(' | ').replace(/\.$/, '') || `it ended with exit code ${code}`;
 }
 
 /** Makes an environment at `temporary` and installs the requirements in it. @throws PmpoError if a step fails or is stopped. */

@@ -114,7 +114,7 @@ describe('a judge', () => {
     );
     expect(await rate('a', 'b', 'c')).toEqual([8, undefined, 8]);
     expect(notices).toEqual([
-      'language.reward: a completion was not judged: the answer "From 0 to 10: 4" has no unambiguous number from 0 to 10',
+      "language.reward: a completion was not judged: the answer 'From 0 to 10: 4' has no unambiguous number from 0 to 10",
     ]);
   });
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ConfigError } from '../../core/errors.js';
+import { foreignText } from '../../core/foreign-text.js';
 import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
 import { askUntilParsed, judgeModelSettings, openJudgeModel } from '../judges/judge-model.js';
 import { readTemplate } from '../judges/template.js';
@@ -109,7 +110,7 @@ export const judgeDefinition: RewardDefinition<JudgeSettings> = {
       report(
         'error' in asked
           ? asked.error.message
-          : `the answer ${JSON.stringify(asked.answer.slice(0, 200))} has no unambiguous number from ${settings.range.join(' to ')}`,
+          : `the answer '${foreignText(asked.answer, 200)}' has no unambiguous number from ${settings.range.join(' to ')}`,
       );
       return undefined;
     };

@@ -1,4 +1,5 @@
 import { PmpoError } from '../../core/errors.js';
+import { foreignText } from '../../core/foreign-text.js';
 import type { NamedHostTensors } from '../../engine/tensors.js';
 import type { TransitionSink } from '../../replay/n-step.js';
 import { SampleToInsertRatio } from '../../replay/rate-limiter.js';
@@ -182,7 +183,8 @@ export class RemoteActors implements Experience {
     for (const { id, actor, sequence, count, inserted, rows, episodes, updates: actedAfter } of chunks) {
       const { repeated, missing } = this.#ledger.enter(actor, sequence);
       this.#position = id;
-      if (missing > 0) notice(`${missing} chunks of actor ${actor} are missing: Redis has lost them`);
+      if (missing > 0)
+        notice(`${missing} chunks of actor ${foreignText(actor)} are missing: Redis has lost them`);
       if (!repeated) {
         unpackChunk(rows, count, this.shape, sink);
         steps += count;

@@ -1,4 +1,5 @@
 import { PmpoError } from '../../core/errors.js';
+import { foreignText } from '../../core/foreign-text.js';
 import { foldIn, randomKey } from '../../core/random-keys.js';
 import type { Engine } from '../../engine/engine.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
@@ -172,7 +173,9 @@ class LanguageJob {
     const { name, steps } = model.info;
     await model.reset();
     if (steps > 0)
-      observer.notice(`${name} had already made ${steps} steps and was reset to its initial weights`);
+      observer.notice(
+        `${foreignText(name)} had already made ${steps} steps and was reset to its initial weights`,
+      );
   }
 
   async #stopped(evaluationDue: boolean): Promise<TrainLanguageResult> {
