@@ -6,7 +6,7 @@ import { addressesOf, type Config } from './control-schema.js';
 type Complaint = readonly [path: string, what: string, remedy?: string];
 
 /** Problems of a replay buffer in Redis, or of its keys without `replay.redis`. */
-function replayProblems({ replay, learner }: Config): Complaint[] {
+function replayProblems({ replay, learner, environment }: Config): Complaint[] {
   const { redis, samplesPerInsert, errorBuffer } = replay;
   if (redis === undefined) {
     const alone = (['redisPassword', 'redisTls', 'name', 'samplesPerInsert', 'errorBuffer'] as const).filter(
@@ -35,7 +35,7 @@ function replayProblems({ replay, learner }: Config): Complaint[] {
   }
   if (errorBuffer !== undefined) {
     const needed = smallestErrorBuffer(
-      samplesPerInsert ?? learner.batchSize / learner.stepsPerUpdate,
+      samplesPerInsert ?? (learner.batchSize * environment.actionRepeat) / learner.stepsPerUpdate,
       learner.batchSize,
     );
     if (errorBuffer < needed) {

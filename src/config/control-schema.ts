@@ -71,6 +71,12 @@ const environmentSchema = z
       .describe(
         'Environments that share one gRPC stream, so that one message steps all of them; more than 1 requires a server with the setting `batchSize`, such as those of `pmpo serve`',
       ),
+    actionRepeat: count
+      .max(1000)
+      .default(1)
+      .describe(
+        'Simulator steps for which each action is held, also called frame skip; rewards are summed and discounts multiplied, and an episode that ends ends the repetition. All other settings that count environment steps count simulator steps, as published benchmarks do',
+      ),
     lockstep: z
       .boolean()
       .default(true)
@@ -155,7 +161,9 @@ const learnerSchema = z
   .strictObject({
     environmentSteps: count
       .default(100_000)
-      .describe('Total number of environment steps, over all environments and actors'),
+      .describe(
+        'Total number of environment steps, over all environments and actors; a step with a repeated action counts as environment.actionRepeat steps',
+      ),
     warmupSteps: z
       .int()
       .min(0)
@@ -260,6 +268,9 @@ const evaluationSchema = z
       .max(1000)
       .default(10)
       .describe('Episodes per evaluation, played with the mode of the policy'),
+    maxEpisodeSteps: count
+      .default(100_000)
+      .describe('Environment steps after which an episode of an evaluation is cut, with a notice'),
   })
   .describe('When and how the policy is evaluated');
 

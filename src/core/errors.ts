@@ -77,3 +77,9 @@ export function divergedError(where: string, what: string): PmpoError {
 
 /** A connection broke or cannot be made, and the request that it carried is lost. Another attempt may succeed. */
 export class ConnectionLostError extends PmpoError {}
+
+/**
+ * A request was answered with an error, such as a step in which the simulator failed. The connection is intact, and another request
+ * may succeed.
+ */
+export class RequestFailedError extends PmpoError {}

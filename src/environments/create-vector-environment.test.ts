@@ -40,7 +40,7 @@ describe('environments stepped together', () => {
   it('give batches, and start again as soon as an episode ends', async () => {
     const vector = await local({ length: 2 });
     expect(vector).toMatchObject({ numEnvs: 2, observationSize: 3, actionSize: 1 });
-    expect([...(await vector.reset())]).toEqual([0, 0, 0, 100, 0, 0]);
+    expect([...(await vector.reset()).observations]).toEqual([0, 0, 0, 100, 0, 0]);
     const one = await vector.step(Float32Array.of(0.5, -1));
     expect([...one.currentObservations]).toEqual([0, 1, 0.5, 100, 1, -1]);
     expect(one.nextObservations).toEqual(one.currentObservations);

@@ -73,14 +73,23 @@ export type NamedSpecs = Readonly<Record<string, TensorSpec>>;
 export interface Reset {
   readonly observation: NamedTensorValues;
   readonly info: Readonly<Record<string, unknown>>;
+  /** The episode is over before its first step, in a terminal state: its return and its length are 0. Default: false. */
+  readonly terminated?: boolean;
+  /** The episode is over before its first step, without a terminal state. Default: false. */
+  readonly truncated?: boolean;
 }
 
 /** The result of a step. */
 export interface Step extends Reset {
   readonly reward: number;
-  /** The episode ended in a terminal state, whose value is 0. */
+  /**
+   * d, by which the value of the observation counts: the target of this step is reward + γ·d·V(observation), however the episode
+   * goes on. Default: 0 if `terminated`, otherwise 1. A number from 0 to 1.
+   */
+  readonly discount?: number;
+  /** The episode ended in a terminal state. */
   readonly terminated: boolean;
-  /** The episode was cut off, by a time limit or a lost connection. Its last observation still has a value. */
+  /** The episode was cut off, by a time limit or a lost connection. */
   readonly truncated: boolean;
 }
 
@@ -94,11 +103,13 @@ export interface Environment {
   /**
    * Starts an episode. The same seed followed by the same actions gives the same episode; without a seed, the environment
    * chooses one.
+   * @throws RequestFailedError if the simulator fails. Another reset may succeed.
    */
   reset(options?: { readonly seed?: number }): Promise<Reset>;
   /**
    * Takes an action in the open episode.
-   * @throws PmpoError before the first reset, after the end of an episode, and for an action that does not fit `actionSpec`.
+   * @throws PmpoError before the first reset, after the end of an episode, and for an action that does not fit `actionSpec`;
+   *   RequestFailedError if the simulator fails, which ends the episode.
    */
   step(action: NamedTensorValues): Promise<Step>;
   /** Releases what the environment holds. It cannot be used afterwards. */

@@ -48,6 +48,8 @@ export interface ObservationFlattener {
   readonly parts: readonly { readonly name: string; readonly size: number; readonly divisor: number }[];
   /** Writes an observation as O float32 numbers into `out`, starting at `offset`. */
   write(observation: NamedTensorValues, out: Float32Array, offset: number): void;
+  /** The name and the value of the element of an observation that is number `index` of its vector, for messages. */
+  describe(observation: NamedTensorValues, index: number): string;
 }
 
 /**
@@ -81,6 +83,17 @@ export function flattenObservations(specs: NamedSpecs): ObservationFlattener {
         } else out.set(data as Float32Array, position);
         position += part.size;
       }
+    },
+    describe(observation, index) {
+      let start = 0;
+      const part = parts.find(({ size: width }) => {
+        start += width;
+        return index < start;
+      })!;
+      const element = index - (start - part.size);
+      const value = observation[part.name].data[element];
+      const beyond = Number.isFinite(value) ? ', which is beyond the range of float32' : '';
+      return `observation '${part.name}'[${element}] is ${value}${beyond}`;
     },
   };
 }

@@ -4,7 +4,7 @@
  */
 
 export type { ReconnectSettings, Sleep } from '../core/backoff.js';
-export { ConnectionLostError } from '../core/errors.js';
+export { ConnectionLostError, RequestFailedError } from '../core/errors.js';
 export { createVectorEnvironment, type VectorEnvironmentOptions } from './create-vector-environment.js';
 export type {
   DType,
@@ -27,4 +27,4 @@ export {
   scaleActions,
 } from './flatten.js';
 export { emptyData } from './tensor-data.js';
-export type { OpenEpisode, VectorEnvironment, VectorStep } from './vector-environment.js';
+export type { OpenEpisode, VectorEnvironment, VectorReset, VectorStep } from './vector-environment.js';

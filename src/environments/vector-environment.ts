@@ -16,13 +16,17 @@ export interface VectorEnvironment {
   readonly actionMaximum: Float32Array;
   /** The number of values in each action dimension, evenly spaced; 0 for a continuous one, [A]. */
   readonly actionValues: Int32Array;
-  /** Starts episode 0 of every environment. Returns observations [K, O]. */
-  reset(): Promise<Float32Array>;
+  /** The simulator steps for which an action is held; the steps of `VectorStep` are its repetitions together. */
+  readonly actionRepeat: number;
+  /** Starts episode 0 of every environment, or the first one after it that is not over at its reset. */
+  reset(): Promise<VectorReset>;
   /**
-   * Steps every environment with actions [K, A], and resets those whose episode ends. Without lockstep, an environment that is
-   * still busy with its last step ignores its action, and the call returns as soon as half of the environments have answered.
-   * @throws PmpoError naming environment, episode and step, for an observation or reward that is not finite; PmpoError for
-   *   specs that changed after a reconnection; ConnectionLostError when a connection cannot be restored.
+   * Steps every environment with actions [K, A], each held for `actionRepeat` simulator steps or until the episode ends, and resets
+   * those whose episode ends. Without lockstep, an environment that is still busy with its last step ignores its action, and the
+   * call returns as soon as half of the environments have answered.
+   * @throws PmpoError naming environment, episode and step, for an observation, a reward or a discount that cannot be learned from;
+   *   PmpoError for specs that changed after a reconnection; ConnectionLostError when a connection cannot be restored;
+   *   RequestFailedError when the simulator fails again and again.
    */
   step(actions: Float32Array): Promise<VectorStep>;
   /** The open episodes: all that `restore` needs to come back to this point. Call it between steps. */
@@ -31,6 +35,14 @@ export interface VectorEnvironment {
   restore(episodes: readonly OpenEpisode[]): Promise<Float32Array>;
   /** Closes all environments. */
   close(): Promise<void>;
+}
+
+/** The result of a reset. */
+export interface VectorReset {
+  /** [K, O] */
+  readonly observations: Float32Array;
+  /** The episodes that were over at their reset, before the one that has begun. [K] */
+  readonly emptyEpisodes: Int32Array;
 }
 
 /** The result of a step. Each step makes new arrays, which the caller may keep. */
@@ -46,17 +58,26 @@ export interface VectorStep {
   readonly currentObservations: Float32Array;
   /** s_{t+1}: the observations that this step led to. They differ from `currentObservations` only at the end of an episode. [K, O] */
   readonly nextObservations: Float32Array;
-  /** [K] */
-  readonly rewards: Float32Array;
+  /** The undiscounted sum of the rewards of the repeated action. [K] */
+  readonly rewards: Float64Array;
+  /** d: the product of the discounts of the repeated action; see `Step.discount`. [K] */
+  readonly discounts: Float64Array;
   /** 1 if the episode ended in a terminal state. [K] */
   readonly terminated: Uint8Array;
   /** 1 if the episode was cut off. [K] */
   readonly truncated: Uint8Array;
   /**
-   * 1 if the connection was lost in this step. There is then no transition: reward and next observation mean nothing, the
-   * open episode counts as truncated at its last good step, and `currentObservations` is the first one of a fresh episode. [K]
+   * 1 if the connection was lost in this step, or the simulator failed. There is then no transition: reward and next observation
+   * mean nothing, the open episode counts as truncated at its last good step, and `currentObservations` is the first one of a
+   * fresh episode. [K]
    */
   readonly lost: Uint8Array;
+  /** Failures of the simulator in this step and in the resets after it. [K] */
+  readonly failures: Int32Array;
+  /** The simulator steps that were taken: `actionRepeat`, unless the episode has ended before. [K] */
+  readonly simulatorSteps: Int32Array;
+  /** After the end of an episode: the episodes that were over at their reset, before the one that has begun. [K] */
+  readonly emptyEpisodes: Int32Array;
 }
 
 /** An episode as far as it has been played. */

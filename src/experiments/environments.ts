@@ -42,7 +42,7 @@ export async function reachSimulators(
  * @throws PmpoError if a server does not answer or refuses.
  */
 export function connectEnvironments(
-  { environment, seed }: ResolvedConfig,
+  { environment, evaluation, seed }: ResolvedConfig,
   addresses: readonly string[],
   purpose: string,
   numEnvs: number,
@@ -54,6 +54,7 @@ export function connectEnvironments(
     reconnect,
     lockstep,
     envsPerStream,
+    actionRepeat,
     address: _,
     numEnvs: __,
     ...connection
@@ -63,6 +64,8 @@ export function connectEnvironments(
     numEnvs,
     // An evaluation plays whole episodes, and so waits for every environment in any case.
     lockstep: lockstep || purpose === 'evaluation',
+    actionRepeat,
+    ...(purpose === 'evaluation' ? { maxEpisodeSteps: evaluation.maxEpisodeSteps } : {}),
     connect: connectOverSharedStreams({
       numEnvs,
       envsPerStream,

@@ -1,4 +1,4 @@
-import { PmpoError } from '../core/errors.js';
+import { PmpoError, RequestFailedError } from '../core/errors.js';
 import { foreignText } from '../core/foreign-text.js';
 import { statusNames } from './status.js';
 
@@ -6,7 +6,7 @@ import { statusNames } from './status.js';
 export class SecurityError extends PmpoError {}
 
 /** A server has refused one call. */
-export class RefusedCallError extends PmpoError {
+export class RefusedCallError extends RequestFailedError {
   /** gRPC's status code. */
   readonly code: number;
   /** The server's message, on one line and cut. */

@@ -107,7 +107,7 @@ describe('a slow environment', () => {
     const slow = held(2);
     const vector = await make(async (k) => (k === 1 ? slow : held()).environment);
     const first = await vector.reset();
-    expect(shown(first, 1)).toEqual([100, 0, 0]);
+    expect(shown(first.observations, 1)).toEqual([100, 0, 0]);
     await vector.step(actions(0.5));
     slow.hold();
     await vector.step(actions(0.25));
@@ -135,7 +135,7 @@ describe('a slow environment', () => {
     await vector.step(actions(1));
     const resetting = vector.reset();
     slow.go();
-    expect(shown(await resetting, 1)).toEqual([100, 0, 0]);
+    expect(shown((await resetting).observations, 1)).toEqual([100, 0, 0]);
     expect([...(await vector.step(actions(0.5))).actions]).toEqual([0.5, 0.5, 0.5, 0.5]);
   });
 });

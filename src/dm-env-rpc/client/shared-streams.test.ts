@@ -112,7 +112,7 @@ describe('environments that share streams', () => {
     const sent = recordCommands();
     const [first, second] = [await serve(2), await serve(2)];
     const vector = await vectorOf(over([first.address, second.address], 7, 2), 7);
-    expect((await vector.reset()).filter((_, i) => i % 3 === 0)).toEqual(
+    expect((await vector.reset()).observations.filter((_, i) => i % 3 === 0)).toEqual(
       Float32Array.of(0, 100, 200, 300, 400, 500, 600),
     );
     expect([first.worlds(), second.worlds()]).toEqual([2, 2]);

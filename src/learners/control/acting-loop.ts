@@ -21,7 +21,7 @@ export interface ActingLoopOptions {
   readonly act: (observations: Float32Array, noise: Float32Array, numEnvs: number) => Promise<Float32Array>;
   /** Receives every complete n-step transition. */
   readonly sink: TransitionSink;
-  /** Receives the undiscounted return and the length of every episode that ends. */
+  /** Receives the undiscounted return of every episode that ends, and its length in simulator steps. */
   readonly onEpisode: (episodeReturn: number, length: number) => void;
 }
 
@@ -35,9 +35,12 @@ export class ActingLoop {
   readonly #noise: ActingNoise;
   /** The observations that the next actions are chosen on, [K, O]. */
   #observations: Float32Array = new Float32Array();
-  /** Length and return of each environment's open episode, [K]. */
+  /** The actions, the simulator steps and the return of each environment's open episode, [K]. */
+  #episodeActions: number[];
   #episodeSteps: number[];
   #episodeReturns: number[];
+  /** Failures of the simulator, over the whole run. */
+  #failures = 0;
 
   constructor(options: ActingLoopOptions) {
     this.#options = options;
@@ -55,6 +58,7 @@ export class ActingLoop {
       correlations(config.learner.explorationCorrelation, actionValues),
       key,
     );
+    this.#episodeActions = Array(numEnvs).fill(0);
     this.#episodeSteps = Array(numEnvs).fill(0);
     this.#episodeReturns = Array(numEnvs).fill(0);
   }
@@ -63,9 +67,22 @@ export class ActingLoop {
   async reset(): Promise<void> {
     const { environment } = this.#options;
     for (let k = 0; k < environment.numEnvs; k++) this.#windows.clear(k);
+    this.#episodeActions.fill(0);
     this.#episodeSteps.fill(0);
     this.#episodeReturns.fill(0);
-    this.#observations = await environment.reset();
+    const { observations, emptyEpisodes } = await environment.reset();
+    this.#observations = observations;
+    for (const empty of emptyEpisodes) this.#noteEmpty(empty);
+  }
+
+  /** Failures of the simulator in the steps recorded so far. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** Reports episodes that were over at their reset. */
+  #noteEmpty(count: number): void {
+    for (let i = 0; i < count; i++) this.#options.onEpisode(0, 0);
   }
 
   /**
@@ -85,35 +102,36 @@ export class ActingLoop {
     return { stepped: environment.step(actions) };
   }
 
-  /** Passes the transitions that a step has completed to the sink. @returns the number of environments that have stepped. */
+  /** Passes the transitions that a step has completed to the sink. @returns the simulator steps that were taken. */
   record(step: VectorStep): number {
     const { environment, sink, onEpisode } = this.#options;
     const { numEnvs, observationSize: o, actionSize: a } = environment;
     let stepped = 0;
     for (let k = 0; k < numEnvs; k++) {
       if (step.ready[k] === 0) continue;
-      stepped += 1;
-      const end = {
-        terminated: step.terminated[k] === 1,
-        truncated: step.truncated[k] === 1,
-        lost: step.lost[k] === 1,
-      };
+      stepped += step.simulatorSteps[k];
+      const reward = step.rewards[k];
+      const lost = step.lost[k] === 1;
+      const ended = step.terminated[k] === 1 || step.truncated[k] === 1;
       this.#windows.step(
         k,
         this.#observations.subarray(k * o, (k + 1) * o),
         step.actions.subarray(k * a, (k + 1) * a),
-        step.rewards[k],
+        { reward, discount: step.discounts[k], ended, lost },
         step.nextObservations.subarray(k * o, (k + 1) * o),
-        end,
         sink,
       );
-      this.#episodeSteps[k] += 1;
-      if (!end.lost) this.#episodeReturns[k] += step.rewards[k];
-      if (end.terminated || end.truncated || end.lost) {
+      this.#failures += step.failures[k];
+      this.#episodeActions[k] += 1;
+      this.#episodeSteps[k] += step.simulatorSteps[k];
+      this.#episodeReturns[k] += reward;
+      if (ended || lost) {
         // An episode that was lost has no end, so its return would be too small.
-        if (!end.lost) onEpisode(this.#episodeReturns[k], this.#episodeSteps[k]);
+        if (!lost) onEpisode(this.#episodeReturns[k], this.#episodeSteps[k]);
+        this.#noteEmpty(step.emptyEpisodes[k]);
         this.#episodeReturns[k] = 0;
         this.#episodeSteps[k] = 0;
+        this.#episodeActions[k] = 0;
       }
       this.#observations.set(step.currentObservations.subarray(k * o, (k + 1) * o), k * o);
     }
@@ -128,9 +146,9 @@ export class ActingLoop {
     const openActions = open.map(({ actions }, k): [string, HostTensor] => [
       `openEpisode${k}/actions`,
       {
-        shape: [this.#episodeSteps[k], actionSize],
+        shape: [this.#episodeActions[k], actionSize],
         // After a failed step an environment may be one action ahead of what was recorded.
-        data: actions.slice(0, this.#episodeSteps[k] * actionSize),
+        data: actions.slice(0, this.#episodeActions[k] * actionSize),
       },
     ]);
     return {
@@ -141,7 +159,12 @@ export class ActingLoop {
         ...Object.fromEntries(openActions),
       },
       // Copies, because the loop continues to count in its own arrays.
-      counters: { episodeSteps: [...this.#episodeSteps], episodeReturns: [...this.#episodeReturns] },
+      counters: {
+        episodeActions: [...this.#episodeActions],
+        episodeSteps: [...this.#episodeSteps],
+        episodeReturns: [...this.#episodeReturns],
+        failures: this.#failures,
+      },
       metadata: { openEpisodes: open.map(({ episode, seed }) => ({ episode, seed })) },
     };
   }
@@ -163,16 +186,25 @@ export class ActingLoop {
     this.#windows.restore(under('windows', checkpoint.tensors));
     this.#noise.restore(requiredTensor(checkpoint, 'acting/noise', this.#noise.snapshot().shape));
     const { counters, openEpisodes } = structuredClone(checkpoint.metadata) as {
-      counters: { episodeSteps: number[]; episodeReturns: number[] };
+      counters: {
+        episodeActions: number[];
+        episodeSteps: number[];
+        episodeReturns: number[];
+        failures: number;
+      };
       openEpisodes: { episode: number; seed: number }[];
     };
+    this.#episodeActions = counters.episodeActions;
     this.#episodeSteps = counters.episodeSteps;
     this.#episodeReturns = counters.episodeReturns;
+    this.#failures = counters.failures;
     this.#observations = await environment.restore(
       openEpisodes.map((episode, k) => ({
         ...episode,
-        actions: requiredTensor(checkpoint, `openEpisode${k}/actions`, [counters.episodeSteps[k], actionSize])
-          .data as Float32Array,
+        actions: requiredTensor(checkpoint, `openEpisode${k}/actions`, [
+          counters.episodeActions[k],
+          actionSize,
+        ]).data as Float32Array,
       })),
     );
     const differs = (k: number) =>

@@ -141,7 +141,7 @@ class Actor {
 
   /** Acts until this run is finished or gone, or the actor is stopped. */
   async #actInRun(): Promise<'finished' | 'gone' | 'stopped'> {
-    const { signal } = this.#options;
+    const { signal, environment } = this.#options;
     this.#beginRun();
     await this.#loop.reset();
     for (let step = 0; ; step++) {
@@ -149,7 +149,7 @@ class Actor {
       const ended = this.#watch.ended;
       if (ended !== undefined) return ended;
       await this.#replacePolicy();
-      const { stepped } = await this.#loop.startStep(step, this.#inserted);
+      const { stepped } = await this.#loop.startStep(step, this.#inserted * environment.actionRepeat);
       const result = await stepped;
       if (this.#chunk.count === 0) this.#chunkStartedAt = this.#options.clock();
       this.#loop.record(result);

@@ -18,22 +18,26 @@ export async function episodeReturns(
   const quota = Array.from({ length: numEnvs }, (_, k) => Math.ceil((episodes - k) / numEnvs));
   const finished: number[][] = quota.map(() => []);
   const running = new Float64Array(numEnvs);
-  let observations = await environment.reset();
+  const first = await environment.reset();
+  let { observations } = first;
+  const finish = (k: number, episodeReturn: number) => {
+    if (finished[k].length < quota[k]) finished[k].push(episodeReturn);
+  };
+  /** Episodes that are over at their reset have the return 0. */
+  const finishEmpty = (k: number, count: number) => {
+    for (let i = 0; i < count; i++) finish(k, 0);
+  };
+  for (let k = 0; k < numEnvs; k++) finishEmpty(k, first.emptyEpisodes[k]);
   while (finished.some((returns, k) => returns.length < quota[k])) {
     if (signal?.aborted) break;
     const step = await environment.step(await act(observations));
     for (let k = 0; k < numEnvs; k++) {
       if (step.ready[k] === 0) continue;
-      if (step.lost[k]) {
-        // The episode never ended; the new one that follows takes its place.
-        running[k] = 0;
-        continue;
-      }
       running[k] += step.rewards[k];
-      if (step.terminated[k] || step.truncated[k]) {
-        if (finished[k].length < quota[k]) finished[k].push(running[k]);
-        running[k] = 0;
-      }
+      // An episode that was lost never ended; the new one that follows takes its place.
+      if (step.terminated[k] || step.truncated[k]) finish(k, running[k]);
+      if (step.terminated[k] || step.truncated[k] || step.lost[k]) running[k] = 0;
+      finishEmpty(k, step.emptyEpisodes[k]);
     }
     observations = step.currentObservations;
   }

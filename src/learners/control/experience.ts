@@ -18,6 +18,8 @@ export interface Experience {
   updatesDue(environmentSteps: number): number;
   /** What is needed to resume from here. Call it between recording and gathering. */
   snapshot(): ExperienceSnapshot;
+  /** Counts over the whole run, as metrics. */
+  totals(): Readonly<Record<string, number>>;
   /** Called when the last snapshot is safe on the disk. */
   saved(): Promise<void>;
   /** Called when the run needs no more experience and its last checkpoint is safe. */
@@ -43,6 +45,8 @@ export interface ExperienceShape {
   readonly actionMaximum: Float32Array;
   /** Number of values that each action dimension takes, 0 for a continuous one, [A]. */
   readonly actionValues: Int32Array;
+  /** Environment steps for which each action is held. */
+  readonly actionRepeat: number;
 }
 
 /** How far the learner has come. */

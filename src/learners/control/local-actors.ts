@@ -60,6 +60,10 @@ export class LocalActors implements Experience {
     return this.updatesAllowed(environmentSteps);
   }
 
+  totals(): Readonly<Record<string, number>> {
+    return { 'acting/failures': this.#loop.failures };
+  }
+
   snapshot(): ExperienceSnapshot {
     return this.#loop.snapshot();
   }

@@ -99,7 +99,7 @@ export class RemoteActors implements Experience {
     this.#options = options;
     this.shape = options.shape;
     this.#token = options.remote.token;
-    this.#limits = new SampleToInsertRatio(rateLimits(options.config));
+    this.#limits = new SampleToInsertRatio(rateLimits(options.config, options.shape.actionRepeat));
     this.#lastArrival = options.clock();
   }
 
@@ -131,7 +131,7 @@ export class RemoteActors implements Experience {
     this.#position = remote.position;
     this.#offset = remote.offset;
     this.#ledger.restore(remote.ledger);
-    this.#taken = counters.environmentSteps;
+    this.#taken = this.#transitionsOf(counters.environmentSteps);
     this.#safePositions = [remote.position];
   }
 
@@ -168,18 +168,18 @@ export class RemoteActors implements Experience {
     const { chunks, inserted } = await remote.reader.report(
       this.#taken,
       this.#limits.insertsAllowed(samples) + this.#offset,
-      config.learner.environmentSteps + this.#offset,
+      this.#transitionsOf(config.learner.environmentSteps) + this.#offset,
     );
     this.#inserted = inserted;
     averages.add({ 'replay/streamLength': chunks });
-    const learnedFrom = this.#taken - config.learner.warmupSteps;
+    const learnedFrom = this.#taken - this.#transitionsOf(config.learner.warmupSteps);
     if (learnedFrom > 0) averages.add({ 'replay/samplesPerInsert': samples / learnedFrom });
   }
 
   #record(chunks: readonly StoredChunk[], updates: number): number {
     const { averages, sink, notice, clock } = this.#options;
     const now = clock();
-    let steps = 0;
+    let transitions = 0;
     for (const { id, actor, sequence, count, inserted, rows, episodes, updates: actedAfter } of chunks) {
       const { repeated, missing } = this.#ledger.enter(actor, sequence);
       this.#position = id;
@@ -187,22 +187,22 @@ export class RemoteActors implements Experience {
         notice(`${missing} chunks of actor ${foreignText(actor)} are missing: Redis has lost them`);
       if (!repeated) {
         unpackChunk(rows, count, this.shape, sink);
-        steps += count;
+        transitions += count;
         averages.add({ 'actors/policyLag': Math.max(0, updates - actedAfter) });
         for (const [episodeReturn, length] of episodes) {
           averages.add({ 'acting/return': episodeReturn, 'acting/length': length });
         }
       }
-      this.#offset = inserted - (this.#taken + steps);
+      this.#offset = inserted - (this.#taken + transitions);
       this.#lastSeen.set(actor, now);
     }
-    this.#taken += steps;
+    this.#taken += transitions;
     this.#lastArrival = now;
     if (this.#noticedSilenceMs > 0) notice('Transitions arrive again');
     this.#noticedSilenceMs = 0;
     for (const [actor, seen] of this.#lastSeen) if (now - seen > activeMs) this.#lastSeen.delete(actor);
     averages.add({ 'actors/active': this.#lastSeen.size });
-    return steps;
+    return transitions * this.shape.actionRepeat;
   }
 
   #recordNothing(inserted: number, mayLearn: boolean): number {
@@ -222,15 +222,26 @@ export class RemoteActors implements Experience {
     return 0;
   }
 
+  /** The transitions that count for this many environment steps: each counts for the whole repetition of its action. */
+  #transitionsOf(environmentSteps: number): number {
+    return Math.ceil(environmentSteps / this.shape.actionRepeat);
+  }
+
   updatesAllowed(environmentSteps: number): number {
     const { batchSize, environmentSteps: total } = this.#options.config.learner;
-    const allowed = Math.floor(this.#limits.samplesAllowed(environmentSteps) / batchSize);
+    const allowed = Math.floor(
+      this.#limits.samplesAllowed(this.#transitionsOf(environmentSteps)) / batchSize,
+    );
     return Math.min(allowed, this.updatesDue(total));
   }
 
   updatesDue(environmentSteps: number): number {
     const { batchSize } = this.#options.config.learner;
-    return Math.floor(this.#limits.samplesDue(environmentSteps) / batchSize);
+    return Math.floor(this.#limits.samplesDue(this.#transitionsOf(environmentSteps)) / batchSize);
+  }
+
+  totals(): Readonly<Record<string, number>> {
+    return {};
   }
 
   snapshot(): ExperienceSnapshot {

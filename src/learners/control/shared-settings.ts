@@ -21,8 +21,9 @@ function sharedSettings({
   simulator,
 }: SharedSettingsSource): SharedSettings {
   return {
-    format: 2,
+    format: 3,
     'environment.simulator': simulator ?? null,
+    'environment.actionRepeat': shape.actionRepeat,
     'the size of observations': shape.observationSize,
     'the lower bounds of actions': [...shape.actionMinimum],
     'the upper bounds of actions': [...shape.actionMaximum],

@@ -1,4 +1,4 @@
-import { ConnectionLostError } from '../../core/errors.js';
+import { ConnectionLostError, RequestFailedError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
@@ -70,6 +70,10 @@ export interface TrainControlResult {
   readonly policy: TrainedPolicy;
 }
 
+/** Whether the simulators have failed, so that the learner is intact and a checkpoint is worth saving. */
+const isOfSimulators = (error: unknown): boolean =>
+  error instanceof ConnectionLostError || error instanceof RequestFailedError;
+
 /** Environment steps between two lines of metrics. */
 const metricsEvery = 1000;
 
@@ -80,8 +84,8 @@ const metricsEvery = 1000;
  * step. The same configuration and seed then give the same parameters. Transitions of remote actors are taken in the order of
  * their arrival.
  *
- * @throws PmpoError from the environment (after a checkpoint if a connection stays lost) or the classifier, and when the
- *   parameters diverge.
+ * @throws PmpoError from the environment (after a checkpoint if a connection stays lost, or a simulator fails again and again) or
+ *   the classifier, and when the parameters diverge.
  */
 export async function trainControl(options: TrainControlOptions): Promise<TrainControlResult> {
   return new ControlJob(options).run();
@@ -213,7 +217,7 @@ class ControlJob {
     }
     const record = await gathering;
     if (record === undefined) {
-      if (failure instanceof ConnectionLostError) await this.#checkpoint();
+      if (isOfSimulators(failure)) await this.#checkpoint();
       throw failure;
     }
     this.#counters.environmentSteps += record();
@@ -252,6 +256,7 @@ class ControlJob {
     const seconds = Math.max(1e-9, wallSeconds - this.#lastMetrics.wallSeconds);
     const values = {
       ...this.#averages.take(),
+      ...this.#experience.totals(),
       'replay/size': this.#store.size,
       'speed/stepsPerSecond': (environmentSteps - this.#lastMetrics.environmentSteps) / seconds,
       'speed/updatesPerSecond': (updates - this.#lastMetrics.updates) / seconds,
@@ -293,7 +298,7 @@ class ControlJob {
     try {
       await this.#evaluate();
     } catch (error) {
-      if (error instanceof ConnectionLostError) await this.#checkpoint();
+      if (isOfSimulators(error)) await this.#checkpoint();
       throw error;
     }
     this.#counters.evaluationDue = this.#options.signal?.aborted ?? false;
