@@ -8,6 +8,12 @@ export interface CountingEnvironmentOptions {
   /** Changes the step count in an observation. */
   readonly observe?: (count: number) => number;
   readonly reward?: (count: number) => number;
+  /** The discount of each step; undefined: none is given. */
+  readonly discount?: (count: number) => number | undefined;
+  /** Whether the episode of a seed is over at its reset. */
+  readonly isEmpty?: (seed: number) => boolean;
+  /** The error, if any, that a step raises; step 0 is the reset. */
+  readonly fail?: (seed: number, count: number) => Error | undefined;
   readonly specs?: NamedSpecs;
   readonly onClose?: () => void;
 }
@@ -18,6 +24,9 @@ export function countingEnvironment({
   end = 'truncated',
   observe = (count) => count,
   reward = (count) => count,
+  discount = () => undefined,
+  isEmpty = () => false,
+  fail = () => undefined,
   specs = { state: { name: 'state', shape: [3], dtype: 'float32' } },
   onClose = () => {},
 }: CountingEnvironmentOptions = {}): Environment {
@@ -34,15 +43,20 @@ export function countingEnvironment({
       seed = options.seed ?? -1;
       count = 0;
       sum = 0;
-      return { observation: observation(), info: {} };
+      const error = fail(seed, 0);
+      if (error !== undefined) throw error;
+      return { observation: observation(), info: {}, terminated: isEmpty(seed) };
     },
     async step(action): Promise<Step> {
       count += 1;
+      const error = fail(seed, count);
+      if (error !== undefined) throw error;
       sum += Number(action.push.data[0]);
       const over = count === length;
       return {
         observation: observation(),
         reward: reward(count),
+        discount: discount(count),
         terminated: over && end === 'terminated',
         truncated: over && end === 'truncated',
         info: {},
