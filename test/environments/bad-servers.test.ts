@@ -224,10 +224,10 @@ describe('steps that go wrong end the run with one line:', () => {
       /the server refused Step: INTERNAL: the solver diverged/,
     ],
     'no reward': [(_t, usual) => without('2', usual), /world 'w': the response to a step has no reward/],
-    'no observation': [(_t, usual) => without('1', usual), /the observation 'state' is missing/],
+    'no observation': [(_t, usual) => without('1', usual), /the observation 'state' is missing in a step/],
     'another shape': [
       (_t, usual) => changed('1', { floats: { array: [1, 2] }, shape: [2] }, usual),
-      /the observation 'state' is float32 \[2\], but its spec is float32 \[1\]/,
+      /world 'w', observation 'state': it is float32 \[2\], but its spec is float32 \[1\]/,
     ],
     'more elements than the shape has': [
       (_t, usual) => changed('1', { floats: { array: [1, 2] }, shape: [1] }, usual),

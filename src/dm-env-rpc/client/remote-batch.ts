@@ -10,12 +10,13 @@ import {
   batchCommands,
   batchNames,
   isBatchName,
+  noEpisode,
   noSeed,
   rowOf,
   rowSpec,
   writeRow,
 } from '../codec/batch-layout.js';
-import { environmentStates } from '../codec/messages.js';
+import { isEnvironmentState } from '../codec/messages.js';
 import { DmEnvRpcError } from '../errors.js';
 import { BatchMember, type Outcome } from './batch-member.js';
 import type { RemoteEnvironmentOptions } from './remote-environment.js';
@@ -24,10 +25,6 @@ import { type ObservationRequest, RemoteWorld, type StepResponse } from './remot
 type Command = keyof typeof batchCommands;
 
 const isReserved = (name: string) => name === 'reward' || name === 'discount' || isBatchName(name);
-
-/** Whether a simulator in this state is in an episode or has just ended one; if not, it has failed. */
-const isEpisodeState = (state: number): boolean =>
-  (Object.values(environmentStates) as number[]).includes(state);
 
 /** A reset or step that has not returned. */
 interface Call {
@@ -210,7 +207,7 @@ export class RemoteBatch {
 
   /** Resolves the calls whose simulators have answered, and returns those whose simulators have failed. */
   #deliver(calls: readonly Call[], { values, isDirect }: StepResponse): readonly Call[] {
-    if (!isDirect) this.#world.check(values, ['reward', batchNames.state, ...this.#names]);
+    if (!isDirect) this.#world.requireAll(values, ['reward', batchNames.state, ...this.#names]);
     if (isDirect) this.#directRows ??= this.#rows(values);
     const rows = isDirect ? this.#directRows! : this.#rows(values);
     const states = values[batchNames.state].data as Int32Array;
@@ -219,11 +216,19 @@ export class RemoteBatch {
     for (const call of calls) {
       const { member, resolve } = call;
       const state = states[member];
-      if (isEpisodeState(state))
+      if (isEnvironmentState(state))
         resolve({ observation: rows[member], reward: Number(rewards[member]), state });
-      else failed.push(call);
+      else if (state === noEpisode) failed.push(call);
+      else call.reject(this.#unknownState(member, state));
     }
     return failed;
+  }
+
+  #unknownState(member: number, state: number): PmpoError {
+    return new PmpoError({
+      where: `${this.#world.where}, simulator ${member}`,
+      what: `its state is ${state}, which dm_env_rpc does not have`,
+    });
   }
 
   #rows(values: NamedTensorValues): NamedTensorValues[] {
@@ -245,7 +250,7 @@ export class RemoteBatch {
       data: new Int32Array(this.size).fill(batchCommands.wait),
     };
     const { values } = await this.#world.step({ [batchNames.command]: wait }, this.#errorRequest);
-    this.#world.check(values, [batchNames.errorCode, batchNames.error]);
+    this.#world.requireAll(values, [batchNames.errorCode, batchNames.error]);
     for (const { member, reject } of failed) {
       const code = Number(values[batchNames.errorCode].data[member]);
       reject(

@@ -189,7 +189,7 @@ describe('servers by others', () => {
       request.step ? { step: { state: 1, observations: odd } } : usual(request),
     );
     await expect((await connect(address)).reset()).rejects.toThrow(
-      /the observation 'state' is float64 \[1\], but its spec is float32 \[1\]/,
+      /observation 'state': it is float64 \[1\], but its spec is float32 \[1\]/,
     );
   });
 

@@ -138,7 +138,7 @@ export class RemoteEnvironment implements Environment {
     const { state, values, isDirect } = await this.#world.step(actions, this.#request);
     // The decoder's values include the reward, which users of the observation ignore.
     if (isDirect) return { state, observation: values, reward: Number(values.reward.data[0]) };
-    this.#world.check(values, this.#names);
+    this.#world.requireAll(values, this.#names);
     const { reward, ...observation } = values;
     return { state, observation, reward: reward && Number(reward.data[0]) };
   }

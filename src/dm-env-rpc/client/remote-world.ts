@@ -1,18 +1,27 @@
 import { isDeepStrictEqual } from 'node:util';
 import { PmpoError } from '../../core/errors.js';
+import { nameList, quotedName } from '../../core/foreign-text.js';
+import { formatCount } from '../../core/format.js';
+import { sizeOf } from '../../core/shape.js';
 import type {
   NamedSpecs,
   NamedTensorValues,
   TensorSpec,
   TensorValue,
 } from '../../environments/environment.js';
-import { shapeFits } from '../../environments/spec-checks.js';
-import { isNumeric } from '../../environments/tensor-data.js';
+import { emptyData, isNumeric } from '../../environments/tensor-data.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
+import { connectionDefaults } from '../../grpc/connection-defaults.js';
 import { statusCode } from '../../grpc/status.js';
-import { type ByUid, packPropertyRequest, unpackPropertyResponse } from '../codec/messages.js';
+import {
+  type ByUid,
+  type EnvironmentState,
+  isEnvironmentState,
+  packPropertyRequest,
+  unpackPropertyResponse,
+} from '../codec/messages.js';
 import { StepDecoder } from '../codec/step-decoder.js';
-import { packSetting, packTensor, unpackSpec, unpackTensor } from '../codec/tensors.js';
+import { packSetting, packTensor, shapeText, unpackSpec, unpackTensorOf } from '../codec/tensors.js';
 import { DmEnvRpcError } from '../errors.js';
 import { type ConnectionOptions, DmEnvRpcConnection } from './connection.js';
 
@@ -32,21 +41,60 @@ export interface RemoteWorldOptions extends ConnectionOptions {
 const settingsOf = (plain: PlainSettings = {}): Record<string, wire.Tensor> =>
   Object.fromEntries(Object.entries(plain).map(([key, value]) => [key, packSetting(value)]));
 
+/** Limits on the specs of a world, far above those of any simulator. */
+const specLimits = { specs: 4096, actionElements: 2 ** 18, worldName: 1024 } as const;
+
 /** Specs by name, and the uid of each name. */
 function named(
+  kind: 'actions' | 'observations',
   specs: ByUid<wire.TensorSpec> | undefined,
   where: string,
 ): { specs: NamedSpecs; uids: Map<string, string> } {
+  const entries = Object.entries(specs ?? {});
+  if (entries.length > specLimits.specs) {
+    const what = `the server offers ${entries.length} ${kind}, and a world may have ${specLimits.specs}`;
+    throw new PmpoError({ where, what });
+  }
   const uids = new Map<string, string>();
   const byName: Record<string, TensorSpec> = {};
-  for (const [uid, message] of Object.entries(specs ?? {})) {
-    const spec = unpackSpec(message);
-    if (uids.has(spec.name)) throw new PmpoError({ where, what: `two specs are named '${spec.name}'` });
+  for (const [uid, message] of entries) {
+    const spec = located(where, () => unpackSpec(message));
+    // Values are kept by name in plain objects, where this name means something else.
+    if (spec.name === '__proto__') {
+      const what = `one of its ${kind} is named '__proto__', which cannot be told from a part of JavaScript`;
+      throw new PmpoError({ where, what, remedy: 'Rename it on the server' });
+    }
+    if (uids.has(spec.name)) {
+      throw new PmpoError({ where, what: `two of its ${kind} are named ${quotedName(spec.name)}` });
+    }
     uids.set(spec.name, uid);
     byName[spec.name] = spec;
   }
   return { specs: byName, uids };
 }
+
+/** Does `work`, and adds the place to an error that does not name the server. */
+function located<T>(where: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof PmpoError)) throw error;
+    const { where: inside, what, remedy } = error.details;
+    throw new PmpoError({
+      where: inside === undefined ? where : `${where}, ${inside}`,
+      what,
+      remedy,
+      cause: error,
+    });
+  }
+}
+
+/** The bytes of an element in memory; text and messages of any length count as the reference to one. */
+const bytesPerElement = (dtype: TensorSpec['dtype']) =>
+  isNumeric(dtype) ? emptyData(dtype, 0).BYTES_PER_ELEMENT : 8;
+
+/** The number of elements of a spec, of which an axis of any length counts as one. */
+const elementsOf = ({ shape }: TensorSpec) => sizeOf(shape.map((n) => (n < 0 ? 1 : n)));
 
 /** The observations that steps request; made by `RemoteWorld.request`. */
 export interface ObservationRequest {
@@ -58,10 +106,10 @@ export interface ObservationRequest {
 
 /** The response to a step. */
 export interface StepResponse {
-  readonly state: number | undefined;
-  /** The requested observations, as far as the server has sent them. */
+  readonly state: EnvironmentState;
+  /** The requested observations, as far as the server has sent them. They fit their specs. */
   readonly values: NamedTensorValues;
-  /** Whether the values are those of the request's decoder, which fit their specs. */
+  /** Whether the values are those of the request's decoder, and so complete. */
   readonly isDirect: boolean;
 }
 
@@ -83,17 +131,27 @@ export class RemoteWorld {
   readonly #wireSpecs: wire.ActionObservationSpecs;
   readonly #actionUids: ReadonlyMap<string, string>;
   readonly #observationUids: ReadonlyMap<string, string>;
+  readonly #maxMessageMegabytes: number;
 
   private constructor(
     connection: DmEnvRpcConnection,
     name: string,
     owned: boolean,
     wireSpecs: wire.ActionObservationSpecs,
+    { maxMessageMegabytes = connectionDefaults.maxMessageMegabytes }: RemoteWorldOptions,
   ) {
-    const actions = named(wireSpecs.actions, connection.address);
-    const observations = named(wireSpecs.observations, connection.address);
     this.address = connection.address;
-    this.where = `${connection.address}, world '${name}'`;
+    this.where = `${connection.address}, world ${quotedName(name)}`;
+    const actions = named('actions', wireSpecs.actions, this.where);
+    const observations = named('observations', wireSpecs.observations, this.where);
+    const actionElements = Object.values(actions.specs).reduce((sum, spec) => sum + elementsOf(spec), 0);
+    if (actionElements > specLimits.actionElements) {
+      throw new PmpoError({
+        where: this.where,
+        what: `its actions have ${actionElements} elements, and may have ${specLimits.actionElements}`,
+      });
+    }
+    this.#maxMessageMegabytes = maxMessageMegabytes;
     this.name = name;
     this.actionSpec = actions.specs;
     this.observationSpec = observations.specs;
@@ -114,9 +172,13 @@ export class RemoteWorld {
       const created =
         options.worldName === undefined ? await createWorld(connection, options.createSettings) : undefined;
       const worldName = options.worldName ?? created ?? '';
+      if (worldName.length > specLimits.worldName) {
+        const what = `the server named the world with ${worldName.length} characters`;
+        throw new PmpoError({ where: connection.address, what });
+      }
       const settings = settingsOf(options.joinSettings);
       const { specs } = await connection.send('joinWorld', { worldName, settings });
-      return new RemoteWorld(connection, worldName, created !== undefined, specs ?? {});
+      return new RemoteWorld(connection, worldName, created !== undefined, specs ?? {}, options);
     } catch (error) {
       connection.close();
       throw error;
@@ -139,16 +201,16 @@ export class RemoteWorld {
     if (!names.includes('reward')) {
       throw new PmpoError({
         where: this.address,
-        what: `the world '${this.name}' has no observation named reward`,
-        remedy: `It offers ${names.join(', ') || 'none'}; a learner needs the reserved observation 'reward'`,
+        what: `the world ${quotedName(this.name)} has no observation named reward`,
+        remedy: `It offers ${nameList(names)}; a learner needs the reserved observation 'reward'`,
       });
     }
     for (const name of wanted ?? []) {
       if (others.includes(name)) continue;
       throw new PmpoError({
         where: this.address,
-        what: `the world '${this.name}' has no observation '${name}'`,
-        remedy: `It has ${others.join(', ')}`,
+        what: `the world ${quotedName(this.name)} has no observation ${quotedName(name)}`,
+        remedy: `It has ${nameList(others)}`,
       });
     }
     return wanted === undefined
@@ -156,8 +218,23 @@ export class RemoteWorld {
       : [...wanted];
   }
 
-  /** A request for existing observations, by name. */
+  /**
+   * A request for existing observations, by name.
+   * @throws PmpoError if they are larger than a message may be: nothing of that size is kept in memory.
+   */
   request(names: readonly string[], { reuseArrays = false } = {}): ObservationRequest {
+    const bytes = names.map(
+      (name) => elementsOf(this.observationSpec[name]) * bytesPerElement(this.observationSpec[name].dtype),
+    );
+    const megabytes = bytes.reduce((sum, size) => sum + size, 0) / 2 ** 20;
+    if (megabytes > this.#maxMessageMegabytes) {
+      const largest = this.observationSpec[names[bytes.indexOf(Math.max(...bytes))]];
+      throw new PmpoError({
+        where: this.where,
+        what: `the observations of a step take ${formatCount(megabytes)} MB, more than a message may: ${quotedName(largest.name)} has the shape ${shapeText(largest.shape)}`,
+        remedy: 'Ask for less with environment.observations, or raise environment.maxMessageMegabytes',
+      });
+    }
     const uids = names.map((name) => this.#observationUids.get(name)!);
     const specs = names.map((name, i) => [uids[i], this.observationSpec[name]] as const);
     return {
@@ -186,28 +263,39 @@ export class RemoteWorld {
     const answer = await this.#connection.step({ actions: byUid, requestedObservations }, (bytes) =>
       decoder?.decode(bytes),
     );
-    if (typeof answer === 'number') return { state: answer, values: decoder!.values, isDirect: true };
+    if (typeof answer === 'number') {
+      return { state: this.#stateOf(answer), values: decoder!.values, isDirect: true };
+    }
     const { state, observations = {} } = answer;
     const values: Record<string, TensorValue> = {};
     for (const [uid, message] of Object.entries(observations)) {
       const name = names.get(uid);
-      if (name !== undefined) values[name] = unpackTensor(message);
+      if (name === undefined) continue;
+      const spec = this.observationSpec[name];
+      values[name] = located(this.where, () => unpackTensorOf('observation', spec, message));
     }
-    return { state, values, isDirect: false };
+    return { state: this.#stateOf(state), values, isDirect: false };
   }
 
-  /** Checks observations against their specs. @throws PmpoError naming the first that is missing or does not fit. */
-  check(values: NamedTensorValues, names: readonly string[]): void {
-    for (const name of names) {
-      const value = values[name];
-      const spec = this.observationSpec[name];
-      if (value?.dtype === spec.dtype && shapeFits(value.shape, spec.shape)) continue;
-      const got = value === undefined ? 'is missing' : `is ${value.dtype} [${value.shape}]`;
-      throw new PmpoError({
-        where: this.where,
-        what: `the observation '${name}' ${got}, but its spec is ${spec.dtype} [${spec.shape}]`,
-      });
-    }
+  /** A state of dm_env_rpc. @throws PmpoError for any other number. */
+  #stateOf(state = 0): EnvironmentState {
+    if (isEnvironmentState(state)) return state;
+    throw new PmpoError({
+      where: this.where,
+      what: `the state of a step is ${state}, which dm_env_rpc does not have`,
+      remedy: 'Have the server send RUNNING (1), TERMINATED (2) or INTERRUPTED (3)',
+    });
+  }
+
+  /** @throws PmpoError naming the first observation that the server has not sent. */
+  requireAll(values: NamedTensorValues, names: readonly string[]): void {
+    const missing = names.find((name) => !Object.hasOwn(values, name));
+    if (missing === undefined) return;
+    const { dtype, shape } = this.observationSpec[missing];
+    throw new PmpoError({
+      where: this.where,
+      what: `the observation ${quotedName(missing)} is missing in a step; its spec is ${dtype} ${shapeText(shape)}`,
+    });
   }
 
   /** Sends Reset. @throws PmpoError if the reset changes the specs. */

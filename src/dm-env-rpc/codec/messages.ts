@@ -37,6 +37,14 @@ export const environmentStates = { running: 1, terminated: 2, interrupted: 3 } a
   interrupted: wire.EnvironmentStateType['INTERRUPTED'];
 };
 
+/** The number of a state. */
+export type EnvironmentState = (typeof environmentStates)[keyof typeof environmentStates];
+
+/** Whether dm_env_rpc has a state of this number. */
+export function isEnvironmentState(state: number): state is EnvironmentState {
+  return state === 1 || state === 2 || state === 3;
+}
+
 const propertiesUrl = 'type.googleapis.com/dm_env_rpc.v1.extensions.properties.';
 
 /** The type URL of a request of the properties extension. */

@@ -3,7 +3,15 @@ import { PmpoError } from '../../core/errors.js';
 import type { TensorSpec, TensorValue } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { environmentService } from './messages.js';
-import { packSetting, packSpecs, packTensor, unpackSetting, unpackSpec, unpackTensor } from './tensors.js';
+import {
+  packSetting,
+  packSpecs,
+  packTensor,
+  unpackSetting,
+  unpackSpec,
+  unpackTensor,
+  unpackTensorOf,
+} from './tensors.js';
 
 const { requestSerialize, requestDeserialize } = environmentService.Process;
 
@@ -65,6 +73,49 @@ describe('tensors', () => {
   });
 });
 
+describe('tensors of a spec', () => {
+  const spec: TensorSpec = { name: 'state', shape: [3], dtype: 'float32' };
+
+  it('keep their elements, or have one for all', () => {
+    expect(unpackTensorOf('observation', spec, { floats: { array: [1, 2, 3] }, shape: [3] }).data).toEqual(
+      Float32Array.of(1, 2, 3),
+    );
+    expect(unpackTensorOf('observation', spec, { floats: { array: [4] }, shape: [3] }).data).toEqual(
+      Float32Array.of(4, 4, 4),
+    );
+    const open: TensorSpec = { ...spec, shape: [-1] };
+    expect(unpackTensorOf('observation', open, { floats: { array: [1, 2] }, shape: [2] }).shape).toEqual([2]);
+  });
+
+  it.each<[string, wire.Tensor, RegExp]>([
+    [
+      'another shape',
+      { floats: { array: [1, 2] }, shape: [2] },
+      /it is float32 \[2\], but its spec is float32 \[3\]/,
+    ],
+    ['another dtype', { doubles: { array: [1] }, shape: [3] }, /it is float64 \[3\]/],
+    ['no payload', { shape: [3] }, /'state': a tensor has no payload/],
+    ['too few elements', { floats: { array: [1, 2] }, shape: [3] }, /2 elements do not fill the shape \[3\]/],
+    ['a huge shape', { floats: { array: [1] }, shape: [2 ** 31 - 1] }, /it is float32 \[2147483647\]/],
+    ['many axes', { floats: { array: [1] }, shape: Array(1000).fill(1) }, /a shape has 1000 axes/],
+  ])('are refused for %s, by the name of the spec', (_what, message, why) => {
+    expect(() => unpackTensorOf('observation', spec, message)).toThrow(why);
+  });
+
+  it('are not broadcast to a size that nobody asked for', () => {
+    const strings: wire.Tensor = { strings: { array: ['a'] }, shape: [2 ** 31 - 1] };
+    const before = process.memoryUsage().rss;
+    expect(() => unpackTensor(strings)).toThrow(
+      /one element cannot be broadcast to the shape \[2147483647\]/,
+    );
+    const open: TensorSpec = { name: 'text', shape: [-1], dtype: 'string' };
+    expect(() => unpackTensorOf('action', open, strings)).toThrow(
+      /action 'text': one element cannot be broadcast/,
+    );
+    expect(process.memoryUsage().rss - before).toBeLessThan(2 ** 26);
+  });
+});
+
 describe('map keys', () => {
   it('of 64 bits are decimal digits of any size', () => {
     const actions = Object.fromEntries(
@@ -98,6 +149,8 @@ describe('specs', () => {
 
   it.each<[string, wire.TensorSpec]>([
     ['an unknown data type', { name: 'x', dtype: 99 }],
+    ['a name of 300 characters', { name: 'x'.repeat(300), dtype: 1 }],
+    ['65 axes', { name: 'x', dtype: 1, shape: Array(65).fill(1) }],
     ['two unknown axes', { name: 'x', dtype: 1, shape: [-1, -1] }],
     [
       'bounds that do not fit the shape',
