@@ -14,6 +14,8 @@ import { environmentStates } from '../codec/messages.js';
 export interface Outcome {
   readonly observation: NamedTensorValues;
   readonly reward: number;
+  /** Undefined if the server sends none. */
+  readonly discount: number | undefined;
   /** dm_env_rpc's number of the state. */
   readonly state: number;
 }
@@ -49,20 +51,24 @@ export class BatchMember implements Environment {
       const what = `the seed is ${seed}. It must be a whole number of 0 or more`;
       throw new PmpoError({ where: this.#simulator.where, what });
     }
-    const { observation } = await this.#exclusively(() => this.#simulator.reset(seed));
-    this.#phase = 'running';
-    return { observation, info: {} };
+    const { observation, state } = await this.#exclusively(() => this.#simulator.reset(seed));
+    return { observation, ...this.#enter(state), info: {} };
+  }
+
+  /** Enters the phase that a state leads to. */
+  #enter(state: number): { terminated: boolean; truncated: boolean } {
+    const terminated = state === environmentStates.terminated;
+    const truncated = state === environmentStates.interrupted;
+    this.#phase = terminated || truncated ? 'ended' : 'running';
+    return { terminated, truncated };
   }
 
   async step(action: NamedTensorValues): Promise<Step> {
     const { where } = this.#simulator;
     requireRunning(this.#phase, where);
     checkActions(this.actionSpec, action, where);
-    const { observation, reward, state } = await this.#exclusively(() => this.#simulator.step(action));
-    const terminated = state === environmentStates.terminated;
-    const truncated = state === environmentStates.interrupted;
-    if (terminated || truncated) this.#phase = 'ended';
-    return { observation, reward, terminated, truncated, info: {} };
+    const { state, ...outcome } = await this.#exclusively(() => this.#simulator.step(action));
+    return { ...outcome, ...this.#enter(state), info: {} };
   }
 
   /** Makes a call of the simulator, which can handle one at a time. */

@@ -21,6 +21,7 @@ import { DmEnvRpcError } from '../errors.js';
 import { BatchMember, type Outcome } from './batch-member.js';
 import type { RemoteEnvironmentOptions } from './remote-environment.js';
 import { type ObservationRequest, RemoteWorld, type StepResponse } from './remote-world.js';
+import { reservedObservations } from './reserved-observations.js';
 
 type Command = keyof typeof batchCommands;
 
@@ -42,6 +43,8 @@ export class RemoteBatch {
   readonly size: number;
   readonly #world: RemoteWorld;
   readonly #names: readonly string[];
+  /** All observations that steps request. */
+  readonly #requested: readonly string[];
   readonly #request: ObservationRequest;
   readonly #errorRequest: ObservationRequest;
   /** The next message's actions, [N, …] each. The rows of simulators that wait mean nothing. */
@@ -60,7 +63,12 @@ export class RemoteBatch {
     this.#world = world;
     this.#requireBatch();
     this.#names = world.choose(options.observations, isReserved);
-    this.#request = world.request(['reward', batchNames.state, ...this.#names], options);
+    this.#requested = [
+      ...reservedObservations(world.where, world.observationSpec, size),
+      batchNames.state,
+      ...this.#names,
+    ];
+    this.#request = world.request(this.#requested, options);
     this.#errorRequest = world.request([batchNames.errorCode, batchNames.error]);
     const actionSpecs = Object.values(world.actionSpec).filter(({ name }) => !isReserved(name));
     this.#actions = Object.fromEntries(actionSpecs.map((spec) => [spec.name, neutralValue(spec)]));
@@ -207,17 +215,22 @@ export class RemoteBatch {
 
   /** Resolves the calls whose simulators have answered, and returns those whose simulators have failed. */
   #deliver(calls: readonly Call[], { values, isDirect }: StepResponse): readonly Call[] {
-    if (!isDirect) this.#world.requireAll(values, ['reward', batchNames.state, ...this.#names]);
+    if (!isDirect) this.#world.requireAll(values, this.#requested);
     if (isDirect) this.#directRows ??= this.#rows(values);
     const rows = isDirect ? this.#directRows! : this.#rows(values);
     const states = values[batchNames.state].data as Int32Array;
-    const rewards = values.reward.data as Float64Array;
+    const numberOf = (member: number, value?: TensorValue) => value && Number(value.data[member]);
     const failed: Call[] = [];
     for (const call of calls) {
       const { member, resolve } = call;
       const state = states[member];
       if (isEnvironmentState(state))
-        resolve({ observation: rows[member], reward: Number(rewards[member]), state });
+        resolve({
+          observation: rows[member],
+          reward: numberOf(member, values.reward)!,
+          discount: numberOf(member, values.discount),
+          state,
+        });
       else if (state === noEpisode) failed.push(call);
       else call.reject(this.#unknownState(member, state));
     }

@@ -19,6 +19,7 @@ import {
   RemoteWorld,
   type RemoteWorldOptions,
 } from './remote-world.js';
+import { reservedObservations } from './reserved-observations.js';
 
 /** How to reach a server, which world to join, and which observations to request. */
 export interface RemoteEnvironmentOptions extends RemoteWorldOptions {
@@ -49,6 +50,8 @@ export class RemoteEnvironment implements Environment {
   readonly #world: RemoteWorld;
   readonly #names: readonly string[];
   readonly #request: ObservationRequest;
+  /** Whether the server sends discounts of its own. */
+  readonly #hasDiscount: boolean;
   #phase: EpisodePhase = 'fresh';
   /** Whether the server has ended the episode, so that the next step starts another one without a Reset. */
   #isServerAtEnd = false;
@@ -58,11 +61,12 @@ export class RemoteEnvironment implements Environment {
     { observations, reuseArrays }: Pick<RemoteEnvironmentOptions, 'observations' | 'reuseArrays'>,
   ) {
     this.#world = world;
-    // The discount is not requested: the state of a step already implies it.
     this.#names = world.choose(observations, (name) => name === 'reward' || name === 'discount');
     this.actionSpec = world.actionSpec;
     this.observationSpec = Object.fromEntries(this.#names.map((name) => [name, world.observationSpec[name]]));
-    this.#request = world.request(['reward', ...this.#names], { reuseArrays });
+    const reserved = reservedObservations(world.where, world.observationSpec);
+    this.#hasDiscount = reserved.includes('discount');
+    this.#request = world.request([...reserved, ...this.#names], { reuseArrays });
   }
 
   /**
@@ -85,13 +89,20 @@ export class RemoteEnvironment implements Environment {
   }
 
   async reset({ seed }: { readonly seed?: number } = {}): Promise<Reset> {
-    const { observation } = await this.#endingOnError(async () => {
+    const { observation, state } = await this.#endingOnError(async () => {
       if (!this.#isServerAtEnd || seed !== undefined) await this.#requestReset(seed);
       return this.#exchange({});
     });
-    this.#phase = 'running';
-    this.#isServerAtEnd = false;
-    return { observation, info: {} };
+    return { observation, ...this.#enter(state), info: {} };
+  }
+
+  /** Enters the phase that the state of a response leads to. */
+  #enter(state: number | undefined): { terminated: boolean; truncated: boolean } {
+    const terminated = state === environmentStates.terminated;
+    const truncated = state === environmentStates.interrupted;
+    this.#isServerAtEnd = terminated || truncated;
+    this.#phase = this.#isServerAtEnd ? 'ended' : 'running';
+    return { terminated, truncated };
   }
 
   /** Requests a new episode. If the server does not take a seed, requests one without it. */
@@ -109,15 +120,12 @@ export class RemoteEnvironment implements Environment {
     requireRunning(this.#phase, where);
     checkActions(this.actionSpec, action, where);
     return this.#endingOnError(async () => {
-      const { observation, reward, state } = await this.#exchange(action);
-      if (reward === undefined) throw new PmpoError({ where, what: 'the response to a step has no reward' });
-      const terminated = state === environmentStates.terminated;
-      const truncated = state === environmentStates.interrupted;
-      if (terminated || truncated) {
-        this.#phase = 'ended';
-        this.#isServerAtEnd = true;
+      const { observation, reward, discount, state } = await this.#exchange(action);
+      const missing = reward === undefined ? 'reward' : 'discount';
+      if (reward === undefined || (discount === undefined && this.#hasDiscount)) {
+        throw new PmpoError({ where, what: `the response to a step has no ${missing}` });
       }
-      return { observation, reward, terminated, truncated, info: {} };
+      return { observation, reward, discount, ...this.#enter(state), info: {} };
     });
   }
 
@@ -132,15 +140,15 @@ export class RemoteEnvironment implements Environment {
     }
   }
 
-  async #exchange(
-    actions: NamedTensorValues,
-  ): Promise<{ state: number | undefined; observation: NamedTensorValues; reward: number | undefined }> {
+  async #exchange(actions: NamedTensorValues) {
     const { state, values, isDirect } = await this.#world.step(actions, this.#request);
-    // The decoder's values include the reward, which users of the observation ignore.
-    if (isDirect) return { state, observation: values, reward: Number(values.reward.data[0]) };
+    // The decoder's values include reward and discount, which users of the observation ignore.
+    const numberOf = (value?: TensorValue) => value && Number(value.data[0]);
+    const [reward, discount] = [numberOf(values.reward), numberOf(values.discount)];
+    if (isDirect) return { state, observation: values, reward, discount };
     this.#world.requireAll(values, this.#names);
-    const { reward, ...observation } = values;
-    return { state, observation, reward: reward && Number(reward.data[0]) };
+    const { reward: _, discount: __, ...observation } = values;
+    return { state, observation, reward, discount };
   }
 
   /** Resets the world, also for another connection that uses it. @throws DmEnvRpcError if the server refuses. */

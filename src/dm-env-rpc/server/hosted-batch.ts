@@ -198,6 +198,7 @@ export class HostedBatch implements HostedWorld {
       if (this.#requestedEnd === undefined) this.#seeds[i] = undefined;
     }
     const { observation, reward = 0, terminated = false, truncated = false } = result;
+    const { discount = terminated ? 0 : 1 } = result;
     for (const [name, spec] of Object.entries(environment.observationSpec)) {
       checkForm('observation', spec, observation[name]);
       writeRow(this.#rows[name].data, i, observation[name].data);
@@ -207,7 +208,7 @@ export class HostedBatch implements HostedWorld {
       : truncated
         ? environmentStates.interrupted
         : environmentStates.running;
-    this.#record(i, reward, terminated ? 0 : 1, 0, '');
+    this.#record(i, reward, discount, 0, '');
   }
 
   /** Records the results of simulator i, apart from its observations and state. */

@@ -140,16 +140,18 @@ export class HostedEnvironment implements HostedWorld {
       if (step.terminated) state = environmentStates.terminated;
       else if (step.truncated) state = environmentStates.interrupted;
       reward = step.reward;
-      discount = step.terminated ? 0 : 1;
+      discount = step.discount ?? (step.terminated ? 0 : 1);
       this.#lastObservation = step.observation;
     } else if (requestedEnd === 'interrupt' && wasRunning) {
       state = environmentStates.interrupted;
     } else {
       const seed = this.#nextSeed;
-      const { observation } = await this.environment.reset(seed === undefined ? {} : { seed });
+      const first = await this.environment.reset(seed === undefined ? {} : { seed });
+      if (first.terminated) state = environmentStates.terminated;
+      else if (first.truncated) state = environmentStates.interrupted;
       // A reset that has arrived in the meantime may have set another seed.
       if (this.#requestedEnd === undefined) this.#nextSeed = undefined;
-      this.#lastObservation = observation;
+      this.#lastObservation = first.observation;
     }
     const values: NamedTensorValues = {
       reward: scalarValue('float64', reward),
