@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import ctypes.util
-import logging
 import os
 import sys
 from pathlib import Path
 
+from pmpo_simulator_server import logs
 from pmpo_simulator_server.catalogue import KINDS, Catalogue
 from pmpo_simulator_server.processes import ServerOptions, StartError, run
 
@@ -43,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="MODULE",
-        help="let clients create dm_env environments from MODULE, as simulator `MODULE:factory`; may be repeated",
+        help="let clients create environments from MODULE, as simulator `MODULE:factory` or `gymnasium/MODULE:Class`, and "
+        "use its wrappers; modules are found in the current folder and in those of PYTHONPATH; may be repeated",
     )
     parser.add_argument(
         "--max-message-megabytes", type=float, default=64, help="limit on each message, both ways (%(default)s)"
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="stop when standard input closes, as when its parent dies"
     )
-    parser.add_argument("--verbose", action="store_true", help="log the creation and destruction of worlds")
+    parser.add_argument("--verbose", action="store_true", help="log the creation and destruction of worlds, and tracebacks")
     return parser
 
 
@@ -80,8 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--port must be from 0 to 65535")
     if not 0 < options.max_message_megabytes <= _MAX_MEGABYTES:
         parser.error(f"--max-message-megabytes must be above 0 and at most {_MAX_MEGABYTES}")
-    level = logging.INFO if options.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logs.configure(verbose=options.verbose)
     _prepare_environment()
     try:
         catalogue = _catalogue(options.kind, tuple(options.allow_import))

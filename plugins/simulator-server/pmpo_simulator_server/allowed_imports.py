@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Collection
 from types import ModuleType
 
-from pmpo_simulator_server.errors import not_found, precondition
+from pmpo_simulator_server.errors import not_found, precondition, quoted
 
 
 def import_allowed(name: str, allowed: Collection[str]) -> ModuleType:
@@ -16,7 +16,7 @@ def import_allowed(name: str, allowed: Collection[str]) -> ModuleType:
       RequestError: the module is not allowed, or its import fails.
     """
     if not any(name == module or name.startswith(f"{module}.") for module in allowed):
-        raise precondition(f"this server may not import '{name}'; start it with --allow-import {name}")
+        raise precondition(f"this server may not import {quoted(name)}; start it with --allow-import {name[:100]}")
     try:
         return importlib.import_module(name)
     except Exception as error:  # A module's code may raise anything when it is run.

@@ -8,16 +8,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from pmpo_simulator_server.errors import invalid, status_of
-from pmpo_simulator_server.simulator import Array, Simulator, Spec, State, Step, interrupted_step
+from pmpo_simulator_server.errors import RequestError, SimulatorError, invalid, status_of
+from pmpo_simulator_server.simulator import Array, Simulator, Spec, State, Step, check_reserved, checked_value, interrupted_step
 from pmpo_simulator_server.tensors import STATE_CODES
-
-_log = logging.getLogger("pmpo_simulator_server")
 
 MAX_BATCH_SIZE = 1024
 """The largest number of simulators in one batch."""
@@ -71,6 +69,7 @@ class _StackedObservation:
     def __init__(self, spec: Spec, count: int) -> None:
         self._name, self._shape = spec.name, spec.shape
         text = spec.dtype.kind == "U"
+        self._dtype: np.dtype[Any] = np.dtype(object) if text else spec.dtype
         self.values: Array = np.full((count, *spec.shape), "" if text else 0, object if text else spec.dtype)
         self._written_steps = [0] * count
 
@@ -78,16 +77,13 @@ class _StackedObservation:
         """Writes row i from the last step of simulator i, unless step `number` has been written already.
 
         Raises:
-          ValueError: the observation has another shape than its spec.
+          ValueError: the observation does not fit its spec.
         """
         if self._written_steps[i] == number:
             return
         value = step.observations[self._name]
-        array = np.asarray(value() if callable(value) else value)
         # Without this check, the assignment would broadcast an array of another shape.
-        if array.shape != self._shape:
-            raise ValueError(f"'{self._name}' has shape {list(array.shape)}; its spec says {list(self._shape)}")
-        self.values[i] = array
+        self.values[i] = checked_value(value() if callable(value) else value, self._name, self._shape, self._dtype)
         self._written_steps[i] = number
 
 
@@ -102,7 +98,12 @@ class Batch:
         """
         count = len(simulators)
         first = simulators[0]
+        self.world = "its world"
+        """The name of the world, for messages."""
+        self._episodes = [0] * count
+        self._episode_steps = [0] * count
         for i, simulator in enumerate(simulators):
+            check_reserved(simulator)
             same_observations = _have_same_specs(simulator.observations, first.observations)
             if not same_observations or not _have_same_specs(simulator.actions, first.actions):
                 raise invalid(
@@ -125,7 +126,7 @@ class Batch:
         self._state = np.full(count, NO_EPISODE, np.int32)
         self._error_code = np.zeros(count, np.int32)
         self._error = np.full(count, "", object)
-        observed = [spec for spec in first.observations.values() if spec.name not in ("reward", "discount")]
+        observed = list(first.observations.values())
         self._rows = {spec.name: _StackedObservation(spec, count) for spec in observed}
         self._batch_values: Mapping[str, Array] = {
             "reward": self._reward,
@@ -166,6 +167,9 @@ class Batch:
             made.pop_all()
             return batch
 
+    def __len__(self) -> int:
+        return len(self._simulators)
+
     @property
     def is_running(self) -> bool:
         """Whether any simulator is in an episode."""
@@ -199,9 +203,12 @@ class Batch:
                 if interrupted and last is not None:
                     step = interrupted_step(last)
                 elif continues:
+                    self._episode_steps[i] += 1
                     # The ellipsis keeps arrays without axes from becoming NumPy scalars, as without a batch.
                     step = self._simulators[i].step({name: actions[name][i, ...] for name in self._action_names})
                 else:
+                    self._episodes[i] += 1
+                    self._episode_steps[i] = 0
                     given = seeds[i] if command == _RESET and seeds[i] >= 0 else self._next_seeds[i]
                     # A simulator that takes no seeds starts without one: the client cannot repeat only its reset.
                     step = self._simulators[i].reset(given if self._simulators[i].takes_seeds else None)
@@ -237,14 +244,20 @@ class Batch:
 
     def _fail(self, i: int, error: Exception) -> None:
         """Ends the episode of simulator i. Its next command other than WAIT starts another one."""
-        code, message = status_of(error)
-        _log.debug("simulator %d of a batch: %s", i, message)
+        if not isinstance(error, RequestError):
+            place = f"simulator {i}: {self.world}, episode {self._episodes[i]}, step {self._episode_steps[i]}"
+            failure = SimulatorError(place, error)
+            failure.__cause__ = error
+            code, message = status_of(failure)
+        else:
+            code, message = status_of(error)
+            message = f"simulator {i}: {message}"
         self._last_steps[i] = None
         self._state[i] = NO_EPISODE
         self._reward[i] = 0.0
         self._discount[i] = 1.0
         self._error_code[i] = code
-        self._error[i] = f"simulator {i}: {message}"
+        self._error[i] = message
 
     def close(self) -> None:
         """Closes all simulators, even if closing one fails."""

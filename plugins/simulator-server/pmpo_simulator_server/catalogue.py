@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping
 
 from pmpo_simulator_server.batch import MAX_BATCH_SIZE, Batch
-from pmpo_simulator_server.errors import invalid, precondition
+from pmpo_simulator_server.errors import check_length, invalid, precondition, quoted
 from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.simulator import Setting, Simulator
 
@@ -63,6 +63,7 @@ class Catalogue:
             examples = {"dm-control": "suite/walker-walk", "gymnasium": "gymnasium/HalfCheetah-v5"}
             wanted = " or ".join(examples[kind] for kind in self.kinds) or "package.module:factory"
             raise invalid(f"the setting 'simulator' is missing; give one such as {wanted}")
+        check_length("simulator", name)
         prefix, _, rest = name.partition("/")
         kind = _KIND_OF_PREFIX.get(prefix)
         if kind is None and ":" in name:
@@ -71,14 +72,14 @@ class Catalogue:
             return dm_env_simulator.imported_environment(name, settings, self.imports)
         if kind is None or rest == "":
             raise invalid(
-                f"unknown simulator '{name}'; names are suite/DOMAIN-TASK, gymnasium/NAME or package.module:factory"
+                f"unknown simulator {quoted(name)}; names are suite/DOMAIN-TASK, gymnasium/NAME or package.module:factory"
             )
         if kind not in self.kinds:
-            raise precondition(f"this server serves {', '.join(self.kinds)}, not {kind}: '{name}'")
+            raise precondition(f"this server serves {', '.join(self.kinds)}, not {kind}: {quoted(name)}")
         if kind == "dm-control":
             from pmpo_simulator_server import dm_env_simulator
 
-            return dm_env_simulator.suite_task(rest, settings)
+            return dm_env_simulator.suite_task(rest, settings, self.imports)
         from pmpo_simulator_server import gymnasium_simulator
 
         return gymnasium_simulator.gymnasium_environment(rest, settings, self.imports)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from pmpo_simulator_server.allowed_imports import import_allowed
-from pmpo_simulator_server.errors import invalid, unknown
+from pmpo_simulator_server.errors import invalid, not_found, quoted, unknown
 from pmpo_simulator_server.rendering import Pixels, Size, check_camera, on_drawing_thread
 from pmpo_simulator_server.settings import Settings, seed_of
-from pmpo_simulator_server.simulator import Array, Spec, State, Step
+from pmpo_simulator_server.simulator import Array, Spec, State, Step, single_number
+from pmpo_simulator_server.trees import NamedTree
+from pmpo_simulator_server.wrappers import wrapper_from
 
 _log = logging.getLogger("pmpo_simulator_server")
 
@@ -41,17 +43,14 @@ if importlib.util.find_spec("mujoco") is not None and importlib.util.find_spec("
     mujoco.set_mju_user_warning(_warn)
 
 
-def _leaves(space: spaces.Space[Any], name: str) -> Iterator[tuple[str, spaces.Space[Any]]]:
-    """Yields the spaces inside nested Dict and Tuple spaces, each with its path, such as `position/x`."""
-    if isinstance(space, spaces.Dict):
-        inner = [(str(key), value) for key, value in space.spaces.items()]
-    elif isinstance(space, spaces.Tuple):
-        inner = [(str(i), value) for i, value in enumerate(space.spaces)]
-    else:
-        yield name, space
-        return
-    for key, value in inner:
-        yield from _leaves(value, f"{name}/{key}" if name else key)
+def _children(node: Any) -> Mapping[Any, Any] | Sequence[Any] | None:
+    return node.spaces if isinstance(node, (spaces.Dict, spaces.Tuple)) else None
+
+
+def _converted(space: spaces.Space[Any], value: Array) -> Any:
+    if isinstance(space, spaces.Discrete):
+        return int(value)
+    return str(value) if isinstance(space, spaces.Text) else value.astype(space.dtype)
 
 
 def _spec(name: str, space: spaces.Space[Any]) -> Spec:
@@ -69,28 +68,6 @@ def _spec(name: str, space: spaces.Space[Any]) -> Spec:
     raise invalid(f"'{name}' is a {type(space).__name__} space, which dm_env_rpc cannot represent")
 
 
-def _flattened(value: Any, space: spaces.Space[Any], name: str) -> Iterator[tuple[str, object]]:
-    if isinstance(space, spaces.Dict):
-        for key, inner in space.spaces.items():
-            yield from _flattened(value[key], inner, f"{name}/{key}" if name else str(key))
-    elif isinstance(space, spaces.Tuple):
-        for i, inner in enumerate(space.spaces):
-            yield from _flattened(value[i], inner, f"{name}/{i}" if name else str(i))
-    else:
-        yield name, value
-
-
-def _rebuilt(values: Mapping[str, Array], space: spaces.Space[Any], name: str) -> Any:
-    if isinstance(space, spaces.Dict):
-        return {
-            key: _rebuilt(values, inner, f"{name}/{key}" if name else str(key)) for key, inner in space.spaces.items()
-        }
-    if isinstance(space, spaces.Tuple):
-        return tuple(_rebuilt(values, inner, f"{name}/{i}" if name else str(i)) for i, inner in enumerate(space.spaces))
-    value = values[name]
-    return int(value) if isinstance(space, spaces.Discrete) else value.astype(space.dtype)
-
-
 class GymnasiumSimulator:
     """A gymnasium.Env as a simulator. `seed` seeds its first episode."""
 
@@ -99,11 +76,11 @@ class GymnasiumSimulator:
         self._pixels = pixels
         observed, acted = environment.observation_space, environment.action_space
         # A space that contains no others is named `observation` or `action`.
-        self._observation_root = "" if isinstance(observed, (spaces.Dict, spaces.Tuple)) else "observation"
-        self._action_root = "" if isinstance(acted, (spaces.Dict, spaces.Tuple)) else "action"
-        self._has_single_observation = self._observation_root != ""
-        self.observations = {n: _spec(n, space) for n, space in _leaves(observed, self._observation_root)}
-        self.actions = {n: _spec(n, space) for n, space in _leaves(acted, self._action_root)}
+        taken = {} if pixels is None else {"pixels": "the image"}
+        self._observation_tree = NamedTree(observed, _children, root="observation", what="observation", taken=taken)
+        self._action_tree = NamedTree(acted, _children, root="action", what="action")
+        self.observations = {n: _spec(n, space) for n, space in self._observation_tree.leaves().items()}
+        self.actions = {n: _spec(n, space) for n, space in self._action_tree.leaves().items()}
         if pixels is not None:
             self.observations["pixels"] = pixels.spec
         self._seed = seed
@@ -118,17 +95,14 @@ class GymnasiumSimulator:
         return Step(self._observations_of(observation), 0.0, 1.0, State.RUNNING)
 
     def step(self, actions: Mapping[str, Array]) -> Step:
-        action = _rebuilt(actions, self._environment.action_space, self._action_root)
+        action = self._action_tree.arrange(actions, _converted)
         observation, reward, terminated, truncated, _ = self._environment.step(action)
         state = State.TERMINATED if terminated else State.INTERRUPTED if truncated else State.RUNNING
-        return Step(self._observations_of(observation), float(reward), 0.0 if terminated else 1.0, state)
+        discount = 0.0 if terminated else 1.0
+        return Step(self._observations_of(observation), single_number(reward, "reward"), discount, state)
 
     def _observations_of(self, observation: Any) -> Mapping[str, object]:
-        values: dict[str, object]
-        if self._has_single_observation:
-            values = {"observation": observation}
-        else:
-            values = dict(_flattened(observation, self._environment.observation_space, ""))
+        values: dict[str, object] = self._observation_tree.flatten(observation)
         if self._pixels is not None:
             values["pixels"] = self._pixels.render
         return values
@@ -140,26 +114,25 @@ class GymnasiumSimulator:
 def gymnasium_environment(name: str, settings: Settings, allowed: Collection[str]) -> GymnasiumSimulator:
     """Creates the environment registered with Gymnasium as NAME, or by an allowed module as MODULE:NAME.
 
-    Settings: `seed`, `maxEpisodeSteps`, `pixels`, `width`, `height`, `cameraId`. Other settings are passed to the
+    NAME may also be a class or a function of the module that makes a gymnasium.Env.
+
+    Settings: `seed`, `maxEpisodeSteps`, `pixels`, `width`, `height`, `cameraId`, `wrappers`. Other settings are passed to the
     environment's constructor.
 
     Raises:
       RequestError: the environment does not exist or cannot be created, its module is not allowed, or a setting is
         unknown or has a wrong value.
     """
-    module, colon, registered = name.rpartition(":")
-    if colon:
-        import_allowed(module, allowed)
-    if registered not in gymnasium.registry:
-        raise unknown("simulator", f"gymnasium/{name}", [f"gymnasium/{known}" for known in gymnasium.registry])
+    chosen = _chosen(name, allowed)
     seed = seed_of(settings)
     limit = settings.positive("maxEpisodeSteps", int)
     size = Pixels.size_from(settings)
-    constructor_settings = settings.rest_for(_creator_of(registered), hidden=_RESERVED_ARGUMENTS)
-    arguments = _drawing_arguments(registered, size) | constructor_settings
+    wrap = wrapper_from(settings, allowed, gymnasium.Env)
+    constructor_settings = settings.rest_for(_creator_of(chosen), hidden=_RESERVED_ARGUMENTS)
+    arguments = _drawing_arguments(chosen, size) | constructor_settings
     try:
         # The checker helps authors of environments; in training it only costs time.
-        environment = gymnasium.make(registered, max_episode_steps=limit, disable_env_checker=True, **arguments)
+        environment = gymnasium.make(chosen, max_episode_steps=limit, disable_env_checker=True, **arguments)
     except (TypeError, ValueError, AssertionError, ImportError, gymnasium.error.Error) as error:
         reason = str(error).split("\n")[0]
         raise invalid(f"'gymnasium/{name}' cannot be created: {reason}") from error
@@ -170,18 +143,36 @@ def gymnasium_environment(name: str, settings: Settings, allowed: Collection[str
             check_camera(size.camera, getattr(model, "ncam", 0))
             environment.reset(seed=0)
             pixels = Pixels(lambda: np.asarray(environment.render()))
-        return GymnasiumSimulator(environment, seed, pixels)
+        return GymnasiumSimulator(wrap(environment), seed, pixels)
     except BaseException:
         _close(environment)
         raise
 
 
-def _creator_of(name: str) -> Callable[..., object]:
+def _chosen(name: str, allowed: Collection[str]) -> EnvSpec:
+    """How to make the environment NAME or MODULE:NAME.
+
+    Raises:
+      RequestError: there is no such environment, or the module is not allowed or cannot be imported.
+    """
+    module_name, colon, last = name.rpartition(":")
+    module = import_allowed(module_name, allowed) if colon else None
+    if last in gymnasium.registry:
+        return gymnasium.spec(last)
+    maker = getattr(module, last, None)
+    if callable(maker):
+        return EnvSpec(id=last, entry_point=maker, disable_env_checker=True)
+    if module is not None:
+        raise not_found(f"{quoted(module_name)} neither registers nor defines {quoted(last)}")
+    raise unknown("simulator", f"gymnasium/{name}", [f"gymnasium/{known}" for known in gymnasium.registry])
+
+
+def _creator_of(chosen: EnvSpec) -> Callable[..., object]:
     """The callable that creates an environment; its signature tells which settings the environment has.
 
     If it cannot be loaded, returns one that accepts any setting, so that gymnasium.make reports the problem.
     """
-    entry = gymnasium.spec(name).entry_point
+    entry = chosen.entry_point
     try:
         return load_env_creator(entry) if isinstance(entry, str) else entry or _accept_any_settings
     except Exception:  # A dependency is missing: gymnasium.make says which.
@@ -192,11 +183,11 @@ def _accept_any_settings(**_: object) -> None:
     """Its signature accepts every setting."""
 
 
-def _drawing_arguments(name: str, size: Size | None) -> dict[str, Any]:
+def _drawing_arguments(chosen: EnvSpec, size: Size | None) -> dict[str, Any]:
     if size is None:
         return {}
     arguments: dict[str, Any] = {"render_mode": "rgb_array"}
-    if "mujoco" in str(gymnasium.spec(name).entry_point):
+    if "mujoco" in str(chosen.entry_point):
         arguments |= {"width": size.width, "height": size.height}
         arguments |= {} if size.camera is None else {"camera_id": size.camera}
     return arguments

@@ -10,8 +10,8 @@ import numpy as np
 from dm_env_rpc.v1 import dm_env_rpc_pb2
 
 from pmpo_simulator_server.batch import BATCH_PREFIX, Batch
-from pmpo_simulator_server.errors import invalid, takes_no_seeds
-from pmpo_simulator_server.simulator import Array, Simulator, Spec, State, Step, interrupted_step
+from pmpo_simulator_server.errors import RequestError, SimulatorError, invalid, takes_no_seeds
+from pmpo_simulator_server.simulator import Array, Simulator, Spec, State, Step, check_reserved, interrupted_step
 from pmpo_simulator_server.tensors import STATE_CODES, Action, wire_spec, writer
 
 _RESERVED = (Spec.of("reward", (), np.float64), Spec.of("discount", (), np.float64, 0.0, 1.0))
@@ -42,6 +42,10 @@ class HostedWorld(abc.ABC):
             actions={uid: wire_spec(action.spec) for uid, action in self._actions.items()},
             observations={uid: wire_spec(spec) for uid, spec in observed.items()},
         )
+
+    @property
+    @abc.abstractmethod
+    def num_simulators(self) -> int: ...
 
     @abc.abstractmethod
     def reset(self, seed: int | None) -> None:
@@ -90,14 +94,20 @@ class HostedSimulator(HostedWorld):
     """A world with one simulator."""
 
     def __init__(self, name: str, maker: object, simulator: Simulator) -> None:
-        observed = [spec for spec in simulator.observations.values() if spec.name not in ("reward", "discount")]
-        super().__init__(name, maker, simulator.actions.values(), [*observed, *_RESERVED])
+        check_reserved(simulator)
+        super().__init__(name, maker, simulator.actions.values(), [*simulator.observations.values(), *_RESERVED])
         self._simulator = simulator
         self._is_running = False
         self._is_interrupted = False
         """Whether another connection ended the running episode; the next step reports it."""
         self._last_step: Step | None = None
         self._next_seed: int | None = None
+        self._episode = 0
+        self._episode_step = 0
+
+    @property
+    def num_simulators(self) -> int:
+        return 1
 
     def reset(self, seed: int | None) -> None:
         self._require_seeds(seed)
@@ -124,29 +134,46 @@ class HostedSimulator(HostedWorld):
             actions = self._read_actions(request.actions) if self._is_running and interrupted is None else None
             # The episode counts as over until the step has succeeded, so that a failure of the simulator ends it.
             self._is_running = self._is_interrupted = False
-            if interrupted is not None:
-                step = interrupted_step(interrupted)
-            elif actions is None:
-                step = self._simulator.reset(self._next_seed)
-                self._next_seed = None
-            else:
-                step = self._simulator.step(actions)
-            self._last_step = step
-            values = step.observations
-            written = response.observations
-            for uid in wanted:
-                name, write = self._observations[uid]
-                if name == "reward":
-                    value: object = step.reward
-                elif name == "discount":
-                    value = step.discount
-                else:
-                    value = values[name]
-                    if callable(value):
-                        value = value()
-                write(written[uid], value)
-            response.state = STATE_CODES[step.state]
+            try:
+                step = self._advance(actions, interrupted)
+                self._write(step, wanted, response)
+            except RequestError:
+                raise
+            except Exception as error:
+                place = f"{self.name}, episode {self._episode}, step {self._episode_step}"
+                raise SimulatorError(place, error) from error
             self._is_running = step.state is State.RUNNING
+
+    def _advance(self, actions: Mapping[str, Array] | None, interrupted: Step | None) -> Step:
+        """Steps, starts an episode if `actions` is None, or reports that the step `interrupted` was an episode's last."""
+        if interrupted is not None:
+            step = interrupted_step(interrupted)
+        elif actions is None:
+            self._episode += 1
+            self._episode_step = 0
+            step = self._simulator.reset(self._next_seed)
+            self._next_seed = None
+        else:
+            self._episode_step += 1
+            step = self._simulator.step(actions)
+        self._last_step = step
+        return step
+
+    def _write(self, step: Step, wanted: Sequence[int], response: dm_env_rpc_pb2.StepResponse) -> None:
+        values = step.observations
+        written = response.observations
+        for uid in wanted:
+            name, write = self._observations[uid]
+            if name == "reward":
+                value: object = step.reward
+            elif name == "discount":
+                value = step.discount
+            else:
+                value = values[name]
+                if callable(value):
+                    value = value()
+            write(written[uid], value)
+        response.state = STATE_CODES[step.state]
 
     def close(self) -> None:
         self._simulator.close()
@@ -161,8 +188,13 @@ class HostedBatch(HostedWorld):
     def __init__(self, name: str, maker: object, batch: Batch) -> None:
         super().__init__(name, maker, batch.actions, batch.observations, batched=True)
         self._batch = batch
+        batch.world = name
         self._batch_uids = {uid for uid, action in self._actions.items() if action.spec.name.startswith(BATCH_PREFIX)}
         """Numbers of the actions that belong to the batch itself: commands and seeds."""
+
+    @property
+    def num_simulators(self) -> int:
+        return len(self._batch)
 
     def reset(self, seed: int | None) -> None:
         with self._lock:

@@ -11,12 +11,14 @@ import dataclasses
 import hmac
 import logging
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from dm_env_rpc.v1 import dm_env_rpc_pb2_grpc
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
@@ -27,8 +29,14 @@ _log = logging.getLogger("pmpo_simulator_server")
 
 _ENVIRONMENT = "dm_env_rpc.v1.Environment"
 
-_MAX_STREAMS = 1024
-"""The largest number of concurrent streams of one process; gRPC rejects further ones with RESOURCE_EXHAUSTED."""
+MAX_STREAMS = 1024
+"""The largest number of concurrent streams of one process. Further ones are refused at once: none waits for a thread."""
+
+_NUM_THREADS = MAX_STREAMS + 64
+"""Every stream has a thread; the others refuse further streams, and answer health checks."""
+
+_PASSED_ON = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
+"""Statuses of another process of this server that its client receives unchanged."""
 
 _KEEPALIVE = [
     # Clients may send keepalive pings often …
@@ -67,8 +75,9 @@ def _owning_prefix(request: Request) -> str | None:
     """The prefix of the process that owns the world named in a request; None if the request names no world."""
     for kind in ("join_world", "reset_world", "destroy_world"):
         if request.HasField(kind):
-            prefix, _, number = getattr(request, kind).world_name.rpartition("-")
-            return prefix if number.isdigit() and prefix.isalnum() else None
+            prefix, _, rest = getattr(request, kind).world_name.rpartition("-")
+            # The prefix becomes part of a path.
+            return prefix if len(prefix) <= 20 and prefix.isalnum() and rest.isalnum() else None
     return None
 
 
@@ -151,25 +160,53 @@ class _Stream:
         self._session.end()
 
 
-class EnvironmentService(dm_env_rpc_pb2_grpc.EnvironmentServicer):  # type: ignore[misc] # Generated code without types.
-    """The service of one process."""
+class EnvironmentService:
+    """The service of one gRPC server of a process."""
 
     def __init__(self, worlds: Worlds, sockets: Sockets | None) -> None:
         self._worlds = worlds
         self._sockets = sockets
+        self._lock = threading.Lock()
+        self._num_streams = 0
 
-    def Process(self, requests: Iterator[Request], context: Any) -> Iterator[Response]:  # noqa: N802
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service for a gRPC server.
+
+        Requests arrive as bytes: gRPC itself would end a stream with a malformed request out of turn, before the
+        requests ahead of it are answered, and would log a traceback.
+        """
+        process = grpc.stream_stream_rpc_method_handler(self._process, None, Response.SerializeToString)
+        return grpc.method_handlers_generic_handler(_ENVIRONMENT, {"Process": process})
+
+    def _process(self, requests: Iterator[bytes], context: Any) -> Iterator[Response]:
+        with self._lock:
+            has_room = self._num_streams < MAX_STREAMS
+            self._num_streams += has_room
+        if not has_room:
+            context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"this process of the server has {MAX_STREAMS:,} streams, the most it takes; close some, or start the "
+                "server with more --processes",
+            )
         stream = _Stream(self._worlds, self._sockets)
-        answer = stream.answer
+        answer, parse = stream.answer, Request.FromString
         try:
-            for request in requests:
-                yield answer(request)
-        except grpc.RpcError:
-            # Either the client has gone and cannot be told, or the process that owns the joined world has ended.
+            for message in requests:
+                yield answer(parse(message))
+        except DecodeError:
+            context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "a message of the stream is not an EnvironmentRequest of dm_env_rpc"
+            )
+        except grpc.RpcError as error:
+            # Either the client has gone and cannot be told, or the process that owns the joined world refuses or has ended.
+            if context.is_active() and isinstance(error, grpc.Call) and error.code() in _PASSED_ON:
+                context.abort(error.code(), error.details())
             if context.is_active():
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the process that owned the joined world has ended")
         finally:
             stream.end()
+            with self._lock:
+                self._num_streams -= 1
 
 
 class _TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpc has no types.
@@ -213,19 +250,18 @@ class Server:
         Raises:
           RuntimeError: the address is not available, or the certificate is invalid.
         """
-        service = EnvironmentService(worlds, sockets)
         self._health = health.HealthServicer()
         public = grpc.server(
-            ThreadPoolExecutor(_MAX_STREAMS + 64, thread_name_prefix="stream"),
+            ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="stream"),
             interceptors=[] if security.token is None else [_TokenInterceptor(security.token)],
             options=[
                 ("grpc.so_reuseport", int(sockets is not None)),
                 *_KEEPALIVE,
                 *_message_limits(max_message_megabytes),
             ],
-            maximum_concurrent_rpcs=_MAX_STREAMS,
+            maximum_concurrent_rpcs=_NUM_THREADS,
         )
-        dm_env_rpc_pb2_grpc.add_EnvironmentServicer_to_server(service, public)
+        public.add_generic_rpc_handlers((EnvironmentService(worlds, sockets).handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, public)
         for name in ("", _ENVIRONMENT):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -240,8 +276,10 @@ class Server:
             self.port = public.add_secure_port(address, credentials)
         self._servers = [public]
         if sockets is not None:
-            siblings = grpc.server(ThreadPoolExecutor(_MAX_STREAMS), options=_message_limits(None))
-            dm_env_rpc_pb2_grpc.add_EnvironmentServicer_to_server(service, siblings)
+            siblings = grpc.server(
+                ThreadPoolExecutor(_NUM_THREADS), options=_message_limits(None), maximum_concurrent_rpcs=_NUM_THREADS
+            )
+            siblings.add_generic_rpc_handlers((EnvironmentService(worlds, sockets).handler(),))
             siblings.add_insecure_port(sockets.target(worlds.prefix))
             self._servers.append(siblings)
         for server in self._servers:

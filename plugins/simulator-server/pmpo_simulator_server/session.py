@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from dm_env_rpc.v1 import dm_env_rpc_pb2, tensor_utils
+from dm_env_rpc.v1 import dm_env_rpc_pb2
 from dm_env_rpc.v1.extensions import properties_pb2
 from google.rpc import code_pb2, status_pb2
 
-from pmpo_simulator_server.batch import Batch
-from pmpo_simulator_server.errors import RequestError, invalid, not_found, precondition, status_of
+from pmpo_simulator_server.batch import MAX_BATCH_SIZE, Batch
+from pmpo_simulator_server.errors import (
+    RequestError,
+    check_length,
+    exhausted,
+    invalid,
+    not_found,
+    precondition,
+    quoted,
+    status_of,
+)
 from pmpo_simulator_server.hosted_world import HostedWorld, host
 from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.simulator import Setting, Simulator
+from pmpo_simulator_server.tensors import single_value
 
 _log = logging.getLogger("pmpo_simulator_server")
 
@@ -23,13 +34,20 @@ Request: TypeAlias = dm_env_rpc_pb2.EnvironmentRequest
 Response: TypeAlias = dm_env_rpc_pb2.EnvironmentResponse
 
 
+_MAX_SETTINGS = 256
+"""The most settings of one request."""
+
+MAX_SIMULATORS = 1024
+"""The most simulators in the worlds that one stream has created and that still exist."""
+
+
 def _unpack_settings(messages: Mapping[str, dm_env_rpc_pb2.Tensor]) -> dict[str, Setting]:
+    if len(messages) > _MAX_SETTINGS:
+        raise invalid(f"the request has {len(messages):,} settings; the most are {_MAX_SETTINGS}")
     values: dict[str, Setting] = {}
     for name, message in messages.items():
-        value = tensor_utils.unpack_tensor(message)
-        if getattr(value, "size", 1) != 1:
-            raise invalid(f"the setting '{name}' holds {value.size} values; it must hold one")
-        values[name] = value.item() if hasattr(value, "item") else value
+        check_length("setting", name)
+        values[name] = single_value(message, f"the setting {quoted(name)}")
     return values
 
 
@@ -47,7 +65,6 @@ class Worlds:
         self.prefix = prefix
         self._make = make
         self._worlds: dict[str, HostedWorld] = {}
-        self._num_created = 0
         # Guards the set of worlds and their occupants.
         self._lock = threading.Lock()
         # Simulators are created one at a time: their packages do not support concurrent construction.
@@ -57,21 +74,34 @@ class Worlds:
         """Creates a world that belongs to the stream `maker`, and returns its name.
 
         Raises:
-          RequestError: a setting is unknown or has a wrong value, or the simulator cannot be created.
+          RequestError: a setting is unknown or has a wrong value, the simulator cannot be created, or the stream has too
+            many simulators.
         """
         with self._creation_lock:
+            asked = values.get("batchSize", 1)
+            # A wrong batch size is refused where it is read.
+            self._check_room(maker, asked if isinstance(asked, int) and asked <= MAX_BATCH_SIZE else 1)
             made = self._make(values)
             try:
-                name = f"{self.prefix}-{self._num_created + 1}"
+                # Whoever knows the name of a world can join or destroy it, so names cannot be guessed.
+                name = f"{self.prefix}-{secrets.token_hex(8)}"
                 hosted = host(name, maker, made)
             except BaseException:
                 made.close()
                 raise
-            self._num_created += 1
             with self._lock:
                 self._worlds[name] = hosted
         _log.info("%s created (%s); %d in this process", name, values.get("simulator"), len(self._worlds))
         return name
+
+    def _check_room(self, maker: object, asked: int) -> None:
+        with self._lock:
+            existing = sum(world.num_simulators for world in self._worlds.values() if world.maker is maker)
+        if existing + asked > MAX_SIMULATORS:
+            raise exhausted(
+                f"this stream's worlds have {existing:,} simulators; {asked:,} more would exceed the limit of "
+                f"{MAX_SIMULATORS:,} for each stream. Destroy some, or use another stream"
+            )
 
     def find(self, name: str) -> HostedWorld:
         """Returns the world `name`.
@@ -81,7 +111,7 @@ class Worlds:
         """
         world = self._worlds.get(name)
         if world is None:
-            raise not_found(f"unknown world '{name}'")
+            raise not_found(f"unknown world {quoted(name)}")
         return world
 
     def enter(self, name: str, occupant: object) -> HostedWorld:
@@ -224,11 +254,11 @@ class Session:
     def _extension(self, request: Request, response: Response) -> None:
         asked = properties_pb2.PropertyRequest()
         if not request.extension.Unpack(asked):
-            raise RequestError(code_pb2.UNIMPLEMENTED, f"unknown extension {request.extension.type_url}")
+            raise RequestError(code_pb2.UNIMPLEMENTED, f"unknown extension {quoted(request.extension.type_url)}")
         # Worlds have no properties: listing them gives an empty list, and reading or writing one is an error.
         if asked.WhichOneof("payload") != "list_property":
             key = getattr(asked, asked.WhichOneof("payload") or "read_property").key
-            raise not_found(f"unknown property '{key}'")
+            raise not_found(f"unknown property {quoted(key)}")
         answer = properties_pb2.PropertyResponse()
         answer.list_property.SetInParent()
         response.extension.Pack(answer)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, get_args
 
-from pmpo_simulator_server.errors import invalid, nearest, unknown
+from pmpo_simulator_server.errors import invalid, nearest, quoted, unknown
 from pmpo_simulator_server.simulator import Setting
 
 T = TypeVar("T", bool, int, float, str)
@@ -33,7 +33,8 @@ class Settings:
             return kind(value)
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
-            raise invalid(f"the setting '{name}' is {value!r}; it must be {words}")
+            shown = quoted(value) if isinstance(value, str) else repr(value)
+            raise invalid(f"the setting '{name}' is {shown}; it must be {words}")
         return value
 
     def positive(self, name: str, kind: type[T]) -> T | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from pmpo_simulator_server.errors import invalid, precondition
 
 Array = NDArray[np.generic]
 Setting = bool | int | float | str
@@ -64,6 +66,60 @@ class Step(NamedTuple):
     reward: float
     discount: float
     state: State
+
+
+def single_number(value: object, what: str) -> float:
+    """A reward or a discount as a number: a scalar, or an array of shape [1].
+
+    Raises:
+      RequestError: it is anything else, such as a vector of several rewards.
+    """
+    if type(value) is float:
+        return value
+    array = np.asarray(value)
+    if array.size == 1 and array.ndim <= 1 and array.dtype.kind in "biufO":
+        try:
+            return float(array.reshape(())[()])
+        except (TypeError, ValueError):
+            pass
+    found = f"of the shape {list(array.shape)}" if array.dtype.kind in "biuf" else f"a {type(value).__name__}"
+    raise precondition(f"the simulator's {what} is {found}; it must be a single number. Use a wrapper that makes it one")
+
+
+def checked_value(value: object, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An observation as an array of its spec's shape and type.
+
+    Raises:
+      ValueError: it has another shape, or the type cannot hold it: a fraction or a number out of range must not become
+        another number.
+    """
+    given = np.asarray(value)
+    if given.shape != shape:
+        raise ValueError(f"'{name}' has shape {list(given.shape)}; its spec says {list(shape)}")
+    if given.dtype == dtype:
+        return given
+    array = given.astype(dtype)
+    if given.dtype.kind == "c" or (dtype.kind in "iub" and not (array == given).all()):
+        raise ValueError(f"'{name}' is {given.ravel()[:8].tolist()}, which its type {dtype} cannot hold")
+    return array
+
+
+RESERVED = {"reward": "the reward of each step", "discount": "the discount of each step"}
+"""The observations that dm_env_rpc defines, and what they are."""
+
+
+def check_reserved(simulator: Simulator) -> None:
+    """Checks that no observation of a simulator has a name that dm_env_rpc reserves.
+
+    Raises:
+      RequestError: one does; it would be lost.
+    """
+    for name, meaning in RESERVED.items():
+        if name in simulator.observations:
+            raise invalid(
+                f"the simulator's observation '{name}' and {meaning} would both be named '{name}'; "
+                "rename the observation, with a wrapper for example"
+            )
 
 
 def interrupted_step(last: Step) -> Step:

@@ -5,7 +5,8 @@ Specs are interpreted once, when a world is created, so that a step only copies 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from dm_env_rpc.v1 import dm_env_rpc_pb2, tensor_spec_utils, tensor_utils
 from numpy.typing import NDArray
 
 from pmpo_simulator_server.errors import invalid
-from pmpo_simulator_server.simulator import Array, Spec, State
+from pmpo_simulator_server.simulator import Array, Spec, State, checked_value
 
 Write = Callable[[dm_env_rpc_pb2.Tensor, Any], None]
 
@@ -38,6 +39,8 @@ _BYTES = {"int8": "int8s", "uint8": "uint8s"}
 
 # dtypes that dm_env_rpc lacks are sent as the next wider type.
 _WIDER = {"float16": "float32", "int16": "int32", "uint16": "uint32", "longdouble": "float64", "float128": "float64"}
+
+_DTYPE_OF_FIELD = {field: name for name, field in (_PAYLOADS | _BYTES).items()} | {"strings": "text", "protos": "proto"}
 
 _SMALL_SIZE = 64
 """Number of elements up to which a Python loop checks bounds faster than NumPy does."""
@@ -75,6 +78,53 @@ def wire_spec(spec: Spec) -> dm_env_rpc_pb2.TensorSpec:
     return message
 
 
+def payload_length(tensor: dm_env_rpc_pb2.Tensor) -> int:
+    """The number of elements that a tensor message holds, which broadcasting has not multiplied; 0 without a payload."""
+    field = tensor.WhichOneof("payload")
+    return 0 if field is None else len(getattr(tensor, field).array)
+
+
+def payload(tensor: dm_env_rpc_pb2.Tensor) -> Sequence[Any]:
+    """The elements that a tensor message holds, as Python values."""
+    field = tensor.WhichOneof("payload")
+    array = getattr(tensor, field).array
+    if field in _BYTES.values():
+        array = np.frombuffer(array, np.int8 if field == "int8s" else np.uint8).tolist()
+    return list(array)
+
+
+def _sent_shape(tensor: dm_env_rpc_pb2.Tensor, count: int) -> tuple[int, ...]:
+    """The shape of a tensor message that holds `count` elements. One axis may be negative: its length is inferred."""
+    shape = tuple(tensor.shape)
+    open_axes = [i for i, size in enumerate(shape) if size < 0]
+    if len(open_axes) != 1:
+        return shape
+    known = math.prod(size for size in shape if size >= 0)
+    length = 0 if known == 0 else 1 if count == 1 else count // known
+    return tuple(length if size < 0 else size for size in shape)
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return str(list(shape)) if len(shape) <= 10 else f"of {len(shape):,} axes"
+
+
+def single_value(tensor: dm_env_rpc_pb2.Tensor, what: str) -> bool | int | float | str:
+    """The only element of a tensor message, as a setting needs it.
+
+    Raises:
+      RequestError: the message holds, or broadcasts to, another number of elements, or holds a packed message.
+    """
+    count = payload_length(tensor)
+    size = math.prod(_sent_shape(tensor, count)) if len(tensor.shape) <= 32 else None
+    if count != 1 or size != 1:
+        held = count if size is None or count != 1 else size
+        raise invalid(f"{what} holds {held} values; it must hold one")
+    value = payload(tensor)[0]
+    if not isinstance(value, (bool, int, float, str)):
+        raise invalid(f"{what} is a packed message; it must be a number, true or false, or text")
+    return value
+
+
 def writer(spec: Spec) -> Write:
     """Returns a function that writes a value of this spec into an empty tensor message.
 
@@ -84,10 +134,7 @@ def writer(spec: Spec) -> Write:
     flat = len(shape) == 1
 
     def checked(value: Any) -> NDArray[Any]:
-        array = np.asarray(value, dtype)
-        if array.shape != shape:
-            raise ValueError(f"'{name}' has shape {list(array.shape)}; its spec says {list(shape)}")
-        return array
+        return checked_value(value, name, shape, dtype)
 
     if dtype.name in _BYTES:
         bytes_field = _BYTES[dtype.name]
@@ -132,6 +179,8 @@ class Action:
         self._dtype = _dtype_on_wire(spec)
         self._size = int(np.prod(spec.shape, dtype=int))
         self._field = _PAYLOADS.get(self._dtype.name)
+        self._payload = "strings" if self._dtype.kind == "U" else self._field or _BYTES[self._dtype.name]
+        """The payload field of the messages that hold this action."""
         # An element within these limits is finite and in bounds; None if every value is valid.
         self._low: NDArray[Any] | None = None
         self._high: NDArray[Any] | None = None
@@ -168,23 +217,31 @@ class Action:
                     if not low <= number <= high:
                         raise self._outside(numbers)
                 return np.array(numbers, spec.dtype).reshape(spec.shape)
-        try:
-            value = np.asarray(tensor_utils.unpack_tensor(tensor))
-        except Exception as error:
-            raise invalid(f"the action '{spec.name}' is not a valid tensor: {error}") from error
-        return self._checked(value)
+        # The type and the shape are compared with the spec before an element is copied or broadcast: a message of a few
+        # bytes can name a shape of any size.
+        field = tensor.WhichOneof("payload")
+        if field is None:
+            raise invalid(f"the action '{spec.name}' has no payload")
+        shape = _sent_shape(tensor, payload_length(tensor))
+        if field != self._payload or shape != spec.shape:
+            raise invalid(
+                f"the action '{spec.name}' is {_DTYPE_OF_FIELD[field]} {_shown(shape)}; "
+                f"its spec says {_DTYPE_OF_FIELD[self._payload]} {list(spec.shape)}"
+            )
+        values = payload(tensor)
+        if len(values) not in (1, self._size):
+            raise invalid(f"the action '{spec.name}' holds {len(values)} elements; its shape needs {self._size}")
+        dtype = np.dtype(object) if self._dtype.kind == "U" else self._dtype
+        array = np.asarray(values, dtype)
+        full = array.reshape(spec.shape) if len(values) == self._size else np.broadcast_to(array.reshape(()), spec.shape)
+        return self._checked(full)
 
     def _checked(self, value: NDArray[Any]) -> Array:
+        """Returns the action after its bounds have been checked; it has the spec's shape and type."""
         spec = self.spec
-        same = value.dtype.kind in "UO" if self._dtype.kind == "U" else value.dtype == self._dtype
-        if not same or value.shape != spec.shape:
-            raise invalid(
-                f"the action '{spec.name}' is {value.dtype} {list(value.shape)}; "
-                f"its spec says {self._dtype} {list(spec.shape)}"
-            )
         if self._low is not None and not ((value >= self._low) & (value <= self._high)).all():
             raise self._outside(value.ravel().tolist())
-        return value if self._dtype.kind == "U" else value.astype(spec.dtype)
+        return value.copy() if self._dtype.kind == "U" else value.astype(spec.dtype)
 
     def _outside(self, numbers: list[Any]) -> Exception:
         """The error that names the first element out of bounds."""

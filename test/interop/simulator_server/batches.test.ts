@@ -167,8 +167,8 @@ test('the error of a failed simulator names it, and the others complete their st
   expect(failed).toMatchObject({ status: 'rejected' });
   const { reason } = failed as PromiseRejectedResult;
   expect(reason).toBeInstanceOf(DmEnvRpcError);
-  expect(reason.message).toBe(
-    `${address}: the server refused Step: INTERNAL: simulator 1: ArithmeticError: the simulation became unstable`,
+  expect(reason.message).toMatch(
+    /: simulator 1: w\d+-\w+, episode 1, step 1: ArithmeticError: the simulation became unstable$/,
   );
   for (const other of [left, right]) expect(other).toMatchObject({ status: 'fulfilled' });
   await worlds[1].reset({ seed: 2 });

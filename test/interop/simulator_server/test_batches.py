@@ -227,7 +227,7 @@ class FailuresTest(Connected):
         self.assertEqual(state, RUNNING)
         np.testing.assert_array_equal(values["batch/state"], [RUNNING, NO_EPISODE, RUNNING])
         np.testing.assert_array_equal(values["batch/errorCode"], [0, 13, 0])
-        said = "simulator 1: ArithmeticError: the simulation became unstable"
+        said = f"simulator 1: {agent.world}, episode 1, step 1: ArithmeticError: the simulation became unstable"
         self.assertEqual(list(values["batch/error"]), ["", said, ""])
         for i, place in ((0, 1), (2, 2)):
             self.assertEqual(int((values["board"][i][-1] == 128).argmax()), place)

@@ -277,7 +277,7 @@ class UserEnvironmentTest(Connected):
         self.refused("cannot be imported.*ModuleNotFoundError", simulator="catch_world.inside:catch")
         self.refused("'rows' is 'x'; it must be a whole number", simulator="catch_world:catch", rows="x")
         self.refused("does not take these settings.*'file'", simulator="catch_world:waiting")
-        self.refused("not a dm_env.Environment", simulator="catch_world:Spaces")
+        self.refused("made a .*; it must make a dm_env.Environment or a gymnasium.Env", simulator="catch_world:nothing_of_use")
         self.refused("Did you mean 'rows'", simulator="catch_world:catch", row=3)
 
 
