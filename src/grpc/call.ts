@@ -30,6 +30,20 @@ const nameOf = (method: Method) => method.path.slice(method.path.lastIndexOf('/'
 const brokenConnection =
   /RST_STREAM|ECONNRESET|EPIPE|socket hang up|connection (dropped|reset|lost)|shutting down/i;
 
+/** Whether a status means that the connection broke, rather than that the server refused a request. */
+export function isBrokenConnection(code: number, reason: string): boolean {
+  switch (code) {
+    case statusCode('UNAVAILABLE'):
+    case statusCode('CANCELLED'):
+      return true;
+    case statusCode('INTERNAL'):
+    case statusCode('UNKNOWN'):
+      return brokenConnection.test(reason);
+    default:
+      return false;
+  }
+}
+
 /** The error of a failed call: a ConnectionLostError if another attempt may succeed. */
 export function callError(
   address: string,
@@ -53,15 +67,8 @@ export function callError(
       });
     case statusCode('RESOURCE_EXHAUSTED'):
       return new ConnectionLostError({ where, what: `the server is overloaded: ${reason}` });
-    case statusCode('UNAVAILABLE'):
-    case statusCode('CANCELLED'):
-      break;
-    case statusCode('INTERNAL'):
-    case statusCode('UNKNOWN'):
-      if (brokenConnection.test(reason)) break;
-      return new RefusedCallError(address, name, code, reason);
     default:
-      return new RefusedCallError(address, name, code, reason);
+      if (!isBrokenConnection(code, reason)) return new RefusedCallError(address, name, code, reason);
   }
   return new ConnectionLostError({
     where,

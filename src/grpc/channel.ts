@@ -1,11 +1,12 @@
 import * as grpc from '@grpc/grpc-js';
 import { ConnectionLostError, PmpoError } from '../core/errors.js';
+import { foreignText } from '../core/foreign-text.js';
 import { connectionDefaults } from './connection-defaults.js';
 import { diagnose } from './diagnose.js';
 import { SecurityError } from './errors.js';
 import type { Peer } from './peer.js';
 import './quiet.js';
-import { type ChannelSecurity, loadSecurity, type SecuritySettings } from './security.js';
+import { type ChannelSecurity, isLocal, loadSecurity, type SecuritySettings } from './security.js';
 import { statusCode } from './status.js';
 
 /** How to reach a gRPC server. */
@@ -56,6 +57,8 @@ export async function openChannel(settings: ChannelSettings, peer: Peer): Promis
     'grpc.keepalive_permit_without_calls': 1,
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 1000,
+    // gRPC would send even this to the proxy, which cannot reach this machine, and would read the token.
+    ...(isLocal(address) ? { 'grpc.enable_http_proxy': 0 } : {}),
     ...security.options,
   });
   try {
@@ -100,21 +103,35 @@ async function connected(
   const found = await diagnose(address, tls, Math.min(diagnosisMs, deadlineSeconds * 1000), peer);
   const where = address;
   if (found?.permanent) throw new SecurityError({ where, what: found.what, remedy: found.remedy });
+  const proxy = proxyVariable(address);
+  const way = proxy === undefined ? '' : ` through the proxy of ${proxy}`;
   const waited = outcome === 'late' ? ` (waited ${deadlineSeconds} s)` : '';
   throw new ConnectionLostError({
     where,
-    what: `${found?.what ?? 'no server answers there'}${waited || (found === undefined ? ' (the connection was refused)' : '')}`,
-    remedy: found?.remedy ?? `Start the server, or correct ${peer.configKey}.address`,
+    what: `${found?.what ?? 'no server answers there'}${way}${waited || (found === undefined ? ' (the connection was refused)' : '')}`,
+    remedy:
+      found?.remedy ??
+      `Start the server, or correct ${peer.configKey}.address${proxy === undefined ? '' : ', or name the host in no_proxy'}`,
   });
+}
+
+/** The environment variable of the proxy through which gRPC reaches an address, if any; gRPC reads the same ones. */
+function proxyVariable(address: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
+  if (isLocal(address)) return undefined;
+  const host = address.slice(0, address.lastIndexOf(':'));
+  const exempt = (env.no_grpc_proxy || env.no_proxy || '').split(',');
+  if (exempt.some((ending) => ending !== '' && host.endsWith(ending))) return undefined;
+  return ['grpc_proxy', 'https_proxy', 'http_proxy'].find((name) => env[name]);
 }
 
 /** The error for a status that another attempt would end with again; undefined for any other status. */
 export function refusal(
   address: string,
-  { code, details }: Pick<grpc.ServiceError, 'code' | 'details'>,
+  { code, details: text }: Pick<grpc.ServiceError, 'code' | 'details'>,
   { configKey, protocol, server, smallerMessages }: Peer,
 ): PmpoError | undefined {
   const where = address;
+  const details = foreignText(text);
   switch (code) {
     case statusCode('UNAUTHENTICATED'):
       return new SecurityError({

@@ -86,7 +86,7 @@ export async function readToken(
   });
 }
 
-const loopback = /^(unix:|localhost:|127\.\d+\.\d+\.\d+:|\[::1\]:)/;
+const loopback = /^(unix:|localhost:|127\.\d+\.\d+\.\d+:|\[::1\]:)/i;
 
 /** Whether an address is on this machine, where traffic cannot be intercepted on the network. */
 export function isLocal(address: string): boolean {

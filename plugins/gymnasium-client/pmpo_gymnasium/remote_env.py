@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 import gymnasium
@@ -14,6 +15,7 @@ from dm_env_rpc.v1 import error as dm_env_rpc_error
 import grpc
 
 _RESERVED = ("reward", "discount")
+_LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\]):")
 
 
 class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -37,7 +39,9 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
           dm_env_rpc.v1.error.DmEnvRpcError: the server answered with an error.
           ValueError: the world's action is not a single, bounded floating-point tensor.
         """
-        self._channel = grpc.insecure_channel(address)
+        # gRPC would send even this machine's own addresses to the proxy of `http_proxy`, which cannot reach them.
+        options = [("grpc.enable_http_proxy", 0)] if _LOOPBACK.match(address) else []
+        self._channel = grpc.insecure_channel(address, options=options)
         self._connection: dm_env_rpc_connection.Connection | None = None
         self._world: str | None = None
         try:

@@ -1,8 +1,11 @@
 import type * as grpc from '@grpc/grpc-js';
 import { ConnectionLostError, PmpoError } from '../../core/errors.js';
+import { foreignText } from '../../core/foreign-text.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
+import { isBrokenConnection } from '../../grpc/call.js';
 import { type Channel, type ChannelSettings, openChannel, refusal } from '../../grpc/channel.js';
 import type { Peer } from '../../grpc/peer.js';
+import { statusCode } from '../../grpc/status.js';
 import { decodeResponse, encodeRequest, rawEnvironmentService } from '../codec/messages.js';
 import { DmEnvRpcError } from '../errors.js';
 
@@ -29,6 +32,10 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
+const isItRunning = 'Is the server still running there?';
+
+type LossDetails = { readonly remedy?: string; readonly cause?: unknown };
+
 /** The name of each request in messages. */
 const requestNames: Record<RequestName, string> = {
   createWorld: 'CreateWorld',
@@ -41,10 +48,14 @@ const requestNames: Record<RequestName, string> = {
   extension: 'an extension request',
 };
 
+/** The open streams of this process to each address. */
+const openStreams = new Map<string, Set<DmEnvRpcConnection>>();
+
 /**
  * A stream to a dm_env_rpc server, on a separate HTTP/2 connection. Requests are sent at once, and responses arrive in the
- * same order. When the stream breaks, or a request passes its deadline (after which a late response could be taken for that of
- * another request), the connection is lost for good: pending and later requests fail with ConnectionLostError.
+ * same order. When the stream breaks, a request passes its deadline (after which a late response could be taken for that of
+ * another request) or a response arrives that no request waits for, the connection is lost for good: pending and later requests
+ * fail with ConnectionLostError.
  */
 export class DmEnvRpcConnection {
   readonly address: string;
@@ -54,6 +65,7 @@ export class DmEnvRpcConnection {
   readonly #pending: Pending[] = [];
   #timer: NodeJS.Timeout | undefined;
   #lost: PmpoError | undefined;
+  #isAnswered = false;
   #closed = false;
 
   private constructor({ address, client, metadata }: Channel, deadlineSeconds: number) {
@@ -63,13 +75,9 @@ export class DmEnvRpcConnection {
     const { path, requestSerialize, responseDeserialize } = rawEnvironmentService.Process;
     this.#stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
     this.#stream.on('data', (response: Uint8Array) => this.#receive(response));
-    this.#stream.on('error', (error: grpc.ServiceError) => {
-      this.#fail(
-        refusal(address, error, peer) ??
-          this.#loss(`the connection was lost: ${error.details || error.message}`, error),
-      );
-    });
+    this.#stream.on('error', (error: grpc.ServiceError) => this.#endWith(error));
     this.#stream.on('end', () => this.#fail(this.#loss('the server ended the stream')));
+    openStreams.set(address, (openStreams.get(address) ?? new Set()).add(this));
   }
 
   /**
@@ -138,7 +146,11 @@ export class DmEnvRpcConnection {
       throw new DmEnvRpcError(this.address, requestNames[name], code, message);
     }
     const kinds = Object.keys(response).join(', ') || 'nothing';
-    throw this.#fail(this.#loss(`the response to ${requestNames[name]} is of another kind: ${kinds}`));
+    throw this.#fail(
+      this.#loss(`the response to ${requestNames[name]} is of another kind: ${kinds}`, {
+        remedy: 'The server must send one response to each request, in order',
+      }),
+    );
   }
 
   /** True when the connection is over. */
@@ -151,26 +163,86 @@ export class DmEnvRpcConnection {
     clearTimeout(this.#timer);
     const oldest = this.#pending[0];
     if (oldest === undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#fail(this.#loss(`no answer to ${requestNames[oldest.name]} within ${this.#deadline / 1000} s`));
-    }, this.#deadline);
+    this.#timer = setTimeout(() => this.#fail(this.#noAnswer(oldest.name)), this.#deadline);
+  }
+
+  /** The error of a request that passed its deadline, with the causes that are likely after what this stream has seen. */
+  #noAnswer(name: RequestName): ConnectionLostError {
+    const what = `no answer to ${requestNames[name]} within ${this.#deadline / 1000} s`;
+    const all = [...(openStreams.get(this.address) ?? [])];
+    const answered = all.filter((stream) => stream.#isAnswered).length;
+    if (this.#isAnswered || answered === 0) {
+      return this.#loss(what, {
+        remedy: `${isItRunning} If it only needs longer for this, raise ${peer.configKey}.deadlineSeconds`,
+      });
+    }
+    return this.#loss(
+      `${what}. This program has ${all.length} streams open to this server, which has answered ${answered} of them`,
+      {
+        remedy: `A server with one thread for each stream needs as many threads as streams, evaluation included: give it more worker threads, lower ${peer.configKey}.numEnvs, or raise ${peer.configKey}.envsPerStream. If it only needs longer, raise ${peer.configKey}.deadlineSeconds`,
+      },
+    );
   }
 
   #receive(response: Uint8Array): void {
+    // Messages that were on their way when the connection was given up.
+    if (this.#lost !== undefined) return;
     const oldest = this.#pending.shift();
+    if (oldest === undefined) {
+      this.#fail(
+        this.#loss('the server sent a response that no request waits for', {
+          remedy:
+            'It must send one response to each request: later ones could be taken for those of other requests',
+        }),
+      );
+      return;
+    }
+    this.#isAnswered = true;
     this.#watch();
-    oldest?.receive(response);
+    oldest.receive(response);
   }
 
-  #loss(what: string, cause?: unknown): ConnectionLostError {
-    const remedy = this.#closed ? undefined : 'Is the server still running there?';
-    return new ConnectionLostError({ where: this.address, what, remedy, cause });
+  /**
+   * Ends the connection after a status of the stream. Some servers answer a request that they refuse with a status rather than with
+   * an error: it is then the error of the oldest pending request.
+   */
+  #endWith(error: grpc.ServiceError): void {
+    const { code } = error;
+    const reason = foreignText(error.details || error.message);
+    const oldest = this.#pending[0];
+    // A server that has answered before speaks this protocol, and lacks only the request.
+    const isUnknownRequest = code === statusCode('UNIMPLEMENTED') && this.#isAnswered;
+    const permanent = isUnknownRequest ? undefined : refusal(this.address, error, peer);
+    const isOverloaded =
+      code === statusCode('RESOURCE_EXHAUSTED') || code === statusCode('DEADLINE_EXCEEDED');
+    if (
+      permanent === undefined &&
+      !isOverloaded &&
+      !isBrokenConnection(code, reason) &&
+      oldest !== undefined
+    ) {
+      this.#pending.shift();
+      oldest.reject(new DmEnvRpcError(this.address, requestNames[oldest.name], code, reason));
+      this.#fail(this.#loss(`the server ended the stream when it refused ${requestNames[oldest.name]}`));
+      return;
+    }
+    this.#fail(permanent ?? this.#loss(`the connection was lost: ${reason}`, { cause: error }));
+  }
+
+  #loss(what: string, { remedy = isItRunning, cause }: LossDetails = {}): ConnectionLostError {
+    return new ConnectionLostError({
+      where: this.address,
+      what,
+      remedy: this.#closed ? undefined : remedy,
+      cause,
+    });
   }
 
   /** Ends the connection, unless it has ended before. Returns the reason for its end. */
   #fail(error: PmpoError): PmpoError {
     if (this.#lost !== undefined) return this.#lost;
     this.#lost = error;
+    openStreams.get(this.address)?.delete(this);
     clearTimeout(this.#timer);
     for (const { reject } of this.#pending.splice(0)) reject(error);
     this.#stream.cancel();
