@@ -35,6 +35,13 @@ export async function train(
 ): Promise<{ readonly code: number; readonly said: string }> {
   const file = join(folder, 'pmpo.yaml');
   await writeFile(file, stringify(config));
+  return pmpo('train', file, ...args);
+}
+
+/** Runs the program in this process; returns the exit code and all output. */
+export async function pmpo(
+  ...args: readonly string[]
+): Promise<{ readonly code: number; readonly said: string }> {
   let said = '';
   const hear = (text: unknown) => {
     said += String(text);
@@ -42,7 +49,7 @@ export async function train(
   };
   const streams = [process.stdout, process.stderr].map((s) => vi.spyOn(s, 'write').mockImplementation(hear));
   try {
-    return { code: await runProgram(['train', file, ...args]), said };
+    return { code: await runProgram([...args]), said };
   } finally {
     for (const stream of streams) stream.mockRestore();
   }
