@@ -10,15 +10,23 @@ import { median } from '../../src/core/statistics.js';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const program = join(root, 'dist/cli/main.js');
 
-/** Starts `pmpo serve ARGS` on a free port, calls `use` with its address, and stops it. */
-export async function withServer<T>(
-  args: readonly string[],
-  use: (address: string) => Promise<T>,
-): Promise<T> {
-  const server = spawn(process.execPath, [program, 'serve', ...args, '--port', '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+/** A server that runs until `close`. */
+export interface RunningServer {
+  /** host:port */
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+/** Starts a program that serves, and reads its address from the first line on which it prints one. */
+export async function startServer(command: string, args: readonly string[]): Promise<RunningServer> {
+  // In a process group of its own, so that Ctrl-C stops the benchmark, and only the benchmark stops its servers.
+  const server = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
   const ended = new Promise<number | null>((resolve) => server.once('exit', resolve));
+  const close = async () => {
+    server.stdin.end();
+    server.kill('SIGINT');
+    await ended;
+  };
   try {
     const address = await new Promise<string>((resolve, reject) => {
       ended.then((code) => reject(new Error(`the server ended with ${code}`)));
@@ -27,10 +35,28 @@ export async function withServer<T>(
         if (found !== undefined) resolve(found);
       });
     });
-    return await use(address);
+    return { address, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Starts `pmpo serve ARGS` on a free port. */
+export function startOwnServer(args: readonly string[]): Promise<RunningServer> {
+  return startServer(process.execPath, [program, 'serve', ...args, '--port', '0']);
+}
+
+/** Starts `pmpo serve ARGS` on a free port, calls `use` with its address, and stops it. */
+export async function withServer<T>(
+  args: readonly string[],
+  use: (address: string) => Promise<T>,
+): Promise<T> {
+  const server = await startOwnServer(args);
+  try {
+    return await use(server.address);
   } finally {
-    server.kill('SIGINT');
-    await ended;
+    await server.close();
   }
 }
 
