@@ -18,9 +18,17 @@ const defaultPythonPort = 50051;
 
 function serveEmbedded({ host, port }: Place): Promise<void> {
   return untilStopped(async (stop) => {
-    const { serveSimulators } = await import('../../simulators/serve.js');
+    const [{ serveSimulators }, { isLocal }] = await Promise.all([
+      import('../../simulators/serve.js'),
+      import('../../grpc/security.js'),
+    ]);
     const server = await serveSimulators({ host, port });
     process.stdout.write(`Serving simulators on ${server.address} (Ctrl-C ends it)\n`);
+    if (!isLocal(server.address)) {
+      process.stderr.write(
+        `pmpo: anyone who can reach ${server.address} can use this server: it takes no token and does not encrypt\n`,
+      );
+    }
     await aborted(stop);
     await server.close();
   });

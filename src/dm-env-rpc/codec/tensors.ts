@@ -46,6 +46,8 @@ export const tensorLimits = {
   nameLength: 256,
   /** Elements that a single one may be broadcast to, unless a spec asks for more. */
   broadcast: 2 ** 20,
+  /** The same for a setting, of which a request may hold many. */
+  settingBroadcast: 1024,
 } as const;
 
 const invalid = (what: string) => new PmpoError({ what });
@@ -216,7 +218,9 @@ export type Setting = string | number | boolean | TensorValue;
 
 /** Reads a setting: a tensor of one element as a plain value, any other as a tensor. */
 export function unpackSetting(message: wire.Tensor): Setting {
-  const tensor = unpackTensor(message);
+  const payload = requirePayload(message);
+  const shape = inferShape(message.shape ?? [], payload.count);
+  const tensor = filled(payload, shape, tensorLimits.settingBroadcast);
   if (tensor.data.length !== 1 || tensor.dtype === 'proto') return tensor;
   const [value] = tensor.data as ArrayLike<number | bigint | string> & [number | bigint | string];
   if (tensor.dtype === 'bool') return Boolean(value);

@@ -36,9 +36,13 @@ const make = (settings: Readonly<Record<string, number>>) =>
     settings: Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, packSetting(value)])),
   });
 
+/** The world that was joined last. */
+let world: string;
+
 /** Joins a batch of N; returns a function that steps it, with tensors by name. */
 async function join(size: number, seed?: number) {
   const { worldName } = await make({ batchSize: size });
+  world = worldName!;
   const settings: Record<string, wire.Tensor> = seed === undefined ? {} : { seed: packSetting(seed) };
   const { specs } = await connection.send('joinWorld', { worldName, settings });
   const uidOf = (kind: 'actions' | 'observations', name: string) =>
@@ -127,7 +131,7 @@ describe('a world of several environments', () => {
     await step(commands(1, 1, 1, 2));
     await step(commands(0, 0, 0, 2), ...said);
     const other = await DmEnvRpcConnection.open({ address: server.address, deadlineSeconds: 20 });
-    await other.send('resetWorld', { worldName: 'world-1', settings: { seed: packSetting(40) } });
+    await other.send('resetWorld', { worldName: world, settings: { seed: packSetting(40) } });
     other.close();
     // The second waits and learns of it later; the third starts an episode itself; the fourth has no open episode.
     expect((await step(commands(0, 2, 1, 0), ...said)).values).toEqual([
@@ -154,7 +158,9 @@ describe('a world of several environments', () => {
       /simulator 1: action 'push': element 0 is 3, above its maximum 1/,
     );
     await expect(step(pushes(Number.NaN, 0))).rejects.toThrow(/simulator 0: action 'push': element 0 is NaN/);
-    await expect(step(pushes(0, 0, 0))).rejects.toThrow(/its shape is \[3,1\]. It must be \[2,1\]/);
+    await expect(step(pushes(0, 0, 0))).rejects.toThrow(
+      /it is float32 \[3,1\], but its spec is float32 \[2,1\]/,
+    );
     await expect(step(commands(0, 3))).rejects.toThrow(
       /simulator 1: action 'batch\/command': element 0 is 3/,
     );
@@ -175,7 +181,7 @@ describe('a world of several environments', () => {
     const failed = [
       [0, 1],
       [13, 0],
-      ['simulator 0: unstable', ''],
+      [`simulator 0: ${world}, episode 1, step 1: unstable`, ''],
     ];
     expect((await step(commands(0, 2), ...said)).values).toEqual(failed);
     expect((await step(commands(2, 2), ...said)).values).toEqual(failed);

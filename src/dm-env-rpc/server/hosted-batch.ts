@@ -25,14 +25,16 @@ import {
   writeRow,
 } from '../codec/batch-layout.js';
 import { type ByUid, environmentStates } from '../codec/messages.js';
-import { packSpecs, packTensor, unpackTensor } from '../codec/tensors.js';
+import { packSpecs, packTensor, unpackTensorOf } from '../codec/tensors.js';
 import {
+  checkReserved,
   type HostedWorld,
   messageOf,
   RequestError,
   type RequestedEnd,
   requestedNames,
   reservedSpecs,
+  SimulatorError,
   statusOf,
 } from './hosted-environment.js';
 
@@ -71,6 +73,9 @@ export class HostedBatch implements HostedWorld {
   #requestedEnd: RequestedEnd;
   /** The simulators whose next step must answer that the episode was interrupted. */
   readonly #interrupted = new Set<number>();
+  /** The number of each environment's episode, from 1, and of the step in it, for messages. */
+  readonly #episodes: number[];
+  readonly #episodeSteps: number[];
 
   /** @throws RequestError for environments whose specs differ, are not of a fixed size, or have reserved names. */
   constructor(
@@ -80,6 +85,9 @@ export class HostedBatch implements HostedWorld {
     environments: readonly Environment[],
   ) {
     const size = environments.length;
+    environments.forEach(checkReserved);
+    this.#episodes = environments.map(() => 0);
+    this.#episodeSteps = environments.map(() => 0);
     const [{ observationSpec, actionSpec }] = environments;
     const odd = environments.findIndex(
       (other) => !isDeepStrictEqual([other.observationSpec, other.actionSpec], [observationSpec, actionSpec]),
@@ -121,6 +129,10 @@ export class HostedBatch implements HostedWorld {
     );
     this.#states = this.#rows[batchNames.state].data as Int32Array;
     this.#seeds = environments.map(() => undefined);
+  }
+
+  get numSimulators(): number {
+    return this.#environments.length;
   }
 
   /** Ends all episodes. The next episode of simulator i has the seed `seed` + i, if given. */
@@ -172,7 +184,9 @@ export class HostedBatch implements HostedWorld {
         await this.#act(i, command, seeds[i], given);
       } catch (error) {
         this.#states[i] = noEpisode;
-        this.#record(i, 0, 1, statusCode(statusOf(error)), `simulator ${i}: ${messageOf(error)}`);
+        const place = `simulator ${i}: ${this.name}, episode ${this.#episodes[i]}, step ${this.#episodeSteps[i]}`;
+        const message = messageOf(new SimulatorError(place, error));
+        this.#record(i, 0, 1, statusCode(statusOf(error)), message);
       }
     }
     return {
@@ -190,8 +204,11 @@ export class HostedBatch implements HostedWorld {
         const data = rowOf(given[name].data, i, this.#environments.length);
         return [name, { dtype, shape, data }] as const;
       });
+      this.#episodeSteps[i] += 1;
       result = await environment.step(Object.fromEntries(action));
     } else {
+      this.#episodes[i] += 1;
+      this.#episodeSteps[i] = 0;
       const chosen = command === batchCommands.reset && seed !== noSeed ? Number(seed) : this.#seeds[i];
       result = await environment.reset(chosen === undefined ? {} : { seed: chosen });
       // A reset that has arrived in the meantime may have set another seed.
@@ -228,9 +245,8 @@ export class HostedBatch implements HostedWorld {
       const name = this.#actionNames.get(uid);
       if (!isRunning && (name === undefined || !isBatchName(name))) continue;
       if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `unknown action ${uid}`);
-      const value = unpackTensor(message);
       const spec = this.#actionSpecs[name];
-      checkForm('action', spec, value);
+      const value = unpackTensorOf('action', spec, message);
       for (let i = 0; i < size; i++) {
         const own = this.#rowSpecs[name][i];
         const data = rowOf(value.data, i, size);

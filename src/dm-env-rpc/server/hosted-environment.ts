@@ -1,4 +1,5 @@
 import { PmpoError } from '../../core/errors.js';
+import { foreignText } from '../../core/foreign-text.js';
 import type {
   Environment,
   NamedSpecs,
@@ -9,7 +10,7 @@ import { checkValue, neutralValue } from '../../environments/spec-checks.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import type { StatusName } from '../../grpc/status.js';
 import { type ByUid, environmentStates } from '../codec/messages.js';
-import { packSpecs, packTensor, scalarValue, unpackTensor } from '../codec/tensors.js';
+import { packSpecs, packTensor, scalarValue, unpackTensorOf } from '../codec/tensors.js';
 
 /** The observations that dm_env_rpc reserves, in addition to the environment's own. */
 export const reservedSpecs: NamedSpecs = {
@@ -20,7 +21,12 @@ export const reservedSpecs: NamedSpecs = {
 /** The reason why a request is refused. */
 export class RequestError extends Error {
   constructor(
-    readonly status: 'INVALID_ARGUMENT' | 'NOT_FOUND' | 'FAILED_PRECONDITION' | 'UNIMPLEMENTED',
+    readonly status:
+      | 'INVALID_ARGUMENT'
+      | 'NOT_FOUND'
+      | 'FAILED_PRECONDITION'
+      | 'RESOURCE_EXHAUSTED'
+      | 'UNIMPLEMENTED',
     message: string,
   ) {
     super(message);
@@ -33,17 +39,42 @@ export function statusOf(error: unknown): StatusName {
   return error instanceof PmpoError ? 'INVALID_ARGUMENT' : 'INTERNAL';
 }
 
-/** The message that a client receives when its request fails with this error. */
+/** The message that a client receives when its request fails with this error: one line, cut if it is long. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return foreignText(error instanceof Error ? error.message : String(error), 2000);
 }
 
-/** The uid and the name of each requested observation. @throws RequestError for an unknown uid. */
+/** What an environment has thrown, and where. */
+export class SimulatorError extends Error {
+  constructor(place: string, cause: unknown) {
+    super(`${place}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+/** @throws RequestError if an observation of an environment has a name that dm_env_rpc reserves: it would be lost. */
+export function checkReserved({ observationSpec }: Environment): void {
+  for (const name of Object.keys(reservedSpecs)) {
+    if (!Object.hasOwn(observationSpec, name)) continue;
+    throw new RequestError(
+      'INVALID_ARGUMENT',
+      `the environment's observation '${name}' and the ${name} of each step would both be named '${name}'; rename the observation`,
+    );
+  }
+}
+
+/** @throws RequestError if a request holds more values than the world has: none of the others can be known. */
+export function checkCount(what: 'actions' | 'observations', count: number, known: number): void {
+  // An observation may be requested twice.
+  if (count <= 2 * known + 16) return;
+  throw new RequestError('INVALID_ARGUMENT', `the request names ${count} ${what}; this world has ${known}`);
+}
+
+/** The uid and the name of each requested observation, once. @throws RequestError for an unknown uid. */
 export function requestedNames(
   names: ReadonlyMap<string, string>,
   requested: readonly string[],
 ): (readonly [uid: string, name: string])[] {
-  return requested.map((uid) => {
+  return [...new Set(requested)].map((uid) => {
     const name = names.get(uid);
     if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `unknown observation ${uid}`);
     return [uid, name] as const;
@@ -58,6 +89,7 @@ export interface HostedWorld {
   /** The stream that has joined it. */
   occupant: object | undefined;
   readonly specs: wire.ActionObservationSpecs;
+  readonly numSimulators: number;
   /** Ends the episode. The next step starts another one, from `seed` if given. */
   reset(seed: number | undefined): void;
   /**
@@ -87,12 +119,18 @@ export class HostedEnvironment implements HostedWorld {
   #requestedEnd: RequestedEnd;
   #nextSeed: number | undefined;
   #lastObservation: NamedTensorValues = {};
+  /** The number of the episode, from 1, and of the step in it, for messages. */
+  #episode = 0;
+  #episodeStep = 0;
+  readonly numSimulators = 1;
 
+  /** @throws RequestError if a name of the environment is reserved. */
   constructor(
     readonly name: string,
     readonly creator: object,
     readonly environment: Environment,
   ) {
+    checkReserved(environment);
     const actions = packSpecs(environment.actionSpec);
     const observations = packSpecs({ ...environment.observationSpec, ...reservedSpecs });
     this.specs = { actions: actions.byUid, observations: observations.byUid };
@@ -136,7 +174,8 @@ export class HostedEnvironment implements HostedWorld {
     let state: number = environmentStates.running;
     let [reward, discount] = [0, 1];
     if (given !== undefined) {
-      const step = await this.environment.step(given);
+      this.#episodeStep += 1;
+      const step = await this.#placed(() => this.environment.step(given));
       if (step.terminated) state = environmentStates.terminated;
       else if (step.truncated) state = environmentStates.interrupted;
       reward = step.reward;
@@ -146,7 +185,9 @@ export class HostedEnvironment implements HostedWorld {
       state = environmentStates.interrupted;
     } else {
       const seed = this.#nextSeed;
-      const first = await this.environment.reset(seed === undefined ? {} : { seed });
+      this.#episode += 1;
+      this.#episodeStep = 0;
+      const first = await this.#placed(() => this.environment.reset(seed === undefined ? {} : { seed }));
       if (first.terminated) state = environmentStates.terminated;
       else if (first.truncated) state = environmentStates.interrupted;
       // A reset that has arrived in the meantime may have set another seed.
@@ -161,17 +202,32 @@ export class HostedEnvironment implements HostedWorld {
     return { state, values };
   }
 
+  /** Adds the world, the episode and the step to what the environment throws; refusals of a request stay as they are. */
+  async #placed<T>(act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (error) {
+      if (error instanceof RequestError || error instanceof PmpoError) throw error;
+      throw new SimulatorError(`${this.name}, episode ${this.#episode}, step ${this.#episodeStep}`, error);
+    }
+  }
+
   #decode(actions: ByUid<wire.Tensor>): NamedTensorValues {
-    const given: Record<string, TensorValue> = {};
+    const given = new Map<string, TensorValue>();
     for (const [uid, message] of Object.entries(actions)) {
       const name = this.#actions.get(uid);
       if (name === undefined) throw new RequestError('INVALID_ARGUMENT', `unknown action ${uid}`);
-      const value = unpackTensor(message);
-      checkValue('action', this.environment.actionSpec[name], value);
-      given[name] = value;
+      const spec = this.environment.actionSpec[name];
+      const value = unpackTensorOf('action', spec, message);
+      checkValue('action', spec, value);
+      given.set(name, value);
     }
-    for (const [name, spec] of Object.entries(this.environment.actionSpec))
-      given[name] ??= neutralValue(spec);
-    return given;
+    // Object.fromEntries keeps a name such as `__proto__`, which an assignment would lose.
+    return Object.fromEntries(
+      Object.entries(this.environment.actionSpec).map(([name, spec]) => [
+        name,
+        given.get(name) ?? neutralValue(spec),
+      ]),
+    );
   }
 }

@@ -23,6 +23,10 @@ export interface ServeEnvironmentsOptions {
   readonly credentials?: grpc.ServerCredentials;
   /** The bearer token that clients must send. */
   readonly token?: string;
+  /** Larger messages of clients are refused, before and after they are decompressed. Default: 4, as with most gRPC servers. */
+  readonly maxMessageMegabytes?: number;
+  /** The largest number of streams; a further one is refused at once. */
+  readonly maxStreams?: number;
   /** Receives one line for each world that is created or closed. */
   readonly log?: (line: string) => void;
 }
@@ -36,7 +40,20 @@ export interface EnvironmentServer {
   close(): Promise<void>;
 }
 
-type Call = grpc.ServerDuplexStream<wire.EnvironmentRequest, wire.EnvironmentResponse>;
+type Call = grpc.ServerDuplexStream<Buffer, wire.EnvironmentResponse>;
+
+/**
+ * The service with requests as bytes: gRPC itself would end a stream with a malformed request out of turn, before the requests
+ * ahead of it are answered.
+ */
+const service: grpc.ServiceDefinition = {
+  Process: { ...environmentService.Process, requestDeserialize: (bytes: Buffer) => bytes },
+};
+const parseRequest: (bytes: Buffer) => wire.EnvironmentRequest =
+  environmentService.Process.requestDeserialize;
+
+/** The requests of a stream that may wait for their answers before no more are read. */
+const maxWaiting = 64;
 
 /**
  * Serves environments over dm_env_rpc v1. There may be any number of streams, each in at most one world, and any number of
@@ -52,21 +69,28 @@ export async function serveEnvironments({
   port = 0,
   credentials = grpc.ServerCredentials.createInsecure(),
   token,
+  maxMessageMegabytes = 4,
+  maxStreams = 1024,
   log = () => {},
 }: ServeEnvironmentsOptions): Promise<EnvironmentServer> {
   const worlds = new Map<string, HostedWorld>();
   const server = new grpc.Server({
-    'grpc.max_receive_message_length': -1,
+    'grpc.max_receive_message_length': Math.floor(maxMessageMegabytes * 2 ** 20),
     'grpc.max_send_message_length': -1,
   });
   const sessions = new Set<Promise<void>>();
-  server.addService(environmentService, {
+  server.addService(service, {
     Process(call: Call) {
       if (token !== undefined && !carries(call.metadata, token)) {
         call.emit('error', {
           code: grpc.status.UNAUTHENTICATED,
           details: 'the bearer token is missing or wrong',
         });
+        return;
+      }
+      if (sessions.size >= maxStreams) {
+        const details = `this server has ${maxStreams} streams, the most it takes; close some`;
+        call.emit('error', { code: grpc.status.RESOURCE_EXHAUSTED, details });
         return;
       }
       const session = new Session(worlds, createEnvironment, log);
@@ -105,6 +129,14 @@ function carries(metadata: grpc.Metadata, token: string): boolean {
   return timingSafeEqual(digest(String(metadata.get('authorization')[0] ?? '')), digest(`Bearer ${token}`));
 }
 
+function parsed(bytes: Buffer): wire.EnvironmentRequest | undefined {
+  try {
+    return parseRequest(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Answers a stream's requests one after the other, in order. Resolves when the stream has ended. */
 function serveStream(call: Call, session: Session): Promise<void> {
   return new Promise((resolve) => {
@@ -117,17 +149,41 @@ function serveStream(call: Call, session: Session): Promise<void> {
       queue = queue.then(() => session.end());
       queue.then(resolve, resolve);
     };
-    call.on('data', (request: wire.EnvironmentRequest) => {
+    let waiting = 0;
+    let isFull = false;
+    // Without these pauses, a client that sends without reading would fill the memory.
+    const flow = () => {
+      if (waiting >= maxWaiting || isFull) call.pause();
+      else call.resume();
+    };
+    call.on('drain', () => {
+      isFull = false;
+      flow();
+    });
+    call.on('data', (bytes: Buffer) => {
+      waiting += 1;
+      if (waiting >= maxWaiting) flow();
       queue = queue.then(async () => {
-        const response = await session.answer(request);
-        if (open) call.write(response);
+        const request = open ? parsed(bytes) : undefined;
+        if (request !== undefined) {
+          const response = await session.answer(request);
+          if (open) isFull = !call.write(response);
+        } else if (open) {
+          const details = 'a message of the stream is not an EnvironmentRequest of dm_env_rpc';
+          // Ends the stream after the answers that have been written.
+          call.emit('error', { code: grpc.status.INVALID_ARGUMENT, details });
+          finish();
+        }
+        waiting -= 1;
+        if (waiting === maxWaiting - 1 || isFull) flow();
       });
     });
     call.on('end', () => {
+      // The client sends no more. Its requests so far are answered first.
       queue = queue.then(() => {
         if (open) call.end();
+        finish();
       });
-      finish();
     });
     call.on('cancelled', finish);
     call.on('error', finish);

@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+import { foreignText, quotedName } from '../../core/foreign-text.js';
 import type { Environment } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { statusCode } from '../../grpc/status.js';
@@ -8,15 +10,22 @@ import {
   type Settings,
   unpackPropertyRequest,
 } from '../codec/messages.js';
-import { type Setting, unpackSetting } from '../codec/tensors.js';
+import { type Setting, tensorLimits, unpackSetting } from '../codec/tensors.js';
 import { batchSizeOf, HostedBatch } from './hosted-batch.js';
 import {
+  checkCount,
   HostedEnvironment,
   type HostedWorld,
   messageOf,
   RequestError,
   statusOf,
 } from './hosted-environment.js';
+
+/** The most settings of one request. */
+const maxSettings = 256;
+
+/** The most simulators in the worlds that one stream has created and that still exist. */
+export const maxSimulatorsOfStream = 1024;
 
 type CreateEnvironment = (settings: Readonly<Record<string, Setting>>) => Promise<Environment>;
 
@@ -89,7 +98,7 @@ export class Session {
 
   #find(name: string): HostedWorld {
     const world = this.#worlds.get(name);
-    if (world === undefined) throw new RequestError('NOT_FOUND', `unknown world '${name}'`);
+    if (world === undefined) throw new RequestError('NOT_FOUND', `unknown world ${quotedName(name)}`);
     return world;
   }
 
@@ -101,16 +110,13 @@ export class Session {
   }
 
   async #create(settings: Settings = {}): Promise<string> {
-    const plain = Object.fromEntries(
-      Object.entries(settings).map(([key, value]) => [key, unpackSetting(value)]),
-    );
+    const plain = plainSettings(settings);
     const { batchSize, ...own } = plain;
     const size = batchSize === undefined ? 1 : batchSizeOf(batchSize);
+    this.#checkRoom(size);
     const environments = await this.#makeEnvironments(size, own);
-    // Named only now, because other worlds may have been created in the meantime.
-    let number = this.#worlds.size + 1;
-    while (this.#worlds.has(`world-${number}`)) number += 1;
-    const name = `world-${number}`;
+    // Whoever knows the name of a world can join or destroy it, so names cannot be guessed.
+    const name = `world-${randomBytes(8).toString('hex')}`;
     let world: HostedWorld;
     try {
       world =
@@ -122,8 +128,19 @@ export class Session {
       throw error;
     }
     this.#worlds.set(world.name, world);
-    this.#log(`${world.name} made (${JSON.stringify(plain)}), ${this.#worlds.size} in all`);
+    this.#log(`${world.name} made (${foreignText(JSON.stringify(plain))}), ${this.#worlds.size} in all`);
     return world.name;
+  }
+
+  /** @throws RequestError if this stream has too many simulators. */
+  #checkRoom(asked: number): void {
+    const own = [...this.#worlds.values()].filter(({ creator }) => creator === this);
+    const existing = own.reduce((sum, { numSimulators }) => sum + numSimulators, 0);
+    if (existing + asked <= maxSimulatorsOfStream) return;
+    throw new RequestError(
+      'RESOURCE_EXHAUSTED',
+      `this stream's worlds have ${existing} simulators; ${asked} more would exceed the limit of ${maxSimulatorsOfStream} for each stream. Destroy some, or use another stream`,
+    );
   }
 
   /** Makes environments with the same settings, except that the seed counts up. If one fails, closes the others. */
@@ -187,6 +204,12 @@ export class Session {
 
   async #step({ actions = {}, requestedObservations = [] }: NonNullable<wire.EnvironmentRequest['step']>) {
     const world = this.#current('step');
+    checkCount('actions', Object.keys(actions).length, Object.keys(world.specs.actions ?? {}).length);
+    checkCount(
+      'observations',
+      requestedObservations.length,
+      Object.keys(world.specs.observations ?? {}).length,
+    );
     return world.step(
       actions,
       requestedObservations.map((uid) => bigintOf(uid).toString()),
@@ -195,22 +218,37 @@ export class Session {
 
   #extension(packed: wire.Any): wire.Any {
     if (packed.type_url !== propertyRequestUrl) {
-      throw new RequestError('UNIMPLEMENTED', `unknown extension ${packed.type_url}`);
+      throw new RequestError('UNIMPLEMENTED', `unknown extension ${quotedName(packed.type_url ?? '')}`);
     }
     const request = unpackPropertyRequest(packed);
     // Environments here have no properties. An empty list is a valid answer; a value would not be.
     if (request.listProperty) return packPropertyResponse({ listProperty: { values: [] } });
     const key = request.readProperty?.key ?? request.writeProperty?.key ?? '';
-    throw new RequestError('NOT_FOUND', `unknown property '${key}'`);
+    throw new RequestError('NOT_FOUND', `unknown property ${quotedName(key)}`);
   }
+}
+
+/** The settings as plain values. @throws RequestError if there are too many or a name is too long; PmpoError for a broken value. */
+function plainSettings(settings: Settings): Readonly<Record<string, Setting>> {
+  const entries = Object.entries(settings);
+  if (entries.length > maxSettings) {
+    const what = `the request has ${entries.length} settings; the most are ${maxSettings}`;
+    throw new RequestError('INVALID_ARGUMENT', what);
+  }
+  const long = entries.find(([key]) => key.length > tensorLimits.nameLength);
+  if (long !== undefined) {
+    const what = `the name of the setting ${quotedName(long[0])} is too long; the most are ${tensorLimits.nameLength} characters`;
+    throw new RequestError('INVALID_ARGUMENT', what);
+  }
+  return Object.fromEntries(entries.map(([key, value]) => [key, unpackSetting(value)]));
 }
 
 /** The seed in the settings of a reset or join. @throws RequestError for any other setting, which would have no effect. */
 function seedOf(settings: Settings | undefined): number | undefined {
   let seed: number | undefined;
-  for (const [key, value] of Object.entries(settings ?? {})) {
-    const plain = unpackSetting(value);
-    if (key !== 'seed') throw new RequestError('INVALID_ARGUMENT', `unknown setting '${key}'; known: seed`);
+  for (const [key, plain] of Object.entries(plainSettings(settings ?? {}))) {
+    if (key !== 'seed')
+      throw new RequestError('INVALID_ARGUMENT', `unknown setting ${quotedName(key)}; known: seed`);
     if (typeof plain !== 'number' || !Number.isSafeInteger(plain) || plain < 0) {
       throw new RequestError('INVALID_ARGUMENT', `seed must be a whole number of 0 or more`);
     }

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -168,6 +168,23 @@ test('killing pmpo also ends its server', async () => {
   expect(serving()).toHaveLength(3);
   server.child.kill('SIGKILL');
   await server.ended;
+  await untilNoneServes();
+});
+
+test.each(['SIGTERM', 'SIGKILL'] as const)('a %s to its npx ends pmpo and its server', async (signal) => {
+  const options = ['--port', '0', '--processes', '2', '--token-file', tokenFile];
+  const npx = spawn('npx', ['pmpo', 'serve', 'gymnasium', ...options], {
+    cwd: projectRoot,
+    env: process.env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await new Promise<void>((resolve) => {
+    npx.stdout.on('data', (text: Buffer) => {
+      if (text.includes('Serving')) resolve();
+    });
+  });
+  expect(serving()).toHaveLength(3);
+  npx.kill(signal);
   await untilNoneServes();
 });
 
