@@ -69,6 +69,18 @@ describe('explainIssues', () => {
     [{ operator: 'mpo' }, "operator: must be a group of settings, not 'mpo'. Write operator: {name: mpo}"],
     [{ operator: { name: 'pmpo', alpha: 2 } }, 'operator.alpha: must be at most 1, not 2'],
     [{ operator: { name: 'mpo', epsilon: 0 } }, 'operator.epsilon: must be greater than 0, not 0'],
+    [
+      { environment: { simulator: 'x', createSettings: { limit: { int8: 200 } } } },
+      'environment.createSettings.limit.int8: must be at most 127, not 200',
+    ],
+    [
+      { environment: { simulator: 'x', createSettings: { limit: { double: 1, float: 1 } } } },
+      'environment.createSettings.limit: must have one type, such as {double: 10}',
+    ],
+    [
+      { environment: { simulator: 'x', createSettings: { limit: { duoble: 1 } } } },
+      "environment.createSettings.limit.duoble: unknown key. Did you mean 'double'?",
+    ],
     [{ seed: 'one' }, "seed: must be a number, not 'one'"],
     [{ seed: 1.5 }, 'seed: must be a whole number, not 1.5'],
     [{ learner: { discount: Number.NaN } }, 'learner.discount: must be a finite number, not NaN'],
@@ -89,7 +101,7 @@ describe('explainIssues', () => {
     ],
     [
       { environment: { createSettings: { task: [1] } } },
-      'environment.createSettings.task: must be text, a number or true or false, not [1]',
+      'environment.createSettings.task: must be text, a number, true or false or {float: …, double: …, int8: …, int32: …, int64: …, uint8: …, uint32: …, uint64: …}, not [1]',
     ],
     [{ reference: { perod: 5 } }, "reference.perod: unknown key. Did you mean 'period'?"],
     [{ reference: { period: 0 } }, 'reference.period: must be at least 1, not 0'],
@@ -111,6 +123,12 @@ describe('explainIssues', () => {
     [{ name: 'a/b' }, "name: must be letters, digits, dots, dashes and underscores, not 'a/b'"],
   ])('%j', (values, line) => {
     expect(problems(values)).toEqual([line]);
+  });
+
+  test('has none with a setting that says its type', () => {
+    expect(problems({ environment: { simulator: 'x', createSettings: { limit: { double: 10 } } } })).toEqual(
+      [],
+    );
   });
 
   test('lists every problem', () => {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { settingTypes } from '../dm-env-rpc/codec/settings.js';
 import { connectionDefaults } from '../grpc/connection-defaults.js';
 import { addressSchema, tlsSchema, tokenSchema } from '../grpc/schema.js';
 import {
@@ -35,6 +36,35 @@ const network = {
     ),
 };
 
+const whole = (type: 'int8' | 'int32' | 'int64' | 'uint8' | 'uint32' | 'uint64') => {
+  const [least, most] = settingTypes[type].range;
+  return z.int().min(least).max(most).optional();
+};
+
+/** A setting of a simulator server. */
+const settingSchema = z.union([
+  z.string(),
+  z.number(),
+  z.boolean(),
+  z
+    .strictObject({
+      float: z.number().optional(),
+      double: z.number().optional(),
+      int8: whole('int8'),
+      int32: whole('int32'),
+      int64: whole('int64'),
+      uint8: whole('uint8'),
+      uint32: whole('uint32'),
+      uint64: whole('uint64'),
+    })
+    .refine((typed) => {
+      const keys = Object.keys(typed);
+      // An unknown key has a message of its own.
+      return keys.length > 0 && keys.filter((key) => Object.hasOwn(settingTypes, key)).length <= 1;
+    }, 'must have one type, such as {double: 10}')
+    .describe('A number with its type in dm_env_rpc'),
+]);
+
 const environmentSchema = z
   .strictObject({
     simulator: z
@@ -57,13 +87,12 @@ const environmentSchema = z
       .optional()
       .describe('Names of the observations that the policy sees; default: all numeric ones'),
     createSettings: z
-      .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+      .record(z.string(), settingSchema)
       .prefault({})
-      .describe('Further settings of CreateWorld, in addition to `simulator`'),
-    joinSettings: z
-      .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
-      .prefault({})
-      .describe('Settings of JoinWorld'),
+      .describe(
+        'Further settings of CreateWorld, in addition to `simulator`. A whole number is sent as an integer, unless it says its type: {double: 10}',
+      ),
+    joinSettings: z.record(z.string(), settingSchema).prefault({}).describe('Settings of JoinWorld'),
     numEnvs: count.max(256).default(8).describe('K, the number of environments that are stepped at once'),
     envsPerStream: count
       .max(256)

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isGroup, type KeyPath } from '../core/key-path.js';
 import { explainIssues, type Problem } from '../core/schema-problems.js';
+import { withoutType } from '../dm-env-rpc/codec/settings.js';
 import { sequenceKl } from '../language/trainable-model.js';
 import type { RegisteredOperator } from '../operators/operator.js';
 import type { Catalogue } from './catalogue.js';
@@ -46,9 +47,12 @@ function simulatorProblems({ environment }: Config, simulators: Catalogue['simul
   const { address, simulator, createSettings } = environment;
   if (address !== undefined || simulator === undefined || !simulators.names().includes(simulator)) return [];
   const { settings } = simulators.get(simulator);
-  const { error } = settings.safeParse(createSettings);
+  const plain = Object.fromEntries(
+    Object.entries(createSettings).map(([name, setting]) => [name, withoutType(name, setting)]),
+  );
+  const { error } = settings.safeParse(plain);
   if (error === undefined) return [];
-  return explainIssues(error, settings, createSettings).map((problem) => ({
+  return explainIssues(error, settings, plain).map((problem) => ({
     ...problem,
     path: ['environment', 'createSettings', ...problem.path],
   }));

@@ -13,8 +13,9 @@ export {
   RemoteEnvironment,
   type RemoteEnvironmentOptions,
 } from './client/remote-environment.js';
-export type { PlainSettings, RemoteWorldOptions } from './client/remote-world.js';
+export type { RemoteWorldOptions } from './client/remote-world.js';
 export { connectOverSharedStreams, type SharedStreamsOptions } from './client/shared-streams.js';
+export type { PlainSettings, SettingValue, TypedSetting } from './codec/settings.js';
 export type { Setting } from './codec/tensors.js';
 export { DmEnvRpcError } from './errors.js';
 export {

@@ -38,9 +38,9 @@ export interface PlayedStep {
   readonly emptyEpisodes: number;
 }
 
-/** The failures in a row after which a simulator's error ends the run. */
+/** The failures in a row, or losses of the connection, after which the run ends. */
 const maxFailures = 10;
-/** An episode that has taken this many steps ends a row of failures. */
+/** An episode that has taken this many steps ends such a row. */
 const stepsOfASoundEpisode = 100;
 /** The episodes in a row that may be over at their reset. */
 const maxEmptyEpisodes = 1000;
@@ -67,6 +67,7 @@ export class EpisodePlayer {
   #seen = { episode: 0, seed: 0, actionsTaken: 0 };
   #failures = 0;
   #failuresInARow = 0;
+  #lossesInARow = 0;
   #hasSaidLimit = false;
 
   constructor(index: number, environment: Environment, options: EpisodePlayerOptions) {
@@ -182,7 +183,10 @@ export class EpisodePlayer {
     this.#record(action);
     if (!(Math.abs(reward) <= maxReward)) this.#refuse(`the reward is ${reward}`);
     this.#write(result.observation, next);
-    if (isOver || this.#simulatorSteps >= stepsOfASoundEpisode) this.#failuresInARow = 0;
+    if (isOver || this.#simulatorSteps >= stepsOfASoundEpisode) {
+      this.#failuresInARow = 0;
+      this.#lossesInARow = 0;
+    }
     const { terminated } = result;
     return { reward, discount, terminated, truncated: isOver && !terminated };
   }
@@ -249,7 +253,16 @@ export class EpisodePlayer {
     return true;
   }
 
+  /** @throws ConnectionLostError if no attempt succeeds, or if connections are made and lost again and again. */
   async #reconnect(error: ConnectionLostError): Promise<void> {
+    this.#lossesInARow += 1;
+    if (this.#lossesInARow > maxFailures) {
+      throw new ConnectionLostError({
+        where: this.#where,
+        what: `the connection was lost ${maxFailures} times in a row, within an episode and ${stepsOfASoundEpisode} steps each time: ${error.message}`,
+        cause: error,
+      });
+    }
     const { connect, notice, sleep, signal, reconnect: settings, isClosed, checkSpecs } = this.#options;
     const index = this.#index;
     notice(`environment ${index}: ${error.message}. Reconnecting`);

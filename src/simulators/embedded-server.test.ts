@@ -1,7 +1,7 @@
 import * as grpc from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { environmentService } from '../dm-env-rpc/codec/messages.js';
-import { packSetting } from '../dm-env-rpc/codec/tensors.js';
+import { packSetting } from '../dm-env-rpc/codec/settings.js';
 import type * as wire from '../generated/dm-env-rpc.js';
 import { startEmbeddedServer } from './embedded-server.js';
 

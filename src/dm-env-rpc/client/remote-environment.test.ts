@@ -1,10 +1,13 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import type * as grpc from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
+import { grpcServer } from '../../../test/environments/servers.js';
 import { countingEnvironment } from '../../../test/support/counting-environment.js';
 import { scriptedServer } from '../../../test/support/scripted-server.js';
 import { ConnectionLostError } from '../../core/errors.js';
 import type { NamedTensorValues } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
+import { environmentService } from '../codec/messages.js';
 import { DmEnvRpcError } from '../errors.js';
 import { serveEnvironments } from '../server/serve-environments.js';
 import { RemoteEnvironment, type RemoteEnvironmentOptions } from './remote-environment.js';
@@ -153,6 +156,105 @@ describe('servers by others', () => {
     await remote.reset();
     expect(await remote.step(push(0))).toMatchObject({ terminated: false });
     expect(asked).toEqual(['step', 'reset', 'step', 'step']);
+  });
+
+  describe('that lack Reset', () => {
+    /** Episodes of 2 steps; the observation is the number of the world, and the step in it. */
+    async function withoutReset(refuse: 'response' | 'status') {
+      let worlds = 0;
+      const asked: string[] = [];
+      const server = await grpcServer(environmentService, {
+        Process(call: grpc.ServerDuplexStream<wire.EnvironmentRequest, wire.EnvironmentResponse>) {
+          let t = 0;
+          call.on('error', () => {});
+          call.on('data', (request: wire.EnvironmentRequest) => {
+            asked.push(Object.keys(request)[0]);
+            if (request.createWorld) worlds += 1;
+            if (request.reset) {
+              const error = { code: 12, message: 'Reset is not supported here' };
+              if (refuse === 'response') call.write({ error });
+              else call.emit('error', { code: 12, details: error.message });
+              return;
+            }
+            if (request.step) {
+              const state = t % 3 === 2 ? 2 : 1;
+              const observations = {
+                '9': { doubles: { array: [1] } },
+                '7': { floats: { array: [10 * worlds + (t % 3)] }, shape: [1] },
+              };
+              t += 1;
+              call.write({ step: { state, observations } });
+              return;
+            }
+            call.write(request.createWorld ? { createWorld: { worldName: 'w' } } : usual(request));
+          });
+        },
+      });
+      cleanups.push(() => server.close());
+      return { remote: await connect(server.address), asked };
+    }
+    const numberOf = ({ observation }: { observation: NamedTensorValues }) => observation.state.data[0];
+
+    it.each(['response', 'status'] as const)('(by a %s) start each episode with a step', async (refuse) => {
+      const { remote, asked } = await withoutReset(refuse);
+      const world = refuse === 'response' ? 10 : 20;
+      for (let episode = 0; episode < 3; episode++) {
+        expect(numberOf(await remote.reset({ seed: episode }))).toBe(world);
+        expect(numberOf(await remote.step(push(0)))).toBe(world + 1);
+        const last = await remote.step(push(0));
+        expect(numberOf(last)).toBe(world + 2);
+        expect(last.terminated).toBe(true);
+      }
+      // It is asked once.
+      expect(asked.filter((kind) => kind === 'reset')).toHaveLength(1);
+    });
+
+    it('get a new world for a reset within an episode', async () => {
+      const { remote } = await withoutReset('response');
+      await remote.reset();
+      await remote.step(push(0));
+      expect(numberOf(await remote.reset())).toBe(20);
+      expect(numberOf(await remote.step(push(0)))).toBe(21);
+    });
+  });
+
+  it('that end the stream at a Reset with a seed are asked without one', async () => {
+    const seeds: boolean[] = [];
+    const server = await grpcServer(environmentService, {
+      Process(call: grpc.ServerDuplexStream<wire.EnvironmentRequest, wire.EnvironmentResponse>) {
+        call.on('error', () => {});
+        call.on('data', (request: wire.EnvironmentRequest) => {
+          const isSeeded = Object.keys(request.reset?.settings ?? {}).length > 0;
+          if (request.reset) seeds.push(isSeeded);
+          if (isSeeded) call.emit('error', { code: 3, details: "unknown setting 'seed'" });
+          else call.write(usual(request));
+        });
+      },
+    });
+    cleanups.push(() => server.close());
+    const remote = await connect(server.address);
+    for (let episode = 0; episode < 3; episode++) {
+      await remote.reset({ seed: episode });
+      expect((await remote.step(push(0))).reward).toBe(0.5);
+    }
+    expect(seeds).toEqual([true, false, false]);
+  });
+
+  it('that want a setting of another type say how to give it', async () => {
+    const types: string[] = [];
+    const address = await scripted((request) => {
+      if (!request.createWorld) return usual(request);
+      const { timeLimit } = request.createWorld.settings!;
+      types.push(Object.keys(timeLimit).find((key) => key !== 'shape')!);
+      return timeLimit.doubles
+        ? { createWorld: { worldName: 'w' } }
+        : { error: { code: 3, message: "setting 'timeLimit' must be a double" } };
+    });
+    await expect(connect(address, { createSettings: { timeLimit: 10 } })).rejects.toThrow(
+      /the server refused CreateWorld: .*Whole numbers are sent as integers; for another type, write timeLimit: \{double: 10\}/,
+    );
+    await connect(address, { createSettings: { timeLimit: { double: 10 } } });
+    expect(types).toEqual(['int32s', 'doubles']);
   });
 
   it("that refuse a request are quoted, with gRPC's name of the code", async () => {

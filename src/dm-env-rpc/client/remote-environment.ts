@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { PmpoError } from '../../core/errors.js';
 import type {
   Environment,
@@ -10,15 +11,12 @@ import type {
 } from '../../environments/environment.js';
 import { type EpisodePhase, requireRunning } from '../../environments/episode-phase.js';
 import { checkActions } from '../../environments/spec-checks.js';
+import { statusCode } from '../../grpc/status.js';
 import { environmentStates } from '../codec/messages.js';
+import type { PlainSettings } from '../codec/settings.js';
 import { packTensor, unpackSpec, unpackTensor } from '../codec/tensors.js';
 import { DmEnvRpcError } from '../errors.js';
-import {
-  type ObservationRequest,
-  type PlainSettings,
-  RemoteWorld,
-  type RemoteWorldOptions,
-} from './remote-world.js';
+import { type ObservationRequest, RemoteWorld, type RemoteWorldOptions } from './remote-world.js';
 import { reservedObservations } from './reserved-observations.js';
 
 /** How to reach a server, which world to join, and which observations to request. */
@@ -47,26 +45,30 @@ export interface Property {
 export class RemoteEnvironment implements Environment {
   readonly observationSpec: NamedSpecs;
   readonly actionSpec: NamedSpecs;
-  readonly #world: RemoteWorld;
+  readonly #options: RemoteEnvironmentOptions;
+  #world: RemoteWorld;
   readonly #names: readonly string[];
-  readonly #request: ObservationRequest;
+  #request: ObservationRequest;
   /** Whether the server sends discounts of its own. */
   readonly #hasDiscount: boolean;
   #phase: EpisodePhase = 'fresh';
   /** Whether the server has ended the episode, so that the next step starts another one without a Reset. */
   #isServerAtEnd = false;
+  /** Whether the world has been joined and not stepped: the next step starts an episode, too. */
+  #isJustJoined = true;
+  /** False for a server that lacks Reset, or that ends the stream at a Reset with a seed. */
+  #hasReset = true;
+  #takesSeeds = true;
 
-  private constructor(
-    world: RemoteWorld,
-    { observations, reuseArrays }: Pick<RemoteEnvironmentOptions, 'observations' | 'reuseArrays'>,
-  ) {
+  private constructor(world: RemoteWorld, options: RemoteEnvironmentOptions) {
+    this.#options = options;
     this.#world = world;
-    this.#names = world.choose(observations, (name) => name === 'reward' || name === 'discount');
+    this.#names = world.choose(options.observations, (name) => name === 'reward' || name === 'discount');
     this.actionSpec = world.actionSpec;
     this.observationSpec = Object.fromEntries(this.#names.map((name) => [name, world.observationSpec[name]]));
     const reserved = reservedObservations(world.where, world.observationSpec);
     this.#hasDiscount = reserved.includes('discount');
-    this.#request = world.request([...reserved, ...this.#names], { reuseArrays });
+    this.#request = world.request([...reserved, ...this.#names], options);
   }
 
   /**
@@ -105,14 +107,45 @@ export class RemoteEnvironment implements Environment {
     return { terminated, truncated };
   }
 
-  /** Requests a new episode. If the server does not take a seed, requests one without it. */
+  /**
+   * Has the next step start an episode. If the server does not take a seed, requests one without it; if it lacks Reset, the next
+   * step starts one after an end, and after joining a world.
+   */
   async #requestReset(seed: number | undefined): Promise<void> {
-    try {
-      await this.#world.reset(seed === undefined ? {} : { seed });
-    } catch (error) {
-      if (seed === undefined || !(error instanceof DmEnvRpcError)) throw error;
-      await this.#world.reset({});
+    if (this.#hasReset) {
+      try {
+        await this.#world.reset(seed === undefined || !this.#takesSeeds ? {} : { seed });
+        return;
+      } catch (error) {
+        if (!(error instanceof DmEnvRpcError)) throw error;
+        if (error.code === statusCode('UNIMPLEMENTED')) this.#hasReset = false;
+        else if (seed === undefined || !this.#takesSeeds) throw error;
+        else if (this.#world.isLost) this.#takesSeeds = false;
+        else {
+          await this.#world.reset({});
+          return;
+        }
+      }
     }
+    if (this.#world.isLost || !(this.#isServerAtEnd || this.#isJustJoined)) await this.#joinAgain();
+  }
+
+  /** Joins a new world of the same kind. @throws PmpoError if its specs differ. */
+  async #joinAgain(): Promise<void> {
+    await this.#world.close();
+    const world = await RemoteWorld.join(this.#options);
+    const specsOf = ({ actionSpec, observationSpec }: RemoteWorld) => ({ actionSpec, observationSpec });
+    if (!isDeepStrictEqual(specsOf(world), specsOf(this.#world))) {
+      await world.close();
+      throw new PmpoError({
+        where: world.where,
+        what: 'its specs are not those of the world before it',
+        remedy: 'A policy is made for one set of specs: start a new run for the new ones',
+      });
+    }
+    this.#world = world;
+    this.#request = world.request([...this.#request.names.values()], this.#options);
+    this.#isJustJoined = true;
   }
 
   async step(action: NamedTensorValues): Promise<Step> {
@@ -141,6 +174,7 @@ export class RemoteEnvironment implements Environment {
   }
 
   async #exchange(actions: NamedTensorValues) {
+    this.#isJustJoined = false;
     const { state, values, isDirect } = await this.#world.step(actions, this.#request);
     // The decoder's values include reward and discount, which users of the observation ignore.
     const numberOf = (value?: TensorValue) => value && Number(value.data[0]);

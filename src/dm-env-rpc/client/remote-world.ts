@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { PmpoError } from '../../core/errors.js';
-import { nameList, quotedName } from '../../core/foreign-text.js';
+import { foreignText, nameList, quotedName } from '../../core/foreign-text.js';
 import { formatCount } from '../../core/format.js';
 import { sizeOf } from '../../core/shape.js';
 import type {
@@ -20,13 +20,11 @@ import {
   packPropertyRequest,
   unpackPropertyResponse,
 } from '../codec/messages.js';
+import { type PlainSettings, packSettings, wholeSettings } from '../codec/settings.js';
 import { StepDecoder } from '../codec/step-decoder.js';
-import { packSetting, packTensor, shapeText, unpackSpec, unpackTensorOf } from '../codec/tensors.js';
+import { packTensor, shapeText, unpackSpec, unpackTensorOf } from '../codec/tensors.js';
 import { DmEnvRpcError } from '../errors.js';
 import { type ConnectionOptions, DmEnvRpcConnection } from './connection.js';
-
-/** Settings as plain values, by name. */
-export type PlainSettings = Readonly<Record<string, string | number | boolean>>;
 
 /** How to reach a server, and which of its worlds to join. */
 export interface RemoteWorldOptions extends ConnectionOptions {
@@ -37,9 +35,6 @@ export interface RemoteWorldOptions extends ConnectionOptions {
   /** An existing world to join; by default, a new one is created. */
   readonly worldName?: string;
 }
-
-const settingsOf = (plain: PlainSettings = {}): Record<string, wire.Tensor> =>
-  Object.fromEntries(Object.entries(plain).map(([key, value]) => [key, packSetting(value)]));
 
 /** Limits on the specs of a world, far above those of any simulator. */
 const specLimits = { specs: 4096, actionElements: 2 ** 18, worldName: 1024 } as const;
@@ -176,8 +171,10 @@ export class RemoteWorld {
         const what = `the server named the world with ${worldName.length} characters`;
         throw new PmpoError({ where: connection.address, what });
       }
-      const settings = settingsOf(options.joinSettings);
-      const { specs } = await connection.send('joinWorld', { worldName, settings });
+      const settings = packSettings(options.joinSettings);
+      const { specs } = await withTypes('JoinWorld', options.joinSettings, () =>
+        connection.send('joinWorld', { worldName, settings }),
+      );
       return new RemoteWorld(connection, worldName, created !== undefined, specs ?? {}, options);
     } catch (error) {
       connection.close();
@@ -300,7 +297,7 @@ export class RemoteWorld {
 
   /** Sends Reset. @throws PmpoError if the reset changes the specs. */
   async reset(settings: PlainSettings): Promise<void> {
-    const { specs = {} } = await this.#connection.send('reset', { settings: settingsOf(settings) });
+    const { specs = {} } = await this.#connection.send('reset', { settings: packSettings(settings) });
     const plain = (tree: wire.ActionObservationSpecs) => JSON.parse(JSON.stringify(tree));
     if (isDeepStrictEqual(plain(specs ?? {}), plain(this.#wireSpecs))) return;
     throw new PmpoError({
@@ -312,7 +309,7 @@ export class RemoteWorld {
 
   /** Sends ResetWorld, which also resets the world for another connection that uses it. */
   async resetWorld(settings: PlainSettings): Promise<void> {
-    await this.#connection.send('resetWorld', { worldName: this.name, settings: settingsOf(settings) });
+    await this.#connection.send('resetWorld', { worldName: this.name, settings: packSettings(settings) });
   }
 
   /** Sends a request of the properties extension. */
@@ -333,13 +330,32 @@ export class RemoteWorld {
   }
 }
 
+/** Does `request`, and says how to give types if the server refuses the settings because of theirs. */
+async function withTypes<T>(
+  call: string,
+  settings: PlainSettings | undefined,
+  request: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await request();
+  } catch (error) {
+    const [whole] = wholeSettings(settings);
+    if (!(error instanceof DmEnvRpcError) || whole === undefined) throw error;
+    if (!/\b(types?|doubles?|floats?|u?int\d*s?|payload)\b/i.test(error.serverMessage)) throw error;
+    const remedy = `Whole numbers are sent as integers; for another type, write ${foreignText(whole, 80)}: {double: ${settings![whole]}}`;
+    throw new DmEnvRpcError(error.details.where ?? '', call, error.code, error.serverMessage, remedy);
+  }
+}
+
 /** Creates a world and returns its name, or undefined if the server cannot: it then has a ready-made one, named ''. */
 async function createWorld(
   connection: DmEnvRpcConnection,
   settings?: PlainSettings,
 ): Promise<string | undefined> {
   try {
-    const { worldName } = await connection.send('createWorld', { settings: settingsOf(settings) });
+    const { worldName } = await withTypes('CreateWorld', settings, () =>
+      connection.send('createWorld', { settings: packSettings(settings) }),
+    );
     return worldName ?? '';
   } catch (error) {
     if (error instanceof DmEnvRpcError && error.code === statusCode('UNIMPLEMENTED')) return undefined;

@@ -1,17 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { PmpoError } from '../../core/errors.js';
-import type { TensorSpec, TensorValue } from '../../environments/environment.js';
+import type { DType, TensorSpec, TensorValue } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { environmentService } from './messages.js';
-import {
-  packSetting,
-  packSpecs,
-  packTensor,
-  unpackSetting,
-  unpackSpec,
-  unpackTensor,
-  unpackTensorOf,
-} from './tensors.js';
+import { type PlainSettings, packSettings, type SettingValue, withoutType } from './settings.js';
+import { packSpecs, packTensor, unpackSetting, unpackSpec, unpackTensor, unpackTensorOf } from './tensors.js';
 
 const { requestSerialize, requestDeserialize } = environmentService.Process;
 
@@ -127,8 +120,45 @@ describe('map keys', () => {
 });
 
 describe('settings', () => {
+  const sent = (settings: PlainSettings) =>
+    Object.fromEntries(
+      Object.entries(packSettings(settings)).map(([name, tensor]) => [name, throughTheWire(tensor)]),
+    );
+
   it.each(['text', true, false, 3, -5, 2.5, 2 ** 40])('%s keeps its value', (value) => {
-    expect(unpackSetting(throughTheWire(packSetting(value)))).toBe(value);
+    expect(unpackSetting(sent({ a: value }).a)).toBe(value);
+  });
+
+  it.each<[SettingValue, DType, number]>([
+    [10, 'int32', 10],
+    [2 ** 40, 'int64', 2 ** 40],
+    [0.5, 'float64', 0.5],
+    [{ double: 10 }, 'float64', 10],
+    [{ float: 0.5 }, 'float32', 0.5],
+    [{ int64: -7 }, 'int64', -7],
+    [{ uint8: 200 }, 'uint8', 200],
+    [{ int8: -128 }, 'int8', -128],
+    [{ uint64: 2 ** 40 }, 'uint64', 2 ** 40],
+  ])('%j is sent as %s', (value, dtype, number) => {
+    const { a } = sent({ a: value });
+    expect(unpackTensor(a).dtype).toBe(dtype);
+    expect(unpackSetting(a)).toBe(number);
+    expect(withoutType('a', value)).toBe(number);
+  });
+
+  it('are of one type if they are seeds', () => {
+    for (const seed of [0, 5, 2 ** 31, 2 ** 40])
+      expect(unpackTensor(sent({ seed }).seed).dtype).toBe('int64');
+  });
+
+  it.each<[SettingValue]>([
+    [{ int8: 200 }],
+    [{ uint32: -1 }],
+    [{ int32: 0.5 }],
+    [{ double: 1, float: 1 }],
+    [{ real: 1 } as SettingValue],
+  ])('of %j are refused', (value) => {
+    expect(() => packSettings({ a: value })).toThrow(/setting 'a': .*Write \{double: 10\}/);
   });
 });
 

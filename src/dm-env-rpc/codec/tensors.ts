@@ -205,14 +205,6 @@ export function packTensor({ dtype, shape, data }: TensorValue): wire.Tensor {
   return { ...packPayload(dtype, data), shape };
 }
 
-/** A value of a request's settings: a string, a boolean, an integer or a double. */
-export function packSetting(value: string | number | boolean): wire.Tensor {
-  if (typeof value === 'string') return { strings: { array: [value] } };
-  if (typeof value === 'boolean') return { bools: { array: [value] } };
-  if (!Number.isInteger(value)) return { doubles: { array: [value] } };
-  return Math.abs(value) < 2 ** 31 ? { int32s: { array: [value] } } : { int64s: { array: [String(value)] } };
-}
-
 /** A setting as a client sent it: a single value, or a tensor of several. */
 export type Setting = string | number | boolean | TensorValue;
 

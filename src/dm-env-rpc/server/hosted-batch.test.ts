@@ -6,7 +6,8 @@ import {
 import type { TensorValue } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { DmEnvRpcConnection } from '../client/connection.js';
-import { packSetting, packTensor, unpackTensor } from '../codec/tensors.js';
+import { packSetting } from '../codec/settings.js';
+import { packTensor, unpackTensor } from '../codec/tensors.js';
 import { type EnvironmentServer, serveEnvironments } from './serve-environments.js';
 
 let server: EnvironmentServer;

@@ -4,7 +4,7 @@ import { ConfigError } from '../../core/errors.js';
 import { type StatusName, statusNames } from '../../grpc/status.js';
 import { DmEnvRpcConnection } from '../client/connection.js';
 import { packPropertyRequest } from '../codec/messages.js';
-import { packSetting } from '../codec/tensors.js';
+import { packSetting } from '../codec/settings.js';
 import { DmEnvRpcError } from '../errors.js';
 import { type EnvironmentServer, serveEnvironments } from './serve-environments.js';
 
