@@ -39,13 +39,14 @@ const isTyped = (value: SettingValue): value is TypedSetting => typeof value ===
 
 /** The type and the number of a typed setting. @throws PmpoError if it is not of the form `{double: 10}`, or out of range. */
 function typed(name: string, setting: TypedSetting): { type: SettingType; value: number } {
-  const [[type, value], ...others] = Object.entries(setting) as [SettingType, number][];
-  const known = Object.hasOwn(settingTypes, type) ? settingTypes[type] : undefined;
+  const [first, ...others] = Object.entries(setting) as [SettingType, number][];
+  const [type, value] = first ?? [];
+  const known = type !== undefined && Object.hasOwn(settingTypes, type) ? settingTypes[type] : undefined;
   const range = known !== undefined && 'range' in known ? known.range : undefined;
   const isInRange =
-    range === undefined || (Number.isInteger(value) && value >= range[0] && value <= range[1]);
-  if (others.length === 0 && known !== undefined && typeof value === 'number' && isInRange)
-    return { type, value };
+    typeof value === 'number' &&
+    (range === undefined || (Number.isInteger(value) && value >= range[0] && value <= range[1]));
+  if (others.length === 0 && known !== undefined && type !== undefined && isInRange) return { type, value };
   throw new PmpoError({
     where: `setting ${quotedName(name)}`,
     what: `${JSON.stringify(setting)} is not a number of one of dm_env_rpc's types`,

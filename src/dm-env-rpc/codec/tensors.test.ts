@@ -152,6 +152,7 @@ describe('settings', () => {
   });
 
   it.each<[SettingValue]>([
+    [{}],
     [{ int8: 200 }],
     [{ uint32: -1 }],
     [{ int32: 0.5 }],

@@ -6,7 +6,7 @@ import type { Environment } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { DmEnvRpcConnection } from '../client/connection.js';
 import { decodeResponse, encodeRequest } from '../codec/messages.js';
-import { packSetting } from '../codec/tensors.js';
+import { packSetting } from '../codec/settings.js';
 import {
   type EnvironmentServer,
   type ServeEnvironmentsOptions,
