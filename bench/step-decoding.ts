@@ -2,7 +2,7 @@ import { decodeResponse, environmentService } from '../src/dm-env-rpc/codec/mess
 import { StepDecoder } from '../src/dm-env-rpc/codec/step-decoder.js';
 import { packTensor, unpackTensor } from '../src/dm-env-rpc/codec/tensors.js';
 import type { DType, TensorSpec } from '../src/environments/environment.js';
-import { flattenObservations } from '../src/environments/flatten.js';
+import { flattenObservations } from '../src/environments/observation-layout.js';
 import { emptyData } from '../src/environments/tensor-data.js';
 
 /**

@@ -82,6 +82,19 @@ const environmentSchema = z
       .min(1)
       .optional()
       .describe('Names of the observations that the policy sees; default: all numeric ones'),
+    oneHotObservations: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Whether each integer observation with a minimum and a maximum, such as those of Gymnasium’s Discrete, enters the policy as a one-hot code of its values; false: as a number',
+      ),
+    actionBounds: z
+      .tuple([z.number(), z.number()])
+      .refine(([minimum, maximum]) => minimum < maximum, 'the minimum must be below the maximum')
+      .optional()
+      .describe(
+        'The minimum and the maximum of floating-point actions for which the server gives none, or bounds beyond 2^24 (16,777,216); default: such actions are an error',
+      ),
     createSettings: z
       .record(z.string(), settingSchema)
       .prefault({})

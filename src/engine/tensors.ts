@@ -12,6 +12,15 @@ export interface HostTensor<Data extends Float32Array | Int32Array = Float32Arra
   readonly shape: readonly number[];
   readonly data: Data;
 }
+/** A host tensor as checkpoints hold it: bytes are stored as such. */
+export interface StoredTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array | Uint8Array;
+}
+/** A stored tensor as an engine takes it: bytes become int32. */
+export function hostTensor({ shape, data }: StoredTensor): HostTensor {
+  return { shape, data: data instanceof Uint8Array ? Int32Array.from(data) : data };
+}
 /** Host tensors by name. */
 export type NamedHostTensors = Readonly<Record<string, HostTensor>>;
 

@@ -9,7 +9,8 @@ import type { ReconnectSettings, Sleep } from '../core/backoff.js';
 import { PmpoError } from '../core/errors.js';
 import type { Environment } from './environment.js';
 import { EpisodePlayer } from './episode-player.js';
-import { flattenObservations, scaleActions } from './flatten.js';
+import { scaleActions } from './flatten.js';
+import { type ByteRange, flattenObservations, type ObservationFlattener } from './observation-layout.js';
 import type { OpenEpisode, VectorEnvironment, VectorReset, VectorStep } from './vector-environment.js';
 
 /** How `createVectorEnvironment` makes, seeds and steps its environments, and what it does after a lost connection. */
@@ -29,6 +30,10 @@ export interface VectorEnvironmentOptions {
    * for half of them, so that a slow or lost server does not hold back the others.
    */
   readonly lockstep?: boolean;
+  /** Whether integer observations with bounds enter the vector as one-hot codes. Default: true. */
+  readonly oneHotObservations?: boolean;
+  /** The minimum and the maximum of floating-point actions that have no usable bounds of their own; default: they are an error. */
+  readonly actionBounds?: readonly [number, number];
   /** Simulator steps for which each action is held: rewards are summed, discounts multiplied. Default: 1. */
   readonly actionRepeat?: number;
   /** Simulator steps after which an episode that has not ended is truncated, with a notice. Default: no limit. */
@@ -111,6 +116,8 @@ class ConnectedEnvironments implements VectorEnvironment {
   readonly actionMaximum: Float32Array;
   readonly actionValues: Int32Array;
   readonly actionRepeat: number;
+  readonly observationLayout: Pick<ObservationFlattener, 'parts' | 'notes'>;
+  readonly byteRanges: readonly ByteRange[];
   readonly #options: VectorEnvironmentOptions;
   readonly #players: readonly EpisodePlayer[];
   /** Without lockstep: the results of pending steps, until a call of `step` returns them. */
@@ -130,10 +137,12 @@ class ConnectedEnvironments implements VectorEnvironment {
     this.#closing = closing;
     const { observationSpec, actionSpec } = environments[0];
     this.#options = options;
-    const flattener = flattenObservations(observationSpec);
-    const scaler = scaleActions(actionSpec);
+    const flattener = flattenObservations(observationSpec, { oneHot: options.oneHotObservations });
+    const scaler = scaleActions(actionSpec, { bounds: options.actionBounds });
     this.numEnvs = options.numEnvs;
     this.observationSize = flattener.size;
+    this.observationLayout = { parts: flattener.parts, notes: flattener.notes };
+    this.byteRanges = flattener.byteRanges;
     this.actionSize = scaler.size;
     this.actionMinimum = scaler.minimum;
     this.actionMaximum = scaler.maximum;

@@ -1,7 +1,8 @@
 import type { ReconnectSettings, Sleep } from '../core/backoff.js';
 import { ConnectionLostError, PmpoError, RequestFailedError } from '../core/errors.js';
 import type { Environment, NamedTensorValues, Reset, Step } from './environment.js';
-import type { ActionScaler, ObservationFlattener } from './flatten.js';
+import type { ActionScaler } from './flatten.js';
+import type { ObservationFlattener } from './observation-layout.js';
 import { reconnect } from './reconnect.js';
 import type { OpenEpisode } from './vector-environment.js';
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { NamedSpecs, TensorSpec } from './environment.js';
-import { flattenObservations, scaleActions } from './flatten.js';
+import { scaleActions } from './flatten.js';
+import { flattenObservations } from './observation-layout.js';
 
 describe('flattenObservations', () => {
   it('lays out observations sorted by name', () => {
@@ -33,10 +34,11 @@ describe('flattenObservations', () => {
     ['except of another dtype', { dtype: 'int32', minimum: 0, maximum: 255 }, [0, 51, 255]],
   ])('scales bytes to 0 … 1: %s', (_what, spec, expected) => {
     const dtype = spec.dtype ?? 'uint8';
-    const flattener = flattenObservations({
+    const specs: NamedSpecs = {
       pixels: { name: 'pixels', shape: [1, 3, 1], dtype, ...spec },
       z: { name: 'z', shape: [], dtype: 'float32' },
-    });
+    };
+    const flattener = flattenObservations(specs, { oneHot: false });
     const out = new Float32Array(4);
     const data = dtype === 'uint8' ? Uint8Array.of(0, 51, 255) : Int32Array.of(0, 51, 255);
     flattener.write(
@@ -48,6 +50,44 @@ describe('flattenObservations', () => {
       0,
     );
     expect([...out]).toEqual([...expected.map(Math.fround), 7]);
+  });
+
+  it('encodes integers with bounds as one-hot codes, and says which are too many', () => {
+    const specs: NamedSpecs = {
+      // As Gymnasium's Discrete(3, start=-1), MultiDiscrete([3, 2]) and MultiBinary(2).
+      a: { name: 'a', shape: [], dtype: 'int64', minimum: -1, maximum: 1 },
+      b: { name: 'b', shape: [2], dtype: 'int64', minimum: [0, 0], maximum: [2, 1] },
+      c: { name: 'c', shape: [2], dtype: 'int8', minimum: 0, maximum: 1 },
+      d: { name: 'd', shape: [1], dtype: 'int32', minimum: 0, maximum: 4096 },
+      // The bounds of the dtype are none.
+      e: { name: 'e', shape: [], dtype: 'int8', minimum: -128, maximum: 127 },
+      f: { name: 'f', shape: [1], dtype: 'uint8' },
+    };
+    const flattener = flattenObservations(specs);
+    expect(flattener.notes).toEqual([
+      expect.stringMatching(/^observation 'd': a one-hot code of its 4097 values would be too long/),
+    ]);
+    const int8 = (...data: number[]) => ({ dtype: 'int8' as const, shape: [], data: Int8Array.of(...data) });
+    const observation = {
+      a: { dtype: 'int64' as const, shape: [], data: BigInt64Array.of(1n) },
+      b: { dtype: 'int64' as const, shape: [2], data: BigInt64Array.of(0n, 1n) },
+      c: int8(1, 0),
+      d: { dtype: 'int32' as const, shape: [1], data: Int32Array.of(7) },
+      e: int8(-3),
+      f: { dtype: 'uint8' as const, shape: [1], data: Uint8Array.of(51) },
+    };
+    const out = new Float32Array(flattener.size);
+    flattener.write(observation, out, 0);
+    expect([...out]).toEqual([0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 7, -3, Math.fround(0.2)]);
+    expect(flattener.byteRanges).toEqual([
+      { start: 0, size: 8, divisor: 1 },
+      { start: 12, size: 1, divisor: 255 },
+    ]);
+    const outside = { ...observation, b: { ...observation.b, data: BigInt64Array.of(0n, 2n) } };
+    flattener.write(outside, out, 0);
+    const wrong = out.findIndex(Number.isNaN);
+    expect(flattener.describe(outside, wrong)).toBe("observation 'b'[1] is 2, outside of its bounds 0 and 1");
+    expect(flattenObservations(specs, { oneHot: false }).size).toBe(1 + 2 + 2 + 1 + 1 + 1);
   });
 
   it.each<[string, NamedSpecs, RegExp]>([
@@ -104,6 +144,16 @@ describe('scaleActions', () => {
     expect(reached).toEqual([...Array(4096).keys()]);
   });
 
+  it('takes the bounds of its options where a spec has none', () => {
+    const open: NamedSpecs = {
+      a: { name: 'a', shape: [2], dtype: 'float32', minimum: [-1e10, 0], maximum: [1e10, 3] },
+      b: { name: 'b', shape: [], dtype: 'float64' },
+    };
+    const scaler = scaleActions(open, { bounds: [-2, 5] });
+    expect([...scaler.minimum]).toEqual([-2, 0, -2]);
+    expect([...scaler.maximum]).toEqual([5, 3, 5]);
+  });
+
   it.each<[string, NamedSpecs, RegExp]>([
     [
       'integers with too many values',
@@ -124,6 +174,11 @@ describe('scaleActions', () => {
       'infinite bounds',
       { a: { name: 'a', shape: [1], dtype: 'float32', minimum: Number.NEGATIVE_INFINITY, maximum: 1 } },
       /the minimum -Infinity and the maximum 1/,
+    ],
+    [
+      'bounds that mean none',
+      { a: { name: 'a', shape: [1], dtype: 'float64', minimum: -1e10, maximum: 1e10 } },
+      /element 0 has the minimum -10000000000 and the maximum 10000000000, and bounds beyond 16777216 count as missing.*set environment.actionBounds/,
     ],
     ['strings', { a: { name: 'a', shape: [1], dtype: 'string' } }, /dtype is string/],
     ['no actions', {}, /has no actions/],

@@ -20,11 +20,13 @@ export type {
   TensorSpec,
   TensorValue,
 } from './environment.js';
+export { type ActionScaler, type ScaleOptions, scaleActions } from './flatten.js';
 export {
-  type ActionScaler,
+  type ByteRange,
+  type FlattenOptions,
   flattenObservations,
   type ObservationFlattener,
-  scaleActions,
-} from './flatten.js';
+  type ObservationPart,
+} from './observation-layout.js';
 export { emptyData } from './tensor-data.js';
 export type { OpenEpisode, VectorEnvironment, VectorReset, VectorStep } from './vector-environment.js';

@@ -10,8 +10,31 @@ export function shapeFits(shape: readonly number[], spec: readonly number[]): bo
   return shape.length === spec.length && shape.every((n, i) => spec[i] < 0 || n === spec[i]);
 }
 
-const boundAt = (bound: number | readonly number[] | undefined, i: number): number | undefined =>
+/** A bound of element `i`; undefined if there is none. */
+export const boundAt = (bound: number | readonly number[] | undefined, i: number): number | undefined =>
   typeof bound === 'number' || bound === undefined ? bound : bound[i];
+
+/** A numeric spec of a fixed size, as a policy needs it. @throws PmpoError for any other. */
+export function numericSpec(kind: string, { name, dtype, shape, ...bounds }: TensorSpec) {
+  const where = `${kind} '${name}'`;
+  if (!isNumeric(dtype)) {
+    throw new PmpoError({
+      where,
+      what: `its dtype is ${dtype}, and a policy needs numbers`,
+      remedy:
+        kind === 'observation'
+          ? 'Leave it out of the observations'
+          : 'Change the server so that it sends numbers',
+    });
+  }
+  if (shape.some((n) => n < 0)) {
+    throw new PmpoError({
+      where,
+      what: `its shape [${shape}] is not fixed, and a policy needs a fixed size`,
+    });
+  }
+  return { name, dtype, shape, size: sizeOf(shape), ...bounds };
+}
 
 const invalid = (kind: string, { name }: TensorSpec, what: string) =>
   new PmpoError({ where: `${kind} '${name}'`, what });

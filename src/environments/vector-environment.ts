@@ -1,3 +1,5 @@
+import type { ByteRange, ObservationFlattener } from './observation-layout.js';
+
 /**
  * K environments of one kind, flattened and scaled for a learner: the observation of each becomes one float32 vector
  * (`flattenObservations`), and actions are canonical, −1 … 1 in each dimension (`scaleActions`).
@@ -8,6 +10,10 @@ export interface VectorEnvironment {
   readonly numEnvs: number;
   /** O */
   readonly observationSize: number;
+  /** The named observations in the order of the vector, and what people should know of them. */
+  readonly observationLayout: Pick<ObservationFlattener, 'parts' | 'notes'>;
+  /** Where the vector of an observation holds bytes, in ascending order. */
+  readonly byteRanges: readonly ByteRange[];
   /** A */
   readonly actionSize: number;
   /** The action that canonical −1 means in each dimension, in the environment's own units, [A]. */

@@ -55,6 +55,8 @@ export function connectEnvironments(
     lockstep,
     envsPerStream,
     actionRepeat,
+    oneHotObservations,
+    actionBounds,
     address: _,
     numEnvs: __,
     ...connection
@@ -65,6 +67,8 @@ export function connectEnvironments(
     // An evaluation plays whole episodes, and so waits for every environment in any case.
     lockstep: lockstep || purpose === 'evaluation',
     actionRepeat,
+    oneHotObservations,
+    actionBounds,
     ...(purpose === 'evaluation' ? { maxEpisodeSteps: evaluation.maxEpisodeSteps } : {}),
     connect: connectOverSharedStreams({
       numEnvs,
@@ -119,7 +123,9 @@ export async function openTrainingEnvironments(
     const actsHere = config.replay.redis === undefined;
     const environment = actsHere ? await connect('acting', config.environment.numEnvs) : undefined;
     const numEnvs = numEvaluationEnvs(config, config.evaluation.episodes);
-    return { environment, evaluationEnvironment: await connect('evaluation', numEnvs), close };
+    const evaluationEnvironment = await connect('evaluation', numEnvs);
+    for (const note of evaluationEnvironment.observationLayout.notes) options.notice(note);
+    return { environment, evaluationEnvironment, close };
   } catch (error) {
     await close().catch(() => {});
     throw error;

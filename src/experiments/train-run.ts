@@ -1,7 +1,9 @@
 import { configText, type LoadedConfig, type ResolvedConfig } from '../config/load.js';
 import { createEngine } from '../engine/create.js';
+import { replayMemory } from '../learners/control/replay-memory.js';
 import { type TrainControlResult, trainControl } from '../learners/control/train.js';
 import type { RunSummary } from '../run/records.js';
+import { machineMemory } from '../system/memory.js';
 import { openTrainingEnvironments } from './environments.js';
 import { openReplayReader, remoteReplay } from './remote-replay.js';
 import { makeRun, type RunDescription, type RunOptions, type RunResult, summaryOf } from './run-lifecycle.js';
@@ -29,6 +31,7 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
       context.onEnd(() => engine.dispose());
       const environments = await openTrainingEnvironments(config, context);
       context.onEnd(() => environments.close());
+      context.notice(replayMemory(config, environments.evaluationEnvironment, machineMemory()));
       if (config.replay.redis === undefined) return { engine, environments, reader: undefined };
       const reader = await openReplayReader(config, context.checkpoint === undefined, context);
       context.onEnd(() => reader.close());

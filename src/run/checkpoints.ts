@@ -2,14 +2,14 @@ import { mkdir, open, readdir, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { PmpoError } from '../core/errors.js';
 import { decodeSafetensors, encodeSafetensors, type SafeTensor } from '../core/safetensors.js';
-import type { HostTensor, NamedHostTensors } from '../engine/tensors.js';
+import type { StoredTensor } from '../engine/tensors.js';
 import { type FileSystem, fileProblem, nodeFileSystem, writeAtomically } from '../system/atomic-file.js';
 import type { RecordsPosition } from './record-writer.js';
 
 /** Everything that a job needs to resume, bit for bit. */
 export interface Checkpoint {
   /** Parameters, optimizer slots, operator state, replay, open episodes. */
-  readonly tensors: NamedHostTensors;
+  readonly tensors: Readonly<Record<string, StoredTensor>>;
   /** Counters and other small facts, as JSON values. */
   readonly metadata: Readonly<Record<string, unknown>>;
 }
@@ -44,8 +44,9 @@ function exactJson(value: unknown): string {
   });
 }
 
-function toSafe({ shape, data }: HostTensor): SafeTensor {
-  return { dtype: data instanceof Float32Array ? 'F32' : 'I32', shape, data };
+function toSafe({ shape, data }: StoredTensor): SafeTensor {
+  const dtype = data instanceof Float32Array ? 'F32' : data instanceof Int32Array ? 'I32' : 'U8';
+  return { dtype, shape, data };
 }
 
 async function readBytes(file: string): Promise<Uint8Array> {
@@ -81,12 +82,12 @@ export async function readCheckpoint(file: string): Promise<LoadedCheckpoint> {
       what: `it is not a '${format}' file but '${metadata.format ?? 'unnamed'}'`,
     });
   }
-  const named: Record<string, HostTensor> = {};
+  const named: Record<string, StoredTensor> = {};
   for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
-    if (!(data instanceof Float32Array || data instanceof Int32Array)) {
+    if (!(data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array)) {
       throw new PmpoError({
         where: file,
-        what: `tensor '${name}' is ${dtype}; checkpoints hold F32 and I32`,
+        what: `tensor '${name}' is ${dtype}; checkpoints hold F32, I32 and U8`,
       });
     }
     named[name] = { shape, data };
@@ -220,7 +221,7 @@ export class CheckpointStore {
  */
 export function expectShapes(
   where: string,
-  tensors: NamedHostTensors,
+  tensors: Checkpoint['tensors'],
   expected: Readonly<Record<string, readonly number[]>>,
 ): void {
   const remedy =

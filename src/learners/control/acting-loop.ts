@@ -4,7 +4,7 @@ import type { HostTensor } from '../../engine/tensors.js';
 import type { VectorEnvironment, VectorStep } from '../../environments/vector-environment.js';
 import { NStepWindows, type TransitionSink } from '../../replay/n-step.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
-import { prefixed, requiredTensor, under } from './checkpoint.js';
+import { prefixed, requiredTensor } from './checkpoint.js';
 import type { ActorConfig } from './config.js';
 import type { ExperienceSnapshot } from './experience.js';
 import { ActingNoise, correlations, headNoise, randomActions } from './noise.js';
@@ -180,10 +180,10 @@ export class ActingLoop {
     const { numEnvs, observationSize: o, actionSize } = environment;
     // Checked first, because the number of environments determines all other shapes.
     const observations = requiredTensor(checkpoint, 'acting/observations', [numEnvs, o]);
-    for (const [name, tensor] of Object.entries(this.#windows.snapshot())) {
-      requiredTensor(checkpoint, `windows/${name}`, tensor.shape);
-    }
-    this.#windows.restore(under('windows', checkpoint.tensors));
+    const windows = Object.entries(this.#windows.snapshot()).map(
+      ([name, { shape }]) => [name, requiredTensor(checkpoint, `windows/${name}`, shape)] as const,
+    );
+    this.#windows.restore(Object.fromEntries(windows));
     this.#noise.restore(requiredTensor(checkpoint, 'acting/noise', this.#noise.snapshot().shape));
     const { counters, openEpisodes } = structuredClone(checkpoint.metadata) as {
       counters: {

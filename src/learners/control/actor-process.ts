@@ -5,8 +5,9 @@ import type { Engine } from '../../engine/engine.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import { pause, type RedisConnection, RedisWaitAborted } from '../../replay/redis/connection.js';
 import { runKeys } from '../../replay/redis/keys.js';
-import { ChunkBuilder, rowWidth } from '../../replay/redis/packing.js';
+import { ChunkBuilder } from '../../replay/redis/packing.js';
 import { type AppendOutcome, type Chunk, ReplayWriter } from '../../replay/redis/replay-writer.js';
+import { bytesPerTransition } from '../../replay/transition-shape.js';
 import { ActingLoop } from './acting-loop.js';
 import { ReplaceablePolicy } from './acting-policy.js';
 import type { ActorConfig } from './config.js';
@@ -98,7 +99,7 @@ class Actor {
     const { numEnvs, observationSize, actionSize } = environment;
     const family = createFamily(config.policy, environment.actionValues);
     this.#policy = new ReplaceablePolicy(engine, { config, family, observationSize, actionSize });
-    const fitting = Math.floor(chunkBytes / (4 * rowWidth(environment)));
+    const fitting = Math.floor(chunkBytes / bytesPerTransition(environment));
     this.#chunkSize = Math.max(1, Math.min(chunkTransitions, fitting));
     // A step that ends the episode of every environment completes n transitions in each.
     this.#chunk = new ChunkBuilder(environment, this.#chunkSize + numEnvs * config.replay.nStep);

@@ -1,6 +1,6 @@
 import { PmpoError } from '../../core/errors.js';
 import type { Engine } from '../../engine/engine.js';
-import type { HostTensor, NamedHostTensors } from '../../engine/tensors.js';
+import { type HostTensor, hostTensor } from '../../engine/tensors.js';
 import type { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { Experience } from './experience.js';
@@ -26,11 +26,11 @@ export interface JobParts {
 }
 
 /** Adds `prefix/` to every name. */
-export const prefixed = (prefix: string, tensors: NamedHostTensors): NamedHostTensors =>
+export const prefixed = <T>(prefix: string, tensors: Readonly<Record<string, T>>): Record<string, T> =>
   Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [`${prefix}/${name}`, tensor]));
 
 /** The tensors whose names begin with `prefix/`, without it. */
-export const under = (prefix: string, tensors: NamedHostTensors): NamedHostTensors =>
+export const under = <T>(prefix: string, tensors: Readonly<Record<string, T>>): Record<string, T> =>
   Object.fromEntries(
     Object.entries(tensors)
       .filter(([name]) => name.startsWith(`${prefix}/`))
@@ -73,7 +73,7 @@ export async function saveJob(
 export function requiredTensor(checkpoint: Checkpoint, name: string, shape: readonly number[]): HostTensor {
   const tensor = checkpoint.tensors[name];
   const fits = tensor !== undefined && tensor.shape.join() === shape.join();
-  if (fits) return tensor;
+  if (fits) return hostTensor(tensor);
   throw new PmpoError({
     where: `checkpoint, ${name}`,
     what:

@@ -1,3 +1,5 @@
+import type { ObservationFlattener } from '../../environments/observation-layout.js';
+import type { TransitionShape } from '../../replay/transition-shape.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 
 /**
@@ -37,9 +39,8 @@ export interface PendingExperience {
 export type RecordExperience = () => number;
 
 /** Sizes and units of transitions. Shapes: A action dimensions. */
-export interface ExperienceShape {
-  readonly observationSize: number;
-  readonly actionSize: number;
+export interface ExperienceShape extends TransitionShape {
+  readonly observationLayout: Pick<ObservationFlattener, 'parts'>;
   /** The values of −1 and of 1 in each action dimension, in the environment's units, [A]. */
   readonly actionMinimum: Float32Array;
   readonly actionMaximum: Float32Array;

@@ -1,7 +1,7 @@
 import { PmpoError } from '../../core/errors.js';
 import { createFamily } from '../../distributions/create.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
-import type { HostTensor, NamedVariables, Tensor2D } from '../../engine/tensors.js';
+import { type HostTensor, hostTensor, type NamedVariables, type Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import { applyMlp } from '../../networks/mlp.js';
@@ -63,7 +63,7 @@ export class TrainedPolicy {
     const need = (name: string): HostTensor => {
       const tensor = tensors[name];
       if (tensor === undefined) throw new PmpoError({ where: `checkpoint, ${name}`, what: 'it is missing' });
-      return tensor;
+      return hostTensor(tensor);
     };
     const shape = {
       observationSize: need('acting/observations').shape[1],
@@ -73,7 +73,7 @@ export class TrainedPolicy {
     };
     const parameters = Object.entries(tensors).flatMap(([name, value]) =>
       name.startsWith('policy/')
-        ? [[name.slice('policy/'.length), engine.variable(name, value)] as const]
+        ? [[name.slice('policy/'.length), engine.variable(name, hostTensor(value))] as const]
         : [],
     );
     return new TrainedPolicy(engine, config, shape, Object.fromEntries(parameters));

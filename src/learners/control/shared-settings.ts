@@ -25,6 +25,7 @@ function sharedSettings({
     'environment.simulator': simulator ?? null,
     'environment.actionRepeat': shape.actionRepeat,
     'the size of observations': shape.observationSize,
+    'the layout of observations': shape.observationLayout.parts,
     'the lower bounds of actions': [...shape.actionMinimum],
     'the upper bounds of actions': [...shape.actionMaximum],
     'the numbers of values of actions': [...shape.actionValues],

@@ -127,7 +127,7 @@ class ControlJob {
       foldIn(this.#key, 'parameters'),
     );
     this.#policy = new TrainedPolicy(engine, config, shape, this.#agent.parameters.policy);
-    this.#store = new TransitionStore(config.replay.capacity, observationSize, actionSize);
+    this.#store = new TransitionStore(config.replay.capacity, shape);
     this.#experience = this.#createExperience();
   }
 

@@ -2,6 +2,7 @@ import { PmpoError } from '../../core/errors.js';
 import { foreignText } from '../../core/foreign-text.js';
 import { foldIn, randomKey } from '../../core/random-keys.js';
 import type { Engine } from '../../engine/engine.js';
+import { hostTensor } from '../../engine/tensors.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { LanguageModel } from '../../language/language-model.js';
 import type { Reward } from '../../language/rewards/reward.js';
@@ -361,7 +362,7 @@ class LanguageJob {
     const shapes = Object.fromEntries(Object.entries(state).map(([name, { shape }]) => [name, shape]));
     expectShapes('checkpoint', tensors, shapes);
     for (const [name, variable] of Object.entries(state)) {
-      await engine.write(variable, tensors[name]);
+      await engine.write(variable, hostTensor(tensors[name]));
     }
     this.#counters = { ...saved.counters };
     this.#savedAt = saved.counters.updates;

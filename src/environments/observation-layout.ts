@@ -1,0 +1,201 @@
+import { PmpoError } from '../core/errors.js';
+import type { DType, NamedSpecs, NamedTensorValues, TensorSpec } from './environment.js';
+import { boundAt, numericSpec } from './spec-checks.js';
+
+/**
+ * Named observations as one vector for a learner. Shapes: O observation size.
+ */
+
+/** How one named observation enters the vector. */
+export interface ObservationPart {
+  readonly name: string;
+  /** Numbers in the vector. */
+  readonly size: number;
+  /** What its numbers are divided by: 255 for images, otherwise 1. */
+  readonly divisor: number;
+  /** For a one-hot code: the smallest value and the number of values of each element. */
+  readonly categories?: readonly { readonly minimum: number; readonly values: number }[];
+  /** Whether all of its numbers, times `divisor`, are whole and from 0 to 255. */
+  readonly isBytes: boolean;
+}
+
+/** Consecutive numbers of a vector that are whole numbers from 0 to 255 after multiplication by `divisor`. */
+export interface ByteRange {
+  readonly start: number;
+  readonly size: number;
+  readonly divisor: number;
+}
+
+/** Writes observations into vectors; made by `flattenObservations`. */
+export interface ObservationFlattener {
+  /** O */
+  readonly size: number;
+  /** The observations in the order of the vector. */
+  readonly parts: readonly ObservationPart[];
+  /** Where the vector holds bytes, in ascending order. */
+  readonly byteRanges: readonly ByteRange[];
+  /** Observations that look like categories and are not encoded as such, in sentences for people. */
+  readonly notes: readonly string[];
+  /** Writes an observation as O float32 numbers into `out`, starting at `offset`. A value that is none of its categories becomes NaN. */
+  write(observation: NamedTensorValues, out: Float32Array, offset: number): void;
+  /** The name and the value of the element of an observation that is number `index` of its vector, for messages. */
+  describe(observation: NamedTensorValues, index: number): string;
+}
+
+/** How `flattenObservations` lays out observations. */
+export interface FlattenOptions {
+  /** Whether integers with bounds enter as one-hot codes. Default: true. */
+  readonly oneHot?: boolean;
+}
+
+/** The largest number of values in the one-hot code of one observation. */
+const maxOneHot = 4096;
+
+/** The bounds that an integer dtype has by itself: as those of a spec, they say nothing. */
+const ownBounds: { readonly [D in DType]?: readonly [number, number] } = {
+  int8: [-128, 127],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  int64: [-(2 ** 63), 2 ** 63],
+  uint8: [0, 255],
+  uint32: [0, 2 ** 32 - 1],
+  uint64: [0, 2 ** 64],
+};
+
+/** Whether a tensor holds bytes that range from 0 to 255, as images do. Absent bounds are those of the dtype. */
+function isImageLike({ dtype, shape, minimum = 0, maximum = 255 }: TensorSpec): boolean {
+  const all = (bound: number | readonly number[], value: number) =>
+    typeof bound === 'number' ? bound === value : bound.every((own) => own === value);
+  return dtype === 'uint8' && shape.length > 0 && all(minimum, 0) && all(maximum, 255);
+}
+
+/** The categories of each element of an integer observation; undefined if its elements are not categories. */
+function categoriesOf({ dtype, minimum, maximum }: TensorSpec, size: number) {
+  const own = ownBounds[dtype];
+  if (own === undefined || minimum === undefined || maximum === undefined) return undefined;
+  const elements = Array.from({ length: size }, (_, i) => {
+    const [low, high] = [boundAt(minimum, i) ?? Number.NaN, boundAt(maximum, i) ?? Number.NaN];
+    return { minimum: low, values: high - low + 1, isOwn: low <= own[0] && high >= own[1] };
+  });
+  const areBounds = elements.every(
+    ({ minimum: low, values, isOwn }) =>
+      Number.isInteger(low) && Number.isInteger(values) && values >= 1 && !isOwn,
+  );
+  // A number that takes two values tells as much as their one-hot code.
+  if (!areBounds || elements.every(({ values }) => values <= 2)) return undefined;
+  return elements.map(({ minimum: low, values }) => ({ minimum: low, values }));
+}
+
+function partOf(
+  spec: TensorSpec,
+  oneHot: boolean,
+): { readonly part: ObservationPart; readonly note?: string } {
+  const { name, size, dtype } = numericSpec('observation', spec);
+  const isImage = isImageLike(spec);
+  const numbers: ObservationPart = {
+    name,
+    size,
+    divisor: isImage ? 255 : 1,
+    isBytes: dtype === 'uint8' || dtype === 'bool',
+  };
+  const categories = oneHot && !isImage ? categoriesOf(spec, size) : undefined;
+  if (categories === undefined) return { part: numbers };
+  const codeSize = categories.reduce((sum, { values }) => sum + values, 0);
+  if (codeSize > maxOneHot) {
+    const note = `observation '${name}': a one-hot code of its ${codeSize} values would be too long (at most ${maxOneHot}), so that it enters the policy as ${size === 1 ? 'a number' : 'numbers'}`;
+    return { part: numbers, note };
+  }
+  return { part: { name, size: codeSize, divisor: 1, categories, isBytes: true } };
+}
+
+/** The ranges of bytes in a vector of these parts; neighbours with the same divisor are one range. */
+function byteRangesOf(parts: readonly ObservationPart[]): ByteRange[] {
+  const ranges: ByteRange[] = [];
+  let start = 0;
+  for (const { size, divisor, isBytes } of parts) {
+    const last = ranges.at(-1);
+    if (isBytes && last !== undefined && last.start + last.size === start && last.divisor === divisor) {
+      ranges[ranges.length - 1] = { ...last, size: last.size + size };
+    } else if (isBytes) ranges.push({ start, size, divisor });
+    start += size;
+  }
+  return ranges;
+}
+
+/** Writes the one-hot code of each element; NaN for a value that is none of the categories. */
+function writeOneHot(
+  data: ArrayLike<number | bigint>,
+  categories: NonNullable<ObservationPart['categories']>,
+  out: Float32Array,
+  at: number,
+): void {
+  let start = at;
+  for (const [i, { minimum, values }] of categories.entries()) {
+    const chosen = Number(data[i]) - minimum;
+    out.fill(chosen >= 0 && chosen < values ? 0 : Number.NaN, start, start + values);
+    if (chosen >= 0 && chosen < values) out[start + chosen] = 1;
+    start += values;
+  }
+}
+
+/**
+ * Lays out named observations one after the other, sorted by name, each in row-major order. Numbers keep their values, except that
+ * `uint8` tensors with bounds 0 and 255 (images) are scaled to 0 … 1, and that each element of an integer tensor with a minimum and
+ * a maximum (a category, such as Gymnasium's `Discrete`) becomes a one-hot code if it has more than two values.
+ * @throws PmpoError for strings, packed messages, axes of any length, or no observations at all.
+ */
+export function flattenObservations(
+  specs: NamedSpecs,
+  { oneHot = true }: FlattenOptions = {},
+): ObservationFlattener {
+  const found = Object.keys(specs)
+    .sort()
+    .map((name) => partOf(specs[name], oneHot));
+  const parts = found.map(({ part }) => part);
+  const size = parts.reduce((sum, part) => sum + part.size, 0);
+  if (size === 0) throw new PmpoError({ where: 'observations', what: 'the environment has no observations' });
+  return {
+    size,
+    parts,
+    byteRanges: byteRangesOf(parts),
+    notes: found.flatMap(({ note }) => note ?? []),
+    write(observation, out, offset) {
+      let position = offset;
+      for (const part of parts) {
+        const { data, dtype } = observation[part.name];
+        if (part.categories !== undefined) {
+          writeOneHot(data as ArrayLike<number | bigint>, part.categories, out, position);
+        } else if (dtype === 'int64' || dtype === 'uint64') {
+          const wide = data as BigInt64Array;
+          for (let i = 0; i < part.size; i++) out[position + i] = Number(wide[i]);
+        } else if (part.divisor !== 1) {
+          const numbers = data as Uint8Array;
+          for (let i = 0; i < part.size; i++) out[position + i] = numbers[i] / part.divisor;
+        } else out.set(data as Float32Array, position);
+        position += part.size;
+      }
+    },
+    describe(observation, index) {
+      let start = 0;
+      const part = parts.find(({ size: width }) => {
+        start += width;
+        return index < start;
+      })!;
+      start -= part.size;
+      let element = index - start;
+      if (part.categories !== undefined) {
+        element = 0;
+        let end = start + part.categories[0].values;
+        while (index >= end) end += part.categories[++element].values;
+      }
+      const value = observation[part.name].data[element];
+      const category = part.categories?.[element];
+      const why =
+        category !== undefined
+          ? `, outside of its bounds ${category.minimum} and ${category.minimum + category.values - 1}`
+          : Number.isFinite(value)
+            ? ', which is beyond the range of float32'
+            : '';
+      return `observation '${part.name}'[${element}] is ${value}${why}`;
+    },
+  };
+}
