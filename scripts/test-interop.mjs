@@ -30,7 +30,7 @@ import { ensureVenv } from './venv.mjs';
 const suites = [
   { name: 'references', venvs: ['jax', 'torch', 'transformers'] },
   { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
-  { name: 'simulator_server', venvs: ['simulator_server'], minutes: 10 },
+  { name: 'simulator_server', venvs: ['simulator_server'], minutes: 20 },
   { name: 'serve', venvs: [], minutes: 10 },
   { name: 'foreign_server', venvs: ['dm_env_rpc'] },
   { name: 'gymnasium_client', venvs: ['gymnasium_client'], server: true },

@@ -74,6 +74,7 @@ class HostedWorld(abc.ABC):
 
     def _requested(self, request: dm_env_rpc_pb2.StepRequest) -> Sequence[int]:
         """The numbers of the requested observations, without duplicates."""
+        _check_count("observations", len(request.requested_observations), len(self._observations))
         wanted = list(dict.fromkeys(request.requested_observations))
         for uid in wanted:
             if uid not in self._observations:
@@ -81,6 +82,7 @@ class HostedWorld(abc.ABC):
         return wanted
 
     def _read_actions(self, messages: Mapping[int, dm_env_rpc_pb2.Tensor]) -> Mapping[str, Array]:
+        _check_count("actions", len(messages), len(self._actions))
         values = dict(self._defaults)
         for uid, message in messages.items():
             action = self._actions.get(uid)
@@ -88,6 +90,12 @@ class HostedWorld(abc.ABC):
                 raise invalid(f"unknown action {uid}")
             values[action.spec.name] = action.read(message)
         return values
+
+
+def _check_count(what: str, count: int, known: int) -> None:
+    """Checks that a request does not name far more values than the world has; an observation may be named twice."""
+    if count > 2 * known + 16:
+        raise invalid(f"the request names {count:,} {what}; this world has {known}")
 
 
 class HostedSimulator(HostedWorld):
@@ -209,6 +217,7 @@ class HostedBatch(HostedWorld):
         wanted = [(uid, *self._observations[uid]) for uid in self._requested(request)]
         with self._lock:
             messages: Mapping[int, dm_env_rpc_pb2.Tensor] = request.actions
+            _check_count("actions", len(messages), len(self._actions))
             if not self._batch.is_running:
                 # This step starts episodes, so the simulators' actions are ignored, even invalid ones.
                 messages = {uid: message for uid, message in messages.items() if uid in self._batch_uids}
