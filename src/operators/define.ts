@@ -26,6 +26,7 @@ function checkedOperator(name: string, rule: OperatorRule): Operator {
     initialState: (policy) => rule.initialState(policy),
     projectState: rule.projectState && ((state) => rule.projectState!(state)),
     warnings: rule.warnings && ((context) => rule.warnings!(context)),
+    explorationRemedy: rule.explorationRemedy && ((klPart) => rule.explorationRemedy!(klPart)),
     loss(batch, state = {}) {
       const checked = checkBatch(name, rule.needs, batch);
       const result = rule.loss(checked.batch, withRequiredNames(name, state));

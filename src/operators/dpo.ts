@@ -76,6 +76,7 @@ export const dpoDefinition = defineOperator({
   create: ({ beta }) => ({
     needs: { feedback: 'pairs', evaluation: false, kl: 'none' },
     initialState: () => ({}),
+    explorationRemedy: () => `Raise operator.beta, which is ${beta}`,
     loss: (batch) => dpoLoss(beta, batch),
   }),
 });

@@ -77,6 +77,7 @@ export const ktoDefinition = defineOperator({
   create: (settings) => ({
     needs: { feedback: 'either', evaluation: false },
     initialState: () => ({}),
+    explorationRemedy: () => `Raise operator.beta, which is ${settings.beta}`,
     loss: (batch) => ktoLoss(settings, batch),
   }),
 });

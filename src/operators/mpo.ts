@@ -151,6 +151,11 @@ export const mpoDefinition = defineOperator({
         ...initialKlDuals(klParts, weightOf),
       }),
       projectState: projectDuals,
+      explorationRemedy(klPart) {
+        const weight = weightOf(klPart);
+        const current = typeof weight === 'object' ? `, which is ${weight.epsilon}` : '';
+        return `Lower operator.kl.${klPart}.epsilon${current}`;
+      },
       loss,
     };
   },

@@ -117,6 +117,11 @@ interface OperatorTraits {
   projectState?(state: NamedTensors): NamedTensors;
   /** Sentences about settings that are allowed but risky, shown before a run starts. */
   warnings?(context: OperatorContext): string[];
+  /**
+   * What keeps a policy from losing its exploration, with the setting's key: a sentence without a full stop, shown when a run has lost it.
+   * @param klPart the part of the KL that measures the change of the spread: `covariance` or `categorical`.
+   */
+  explorationRemedy?(klPart: string): string;
 }
 
 /**

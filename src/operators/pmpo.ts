@@ -100,6 +100,7 @@ export const pmpoDefinition = defineOperator({
       initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
       projectState: projectDuals,
       loss: (batch, state) => pmpoLoss(alpha, weightOf, batch, state),
+      explorationRemedy: (klPart) => explorationRemedy(klPart, weightOf(klPart)),
       warnings: (context) => weightWarnings(alpha, smallestWeight(beta, byPart, context.klParts), context),
     };
   },
@@ -111,6 +112,13 @@ export const pmpoDefinition = defineOperator({
  */
 export function pmpo(settings?: PmpoSettings): Operator {
   return pmpoDefinition.create(settings);
+}
+
+function explorationRemedy(part: string, weight: KlWeight): string {
+  const key = `operator.kl.${part}`;
+  if (typeof weight === 'object') return `Lower ${key}.epsilon, which is ${weight.epsilon}`;
+  const epsilon = part === 'covariance' ? 1e-4 : 1e-3;
+  return `Bound the change of the policy, ${key}={epsilon: ${epsilon}}, or give ${key} a larger weight than ${weight}`;
 }
 
 /** A fixed weight of the KL, and the setting that gives it. */

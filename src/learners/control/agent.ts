@@ -9,6 +9,7 @@ import { copyIsDue } from '../schedule.js';
 import { ActingPolicy } from './acting-policy.js';
 import type { ActionUnits } from './action-units.js';
 import { type AgentParameters, type AgentSpec, createParameters } from './parameters.js';
+import { signalMetrics } from './signal-metrics.js';
 import {
   type DrawnSamples,
   drawSamples,
@@ -70,6 +71,7 @@ export class Agent {
       evaluate: (inputs: UpdateInputs) => drawSamples(options, this.parameters, inputs),
       improve: (batch) => ({
         metrics: {
+          ...signalMetrics(batch),
           ...improveCritics(options, this.parameters, batch),
           ...improvePolicy(options, this.parameters, batch),
         },

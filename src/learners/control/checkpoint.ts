@@ -4,6 +4,7 @@ import { type HostTensor, hostTensor } from '../../engine/tensors.js';
 import type { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { Experience } from './experience.js';
+import type { WatchState } from './learning-watch.js';
 import { type AgentParameters, allVariables } from './parameters.js';
 
 /** A control job as a checkpoint, and back. Random keys are not saved, because each follows from the seed and a counter. */
@@ -15,6 +16,8 @@ export interface Counters {
   wallSeconds: number;
   /** Whether an evaluation was due that has not been completed. */
   evaluationDue?: boolean;
+  /** What the run's watch has said. */
+  watch?: WatchState;
 }
 
 /** The parts of a control job that a checkpoint holds. */
@@ -40,7 +43,7 @@ export const under = <T>(prefix: string, tensors: Readonly<Record<string, T>>): 
 /** Everything that the job needs to continue as if it had never stopped. Call it between iterations. */
 export async function saveJob(
   { engine, parameters, store, experience }: JobParts,
-  { environmentSteps, updates, wallSeconds, evaluationDue = false }: Counters,
+  { environmentSteps, updates, wallSeconds, evaluationDue = false, watch }: Counters,
 ): Promise<Checkpoint> {
   const variables = allVariables(parameters);
   const values = await engine.read(Object.values(variables));
@@ -62,6 +65,7 @@ export async function saveJob(
         updates,
         wallSeconds,
         ...(evaluationDue ? { evaluationDue } : {}),
+        ...(watch === undefined ? {} : { watch }),
         ...counters,
       },
       ...metadata,
@@ -110,6 +114,6 @@ export async function restoreJob(
   await restoreParameters(engine, parameters, checkpoint);
   store.restore(under('replay', checkpoint.tensors));
   await experience.begin(checkpoint);
-  const { environmentSteps, updates, wallSeconds, evaluationDue } = metadata.counters;
-  return { environmentSteps, updates, wallSeconds, evaluationDue };
+  const { environmentSteps, updates, wallSeconds, evaluationDue, watch } = metadata.counters;
+  return { environmentSteps, updates, wallSeconds, evaluationDue, watch };
 }

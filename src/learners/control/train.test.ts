@@ -65,14 +65,17 @@ interface Recorder extends LearnerObserver {
   readonly checkpoints: { environmentSteps: number; checkpoint: Checkpoint }[];
   readonly names: Set<string>;
   readonly evaluations: number[];
+  readonly notices: string[];
 }
 
 function recorder(): Recorder {
   const checkpoints: Recorder['checkpoints'] = [];
   const names = new Set<string>();
   const evaluations: number[] = [];
+  const notices: string[] = [];
   return {
     checkpoints,
+    notices,
     names,
     evaluations,
     progress: () => {},
@@ -80,7 +83,7 @@ function recorder(): Recorder {
       for (const name of Object.keys(values)) names.add(name);
     },
     evaluation: ({ steps }) => evaluations.push(steps),
-    notice: () => {},
+    notice: (message) => notices.push(message),
     checkpoint: async (environmentSteps, checkpoint) => {
       checkpoints.push({ environmentSteps, checkpoint });
     },
@@ -143,6 +146,32 @@ describe('trainControl', () => {
     ]) {
       expect(observer.names).toContain(name);
     }
+  });
+
+  it('says that nothing can be learned from rewards that are all the same', async () => {
+    const { observer } = await train(
+      { learner: { environmentSteps: 3600, stepsPerUpdate: 30 } },
+      { rewardScale: 0 },
+    );
+    expect(observer.notices).toEqual([expect.stringMatching(/^Warning: every return is the same/)]);
+  });
+
+  it('says that the policy has stopped exploring, for a weight that ends it, and nothing for one that keeps it', async () => {
+    const trainWith = (categorical: number) =>
+      train({
+        operator: { name: 'pmpo', beta: 1, kl: { categorical } },
+        policy: { head: 'categorical', bins: 3 },
+        critic: { learningRate: 3e-3 },
+        learner: { environmentSteps: 5000, learningRate: 1e-2, stepsPerUpdate: 3 },
+        evaluation: { every: 10_000, episodes: 1 },
+        checkpoint: { every: 10_000 },
+      });
+    const { observer } = await trainWith(1);
+    expect(observer.notices[0]).toMatch(
+      /^Warning: the policy has stopped exploring: its entropy is .* operator\.kl\.categorical=\{epsilon: 0\.001\}/,
+    );
+    const { observer: exploring } = await trainWith(1000);
+    expect(exploring.notices).toEqual([]);
   });
 
   it.each<[string, Job]>([

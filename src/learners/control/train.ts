@@ -17,6 +17,7 @@ import { Averages } from './averages.js';
 import { type Counters, restoreJob, saveJob } from './checkpoint.js';
 import type { ControlLearnerConfig } from './config.js';
 import type { Experience } from './experience.js';
+import { LearningWatch, watchedPolicy } from './learning-watch.js';
 import { LocalActors } from './local-actors.js';
 import { updateNoise } from './noise.js';
 import { TrainedPolicy } from './policy.js';
@@ -100,6 +101,7 @@ class ControlJob {
   readonly #key: RandomKey;
   readonly #family: DistributionFamily;
   readonly #averages = new Averages();
+  #watch: LearningWatch;
   #counters: Counters = { environmentSteps: 0, updates: 0, wallSeconds: 0 };
   /** Wall time of the processes before this one in seconds, and the clock when this one began. */
   #elapsedBefore = 0;
@@ -127,8 +129,15 @@ class ControlJob {
       foldIn(this.#key, 'parameters'),
     );
     this.#policy = new TrainedPolicy(engine, config, shape, this.#agent.parameters.policy);
+    this.#watch = new LearningWatch(this.#watched);
     this.#store = new TransitionStore(config.replay.capacity, shape);
     this.#experience = this.#createExperience();
+  }
+
+  get #watched() {
+    const { config, operator } = this.#options;
+    const { actionValues } = this.#options.environment ?? this.#options.evaluationEnvironment;
+    return watchedPolicy(this.#family, config.policy, actionValues, operator);
   }
 
   #createExperience(): Experience {
@@ -197,6 +206,7 @@ class ControlJob {
       return;
     }
     this.#counters = await restoreJob(resume, this.#parts());
+    this.#watch = new LearningWatch(this.#watched, this.#counters.watch);
     this.#elapsedBefore = this.#counters.wallSeconds;
     this.#lastMetrics = { ...this.#counters };
   }
@@ -262,13 +272,16 @@ class ControlJob {
       'speed/updatesPerSecond': (updates - this.#lastMetrics.updates) / seconds,
     };
     this.#lastMetrics = { environmentSteps, updates, wallSeconds };
-    this.#options.observer.metrics({
+    const { config, observer } = this.#options;
+    observer.metrics({
       steps: environmentSteps,
       stepUnit: 'environment steps',
       updates,
       wallSeconds,
       values,
     });
+    const progress = environmentSteps / config.learner.environmentSteps;
+    for (const message of this.#watch.observe(values, progress)) observer.notice(message);
   }
 
   #evaluationRecord(scores: readonly number[]): EvaluationRecord {
@@ -315,7 +328,7 @@ class ControlJob {
 
   async #checkpoint(): Promise<void> {
     this.#report();
-    const counters = { ...this.#counters, wallSeconds: this.#wallSeconds() };
+    const counters = { ...this.#counters, wallSeconds: this.#wallSeconds(), watch: this.#watch.state };
     const checkpoint = await saveJob(this.#parts(), counters);
     await this.#options.observer.checkpoint(counters.environmentSteps, checkpoint);
     await this.#experience.saved();
