@@ -66,6 +66,8 @@ export class DmEnvRpcConnection {
   #timer: NodeJS.Timeout | undefined;
   #lost: PmpoError | undefined;
   #isAnswered = false;
+  /** Whether a response has arrived that no request waits for. */
+  #isOutOfStep = false;
   #closed = false;
 
   private constructor({ address, client, metadata }: Channel, deadlineSeconds: number) {
@@ -189,6 +191,7 @@ export class DmEnvRpcConnection {
     if (this.#lost !== undefined) return;
     const oldest = this.#pending.shift();
     if (oldest === undefined) {
+      this.#isOutOfStep = true;
       this.#fail(
         this.#loss('the server sent a response that no request waits for', {
           remedy:
@@ -199,7 +202,11 @@ export class DmEnvRpcConnection {
     }
     this.#isAnswered = true;
     this.#watch();
-    oldest.receive(response);
+    // What has arrived together with it is read first, so that a surplus response is not taken for that of the next request.
+    setImmediate(() => {
+      if (this.#isOutOfStep) oldest.reject(this.#lost!);
+      else oldest.receive(response);
+    });
   }
 
   /**
