@@ -150,8 +150,8 @@ describe('a failing simulator', () => {
     expect(failed).toMatchObject({ status: 'rejected', reason: { code: 13 } });
     const { reason } = failed as PromiseRejectedResult;
     expect(reason).toBeInstanceOf(DmEnvRpcError);
-    expect(reason.message).toBe(
-      `${server.address}: the server refused Step: INTERNAL: simulator 1: the simulation became unstable`,
+    expect(reason.message).toMatch(
+      /the server refused Step: INTERNAL: simulator 1: .*the simulation became unstable$/,
     );
     for (const other of [first, third])
       expect(other).toMatchObject({ status: 'fulfilled', value: { reward: 2 } });
