@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { serveEnvironments } from '../../src/dm-env-rpc/server/serve-environments.js';
 import { type CountingEnvironmentOptions, countingEnvironment } from '../support/counting-environment.js';
-import { folderFor, smallRun, train } from './run.js';
+import { folderFor, pmpo, smallRun, train } from './run.js';
 
 /** Whole runs with simulators that raise errors, behind a gRPC server. */
 
@@ -49,4 +49,24 @@ it('a simulator that fails now and then costs its episodes, which are said and c
   expect(code).toBe(0);
   const failures = (await metricsOf('now-and-then')).flatMap((values) => values['acting/failures'] ?? []);
   expect(failures.at(-1)).toBeGreaterThanOrEqual(3);
+});
+
+it('a simulator that fails at each try ends the run with a checkpoint, from which a mended one goes on', async () => {
+  let isBroken = false;
+  let steps = 0;
+  const address = await addressOf((_, count) => {
+    if (count > 0 && ++steps > 120) isBroken = true;
+    return isBroken ? new Error('no licence') : undefined;
+  });
+  const { code, said } = await train(folder.path, { ...smallRun(folder.path, { address }), name: 'broken' });
+  expect(code).toBe(1);
+  expect(said).toMatch(
+    /environment \d, episode \d+, step \d+: the simulator has failed in 10 episodes in a row: .*no licence/,
+  );
+  expect(await readdir(join(folder.path, 'broken', 'checkpoints'))).toHaveLength(1);
+  isBroken = false;
+  steps = Number.NEGATIVE_INFINITY;
+  const resumed = await pmpo('train', '--resume', join(folder.path, 'broken'), '--quiet');
+  expect(resumed.said).toBe('');
+  expect(resumed.code).toBe(0);
 });

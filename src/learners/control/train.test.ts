@@ -13,15 +13,34 @@ import { learningRateFactor } from '../schedule.js';
 import { trainControl } from './train.js';
 
 /** A point on a line that is pushed. The reward is largest at 0; episodes have 30 steps. */
-function lineWorld(failAt = Number.POSITIVE_INFINITY, rewardScale = 1): Environment {
+function lineWorld(
+  failAt = Number.POSITIVE_INFINITY,
+  rewardScale = 1,
+  form: 'plain' | 'rich' = 'plain',
+): Environment {
   let position = 0;
   let steps = 0;
   let total = 0;
+  const isRich = form === 'rich';
   const observation = () => ({
     position: { dtype: 'float32' as const, shape: [2], data: Float32Array.of(position, steps / 30) },
+    ...(isRich
+      ? {
+          pixels: { dtype: 'uint8' as const, shape: [2, 3], data: new Uint8Array(6).fill(8 * steps) },
+          third: { dtype: 'int64' as const, shape: [], data: BigInt64Array.of(BigInt(steps % 3)) },
+        }
+      : {}),
   });
   return {
-    observationSpec: { position: { name: 'position', shape: [2], dtype: 'float32' } },
+    observationSpec: {
+      position: { name: 'position', shape: [2], dtype: 'float32' },
+      ...(isRich
+        ? {
+            pixels: { name: 'pixels', shape: [2, 3], dtype: 'uint8' },
+            third: { name: 'third', shape: [], dtype: 'int64', minimum: 0, maximum: 2 },
+          }
+        : {}),
+    },
     actionSpec: { push: { name: 'push', shape: [1], dtype: 'float32', minimum: -2, maximum: 2 } },
     async reset({ seed = 0 } = {}) {
       position = ((seed % 17) - 8) / 4;
@@ -36,6 +55,7 @@ function lineWorld(failAt = Number.POSITIVE_INFINITY, rewardScale = 1): Environm
       return {
         observation: observation(),
         reward: rewardScale * Math.exp(-position * position),
+        discount: isRich ? 1 - steps / 60 : undefined,
         terminated: false,
         truncated: steps === 30,
         info: {},
@@ -45,10 +65,11 @@ function lineWorld(failAt = Number.POSITIVE_INFINITY, rewardScale = 1): Environm
   };
 }
 
-function environments(numEnvs: number, failAt?: number, rewardScale?: number) {
+function environments(numEnvs: number, failAt?: number, rewardScale?: number, form?: 'plain' | 'rich') {
   return createVectorEnvironment({
-    connect: async () => lineWorld(failAt, rewardScale),
+    connect: async () => lineWorld(failAt, rewardScale, form),
     numEnvs,
+    actionRepeat: form === 'rich' ? 2 : 1,
     episodeSeed: (env, episode) => env * 1000 + episode,
     reconnect: { attempts: 0, initialDelaySeconds: 0.001, maxDelaySeconds: 0.001 },
     notice: () => {},
@@ -85,7 +106,8 @@ function recorder(): Recorder {
     evaluation: ({ steps }) => evaluations.push(steps),
     notice: (message) => notices.push(message),
     checkpoint: async (environmentSteps, checkpoint) => {
-      checkpoints.push({ environmentSteps, checkpoint });
+      // The replay goes on in the same arrays.
+      checkpoints.push({ environmentSteps, checkpoint: structuredClone(checkpoint) });
     },
   };
 }
@@ -98,6 +120,7 @@ async function train(
     failAt?: number;
     evaluationFailsAt?: number;
     rewardScale?: number;
+    form?: 'plain' | 'rich';
     signal?: AbortSignal;
   } = {},
 ) {
@@ -110,8 +133,8 @@ async function train(
     const result = await trainControl({
       config: controlConfig({ ...changes, learner: { ...changes.learner, samples } }),
       engine,
-      environment: await environments(3, more.failAt, more.rewardScale),
-      evaluationEnvironment: await environments(2, more.evaluationFailsAt),
+      environment: await environments(3, more.failAt, more.rewardScale, more.form),
+      evaluationEnvironment: await environments(2, more.evaluationFailsAt, 1, more.form),
       operator: definition.create(definition.settings.parse(settings)),
       classifier: more.classifier ?? feedback.create(feedback.settings.parse({}), samples),
       classifierName: 'top-k',
@@ -174,25 +197,27 @@ describe('trainControl', () => {
     expect(exploring.notices).toEqual([]);
   });
 
-  it.each<[string, Job]>([
+  it.each<[string, Job, ('plain' | 'rich')?]>([
     ['pmpo', {}],
+    ['repeated actions, discounts, bytes and categories', { replay: { capacity: 64 } }, 'rich'],
     [
       'mpo with the categorical head',
       { operator: { name: 'mpo' }, policy: { head: 'categorical', hidden: [16] } },
     ],
     ['moving averages', { reference: { rate: 0.05 }, critic: { hidden: [16], target: { rate: 0.1 } } }],
     ['an adapted KL weight', { operator: { name: 'pmpo', kl: { mean: { epsilon: 0.01 } } } }],
-  ])('stopped and resumed, %s ends with the same bytes as without a stop', async (_name, over) => {
+  ])('stopped and resumed, %s ends with the same bytes as without a stop', async (_name, over, form) => {
     const config: Job = over;
-    const whole = await train(config);
+    const whole = await train(config, { form });
     const { checkpoint } = whole.observer.checkpoints[1];
-    const resumed = await train(config, { resume: checkpoint });
+    const resumed = await train(config, { resume: checkpoint, form });
     const [expected, got] = [whole, resumed].map(({ observer }) => last(observer.checkpoints).checkpoint);
     expect(Object.keys(got.tensors)).toEqual(Object.keys(expected.tensors));
     for (const [name, tensor] of Object.entries(expected.tensors)) {
       expect(Buffer.from(got.tensors[name].data.buffer).equals(Buffer.from(tensor.data.buffer)), name).toBe(
         true,
       );
+      if (name.endsWith('Bytes')) expect(tensor.data).toBeInstanceOf(Uint8Array);
     }
     expect(got.metadata).toEqual(expected.metadata);
   });
