@@ -38,7 +38,7 @@ describe('a proxy in the environment', () => {
     const address = `${host}:${server.address.split(':')[1]}`;
     const connection = await DmEnvRpcConnection.open({ address, deadlineSeconds: 5 });
     cleanups.push(() => connection.close());
-    expect(await connection.send('createWorld', {})).toMatchObject({ worldName: 'world-1' });
+    expect(await connection.send('createWorld', {})).toHaveProperty('worldName');
     expect(asked).toEqual([]);
   });
 

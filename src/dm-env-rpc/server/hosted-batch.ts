@@ -35,7 +35,6 @@ import {
   requestedNames,
   reservedSpecs,
   SimulatorError,
-  statusOf,
 } from './hosted-environment.js';
 
 /** The largest batch. */
@@ -185,8 +184,8 @@ export class HostedBatch implements HostedWorld {
       } catch (error) {
         this.#states[i] = noEpisode;
         const place = `simulator ${i}: ${this.name}, episode ${this.#episodes[i]}, step ${this.#episodeSteps[i]}`;
-        const message = messageOf(new SimulatorError(place, error));
-        this.#record(i, 0, 1, statusCode(statusOf(error)), message);
+        const failure = new SimulatorError(place, this.#episodeSteps[i] === 0 ? 'reset' : 'step', error);
+        this.#record(i, 0, 1, statusCode(failure.status), messageOf(failure));
       }
     }
     return {
@@ -238,7 +237,8 @@ export class HostedBatch implements HostedWorld {
 
   #decode(actions: ByUid<wire.Tensor>): NamedTensorValues {
     const size = this.#environments.length;
-    const given: Record<string, TensorValue> = {};
+    // Without a prototype, so that a name such as `__proto__` is kept.
+    const given: Record<string, TensorValue> = Object.create(null);
     // dm_env_rpc ignores the actions of a step that starts an episode.
     const isRunning = this.#states.includes(environmentStates.running);
     for (const [uid, message] of Object.entries(actions)) {

@@ -35,7 +35,7 @@ export class RequestError extends Error {
 
 /** The status that a client receives when its request fails with this error. */
 export function statusOf(error: unknown): StatusName {
-  if (error instanceof RequestError) return error.status;
+  if (error instanceof RequestError || error instanceof SimulatorError) return error.status;
   return error instanceof PmpoError ? 'INVALID_ARGUMENT' : 'INTERNAL';
 }
 
@@ -46,8 +46,12 @@ export function messageOf(error: unknown): string {
 
 /** What an environment has thrown, and where. */
 export class SimulatorError extends Error {
-  constructor(place: string, cause: unknown) {
+  readonly status: StatusName;
+
+  /** @param act what the environment was asked to do. It may refuse a reset for its seed; a step's action has been checked before. */
+  constructor(place: string, act: 'reset' | 'step', cause: unknown) {
     super(`${place}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    this.status = act === 'reset' ? statusOf(cause) : 'INTERNAL';
   }
 }
 
@@ -175,7 +179,7 @@ export class HostedEnvironment implements HostedWorld {
     let [reward, discount] = [0, 1];
     if (given !== undefined) {
       this.#episodeStep += 1;
-      const step = await this.#placed(() => this.environment.step(given));
+      const step = await this.#placed('step', () => this.environment.step(given));
       if (step.terminated) state = environmentStates.terminated;
       else if (step.truncated) state = environmentStates.interrupted;
       reward = step.reward;
@@ -187,7 +191,9 @@ export class HostedEnvironment implements HostedWorld {
       const seed = this.#nextSeed;
       this.#episode += 1;
       this.#episodeStep = 0;
-      const first = await this.#placed(() => this.environment.reset(seed === undefined ? {} : { seed }));
+      const first = await this.#placed('reset', () =>
+        this.environment.reset(seed === undefined ? {} : { seed }),
+      );
       if (first.terminated) state = environmentStates.terminated;
       else if (first.truncated) state = environmentStates.interrupted;
       // A reset that has arrived in the meantime may have set another seed.
@@ -202,13 +208,13 @@ export class HostedEnvironment implements HostedWorld {
     return { state, values };
   }
 
-  /** Adds the world, the episode and the step to what the environment throws; refusals of a request stay as they are. */
-  async #placed<T>(act: () => Promise<T>): Promise<T> {
+  /** Adds the world, the episode and the step to what the environment throws. */
+  async #placed<T>(act: 'reset' | 'step', run: () => Promise<T>): Promise<T> {
     try {
-      return await act();
+      return await run();
     } catch (error) {
-      if (error instanceof RequestError || error instanceof PmpoError) throw error;
-      throw new SimulatorError(`${this.name}, episode ${this.#episode}, step ${this.#episodeStep}`, error);
+      const place = `${this.name}, episode ${this.#episode}, step ${this.#episodeStep}`;
+      throw new SimulatorError(place, act, error);
     }
   }
 

@@ -2,6 +2,7 @@ import { gzipSync } from 'node:zlib';
 import * as grpc from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { countingEnvironment } from '../../../test/support/counting-environment.js';
+import { PmpoError } from '../../core/errors.js';
 import type { Environment } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { DmEnvRpcConnection } from '../client/connection.js';
@@ -245,7 +246,7 @@ describe('an environment', () => {
     make = () =>
       countingEnvironment({
         reward: (count) => {
-          if (count === 2 && fails) throw new Error('unstable\u001b[2J');
+          if (count === 2 && fails) throw new PmpoError({ what: 'unstable\u001b[2J' });
           return count;
         },
       });
