@@ -226,7 +226,7 @@ const learnerSchema = z
       .max(1)
       .default(0.5)
       .describe(
-        'Fraction of the run after which the learning rates of policy and critics decay linearly, to a twentieth at the end; 1: no decay',
+        'Fraction of the run after which the learning rates of policy and critics decay linearly, to a twentieth at the end, but not before 1,000 updates; 1: no decay',
       ),
     maxGradientNorm: z
       .number()

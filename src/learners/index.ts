@@ -58,4 +58,4 @@ export {
   type TrainLanguageResult,
   trainLanguage,
 } from './language/train.js';
-export { type CopyRule, copyIsDue, learningRateFactor } from './schedule.js';
+export { type CopyRule, copyIsDue, decayStart, learningRateFactor } from './schedule.js';

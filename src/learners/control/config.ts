@@ -61,7 +61,7 @@ export interface ControlUpdateConfig {
   readonly learningRate: number;
   /** Learning rate of the operator's state. */
   readonly stateLearningRate: number;
-  /** Share of the run after which the learning rates of policy and critics fall linearly, to a twentieth at the end. */
+  /** Share of the run after which the learning rates of policy and critics fall linearly, to a twentieth at the end; not before 1,000 updates. */
   readonly decayFrom: number;
   /** Gradients are scaled down to this norm. */
   readonly maxGradientNorm: number;

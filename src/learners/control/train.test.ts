@@ -9,7 +9,7 @@ import { createFeedbackRegistry } from '../../feedback/registry.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { LearnerObserver } from '../../run/observer.js';
-import { learningRateFactor } from '../schedule.js';
+import { decayStart, learningRateFactor } from '../schedule.js';
 import { trainControl } from './train.js';
 
 /** A point on a line that is pushed. The reward is largest at 0; episodes have 30 steps. */
@@ -305,5 +305,13 @@ describe('learningRateFactor', () => {
   it('is 1, then falls linearly to a twentieth', () => {
     expect([0, 0.5, 0.75, 1].map((p) => learningRateFactor(p, 0.5))).toEqual([1, 1, 0.5, 0.05]);
     expect(learningRateFactor(1, 1)).toBe(1);
+  });
+
+  it('decays no sooner than after 1,000 updates, so that a short run is like the beginning of a long one', () => {
+    const start = (environmentSteps: number) =>
+      decayStart({ decayFrom: 0.5, warmupSteps: 1000, stepsPerUpdate: 2, environmentSteps });
+    expect(start(50_000)).toBe(0.5);
+    expect(start(4000)).toBe(0.75);
+    for (const steps of [1500, 2000]) expect(learningRateFactor(steps / 2000, start(2000))).toBe(1);
   });
 });

@@ -11,7 +11,7 @@ import { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { LearnerObserver } from '../../run/observer.js';
 import type { EvaluationRecord } from '../../run/records.js';
-import { learningRateFactor } from '../schedule.js';
+import { decayStart, learningRateFactor } from '../schedule.js';
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
 import { type Counters, restoreJob, saveJob } from './checkpoint.js';
@@ -236,10 +236,10 @@ class ControlJob {
   /** Makes updates until there are `target` in all. */
   async #runUpdates(target: number): Promise<void> {
     const { config } = this.#options;
-    const { batchSize, samples, environmentSteps: total, decayFrom } = config.learner;
+    const { batchSize, samples, environmentSteps: total } = config.learner;
     if (this.#store.size === 0) return;
     const { actionSize } = this.#experience.shape;
-    const factor = learningRateFactor(this.#counters.environmentSteps / total, decayFrom);
+    const factor = learningRateFactor(this.#counters.environmentSteps / total, decayStart(config.learner));
     const pending: Promise<Metrics>[] = [];
     while (this.#counters.updates < target) {
       const { updates } = this.#counters;
