@@ -1,6 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { randomKey } from './random-keys.js';
-import { bootstrapInterval, interquartileMean, mean, quantile, wilsonInterval } from './statistics.js';
+import {
+  bootstrapInterval,
+  interquartileMean,
+  mean,
+  performanceProfile,
+  probabilityOfImprovement,
+  probabilityOfImprovementInterval,
+  quantile,
+  scoreInterval,
+  wilsonInterval,
+} from './statistics.js';
 
 describe('interquartileMean', () => {
   // Equal to scipy.stats.trim_mean(x, 0.25) if the number of values is a multiple of 4.
@@ -44,6 +54,25 @@ describe('bootstrapInterval', () => {
     expect(of(1)).toEqual(of(1));
     expect(of(1)).not.toEqual(of(2));
     expect(bootstrapInterval([[]], mean, randomKey(0))).toEqual([Number.NaN, Number.NaN]);
+  });
+});
+
+describe('aggregates over seeds and tasks', () => {
+  it('count a tie as half, and call the interval of few seeds a range', () => {
+    expect(probabilityOfImprovement([[1, 2]], [[1, 2]])).toBe(0.5);
+    expect(probabilityOfImprovement([[2], [0]], [[1], [1]])).toBe(0.5);
+    expect(scoreInterval([[3, 1, 2]], randomKey(0))).toEqual({ low: 1, high: 3, kind: 'range' });
+    expect(scoreInterval([[3, 1, 2, 5, 4]], randomKey(0)).kind).toBe('bootstrap');
+  });
+
+  it('compare runs pair by pair within a task, and average over the tasks', () => {
+    // 5 of 6 pairs on the first task, and 0.5 of 1 on the second.
+    expect(probabilityOfImprovement([[3, 5], [1]], [[1, 2, 4], [1]])).toBeCloseTo((5 / 6 + 0.5) / 2, 12);
+    const [low, high] = probabilityOfImprovementInterval([[3, 5], [1]], [[1, 2, 4], [1]], randomKey(0));
+    expect(low).toBeGreaterThan(0.25);
+    expect(low).toBeLessThan(2 / 3);
+    expect(high).toBe(0.75);
+    expect(performanceProfile([[3, 5], [1]], [0, 1, 3, 9])).toEqual([1, 2 / 3, 1 / 3, 0]);
   });
 });
 

@@ -1,4 +1,13 @@
-import { mean, median, quantile, standardDeviation } from '../core/statistics.js';
+import { foldIn, randomKey } from '../core/random-keys.js';
+import {
+  interquartileMean,
+  mean,
+  median,
+  quantile,
+  type ScoreInterval,
+  scoreInterval,
+  standardDeviation,
+} from '../core/statistics.js';
 import { jobTerms } from '../run/job-terms.js';
 import { outcomeOf, type RunData } from './run-data.js';
 
@@ -109,6 +118,11 @@ export interface GroupOutcome {
   readonly low: number;
   readonly high: number;
   readonly mean: number;
+  readonly interquartileMean: number;
+  /** Of the interquartile mean; the range of the seeds if they are few. */
+  readonly interval: ScoreInterval;
+  /** The final scores themselves. */
+  readonly scores: readonly number[];
   readonly minimum: number;
   readonly maximum: number;
   /** Medians over seeds. */
@@ -131,6 +145,9 @@ export function groupOutcome({ label, runs }: RunGroup): GroupOutcome {
     low: quantile(scores, 0.25),
     high: quantile(scores, 0.75),
     mean: mean(scores),
+    interquartileMean: interquartileMean(scores),
+    interval: scoreInterval([scores], foldIn(randomKey(0), label)),
+    scores,
     minimum: quantile(scores, 0),
     maximum: quantile(scores, 1),
     steps: median(outcomes.map(({ steps }) => steps)),

@@ -1,4 +1,5 @@
 import { formatCount, formatDuration, formatNumber } from '../core/format.js';
+import { probabilityOfImprovement } from '../core/statistics.js';
 import { capitalized } from '../run/job-terms.js';
 import {
   curveCsv,
@@ -82,12 +83,26 @@ function groupTable(runs: readonly RunData[]): string {
   const labels = groups.map(({ label }) => label);
   const interval = (low: number, high: number) =>
     low === high ? final(low) : `${final(low)} – ${final(high)}`;
+  const outcomes = groups.map(groupOutcome);
+  const [first] = outcomes;
+  const better = ({ label, scores }: GroupOutcome) => {
+    if (first === undefined || label === first.label || scores.length === 0) return '–';
+    return `${Math.round(100 * probabilityOfImprovement([scores], [first.scores]))} %`;
+  };
   const columns: Column<GroupOutcome>[] = [
     { head: 'Operator', text: true, cell: ({ label }) => swatch(label, labels) + escapeHtml(label) },
     { head: `Final ${terms.scoreName}, median`, cell: (row) => `<b>${final(row.median)}</b>` },
     { head: 'Middle half', cell: ({ low, high }) => interval(low, high) },
     { head: 'Range', cell: ({ minimum, maximum }) => interval(minimum, maximum) },
     { head: 'Mean', cell: (row) => final(row.mean) },
+    { head: 'Interquartile mean', cell: (row) => final(row.interquartileMean) },
+    {
+      head: 'Its 95 % interval',
+      cell: ({ interval: { low, high, kind } }) => (kind === 'range' ? 'too few seeds' : interval(low, high)),
+    },
+    ...(outcomes.length > 1
+      ? [{ head: `Probability of improvement over ${first!.label}`, cell: better }]
+      : []),
     { head: 'Seeds', cell: ({ seeds }) => String(seeds) },
     {
       head: 'Diverged',
@@ -99,7 +114,7 @@ function groupTable(runs: readonly RunData[]): string {
   const note = runs.some(({ status }) => status === 'diverged')
     ? '<p class="note">A seed that diverged counts as worse than any other. No seed is left out.</p>'
     : '';
-  return htmlTable(columns, groups.map(groupOutcome)) + note;
+  return htmlTable(columns, outcomes) + note;
 }
 
 function runTable(runs: readonly RunData[]): string {

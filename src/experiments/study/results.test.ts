@@ -99,6 +99,7 @@ describe('writeResults', () => {
       'outcomes.csv',
       'metrics.csv',
       'summary.csv',
+      'improvement.csv',
       'summary.md',
       'provenance.json',
       'curves.svg',
@@ -123,9 +124,14 @@ swingup,b,0,0.375,
 `,
     );
     expect(await read('summary.csv')).toBe(
-      `task,variant,seeds,diverged,interquartileMean,low95,high95
-swingup,a,1,0,30,30,30
-swingup,b,1,1,0,0,0
+      `task,variant,seeds,diverged,interquartileMean,low,high,interval
+swingup,a,1,0,30,30,30,range
+swingup,b,1,1,0,0,0,range
+`,
+    );
+    expect(await read('improvement.csv')).toBe(
+      `variant,over,tasks,fewestSeeds,probabilityOfImprovement,low95,high95
+a,b,1,1,1,1,1
 `,
     );
     expect(await read('summary.md')).toBe(

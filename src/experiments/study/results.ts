@@ -1,7 +1,15 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { foldIn, randomKey } from '../../core/random-keys.js';
-import { bootstrapInterval, interquartileMean, mean, standardDeviation } from '../../core/statistics.js';
+import {
+  interquartileMean,
+  mean,
+  probabilityOfImprovement,
+  probabilityOfImprovementInterval,
+  type ScoreInterval,
+  scoreInterval,
+  standardDeviation,
+} from '../../core/statistics.js';
 import { renderFigureSvg } from '../../report/panels.js';
 import { outcomeOf, type RunData, readRun } from '../../report/run-data.js';
 import { jobTerms } from '../../run/job-terms.js';
@@ -138,37 +146,72 @@ function summaryRows(runs: readonly MadeRun[]): SummaryRow[] {
   return [...groups.values()].map((own) => {
     const { task, variant } = own[0]!;
     const diverged = own.filter(({ data }) => data.status === 'diverged').length;
-    const scores = own.map(({ data }) => {
-      const { meanScore } = outcomeOf(data);
-      return Number.isFinite(meanScore) ? meanScore : 0;
-    });
+    const scores = own.map(finalScore);
     const key = foldIn(foldIn(randomKey(0), task), variant);
-    const [low, high] = bootstrapInterval([scores], interquartileMean, key);
-    return { task, variant, seeds: own.length, diverged, center: interquartileMean(scores), low, high };
+    return {
+      task,
+      variant,
+      seeds: own.length,
+      diverged,
+      center: interquartileMean(scores),
+      ...scoreInterval([scores], key),
+    };
   });
 }
 
-interface SummaryRow {
+/** The final score of a run, 0 if it diverged. */
+function finalScore({ data }: MadeRun): number {
+  const { meanScore } = outcomeOf(data);
+  return Number.isFinite(meanScore) ? meanScore : 0;
+}
+
+/**
+ * For each two variants that have runs on the same tasks: the probability that a run of the first has a greater final score than one of
+ * the second, over those tasks, with its bootstrap interval.
+ */
+function improvementCsv(runs: readonly MadeRun[]): string {
+  const scores = new Map<string, Map<string, number[]>>();
+  for (const run of runs) {
+    const byTask = scores.get(run.variant) ?? new Map<string, number[]>();
+    byTask.set(run.task, [...(byTask.get(run.task) ?? []), finalScore(run)]);
+    scores.set(run.variant, byTask);
+  }
+  const rows = [...scores].flatMap(([first, x], i) =>
+    [...scores].slice(i + 1).flatMap(([second, y]) => {
+      const tasks = [...x.keys()].filter((task) => y.has(task));
+      if (tasks.length === 0) return [];
+      const [of, over] = [x, y].map((byTask) => tasks.map((task) => byTask.get(task)!));
+      const key = foldIn(foldIn(randomKey(0), first), second);
+      const interval = probabilityOfImprovementInterval(of!, over!, key);
+      const seeds = Math.min(...[...of!, ...over!].map(({ length }) => length));
+      const shares = [probabilityOfImprovement(of!, over!), ...interval].map(rounded);
+      return [[first, second, tasks.length, seeds, ...shares]];
+    }),
+  );
+  const head = ['variant', 'over', 'tasks', 'fewestSeeds', 'probabilityOfImprovement', 'low95', 'high95'];
+  return csv(head, rows);
+}
+
+interface SummaryRow extends ScoreInterval {
   readonly task: string;
   readonly variant: string;
   readonly seeds: number;
   readonly diverged: number;
-  /** Interquartile mean over seeds of the final mean scores, and its 95 % bootstrap interval. */
+  /** Interquartile mean over seeds of the final mean scores; the interval is its own, or the range of few seeds. */
   readonly center: number;
-  readonly low: number;
-  readonly high: number;
 }
 
 function summaryCsv(runs: readonly MadeRun[]): string {
-  const head = ['task', 'variant', 'seeds', 'diverged', 'interquartileMean', 'low95', 'high95'];
+  const head = ['task', 'variant', 'seeds', 'diverged', 'interquartileMean', 'low', 'high', 'interval'];
   return csv(
     head,
-    summaryRows(runs).map(({ task, variant, seeds, diverged, center, low, high }) => [
+    summaryRows(runs).map(({ task, variant, seeds, diverged, center, low, high, kind }) => [
       task,
       variant,
       seeds,
       diverged,
       ...[center, low, high].map(rounded),
+      kind,
     ]),
   );
 }
@@ -182,7 +225,10 @@ function summaryMarkdown(runs: readonly MadeRun[]): string {
     const row = rows.find((one) => one.variant === variant && one.task === task);
     if (row === undefined) return '';
     const short = (value: number) => (Math.abs(value) >= 10 ? value.toFixed(0) : value.toFixed(2));
-    const spread = row.seeds > 1 ? ` (${short(row.low)} – ${short(row.high)})` : ' (1 seed)';
+    const spread =
+      row.seeds > 1
+        ? ` (${row.kind === 'range' ? `${row.seeds} seeds from ` : '95 %: '}${short(row.low)} to ${short(row.high)})`
+        : ' (1 seed)';
     return `${short(row.center)}${spread}${row.diverged > 0 ? `, ${row.diverged} of ${row.seeds} diverged` : ''}`;
   };
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
@@ -220,6 +266,7 @@ export async function writeResults(
       ? []
       : [['metrics.csv', metricsCsv(runs, plan.metrics)] satisfies [string, string]]),
     ['summary.csv', summaryCsv(runs)],
+    ['improvement.csv', improvementCsv(runs)],
     ['summary.md', summaryMarkdown(runs)],
     [
       'provenance.json',
