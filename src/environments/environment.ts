@@ -98,6 +98,8 @@ export interface Step extends Reset {
  * process or anywhere else.
  */
 export interface Environment {
+  /** Where it runs, for messages: an address and a world. */
+  readonly where?: string;
   readonly observationSpec: NamedSpecs;
   readonly actionSpec: NamedSpecs;
   /**

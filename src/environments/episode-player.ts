@@ -312,7 +312,7 @@ export class EpisodePlayer {
   /** Throws the error for a number that nothing can be learned from. */
   #refuse(what: string): never {
     throw new PmpoError({
-      where: this.#where,
+      where: [this.#environment.where, this.#where].filter(Boolean).join(', '),
       what,
       remedy: 'The run has not learned from it. Check the simulator at that step',
     });

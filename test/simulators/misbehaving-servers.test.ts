@@ -38,6 +38,8 @@ interface Way {
   readonly from?: number;
   /** The number of bad responses; default: no limit. */
   readonly times?: number;
+  /** The specs of the world; default: the usual ones. */
+  readonly specs?: wire.ActionObservationSpecs;
   /** Milliseconds between two steps of the client, as a policy takes them. */
   readonly thinking?: number;
   /** The message of the error that ends the run, or of the first notice if the run goes on. */
@@ -69,19 +71,24 @@ const rawService: grpc.ServiceDefinition = {
   Process: { ...environmentService.Process, responseSerialize: (bytes: Buffer) => bytes },
 };
 
-async function serve({ at, send, from = 5, times = Number.POSITIVE_INFINITY }: Way): Promise<TestServer> {
+async function serve(way: Way): Promise<TestServer> {
+  const { at, send, from = 5, times = Number.POSITIVE_INFINITY, specs: offered = specs } = way;
+  // Numbers in the precision of the spec, so that the same script serves both.
+  const isDouble = offered.observations?.['1']?.dtype === double;
+  const vector = (...array: number[]): wire.Tensor =>
+    isDouble ? { doubles: { array }, shape: [array.length] } : floats(...array);
   let bad = 0;
   const process = (stream: Stream) => {
     let t = 0;
     const usual = (request: wire.EnvironmentRequest): Response => {
       if (request.createWorld) return { createWorld: { worldName: 'w' } };
-      if (request.joinWorld) return { joinWorld: { specs } };
-      if (request.reset) return { reset: { specs } };
+      if (request.joinWorld) return { joinWorld: { specs: offered } };
+      if (request.reset) return { reset: { specs: offered } };
       if (request.leaveWorld) return { leaveWorld: {} };
       if (request.destroyWorld) return { destroyWorld: {} };
       const action = [...(request.step?.actions?.['1']?.doubles?.array ?? [0])][0];
       const state = t % 8 === 7 ? 3 : 1;
-      const values = { '1': floats(t, action, 7), '2': doubles(action), '3': doubles(1) };
+      const values = { '1': vector(t, action, 7), '2': doubles(action), '3': doubles(1) };
       return { step: { state, observations: values } };
     };
     stream.on('error', () => {});
@@ -330,7 +337,17 @@ const ways: Record<string, Way> = {
   'the state 77': { at: 'step', send: ofState(77), says: /the state of a step is 77/ },
   'the state -1': { at: 'step', send: ofState(-1), says: /the state of a step is -1/ },
   'a reward that is NaN': { at: 'step', send: reward(Number.NaN), says: /the reward is NaN/ },
-  'a reward beyond float32': { at: 'step', send: reward(1e39), says: /the reward is 1e\+39/ },
+  'a reward beyond float32': {
+    at: 'step',
+    send: reward(1e39),
+    says: /^127\.0\.0\.1:\d+, world 'w', environment \d, episode \d+, step \d+: the reward is 1e\+39/,
+  },
+  'an observation beyond float32': {
+    at: 'step',
+    send: state({ doubles: { array: [1, 1e39, 7] }, shape: [3] }),
+    specs: { ...specs, observations: { ...observations, '1': spec('state', double, [3]) } },
+    says: /^127\.0\.0\.1:\d+, world 'w', environment \d, .*: observation 'state'\[1\] is 1e\+39/,
+  },
   'a discount that is NaN': { at: 'step', send: discount(Number.NaN), says: /the discount is NaN/ },
   'a discount of 5': {
     at: 'step',

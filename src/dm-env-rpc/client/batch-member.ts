@@ -46,6 +46,10 @@ export class BatchMember implements Environment {
     this.#close = close;
   }
 
+  get where(): string {
+    return this.#simulator.where;
+  }
+
   async reset({ seed }: { readonly seed?: number } = {}): Promise<Reset> {
     if (seed !== undefined && !(Number.isSafeInteger(seed) && seed >= 0)) {
       const what = `the seed is ${seed}. It must be a whole number of 0 or more`;

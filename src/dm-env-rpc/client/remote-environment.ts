@@ -85,6 +85,10 @@ export class RemoteEnvironment implements Environment {
     }
   }
 
+  get where(): string {
+    return this.#world.where;
+  }
+
   /** The name of the world on the server. */
   get worldName(): string {
     return this.#world.name;
