@@ -85,6 +85,8 @@ class Actor {
   #writer: ReplayWriter | undefined;
   /** Return and length of each episode that has ended since the last chunk. */
   #episodes: [number, number][] = [];
+  /** Failures of the simulator that earlier chunks have reported. */
+  #failuresReported = 0;
   #chunkStartedAt = 0;
   /** Updates behind the policy that acts. */
   #updates = 0;
@@ -198,7 +200,13 @@ class Actor {
 
   #takeChunk(): Chunk {
     const { count } = this.#chunk;
-    const chunk = { count, updates: this.#updates, episodes: this.#episodes, rows: this.#chunk.take() };
+    const failures = Array.from(
+      { length: this.#loop.failures - this.#failuresReported },
+      () => [null, 0] as const,
+    );
+    const episodes = [...this.#episodes, ...failures];
+    const chunk = { count, updates: this.#updates, episodes, rows: this.#chunk.take() };
+    this.#failuresReported = this.#loop.failures;
     this.#episodes = [];
     return chunk;
   }

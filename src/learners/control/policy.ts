@@ -116,8 +116,8 @@ export class TrainedPolicy {
 
   /**
    * The greedy policy as an ONNX model for any number of observations at once: from `observation` [B, O] (the named
-   * observations one after the other, in the sorted order of their names, images divided by 255; see flattenObservations) to
-   * `action` [B, A] in the environment's units and `canonicalAction` [B, A], the same within −1 … 1.
+   * observations one after the other, in the sorted order of their names, images divided by 255, categories as one-hot codes; see
+   * flattenObservations) to `action` [B, A] in the environment's units and `canonicalAction` [B, A], the same within −1 … 1.
    */
   exportOnnx(): Promise<Uint8Array> {
     const policy = ({ observation }: PolicyInput) => {

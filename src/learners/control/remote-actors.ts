@@ -63,6 +63,7 @@ interface StreamState {
   readonly position: string;
   readonly ledger: Readonly<Record<string, number>>;
   readonly offset: number;
+  readonly failures: number;
 }
 
 /**
@@ -82,6 +83,8 @@ export class RemoteActors implements Experience {
   #offset = 0;
   /** Transitions recorded. */
   #taken = 0;
+  /** Failures of the simulators of all actors. */
+  #failures = 0;
   /** Positions of the checkpoints on the disk, oldest first. */
   #safePositions: string[] = [];
   /** Position of the checkpoint that is being written. */
@@ -130,6 +133,7 @@ export class RemoteActors implements Experience {
     this.#token = remote.token;
     this.#position = remote.position;
     this.#offset = remote.offset;
+    this.#failures = remote.failures;
     this.#ledger.restore(remote.ledger);
     this.#taken = this.#transitionsOf(counters.environmentSteps);
     this.#safePositions = [remote.position];
@@ -190,7 +194,8 @@ export class RemoteActors implements Experience {
         transitions += count;
         averages.add({ 'actors/policyLag': Math.max(0, updates - actedAfter) });
         for (const [episodeReturn, length] of episodes) {
-          averages.add({ 'acting/return': episodeReturn, 'acting/length': length });
+          if (episodeReturn === null) this.#failures += 1;
+          else averages.add({ 'acting/return': episodeReturn, 'acting/length': length });
         }
       }
       this.#offset = inserted - (this.#taken + transitions);
@@ -241,7 +246,7 @@ export class RemoteActors implements Experience {
   }
 
   totals(): Readonly<Record<string, number>> {
-    return {};
+    return { 'acting/failures': this.#failures };
   }
 
   snapshot(): ExperienceSnapshot {
@@ -251,6 +256,7 @@ export class RemoteActors implements Experience {
       position: this.#position,
       ledger: this.#ledger.snapshot(),
       offset: this.#offset,
+      failures: this.#failures,
     };
     return {
       // There are no environments here, but TrainedPolicy.fromCheckpoint reads the observation size from this shape.

@@ -22,8 +22,8 @@ export interface StoredChunk {
   readonly updates: number;
   /** Transitions that all actors have inserted up to and including this chunk. */
   readonly inserted: number;
-  /** Return and length of each episode that has ended in the meantime. */
-  readonly episodes: readonly (readonly [number, number])[];
+  /** Return and length of each episode that has ended in the meantime; the return is null if a failing simulator has ended it. */
+  readonly episodes: readonly (readonly [number | null, number])[];
   /** The transitions; see packing.ts. */
   readonly rows: Buffer;
 }
@@ -365,7 +365,7 @@ function toChunk({ id, fields }: StreamEntry): StoredChunk {
     count: Number(text('count')),
     updates: Number(text('updates')),
     inserted: Number(text('inserted')),
-    episodes: JSON.parse(text('episodes')) as [number, number][],
+    episodes: JSON.parse(text('episodes')) as [number | null, number][],
     rows,
   };
 }

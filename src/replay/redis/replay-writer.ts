@@ -29,8 +29,8 @@ export interface Chunk {
   readonly count: number;
   /** Updates behind the policy that acted. */
   readonly updates: number;
-  /** Return and length of each episode that has ended in the meantime. */
-  readonly episodes: readonly (readonly [number, number])[];
+  /** Return and length of each episode that has ended in the meantime; the return is null if a failing simulator has ended it. */
+  readonly episodes: readonly (readonly [number | null, number])[];
   /** The transitions; see packing.ts. */
   readonly rows: Buffer;
 }
