@@ -27,7 +27,7 @@ export async function reconnect(
   throw new ConnectionLostError({
     where: last.details.where,
     what: `${lost.details.what}, and ${attempts} attempts to reconnect failed: ${last.details.what}`,
-    remedy: 'Start the server again and resume the run, or raise environment.reconnect.attempts',
+    remedy: `${last.details.remedy ?? 'Start the server again'}. Then resume the run, or raise environment.reconnect.attempts`,
     cause: last,
   });
 }
