@@ -20,6 +20,7 @@ function registries() {
     create: () => {
       throw new Error('not created in this test');
     },
+    complete: () => ({}),
     klParts: () => [],
   });
   const weight = z.union([z.number().min(0), z.strictObject({ epsilon: z.number().positive() })]);
@@ -30,6 +31,15 @@ function registries() {
     name: 'top-k',
     description: 'top-k',
     settings: z.strictObject({ accept: z.int().min(0).default(2) }),
+    create: () => {
+      throw new Error('not created in this test');
+    },
+    complete: () => ({}),
+  });
+  feedback.register({
+    name: 'value-baseline',
+    description: 'value-baseline',
+    settings: z.strictObject({}),
     create: () => {
       throw new Error('not created in this test');
     },

@@ -23,7 +23,7 @@ import {
  */
 
 const network = {
-  hidden: z.array(count.max(8192)).min(1).default([256, 256]).describe('Widths of the hidden layers'),
+  hidden: z.array(count.max(8192)).min(1).default([128, 128]).describe('Widths of the hidden layers'),
   activation: z
     .enum(['elu', 'relu', 'tanh'])
     .default('elu')
@@ -33,6 +33,12 @@ const network = {
     .default(true)
     .describe(
       'Whether the first layer is followed by layer normalization and tanh, which keep inputs of any scale in range',
+    ),
+  residual: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether `hidden` lists residual blocks with layer normalization (SimBa), all of one width, in place of plain layers',
     ),
 };
 
@@ -60,6 +66,13 @@ const settingSchema = z.union([
     .refine((typed) => Object.keys(typed).length <= 1, 'must have one type, such as {double: 10}')
     .describe('A number with its type in dm_env_rpc'),
 ]);
+
+const weightDecay = z
+  .number()
+  .min(0)
+  .max(1)
+  .default(0)
+  .describe('Decoupled weight decay: each step multiplies the weights by 1 − learning rate · this');
 
 const environmentSchema = z
   .strictObject({
@@ -164,6 +177,14 @@ const policySchema = z
       .max(1001)
       .default(11)
       .describe('Bins of each continuous action dimension (categorical head)'),
+    uniformShare: z
+      .number()
+      .min(0)
+      .max(0.5)
+      .default(0.02)
+      .describe(
+        'Share of the uniform distribution in the policy, which keeps every action possible (categorical head)',
+      ),
     minStddev: z
       .number()
       .positive()
@@ -185,10 +206,17 @@ const criticSchema = z
       .enum(['min', 'mean'])
       .default('mean')
       .describe('How the values of the ensemble are combined into one'),
-    learningRate: rate.default(3e-4).describe('Learning rate of Adam for the critics'),
+    learningRate: rate.default(1e-3).describe('Learning rate of Adam for the critics'),
+    weightDecay,
+    normalizeTargets: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Whether critics learn targets less their running mean, divided by their running standard deviation, so that rewards of any scale are learned alike',
+      ),
     target: z
       .union([z.strictObject({ period: count }), z.strictObject({ rate })])
-      .prefault({ period: 100 })
+      .prefault({ period: 50 })
       .describe(
         'Target critics: a copy every `period` updates, or an exponential moving average with `rate`',
       ),
@@ -216,9 +244,24 @@ const learnerSchema = z
         "Correlation of the exploration noise between consecutive steps (0: white noise); default: 0.95 for continuous actions, 0 for integer ones. It affects acting only, and keeps the policy's distribution at each step",
       ),
     stepsPerUpdate: count.default(2).describe('Environment steps per update'),
-    batchSize: count.max(65_536).default(256).describe('B, contexts per batch'),
+    batchSize: count.max(65_536).default(128).describe('B, contexts per batch'),
     samples: count.max(1024).optional().describe("N, samples per context; default: the operator's own"),
-    learningRate: rate.default(3e-4).describe('Learning rate of Adam for the policy'),
+    allActionsUpTo: z
+      .int()
+      .min(0)
+      .max(1024)
+      .default(32)
+      .describe(
+        'If there are no more distinct actions than this, each one is evaluated, weighted by its probability, in place of N samples',
+      ),
+    normalizeObservations: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Whether the networks see observations less their running mean, divided by their running standard deviation',
+      ),
+    learningRate: rate.default(1e-3).describe('Learning rate of Adam for the policy'),
+    weightDecay,
     stateLearningRate: stateLearningRateSchema,
     decayFrom: z
       .number()
@@ -321,7 +364,7 @@ const checkpointSchema = z
 
 /** The schema of a control job's configuration, for the registered operators and classifiers. */
 export function configSchema(registries: Registries) {
-  const { output, seed, plugins, operator, feedback } = sharedKeys(registries);
+  const { output, seed, plugins, operator, feedback } = sharedKeys(registries, 'value-baseline');
   return z.strictObject({
     name: slug.optional().describe("The run's name; default: simulator, operator and seed"),
     output,

@@ -38,8 +38,8 @@ function settingsOf({ name: _, ...settings }: Named): Record<string, unknown> {
 /**
  * Creates the operator and the feedback classifier that a configuration names, and checks that they fit each other.
  * @param samples N, on which the classifier's defaults depend.
- * @param kl whether the job computes the exact KL or estimates it from samples.
- * @returns both, and the `feedback` group with every default filled in.
+ * @param kl whether the job computes the exact KL or estimates it from samples, and the parts that the KL can have.
+ * @returns both, and their groups with every default filled in.
  * @throws ConfigError with the place of what does not fit.
  */
 export function createImprovement(
@@ -47,23 +47,23 @@ export function createImprovement(
   catalogue: Catalogue,
   config: { readonly operator: Named; readonly feedback: Named },
   samples: number,
-  kl: 'exact' | 'sampled',
-): { readonly improvement: Improvement; readonly feedback: Named } {
+  kl: { readonly estimate: 'exact' | 'sampled'; readonly parts: readonly string[] },
+): { readonly improvement: Improvement; readonly operator: Named; readonly feedback: Named } {
   const operatorDefinition = catalogue.operators.get(config.operator.name);
-  const operator = createAt(source, ['operator'], () =>
-    operatorDefinition.create(settingsOf(config.operator)),
-  );
+  const operatorSettings = operatorDefinition.complete(settingsOf(config.operator), kl.parts);
+  const operator = createAt(source, ['operator'], () => operatorDefinition.create(operatorSettings));
   const feedbackDefinition = catalogue.feedback.get(config.feedback.name);
   const given = settingsOf(config.feedback);
   const settings = feedbackDefinition.complete(given, samples);
   const classifier = createAt(source, ['feedback'], () => feedbackDefinition.create(settings, samples));
   createAt(source, ['operator'], () =>
-    checkNeeds(config.operator.name, operator.needs, config.feedback.name, classifier.provides, kl),
+    checkNeeds(config.operator.name, operator.needs, config.feedback.name, classifier.provides, kl.estimate),
   );
   const rejectShare = classifier.rejectShare?.(samples);
   const warnings = operator.warnings?.({ rejectShare, samples }) ?? [];
   return {
     improvement: { operator, classifier, warnings },
+    operator: { name: config.operator.name, ...operatorSettings },
     feedback: { name: config.feedback.name, ...settings },
   };
 }

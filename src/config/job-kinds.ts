@@ -26,11 +26,13 @@ export interface AnyJobConfig {
 export interface JobKind<C extends AnyJobConfig> {
   schema(catalogue: Catalogue): z.ZodType<C>;
   /** Fills in those defaults of a configuration, not yet validated, that depend on its other settings. */
-  withDefaults(values: Values): Values;
+  withDefaults(values: Values, catalogue: Catalogue): Values;
   /** The keys whose values are paths of files. */
   fileKeys(values: Values, catalogue: Catalogue): readonly KeyPath[];
   /** Whether the job computes the exact KL or estimates it from samples. */
   kl(config: C): 'exact' | 'sampled';
+  /** The names of the parts that the KL of the job's policy can have. */
+  readonly klParts: readonly string[];
   /** Finds settings that are valid one by one and contradict each other. */
   crossCheck(config: C, catalogue: Catalogue): Problem[];
 }
@@ -78,9 +80,16 @@ const controlFileKeys: readonly KeyPath[] = [
 /** Jobs that learn in simulators. */
 export const controlJob: JobKind<Config> = {
   schema: configSchema,
-  withDefaults: (values) => values,
+  withDefaults(values, { feedback }) {
+    // A configuration that sets N, or ranks samples, means N samples and not all actions weighted by their probabilities.
+    const samples = isGroup(values.learner) ? values.learner.samples : undefined;
+    const name = isGroup(values.feedback) ? values.feedback.name : undefined;
+    const ranks = feedback.definitions().some((known) => known.name === name && known.comparesSamples);
+    return samples === undefined && !ranks ? values : withDefault(values, 'learner', 'allActionsUpTo', 0);
+  },
   fileKeys: () => controlFileKeys,
   kl: () => 'exact',
+  klParts: ['mean', 'covariance', 'categorical'],
   crossCheck: (config, { simulators, operators }) => [
     ...crossCheck(config, simulators.names()),
     ...simulatorProblems(config, simulators),
@@ -123,6 +132,7 @@ export const languageJob: JobKind<LanguageConfig> = {
   },
   fileKeys: (values, catalogue) => [...languageFileKeys, ...rewardFileKeys(values, catalogue)],
   kl: ({ language }) => language.kl,
+  klParts: [sequenceKl],
   crossCheck: (config, { operators, feedback }) =>
     languageProblems(config, {
       operator: operators.get(config.operator.name),

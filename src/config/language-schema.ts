@@ -192,7 +192,7 @@ export type LanguageRegistries = Registries & { readonly rewards: Registry<Rewar
 
 /** The schema of a language job's configuration, for the registered operators, classifiers and rewards. */
 export function languageConfigSchema(registries: LanguageRegistries) {
-  const { output, seed, plugins, operator, feedback } = sharedKeys(registries);
+  const { output, seed, plugins, operator, feedback } = sharedKeys(registries, 'top-k');
   return z.strictObject({
     name: slug.optional().describe("The run's name; default: model, operator and seed"),
     output,

@@ -23,13 +23,25 @@ describe('resolveConfig', () => {
     const pmpo = await resolve(minimal);
     expect(pmpo.config).toMatchObject({
       operator: { name: 'pmpo', alpha: 0.5 },
-      feedback: { name: 'top-k', accept: 2, reject: 2 },
-      learner: { samples: 4 },
+      feedback: { name: 'value-baseline' },
+      learner: { samples: 4, allActionsUpTo: 32 },
     });
+    const ranked = await resolve(minimal, 'feedback.name=top-k');
+    expect(ranked.config.feedback).toEqual({ name: 'top-k', accept: 2, reject: 2 });
     const mpo = await resolve(minimal, 'operator.name=mpo');
     expect(mpo.config.learner.samples).toBe(20);
     expect(mpo.operator.needs.evaluation).toBe(true);
     expect((await resolve(minimal, 'operator.name=mpo', 'learner.samples=8')).config.learner.samples).toBe(8);
+  });
+
+  test('takes samples in place of all actions if the configuration sets or ranks them', async () => {
+    const limit = async (...overrides: string[]) =>
+      (await resolve(minimal, ...overrides)).config.learner.allActionsUpTo;
+    expect(await limit('learner.samples=8')).toBe(0);
+    expect(await limit('feedback.name=top-k')).toBe(0);
+    expect(await limit('feedback.name=median')).toBe(0);
+    expect(await limit('feedback={name: threshold, value: 1}')).toBe(32);
+    expect(await limit('feedback.name=top-k', 'learner.allActionsUpTo=6')).toBe(6);
   });
 
   test('reads a group without a name as the default operator', async () => {
@@ -99,7 +111,7 @@ replay: {redis: "rediss://r:1", redisTls: {ca: redis.pem, key: ../own.key}, redi
   });
 
   test('refuses feedback that does not fit the samples', async () => {
-    expect((await resolve(minimal, 'learner.samples=3')).config.feedback).toEqual({
+    expect((await resolve(minimal, 'feedback.name=top-k', 'learner.samples=3')).config.feedback).toEqual({
       name: 'top-k',
       accept: 1,
       reject: 1,

@@ -61,17 +61,14 @@ type Values = Readonly<Record<string, unknown>>;
 const defaultNames = { operator: 'pmpo', feedback: 'top-k' } as const;
 
 /** Fills in the defaults that depend on other settings, before the schema, which cannot express them, sees the values. */
-function withDefaults<C extends AnyJobConfig>(
-  kind: JobKind<C>,
-  given: Values,
-  { operators }: Catalogue,
-): Values {
+function withDefaults<C extends AnyJobConfig>(kind: JobKind<C>, given: Values, catalogue: Catalogue): Values {
+  const { operators } = catalogue;
   let values = given;
   // `operator: {alpha: 1}` means the default operator: the schema needs the name to choose the settings.
   for (const [block, name] of Object.entries(defaultNames)) {
     if (values[block] !== undefined) values = withDefault(values, block, 'name', name);
   }
-  values = kind.withDefaults(values);
+  values = kind.withDefaults(values, catalogue);
   const name = isGroup(values.operator) ? values.operator.name : defaultNames.operator;
   const operator = operators.definitions().find((definition) => definition.name === name);
   return operator === undefined ? values : withDefault(values, 'learner', 'samples', operator.defaultSamples);
@@ -103,11 +100,14 @@ async function resolveAs<C extends AnyJobConfig>(
   const problems = kind.crossCheck(config, catalogue);
   if (problems.length > 0) refuse(source, problems);
   const samples = config.learner.samples ?? catalogue.operators.get(config.operator.name).defaultSamples;
-  const { improvement, feedback } = createImprovement(source, catalogue, config, samples, kind.kl(config));
+  const { improvement, operator, feedback } = createImprovement(source, catalogue, config, samples, {
+    estimate: kind.kl(config),
+    parts: kind.klParts,
+  });
   const plugins = paths.map((path) => resolve(pluginFolder, path));
   return {
     ...improvement,
-    config: { ...config, plugins, feedback, learner: { ...config.learner, samples } },
+    config: { ...config, plugins, operator, feedback, learner: { ...config.learner, samples } },
     catalogue,
   };
 }

@@ -53,15 +53,18 @@ export const stateLearningRateSchema = rate
   .default(1e-2)
   .describe("Learning rate of the operator's state (temperature, dual variables)");
 
-/** The keys that every job has. */
-export function sharedKeys({ operators, feedback }: Registries) {
+/**
+ * The keys that every job has.
+ * @param defaultFeedback the name of the classifier of a job whose configuration names none.
+ */
+export function sharedKeys({ operators, feedback }: Registries, defaultFeedback: string) {
   return {
     output: z.string().default('runs').describe('The folder in which the folder of the run is created'),
     seed: z.int().min(0).default(0).describe('The random seed of the run'),
     plugins: z.array(z.string()).default([]).describe('Paths of modules that export `register(registry)`'),
     operator: namedSettings(operators).prefault({ name: 'pmpo' }).describe('The policy improvement operator'),
     feedback: namedSettings(feedback)
-      .prefault({ name: 'top-k' })
+      .prefault({ name: defaultFeedback })
       .describe('The feedback classifier, which decides which samples are accepted and which are rejected'),
   };
 }

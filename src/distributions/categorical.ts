@@ -1,4 +1,4 @@
-import type { Tensor1D, Tensor2D, Tensor3D } from '../engine/tensors.js';
+import type { HostTensor, Tensor1D, Tensor2D, Tensor3D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import type { Distribution, DistributionFamily } from './distribution.js';
 
@@ -23,12 +23,25 @@ class Categorical implements Distribution {
   constructor(
     readonly parameters: Tensor2D,
     counts: readonly number[],
+    uniformShare: number,
   ) {
     this.#counts = counts;
     this.#bins = Math.max(...counts);
     const shape: [number, number, number] = [parameters.shape[0], counts.length, this.#bins];
     const raw: Tensor3D = tf.reshape(parameters, shape);
-    this.#logits = tf.logSoftmax(this.#masked(raw), -1);
+    const logits: Tensor3D = tf.logSoftmax(this.#masked(raw), -1);
+    this.#logits = uniformShare === 0 ? logits : this.#mixed(logits, uniformShare);
+  }
+
+  /** Log-probs of the mixture of `logits` with the uniform distribution over the bins that a dimension has. */
+  #mixed(logits: Tensor3D, share: number): Tensor3D {
+    const floor = share / this.#bins;
+    if (this.#equal) return tf.log(tf.add(tf.mul(tf.exp(logits), 1 - share), floor));
+    const floors = tf.tensor(
+      this.#counts.map((count) => share / count),
+      [1, this.#counts.length, 1],
+    );
+    return this.#masked(tf.log(tf.add(tf.mul(tf.exp(logits), 1 - share), floors)));
   }
 
   /** Whether all dimensions have K bins, which takes fewer operations. */
@@ -128,17 +141,47 @@ class Categorical implements Distribution {
   }
 }
 
+/** The values of each dimension, and how far the probabilities stay from 0. */
+export interface CategoricalSettings {
+  /** The number of values of each dimension, [A]. */
+  readonly bins: readonly number[];
+  /** The share of the uniform distribution in the policy: no value's probability falls below this share / K. Default: 0. */
+  readonly uniformShare?: number;
+}
+
 /**
- * The categorical head, with K logits for each of the A action dimensions.
- * @param bins the number of values of each dimension, [A]
+ * The categorical head, with K logits for each of the A action dimensions. It is the mixture (1 − u)·softmax(logits) + u·uniform with
+ * u = `uniformShare`, so that no action is ever lost: log-probs stay bounded, and so does the pull of a rejected action.
  */
-export function categoricalFamily({ bins }: { readonly bins: readonly number[] }): DistributionFamily {
+export function categoricalFamily({ bins, uniformShare = 0 }: CategoricalSettings): DistributionFamily {
   return {
     name: 'categorical',
     noise: 'uniform',
     exceedsBounds: false,
     parameterCount: () => bins.length * Math.max(...bins),
     klParts: () => ({ categorical: bins.length }),
-    create: (outputs) => new Categorical(outputs, bins),
+    allActions: (limit) => allActions(bins, limit),
+    create: (outputs) => new Categorical(outputs, bins, uniformShare),
   };
+}
+
+/** The canonical value of bin `index` of `count`, from −1 to 1; 0 if there is only one. */
+function binValue(index: number, count: number): number {
+  return count > 1 ? (2 * index) / (count - 1) - 1 : 0;
+}
+
+/** Every combination of the dimensions' values as canonical actions [M, A], or undefined if there are more than `limit`. */
+function allActions(bins: readonly number[], limit: number): HostTensor | undefined {
+  const combinations = bins.reduce((product, count) => product * count, 1);
+  if (combinations > limit) return undefined;
+  const data = new Float32Array(combinations * bins.length);
+  for (let row = 0; row < combinations; row++) {
+    let rest = row;
+    for (let dimension = bins.length - 1; dimension >= 0; dimension--) {
+      const count = bins[dimension];
+      data[row * bins.length + dimension] = binValue(rest % count, count);
+      rest = Math.floor(rest / count);
+    }
+  }
+  return { shape: [combinations, bins.length], data };
 }

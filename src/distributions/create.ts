@@ -9,6 +9,8 @@ export interface HeadSettings {
   readonly head: 'auto' | 'gaussian' | 'categorical';
   /** Number of values into which a categorical head divides a continuous dimension. */
   readonly bins: number;
+  /** Share of the uniform distribution in a categorical policy; see CategoricalSettings. */
+  readonly uniformShare: number;
   /** Floor of a Gaussian's standard deviation. */
   readonly minStddev: number;
   /** Standard deviation of a Gaussian for network outputs of 0. */
@@ -33,5 +35,8 @@ export function createFamily(settings: HeadSettings, actionValues: ArrayLike<num
     });
   }
   if (!discrete && settings.head !== 'categorical') return gaussianFamily(settings);
-  return categoricalFamily({ bins: values.map((count) => count || settings.bins) });
+  return categoricalFamily({
+    bins: values.map((count) => count || settings.bins),
+    uniformShare: settings.uniformShare,
+  });
 }

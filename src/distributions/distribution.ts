@@ -1,4 +1,4 @@
-import type { Tensor1D, Tensor2D, Tensor3D } from '../engine/tensors.js';
+import type { HostTensor, Tensor1D, Tensor2D, Tensor3D } from '../engine/tensors.js';
 
 /**
  * Policies as distributions over actions.
@@ -45,6 +45,8 @@ export interface DistributionFamily {
   parameterCount(actionDimensions: number): number;
   /** Name of each part of the KL to its D, for A action dimensions. */
   klParts(actionDimensions: number): Record<string, number>;
+  /** Every action there is as canonical actions [M, A]; undefined if M is above `limit` or actions are continuous. */
+  allActions(limit: number): HostTensor | undefined;
   /** The distributions that network outputs [B, P] define. */
   create(outputs: Tensor2D, actionDimensions: number): Distribution;
 }

@@ -200,8 +200,47 @@ describe('the categorical head', () => {
   });
 });
 
+describe('a categorical with a uniform share', () => {
+  const family = categoricalFamily({ bins: [3, 2], uniformShare: 0.06 });
+  const logits = [50, 0, -50, 1, 3, 9];
+  const head = (values: number[] = logits) => family.create(tf.tensor2d([values]), 2);
+
+  it('keeps every value as likely as its part of the share', () => {
+    const actions = tf.tensor3d([[[-1, -1]], [[0, -1]], [[1, -1]], [[-1, 1]], [[0, 1]], [[1, 1]]]);
+    const second = 0.94 / (1 + Math.exp(2)) + 0.03;
+    const first = [0.96, 0.02, 0.02];
+    const expected = [second, 1 - second].flatMap((p) => first.map((q) => [Math.log(p * q)]));
+    expectClose(head().logProb(actions), expected, 'log-probs', 1e-5);
+    expectClose(tf.sum(tf.exp(head().logProb(actions))), 1, 'sum', 1e-5);
+  });
+
+  it('has finite gradients for impossible and for hopeless values', () => {
+    const loss = (x: tf.Tensor) => {
+      const own = head([...x.dataSync()]);
+      const from = family.create(x as Tensor2D, 2);
+      return tf.add(tf.sum(own.kl(from).categorical), tf.sum(from.entropy()));
+    };
+    const values = [
+      ...tf
+        .grad(loss)(tf.tensor2d([logits]))
+        .dataSync(),
+    ];
+    expect(values.every(Number.isFinite)).toBe(true);
+    expect(values[5]).toBe(0);
+  });
+
+  it('lists all actions', () => {
+    const all = family.allActions(6)!;
+    expect(all.shape).toEqual([6, 2]);
+    expect([...all.data]).toEqual([-1, -1, -1, 1, 0, -1, 0, 1, 1, -1, 1, 1]);
+    expect(family.allActions(5)).toBeUndefined();
+    expect([...categoricalFamily({ bins: [1] }).allActions(1)!.data]).toEqual([0]);
+    expect(gaussianFamily({ minStddev: 0.1, initialStddev: 0.5 }).allActions(100)).toBeUndefined();
+  });
+});
+
 it('the head is the one that the settings name', () => {
-  const settings = { bins: 5, minStddev: 0.1, initialStddev: 0.5 };
+  const settings = { bins: 5, uniformShare: 0, minStddev: 0.1, initialStddev: 0.5 };
   const made = (head: 'auto' | 'gaussian' | 'categorical', values: number[]) => {
     const { name, noise, parameterCount } = createFamily({ ...settings, head }, values);
     return { name, noise, parameters: parameterCount(values.length) };

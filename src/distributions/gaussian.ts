@@ -97,6 +97,7 @@ export function gaussianFamily({ minStddev, initialStddev }: GaussianSettings): 
     exceedsBounds: true,
     parameterCount: (actionDimensions) => 2 * actionDimensions,
     klParts: (actionDimensions) => ({ mean: actionDimensions, covariance: actionDimensions }),
+    allActions: () => undefined,
     create(outputs, actionDimensions) {
       const [mean, spread] = tf.split<Tensor2D>(outputs, [actionDimensions, actionDimensions], -1);
       const stddev: Tensor2D = tf.add(tf.mul(tf.softplus(spread), scale), minStddev);

@@ -53,7 +53,8 @@ const flat = (values: readonly HostTensor[]): number[] => values.flatMap(({ data
 
 /** Algorithm 1 of arXiv 1412.6980 in double precision, with gradients by central differences; the result is as of `train`. */
 function reference(options: AdamOptions, steps: number): number[] {
-  const { learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, maxGradientNorm = Infinity } = options;
+  const { learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
+  const { maxGradientNorm = Infinity } = options;
   const theta = [...initial.weight.data, ...initial.bias.data];
   const loss = (p: readonly number[]): number => {
     let sum = 0;
@@ -80,6 +81,7 @@ function reference(options: AdamOptions, steps: number): number[] {
     for (const i of theta.keys()) {
       m[i] = beta1 * m[i]! + (1 - beta1) * g[i]!;
       v[i] = beta2 * v[i]! + (1 - beta2) * g[i]! ** 2;
+      theta[i]! *= 1 - learningRate * weightDecay;
       theta[i]! -=
         (learningRate * (m[i]! / (1 - beta1 ** t))) / (Math.sqrt(v[i]! / (1 - beta2 ** t)) + epsilon);
     }
@@ -104,6 +106,14 @@ describe.each<EngineName>(['cpu', 'onnx'])('Adam on %s', (engine) => {
     expectClose(clipped, reference(options, 6));
     const unclipped = reference({ ...options, maxGradientNorm: Infinity }, 6);
     expect(Math.max(...clipped.map((x, i) => Math.abs(x - unclipped[i]!)))).toBeGreaterThan(1e-3);
+  });
+
+  it('decays weights apart from the gradient (AdamW)', async () => {
+    const options = { learningRate: 0.05, weightDecay: 0.4 };
+    const decayed = await train(engine, options, 6);
+    expectClose(decayed, reference(options, 6));
+    const undecayed = reference({ ...options, weightDecay: 0 }, 6);
+    expect(Math.max(...decayed.map((x, i) => Math.abs(x - undecayed[i]!)))).toBeGreaterThan(1e-2);
   });
 
   it('returns the norm before clipping, and scales the learning rate', async () => {

@@ -13,6 +13,11 @@ export interface AdamOptions {
   readonly beta2?: number;
   /** Added to the denominator. Default: 1e-8. */
   readonly epsilon?: number;
+  /**
+   * Decoupled weight decay (AdamW, arXiv 1711.05101): every step also multiplies the variables by 1 − learning rate · this.
+   * Default: 0.
+   */
+  readonly weightDecay?: number;
   /** Scales the gradients of all variables down so that their joint L2 norm is at most this. Default: no clipping. */
   readonly maxGradientNorm?: number;
 }
@@ -49,7 +54,7 @@ export function createAdam(
   engine: Engine,
   name: string,
   variables: NamedVariables,
-  { learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, maxGradientNorm }: AdamOptions,
+  { learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, maxGradientNorm }: AdamOptions,
 ): Adam {
   const names = Object.keys(variables);
   const sizes = names.map((key) => sizeOf(variables[key]!.shape));
@@ -78,7 +83,8 @@ export function createAdam(
       const changes = tf.split(change, sizes);
       for (const [i, key] of names.entries()) {
         const variable = variables[key]!;
-        variable.assign(tf.sub(variable, tf.reshape(changes[i]!, variable.shape)));
+        const kept = weightDecay === 0 ? variable : tf.mul(variable, tf.sub(1, tf.mul(size, weightDecay)));
+        variable.assign(tf.sub(kept, tf.reshape(changes[i]!, variable.shape)));
       }
       first.assign(m);
       second.assign(v);

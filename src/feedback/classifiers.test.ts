@@ -68,8 +68,17 @@ describe('top-k', () => {
     expect(labels(create('top-k', { accept: 1, reject: 0 }), [1, 2, 3, 4])).toBe('---a');
   });
 
-  it('takes the first of equals for the better one', () => {
-    expect(labels(create('top-k', { accept: 1, reject: 1 }), [7, 7, 7, 7])).toBe('a--r');
+  it('gives no feedback where only the position decides between accepted and rejected', () => {
+    expect(labels(create('top-k', { accept: 1, reject: 1 }), [7, 7, 7, 7])).toBe('----');
+    expect(labels(create('top-k'), [3, 5, 3, 1])).toBe('-a-r');
+    expect(labels(create('top-k'), [5, 5, 5, 1])).toBe('---r');
+    expect(labels(create('top-k'), [5, 1, 1, 1])).toBe('a---');
+    // Equals on one side of the boundary are judged alike, or the first of them is chosen.
+    expect(labels(create('top-k'), [5, 5, 1, 1])).toBe('aarr');
+    expect(labels(create('top-k', { accept: 1, reject: 1 }), [7, 7, 7, 1])).toBe('a--r');
+    expect(labels(create('top-k'), [3, 3, 3, 99], { mask: [1, 1, 1, 0] })).toBe('----');
+    expect(labels(create('median'), [2, 2, 2, 2])).toBe('----');
+    expect(labels(create('median'), [4, 2, 2, 1])).toBe('a--r');
   });
 
   it('keeps the best accepted and rejects what is left where a context has fewer samples', () => {
@@ -160,7 +169,13 @@ describe('threshold', () => {
 });
 
 describe('value-baseline', () => {
-  it("accepts at the context's value and above", () => {
+  it('judges nothing by a rounding error of the value', () => {
+    const f = Math.fround(1234.5678);
+    expect(labels(create('value-baseline'), [f, f, f, f], { baseline: f * (1 + 2e-7) })).toBe('----');
+    expect(labels(create('value-baseline'), [f, f + 0.01, f, f], { baseline: f })).toBe('-a--');
+  });
+
+  it("accepts above the context's value and rejects below it", () => {
     const { accept, reject } = classify(
       create('value-baseline'),
       [
@@ -172,7 +187,7 @@ describe('value-baseline', () => {
     );
     expect(accept).toEqual([
       [0, 0],
-      [1, 0],
+      [0, 0],
       [1, 1],
     ]);
     expect(reject).toEqual([

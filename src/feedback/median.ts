@@ -2,7 +2,7 @@ import { z } from 'zod';
 import * as tf from '../engine/tf.js';
 import type { EvaluationClassifier } from './classifier.js';
 import { defineFeedback } from './define.js';
-import { allPresent, indicator, ranks } from './ranking.js';
+import { allPresent, indicator, ranks, withoutTies } from './ranking.js';
 
 /**
  * Accepts the better half of each context's samples and rejects the worse half; of an odd number, the sample in the middle is
@@ -15,10 +15,11 @@ export function median(): EvaluationClassifier {
     classify({ evaluation, mask = allPresent(evaluation) }) {
       const rank = ranks(evaluation, mask);
       const middle = tf.div(tf.sub(tf.sum(mask, 0, true), 1), 2);
-      return {
-        accept: indicator(tf.less(rank, middle), mask),
-        reject: indicator(tf.greater(rank, middle), mask),
-      };
+      return withoutTies(
+        evaluation,
+        indicator(tf.less(rank, middle), mask),
+        indicator(tf.greater(rank, middle), mask),
+      );
     },
   };
 }

@@ -3,7 +3,7 @@ import { ConfigError } from '../core/errors.js';
 import * as tf from '../engine/tf.js';
 import type { EvaluationClassifier } from './classifier.js';
 import { defineFeedback } from './define.js';
-import { allPresent, indicator, ranks } from './ranking.js';
+import { allPresent, indicator, ranks, withoutTies } from './ranking.js';
 
 /** The paper accepts the best 2 and rejects the worst 2 of 4 samples (arXiv 2410.04166, section 5). */
 const usualCount = 2;
@@ -33,10 +33,11 @@ function create({ accept, reject }: Counts): EvaluationClassifier {
       const present = tf.sum(mask, 0, true);
       // In a context with fewer than accept + reject samples the best stay accepted, and only the remaining ones are rejected.
       const firstRejected = tf.maximum(tf.sub(present, reject), accept);
-      return {
-        accept: indicator(tf.less(rank, accept), mask),
-        reject: indicator(tf.greaterEqual(rank, firstRejected), mask),
-      };
+      return withoutTies(
+        evaluation,
+        indicator(tf.less(rank, accept), mask),
+        indicator(tf.greaterEqual(rank, firstRejected), mask),
+      );
     },
   };
 }

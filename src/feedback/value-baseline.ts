@@ -11,8 +11,12 @@ function meanEvaluation(evaluation: Tensor2D, mask: Tensor2D): Tensor1D {
   return tf.div(tf.sum(present, 0), tf.maximum(tf.sum(mask, 0), 1));
 }
 
+/** Differences from V(x) below this share of |V(x)| are rounding: a context whose samples are all alike must not be judged by it. */
+const rounding = 1e-6;
+
 /**
- * Accepts samples with f(x, y) ≥ V(x) and rejects the others: the sign of the advantage (arXiv 2410.04166, section 3).
+ * Accepts samples with f(x, y) > V(x) and rejects those with f(x, y) < V(x): the sign of the advantage (arXiv 2410.04166, section 3).
+ * A sample whose evaluation equals V(x) up to rounding is neither.
  */
 export function valueBaseline(): EvaluationClassifier {
   return {
@@ -21,17 +25,20 @@ export function valueBaseline(): EvaluationClassifier {
       evaluation,
       mask = allPresent(evaluation),
       baseline = meanEvaluation(evaluation, mask),
-    }) => ({
-      accept: indicator(tf.greaterEqual(evaluation, baseline), mask),
-      reject: indicator(tf.less(evaluation, baseline), mask),
-    }),
+    }) => {
+      const margin = tf.mul(tf.abs(baseline), rounding);
+      return {
+        accept: indicator(tf.greater(evaluation, tf.add(baseline, margin)), mask),
+        reject: indicator(tf.less(evaluation, tf.sub(baseline, margin)), mask),
+      };
+    },
   };
 }
 
 export const valueBaselineDefinition = defineFeedback({
   name: 'value-baseline',
   description:
-    "Accepts samples at or above the context's value and rejects the others: the sign of the advantage",
+    "Accepts samples above the context's value and rejects samples below it: the sign of the advantage",
   settings: z.strictObject({}),
   create: valueBaseline,
 });

@@ -174,10 +174,25 @@ describe('an improvement step', () => {
     );
   });
 
-  it('names the metric that is not finite, and what to do', async () => {
+  it('refuses evaluations that are not finite, which a classifier would take for ties', async () => {
     const { step } = await bandit();
     const broken = { shape: [N, B, A], data: new Float32Array(N * B * A).fill(Number.POSITIVE_INFINITY) };
     await expect(step.run({ noise: broken }, 9)).rejects.toThrow(
+      new RegExp(`^update 9: ${N * B} evaluations are not finite: the parameters have diverged\\. Lower`),
+    );
+  });
+
+  it('names the metric that is not finite, and what to do', async () => {
+    const operator = pmpo();
+    const broken: Operator = {
+      ...operator,
+      loss: (batch, state) => {
+        const { loss, metrics } = operator.loss(batch, state);
+        return { loss: tf.div<Scalar>(loss, 0), metrics };
+      },
+    };
+    const { step } = await bandit({ operator: broken });
+    await expect(step.run({ noise: noise(0) }, 9)).rejects.toThrow(
       /^update 9: policy\/\S+ is \S+: the parameters have diverged\. Lower learner\.learningRate, or hold/,
     );
   });
@@ -219,7 +234,7 @@ describe('an improvement step', () => {
   it("moves the operator's own state", async () => {
     const operator = pmpo({ kl: { mean: { epsilon: 0.01 } } });
     const { step, trained } = await bandit({ operator });
-    expect(Object.keys(trained.state)).toEqual(['kl/mean']);
+    expect(Object.keys(trained.state)).toEqual(['logKlWeight/mean']);
     const weights: number[] = [];
     for (let update = 0; update < 3; update++) {
       const { metrics } = await step.run({ noise: noise(update) }, update);

@@ -79,6 +79,14 @@ export interface ImprovementResult<R> {
 type Improved<R> = R & { readonly metrics: Tensor };
 
 const invalidWeights = 'feedback/invalid';
+const invalidEvaluations = 'evaluation/invalid';
+
+/** The number of samples whose evaluation is NaN or infinite: a classifier would judge them like any others. */
+function countInvalid({ evaluation, mask }: Pick<FeedbackInput, 'evaluation' | 'mask'>): Scalar {
+  // The difference of a finite number and itself is 0, that of any other is NaN.
+  const invalid = tf.notEqual(tf.sub(evaluation, evaluation), 0);
+  return tf.sum(tf.cast(tf.logicalAnd(invalid, tf.greater(mask, 0)), 'float32'));
+}
 
 /**
  * The compiled step. A classifier of tensor operations is traced together with everything else into one compiled function;
@@ -118,9 +126,12 @@ export class ImprovementStep<
    */
   async run(inputs: HostInputs<I>, update: number, texts: SampleTexts = {}): Promise<ImprovementResult<R>> {
     const results = await this.#run(inputs, texts);
-    const { [invalidWeights]: invalid = 0, ...metrics } = Object.fromEntries(
-      this.#metricNames.map((name, i) => [name, results.metrics.data[i]]),
-    );
+    const {
+      [invalidWeights]: invalid = 0,
+      [invalidEvaluations]: unusable,
+      ...metrics
+    } = Object.fromEntries(this.#metricNames.map((name, i) => [name, results.metrics.data[i]]));
+    if (unusable > 0) throw divergedError(`update ${update}`, `${unusable} evaluations are not finite`);
     if (invalid > 0) throw invalidFeedback(this.#options.classifierName, invalid, update);
     for (const [name, value] of Object.entries(metrics)) {
       if (!Number.isFinite(value)) throw divergedError(`update ${update}`, `${name} is ${value}`);
@@ -171,7 +182,7 @@ export class ImprovementStep<
 
   #improve(batch: ClassifiedSamples<I, E>, more: ScalarMetrics): Improved<R> {
     const { metrics, results } = this.#options.improve(batch);
-    const all = { ...metrics, ...more };
+    const all = { ...metrics, ...more, [invalidEvaluations]: countInvalid(batch) };
     this.#metricNames = Object.keys(all);
     return { ...results, metrics: tf.stack(Object.values(all).map((value) => tf.reshape(value, []))) };
   }

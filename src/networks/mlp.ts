@@ -13,7 +13,15 @@ export interface MlpSettings {
   readonly activation: 'elu' | 'relu' | 'tanh';
   /** Layer normalization and tanh after the first layer, as in Acme's networks for control. */
   readonly layerNorm: boolean;
+  /**
+   * Residual blocks with pre-layer-normalization in place of all of that, one for each entry of `hidden`, which must be equal (SimBa,
+   * arXiv 2410.09754): x ← x + W₂·relu(W₁·LN(x)), 4·H units inside, and a layer normalization before the output.
+   */
+  readonly residual: boolean;
 }
+
+/** The inner width of a residual block, as a multiple of its outer width. */
+const expansion = 4;
 
 /** Initial weights [I, H] of a dense layer: uniform with variance scale² · 2 / (3·fanIn); and its bias [H], 0. */
 export function initDense(
@@ -39,20 +47,31 @@ export function initTrunk(
 ): NamedHostTensors {
   const [first, ...deeper] = settings.hidden;
   const parameters: Record<string, { shape: number[]; data: Float32Array }> = {};
-  if (settings.layerNorm) {
-    parameters['norm/scale'] = { shape: [first], data: new Float32Array(first).fill(1) };
-    parameters['norm/offset'] = { shape: [first], data: new Float32Array(first) };
-  }
+  const addNorm = (name: string) => {
+    parameters[`${name}/scale`] = { shape: [first], data: new Float32Array(first).fill(1) };
+    parameters[`${name}/offset`] = { shape: [first], data: new Float32Array(first) };
+  };
+  const addDense = (name: string, layer: ReturnType<typeof initDense>) => {
+    parameters[`${name}/weight`] = layer.weight;
+    parameters[`${name}/bias`] = layer.bias;
+  };
   let width = first;
-  deeper.forEach((units, i) => {
-    const layer = initDense(foldIn(key, i + 1), width, units);
-    parameters[`hidden${i + 1}/weight`] = layer.weight;
-    parameters[`hidden${i + 1}/bias`] = layer.bias;
-    width = units;
-  });
+  if (settings.residual) {
+    settings.hidden.forEach((_, i) => {
+      addNorm(`block${i}/norm`);
+      addDense(`block${i}/inner`, initDense(foldIn(key, `inner${i}`), width, expansion * width));
+      addDense(`block${i}/outer`, initDense(foldIn(key, `outer${i}`), expansion * width, width));
+    });
+    addNorm('norm');
+  } else {
+    if (settings.layerNorm) addNorm('norm');
+    deeper.forEach((units, i) => {
+      addDense(`hidden${i + 1}`, initDense(foldIn(key, i + 1), width, units));
+      width = units;
+    });
+  }
   const output = initDense(foldIn(key, 'output'), width, outputs, { scale: outputScale });
-  parameters['output/weight'] = output.weight;
-  parameters['output/bias'] = output.bias;
+  addDense('output', output);
   return parameters;
 }
 
@@ -75,15 +94,27 @@ export function applyTrunk(
   preActivations: Tensor,
   settings: MlpSettings,
 ): Tensor2D {
-  let x: Tensor = settings.layerNorm
-    ? tf.tanh(layerNorm(preActivations, parameters['norm/scale'], parameters['norm/offset']))
-    : activate(preActivations, settings.activation);
-  for (let i = 1; i < settings.hidden.length; i++) {
-    const product = tf.matMul(x, parameters[`hidden${i}/weight`]);
-    x = activate(tf.add(product, parameters[`hidden${i}/bias`]), settings.activation);
+  const dense = (name: string, x: Tensor): Tensor =>
+    tf.add(tf.matMul(x, parameters[`${name}/weight`]), parameters[`${name}/bias`]);
+  const norm = (name: string, x: Tensor): Tensor =>
+    layerNorm(x, parameters[`${name}/scale`], parameters[`${name}/offset`]);
+  let x: Tensor;
+  if (settings.residual) {
+    x = preActivations;
+    for (let i = 0; i < settings.hidden.length; i++) {
+      const inner = tf.relu(dense(`block${i}/inner`, norm(`block${i}/norm`, x)));
+      x = tf.add(x, dense(`block${i}/outer`, inner));
+    }
+    x = norm('norm', x);
+  } else {
+    x = settings.layerNorm
+      ? tf.tanh(norm('norm', preActivations))
+      : activate(preActivations, settings.activation);
+    for (let i = 1; i < settings.hidden.length; i++) {
+      x = activate(dense(`hidden${i}`, x), settings.activation);
+    }
   }
-  const product = tf.matMul(x, parameters['output/weight']);
-  return tf.add(product, parameters['output/bias']);
+  return dense('output', x) as Tensor2D;
 }
 
 /** Initial parameters of a perceptron from I inputs to P outputs; `outputScale` scales the weights of the last layer. */

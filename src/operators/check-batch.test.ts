@@ -145,23 +145,23 @@ describe('a state', () => {
   });
 
   it('without one of the names is refused', () => {
-    const { temperature } = mpoState();
-    expect(refusal(operator, {}, { temperature })).toMatch(
-      /^operator mpo, state: 'kl\/mean' is missing. Make the state from operator.initialState/,
+    const { logTemperature } = mpoState();
+    expect(refusal(operator, {}, { logTemperature })).toMatch(
+      /^operator mpo, state: 'logKlWeight\/mean' is missing. Make the state from operator.initialState/,
     );
-    expect(refusal(operator, {})).toMatch(/'temperature' is missing/);
+    expect(refusal(operator, {})).toMatch(/'logTemperature' is missing/);
   });
 
   it('with another name is refused', () => {
     expect(refusal(operator, {}, { ...mpoState(), temprature: tf.zeros([1]) })).toBe(
-      "operator mpo, state: unknown name 'temprature'. Known: temperature, kl/mean",
+      "operator mpo, state: unknown name 'temprature'. Known: logTemperature, logKlWeight/mean",
     );
-    expect(refusal(pmpo(), {}, mpoState())).toMatch(/unknown name 'temperature'. pmpo has none, as set/);
+    expect(refusal(pmpo(), {}, mpoState())).toMatch(/unknown name 'logTemperature'. pmpo has none, as set/);
   });
 
   it('of another shape is refused', () => {
-    expect(refusal(operator, {}, { ...mpoState(), 'kl/mean': tf.zeros([2]) })).toBe(
-      "operator mpo, state 'kl/mean': has the shape [2]. It must be [1]",
+    expect(refusal(operator, {}, { ...mpoState(), 'logKlWeight/mean': tf.zeros([2]) })).toBe(
+      "operator mpo, state 'logKlWeight/mean': has the shape [2]. It must be [1]",
     );
   });
 });

@@ -14,6 +14,10 @@ export function defineOperator<S extends z.ZodObject>(definition: OperatorDefini
     defaultSamples: 4,
     ...definition,
     create: (settings) => checkedOperator(name, definition.create(parse(settings))),
+    complete(settings, klParts) {
+      const parsed = parse(settings);
+      return definition.complete?.(parsed, klParts) ?? parsed;
+    },
     klParts: (settings) => definition.klParts?.(parse(settings)) ?? [],
   };
 }

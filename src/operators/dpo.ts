@@ -16,13 +16,20 @@ import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
  * weight does not matter.
  */
 
+const defaultBeta = 1;
+/**
+ * β for policies of actions, whose reference moves after them every hundred updates: as much as a pair may do to the policy in that
+ * time before its loss is flat.
+ */
+const actionBeta = 10;
+
 export const dpoSettings = z.strictObject({
   beta: z
     .number()
     .positive()
-    .default(1)
+    .optional()
     .describe(
-      'β of the paper, which scales the log-ratios: the larger it is, the closer the policy stays to its reference',
+      `β of the paper, which scales the log-ratios: the larger it is, the closer the policy stays to its reference; default: ${defaultBeta}, or ${actionBeta} for a policy of actions`,
     ),
 });
 /** The settings of DPO; each of them has a default. */
@@ -73,7 +80,10 @@ export const dpoDefinition = defineOperator({
   description:
     'Direct Preference Optimization on the best and the worst sample of each context (arXiv 2305.18290)',
   settings: dpoSettings,
-  create: ({ beta }) => ({
+  complete: ({ beta }, klParts) => ({
+    beta: beta ?? (klParts.includes('sequence') ? defaultBeta : actionBeta),
+  }),
+  create: ({ beta = defaultBeta }) => ({
     needs: { feedback: 'pairs', evaluation: false, kl: 'none' },
     initialState: () => ({}),
     explorationRemedy: () => `Raise operator.beta, which is ${beta}`,

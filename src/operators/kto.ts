@@ -18,13 +18,17 @@ import type { CheckedBatch, KlEstimate, Operator, OperatorResult } from './opera
  * exact if the policy gives an exact KL, and agrees with the other direction to second order in the distance of the two policies.
  */
 
+const defaultBeta = 0.1;
+/** β for policies of actions, whose reference moves after them every hundred updates; see DPO. */
+const actionBeta = 10;
+
 export const ktoSettings = z.strictObject({
   beta: z
     .number()
     .positive()
-    .default(0.1)
+    .optional()
     .describe(
-      'β of the paper, which scales the log-ratios: the larger it is, the closer the policy stays to its reference',
+      `β of the paper, which scales the log-ratios: the larger it is, the closer the policy stays to its reference; default: ${defaultBeta}, or ${actionBeta} for a policy of actions`,
     ),
   desirableWeight: z.number().min(0).default(1).describe('Weight of accepted samples, λ_D'),
   undesirableWeight: z.number().min(0).default(1).describe('Weight of rejected samples, λ_U'),
@@ -41,7 +45,7 @@ function referencePoint({ parts }: KlEstimate): Scalar {
 
 /** Equations 7 and 8; see the head of this file. */
 function ktoLoss(
-  { beta, desirableWeight, undesirableWeight }: z.output<typeof ktoSettings>,
+  { beta = defaultBeta, desirableWeight, undesirableWeight }: z.output<typeof ktoSettings>,
   { logProb, referenceLogProb, accept, reject, mask, kl }: CheckedBatch,
 ): OperatorResult {
   const weights: Tensor2D = tf.add(accept, reject);
@@ -74,6 +78,10 @@ export const ktoDefinition = defineOperator({
   description:
     'Kahneman-Tversky Optimization on accepted and rejected samples without pairs (arXiv 2402.01306)',
   settings: ktoSettings,
+  complete: ({ beta, ...weights }, klParts) => ({
+    beta: beta ?? (klParts.includes('sequence') ? defaultBeta : actionBeta),
+    ...weights,
+  }),
   create: (settings) => ({
     needs: { feedback: 'either', evaluation: false },
     initialState: () => ({}),

@@ -15,28 +15,29 @@ import type { KlEstimate } from './operator.js';
 /** Either the fixed weight of a part of the KL, or a bound on each of its D dimensions, in nats. */
 export type KlWeight = number | { readonly epsilon: number; readonly initialWeight: number };
 
-/** Below this, softplus is so flat that a dual could hardly grow again. It is Acme's limit, too. */
-const minStoredDual = -18;
+/** The range of a stored dual: e^±18, beyond which a weight makes no difference any more. */
+const largestStoredDual = 18;
 
 /** The name of a KL part's dual in an operator's state. */
-const dualName = (part: string) => `kl/${part}`;
+const dualName = (part: string) => `logKlWeight/${part}`;
 
-/** The stored form, [size], of duals that start at `value` > 0: softplus⁻¹(value) = log(e^value − 1). */
+/** The stored form, [size], of duals that start at `value` > 0: its logarithm. */
 export function storedDual(value: number, size: number): HostTensor {
-  // The inverse is the value itself as soon as e^−value is lost in rounding.
-  const stored = value > 30 ? value : Math.log(Math.expm1(value));
-  return { shape: [size], data: new Float32Array(size).fill(stored) };
+  return { shape: [size], data: new Float32Array(size).fill(Math.log(value)) };
 }
 
 /** The positive value of stored duals, of the same shape. */
 export function dualValue(stored: Tensor): Tensor {
-  return tf.add(tf.softplus(stored), 1e-8);
+  return tf.exp(stored);
 }
 
-/** Keeps every stored dual of a state out of the region in which softplus is flat. */
+/** Keeps every stored dual of a state within its range. */
 export function projectDuals(state: NamedTensors): NamedTensors {
   return Object.fromEntries(
-    Object.entries(state).map(([name, stored]) => [name, tf.maximum(stored, minStoredDual)]),
+    Object.entries(state).map(([name, stored]) => [
+      name,
+      tf.clipByValue(stored, -largestStoredDual, largestStoredDual),
+    ]),
   );
 }
 

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { normal } from '../../test/engine/agreement.js';
 import {
   type BatchInputs,
   expectSolution,
@@ -85,29 +86,49 @@ describe('MPO', () => {
     expectSolution(solution, expected);
   });
 
+  it('takes a mask of weights for as many samples as the weights say', () => {
+    const random = (name: string, ...shape: number[]) => tf.tensor(normal(name, ...shape).data, shape);
+    const [evaluation, logProb] = [random('f', 3, 4) as Tensor2D, random('logProb', 3, 4) as Tensor2D];
+    // Of each context's six samples, one is the first, two are the second, and three are the third.
+    const copies = [0, 1, 1, 2, 2, 2];
+    const repeated = (values: Tensor2D) => tf.gather(values, copies) as Tensor2D;
+    const shares = tf.tile(tf.tensor2d([1 / 6, 2 / 6, 3 / 6], [3, 1]), [1, 4]) as Tensor2D;
+    const rule = mpo({ actionPenalty: null });
+    const state = { logTemperature: tf.tensor1d([0.3]) };
+    const kl = { exact: true, parts: {} };
+    const loss = (f: Tensor2D, mask?: Tensor2D) => (x: tf.Tensor) =>
+      rule.loss({ logProb: x as Tensor2D, evaluation: f, kl, mask }, state).loss;
+    const weighted = tf.valueAndGrad(loss(evaluation, shares))(logProb);
+    const single = tf.valueAndGrad(loss(repeated(evaluation)))(repeated(logProb));
+    expect(weighted.value.dataSync()[0]).toBeCloseTo(single.value.dataSync()[0]!, 5);
+    // The gradient of a sample is the sum of those of its copies.
+    const sums = tf.unsortedSegmentSum(single.grad, tf.tensor1d(copies, 'int32'), 3).dataSync();
+    for (const [i, value] of weighted.grad.dataSync().entries()) expect(value).toBeCloseTo(sums[i]!, 5);
+  });
+
   it('starts its duals where the settings say, one for each dimension', () => {
     const state = mpo().initialState({ klParts: { mean: 3, covariance: 3 } });
     const values = Object.entries(state).map(([name, { shape, data }]) => [
       name,
       shape,
-      [...tf.softplus(tf.tensor(data)).dataSync()].map((value) => Math.round(value * 1e3) / 1e3),
+      [...data].map(Math.exp).map((value) => Math.round(value * 1e3) / 1e3),
     ]);
     expect(values).toEqual([
-      ['temperature', [1], [10]],
-      ['penaltyTemperature', [1], [10]],
-      ['kl/mean', [3], [10, 10, 10]],
-      ['kl/covariance', [3], [1000, 1000, 1000]],
+      ['logTemperature', [1], [10]],
+      ['logPenaltyTemperature', [1], [10]],
+      ['logKlWeight/mean', [3], [1, 1, 1]],
+      ['logKlWeight/covariance', [3], [100, 100, 100]],
     ]);
   });
 
   it('has no temperature for the action bounds when the penalty is off', () => {
     const off = mpo({ actionPenalty: null });
-    expect(Object.keys(off.initialState({ klParts: {} }))).toEqual(['temperature']);
+    expect(Object.keys(off.initialState({ klParts: {} }))).toEqual(['logTemperature']);
   });
 
-  it('brings duals that ran off back to where softplus still has a slope', () => {
-    const projected = operator.projectState!({ 'kl/mean': tf.tensor1d([-100, 2]) });
-    expect([...projected['kl/mean'].dataSync()]).toEqual([-18, 2]);
+  it('keeps the logarithms of duals within ±18', () => {
+    const projected = operator.projectState!({ 'logKlWeight/mean': tf.tensor1d([-100, 2, 40]) });
+    expect([...projected['logKlWeight/mean'].dataSync()]).toEqual([-18, 2, 18]);
   });
 
   it('asks for evaluations, an exact KL and no feedback', () => {

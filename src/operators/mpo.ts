@@ -35,7 +35,13 @@ const klBound = z.strictObject({
 });
 
 /** The bound of every part but a Gaussian's covariance, those of a plugin's distribution included. */
-const defaultBound = { epsilon: 0.01, initialWeight: 10 };
+const defaultBound = { epsilon: 0.01, initialWeight: 1 };
+
+/**
+ * Acme bounds the covariance by 1e-6 and starts its dual at 1000, which holds the deviations where they begin for as long as most runs
+ * here last. By this bound a deviation can change by a factor of e in a hundred copies of the reference.
+ */
+const defaultCovarianceBound = { epsilon: 1e-4, initialWeight: 100 };
 
 export const mpoSettings = z.strictObject({
   epsilon: z
@@ -47,7 +53,7 @@ export const mpoSettings = z.strictObject({
   kl: z
     .strictObject({
       mean: klBound.prefault(defaultBound),
-      covariance: klBound.prefault({ epsilon: 1e-6, initialWeight: 1000 }),
+      covariance: klBound.prefault(defaultCovarianceBound),
       categorical: klBound.prefault(defaultBound),
       sequence: klBound.prefault(defaultBound),
     })
@@ -84,12 +90,15 @@ interface EStep {
  */
 function eStep(values: Tensor2D, mask: Tensor2D, storedTemperature: Tensor, epsilon: number): EStep {
   const temperature = dualValue(storedTemperature);
-  const tempered: Tensor2D = tf.div(where0(values, mask), temperature);
-  const logits = tf.where(tf.greater(mask, 0), tempered, tf.fill(mask.shape, -1e30));
-  const weights: Tensor2D = tf.mul(tf.softmax(tf.transpose(logits), -1).transpose(), mask);
+  const isSample = tf.greater(mask, 0);
+  // log 1 = 0 for a sample of the policy; a weight is the sample's probability.
+  const logMask = tf.log(tf.where(isSample, mask, tf.onesLike(mask)));
+  const tempered: Tensor2D = tf.add(tf.div(where0(values, mask), temperature), logMask);
+  const logits = tf.where(isSample, tempered, tf.fill(mask.shape, -1e30));
+  const weights: Tensor2D = where0(tf.softmax(tf.transpose(logits), -1).transpose(), mask);
   const count: Tensor1D = tf.sum(mask, 0);
   const isPresent = tf.greater(count, 0);
-  const logMean = tf.sub(tf.logSumExp(logits, 0), tf.log(tf.maximum(count, 1)));
+  const logMean = tf.sub(tf.logSumExp(logits, 0), tf.log(tf.where(isPresent, count, tf.onesLike(count))));
   const contexts = tf.maximum(tf.sum(tf.cast(isPresent, 'float32')), 1);
   const expected = tf.div(tf.sum(tf.where(isPresent, logMean, tf.zerosLike(logMean))), contexts);
   return {
@@ -119,11 +128,11 @@ export const mpoDefinition = defineOperator({
     function loss(batch: CheckedBatch, state: NamedTensors) {
       const { evaluation, mask, boundViolation } = batch;
       const metrics: Record<string, Scalar> = {};
-      let { weights, temperatureLoss, temperature } = eStep(evaluation, mask, state.temperature, epsilon);
+      let { weights, temperatureLoss, temperature } = eStep(evaluation, mask, state.logTemperature, epsilon);
       metrics['policy/temperature'] = temperature;
       if (actionPenalty !== null && boundViolation !== undefined) {
         const cost: Tensor2D = tf.neg(boundViolation);
-        const penalty = eStep(cost, mask, state.penaltyTemperature, actionPenalty.epsilon);
+        const penalty = eStep(cost, mask, state.logPenaltyTemperature, actionPenalty.epsilon);
         weights = tf.add(weights, penalty.weights);
         temperatureLoss = tf.add(temperatureLoss, penalty.temperatureLoss);
         metrics['policy/penaltyTemperature'] = penalty.temperature;
@@ -144,10 +153,10 @@ export const mpoDefinition = defineOperator({
     return {
       needs: { feedback: 'none', evaluation: true, referenceLogProb: false, kl: 'exact' },
       initialState: ({ klParts }) => ({
-        temperature: storedDual(initialTemperature, 1),
+        logTemperature: storedDual(initialTemperature, 1),
         ...(actionPenalty === null
           ? {}
-          : { penaltyTemperature: storedDual(actionPenalty.initialTemperature, 1) }),
+          : { logPenaltyTemperature: storedDual(actionPenalty.initialTemperature, 1) }),
         ...initialKlDuals(klParts, weightOf),
       }),
       projectState: projectDuals,

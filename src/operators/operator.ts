@@ -151,6 +151,11 @@ export interface OperatorDefinition<S extends z.ZodObject = z.ZodObject> extends
   readonly defaultSamples?: number;
   /** The operator with the given settings, which have passed the schema. */
   create(settings: z.output<S>): OperatorRule;
+  /**
+   * Fills in the settings whose defaults depend on the kind of policy. Left out: none do.
+   * @param klParts the names of the parts that the policy's KL can have: `sequence` for a language model.
+   */
+  complete?(settings: z.output<S>, klParts: readonly string[]): z.output<S>;
   /** The parts of the KL for which these settings set a separate weight or bound. Left out: none can be named. */
   klParts?(settings: z.output<S>): readonly string[];
 }
@@ -163,6 +168,8 @@ export interface RegisteredOperator extends Definition {
    * @throws ConfigError naming each setting that is unknown or out of range.
    */
   create(settings?: unknown): Operator;
+  /** The given settings with every default filled in, those that depend on the kind of policy included. @throws ConfigError as `create`. */
+  complete(settings: unknown, klParts: readonly string[]): Record<string, unknown>;
   /** The parts of the KL that the given settings name. @throws ConfigError as `create`. */
   klParts(settings?: unknown): readonly string[];
 }

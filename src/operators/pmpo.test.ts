@@ -149,9 +149,9 @@ describe("PMPO's state", () => {
   it('has a dual for each dimension of each bounded part', () => {
     const operator = create({ kl: { mean: { epsilon: 0.01, initialWeight: 3 }, covariance: 50 } });
     const state = operator.initialState({ klParts: { mean: 2, covariance: 2 } });
-    expect(Object.keys(state)).toEqual(['kl/mean']);
-    expect(state['kl/mean'].shape).toEqual([2]);
-    for (const stored of state['kl/mean'].data) expect(Math.log1p(Math.exp(stored))).toBeCloseTo(3, 5);
+    expect(Object.keys(state)).toEqual(['logKlWeight/mean']);
+    expect(state['logKlWeight/mean'].shape).toEqual([2]);
+    for (const stored of state['logKlWeight/mean'].data) expect(Math.exp(stored)).toBeCloseTo(3, 5);
   });
 });
 
@@ -168,8 +168,20 @@ describe('what PMPO needs', () => {
     for (const wrong of [{ alpha: -0.1 }, { alpha: 1.1 }, { beta: -1 }, { gamma: 1 }, { kl: { mean: -1 } }]) {
       expect(pmpoSettings.safeParse(wrong).success, JSON.stringify(wrong)).toBe(false);
     }
-    expect(pmpoSettings.parse({})).toEqual({ alpha: 0.5, beta: 1, kl: {} });
+    expect(pmpoSettings.parse({})).toEqual({ alpha: 0.5, kl: {} });
     expect(pmpoDefinition.defaultSamples).toBe(4);
+  });
+
+  it('is completed by the kind of policy: bounds for actions, a weight for sequences', () => {
+    const actions = ['mean', 'covariance', 'categorical'];
+    const complete = (settings: object, parts: readonly string[]) => pmpoDefinition.complete(settings, parts);
+    const bounds = complete({}, actions).kl as Record<string, object>;
+    expect(Object.keys(bounds)).toEqual(actions);
+    for (const bound of Object.values(bounds)) expect(bound).toHaveProperty('epsilon');
+    expect(complete({}, ['sequence'])).toEqual({ alpha: 0.5, beta: 1, kl: {} });
+    // A weight that is set holds for every part, and a part that is set keeps its own.
+    expect(complete({ beta: 2 }, actions)).toEqual({ alpha: 0.5, beta: 2, kl: {} });
+    expect(complete({ kl: { covariance: 50 } }, actions).kl).toEqual({ ...bounds, covariance: 50 });
   });
 });
 

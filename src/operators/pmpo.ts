@@ -40,8 +40,10 @@ export const pmpoSettings = z.strictObject({
   beta: z
     .number()
     .min(0)
-    .default(1)
-    .describe('Weight of KL(reference ‖ policy), for every part that `kl` does not name'),
+    .optional()
+    .describe(
+      'Weight of KL(reference ‖ policy), for every part that `kl` does not name; default: 1 for a language model; the parts of a policy of actions are bounded',
+    ),
   kl: z
     .strictObject({
       mean: klWeight.optional(),
@@ -54,6 +56,19 @@ export const pmpoSettings = z.strictObject({
       'By part of the KL, mean and covariance (Gaussian head), categorical (categorical head), sequence (language): a weight that replaces beta, or a bound, {epsilon}',
     ),
 });
+/** The weight of a part of the KL for which the settings give neither a weight nor a bound. */
+const defaultBeta = 1;
+
+/**
+ * The bounds of the parts of a policy of actions, if neither beta nor `kl` is set. A weight that suits one task lets the deviations of
+ * another collapse in a few thousand updates; a bound makes the speed at which a policy may become narrow a setting by itself.
+ */
+const defaultBounds: Readonly<Record<string, KlWeight>> = {
+  mean: { epsilon: 0.01, initialWeight: 1 },
+  covariance: { epsilon: 1e-4, initialWeight: 100 },
+  categorical: { epsilon: 0.01, initialWeight: 1 },
+};
+
 /** The settings of PMPO; each of them has a default. */
 export type PmpoSettings = z.input<typeof pmpoSettings>;
 
@@ -88,7 +103,12 @@ export const pmpoDefinition = defineOperator({
     'Preference-based MPO: raises accepted samples, lowers rejected samples, and holds the policy to its reference by a KL (arXiv 2410.04166)',
   settings: pmpoSettings,
   klParts: ({ kl }) => Object.keys(kl),
-  create({ alpha, beta, kl }): OperatorRule {
+  complete({ alpha, beta, kl }, klParts) {
+    if (beta !== undefined) return { alpha, beta, kl };
+    const bounds = Object.entries(defaultBounds).filter(([part]) => klParts.includes(part));
+    return { alpha, beta: defaultBeta, kl: { ...Object.fromEntries(bounds), ...kl } };
+  },
+  create({ alpha, beta = defaultBeta, kl }): OperatorRule {
     const byPart: Readonly<Record<string, KlWeight | undefined>> = kl;
     const weightOf = (part: string) => byPart[part] ?? beta;
     return {

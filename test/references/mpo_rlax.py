@@ -25,8 +25,8 @@ POSITIVE = functools.partial(jnp.clip, min=1e-10)
 
 
 def dual(stored):
-    """The value of a dual variable, which is stored as the inverse of softplus."""
-    return jax.nn.softplus(stored) + 1e-8
+    """The value of a dual variable, which is stored as its logarithm."""
+    return jnp.exp(stored)
 
 
 def e_step(values, temperature, epsilon):
@@ -40,7 +40,7 @@ def e_step(values, temperature, epsilon):
 def held(parts, state):
     """Sum of the penalties and dual losses [B] by rlax of KLs [B, D]."""
     constraints = [
-        (kl, rlax.LagrangePenalty(dual(state[f"kl/{name}"]), KL_EPSILON[name], True)) for name, kl in parts.items()
+        (kl, rlax.LagrangePenalty(dual(state[f"logKlWeight/{name}"]), KL_EPSILON[name], True)) for name, kl in parts.items()
     ]
     return sum(rlax.compute_parametric_kl_penalty_and_dual_loss(constraints, POSITIVE, True))
 
@@ -71,8 +71,8 @@ def categorical_loss(parameters, state, inputs):
     per_context, _ = rlax.mpo_loss(
         fit,
         inputs["evaluation"],
-        rlax.LagrangePenalty(dual(state["temperature"])[0], EPSILON),
-        [(kl, rlax.LagrangePenalty(dual(state["kl/categorical"]), KL_EPSILON["categorical"], True))],
+        rlax.LagrangePenalty(dual(state["logTemperature"])[0], EPSILON),
+        [(kl, rlax.LagrangePenalty(dual(state["logKlWeight/categorical"]), KL_EPSILON["categorical"], True))],
     )
     return jnp.mean(per_context)
 
@@ -83,10 +83,10 @@ def total(fit, parts, state, inputs):
     for context in range(fit.shape[1]):
         there = inputs["mask"][:, context] > 0
         values = inputs["evaluation"][there, context][:, None]
-        loss, weights = e_step(values, dual(state["temperature"]), EPSILON)
+        loss, weights = e_step(values, dual(state["logTemperature"]), EPSILON)
         if inputs["boundViolation"] is not None:
             cost = -inputs["boundViolation"][there, context][:, None]
-            extra_loss, extra = e_step(cost, dual(state["penaltyTemperature"]), PENALTY_EPSILON)
+            extra_loss, extra = e_step(cost, dual(state["logPenaltyTemperature"]), PENALTY_EPSILON)
             loss, weights = loss + extra_loss, weights + extra
         losses.append(jnp.sum(loss) - jnp.sum(weights[:, 0] * fit[there, context]))
     return jnp.mean(jnp.stack(losses)) + jnp.mean(held(parts, state))
@@ -112,22 +112,22 @@ def make(seed, *, n, b, a, penalized, masked, bins=None):
     mask = draws.uniform(0, 1, n, b) < 0.7 if masked else draws.uniform(0, 1, n, b) >= 0
     mask[0] = True
     inputs = {"mask": mask.astype(float), "evaluation": draws.normal(n, b, scale=3), "boundViolation": None}
-    state = {"temperature": draws.normal(1)}
+    state = {"logTemperature": draws.normal(1)}
     if bins is None:
         parameters = {"mean": draws.normal(b, a, scale=0.5), "stddev": draws.uniform(0.2, 1.2, b, a)}
         inputs["referenceMean"] = parameters["mean"] + draws.normal(b, a, scale=0.1)
         inputs["referenceStddev"] = parameters["stddev"] * draws.uniform(0.8, 1.2, b, a)
         inputs["samples"] = inputs["referenceMean"] + inputs["referenceStddev"] * draws.normal(n, b, a)
-        state |= {"kl/mean": draws.normal(a, scale=2), "kl/covariance": draws.normal(a, scale=2) + 3}
+        state |= {"logKlWeight/mean": draws.normal(a), "logKlWeight/covariance": draws.normal(a) + 1}
     else:
         parameters = {"logits": draws.normal(b, a * bins)}
         inputs["referenceLogits"] = parameters["logits"] + draws.normal(b, a * bins, scale=0.2)
         inputs["samples"] = draws.integers(bins, n, b, a)
         inputs["bins"] = bins
-        state |= {"kl/categorical": draws.normal(a, scale=2)}
+        state |= {"logKlWeight/categorical": draws.normal(a)}
     if penalized:
         inputs["boundViolation"] = draws.uniform(0, 0.6, n, b)
-        state["penaltyTemperature"] = draws.normal(1)
+        state["logPenaltyTemperature"] = draws.normal(1)
     return solve(gaussian_loss if bins is None else categorical_loss, parameters, state, inputs)
 
 

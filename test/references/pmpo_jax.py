@@ -51,7 +51,7 @@ def kl_term(kl, setting, stored):
     """beta KL, or the penalty and dual loss of a bounded KL, averaged over contexts; `kl` has shape [B, D]."""
     if not isinstance(setting, dict):
         return setting * jnp.mean(jnp.sum(kl, -1))
-    penalty = rlax.LagrangePenalty(jax.nn.softplus(stored) + 1e-8, setting["epsilon"], True)
+    penalty = rlax.LagrangePenalty(jnp.exp(stored), setting["epsilon"], True)
     positive = functools.partial(jnp.clip, min=1e-10)
     return jnp.mean(sum(rlax.compute_parametric_kl_penalty_and_dual_loss([(kl, penalty)], positive, True)))
 
@@ -66,7 +66,7 @@ def pmpo_loss(parameters, state, inputs, settings, terms):
         )
         total += (1 - alpha) * rejected - alpha * accepted
     penalty = sum(
-        kl_term(kl, settings.get("kl", {}).get(name, settings["beta"]), state.get(f"kl/{name}"))
+        kl_term(kl, settings.get("kl", {}).get(name, settings["beta"]), state.get(f"logKlWeight/{name}"))
         for name, kl in parts.items()
     )
     return total / log_prob.shape[1] + penalty
@@ -107,7 +107,7 @@ def make(seed, settings, *, kind="hard", n=6, b=5, a=3, masked=False, bins=None)
         inputs["bins"] = bins
     for name, setting in settings.get("kl", {}).items():
         if isinstance(setting, dict):
-            state[f"kl/{name}"] = draws.normal(a, scale=2)
+            state[f"logKlWeight/{name}"] = draws.normal(a, scale=2)
     terms = gaussian_terms if bins is None else categorical_terms
     arrays = functools.partial(jax.tree.map, jnp.asarray)
     loss, (gradients, duals) = jax.value_and_grad(

@@ -46,8 +46,8 @@ export class Agent {
     const { engine, classifier, classifierName } = options;
     this.#options = options;
     this.parameters = createParameters(engine, options, key);
-    const { policy, reference, critics, targetCritics } = this.parameters;
-    this.#acting = new ActingPolicy(engine, options, policy);
+    const { policy, actingPolicy, reference, critics, targetCritics } = this.parameters;
+    this.#acting = new ActingPolicy(engine, options, actingPolicy);
     const { reference: referenceRule, critic } = options.config;
     this.#copyReference = engine.jit('copyReference', () => {
       if (typeof referenceRule === 'object' && 'rate' in referenceRule) {

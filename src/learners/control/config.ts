@@ -39,6 +39,10 @@ export interface CriticConfig extends MlpSettings {
   /** How the values of the ensemble become one. */
   readonly aggregate: 'min' | 'mean';
   readonly learningRate: number;
+  /** Decoupled weight decay of the critics' AdamW. */
+  readonly weightDecay: number;
+  /** Whether critics learn targets less their running mean, divided by their running standard deviation (PopArt). */
+  readonly normalizeTargets: boolean;
   /** How the target critics follow the critics. */
   readonly target: CopyRule;
 }
@@ -57,8 +61,14 @@ export interface ControlUpdateConfig {
   readonly batchSize: number;
   /** N, the samples for each context. */
   readonly samples: number;
+  /** Up to this number of distinct actions, each is evaluated, weighted by its probability, in place of N samples. */
+  readonly allActionsUpTo: number;
+  /** Whether the networks see observations normalized by their running mean and standard deviation. */
+  readonly normalizeObservations: boolean;
   /** Learning rate of the policy's Adam. */
   readonly learningRate: number;
+  /** Decoupled weight decay of the policy's AdamW. */
+  readonly weightDecay: number;
   /** Learning rate of the operator's state. */
   readonly stateLearningRate: number;
   /** Share of the run after which the learning rates of policy and critics fall linearly, to a twentieth at the end; not before 1,000 updates. */

@@ -7,6 +7,7 @@ import { createVectorEnvironment } from '../../environments/create-vector-enviro
 import type { Environment, NamedSpecs, Step } from '../../environments/environment.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import { topKDefinition } from '../../feedback/top-k.js';
+import { valueBaseline } from '../../feedback/value-baseline.js';
 import { pmpo } from '../../operators/pmpo.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { LearnerObserver } from '../../run/observer.js';
@@ -91,7 +92,13 @@ const config = controlConfig({
   checkpoint: { every: 6000 },
 });
 
-describe('a policy that chooses among integers', () => {
+/** The two ways to evaluate integer actions: samples of the policy, ranked, or all 30 actions, each against the state's value. */
+const ways = [
+  { way: 'samples', allActionsUpTo: 0, classifier: topKDefinition.create({ accept: 2, reject: 2 }, 4) },
+  { way: 'all actions', allActionsUpTo: 30, classifier: valueBaseline() },
+];
+
+describe.each(ways)('a policy that chooses among integers by $way', ({ allActionsUpTo, classifier }) => {
   let engine: Engine;
   let checkpoint: Checkpoint;
   let returns: readonly number[];
@@ -108,13 +115,13 @@ describe('a policy that chooses among integers', () => {
       },
     };
     const result = await trainControl({
-      config,
+      config: { ...config, learner: { ...config.learner, allActionsUpTo } },
       engine,
       environment: await environments(8, 0),
       evaluationEnvironment: await environments(4, 5_000_003),
       // With a KL of weight 1 the choices settle before the critics can tell them apart.
       operator: pmpo({ kl: { categorical: 8 } }),
-      classifier: topKDefinition.create({ accept: 2, reject: 2 }, 4),
+      classifier,
       observer,
       clock: () => 0,
     });

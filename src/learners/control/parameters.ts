@@ -2,10 +2,12 @@ import { foldIn, type RandomKey } from '../../core/random-keys.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import { type Adam, createAdam } from '../../engine/adam.js';
 import type { Engine } from '../../engine/engine.js';
-import type { NamedHostTensors, NamedVariables } from '../../engine/tensors.js';
+import type { HostTensor, NamedHostTensors, NamedVariables } from '../../engine/tensors.js';
 import { codeSize } from '../../networks/action-code.js';
 import { initCritic } from '../../networks/critic.js';
 import { initMlp } from '../../networks/mlp.js';
+import { initNormalizer } from '../../networks/normalizer.js';
+import { initValueNormalizer } from '../../networks/value-normalizer.js';
 import type { Operator } from '../../operators/operator.js';
 import { TrainedOperator } from '../improvement-step.js';
 import type { ControlLearnerConfig } from './config.js';
@@ -26,17 +28,25 @@ export interface AgentSpec extends PolicySpec {
   readonly actionValues: Int32Array;
   readonly config: ControlLearnerConfig;
   readonly operator: Operator;
+  /** All actions [M, A] if each is evaluated once in place of samples of the policy. */
+  readonly allActions?: HostTensor;
 }
 
 /** The variables of a control learner, and the optimizers that move them. */
 export interface AgentParameters {
   readonly policy: NamedVariables;
+  /** Statistics of the observations; empty if they are not normalized. */
+  readonly normalizer: NamedVariables;
+  /** The parameters with which the policy acts: `policy` and `normalizer`. */
+  readonly actingPolicy: NamedVariables;
   readonly reference: NamedVariables;
   /** One tree per member of the ensemble. */
   readonly critics: readonly NamedVariables[];
   /** The variables of the whole ensemble as one tree, which one optimizer trains. */
   readonly criticTree: NamedVariables;
   readonly targetCritics: readonly NamedVariables[];
+  /** Statistics of the critics' targets; empty if they are not normalized. */
+  readonly valueNormalizer: NamedVariables;
   readonly operator: TrainedOperator;
   readonly optimizers: { readonly policy: Adam; readonly critics: Adam };
 }
@@ -72,17 +82,26 @@ export function createParameters(engine: Engine, spec: AgentSpec, key: RandomKey
     initCritic(foldIn(foldIn(key, 'critic'), i), observationSize, codeSize(spec.actionValues), config.critic),
   );
   const policy = variables(engine, 'policy', policyValues);
+  const statistics = config.learner.normalizeObservations ? initNormalizer(observationSize) : {};
+  const normalizer = variables(engine, 'policy', statistics);
   const critics = criticValues.map((values, i) => variables(engine, `critic${i}`, values));
   const criticTree = joined(Object.fromEntries(critics.map((tree, i) => [`critic${i}`, tree])));
   const { maxGradientNorm } = config.learner;
-  const adam = (name: string, tree: NamedVariables, learningRate: number) =>
-    createAdam(engine, `adam/${name}`, tree, { learningRate, maxGradientNorm });
+  const adam = (name: string, tree: NamedVariables, learningRate: number, weightDecay: number) =>
+    createAdam(engine, `adam/${name}`, tree, { learningRate, weightDecay, maxGradientNorm });
   return {
     policy,
+    normalizer,
+    actingPolicy: { ...policy, ...normalizer },
     reference: variables(engine, 'reference', policyValues),
     critics,
     criticTree,
     targetCritics: criticValues.map((values, i) => variables(engine, `targetCritic${i}`, values)),
+    valueNormalizer: variables(
+      engine,
+      'valueNormalizer',
+      config.critic.normalizeTargets ? initValueNormalizer() : {},
+    ),
     operator: new TrainedOperator({
       engine,
       operator,
@@ -91,8 +110,8 @@ export function createParameters(engine: Engine, spec: AgentSpec, key: RandomKey
       names: { state: 'state', optimizer: 'adam/state' },
     }),
     optimizers: {
-      policy: adam('policy', policy, config.learner.learningRate),
-      critics: adam('critics', criticTree, config.critic.learningRate),
+      policy: adam('policy', policy, config.learner.learningRate, config.learner.weightDecay),
+      critics: adam('critics', criticTree, config.critic.learningRate, config.critic.weightDecay),
     },
   };
 }
@@ -102,10 +121,11 @@ export function allVariables({ operator, optimizers, ...parameters }: AgentParam
   const numbered = (name: string, trees: readonly NamedVariables[]) =>
     Object.fromEntries(trees.map((tree, i) => [`${name}${i}`, tree]));
   return joined({
-    policy: parameters.policy,
+    policy: parameters.actingPolicy,
     reference: parameters.reference,
     ...numbered('critic', parameters.critics),
     ...numbered('targetCritic', parameters.targetCritics),
+    valueNormalizer: parameters.valueNormalizer,
     state: operator.state,
     'adam/policy': optimizers.policy.slots,
     'adam/critics': optimizers.critics.slots,

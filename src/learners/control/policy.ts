@@ -5,6 +5,7 @@ import { type HostTensor, hostTensor, type NamedVariables, type Tensor2D } from 
 import * as tf from '../../engine/tf.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import { applyMlp } from '../../networks/mlp.js';
+import { normalized } from '../../networks/normalizer.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import { type ActionUnits, inUnits } from './action-units.js';
 import type { ControlLearnerConfig } from './config.js';
@@ -43,7 +44,7 @@ export class TrainedPolicy {
     this.shape = shape;
     this.#engine = engine;
     this.#mode = (observations) => {
-      const outputs = applyMlp(parameters, observations, policy);
+      const outputs = applyMlp(parameters, normalized(parameters, observations), policy);
       return tf.clipByValue(family.create(outputs, actionSize).mode(), -1, 1);
     };
     this.#act = engine.jit('actGreedily', ({ observation }: PolicyInput) => ({

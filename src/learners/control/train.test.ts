@@ -226,13 +226,17 @@ describe('trainControl', () => {
     const plain: FeedbackClassifier = {
       provides: { accepts: true, rejects: true },
       classifyOnHost({ evaluation, samplesPerContext: n, contexts }) {
-        const accept = new Float32Array(evaluation.length);
+        const [accept, reject] = [new Float32Array(evaluation.length), new Float32Array(evaluation.length)];
         for (let b = 0; b < contexts; b++) {
           const column = Array.from({ length: n }, (_, i) => i * contexts + b);
           column.sort((i, j) => evaluation[j] - evaluation[i]);
-          for (const i of column.slice(0, 2)) accept[i] = 1;
+          // Samples that tie across the two halves, such as those beyond the same bound, are neither.
+          const middle = evaluation[column[1]] === evaluation[column[2]] ? evaluation[column[1]] : undefined;
+          for (const [rank, i] of column.entries()) {
+            if (evaluation[i] !== middle) (rank < 2 ? accept : reject)[i] = 1;
+          }
         }
-        return { accept, reject: accept.map((a) => 1 - a) };
+        return { accept, reject };
       },
     };
     const [tensor, host] = [await train(), await train({}, { classifier: plain })];

@@ -125,10 +125,11 @@ class ControlJob {
         actionMinimum,
         actionMaximum,
         actionValues,
+        allActions: this.#family.allActions(config.learner.allActionsUpTo),
       },
       foldIn(this.#key, 'parameters'),
     );
-    this.#policy = new TrainedPolicy(engine, config, shape, this.#agent.parameters.policy);
+    this.#policy = new TrainedPolicy(engine, config, shape, this.#agent.parameters.actingPolicy);
     this.#watch = new LearningWatch(this.#watched);
     this.#store = new TransitionStore(config.replay.capacity, shape);
     this.#experience = this.#createExperience();
@@ -154,7 +155,7 @@ class ControlJob {
         act: (...inputs) => this.#agent.act(...inputs),
       });
     }
-    const { policy } = this.#agent.parameters;
+    const { actingPolicy: policy } = this.#agent.parameters;
     return new RemoteActors({
       ...shared,
       shape: evaluationEnvironment,

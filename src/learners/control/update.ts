@@ -1,10 +1,12 @@
 import type { Distribution } from '../../distributions/distribution.js';
-import type { NamedTensors, Scalar, Tensor1D, Tensor2D, Tensor3D } from '../../engine/tensors.js';
+import type { HostTensor, NamedTensors, Scalar, Tensor1D, Tensor2D, Tensor3D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import type { FeedbackInput } from '../../feedback/classifier.js';
 import { encodeActions } from '../../networks/action-code.js';
 import { applyCritic } from '../../networks/critic.js';
 import { applyMlp } from '../../networks/mlp.js';
+import { normalized, observe } from '../../networks/normalizer.js';
+import { normalizedTargets, observeTargets, valuesOf } from '../../networks/value-normalizer.js';
 import { type ClassifiedSamples, lossGradients, type ScalarMetrics } from '../improvement-step.js';
 import { type ActionUnits, inUnits } from './action-units.js';
 import type { AgentParameters, AgentSpec, PolicySpec } from './parameters.js';
@@ -30,7 +32,7 @@ export type UpdateInputs = {
   readonly discounts: Tensor1D;
   /** The observations that the returns end in, [B, O]. */
   readonly nextObservations: Tensor2D;
-  /** The randomness of the samples, [N, B, A], of the kind that the policy's head reads. */
+  /** The randomness of the samples, [N, B, A], of the kind that the policy's head reads; not read if all actions are evaluated. */
   readonly noise: Tensor3D;
   /** Multiplies the learning rates of policy and critics. */
   readonly learningRateFactor: Scalar;
@@ -38,32 +40,58 @@ export type UpdateInputs = {
 
 /** Samples of the reference policy with their evaluation. `samples` are in the environment's units, [N, B, A]. */
 export type DrawnSamples = FeedbackInput & {
+  /** The contexts as the networks see them, [B, O]. */
+  readonly normalizedContexts: Tensor2D;
   /** The same samples as the policy gave them: canonical, and not clipped to the bounds, [N, B, A]. */
   readonly canonicalSamples: Tensor3D;
 };
 
-/** The policy's distribution at observations [B, O] under the given parameters. */
+/**
+ * The policy's distribution at observations [B, O] under the given parameters, which include the normalizer's if observations are
+ * normalized and `observations` are not so yet.
+ */
 export function policyAt(spec: PolicySpec, parameters: NamedTensors, observations: Tensor2D): Distribution {
-  const outputs = applyMlp(parameters, observations, spec.config.policy);
+  const outputs = applyMlp(parameters, normalized(parameters, observations), spec.config.policy);
   return spec.family.create(outputs, spec.actionSize);
 }
 
-/** Draws N samples per context from the reference policy and evaluates them with the target critics. */
+/**
+ * Draws N samples per context from the reference policy and evaluates them with the target critics. If the agent evaluates all
+ * actions instead, they are the N samples, each with its probability as its weight in the mask.
+ */
 export function drawSamples(
   spec: AgentSpec & ActionUnits,
-  { reference, targetCritics }: AgentParameters,
-  { nextObservations: contexts, noise }: UpdateInputs,
+  { reference, targetCritics, normalizer, valueNormalizer }: AgentParameters,
+  { observations, nextObservations: contexts, noise }: UpdateInputs,
 ): DrawnSamples {
-  const canonicalSamples = policyAt(spec, reference, contexts).sample(noise);
-  const evaluation = ensembleValue(spec, targetCritics, contexts, canonicalSamples);
+  if (spec.config.learner.normalizeObservations) observe(normalizer, observations);
+  const normalizedContexts = normalized(normalizer, contexts);
+  const policy = policyAt(spec, reference, normalizedContexts);
+  const canonicalSamples =
+    spec.allActions === undefined ? policy.sample(noise) : everyAction(spec.allActions, contexts.shape[0]);
+  const outputs = ensembleValue(spec, targetCritics, normalizedContexts, canonicalSamples);
+  const evaluation = valuesOf(valueNormalizer, outputs);
+  const mask: Tensor2D =
+    spec.allActions === undefined ? tf.onesLike(evaluation) : tf.exp(policy.logProb(canonicalSamples));
+  const baseline: Tensor1D =
+    spec.allActions === undefined
+      ? tf.mean<Tensor1D>(evaluation, 0)
+      : tf.sum<Tensor1D>(tf.mul(mask, evaluation), 0);
   return {
     canonicalSamples,
+    normalizedContexts,
     samples: inUnits(tf.clipByValue(canonicalSamples, -1, 1), spec),
     contexts,
     evaluation,
-    baseline: tf.mean<Tensor1D>(evaluation, 0),
-    mask: tf.onesLike(evaluation),
+    baseline,
+    mask,
   };
+}
+
+/** The actions [M, A], the same for each of B contexts, [M, B, A]. */
+function everyAction({ shape: [count, size], data }: HostTensor, contexts: number): Tensor3D {
+  const actions: Tensor3D = tf.reshape(tf.tensor2d(data as Float32Array, [count, size]), [count, 1, size]);
+  return tf.tile(actions, [1, contexts, 1]);
 }
 
 /** The ensemble's joint value of actions [N, B, A], [N, B]. */
@@ -82,16 +110,19 @@ function ensembleValue(
 /** One step of the critics towards the n-step targets; the loss is the mean squared error, summed over the ensemble. */
 export function improveCritics(
   spec: AgentSpec,
-  { critics, criticTree, optimizers }: AgentParameters,
+  { critics, criticTree, targetCritics, normalizer, valueNormalizer, optimizers }: AgentParameters,
   { observations, actions, returns, discounts, baseline, learningRateFactor }: UpdateInputs & DrawnSamples,
 ): ScalarMetrics {
-  const targets = tf.add(returns, tf.mul(discounts, baseline));
+  const targets: Tensor1D = tf.add(returns, tf.mul(discounts, baseline));
+  observeTargets(valueNormalizer, targets, [...critics, ...targetCritics]);
+  const outputTargets = normalizedTargets(valueNormalizer, targets);
+  const seen = normalized(normalizer, observations);
   const code = encodeActions(tf.expandDims<Tensor3D>(actions, 0), spec.actionValues);
   const { loss, gradients, metrics } = lossGradients(Object.values(criticTree), () => {
-    const values = critics.map((critic) => applyCritic(critic, observations, code, spec.config.critic));
+    const values = critics.map((critic) => applyCritic(critic, seen, code, spec.config.critic));
     return {
-      loss: tf.addN(values.map((value) => tf.mean<Scalar>(tf.squaredDifference(value, targets)))),
-      metrics: { 'critic/value': tf.mean<Scalar>(tf.concat(values, 0)) },
+      loss: tf.addN(values.map((value) => tf.mean<Scalar>(tf.squaredDifference(value, outputTargets)))),
+      metrics: { 'critic/value': tf.mean<Scalar>(valuesOf(valueNormalizer, tf.concat(values, 0))) },
     };
   });
   const named = Object.fromEntries(Object.keys(criticTree).map((name, i) => [name, gradients[i]]));
@@ -110,11 +141,11 @@ export function improvePolicy(
   { policy, reference, operator, optimizers }: AgentParameters,
   batch: ClassifiedSamples<UpdateInputs, DrawnSamples>,
 ): ScalarMetrics {
-  const { nextObservations, canonicalSamples: samples, evaluation, accept, reject, mask } = batch;
-  const old = policyAt(spec, reference, nextObservations);
+  const { normalizedContexts, canonicalSamples: samples, evaluation, accept, reject, mask } = batch;
+  const old = policyAt(spec, reference, normalizedContexts);
   const referenceLogProb = old.logProb(samples);
   const { gradients, metrics } = operator.gradients(policy, () => {
-    const current = policyAt(spec, policy, nextObservations);
+    const current = policyAt(spec, policy, normalizedContexts);
     return {
       batch: {
         logProb: current.logProb(samples),

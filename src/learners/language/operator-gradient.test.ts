@@ -97,7 +97,7 @@ describe('OperatorGradient', () => {
   it("trains the operator's own state", async () => {
     const step = await createStep('mpo', {});
     const temperature = () => tf.tidy(() => Object.keys(step.state));
-    expect(temperature()).toContain('operator/temperature');
+    expect(temperature()).toContain('operator/logTemperature');
     const first = await step.run(inputs(), 0);
     const second = await step.run(inputs(), 1);
     expect(second.metrics['policy/temperature']).not.toBe(first.metrics['policy/temperature']);

@@ -1,0 +1,63 @@
+import type {
+  NamedHostTensors,
+  NamedTensors,
+  NamedVariables,
+  Tensor1D,
+  Tensor2D,
+} from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+
+/**
+ * Observation normalization: networks see (x − μ)/σ with the running mean μ and standard deviation σ of each observation, within
+ * ±10. The statistics belong to the policy's parameters, so that whatever acts with the policy (remote actors, an exported model)
+ * normalizes as the learner does. Shapes: B observations, O observation size.
+ */
+
+/** The names of the statistics among a policy's parameters. */
+const names = {
+  mean: 'normalizer/mean',
+  variance: 'normalizer/variance',
+  count: 'normalizer/count',
+} as const;
+
+/** Normalized observations lie within ± this, as in Stable-Baselines3's VecNormalize. */
+const limit = 10;
+
+/** Added to the variance, so that an observation that never changes becomes 0 and is not divided by 0. */
+const epsilon = 1e-8;
+
+/** Statistics before any observation. */
+export function initNormalizer(observationSize: number): NamedHostTensors {
+  return {
+    [names.mean]: { shape: [observationSize], data: new Float32Array(observationSize) },
+    [names.variance]: { shape: [observationSize], data: new Float32Array(observationSize).fill(1) },
+    [names.count]: { shape: [], data: new Float32Array(1) },
+  };
+}
+
+/**
+ * Adds observations [B, O] to the statistics (the parallel algorithm of Chan, Golub and LeVeque, 1979). It works on shares of the
+ * total rather than on sums, so that float32 loses nothing however many observations there have been.
+ */
+export function observe(normalizer: NamedVariables, observations: Tensor2D): void {
+  const { [names.mean]: mean, [names.variance]: variance, [names.count]: count } = normalizer;
+  const rows = observations.shape[0];
+  const total = tf.add(count, rows);
+  const share = tf.div(rows, total);
+  const batchMean: Tensor1D = tf.mean(observations, 0);
+  const batchVariance = tf.mean(tf.square(tf.sub(observations, batchMean)), 0);
+  const difference = tf.sub(batchMean, mean);
+  const between = tf.mul(tf.mul(share, tf.sub(1, share)), tf.square(difference));
+  const within = tf.add(tf.mul(tf.sub(1, share), variance), tf.mul(share, batchVariance));
+  mean.assign(tf.add(mean, tf.mul(share, difference)));
+  variance.assign(tf.add(within, between));
+  count.assign(total);
+}
+
+/** Normalized observations [B, O], or the observations themselves if `parameters` hold no statistics. */
+export function normalized(parameters: NamedTensors, observations: Tensor2D): Tensor2D {
+  const mean = parameters[names.mean];
+  if (mean === undefined) return observations;
+  const deviation = tf.sqrt(tf.add(parameters[names.variance], epsilon));
+  return tf.clipByValue(tf.div(tf.sub(observations, mean), deviation), -limit, limit);
+}

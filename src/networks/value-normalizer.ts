@@ -1,0 +1,79 @@
+import type {
+  NamedHostTensors,
+  NamedTensors,
+  NamedVariables,
+  Scalar,
+  Tensor,
+  Tensor1D,
+} from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+
+/**
+ * Critics whose outputs are (Q − μ)/σ with the running mean μ and standard deviation σ of their targets, so that rewards of any scale
+ * are learned alike. When the statistics move, the output layers are rewritten so that Q stays what it was: PopArt, "Preserving
+ * outputs precisely, while adaptively rescaling targets" (arXiv 1602.07714, algorithm 1). Shapes: B contexts.
+ */
+
+/** The share of the newest batch in the statistics never falls below this, because targets change while a policy learns. */
+const smallestShare = 1e-3;
+
+/** Floor of σ relative to 1: targets that are all alike are not blown up by a division by almost 0. */
+const epsilon = 1e-12;
+
+/** The statistics before any target. */
+export function initValueNormalizer(): NamedHostTensors {
+  const scalar = (value: number) => ({ shape: [], data: Float32Array.of(value) });
+  return { mean: scalar(0), variance: scalar(1), count: scalar(0) };
+}
+
+/** σ, a scalar; 1 if there are no statistics. */
+function deviation({ variance }: NamedTensors): Tensor {
+  return variance === undefined ? tf.scalar(1) : tf.sqrt(tf.add(variance, epsilon));
+}
+
+/** Q of the outputs of a critic; the outputs themselves if there are no statistics. */
+export function valuesOf<T extends Tensor>(normalizer: NamedTensors, outputs: T): T {
+  if (normalizer.mean === undefined) return outputs;
+  return tf.add(tf.mul(outputs, deviation(normalizer)), normalizer.mean) as T;
+}
+
+/** (targets − μ)/σ of targets [B]; the targets themselves if there are no statistics. */
+export function normalizedTargets(normalizer: NamedTensors, targets: Tensor1D): Tensor1D {
+  if (normalizer.mean === undefined) return targets;
+  return tf.div(tf.sub(targets, normalizer.mean), deviation(normalizer));
+}
+
+/**
+ * Adds targets [B] to the statistics, and rewrites the output layers of `critics` so that `valuesOf` their outputs does not change.
+ * Does nothing if there are no statistics.
+ */
+export function observeTargets(
+  normalizer: NamedVariables,
+  targets: Tensor1D,
+  critics: readonly NamedVariables[],
+): void {
+  const { mean, variance, count } = normalizer;
+  if (mean === undefined || variance === undefined || count === undefined) return;
+  const total = tf.add(count, 1);
+  const share = tf.maximum(tf.div(1, total), smallestShare);
+  const batchMean: Scalar = tf.mean(targets);
+  const difference = tf.sub(batchMean, mean);
+  const batchVariance = tf.mean(tf.squaredDifference(targets, batchMean));
+  const newMean = tf.add(mean, tf.mul(share, difference));
+  const newVariance = tf.add(
+    tf.add(tf.mul(tf.sub(1, share), variance), tf.mul(share, batchVariance)),
+    tf.mul(tf.mul(share, tf.sub(1, share)), tf.square(difference)),
+  );
+  const before = deviation(normalizer);
+  const after = deviation({ variance: newVariance });
+  const ratio = tf.div(before, after);
+  const shift = tf.div(tf.sub(mean, newMean), after);
+  for (const critic of critics) {
+    const { 'output/weight': weight, 'output/bias': bias } = critic;
+    weight!.assign(tf.mul(weight!, ratio));
+    bias!.assign(tf.add(tf.mul(bias!, ratio), shift));
+  }
+  mean.assign(newMean);
+  variance.assign(newVariance);
+  count.assign(total);
+}
