@@ -48,7 +48,7 @@ export function controlConfig(changes: ControlConfigChanges = {}): ControlLearne
       stepsPerUpdate: 2,
       batchSize: 16,
       samples: 4,
-      allActionsUpTo: 32,
+      allActionsUpTo: 0,
       normalizeObservations: true,
       learningRate: 3e-3,
       weightDecay: 0,

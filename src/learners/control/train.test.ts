@@ -183,9 +183,14 @@ describe('trainControl', () => {
     const trainWith = (categorical: number) =>
       train({
         operator: { name: 'pmpo', beta: 1, kl: { categorical } },
-        policy: { head: 'categorical', bins: 3 },
-        critic: { learningRate: 3e-3 },
-        learner: { environmentSteps: 5000, learningRate: 1e-2, stepsPerUpdate: 3 },
+        policy: { head: 'categorical', bins: 3, uniformShare: 0 },
+        critic: { learningRate: 3e-3, normalizeTargets: false },
+        learner: {
+          environmentSteps: 5000,
+          learningRate: 1e-2,
+          stepsPerUpdate: 3,
+          normalizeObservations: false,
+        },
         evaluation: { every: 10_000, episodes: 1 },
         checkpoint: { every: 10_000 },
       });
