@@ -5,6 +5,7 @@ import { mean, standardDeviation } from '../core/statistics.js';
 import { type JobKind, type JobTerms, jobKind, jobTerms } from '../run/job-terms.js';
 import {
   type EvaluationRecord,
+  isRecord,
   type MetricRecord,
   type RecordLine,
   type RunSummary,
@@ -43,18 +44,19 @@ export interface ReadRunOptions {
   readonly diverged?: boolean;
 }
 
-/** Parses the lines of `metrics.jsonl`. A last line without a line end is still being written, and is left out. */
-function parseLines(file: string, text: string, kind: JobKind): RecordLine[] {
+/**
+ * Parses the lines of `metrics.jsonl`. A last line without a line end is still being written, and is left out; so are damaged
+ * lines, in whose place the report has a notice.
+ */
+function parseLines(text: string, kind: JobKind): RecordLine[] {
   return text
     .split('\n')
     .slice(0, -1)
-    .map((line, index) => {
-      try {
-        return readRecord<RecordLine>(JSON.parse(line) as object, kind);
-      } catch (cause) {
-        throw new PmpoError({ where: `${file}:${index + 1}`, what: 'the line is not JSON', cause });
-      }
-    });
+    .map((line, index) =>
+      isRecord(line)
+        ? readRecord<RecordLine>(JSON.parse(line) as object, kind)
+        : { kind: 'notice', time: '', message: `Line ${index + 1} of metrics.jsonl is damaged and left out` },
+    );
 }
 
 /** The number that JSON holds, with null for one that was not finite. */
@@ -95,7 +97,7 @@ export async function readRun(
     if (cause.code === 'ENOENT') return '';
     throw fileProblem(directory.files.metrics, 'reading it', cause);
   });
-  const lines = parseLines(directory.files.metrics, text, kind);
+  const lines = parseLines(text, kind);
   const metrics = lines.flatMap((line) => {
     if (line.kind !== 'metrics') return [];
     const values = Object.entries(line.values).map(([name, value]) => [name, restored(value)] as const);

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -6,7 +6,7 @@ import { PmpoError } from '../core/errors.js';
 import { encodeSafetensors } from '../core/safetensors.js';
 import { nodeFileSystem } from '../system/atomic-file.js';
 import type { Checkpoint } from './checkpoints.js';
-import { CheckpointStore, expectShapes } from './checkpoints.js';
+import { CheckpointStore, expectShapes, readCheckpoint } from './checkpoints.js';
 
 let folder: string;
 let store: CheckpointStore;
@@ -30,14 +30,17 @@ function checkpoint(value: number): Checkpoint {
 describe('CheckpointStore', () => {
   it('loads the newest checkpoint exactly as it was saved', async () => {
     await store.save(5, checkpoint(1));
-    const position = { metricsBytes: 10, eventFile: 'e', eventBytes: 20 };
-    const file = await store.save(1_000_000, checkpoint(2), position);
+    const records = { metricsBytes: 10, eventFile: 'events.out.tfevents.1.pmpo.0000', eventBytes: 20 };
+    const config = { seed: 1, operator: { name: 'pmpo' } };
+    const file = await store.save(1_000_000, checkpoint(2), { records, config });
     const loaded = await store.load();
     expect(loaded).toEqual({
       file,
       steps: 1_000_000,
       checkpoint: checkpoint(2),
-      records: position,
+      records,
+      config,
+      hasChecksum: true,
     });
     expect(await store.latest()).toBe(1_000_000);
     expect((await store.load(5)).checkpoint).toEqual(checkpoint(1));
@@ -47,7 +50,54 @@ describe('CheckpointStore', () => {
     const file = await store.save(7, checkpoint(1));
     const metadata = { format: 'pmpo checkpoint 1', environmentSteps: '7', metadata: '{"updates":1}' };
     await writeFile(file, Buffer.concat(encodeSafetensors({ tensors: {}, metadata })));
-    expect(await store.load()).toMatchObject({ steps: 7, checkpoint: { metadata: { updates: 1 } } });
+    expect(await store.load()).toMatchObject({
+      steps: 7,
+      checkpoint: { metadata: { updates: 1 } },
+      hasChecksum: false,
+    });
+  });
+
+  it('refuses a checkpoint in which any one bit is flipped', async () => {
+    const metadata = { updates: 3, seeds: [1, 2] };
+    const tensors = { 'policy/bias': { shape: [3], data: new Float32Array([1, -2, 0.5]) } };
+    const file = await store.save(1, { tensors, metadata }, { config: { seed: 1 } });
+    const whole = await readFile(file);
+    const accepted: string[] = [];
+    for (let bit = 0; bit < 8 * whole.length; bit++) {
+      const flipped = Buffer.from(whole);
+      flipped[bit >> 3]! ^= 1 << (bit & 7);
+      await writeFile(file, flipped);
+      const error = await readCheckpoint(file).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      if (!(error instanceof PmpoError)) accepted.push(`byte ${bit >> 3}, bit ${bit & 7}: ${error}`);
+    }
+    expect(accepted).toEqual([]);
+  }, 60_000);
+
+  it('names the remedy for a flipped bit: the checkpoint before it', async () => {
+    await store.save(1, checkpoint(1));
+    const file = await store.save(2, checkpoint(2));
+    const bytes = await readFile(file);
+    bytes[bytes.length - 1]! ^= 1;
+    await writeFile(file, bytes);
+    await expect(store.load()).rejects.toThrow(
+      `${file}: the file is damaged: its content does not have the checksum that it was saved with. Delete step-000000000002`,
+    );
+  });
+
+  it.each([
+    ['../../victim', 'eventFile is not the name of a TensorBoard file'],
+    ['..', 'eventFile is not the name of a TensorBoard file'],
+    ['/etc/tfevents', 'eventFile is not the name of a TensorBoard file'],
+    ['a\\tfevents', 'eventFile is not the name of a TensorBoard file'],
+    [7, 'eventFile is not the name of a TensorBoard file'],
+    ['events.out.tfevents.1.pmpo.0000', 'metricsBytes is not a number of bytes', -1],
+  ])('refuses records at the place %j', async (eventFile, message, metricsBytes = 0) => {
+    const records = { metricsBytes, eventFile: eventFile as string, eventBytes: 0 };
+    await store.save(1, checkpoint(1), { records });
+    await expect(store.load()).rejects.toThrow(message);
   });
 
   it('keeps the newest checkpoints and deletes the others, but no other files', async () => {

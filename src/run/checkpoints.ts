@@ -4,7 +4,8 @@ import { PmpoError } from '../core/errors.js';
 import { decodeSafetensors, encodeSafetensors, type SafeTensor } from '../core/safetensors.js';
 import type { StoredTensor } from '../engine/tensors.js';
 import { type FileSystem, fileProblem, nodeFileSystem, writeAtomically } from '../system/atomic-file.js';
-import type { RecordsPosition } from './record-writer.js';
+import { isSealed, seal, sealOf } from './checkpoint-seal.js';
+import { checkRecordsPosition, type RecordsPosition } from './record-writer.js';
 
 /** Everything that a job needs to resume, bit for bit. */
 export interface Checkpoint {
@@ -22,9 +23,21 @@ export interface LoadedCheckpoint {
   readonly checkpoint: Checkpoint;
   /** The length of the run's records when it was saved. Resuming cuts off everything after it. */
   readonly records?: RecordsPosition;
+  /** The configuration of the job that saved it. Absent: an earlier version saved it. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** False if an earlier version saved it, without a checksum: damage to its values cannot be seen. */
+  readonly hasChecksum: boolean;
 }
 
-const format = 'pmpo checkpoint 1';
+/** What is saved with a checkpoint beside the job's own state. */
+export interface CheckpointContext {
+  readonly records?: RecordsPosition;
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+const format = 'pmpo checkpoint 2';
+/** The format of earlier versions, which has no checksum. */
+const formerFormat = 'pmpo checkpoint 1';
 const filePattern = /^step-(\d+)\.safetensors$/;
 const partialPattern = /^\.step-\d+\.safetensors\.\d+\.partial$/;
 
@@ -75,8 +88,16 @@ async function readBytes(file: string): Promise<Uint8Array> {
  * @throws PmpoError naming the file and what is wrong with it.
  */
 export async function readCheckpoint(file: string): Promise<LoadedCheckpoint> {
-  const { tensors, metadata } = decodeSafetensors(await readBytes(file), file);
-  if (metadata.format !== format) {
+  const bytes = await readBytes(file);
+  const { tensors, metadata } = decodeSafetensors(bytes, file);
+  const hasChecksum = metadata.format === format;
+  if (hasChecksum && !isSealed(bytes)) {
+    throw new PmpoError({
+      where: file,
+      what: 'the file is damaged: its content does not have the checksum that it was saved with',
+    });
+  }
+  if (!hasChecksum && metadata.format !== formerFormat) {
     throw new PmpoError({
       where: file,
       what: `it is not a '${format}' file but '${metadata.format ?? 'unnamed'}'`,
@@ -99,12 +120,15 @@ export async function readCheckpoint(file: string): Promise<LoadedCheckpoint> {
       throw new PmpoError({ where: file, what: `its metadata '${key}' is missing or not JSON`, cause });
     }
   };
+  const config = metadata.config === undefined ? undefined : parse<Record<string, unknown>>('config');
   return {
     file,
+    hasChecksum,
     // Earlier versions called the steps of every job environment steps.
     steps: parse(metadata.steps === undefined ? 'environmentSteps' : 'steps'),
     checkpoint: { tensors: named, metadata: parse('metadata') },
-    ...(metadata.records === undefined ? {} : { records: parse<RecordsPosition>('records') }),
+    ...(metadata.records === undefined ? {} : { records: checkRecordsPosition(file, parse('records')) }),
+    ...(config === undefined ? {} : { config }),
   };
 }
 
@@ -139,21 +163,27 @@ export class CheckpointStore {
    * @returns its file.
    * @throws PmpoError if it cannot be written, for example because the disk is full. Earlier checkpoints stay intact.
    */
-  async save(steps: number, checkpoint: Checkpoint, records?: RecordsPosition): Promise<string> {
+  async save(
+    steps: number,
+    checkpoint: Checkpoint,
+    { records, config }: CheckpointContext = {},
+  ): Promise<string> {
     const file = this.fileOf(steps);
     const tensors = Object.fromEntries(
       Object.entries(checkpoint.tensors).map(([name, tensor]) => [name, toSafe(tensor)]),
     );
     const metadata = {
       format,
+      ...sealOf,
       steps: exactJson(steps),
       metadata: exactJson(checkpoint.metadata),
       ...(records === undefined ? {} : { records: exactJson(records) }),
+      ...(config === undefined ? {} : { config: exactJson(config) }),
     };
     await mkdir(this.folder, { recursive: true }).catch((cause: unknown) => {
       throw fileProblem(this.folder, 'making it', cause);
     });
-    await writeAtomically(file, encodeSafetensors({ tensors, metadata }), this.system);
+    await writeAtomically(file, seal(encodeSafetensors({ tensors, metadata })), this.system);
     return file;
   }
 

@@ -22,6 +22,8 @@ export interface RunObserverOptions {
   readonly progress: Progress;
   /** Number of checkpoints kept; older ones are deleted once a newer one is saved. */
   readonly keep: number;
+  /** The job's configuration, saved in each checkpoint. */
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 /** Metrics of held-out data, which are shown like evaluations. */
@@ -36,6 +38,7 @@ export function createRunObserver({
   records,
   progress,
   keep,
+  config,
 }: RunObserverOptions): LearnerObserver {
   return {
     progress: (steps, updates) => progress.update(steps, updates),
@@ -53,7 +56,10 @@ export function createRunObserver({
       progress.notice(message);
     },
     checkpoint: async (steps, checkpoint) => {
-      const file = await directory.checkpoints.save(steps, checkpoint, records.position());
+      const file = await directory.checkpoints.save(steps, checkpoint, {
+        records: records.position(),
+        config,
+      });
       await directory.checkpoints.prune(keep);
       progress.checkpoint(steps, file);
     },

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { appendFile, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -172,7 +172,36 @@ describe('RecordWriter', () => {
     expect((await scalars()).map(([step]) => step)).toEqual([10, 20]);
   });
 
-  it('resumes even if the records have been deleted', async () => {
+  it('says that records have been cut or damaged, and nothing when they are whole', async () => {
+    const records = open();
+    for (const step of [10, 20, 30]) records.metrics(metric(step));
+    const position = records.position();
+    records.close();
+    const resume = { steps: 30, position };
+    const whole = open({ resume });
+    expect(whole.losses).toEqual([]);
+    whole.close();
+    const text = await readFile(metricsFile, 'utf8');
+    await writeFile(metricsFile, text.replace('"metrics"', '"metric'));
+    const damaged = open({ resume });
+    damaged.close();
+    expect(damaged.losses).toEqual([
+      `Records from before the checkpoint at 30 are missing: ${metricsFile}: it has ${text.length - 2} bytes and had ${text.length}`,
+      `Records are damaged and left out of the report: ${metricsFile}: line 1 is not JSON`,
+    ]);
+  });
+
+  it('leaves files of other programs beside its own alone', async () => {
+    const records = open();
+    records.metrics(metric(10));
+    const position = records.position();
+    records.close();
+    await writeFile(join(eventFolder, 'zz notes on tfevents'), 'mine');
+    open({ resume: { steps: 10, position } }).close();
+    expect(await readFile(join(eventFolder, 'zz notes on tfevents'), 'utf8')).toBe('mine');
+  });
+
+  it('resumes even if the records have been deleted, and says that they are missing', async () => {
     const records = open();
     records.metrics(metric(10));
     const position = records.position();
@@ -180,6 +209,10 @@ describe('RecordWriter', () => {
     await rm(metricsFile);
     await rm(eventFolder, { recursive: true });
     const again = open({ resume: { steps: 10, position } });
+    expect(again.losses).toEqual([
+      `Records from before the checkpoint at 10 are missing: ${metricsFile}: there is no such file`,
+      `Records from before the checkpoint at 10 are missing: ${join(eventFolder, position.eventFile)}: there is no such file`,
+    ]);
     again.metrics(metric(20));
     again.close();
     expect(await lines()).toHaveLength(1);

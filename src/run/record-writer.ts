@@ -5,17 +5,19 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   readSync,
   statSync,
   truncateSync,
   unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { PmpoError } from '../core/errors.js';
 import { mean, standardDeviation } from '../core/statistics.js';
 import { AppendFile } from '../system/append-file.js';
 import { fileProblem } from '../system/atomic-file.js';
 import { capitalized } from './job-terms.js';
-import type { EvaluationRecord, MetricRecord, RecordLine } from './records.js';
+import { type EvaluationRecord, isRecord, type MetricRecord, type RecordLine } from './records.js';
 import { EventFile } from './tensorboard.js';
 
 /** The length of a run's records at the time a checkpoint was saved. */
@@ -25,6 +27,29 @@ export interface RecordsPosition {
   readonly eventBytes: number;
 }
 
+/** A name that pmpo gives to a TensorBoard file, in this version or an earlier one. It has no separators of paths. */
+const eventFileName = /^[\w-][\w.-]*tfevents[\w.-]*$/;
+
+/**
+ * Checks a position that was read from a file: the names in it choose the files that resuming shortens.
+ * @throws PmpoError naming the checkpoint `where` and the wrong entry.
+ */
+export function checkRecordsPosition(where: string, value: unknown): RecordsPosition {
+  const { metricsBytes, eventFile, eventBytes } = (value ?? {}) as Partial<RecordsPosition>;
+  for (const [name, bytes] of Object.entries({ metricsBytes, eventBytes })) {
+    if (!Number.isSafeInteger(bytes) || bytes! < 0) {
+      throw new PmpoError({ where, what: `its records.${name} is not a number of bytes` });
+    }
+  }
+  if (typeof eventFile !== 'string' || !eventFileName.test(eventFile)) {
+    throw new PmpoError({
+      where,
+      what: 'its records.eventFile is not the name of a TensorBoard file in the folder of the run',
+    });
+  }
+  return { metricsBytes: metricsBytes!, eventFile, eventBytes: eventBytes! };
+}
+
 export interface RecordWriterOptions {
   /** Milliseconds since 1970. */
   readonly now?: () => number;
@@ -32,13 +57,27 @@ export interface RecordWriterOptions {
   readonly resume?: { readonly steps: number; readonly position: RecordsPosition };
 }
 
-/** Shortens a file to `bytes` if it is longer. */
-function cut(path: string, bytes: number): void {
+/** Shortens a file to `bytes` if it is longer. @returns what is missing in words, if it is shorter or not there. */
+function cut(path: string, bytes: number): string | undefined {
   try {
-    if (statSync(path).size > bytes) truncateSync(path, bytes);
+    const { size } = statSync(path);
+    if (size > bytes) truncateSync(path, bytes);
+    return size < bytes ? `it has ${size} bytes and had ${bytes}` : undefined;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw fileProblem(path, 'shortening it', cause);
+    return bytes === 0 ? undefined : 'there is no such file';
   }
+}
+
+/** The number of lines of a file that are not JSON, and the first of them. */
+function damagedLines(path: string): { readonly count: number; readonly first: number } {
+  // A device has no end.
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return { count: 0, first: 0 };
+  const damaged = readFileSync(path, 'utf8')
+    .split('\n')
+    .slice(0, -1)
+    .flatMap((line, i) => (isRecord(line) ? [] : [i + 1]));
+  return { count: damaged.length, first: damaged[0] ?? 0 };
 }
 
 /** Drops a last line without a line end, which a machine that lost power leaves behind. */
@@ -61,7 +100,7 @@ function cutUnfinishedLine(path: string): void {
 
 function eventFiles(folder: string): string[] {
   return readdirSync(folder)
-    .filter((name) => name.includes('tfevents'))
+    .filter((name) => eventFileName.test(name))
     .sort();
 }
 
@@ -71,6 +110,8 @@ export class RecordWriter {
   readonly #events: EventFile;
   readonly #eventFileName: string;
   readonly #now: () => number;
+  /** What is missing or damaged in the records from before the checkpoint, a sentence each. */
+  readonly losses: readonly string[];
 
   /** @throws PmpoError naming a file that cannot be opened or shortened. */
   constructor(
@@ -84,13 +125,29 @@ export class RecordWriter {
     } catch (cause) {
       throw fileProblem(eventFolder, 'making it', cause);
     }
+    const losses: string[] = [];
     if (resume !== undefined) {
       const { metricsBytes, eventFile, eventBytes } = resume.position;
-      cut(metricsFile, metricsBytes);
       for (const name of eventFiles(eventFolder)) if (name > eventFile) unlinkSync(join(eventFolder, name));
-      cut(join(eventFolder, eventFile), eventBytes);
+      for (const [file, bytes] of [
+        [metricsFile, metricsBytes],
+        [join(eventFolder, eventFile), eventBytes],
+      ] as const) {
+        const missing = cut(file, bytes);
+        if (missing === undefined) continue;
+        losses.push(`Records from before the checkpoint at ${resume.steps} are missing: ${file}: ${missing}`);
+      }
     }
     cutUnfinishedLine(metricsFile);
+    const { count, first } = damagedLines(metricsFile);
+    if (count > 0) {
+      const lines =
+        count === 1 ? `line ${first} is` : `${count} lines are not JSON, the first of them line ${first}`;
+      losses.push(
+        `Records are damaged and left out of the report: ${metricsFile}: ${lines}${count === 1 ? ' not JSON' : ''}`,
+      );
+    }
+    this.losses = losses;
     this.#metricsFile = new AppendFile(metricsFile);
     // Each start gets another file, because TensorBoard never looks back into one it has read. Names sort by time.
     const index = String(eventFiles(eventFolder).length).padStart(4, '0');

@@ -95,6 +95,16 @@ function renameKeys(fields: Fields, names: Readonly<Record<string, string>>): Fi
   return Object.fromEntries(Object.entries(fields).map(([key, value]) => [names[key] ?? key, value]));
 }
 
+/** Whether a line of `metrics.jsonl` is one of its records. */
+export function isRecord(line: string): boolean {
+  try {
+    const value = JSON.parse(line) as { kind?: unknown } | null;
+    return typeof value?.kind === 'string';
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Reads a record, a summary or the evaluation in a checkpoint, written by this version or by an earlier one, in which both
  * kinds of jobs counted `environmentSteps` and called their scores returns.

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PmpoError } from '../../src/core/errors.js';
 import { renderCurveSvg, renderReport } from '../../src/report/report.js';
 import { outcomeOf, type RunData, readRun } from '../../src/report/run-data.js';
 import { writeSyntheticComparison, writeSyntheticRun } from './synthetic-run.js';
@@ -72,15 +71,21 @@ describe('readRun', () => {
     expect(outcomeOf(diverged).meanScore).toBeNaN();
   });
 
-  it('ignores a line that is still being written, and names one that is broken', async () => {
+  it('ignores a line that is still being written, and says which lines are broken', async () => {
     const plan = { operator: 'pmpo', seed: 6, plateau: 500, halfway: 20_000 };
     const path = await writeSyntheticRun(folder, plan);
     const metrics = join(path, 'metrics.jsonl');
     await appendFile(metrics, '{"kind":"metr');
     expect((await readRun(path)).metrics).toHaveLength(200);
     await writeFile(metrics, `{}\n{"kind"\n${await readFile(metrics, 'utf8')}`);
-    await expect(readRun(path)).rejects.toThrow(PmpoError);
-    await expect(readRun(path)).rejects.toThrow(`${metrics}:2: the line is not JSON`);
+    const run = await readRun(path);
+    expect(run.metrics).toHaveLength(200);
+    expect(run.notices.map(({ message }) => message)).toEqual(
+      expect.arrayContaining([
+        'Line 1 of metrics.jsonl is damaged and left out',
+        'Line 2 of metrics.jsonl is damaged and left out',
+      ]),
+    );
   });
 });
 
