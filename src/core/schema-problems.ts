@@ -50,7 +50,8 @@ function allPaths(schema: JsonSchema, values: unknown, path: string[] = []): str
   ]);
 }
 
-function show(value: unknown): string {
+/** A value as messages show it: short. */
+export function show(value: unknown): string {
   if (typeof value === 'number') return String(value);
   const text = typeof value === 'string' ? `'${value}'` : (JSON.stringify(value) ?? String(value));
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;

@@ -44,6 +44,7 @@ function descriptionOf({ config, warnings }: LoadedLanguageConfig): RunDescripti
     kind: 'language',
     output: config.output,
     name: config.name ?? defaultRunName(config),
+    settings: config,
     config: configText(config),
     total: { totalUpdates: config.learner.updates },
     keep: config.checkpoint.keep,

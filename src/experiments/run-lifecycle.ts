@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { PmpoError } from '../core/errors.js';
 import { mean, standardDeviation } from '../core/statistics.js';
 import { renderReport } from '../report/report.js';
@@ -8,6 +9,7 @@ import { createRunObserver, type LearnerObserver } from '../run/observer.js';
 import { createProgress, type ProgressMode, type Total } from '../run/progress.js';
 import type { RunSummary } from '../run/records.js';
 import { createRunDirectory, type RunDirectory } from '../run/run-directory.js';
+import { compareWithCheckpoint, plain, type Resumption } from './resume.js';
 
 /** The lifecycle that runs of every kind share: open servers, make a folder, work, write the results, clean up. */
 
@@ -40,7 +42,8 @@ export interface RunDescription {
   /** The folder in which the run's folder is made. */
   readonly output: string;
   readonly name: string;
-  /** The text of config.yaml. */
+  /** The configuration, and the text of it that config.yaml holds. */
+  readonly settings: object;
   readonly config: string;
   readonly total: Total;
   /** Number of checkpoints kept. */
@@ -85,6 +88,11 @@ export async function makeRun<Opened>(
     if (resume !== undefined) closing.push((await resume.lock()).release);
     const checkpoint = await resume?.checkpoints.load();
     const notices = bufferedNotices();
+    const resumption =
+      resume === undefined || checkpoint === undefined
+        ? undefined
+        : compareWithCheckpoint(resume.files.config, checkpoint, description.settings);
+    resumption?.notices.forEach(notices.notice);
     const onEnd = (close: () => Promise<void>) => void closing.push(close);
     const context: RunContext = { notice: notices.notice, say, signal, checkpoint, onEnd };
     const opened = await open(context);
@@ -94,12 +102,15 @@ export async function makeRun<Opened>(
       closing.push((await directory.lock()).release);
       await directory.writeConfig(description.config);
     }
+    if (checkpoint !== undefined && resumption !== undefined)
+      await reopen(directory, checkpoint, description, resumption);
     options.onStart?.(directory);
     const records = directory.openRecords(
       checkpoint?.records === undefined
         ? {}
         : { resume: { steps: checkpoint.steps, position: checkpoint.records } },
     );
+    for (const loss of records.losses) notices.notice(`Warning: ${loss}`);
     const progress = createProgress({
       mode: options.progressMode,
       total: description.total,
@@ -107,7 +118,13 @@ export async function makeRun<Opened>(
       label: directory.name,
     });
     try {
-      const observer = createRunObserver({ directory, records, progress, keep: description.keep });
+      const observer = createRunObserver({
+        directory,
+        records,
+        progress,
+        keep: description.keep,
+        config: plain(description.settings),
+      });
       const counters = checkpoint?.checkpoint.metadata.counters as { readonly updates: number } | undefined;
       progress.start(checkpoint?.steps ?? 0, counters?.updates ?? 0);
       notices.sendTo(observer.notice);
@@ -129,6 +146,23 @@ export async function makeRun<Opened>(
   } finally {
     for (const close of closing.reverse()) await close();
   }
+}
+
+/**
+ * Prepares the folder of a run that is resumed: its config.yaml holds what the run goes on with, and there is no summary while it
+ * is not finished.
+ */
+async function reopen(
+  directory: RunDirectory,
+  { steps, checkpoint }: LoadedCheckpoint,
+  { config, total }: RunDescription,
+  { changed }: Resumption,
+): Promise<void> {
+  if (changed) await directory.writeConfig(config);
+  const { counters } = checkpoint.metadata as { counters?: { updates?: number } };
+  const isUnfinished =
+    'totalSteps' in total ? steps < total.totalSteps : (counters?.updates ?? 0) < total.totalUpdates;
+  if (isUnfinished) await rm(directory.files.summary, { force: true });
 }
 
 /** Buffers notices until there is somewhere to write them. */

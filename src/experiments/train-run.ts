@@ -66,6 +66,7 @@ function descriptionOf({ config, warnings }: LoadedConfig): RunDescription {
     kind: 'control',
     output: config.output,
     name: config.name ?? defaultRunName(config),
+    settings: config,
     config: configText(config),
     total: { totalSteps: config.learner.environmentSteps },
     keep: config.checkpoint.keep,

@@ -18,9 +18,6 @@ interface TrainOptions extends ConfigOptions {
   readonly json?: boolean;
 }
 
-/** The settings that may change when a run is resumed: the addresses of servers. */
-const changeable = ['environment.address', 'language.model.address', 'language.model.sampler.address'];
-
 /** Loads the configuration of a new run, or of the run to resume together with its folder. */
 async function load(
   file: string | undefined,
@@ -38,7 +35,8 @@ async function load(
     }
     return { job: await loadJob(file, overridesOf(options), { modules: publicModules }) };
   }
-  const changed = overridesOf(options).filter(({ path }) => !changeable.includes(path.join('.')));
+  const { changeable, mayBeSet } = await import('../../experiments/resume.js');
+  const changed = overridesOf(options).filter(({ path }) => !mayBeSet(path.join('.')));
   if (file !== undefined || changed.length > 0) {
     throw new ConfigError({
       where: `--resume ${options.resume}`,
@@ -110,7 +108,7 @@ export function addTrain(program: Command): void {
   addOutputOptions(command)
     .option(
       '--resume <dir>',
-      'resume the run in this folder from its newest checkpoint, with its configuration; --set may only change addresses of servers',
+      'resume the run in this folder from its newest checkpoint, with its configuration; --set may change addresses of servers, the total, and when to evaluate',
     )
     .addHelpText(
       'after',
@@ -123,7 +121,8 @@ Examples:
   pmpo train examples/cartpole.yaml --operator mpo --seed 1
   pmpo train examples/cartpole.yaml --set operator.alpha=1 --set 'policy.hidden=[256, 256]'
   pmpo train examples/cartpole.yaml --set environment.address=127.0.0.1:9000
-  pmpo train --resume runs/cartpole_swingup-pmpo-seed0`,
+  pmpo train --resume runs/cartpole_swingup-pmpo-seed0
+  pmpo train --resume runs/cartpole_swingup-pmpo-seed0 --set learner.environmentSteps=200000`,
     )
     .action(train);
 }

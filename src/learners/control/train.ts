@@ -174,7 +174,10 @@ class ControlJob {
     this.#startedAt = clock();
     await this.#begin();
     const total = config.learner.environmentSteps;
-    if (this.#counters.evaluationDue === true) await this.#evaluateMidway();
+    // At the end of a run that was extended meanwhile, too.
+    if (this.#counters.evaluationDue === true && this.#counters.environmentSteps < total) {
+      await this.#evaluateMidway();
+    }
     while (this.#counters.environmentSteps < total) {
       if (signal?.aborted) {
         await this.#checkpoint();
@@ -192,6 +195,7 @@ class ControlJob {
     await this.#runUpdates(this.#experience.updatesDue(this.#counters.environmentSteps));
     this.#report();
     observer.progress(this.#counters.environmentSteps, this.#counters.updates);
+    this.#counters.evaluationDue = true;
     await this.#checkpoint();
     await this.#experience.end();
     const evaluation = await this.#evaluate();
