@@ -5,11 +5,11 @@ import { availableParallelism } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse, stringify } from 'yaml';
-import { packageVersion } from '../src/cli/version.js';
 import { loadConfig } from '../src/config/load.js';
 import { parseOverride } from '../src/config/source.js';
 import { divergedPhrase } from '../src/core/errors.js';
 import { mean } from '../src/core/statistics.js';
+import { packageVersion } from '../src/core/version.js';
 import { readRun } from '../src/report/run-data.js';
 import {
   currentRows,

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { exitCodes, PmpoError } from '../core/errors.js';
 import { foreignText } from '../core/foreign-text.js';
+import { packageVersion } from '../core/version.js';
 import { addAct } from './commands/act.js';
 import { addCompare } from './commands/compare.js';
 import { addDoctor } from './commands/doctor.js';
@@ -12,7 +13,6 @@ import { addSchema } from './commands/schema.js';
 import { addServe } from './commands/serve.js';
 import { addTrain } from './commands/train.js';
 import { addWinrate } from './commands/winrate.js';
-import { packageVersion } from './version.js';
 
 const examples = `
 Examples:

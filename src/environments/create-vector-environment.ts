@@ -9,7 +9,7 @@ import type { ReconnectSettings, Sleep } from '../core/backoff.js';
 import { PmpoError } from '../core/errors.js';
 import type { Environment } from './environment.js';
 import { EpisodePlayer } from './episode-player.js';
-import { scaleActions } from './flatten.js';
+import { type ActionScaler, scaleActions } from './flatten.js';
 import { type ByteRange, flattenObservations, type ObservationFlattener } from './observation-layout.js';
 import type { OpenEpisode, VectorEnvironment, VectorReset, VectorStep } from './vector-environment.js';
 
@@ -115,6 +115,7 @@ class ConnectedEnvironments implements VectorEnvironment {
   readonly actionMinimum: Float32Array;
   readonly actionMaximum: Float32Array;
   readonly actionValues: Int32Array;
+  readonly actionLayout: ActionScaler['parts'];
   readonly actionRepeat: number;
   readonly observationLayout: Pick<ObservationFlattener, 'parts' | 'notes'>;
   readonly byteRanges: readonly ByteRange[];
@@ -147,6 +148,7 @@ class ConnectedEnvironments implements VectorEnvironment {
     this.actionMinimum = scaler.minimum;
     this.actionMaximum = scaler.maximum;
     this.actionValues = scaler.values;
+    this.actionLayout = scaler.parts;
     this.actionRepeat = options.actionRepeat ?? 1;
     const shared = {
       ...options,

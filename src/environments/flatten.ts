@@ -11,6 +11,13 @@ import { numericData } from './tensor-data.js';
 /** The largest number of values in one dimension of a discrete action: a policy's head has an output for each. */
 const maxValues = 4096;
 
+/** One named action in the vector: its numbers in row-major order. */
+export interface ActionPart {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly size: number;
+}
+
 /** Reads actions from vectors; made by `scaleActions`. */
 export interface ActionScaler {
   /** A */
@@ -21,6 +28,8 @@ export interface ActionScaler {
   readonly maximum: Float32Array;
   /** The number of values in each dimension, 0 for a continuous one, [A]. */
   readonly values: Int32Array;
+  /** The actions in the order of the vector. */
+  readonly parts: readonly ActionPart[];
   /** The action for `canonical[offset … offset + A − 1]`, clipped to the bounds. */
   read(canonical: Float32Array, offset: number): NamedTensorValues;
 }
@@ -101,6 +110,7 @@ export function scaleActions(specs: NamedSpecs, options: ScaleOptions = {}): Act
     minimum: Float32Array.from(ranges, ({ low }) => low),
     maximum: Float32Array.from(ranges, ({ high }) => high),
     values: Int32Array.from(ranges, ({ values }) => values),
+    parts: parts.map(({ name, shape, size }) => ({ name, shape, size })),
     read(canonical, offset) {
       let dimension = 0;
       const action: Record<string, TensorValue> = {};

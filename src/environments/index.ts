@@ -29,4 +29,9 @@ export {
   type ObservationPart,
 } from './observation-layout.js';
 export { emptyData } from './tensor-data.js';
-export type { OpenEpisode, VectorEnvironment, VectorReset, VectorStep } from './vector-environment.js';
+export type {
+  OpenEpisode,
+  VectorEnvironment,
+  VectorReset,
+  VectorStep,
+} from './vector-environment.js';

@@ -9,6 +9,8 @@ import { boundAt, numericSpec } from './spec-checks.js';
 /** How one named observation enters the vector. */
 export interface ObservationPart {
   readonly name: string;
+  /** The shape of the tensor. */
+  readonly shape: readonly number[];
   /** Numbers in the vector. */
   readonly size: number;
   /** What its numbers are divided by: 255 for images, otherwise 1. */
@@ -89,10 +91,11 @@ function partOf(
   spec: TensorSpec,
   oneHot: boolean,
 ): { readonly part: ObservationPart; readonly note?: string } {
-  const { name, size, dtype } = numericSpec('observation', spec);
+  const { name, shape, size, dtype } = numericSpec('observation', spec);
   const isImage = isImageLike(spec);
   const numbers: ObservationPart = {
     name,
+    shape,
     size,
     divisor: isImage ? 255 : 1,
     isBytes: dtype === 'uint8' || dtype === 'bool',
@@ -104,7 +107,7 @@ function partOf(
     const note = `observation '${name}': a one-hot code of its ${codeSize} values would be too long (at most ${maxOneHot}), so that it enters the policy as ${size === 1 ? 'a number' : 'numbers'}`;
     return { part: numbers, note };
   }
-  return { part: { name, size: codeSize, divisor: 1, categories, isBytes: true } };
+  return { part: { name, shape, size: codeSize, divisor: 1, categories, isBytes: true } };
 }
 
 /** The ranges of bytes in a vector of these parts; neighbours with the same divisor are one range. */

@@ -1,3 +1,4 @@
+import type { ActionScaler } from './flatten.js';
 import type { ByteRange, ObservationFlattener } from './observation-layout.js';
 
 /**
@@ -14,6 +15,8 @@ export interface VectorEnvironment {
   readonly observationLayout: Pick<ObservationFlattener, 'parts' | 'notes'>;
   /** Where the vector of an observation holds bytes, in ascending order. */
   readonly byteRanges: readonly ByteRange[];
+  /** The named actions in the order of the vector; absent where they are not known. */
+  readonly actionLayout?: ActionScaler['parts'];
   /** A */
   readonly actionSize: number;
   /** The action that canonical −1 means in each dimension, in the environment's own units, [A]. */

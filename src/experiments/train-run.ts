@@ -8,6 +8,7 @@ import { openTrainingEnvironments } from './environments.js';
 import { openReplayReader, remoteReplay } from './remote-replay.js';
 import { makeRun, type RunDescription, type RunOptions, type RunResult, summaryOf } from './run-lifecycle.js';
 import { defaultRunName } from './run-name.js';
+import { aboutPolicy } from './trained-policy.js';
 
 /** What `trainRun` needs. */
 export interface TrainRunOptions extends RunOptions {
@@ -55,8 +56,14 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
         clock: () => performance.now(),
       });
       if (result.interrupted) return undefined;
-      await directory.writePolicy(await result.policy.exportOnnx());
-      return summarize(config, result);
+      await directory.writePolicy(
+        await result.policy.exportOnnx(aboutPolicy(config, { steps: result.environmentSteps })),
+      );
+      if (result.best !== undefined)
+        await directory.writeBestPolicy(
+          await result.bestPolicy().exportOnnx(aboutPolicy(config, result.best)),
+        );
+      return { ...summarize(config, result), best: result.best };
     },
   );
 }

@@ -1,6 +1,11 @@
-import type { LoadedConfig } from '../config/load.js';
+import type { LoadedConfig, ResolvedConfig } from '../config/load.js';
+import { PmpoError } from '../core/errors.js';
+import { packageVersion } from '../core/version.js';
 import { createEngine } from '../engine/create.js';
+import { withBestPolicy } from '../learners/control/best-policy.js';
 import { TrainedPolicy } from '../learners/control/policy.js';
+import type { Checkpoint } from '../run/checkpoints.js';
+import type { BestEvaluation } from '../run/records.js';
 import type { RunDirectory } from '../run/run-directory.js';
 import {
   type ConnectOptions,
@@ -19,13 +24,55 @@ export interface RunEvaluation {
   readonly steps: number;
 }
 
-/** Calls `use` with the policy of a run's newest checkpoint. */
+/** Which policy of a run: that of its newest checkpoint, or the one with the best evaluation up to there. */
+export interface PolicyChoice {
+  readonly best?: boolean;
+}
+
+/** The metadata of an exported policy about its run. */
+export function aboutPolicy(
+  { seed }: Pick<ResolvedConfig, 'seed'>,
+  { steps }: { readonly steps: number },
+): Record<string, string> {
+  return {
+    'pmpo.version': packageVersion(),
+    'pmpo.seed': String(seed),
+    'pmpo.environmentSteps': String(steps),
+  };
+}
+
+interface ChosenPolicy {
+  readonly checkpoint: Checkpoint;
+  /** Environment steps for which it was trained. */
+  readonly steps: number;
+}
+
+/** @throws PmpoError if there is no checkpoint, or no best policy in it. */
+async function choosePolicy(directory: RunDirectory, best: boolean): Promise<ChosenPolicy> {
+  const { file, checkpoint, steps } = await directory.checkpoints.load();
+  if (!best) return { checkpoint, steps };
+  // The evaluation at the end of a run comes after its last checkpoint, which has the policy that was evaluated.
+  const summary = await directory.readSummary('control');
+  if (summary?.best !== undefined && summary.best.steps === steps) return { checkpoint, steps };
+  const chosen = withBestPolicy(checkpoint);
+  if (chosen === undefined) {
+    throw new PmpoError({
+      where: file,
+      what: 'it has no best policy: there was no evaluation before it, or an earlier version saved it',
+      remedy: 'Leave out --best to use its policy',
+    });
+  }
+  return { checkpoint: chosen, steps: (checkpoint.metadata.best as BestEvaluation).steps };
+}
+
+/** Calls `use` with a policy of a run. */
 async function withPolicy<T>(
   directory: RunDirectory,
   { config }: LoadedConfig,
+  { best = false }: PolicyChoice,
   use: (policy: TrainedPolicy, steps: number) => Promise<T>,
 ): Promise<T> {
-  const { checkpoint, steps } = await directory.checkpoints.load();
+  const { checkpoint, steps } = await choosePolicy(directory, best);
   const engine = await createEngine(config.engine, { threads: config.threads });
   try {
     return await use(TrainedPolicy.fromCheckpoint(engine, config, checkpoint), steps);
@@ -35,7 +82,7 @@ async function withPolicy<T>(
 }
 
 /**
- * Plays whole episodes with the policy of a run's newest checkpoint, which takes the mode of its distribution. The
+ * Plays whole episodes with a policy of a run, which takes the mode of its distribution. The
  * episodes start like those of the evaluations during training.
  *
  * @throws PmpoError if there is no checkpoint, a server does not answer, or the environments do not fit the policy.
@@ -44,10 +91,10 @@ export function evaluateRun(
   directory: RunDirectory,
   loaded: LoadedConfig,
   episodes: number,
-  options: ConnectOptions,
+  options: ConnectOptions & PolicyChoice,
 ): Promise<RunEvaluation> {
   const { config } = loaded;
-  return withPolicy(directory, loaded, async (policy, steps) => {
+  return withPolicy(directory, loaded, options, async (policy, steps) => {
     const server = await reachSimulators(config, options);
     try {
       const numEnvs = numEvaluationEnvs(config, episodes);
@@ -63,7 +110,13 @@ export function evaluateRun(
   });
 }
 
-/** The policy of a run's newest checkpoint as the bytes of an ONNX model. @throws PmpoError if there is no checkpoint. */
-export function exportRun(directory: RunDirectory, loaded: LoadedConfig): Promise<Uint8Array> {
-  return withPolicy(directory, loaded, (policy) => policy.exportOnnx());
+/** A policy of a run as the bytes of an ONNX model. @throws PmpoError if there is no checkpoint. */
+export function exportRun(
+  directory: RunDirectory,
+  loaded: LoadedConfig,
+  choice: PolicyChoice = {},
+): Promise<Uint8Array> {
+  return withPolicy(directory, loaded, choice, (policy, steps) =>
+    policy.exportOnnx(aboutPolicy(loaded.config, { steps })),
+  );
 }

@@ -44,6 +44,15 @@ function swatch(label: string, labels: readonly string[]): string {
   return `<span class="swatch" style="background:${seriesColor(labels.indexOf(label))}"></span>`;
 }
 
+/** The best evaluation, if the run has ended and kept it. */
+function bestFact(run: RunData): [string, string][] {
+  const best = run.summary?.best;
+  if (best === undefined) return [];
+  const terms = termsOf([run]);
+  const score = `${formatNumber(best.meanScore)} <small>± ${formatNumber(best.stdScore)}</small>`;
+  return [[`Best ${terms.scoreName}, at ${formatCount(best.steps)} ${terms.steps}`, score]];
+}
+
 /** The numbers at the top of a single run's report. */
 function runFacts(run: RunData): string {
   const outcome = outcomeOf(run);
@@ -59,6 +68,7 @@ function runFacts(run: RunData): string {
           ? `${formatNumber(meanScore)} <small>± ${formatNumber(stdScore)}</small>`
           : '–',
     ],
+    ...bestFact(run),
     ['Operator', escapeHtml(run.operator)],
     ['Feedback', escapeHtml(run.feedback)],
     ['Seed', String(run.seed)],

@@ -160,11 +160,19 @@ function messages(
     finish: ({ summary, files, heldOut }) => {
       const { steps, updates, wallSeconds, evaluation } = summary;
       const { scoreCount, meanScore, stdScore } = evaluation;
+      const { best } = summary;
       write(
         `Done: ${formatCount(steps)} ${terms.steps}, ${formatCount(updates)} updates in ${formatDuration(wallSeconds)}`,
       );
       if (scoreCount > 0)
         write(`${capitalized(scoreName)} ${describeScore(scoreCount, meanScore, stdScore, terms)}`);
+      if (best !== undefined) {
+        const { scoreCount: count, meanScore: center, stdScore: spread } = best;
+        write(
+          `Best ${scoreName} ${describeScore(count, center, spread, terms)}, at ${formatCount(best.steps)} ${terms.steps}`,
+        );
+        write(`Policies: ${shortPath(files.policy)} (the last), ${shortPath(files.bestPolicy)} (the best)`);
+      }
       if (heldOut !== undefined) write(`Held out: ${describeHeldOut(heldOut)}`);
       write(`Report: ${shortPath(files.report)}`);
     },

@@ -26,6 +26,15 @@ export interface EvaluationRecord extends Moment {
   readonly scores: readonly number[];
 }
 
+/** The evaluation with the highest mean score. */
+export interface BestEvaluation {
+  readonly steps: number;
+  readonly updates: number;
+  readonly scoreCount: number;
+  readonly meanScore: number;
+  readonly stdScore: number;
+}
+
 /** The contents of `summary.json`, written when a run has ended. */
 export interface RunSummary extends Moment {
   readonly operator: string;
@@ -39,6 +48,8 @@ export interface RunSummary extends Moment {
     readonly meanScore: number;
     readonly stdScore: number;
   };
+  /** Of control runs, whose best policy is kept; absent in those of earlier versions. */
+  readonly best?: BestEvaluation;
 }
 
 /** A line of `metrics.jsonl`. NaN and infinite numbers are null there, because JSON cannot hold them. */

@@ -16,6 +16,8 @@ export interface RunFiles {
   readonly metrics: string;
   readonly summary: string;
   readonly policy: string;
+  /** The policy with the best evaluation. */
+  readonly bestPolicy: string;
   readonly report: string;
   /** A folder of JSON Lines files, with the completions of each evaluation of a language model. */
   readonly completions: string;
@@ -53,6 +55,7 @@ export class RunDirectory {
       metrics: join(this.path, 'metrics.jsonl'),
       summary: join(this.path, 'summary.json'),
       policy: join(this.path, 'policy.onnx'),
+      bestPolicy: join(this.path, 'policy-best.onnx'),
       report: join(this.path, 'report.html'),
       completions: join(this.path, 'completions'),
       completionsPage: join(this.path, 'completions.html'),
@@ -99,6 +102,11 @@ export class RunDirectory {
   /** @param onnx the bytes of the policy as an ONNX model. */
   writePolicy(onnx: Uint8Array): Promise<void> {
     return writeAtomically(this.files.policy, [onnx]);
+  }
+
+  /** @param onnx the bytes of the policy with the best evaluation as an ONNX model. */
+  writeBestPolicy(onnx: Uint8Array): Promise<void> {
+    return writeAtomically(this.files.bestPolicy, [onnx]);
   }
 
   writeReport(html: string): Promise<void> {

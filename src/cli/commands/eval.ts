@@ -6,10 +6,11 @@ import { wholeNumber } from '../options.js';
 interface EvalOptions {
   readonly episodes: number;
   readonly address?: string;
+  readonly best?: boolean;
   readonly json?: boolean;
 }
 
-async function evaluate(folder: string, { episodes, address, json }: EvalOptions): Promise<void> {
+async function evaluate(folder: string, { episodes, address, best, json }: EvalOptions): Promise<void> {
   const { loadConfig } = await import('../../config/load.js');
   const { publicModules } = await import('../../public-modules.js');
   const { openRunDirectory } = await import('../../run/run-directory.js');
@@ -28,6 +29,7 @@ async function evaluate(folder: string, { episodes, address, json }: EvalOptions
   const { returns, steps } = await evaluateRun(directory, loaded, episodes, {
     notice: (message) => void process.stderr.write(`${message}\n`),
     signal: signals.signal,
+    best,
   });
   signals.dispose();
   if (signals.signal.aborted) {
@@ -53,6 +55,7 @@ export function addEval(program: Command): void {
     .argument('<dir>', 'the folder of the run')
     .option('--episodes <number>', 'number of episodes', wholeNumber(1), 10)
     .option('--address <host:port>', 'the server of the simulators; default: that of the run')
+    .option('--best', 'the policy with the best evaluation instead of the last')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',

@@ -35,7 +35,7 @@ async function reproduce(study: string, options: ReproduceOptions): Promise<void
   const { makeStudy } = await import('../../experiments/study/make-study.js');
   const { launcher, thisProgram } = await import('../../experiments/study/launch.js');
   const { handleSignals } = await import('../../system/signals.js');
-  const { packageVersion } = await import('../version.js');
+  const { packageVersion } = await import('../../core/version.js');
   const say = (line: string) => process.stderr.write(`${line}\n`);
   const file = studyFile(study);
   const name = packaged.includes(study) ? study : (file.split('/').at(-1) ?? '').replace(/\.ya?ml$/, '');

@@ -88,6 +88,16 @@ export function encodeModel({ name, inputs, outputs, folded = new Map() }: Model
   return modelType.encode(model).finish();
 }
 
+/**
+ * A model with metadata: facts by name, which runtimes hand to the programs that load it. The names of earlier metadata must not
+ * be repeated.
+ */
+export function withMetadata(model: Uint8Array, metadata: Readonly<Record<string, string>>): Uint8Array {
+  const entries = Object.entries(metadata).map(([key, value]) => ({ key, value }));
+  // A message of protobuf is extended by appending fields.
+  return Buffer.concat([model, modelType.encode(modelType.fromObject({ metadata_props: entries })).finish()]);
+}
+
 function encodeNode(node: GraphNode, index: number, nameOf: (value: Value) => string) {
   return {
     name: `${node.operator}_${index}`,

@@ -1,6 +1,7 @@
 import { PmpoError } from '../../core/errors.js';
 import { createFamily } from '../../distributions/create.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
+import { withMetadata } from '../../engine/onnx/model.js';
 import { type HostTensor, hostTensor, type NamedVariables, type Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
@@ -10,11 +11,16 @@ import type { Checkpoint } from '../../run/checkpoints.js';
 import { type ActionUnits, inUnits } from './action-units.js';
 import type { ControlLearnerConfig } from './config.js';
 import { episodeReturns } from './evaluate.js';
+import { type PolicyLayout, policyMetadata } from './policy-metadata.js';
 
 /** The sizes and the action units of the environment that a policy is for. */
 export interface EnvironmentShape extends ActionUnits {
   readonly observationSize: number;
+  readonly layout?: PolicyLayout;
 }
+
+/** The names in a checkpoint of the variables that make up the policy begin with one of these. */
+export const policyPrefixes = ['policy/'] as const;
 
 /** Observations, [B, O]. */
 interface PolicyInput {
@@ -59,7 +65,7 @@ export class TrainedPolicy {
   static fromCheckpoint(
     engine: Engine,
     config: Pick<ControlLearnerConfig, 'policy'>,
-    { tensors }: Checkpoint,
+    { tensors, metadata }: Checkpoint,
   ): TrainedPolicy {
     const need = (name: string): HostTensor => {
       const tensor = tensors[name];
@@ -71,6 +77,7 @@ export class TrainedPolicy {
       actionMinimum: need('acting/actionMinimum').data as Float32Array,
       actionMaximum: need('acting/actionMaximum').data as Float32Array,
       actionValues: need('acting/actionValues').data as Int32Array,
+      layout: metadata.layout as PolicyLayout | undefined,
     };
     const parameters = Object.entries(tensors).flatMap(([name, value]) =>
       name.startsWith('policy/')
@@ -118,13 +125,25 @@ export class TrainedPolicy {
   /**
    * The greedy policy as an ONNX model for any number of observations at once: from `observation` [B, O] (the named
    * observations one after the other, in the sorted order of their names, images divided by 255, categories as one-hot codes; see
-   * flattenObservations) to `action` [B, A] in the environment's units and `canonicalAction` [B, A], the same within −1 … 1.
+   * flattenObservations) to `action` [B, A] in the environment's units and `canonicalAction` [B, A], the same within −1 … 1. Its
+   * metadata name the observations and actions and their places (policy-metadata.ts).
+   * @param about further metadata, by name.
    */
-  exportOnnx(): Promise<Uint8Array> {
+  async exportOnnx(about: Readonly<Record<string, string>> = {}): Promise<Uint8Array> {
     const policy = ({ observation }: PolicyInput) => {
       const canonicalAction = this.#mode(observation);
       return { canonicalAction, action: inUnits(canonicalAction, this.shape) };
     };
-    return this.#engine.exportOnnx('policy', policy, { observation: [1, this.shape.observationSize] }, true);
+    const { observationSize, layout } = this.shape;
+    const model = await this.#engine.exportOnnx(
+      'policy',
+      policy,
+      { observation: [1, observationSize] },
+      true,
+    );
+    return withMetadata(model, {
+      ...about,
+      ...(layout === undefined ? {} : policyMetadata(layout, this.shape)),
+    });
   }
 }

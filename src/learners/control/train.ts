@@ -3,6 +3,7 @@ import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { Engine } from '../../engine/engine.js';
+import type { NamedVariables } from '../../engine/tensors.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { Operator } from '../../operators/operator.js';
@@ -10,17 +11,20 @@ import type { TransitionSink } from '../../replay/n-step.js';
 import { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { LearnerObserver } from '../../run/observer.js';
-import type { EvaluationRecord } from '../../run/records.js';
+import type { BestEvaluation, EvaluationRecord } from '../../run/records.js';
 import { decayStart, learningRateFactor } from '../schedule.js';
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
+import { BestPolicy } from './best-policy.js';
 import { type Counters, restoreJob, saveJob } from './checkpoint.js';
 import type { ControlLearnerConfig } from './config.js';
 import type { Experience } from './experience.js';
 import { LearningWatch, watchedPolicy } from './learning-watch.js';
 import { LocalActors } from './local-actors.js';
 import { updateNoise } from './noise.js';
-import { TrainedPolicy } from './policy.js';
+import { allVariables } from './parameters.js';
+import { policyPrefixes, TrainedPolicy } from './policy.js';
+import { layoutOf } from './policy-metadata.js';
 import { RemoteActors, type RemoteReplay } from './remote-actors.js';
 
 interface ControlJobOptions {
@@ -69,6 +73,10 @@ export interface TrainControlResult {
   readonly interrupted: boolean;
   /** The policy as it is at the end, on the job's engine. */
   readonly policy: TrainedPolicy;
+  /** The best evaluation; absent before the first one. */
+  readonly best?: BestEvaluation;
+  /** The policy that had the best evaluation. Its variables are made in the job's engine: call this once. */
+  bestPolicy(): TrainedPolicy;
 }
 
 /** Whether the simulators have failed, so that the learner is intact and a checkpoint is worth saving. */
@@ -101,6 +109,7 @@ class ControlJob {
   readonly #key: RandomKey;
   readonly #family: DistributionFamily;
   readonly #averages = new Averages();
+  readonly #best = new BestPolicy();
   #watch: LearningWatch;
   #counters: Counters = { environmentSteps: 0, updates: 0, wallSeconds: 0 };
   /** Wall time of the processes before this one in seconds, and the clock when this one began. */
@@ -129,7 +138,12 @@ class ControlJob {
       },
       foldIn(this.#key, 'parameters'),
     );
-    this.#policy = new TrainedPolicy(engine, config, shape, this.#agent.parameters.actingPolicy);
+    this.#policy = new TrainedPolicy(
+      engine,
+      config,
+      { observationSize, actionMinimum, actionMaximum, actionValues, layout: layoutOf(shape) },
+      this.#agent.parameters.actingPolicy,
+    );
     this.#watch = new LearningWatch(this.#watched);
     this.#store = new TransitionStore(config.replay.capacity, shape);
     this.#experience = this.#createExperience();
@@ -211,6 +225,7 @@ class ControlJob {
       return;
     }
     this.#counters = await restoreJob(resume, this.#parts());
+    this.#best.restore(resume);
     this.#watch = new LearningWatch(this.#watched, this.#counters.watch);
     this.#elapsedBefore = this.#counters.wallSeconds;
     this.#lastMetrics = { ...this.#counters };
@@ -306,7 +321,10 @@ class ControlJob {
     const returns = await this.#policy.evaluate(evaluationEnvironment, config.evaluation.episodes, signal);
     const record = this.#evaluationRecord(returns);
     // An evaluation that was cut short has too few episodes to be recorded.
-    if (!signal?.aborted) observer.evaluation(record);
+    if (!signal?.aborted) {
+      observer.evaluation(record);
+      await this.#best.offer(record, this.#options.engine, this.#policyVariables());
+    }
     return record;
   }
 
@@ -322,6 +340,14 @@ class ControlJob {
     this.#counters.evaluationDue = this.#options.signal?.aborted ?? false;
   }
 
+  /** The variables that make up the policy, by their names in a checkpoint. */
+  #policyVariables(): NamedVariables {
+    const all = Object.entries(allVariables(this.#agent.parameters));
+    return Object.fromEntries(
+      all.filter(([name]) => policyPrefixes.some((prefix) => name.startsWith(prefix))),
+    );
+  }
+
   #parts() {
     return {
       engine: this.#options.engine,
@@ -334,9 +360,22 @@ class ControlJob {
   async #checkpoint(): Promise<void> {
     this.#report();
     const counters = { ...this.#counters, wallSeconds: this.#wallSeconds(), watch: this.#watch.state };
-    const checkpoint = await saveJob(this.#parts(), counters);
-    await this.#options.observer.checkpoint(counters.environmentSteps, checkpoint);
+    const { tensors, metadata } = await saveJob(this.#parts(), counters);
+    const best = this.#best.snapshot();
+    const { layout } = this.#policy.shape;
+    await this.#options.observer.checkpoint(counters.environmentSteps, {
+      tensors: { ...tensors, ...best.tensors },
+      metadata: { ...metadata, ...best.metadata, ...(layout === undefined ? {} : { layout }) },
+    });
     await this.#experience.saved();
+  }
+
+  #bestPolicy(): TrainedPolicy {
+    const { config, engine } = this.#options;
+    const variables = Object.entries(this.#best.values).map(
+      ([name, value]) => [name.slice(name.indexOf('/') + 1), engine.variable(`best/${name}`, value)] as const,
+    );
+    return new TrainedPolicy(engine, config, this.#policy.shape, Object.fromEntries(variables));
   }
 
   #result(evaluation: EvaluationRecord, interrupted: boolean): TrainControlResult {
@@ -348,6 +387,8 @@ class ControlJob {
       evaluation,
       interrupted,
       policy: this.#policy,
+      best: this.#best.evaluation,
+      bestPolicy: () => this.#bestPolicy(),
     };
   }
 }
