@@ -59,10 +59,8 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
       await directory.writePolicy(
         await result.policy.exportOnnx(aboutPolicy(config, { steps: result.environmentSteps })),
       );
-      if (result.best !== undefined)
-        await directory.writeBestPolicy(
-          await result.bestPolicy().exportOnnx(aboutPolicy(config, result.best)),
-        );
+      if (result.best !== undefined && result.bestPolicy !== undefined)
+        await directory.writeBestPolicy(await result.bestPolicy.exportOnnx(aboutPolicy(config, result.best)));
       return { ...summarize(config, result), best: result.best };
     },
   );

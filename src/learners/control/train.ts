@@ -75,8 +75,8 @@ export interface TrainControlResult {
   readonly policy: TrainedPolicy;
   /** The best evaluation; absent before the first one. */
   readonly best?: BestEvaluation;
-  /** The policy that had the best evaluation. Its variables are made in the job's engine: call this once. */
-  bestPolicy(): TrainedPolicy;
+  /** The policy that had the best evaluation, on the job's engine; absent if the job was interrupted. */
+  readonly bestPolicy?: TrainedPolicy;
 }
 
 /** Whether the simulators have failed, so that the learner is intact and a checkpoint is worth saving. */
@@ -370,8 +370,9 @@ class ControlJob {
     await this.#experience.saved();
   }
 
-  #bestPolicy(): TrainedPolicy {
+  #bestPolicy(): TrainedPolicy | undefined {
     const { config, engine } = this.#options;
+    if (this.#best.evaluation === undefined) return undefined;
     const variables = Object.entries(this.#best.values).map(
       ([name, value]) => [name.slice(name.indexOf('/') + 1), engine.variable(`best/${name}`, value)] as const,
     );
@@ -388,7 +389,7 @@ class ControlJob {
       interrupted,
       policy: this.#policy,
       best: this.#best.evaluation,
-      bestPolicy: () => this.#bestPolicy(),
+      bestPolicy: interrupted ? undefined : this.#bestPolicy(),
     };
   }
 }
