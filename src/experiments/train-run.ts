@@ -32,7 +32,9 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
       context.onEnd(() => engine.dispose());
       const environments = await openTrainingEnvironments(config, context);
       context.onEnd(() => environments.close());
-      context.notice(replayMemory(config, environments.evaluationEnvironment, machineMemory()));
+      const memory = replayMemory(config, environments.evaluationEnvironment, machineMemory());
+      // A resumed run has said it before.
+      if (context.checkpoint === undefined) context.notice(memory);
       if (config.replay.redis === undefined) return { engine, environments, reader: undefined };
       const reader = await openReplayReader(config, context.checkpoint === undefined, context);
       context.onEnd(() => reader.close());
