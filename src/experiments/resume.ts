@@ -5,7 +5,12 @@ import { ConfigError } from '../core/errors.js';
 import { formatCount } from '../core/format.js';
 import { isGroup } from '../core/key-path.js';
 import { show } from '../core/schema-problems.js';
-import { learningRateFactor } from '../learners/schedule.js';
+import {
+  type ControlDecay,
+  controlLearningRateFactor,
+  decayStart,
+  learningRateFactor,
+} from '../learners/schedule.js';
 import type { LoadedCheckpoint } from '../run/checkpoints.js';
 
 /**
@@ -119,12 +124,28 @@ function totalOf(config: Tree): Total | undefined {
   return { key: 'learner.environmentSteps', unit: 'environment steps', value: environmentSteps };
 }
 
+/** How the learning rate of a run with some total decays: the share of the run at which it begins to, and its factor now. */
+interface Decay {
+  readonly start: number;
+  readonly factor: number;
+}
+
+/** The decay of a run that has done `done` steps or updates of `total`. */
+function decayOf(config: Tree, done: number, total: number): Decay {
+  if (config.language !== undefined) {
+    const { decayFrom: start = 1 } = config.learner as { decayFrom?: number };
+    return { start, factor: learningRateFactor(done / total, start) };
+  }
+  const settings = { ...(config.learner as ControlDecay), environmentSteps: total };
+  return { start: decayStart(settings), factor: controlLearningRateFactor(done, settings) };
+}
+
 /** Tells what becomes of a schedule that depends on the total. */
 function aboutSchedules(config: Tree, done: number, before: number, now: number): string {
-  const { decayFrom } = config.learner as { decayFrom?: number };
-  if (decayFrom === undefined || decayFrom >= 1) return '';
-  const factor = (total: number) => learningRateFactor(done / total, decayFrom).toFixed(2);
-  return `. The learning rate's decay now ends at ${formatCount(now)}: its factor goes from ${factor(before)} to ${factor(now)}, so the result differs from that of a run with this total from the start`;
+  const [was, is] = [before, now].map((total) => decayOf(config, done, total));
+  if (was.start >= 1 && is.start >= 1) return '';
+  const decay = is.start >= 1 ? 'no longer decays' : `now decays until ${formatCount(now)}`;
+  return `. The learning rate ${decay}: its factor goes from ${was.factor.toFixed(2)} to ${is.factor.toFixed(2)}, so the result differs from that of a run with this total from the start`;
 }
 
 /** How a run that is resumed differs from its checkpoint. */

@@ -38,3 +38,11 @@ export function learningRateFactor(progress: number, decayFrom: number): number 
   if (progress <= decayFrom) return 1;
   return Math.max(0.05, (1 - progress) / (1 - decayFrom));
 }
+
+/** The settings by which the learning rates of a control run decay. */
+export type ControlDecay = Parameters<typeof decayStart>[0];
+
+/** The factor of a control run's learning rates after `steps` environment steps. */
+export function controlLearningRateFactor(steps: number, settings: ControlDecay): number {
+  return learningRateFactor(steps / settings.environmentSteps, decayStart(settings));
+}

@@ -26,13 +26,14 @@ const readJson = async (path: string): Promise<unknown> => JSON.parse(await read
 test('a run on the embedded server writes all files of a run', async () => {
   const { output, file } = await setUp('whole');
   const { code, stdout, stderr } = await run(['train', file, '--name', 'whole', '--seed', '3']);
-  expect(stderr).toMatch(/Return .* over 1 episode\nBest return .*\nReport: .*report\.html\n$/);
+  expect(stderr).toMatch(/Return .* over 1 episode\nBest return .*\nPolicies: .*\nReport: .*report\.html\n$/);
   expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
   const directory = join(output, 'whole');
   expect((await readdir(directory)).sort()).toEqual([
     'checkpoints',
     'config.yaml',
     'metrics.jsonl',
+    'policy-best.onnx',
     'policy.onnx',
     'report.html',
     'summary.json',

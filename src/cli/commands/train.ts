@@ -108,13 +108,14 @@ export function addTrain(program: Command): void {
   addOutputOptions(command)
     .option(
       '--resume <dir>',
-      'resume the run in this folder from its newest checkpoint, with its configuration; --set may change addresses of servers, the total, and when to evaluate',
+      'resume the run in this folder from its newest checkpoint, with its configuration; --set may change only its total (learner.environmentSteps or learner.updates), addresses of servers, evaluation, checkpoint, engine and threads',
     )
     .addHelpText(
       'after',
       `
-A run writes a folder with config.yaml, metrics.jsonl, TensorBoard events, checkpoints, policy.onnx, summary.json and
-report.html. Ctrl-C saves a checkpoint, prints the command that resumes the run, and exits with 1.
+A run writes a folder with config.yaml, metrics.jsonl, TensorBoard events, checkpoints, policy.onnx, policy-best.onnx (the
+policy with the best evaluation), summary.json and report.html. Ctrl-C saves a checkpoint, prints the command that resumes
+the run, and exits with 1.
 
 Examples:
   pmpo train examples/cartpole.yaml
@@ -122,7 +123,7 @@ Examples:
   pmpo train examples/cartpole.yaml --set operator.alpha=1 --set 'policy.hidden=[256, 256]'
   pmpo train examples/cartpole.yaml --set environment.address=127.0.0.1:9000
   pmpo train --resume runs/cartpole_swingup-pmpo-seed0
-  pmpo train --resume runs/cartpole_swingup-pmpo-seed0 --set learner.environmentSteps=200000`,
+  pmpo train --resume runs/cartpole_swingup-pmpo-seed0 --set learner.environmentSteps=200000   # extends a run`,
     )
     .action(train);
 }

@@ -12,7 +12,7 @@ import { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { LearnerObserver } from '../../run/observer.js';
 import type { BestEvaluation, EvaluationRecord } from '../../run/records.js';
-import { decayStart, learningRateFactor } from '../schedule.js';
+import { controlLearningRateFactor } from '../schedule.js';
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
 import { BestPolicy } from './best-policy.js';
@@ -256,10 +256,10 @@ class ControlJob {
   /** Makes updates until there are `target` in all. */
   async #runUpdates(target: number): Promise<void> {
     const { config } = this.#options;
-    const { batchSize, samples, environmentSteps: total } = config.learner;
+    const { batchSize, samples } = config.learner;
     if (this.#store.size === 0) return;
     const { actionSize } = this.#experience.shape;
-    const factor = learningRateFactor(this.#counters.environmentSteps / total, decayStart(config.learner));
+    const factor = controlLearningRateFactor(this.#counters.environmentSteps, config.learner);
     const pending: Promise<Metrics>[] = [];
     while (this.#counters.updates < target) {
       const { updates } = this.#counters;
