@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { readFixture } from '../../test/references/read.js';
 import { randomKey } from './random-keys.js';
 import {
   bootstrapInterval,
@@ -58,6 +59,41 @@ describe('bootstrapInterval', () => {
 });
 
 describe('aggregates over seeds and tasks', () => {
+  const rliable = readFixture<{
+    /** Scores, [seeds, tasks]. */
+    readonly x: readonly (readonly number[])[];
+    readonly y: readonly (readonly number[])[];
+    readonly interquartileMean: number;
+    readonly interquartileMeanInterval: readonly [number, number];
+    readonly probabilityOfImprovement: number;
+    readonly probabilityOfImprovementInterval: readonly [number, number];
+    readonly thresholds: readonly number[];
+    readonly performanceProfile: readonly number[];
+  }>('aggregates_rliable');
+  const byTask = (scores: readonly (readonly number[])[]) =>
+    scores[0].map((_, task) => scores.map((seed) => seed[task]));
+  const [x, y] = [byTask(rliable.x), byTask(rliable.y)];
+
+  it('are those of rliable', () => {
+    expect(interquartileMean(x.flat())).toBeCloseTo(rliable.interquartileMean, 9);
+    expect(probabilityOfImprovement(x, y)).toBeCloseTo(rliable.probabilityOfImprovement, 9);
+    performanceProfile(x, rliable.thresholds).forEach((share, i) => {
+      expect(share).toBeCloseTo(rliable.performanceProfile[i], 9);
+    });
+  });
+
+  it('have the intervals of rliable, up to the bootstrap noise', () => {
+    const iqm = scoreInterval(x, randomKey(1));
+    expect(iqm.kind).toBe('bootstrap');
+    const better = probabilityOfImprovementInterval(x, y, randomKey(2));
+    [iqm.low, iqm.high].forEach((end, i) => {
+      expect(Math.abs(end - rliable.interquartileMeanInterval[i])).toBeLessThan(0.05);
+    });
+    better.forEach((end, i) => {
+      expect(Math.abs(end - rliable.probabilityOfImprovementInterval[i])).toBeLessThan(0.03);
+    });
+  });
+
   it('count a tie as half, and call the interval of few seeds a range', () => {
     expect(probabilityOfImprovement([[1, 2]], [[1, 2]])).toBe(0.5);
     expect(probabilityOfImprovement([[2], [0]], [[1], [1]])).toBe(0.5);
