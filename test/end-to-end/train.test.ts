@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import protobuf from 'protobufjs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { ensureBuilt, run, start, temporaryFolder, tinyConfig, writeConfig } from './program.js';
+import { ensureBuilt, projectRoot, run, start, temporaryFolder, tinyConfig, writeConfig } from './program.js';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {
@@ -42,7 +44,7 @@ test('a run on the embedded server writes all files of a run', async () => {
   expect(await readdir(join(directory, 'checkpoints'))).toHaveLength(2);
   expect(await readJson(join(directory, 'summary.json'))).toMatchObject({
     operator: 'pmpo',
-    feedback: 'top-k',
+    feedback: 'value-baseline',
     environment: 'cartpole_swingup',
     seed: 3,
     steps: 600,
@@ -70,6 +72,17 @@ async function actions(file: string): Promise<Float32Array> {
   return action.data as Float32Array;
 }
 
+/** The metadata of an ONNX model. */
+function metadataOf(model: Uint8Array): Record<string, string> {
+  const { root } = protobuf.parse(readFileSync(join(projectRoot, 'proto/onnx/onnx.proto'), 'utf8'), {
+    keepCase: true,
+  });
+  const { metadata_props: entries } = root.lookupType('onnx.ModelProto').decode(model).toJSON() as {
+    metadata_props: { key: string; value: string }[];
+  };
+  return Object.fromEntries(entries.map(({ key, value }) => [key, value]));
+}
+
 test('eval reproduces the last evaluation, and export writes the same policy', async () => {
   const { output, file } = await setUp('after');
   await run(['train', file, '--name', 'r', '--quiet']);
@@ -87,6 +100,49 @@ test('eval reproduces the last evaluation, and export writes the same policy', a
   const again = await actions(exported);
   expect(again).toEqual(await actions(join(directory, 'policy.onnx')));
   expect(new Set(again).size).toBe(4);
+});
+
+test('eval and export --best take the policy with the best evaluation, which policy-best.onnx holds', async () => {
+  const { output, file } = await setUp('best', (config) => {
+    config.evaluation.every = 60;
+  });
+  // A policy that learns nothing: its returns rise and fall by chance, and its last evaluation is not its best.
+  const args = ['--name', 'r', '--seed', '5', '--set', 'learner.learningRate=1e-6', '--quiet'];
+  expect((await run(['train', file, ...args])).code).toBe(0);
+  const directory = join(output, 'r');
+  const returns = (await readFile(join(directory, 'metrics.jsonl'), 'utf8'))
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { kind: string; steps: number; scores: number[] })
+    .flatMap(({ kind, steps, scores }) => (kind === 'evaluation' ? [{ steps, score: scores[0] }] : []));
+  expect(returns.length).toBeGreaterThan(8);
+  const best = returns.reduce((a, b) => (b.score > a.score ? b : a));
+  // Otherwise this would show nothing: choose another seed.
+  expect(best.steps).toBeLessThan(600);
+  expect(await readJson(join(directory, 'summary.json'))).toMatchObject({
+    best: { steps: best.steps, meanScore: best.score },
+  });
+  const evaluated = await run(['eval', directory, '--best', '--episodes', '1', '--json']);
+  expect(JSON.parse(evaluated.stdout)).toMatchObject({ steps: best.steps, meanScore: best.score });
+  const exported = join(output, 'best.onnx');
+  expect((await run(['export', directory, '--best', '--output', exported])).code).toBe(0);
+  const written = await readFile(join(directory, 'policy-best.onnx'));
+  const again = await actions(exported);
+  expect(again).toEqual(await actions(join(directory, 'policy-best.onnx')));
+  expect(metadataOf(await readFile(exported))).toEqual(metadataOf(written));
+  expect(again).not.toEqual(await actions(join(directory, 'policy.onnx')));
+  const metadata = metadataOf(written);
+  expect(metadata).toMatchObject({
+    'pmpo.seed': '5',
+    'pmpo.environmentSteps': `${best.steps}`,
+    'pmpo.version': expect.stringMatching(/^\d+\.\d+\.\d+/),
+  });
+  const parts = JSON.parse(metadata['pmpo.observations']) as { offset: number; size: number }[];
+  expect(parts.reduce((size, part) => size + part.size, 0)).toBe(5);
+  expect(JSON.parse(metadata['pmpo.actions'])).toMatchObject([
+    { offset: 0, size: 1, minimum: [-1], maximum: [1] },
+  ]);
+  expect(metadataOf(await readFile(join(directory, 'policy.onnx')))['pmpo.environmentSteps']).toBe('600');
 });
 
 test('the same seed gives the same parameters, and another seed different ones', async () => {
