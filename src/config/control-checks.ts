@@ -1,9 +1,15 @@
 import { nearest } from '../core/nearest.js';
 import type { Problem } from '../core/schema-problems.js';
+import { isLocal } from '../grpc/security.js';
 import { smallestErrorBuffer } from '../replay/rate-limiter.js';
 import { addressesOf, type Config } from './control-schema.js';
 
 type Complaint = readonly [path: string, what: string, remedy?: string];
+
+/** The host of a URL, or the text itself if it is not a URL, which the schema reports. */
+function hostOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).hostname : url;
+}
 
 /** Problems of a replay buffer in Redis, or of its keys without `replay.redis`. */
 function replayProblems({ replay, learner, environment }: Config): Complaint[] {
@@ -28,6 +34,14 @@ function replayProblems({ replay, learner, environment }: Config): Complaint[] {
       'replay.redis',
       'contains a password, which would be copied to the folder of every run',
       'Remove it and set replay.redisPassword: {environmentVariable: NAME} or {file: PATH}',
+    ]);
+  }
+  // `isLocal` takes an address with a port, which a URL may leave out.
+  if (replay.redisPassword !== undefined && redis.startsWith('redis:') && !isLocal(`${hostOf(redis)}:`)) {
+    complaints.push([
+      'replay.redisPassword',
+      'would be sent over the network unencrypted',
+      'Write rediss:// in replay.redis for TLS',
     ]);
   }
   if (replay.redisTls !== undefined && !redis.startsWith('rediss:')) {

@@ -122,6 +122,28 @@ replay: {redis: "rediss://r:1", redisTls: {ca: redis.pem, key: ../own.key}, redi
     );
   });
 
+  test('lists the first of many unknown keys, and counts the others', async () => {
+    const keys = Array.from({ length: 50_000 }, (_, i) => `k${i}: 1`).join('\n');
+    const lines = (await refusal(`${minimal}${keys}\n`)).split('\n');
+    expect(lines).toHaveLength(11);
+    expect(lines.join()).toContain('has 49990 more unknown keys');
+  });
+
+  test("refuses to send Redis's password to another machine without TLS", async () => {
+    const settings = (url: string) =>
+      `${minimal}replay: {redis: "${url}", redisPassword: {environmentVariable: P}}\n`;
+    expect(await refusal(settings('redis://far.example:6379'))).toBe(
+      'run.yaml: replay.redisPassword (line 2): would be sent over the network unencrypted. Write rediss:// in replay.redis for TLS',
+    );
+    for (const url of [
+      'rediss://far.example:6379',
+      'redis://localhost',
+      'redis://127.0.0.1:6379/2',
+      'redis://[::1]:1',
+    ])
+      expect((await resolve(settings(url))).config.replay.redis).toBe(url);
+  });
+
   test('refuses a weight for the KL of sequences, which control jobs do not have', async () => {
     expect(await refusal(minimal, 'operator={name: pmpo, kl: {sequence: 2}}')).toMatch(
       /operator\.kl\.sequence: exists in language jobs only/,

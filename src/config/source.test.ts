@@ -80,3 +80,51 @@ describe('readSource', () => {
     expect(read('# nothing yet').values).toEqual({});
   });
 });
+
+describe('a text that is made to cost much', () => {
+  const refusal = (text: string): string => {
+    try {
+      readSource('run.yaml', text, []);
+    } catch (error) {
+      expect(error).toBeInstanceOf(ConfigError);
+      return (error as Error).message;
+    }
+    return 'accepted';
+  };
+
+  test('is refused in one line: aliases that multiply', () => {
+    const levels = Array.from(
+      { length: 12 },
+      (_, i) => `a${i + 1}: &a${i + 1} [${Array(9).fill(`*a${i}`).join(', ')}]`,
+    );
+    const message = refusal(`a0: &a0 [x]\n${levels.join('\n')}\n`);
+    expect(message).toMatch(/^run\.yaml: Excessive alias count/);
+    expect(message.split('\n')).toHaveLength(1);
+  });
+
+  test('is refused in one line: a value that contains itself', () => {
+    const message = refusal('seed: &a [1, *a]\n');
+    expect(message).toMatch(/^run\.yaml: /);
+    expect(message.split('\n')).toHaveLength(1);
+    expect(() => parseOverride('seed=&a [1, *a]')).toThrow(ConfigError);
+  });
+
+  test('is refused in one line: values that are nested deeply', () => {
+    for (const depth of [200, 20_000]) {
+      const message = refusal(`seed: ${'['.repeat(depth)}${']'.repeat(depth)}\n`);
+      expect(message).toMatch(/^run\.yaml: (line 1: )?values are nested more than 100 deep/);
+      expect(message.split('\n')).toHaveLength(1);
+    }
+  });
+
+  test('is refused in one line: a file of another kind', () => {
+    const keys = Array.from({ length: 300_000 }, (_, i) => `key${i}: 1`).join('\n');
+    expect(refusal(keys)).toMatch(/^run\.yaml: this is not a configuration: it has 3\d+ characters/);
+  });
+
+  test('has only its first syntax errors listed', () => {
+    const lines = refusal(Array.from({ length: 1000 }, () => 'a: 1').join('\n')).split('\n');
+    expect(lines).toHaveLength(21);
+    expect(lines.at(-1)).toBe('and 979 more problems');
+  });
+});

@@ -23,6 +23,21 @@ export interface ConfigSource {
   folderOf(path: KeyPath): string;
 }
 
+/** The largest text of a configuration, in characters: far more than any needs, and read in a moment. */
+const longestText = 1_000_000;
+/** The deepest nesting of a configuration's values; no setting needs a tenth of it. */
+const deepestNesting = 100;
+const tooDeep = `values are nested more than ${deepestNesting} deep, or contain themselves`;
+/** The most problems of one configuration that a message lists. */
+const mostProblems = 20;
+
+/** @throws Error if `value` is nested too deeply, which a value that contains itself is, too. */
+function requireShallow(value: unknown, depth = 0): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (depth > deepestNesting) throw new Error(tooDeep);
+  for (const inner of Object.values(value)) requireShallow(inner, depth + 1);
+}
+
 /**
  * Parses one `--set` argument: a dotted path, `=`, and a YAML value (`--set policy.hidden=[64, 64]`).
  * @throws ConfigError if there is no `=`, no path, or the value is not YAML.
@@ -39,7 +54,9 @@ export function parseOverride(argument: string): Override {
   }
   const path = keys.split('.').map((key) => (/^\d+$/.test(key) ? Number(key) : key));
   try {
-    return { label: `--set ${keys}`, path, value: parse(argument.slice(at + 1)) };
+    const value: unknown = parse(argument.slice(at + 1));
+    requireShallow(value);
+    return { label: `--set ${keys}`, path, value };
   } catch (cause) {
     throw new ConfigError({
       where: `--set ${keys}`,
@@ -56,12 +73,20 @@ function firstLine(error: unknown): string {
     .replace(/:$/, '');
 }
 
-/** The line of each key in the text, from 1, by formatted path. */
-function keyLines(root: Node | null, lines: LineCounter): Map<string, number> {
+/** The line of each key in the text, from 1, by formatted path, and the lines of keys that their group has already. */
+function keyLines(
+  root: Node | null,
+  lines: LineCounter,
+): { readonly found: Map<string, number>; readonly repeated: readonly number[] } {
   const found = new Map<string, number>();
+  const repeated: number[] = [];
   const note = (path: KeyPath, node: unknown) => {
     const range = (node as Node | null)?.range;
-    if (range) found.set(formatPath(path), lines.linePos(range[0]).line);
+    if (!range) return;
+    const { line } = lines.linePos(range[0]);
+    const place = formatPath(path);
+    if (found.has(place)) repeated.push(line);
+    found.set(place, line);
   };
   const visit = (node: unknown, path: KeyPath) => {
     if (isMap(node)) {
@@ -78,7 +103,7 @@ function keyLines(root: Node | null, lines: LineCounter): Map<string, number> {
     }
   };
   visit(root, []);
-  return found;
+  return { found, repeated };
 }
 
 /**
@@ -89,17 +114,47 @@ function parseText(
   file: string,
   text: string,
 ): { values: Record<string, unknown>; lines: Map<string, number> } {
-  const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter });
-  if (document.errors.length > 0) {
-    const problems = document.errors.map((error) => {
-      const line = lineCounter.linePos(error.pos[0]).line;
-      const what = error.code === 'DUPLICATE_KEY' ? 'this key is given twice' : firstLine(error);
-      return `${file}: line ${line}: ${what.replace(/ at line \d+, column \d+$/, '')}`;
+  if (text.length > longestText) {
+    throw new ConfigError({
+      where: file,
+      what: `this is not a configuration: it has ${text.length} characters, and at most ${longestText} are read`,
+      remedy: 'See examples/cartpole.yaml',
     });
-    throw new ConfigError({ what: problems.join('\n') });
+  }
+  const lineCounter = new LineCounter();
+  try {
+    return parseDocumentText(file, text, lineCounter);
+  } catch (cause) {
+    if (cause instanceof ConfigError) throw cause;
+    // The parser refuses aliases that multiply into too many values, and overflows the stack if values are nested very deeply.
+    const what = cause instanceof RangeError ? tooDeep : firstLine(cause);
+    throw new ConfigError({ where: file, what, remedy: 'See examples/cartpole.yaml', cause });
+  }
+}
+
+function parseDocumentText(
+  file: string,
+  text: string,
+  lineCounter: LineCounter,
+): { values: Record<string, unknown>; lines: Map<string, number> } {
+  // The parser's own search for repeated keys takes minutes for a group of many thousand.
+  const document = parseDocument(text, { lineCounter, uniqueKeys: false });
+  const problems = document.errors.map((error) => {
+    const line = lineCounter.linePos(error.pos[0]).line;
+    const what = firstLine(error).replace(/ at line \d+, column \d+$/, '');
+    return `${file}: line ${line}: ${what.startsWith('Maximum call stack') ? tooDeep : what}`;
+  });
+  // What follows an overflow of the parser's stack is noise.
+  const overflow = problems.find((problem) => problem.endsWith(tooDeep));
+  if (overflow !== undefined) throw new ConfigError({ what: overflow });
+  if (problems.length > 0) throw new ConfigError({ what: cutShort(problems).join('\n') });
+  const { found, repeated } = keyLines(document.contents, lineCounter);
+  if (repeated.length > 0) {
+    const lines = repeated.map((line) => `${file}: line ${line}: this key is given twice`);
+    throw new ConfigError({ what: cutShort(lines).join('\n') });
   }
   const values: unknown = document.toJS();
+  requireShallow(values);
   if (values !== null && !isGroup(values)) {
     throw new ConfigError({
       where: file,
@@ -107,7 +162,7 @@ function parseText(
       remedy: 'See examples/cartpole.yaml',
     });
   }
-  return { values: values ?? {}, lines: keyLines(document.contents, lineCounter) };
+  return { values: values ?? {}, lines: found };
 }
 
 /** Sets `value` at `path`, and creates missing groups. @throws ConfigError if a part of the path has a value without keys. */
@@ -206,5 +261,11 @@ export function refuse(source: ConfigSource, problems: readonly Problem[]): neve
   const lines = inOrder.map(
     ({ path, what, remedy }) => `${source.where(path)}: ${what}${remedy === undefined ? '' : `. ${remedy}`}`,
   );
-  throw new ConfigError({ what: lines.join('\n') });
+  throw new ConfigError({ what: cutShort(lines).join('\n') });
+}
+
+/** The first lines, with the number of the others. */
+function cutShort(lines: readonly string[]): string[] {
+  if (lines.length <= mostProblems) return [...lines];
+  return [...lines.slice(0, mostProblems), `and ${lines.length - mostProblems} more problems`];
 }

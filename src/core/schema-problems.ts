@@ -67,6 +67,9 @@ const typeWords: Readonly<Record<string, string>> = {
   array: 'a list',
 };
 
+/** The most unknown keys of one group that are listed, because the nearest known key is searched for each. */
+const mostUnknownKeys = 10;
+
 const list = (values: readonly unknown[]) => values.map(show).join(', ');
 
 function limit({ code, origin, ...issue }: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig): string {
@@ -92,7 +95,7 @@ class Explainer {
     const not = value === undefined ? '' : `, not ${show(value)}`;
     switch (issue.code) {
       case 'unrecognized_keys':
-        return issue.keys.map((key) => this.unknownKey(path, key));
+        return this.unknownKeys(path, issue.keys);
       case 'invalid_type':
         return [this.wrongType(path, issue.expected, value)];
       case 'too_small':
@@ -107,6 +110,13 @@ class Explainer {
       default:
         return [{ path, what: issue.message }];
     }
+  }
+
+  /** The first unknown keys, each with the nearest known one, and the number of the others. */
+  private unknownKeys(path: KeyPath, keys: readonly string[]): Problem[] {
+    const problems = keys.slice(0, mostUnknownKeys).map((key) => this.unknownKey(path, key));
+    const more = keys.length - mostUnknownKeys;
+    return more > 0 ? [...problems, { path, what: `has ${more} more unknown keys` }] : problems;
   }
 
   private wrongType(path: KeyPath, expected: string, value: unknown): Problem {
@@ -165,7 +175,7 @@ class Explainer {
     const known = keysAt(this.schema, this.values, path);
     if (isGroup(value) && known.length > 0) {
       const unknown = Object.keys(value).filter((key) => !known.includes(key));
-      if (unknown.length > 0) return unknown.map((key) => this.unknownKey(path, key));
+      if (unknown.length > 0) return this.unknownKeys(path, unknown);
     }
     return [{ path, what: `must be ${this.choices(path)}, not ${show(value)}` }];
   }
