@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type Override, parseOverride } from '../config/source.js';
+import { withoutSecret } from '../core/secrets.js';
 
 /** Options of the commands that read a configuration. */
 export interface ConfigOptions {
@@ -72,9 +73,9 @@ export function addOutputOptions(command: Command): Command {
     .option('--json', 'show progress as JSON, one object per line on standard output');
 }
 
-/** The command line as it was given, with quotes where a shell needs them. */
+/** The command line as it was given, with quotes where a shell needs them and without secrets. */
 export function commandLine(args: readonly string[] = process.argv.slice(2)): string {
   const quote = (arg: string) =>
     /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", String.raw`'\''`)}'`;
-  return ['pmpo', ...args.map(quote)].join(' ');
+  return ['pmpo', ...args.map(withoutSecret).map(quote)].join(' ');
 }

@@ -122,6 +122,20 @@ replay: {redis: "rediss://r:1", redisTls: {ca: redis.pem, key: ../own.key}, redi
     );
   });
 
+  test('does not repeat a secret that is typed in the wrong place', async () => {
+    const text = `environment: {simulator: cartpole_swingup, token: hunter2}\n`;
+    expect(await refusal(text)).toMatch(
+      /^run\.yaml: environment\.token \(line 1\): must be .*, not what is given$/,
+    );
+    for (const [more, set] of [
+      ['replay: {redis: "redis://me:hunter2@far:1"}'],
+      ['password: hunter2'],
+      ['environment: {token: hunter2}', 'environment.token.file=x'],
+      ['replay: "redis://me:hunter2@far:1"'],
+    ])
+      expect(await refusal(`${more}\n`, ...(set === undefined ? [] : [set]))).not.toContain('hunter2');
+  });
+
   test('lists the first of many unknown keys, and counts the others', async () => {
     const keys = Array.from({ length: 50_000 }, (_, i) => `k${i}: 1`).join('\n');
     const lines = (await refusal(`${minimal}${keys}\n`)).split('\n');

@@ -2,7 +2,8 @@ import { dirname, resolve } from 'node:path';
 import { isMap, isScalar, isSeq, LineCounter, type Node, parse, parseDocument } from 'yaml';
 import { ConfigError } from '../core/errors.js';
 import { formatPath, isGroup, type KeyPath } from '../core/key-path.js';
-import type { Problem } from '../core/schema-problems.js';
+import { type Problem, show } from '../core/schema-problems.js';
+import { hidden, isSecretKey, withoutCredentials, withoutSecret } from '../core/secrets.js';
 
 /** A setting from the command line: `--set learner.batchSize=64`, `--seed 3`. */
 export interface Override {
@@ -47,7 +48,7 @@ export function parseOverride(argument: string): Override {
   const keys = (at < 0 ? argument : argument.slice(0, at)).trim();
   if (at < 0 || keys === '' || keys.split('.').some((key) => key === '')) {
     throw new ConfigError({
-      where: `--set ${argument}`,
+      where: `--set ${at < 0 ? withoutCredentials(argument) : withoutSecret(argument)}`,
       what: 'it must have the form key=value',
       remedy: 'For example: --set operator.alpha=1',
     });
@@ -190,7 +191,7 @@ function put(values: Record<string, unknown>, { path, value, label }: Override):
     else if (typeof next !== 'object') {
       throw new ConfigError({
         where: label,
-        what: `'${formatPath(path.slice(0, i + 1))}' is ${JSON.stringify(next)} and has no keys`,
+        what: `'${formatPath(path.slice(0, i + 1))}' is ${path.slice(0, i + 1).some((part) => isSecretKey(String(part))) ? hidden : show(next)} and has no keys`,
         remedy: `Replace it: --set '${formatPath(path.slice(0, i + 1))}={…}'`,
       });
     }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { formatPath, isGroup, type KeyPath, valueAt } from './key-path.js';
 import { nearest } from './nearest.js';
+import { hidden, isSecretKey, withoutCredentials } from './secrets.js';
 
 /** One thing that is wrong with settings, at one key. */
 export interface Problem {
@@ -50,10 +51,21 @@ function allPaths(schema: JsonSchema, values: unknown, path: string[] = []): str
   ]);
 }
 
-/** A value as messages show it: short. */
+function hideSecret(key: string, value: unknown): unknown {
+  return isSecretKey(key) ? hidden : value;
+}
+
+/** The value at a path as messages show it: not at all if it is, or is inside of, a secret. */
+function showAt(path: KeyPath, value: unknown): string {
+  return path.some((key) => isSecretKey(String(key))) ? 'what is given' : show(value);
+}
+
+/** A value as messages show it: short, and without secrets. */
 export function show(value: unknown): string {
   if (typeof value === 'number') return String(value);
-  const text = typeof value === 'string' ? `'${value}'` : (JSON.stringify(value) ?? String(value));
+  const whole =
+    typeof value === 'string' ? `'${value}'` : (JSON.stringify(value, hideSecret) ?? String(value));
+  const text = withoutCredentials(whole);
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 
@@ -92,7 +104,7 @@ class Explainer {
   explain(issue: Issue, outer: KeyPath): Problem[] {
     const path = [...outer, ...(issue.path as KeyPath)];
     const value = valueAt(this.values, path);
-    const not = value === undefined ? '' : `, not ${show(value)}`;
+    const not = value === undefined ? '' : `, not ${showAt(path, value)}`;
     switch (issue.code) {
       case 'unrecognized_keys':
         return this.unknownKeys(path, issue.keys);
@@ -128,16 +140,20 @@ class Explainer {
     const isNamed = words === typeWords.object && typeof value === 'string' && path.length > 0;
     const remedy =
       isNamed && keysAt(this.schema, this.values, path).includes('name')
-        ? `Write ${formatPath(path)}: {name: ${value}}`
+        ? `Write ${formatPath(path)}: {name: ${withoutCredentials(value)}}`
         : undefined;
-    return { path, what: `must be ${words}, not ${show(value)}`, remedy };
+    return { path, what: `must be ${words}, not ${showAt(path, value)}`, remedy };
   }
 
   private notOneOf(path: KeyPath, options: readonly unknown[], value: unknown): Problem {
     if (value === undefined) return { path, what: `is missing: it must be one of ${list(options)}` };
     const guess = nearest(String(value), options.map(String));
     const words = options.length === 1 ? `must be ${show(options[0])}` : `must be one of ${list(options)}`;
-    return { path, what: `${words}, not ${show(value)}`, remedy: guess && `Did you mean '${guess}'?` };
+    return {
+      path,
+      what: `${words}, not ${showAt(path, value)}`,
+      remedy: guess && `Did you mean '${guess}'?`,
+    };
   }
 
   private unknownKey(path: KeyPath, key: string): Problem {
@@ -164,7 +180,7 @@ class Explainer {
       const guess = nearest(String(value), options);
       const known = `Known: ${options.join(', ')}`;
       const remedy = guess === undefined ? known : `Did you mean '${guess}'? ${known}`;
-      return [{ path, what: `unknown ${kind} ${show(value)}`, remedy }];
+      return [{ path, what: `unknown ${kind} ${showAt(path, value)}`, remedy }];
     }
     const isWhole = (issues: readonly Issue[]) =>
       issues.some((i) => i.path.length === 0 && (i.code === 'invalid_type' || i.code === 'invalid_value'));
@@ -177,7 +193,7 @@ class Explainer {
       const unknown = Object.keys(value).filter((key) => !known.includes(key));
       if (unknown.length > 0) return this.unknownKeys(path, unknown);
     }
-    return [{ path, what: `must be ${this.choices(path)}, not ${show(value)}` }];
+    return [{ path, what: `must be ${this.choices(path)}, not ${showAt(path, value)}` }];
   }
 
   private optionsAt(path: KeyPath): JsonSchema[] {
