@@ -1,10 +1,4 @@
-import type {
-  NamedHostTensors,
-  NamedTensors,
-  NamedVariables,
-  Tensor1D,
-  Tensor2D,
-} from '../engine/tensors.js';
+import type { NamedHostTensors, NamedTensors, NamedVariables, Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 
 /**
@@ -35,22 +29,34 @@ export function initNormalizer(observationSize: number): NamedHostTensors {
   };
 }
 
+/** A running mean and variance, of the shape of one row. */
+export interface Statistics {
+  readonly mean: Tensor;
+  readonly variance: Tensor;
+}
+
 /**
- * Adds observations [B, O] to the statistics (the parallel algorithm of Chan, Golub and LeVeque, 1979). It works on shares of the
- * total rather than on sums, so that float32 loses nothing however many observations there have been.
+ * Statistics together with those of the rows of `batch`, which make up `share` of the total (the parallel algorithm of Chan, Golub and
+ * LeVeque, 1979). It works on shares of the total rather than on sums, so that float32 loses nothing however many rows there have been.
  */
+export function mergedStatistics({ mean, variance }: Statistics, batch: Tensor, share: Tensor): Statistics {
+  const batchMean = tf.mean(batch, 0);
+  const batchVariance = tf.mean(tf.square(tf.sub(batch, batchMean)), 0);
+  const difference = tf.sub(batchMean, mean);
+  const between = tf.mul(tf.mul(share, tf.sub(1, share)), tf.square(difference));
+  const within = tf.add(tf.mul(tf.sub(1, share), variance), tf.mul(share, batchVariance));
+  return { mean: tf.add(mean, tf.mul(share, difference)), variance: tf.add(within, between) };
+}
+
+/** Adds observations [B, O] to the statistics. */
 export function observe(normalizer: NamedVariables, observations: Tensor2D): void {
   const { [names.mean]: mean, [names.variance]: variance, [names.count]: count } = normalizer;
   const rows = observations.shape[0];
   const total = tf.add(count, rows);
   const share = tf.div(rows, total);
-  const batchMean: Tensor1D = tf.mean(observations, 0);
-  const batchVariance = tf.mean(tf.square(tf.sub(observations, batchMean)), 0);
-  const difference = tf.sub(batchMean, mean);
-  const between = tf.mul(tf.mul(share, tf.sub(1, share)), tf.square(difference));
-  const within = tf.add(tf.mul(tf.sub(1, share), variance), tf.mul(share, batchVariance));
-  mean.assign(tf.add(mean, tf.mul(share, difference)));
-  variance.assign(tf.add(within, between));
+  const merged = mergedStatistics({ mean, variance }, observations, share);
+  mean.assign(merged.mean);
+  variance.assign(merged.variance);
   count.assign(total);
 }
 

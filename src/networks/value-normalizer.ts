@@ -1,12 +1,6 @@
-import type {
-  NamedHostTensors,
-  NamedTensors,
-  NamedVariables,
-  Scalar,
-  Tensor,
-  Tensor1D,
-} from '../engine/tensors.js';
+import type { NamedHostTensors, NamedTensors, NamedVariables, Tensor, Tensor1D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
+import { mergedStatistics } from './normalizer.js';
 
 /**
  * Critics whose outputs are (Q − μ)/σ with the running mean μ and standard deviation σ of their targets, so that rewards of any scale
@@ -56,24 +50,17 @@ export function observeTargets(
   if (mean === undefined || variance === undefined || count === undefined) return;
   const total = tf.add(count, 1);
   const share = tf.maximum(tf.div(1, total), smallestShare);
-  const batchMean: Scalar = tf.mean(targets);
-  const difference = tf.sub(batchMean, mean);
-  const batchVariance = tf.mean(tf.squaredDifference(targets, batchMean));
-  const newMean = tf.add(mean, tf.mul(share, difference));
-  const newVariance = tf.add(
-    tf.add(tf.mul(tf.sub(1, share), variance), tf.mul(share, batchVariance)),
-    tf.mul(tf.mul(share, tf.sub(1, share)), tf.square(difference)),
-  );
+  const merged = mergedStatistics({ mean, variance }, targets, share);
   const before = deviation(normalizer);
-  const after = deviation({ variance: newVariance });
+  const after = deviation({ variance: merged.variance });
   const ratio = tf.div(before, after);
-  const shift = tf.div(tf.sub(mean, newMean), after);
+  const shift = tf.div(tf.sub(mean, merged.mean), after);
   for (const critic of critics) {
     const { 'output/weight': weight, 'output/bias': bias } = critic;
     weight!.assign(tf.mul(weight!, ratio));
     bias!.assign(tf.add(tf.mul(bias!, ratio), shift));
   }
-  mean.assign(newMean);
-  variance.assign(newVariance);
+  mean.assign(merged.mean);
+  variance.assign(merged.variance);
   count.assign(total);
 }
