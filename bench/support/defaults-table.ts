@@ -107,7 +107,7 @@ export interface DefaultsRow {
   readonly settings: Readonly<Record<string, string>>;
 }
 
-/** What identifies a run among those of the same defaults. */
+/** The fields that identify a run among those of the same defaults. */
 export type RunKey = Pick<DefaultsRow, 'task' | 'operator' | 'seed'>;
 
 export const keyOf = ({ task, operator, seed }: RunKey) => `${task}-${operator}-seed${seed}`;

@@ -2,7 +2,7 @@
 
 const secretKey = /(^|[a-z_-])(token|password|passwd|secret|credentials?)$|api[_-]?key$/i;
 
-/** What messages show in place of a secret. */
+/** The text that replaces a secret in messages. */
 export const hidden = '…';
 
 /** Whether a setting of this name holds a secret, or is where people put one. */

@@ -6,7 +6,7 @@ import type { ObservationFlattener } from './observation-layout.js';
 import { reconnect } from './reconnect.js';
 import type { OpenEpisode } from './vector-environment.js';
 
-/** What all environments of a vector environment have in common. */
+/** The settings that all environments of a vector environment share. */
 export interface EpisodePlayerOptions {
   /** Makes environment `index` anew after a lost connection; see VectorEnvironmentOptions. */
   readonly connect: (index: number, signal: AbortSignal) => Promise<Environment>;

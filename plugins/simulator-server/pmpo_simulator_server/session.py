@@ -83,7 +83,7 @@ class Worlds:
             self._check_room(maker, asked if isinstance(asked, int) and asked <= MAX_BATCH_SIZE else 1)
             made = self._make(values)
             try:
-                # Whoever knows the name of a world can join or destroy it, so names cannot be guessed.
+                # A client that knows a world's name can join or destroy it, so names cannot be guessed.
                 name = f"{self.prefix}-{secrets.token_hex(8)}"
                 hosted = host(name, maker, made)
             except BaseException:

@@ -95,7 +95,7 @@ describe('tensors of a spec', () => {
     expect(() => unpackTensorOf('observation', spec, message)).toThrow(why);
   });
 
-  it('are not broadcast to a size that nobody asked for', () => {
+  it('are not broadcast to a huge shape', () => {
     const strings: wire.Tensor = { strings: { array: ['a'] }, shape: [2 ** 31 - 1] };
     const before = process.memoryUsage().rss;
     expect(() => unpackTensor(strings)).toThrow(

@@ -115,7 +115,7 @@ export class Session {
     const size = batchSize === undefined ? 1 : batchSizeOf(batchSize);
     this.#checkRoom(size);
     const environments = await this.#makeEnvironments(size, own);
-    // Whoever knows the name of a world can join or destroy it, so names cannot be guessed.
+    // A client that knows a world's name can join or destroy it, so names cannot be guessed.
     const name = `world-${randomBytes(8).toString('hex')}`;
     let world: HostedWorld;
     try {
