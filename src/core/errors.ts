@@ -79,6 +79,12 @@ export function divergedError(where: string, what: string): PmpoError {
 export class ConnectionLostError extends PmpoError {}
 
 /**
+ * A server has sent more answers than there were requests, or an answer of another kind, so that earlier answers may have been taken
+ * for those of other requests. Nothing that came from it since it was last known to be in step can be trusted.
+ */
+export class OutOfStepError extends PmpoError {}
+
+/**
  * A request was answered with an error, such as a step in which the simulator failed. The connection is intact, and another request
  * may succeed.
  */

@@ -266,6 +266,10 @@ class ConnectedEnvironments implements VectorEnvironment {
     out.emptyEpisodes[k] = played.emptyEpisodes;
   }
 
+  async verifySteps(): Promise<void> {
+    await this.#forEach((player) => player.verifySteps());
+  }
+
   state(): OpenEpisode[] {
     return this.#players.map(({ open }) => open);
   }

@@ -114,6 +114,12 @@ export interface Environment {
    *   RequestFailedError if the simulator fails, which ends the episode.
    */
   step(action: NamedTensorValues): Promise<Step>;
+  /**
+   * Resolves once the results of all steps so far are known to be those of their actions, as far as the environment can find out. It
+   * may be called during a step. Environments that cannot mistake one result for another do without.
+   * @throws OutOfStepError if results may have been taken for those of other actions.
+   */
+  verifySteps?(): Promise<void>;
   /** Releases what the environment holds. It cannot be used afterwards. */
   close(): Promise<void>;
 }

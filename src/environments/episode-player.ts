@@ -1,5 +1,5 @@
 import type { ReconnectSettings, Sleep } from '../core/backoff.js';
-import { ConnectionLostError, PmpoError, RequestFailedError } from '../core/errors.js';
+import { ConnectionLostError, OutOfStepError, PmpoError, RequestFailedError } from '../core/errors.js';
 import type { Environment, NamedTensorValues, Reset, Step } from './environment.js';
 import type { ActionScaler } from './flatten.js';
 import type { ObservationFlattener } from './observation-layout.js';
@@ -129,7 +129,7 @@ export class EpisodePlayer {
           return undefined;
         }
         const { attempts } = this.#options.reconnect;
-        if (!(error instanceof ConnectionLostError) || losses >= attempts) throw error;
+        if (!(error instanceof ConnectionLostError) || losses >= attempts) throw this.#placed(error);
         await this.#reconnect(error);
       }
     }
@@ -151,7 +151,7 @@ export class EpisodePlayer {
     } catch (error) {
       if (error instanceof ConnectionLostError) await this.#reconnect(error);
       else if (error instanceof RequestFailedError) this.#noteFailure(error);
-      else throw error;
+      else throw this.#placed(error);
       const simulatorSteps = this.#simulatorSteps - before + 1;
       const emptyEpisodes = await this.begin(following, current);
       const nothing = { reward: 0, discount: 0, terminated: false, truncated: false };
@@ -315,6 +315,26 @@ export class EpisodePlayer {
       where: [this.#environment.where, this.#where].filter(Boolean).join(', '),
       what,
       remedy: 'The run has not learned from it. Check the simulator at that step',
+    });
+  }
+
+  /** Verifies the steps of the open episode. @throws OutOfStepError. */
+  async verifySteps(): Promise<void> {
+    try {
+      await this.#environment.verifySteps?.();
+    } catch (error) {
+      throw this.#placed(error);
+    }
+  }
+
+  /** An error about the order of answers, with its place. */
+  #placed(error: unknown): unknown {
+    if (!(error instanceof OutOfStepError)) return error;
+    const { where, ...details } = error.details;
+    return new OutOfStepError({
+      ...details,
+      where: [where, this.#where].filter(Boolean).join(', '),
+      cause: error,
     });
   }
 

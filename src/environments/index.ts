@@ -4,7 +4,7 @@
  */
 
 export type { ReconnectSettings, Sleep } from '../core/backoff.js';
-export { ConnectionLostError, RequestFailedError } from '../core/errors.js';
+export { ConnectionLostError, OutOfStepError, RequestFailedError } from '../core/errors.js';
 export { createVectorEnvironment, type VectorEnvironmentOptions } from './create-vector-environment.js';
 export type {
   DType,

@@ -35,9 +35,11 @@ export interface VectorEnvironment {
    * call returns as soon as half of the environments have answered.
    * @throws PmpoError naming environment, episode and step, for an observation, a reward or a discount that cannot be learned from;
    *   PmpoError for specs that changed after a reconnection; ConnectionLostError when a connection cannot be restored;
-   *   RequestFailedError when the simulator fails again and again.
+   *   RequestFailedError when the simulator fails again and again; OutOfStepError for a server that sends surplus answers.
    */
   step(actions: Float32Array): Promise<VectorStep>;
+  /** Verifies all steps so far; see `Environment.verifySteps`. @throws OutOfStepError if one cannot be trusted. */
+  verifySteps(): Promise<void>;
   /** The open episodes: all that `restore` needs to come back to this point. Call it between steps. */
   state(): OpenEpisode[];
   /** Resets with the recorded seeds and replays the recorded actions. Returns observations [K, O]. */

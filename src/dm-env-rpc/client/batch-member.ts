@@ -27,6 +27,7 @@ export interface Simulator {
   readonly actionSpec: NamedSpecs;
   reset(seed: number | undefined): Promise<Outcome>;
   step(action: NamedTensorValues): Promise<Outcome>;
+  requireInStep(): Promise<void>;
 }
 
 /** One simulator of a remote batch as an Environment. After an error it must be reset. */
@@ -73,6 +74,10 @@ export class BatchMember implements Environment {
     checkActions(this.actionSpec, action, where);
     const { state, ...outcome } = await this.#exclusively(() => this.#simulator.step(action));
     return { ...outcome, ...this.#enter(state), info: {} };
+  }
+
+  verifySteps(): Promise<void> {
+    return this.#simulator.requireInStep();
   }
 
   /** Makes a call of the simulator, which can handle one at a time. */

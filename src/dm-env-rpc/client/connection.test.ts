@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib';
 import * as grpc from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { grpcServer } from '../../../test/environments/servers.js';
-import { ConnectionLostError } from '../../core/errors.js';
+import { ConnectionLostError, OutOfStepError } from '../../core/errors.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { environmentService } from '../codec/messages.js';
 import { DmEnvRpcError } from '../errors.js';
@@ -51,9 +51,9 @@ describe('a response that no request waits for', () => {
     await connection.send('createWorld', {});
     while (!connection.isLost) await pause(5);
     const next = connection.send('leaveWorld', {});
-    await expect(next).rejects.toBeInstanceOf(ConnectionLostError);
+    await expect(next).rejects.toBeInstanceOf(OutOfStepError);
     await expect(next).rejects.toThrow(
-      /the server sent a response that no request waits for\. It must send one response to each request/,
+      /the server sent a response that no request waits for\. Correct the server: it must send one response to each request/,
     );
   });
 
@@ -66,6 +66,57 @@ describe('a response that no request waits for', () => {
     const sent = [connection.send('createWorld', {}), connection.send('leaveWorld', {})];
     await sent[0];
     await expect(sent[1]).rejects.toThrow(/the response to LeaveWorld is of another kind: createWorld/);
+    await expect(sent[1]).rejects.toBeInstanceOf(OutOfStepError);
+  });
+});
+
+describe('a stream that must be in step', () => {
+  const step: wire.EnvironmentResponse = { step: { state: 1 } };
+  /** Answers each step after `delay` milliseconds, and request `twice` a second time: just before the answer to the next one. */
+  const late = (delay: number, twice?: number) => {
+    let computed = Promise.resolve();
+    return serve((call, _request, i) => {
+      if (twice !== undefined && i === twice + 1) call.write(step);
+      computed = computed.then(async () => {
+        await pause(delay);
+        call.write(step);
+      });
+    });
+  };
+
+  it('is found to be in step soon', async () => {
+    const connection = await open(await late(5));
+    for (let i = 0; i < 10; i++) await connection.send('step', {});
+    const start = performance.now();
+    await connection.requireInStep();
+    expect(performance.now() - start).toBeLessThan(2000);
+    await connection.send('step', {});
+  });
+
+  it('is found to be shifted by the answer that it still owes', async () => {
+    const connection = await open(await late(60, 4));
+    for (let i = 0; i < 10; i++) await connection.send('step', {});
+    expect(connection.isLost).toBe(false);
+    await expect(connection.requireInStep()).rejects.toBeInstanceOf(OutOfStepError);
+    await expect(connection.requireInStep()).rejects.toThrow(/a response that no request waits for/);
+  });
+
+  it('is waited for while a request is pending, but not after a loss', async () => {
+    const address = await serve((call, _request, i) => {
+      if (i < 2) setTimeout(() => call.write(step), 200);
+      else call.end();
+    });
+    const connection = await open(address);
+    await connection.send('step', {});
+    let answered = false;
+    const pending = connection.send('step', {}).then(() => {
+      answered = true;
+    });
+    await connection.requireInStep();
+    expect(answered).toBe(true);
+    await pending;
+    await expect(connection.send('step', {})).rejects.toBeInstanceOf(ConnectionLostError);
+    await connection.requireInStep();
   });
 });
 

@@ -1,5 +1,5 @@
 import type * as grpc from '@grpc/grpc-js';
-import { ConnectionLostError, PmpoError } from '../../core/errors.js';
+import { ConnectionLostError, OutOfStepError, PmpoError } from '../../core/errors.js';
 import { foreignText } from '../../core/foreign-text.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { isBrokenConnection } from '../../grpc/call.js';
@@ -28,6 +28,8 @@ const peer: Peer = {
 /** A request without its response. */
 interface Pending {
   readonly name: RequestName;
+  /** When it was sent, in milliseconds from any starting point. */
+  readonly sentAt: number;
   readonly receive: (response: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
@@ -35,6 +37,14 @@ interface Pending {
 const isItRunning = 'Is the server still running there?';
 
 type LossDetails = { readonly remedy?: string; readonly cause?: unknown };
+
+/** How fast the slowest answer to a step is forgotten: by a factor for each later one. */
+const forgetting = 0.999;
+/** A stream is in step if it stays silent for this many times its slowest answer, and these milliseconds, after a request. */
+const silence = { times: 2, more: 10 } as const;
+
+/** Lets the event loop read what has arrived. */
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** The name of each request in messages. */
 const requestNames: Record<RequestName, string> = {
@@ -53,9 +63,10 @@ const openStreams = new Map<string, Set<DmEnvRpcConnection>>();
 
 /**
  * A stream to a dm_env_rpc server, on a separate HTTP/2 connection. Requests are sent at once, and responses arrive in the
- * same order. When the stream breaks, a request passes its deadline (after which a late response could be taken for that of
- * another request) or a response arrives that no request waits for, the connection is lost for good: pending and later requests
- * fail with ConnectionLostError.
+ * same order. When the stream breaks or a request passes its deadline (after which a late response could be taken for that of
+ * another request), the connection is lost for good: pending and later requests fail with ConnectionLostError. When a response
+ * arrives that no request waits for, or that is of another kind than its request, they fail with OutOfStepError: a surplus response
+ * may have been taken for that of a later request, and so on.
  */
 export class DmEnvRpcConnection {
   readonly address: string;
@@ -66,8 +77,9 @@ export class DmEnvRpcConnection {
   #timer: NodeJS.Timeout | undefined;
   #lost: PmpoError | undefined;
   #isAnswered = false;
-  /** Whether a response has arrived that no request waits for. */
-  #isOutOfStep = false;
+  /** When the last request was sent, and the longest time that an answer to a step has taken lately; in milliseconds. */
+  #lastSentAt = 0;
+  #slowestStep = 0;
   #closed = false;
 
   private constructor({ address, client, metadata }: Channel, deadlineSeconds: number) {
@@ -93,7 +105,8 @@ export class DmEnvRpcConnection {
 
   /**
    * Sends a request and waits for its response.
-   * @throws DmEnvRpcError if the server answers with an error, ConnectionLostError if no response arrives.
+   * @throws DmEnvRpcError if the server answers with an error, ConnectionLostError if no response arrives, OutOfStepError if the
+   *   stream is out of step.
    */
   send<K extends RequestName>(
     name: K,
@@ -127,7 +140,9 @@ export class DmEnvRpcConnection {
           reject(error);
         }
       };
-      this.#pending.push({ name, receive, reject });
+      const sentAt = performance.now();
+      this.#lastSentAt = sentAt;
+      this.#pending.push({ name, sentAt, receive, reject });
       if (this.#pending.length === 1) this.#watch();
       this.#stream.write(request);
     });
@@ -148,11 +163,31 @@ export class DmEnvRpcConnection {
       throw new DmEnvRpcError(this.address, requestNames[name], code, message);
     }
     const kinds = Object.keys(response).join(', ') || 'nothing';
-    throw this.#fail(
-      this.#loss(`the response to ${requestNames[name]} is of another kind: ${kinds}`, {
-        remedy: 'The server must send one response to each request, in order',
-      }),
-    );
+    throw this.#fail(this.#outOfStep(`the response to ${requestNames[name]} is of another kind: ${kinds}`));
+  }
+
+  #outOfStep(what: string): OutOfStepError {
+    const remedy = 'Correct the server: it must send one response to each request, in order';
+    return new OutOfStepError({ where: this.address, what, remedy });
+  }
+
+  /**
+   * Waits until no response is pending and the stream has been silent for longer than an answer takes. A stream that a surplus response
+   * has shifted still owes the response to its last request, which arrives meanwhile. Returns at once for a connection that was lost.
+   * @throws OutOfStepError if the stream is out of step.
+   */
+  async requireInStep(): Promise<void> {
+    while (this.#lost === undefined) {
+      const silent = Math.min(this.#deadline, silence.times * this.#slowestStep + silence.more);
+      const left = this.#lastSentAt + silent - performance.now();
+      if (left <= 0 && this.#pending.length === 0) {
+        await nextTurn();
+        await nextTurn();
+        break;
+      }
+      await new Promise((resolve) => setTimeout(resolve, Math.max(1, left)));
+    }
+    if (this.#lost instanceof OutOfStepError) throw this.#lost;
   }
 
   /** True when the connection is over. */
@@ -191,20 +226,18 @@ export class DmEnvRpcConnection {
     if (this.#lost !== undefined) return;
     const oldest = this.#pending.shift();
     if (oldest === undefined) {
-      this.#isOutOfStep = true;
-      this.#fail(
-        this.#loss('the server sent a response that no request waits for', {
-          remedy:
-            'It must send one response to each request: later ones could be taken for those of other requests',
-        }),
-      );
+      this.#fail(this.#outOfStep(`the server sent a response that no request waits for${errorIn(response)}`));
       return;
     }
     this.#isAnswered = true;
+    if (oldest.name === 'step') {
+      const taken = performance.now() - oldest.sentAt;
+      this.#slowestStep = Math.max(taken, forgetting * this.#slowestStep);
+    }
     this.#watch();
     // What has arrived together with it is read first, so that a surplus response is not taken for that of the next request.
     setImmediate(() => {
-      if (this.#isOutOfStep) oldest.reject(this.#lost!);
+      if (this.#lost instanceof OutOfStepError) oldest.reject(this.#lost);
       else oldest.receive(response);
     });
   }
@@ -261,6 +294,16 @@ export class DmEnvRpcConnection {
   close(): void {
     this.#closed = true;
     this.#fail(this.#loss('the connection was closed'));
+  }
+}
+
+/** The error that a response holds, as the end of a message. */
+function errorIn(response: Uint8Array): string {
+  try {
+    const { error } = decodeResponse(response);
+    return error ? `: ${foreignText(error.message || `the error ${error.code}`)}` : '';
+  } catch {
+    return '';
   }
 }
 

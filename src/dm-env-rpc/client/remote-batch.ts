@@ -145,6 +145,7 @@ export class RemoteBatch {
         actionSpec: specs(Object.keys(this.#actions), this.#world.actionSpec),
         reset: (seed) => this.#call(member, 'reset', { seed }),
         step: (action) => this.#call(member, 'step', { action }),
+        requireInStep: () => this.#world.requireInStep(),
       },
       close,
     );

@@ -189,6 +189,10 @@ export class RemoteEnvironment implements Environment {
     return { state, observation, reward, discount };
   }
 
+  verifySteps(): Promise<void> {
+    return this.#world.requireInStep();
+  }
+
   /** Resets the world, also for another connection that uses it. @throws DmEnvRpcError if the server refuses. */
   async resetWorld(settings: PlainSettings = {}): Promise<void> {
     await this.#world.resetWorld(settings);

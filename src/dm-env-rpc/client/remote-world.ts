@@ -187,6 +187,11 @@ export class RemoteWorld {
     return this.#connection.isLost;
   }
 
+  /** Waits until the stream is known to be in step. @throws OutOfStepError if it is not. */
+  requireInStep(): Promise<void> {
+    return this.#connection.requireInStep();
+  }
+
   /**
    * The names of a policy's observations: those that the user wants, or all that hold numbers.
    * @param isReserved whether a name is not an observation of the simulator

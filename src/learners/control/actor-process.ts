@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { OutOfStepError } from '../../core/errors.js';
 import { foldIn, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { Engine } from '../../engine/engine.js';
@@ -68,10 +69,18 @@ const farewellMs = 3_000;
  * Acts in K environments with the newest policy that the run's learner has published, and stores n-step transitions in Redis,
  * until the run is finished or the signal is aborted. Waits while the learner has not begun, is absent, or lags behind.
  *
- * @throws PmpoError when the learner has another configuration, Redis refuses, or the simulators fail.
+ * @throws PmpoError when the learner has another configuration, Redis refuses, or the simulators fail; OutOfStepError if what was
+ *   sent cannot be trusted.
  */
 export async function runActor(options: ActorOptions): Promise<ActorResult> {
   return new Actor(options).run();
+}
+
+/** Says of an error after which nothing can be trusted that some of it has been sent. */
+function sent(error: unknown): unknown {
+  if (!(error instanceof OutOfStepError)) return error;
+  const what = `${error.details.what}. Transitions of this actor's last episodes may be wrong, and the learner may have them`;
+  return new OutOfStepError({ ...error.details, what, cause: error });
 }
 
 class Actor {
@@ -130,13 +139,16 @@ class Actor {
     try {
       while (await this.#watch.join()) {
         const ended = await this.#actInRun();
-        if (ended !== 'gone') return this.#result(ended === 'finished');
+        if (ended !== 'gone') {
+          await this.#options.environment.verifySteps();
+          return this.#result(ended === 'finished');
+        }
         this.#options.notice('Redis holds another run of this name now: joining that one');
       }
       return this.#result(this.#watch.finished);
     } catch (error) {
       if (error instanceof RedisWaitAborted && this.#options.signal?.aborted) return this.#result(false);
-      throw error;
+      throw sent(error);
     } finally {
       await this.#watch.stop();
     }
@@ -231,6 +243,7 @@ class Actor {
   async #farewell(): Promise<'stopped'> {
     const rest = async () => {
       const before = await this.#delivering;
+      await this.#options.environment.verifySteps();
       if (this.#chunk.count > 0 && (before === undefined || before === 'stored')) {
         await this.#append(this.#takeChunk());
       }

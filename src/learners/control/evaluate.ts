@@ -6,6 +6,7 @@ import type { VectorEnvironment } from '../../environments/vector-environment.js
  *
  * @param act gives canonical actions [K, A] for observations [K, O].
  * @param signal when aborted, the returns of the episodes that have ended are returned.
+ * @throws OutOfStepError if the steps of an episode cannot be trusted; what `environment` throws.
  */
 export async function episodeReturns(
   environment: VectorEnvironment,
@@ -41,6 +42,7 @@ export async function episodeReturns(
     }
     observations = step.currentObservations;
   }
+  await environment.verifySteps();
   const rounds = Math.max(...quota);
   return Array.from({ length: rounds }, (_, round) =>
     finished.flatMap((f) => f.slice(round, round + 1)),

@@ -1,3 +1,4 @@
+import { ConnectionLostError, OutOfStepError, RequestFailedError } from '../../core/errors.js';
 import type { ObservationFlattener } from '../../environments/observation-layout.js';
 import type { TransitionShape } from '../../replay/transition-shape.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
@@ -14,6 +15,11 @@ export interface Experience {
   begin(resume?: Checkpoint): Promise<void>;
   /** Starts gathering more, and resolves as soon as it has started; updates run meanwhile. */
   gather(progress: LearnerProgress): Promise<PendingExperience>;
+  /**
+   * Resolves once everything recorded is known to be right, as far as this process can find out.
+   * @throws OutOfStepError if it cannot be trusted.
+   */
+  verify(): Promise<void>;
   /** Number of updates that may have been made in all once `environmentSteps` steps have been recorded. */
   updatesAllowed(environmentSteps: number): number;
   /** Number of updates due by the end of a run of `environmentSteps` steps. */
@@ -62,4 +68,15 @@ export interface ExperienceSnapshot {
   readonly tensors: Checkpoint['tensors'];
   readonly counters: Readonly<Record<string, unknown>>;
   readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/** Whether the simulators have failed, so that the learner is intact and a checkpoint is worth saving. */
+export const isOfSimulators = (error: unknown): boolean =>
+  error instanceof ConnectionLostError || error instanceof RequestFailedError;
+
+/** Says of an error after which nothing can be trusted that it was not saved. */
+export function unsaved(error: unknown): unknown {
+  if (!(error instanceof OutOfStepError)) return error;
+  const what = `${error.details.what}. What was learned since the last checkpoint may be wrong and is not saved`;
+  return new OutOfStepError({ ...error.details, what, cause: error });
 }

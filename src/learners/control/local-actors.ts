@@ -51,6 +51,10 @@ export class LocalActors implements Experience {
     return { arrived: stepped.then((step) => () => this.#loop.record(step)) };
   }
 
+  verify(): Promise<void> {
+    return this.#options.environment.verifySteps();
+  }
+
   updatesAllowed(environmentSteps: number): number {
     const { warmupSteps, stepsPerUpdate } = this.#options.config.learner;
     return Math.floor((environmentSteps - warmupSteps) / stepsPerUpdate);

@@ -232,6 +232,9 @@ export class RemoteActors implements Experience {
     return Math.ceil(environmentSteps / this.shape.actionRepeat);
   }
 
+  /** Actors verify what they can before they end: what they have sent cannot be taken back. */
+  async verify(): Promise<void> {}
+
   updatesAllowed(environmentSteps: number): number {
     const { batchSize, environmentSteps: total } = this.#options.config.learner;
     const allowed = Math.floor(

@@ -1,4 +1,3 @@
-import { ConnectionLostError, RequestFailedError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
@@ -18,7 +17,7 @@ import { Averages } from './averages.js';
 import { BestPolicy } from './best-policy.js';
 import { type Counters, restoreJob, saveJob } from './checkpoint.js';
 import type { ControlLearnerConfig } from './config.js';
-import type { Experience } from './experience.js';
+import { type Experience, isOfSimulators, unsaved } from './experience.js';
 import { LearningWatch, watchedPolicy } from './learning-watch.js';
 import { LocalActors } from './local-actors.js';
 import { updateNoise } from './noise.js';
@@ -79,10 +78,6 @@ export interface TrainControlResult {
   readonly bestPolicy?: TrainedPolicy;
 }
 
-/** Whether the simulators have failed, so that the learner is intact and a checkpoint is worth saving. */
-const isOfSimulators = (error: unknown): boolean =>
-  error instanceof ConnectionLostError || error instanceof RequestFailedError;
-
 /** Environment steps between two lines of metrics. */
 const metricsEvery = 1000;
 
@@ -94,7 +89,7 @@ const metricsEvery = 1000;
  * their arrival.
  *
  * @throws PmpoError from the environment (after a checkpoint if a connection stays lost, or a simulator fails again and again) or
- *   the classifier, and when the parameters diverge.
+ *   the classifier, and when the parameters diverge; OutOfStepError, without a checkpoint, if experience cannot be trusted.
  */
 export async function trainControl(options: TrainControlOptions): Promise<TrainControlResult> {
   return new ControlJob(options).run();
@@ -184,6 +179,14 @@ class ControlJob {
   }
 
   async run(): Promise<TrainControlResult> {
+    try {
+      return await this.#run();
+    } catch (error) {
+      throw unsaved(error);
+    }
+  }
+
+  async #run(): Promise<TrainControlResult> {
     const { config, observer, signal, clock } = this.#options;
     this.#startedAt = clock();
     await this.#begin();
@@ -357,10 +360,14 @@ class ControlJob {
     };
   }
 
+  /** Saves a checkpoint. @throws OutOfStepError before that if what was learned cannot be trusted. */
   async #checkpoint(): Promise<void> {
     this.#report();
     const counters = { ...this.#counters, wallSeconds: this.#wallSeconds(), watch: this.#watch.state };
-    const { tensors, metadata } = await saveJob(this.#parts(), counters);
+    const [{ tensors, metadata }] = await Promise.all([
+      saveJob(this.#parts(), counters),
+      this.#experience.verify(),
+    ]);
     const best = this.#best.snapshot();
     const { layout } = this.#policy.shape;
     await this.#options.observer.checkpoint(counters.environmentSteps, {
