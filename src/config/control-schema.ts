@@ -228,7 +228,7 @@ const learnerSchema = z
     environmentSteps: count
       .default(100_000)
       .describe(
-        'Total number of environment steps, over all environments and actors; a step with a repeated action counts as environment.actionRepeat steps',
+        'Total number of environment steps, over all environments and actors; a repeated action counts as the simulator steps for which it was held',
       ),
     warmupSteps: z
       .int()

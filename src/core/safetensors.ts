@@ -90,36 +90,51 @@ export function encodeSafetensors({ tensors, metadata }: SafeFile): Uint8Array[]
   return [padded, ...parts];
 }
 
-interface HeaderEntry {
+/** A tensor in the header of a file. */
+export interface SafeEntry {
+  readonly name: string;
   readonly dtype: SafeDType;
   readonly shape: readonly number[];
+  /** Where its values are, in bytes after the header. */
   readonly begin: number;
   readonly end: number;
+}
+
+/** What a file says before its values. */
+export interface SafeHeader {
+  readonly metadata: Readonly<Record<string, string>>;
+  /** In the order of the values. */
+  readonly entries: readonly SafeEntry[];
+  /** The bytes before the first value. */
+  readonly start: number;
 }
 
 function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
-function readHeader(bytes: Uint8Array, fail: (what: string) => never): { json: object; start: number } {
-  if (bytes.length < 8)
-    fail(`the file is truncated: ${bytes.length} bytes do not hold the length of a header`);
-  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
-  if (length > maxHeaderBytes) fail('it is not a safetensors file: its header would be too long');
-  if (8 + length > bytes.length) {
-    fail(`the file is truncated: the header alone takes ${8 + length} bytes, the file has ${bytes.length}`);
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(8, 8 + length)));
-  } catch {}
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    return fail('it is not a safetensors file: its header is not a JSON object');
-  }
-  return { json, start: 8 + length };
+function failAt(where: string): (what: string) => never {
+  return (what) => {
+    throw new PmpoError({ where, what });
+  };
 }
 
-function readEntry(name: string, value: unknown, fail: (what: string) => never): HeaderEntry {
+/**
+ * The number of bytes before the first value, from the first 8 bytes of a file of `size` bytes.
+ * @throws PmpoError when it is not a safetensors file, or truncated.
+ */
+export function safeHeaderBytes(first: Uint8Array, size: number, where: string): number {
+  const fail = failAt(where);
+  if (size < 8) fail(`the file is truncated: ${size} bytes do not hold the length of a header`);
+  const length = Number(new DataView(first.buffer, first.byteOffset).getBigUint64(0, true));
+  if (length > maxHeaderBytes) fail('it is not a safetensors file: its header would be too long');
+  if (8 + length > size) {
+    fail(`the file is truncated: the header alone takes ${8 + length} bytes, the file has ${size}`);
+  }
+  return 8 + length;
+}
+
+function readEntry(name: string, value: unknown, fail: (what: string) => never): SafeEntry {
   const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>;
   if (typeof dtype !== 'string' || !Object.hasOwn(arrays, dtype)) {
     fail(`tensor '${name}' has the unknown dtype ${JSON.stringify(dtype)}`);
@@ -135,20 +150,25 @@ function readEntry(name: string, value: unknown, fail: (what: string) => never):
       `tensor '${name}' of shape [${(shape as number[]).join(', ')}] needs ${bytes} bytes and has ${end - begin}`,
     );
   }
-  return { dtype: dtype as SafeDType, shape: shape as number[], begin, end };
+  return { name, dtype: dtype as SafeDType, shape: shape as number[], begin, end };
 }
 
 /**
- * Decodes a safetensors file. The data are views of `bytes` if their alignment allows it, and copies otherwise.
+ * Decodes the bytes before the values.
+ * @param size the bytes of the whole file.
  * @param where the name of the file, for messages.
  * @throws PmpoError when the file is truncated, is not a safetensors file, or holds a tensor whose bytes do not fill its shape.
  */
-export function decodeSafetensors(bytes: Uint8Array, where: string): SafeFile {
+export function decodeSafeHeader(header: Uint8Array, size: number, where: string): SafeHeader {
   requireLittleEndian();
-  const fail = (what: string): never => {
-    throw new PmpoError({ where, what });
-  };
-  const { json, start } = readHeader(bytes, fail);
+  const fail = failAt(where);
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header.subarray(8)));
+  } catch {}
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    return fail('it is not a safetensors file: its header is not a JSON object');
+  }
   const { __metadata__: metadata = {}, ...rest } = json as Record<string, unknown>;
   if (
     typeof metadata !== 'object' ||
@@ -157,23 +177,43 @@ export function decodeSafetensors(bytes: Uint8Array, where: string): SafeFile {
   ) {
     fail('its __metadata__ is not an object of strings');
   }
-  const entries = Object.entries(rest).map(([name, value]) => [name, readEntry(name, value, fail)] as const);
+  const entries = Object.entries(rest)
+    .map(([name, value]) => readEntry(name, value, fail))
+    .sort((a, b) => a.begin - b.begin || a.end - b.end);
   let end = 0;
-  for (const [name, entry] of [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
-    if (entry.begin !== end) fail(`tensor '${name}' leaves a gap after the tensor before it, or overlaps it`);
+  for (const entry of entries) {
+    if (entry.begin !== end)
+      fail(`tensor '${entry.name}' leaves a gap after the tensor before it, or overlaps it`);
     end = entry.end;
   }
-  const available = bytes.length - start;
-  if (available < end) fail(`the file is truncated: ${start + end} bytes expected, ${bytes.length} found`);
+  const start = header.length;
+  const available = size - start;
+  if (available < end) fail(`the file is truncated: ${start + end} bytes expected, ${size} found`);
   if (available > end) fail(`${available - end} bytes follow the last tensor`);
+  return { metadata: metadata as Record<string, string>, entries, start };
+}
+
+/** A tensor for the values of an entry. */
+export function emptyTensor({ dtype, shape }: SafeEntry): SafeTensor {
+  return { dtype, shape, data: new arrays[dtype](sizeOf(shape)) };
+}
+
+/**
+ * Decodes a safetensors file. The data are views of `bytes` if their alignment allows it, and copies otherwise.
+ * @param where the name of the file, for messages.
+ * @throws PmpoError as decodeSafeHeader.
+ */
+export function decodeSafetensors(bytes: Uint8Array, where: string): SafeFile {
+  const header = bytes.subarray(0, safeHeaderBytes(bytes, bytes.length, where));
+  const { metadata, entries, start } = decodeSafeHeader(header, bytes.length, where);
   const tensors: Record<string, SafeTensor> = {};
-  for (const [name, entry] of entries) {
-    const from = bytes.byteOffset + start + entry.begin;
-    const View = arrays[entry.dtype];
+  for (const { name, dtype, shape, begin, end } of entries) {
+    const from = bytes.byteOffset + start + begin;
+    const View = arrays[dtype];
     const aligned = from % View.BYTES_PER_ELEMENT === 0;
-    const buffer = aligned ? bytes.buffer : bytes.buffer.slice(from, from + entry.end - entry.begin);
-    const data = new View(buffer as ArrayBuffer, aligned ? from : 0, sizeOf(entry.shape));
-    tensors[name] = { dtype: entry.dtype, shape: entry.shape, data };
+    const buffer = aligned ? bytes.buffer : bytes.buffer.slice(from, from + end - begin);
+    const data = new View(buffer as ArrayBuffer, aligned ? from : 0, sizeOf(shape));
+    tensors[name] = { dtype, shape, data };
   }
-  return { tensors, metadata: metadata as Record<string, string> };
+  return { tensors, metadata };
 }

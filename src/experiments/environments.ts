@@ -62,6 +62,13 @@ export function connectEnvironments(
     ...connection
   } = environment;
   const key = foldIn(foldIn(randomKey(seed), 'episodes'), purpose);
+  const say = (message: string) => notice(`${purpose}: ${message}`);
+  const said = new Set<string>();
+  /** Says what is true of a server once, though each of its environments finds it out. */
+  const sayOnce = (message: string) => {
+    if (!said.has(message)) say(message);
+    said.add(message);
+  };
   return createVectorEnvironment({
     numEnvs,
     // An evaluation plays whole episodes, and so waits for every environment in any case.
@@ -76,13 +83,14 @@ export function connectEnvironments(
       optionsOf: (stream) => ({
         ...connection,
         reuseArrays: true,
+        notice: sayOnce,
         address: addresses[stream % addresses.length]!,
         createSettings: simulator === undefined ? createSettings : { simulator, ...createSettings },
       }),
     }),
     episodeSeed: (index, episode) => randomSeed(foldIn(foldIn(key, index), episode)),
     reconnect,
-    notice: (message) => notice(`${purpose}: ${message}`),
+    notice: say,
     signal,
   });
 }

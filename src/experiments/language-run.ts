@@ -22,6 +22,7 @@ import { writeAtomically } from '../system/atomic-file.js';
 import { readCompletions, writeCompletions } from './completion-files.js';
 import { largestContext, type Prompts, readDataset, readPrompts, readTexts } from './language-data.js';
 import { type OpenedModel, openLanguageModel } from './language-models.js';
+import { modelSlots } from './model-slots.js';
 import {
   makeRun,
   type RunContext,
@@ -190,12 +191,10 @@ function observerOf(
     ...observer,
     completions: (evaluation) => writeCompletions(completions, evaluation),
     completionsAt: (updates) => readCompletions(completions, updates),
-    // Slots are reused in turn: the overwritten one belongs to a checkpoint that has been deleted.
-    modelName: (index) => {
-      const slot = `slot-${index % (checkpoint.keep + 1)}`;
-      return isLocal ? slot : `${remoteFolder}/${slot}`;
-    },
-    modelFolder: (name) => (isLocal ? join(checkpoints, 'models', name) : name),
+    ...modelSlots(
+      checkpoint.keep,
+      isLocal ? { local: join(checkpoints, 'models') } : { remote: remoteFolder },
+    ),
   };
 }
 

@@ -1,10 +1,11 @@
-import { mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { mkdir, readdir, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { PmpoError } from '../core/errors.js';
-import { decodeSafetensors, encodeSafetensors, type SafeTensor } from '../core/safetensors.js';
+import { encodeSafetensors, type SafeTensor } from '../core/safetensors.js';
+import { seal, sealOf } from '../core/safetensors-seal.js';
 import type { StoredTensor } from '../engine/tensors.js';
 import { type FileSystem, fileProblem, nodeFileSystem, writeAtomically } from '../system/atomic-file.js';
-import { isSealed, seal, sealOf } from './checkpoint-seal.js';
+import { readSafetensorsFile } from '../system/safetensors-file.js';
 import { checkRecordsPosition, type RecordsPosition } from './record-writer.js';
 
 /** Everything that a job needs to resume, bit for bit. */
@@ -62,40 +63,15 @@ function toSafe({ shape, data }: StoredTensor): SafeTensor {
   return { dtype, shape, data };
 }
 
-async function readBytes(file: string): Promise<Uint8Array> {
-  try {
-    const handle = await open(file, 'r');
-    try {
-      // Not a slice of Node's buffer pool, so that tensors can be views of it at any alignment.
-      const bytes = new Uint8Array((await handle.stat()).size);
-      let filled = 0;
-      while (filled < bytes.length) {
-        const { bytesRead } = await handle.read(bytes, filled, Math.min(2 ** 30, bytes.length - filled));
-        if (bytesRead === 0) break;
-        filled += bytesRead;
-      }
-      return bytes.subarray(0, filled);
-    } finally {
-      await handle.close();
-    }
-  } catch (cause) {
-    throw fileProblem(file, 'reading it', cause);
-  }
-}
-
 /**
  * Reads one checkpoint file.
  * @throws PmpoError naming the file and what is wrong with it.
  */
 export async function readCheckpoint(file: string): Promise<LoadedCheckpoint> {
-  const bytes = await readBytes(file);
-  const { tensors, metadata } = decodeSafetensors(bytes, file);
+  const { tensors, metadata, ...read } = await readSafetensorsFile(file);
   const hasChecksum = metadata.format === format;
-  if (hasChecksum && !isSealed(bytes)) {
-    throw new PmpoError({
-      where: file,
-      what: 'the file is damaged: its content does not have the checksum that it was saved with',
-    });
+  if (hasChecksum && !read.hasChecksum) {
+    throw new PmpoError({ where: file, what: 'the file is damaged: it has no checksum' });
   }
   if (!hasChecksum && metadata.format !== formerFormat) {
     throw new PmpoError({

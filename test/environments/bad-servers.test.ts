@@ -27,10 +27,15 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.close();
 });
 
-async function trainOn(server: TestServer, environment: Record<string, unknown> = {}, name = 'r') {
+async function trainOn(
+  server: TestServer,
+  environment: Record<string, unknown> = {},
+  name = 'r',
+  args?: readonly string[],
+) {
   servers.push(server);
   const config = smallRun(folder.path, { address: server.address, ...environment });
-  return train(folder.path, { ...config, name });
+  return train(folder.path, { ...config, name }, args);
 }
 
 async function expectRefusal(
@@ -287,6 +292,18 @@ describe('a run continues', () => {
     const { code, said } = await trainOn(world, {}, 'odd');
     expect({ code, said }).toEqual({ code: 0, said: '' });
     expect(await summary('odd')).toMatchObject({ steps: 200 });
+  });
+
+  it('without seeds that the server refuses, and says so once for all environments', async () => {
+    const world = await scriptedWorld({ takesSeeds: false });
+    const { code, said } = await trainOn(world, {}, 'seedless', []);
+    expect(code).toBe(0);
+    const lines = said.split('\n').filter((line) => line.includes('was not given the seed'));
+    expect(lines).toEqual([
+      expect.stringMatching(/acting: .*refused Reset: INVALID_ARGUMENT: unknown setting 'seed'\. So it/),
+      expect.stringMatching(/evaluation: .*refused Reset/),
+    ]);
+    expect(await summary('seedless')).toMatchObject({ steps: 200 });
   });
 
   it('when a step is not answered, but a new connection is', async () => {

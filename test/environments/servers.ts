@@ -110,6 +110,8 @@ export interface ScriptedWorld {
   /** Specs and values, by name. */
   readonly observations?: Readonly<Record<string, readonly [wire.TensorSpec, wire.Tensor]>>;
   readonly action?: wire.TensorSpec;
+  /** False: a Reset with settings is refused. */
+  readonly takesSeeds?: boolean;
   /** Changes the response to step request number `t` of a stream (the first observation counts). */
   readonly step?: (t: number, usual: wire.EnvironmentResponse) => wire.EnvironmentResponse | undefined;
 }
@@ -128,6 +130,7 @@ export function scriptedWorld({
     ],
   },
   action = { shape: [1], dtype: float, min: { floats: { array: [-1] } }, max: { floats: { array: [1] } } },
+  takesSeeds = true,
   step = (_t, usual) => usual,
 }: ScriptedWorld = {}): Promise<TestServer> {
   const all = { ...observations, reward: [{ dtype: double }, { doubles: { array: [1] } }] as const };
@@ -146,6 +149,9 @@ export function scriptedWorld({
     return (request) => {
       if (request.createWorld) return { createWorld: { worldName: 'w' } };
       if (request.joinWorld) return { joinWorld: { specs } };
+      if (request.reset && !takesSeeds && Object.keys(request.reset.settings ?? {}).length > 0) {
+        return { error: { code: 3, message: "unknown setting 'seed'" } };
+      }
       if (request.reset) return { reset: { specs } };
       if (request.leaveWorld) return { leaveWorld: {} };
       if (request.destroyWorld) return { destroyWorld: {} };

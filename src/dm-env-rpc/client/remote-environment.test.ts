@@ -114,11 +114,21 @@ describe('servers by others', () => {
   };
 
   it('that cannot create worlds and do not take seeds are joined as they are', async () => {
-    const remote = await connect(await scripted(usual));
+    const notices: string[] = [];
+    const remote = await connect(await scripted(usual), { notice: (line) => notices.push(line) });
     expect(remote.worldName).toBe('');
-    const { observation } = await remote.reset({ seed: 3 });
-    expect(observation.state.data).toEqual(Float32Array.of(2));
+    await remote.reset();
+    expect(notices).toEqual([]);
+    for (const seed of [3, 4]) {
+      const { observation } = await remote.reset({ seed });
+      expect(observation.state.data).toEqual(Float32Array.of(2));
+    }
     expect((await remote.step(push(1))).reward).toBe(0.5);
+    expect(notices).toEqual([
+      expect.stringMatching(
+        /^127\.0\.0\.1:\d+: the server refused Reset: INVALID_ARGUMENT: no settings here\. So it was not given the seed/,
+      ),
+    ]);
   });
 
   it('that fail a step or a reset end the episode, and are asked for the next one', async () => {
@@ -232,12 +242,14 @@ describe('servers by others', () => {
       },
     });
     cleanups.push(() => server.close());
-    const remote = await connect(server.address);
+    const notices: string[] = [];
+    const remote = await connect(server.address, { notice: (line) => notices.push(line) });
     for (let episode = 0; episode < 3; episode++) {
       await remote.reset({ seed: episode });
       expect((await remote.step(push(0))).reward).toBe(0.5);
     }
     expect(seeds).toEqual([true, false, false]);
+    expect(notices).toEqual([expect.stringMatching(/unknown setting 'seed'\. So it was not given the seed/)]);
   });
 
   it('that want a setting of another type say how to give it', async () => {

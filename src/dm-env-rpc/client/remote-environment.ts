@@ -28,6 +28,8 @@ export interface RemoteEnvironmentOptions extends RemoteWorldOptions {
    * before the next reset or step. Default: false.
    */
   readonly reuseArrays?: boolean;
+  /** Receives a line when a reset goes without the seed that it was to have; the same line for each environment of a server. */
+  readonly notice?: (message: string) => void;
 }
 
 /** A property of a world (dm_env_rpc's properties extension). */
@@ -59,6 +61,7 @@ export class RemoteEnvironment implements Environment {
   /** False for a server that lacks Reset, or that ends the stream at a Reset with a seed. */
   #hasReset = true;
   #takesSeeds = true;
+  #hasSaidSeedless = false;
 
   private constructor(world: RemoteWorld, options: RemoteEnvironmentOptions) {
     this.#options = options;
@@ -127,11 +130,22 @@ export class RemoteEnvironment implements Environment {
         else if (this.#world.isLost) this.#takesSeeds = false;
         else {
           await this.#world.reset({});
+          this.#saySeedless(error);
           return;
         }
+        if (seed !== undefined) this.#saySeedless(error);
       }
     }
     if (this.#world.isLost || !(this.#isServerAtEnd || this.#isJustJoined)) await this.#joinAgain();
+  }
+
+  /** Says, the first time, that an episode has begun without its seed. */
+  #saySeedless({ message }: DmEnvRpcError): void {
+    if (this.#hasSaidSeedless) return;
+    this.#hasSaidSeedless = true;
+    this.#options.notice?.(
+      `${message}. So it was not given the seed of the episode: runs with the same seed may differ, and a resumed run may not find its open episodes again`,
+    );
   }
 
   /** Joins a new world of the same kind. @throws PmpoError if its specs differ. */

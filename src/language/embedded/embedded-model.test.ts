@@ -179,6 +179,17 @@ describe('a checkpoint', () => {
     await writeFile(config, text.replace('"model_type": "llama"', '"model_type": "gemma3"'));
     await expect(model.load(path)).rejects.toThrow(/model_type/);
     await writeFile(config, text);
+    for (const name of ['policy/model', 'reference/model', 'optimizer']) {
+      const file = join(path, `${name}.safetensors`);
+      const bytes = await readFile(file);
+      const flipped = Buffer.from(bytes);
+      flipped[bytes.length - 3] ^= 4;
+      await writeFile(file, flipped);
+      await expect(model.load(path)).rejects.toThrow(
+        `${file}: the file is damaged: its content does not have the checksum that it was saved with`,
+      );
+      await writeFile(file, bytes);
+    }
     await writeFile(join(path, 'optimizer.safetensors'), 'nonsense');
     await expect(model.load(path)).rejects.toThrow(/optimizer.safetensors/);
     expect((await logProbs(model))[0]!.reference).toEqual(before[0]!.reference);

@@ -181,9 +181,10 @@ export async function createEmbeddedModel(options: EmbeddedModelOptions): Promis
         Object.entries(training.slots).map(([slot, variable]) => [slot, variable.shape]),
       );
       // Everything is read before anything is changed, so that a broken checkpoint changes nothing.
-      const policyModel = await readModelFolder(join(whole, 'policy'));
-      const referenceModel = await readModelFolder(join(whole, 'reference'));
-      const slotValues = await readTensors(join(whole, optimizerFile), shapes);
+      const own = { checksum: true };
+      const policyModel = await readModelFolder(join(whole, 'policy'), own);
+      const referenceModel = await readModelFolder(join(whole, 'reference'), own);
+      const slotValues = await readTensors(join(whole, optimizerFile), shapes, own);
       for (const model of [policyModel, referenceModel]) {
         if (JSON.stringify(model.config) === JSON.stringify(config)) continue;
         throw new PmpoError({

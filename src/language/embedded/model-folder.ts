@@ -2,10 +2,12 @@ import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { PmpoError } from '../../core/errors.js';
-import { decodeSafetensors, encodeSafetensors, type SafeTensor } from '../../core/safetensors.js';
+import { encodeSafetensors, type SafeTensor } from '../../core/safetensors.js';
+import { seal, sealOf } from '../../core/safetensors-seal.js';
 import type { NamedHostTensors } from '../../engine/tensors.js';
 import { checkTransformer, type TransformerConfig, transformerShapes } from '../../networks/transformer.js';
 import { fileProblem, writeAtomically } from '../../system/atomic-file.js';
+import { readSafetensorsFile } from '../../system/safetensors-file.js';
 import { readTokenizerFiles, type TokenizerFiles } from '../tokenizer-files.js';
 
 /**
@@ -71,28 +73,28 @@ function llamaJson(config: TransformerConfig, tokenizerFiles: TokenizerFiles): o
   };
 }
 
-/** The parts of a safetensors file of float32 tensors, in the form that transformers expects. */
-export function encodeTensors(tensors: NamedHostTensors): Uint8Array[] {
+/** The parts of a safetensors file of float32 tensors with a checksum, in the form that transformers expects. */
+export function encodeTensors(tensors: NamedHostTensors): readonly Uint8Array[] {
   const entries = Object.entries(tensors).map(([name, { shape, data }]): [string, SafeTensor] => [
     name,
     { dtype: 'F32', shape, data: data instanceof Float32Array ? data : Float32Array.from(data) },
   ]);
-  return encodeSafetensors({ tensors: Object.fromEntries(entries), metadata: { format: 'pt' } });
+  const metadata = { format: 'pt', ...sealOf };
+  return seal(encodeSafetensors({ tensors: Object.fromEntries(entries), metadata }));
 }
 
 /**
  * Reads float32 tensors from a safetensors file.
  * @param shapes the expected names and shapes.
- * @throws PmpoError when the file cannot be read, or does not contain exactly these tensors.
+ * @param checksum whether the file is one of ours, whose checksum is checked if it has one.
+ * @throws PmpoError when the file cannot be read, is damaged, or does not contain exactly these tensors.
  */
 export async function readTensors(
   path: string,
   shapes: Readonly<Record<string, readonly number[]>>,
+  { checksum = false }: { readonly checksum?: boolean } = {},
 ): Promise<NamedHostTensors> {
-  const bytes = await readFile(path).catch((cause: unknown) => {
-    throw fileProblem(path, 'reading', cause);
-  });
-  const { tensors } = decodeSafetensors(bytes, path);
+  const { tensors } = await readSafetensorsFile(path, { checksum });
   for (const [name, shape] of Object.entries(shapes)) {
     const found = tensors[name];
     if (found === undefined) throw new PmpoError({ where: path, what: `the tensor '${name}' is missing` });
@@ -107,11 +109,10 @@ export async function readTensors(
   const unknown = Object.keys(tensors).find((name) => shapes[name] === undefined);
   if (unknown !== undefined)
     throw new PmpoError({ where: path, what: `the tensor '${unknown}' does not belong to the model` });
-  // Copies, so that the bytes of the file can be freed.
   return Object.fromEntries(
     Object.keys(shapes).map((name) => [
       name,
-      { shape: shapes[name]!, data: Float32Array.from(tensors[name].data, Number) },
+      { shape: shapes[name]!, data: tensors[name].data as Float32Array },
     ]),
   );
 }
@@ -158,9 +159,13 @@ async function exists(path: string): Promise<boolean> {
 
 /**
  * Reads a model that this package can run: a Llama with tied embeddings in float32.
- * @throws PmpoError when a file is missing, or the model is of another kind.
+ * @param options see `readTensors`.
+ * @throws PmpoError when a file is missing or damaged, or the model is of another kind.
  */
-export async function readModelFolder(folder: string): Promise<ModelFolder> {
+export async function readModelFolder(
+  folder: string,
+  options: { readonly checksum?: boolean } = {},
+): Promise<ModelFolder> {
   const path = join(folder, 'config.json');
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     throw fileProblem(path, 'reading', cause);
@@ -168,7 +173,7 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
   const config = transformerConfig(text, path);
   return {
     config,
-    parameters: await readTensors(join(folder, 'model.safetensors'), transformerShapes(config)),
+    parameters: await readTensors(join(folder, 'model.safetensors'), transformerShapes(config), options),
     tokenizerFiles: await readTokenizerFiles(folder),
   };
 }

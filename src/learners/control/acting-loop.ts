@@ -41,6 +41,10 @@ export class ActingLoop {
   #episodeReturns: number[];
   /** Failures of the simulator, over the whole run. */
   #failures = 0;
+  /** For each environment, the simulator steps of the actions whose transitions are not complete, oldest first. */
+  #openSteps: number[][];
+  #transitions = 0;
+  #transitionSteps = 0;
 
   constructor(options: ActingLoopOptions) {
     this.#options = options;
@@ -61,6 +65,7 @@ export class ActingLoop {
     this.#episodeActions = Array(numEnvs).fill(0);
     this.#episodeSteps = Array(numEnvs).fill(0);
     this.#episodeReturns = Array(numEnvs).fill(0);
+    this.#openSteps = Array.from({ length: numEnvs }, () => []);
   }
 
   /** Starts episode 0 of every environment and forgets all open episodes. The noise continues from where it is. */
@@ -70,6 +75,7 @@ export class ActingLoop {
     this.#episodeActions.fill(0);
     this.#episodeSteps.fill(0);
     this.#episodeReturns.fill(0);
+    for (const open of this.#openSteps) open.length = 0;
     const { observations, emptyEpisodes } = await environment.reset();
     this.#observations = observations;
     for (const empty of emptyEpisodes) this.#noteEmpty(empty);
@@ -78,6 +84,16 @@ export class ActingLoop {
   /** Failures of the simulator in the steps recorded so far. */
   get failures(): number {
     return this.#failures;
+  }
+
+  /** Complete transitions, since this process began. */
+  get transitions(): number {
+    return this.#transitions;
+  }
+
+  /** The simulator steps that the complete transitions stand for, and those of lost steps, since this process began. */
+  get transitionSteps(): number {
+    return this.#transitionSteps;
   }
 
   /** Reports episodes that were over at their reset. */
@@ -113,13 +129,19 @@ export class ActingLoop {
       const reward = step.rewards[k];
       const lost = step.lost[k] === 1;
       const ended = step.terminated[k] === 1 || step.truncated[k] === 1;
+      if (lost) this.#transitionSteps += step.simulatorSteps[k];
+      else this.#openSteps[k].push(step.simulatorSteps[k]);
       this.#windows.step(
         k,
         this.#observations.subarray(k * o, (k + 1) * o),
         step.actions.subarray(k * a, (k + 1) * a),
         { reward, discount: step.discounts[k], ended, lost },
         step.nextObservations.subarray(k * o, (k + 1) * o),
-        sink,
+        (...transition) => {
+          this.#transitions += 1;
+          this.#transitionSteps += this.#openSteps[k].shift()!;
+          sink(...transition);
+        },
       );
       this.#failures += step.failures[k];
       this.#episodeActions[k] += 1;
@@ -184,6 +206,10 @@ export class ActingLoop {
       ([name, { shape }]) => [name, requiredTensor(checkpoint, `windows/${name}`, shape)] as const,
     );
     this.#windows.restore(Object.fromEntries(windows));
+    // A checkpoint does not say for how long each of their actions was held.
+    this.#openSteps = Array.from(this.#windows.snapshot().lengths.data, (length) =>
+      Array<number>(length).fill(environment.actionRepeat),
+    );
     this.#noise.restore(requiredTensor(checkpoint, 'acting/noise', this.#noise.snapshot().shape));
     const { counters, openEpisodes } = structuredClone(checkpoint.metadata) as {
       counters: {
@@ -212,7 +238,10 @@ export class ActingLoop {
         .subarray(k * o, (k + 1) * o)
         .some((value, i) => value !== this.#observations[k * o + i]);
     const strayed = Array.from({ length: numEnvs }, (_, k) => k).filter(differs);
-    for (const k of strayed) this.#windows.clear(k);
+    for (const k of strayed) {
+      this.#windows.clear(k);
+      this.#openSteps[k] = [];
+    }
     return strayed;
   }
 }

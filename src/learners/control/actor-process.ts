@@ -94,8 +94,9 @@ class Actor {
   #writer: ReplayWriter | undefined;
   /** Return and length of each episode that has ended since the last chunk. */
   #episodes: [number, number][] = [];
-  /** Failures of the simulator that earlier chunks have reported. */
+  /** Failures of the simulator, and environment steps, that earlier chunks have reported. */
   #failuresReported = 0;
+  #stepsReported = 0;
   #chunkStartedAt = 0;
   /** Updates behind the policy that acts. */
   #updates = 0;
@@ -156,7 +157,7 @@ class Actor {
 
   /** Acts until this run is finished or gone, or the actor is stopped. */
   async #actInRun(): Promise<'finished' | 'gone' | 'stopped'> {
-    const { signal, environment } = this.#options;
+    const { signal } = this.#options;
     this.#beginRun();
     await this.#loop.reset();
     for (let step = 0; ; step++) {
@@ -164,7 +165,7 @@ class Actor {
       const ended = this.#watch.ended;
       if (ended !== undefined) return ended;
       await this.#replacePolicy();
-      const { stepped } = await this.#loop.startStep(step, this.#inserted * environment.actionRepeat);
+      const { stepped } = await this.#loop.startStep(step, this.#stepsOfAll);
       const result = await stepped;
       if (this.#chunk.count === 0) this.#chunkStartedAt = this.#options.clock();
       this.#loop.record(result);
@@ -188,6 +189,7 @@ class Actor {
     const { token } = this.#watch;
     this.#writer = new ReplayWriter({ connection, keys: runKeys(run), token, actor: name, notice });
     this.#chunk.clear();
+    this.#stepsReported = this.#loop.transitionSteps;
     this.#episodes = [];
     this.#delivering = undefined;
   }
@@ -204,6 +206,13 @@ class Actor {
     return Math.max(this.#watch.inserted, this.#writer?.inserted ?? 0);
   }
 
+  /** Environment steps of all actors, if repetitions of actions are cut as often as here. */
+  get #stepsOfAll(): number {
+    const { transitions, transitionSteps } = this.#loop;
+    const each = transitions > 0 ? transitionSteps / transitions : this.#options.environment.actionRepeat;
+    return this.#inserted * each;
+  }
+
   #isDue(): boolean {
     const { count } = this.#chunk;
     if (count === 0) return false;
@@ -217,8 +226,10 @@ class Actor {
       () => [null, 0] as const,
     );
     const episodes = [...this.#episodes, ...failures];
-    const chunk = { count, updates: this.#updates, episodes, rows: this.#chunk.take() };
+    const steps = this.#loop.transitionSteps - this.#stepsReported;
+    const chunk = { count, steps, updates: this.#updates, episodes, rows: this.#chunk.take() };
     this.#failuresReported = this.#loop.failures;
+    this.#stepsReported = this.#loop.transitionSteps;
     this.#episodes = [];
     return chunk;
   }

@@ -2,9 +2,9 @@ import { type SampleToInsertRatioOptions, smallestErrorBuffer } from '../../repl
 import type { ControlLearnerConfig } from './config.js';
 
 /**
- * How a learner and its remote actors keep pace, in transitions. By default they do as in one process: one update of B contexts for
+ * How a learner and its remote actors keep pace, in whole repetitions of actions, or transitions. By default they do as in one process: one update of B contexts for
  * each `learner.stepsPerUpdate` environment steps, with either side ahead by at most a tenth of the warm-up, as in Acme.
- * @param actionRepeat the environment steps that a transition counts for.
+ * @param actionRepeat the environment steps of a repetition.
  */
 export function rateLimits(
   { learner, replay }: Pick<ControlLearnerConfig, 'learner' | 'replay'>,

@@ -24,7 +24,7 @@ import { sharedSettingsText } from './shared-settings.js';
 
 /** A run's replay in Redis, and how the run is known there. */
 export interface RemoteReplay {
-  readonly reader: ReplayReader;
+  readonly reader: Pick<ReplayReader, 'attach' | 'read' | 'report' | 'publish' | 'trim' | 'finish' | 'close'>;
   /** Identifies a new run; a resumed run has its token in the checkpoint. */
   readonly token: string;
   /** Describes this run to people. */
@@ -64,6 +64,8 @@ interface StreamState {
   readonly ledger: Readonly<Record<string, number>>;
   readonly offset: number;
   readonly failures: number;
+  /** Transitions recorded; absent in checkpoints of earlier versions, in which each stands for a whole repetition. */
+  readonly taken?: number;
 }
 
 /**
@@ -81,8 +83,9 @@ export class RemoteActors implements Experience {
   #position = '0';
   /** Transitions that Redis has counted but that never arrived here: 0 unless Redis has lost some. */
   #offset = 0;
-  /** Transitions recorded. */
+  /** Transitions recorded, and the environment steps that they stand for. */
   #taken = 0;
+  #steps = 0;
   /** Failures of the simulators of all actors. */
   #failures = 0;
   /** Positions of the checkpoints on the disk, oldest first. */
@@ -135,7 +138,8 @@ export class RemoteActors implements Experience {
     this.#offset = remote.offset;
     this.#failures = remote.failures;
     this.#ledger.restore(remote.ledger);
-    this.#taken = this.#transitionsOf(counters.environmentSteps);
+    this.#steps = counters.environmentSteps;
+    this.#taken = remote.taken ?? this.#repetitionsOf(counters.environmentSteps);
     this.#safePositions = [remote.position];
   }
 
@@ -169,22 +173,26 @@ export class RemoteActors implements Experience {
       await remote.reader.publish(updates, packPolicy(await readPolicy(), updates));
     }
     const samples = updates * config.learner.batchSize;
+    const recorded = this.#taken + this.#offset;
+    const missing = config.learner.environmentSteps - this.#steps;
     const { chunks, inserted } = await remote.reader.report(
       this.#taken,
-      this.#limits.insertsAllowed(samples) + this.#offset,
-      this.#transitionsOf(config.learner.environmentSteps) + this.#offset,
+      recorded + this.#limits.insertsAllowed(samples) - this.#repetitionsOf(this.#steps),
+      // If episodes cut repetitions short, later reports allow more.
+      recorded + Math.max(0, this.#repetitionsOf(missing)),
     );
     this.#inserted = inserted;
     averages.add({ 'replay/streamLength': chunks });
-    const learnedFrom = this.#taken - this.#transitionsOf(config.learner.warmupSteps);
+    const learnedFrom = this.#taken - this.#repetitionsOf(config.learner.warmupSteps);
     if (learnedFrom > 0) averages.add({ 'replay/samplesPerInsert': samples / learnedFrom });
   }
 
   #record(chunks: readonly StoredChunk[], updates: number): number {
     const { averages, sink, notice, clock } = this.#options;
     const now = clock();
-    let transitions = 0;
-    for (const { id, actor, sequence, count, inserted, rows, episodes, updates: actedAfter } of chunks) {
+    let [transitions, steps] = [0, 0];
+    for (const chunk of chunks) {
+      const { id, actor, sequence, count, inserted, rows, episodes, updates: actedAfter } = chunk;
       const { repeated, missing } = this.#ledger.enter(actor, sequence);
       this.#position = id;
       if (missing > 0)
@@ -192,6 +200,7 @@ export class RemoteActors implements Experience {
       if (!repeated) {
         unpackChunk(rows, count, this.shape, sink);
         transitions += count;
+        steps += chunk.steps ?? count * this.shape.actionRepeat;
         averages.add({ 'actors/policyLag': Math.max(0, updates - actedAfter) });
         for (const [episodeReturn, length] of episodes) {
           if (episodeReturn === null) this.#failures += 1;
@@ -202,12 +211,13 @@ export class RemoteActors implements Experience {
       this.#lastSeen.set(actor, now);
     }
     this.#taken += transitions;
+    this.#steps += steps;
     this.#lastArrival = now;
     if (this.#noticedSilenceMs > 0) notice('Transitions arrive again');
     this.#noticedSilenceMs = 0;
     for (const [actor, seen] of this.#lastSeen) if (now - seen > activeMs) this.#lastSeen.delete(actor);
     averages.add({ 'actors/active': this.#lastSeen.size });
-    return transitions * this.shape.actionRepeat;
+    return steps;
   }
 
   #recordNothing(inserted: number, mayLearn: boolean): number {
@@ -227,8 +237,11 @@ export class RemoteActors implements Experience {
     return 0;
   }
 
-  /** The transitions that count for this many environment steps: each counts for the whole repetition of its action. */
-  #transitionsOf(environmentSteps: number): number {
+  /**
+   * Environment steps in whole repetitions of actions, the unit in which learner and actors keep pace. A transition stands for one,
+   * or for less at the end of an episode.
+   */
+  #repetitionsOf(environmentSteps: number): number {
     return Math.ceil(environmentSteps / this.shape.actionRepeat);
   }
 
@@ -238,14 +251,14 @@ export class RemoteActors implements Experience {
   updatesAllowed(environmentSteps: number): number {
     const { batchSize, environmentSteps: total } = this.#options.config.learner;
     const allowed = Math.floor(
-      this.#limits.samplesAllowed(this.#transitionsOf(environmentSteps)) / batchSize,
+      this.#limits.samplesAllowed(this.#repetitionsOf(environmentSteps)) / batchSize,
     );
     return Math.min(allowed, this.updatesDue(total));
   }
 
   updatesDue(environmentSteps: number): number {
     const { batchSize } = this.#options.config.learner;
-    return Math.floor(this.#limits.samplesDue(this.#transitionsOf(environmentSteps)) / batchSize);
+    return Math.floor(this.#limits.samplesDue(this.#repetitionsOf(environmentSteps)) / batchSize);
   }
 
   totals(): Readonly<Record<string, number>> {
@@ -260,6 +273,7 @@ export class RemoteActors implements Experience {
       ledger: this.#ledger.snapshot(),
       offset: this.#offset,
       failures: this.#failures,
+      taken: this.#taken,
     };
     return {
       // There are no environments here, but TrainedPolicy.fromCheckpoint reads the observation size from this shape.

@@ -18,6 +18,8 @@ export interface StoredChunk {
   readonly sequence: number;
   /** Transitions in it. */
   readonly count: number;
+  /** The environment steps that they stand for; undefined if an actor of an earlier version has sent it. */
+  readonly steps: number | undefined;
   /** Updates behind the policy that acted. */
   readonly updates: number;
   /** Transitions that all actors have inserted up to and including this chunk. */
@@ -363,6 +365,7 @@ function toChunk({ id, fields }: StreamEntry): StoredChunk {
     actor: text('actor'),
     sequence: Number(text('sequence')),
     count: Number(text('count')),
+    steps: fields.has('steps') ? Number(text('steps')) : undefined,
     updates: Number(text('updates')),
     inserted: Number(text('inserted')),
     episodes: JSON.parse(text('episodes')) as [number | null, number][],

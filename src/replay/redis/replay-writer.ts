@@ -27,6 +27,8 @@ export interface PublishedPolicy {
 /** Transitions to be stored in Redis. */
 export interface Chunk {
   readonly count: number;
+  /** The environment steps that they stand for: fewer than whole repetitions of their actions where episodes have ended. */
+  readonly steps: number;
   /** Updates behind the policy that acted. */
   readonly updates: number;
   /** Return and length of each episode that has ended in the meantime; the return is null if a failing simulator has ended it. */
@@ -152,6 +154,7 @@ export class ReplayWriter {
         JSON.stringify(chunk.episodes),
         chunk.rows,
         acceptGap ? '1' : '0',
+        chunk.steps,
       ],
     );
     return { state: String(state) as AppendOutcome | 'gap', number: Number(number) };

@@ -51,7 +51,7 @@ return {'started'}`);
 
 /**
  * Stores one chunk. KEYS run transitions actors; ARGV token, actor, sequence, transitions, updates of the policy that
- * acted, episodes, rows, '1' to accept a gap in the sequence. → [state, inserted], where the state is `stored` (also if the chunk
+ * acted, episodes, rows, '1' to accept a gap in the sequence, environment steps. → [state, inserted], where the state is `stored` (also if the chunk
  * was stored before), `wait` (also if Redis has lost the run, until the learner begins it again), `finished`, or `gone` if Redis
  * holds another run; or ['gap', number of the last chunk stored].
  */
@@ -69,7 +69,7 @@ if inserted >= tonumber(allowed) or inserted >= tonumber(limit) then return {'wa
 inserted = redis.call('HINCRBY', KEYS[1], 'inserted', ARGV[4])
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
 redis.call('XADD', KEYS[2], '*', 'actor', ARGV[2], 'sequence', ARGV[3], 'count', ARGV[4], 'updates', ARGV[5],
-  'inserted', inserted, 'episodes', ARGV[6], 'rows', ARGV[7])
+  'inserted', inserted, 'episodes', ARGV[6], 'rows', ARGV[7], 'steps', ARGV[9])
 return {'stored', inserted}`);
 
 /** Reads the state of a run. KEYS run learner. → [token, shared settings, inserted, finished, revision, 1 if there is a learner]; nil for each field that is not set. */
