@@ -86,6 +86,9 @@ export class OutOfStepError extends PmpoError {}
 
 /**
  * A request was answered with an error, such as a step in which the simulator failed. The connection is intact, and another request
- * may succeed.
+ * may succeed, unless `isFinal`.
  */
-export class RequestFailedError extends PmpoError {}
+export class RequestFailedError extends PmpoError {
+  /** Whether the same request would fail again, whatever the state of the server. */
+  readonly isFinal: boolean = false;
+}

@@ -277,8 +277,11 @@ export class EpisodePlayer {
     notice(`environment ${index}: connected again; it starts a fresh episode`);
   }
 
-  /** Counts a failure of the simulator. @throws RequestFailedError if it fails again and again. */
+  /** Counts a failure of the simulator. @throws RequestFailedError if it would fail again, or fails again and again. */
   #noteFailure(error: RequestFailedError): void {
+    if (error.isFinal) {
+      throw new RequestFailedError({ where: this.#where, what: error.message, cause: error });
+    }
     this.#failures += 1;
     this.#failuresInARow += 1;
     if (this.#failuresInARow >= maxFailures) {

@@ -40,3 +40,30 @@ export async function readCompletions(
     throw new PmpoError({ where: file, what: 'a line is not JSON', cause });
   }
 }
+
+/**
+ * What is missing of the completions of earlier evaluations, in a sentence; undefined if everything is there.
+ * @param updates the updates after which the model was evaluated.
+ * @throws PmpoError if those of the model before training are damaged.
+ */
+export async function missingCompletions(
+  folder: string,
+  updates: readonly number[],
+): Promise<string | undefined> {
+  const problems: string[] = [];
+  const all = [...new Set(updates)].sort((a, b) => a - b);
+  for (const each of all) {
+    try {
+      const read = await readCompletions(folder, each);
+      if (read === undefined) problems.push(`${fileOf(folder, each)}: there is no such file`);
+    } catch (error) {
+      // All later evaluations are compared with the first one.
+      if (each === 0) throw error;
+      problems.push((error as Error).message);
+    }
+  }
+  if (problems.length === 0) return undefined;
+  const others =
+    problems.length === 1 ? '' : `, and so for ${problems.length - 1} more of ${all.length} evaluations`;
+  return `Completions of earlier evaluations are missing or damaged: ${problems[0]}${others}. What compares with them is left out`;
+}

@@ -17,9 +17,10 @@ import {
 import { PromptBatches } from '../learners/language/prompt-batches.js';
 import { type LanguageObserver, trainLanguage } from '../learners/language/train.js';
 import { renderCompletions } from '../report/completions.js';
+import { readRun } from '../report/run-data.js';
 import type { RunDirectory } from '../run/run-directory.js';
 import { writeAtomically } from '../system/atomic-file.js';
-import { readCompletions, writeCompletions } from './completion-files.js';
+import { missingCompletions, readCompletions, writeCompletions } from './completion-files.js';
 import { largestContext, type Prompts, readDataset, readPrompts, readTexts } from './language-data.js';
 import { type OpenedModel, openLanguageModel } from './language-models.js';
 import { modelSlots } from './model-slots.js';
@@ -208,6 +209,14 @@ function idOf({ path }: RunDirectory): string {
   return createHash('sha256').update(`${hostname()} ${path}`).digest('hex').slice(0, 8);
 }
 
+/** Says which completions of a run that is resumed are missing. */
+async function sayMissingCompletions({ directory, observer }: StartedRun): Promise<void> {
+  const { evaluations } = await readRun(directory.path);
+  const updates = evaluations.map((evaluation) => evaluation.updates);
+  const missing = await missingCompletions(directory.files.completions, updates);
+  if (missing !== undefined) observer.notice(`Warning: ${missing}`);
+}
+
 async function writeCompletionsPage(
   directory: RunDirectory,
   updates: number,
@@ -240,6 +249,7 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
       return { engine, opened, data: await openData(loaded, opened, context) };
     },
     async ({ engine, opened, data }, inside) => {
+      if (inside.checkpoint !== undefined) await sayMissingCompletions(inside);
       const { model, samplers } = opened;
       const { prompts, reward, contexts, texts } = data;
       const { kl, sampling } = config.language;

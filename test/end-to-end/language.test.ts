@@ -1,4 +1,4 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ensureBuilt, projectRoot, run, start, temporaryFolder, writeConfig } from './program.js';
@@ -97,8 +97,12 @@ describe('a language job', () => {
     await running.until(/Evaluation at 24 completions/);
     running.child.kill('SIGKILL');
     await running.ended;
+    await rm(at('runs/stopped/completions/update-00000000.jsonl'));
     const resumed = await run(['train', '--resume', at('runs/stopped')], { env });
     expect(resumed.code).toBe(0);
+    expect(resumed.stderr).toMatch(
+      /Warning: Completions of earlier evaluations are missing .*update-00000000\.jsonl: there is no such file/,
+    );
     expect((await weights('stopped')).equals(await weights('whole'))).toBe(true);
     expect((await stat(at('runs/stopped/report.html'))).isFile()).toBe(true);
   });

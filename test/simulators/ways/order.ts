@@ -64,6 +64,11 @@ export const order: Record<string, Way> = {
     says: /the server refused Step: INTERNAL: the solver\\ndiverged/,
     goesOn: true,
   },
+  'a refusal that is final': {
+    at: 'step',
+    send: () => [{ error: { code: 9, message: 'the reward is of the shape [2]' } }],
+    says: /^environment \d, episode 0, step \d+: 127\S+ the server refused Step: FAILED_PRECONDITION: the reward is of the shape \[2\]$/,
+  },
   'an error in every step': {
     at: 'step',
     from: 0,
