@@ -26,7 +26,8 @@ export type {
   PolicyConfig,
   ReplayConfig,
 } from './control/config.js';
-export { type EnvironmentShape, TrainedPolicy } from './control/policy.js';
+export { TrainedPolicy } from './control/policy.js';
+export type { EnvironmentShape } from './control/policy-fit.js';
 export type { RemoteReplay } from './control/remote-actors.js';
 export { type TrainControlOptions, type TrainControlResult, trainControl } from './control/train.js';
 export {

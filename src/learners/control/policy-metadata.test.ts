@@ -45,6 +45,6 @@ describe('policyMetadata', () => {
   });
 
   it('is absent for an environment that does not tell its layout', () => {
-    expect(layoutOf({ observationLayout: { parts: [], notes: [] } })).toBeUndefined();
+    expect(layoutOf({ observationLayout: { parts: [] } })).toBeUndefined();
   });
 });

@@ -1,9 +1,10 @@
+import type { ObservationFlattener } from '../../environments/observation-layout.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import type { ActionUnits } from './action-units.js';
 
 /** The named observations and actions of a policy, in the order of its vectors. */
 export interface PolicyLayout {
-  readonly observations: VectorEnvironment['observationLayout']['parts'];
+  readonly observations: ObservationFlattener['parts'];
   readonly actions: NonNullable<VectorEnvironment['actionLayout']>;
 }
 
@@ -11,7 +12,9 @@ export interface PolicyLayout {
 export function layoutOf({
   observationLayout,
   actionLayout,
-}: Pick<VectorEnvironment, 'observationLayout' | 'actionLayout'>): PolicyLayout | undefined {
+}: Pick<VectorEnvironment, 'actionLayout'> & {
+  readonly observationLayout: Pick<ObservationFlattener, 'parts'>;
+}): PolicyLayout | undefined {
   return actionLayout && { observations: observationLayout.parts, actions: actionLayout };
 }
 

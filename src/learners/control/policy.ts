@@ -8,19 +8,39 @@ import type { VectorEnvironment } from '../../environments/vector-environment.js
 import { applyMlp } from '../../networks/mlp.js';
 import { normalized } from '../../networks/normalizer.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
-import { type ActionUnits, inUnits } from './action-units.js';
+import { inUnits } from './action-units.js';
 import type { ControlLearnerConfig } from './config.js';
 import { episodeReturns } from './evaluate.js';
-import { type PolicyLayout, policyMetadata } from './policy-metadata.js';
-
-/** The sizes and the action units of the environment that a policy is for. */
-export interface EnvironmentShape extends ActionUnits {
-  readonly observationSize: number;
-  readonly layout?: PolicyLayout;
-}
+import type { ExperienceShape } from './experience.js';
+import { type EnvironmentShape, requireSameKind } from './policy-fit.js';
+import { layoutOf, type PolicyLayout, policyMetadata } from './policy-metadata.js';
 
 /** The names in a checkpoint of the variables that make up the policy begin with one of these. */
 export const policyPrefixes = ['policy/'] as const;
+
+/** What a policy needs to know of an environment. */
+export function shapeOf(
+  environment: ExperienceShape & Pick<VectorEnvironment, 'actionLayout'>,
+): EnvironmentShape {
+  const { observationSize, actionMinimum, actionMaximum, actionValues } = environment;
+  return { observationSize, actionMinimum, actionMaximum, actionValues, layout: layoutOf(environment) };
+}
+
+/** The shape of the environments in which a checkpoint's policy was trained. @throws PmpoError when a checkpoint does not tell. */
+export function shapeInCheckpoint({ tensors, metadata }: Checkpoint): EnvironmentShape {
+  const need = (name: string): HostTensor => {
+    const tensor = tensors[name];
+    if (tensor === undefined) throw new PmpoError({ where: `checkpoint, ${name}`, what: 'it is missing' });
+    return hostTensor(tensor);
+  };
+  return {
+    observationSize: need('acting/observations').shape[1],
+    actionMinimum: need('acting/actionMinimum').data as Float32Array,
+    actionMaximum: need('acting/actionMaximum').data as Float32Array,
+    actionValues: need('acting/actionValues').data as Int32Array,
+    layout: metadata.layout as PolicyLayout | undefined,
+  };
+}
 
 /** Observations, [B, O]. */
 interface PolicyInput {
@@ -67,18 +87,7 @@ export class TrainedPolicy {
     config: Pick<ControlLearnerConfig, 'policy'>,
     { tensors, metadata }: Checkpoint,
   ): TrainedPolicy {
-    const need = (name: string): HostTensor => {
-      const tensor = tensors[name];
-      if (tensor === undefined) throw new PmpoError({ where: `checkpoint, ${name}`, what: 'it is missing' });
-      return hostTensor(tensor);
-    };
-    const shape = {
-      observationSize: need('acting/observations').shape[1],
-      actionMinimum: need('acting/actionMinimum').data as Float32Array,
-      actionMaximum: need('acting/actionMaximum').data as Float32Array,
-      actionValues: need('acting/actionValues').data as Int32Array,
-      layout: metadata.layout as PolicyLayout | undefined,
-    };
+    const shape = shapeInCheckpoint({ tensors, metadata });
     const parameters = Object.entries(tensors).flatMap(([name, value]) =>
       name.startsWith('policy/')
         ? [[name.slice('policy/'.length), engine.variable(name, hostTensor(value))] as const]
@@ -99,21 +108,11 @@ export class TrainedPolicy {
    * @throws PmpoError when the environments differ in kind from those that the policy was trained in.
    */
   async evaluate(environment: VectorEnvironment, episodes: number, signal?: AbortSignal): Promise<number[]> {
-    const { observationSize, actionMinimum, actionValues } = this.shape;
-    if (environment.observationSize !== observationSize || environment.actionSize !== actionMinimum.length) {
-      throw new PmpoError({
-        where: 'environment',
-        what: `it has ${environment.observationSize} observations and ${environment.actionSize} actions, but the policy was trained with ${observationSize} and ${actionMinimum.length}`,
-        remedy: 'Evaluate in the simulator that the run was trained in',
-      });
-    }
-    if (environment.actionValues.some((count, i) => count !== actionValues[i])) {
-      throw new PmpoError({
-        where: 'environment',
-        what: `its actions take ${environment.actionValues} values (0: continuous), but those of the policy take ${actionValues}`,
-        remedy: 'Evaluate in the simulator that the run was trained in',
-      });
-    }
+    requireSameKind(
+      shapeOf(environment),
+      this.shape,
+      'Evaluate in the simulator that the run was trained in',
+    );
     return episodeReturns(
       environment,
       episodes,

@@ -22,8 +22,8 @@ import { LearningWatch, watchedPolicy } from './learning-watch.js';
 import { LocalActors } from './local-actors.js';
 import { updateNoise } from './noise.js';
 import { allVariables } from './parameters.js';
-import { policyPrefixes, TrainedPolicy } from './policy.js';
-import { layoutOf } from './policy-metadata.js';
+import { policyPrefixes, shapeInCheckpoint, shapeOf, TrainedPolicy } from './policy.js';
+import { requireSameKind } from './policy-fit.js';
 import { RemoteActors, type RemoteReplay } from './remote-actors.js';
 
 interface ControlJobOptions {
@@ -133,12 +133,7 @@ class ControlJob {
       },
       foldIn(this.#key, 'parameters'),
     );
-    this.#policy = new TrainedPolicy(
-      engine,
-      config,
-      { observationSize, actionMinimum, actionMaximum, actionValues, layout: layoutOf(shape) },
-      this.#agent.parameters.actingPolicy,
-    );
+    this.#policy = new TrainedPolicy(engine, config, shapeOf(shape), this.#agent.parameters.actingPolicy);
     this.#watch = new LearningWatch(this.#watched);
     this.#store = new TransitionStore(config.replay.capacity, shape);
     this.#experience = this.#createExperience();
@@ -227,6 +222,8 @@ class ControlJob {
       if (this.#experience.needsCheckpointAtStart) await this.#checkpoint();
       return;
     }
+    const remedy = 'Resume with the simulator that the run was started with, or start a new run';
+    requireSameKind(this.#policy.shape, shapeInCheckpoint(resume), remedy);
     this.#counters = await restoreJob(resume, this.#parts());
     this.#best.restore(resume);
     this.#watch = new LearningWatch(this.#watched, this.#counters.watch);
