@@ -29,8 +29,12 @@ function printable({ what, where, remedy, cause }: ProblemDetails, hasLines: boo
   };
 }
 
+/** The text with a full stop, unless it ends with a mark of its own. */
+export const sentence = (text: string): string => (/[.?!…]$/.test(text) ? text : `${text}.`);
+
 function compose({ what, where, remedy }: ProblemDetails): string {
-  return `${where === undefined ? '' : `${where}: `}${what}${remedy === undefined ? '' : `. ${remedy}`}`;
+  const place = where === undefined ? '' : `${where}: `;
+  return remedy === undefined ? `${place}${what}` : `${place}${sentence(what)} ${remedy}`;
 }
 
 /**

@@ -156,6 +156,7 @@ class ConnectedEnvironments implements VectorEnvironment {
       scaler,
       actionRepeat: this.actionRepeat,
       maxEpisodeSteps: options.maxEpisodeSteps ?? Number.POSITIVE_INFINITY,
+      said: new Set<'rounding'>(),
       signal: closing.signal,
       isClosed: () => this.#closed,
       checkSpecs: (k: number, environment: Environment) =>

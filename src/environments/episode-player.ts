@@ -1,5 +1,11 @@
 import type { ReconnectSettings, Sleep } from '../core/backoff.js';
-import { ConnectionLostError, OutOfStepError, PmpoError, RequestFailedError } from '../core/errors.js';
+import {
+  ConnectionLostError,
+  OutOfStepError,
+  PmpoError,
+  RequestFailedError,
+  sentence,
+} from '../core/errors.js';
 import type { Environment, NamedTensorValues, Reset, Step } from './environment.js';
 import type { ActionScaler } from './flatten.js';
 import type { ObservationFlattener } from './observation-layout.js';
@@ -19,6 +25,8 @@ export interface EpisodePlayerOptions {
   readonly maxEpisodeSteps: number;
   readonly reconnect: ReconnectSettings;
   readonly notice: (message: string) => void;
+  /** What has been said by any of the environments and need not be said again. */
+  readonly said: Set<'rounding'>;
   readonly sleep?: Sleep;
   /** Aborted when environments that wait for a lost server must stop waiting. */
   readonly signal: AbortSignal;
@@ -266,7 +274,7 @@ export class EpisodePlayer {
     }
     const { connect, notice, sleep, signal, reconnect: settings, isClosed, checkSpecs } = this.#options;
     const index = this.#index;
-    notice(`environment ${index}: ${error.message}. Reconnecting`);
+    notice(`environment ${index}: ${sentence(error.message)} Reconnecting`);
     await this.#environment.close();
     this.#environment = await reconnect(() => connect(index, signal), error, settings, { sleep, signal });
     if (isClosed()) {
@@ -296,7 +304,7 @@ export class EpisodePlayer {
     if (!Number.isInteger(Math.log2(this.#failures))) return;
     const count = this.#failures === 1 ? '' : ` (failure ${this.#failures})`;
     this.#options.notice(
-      `${this.#where}: the simulator failed${count}: ${error.message}. The episode ends at its last whole step, and another one begins`,
+      `${this.#where}: the simulator failed${count}: ${sentence(error.message)} The episode ends at its last whole step, and another one begins`,
     );
   }
 
@@ -305,7 +313,19 @@ export class EpisodePlayer {
     flattener.write(observation, out, 0);
     for (let i = 0; i < out.length; i++) {
       if (!Number.isFinite(out[i])) this.#refuse(flattener.describe(observation, i));
+      if (Math.abs(out[i]) >= 2 ** 24) this.#sayRounding(observation, i);
     }
+  }
+
+  /** Says once that element `i` of an observation loses digits in float32. */
+  #sayRounding(observation: NamedTensorValues, i: number): void {
+    const { flattener, notice, said } = this.#options;
+    const rounding = said.has('rounding') ? undefined : flattener.rounding(observation, i);
+    if (rounding === undefined) return;
+    said.add('rounding');
+    notice(
+      `${this.#where}: ${rounding}, as float32. If its last digits matter, have the simulator scale or shift it`,
+    );
   }
 
   get #where(): string {

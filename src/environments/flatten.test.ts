@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { NamedSpecs, TensorSpec } from './environment.js';
+import type { NamedSpecs, NamedTensorValues, TensorSpec } from './environment.js';
 import { scaleActions } from './flatten.js';
 import { flattenObservations } from './observation-layout.js';
 
@@ -88,6 +88,43 @@ describe('flattenObservations', () => {
     const wrong = out.findIndex(Number.isNaN);
     expect(flattener.describe(outside, wrong)).toBe("observation 'b'[1] is 2, outside of its bounds 0 and 1");
     expect(flattenObservations(specs, { oneHot: false }).size).toBe(1 + 2 + 2 + 1 + 1 + 1);
+  });
+
+  it('takes integers that neighbouring numbers could be taken for as numbers, not as categories', () => {
+    const a: TensorSpec = {
+      name: 'a',
+      shape: [],
+      dtype: 'int64',
+      minimum: 2 ** 53 - 4,
+      maximum: 2 ** 53 + 4,
+    };
+    const [unsafe, safe] = [a, { ...a, maximum: 2 ** 53 - 1 }].map((spec) =>
+      flattenObservations({ a: spec }),
+    );
+    expect([unsafe.size, safe.size]).toEqual([1, 4]);
+  });
+
+  it('says which numbers a policy reads as others', () => {
+    const specs: NamedSpecs = {
+      id: { name: 'id', shape: [], dtype: 'int64' },
+      near: { name: 'near', shape: [1], dtype: 'float64' },
+      single: { name: 'single', shape: [1], dtype: 'float32' },
+      time: { name: 'time', shape: [2], dtype: 'float64' },
+    };
+    const observation: NamedTensorValues = {
+      id: { dtype: 'int64', shape: [], data: BigInt64Array.of(2n ** 53n + 1n) },
+      near: { dtype: 'float64', shape: [1], data: Float64Array.of(0.1) },
+      single: { dtype: 'float32', shape: [1], data: Float32Array.of(3e9) },
+      time: { dtype: 'float64', shape: [2], data: Float64Array.of(2 ** 31, 1764390000.25) },
+    };
+    const flattener = flattenObservations(specs);
+    expect([0, 1, 2, 3, 4].map((i) => flattener.rounding(observation, i))).toEqual([
+      "observation 'id'[0] is 9007199254740993, which a policy reads as 9007199254740992",
+      undefined,
+      undefined,
+      undefined,
+      "observation 'time'[1] is 1764390000.25, which a policy reads as 1764390016",
+    ]);
   });
 
   it.each<[string, NamedSpecs, RegExp]>([
@@ -179,6 +216,16 @@ describe('scaleActions', () => {
       'bounds that mean none',
       { a: { name: 'a', shape: [1], dtype: 'float64', minimum: -1e10, maximum: 1e10 } },
       /element 0 has the minimum -10000000000 and the maximum 10000000000, and bounds beyond 16777216 count as missing.*set environment.actionBounds/,
+    ],
+    [
+      'integers that neighbouring numbers could be taken for',
+      { a: { name: 'a', shape: [], dtype: 'int64', minimum: 2 ** 53, maximum: 2 ** 53 + 4 } },
+      /the minimum 9007199254740992 and the maximum 9007199254740996, and bounds beyond 16777216 count as missing/,
+    ],
+    [
+      'the bounds of a dtype',
+      { a: { name: 'a', shape: [1], dtype: 'int32', minimum: -(2 ** 31), maximum: 2 ** 31 - 1 } },
+      /and bounds beyond 16777216 count as missing\. .*have the server give them in its spec$/,
     ],
     ['strings', { a: { name: 'a', shape: [1], dtype: 'string' } }, /dtype is string/],
     ['no actions', {}, /has no actions/],

@@ -50,8 +50,8 @@ export interface ScaleOptions {
 }
 
 /**
- * Bounds beyond this are as good as none: neighbouring float32 numbers are more than 1 apart there, and simulators write such numbers
- * (1e10, 3.4e38) when they mean that there is no bound.
+ * Bounds beyond this are as good as none: neighbouring float32 numbers are more than 1 apart there, so that not even integers could be
+ * told apart, and simulators write such numbers (1e10, 3.4e38, 2³¹ − 1) when they mean that there is no bound.
  */
 const largestBound = 2 ** 24;
 
@@ -60,7 +60,7 @@ function rangeOf({ name, dtype, minimum, maximum }: TensorSpec, i: number, { bou
   const where = `action '${name}'`;
   const [given, own] = [[boundAt(minimum, i), boundAt(maximum, i)], isFloat(dtype)];
   let [low = Number.NaN, high = Number.NaN] = dtype === 'bool' ? [0, 1] : given;
-  const isUsable = (bound: number) => Number.isFinite(bound) && !(own && Math.abs(bound) > largestBound);
+  const isUsable = (bound: number) => Math.abs(bound) <= largestBound;
   if (own && bounds !== undefined && !(isUsable(low) && isUsable(high))) [low, high] = bounds;
   else if (!isUsable(low) || !isUsable(high) || low > high) {
     const text = (bound: number | undefined) => bound ?? '(none)';
@@ -93,7 +93,7 @@ function rangeOf({ name, dtype, minimum, maximum }: TensorSpec, i: number, { bou
 
 /**
  * Maps canonical actions, −1 … 1 in each dimension, to actions in the units and bounds of their specs, sorted by name.
- * Integers are rounded: value i of n is the canonical −1 + 2i / (n − 1). Bounds of floating-point actions beyond ±2²⁴ count as missing.
+ * Integers are rounded: value i of n is the canonical −1 + 2i / (n − 1). Bounds beyond ±2²⁴ count as missing.
  * @throws PmpoError for strings, axes of any length, a dimension without two finite bounds or with more than 4,096 integers,
  *   or no actions at all.
  */

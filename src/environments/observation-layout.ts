@@ -42,6 +42,8 @@ export interface ObservationFlattener {
   write(observation: NamedTensorValues, out: Float32Array, offset: number): void;
   /** The name and the value of the element of an observation that is number `index` of its vector, for messages. */
   describe(observation: NamedTensorValues, index: number): string;
+  /** The same if float32 moves the element to a number that is more than rounding away; otherwise undefined. */
+  rounding(observation: NamedTensorValues, index: number): string | undefined;
 }
 
 /** How `flattenObservations` lays out observations. */
@@ -80,7 +82,7 @@ function categoriesOf({ dtype, minimum, maximum }: TensorSpec, size: number) {
   });
   const areBounds = elements.every(
     ({ minimum: low, values, isOwn }) =>
-      Number.isInteger(low) && Number.isInteger(values) && values >= 1 && !isOwn,
+      Number.isSafeInteger(low) && Number.isSafeInteger(low + values - 1) && values >= 1 && !isOwn,
   );
   // A number that takes two values tells as much as their one-hot code.
   if (!areBounds || elements.every(({ values }) => values <= 2)) return undefined;
@@ -123,6 +125,27 @@ function byteRangesOf(parts: readonly ObservationPart[]): ByteRange[] {
   }
   return ranges;
 }
+
+/** The part of a vector that holds its number `index`, and the element of the tensor that the number comes from. */
+function elementAt(
+  parts: readonly ObservationPart[],
+  index: number,
+): { readonly part: ObservationPart; readonly element: number } {
+  let start = 0;
+  const part = parts.find(({ size }) => {
+    start += size;
+    return index < start;
+  })!;
+  start -= part.size;
+  if (part.categories === undefined) return { part, element: index - start };
+  let element = 0;
+  let end = start + part.categories[0].values;
+  while (index >= end) end += part.categories[++element].values;
+  return { part, element };
+}
+
+/** Beyond this, neighbouring float32 numbers are more than 1 apart. */
+const exactUpTo = 2 ** 24;
 
 /** Writes the one-hot code of each element; NaN for a value that is none of the categories. */
 function writeOneHot(
@@ -178,18 +201,7 @@ export function flattenObservations(
       }
     },
     describe(observation, index) {
-      let start = 0;
-      const part = parts.find(({ size: width }) => {
-        start += width;
-        return index < start;
-      })!;
-      start -= part.size;
-      let element = index - start;
-      if (part.categories !== undefined) {
-        element = 0;
-        let end = start + part.categories[0].values;
-        while (index >= end) end += part.categories[++element].values;
-      }
+      const { part, element } = elementAt(parts, index);
       const value = observation[part.name].data[element];
       const category = part.categories?.[element];
       const why =
@@ -199,6 +211,14 @@ export function flattenObservations(
             ? ', which is beyond the range of float32'
             : '';
       return `observation '${part.name}'[${element}] is ${value}${why}`;
+    },
+    rounding(observation, index) {
+      const { part, element } = elementAt(parts, index);
+      const value = observation[part.name].data[element];
+      const read = Math.fround(Number(value));
+      const isMoved = typeof value === 'bigint' ? BigInt(read) !== value : read !== value;
+      if (part.categories !== undefined || Math.abs(read) < exactUpTo || !isMoved) return undefined;
+      return `observation '${part.name}'[${element}] is ${value}, which a policy reads as ${read}`;
     },
   };
 }

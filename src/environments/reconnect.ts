@@ -1,5 +1,5 @@
 import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../core/backoff.js';
-import { ConnectionLostError } from '../core/errors.js';
+import { ConnectionLostError, sentence } from '../core/errors.js';
 import type { Environment } from './environment.js';
 
 /**
@@ -27,7 +27,7 @@ export async function reconnect(
   throw new ConnectionLostError({
     where: last.details.where,
     what: `${lost.details.what}, and ${attempts} attempts to reconnect failed: ${last.details.what}`,
-    remedy: `${last.details.remedy ?? 'Start the server again'}. Then resume the run, or raise environment.reconnect.attempts`,
+    remedy: `${sentence(last.details.remedy ?? 'Start the server again')} Then resume the run, or raise environment.reconnect.attempts`,
     cause: last,
   });
 }

@@ -127,6 +127,21 @@ describe('an evaluation', () => {
     },
   );
 
+  it('of a simulator that fails late in every episode ends with an error', async () => {
+    const fail = (_: number, count: number) => (count === 120 ? new Error('the solver diverged') : undefined);
+    const vector = await connect({ length: 150, fail }, { numEnvs: 2 });
+    await expect(episodeReturns(vector, 2, still)).rejects.toThrow(
+      /^evaluation, environment \d: 10 episodes in a row did not come to their end, because the simulator failed/,
+    );
+  });
+
+  it('goes on if the simulator fails in some episodes', async () => {
+    const fail = (seed: number, count: number) =>
+      seed % 3 !== 2 && count === 3 ? new Error('the solver diverged') : undefined;
+    const vector = await connect({ length: 5, fail }, { numEnvs: 1 });
+    expect(await episodeReturns(vector, 4, still)).toEqual([5, 5, 5, 5]);
+  });
+
   it('adds up rewards without the rounding errors of float32', async () => {
     const vector = await connect({ length: 1000, reward: () => 0.1 }, { numEnvs: 1 });
     const [sum] = await episodeReturns(vector, 1, still);

@@ -195,7 +195,7 @@ export class RemoteWorld {
   /**
    * The names of a policy's observations: those that the user wants, or all that hold numbers.
    * @param isReserved whether a name is not an observation of the simulator
-   * @throws PmpoError for a wanted observation that does not exist, and for a world without a reward.
+   * @throws PmpoError for a wanted observation that does not exist, and for a world without a reward or without numbers to observe.
    */
   choose(wanted: readonly string[] | undefined, isReserved: (name: string) => boolean): string[] {
     const names = Object.keys(this.observationSpec);
@@ -215,9 +215,14 @@ export class RemoteWorld {
         remedy: `It has ${nameList(others)}`,
       });
     }
-    return wanted === undefined
-      ? others.filter((name) => isNumeric(this.observationSpec[name].dtype))
-      : [...wanted];
+    if (wanted !== undefined) return [...wanted];
+    const numeric = others.filter((name) => isNumeric(this.observationSpec[name].dtype));
+    if (numeric.length > 0 || others.length === 0) return numeric;
+    throw new PmpoError({
+      where: this.address,
+      what: `the world ${quotedName(this.name)} has no observation that holds numbers, which a policy needs`,
+      remedy: `It has ${nameList(others.map((name) => `${name} (${this.observationSpec[name].dtype})`))}`,
+    });
   }
 
   /**

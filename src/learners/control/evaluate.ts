@@ -1,4 +1,8 @@
+import { RequestFailedError } from '../../core/errors.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
+
+/** The episodes of one environment that may be lost in a row. */
+const maxLost = 10;
 
 /**
  * Undiscounted returns of whole episodes, ordered by round and, within a round, by environment. Every call starts from
@@ -6,7 +10,8 @@ import type { VectorEnvironment } from '../../environments/vector-environment.js
  *
  * @param act gives canonical actions [K, A] for observations [K, O].
  * @param signal when aborted, the returns of the episodes that have ended are returned.
- * @throws OutOfStepError if the steps of an episode cannot be trusted; what `environment` throws.
+ * @throws RequestFailedError if the simulator of one environment fails, or its connection is lost, in episode after episode;
+ *   OutOfStepError if the steps of an episode cannot be trusted; what `environment` throws.
  */
 export async function episodeReturns(
   environment: VectorEnvironment,
@@ -19,10 +24,22 @@ export async function episodeReturns(
   const quota = Array.from({ length: numEnvs }, (_, k) => Math.ceil((episodes - k) / numEnvs));
   const finished: number[][] = quota.map(() => []);
   const running = new Float64Array(numEnvs);
+  const lostInARow = new Int32Array(numEnvs);
   const first = await environment.reset();
   let { observations } = first;
   const finish = (k: number, episodeReturn: number) => {
+    lostInARow[k] = 0;
     if (finished[k].length < quota[k]) finished[k].push(episodeReturn);
+  };
+  /** A simulator that fails before the end of every episode would be evaluated for ever. */
+  const noteLost = (k: number) => {
+    lostInARow[k] += 1;
+    if (lostInARow[k] < maxLost || finished[k].length === quota[k]) return;
+    throw new RequestFailedError({
+      where: `evaluation, environment ${k}`,
+      what: `${maxLost} episodes in a row did not come to their end, because the simulator failed or the connection was lost`,
+      remedy: 'Mend the simulator: the notices before this one say what failed',
+    });
   };
   /** Episodes that are over at their reset have the return 0. */
   const finishEmpty = (k: number, count: number) => {
@@ -38,6 +55,7 @@ export async function episodeReturns(
       // An episode that was lost never ended; the new one that follows takes its place.
       if (step.terminated[k] || step.truncated[k]) finish(k, running[k]);
       if (step.terminated[k] || step.truncated[k] || step.lost[k]) running[k] = 0;
+      if (step.lost[k]) noteLost(k);
       finishEmpty(k, step.emptyEpisodes[k]);
     }
     observations = step.currentObservations;

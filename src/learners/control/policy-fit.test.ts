@@ -1,8 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import { controlConfig } from '../../../test/support/control-config.js';
+import { createEngine } from '../../engine/create.js';
 import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
 import type { NamedSpecs, TensorSpec } from '../../environments/environment.js';
+import { topKDefinition } from '../../feedback/top-k.js';
+import { pmpo } from '../../operators/pmpo.js';
 import { shapeOf } from './policy.js';
 import { requireSameKind } from './policy-fit.js';
+import { trainControl } from './train.js';
 
 const float = (name: string, more: Partial<TensorSpec> = {}): TensorSpec => ({
   name,
@@ -15,10 +20,10 @@ const named = (...specs: readonly TensorSpec[]): NamedSpecs =>
 const push = float('push', { minimum: -1, maximum: 1 });
 const gear = float('gear', { shape: [], dtype: 'int32', minimum: 0, maximum: 3 });
 
-/** The shape of an environment with these specs. It is never stepped. */
-async function shape(observationSpec: NamedSpecs, actionSpec: NamedSpecs) {
+/** A vector environment with these specs, which is never stepped. */
+function environments(observationSpec: NamedSpecs, actionSpec: NamedSpecs) {
   const unused = () => Promise.reject(new Error('unused'));
-  const vector = await createVectorEnvironment({
+  return createVectorEnvironment({
     connect: async () => ({
       observationSpec,
       actionSpec,
@@ -31,6 +36,10 @@ async function shape(observationSpec: NamedSpecs, actionSpec: NamedSpecs) {
     reconnect: { attempts: 0, initialDelaySeconds: 0.001, maxDelaySeconds: 0.001 },
     notice: () => {},
   });
+}
+
+async function shape(...specs: Parameters<typeof environments>) {
+  const vector = await environments(...specs);
   await vector.close();
   return shapeOf(vector);
 }
@@ -81,6 +90,43 @@ describe('an environment of equal sizes that is of another kind is refused:', ()
     const own = await shape(observations, actions);
     expect(() => requireSameKind(own, policys, 'Try the other')).toThrow(says);
   });
+});
+
+it('a run is not resumed in an environment of another kind', async () => {
+  const engine = await createEngine('cpu');
+  const own = await environments(named(float('a'), float('z'), gear), named(push, { ...push, name: 'turn' }));
+  const { layout, observationSize, actionMinimum, actionMaximum, actionValues } = await trainedIn();
+  const tensor = (data: Float32Array | Int32Array) => ({ shape: [data.length], data });
+  const resume = {
+    tensors: {
+      'acting/observations': { shape: [1, observationSize], data: new Float32Array(observationSize) },
+      'acting/actionMinimum': tensor(actionMinimum),
+      'acting/actionMaximum': tensor(actionMaximum),
+      'acting/actionValues': tensor(actionValues),
+    },
+    metadata: { layout },
+  };
+  const running = trainControl({
+    config: controlConfig(),
+    engine,
+    environment: own,
+    evaluationEnvironment: own,
+    operator: pmpo(),
+    classifier: topKDefinition.create({ accept: 2, reject: 2 }, 4),
+    observer: {
+      progress: () => {},
+      metrics: () => {},
+      notice: () => {},
+      evaluation: () => {},
+      checkpoint: async () => {},
+    },
+    resume,
+    clock: () => 0,
+  });
+  await expect(running).rejects.toThrow(
+    /^environment: its observations are a, gear, z, and those of the policy are a, b, gear\. Resume with the simulator/,
+  );
+  await engine.dispose();
 });
 
 it('an environment of the same kind fits, in whatever order it names things', async () => {
