@@ -293,7 +293,12 @@ const replaySchema = z
     capacity: count
       .default(1_000_000)
       .describe('Number of transitions kept; the oldest ones are overwritten'),
-    nStep: count.max(100).default(5).describe('n, the number of steps of an n-step return'),
+    nStep: count
+      .max(100)
+      .optional()
+      .describe(
+        'n, the number of steps of an n-step return; default: 5 for continuous actions, 1 if any action is an integer',
+      ),
     redis: z
       .string()
       .regex(

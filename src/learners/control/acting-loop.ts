@@ -8,6 +8,7 @@ import { prefixed, requiredTensor } from './checkpoint.js';
 import type { ActorConfig } from './config.js';
 import type { ExperienceSnapshot } from './experience.js';
 import { ActingNoise, correlations, headNoise, randomActions } from './noise.js';
+import { returnSteps } from './return-steps.js';
 
 /** What `ActingLoop` needs. Shapes: K environments, O observation size, A action dimensions. */
 export interface ActingLoopOptions {
@@ -54,7 +55,7 @@ export class ActingLoop {
       numEnvs,
       observationSize,
       actionSize,
-      steps: config.replay.nStep,
+      steps: returnSteps(config.replay, actionValues),
       discount: config.learner.discount,
     });
     this.#noise = new ActingNoise(

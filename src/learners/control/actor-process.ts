@@ -12,6 +12,7 @@ import { bytesPerTransition } from '../../replay/transition-shape.js';
 import { ActingLoop } from './acting-loop.js';
 import { ReplaceablePolicy } from './acting-policy.js';
 import type { ActorConfig } from './config.js';
+import { returnSteps } from './return-steps.js';
 import { RunWatch } from './run-watch.js';
 
 /** What an actor process needs. Shapes: K environments, O observation size, A action dimensions. */
@@ -114,7 +115,8 @@ class Actor {
     const fitting = Math.floor(chunkBytes / bytesPerTransition(environment));
     this.#chunkSize = Math.max(1, Math.min(chunkTransitions, fitting));
     // A step that ends the episode of every environment completes n transitions in each.
-    this.#chunk = new ChunkBuilder(environment, this.#chunkSize + numEnvs * config.replay.nStep);
+    const steps = returnSteps(config.replay, environment.actionValues);
+    this.#chunk = new ChunkBuilder(environment, this.#chunkSize + numEnvs * steps);
     this.#loop = new ActingLoop({
       config,
       environment,

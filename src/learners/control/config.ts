@@ -82,8 +82,8 @@ export interface ControlUpdateConfig {
 export interface ReplayConfig {
   /** Transitions kept; the oldest go first. */
   readonly capacity: number;
-  /** n of the n-step returns. */
-  readonly nStep: number;
+  /** n of the n-step returns; absent: 5 for continuous actions, 1 if any action is an integer. */
+  readonly nStep?: number;
   /** Number of times that each transition from Redis is learned from, on average; absent: batchSize / stepsPerUpdate. */
   readonly samplesPerInsert?: number;
   /** Samples by which learner or actors may be ahead of `samplesPerInsert`; absent: a tenth of the warm-up's samples. */

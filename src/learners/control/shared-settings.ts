@@ -1,6 +1,7 @@
 import { PmpoError } from '../../core/errors.js';
 import type { ActorConfig } from './config.js';
 import type { ExperienceShape } from './experience.js';
+import { returnSteps } from './return-steps.js';
 
 /**
  * The settings that a learner and its actors must have in common: everything that determines the shape and the meaning of
@@ -30,7 +31,7 @@ function sharedSettings({
     'the upper bounds of actions': [...shape.actionMaximum],
     'the numbers of values of actions': [...shape.actionValues],
     ...Object.fromEntries(Object.entries(policy).map(([key, value]) => [`policy.${key}`, value])),
-    'replay.nStep': replay.nStep,
+    'replay.nStep': returnSteps(replay, shape.actionValues),
     'learner.discount': learner.discount,
   };
 }

@@ -2,7 +2,7 @@ import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { Engine } from '../../engine/engine.js';
-import type { NamedVariables } from '../../engine/tensors.js';
+import type { HostTensor, NamedVariables } from '../../engine/tensors.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { Operator } from '../../operators/operator.js';
@@ -103,6 +103,8 @@ class ControlJob {
   readonly #experience: Experience;
   readonly #key: RandomKey;
   readonly #family: DistributionFamily;
+  /** All actions [M, A] if each is evaluated in place of samples. */
+  readonly #allActions: HostTensor | undefined;
   readonly #averages = new Averages();
   readonly #best = new BestPolicy();
   #watch: LearningWatch;
@@ -119,6 +121,7 @@ class ControlJob {
     const { observationSize, actionSize, actionMinimum, actionMaximum, actionValues } = shape;
     this.#key = randomKey(config.seed);
     this.#family = createFamily(config.policy, actionValues);
+    this.#allActions = this.#family.allActions(config.learner.allActionsUpTo);
     this.#agent = new Agent(
       {
         ...options,
@@ -129,7 +132,7 @@ class ControlJob {
         actionMinimum,
         actionMaximum,
         actionValues,
-        allActions: this.#family.allActions(config.learner.allActionsUpTo),
+        allActions: this.#allActions,
       },
       foldIn(this.#key, 'parameters'),
     );
@@ -256,7 +259,8 @@ class ControlJob {
   /** Makes updates until there are `target` in all. */
   async #runUpdates(target: number): Promise<void> {
     const { config } = this.#options;
-    const { batchSize, samples } = config.learner;
+    const { batchSize } = config.learner;
+    const samples = this.#allActions === undefined ? config.learner.samples : 0;
     if (this.#store.size === 0) return;
     const { actionSize } = this.#experience.shape;
     const factor = controlLearningRateFactor(this.#counters.environmentSteps, config.learner);

@@ -32,7 +32,7 @@ export type UpdateInputs = {
   readonly discounts: Tensor1D;
   /** The observations that the returns end in, [B, O]. */
   readonly nextObservations: Tensor2D;
-  /** The randomness of the samples, [N, B, A], of the kind that the policy's head reads; not read if all actions are evaluated. */
+  /** The randomness of the samples, [N, B, A], of the kind that the policy's head reads; N is 0 if all actions are evaluated. */
   readonly noise: Tensor3D;
   /** Multiplies the learning rates of policy and critics. */
   readonly learningRateFactor: Scalar;
