@@ -126,6 +126,26 @@ function checkActors(ended: readonly Ended[], chunks: readonly Recorded[]): void
   }
 }
 
+test('repeated actions count as the steps for which they were held', async () => {
+  const server = await redis();
+  const name = 'repeated';
+  // Three actions for each episode: of 4, 4 and 2 steps.
+  const environment = {
+    ...tinyConfig('').environment,
+    createSettings: { episodeSteps: 10 },
+    actionRepeat: 4,
+  };
+  const file = await configure(server, name, { environmentSteps: 500, environment });
+  const actor = begin(['act', file, '--json']);
+  const learner = await run(['train', file, '--json'], { timeoutSeconds: 400 });
+  expect(learner.code).toBe(0);
+  expect((await actor.ended).code).toBe(0);
+  const { rows, steps } = await learnedFrom(name);
+  expect(steps).toBeGreaterThanOrEqual(500);
+  // The last episode of each of the two environments may be open.
+  expect(Math.abs(steps - (rows.length * 10) / 3)).toBeLessThanOrEqual(2 * 4);
+});
+
 test('no transition is lost or stored twice when four actors and a learner are each killed and restarted once', async () => {
   const server = await redis();
   const name = 'killed';
