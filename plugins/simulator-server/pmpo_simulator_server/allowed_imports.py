@@ -19,5 +19,5 @@ def import_allowed(name: str, allowed: Collection[str]) -> ModuleType:
         raise precondition(f"this server may not import {quoted(name)}; start it with --allow-import {name[:100]}")
     try:
         return importlib.import_module(name)
-    except Exception as error:  # A module's code may raise anything when it is run.
+    except (Exception, SystemExit) as error:  # A module's code may raise anything when it is run.
         raise not_found(f"'{name}' cannot be imported: {type(error).__name__}: {error}") from error

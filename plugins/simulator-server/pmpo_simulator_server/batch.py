@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pmpo_simulator_server.errors import RequestError, SimulatorError, invalid, status_of
+from pmpo_simulator_server.errors import FAILURES, RequestError, SimulatorError, invalid, status_of
 from pmpo_simulator_server.simulator import Array, Simulator, Spec, State, Step, check_reserved, checked_value, interrupted_step
 from pmpo_simulator_server.tensors import STATE_CODES
 
@@ -213,7 +213,7 @@ class Batch:
                     # A simulator that takes no seeds starts without one: the client cannot repeat only its reset.
                     step = self._simulators[i].reset(given if self._simulators[i].takes_seeds else None)
                     self._next_seeds[i] = None
-            except Exception as error:  # The failure of one simulator must not stop the others.
+            except FAILURES as error:  # The failure of one simulator must not stop the others.
                 self._fail(i, error)
                 continue
             self._last_steps[i] = step
@@ -242,7 +242,7 @@ class Batch:
                     self._fail(i, error)
         return [self._batch_values[name] if name in self._batch_values else self._rows[name].values for name in names]
 
-    def _fail(self, i: int, error: Exception) -> None:
+    def _fail(self, i: int, error: BaseException) -> None:
         """Ends the episode of simulator i. Its next command other than WAIT starts another one."""
         if not isinstance(error, RequestError):
             place = f"simulator {i}: {self.world}, episode {self._episodes[i]}, step {self._episode_steps[i]}"

@@ -18,6 +18,10 @@ _MAX_MESSAGE_LENGTH = 2000
 _MAX_QUOTE_LENGTH = 100
 
 
+FAILURES = (Exception, SystemExit, KeyboardInterrupt)
+"""What a simulator's code may raise, by `sys.exit()` for example. It runs in threads of streams, which no signal interrupts."""
+
+
 class RequestError(Exception):
     """An error in the response to one request; the stream stays open. `code` is a code of google.rpc.Code."""
 
@@ -29,7 +33,7 @@ class RequestError(Exception):
 class SimulatorError(Exception):
     """What a simulator raised, and where: the message begins with the world, the episode and the step."""
 
-    def __init__(self, place: str, cause: Exception) -> None:
+    def __init__(self, place: str, cause: BaseException) -> None:
         super().__init__(f"{place}: {type(cause).__name__}: {cause}")
 
 
@@ -73,7 +77,7 @@ def exhausted(message: str) -> RequestError:
     return RequestError(code_pb2.RESOURCE_EXHAUSTED, message)
 
 
-def status_of(error: Exception) -> tuple[int, str]:
+def status_of(error: BaseException) -> tuple[int, str]:
     """The code and message that report `error` to the client. Errors other than the client's are logged."""
     if isinstance(error, RequestError):
         code, message = error.code, str(error)

@@ -16,7 +16,7 @@ from pmpo_simulator_server.allowed_imports import import_allowed
 from pmpo_simulator_server.errors import invalid, not_found, quoted, unknown
 from pmpo_simulator_server.rendering import Pixels, Size, check_camera, on_drawing_thread
 from pmpo_simulator_server.settings import Settings, seed_of
-from pmpo_simulator_server.simulator import Array, Spec, State, Step, single_number
+from pmpo_simulator_server.simulator import Array, Spec, State, Step, single_flag, single_number
 from pmpo_simulator_server.trees import NamedTree
 from pmpo_simulator_server.wrappers import wrapper_from
 
@@ -96,7 +96,8 @@ class GymnasiumSimulator:
 
     def step(self, actions: Mapping[str, Array]) -> Step:
         action = self._action_tree.arrange(actions, _converted)
-        observation, reward, terminated, truncated, _ = self._environment.step(action)
+        observation, reward, at_end, at_limit, _ = self._environment.step(action)
+        terminated, truncated = single_flag(at_end, "terminated"), single_flag(at_limit, "truncated")
         state = State.TERMINATED if terminated else State.INTERRUPTED if truncated else State.RUNNING
         discount = 0.0 if terminated else 1.0
         return Step(self._observations_of(observation), single_number(reward, "reward"), discount, state)

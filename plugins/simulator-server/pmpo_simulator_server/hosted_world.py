@@ -10,7 +10,7 @@ import numpy as np
 from dm_env_rpc.v1 import dm_env_rpc_pb2
 
 from pmpo_simulator_server.batch import BATCH_PREFIX, Batch
-from pmpo_simulator_server.errors import RequestError, SimulatorError, invalid, takes_no_seeds
+from pmpo_simulator_server.errors import FAILURES, RequestError, SimulatorError, invalid, takes_no_seeds
 from pmpo_simulator_server.simulator import Array, Simulator, Spec, State, Step, check_reserved, interrupted_step
 from pmpo_simulator_server.tensors import STATE_CODES, Action, wire_spec, writer
 
@@ -147,7 +147,7 @@ class HostedSimulator(HostedWorld):
                 self._write(step, wanted, response)
             except RequestError:
                 raise
-            except Exception as error:
+            except FAILURES as error:
                 place = f"{self.name}, episode {self._episode}, step {self._episode_step}"
                 raise SimulatorError(place, error) from error
             self._is_running = step.state is State.RUNNING

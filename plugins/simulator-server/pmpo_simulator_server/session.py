@@ -14,6 +14,7 @@ from google.rpc import code_pb2, status_pb2
 
 from pmpo_simulator_server.batch import MAX_BATCH_SIZE, Batch
 from pmpo_simulator_server.errors import (
+    FAILURES,
     RequestError,
     check_length,
     exhausted,
@@ -186,7 +187,7 @@ class Session:
             else:
                 self._handle(request, response)
             return response
-        except Exception as error:  # A simulator's failure must not end the stream.
+        except FAILURES as error:  # A simulator's failure must not end the stream.
             return refusal(*status_of(error))
 
     def end(self) -> None:

@@ -86,6 +86,21 @@ def single_number(value: object, what: str) -> float:
     raise precondition(f"the simulator's {what} is {found}; it must be a single number. Use a wrapper that makes it one")
 
 
+def single_flag(value: object, what: str) -> bool:
+    """Whether an episode is over: true or false, or one number that is 0 or 1.
+
+    Raises:
+      RequestError: it is anything else, such as a text, or one flag for each of several agents.
+    """
+    if type(value) is bool:
+        return value
+    array = np.asarray(value)
+    if array.size == 1 and array.ndim <= 1 and array.dtype.kind in "biuf" and array.reshape(())[()] in (0, 1):
+        return bool(array.reshape(())[()])
+    found = f"{array.ravel()[:8].tolist()}" if array.dtype.kind in "biuf" else f"a {type(value).__name__}"
+    raise precondition(f"the simulator's {what} is {found}; it must be true or false. Use a wrapper that makes it so")
+
+
 def checked_value(value: object, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An observation as an array of its spec's shape and type.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from pmpo_simulator_server.allowed_imports import import_allowed
-from pmpo_simulator_server.errors import invalid, not_found, quoted
+from pmpo_simulator_server.errors import FAILURES, invalid, not_found, quoted
 from pmpo_simulator_server.settings import Settings
 
 E = TypeVar("E")
@@ -31,7 +31,7 @@ def wrapper_from(settings: Settings, allowed: Collection[str], kind: type[E]) ->
         for path, wrapper in wrappers:
             try:
                 wrapped = wrapper(environment)
-            except Exception as error:  # A wrapper's code may raise anything.
+            except FAILURES as error:  # A wrapper's code may raise anything.
                 raise invalid(f"the wrapper {quoted(path)} failed: {type(error).__name__}: {error}") from error
             if not isinstance(wrapped, kind):
                 made, needed = type(wrapped).__name__, f"{kind.__module__}.{kind.__name__}"

@@ -89,6 +89,29 @@ class FailsOnce(Odd):
         return super().step(action)
 
 
+class Exits(Odd):
+    """Ends its process, as a simulator does whose window is closed; the next episodes go on."""
+
+    failed = False
+
+    def step(self, action):
+        if not self.failed:
+            self.failed = True
+            raise SystemExit(3)
+        return super().step(action)
+
+
+class Flags(Odd):
+    """What it says of the end of an episode may be of any type."""
+
+    def __init__(self, kind: str = "bool"):
+        super().__init__()
+        self._flag = {"text": "no", "none": None, "nan": float("nan"), "agents": [False, True], "number": np.float32(1)}[kind]
+
+    def step(self, action):
+        return *super().step(action)[:2], self._flag, np.bool_(False), {}
+
+
 class Doubled(gymnasium.RewardWrapper):
     def reward(self, reward):
         return 2 * reward

@@ -83,6 +83,15 @@ class NumbersTest(Connected):
         agent.step()
         self.assertEqual(agent.step()[1]["reward"], 1.0)
 
+    def test_an_end_that_is_neither_true_nor_false_is_refused(self):
+        found = {"text": "a str", "none": "a NoneType", "nan": r"\[nan\]", "agents": r"\[False, True\]"}
+        for kind, shown in found.items():
+            agent = Agent(self.connect(), simulator=gym("Flags"), kind=kind)
+            agent.step()
+            self.refused(f"terminated is {shown}; it must be true or false", lambda agent=agent: agent.step())
+        agent = Agent(self.connection, simulator=gym("Flags"), kind="number")
+        self.assertEqual([agent.step()[0] for _ in range(3)], [RUNNING, TERMINATED, RUNNING])
+
     def test_the_discounts_of_a_dm_env_environment_are_sent_as_they_are(self):
         agent = Agent(self.connection, simulator=dm("dm_discounts"))
         steps = [agent.step() for _ in range(4)]
@@ -141,6 +150,15 @@ class FailuresTest(Connected):
         self.assertEqual(raised.exception.code, code_pb2.INTERNAL)
         self.assertIn(f"{agent.world}, episode 1, step 2: RuntimeError: physics exploded", str(raised.exception))
         self.assertEqual([agent.step()[0] for _ in range(5)], [RUNNING] * 4 + [TERMINATED])
+
+    def test_a_simulator_that_ends_its_process_fails_like_any_other(self):
+        agent = Agent(self.connection, simulator=gym("Exits"))
+        agent.step()
+        self.refused("episode 1, step 1: SystemExit: 3", lambda: agent.step())
+        self.assertEqual([agent.step()[0] for _ in range(5)], [RUNNING] * 4 + [TERMINATED])
+        batch = Agent(self.connect(), simulator=gym("Exits"), batchSize=1)
+        batch.step()
+        self.assertRegex(batch.step()[1]["batch/error"][0], "SystemExit: 3")
 
 
 class ImportsTest(Connected):
