@@ -228,8 +228,11 @@ def _memory_megabytes(pid):
     return sum(rss for child, _, rss in rows if child in family) / 1024
 
 
-def fuzz(address, simulator, *, messages, pid=None, seed=0, threads=4):
-    """Has at least `messages` messages answered. Returns what was found: counts, and `problems`, a list of texts."""
+def fuzz(address, simulator, *, messages, pid=None, seed=0, threads=4, report_every=None):
+    """Has at least `messages` messages answered. Returns what was found: counts, and `problems`, a list of texts.
+
+    Every `report_every` seconds, it writes what it has found so far to the standard error.
+    """
     expected = _trajectory(address, simulator)
     found = collections.Counter()
     problems = []
@@ -276,12 +279,17 @@ def fuzz(address, simulator, *, messages, pid=None, seed=0, threads=4):
 
     workers = [threading.Thread(target=attack, args=(n,), daemon=True) for n in range(threads)]
     workers.append(threading.Thread(target=behave, daemon=True))
-    begun = time.monotonic()
+    begun = reported = time.monotonic()
     for worker in workers:
         worker.start()
     for worker in workers:
         while worker.is_alive():
             worker.join(timeout=1)
+            if report_every is not None and time.monotonic() - reported >= report_every:
+                reported = time.monotonic()
+                with lock:
+                    so_far = {**found, "seconds": round(reported - begun), "problems": problems[:3]}
+                print(json.dumps(so_far), file=sys.stderr, flush=True)
     if _trajectory(address, simulator) != expected:
         problems.append("the honest client's trajectory differs afterwards")
     if memory:
@@ -323,7 +331,7 @@ def main():
         if options.server is not None:
             process, address, simulator = stack.enter_context(started(options.server))
             pid = process.pid
-        found = fuzz(address, simulator, messages=options.messages, pid=pid, seed=options.seed)
+        found = fuzz(address, simulator, messages=options.messages, pid=pid, seed=options.seed, report_every=60)
     print(json.dumps(found))
     return 1 if found["problems"] else 0
 
