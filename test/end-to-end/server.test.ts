@@ -128,3 +128,13 @@ test('a port that is in use is named in the error', async () => {
   server.child.kill('SIGINT');
   await server.ended;
 });
+
+test('a server on all interfaces warns that anyone can use it, and one on this machine does not', async () => {
+  const open = start(['serve', 'simulators', '--host', '0.0.0.0', '--port', '0']);
+  await open.until(/^pmpo: anyone who can reach 0\.0\.0\.0:\d+ can use this server: it takes no token/m);
+  open.child.kill('SIGINT');
+  expect((await open.ended).code).toBe(0);
+  const own = await serve(0);
+  own.child.kill('SIGINT');
+  expect((await own.ended).stderr).not.toMatch(/anyone/);
+});
