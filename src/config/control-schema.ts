@@ -243,6 +243,14 @@ const learnerSchema = z
       .describe(
         "Correlation of the exploration noise between consecutive steps (0: white noise); default: 0.95 for continuous actions, 0 for integer ones. It affects acting only, and keeps the policy's distribution at each step",
       ),
+    explorationEpsilon: z
+      .number()
+      .min(0)
+      .lt(1)
+      .optional()
+      .describe(
+        'ε of the first of the K environments: the share of steps whose integer actions are random. It falls from each environment to the next, to ε^8 in the last (Ape-X, arXiv 1803.00933); a single environment has ε^4.5. Default: 0.4 if any action is an integer, else 0. It affects acting only',
+      ),
     stepsPerUpdate: count.default(2).describe('Environment steps per update'),
     batchSize: count.max(65_536).default(128).describe('B, contexts per batch'),
     samples: count.max(1024).optional().describe("N, samples per context; default: the operator's own"),

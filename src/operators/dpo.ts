@@ -2,6 +2,15 @@ import { z } from 'zod';
 import type { Scalar, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
+import {
+  klPartNames,
+  klRemedy,
+  klSettings,
+  weightsOf,
+  withDefaultBounds,
+  withKlConstraints,
+} from './kl-settings.js';
+import { initialKlDuals, projectDuals } from './lagrange.js';
 import { rate, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 
@@ -14,6 +23,9 @@ import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
  * E_x is the mean over the contexts that have such a pair. Ties are broken by position: the first sample is chosen, which without
  * `evaluation` is the first accepted and the first rejected one. A sample is a candidate if its weight is positive; the size of the
  * weight does not matter.
+ *
+ * To this loss, `kl` can add KL(reference ‖ policy), part by part: by a weight, or as a bound, as for policies of actions. Such a
+ * policy's reference follows it, so that what the loss may change in a moment, it could change again in the next.
  */
 
 const defaultBeta = 1;
@@ -31,6 +43,9 @@ export const dpoSettings = z.strictObject({
     .describe(
       `β of the paper, which scales the log-ratios: the larger it is, the closer the policy stays to its reference; default: ${defaultBeta}, or ${actionBeta} for a policy of actions`,
     ),
+  kl: klSettings.describe(
+    `By part of the KL, ${klPartNames}: a weight of KL(reference ‖ policy), or a bound, {epsilon}; default: none for a language model; the parts of a policy of actions are bounded as for PMPO`,
+  ),
 });
 /** The settings of DPO; each of them has a default. */
 export type DpoSettings = z.input<typeof dpoSettings>;
@@ -80,15 +95,25 @@ export const dpoDefinition = defineOperator({
   description:
     'Direct Preference Optimization on the best and the worst sample of each context (arXiv 2305.18290)',
   settings: dpoSettings,
-  complete: ({ beta }, klParts) => ({
+  klParts: ({ kl }) => Object.keys(kl),
+  complete: ({ beta, kl }, klParts) => ({
     beta: beta ?? (klParts.includes('sequence') ? defaultBeta : actionBeta),
+    kl: withDefaultBounds(kl, klParts),
   }),
-  create: ({ beta = defaultBeta }) => ({
-    needs: { feedback: 'pairs', evaluation: false, kl: 'none' },
-    initialState: () => ({}),
-    explorationRemedy: () => `Raise operator.beta, which is ${beta}`,
-    loss: (batch) => dpoLoss(beta, batch),
-  }),
+  create({ beta = defaultBeta, kl }) {
+    const weightOf = weightsOf(kl, 0);
+    const readsKl = Object.keys(kl).length > 0;
+    return {
+      needs: { feedback: 'pairs', evaluation: false, kl: readsKl ? 'any' : 'none' },
+      initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
+      projectState: projectDuals,
+      explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
+      loss(batch, state) {
+        const result = dpoLoss(beta, batch);
+        return readsKl ? withKlConstraints(result, batch.kl, state, weightOf) : result;
+      },
+    };
+  },
 });
 
 /**

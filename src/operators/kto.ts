@@ -2,7 +2,15 @@ import { z } from 'zod';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { stopGradient } from './lagrange.js';
+import {
+  klPartNames,
+  klRemedy,
+  klSettings,
+  weightsOf,
+  withDefaultBounds,
+  withKlConstraints,
+} from './kl-settings.js';
+import { initialKlDuals, projectDuals, stopGradient } from './lagrange.js';
 import { rate, where0 } from './masking.js';
 import type { CheckedBatch, KlEstimate, Operator, OperatorResult } from './operator.js';
 
@@ -16,6 +24,8 @@ import type { CheckedBatch, KlEstimate, Operator, OperatorResult } from './opera
  * The reference point is the divergence of the policy from its reference over the batch, at least 0 and without gradient. The
  * paper estimates KL(π_θ ‖ π_ref) from mismatched prompts and completions. Here it is the batch's KL(π_ref ‖ π_θ), which is
  * exact if the policy gives an exact KL, and agrees with the other direction to second order in the distance of the two policies.
+ *
+ * To this loss, `kl` can add KL(reference ‖ policy), part by part; see dpo.ts.
  */
 
 const defaultBeta = 0.1;
@@ -32,6 +42,9 @@ export const ktoSettings = z.strictObject({
     ),
   desirableWeight: z.number().min(0).default(1).describe('Weight of accepted samples, λ_D'),
   undesirableWeight: z.number().min(0).default(1).describe('Weight of rejected samples, λ_U'),
+  kl: klSettings.describe(
+    `By part of the KL, ${klPartNames}: a weight of KL(reference ‖ policy), or a bound, {epsilon}; default: none for a language model; the parts of a policy of actions are bounded as for PMPO`,
+  ),
 });
 /** The settings of KTO; each of them has a default. */
 export type KtoSettings = z.input<typeof ktoSettings>;
@@ -78,16 +91,26 @@ export const ktoDefinition = defineOperator({
   description:
     'Kahneman-Tversky Optimization on accepted and rejected samples without pairs (arXiv 2402.01306)',
   settings: ktoSettings,
-  complete: ({ beta, ...weights }, klParts) => ({
+  klParts: ({ kl }) => Object.keys(kl),
+  complete: ({ beta, kl, ...weights }, klParts) => ({
     beta: beta ?? (klParts.includes('sequence') ? defaultBeta : actionBeta),
+    kl: withDefaultBounds(kl, klParts),
     ...weights,
   }),
-  create: (settings) => ({
-    needs: { feedback: 'either', evaluation: false },
-    initialState: () => ({}),
-    explorationRemedy: () => `Raise operator.beta, which is ${settings.beta}`,
-    loss: (batch) => ktoLoss(settings, batch),
-  }),
+  create(settings) {
+    const weightOf = weightsOf(settings.kl, 0);
+    const constrained = Object.keys(settings.kl).length > 0;
+    return {
+      needs: { feedback: 'either', evaluation: false },
+      initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
+      projectState: projectDuals,
+      explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
+      loss(batch, state) {
+        const result = ktoLoss(settings, batch);
+        return constrained ? withKlConstraints(result, batch.kl, state, weightOf) : result;
+      },
+    };
+  },
 });
 
 /**

@@ -2,7 +2,15 @@ import { z } from 'zod';
 import type { NamedTensors, Scalar } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { initialKlDuals, type KlWeight, klConstraints, projectDuals } from './lagrange.js';
+import {
+  klPartNames,
+  klRemedy,
+  klSettings,
+  weightsOf,
+  withDefaultBounds,
+  withKlConstraints,
+} from './kl-settings.js';
+import { initialKlDuals, type KlWeight, projectDuals } from './lagrange.js';
 import { maskedMean, rate } from './masking.js';
 import type { CheckedBatch, Operator, OperatorContext, OperatorResult, OperatorRule } from './operator.js';
 
@@ -16,17 +24,6 @@ import type { CheckedBatch, Operator, OperatorContext, OperatorResult, OperatorR
  * E_x is the mean over all B contexts. A context without accepted (or rejected) samples adds 0 for that side, to the loss and to
  * its gradient; the weight of the other contexts does not grow in return.
  */
-
-const klWeight = z.union([
-  z.number().min(0),
-  z.strictObject({
-    epsilon: z
-      .number()
-      .positive()
-      .describe('Bound on the KL of each dimension, nats; a dual variable adapts the weight to it'),
-    initialWeight: z.number().positive().default(1).describe('Initial value of the adapted weight'),
-  }),
-]);
 
 export const pmpoSettings = z.strictObject({
   alpha: z
@@ -44,30 +41,12 @@ export const pmpoSettings = z.strictObject({
     .describe(
       'Weight of KL(reference ‖ policy), for every part that `kl` does not name; default: 1 for a language model; the parts of a policy of actions are bounded',
     ),
-  kl: z
-    .strictObject({
-      mean: klWeight.optional(),
-      covariance: klWeight.optional(),
-      categorical: klWeight.optional(),
-      sequence: klWeight.optional(),
-    })
-    .prefault({})
-    .describe(
-      'By part of the KL, mean and covariance (Gaussian head), categorical (categorical head), sequence (language): a weight that replaces beta, or a bound, {epsilon}',
-    ),
+  kl: klSettings.describe(
+    `By part of the KL, ${klPartNames}: a weight that replaces beta, or a bound, {epsilon}`,
+  ),
 });
 /** The weight of a part of the KL for which the settings give neither a weight nor a bound. */
 const defaultBeta = 1;
-
-/**
- * The bounds of the parts of a policy of actions, if neither beta nor `kl` is set. A weight that suits one task lets the deviations of
- * another collapse in a few thousand updates; a bound makes the speed at which a policy may become narrow a setting by itself.
- */
-const defaultBounds: Readonly<Record<string, KlWeight>> = {
-  mean: { epsilon: 0.01, initialWeight: 1 },
-  covariance: { epsilon: 1e-4, initialWeight: 100 },
-  categorical: { epsilon: 0.01, initialWeight: 1 },
-};
 
 /** The settings of PMPO; each of them has a default. */
 export type PmpoSettings = z.input<typeof pmpoSettings>;
@@ -81,20 +60,14 @@ function pmpoLoss(
 ): OperatorResult {
   const accepted: Scalar = tf.mean(maskedMean(logProb, accept));
   const rejected: Scalar = tf.mean(maskedMean(logProb, reject));
-  const regulariser = klConstraints(kl(), state, weightOf);
   const likelihood: Scalar = tf.sub(tf.mul(rejected, 1 - alpha), tf.mul(accepted, alpha));
-  const loss: Scalar = tf.add(likelihood, regulariser.loss);
-  return {
-    loss,
-    metrics: {
-      'policy/loss': loss,
-      'policy/logProb/accepted': accepted,
-      'policy/logProb/rejected': rejected,
-      'policy/acceptRate': rate(accept, mask),
-      'policy/rejectRate': rate(reject, mask),
-      ...regulariser.metrics,
-    },
+  const metrics = {
+    'policy/logProb/accepted': accepted,
+    'policy/logProb/rejected': rejected,
+    'policy/acceptRate': rate(accept, mask),
+    'policy/rejectRate': rate(reject, mask),
   };
+  return withKlConstraints({ loss: likelihood, metrics }, kl, state, weightOf);
 }
 
 export const pmpoDefinition = defineOperator({
@@ -105,12 +78,10 @@ export const pmpoDefinition = defineOperator({
   klParts: ({ kl }) => Object.keys(kl),
   complete({ alpha, beta, kl }, klParts) {
     if (beta !== undefined) return { alpha, beta, kl };
-    const bounds = Object.entries(defaultBounds).filter(([part]) => klParts.includes(part));
-    return { alpha, beta: defaultBeta, kl: { ...Object.fromEntries(bounds), ...kl } };
+    return { alpha, beta: defaultBeta, kl: withDefaultBounds(kl, klParts) };
   },
   create({ alpha, beta = defaultBeta, kl }): OperatorRule {
-    const byPart: Readonly<Record<string, KlWeight | undefined>> = kl;
-    const weightOf = (part: string) => byPart[part] ?? beta;
+    const weightOf = weightsOf(kl, beta);
     return {
       needs: {
         feedback: alpha === 1 ? 'accepts' : alpha === 0 ? 'rejects' : 'either',
@@ -120,8 +91,8 @@ export const pmpoDefinition = defineOperator({
       initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
       projectState: projectDuals,
       loss: (batch, state) => pmpoLoss(alpha, weightOf, batch, state),
-      explorationRemedy: (klPart) => explorationRemedy(klPart, weightOf(klPart)),
-      warnings: (context) => weightWarnings(alpha, smallestWeight(beta, byPart, context.klParts), context),
+      explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
+      warnings: (context) => weightWarnings(alpha, smallestWeight(beta, kl, context.klParts), context),
     };
   },
 });
@@ -132,13 +103,6 @@ export const pmpoDefinition = defineOperator({
  */
 export function pmpo(settings?: PmpoSettings): Operator {
   return pmpoDefinition.create(settings);
-}
-
-function explorationRemedy(part: string, weight: KlWeight): string {
-  const key = `operator.kl.${part}`;
-  if (typeof weight === 'object') return `Lower ${key}.epsilon, which is ${weight.epsilon}`;
-  const epsilon = part === 'covariance' ? 1e-4 : 1e-3;
-  return `Bound the change of the policy, ${key}={epsilon: ${epsilon}}, or give ${key} a larger weight than ${weight}`;
 }
 
 /** A fixed weight of the KL, and the setting that gives it. */

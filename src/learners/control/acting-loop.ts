@@ -1,4 +1,4 @@
-import type { RandomKey } from '../../core/random-keys.js';
+import { foldIn, type RandomKey } from '../../core/random-keys.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { HostTensor } from '../../engine/tensors.js';
 import type { VectorEnvironment, VectorStep } from '../../environments/vector-environment.js';
@@ -7,7 +7,14 @@ import type { Checkpoint } from '../../run/checkpoints.js';
 import { prefixed, requiredTensor } from './checkpoint.js';
 import type { ActorConfig } from './config.js';
 import type { ExperienceSnapshot } from './experience.js';
-import { ActingNoise, correlations, headNoise, randomActions } from './noise.js';
+import {
+  ActingNoise,
+  correlations,
+  explorationEpsilons,
+  headNoise,
+  randomActions,
+  withRandomIntegers,
+} from './noise.js';
 import { returnSteps } from './return-steps.js';
 
 /** What `ActingLoop` needs. Shapes: K environments, O observation size, A action dimensions. */
@@ -34,6 +41,8 @@ export class ActingLoop {
   readonly #options: ActingLoopOptions;
   readonly #windows: NStepWindows;
   readonly #noise: ActingNoise;
+  /** The share of steps with random integers in each environment, [K]. */
+  readonly #epsilons: readonly number[];
   /** The observations that the next actions are chosen on, [K, O]. */
   #observations: Float32Array = new Float32Array();
   /** The actions, the simulator steps and the return of each environment's open episode, [K]. */
@@ -63,6 +72,7 @@ export class ActingLoop {
       correlations(config.learner.explorationCorrelation, actionValues),
       key,
     );
+    this.#epsilons = explorationEpsilons(config.learner.explorationEpsilon, actionValues, numEnvs);
     this.#episodeActions = Array(numEnvs).fill(0);
     this.#episodeSteps = Array(numEnvs).fill(0);
     this.#episodeReturns = Array(numEnvs).fill(0);
@@ -112,11 +122,12 @@ export class ActingLoop {
     const { config, environment, family, act } = this.#options;
     const { numEnvs, actionValues } = environment;
     const z = this.#noise.advance(index);
-    const actions =
-      steps < config.learner.warmupSteps
-        ? randomActions(z, actionValues)
-        : await act(this.#observations, headNoise(family, z), numEnvs);
-    return { stepped: environment.step(actions) };
+    if (steps < config.learner.warmupSteps) {
+      return { stepped: environment.step(randomActions(z, actionValues)) };
+    }
+    const actions = await act(this.#observations, headNoise(family, z), numEnvs);
+    const key = foldIn(foldIn(this.#options.key, 'epsilon'), index);
+    return { stepped: environment.step(withRandomIntegers(actions, this.#epsilons, actionValues, key)) };
   }
 
   /** Passes the transitions that a step has completed to the sink. @returns the simulator steps that were taken. */

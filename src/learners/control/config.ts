@@ -55,6 +55,8 @@ export interface ControlUpdateConfig {
   readonly warmupSteps: number;
   /** Correlation of the acting noise between steps; absent: 0.95 for continuous actions, 0 for integers. */
   readonly explorationCorrelation?: number;
+  /** Share of steps with random integer actions in the first environment; absent: 0.4. See noise.ts. */
+  readonly explorationEpsilon?: number;
   /** Environment steps for each update. */
   readonly stepsPerUpdate: number;
   /** B, the contexts in a batch. */
@@ -96,5 +98,8 @@ export interface ReplayConfig {
 
 /** The part of the configuration that actors need. */
 export type ActorConfig = Pick<ControlLearnerConfig, 'seed' | 'policy' | 'replay'> & {
-  readonly learner: Pick<ControlUpdateConfig, 'warmupSteps' | 'explorationCorrelation' | 'discount'>;
+  readonly learner: Pick<
+    ControlUpdateConfig,
+    'warmupSteps' | 'explorationCorrelation' | 'explorationEpsilon' | 'discount'
+  >;
 };

@@ -75,9 +75,56 @@ export function randomActions(z: Float32Array, actionValues: ArrayLike<number>):
   return z.map((value, i) => {
     const share = normalCdf(value);
     const count = actionValues[i % actionValues.length];
-    if (count === 0) return 2 * share - 1;
-    return count === 1 ? 0 : (2 * Math.min(count - 1, Math.floor(share * count))) / (count - 1) - 1;
+    return count === 0 ? 2 * share - 1 : integerAction(share, count);
   });
+}
+
+/** ε of the first environment if the configuration does not set it, and the power of it that the last environment has: 1 + this. */
+const ladder = { epsilon: 0.4, decline: 7 };
+
+/**
+ * The share of steps with random integer actions in each of K environments, [K]: ε_k = ε^(1 + 7k/(K−1)), as in Ape-X (arXiv 1803.00933,
+ * section 4.1). A policy soon takes few other actions than the best that it knows. Some environments that explore on find what needs
+ * several unlikely actions in a row, while the others see what the policy leads to.
+ */
+export function explorationEpsilons(
+  setting: number | undefined,
+  actionValues: ArrayLike<number>,
+  numEnvs: number,
+): number[] {
+  const hasIntegers = Array.from(actionValues).some((values) => values > 0);
+  const epsilon = hasIntegers ? (setting ?? ladder.epsilon) : 0;
+  return Array.from({ length: numEnvs }, (_, k) => {
+    const place = numEnvs === 1 ? 0.5 : k / (numEnvs - 1);
+    return epsilon ** (1 + ladder.decline * place);
+  });
+}
+
+/**
+ * Canonical actions [K, A] in which environment k has, with probability ε_k, uniformly random values in place of all its integers.
+ * @param epsilons [K]
+ * @param actionValues the number of values of each dimension, 0 for a continuous one, [A]
+ */
+export function withRandomIntegers(
+  actions: Float32Array,
+  epsilons: readonly number[],
+  actionValues: ArrayLike<number>,
+  key: RandomKey,
+): Float32Array {
+  if (epsilons.every((epsilon) => epsilon === 0)) return actions;
+  const explores = fillUniform(foldIn(key, 'explores'), new Float32Array(epsilons.length));
+  const values = fillUniform(foldIn(key, 'values'), new Float32Array(actions.length));
+  const size = actionValues.length;
+  return actions.map((action, i) => {
+    const k = Math.floor(i / size);
+    const count = actionValues[i % size];
+    return explores[k] < epsilons[k] && count > 0 ? integerAction(values[i], count) : action;
+  });
+}
+
+/** The canonical value of one of `count` integers, each for an equal share of 0 … 1. */
+function integerAction(share: number, count: number): number {
+  return count === 1 ? 0 : (2 * Math.min(count - 1, Math.floor(share * count))) / (count - 1) - 1;
 }
 
 /** The noise of one update, [N, B, A]. */

@@ -1,0 +1,77 @@
+import { z } from 'zod';
+import type { NamedTensors, Scalar } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { type KlWeight, klConstraints } from './lagrange.js';
+import type { CheckedBatch, OperatorResult } from './operator.js';
+
+/** The settings by which operators weigh or bound KL(reference ‖ policy), part by part. */
+
+const klWeight = z.union([
+  z.number().min(0),
+  z.strictObject({
+    epsilon: z
+      .number()
+      .positive()
+      .describe('Bound on the KL of each dimension, nats; a dual variable adapts the weight to it'),
+    initialWeight: z.number().positive().default(1).describe('Initial value of the adapted weight'),
+  }),
+]);
+
+/** The schema of a weight or a bound for each part of the KL. */
+export const klSettings = z
+  .strictObject({
+    mean: klWeight.optional(),
+    covariance: klWeight.optional(),
+    categorical: klWeight.optional(),
+    sequence: klWeight.optional(),
+  })
+  .prefault({});
+
+/** Weights and bounds by the parts of the KL. */
+export type KlSettings = z.output<typeof klSettings>;
+
+/** What the parts of the KL are, for descriptions of settings. */
+export const klPartNames =
+  'mean and covariance (Gaussian head), categorical (categorical head), sequence (language)';
+
+/**
+ * The bounds of the parts of a policy of actions. A weight that suits one task lets the deviations of another collapse in a few
+ * thousand updates; a bound makes the speed at which a policy may become narrow a setting by itself.
+ */
+const defaultBounds: Readonly<Record<string, KlWeight>> = {
+  mean: { epsilon: 0.01, initialWeight: 1 },
+  covariance: { epsilon: 1e-4, initialWeight: 100 },
+  categorical: { epsilon: 0.01, initialWeight: 1 },
+};
+
+/** `kl` with the default bounds of those parts of a policy of actions that it does not name. */
+export function withDefaultBounds(kl: KlSettings, klParts: readonly string[]): KlSettings {
+  const bounds = Object.entries(defaultBounds).filter(([part]) => klParts.includes(part));
+  return { ...Object.fromEntries(bounds), ...kl };
+}
+
+/** The weight or the bound of a part; `otherwise` for a part that the settings do not name. */
+export function weightsOf(kl: KlSettings, otherwise: number): (part: string) => KlWeight {
+  const byPart: Readonly<Record<string, KlWeight | undefined>> = kl;
+  return (part) => byPart[part] ?? otherwise;
+}
+
+/** A result with the weighted or bounded KL added to its loss. */
+export function withKlConstraints(
+  { loss, metrics }: OperatorResult,
+  kl: CheckedBatch['kl'],
+  state: NamedTensors,
+  weightOf: (part: string) => KlWeight,
+): OperatorResult {
+  const constraints = klConstraints(kl(), state, weightOf);
+  const total: Scalar = tf.add(loss, constraints.loss);
+  return { loss: total, metrics: { ...metrics, 'policy/loss': total, ...constraints.metrics } };
+}
+
+/** The setting that keeps the spread of a policy, whose change `part` measures, from collapsing. */
+export function klRemedy(part: string, weight: KlWeight): string {
+  const key = `operator.kl.${part}`;
+  if (typeof weight === 'object') return `Lower ${key}.epsilon, which is ${weight.epsilon}`;
+  const epsilon = part === 'covariance' ? 1e-4 : 1e-3;
+  return `Bound the change of the policy, ${key}={epsilon: ${epsilon}}, or give ${key} a larger weight than ${weight}`;
+}
