@@ -39,9 +39,12 @@ const isItRunning = 'Is the server still running there?';
 type LossDetails = { readonly remedy?: string; readonly cause?: unknown };
 
 /** How fast the slowest answer to a step is forgotten: by a factor for each later one. */
-const forgetting = 0.999;
-/** A stream is in step if it stays silent for this many times its slowest answer, and these milliseconds, after a request. */
-const silence = { times: 2, more: 10 } as const;
+const forgetting = 0.99;
+/**
+ * A stream is in step if it stays silent for this many times its slowest answer, and these milliseconds, after a request. A server
+ * that computes one answer after the other and is one ahead owes two at that moment, and each seems to take less than it does.
+ */
+const silence = { times: 3, more: 10 } as const;
 
 /** Lets the event loop read what has arrived. */
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
