@@ -82,7 +82,8 @@ async function pretrain(
 /**
  * The base model for these settings, from the cache if it is there; otherwise it is pretrained and cached. The same settings give the
  * same model.
- * @throws PmpoError if the corpus cannot be read, the settings contradict each other, or pretraining is stopped.
+ * @throws PmpoError if the corpus cannot be read, the settings contradict each other, pretraining is stopped, or the model in the
+ *   cache is damaged.
  */
 export async function cachedBaseModel(
   settings: EmbeddedSettings,
@@ -99,7 +100,7 @@ export async function cachedBaseModel(
     () => true,
     () => false,
   );
-  if (isMade) return readModelFolder(folder);
+  if (isMade) return readCached(folder);
   options.say('Pretraining the base model, once for these settings …');
   const model = await pretrain(settings, documents, options);
   await mkdir(dirname(folder), { recursive: true });
@@ -108,4 +109,14 @@ export async function cachedBaseModel(
   // Another run may have made the same model in the meantime: the first one stays.
   await rename(aside, folder).catch(() => rm(aside, { recursive: true, force: true }));
   return model;
+}
+
+async function readCached(folder: string): Promise<ModelFolder> {
+  try {
+    return await readModelFolder(folder, { checksum: true });
+  } catch (cause) {
+    if (!(cause instanceof PmpoError)) throw cause;
+    const remedy = `Delete the folder ${folder}: the base model is then made again`;
+    throw new PmpoError({ ...cause.details, remedy, cause });
+  }
 }
