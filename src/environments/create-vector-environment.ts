@@ -4,13 +4,13 @@
  */
 
 import { setMaxListeners } from 'node:events';
-import { isDeepStrictEqual } from 'node:util';
 import type { ReconnectSettings, Sleep } from '../core/backoff.js';
 import { PmpoError } from '../core/errors.js';
 import type { Environment } from './environment.js';
 import { EpisodePlayer } from './episode-player.js';
 import { type ActionScaler, scaleActions } from './flatten.js';
 import { type ByteRange, flattenObservations, type ObservationFlattener } from './observation-layout.js';
+import { type EnvironmentSpecs, specDifference } from './spec-difference.js';
 import type { OpenEpisode, VectorEnvironment, VectorReset, VectorStep } from './vector-environment.js';
 
 /** How `createVectorEnvironment` makes, seeds and steps its environments, and what it does after a lost connection. */
@@ -293,15 +293,12 @@ class ConnectedEnvironments implements VectorEnvironment {
 }
 
 /** @throws PmpoError when the specs of environment k are others. */
-function requireSpecs(
-  k: number,
-  { observationSpec, actionSpec }: Environment,
-  specs: Pick<Environment, 'observationSpec' | 'actionSpec'>,
-): void {
-  if (isDeepStrictEqual({ observationSpec, actionSpec }, specs)) return;
+function requireSpecs(k: number, environment: Environment, specs: EnvironmentSpecs): void {
+  const difference = specDifference(environment, specs);
+  if (difference === undefined) return;
   throw new PmpoError({
     where: `environment ${k}`,
-    what: 'its observation or action specs differ from those of the environments before it',
+    what: `its specs differ from those of the environments before it: ${difference}`,
     remedy: 'All environments of a run must be of one kind. Start a new run for another kind',
   });
 }

@@ -90,6 +90,31 @@ describe('flattenObservations', () => {
     expect(flattenObservations(specs, { oneHot: false }).size).toBe(1 + 2 + 2 + 1 + 1 + 1);
   });
 
+  it.each<[string, TensorSpec, number]>([
+    ['two values', { name: 'a', shape: [2], dtype: 'int8', minimum: 0, maximum: 1 }, 2],
+    ['two values, one below', { name: 'a', shape: [2], dtype: 'int8', minimum: 0, maximum: 1 }, -1],
+    ['one value', { name: 'a', shape: [2], dtype: 'int8', minimum: 0, maximum: 0 }, 1],
+    [
+      'too many values for a code',
+      { name: 'a', shape: [2], dtype: 'int32', minimum: 0, maximum: 4096 },
+      4097,
+    ],
+  ])('checks integers that enter as numbers against their bounds: %s', (_, spec, outside) => {
+    const flattener = flattenObservations({ a: spec });
+    const written = (...values: number[]) => {
+      const out = new Float32Array(2);
+      const observation: NamedTensorValues = {
+        a: { dtype: 'int32', shape: [2], data: Int32Array.of(...values) },
+      };
+      flattener.write(observation, out, 0);
+      return { out: [...out], said: flattener.describe(observation, 1) };
+    };
+    expect(written(0, spec.maximum as number).out).toEqual([0, spec.maximum]);
+    const { out, said } = written(0, outside);
+    expect(out).toEqual([0, Number.NaN]);
+    expect(said).toBe(`observation 'a'[1] is ${outside}, outside of its bounds 0 and ${spec.maximum}`);
+  });
+
   it('takes integers that neighbouring numbers could be taken for as numbers, not as categories', () => {
     const a: TensorSpec = {
       name: 'a',

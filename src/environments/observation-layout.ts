@@ -6,6 +6,12 @@ import { boundAt, numericSpec } from './spec-checks.js';
  * Named observations as one vector for a learner. Shapes: O observation size.
  */
 
+/** The values of one element of an integer observation with bounds: the smallest, and how many there are. */
+interface Categories {
+  readonly minimum: number;
+  readonly values: number;
+}
+
 /** How one named observation enters the vector. */
 export interface ObservationPart {
   readonly name: string;
@@ -16,7 +22,9 @@ export interface ObservationPart {
   /** What its numbers are divided by: 255 for images, otherwise 1. */
   readonly divisor: number;
   /** For a one-hot code: the smallest value and the number of values of each element. */
-  readonly categories?: readonly { readonly minimum: number; readonly values: number }[];
+  readonly categories?: readonly Categories[];
+  /** For integers with bounds that enter as numbers: the same; they are checked, too. */
+  readonly bounds?: readonly Categories[];
   /** Whether all of its numbers, times `divisor`, are whole and from 0 to 255. */
   readonly isBytes: boolean;
 }
@@ -38,7 +46,7 @@ export interface ObservationFlattener {
   readonly byteRanges: readonly ByteRange[];
   /** Observations that look like categories and are not encoded as such, in sentences for people. */
   readonly notes: readonly string[];
-  /** Writes an observation as O float32 numbers into `out`, starting at `offset`. A value that is none of its categories becomes NaN. */
+  /** Writes an observation as O float32 numbers into `out`, starting at `offset`. An integer outside of its bounds becomes NaN. */
   write(observation: NamedTensorValues, out: Float32Array, offset: number): void;
   /** The name and the value of the element of an observation that is number `index` of its vector, for messages. */
   describe(observation: NamedTensorValues, index: number): string;
@@ -84,8 +92,7 @@ function categoriesOf({ dtype, minimum, maximum }: TensorSpec, size: number) {
     ({ minimum: low, values, isOwn }) =>
       Number.isSafeInteger(low) && Number.isSafeInteger(low + values - 1) && values >= 1 && !isOwn,
   );
-  // A number that takes two values tells as much as their one-hot code.
-  if (!areBounds || elements.every(({ values }) => values <= 2)) return undefined;
+  if (!areBounds) return undefined;
   return elements.map(({ minimum: low, values }) => ({ minimum: low, values }));
 }
 
@@ -104,10 +111,12 @@ function partOf(
   };
   const categories = oneHot && !isImage ? categoriesOf(spec, size) : undefined;
   if (categories === undefined) return { part: numbers };
+  // A number that takes two values tells as much as their one-hot code.
+  if (categories.every(({ values }) => values <= 2)) return { part: { ...numbers, bounds: categories } };
   const codeSize = categories.reduce((sum, { values }) => sum + values, 0);
   if (codeSize > maxOneHot) {
     const note = `observation '${name}': a one-hot code of its ${codeSize} values would be too long (at most ${maxOneHot}), so that it enters the policy as ${size === 1 ? 'a number' : 'numbers'}`;
-    return { part: numbers, note };
+    return { part: { ...numbers, bounds: categories }, note };
   }
   return { part: { name, shape, size: codeSize, divisor: 1, categories, isBytes: true } };
 }
@@ -147,19 +156,25 @@ function elementAt(
 /** Beyond this, neighbouring float32 numbers are more than 1 apart. */
 const exactUpTo = 2 ** 24;
 
+/** Whether `value` is one of the categories. */
+function isWithin(value: number, { minimum, values }: Categories): boolean {
+  return value >= minimum && value < minimum + values;
+}
+
 /** Writes the one-hot code of each element; NaN for a value that is none of the categories. */
 function writeOneHot(
   data: ArrayLike<number | bigint>,
-  categories: NonNullable<ObservationPart['categories']>,
+  categories: readonly Categories[],
   out: Float32Array,
   at: number,
 ): void {
   let start = at;
-  for (const [i, { minimum, values }] of categories.entries()) {
-    const chosen = Number(data[i]) - minimum;
-    out.fill(chosen >= 0 && chosen < values ? 0 : Number.NaN, start, start + values);
-    if (chosen >= 0 && chosen < values) out[start + chosen] = 1;
-    start += values;
+  for (const [i, own] of categories.entries()) {
+    const value = Number(data[i]);
+    const end = start + own.values;
+    out.fill(isWithin(value, own) ? 0 : Number.NaN, start, end);
+    if (isWithin(value, own)) out[start + value - own.minimum] = 1;
+    start = end;
   }
 }
 
@@ -197,13 +212,16 @@ export function flattenObservations(
           const numbers = data as Uint8Array;
           for (let i = 0; i < part.size; i++) out[position + i] = numbers[i] / part.divisor;
         } else out.set(data as Float32Array, position);
+        for (const [i, own] of part.bounds?.entries() ?? []) {
+          if (!isWithin(Number(data[i]), own)) out[position + i] = Number.NaN;
+        }
         position += part.size;
       }
     },
     describe(observation, index) {
       const { part, element } = elementAt(parts, index);
       const value = observation[part.name].data[element];
-      const category = part.categories?.[element];
+      const category = (part.categories ?? part.bounds)?.[element];
       const why =
         category !== undefined
           ? `, outside of its bounds ${category.minimum} and ${category.minimum + category.values - 1}`

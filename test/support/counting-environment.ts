@@ -7,6 +7,8 @@ export interface CountingEnvironmentOptions {
   readonly end?: 'terminated' | 'truncated';
   /** Changes the step count in an observation. */
   readonly observe?: (count: number) => number;
+  /** Whether the seed and the sum of the actions are 0 in every observation. */
+  readonly showsOnlyCount?: boolean;
   readonly reward?: (count: number) => number;
   /** The discount of each step; undefined: none is given. */
   readonly discount?: (count: number) => number | undefined;
@@ -23,6 +25,7 @@ export function countingEnvironment({
   length = 5,
   end = 'truncated',
   observe = (count) => count,
+  showsOnlyCount = false,
   reward = (count) => count,
   discount = () => undefined,
   isEmpty = () => false,
@@ -33,9 +36,10 @@ export function countingEnvironment({
   let seed = 0;
   let count = 0;
   let sum = 0;
-  const observation = () => ({
-    state: { dtype: 'float32' as const, shape: [3], data: Float32Array.of(seed, observe(count), sum) },
-  });
+  const observation = () => {
+    const data = Float32Array.of(showsOnlyCount ? 0 : seed, observe(count), showsOnlyCount ? 0 : sum);
+    return { state: { dtype: 'float32' as const, shape: [3], data } };
+  };
   return {
     observationSpec: specs,
     actionSpec: { push: { name: 'push', shape: [1], dtype: 'float32', minimum: -1, maximum: 1 } },

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from pmpo_simulator_server.allowed_imports import import_allowed
-from pmpo_simulator_server.errors import invalid, not_found, quoted, unknown
+from pmpo_simulator_server.errors import invalid, not_found, precondition, quoted, unknown
 from pmpo_simulator_server.rendering import Pixels, Size, check_camera, on_drawing_thread
 from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.simulator import Array, Spec, State, Step, single_flag, single_number
@@ -91,12 +91,12 @@ class GymnasiumSimulator:
 
     def reset(self, seed: int | None) -> Step:
         chosen, self._seed = (self._seed if seed is None else seed), None
-        observation, _ = self._environment.reset(seed=None if chosen is None else chosen % _NUM_SEEDS)
+        observation = _first_observation(self._environment, None if chosen is None else chosen % _NUM_SEEDS)
         return Step(self._observations_of(observation), 0.0, 1.0, State.RUNNING)
 
     def step(self, actions: Mapping[str, Array]) -> Step:
         action = self._action_tree.arrange(actions, _converted)
-        observation, reward, at_end, at_limit, _ = self._environment.step(action)
+        observation, reward, at_end, at_limit, _ = _stepped(self._environment, action)
         terminated, truncated = single_flag(at_end, "terminated"), single_flag(at_limit, "truncated")
         state = State.TERMINATED if terminated else State.INTERRUPTED if truncated else State.RUNNING
         discount = 0.0 if terminated else 1.0
@@ -142,12 +142,68 @@ def gymnasium_environment(name: str, settings: Settings, allowed: Collection[str
         if size is not None:
             model = getattr(environment.unwrapped, "model", None)
             check_camera(size.camera, getattr(model, "ncam", 0))
-            environment.reset(seed=0)
+            _first_observation(environment, 0)
             pixels = Pixels(lambda: np.asarray(environment.render()))
         return GymnasiumSimulator(wrap(environment), seed, pixels)
     except BaseException:
         _close(environment)
         raise
+
+
+def _first_observation(environment: gymnasium.Env[Any, Any], seed: int | None) -> Any:
+    """Resets an environment and returns its observation.
+
+    Raises:
+      RequestError: its `reset` is one of Gym's old API.
+    """
+    try:
+        result: Any = environment.reset(seed=seed)
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error) and _is_of_a_caller(error):
+            raise _old_api(f"its reset takes no seed or no options ({error})") from error
+        raise
+    is_pair = isinstance(result, tuple) and len(result) == 2
+    # An observation may itself be a pair.
+    if not is_pair or (isinstance(environment.observation_space, spaces.Tuple) and not isinstance(result[1], Mapping)):
+        raise _old_api("its reset returns no pair of observation and info")
+    return result[0]
+
+
+def _stepped(environment: gymnasium.Env[Any, Any], action: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """Steps an environment.
+
+    Raises:
+      RequestError: its `step` does not return five values, as in Gym's old API.
+    """
+    try:
+        result: Any = environment.step(action)
+    except ValueError as error:
+        # Gymnasium's own wrappers, such as TimeLimit, unpack five values.
+        if "values to unpack (expected 5" in str(error) and _is_of_a_caller(error):
+            raise _old_api("its step does not return 5 values") from error
+        raise
+    if not isinstance(result, tuple) or len(result) != 5:
+        found = f"{len(result)} values" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
+        raise _old_api(f"its step returns {found}, not 5")
+    return result
+
+
+def _is_of_a_caller(error: BaseException) -> bool:
+    """Whether code that calls an environment raised `error`, Gymnasium's or this module, and not the environment's own."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    return module == __name__ or module.split(".")[0] == "gymnasium"
+
+
+def _old_api(what: str) -> Exception:
+    return precondition(
+        f"the environment does not follow Gymnasium's API, and perhaps Gym's old one: {what}. Gymnasium's "
+        "reset(seed=…, options=…) returns (observation, info), and its step returns (observation, reward, terminated, "
+        "truncated, info). Change the environment, or convert it with the package shimmy: "
+        'gymnasium.make("GymV21Environment-v0", env=…)'
+    )
 
 
 def _chosen(name: str, allowed: Collection[str]) -> EnvSpec:

@@ -285,7 +285,22 @@ describe('servers by others', () => {
       request.reset ? { reset: { specs: other } } : usual(request),
     );
     await expect((await connect(address)).reset()).rejects.toThrow(
-      /a reset changed the specs of observations or actions/,
+      /a reset changed the specs of observations or actions: now its action 'push' has the shape \[2\], not \[1\]\. A policy/,
+    );
+  });
+
+  it('whose next world has other specs are an error', async () => {
+    const other = { ...specs, actions: { '5': { name: 'pull', shape: [1], dtype: 1 } } };
+    let joined = 0;
+    const address = await scripted((request) => {
+      if (request.reset) return { error: { code: 12, message: 'Reset is not supported here' } };
+      return request.joinWorld && joined++ > 0 ? { joinWorld: { specs: other } } : usual(request);
+    });
+    const remote = await connect(address);
+    await remote.reset();
+    await remote.step(push(0));
+    await expect(remote.reset()).rejects.toThrow(
+      /its specs are not those of the world before it: among its actions it lacks push, and has also pull\. A policy/,
     );
   });
 

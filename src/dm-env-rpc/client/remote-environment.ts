@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import { PmpoError } from '../../core/errors.js';
 import type {
   Environment,
@@ -11,6 +10,7 @@ import type {
 } from '../../environments/environment.js';
 import { type EpisodePhase, requireRunning } from '../../environments/episode-phase.js';
 import { checkActions } from '../../environments/spec-checks.js';
+import { specDifference } from '../../environments/spec-difference.js';
 import { statusCode } from '../../grpc/status.js';
 import { environmentStates } from '../codec/messages.js';
 import type { PlainSettings } from '../codec/settings.js';
@@ -152,12 +152,12 @@ export class RemoteEnvironment implements Environment {
   async #joinAgain(): Promise<void> {
     await this.#world.close();
     const world = await RemoteWorld.join(this.#options);
-    const specsOf = ({ actionSpec, observationSpec }: RemoteWorld) => ({ actionSpec, observationSpec });
-    if (!isDeepStrictEqual(specsOf(world), specsOf(this.#world))) {
+    const difference = specDifference(world, this.#world);
+    if (difference !== undefined) {
       await world.close();
       throw new PmpoError({
         where: world.where,
-        what: 'its specs are not those of the world before it',
+        what: `its specs are not those of the world before it: ${difference}`,
         remedy: 'A policy is made for one set of specs: start a new run for the new ones',
       });
     }

@@ -9,6 +9,7 @@ import type {
   TensorSpec,
   TensorValue,
 } from '../../environments/environment.js';
+import { specDifference } from '../../environments/spec-difference.js';
 import { emptyData, isNumeric } from '../../environments/tensor-data.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { connectionDefaults } from '../../grpc/connection-defaults.js';
@@ -310,9 +311,16 @@ export class RemoteWorld {
     const { specs = {} } = await this.#connection.send('reset', { settings: packSettings(settings) });
     const plain = (tree: wire.ActionObservationSpecs) => JSON.parse(JSON.stringify(tree));
     if (isDeepStrictEqual(plain(specs ?? {}), plain(this.#wireSpecs))) return;
+    const difference = specDifference(
+      {
+        actionSpec: named('actions', specs?.actions, this.where).specs,
+        observationSpec: named('observations', specs?.observations, this.where).specs,
+      },
+      this,
+    );
     throw new PmpoError({
       where: this.where,
-      what: 'a reset changed the specs of observations or actions',
+      what: `a reset changed the specs of observations or actions: now ${difference ?? 'some have other identifiers'}`,
       remedy: 'A policy is made for one set of specs: start a new run for the new ones',
     });
   }

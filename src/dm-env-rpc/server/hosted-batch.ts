@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import { sizeOf } from '../../core/shape.js';
 import type {
   Environment,
@@ -9,6 +8,7 @@ import type {
   TensorValue,
 } from '../../environments/environment.js';
 import { checkForm, checkValue, neutralValue } from '../../environments/spec-checks.js';
+import { specDifference } from '../../environments/spec-difference.js';
 import { emptyData } from '../../environments/tensor-data.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { statusCode } from '../../grpc/status.js';
@@ -88,11 +88,10 @@ export class HostedBatch implements HostedWorld {
     this.#episodes = environments.map(() => 0);
     this.#episodeSteps = environments.map(() => 0);
     const [{ observationSpec, actionSpec }] = environments;
-    const odd = environments.findIndex(
-      (other) => !isDeepStrictEqual([other.observationSpec, other.actionSpec], [observationSpec, actionSpec]),
-    );
-    if (odd >= 0) {
-      const what = `the specs of simulator ${odd} differ from those of simulator 0; all of a batch must have the same`;
+    for (const [i, environment] of environments.entries()) {
+      const difference = specDifference(environment, environments[0]);
+      if (difference === undefined) continue;
+      const what = `the specs of simulator ${i} differ from those of simulator 0: ${difference}; all of a batch must have the same`;
       throw new RequestError('INVALID_ARGUMENT', what);
     }
     const all = { ...observationSpec, ...actionSpec };

@@ -101,6 +101,59 @@ class Exits(Odd):
         return super().step(action)
 
 
+class Interrupted(Odd):
+    """Raises what Ctrl-C raises in a Python program."""
+
+    failed = False
+
+    def step(self, action):
+        if not self.failed:
+            self.failed = True
+            raise KeyboardInterrupt
+        return super().step(action)
+
+
+class OldStep(Odd):
+    """Follows Gym's old API in its step."""
+
+    def step(self, action):
+        observation, reward, done, _, info = super().step(action)
+        return observation, reward, done, info
+
+
+class OldReset(Odd):
+    """Follows Gym's old API in its reset. Its observation has two elements, as Gymnasium's result has."""
+
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+
+class OldResetOfPairs(OldReset):
+    observation_space = spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2)))
+
+
+class OldResetWithoutSeed(Odd):
+    def reset(self):
+        return super().reset()[0]
+
+
+class Unpacks(Odd):
+    """Follows Gymnasium's API, and has an error like that of a program that reads the old one."""
+
+    def step(self, action):
+        _, _, _, _, _ = (1, 2, 3, 4)
+
+
+class NewStep(gymnasium.Wrapper):
+    """Makes an old step a new one."""
+
+    def step(self, action):
+        observation, reward, done, info = self.env.step(action)
+        return observation, reward, done, False, info
+
+
 class Flags(Odd):
     """What it says of the end of an episode may be of any type."""
 

@@ -151,14 +151,40 @@ class FailuresTest(Connected):
         self.assertIn(f"{agent.world}, episode 1, step 2: RuntimeError: physics exploded", str(raised.exception))
         self.assertEqual([agent.step()[0] for _ in range(5)], [RUNNING] * 4 + [TERMINATED])
 
-    def test_a_simulator_that_ends_its_process_fails_like_any_other(self):
-        agent = Agent(self.connection, simulator=gym("Exits"))
-        agent.step()
-        self.refused("episode 1, step 1: SystemExit: 3", lambda: agent.step())
-        self.assertEqual([agent.step()[0] for _ in range(5)], [RUNNING] * 4 + [TERMINATED])
-        batch = Agent(self.connect(), simulator=gym("Exits"), batchSize=1)
+    def test_a_simulator_that_ends_its_process_or_interrupts_it_fails_like_any_other(self):
+        for name, said in (("Exits", "SystemExit: 3"), ("Interrupted", "KeyboardInterrupt")):
+            agent = Agent(self.connect(), simulator=gym(name))
+            agent.step()
+            self.refused(f"episode 1, step 1: {said}", lambda agent=agent: agent.step())
+            self.assertEqual([agent.step()[0] for _ in range(5)], [RUNNING] * 4 + [TERMINATED])
+            batch = Agent(self.connect(), simulator=gym(name), batchSize=1)
+            batch.step()
+            self.assertRegex(batch.step()[1]["batch/error"][0], said)
+
+    def test_an_environment_of_gyms_old_api_is_refused_in_words_that_name_it(self):
+        def refused_at(steps, what, **settings):
+            agent = Agent(self.connect(), **settings)
+            for _ in range(steps - 1):
+                agent.step()
+            pattern = f"Gym's old one: {what}.*step returns \\(observation, reward, terminated.*GymV21Environment-v0"
+            self.refused(pattern, lambda: agent.step())
+
+        refused_at(2, "its step returns 4 values, not 5", simulator=gym("OldStep"))
+        # Gymnasium's TimeLimit unpacks the values.
+        refused_at(2, "its step does not return 5 values", simulator=gym("OldStep"), maxEpisodeSteps=3)
+        refused_at(1, "its reset returns no pair of observation and info", simulator=gym("OldReset"))
+        refused_at(1, "its reset returns no pair", simulator=gym("OldResetOfPairs"))
+        refused_at(1, "its reset takes no seed or no options", simulator=gym("OldResetWithoutSeed"))
+        batch = Agent(self.connect(), simulator=gym("OldStep"), batchSize=1)
         batch.step()
-        self.assertRegex(batch.step()[1]["batch/error"][0], "SystemExit: 3")
+        self.assertRegex(batch.step()[1]["batch/error"][0], "Gym's old one: its step returns 4 values")
+        # What is wrong inside of an environment is said as it is.
+        agent = Agent(self.connect(), simulator=gym("Unpacks"))
+        agent.step()
+        self.refused("step 1: ValueError: not enough values to unpack", lambda: agent.step())
+        # A wrapper may convert it.
+        agent = Agent(self.connect(), simulator=gym("OldStep"), wrappers="odd_worlds:NewStep")
+        self.assertEqual([agent.step()[0] for _ in range(5)], [RUNNING] * 4 + [TERMINATED])
 
 
 class ImportsTest(Connected):
