@@ -54,8 +54,9 @@ export type DpoSettings = z.input<typeof dpoSettings>;
 function best(value: Tensor2D, weight: Tensor2D): Tensor2D {
   const isCandidate = tf.greater(weight, 0);
   const index: Tensor1D = tf.argMax(tf.where(isCandidate, value, tf.fill(value.shape, -3e38)), 0);
-  const oneHot = tf.transpose(tf.oneHot(index, value.shape[0]));
-  return tf.mul(tf.cast(oneHot, 'float32'), tf.cast(isCandidate, 'float32'));
+  // Not `tf.oneHot`, which refuses N = 1.
+  const isBest = tf.equal(tf.expandDims(tf.range(0, value.shape[0], 1, 'int32'), 1), index);
+  return tf.mul(tf.cast(isBest, 'float32'), tf.cast(isCandidate, 'float32'));
 }
 
 /** The value of the sample that `oneHot` marks in each context, [B]. */

@@ -52,11 +52,14 @@ export class Graph {
   readonly #byKey = new Map<string, GraphNode>();
   readonly #constants = new Map<string, Value>();
   readonly #prefix: string;
+  /** Whether a sum over rows may become a product with a row of ones, a constant whose length is the number of rows. */
+  readonly sumsAsProducts: boolean;
   #counter = 0;
 
   /** @param prefix of the names of all values, so that graphs can be merged without name clashes. */
-  constructor(prefix = '') {
+  constructor(prefix = '', { sumsAsProducts = true }: { readonly sumsAsProducts?: boolean } = {}) {
     this.#prefix = prefix;
+    this.sumsAsProducts = sumsAsProducts;
   }
 
   #name(kind: string): string {

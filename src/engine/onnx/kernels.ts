@@ -167,7 +167,9 @@ export function reduce(
   const shape = reducedShape(value.shape, axes, keepDims);
   const small = reduceBroadcast(graph, operator, value, axes, keepDims);
   if (small !== undefined) return graph.broadcast(small, shape);
-  if (operator === 'ReduceSum' && value.type === 'float32' && axes.every((axis, i) => axis === i)) {
+  const isOverRows =
+    operator === 'ReduceSum' && value.type === 'float32' && axes.every((axis, i) => axis === i);
+  if (isOverRows && graph.sumsAsProducts) {
     const rows = sizeOf(value.shape.slice(0, axes.length));
     const columns = sizeOf(value.shape.slice(axes.length));
     if (rows >= minRowsForProduct && columns > 1) {

@@ -83,9 +83,18 @@ export class Tracer {
     return this.#claimed.splice(0);
   }
 
-  /** @throws PmpoError that names what in `fn` cannot be recorded. */
-  trace(name: string, fn: TensorFunction, types: ReadonlyMap<string, InputType>): Trace {
-    const graph = new Graph();
+  /**
+   * @param openLengths whether the trace is one of several that differ in the lengths of axes: it then holds no constant with as many
+   *   elements as such an axis if it can do without.
+   * @throws PmpoError that names what in `fn` cannot be recorded.
+   */
+  trace(
+    name: string,
+    fn: TensorFunction,
+    types: ReadonlyMap<string, InputType>,
+    { openLengths = false }: { readonly openLengths?: boolean } = {},
+  ): Trace {
+    const graph = new Graph('', { sumsAsProducts: !openLengths });
     const created: VariableValue[] = [];
     this.#created = created;
     const outside = Object.values(tf.engine().registeredVariables);
