@@ -7,6 +7,7 @@ import { addCompare } from './commands/compare.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEval } from './commands/eval.js';
 import { addExport } from './commands/export.js';
+import { addExportOperator } from './commands/export-operator.js';
 import { addLists } from './commands/lists.js';
 import { addReproduce } from './commands/reproduce.js';
 import { addSchema } from './commands/schema.js';
@@ -42,6 +43,7 @@ export function createProgram(): Command {
   addReproduce(program);
   addServe(program);
   addExport(program);
+  addExportOperator(program);
   addLists(program);
   addDoctor(program);
   addSchema(program);

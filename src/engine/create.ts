@@ -6,6 +6,7 @@ import { EagerEngine, type Exporter } from './eager/eager-engine.js';
 import { prepareWasm } from './eager/wasm-backend.js';
 import type { Engine, EngineName } from './engine.js';
 import type { SessionSettings } from './onnx/program.js';
+import { chooseBackend } from './scope.js';
 import * as tf from './tf.js';
 
 /** Settings of the engine `onnx`; the other engines ignore them. */
@@ -64,7 +65,7 @@ async function prepareNative(name: 'tfjs-node' | 'tfjs-node-gpu'): Promise<void>
 }
 
 async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOptions): Promise<Engine> {
-  if (tf.engine().backendName === '') await tf.setBackend('cpu');
+  await chooseBackend();
   const { OnnxEngine } = await import('./onnx/onnx-engine.js');
   const settings: SessionSettings = {
     threads: threads ?? Math.min(maxThreads, availableParallelism()),
@@ -82,6 +83,7 @@ async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOp
 /** Exports by tracing, also for engines that do not trace otherwise. */
 const exportTraced: Exporter = async (...request) => {
   requireAvailable('onnx');
+  await chooseBackend();
   const { exportForeign } = await import('./onnx/export.js');
   return exportForeign(...request);
 };

@@ -82,6 +82,14 @@ function useBackend(name: string | undefined): void {
   void tf.setBackend(name);
 }
 
+/**
+ * Chooses a backend for operations outside of an engine if none was chosen. Otherwise TensorFlow.js would take the tracing backend for
+ * them, which was registered last.
+ */
+export async function chooseBackend(): Promise<void> {
+  if (!tf.engine().backendName) await tf.setBackend('cpu');
+}
+
 /** @throws PmpoError when `value` has another shape than the variable. */
 export function checkAssignable(variable: Variable, value: HostTensor): void {
   const where = `variable '${variable.name}'`;

@@ -6,6 +6,7 @@
 export { behaviorCloning } from './behavior-cloning.js';
 export { defineOperator } from './define.js';
 export { type DpoSettings, dpo } from './dpo.js';
+export { type ExportedOperator, exportOperator, type PortablePolicy } from './export.js';
 export { type KtoSettings, kto } from './kto.js';
 export { projectDuals, stopGradient } from './lagrange.js';
 export { type MpoSettings, mpo } from './mpo.js';
@@ -24,4 +25,12 @@ export type {
   RegisteredOperator,
 } from './operator.js';
 export { type PmpoSettings, pmpo } from './pmpo.js';
+export type {
+  InitialValue,
+  NeedsAt,
+  PortableInput,
+  PortableOperator,
+  PortableSettings,
+  PortableState,
+} from './portable.js';
 export { createOperatorRegistry } from './registry.js';

@@ -52,17 +52,23 @@ export interface OpenModel {
   readonly fixed: readonly string[];
 }
 
-/** Lengths to trace at, a row for each name. They are primes, so that no length looks like another or like a product. */
+/**
+ * Lengths to trace at, a row for each name: primes, so that no length looks like another or like a product. The order of their sizes is
+ * the same in every trace, since kernels choose by it which of two factors to multiply first.
+ */
 const lengths = [
-  [1009, 2027, 1523],
-  [1511, 3023, 2281],
-  [1709, 3499, 2617],
-  [1913, 3919, 2927],
-  [1103, 2309, 1801],
-  [1301, 2671, 2099],
-  [1607, 3307, 2473],
-  [1201, 2459, 1867],
+  [101, 107, 103],
+  [127, 139, 131],
+  [149, 163, 151],
+  [173, 191, 179],
+  [197, 211, 199],
+  [223, 239, 227],
+  [251, 269, 257],
+  [277, 293, 281],
 ] as const;
+
+/** The lengths of a single open axis, between which no network is likely to have a width. */
+const batchLengths = [[1009, 1021, 1013]] as const;
 
 interface Traced extends Point {
   readonly trace: Trace;
@@ -137,7 +143,8 @@ function tracedAt(
   level: Readonly<Record<string, number>>,
   numbers: Readonly<Record<string, number>>,
 ): Traced {
-  const sizes = Object.fromEntries(names.map((name, i) => [name, lengths[i]![level[name] ?? 0]!]));
+  const rows = names.length === 1 ? batchLengths : lengths;
+  const sizes = Object.fromEntries(names.map((name, i) => [name, rows[i]![level[name] ?? 0]!]));
   const shapes = Object.entries(inputs).map(([name, axes]): [string, number[]] => [
     name,
     axes.map((axis) => (typeof axis === 'number' ? axis : sizes[axis]!)),

@@ -1,0 +1,82 @@
+// The graphs of the built-in operators in the Python package: one for each kind of policy, and for each choice of weights or bounds,
+// which are different graphs. `node scripts/operator-graphs.mjs` writes them to plugins/python/pmpo/graphs (a part of `npm run generate`).
+
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+export const graphFolder = join(root, 'plugins/python/pmpo/graphs');
+
+const gaussian = ['mean', 'covariance'];
+const policies = [['sequence'], ['categorical'], gaussian];
+
+/** Every choice of a weight or a bound for each of these parts. */
+function weightsOrBounds(parts) {
+  return parts.reduce(
+    (choices, part) =>
+      choices.flatMap((choice) => [
+        { ...choice, [part]: 1 },
+        { ...choice, [part]: { epsilon: 0.01, initialWeight: 1 } },
+      ]),
+    [{}],
+  );
+}
+
+/** The name of each file without its end, and the arguments of `exportOperator`. */
+export const graphs = [
+  ...policies.flatMap((klParts) =>
+    weightsOrBounds(klParts).map((kl) => ({
+      name: `pmpo_${klParts.map((part) => `${part}-${typeof kl[part] === 'number' ? 'weight' : 'bound'}`).join('_')}`,
+      operator: 'pmpo',
+      settings: { beta: 1, kl },
+      policy: { klParts },
+    })),
+  ),
+  ...policies.map((klParts) => ({
+    name: `mpo_${klParts.join('_')}`,
+    operator: 'mpo',
+    settings: { actionPenalty: null },
+    policy: { klParts },
+  })),
+  {
+    name: 'mpo_mean_covariance_penalty',
+    operator: 'mpo',
+    settings: {},
+    policy: { klParts: gaussian, boundViolation: true },
+  },
+  {
+    name: 'mpo_mean_covariance_decoupled',
+    operator: 'mpo',
+    settings: { actionPenalty: null },
+    policy: { klParts: gaussian, decoupled: true },
+  },
+  {
+    name: 'mpo_mean_covariance_decoupled_penalty',
+    operator: 'mpo',
+    settings: {},
+    policy: { klParts: gaussian, decoupled: true, boundViolation: true },
+  },
+  ...policies.map((klParts) => ({
+    name: `kto_${klParts.join('_')}`,
+    operator: 'kto',
+    settings: {},
+    policy: { klParts },
+  })),
+  { name: 'dpo_any', operator: 'dpo', settings: { beta: 1 }, policy: { klParts: [] } },
+  { name: 'behavior-cloning_any', operator: 'behavior-cloning', settings: {}, policy: { klParts: [] } },
+];
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const { ensureBuilt } = await import('./bootstrap.mjs');
+  ensureBuilt();
+  const { createOperatorRegistry, exportOperator } = await import('../dist/operators/index.js');
+  const registry = createOperatorRegistry();
+  mkdirSync(graphFolder, { recursive: true });
+  for (const file of readdirSync(graphFolder)) rmSync(join(graphFolder, file));
+  for (const { name, operator, settings, policy } of graphs) {
+    const { model } = await exportOperator(registry.get(operator), settings, policy);
+    writeFileSync(join(graphFolder, `${name}.onnx`), model);
+  }
+}
