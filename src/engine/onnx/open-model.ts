@@ -255,12 +255,16 @@ class Opener {
   readonly #name: string;
   readonly #axes = new Map<string, { readonly value: Value; readonly axis: number }>();
 
-  constructor({ name, inputs }: OpenRequest, { inputs: ports }: Trace) {
+  constructor({ name, inputs }: OpenRequest, { inputs: ports, outputs }: Trace) {
     this.#name = name;
-    for (const [i, axes] of Object.values(inputs).entries()) {
+    // A length is taken from an input that the function reads, so that no other becomes an input of the model.
+    const used = new Set(reachable(outputs.map(({ value }) => value)).inputs);
+    const all = Object.values(inputs).map((axes, i) => ({ axes, value: ports[i]!.value }));
+    for (const { axes, value } of all.toSorted(
+      (a, b) => Number(used.has(b.value)) - Number(used.has(a.value)),
+    )) {
       for (const [axis, size] of axes.entries()) {
-        if (typeof size !== 'string' || this.#axes.has(size)) continue;
-        this.#axes.set(size, { value: ports[i]!.value, axis });
+        if (typeof size === 'string' && !this.#axes.has(size)) this.#axes.set(size, { value, axis });
       }
     }
   }

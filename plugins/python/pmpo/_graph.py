@@ -1,0 +1,228 @@
+"""Runs a graph by the operations of an array library: each node is one call.
+
+Three kinds of values flow through a graph. Tensors are arrays of the library. int64 values are shapes and stay tuples of Python
+integers, and scalars that depend on no tensor (settings, lengths) stay Python floats: so control flow is static for compilers, and a
+scalar takes the precision of the tensors that it meets.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ._onnx import Attribute, MalformedFile, Model
+
+Value = Any
+Operation = Callable[..., Value]
+
+
+class Library(Protocol):
+    """What differs between array libraries. `like` is a tensor with the element type and the device of new ones."""
+
+    def function(self, name: str) -> Operation:
+        """An elementwise function of one tensor, by its ONNX name. Raises KeyError."""
+
+    def where(self, condition: Value, x: Value, y: Value) -> Value: ...
+    def maximum(self, x: Value, y: Value) -> Value: ...
+    def minimum(self, x: Value, y: Value) -> Value: ...
+    def softmax(self, x: Value, axis: int) -> Value: ...
+    def reduce(self, name: str, x: Value, axes: tuple[int, ...], keepdims: bool) -> Value: ...
+    def argmax(self, x: Value, axis: int, keepdims: bool) -> Value: ...
+    def expand(self, x: Value, shape: tuple[int, ...]) -> Value: ...
+    def full(self, like: Value, shape: tuple[int, ...], value: float) -> Value: ...
+    def permute(self, x: Value, order: tuple[int, ...]) -> Value: ...
+    def concatenate(self, values: Sequence[Value], axis: int) -> Value: ...
+    def cast(self, like: Value, x: Value, kind: int) -> Value: ...
+    def positions(self, like: Value, length: int, kind: int) -> Value: ...
+    def constant(self, like: Value, data: np.ndarray[Any, Any]) -> Value: ...
+
+
+def is_number(value: Value) -> bool:
+    """Whether a value is a scalar of Python and no tensor; torch.compile's symbolic numbers count as such."""
+    return isinstance(value, (int, float))
+
+
+def _arithmetic(function: Operation) -> Operation:
+    """An operator on tensors and numbers that also applies to shapes, element by element."""
+
+    def apply(x: Value, y: Value) -> Value:
+        if isinstance(x, tuple):
+            return tuple(function(a, b) for a, b in zip(x, y))
+        return function(x, y)
+
+    return apply
+
+
+_binary: dict[str, Operation] = {
+    "Add": _arithmetic(operator.add),
+    "Sub": _arithmetic(operator.sub),
+    "Mul": _arithmetic(operator.mul),
+    "Div": operator.truediv,
+    "Pow": operator.pow,
+    "Greater": operator.gt,
+    "GreaterOrEqual": operator.ge,
+    "Less": operator.lt,
+    "LessOrEqual": operator.le,
+    "Equal": operator.eq,
+    "And": operator.and_,
+    "Or": operator.or_,
+    "Xor": operator.xor,
+    "MatMul": operator.matmul,
+}
+
+_makes_tensors = {"Expand", "Reshape", "Cast"}
+"""Operations whose functions take a tensor first whose element type and device their result has."""
+
+_reductions = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"}
+
+
+def _operation(name: str, attributes: Mapping[str, Attribute], library: Library) -> Operation:
+    """The function for a node. Raises KeyError for an operation that is not known."""
+
+    def integer(key: str, default: int) -> int:
+        value = attributes.get(key, default)
+        assert isinstance(value, int)
+        return value
+
+    if name in _binary:
+        return _binary[name]
+    if name in _reductions:
+        keepdims = bool(integer("keepdims", 1))
+
+        def reduce(x: Value, axes: tuple[int, ...] | None = None) -> Value:
+            chosen = tuple(range(len(x.shape))) if axes is None else axes
+            return x if chosen == () else library.reduce(name, x, chosen, keepdims)
+
+        return reduce
+    if name == "Identity":
+        return lambda x: x
+    if name == "Neg":
+        return operator.neg
+    if name == "Where":
+        return library.where
+    if name == "Max":
+        return library.maximum
+    if name == "Min":
+        return library.minimum
+    if name == "Clip":
+        return lambda x, low, high: library.minimum(library.maximum(x, low), high)
+    if name == "Softmax":
+        return functools.partial(library.softmax, axis=integer("axis", -1))
+    if name == "ArgMax":
+        return functools.partial(library.argmax, axis=integer("axis", 0), keepdims=bool(integer("keepdims", 1)))
+    if name == "Gemm":
+        flips = integer("transA", 0), integer("transB", 0)
+        swap = lambda x, flip: library.permute(x, (1, 0)) if flip else x  # noqa: E731
+        return lambda x, y: swap(x, flips[0]) @ swap(y, flips[1])
+    if name == "Transpose":
+        order = attributes["perm"]
+        assert isinstance(order, tuple)
+        return lambda x: library.permute(x, order)
+    if name == "Expand":
+        return lambda like, x, shape: library.full(like, shape, x) if is_number(x) else library.expand(x, shape)
+    if name == "Reshape":
+        return functools.partial(_reshape, library)
+    if name == "Shape":
+        start, end = integer("start", 0), attributes.get("end")
+        assert end is None or isinstance(end, int)
+        return lambda x: tuple(x.shape)[start:end]
+    if name == "Concat":
+        axis = integer("axis", 0)
+        return lambda *parts: (
+            sum(parts, ()) if isinstance(parts[0], tuple) else library.concatenate(parts, axis)
+        )
+    if name == "Slice":
+        return _slice
+    if name == "Range":
+        return lambda start, end, step: range(start[0], end[0], step[0])
+    if name == "Cast":
+        return functools.partial(_cast, library, integer("to", 1))
+    return library.function(name)
+
+
+def _reshape(library: Library, like: Value, x: Value, shape: tuple[int, ...]) -> Value:
+    if isinstance(x, tuple):
+        return x
+    if is_number(x):
+        return x if shape == () else library.full(like, shape, x)
+    return x.reshape(shape)
+
+
+def _slice(x: Value, begin: tuple[int, ...], end: tuple[int, ...], axes: tuple[int, ...]) -> Value:
+    parts = [slice(None)] * len(x.shape)
+    for a, b, axis in zip(begin, end, axes):
+        parts[axis] = slice(a, b)
+    return x[tuple(parts)]
+
+
+def _cast(library: Library, kind: int, like: Value, x: Value) -> Value:
+    """To float (1), int32 (6), int64 (7) or bool (9); lengths become numbers, and ranges become tensors."""
+    if isinstance(x, range):
+        return library.positions(like, len(x), kind)
+    if isinstance(x, tuple):
+        # The one element of a length.
+        return x if kind != 1 else x[0] * 1.0
+    if is_number(x):
+        return x * 1.0 if kind == 1 else x
+    return library.cast(like, x, kind)
+
+
+def _decimal(value: np.generic) -> float:
+    """The number that a person wrote, of which a file holds the nearest float32."""
+    return float(str(value)) if math.isfinite(float(value)) else float(value)
+
+
+_like = ""
+"""The name, which no value of a graph has, of the tensor that new ones are like."""
+
+
+class Program:
+    """The part of a graph that computes some of its outputs, for one array library."""
+
+    def __init__(self, model: Model, outputs: Iterable[str], library: Library) -> None:
+        self.outputs = tuple(outputs)
+        needed = set(self.outputs)
+        steps: list[tuple[Operation, tuple[str, ...], str]] = []
+        for node in reversed(model.nodes):
+            if needed.isdisjoint(node.outputs):
+                continue
+            if len(node.outputs) != 1 or "" in node.inputs:
+                raise MalformedFile(f"it holds a {node.operator} of a form that is not supported")
+            try:
+                operation = _operation(node.operator, node.attributes, library)
+            except KeyError:
+                raise MalformedFile(f"it holds the operation {node.operator}, which is not supported") from None
+            inputs = (_like, *node.inputs) if node.operator in _makes_tensors else node.inputs
+            steps.append((operation, inputs, node.outputs[0]))
+            needed.update(node.inputs)
+        self._steps = steps[::-1]
+        self._library = library
+        self._fixed: dict[str, Value] = {}
+        self._arrays: dict[str, np.ndarray[Any, Any]] = {}
+        for name, data in model.constants.items():
+            if name not in needed:
+                continue
+            if data.dtype == np.int64:
+                self._fixed[name] = tuple(int(item) for item in data.ravel())
+            elif data.shape == ():
+                item: Any = data[()]
+                self._fixed[name] = _decimal(item) if data.dtype == np.float32 else item.item()
+            else:
+                self._arrays[name] = data
+
+    def __call__(self, inputs: Mapping[str, Value], like: Value) -> tuple[Value, ...]:
+        """The outputs, in order, computed with the element type and on the device of `like`.
+
+        `inputs` may hold more than the graph reads.
+        """
+        values = {**self._fixed, **inputs, _like: like}
+        for name, data in self._arrays.items():
+            values[name] = self._library.constant(like, data)
+        for operation, names, output in self._steps:
+            values[output] = operation(*[values[name] for name in names])
+        return tuple(values[name] for name in self.outputs)

@@ -1,0 +1,180 @@
+"""The array libraries that graphs run on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ._graph import Operation, Value, is_number
+
+_numpy_names = {
+    "Abs": "abs",
+    "Acos": "arccos",
+    "Asin": "arcsin",
+    "Atan": "arctan",
+    "Atanh": "arctanh",
+    "Ceil": "ceil",
+    "Cos": "cos",
+    "Exp": "exp",
+    "Floor": "floor",
+    "IsInf": "isinf",
+    "IsNaN": "isnan",
+    "Log": "log",
+    "Not": "logical_not",
+    "Reciprocal": "reciprocal",
+    "Round": "round",
+    "Sign": "sign",
+    "Sin": "sin",
+    "Sqrt": "sqrt",
+    "Tan": "tan",
+    "Tanh": "tanh",
+}
+_reductions = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "max", "ReduceMin": "min", "ReduceProd": "prod"}
+
+
+class ArrayLibrary:
+    """NumPy, or JAX's namespace of the same functions."""
+
+    def __init__(self, xp: Any, sigmoid: Operation, softplus: Operation) -> None:
+        self._xp = xp
+        self._dtypes = {6: xp.int32, 7: xp.int32, 9: xp.bool_}
+        self._functions: dict[str, Operation] = {
+            "Sigmoid": sigmoid,
+            "Softplus": softplus,
+            "Relu": lambda x: xp.maximum(x, 0),
+        }
+        self.where = xp.where
+        self.maximum = xp.maximum
+        self.minimum = xp.minimum
+
+    def function(self, name: str) -> Operation:
+        known = self._functions.get(name)
+        found: Operation = getattr(self._xp, _numpy_names[name]) if known is None else known
+        return found
+
+    def softmax(self, x: Value, axis: int) -> Value:
+        powers = self._xp.exp(x - self._xp.max(x, axis=axis, keepdims=True))
+        return powers / self._xp.sum(powers, axis=axis, keepdims=True)
+
+    def reduce(self, name: str, x: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
+        return getattr(self._xp, _reductions[name])(x, axis=axes, keepdims=keepdims)
+
+    def argmax(self, x: Value, axis: int, keepdims: bool) -> Value:
+        return self._xp.argmax(x, axis=axis, keepdims=keepdims)
+
+    def expand(self, x: Value, shape: tuple[int, ...]) -> Value:
+        return self._xp.broadcast_to(x, np.broadcast_shapes(tuple(x.shape), shape))
+
+    def full(self, like: Value, shape: tuple[int, ...], value: float) -> Value:
+        dtype = like.dtype if isinstance(value, float) else None
+        return self._xp.full(shape, value, dtype=dtype)
+
+    def permute(self, x: Value, order: tuple[int, ...]) -> Value:
+        return self._xp.transpose(x, order)
+
+    def concatenate(self, values: Sequence[Value], axis: int) -> Value:
+        return self._xp.concatenate(values, axis=axis)
+
+    def cast(self, like: Value, x: Value, kind: int) -> Value:
+        return x.astype(self._dtypes.get(kind, like.dtype))
+
+    def positions(self, like: Value, length: int, kind: int) -> Value:
+        return self._xp.arange(length, dtype=self._dtypes.get(kind, like.dtype))
+
+    def constant(self, like: Value, data: np.ndarray[Any, Any]) -> Value:
+        return self._xp.asarray(data, dtype=like.dtype if data.dtype == np.float32 else None)
+
+
+@functools.cache
+def numpy_library() -> ArrayLibrary:
+    def softplus(x: Value) -> Value:
+        return np.logaddexp(x, np.zeros_like(x))
+
+    return ArrayLibrary(np, lambda x: np.exp(-softplus(-x)), softplus)
+
+
+@functools.cache
+def jax_library() -> ArrayLibrary:
+    import jax
+    import jax.numpy as jnp
+
+    return ArrayLibrary(jnp, jax.nn.sigmoid, jax.nn.softplus)
+
+
+class TorchLibrary:
+    """PyTorch."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self._torch = torch
+        self._dtypes = {6: torch.int32, 7: torch.int64, 9: torch.bool}
+        names = {**_numpy_names, "Sigmoid": "sigmoid", "Relu": "relu"}
+        self._functions: dict[str, Operation] = {key: getattr(torch, value) for key, value in names.items()}
+        # From 40 on, softplus is the identity in float64 as well; PyTorch's own threshold is for float32.
+        self._functions["Softplus"] = functools.partial(torch.nn.functional.softplus, threshold=40)
+        self.where = torch.where
+
+    def function(self, name: str) -> Operation:
+        return self._functions[name]
+
+    def maximum(self, x: Value, y: Value) -> Value:
+        return self._bound(self._torch.maximum, "min", x, y)
+
+    def minimum(self, x: Value, y: Value) -> Value:
+        return self._bound(self._torch.minimum, "max", x, y)
+
+    def _bound(self, function: Callable[..., Value], side: str, x: Value, y: Value) -> Value:
+        if not is_number(x) and not is_number(y):
+            return function(x, y)
+        tensor, number = (y, x) if is_number(x) else (x, y)
+        return self._torch.clamp(tensor, **{side: number})
+
+    def softmax(self, x: Value, axis: int) -> Value:
+        return self._torch.softmax(x, axis)
+
+    def reduce(self, name: str, x: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
+        if name == "ReduceProd":
+            for axis in sorted(axes, reverse=True):
+                x = x.prod(axis, keepdim=keepdims)
+            return x
+        functions = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "amax", "ReduceMin": "amin"}
+        return getattr(x, functions[name])(axes, keepdims)
+
+    def argmax(self, x: Value, axis: int, keepdims: bool) -> Value:
+        return x.argmax(axis, keepdims)
+
+    def expand(self, x: Value, shape: tuple[int, ...]) -> Value:
+        return x.expand(self._torch.broadcast_shapes(tuple(x.shape), shape))
+
+    def full(self, like: Value, shape: tuple[int, ...], value: float) -> Value:
+        if isinstance(value, (bool, int)):
+            dtype = self._dtypes[9 if isinstance(value, bool) else 6]
+            return self._torch.full(shape, value, dtype=dtype, device=like.device)
+        return self._torch.full(shape, value, dtype=like.dtype, device=like.device)
+
+    def permute(self, x: Value, order: tuple[int, ...]) -> Value:
+        return x.permute(order)
+
+    def concatenate(self, values: Sequence[Value], axis: int) -> Value:
+        return self._torch.cat(list(values), axis)
+
+    def cast(self, like: Value, x: Value, kind: int) -> Value:
+        return x.to(like.dtype if kind == 1 else self._dtypes[kind])
+
+    def positions(self, like: Value, length: int, kind: int) -> Value:
+        dtype = like.dtype if kind == 1 else self._dtypes[kind]
+        return self._torch.arange(length, dtype=dtype, device=like.device)
+
+    def constant(self, like: Value, data: np.ndarray[Any, Any]) -> Value:
+        kinds = {"int32": 6, "bool": 9}
+        dtype = like.dtype if data.dtype == np.float32 else self._dtypes[kinds[data.dtype.name]]
+        return self._torch.tensor(data.tolist(), dtype=dtype, device=like.device)
+
+
+@functools.cache
+def torch_library() -> TorchLibrary:
+    return TorchLibrary()

@@ -1,0 +1,127 @@
+"""The built-in operators, with their settings as in TypeScript but in Python's case. See `Operator` for what to call.
+
+    loss, metrics = pmpo.operators.pmpo(alpha=0.5, beta=2.0).torch(log_prob, accept=accept, reject=reject, kl=kl)
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Union
+
+from ._file import OperatorFile, read_file
+from ._operator import Adapt, Operator, Settings, _unchanged, checked_settings
+
+__all__ = ["behavior_cloning", "dpo", "kto", "mpo", "pmpo"]
+
+KlWeight = Union[float, Mapping[str, float]]
+"""The fixed weight of a part of the KL, or a bound on each of its dimensions: `{"epsilon": 0.01, "initial_weight": 1.0}`."""
+
+_empty: Mapping[str, Any] = MappingProxyType({})
+
+
+@functools.cache
+def _graphs(name: str) -> tuple[OperatorFile, ...]:
+    """The graphs of an operator, one for each kind of policy and each choice of weights or bounds."""
+    folder = Path(__file__).parent / "graphs"
+    return tuple(read_file(path) for path in sorted(folder.glob(f"{name}_*.onnx")))
+
+
+def _operator(name: str, settings: Settings, adapt: Adapt = _unchanged) -> Operator:
+    files = _graphs(name)
+    return Operator(files, checked_settings(name, files[0].schema, settings), adapt)
+
+
+def _with_beta(settings: Settings, parts: Sequence[str], bounds: bool) -> Settings:
+    """PMPO's settings with a weight or a bound for every part."""
+    kl = {part: settings["kl"].get(part, settings["beta"]) for part in parts}
+    return {**settings, "kl": kl}
+
+
+def _with_penalty(settings: Settings, parts: Sequence[str], bounds: bool) -> Settings:
+    """MPO's settings: without the distance from the bounds, there is no action penalty."""
+    return settings if bounds else {**settings, "actionPenalty": None}
+
+
+def pmpo(*, alpha: float = 0.5, beta: float = 1.0, kl: Mapping[str, KlWeight] = _empty) -> Operator:
+    """Preference-based MPO (arXiv 2410.04166, equation 10): learns from accepted samples, rejected samples, or both.
+
+    Args:
+      alpha: the weight of accepted against rejected samples, in [0, 1]: 1 learns from accepted samples alone, 0 from rejected ones.
+      beta: the weight of KL(reference ‖ policy), for every part that `kl` does not name; at least 0.
+      kl: by part (`mean`, `covariance`, `categorical`, `sequence`), a weight that replaces `beta`, or a bound.
+
+    It needs `kl`, and `accept` (but for alpha = 0) and `reject` (but for alpha = 1). Its state is a dual for each bounded part.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    return _operator("pmpo", {"alpha": alpha, "beta": beta, "kl": kl}, _with_beta)
+
+
+def mpo(
+    *,
+    epsilon: float = 0.1,
+    initial_temperature: float = 10.0,
+    kl: Mapping[str, Mapping[str, float]] = _empty,
+    action_penalty: Mapping[str, float] | None = _empty,
+) -> Operator:
+    """MPO with a learned temperature and decoupled KL constraints (arXiv 1806.06920, 1812.02256).
+
+    Args:
+      epsilon: the bound on KL(weighted samples ‖ reference) in the E-step, in nats.
+      initial_temperature: the initial value of the temperature.
+      kl: the bound of each part, `{"mean": {"epsilon": 0.01, "initial_weight": 1.0}}`.
+      action_penalty: `{"epsilon": 0.001, "initial_temperature": 10.0}`, used when a call gives `bound_violation`; None turns it off.
+
+    It needs `evaluation` and an exact `kl`. Its state holds the temperatures and the duals.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    settings = {
+        "epsilon": epsilon,
+        "initial_temperature": initial_temperature,
+        "kl": kl,
+        "action_penalty": action_penalty,
+    }
+    return _operator("mpo", settings, _with_penalty)
+
+
+def dpo(*, beta: float = 1.0) -> Operator:
+    """DPO (arXiv 2305.18290, equation 7) on the best accepted and the worst rejected sample of each context.
+
+    Args:
+      beta: scales the log-ratios: the larger it is, the closer the policy stays to its reference.
+
+    It needs `reference_log_prob`, `accept` and `reject`; `evaluation` ranks several accepted or rejected samples of a context.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    return _operator("dpo", {"beta": beta})
+
+
+def kto(*, beta: float = 0.1, desirable_weight: float = 1.0, undesirable_weight: float = 1.0) -> Operator:
+    """KTO (arXiv 2402.01306, equations 7 and 8), on accepted and rejected samples without pairs.
+
+    Args:
+      beta: scales the log-ratios: the larger it is, the closer the policy stays to its reference.
+      desirable_weight: the weight of accepted samples, λ_D.
+      undesirable_weight: the weight of rejected samples, λ_U.
+
+    It needs `reference_log_prob`, `accept`, `reject` and `kl`, whose mean is the reference point.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    return _operator(
+        "kto", {"beta": beta, "desirable_weight": desirable_weight, "undesirable_weight": undesirable_weight}
+    )
+
+
+def behavior_cloning() -> Operator:
+    """Maximum likelihood of the accepted samples. It needs `accept`."""
+    return _operator("behavior-cloning", {})
