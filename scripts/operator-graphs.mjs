@@ -61,7 +61,7 @@ export const graphs = [
   ...policies.map((klParts) => ({
     name: `kto_${klParts.join('_')}`,
     operator: 'kto',
-    settings: {},
+    settings: { beta: 0.1 },
     policy: { klParts },
   })),
   { name: 'dpo_any', operator: 'dpo', settings: { beta: 1 }, policy: { klParts: [] } },

@@ -17,7 +17,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-import torch._dynamo.testing  # noqa: E402
+import torch._dynamo  # noqa: E402
 
 import pmpo  # noqa: E402
 
@@ -144,7 +144,7 @@ class AgainstRlax(unittest.TestCase):
         import rlax
 
         rng = np.random.default_rng(0)
-        for seed in range(10):
+        for seed in range(4):
             n, b, d = rng.integers(2, 9), rng.integers(1, 8), rng.integers(1, 4)
             epsilon, bound = rng.uniform(0.05, 0.5), rng.uniform(0.001, 0.1)
             log_prob, values = rng.normal(size=(n, b)), rng.normal(size=(n, b))
@@ -166,17 +166,17 @@ class AgainstRlax(unittest.TestCase):
                 return operator.jax(log_prob, evaluation=values, kl={"categorical": kl}, state=state).loss
 
             with self.subTest(seed=seed):
-                theirs = jax.value_and_grad(by_rlax, argnums=(0, 1, 2))(log_prob, kl, state)
-                ours = jax.value_and_grad(by_pmpo, argnums=(0, 1, 2))(log_prob, kl, state)
+                theirs = jax.jit(jax.value_and_grad(by_rlax, argnums=(0, 1, 2)))(log_prob, kl, state)
+                ours = jax.jit(jax.value_and_grad(by_pmpo, argnums=(0, 1, 2)))(log_prob, kl, state)
                 jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5), ours, theirs)
 
 
 class Compilers(unittest.TestCase):
+    @torch._dynamo.config.patch(error_on_recompile=True)
     def test_torch_compile_without_breaks_and_with_dynamic_shapes(self):
         operator = pmpo.operators.pmpo(alpha=0.3, beta=2.0)
-        counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
 
-        @torch.compile(fullgraph=True, dynamic=True, backend=counter)
+        @torch.compile(fullgraph=True, dynamic=True, backend="aot_eager")
         def compiled(log_prob, accept, reject, mask, kl):
             return operator.torch(log_prob, accept=accept, reject=reject, mask=mask, kl=kl).loss
 
@@ -192,7 +192,6 @@ class Compilers(unittest.TestCase):
             for ours, theirs in zip(torch.autograd.grad(loss, (log_prob, kl)), torch.autograd.grad(eager, (log_prob, kl))):
                 self.assertTrue(ours.isfinite().all())
                 torch.testing.assert_close(ours, theirs)
-        self.assertEqual(counter.frame_count, 1, "another shape must not compile again")
 
     def test_torch_compile_of_every_operator(self):
         d = draws.Draws(3, torch.float32)
