@@ -17,9 +17,6 @@ const names = {
 /** Normalized observations lie within ± this, as in Stable-Baselines3's VecNormalize. */
 const limit = 10;
 
-/** Added to the variance, so that an observation that never changes becomes 0 and is not divided by 0. */
-const epsilon = 1e-8;
-
 /** Statistics before any observation. */
 export function initNormalizer(observationSize: number): NamedHostTensors {
   return {
@@ -33,6 +30,18 @@ export function initNormalizer(observationSize: number): NamedHostTensors {
 export interface Statistics {
   readonly mean: Tensor;
   readonly variance: Tensor;
+}
+
+/**
+ * The smallest deviation that counts, as a share of the mean, because smaller ones are rounding errors of float32; and one above 0 for
+ * a mean of 0.
+ */
+const smallest = { relative: 1e-4, absolute: 1e-12 };
+
+/** σ of a running mean and variance: never 0, so that what never changes becomes 0. */
+export function deviationOf({ mean, variance }: Statistics): Tensor {
+  const floor = tf.add(tf.mul(tf.square(mean), smallest.relative ** 2), smallest.absolute ** 2);
+  return tf.sqrt(tf.maximum(variance, floor));
 }
 
 /**
@@ -64,6 +73,6 @@ export function observe(normalizer: NamedVariables, observations: Tensor2D): voi
 export function normalized(parameters: NamedTensors, observations: Tensor2D): Tensor2D {
   const mean = parameters[names.mean];
   if (mean === undefined) return observations;
-  const deviation = tf.sqrt(tf.add(parameters[names.variance], epsilon));
+  const deviation = deviationOf({ mean, variance: parameters[names.variance] });
   return tf.clipByValue(tf.div(tf.sub(observations, mean), deviation), -limit, limit);
 }

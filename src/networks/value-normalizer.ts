@@ -1,6 +1,6 @@
 import type { NamedHostTensors, NamedTensors, NamedVariables, Tensor, Tensor1D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { mergedStatistics } from './normalizer.js';
+import { deviationOf, mergedStatistics } from './normalizer.js';
 
 /**
  * Critics whose outputs are (Q − μ)/σ with the running mean μ and standard deviation σ of their targets, so that rewards of any scale
@@ -11,18 +11,15 @@ import { mergedStatistics } from './normalizer.js';
 /** The share of the newest batch in the statistics never falls below this, because targets change while a policy learns. */
 const smallestShare = 1e-3;
 
-/** Floor of σ relative to 1: targets that are all alike are not blown up by a division by almost 0. */
-const epsilon = 1e-12;
-
-/** The statistics before any target. */
+/** The statistics before any target: every value is 0, so that the first targets are rewards and have their scale. */
 export function initValueNormalizer(): NamedHostTensors {
   const scalar = (value: number) => ({ shape: [], data: Float32Array.of(value) });
-  return { mean: scalar(0), variance: scalar(1), count: scalar(0) };
+  return { mean: scalar(0), variance: scalar(0), count: scalar(0) };
 }
 
 /** σ, a scalar; 1 if there are no statistics. */
-function deviation({ variance }: NamedTensors): Tensor {
-  return variance === undefined ? tf.scalar(1) : tf.sqrt(tf.add(variance, epsilon));
+function deviation({ mean, variance }: NamedTensors): Tensor {
+  return mean === undefined || variance === undefined ? tf.scalar(1) : deviationOf({ mean, variance });
 }
 
 /** Q of the outputs of a critic; the outputs themselves if there are no statistics. */
@@ -52,9 +49,11 @@ export function observeTargets(
   const share = tf.maximum(tf.div(1, total), smallestShare);
   const merged = mergedStatistics({ mean, variance }, targets, share);
   const before = deviation(normalizer);
-  const after = deviation({ variance: merged.variance });
-  const ratio = tf.div(before, after);
-  const shift = tf.div(tf.sub(mean, merged.mean), after);
+  const after = deviationOf(merged);
+  // Before the first targets there are no values to preserve.
+  const isFirst = tf.equal(count, 0);
+  const ratio = tf.where(isFirst, tf.onesLike(after), tf.div(before, after));
+  const shift = tf.where(isFirst, tf.zerosLike(after), tf.div(tf.sub(mean, merged.mean), after));
   for (const critic of critics) {
     const { 'output/weight': weight, 'output/bias': bias } = critic;
     weight!.assign(tf.mul(weight!, ratio));
