@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { serveEnvironments } from '../../../src/dm-env-rpc/server/serve-environments.js';
 import { CheckpointStore, readCheckpoint } from '../../../src/run/checkpoints.js';
 import {
   type Ended,
@@ -14,6 +15,7 @@ import {
   tinyConfig,
   writeConfig,
 } from '../../end-to-end/program.js';
+import { countingEnvironment } from '../../support/counting-environment.js';
 import { type Recorded, rowsOf, StreamRecorder } from './recorder.js';
 import { RedisServer } from './server.js';
 
@@ -86,10 +88,14 @@ const events = (text: string, event: string) =>
     .map((line) => JSON.parse(line) as Record<string, unknown>)
     .filter((line) => line.event === event);
 
+async function lastCheckpoint(name: string) {
+  const store = new CheckpointStore(join(folder.path, name, 'checkpoints'));
+  return readCheckpoint(store.fileOf((await store.latest())!));
+}
+
 /** The transitions that a run's last checkpoint holds, oldest first, as `rowsOf` writes them. */
 async function learnedFrom(name: string): Promise<{ rows: string[]; steps: number }> {
-  const store = new CheckpointStore(join(folder.path, name, 'checkpoints'));
-  const { checkpoint, steps } = await readCheckpoint(store.fileOf((await store.latest())!));
+  const { checkpoint, steps } = await lastCheckpoint(name);
   const fields = ['observations', 'actions', 'returns', 'discounts', 'nextObservations'];
   const parts = fields.map((field) => {
     const { shape, data } = checkpoint.tensors[`replay/${field}`];
@@ -125,6 +131,47 @@ function checkActors(ended: readonly Ended[], chunks: readonly Recorded[]): void
     expect(stored.reduce((sum, { count }) => sum + count, 0)).toBe(said.stored);
   }
 }
+
+test("a server's discounts reach the learner in returns and weights, from environments of one world", async () => {
+  const server = await redis();
+  const discounts = [0.5, 0, 0.5, 0.1];
+  const simulators = await serveEnvironments({
+    createEnvironment: async () =>
+      countingEnvironment({ length: 4, reward: () => 1, discount: (count) => discounts[count - 1] }),
+    port: 0,
+  });
+  later(() => simulators.close());
+  const name = 'discounts';
+  const file = await configure(server, name, {
+    environmentSteps: 200,
+    environment: { address: simulators.address, numEnvs: 2, envsPerStream: 2 },
+    replay: { nStep: 3 },
+  });
+  const actor = begin(['act', file, '--json']);
+  const learner = await begin(['train', file, '--json']).ended;
+  expect(learner.code, learner.stderr).toBe(0);
+  expect((await actor.ended).code).toBe(0);
+
+  const { tensors } = (await lastCheckpoint(name)).checkpoint;
+  const gamma = 0.99;
+  const [before, after, returns, weights] = ['observations', 'nextObservations', 'returns', 'discounts'].map(
+    (field) => tensors[`replay/${field}`].data as Float32Array,
+  );
+  expect(returns.length).toBeGreaterThanOrEqual(200);
+  const seen = new Set<number>();
+  for (let i = 0; i < returns.length; i++) {
+    const [from, to] = [before[3 * i + 1], after[3 * i + 1]];
+    // Three steps, or as many as the episode has left.
+    expect(to).toBe(Math.min(from + 3, 4));
+    const [expected, weight] = discounts
+      .slice(from, to)
+      .reduce(([sum, product], d) => [sum + product, product * gamma * d], [0, 1]);
+    expect(returns[i]).toBeCloseTo(expected, 5);
+    expect(weights[i]).toBeCloseTo(weight, 6);
+    seen.add(from);
+  }
+  expect([...seen].sort()).toEqual([0, 1, 2, 3]);
+}, 240_000);
 
 test('repeated actions count as the steps for which they were held', async () => {
   const server = await redis();
