@@ -2,14 +2,17 @@ import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlConfig } from '../../../test/support/control-config.js';
 import { countingEnvironment } from '../../../test/support/counting-environment.js';
+import { createFamily } from '../../distributions/create.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
 import { topKDefinition } from '../../feedback/top-k.js';
 import { pmpo } from '../../operators/pmpo.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
+import { ReplaceablePolicy } from './acting-policy.js';
 import { BestPolicy, withBestPolicy } from './best-policy.js';
 import { TrainedPolicy } from './policy.js';
+import { packPolicy, unpackPolicy } from './published-policy.js';
 import { type TrainControlResult, trainControl } from './train.js';
 
 const runtime = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
@@ -142,6 +145,22 @@ describe('the best policy by evaluation', () => {
     );
     expect(statistics.length).toBeGreaterThan(0);
     expect(differing).toEqual(expect.arrayContaining(statistics));
+  });
+
+  it('acts alike, with its normalization, in the process of a remote actor', async () => {
+    const { checkpoints, result } = whole;
+    const published = Object.entries(checkpoints.get(402)!.tensors)
+      .filter(([name]) => name.startsWith('policy/'))
+      .map(([name, value]) => [name.slice('policy/'.length), value]);
+    const remote = new ReplaceablePolicy(await newEngine(), {
+      config,
+      family: createFamily(config.policy, Int32Array.of(0)),
+      observationSize: 3,
+      actionSize: 1,
+    });
+    await remote.replace(unpackPolicy(packPolicy(Object.fromEntries(published), 1)));
+    const actions = await remote.act(observations, new Float32Array(6), 6);
+    expect(distance(actions, await result.policy.act(observations, 6))).toBeLessThan(1e-5);
   });
 
   it('is in every later checkpoint', async () => {
