@@ -1,23 +1,30 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { randomKey } from '../../src/core/random-keys.js';
+import { foldIn, randomKey } from '../../src/core/random-keys.js';
 import { createFamily } from '../../src/distributions/create.js';
 import { connectOverSharedStreams } from '../../src/dm-env-rpc/client/shared-streams.js';
 import { serveEnvironments } from '../../src/dm-env-rpc/server/serve-environments.js';
 import { createEngine } from '../../src/engine/create.js';
+import type { Tensor2D, Tensor3D } from '../../src/engine/tensors.js';
 import { createVectorEnvironment } from '../../src/environments/create-vector-environment.js';
 import type { VectorEnvironment } from '../../src/environments/vector-environment.js';
 import { topKDefinition } from '../../src/feedback/top-k.js';
 import { ActingLoop } from '../../src/learners/control/acting-loop.js';
+import { Agent } from '../../src/learners/control/agent.js';
 import { episodeReturns } from '../../src/learners/control/evaluate.js';
+import { updateNoise } from '../../src/learners/control/noise.js';
 import { trainControl } from '../../src/learners/control/train.js';
+import { applyCritic } from '../../src/networks/critic.js';
+import { normalized } from '../../src/networks/normalizer.js';
+import { valuesOf } from '../../src/networks/value-normalizer.js';
 import { pmpo } from '../../src/operators/pmpo.js';
 import { ChunkBuilder, unpackChunk } from '../../src/replay/redis/packing.js';
+import { TransitionStore } from '../../src/replay/transition-store.js';
 import { controlConfig } from '../support/control-config.js';
 import { type CountingEnvironmentOptions, countingEnvironment } from '../support/counting-environment.js';
 
-/** Small decision processes whose values are known, behind a real gRPC server. γ is 0.9, and each step is rewarded with 1. */
+/** Small decision processes whose values are known, behind a real gRPC server. γ is 0.5, and each step is rewarded with 1. */
 
-const gamma = 0.9;
+const gamma = 0.5;
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -54,47 +61,85 @@ async function connect(
   return vector;
 }
 
-/** The transitions of 60 steps: the steps of both observations within their episodes, n-step return, and weight of what follows. */
+interface Transition {
+  readonly state: readonly number[];
+  readonly action: number;
+  /** The observed step of the episode, before and after. */
+  readonly from: number;
+  readonly to: number;
+  readonly nStepReturn: number;
+  /** The weight of what follows. */
+  readonly weight: number;
+}
+
+/** The transitions of 60 steps with random actions. */
 async function transitionsOf(environment: VectorEnvironment, nStep: number) {
   const config = controlConfig({ learner: { discount: gamma, warmupSteps: 0 }, replay: { nStep } });
+  const family = createFamily(config.policy, environment.actionValues);
   const chunk = new ChunkBuilder(environment, 1000);
   const loop = new ActingLoop({
     config,
     environment,
-    family: createFamily(config.policy, environment.actionValues),
+    family,
     key: randomKey(0),
-    act: async (_, __, numEnvs) => new Float32Array(numEnvs),
+    act: async (_, noise) => noise.map((action) => Math.max(-1, Math.min(1, action))),
     sink: (...transition) => chunk.add(...transition),
     onEpisode: () => {},
   });
   await loop.reset();
   for (let t = 0; t < 60; t++) loop.record(await (await loop.startStep(t, t)).stepped);
-  const transitions: { from: number; nStepReturn: number; weight: number; to: number }[] = [];
+  const transitions: Transition[] = [];
+  const store = new TransitionStore(1000, environment);
   const { count } = chunk;
   // By way of the bytes that actors send through Redis.
-  unpackChunk(chunk.take(), count, environment, (from, _action, nStepReturn, weight, to) =>
-    transitions.push({ from: from[1], nStepReturn, weight, to: to[1] }),
-  );
-  return transitions;
+  unpackChunk(chunk.take(), count, environment, (state, action, nStepReturn, weight, next) => {
+    transitions.push({
+      state: [...state],
+      action: action[0],
+      from: state[1],
+      nStepReturn,
+      weight,
+      to: next[1],
+    });
+    store.add(state, action, nStepReturn, weight, next);
+  });
+  return { transitions, store, family };
 }
 
-const worlds: readonly (readonly [string, CountingEnvironmentOptions, (step: number) => number])[] = [
-  ['a cut after 20 steps', { length: 20 }, () => 10],
-  ['a terminal state after 3 steps', { length: 3, end: 'terminated' }, (t) => [2.71, 1.9, 1, 0][t]],
+/** The options of a world, and the value of each observed step of it. All observations of a world of one value are the same. */
+type World = readonly [string, CountingEnvironmentOptions, (step: number) => number];
+
+const observe = () => 0;
+const worlds: readonly World[] = [
+  ['a cut after 4 steps', { length: 4, observe }, () => 2],
+  ['a terminal state after 3 steps', { length: 3, end: 'terminated' }, (t) => [1.75, 1.5, 1, 0][t]],
   ['episodes of length 1', { length: 1, end: 'terminated' }, (t) => 1 - t],
-  ['a discount of 0.5 at each step', { length: 20, discount: () => 0.5 }, () => 1 / (1 - gamma * 0.5)],
-  ['a last discount of 0.1', { length: 1, end: 'truncated', discount: () => 0.1 }, () => 1 / 0.91],
-  ['a terminal discount of 0.1', { length: 1, end: 'terminated', discount: () => 0.1 }, () => 1 / 0.91],
-  ['a discount of 0 in mid-episode', { length: 20, discount: () => 0 }, () => 1],
+  [
+    'a discount of 0.5 at each step',
+    { length: 20, observe, discount: () => 0.5 },
+    () => 1 / (1 - gamma * 0.5),
+  ],
+  ['a last discount of 0.1', { length: 1, observe, discount: () => 0.1 }, () => 1 / 0.95],
+  [
+    'a terminal discount of 0.1',
+    { length: 1, end: 'terminated', observe, discount: () => 0.1 },
+    () => 1 / 0.95,
+  ],
+  ['a discount of 0 in mid-episode', { length: 20, observe, discount: () => 0 }, () => 1],
 ];
 
-describe.each(worlds)('the stored targets of a world with %s are its values', (_, world, value) => {
-  it.each([
-    ['1-step returns', 1, { numEnvs: 1 }],
-    ['5-step returns', 5, { numEnvs: 2 }],
-    ['5-step returns of environments on one stream', 5, { numEnvs: 3, envsPerStream: 3 }],
-  ])('with %s', async (_, nStep, connected) => {
-    const transitions = await transitionsOf(await connect(world, connected), nStep);
+const returnSteps: readonly (readonly [string, number, Connected])[] = [
+  ['1-step returns', 1, { numEnvs: 1 }],
+  ['5-step returns', 5, { numEnvs: 2 }],
+  ['5-step returns of environments on one stream', 5, { numEnvs: 3, envsPerStream: 3 }],
+];
+
+describe.each<World>([
+  ...worlds,
+  ['a cut after 7 steps, and growing rewards', { length: 7, reward: (t) => t }, (t) => 2 * (t + 2)],
+])('the stored targets of a world with %s are its values', (_, world, value) => {
+  it.each(returnSteps)('with %s', async (_, nStep, connected) => {
+    const { transitions } = await transitionsOf(await connect(world, connected), nStep);
     expect(transitions.length).toBeGreaterThan(50);
     for (const { from, nStepReturn, weight, to } of transitions) {
       expect(nStepReturn + weight * value(to)).toBeCloseTo(value(from), 5);
@@ -102,9 +147,61 @@ describe.each(worlds)('the stored targets of a world with %s are its values', (_
   });
 });
 
+describe.each(worlds)('a critic learns the values of a world with %s', (_, world, value) => {
+  it.each([returnSteps[0], returnSteps[2]])('from %s', async (_, nStep, connected) => {
+    const environment = await connect({ ...world, showsOnlyCount: true }, connected);
+    const config = controlConfig({
+      policy: { hidden: [8] },
+      critic: {
+        hidden: [16],
+        ensemble: 1,
+        learningRate: 5e-2,
+        normalizeTargets: false,
+        target: { period: 5 },
+      },
+    });
+    const { transitions, store, family } = await transitionsOf(environment, nStep);
+    const engine = await createEngine('onnx', { threads: 1 });
+    cleanups.push(() => engine.dispose());
+    const spec = { ...environment, config, engine, family, operator: pmpo() };
+    const classifier = topKDefinition.create({ accept: 2, reject: 2 }, 4);
+    const agent = new Agent({ ...spec, classifier, classifierName: 'top-k' }, randomKey(1));
+    const updates = 400;
+    const batchSize = 32;
+    for (let update = 0; update < updates; update++) {
+      const key = foldIn(randomKey(2), update);
+      const noise = updateNoise(family, key, [4, batchSize, 1]);
+      await agent.update(update, store.sample(key, batchSize), noise, 1 - update / updates);
+    }
+    const { critics, normalizer, valueNormalizer } = agent.parameters;
+    const valuesAt = engine.jit('values', ({ states, actions }: { states: Tensor2D; actions: Tensor3D }) => ({
+      values: valuesOf(
+        valueNormalizer,
+        applyCritic(critics[0], normalized(normalizer, states), actions, config.critic),
+      ),
+    }));
+    const { values } = await valuesAt.run({
+      states: {
+        shape: [transitions.length, 3],
+        data: Float32Array.from(transitions.flatMap(({ state }) => state)),
+      },
+      actions: {
+        shape: [1, transitions.length, 1],
+        data: Float32Array.from(transitions, ({ action }) => action),
+      },
+    });
+    for (const state of new Set(transitions.map(({ from }) => from))) {
+      // The value of a state is the mean over its actions.
+      const own = values.data.filter((_, i) => transitions[i].from === state);
+      const learned = own.reduce((sum, each) => sum + each, 0) / own.length;
+      expect(Math.abs(learned / value(state) - 1)).toBeLessThan(0.01);
+    }
+  });
+});
+
 it('the stored targets of a repeated action add up its rewards, and multiply its discounts', async () => {
   const world = await connect({ length: 5, discount: () => 0.5 }, { numEnvs: 1, actionRepeat: 2 });
-  const transitions = await transitionsOf(world, 1);
+  const { transitions } = await transitionsOf(world, 1);
   const found = new Set(
     transitions.map((each) => [each.from, each.nStepReturn, each.to, each.weight].join()),
   );
