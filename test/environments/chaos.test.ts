@@ -131,7 +131,7 @@ async function train(
       },
     },
   });
-  for (const name of ['reset', 'state', 'restore', 'close'] as const) {
+  for (const name of ['reset', 'verifySteps', 'state', 'restore', 'close'] as const) {
     Object.defineProperty(environment, name, { value: inner[name].bind(inner) });
   }
   let checkpoint: Checkpoint | undefined;
