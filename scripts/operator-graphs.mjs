@@ -61,7 +61,8 @@ export const graphs = [
   ...policies.map((klParts) => ({
     name: `kto_${klParts.join('_')}`,
     operator: 'kto',
-    settings: { beta: 0.1 },
+    // The KL is read for the reference point alone.
+    settings: { beta: 0.1, kl: Object.fromEntries(klParts.map((part) => [part, 0])) },
     policy: { klParts },
   })),
   { name: 'dpo_any', operator: 'dpo', settings: { beta: 1 }, policy: { klParts: [] } },

@@ -45,6 +45,11 @@ def _with_penalty(settings: Settings, parts: Sequence[str], bounds: bool) -> Set
     return settings if bounds else {**settings, "actionPenalty": None}
 
 
+def _without_penalty(settings: Settings, parts: Sequence[str], bounds: bool) -> Settings:
+    """KTO's settings: the KL has no weight in the loss."""
+    return {**settings, "kl": {part: 0.0 for part in parts}}
+
+
 def pmpo(*, alpha: float = 0.5, beta: float = 1.0, kl: Mapping[str, KlWeight] = _empty) -> Operator:
     """Preference-based MPO (arXiv 2410.04166, equation 10): learns from accepted samples, rejected samples, or both.
 
@@ -117,9 +122,8 @@ def kto(*, beta: float = 0.1, desirable_weight: float = 1.0, undesirable_weight:
     Raises:
       SettingError: naming the setting that is unknown or out of range.
     """
-    return _operator(
-        "kto", {"beta": beta, "desirable_weight": desirable_weight, "undesirable_weight": undesirable_weight}
-    )
+    settings = {"beta": beta, "desirable_weight": desirable_weight, "undesirable_weight": undesirable_weight}
+    return _operator("kto", settings, _without_penalty)
 
 
 def behavior_cloning() -> Operator:
