@@ -2,15 +2,7 @@ import { z } from 'zod';
 import type { Scalar, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import {
-  klPartNames,
-  klRemedy,
-  klSettings,
-  weightsOf,
-  withDefaultBounds,
-  withKlConstraints,
-} from './kl-settings.js';
-import { initialKlDuals, projectDuals } from './lagrange.js';
+import { addedKl, addsKl, betaSetting, completeLogRatio, logRatioRule } from './log-ratio-settings.js';
 import { rate, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 
@@ -29,24 +21,8 @@ import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
  */
 
 const defaultBeta = 1;
-/**
- * β for policies of actions, whose reference moves after them every hundred updates: as much as a pair may do to the policy in that
- * time before its loss is flat.
- */
-const actionBeta = 10;
 
-export const dpoSettings = z.strictObject({
-  beta: z
-    .number()
-    .positive()
-    .optional()
-    .describe(
-      `β of the paper, which scales the log-ratios: the larger it is, the closer the policy stays to its reference; default: ${defaultBeta}, or ${actionBeta} for a policy of actions`,
-    ),
-  kl: klSettings.describe(
-    `By part of the KL, ${klPartNames}: a weight of KL(reference ‖ policy), or a bound, {epsilon}; default: none for a language model; the parts of a policy of actions are bounded as for PMPO`,
-  ),
-});
+export const dpoSettings = z.strictObject({ beta: betaSetting(defaultBeta), kl: addedKl });
 /** The settings of DPO; each of them has a default. */
 export type DpoSettings = z.input<typeof dpoSettings>;
 
@@ -97,24 +73,11 @@ export const dpoDefinition = defineOperator({
     'Direct Preference Optimization on the best and the worst sample of each context (arXiv 2305.18290)',
   settings: dpoSettings,
   klParts: ({ kl }) => Object.keys(kl),
-  complete: ({ beta, kl }, klParts) => ({
-    beta: beta ?? (klParts.includes('sequence') ? defaultBeta : actionBeta),
-    kl: withDefaultBounds(kl, klParts),
+  complete: (settings, klParts) => completeLogRatio(settings, klParts, defaultBeta),
+  create: ({ beta = defaultBeta, kl }) => ({
+    ...logRatioRule(kl, (batch) => dpoLoss(beta, batch)),
+    needs: { feedback: 'pairs', evaluation: false, kl: addsKl(kl) ? 'any' : 'none' },
   }),
-  create({ beta = defaultBeta, kl }) {
-    const weightOf = weightsOf(kl, 0);
-    const readsKl = Object.keys(kl).length > 0;
-    return {
-      needs: { feedback: 'pairs', evaluation: false, kl: readsKl ? 'any' : 'none' },
-      initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
-      projectState: projectDuals,
-      explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
-      loss(batch, state) {
-        const result = dpoLoss(beta, batch);
-        return readsKl ? withKlConstraints(result, batch.kl, state, weightOf) : result;
-      },
-    };
-  },
 });
 
 /**

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { NamedTensors, Scalar } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { type KlWeight, klConstraints } from './lagrange.js';
-import type { CheckedBatch, OperatorResult } from './operator.js';
+import { initialKlDuals, type KlWeight, klConstraints, projectDuals } from './lagrange.js';
+import type { CheckedBatch, OperatorResult, OperatorRule } from './operator.js';
 
 /** The settings by which operators weigh or bound KL(reference ‖ policy), part by part. */
 
@@ -17,8 +17,7 @@ const klWeight = z.union([
   }),
 ]);
 
-/** The schema of a weight or a bound for each part of the KL. */
-export const klSettings = z
+const klByPart = z
   .strictObject({
     mean: klWeight.optional(),
     covariance: klWeight.optional(),
@@ -28,11 +27,14 @@ export const klSettings = z
   .prefault({});
 
 /** Weights and bounds by the parts of the KL. */
-export type KlSettings = z.output<typeof klSettings>;
+export type KlSettings = z.output<typeof klByPart>;
 
-/** What the parts of the KL are, for descriptions of settings. */
-export const klPartNames =
-  'mean and covariance (Gaussian head), categorical (categorical head), sequence (language)';
+/** The schema of a weight or a bound for each part of the KL. @param meaning what they are for the operator. */
+export function klSettings(meaning: string) {
+  return klByPart.describe(
+    `By part of the KL, mean and covariance (Gaussian head), categorical (categorical head), sequence (language): ${meaning}`,
+  );
+}
 
 /**
  * The bounds of the parts of a policy of actions. A weight that suits one task lets the deviations of another collapse in a few
@@ -56,8 +58,24 @@ export function weightsOf(kl: KlSettings, otherwise: number): (part: string) => 
   return (part) => byPart[part] ?? otherwise;
 }
 
+/**
+ * An operator whose loss is `loss` plus the KL by `weightOf`: everything but what it needs. Its state are the duals of the bounded
+ * parts.
+ */
+export function constrainedRule(
+  loss: (batch: CheckedBatch) => OperatorResult,
+  weightOf: (part: string) => KlWeight,
+): Omit<OperatorRule, 'needs'> {
+  return {
+    initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
+    projectState: projectDuals,
+    explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
+    loss: (batch, state) => withKlConstraints(loss(batch), batch.kl, state, weightOf),
+  };
+}
+
 /** A result with the weighted or bounded KL added to its loss. */
-export function withKlConstraints(
+function withKlConstraints(
   { loss, metrics }: OperatorResult,
   kl: CheckedBatch['kl'],
   state: NamedTensors,
@@ -69,7 +87,7 @@ export function withKlConstraints(
 }
 
 /** The setting that keeps the spread of a policy, whose change `part` measures, from collapsing. */
-export function klRemedy(part: string, weight: KlWeight): string {
+function klRemedy(part: string, weight: KlWeight): string {
   const key = `operator.kl.${part}`;
   if (typeof weight === 'object') return `Lower ${key}.epsilon, which is ${weight.epsilon}`;
   const epsilon = part === 'covariance' ? 1e-4 : 1e-3;

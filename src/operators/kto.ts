@@ -2,15 +2,8 @@ import { z } from 'zod';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import {
-  klPartNames,
-  klRemedy,
-  klSettings,
-  weightsOf,
-  withDefaultBounds,
-  withKlConstraints,
-} from './kl-settings.js';
-import { initialKlDuals, projectDuals, stopGradient } from './lagrange.js';
+import { stopGradient } from './lagrange.js';
+import { addedKl, betaSetting, completeLogRatio, logRatioRule } from './log-ratio-settings.js';
 import { rate, where0 } from './masking.js';
 import type { CheckedBatch, KlEstimate, Operator, OperatorResult } from './operator.js';
 
@@ -29,22 +22,12 @@ import type { CheckedBatch, KlEstimate, Operator, OperatorResult } from './opera
  */
 
 const defaultBeta = 0.1;
-/** β for policies of actions, whose reference moves after them every hundred updates; see DPO. */
-const actionBeta = 10;
 
 export const ktoSettings = z.strictObject({
-  beta: z
-    .number()
-    .positive()
-    .optional()
-    .describe(
-      `β of the paper, which scales the log-ratios: the larger it is, the closer the policy stays to its reference; default: ${defaultBeta}, or ${actionBeta} for a policy of actions`,
-    ),
+  beta: betaSetting(defaultBeta),
   desirableWeight: z.number().min(0).default(1).describe('Weight of accepted samples, λ_D'),
   undesirableWeight: z.number().min(0).default(1).describe('Weight of rejected samples, λ_U'),
-  kl: klSettings.describe(
-    `By part of the KL, ${klPartNames}: a weight of KL(reference ‖ policy), or a bound, {epsilon}; default: none for a language model; the parts of a policy of actions are bounded as for PMPO`,
-  ),
+  kl: addedKl,
 });
 /** The settings of KTO; each of them has a default. */
 export type KtoSettings = z.input<typeof ktoSettings>;
@@ -93,24 +76,13 @@ export const ktoDefinition = defineOperator({
   settings: ktoSettings,
   klParts: ({ kl }) => Object.keys(kl),
   complete: ({ beta, kl, ...weights }, klParts) => ({
-    beta: beta ?? (klParts.includes('sequence') ? defaultBeta : actionBeta),
-    kl: withDefaultBounds(kl, klParts),
+    ...completeLogRatio({ beta, kl }, klParts, defaultBeta),
     ...weights,
   }),
-  create(settings) {
-    const weightOf = weightsOf(settings.kl, 0);
-    const constrained = Object.keys(settings.kl).length > 0;
-    return {
-      needs: { feedback: 'either', evaluation: false },
-      initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
-      projectState: projectDuals,
-      explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
-      loss(batch, state) {
-        const result = ktoLoss(settings, batch);
-        return constrained ? withKlConstraints(result, batch.kl, state, weightOf) : result;
-      },
-    };
-  },
+  create: (settings) => ({
+    ...logRatioRule(settings.kl, (batch) => ktoLoss(settings, batch)),
+    needs: { feedback: 'either', evaluation: false },
+  }),
 });
 
 /**

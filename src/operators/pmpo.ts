@@ -1,16 +1,9 @@
 import { z } from 'zod';
-import type { NamedTensors, Scalar } from '../engine/tensors.js';
+import type { Scalar } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import {
-  klPartNames,
-  klRemedy,
-  klSettings,
-  weightsOf,
-  withDefaultBounds,
-  withKlConstraints,
-} from './kl-settings.js';
-import { initialKlDuals, type KlWeight, projectDuals } from './lagrange.js';
+import { constrainedRule, klSettings, weightsOf, withDefaultBounds } from './kl-settings.js';
+import type { KlWeight } from './lagrange.js';
 import { maskedMean, rate } from './masking.js';
 import type { CheckedBatch, Operator, OperatorContext, OperatorResult, OperatorRule } from './operator.js';
 
@@ -41,9 +34,7 @@ export const pmpoSettings = z.strictObject({
     .describe(
       'Weight of KL(reference ‖ policy), for every part that `kl` does not name; default: 1 for a language model; the parts of a policy of actions are bounded',
     ),
-  kl: klSettings.describe(
-    `By part of the KL, ${klPartNames}: a weight that replaces beta, or a bound, {epsilon}`,
-  ),
+  kl: klSettings('a weight that replaces beta, or a bound, {epsilon}'),
 });
 /** The weight of a part of the KL for which the settings give neither a weight nor a bound. */
 const defaultBeta = 1;
@@ -51,23 +42,18 @@ const defaultBeta = 1;
 /** The settings of PMPO; each of them has a default. */
 export type PmpoSettings = z.input<typeof pmpoSettings>;
 
-/** Equation 10 as a loss; see the head of this file. */
-function pmpoLoss(
-  alpha: number,
-  weightOf: (part: string) => KlWeight,
-  { logProb, accept, reject, mask, kl }: CheckedBatch,
-  state: NamedTensors,
-): OperatorResult {
+/** Equation 10 without its KL, as a loss; see the head of this file. */
+function likelihoodLoss(alpha: number, { logProb, accept, reject, mask }: CheckedBatch): OperatorResult {
   const accepted: Scalar = tf.mean(maskedMean(logProb, accept));
   const rejected: Scalar = tf.mean(maskedMean(logProb, reject));
-  const likelihood: Scalar = tf.sub(tf.mul(rejected, 1 - alpha), tf.mul(accepted, alpha));
+  const loss: Scalar = tf.sub(tf.mul(rejected, 1 - alpha), tf.mul(accepted, alpha));
   const metrics = {
     'policy/logProb/accepted': accepted,
     'policy/logProb/rejected': rejected,
     'policy/acceptRate': rate(accept, mask),
     'policy/rejectRate': rate(reject, mask),
   };
-  return withKlConstraints({ loss: likelihood, metrics }, kl, state, weightOf);
+  return { loss, metrics };
 }
 
 export const pmpoDefinition = defineOperator({
@@ -81,17 +67,13 @@ export const pmpoDefinition = defineOperator({
     return { alpha, beta: defaultBeta, kl: withDefaultBounds(kl, klParts) };
   },
   create({ alpha, beta = defaultBeta, kl }): OperatorRule {
-    const weightOf = weightsOf(kl, beta);
     return {
+      ...constrainedRule((batch) => likelihoodLoss(alpha, batch), weightsOf(kl, beta)),
       needs: {
         feedback: alpha === 1 ? 'accepts' : alpha === 0 ? 'rejects' : 'either',
         evaluation: false,
         referenceLogProb: false,
       },
-      initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
-      projectState: projectDuals,
-      loss: (batch, state) => pmpoLoss(alpha, weightOf, batch, state),
-      explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
       warnings: (context) => weightWarnings(alpha, smallestWeight(beta, kl, context.klParts), context),
     };
   },
