@@ -48,7 +48,7 @@ export function observeTargets(
   const total = tf.add(count, 1);
   const share = tf.maximum(tf.div(1, total), smallestShare);
   const merged = mergedStatistics({ mean, variance }, targets, share);
-  const before = deviation(normalizer);
+  const before = deviationOf({ mean, variance });
   const after = deviationOf(merged);
   // Before the first targets there are no values to preserve.
   const isFirst = tf.equal(count, 0);

@@ -43,6 +43,7 @@ export class ActingLoop {
   readonly #noise: ActingNoise;
   /** The share of steps with random integers in each environment, [K]. */
   readonly #epsilons: readonly number[];
+  readonly #epsilonKey: RandomKey;
   /** The observations that the next actions are chosen on, [K, O]. */
   #observations: Float32Array = new Float32Array();
   /** The actions, the simulator steps and the return of each environment's open episode, [K]. */
@@ -72,6 +73,7 @@ export class ActingLoop {
       correlations(config.learner.explorationCorrelation, actionValues),
       key,
     );
+    this.#epsilonKey = foldIn(key, 'epsilon');
     this.#epsilons = explorationEpsilons(config.learner.explorationEpsilon, actionValues, numEnvs);
     this.#episodeActions = Array(numEnvs).fill(0);
     this.#episodeSteps = Array(numEnvs).fill(0);
@@ -126,7 +128,7 @@ export class ActingLoop {
       return { stepped: environment.step(randomActions(z, actionValues)) };
     }
     const actions = await act(this.#observations, headNoise(family, z), numEnvs);
-    const key = foldIn(foldIn(this.#options.key, 'epsilon'), index);
+    const key = foldIn(this.#epsilonKey, index);
     return { stepped: environment.step(withRandomIntegers(actions, this.#epsilons, actionValues, key)) };
   }
 

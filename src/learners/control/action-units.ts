@@ -10,6 +10,11 @@ export interface ActionUnits {
   readonly actionValues: Int32Array;
 }
 
+/** Whether any action dimension takes integers. @param actionValues the number of values of each, 0 for a continuous one, [A]. */
+export function hasIntegers(actionValues: ArrayLike<number>): boolean {
+  return Array.from(actionValues).some((values) => values > 0);
+}
+
 /** Canonical actions within their bounds, [… , A], in the environment's units. Integer dimensions are exactly integers. */
 export function inUnits(
   canonical: tf.Tensor,
@@ -18,7 +23,7 @@ export function inUnits(
   const half = tf.tensor1d(actionMaximum.map((high, i) => (high - actionMinimum[i]) / 2));
   const middle = tf.tensor1d(actionMaximum.map((high, i) => (high + actionMinimum[i]) / 2));
   const actions = tf.add(tf.mul(canonical, half), middle);
-  if (actionValues.every((values) => values === 0)) return actions;
+  if (!hasIntegers(actionValues)) return actions;
   const isInteger = tf.tensor1d(Float32Array.from(actionValues, (values) => Number(values > 0)));
   return tf.add(tf.mul(tf.round(actions), isInteger), tf.mul(actions, tf.sub(1, isInteger)));
 }

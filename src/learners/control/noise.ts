@@ -1,6 +1,7 @@
 import { fillNormal, fillUniform, foldIn, type RandomKey } from '../../core/random-keys.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { HostTensor } from '../../engine/tensors.js';
+import { hasIntegers } from './action-units.js';
 
 /** The random numbers of acting and learning. Shapes: K environments, N samples, B contexts, A action dimensions. */
 
@@ -92,8 +93,7 @@ export function explorationEpsilons(
   actionValues: ArrayLike<number>,
   numEnvs: number,
 ): number[] {
-  const hasIntegers = Array.from(actionValues).some((values) => values > 0);
-  const epsilon = hasIntegers ? (setting ?? ladder.epsilon) : 0;
+  const epsilon = hasIntegers(actionValues) ? (setting ?? ladder.epsilon) : 0;
   return Array.from({ length: numEnvs }, (_, k) => {
     const place = numEnvs === 1 ? 0.5 : k / (numEnvs - 1);
     return epsilon ** (1 + ladder.decline * place);

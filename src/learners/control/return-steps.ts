@@ -1,3 +1,4 @@
+import { hasIntegers } from './action-units.js';
 import type { ReplayConfig } from './config.js';
 
 /**
@@ -10,7 +11,5 @@ const defaultSteps = { continuous: 5, integer: 1 };
 
 /** n, as it is set, or else by the kinds of the action dimensions: `actionValues` is 0 for a continuous one, [A]. */
 export function returnSteps({ nStep }: Pick<ReplayConfig, 'nStep'>, actionValues: Int32Array): number {
-  return (
-    nStep ?? (actionValues.some((values) => values > 0) ? defaultSteps.integer : defaultSteps.continuous)
-  );
+  return nStep ?? (hasIntegers(actionValues) ? defaultSteps.integer : defaultSteps.continuous);
 }
