@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._operator import Chosen
+from ._chosen import Chosen
 
 
 class _JaxArrays:

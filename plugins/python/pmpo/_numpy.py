@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._operator import Chosen
+from ._chosen import Chosen
 
 
 class _NumpyArrays:

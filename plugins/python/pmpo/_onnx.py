@@ -83,13 +83,13 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise MalformedFile("a number stands where a message should")
+        raise MalformedFile("a field that must be a message is a number")
     return value
 
 
 def _integer(value: int | bytes) -> int:
     if not isinstance(value, int):
-        raise MalformedFile("a message stands where a number should")
+        raise MalformedFile("a field that must be a number is a message")
     return _signed(value)
 
 

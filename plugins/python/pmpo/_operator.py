@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._batch import Arrays, Checker, Given, Kl, Layout, kl_parts_of, state_shape
+from ._batch import Arrays, Checker, Given, Kl, Layout, kl_parts_of
+from ._chosen import Chosen
 from ._file import OperatorFile
-from ._graph import Program
-from ._libraries import jax_library, numpy_library, torch_library
 from ._settings import Schema, checked, in_file_case, leaves, snake
 from .errors import PmpoError, SettingError
 
@@ -44,54 +42,6 @@ class NumpyResult(NamedTuple):
     metrics: dict[str, Any]
     gradients: dict[str, Any]
 
-
-class Chosen:
-    """A graph, the numbers that the settings give it, and its programs."""
-
-    def __init__(self, file: OperatorFile, values: dict[str, float]) -> None:
-        self.file = file
-        self.needs = file.needs_of(values)
-        self.values = values
-        self.numbers = {
-            f"setting/{path}": float(values[path]) for path in file.open if f"setting/{path}" in file.model.inputs
-        }
-        gradients = [f"gradient/{name}" for name in file.gradients]
-        metrics = [f"metric/{name}" for name in file.metrics]
-        self.outputs = ["loss", *gradients, *metrics]
-        self.projections = [f"projected/{part.name}" for part in file.state] if file.projects_state else []
-        self.names = tuple(file.inputs)
-        self.differentiable = tuple(self.names.index(name) for name in file.gradients)
-        self.programs: dict[str, Program] = {}
-        self._projectors: dict[str, Program] = {}
-        self.functions: dict[str, Any] = {}
-
-    def program(self, library: str) -> Program:
-        """The loss, its gradients and its metrics."""
-        if library not in self.programs:
-            self.programs[library] = Program(self.file.model, self.outputs, _libraries[library]())
-        return self.programs[library]
-
-    def projector(self, library: str) -> Program:
-        """The projection of the state."""
-        if library not in self._projectors:
-            self._projectors[library] = Program(self.file.model, self.projections, _libraries[library]())
-        return self._projectors[library]
-
-    def initial(self, sizes: Mapping[str, int]) -> dict[str, tuple[tuple[int, ...], float]]:
-        """The shape and the initial value of each part of the state."""
-        found: dict[str, tuple[tuple[int, ...], float]] = {}
-        for part in self.file.state:
-            rule = part.initial
-            if "value" in rule:
-                value = float(rule["value"])
-            else:
-                setting = self.values[rule["setting"]]
-                value = rule["factor"] * (math.log(setting) if rule["function"] == "log" else setting)
-            found[part.name] = state_shape(part.axes, sizes), value
-        return found
-
-
-_libraries: dict[str, Callable[[], Any]] = {"torch": torch_library, "jax": jax_library, "numpy": numpy_library}
 
 Adapt = Callable[[Settings, Sequence[str], bool], Settings]
 """Writes settings, in the case of files, as the file for a policy has them: of these KL parts, with or without action bounds."""
@@ -130,6 +80,7 @@ class Operator:
         self._adapt = adapt
         self._reads_kl = any(file.kl_parts for file in files)
         self._by_file: dict[int, Chosen] = {}
+        self._by_state: dict[frozenset[str], Chosen] = {}
         self._chosen: dict[tuple[tuple[str, ...] | None, bool, bool], Chosen] = {}
         if "torch" in sys.modules:
             self._prepare_torch()
@@ -157,7 +108,7 @@ class Operator:
                     try:
                         self._choose(parts, decoupled, bounds).program("torch")
                     except PmpoError:
-                        # There is no graph for such a call, which an error says if one is made.
+                        # No graph fits such a call. If one is made, the same error is raised again.
                         continue
 
     def _choose(self, parts: tuple[str, ...] | None, decoupled: bool, bounds: bool) -> Chosen:
@@ -194,7 +145,7 @@ class Operator:
         given = "one array" if parts is None else f"the parts {', '.join(parts)}"
         raise PmpoError(
             f"operator {self.name}, kl",
-            f"is {given}, for which there is no graph with these settings",
+            f"is {given}, and no graph has these parts and these settings",
             f"Its parts may be {' or '.join(known)}; `pmpo export-operator --kl` writes a graph for other parts",
         )
 
@@ -349,19 +300,30 @@ class Operator:
 
     def project_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """A state of NumPy or JAX arrays, brought into its domain after a gradient step."""
-        for file in self._files:
-            if {part.name for part in file.state} == set(state):
-                break
-        else:
-            raise PmpoError(f"operator {self.name}, state", f"has the parts {', '.join(state) or 'none'}", "Make it by jax_state or numpy_state")
-        if not file.projects_state or not state:
+        chosen = self._projecting(frozenset(state))
+        if chosen is None:
+            raise PmpoError(
+                f"operator {self.name}, state",
+                f"has the parts {', '.join(state) or 'none'}",
+                "Make it by jax_state or numpy_state",
+            )
+        if not chosen.projections:
             return dict(state)
         import numpy as np
 
         library = "numpy" if all(isinstance(x, (np.ndarray, np.generic)) for x in state.values()) else "jax"
         inputs = {f"state/{name}": value for name, value in state.items()}
-        results = Chosen(file, {path: 0.0 for path in file.open}).projector(library)(inputs, next(iter(state.values())))
-        return dict(zip((part.name for part in file.state), results))
+        results = chosen.projector(library)(inputs, next(iter(state.values())))
+        return dict(zip((part.name for part in chosen.file.state), results))
+
+    def _projecting(self, names: frozenset[str]) -> Chosen | None:
+        """A graph whose state has these parts. Its projection does not depend on settings."""
+        if names not in self._by_state:
+            for file in self._files:
+                if {part.name for part in file.state} == names:
+                    self._by_state[names] = Chosen(file, {path: 0.0 for path in file.open})
+                    break
+        return self._by_state.get(names)
 
 
 def _in_python_case(settings: Any) -> Any:

@@ -33,7 +33,7 @@ def in_file_case(settings: Any) -> Any:
 
 
 def leaves(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted path and the value of every setting that is no group. An empty group has none."""
+    """The dotted path and the value of each setting, those within groups included."""
     if not isinstance(settings, Mapping):
         yield path, settings
         return
@@ -54,7 +54,7 @@ def _plain(value: Any) -> Any:
 
 
 def _problem(value: Any, schema: Schema) -> str | None:
-    """What is wrong with a value that is no group; None if nothing is."""
+    """Says what is wrong with a single value, or returns None if it is right."""
     kind = schema.get("type")
     if "const" in schema or "enum" in schema:
         allowed = schema.get("enum", [schema.get("const")])

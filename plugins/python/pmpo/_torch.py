@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ._operator import Chosen
+from ._chosen import Chosen
 from .errors import PmpoError
 
 

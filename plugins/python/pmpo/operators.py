@@ -41,7 +41,7 @@ def _with_beta(settings: Settings, parts: Sequence[str], bounds: bool) -> Settin
 
 
 def _with_penalty(settings: Settings, parts: Sequence[str], bounds: bool) -> Settings:
-    """MPO's settings: without the distance from the bounds, there is no action penalty."""
+    """MPO's settings. The action penalty is off unless a call gives the distance from the action bounds."""
     return settings if bounds else {**settings, "actionPenalty": None}
 
 
