@@ -21,6 +21,7 @@ import { ChunkBuilder, unpackChunk } from '../../src/replay/redis/packing.js';
 import { TransitionStore } from '../../src/replay/transition-store.js';
 import { controlConfig } from '../support/control-config.js';
 import { type CountingEnvironmentOptions, countingEnvironment } from '../support/counting-environment.js';
+import { silentObserver } from '../support/silent-observer.js';
 
 /** Small decision processes whose values are known, behind a real gRPC server. γ is 0.5, and each step is rewarded with 1. */
 
@@ -271,13 +272,10 @@ it('a critic learns the value of a world whose server sends discounts', { timeou
     operator: pmpo(),
     classifier: topKDefinition.create({ accept: 2, reject: 2 }, 4),
     observer: {
-      progress: () => {},
+      ...silentObserver,
       metrics: ({ values }) => {
         value = values['critic/value'] ?? value;
       },
-      evaluation: () => {},
-      notice: () => {},
-      checkpoint: async () => {},
     },
     clock: () => 0,
   });

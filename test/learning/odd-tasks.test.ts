@@ -5,6 +5,7 @@ import { createEngine } from '../../src/engine/create.js';
 import { createVectorEnvironment } from '../../src/environments/create-vector-environment.js';
 import type { Environment, NamedSpecs } from '../../src/environments/environment.js';
 import { trainControl } from '../../src/learners/control/train.js';
+import { silentObserver } from '../support/silent-observer.js';
 
 /** What the default settings make of tasks of unusual sizes and scales. */
 
@@ -107,13 +108,7 @@ async function train(task: Task, steps: number): Promise<number> {
     evaluationEnvironment: await environment(4, 500_000),
     operator,
     classifier,
-    observer: {
-      progress: () => {},
-      metrics: () => {},
-      evaluation: () => {},
-      notice: () => {},
-      checkpoint: async () => {},
-    },
+    observer: silentObserver,
     clock: () => 0,
   });
   const { length = 5, rewardScale = 1 } = task;

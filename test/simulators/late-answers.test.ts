@@ -16,6 +16,7 @@ import { grpcServer } from '../environments/servers.js';
 import { serveBatches } from '../support/batch-server.js';
 import { controlConfig } from '../support/control-config.js';
 import { countingEnvironment } from '../support/counting-environment.js';
+import { silentObserver } from '../support/silent-observer.js';
 import { doubles, floats, specs } from './misbehaving-server.js';
 
 /**
@@ -221,10 +222,7 @@ describe('an answer that comes twice, the second time during the next step', () 
       operator: pmpo.create(pmpo.settings.parse({})),
       classifier: topK.create(topK.settings.parse({}), 4),
       observer: {
-        metrics: () => {},
-        evaluation: () => {},
-        notice: () => {},
-        progress: () => {},
+        ...silentObserver,
         checkpoint: async (_steps, checkpoint) => {
           checkpoints.push(checkpoint);
         },

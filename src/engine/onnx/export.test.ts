@@ -25,6 +25,16 @@ async function runModel(bytes: Uint8Array, inputs: Record<string, HostTensor<Flo
   return results;
 }
 
+function expectValues(
+  found: Awaited<ReturnType<typeof runModel>>,
+  expected: Readonly<Record<string, HostTensor>>,
+): void {
+  for (const [key, { shape, data }] of Object.entries(expected)) {
+    expect([...found[key]!.dims]).toEqual([...shape]);
+    for (const [i, value] of data.entries()) expect(found[key].data[i]).toBeCloseTo(value, 5);
+  }
+}
+
 /** A small policy with operations whose shapes depend on the batch size. */
 function policy(variables: { weight: tf.Variable; bias: tf.Variable }) {
   return ({ observations }: { observations: Tensor2D }) => {
@@ -61,10 +71,7 @@ describe.each<EngineName>(['cpu', 'onnx'])('export from the engine %s', (name) =
     const bytes = await engine.exportOnnx('policy', fn, { observations: [3, 4] });
     const found = await runModel(bytes, { observations });
     expect(Object.keys(found).sort()).toEqual(Object.keys(expected).sort());
-    for (const [key, { shape, data }] of Object.entries(expected)) {
-      expect([...found[key]!.dims]).toEqual([...shape]);
-      for (const [i, value] of data.entries()) expect(found[key].data[i]).toBeCloseTo(value, 5);
-    }
+    expectValues(found, expected);
     // Exporting does not affect the engine.
     expect((await engine.jit('again', fn).run({ observations })).mean).toEqual(expected.mean);
   });
@@ -76,10 +83,7 @@ describe.each<EngineName>(['cpu', 'onnx'])('export from the engine %s', (name) =
       const observations = normal(`observations ${batch}`, batch, 4);
       const expected = await engine.jit(`policy ${batch}`, fn).run({ observations });
       const found = await runModel(bytes, { observations });
-      for (const [key, { shape, data }] of Object.entries(expected)) {
-        expect([...found[key]!.dims]).toEqual([...shape]);
-        for (const [i, value] of data.entries()) expect(found[key].data[i]).toBeCloseTo(value, 5);
-      }
+      expectValues(found, expected);
     }
   });
 
@@ -96,14 +100,11 @@ describe.each<EngineName>(['cpu', 'onnx'])('export from the engine %s', (name) =
       const x = normal(`x ${batch}`, batch, 4);
       const expected = await engine.jit(`mean ${batch}`, fn).run({ x });
       const found = await runModel(bytes, { x });
-      for (const [key, { shape, data }] of Object.entries(expected)) {
-        expect([...found[key]!.dims]).toEqual([...shape]);
-        for (const [i, value] of data.entries()) expect(found[key].data[i]).toBeCloseTo(value, 5);
-      }
+      expectValues(found, expected);
     }
   });
 
-  it('refuses a function whose numbers are no powers of the variable batch size', async () => {
+  it('refuses a function with a constant that is not a power of the variable batch size', async () => {
     const { engine } = await start();
     const fn = ({ x }: NamedTensors) => ({ y: tf.div(tf.sum(x!), Math.log(x!.shape[0]!)) });
     await expect(engine.exportOnnx('entropy', fn, { x: [1, 4] }, true)).rejects.toThrow(

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlConfig } from '../../../test/support/control-config.js';
 import { countingEnvironment } from '../../../test/support/counting-environment.js';
+import { silentObserver } from '../../../test/support/silent-observer.js';
 import { createFamily } from '../../distributions/create.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
@@ -70,9 +71,7 @@ async function train(
     operator: pmpo(),
     classifier: topKDefinition.create({ accept: 2, reject: 2 }, 4),
     observer: {
-      progress: () => {},
-      metrics: () => {},
-      notice: () => {},
+      ...silentObserver,
       evaluation: ({ steps }) => evaluated.push(steps),
       checkpoint: async (steps, checkpoint) => {
         checkpoints.set(steps, structuredClone(checkpoint));

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlConfig } from '../../../test/support/control-config.js';
+import { silentObserver } from '../../../test/support/silent-observer.js';
 import { createEngine } from '../../engine/create.js';
 import type { Engine } from '../../engine/engine.js';
 import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
@@ -106,10 +107,7 @@ describe.each(ways)('a policy that chooses among integers by $way', ({ allAction
   beforeAll(async () => {
     engine = await createEngine('onnx', { threads: 1 });
     const observer: LearnerObserver = {
-      progress: () => {},
-      metrics: () => {},
-      evaluation: () => {},
-      notice: () => {},
+      ...silentObserver,
       checkpoint: async (_steps, saved) => {
         checkpoint = saved;
       },

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { controlConfig } from '../../../test/support/control-config.js';
+import { silentObserver } from '../../../test/support/silent-observer.js';
 import { createEngine } from '../../engine/create.js';
 import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
 import type { NamedSpecs, TensorSpec } from '../../environments/environment.js';
@@ -113,13 +114,7 @@ it('a run is not resumed in an environment of another kind', async () => {
     evaluationEnvironment: own,
     operator: pmpo(),
     classifier: topKDefinition.create({ accept: 2, reject: 2 }, 4),
-    observer: {
-      progress: () => {},
-      metrics: () => {},
-      notice: () => {},
-      evaluation: () => {},
-      checkpoint: async () => {},
-    },
+    observer: silentObserver,
     resume,
     clock: () => 0,
   });

@@ -16,7 +16,8 @@ import {
   writeConfig,
 } from '../../end-to-end/program.js';
 import { countingEnvironment } from '../../support/counting-environment.js';
-import { type Recorded, rowsOf, StreamRecorder } from './recorder.js';
+import { checkActors, events, onceEach, rowsIn } from './chunks.js';
+import { rowsOf, StreamRecorder } from './recorder.js';
 import { RedisServer } from './server.js';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -81,13 +82,6 @@ async function configure(
   });
 }
 
-const events = (text: string, event: string) =>
-  text
-    .split('\n')
-    .filter((line) => line.startsWith('{') && line.endsWith('}'))
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .filter((line) => line.event === event);
-
 async function lastCheckpoint(name: string) {
   const store = new CheckpointStore(join(folder.path, name, 'checkpoints'));
   return readCheckpoint(store.fileOf((await store.latest())!));
@@ -96,40 +90,7 @@ async function lastCheckpoint(name: string) {
 /** The transitions that a run's last checkpoint holds, oldest first, as `rowsOf` writes them. */
 async function learnedFrom(name: string): Promise<{ rows: string[]; steps: number }> {
   const { checkpoint, steps } = await lastCheckpoint(name);
-  const fields = ['observations', 'actions', 'returns', 'discounts', 'nextObservations'];
-  const parts = fields.map((field) => {
-    const { shape, data } = checkpoint.tensors[`replay/${field}`];
-    const width = data.length / shape[0];
-    return (row: number) => Buffer.from(data.slice(row * width, (row + 1) * width).buffer).toString('hex');
-  });
-  const [count] = checkpoint.tensors['replay/returns'].shape;
-  const rows = Array.from({ length: count }, (_, row) => parts.map((part) => part(row)).join(''));
-  return { rows, steps };
-}
-
-/** Each actor's chunks without repetitions, in the order of their arrival. Fails when a chunk is missing. */
-function onceEach(entries: readonly Recorded[]): { chunks: Recorded[]; repeated: number } {
-  const last = new Map<string, number>();
-  const chunks = entries.filter(({ actor, sequence }) => {
-    const before = last.get(actor) ?? 0;
-    if (sequence <= before) return false;
-    expect(sequence, `the chunk of ${actor} after ${before}`).toBe(before + 1);
-    last.set(actor, sequence);
-    return true;
-  });
-  return { chunks, repeated: entries.length - chunks.length };
-}
-
-/** Checks that Redis has every transition that it confirmed to an actor, and no more than the actor sent. */
-function checkActors(ended: readonly Ended[], chunks: readonly Recorded[]): void {
-  for (const { stdout } of ended) {
-    const said = [...events(stdout, 'stored'), ...events(stdout, 'end')].at(-1)!;
-    const own = chunks.filter(({ actor }) => actor === said.actor);
-    const isEnd = said.event === 'end';
-    const stored = own.filter(({ sequence }) => isEnd || sequence <= (said.sequence as number));
-    expect(stored.at(-1)?.sequence).toBe(said.sequence);
-    expect(stored.reduce((sum, { count }) => sum + count, 0)).toBe(said.stored);
-  }
+  return { rows: rowsIn(checkpoint), steps };
 }
 
 test("a server's discounts reach the learner in returns and weights, from environments of one world", async () => {
