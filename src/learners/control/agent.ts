@@ -85,6 +85,12 @@ export class Agent {
     return this.#step.sequential;
   }
 
+  /** N, the samples that an update draws for each context: none if it evaluates all actions. */
+  get samples(): number {
+    const { allActions, config } = this.#options;
+    return allActions === undefined ? config.learner.samples : 0;
+  }
+
   /** Actions [K, A] of the current policy; see ActingPolicy.act. */
   act(observations: Float32Array, noise: Float32Array, numEnvs: number): Promise<Float32Array> {
     return this.#acting.act(observations, noise, numEnvs);

@@ -2,7 +2,7 @@ import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { Engine } from '../../engine/engine.js';
-import type { HostTensor, NamedVariables } from '../../engine/tensors.js';
+import type { NamedVariables } from '../../engine/tensors.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { Operator } from '../../operators/operator.js';
@@ -103,8 +103,6 @@ class ControlJob {
   readonly #experience: Experience;
   readonly #key: RandomKey;
   readonly #family: DistributionFamily;
-  /** All actions [M, A] if each is evaluated in place of samples. */
-  readonly #allActions: HostTensor | undefined;
   readonly #averages = new Averages();
   readonly #best = new BestPolicy();
   #watch: LearningWatch;
@@ -121,7 +119,6 @@ class ControlJob {
     const { observationSize, actionSize, actionMinimum, actionMaximum, actionValues } = shape;
     this.#key = randomKey(config.seed);
     this.#family = createFamily(config.policy, actionValues);
-    this.#allActions = this.#family.allActions(config.learner.allActionsUpTo);
     this.#agent = new Agent(
       {
         ...options,
@@ -132,7 +129,7 @@ class ControlJob {
         actionMinimum,
         actionMaximum,
         actionValues,
-        allActions: this.#allActions,
+        allActions: this.#family.allActions(config.learner.allActionsUpTo),
       },
       foldIn(this.#key, 'parameters'),
     );
@@ -260,16 +257,15 @@ class ControlJob {
   async #runUpdates(target: number): Promise<void> {
     const { config } = this.#options;
     const { batchSize } = config.learner;
-    const samples = this.#allActions === undefined ? config.learner.samples : 0;
     if (this.#store.size === 0) return;
-    const { actionSize } = this.#experience.shape;
+    const drawn = [this.#agent.samples, batchSize, this.#experience.shape.actionSize];
     const factor = controlLearningRateFactor(this.#counters.environmentSteps, config.learner);
     const pending: Promise<Metrics>[] = [];
     while (this.#counters.updates < target) {
       const { updates } = this.#counters;
       const key = foldIn(foldIn(this.#key, 'update'), updates);
       const batch = this.#store.sample(foldIn(key, 'batch'), batchSize);
-      const noise = updateNoise(this.#family, foldIn(key, 'samples'), [samples, batchSize, actionSize]);
+      const noise = updateNoise(this.#family, foldIn(key, 'samples'), drawn);
       const work = this.#agent.update(updates, batch, noise, factor);
       // The next batch is drawn while this update runs.
       pending.push(work);
