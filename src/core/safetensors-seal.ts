@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 
 const key = 'sha256';
 const zeros = '0'.repeat(64);
-/** What begins the entry in the header. Elsewhere in it, quotes are escaped. */
+/** The start of the checksum's entry in the header. Nothing else in the header matches it, because quotes within texts are escaped. */
 const entry = `"${key}":"`;
 
 /** The entry of the metadata in which `seal` writes the checksum. */

@@ -100,7 +100,7 @@ export interface SafeEntry {
   readonly end: number;
 }
 
-/** What a file says before its values. */
+/** The header of a file: its metadata, and where each tensor is. */
 export interface SafeHeader {
   readonly metadata: Readonly<Record<string, string>>;
   /** In the order of the values. */

@@ -81,8 +81,8 @@ export interface Engine {
    * @param inputs the shape of each input; all inputs are float32.
    * @param dynamicBatch leaves the first axis of every input open.
    * @returns the bytes of the model (operator set 18).
-   * @throws PmpoError when `fn` assigns to a variable, or with `dynamicBatch` holds a number that is no multiple of a power of the batch
-   *   size.
+   * @throws PmpoError when `fn` assigns to a variable, or with `dynamicBatch` if a constant of the graph depends on the batch size
+   *   in another way than by a power of it.
    */
   exportOnnx<I extends TensorFields<I> = NamedTensors, O extends TensorFields<O> = NamedTensors>(
     name: string,

@@ -51,7 +51,7 @@ export interface ScaleOptions {
 
 /**
  * Bounds beyond this are as good as none: neighbouring float32 numbers are more than 1 apart there, so that not even integers could be
- * told apart, and simulators write such numbers (1e10, 3.4e38, 2³¹ − 1) when they mean that there is no bound.
+ * told apart, and simulators write such numbers (1e10, 3.4e38, 2³¹ − 1) for an action without bounds.
  */
 const largestBound = 2 ** 24;
 

@@ -22,7 +22,7 @@ describe('the completions of a run that is resumed', () => {
   it('are missing in part', async () => {
     await rm(file(0));
     expect(await missingCompletions(folder, [0, 5, 10])).toBe(
-      `Completions of earlier evaluations are missing or damaged: ${file(0)}: there is no such file. What compares with them is left out`,
+      `Completions of earlier evaluations are missing or damaged: ${file(0)}: there is no such file. Comparisons with them are left out`,
     );
     await writeFile(file(5), '{"prompt": ');
     expect(await missingCompletions(folder, [0, 5, 10])).toContain(', and so for 1 more of 3 evaluations');

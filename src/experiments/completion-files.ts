@@ -65,5 +65,5 @@ export async function missingCompletions(
   if (problems.length === 0) return undefined;
   const others =
     problems.length === 1 ? '' : `, and so for ${problems.length - 1} more of ${all.length} evaluations`;
-  return `Completions of earlier evaluations are missing or damaged: ${problems[0]}${others}. What compares with them is left out`;
+  return `Completions of earlier evaluations are missing or damaged: ${problems[0]}${others}. Comparisons with them are left out`;
 }

@@ -104,7 +104,7 @@ export class ActingLoop {
     return this.#transitions;
   }
 
-  /** The simulator steps that the complete transitions stand for, and those of lost steps, since this process began. */
+  /** Simulator steps of the complete transitions and of lost steps, since this process began. */
   get transitionSteps(): number {
     return this.#transitionSteps;
   }
