@@ -24,6 +24,23 @@ function weightsOrBounds(parts) {
   );
 }
 
+/**
+ * The graphs of an operator that reads no KL, which are those of every policy. In Python the KL of `kl` is added by the caller.
+ * @param choices the values of a setting of which each is another graph
+ */
+function withoutKl(operator, settings = {}, choices = {}) {
+  const [choice] = Object.entries(choices);
+  const policy = { klParts: [] };
+  if (choice === undefined) return [{ name: `${operator}_any`, operator, settings, policy }];
+  const [key, values] = choice;
+  return values.map((value) => ({
+    name: `${operator}_any_${key}-${value}`,
+    operator,
+    settings: { ...settings, [key]: value },
+    policy,
+  }));
+}
+
 /** The name of each file without its end, and the arguments of `exportOperator`. */
 export const graphs = [
   ...policies.flatMap((klParts) =>
@@ -59,14 +76,35 @@ export const graphs = [
     policy: { klParts: gaussian, decoupled: true, boundViolation: true },
   },
   ...policies.map((klParts) => ({
+    name: `v-mpo_${klParts.join('_')}`,
+    operator: 'v-mpo',
+    settings: {},
+    policy: { klParts },
+  })),
+  {
+    name: 'v-mpo_mean_covariance_decoupled',
+    operator: 'v-mpo',
+    settings: {},
+    policy: { klParts: gaussian, decoupled: true },
+  },
+  ...policies.map((klParts) => ({
     name: `kto_${klParts.join('_')}`,
     operator: 'kto',
     // The KL is read for the reference point alone.
     settings: { beta: 0.1, kl: Object.fromEntries(klParts.map((part) => [part, 0])) },
     policy: { klParts },
   })),
-  { name: 'dpo_any', operator: 'dpo', settings: { beta: 1 }, policy: { klParts: [] } },
-  { name: 'behavior-cloning_any', operator: 'behavior-cloning', settings: {}, policy: { klParts: [] } },
+  ...withoutKl('dpo', { beta: 1 }),
+  ...withoutKl('ipo', { beta: 0.1 }, { perToken: [false, true] }),
+  ...withoutKl('cpo', { beta: 0.1 }, { perToken: [false, true] }),
+  ...withoutKl('simpo'),
+  ...withoutKl('orpo'),
+  ...withoutKl('grpo', {}, { perToken: [false, true] }),
+  ...withoutKl('reinforce'),
+  ...withoutKl('awr'),
+  ...withoutKl('crr', {}, { filter: ['binary', 'exponential'] }),
+  ...withoutKl('rejection-sampling'),
+  ...withoutKl('behavior-cloning'),
 ];
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

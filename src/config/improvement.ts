@@ -1,7 +1,7 @@
 import { ConfigError, PmpoError } from '../core/errors.js';
 import type { KeyPath } from '../core/key-path.js';
 import type { FeedbackClassifier } from '../feedback/classifier.js';
-import { checkNeeds } from '../operators/needs.js';
+import { checkNeeds, type JobProvides } from '../operators/needs.js';
 import type { Operator } from '../operators/operator.js';
 import type { Catalogue } from './catalogue.js';
 import type { ConfigSource } from './source.js';
@@ -38,7 +38,7 @@ function settingsOf({ name: _, ...settings }: Named): Record<string, unknown> {
 /**
  * Creates the operator and the feedback classifier that a configuration names, and checks that they fit each other.
  * @param samples N, on which the classifier's defaults depend.
- * @param kl whether the job computes the exact KL or estimates it from samples, and the parts that the KL can have.
+ * @param job what the job gives to its operator, and the parts that its KL can have.
  * @returns both, and their groups with every default filled in.
  * @throws ConfigError with the place of what does not fit.
  */
@@ -47,17 +47,20 @@ export function createImprovement(
   catalogue: Catalogue,
   config: { readonly operator: Named; readonly feedback: Named },
   samples: number,
-  kl: { readonly estimate: 'exact' | 'sampled'; readonly parts: readonly string[] },
+  job: Omit<JobProvides, 'samples'> & { readonly klParts: readonly string[] },
 ): { readonly improvement: Improvement; readonly operator: Named; readonly feedback: Named } {
   const operatorDefinition = catalogue.operators.get(config.operator.name);
-  const operatorSettings = operatorDefinition.complete(settingsOf(config.operator), kl.parts);
+  const operatorSettings = operatorDefinition.complete(settingsOf(config.operator), job.klParts);
   const operator = createAt(source, ['operator'], () => operatorDefinition.create(operatorSettings));
   const feedbackDefinition = catalogue.feedback.get(config.feedback.name);
   const given = settingsOf(config.feedback);
   const settings = feedbackDefinition.complete(given, samples);
   const classifier = createAt(source, ['feedback'], () => feedbackDefinition.create(settings, samples));
   createAt(source, ['operator'], () =>
-    checkNeeds(config.operator.name, operator.needs, config.feedback.name, classifier.provides, kl.estimate),
+    checkNeeds(config.operator.name, operator.needs, config.feedback.name, classifier.provides, {
+      ...job,
+      samples,
+    }),
   );
   const rejectShare = classifier.rejectShare?.(samples);
   const warnings = operator.warnings?.({ rejectShare, samples }) ?? [];

@@ -31,6 +31,8 @@ export interface JobKind<C extends AnyJobConfig> {
   fileKeys(values: Values, catalogue: Catalogue): readonly KeyPath[];
   /** Whether the job computes the exact KL or estimates it from samples. */
   kl(config: C): 'exact' | 'sampled';
+  /** Whether samples are sequences of tokens, which have a length. */
+  readonly sequences: boolean;
   /** The names of the parts that the KL of the job's policy can have. */
   readonly klParts: readonly string[];
   /** Finds settings that are valid one by one and contradict each other. */
@@ -89,6 +91,7 @@ export const controlJob: JobKind<Config> = {
   },
   fileKeys: () => controlFileKeys,
   kl: () => 'exact',
+  sequences: false,
   klParts: ['mean', 'covariance', 'categorical'],
   crossCheck: (config, { simulators, operators }) => [
     ...crossCheck(config, simulators.names()),
@@ -132,6 +135,7 @@ export const languageJob: JobKind<LanguageConfig> = {
   },
   fileKeys: (values, catalogue) => [...languageFileKeys, ...rewardFileKeys(values, catalogue)],
   kl: ({ language }) => language.kl,
+  sequences: true,
   klParts: [sequenceKl],
   crossCheck: (config, { operators, feedback }) =>
     languageProblems(config, {

@@ -101,8 +101,9 @@ async function resolveAs<C extends AnyJobConfig>(
   if (problems.length > 0) refuse(source, problems);
   const samples = config.learner.samples ?? catalogue.operators.get(config.operator.name).defaultSamples;
   const { improvement, operator, feedback } = createImprovement(source, catalogue, config, samples, {
-    estimate: kind.kl(config),
-    parts: kind.klParts,
+    kl: kind.kl(config),
+    sequences: kind.sequences,
+    klParts: kind.klParts,
   });
   const plugins = paths.map((path) => resolve(pluginFolder, path));
   return {

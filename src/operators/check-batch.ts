@@ -85,6 +85,7 @@ export function checkBatch(
   const required = new Set<keyof OperatorBatch>(['logProb', ...feedbackSides[needs.feedback]]);
   if (needs.referenceLogProb !== false) required.add('referenceLogProb');
   if (needs.evaluation) required.add('evaluation');
+  if (needs.length === true) required.add('length');
   const klNeed = needs.kl ?? 'any';
   if (klNeed !== 'none') required.add('kl');
   for (const field of required) {
@@ -95,7 +96,7 @@ export function checkBatch(
 
   const logProb = checkPlane(name, 'batch.logProb', given.logProb);
   const plane = (
-    field: 'referenceLogProb' | 'evaluation' | 'accept' | 'reject' | 'mask' | 'boundViolation',
+    field: 'referenceLogProb' | 'evaluation' | 'accept' | 'reject' | 'mask' | 'length' | 'boundViolation',
   ) => (given[field] === undefined ? undefined : checkPlane(name, `batch.${field}`, given[field], logProb));
   // Not `onesLike`: a mask that depends on `logProb` would be on the path of the gradient.
   const mask: Tensor2D = plane('mask') ?? tf.ones(logProb.shape);
@@ -122,6 +123,7 @@ export function checkBatch(
       accept: accept === undefined ? absent() : masked(accept),
       reject: reject === undefined ? absent() : masked(reject),
       mask,
+      length: plane('length') ?? tf.ones(logProb.shape),
       kl: kl('kl', given.kl ?? { exact: true, parts: {} }),
       decoupledKl: given.decoupledKl && kl('decoupledKl', given.decoupledKl),
       decoupledLogProb:
@@ -154,6 +156,7 @@ const remedies: Partial<Record<keyof OperatorBatch, string>> = {
   evaluation: 'Give f(x, y) of each sample, [N, B]',
   accept: 'Give the accept weights, [N, B] in [0, 1]; zeros if no sample was accepted',
   reject: 'Give the reject weights, [N, B] in [0, 1]; zeros if no sample was rejected',
+  length: 'Give the number of tokens of each sample, [N, B]; only sequences have one',
   kl: 'Give KL(reference ‖ policy) as {exact, parts: {name: [B, D]}}, or a function that returns it',
 };
 

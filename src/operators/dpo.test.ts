@@ -183,6 +183,25 @@ describe("DPO's loss", () => {
     expect(solved({ ...far, logProb: [[500], [-500]] }).loss).toBe(0);
     expect(solved({ ...far, logProb: [[-500], [500]] }).loss).toBe(1000);
   });
+
+  it('keeps the digits of a short and a long sequence, whose log-probs differ by thousands', () => {
+    const numbers = { accepted: [-3.1234567, -3.2345678], rejected: [-2000.4375, -2000.3125] } as const;
+    const exact = [...numbers.accepted, ...numbers.rejected].map(Math.fround);
+    // In float64, of the numbers that float32 holds.
+    const margin = exact[0]! - exact[1]! - (exact[2]! - exact[3]!);
+    const { loss, gradient } = solved({
+      logProb: [[exact[0]!], [exact[2]!]],
+      referenceLogProb: [[exact[1]!], [exact[3]!]],
+      evaluation: [[1], [0]],
+      accept: [[1], [0]],
+      reject: [[0], [1]],
+    });
+    expect(Math.abs(loss! - Math.log1p(Math.exp(-margin)))).toBeLessThan(2e-7);
+    expect(Math.abs(gradient[0]![0]! + 1 / (1 + Math.exp(margin)))).toBeLessThan(2e-7);
+    // The difference of the two sequences' log-probs, taken first, would lose a part of 1e-4 to rounding.
+    const lost = Math.fround(exact[0]! - exact[2]!) - Math.fround(exact[1]! - exact[3]!);
+    expect(Math.abs(lost - margin)).toBeGreaterThan(1e-5);
+  });
 });
 
 it('needs pairs and a positive β', () => {

@@ -50,7 +50,7 @@ export interface ExportedOperator {
 type Settings = Readonly<Record<string, unknown>>;
 type Numbers = Readonly<Record<string, number>>;
 
-const planes = ['logProb', 'referenceLogProb', 'evaluation', 'accept', 'reject', 'mask'] as const;
+const planes = ['logProb', 'referenceLogProb', 'evaluation', 'accept', 'reject', 'mask', 'length'] as const;
 
 /**
  * Exports an operator.
@@ -152,6 +152,7 @@ function lossAndGradients(
         accept: at('accept') as Tensor2D,
         reject: at('reject') as Tensor2D,
         mask: at('mask') as Tensor2D,
+        length: at('length') as Tensor2D,
         kl: kl('kl'),
         ...(decoupled
           ? { decoupledKl: kl('decoupledKl'), decoupledLogProb: () => partsOf('decoupledLogProb') }
@@ -225,6 +226,8 @@ function openableNumbers(definition: RegisteredOperator, values: Settings): Reco
 const filledIn = (needs: OperatorNeeds): Required<OperatorNeeds> => ({
   referenceLogProb: true,
   kl: 'any',
+  length: false,
+  comparesSamples: false,
   ...needs,
 });
 
@@ -370,6 +373,7 @@ function numbersFor(name: string, size: number, seed: number): Float32Array {
     const number = Math.sin(12.9898 * (i + 1) + 78.233 * (seed + 1)) * 43758.5453;
     const fraction = number - Math.floor(number);
     if (group === 'mask') return Number(fraction < 0.8);
+    if (group === 'length') return 1 + Math.floor(9 * fraction);
     if (group === 'accept' || group === 'reject') return Number(fraction < 0.5);
     return group === 'kl' || group === 'decoupledKl' || group === 'boundViolation'
       ? fraction

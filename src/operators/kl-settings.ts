@@ -87,9 +87,61 @@ function withKlConstraints(
 }
 
 /** The setting that keeps the spread of a policy, whose change `part` measures, from collapsing. */
-function klRemedy(part: string, weight: KlWeight): string {
+export function klRemedy(part: string, weight: KlWeight): string {
   const key = `operator.kl.${part}`;
   if (typeof weight === 'object') return `Lower ${key}.epsilon, which is ${weight.epsilon}`;
   const epsilon = part === 'covariance' ? 1e-4 : 1e-3;
   return `Bound the change of the policy, ${key}={epsilon: ${epsilon}}, or give ${key} a larger weight than ${weight}`;
+}
+
+/** The schema of the KL that is added to the loss. */
+export const addedKl = klSettings(
+  'a weight of KL(reference ‖ policy), or a bound, {epsilon}; default: none for a language model; the parts of a policy of actions are bounded as for PMPO',
+);
+
+/** An operator of this loss, to which the KL is added if the settings name any part of it. */
+export function addedKlRule(
+  kl: KlSettings,
+  loss: (batch: CheckedBatch) => OperatorResult,
+): Omit<OperatorRule, 'needs'> {
+  const rule = constrainedRule(loss, weightsOf(kl, 0));
+  return addsKl(kl) ? rule : { ...rule, loss };
+}
+
+/** Whether the settings name any part of the KL. */
+export function addsKl(kl: KlSettings): boolean {
+  return Object.keys(kl).length > 0;
+}
+
+const klBound = z.strictObject({
+  epsilon: z.number().positive().describe('Bound on the KL of each dimension, nats'),
+  initialWeight: z.number().positive().describe('Initial value of the dual variable'),
+});
+
+/** The bound of every part but a Gaussian's covariance, those of a plugin's distribution included. */
+const defaultBound = { epsilon: 0.01, initialWeight: 1 };
+
+/**
+ * Acme bounds the covariance by 1e-6 and starts its dual at 1000, which holds the deviations where they begin for as long as most runs
+ * here last. By this bound a deviation can change by a factor of e in a hundred copies of the reference.
+ */
+const defaultCovarianceBound = { epsilon: 1e-4, initialWeight: 100 };
+
+/** The schema of the bounds of MPO's M-step. */
+export const klBounds = z
+  .strictObject({
+    mean: klBound.prefault(defaultBound),
+    covariance: klBound.prefault(defaultCovarianceBound),
+    categorical: klBound.prefault(defaultBound),
+    sequence: klBound.prefault(defaultBound),
+  })
+  .prefault({})
+  .describe(
+    'Bounds of the M-step by part of the KL: mean and covariance (Gaussian head), categorical (categorical head), sequence (language)',
+  );
+
+/** The bound of a part. */
+export function boundOf(kl: z.output<typeof klBounds>): (part: string) => KlWeight {
+  const byPart: Readonly<Record<string, KlWeight | undefined>> = kl;
+  return (part) => byPart[part] ?? defaultBound;
 }

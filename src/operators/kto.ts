@@ -2,8 +2,9 @@ import { z } from 'zod';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
+import { addedKl, addedKlRule } from './kl-settings.js';
 import { stopGradient } from './lagrange.js';
-import { addedKl, betaSetting, completeLogRatio, logRatioRule } from './log-ratio-settings.js';
+import { betaSetting, completeLogRatio } from './log-ratio-settings.js';
 import { rate, where0 } from './masking.js';
 import type { CheckedBatch, KlEstimate, Operator, OperatorResult } from './operator.js';
 
@@ -80,7 +81,7 @@ export const ktoDefinition = defineOperator({
     ...weights,
   }),
   create: (settings) => ({
-    ...logRatioRule(settings.kl, (batch) => ktoLoss(settings, batch)),
+    ...addedKlRule(settings.kl, (batch) => ktoLoss(settings, batch)),
     needs: { feedback: 'either', evaluation: false },
   }),
 });

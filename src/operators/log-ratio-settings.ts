@@ -1,8 +1,7 @@
 import { z } from 'zod';
-import { constrainedRule, type KlSettings, klSettings, weightsOf, withDefaultBounds } from './kl-settings.js';
-import type { CheckedBatch, OperatorResult, OperatorRule } from './operator.js';
+import { type KlSettings, withDefaultBounds } from './kl-settings.js';
 
-/** The settings of operators whose loss is a function of β times log-ratios, log π_θ − log π_ref: DPO and KTO. */
+/** The settings of operators whose loss is a function of β times log-ratios, log π_θ − log π_ref: DPO, IPO, CPO and KTO. */
 
 /**
  * β for policies of actions, whose reference moves after them every hundred updates: as much as feedback may do to the policy in that
@@ -21,11 +20,6 @@ export function betaSetting(defaultBeta: number) {
     );
 }
 
-/** The schema of the KL that is added to the loss. */
-export const addedKl = klSettings(
-  'a weight of KL(reference ‖ policy), or a bound, {epsilon}; default: none for a language model; the parts of a policy of actions are bounded as for PMPO',
-);
-
 interface LogRatioSettings {
   readonly beta?: number | undefined;
   readonly kl: KlSettings;
@@ -41,18 +35,4 @@ export function completeLogRatio(
     beta: beta ?? (klParts.includes('sequence') ? defaultBeta : actionBeta),
     kl: withDefaultBounds(kl, klParts),
   };
-}
-
-/** An operator of this loss, to which the KL is added if the settings name any part of it. */
-export function logRatioRule(
-  kl: KlSettings,
-  loss: (batch: CheckedBatch) => OperatorResult,
-): Omit<OperatorRule, 'needs'> {
-  const rule = constrainedRule(loss, weightsOf(kl, 0));
-  return addsKl(kl) ? rule : { ...rule, loss };
-}
-
-/** Whether the settings name any part of the KL. */
-export function addsKl(kl: KlSettings): boolean {
-  return Object.keys(kl).length > 0;
 }

@@ -2,16 +2,16 @@ import { z } from 'zod';
 import type { NamedTensors, Scalar, Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
+import { boundOf, klBounds, klRemedy } from './kl-settings.js';
 import {
   dualValue,
   initialKlDuals,
-  type KlWeight,
   klConstraints,
   projectDuals,
   stopGradient,
   storedDual,
 } from './lagrange.js';
-import { where0 } from './masking.js';
+import { likelihoodParts, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorRule } from './operator.js';
 
 /**
@@ -29,20 +29,6 @@ import type { CheckedBatch, Operator, OperatorRule } from './operator.js';
  * E_x is the mean over all B contexts, except in the E-step's dual: there it is the mean over contexts that have samples.
  */
 
-const klBound = z.strictObject({
-  epsilon: z.number().positive().describe('Bound on the KL of each dimension, nats'),
-  initialWeight: z.number().positive().describe('Initial value of the dual variable'),
-});
-
-/** The bound of every part but a Gaussian's covariance, those of a plugin's distribution included. */
-const defaultBound = { epsilon: 0.01, initialWeight: 1 };
-
-/**
- * Acme bounds the covariance by 1e-6 and starts its dual at 1000, which holds the deviations where they begin for as long as most runs
- * here last. By this bound a deviation can change by a factor of e in a hundred copies of the reference.
- */
-const defaultCovarianceBound = { epsilon: 1e-4, initialWeight: 100 };
-
 export const mpoSettings = z.strictObject({
   epsilon: z
     .number()
@@ -50,17 +36,7 @@ export const mpoSettings = z.strictObject({
     .default(0.1)
     .describe('Bound on KL(weighted samples ‖ reference) in the E-step, nats'),
   initialTemperature: z.number().positive().default(10).describe('Initial value of the temperature'),
-  kl: z
-    .strictObject({
-      mean: klBound.prefault(defaultBound),
-      covariance: klBound.prefault(defaultCovarianceBound),
-      categorical: klBound.prefault(defaultBound),
-      sequence: klBound.prefault(defaultBound),
-    })
-    .prefault({})
-    .describe(
-      'Bounds of the M-step by part of the KL: mean and covariance (Gaussian head), categorical (categorical head), sequence (language)',
-    ),
+  kl: klBounds,
   actionPenalty: z
     .strictObject({
       epsilon: z.number().positive().default(1e-3).describe('Bound on KL(penalty weights ‖ reference), nats'),
@@ -109,9 +85,10 @@ function eStep(values: Tensor2D, mask: Tensor2D, storedTemperature: Tensor, epsi
 }
 
 /** The weighted negative log-likelihood, summed over the parts of a policy that divides. */
-function mStep({ logProb, decoupledLogProb, mask }: CheckedBatch, weights: Tensor2D): Scalar {
-  const parts = Object.values(decoupledLogProb?.() ?? { whole: logProb });
-  const losses = parts.map((part) => tf.neg<Scalar>(tf.mean(tf.sum(tf.mul(weights, where0(part, mask)), 0))));
+function mStep(batch: CheckedBatch, weights: Tensor2D): Scalar {
+  const losses = likelihoodParts(batch).map((part) =>
+    tf.neg<Scalar>(tf.mean(tf.sum(tf.mul(weights, where0(part, batch.mask)), 0))),
+  );
   return tf.addN(losses);
 }
 
@@ -122,8 +99,7 @@ export const mpoDefinition = defineOperator({
   settings: mpoSettings,
   defaultSamples: 20,
   create({ epsilon, initialTemperature, kl, actionPenalty }): OperatorRule {
-    const byPart: Readonly<Record<string, KlWeight | undefined>> = kl;
-    const weightOf = (part: string) => byPart[part] ?? defaultBound;
+    const weightOf = boundOf(kl);
 
     function loss(batch: CheckedBatch, state: NamedTensors) {
       const { evaluation, mask, boundViolation } = batch;
@@ -160,11 +136,7 @@ export const mpoDefinition = defineOperator({
         ...initialKlDuals(klParts, weightOf),
       }),
       projectState: projectDuals,
-      explorationRemedy(klPart) {
-        const weight = weightOf(klPart);
-        const current = typeof weight === 'object' ? `, which is ${weight.epsilon}` : '';
-        return `Lower operator.kl.${klPart}.epsilon${current}`;
-      },
+      explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
       loss,
     };
   },

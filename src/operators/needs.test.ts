@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../core/errors.js';
-import { checkNeeds, type FeedbackProvides } from './needs.js';
+import { checkNeeds, type FeedbackProvides, type JobProvides } from './needs.js';
 import type { OperatorNeeds } from './operator.js';
 
 const gives: Record<string, FeedbackProvides> = {
@@ -39,6 +39,32 @@ describe('an operator', () => {
     const error = refusal('pairs', gives['accepts only']);
     expect(error?.message).toBe(
       "operator: 'mine' compares an accepted with a rejected sample of the same context, and the feedback 'theirs', as set, gives accepted samples only. Use a feedback that gives both, or operator pmpo, which learns from either",
+    );
+  });
+});
+
+describe('a job', () => {
+  const refusal = (needs: Partial<OperatorNeeds>, job: Partial<JobProvides>) => {
+    const given = { kl: 'exact', sequences: true, samples: 4, ...job } as const;
+    try {
+      checkNeeds('mine', { feedback: 'none', evaluation: true, ...needs }, 'theirs', gives.both!, given);
+      return 'accepted';
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+
+  it('whose samples are actions refuses an operator that divides by the number of tokens', () => {
+    expect(refusal({ length: true }, {})).toBe('accepted');
+    expect(refusal({ length: true }, { sequences: false })).toBe(
+      "operator: 'mine', as set, divides log-probs by the number of tokens, and actions have none. Use it in a language job, or set operator.perToken to false if the operator has that setting",
+    );
+  });
+
+  it('with one sample for each context refuses an operator that compares samples', () => {
+    expect(refusal({ comparesSamples: true }, { samples: 2 })).toBe('accepted');
+    expect(refusal({ comparesSamples: true }, { samples: 1 })).toBe(
+      "operator: 'mine' compares the samples of a context, and there is 1. Set learner.samples to 2 or more, or use another operator",
     );
   });
 });

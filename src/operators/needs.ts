@@ -34,8 +34,46 @@ function described({ accepts, rejects }: FeedbackProvides): string {
   return 'neither accepted nor rejected samples';
 }
 
+/** What a job gives to its operator, besides feedback. */
+export interface JobProvides {
+  /** Whether the KL is exact, or estimated from samples. */
+  readonly kl: 'exact' | 'sampled';
+  /** Whether samples are sequences of tokens, which have a length. */
+  readonly sequences: boolean;
+  /** N, samples per context, or the most that a context has. */
+  readonly samples: number;
+}
+
+/** @throws ConfigError if the job lacks something that the operator reads. */
+function checkJob(operatorName: string, needs: OperatorNeeds, job: JobProvides): void {
+  const refuse = (where: string, what: string, remedy: string): never => {
+    throw new ConfigError({ where, what: `'${operatorName}'${what}`, remedy });
+  };
+  if (needs.length === true && !job.sequences) {
+    refuse(
+      'operator',
+      ', as set, divides log-probs by the number of tokens, and actions have none',
+      'Use it in a language job, or set operator.perToken to false if the operator has that setting',
+    );
+  }
+  if (needs.kl === 'exact' && job.kl === 'sampled') {
+    refuse(
+      'operator',
+      ' needs the exact KL, and this job estimates it from samples',
+      'Set language.kl to exact, or use an operator that takes either',
+    );
+  }
+  if (needs.comparesSamples === true && job.samples < 2) {
+    refuse(
+      'operator',
+      ' compares the samples of a context, and there is 1',
+      'Set learner.samples to 2 or more, or use another operator',
+    );
+  }
+}
+
 /**
- * Checks that an operator can work with what a classifier produces, and with the KL of the job.
+ * Checks that an operator can work with what a classifier produces, and with what the job gives.
  * @throws ConfigError with the reason if it cannot.
  */
 export function checkNeeds(
@@ -43,15 +81,9 @@ export function checkNeeds(
   needs: OperatorNeeds,
   feedbackName: string,
   provides: FeedbackProvides,
-  kl: 'exact' | 'sampled' = 'exact',
+  job: JobProvides = { kl: 'exact', sequences: true, samples: Number.POSITIVE_INFINITY },
 ): void {
-  if (needs.kl === 'exact' && kl === 'sampled') {
-    throw new ConfigError({
-      where: 'operator',
-      what: `'${operatorName}' needs the exact KL, and this job estimates it from samples`,
-      remedy: 'Set language.kl to exact, or use an operator that takes either',
-    });
-  }
+  checkJob(operatorName, needs, job);
   const reason = unmet(needs.feedback, provides);
   if (reason === undefined) return;
   throw new ConfigError({

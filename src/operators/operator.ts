@@ -34,6 +34,8 @@ export interface OperatorBatch {
   readonly reject?: Tensor2D;
   /** 1 where a sample is present, 0 where its context has fewer than N. Default: every sample is present. */
   readonly mask?: Tensor2D;
+  /** The number of tokens of each sample, at least 1, for operators that divide log-probs by it. Only sequences have one. */
+  readonly length?: Tensor2D;
   /**
    * KL(reference ‖ policy), differentiable: its value, or a function that computes it. The function is called at most once,
    * and only by an operator that needs the KL.
@@ -51,7 +53,7 @@ export interface OperatorBatch {
 }
 
 /**
- * The batch as an `OperatorRule` sees it. Shapes are checked, planes that were left out are zeros (`mask`: ones), and `accept` and
+ * The batch as an `OperatorRule` sees it. Shapes are checked, planes that were left out are zeros (`mask` and `length`: ones), and `accept` and
  * `reject` are 0 outside the mask. The other planes may still hold anything outside the mask. `boundViolation` and the decoupled
  * terms are undefined if they were left out.
  */
@@ -88,6 +90,13 @@ export interface OperatorNeeds {
    * completions, and excludes an estimate from the log-probs of samples. Default: `any`.
    */
   readonly kl?: 'none' | 'any' | 'exact';
+  /** Whether it divides log-probs by the number of tokens, which only sequences have. Default: false. */
+  readonly length?: boolean;
+  /**
+   * Whether a sample is judged against the other samples of its context, so that nothing is learned where there is one alone. Default:
+   * false.
+   */
+  readonly comparesSamples?: boolean;
 }
 
 /** What an operator must know of the policy to make its initial state. */

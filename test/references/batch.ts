@@ -62,8 +62,12 @@ export function solve(
   const take = (keys: string[], values: readonly tf.Tensor[]): NamedTensors =>
     Object.fromEntries(keys.map((key, i) => [key, values[i]]));
   const count = names[0].length;
-  const loss = (...values: tf.Tensor[]) =>
-    operator.loss(batchOf(take(names[0], values.slice(0, count))), take(names[1], values.slice(count))).loss;
+  const loss = (...values: tf.Tensor[]) => {
+    const batch = batchOf(take(names[0], values.slice(0, count)));
+    // TensorFlow.js refuses the gradient in a tensor on which the loss does not depend.
+    const nothing = values.map((value) => tf.sum<tf.Scalar>(tf.zerosLike(value)));
+    return tf.addN<tf.Scalar>([operator.loss(batch, take(names[1], values.slice(count))).loss, ...nothing]);
+  };
   const { value, grads } = tf.valueAndGrads(loss)([...Object.values(parameters), ...Object.values(state)]);
   return {
     loss: value as tf.Scalar,

@@ -47,6 +47,7 @@ class Given:
     accept: Array | None
     reject: Array | None
     mask: Array | None
+    length: Array | None
     kl: Kl | None
     decoupled_log_prob: Mapping[str, Array] | None
     decoupled_kl: Mapping[str, Array] | None
@@ -61,6 +62,7 @@ _planes = {
     "accept": "accept",
     "reject": "reject",
     "mask": "mask",
+    "length": "length",
     "boundViolation": "bound_violation",
 }
 _sides = {"none": (), "accepts": ("accept",), "rejects": ("reject",)}
@@ -80,6 +82,8 @@ def _required(needs: Needs) -> list[str]:
         names.append("reference_log_prob")
     if needs.evaluation:
         names.append("evaluation")
+    if needs.length:
+        names.append("length")
     return names
 
 
@@ -153,7 +157,7 @@ class Checker:
             if name not in file.inputs:
                 continue
             if checked is None:
-                inputs[name] = self._arrays.filled(inputs["logProb"], 1.0 if name == "mask" else 0.0)
+                inputs[name] = self._arrays.filled(inputs["logProb"], 1.0 if name in ("mask", "length") else 0.0)
             else:
                 inputs[name] = turn(self._arrays.like(checked, like))
         kl = given.kl

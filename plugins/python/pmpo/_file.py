@@ -31,6 +31,7 @@ class Needs:
     evaluation: bool
     reference_log_prob: bool
     kl: str
+    length: bool
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,10 @@ class OperatorFile:
 
 
 def _needs(data: dict[str, Any]) -> Needs:
-    return Needs(data["feedback"], data["evaluation"], data["referenceLogProb"], data["kl"])
+    # Files of earlier versions do not say whether they need the length.
+    return Needs(
+        data["feedback"], data["evaluation"], data["referenceLogProb"], data["kl"], data.get("length", False)
+    )
 
 
 def read_file(path: str | Path) -> OperatorFile:

@@ -33,6 +33,7 @@ class Library(Protocol):
     def softmax(self, x: Value, axis: int) -> Value: ...
     def reduce(self, name: str, x: Value, axes: tuple[int, ...], keepdims: bool) -> Value: ...
     def argmax(self, x: Value, axis: int, keepdims: bool) -> Value: ...
+    def largest(self, x: Value, count: int) -> Value: ...
     def expand(self, x: Value, shape: tuple[int, ...]) -> Value: ...
     def full(self, like: Value, shape: tuple[int, ...], value: float) -> Value: ...
     def permute(self, x: Value, order: tuple[int, ...]) -> Value: ...
@@ -115,6 +116,8 @@ def _operation(name: str, attributes: Mapping[str, Attribute], library: Library)
         return functools.partial(library.softmax, axis=integer("axis", -1))
     if name == "ArgMax":
         return functools.partial(library.argmax, axis=integer("axis", 0), keepdims=bool(integer("keepdims", 1)))
+    if name == "TopK":
+        return lambda x, count: library.largest(x, count[0])
     if name == "Gemm":
         flips = integer("transA", 0), integer("transB", 0)
         swap = lambda x, flip: library.permute(x, (1, 0)) if flip else x  # noqa: E731
@@ -191,7 +194,7 @@ class Program:
         for node in reversed(model.nodes):
             if needed.isdisjoint(node.outputs):
                 continue
-            if len(node.outputs) != 1 or "" in node.inputs:
+            if not needed.isdisjoint(node.outputs[1:]) or "" in node.inputs:
                 raise MalformedFile(f"it holds a {node.operator} of a form that is not supported")
             try:
                 operation = _operation(node.operator, node.attributes, library)

@@ -65,6 +65,9 @@ class ArrayLibrary:
     def argmax(self, x: Value, axis: int, keepdims: bool) -> Value:
         return self._xp.argmax(x, axis=axis, keepdims=keepdims)
 
+    def largest(self, x: Value, count: int) -> Value:
+        return -self._xp.sort(-x, axis=-1)[..., :count]
+
     def expand(self, x: Value, shape: tuple[int, ...]) -> Value:
         return self._xp.broadcast_to(x, np.broadcast_shapes(tuple(x.shape), shape))
 
@@ -146,6 +149,9 @@ class TorchLibrary:
 
     def argmax(self, x: Value, axis: int, keepdims: bool) -> Value:
         return x.argmax(axis, keepdims)
+
+    def largest(self, x: Value, count: int) -> Value:
+        return self._torch.sort(x, dim=-1, descending=True).values[..., :count]
 
     def expand(self, x: Value, shape: tuple[int, ...]) -> Value:
         return x.expand(self._torch.broadcast_shapes(tuple(x.shape), shape))

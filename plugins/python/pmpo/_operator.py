@@ -64,6 +64,7 @@ class Operator:
       evaluation: f(x, y), such as a Q value or a reward.
       accept, reject: weights of the feedback in [0, 1]; booleans are 0 and 1.
       mask: 1 where a sample is present. Entries where it is 0 may hold anything, NaN included.
+      length: the number of tokens of each sample, for operators with `per_token`, and for those that always divide by it.
       kl: KL(reference ‖ policy) of each context, [B] or [B, D], or a mapping from the name of each part (`mean` and `covariance` of a
         Gaussian, `categorical`, `sequence`) to such an array. The loss is differentiable in it.
       decoupled_log_prob, decoupled_kl: by part, with the other parts held at the reference: MPO's decoupled M-step.
@@ -163,6 +164,7 @@ class Operator:
         accept: Tensor | None = None,
         reject: Tensor | None = None,
         mask: Tensor | None = None,
+        length: Tensor | None = None,
         kl: Tensor | Mapping[str, Tensor] | None = None,
         decoupled_log_prob: Mapping[str, Tensor] | None = None,
         decoupled_kl: Mapping[str, Tensor] | None = None,
@@ -179,7 +181,7 @@ class Operator:
 
         held = state.tensors() if isinstance(state, TorchState) else state
         given = Given(
-            log_prob, reference_log_prob, evaluation, accept, reject, mask, kl, decoupled_log_prob, decoupled_kl,
+            log_prob, reference_log_prob, evaluation, accept, reject, mask, length, kl, decoupled_log_prob, decoupled_kl,
             bound_violation, held or {}, layout,
         )  # fmt: skip
         return Result(*evaluate(*self._prepare(torch_arrays, given)))
@@ -193,6 +195,7 @@ class Operator:
         accept: JaxArray | None = None,
         reject: JaxArray | None = None,
         mask: JaxArray | None = None,
+        length: JaxArray | None = None,
         kl: JaxArray | Mapping[str, JaxArray] | None = None,
         decoupled_log_prob: Mapping[str, JaxArray] | None = None,
         decoupled_kl: Mapping[str, JaxArray] | None = None,
@@ -208,7 +211,7 @@ class Operator:
         from ._jax import evaluate, jax_arrays
 
         given = Given(
-            log_prob, reference_log_prob, evaluation, accept, reject, mask, kl, decoupled_log_prob, decoupled_kl,
+            log_prob, reference_log_prob, evaluation, accept, reject, mask, length, kl, decoupled_log_prob, decoupled_kl,
             bound_violation, state or {}, layout,
         )  # fmt: skip
         return Result(*evaluate(*self._prepare(jax_arrays, given)))
@@ -222,6 +225,7 @@ class Operator:
         accept: Any = None,
         reject: Any = None,
         mask: Any = None,
+        length: Any = None,
         kl: Kl = None,
         decoupled_log_prob: Mapping[str, Any] | None = None,
         decoupled_kl: Mapping[str, Any] | None = None,
@@ -237,7 +241,7 @@ class Operator:
         from ._numpy import evaluate, numpy_arrays
 
         given = Given(
-            log_prob, reference_log_prob, evaluation, accept, reject, mask, kl, decoupled_log_prob, decoupled_kl,
+            log_prob, reference_log_prob, evaluation, accept, reject, mask, length, kl, decoupled_log_prob, decoupled_kl,
             bound_violation, state or {}, layout,
         )  # fmt: skip
         chosen, inputs = self._prepare(numpy_arrays, given)

@@ -9,12 +9,28 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 from ._file import OperatorFile, read_file
 from ._operator import Adapt, Operator, Settings, _unchanged, checked_settings
 
-__all__ = ["behavior_cloning", "dpo", "kto", "mpo", "pmpo"]
+__all__ = [
+    "awr",
+    "behavior_cloning",
+    "cpo",
+    "crr",
+    "dpo",
+    "grpo",
+    "ipo",
+    "kto",
+    "mpo",
+    "orpo",
+    "pmpo",
+    "reinforce",
+    "rejection_sampling",
+    "simpo",
+    "v_mpo",
+]
 
 KlWeight = Union[float, Mapping[str, float]]
 """The fixed weight of a part of the KL, or a bound on each of its dimensions: `{"epsilon": 0.01, "initial_weight": 1.0}`."""
@@ -95,6 +111,36 @@ def mpo(
     return _operator("mpo", settings, _with_penalty)
 
 
+def v_mpo(
+    *,
+    epsilon: float = 0.1,
+    initial_temperature: float = 1.0,
+    top_fraction: float = 0.5,
+    kl: Mapping[str, Mapping[str, float]] = _empty,
+) -> Operator:
+    """V-MPO (arXiv 1909.12238): the better half of the batch, weighted by exp(advantage / temperature), with KL constraints.
+
+    Args:
+      epsilon: the bound on KL(weighted samples ‖ kept samples) in the E-step, in nats.
+      initial_temperature: the initial value of the temperature.
+      top_fraction: the share of the samples that is kept.
+      kl: the bound of each part, `{"mean": {"epsilon": 0.01, "initial_weight": 1.0}}`.
+
+    It needs `evaluation`, of which V-MPO takes the advantage over the mean of each context's samples, and an exact `kl`. Its state holds
+    the temperature and the duals.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    settings = {
+        "epsilon": epsilon,
+        "initial_temperature": initial_temperature,
+        "top_fraction": top_fraction,
+        "kl": kl,
+    }
+    return _operator("v-mpo", settings)
+
+
 def dpo(*, beta: float = 1.0) -> Operator:
     """DPO (arXiv 2305.18290, equation 7) on the best accepted and the worst rejected sample of each context.
 
@@ -107,6 +153,66 @@ def dpo(*, beta: float = 1.0) -> Operator:
       SettingError: naming the setting that is unknown or out of range.
     """
     return _operator("dpo", {"beta": beta})
+
+
+def ipo(*, beta: float = 0.1, per_token: bool = False) -> Operator:
+    """IPO (arXiv 2310.12036, equation 17): like DPO, but a margin of 1/(2β) is reached and not exceeded.
+
+    Args:
+      beta: the paper's τ: the larger it is, the closer the policy stays to its reference.
+      per_token: divide each log-ratio by the sample's `length`, as TRL does.
+
+    It needs `reference_log_prob`, `accept` and `reject`, and `length` for per_token; `evaluation` ranks samples as for `dpo`.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    return _operator("ipo", {"beta": beta, "per_token": per_token})
+
+
+def cpo(*, beta: float = 0.1, likelihood_weight: float = 1.0, per_token: bool = False) -> Operator:
+    """CPO (arXiv 2401.08417, equations 3 to 5): DPO without a reference, with the likelihood of the accepted sample.
+
+    Args:
+      beta: scales the difference of the log-probs.
+      likelihood_weight: the weight of the likelihood of accepted samples.
+      per_token: divide that likelihood, and it alone, by the sample's `length`, as the authors' code and TRL do.
+
+    It needs `accept` and `reject`, and `length` for per_token; `evaluation` ranks samples as for `dpo`.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    return _operator("cpo", {"beta": beta, "likelihood_weight": likelihood_weight, "per_token": per_token})
+
+
+def simpo(*, beta: float = 2.0, gamma: float = 0.5) -> Operator:
+    """SimPO (arXiv 2405.14734, equation 6): a margin between mean log-probs of a token, without a reference.
+
+    Args:
+      beta: scales the mean log-probs.
+      gamma: the margin that beta times their difference must exceed.
+
+    It needs `accept`, `reject` and `length`; `evaluation` ranks samples as for `dpo`.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    return _operator("simpo", {"beta": beta, "gamma": gamma})
+
+
+def orpo(*, odds_weight: float = 0.1) -> Operator:
+    """ORPO (arXiv 2403.07691, equations 6 and 7): maximum likelihood and an odds ratio in one, without a reference.
+
+    Args:
+      odds_weight: the paper's λ, TRL's beta: the weight of the odds ratio against the likelihood.
+
+    It needs `accept`, `reject` and `length`; `evaluation` ranks samples as for `dpo`.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    return _operator("orpo", {"odds_weight": odds_weight})
 
 
 def kto(*, beta: float = 0.1, desirable_weight: float = 1.0, undesirable_weight: float = 1.0) -> Operator:
@@ -124,6 +230,65 @@ def kto(*, beta: float = 0.1, desirable_weight: float = 1.0, undesirable_weight:
     """
     settings = {"beta": beta, "desirable_weight": desirable_weight, "undesirable_weight": undesirable_weight}
     return _operator("kto", settings, _without_penalty)
+
+
+def grpo(*, epsilon: float = 0.2, beta: float = 0.0, per_token: bool = False) -> Operator:
+    """GRPO (arXiv 2402.03300): advantages in standard deviations of their context, and a clipped ratio of whole samples.
+
+    Args:
+      epsilon: the ratio is clipped to 1 ± epsilon.
+      beta: the weight of the k3 estimate of the KL to the reference.
+      per_token: take the geometric mean of the ratio over the sample's `length` tokens, as GSPO does; use it for sequences.
+
+    It needs `reference_log_prob` and `evaluation`, and `length` for per_token. A context with one sample adds 0.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    return _operator("grpo", {"epsilon": epsilon, "beta": beta, "per_token": per_token})
+
+
+def reinforce() -> Operator:
+    """REINFORCE with the leave-one-out baseline (RLOO, arXiv 2402.14740). It needs `evaluation`. A context with one sample adds 0."""
+    return _operator("reinforce", {})
+
+
+def awr(*, beta: float = 1.0, max_weight: float = 20.0) -> Operator:
+    """Advantage-Weighted Regression (arXiv 1910.00177): maximum likelihood of all samples, weighted by exp(advantage / beta).
+
+    Args:
+      beta: the temperature, in units of the evaluation.
+      max_weight: the largest weight.
+
+    It needs `evaluation`.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    return _operator("awr", {"beta": beta, "max_weight": max_weight})
+
+
+def crr(
+    *, filter: Literal["binary", "exponential"] = "binary", beta: float = 1.0, max_weight: float = 20.0
+) -> Operator:
+    """Critic Regularized Regression (arXiv 2006.15134): maximum likelihood of the samples that a filter lets pass.
+
+    Args:
+      filter: "binary" takes the samples better than the mean of their context, "exponential" weighs all by exp(advantage / beta).
+      beta: the temperature of the exponential filter, in units of the evaluation.
+      max_weight: the largest weight of the exponential filter.
+
+    It needs `evaluation`.
+
+    Raises:
+      SettingError: naming the setting that is unknown or out of range.
+    """
+    return _operator("crr", {"filter": filter, "beta": beta, "max_weight": max_weight})
+
+
+def rejection_sampling() -> Operator:
+    """Best of N (arXiv 2304.06767): maximum likelihood of the best accepted sample. It needs `accept` and `evaluation`."""
+    return _operator("rejection-sampling", {})
 
 
 def behavior_cloning() -> Operator:

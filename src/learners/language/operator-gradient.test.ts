@@ -32,6 +32,7 @@ function inputs(): GradientInputs {
     kl: normal('kl', B).map(Math.abs),
     evaluation,
     mask,
+    length: new Float32Array(N * B).fill(3),
     sampleValues: new Float32Array(N * B),
     sampleShape: [N, B, 1],
     contextValues: new Float32Array(B),

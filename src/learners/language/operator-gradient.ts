@@ -34,6 +34,8 @@ export interface GradientInputs extends SampleTexts {
   readonly evaluation: Float32Array;
   /** 1 for a sample that is present, 0 for a cell without one, in a context with fewer than N. */
   readonly mask: Float32Array;
+  /** The number of tokens of each sample. */
+  readonly length: Float32Array;
   /** The samples as the classifier sees them: padded tokens [N, B, T]. */
   readonly sampleValues: Float32Array;
   readonly sampleShape: readonly number[];
@@ -67,6 +69,7 @@ export interface OperatorGradientOptions {
 type GradientTensors = FeedbackInput & {
   readonly logProb: Tensor2D;
   readonly referenceLogProb: Tensor2D;
+  readonly length: Tensor2D;
   readonly kl: Tensor1D;
 };
 
@@ -122,6 +125,7 @@ export class OperatorGradient {
         referenceLogProb: plane(inputs.referenceLogProb),
         evaluation: plane(inputs.evaluation),
         mask: plane(inputs.mask),
+        length: plane(inputs.length),
         kl: { shape: [contexts], data: inputs.kl },
         baseline: { shape: [contexts], data: baselineOf(inputs) },
         samples: { shape: inputs.sampleShape, data: inputs.sampleValues },
@@ -144,6 +148,7 @@ function operatorForward(
     accept,
     reject,
     mask,
+    length,
   }: GradientTensors & { readonly accept: Tensor2D; readonly reject: Tensor2D },
   exact: boolean,
 ): OperatorForward {
@@ -157,6 +162,7 @@ function operatorForward(
       accept,
       reject,
       mask,
+      length,
       kl: () => ({
         exact,
         parts: { [sequenceKl]: tf.expandDims<Tensor2D>(exact ? kl : sampled, -1) },

@@ -9,6 +9,7 @@ import { randomKey } from '../../core/random-keys.js';
 import { mean } from '../../core/statistics.js';
 import { createEngine } from '../../engine/create.js';
 import type { Reward } from '../../language/rewards/reward.js';
+import { createOperatorRegistry } from '../../operators/registry.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 import type { EvaluationRecord, LanguageEvaluation, MetricRecord } from '../../run/records.js';
 import type { Prompt } from './batch.js';
@@ -20,6 +21,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pmpo-language-'));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const operators = createOperatorRegistry();
 
 const prompts: Prompt[] = ['ab', 'bc', 'ca', 'cc', 'ba'].map((text) => ({
   text,
@@ -152,6 +155,12 @@ describe('trainLanguage', () => {
     ],
     ['pairs', 'operator={name: dpo, beta: 0.5}'],
     ['evaluations as numbers', 'operator={name: mpo, initialTemperature: 0.1}'],
+    // By its default, β = 0.1, KTO learns over thousands of tokens; these completions have three or four.
+    ['labels without pairs', 'operator={name: kto, beta: 1}'],
+    ...operators
+      .names()
+      .filter((name) => !['pmpo', 'mpo', 'dpo', 'kto'].includes(name))
+      .map((name): [string, string] => [`what ${name} reads, with its defaults`, `operator={name: ${name}}`]),
   ])('learns from %s', async (_, ...set) => {
     const { evaluations, result } = await train({ set });
     expect(evaluations.map(({ updates }) => updates)).toEqual([0, 8, 16, 24]);

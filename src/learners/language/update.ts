@@ -85,7 +85,8 @@ function gradientInputs(
 ): GradientInputs {
   const b = batch.length;
   const plane = () => new Float32Array(samples * b);
-  const [logProb, referenceLogProb, evaluation, mask] = [plane(), plane(), plane(), plane()];
+  const [logProb, referenceLogProb, evaluation] = [plane(), plane(), plane()];
+  const [mask, length] = [plane(), plane()];
   const kl = new Float32Array(b);
   const counts = countsOf(present, b);
   present.forEach((sample, i) => {
@@ -99,6 +100,7 @@ function gradientInputs(
     );
     evaluation[at] = sample.completion.evaluation!;
     mask[at] = 1;
+    length[at] = sample.completion.tokens.length;
     if (exactKl)
       kl[sample.b] += checkedTotal(scores[i].kl, sample, 'KL to the reference', update) / counts[sample.b];
   });
@@ -112,6 +114,7 @@ function gradientInputs(
     kl,
     evaluation,
     mask,
+    length,
     sampleValues: padded(
       cells.map((cell) => cell?.tokens),
       paddedTokens.completion,

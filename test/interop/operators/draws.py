@@ -39,6 +39,7 @@ class Draws:
             "accept": accept,
             "reject": reject,
             "mask": mask,
+            "length": torch.where(mask > 0, 1 + (20 * torch.rand(n, b, generator=self._generator)).floor().to(self.dtype), nan),
             "kl": self.kl(b, parts),
         }
         if decoupled:

@@ -78,9 +78,89 @@ def dpo_case(d):
     return pmpo.operators.dpo(beta=beta), batch, {}, by_hand.dpo(batch, beta)
 
 
+def ipo_case(d):
+    batch, beta, per_token = d.batch(), d.uniform(0.05, 3), d.uniform(0, 1) < 0.5
+    return pmpo.operators.ipo(beta=beta, per_token=per_token), batch, {}, by_hand.ipo(batch, beta, per_token)
+
+
+def cpo_case(d):
+    batch, settings = d.batch(), (d.uniform(0.05, 3), d.uniform(0, 2), d.uniform(0, 1) < 0.5)
+    operator = pmpo.operators.cpo(beta=settings[0], likelihood_weight=settings[1], per_token=settings[2])
+    return operator, batch, {}, by_hand.cpo(batch, *settings)
+
+
+def simpo_case(d):
+    batch, beta, gamma = d.batch(), d.uniform(0.1, 5), d.uniform(0, 2)
+    return pmpo.operators.simpo(beta=beta, gamma=gamma), batch, {}, by_hand.simpo(batch, beta, gamma)
+
+
+def orpo_case(d):
+    batch, weight = d.batch(), d.uniform(0, 2)
+    # Sequences have probabilities, so their log-probs are below 0.
+    batch["log_prob"] = (-batch["log_prob"].detach().abs() - 0.01).requires_grad_()
+    return pmpo.operators.orpo(odds_weight=weight), batch, {}, by_hand.orpo(batch, weight)
+
+
+def grpo_case(d):
+    batch, per_token = d.batch(), d.uniform(0, 1) < 0.5
+    epsilon, beta = d.uniform(0.05, 0.5), (0.0, d.uniform(0, 0.2))[d.integer(0, 1)]
+    operator = pmpo.operators.grpo(epsilon=epsilon, beta=beta, per_token=per_token)
+    return operator, batch, {}, by_hand.grpo(batch, epsilon, beta, per_token)
+
+
+def reinforce_case(d):
+    batch = d.batch()
+    return pmpo.operators.reinforce(), batch, {}, by_hand.reinforce(batch)
+
+
+def awr_case(d):
+    batch, beta, largest = d.batch(), d.uniform(0.2, 3), d.uniform(1, 20)
+    return pmpo.operators.awr(beta=beta, max_weight=largest), batch, {}, by_hand.awr(batch, beta, largest)
+
+
+def crr_case(d):
+    batch, beta, largest = d.batch(), d.uniform(0.2, 3), d.uniform(1, 20)
+    filter = ("binary", "exponential")[d.integer(0, 1)]
+    return pmpo.operators.crr(filter=filter, beta=beta, max_weight=largest), batch, {}, by_hand.crr(batch, filter, beta, largest)
+
+
+def rejection_sampling_case(d):
+    batch = d.batch()
+    return pmpo.operators.rejection_sampling(), batch, {}, by_hand.rejection_sampling(batch)
+
+
+def v_mpo_case(d):
+    parts = (("sequence",), ("categorical",), GAUSSIAN)[d.integer(0, 2)]
+    batch = d.batch(parts, decoupled=parts == GAUSSIAN and d.integer(0, 1) == 1)
+    epsilon, fraction = d.uniform(0.01, 0.5), (1.0, d.uniform(0.1, 1))[d.integer(0, 1)]
+    kl = {part: {"epsilon": d.uniform(1e-4, 0.1), "initial_weight": d.uniform(0.5, 20)} for part in parts}
+    operator = pmpo.operators.v_mpo(epsilon=epsilon, top_fraction=fraction, kl=kl)
+    state = state_of(operator, batch, d)
+    return operator, batch, state, by_hand.v_mpo(batch, epsilon, fraction, kl, state)
+
+
 def behavior_cloning_case(d):
     batch = d.batch()
     return pmpo.operators.behavior_cloning(), batch, {}, by_hand.behavior_cloning(batch)
+
+
+CASES_BY_NAME = {
+    "awr": awr_case,
+    "behavior_cloning": behavior_cloning_case,
+    "cpo": cpo_case,
+    "crr": crr_case,
+    "dpo": dpo_case,
+    "grpo": grpo_case,
+    "ipo": ipo_case,
+    "kto": kto_case,
+    "mpo": mpo_case,
+    "orpo": orpo_case,
+    "pmpo": pmpo_case,
+    "reinforce": reinforce_case,
+    "rejection_sampling": rejection_sampling_case,
+    "simpo": simpo_case,
+    "v_mpo": v_mpo_case,
+}
 
 
 class AgainstTorchByHand(unittest.TestCase):
@@ -123,20 +203,12 @@ class AgainstTorchByHand(unittest.TestCase):
         for name, gradient in draws.leaves(in_batch, in_state).items():
             np.testing.assert_allclose(gradient, gradients[name], rtol=tolerance, atol=tolerance, err_msg=name)
 
-    def test_pmpo(self):
-        self.check(pmpo_case)
+    def test_every_operator_has_a_case(self):
+        self.assertEqual(sorted(CASES_BY_NAME), sorted(pmpo.operators.__all__))
 
-    def test_mpo(self):
-        self.check(mpo_case)
 
-    def test_kto(self):
-        self.check(kto_case)
-
-    def test_dpo(self):
-        self.check(dpo_case)
-
-    def test_behavior_cloning(self):
-        self.check(behavior_cloning_case)
+for _name, _case in CASES_BY_NAME.items():
+    setattr(AgainstTorchByHand, f"test_{_name}", lambda self, case=_case: self.check(case))
 
 
 class AgainstRlax(unittest.TestCase):
@@ -195,7 +267,8 @@ class Compilers(unittest.TestCase):
 
     def test_torch_compile_of_every_operator(self):
         d = draws.Draws(3, torch.float32)
-        for case in (pmpo_case, mpo_case, kto_case, dpo_case, behavior_cloning_case):
+        for case in CASES_BY_NAME.values():
+            torch._dynamo.reset()
             operator, batch, state, _ = case(d)
             compiled = torch.compile(lambda x, s: operator.torch(**x, state=s).loss, fullgraph=True, backend="eager")  # noqa: B023
             with self.subTest(operator=operator.name):

@@ -1,0 +1,43 @@
+import type { Scalar, Tensor2D } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { expectation, maskedMean, where0 } from './masking.js';
+
+/** Advantages of samples over the other samples of their context. Shapes: N samples per context, B contexts. */
+
+/**
+ * f(x, y) − V(x), where V(x) is the mean of f over the context's present samples, [N, B]; 0 outside the mask. Samples of equal
+ * evaluation have advantages of exactly 0.
+ */
+export function advantages(evaluation: Tensor2D, mask: Tensor2D): Tensor2D {
+  // Differences to the best sample are exact where evaluations are equal; a mean of equal numbers is not.
+  const best = tf.max<Tensor2D>(
+    tf.where(tf.greater(mask, 0), evaluation, tf.fill(mask.shape, -3e38)),
+    0,
+    true,
+  );
+  const behind = where0(tf.sub(evaluation, best), mask);
+  return where0(tf.sub(behind, maskedMean(behind, mask)), mask);
+}
+
+/**
+ * K/(K − 1) for a context with K present samples, [1, B]; 1 for a single sample. Times the advantage it is f − mean of the *other*
+ * samples' f, and times the mean square of the advantages it is their variance without bias.
+ */
+export function besselFactor(mask: Tensor2D): Tensor2D {
+  const present = tf.sum<Tensor2D>(tf.cast(tf.greater(mask, 0), 'float32'), 0, true);
+  const others = tf.maximum(tf.sub(present, 1), 1);
+  return tf.div(tf.maximum(present, 1), others);
+}
+
+/**
+ * The weighted negative log-likelihood, −E_x E_y w·log π_θ(y|x), over the present samples.
+ * @param weights w, [N, B], without gradient
+ */
+export function weightedLikelihoodLoss(logProb: Tensor2D, weights: Tensor2D, mask: Tensor2D): Scalar {
+  return tf.neg(expectation(tf.mul(weights, where0(logProb, mask)), mask));
+}
+
+/** min(exp(A/β), largest), [N, B]. */
+export function exponentialWeights(advantage: Tensor2D, beta: number, largest: number): Tensor2D {
+  return tf.minimum(tf.exp(tf.div(advantage, beta)), largest);
+}
