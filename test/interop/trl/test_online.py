@@ -12,7 +12,7 @@ from trl import GRPOConfig, GRPOTrainer
 import pmpo
 from pmpo.trl import OnlinePMPOConfig, OnlinePMPOTrainer, better_half
 
-PROMPTS = Dataset.from_list([{"prompt": f"The cat sat {i}"} for i in range(16)])
+PROMPTS = Dataset.from_list([{"prompt": f"The cat sat {i}"} for i in range(32)])
 
 
 def dense(completion_ids, **_):
@@ -186,6 +186,7 @@ class Losses(unittest.TestCase):
         folder = str(setting.scratch() / "online")
         config = {"output_dir": folder, "save_strategy": "steps", "save_steps": 2, "max_steps": 4, "beta": 1.0}
         options = {"eval_dataset": PROMPTS, "config": {**config, "eval_strategy": "steps", "eval_steps": 4, "per_device_eval_batch_size": 8}}
+        # Within an epoch: GRPO's sampler starts its sequence of epochs anew.
         whole = trained(**options)
         self.assertTrue({"eval_loss", "eval_reward", "eval_kl"} <= {key for entry in whole.state.log_history for key in entry})
         resumed = make(**options)

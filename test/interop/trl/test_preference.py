@@ -187,6 +187,21 @@ class Exactness(unittest.TestCase):
             self.assert_same(runs[0], runs[2], 1e-6)
             self.assertGreater(max((value - dict(load().named_parameters())[name]).abs().max().item() for name, value in runs[0].items()), 1e-3)
 
+    def test_two_processes_equal_one(self):
+        found = []
+        for count in (1, 2):
+            out = setting.scratch() / f"processes-{count}"
+            script = str(pathlib.Path(__file__).parent / "processes.py")
+            launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+            done = subprocess.run([*launch, script, setting.model_folder(), str(out), str(4 // count)], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+            found.append((torch.load(f"{out}.pt"), json.loads(pathlib.Path(f"{out}.json").read_text())))
+        (one, of_one), (two, of_two) = found
+        self.assert_same(one, two, 1e-6)
+        for x, y in zip(of_one, of_two):
+            for key in {"loss", "kl", "logps/chosen", "rewards/margins", "policy/kl", "num_tokens"} & set(x):
+                self.assertAlmostEqual(x[key], y[key], places=4, msg=key)
+
     def test_resume_is_exact(self):
         for options in ({}, {"peft_config": LoraConfig(r=2, task_type="CAUSAL_LM", lora_dropout=0.1)}):
             folder = setting.scratch() / f"resume-{len(options)}"
@@ -350,7 +365,7 @@ class Versions(unittest.TestCase):
         for name in ("DPOTrainer", "KTOTrainer"):
             theirs = self.run_script(name)
             # What callbacks of TRL's own trainer read is there. KTO's labels have no accuracies.
-            for mine, other in zip(found["histories"][-len(theirs["histories"]) :], theirs["histories"]):
+            for mine, other in zip(found["histories"], theirs["histories"]):
                 keys = lambda history: {key for entry in history for key in entry}  # noqa: E731
                 self.assertEqual(keys(other) - keys(mine), set(), name)
 

@@ -105,6 +105,7 @@ class OnlinePMPOTrainer(GRPOTrainer):
       PmpoError: before training, naming what does not fit.
     """
 
+    _buffered_inputs: Any
     _tag_names = ["trl", "pmpo"]
     _name = "PMPO"
 
@@ -216,7 +217,8 @@ class OnlinePMPOTrainer(GRPOTrainer):
             # For each token, as GRPO's.
             shares["kl"] = mean(kl)
         record(self, shares)
-        return loss / (self.current_gradient_accumulation_steps if self.model.training else 1.0)
+        scaled: Tensor = loss / (self.current_gradient_accumulation_steps if self.model.training else 1)
+        return scaled
 
 
 def _planes(mask: Tensor, group: Tensor) -> Planes:

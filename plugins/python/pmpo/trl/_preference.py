@@ -66,6 +66,7 @@ class PMPOTrainer(DPOTrainer):
       PmpoError: before training, naming what the data, the operator or the configuration lacks.
     """
 
+    data_collator: Any
     _tag_names = ["trl", "pmpo"]
     _name = "PMPO"
     _paper = {
@@ -103,8 +104,7 @@ class PMPOTrainer(DPOTrainer):
         super().__init__(model, ref_model, args, data_collator, train_dataset, eval_dataset, *rest, **options)
         self.beta = float(self.operator.settings.get("beta", 1.0))
         prepare_models(self, "PMPOConfig")
-        collator: Any = self.data_collator
-        self.data_collator = Collator(collator)
+        self.data_collator = Collator(self.data_collator)
 
     def _check(self, args: PMPOConfig, train_dataset: Any, eval_dataset: Any) -> None:
         if args.precompute_ref_log_probs:
