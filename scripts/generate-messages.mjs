@@ -26,6 +26,7 @@ const outputs = [
     reader: 'protobufjs',
     protos: ['dm_env_rpc/v1/dm_env_rpc.proto', 'dm_env_rpc/v1/extensions/properties.proto'],
   },
+  { file: 'feedback.ts', reader: 'proto-loader', protos: ['pmpo/v1/feedback.proto'] },
   { file: 'open-inference.ts', reader: 'proto-loader', protos: ['inference/grpc_service.proto'] },
   { file: 'trainer.ts', reader: 'proto-loader', protos: ['pmpo/v1/trainer.proto'] },
   { file: 'vllm.ts', reader: 'proto-loader', protos: ['vllm/grpc/engine/vllm_engine.proto'] },

@@ -11,7 +11,7 @@ export const arrows = {
   'public-modules.ts': ['index.ts'],
   'index.ts': ['experiments'],
   experiments: ['config', 'learners', 'report', 'python'],
-  config: ['operators', 'feedback', 'language', 'replay', 'simulators'],
+  config: ['operators', 'feedback-services', 'language', 'replay', 'simulators'],
   learners: [
     'operators',
     'feedback',
@@ -25,6 +25,7 @@ export const arrows = {
   simulators: ['dm-env-rpc'],
   'dm-env-rpc': ['environments', 'grpc', 'generated'],
   language: ['networks', 'grpc', 'generated', 'system'],
+  'feedback-services': ['feedback', 'grpc', 'generated', 'system'],
   report: ['run'],
   run: ['engine', 'system'],
   python: ['system'],

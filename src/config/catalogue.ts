@@ -1,6 +1,8 @@
 import type { Registry } from '../core/registry.js';
 import type { RegisteredFeedback } from '../feedback/classifier.js';
 import { createFeedbackRegistry } from '../feedback/registry.js';
+import { programFeedbackDefinition } from '../feedback-services/program.js';
+import { remoteDefinition } from '../feedback-services/remote.js';
 import { createRewardRegistry } from '../language/rewards/registry.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
 import type { RegisteredOperator } from '../operators/operator.js';
@@ -22,9 +24,11 @@ export interface Catalogue {
  * @param modules what reward programs may import from this package.
  */
 export function createCatalogue(modules: PublicModules = {}): Catalogue {
+  const feedback = createFeedbackRegistry();
+  for (const definition of [remoteDefinition, programFeedbackDefinition]) feedback.register(definition);
   return {
     operators: createOperatorRegistry(),
-    feedback: createFeedbackRegistry(),
+    feedback,
     rewards: createRewardRegistry(modules),
     simulators,
   };

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isGroup, type KeyPath } from '../core/key-path.js';
+import { isGroup, type KeyPath, valueAt } from '../core/key-path.js';
 import { explainIssues, type Problem } from '../core/schema-problems.js';
 import { withoutType } from '../dm-env-rpc/codec/settings.js';
 import { sequenceKl } from '../language/trainable-model.js';
@@ -89,7 +89,10 @@ export const controlJob: JobKind<Config> = {
     const ranks = feedback.definitions().some((known) => known.name === name && known.comparesSamples);
     return samples === undefined && !ranks ? values : withDefault(values, 'learner', 'allActionsUpTo', 0);
   },
-  fileKeys: () => controlFileKeys,
+  fileKeys: (values, { feedback }) => [
+    ...controlFileKeys,
+    ...definedFileKeys(values, ['feedback'], feedback.definitions()),
+  ],
   kl: () => 'exact',
   sequences: false,
   klParts: ['mean', 'covariance', 'categorical'],
@@ -114,11 +117,15 @@ const languageFileKeys: readonly KeyPath[] = [
   ].flatMap((group) => [...tlsFiles([...group, 'tls']), [...group, 'token', 'file']]),
 ];
 
-/** A reward's definition lists its own keys that name files. */
-function rewardFileKeys(values: Values, { rewards }: Catalogue): KeyPath[] {
-  const { reward } = (values.language ?? {}) as { reward?: { name?: string } };
-  const definition = rewards.definitions().find(({ name }) => name === reward?.name);
-  return (definition?.fileSettings ?? []).map((key) => ['language', 'reward', key]);
+/** The keys of a group that name files, as the definition that the group chooses by its name lists them. */
+function definedFileKeys(
+  values: Values,
+  group: KeyPath,
+  definitions: readonly { readonly name: string; readonly fileSettings?: readonly string[] }[],
+): KeyPath[] {
+  const chosen = valueAt(values, group);
+  const definition = isGroup(chosen) ? definitions.find(({ name }) => name === chosen.name) : undefined;
+  return (definition?.fileSettings ?? []).map((key) => [...group, ...key.split('.')]);
 }
 
 /** The most completions of one context that are learned from: a data set has as many as it has, and N is only a limit. */
@@ -133,7 +140,11 @@ export const languageJob: JobKind<LanguageConfig> = {
     const labeled = values.feedback === undefined ? { ...values, feedback: { name: 'label' } } : values;
     return withDefault(labeled, 'learner', 'samples', datasetSamples);
   },
-  fileKeys: (values, catalogue) => [...languageFileKeys, ...rewardFileKeys(values, catalogue)],
+  fileKeys: (values, { feedback, rewards }) => [
+    ...languageFileKeys,
+    ...definedFileKeys(values, ['feedback'], feedback.definitions()),
+    ...definedFileKeys(values, ['language', 'reward'], rewards.definitions()),
+  ],
   kl: ({ language }) => language.kl,
   sequences: true,
   klParts: [sequenceKl],

@@ -79,6 +79,9 @@ export function divergedError(where: string, what: string): PmpoError {
   });
 }
 
+/** The caller has stopped the work before its end. */
+export class StoppedError extends PmpoError {}
+
 /** A connection broke or cannot be made, and the request that it carried is lost. Another attempt may succeed. */
 export class ConnectionLostError extends PmpoError {}
 

@@ -2,7 +2,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { PmpoError } from '../core/errors.js';
 import type { Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { classifyChecked, classifyOnHostChecked, invalidFeedback } from './checked.js';
+import { classifyChecked, invalidFeedback } from './checked.js';
+import { classifyOnHostChecked } from './checked-host.js';
 import type { Feedback, FeedbackInput, HostFeedback, HostFeedbackInput } from './classifier.js';
 
 beforeAll(() => tf.setBackend('cpu'));

@@ -1,18 +1,12 @@
 import { PmpoError } from '../core/errors.js';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import type {
-  Feedback,
-  FeedbackInput,
-  HostClassifier,
-  HostFeedback,
-  HostFeedbackInput,
-  TensorClassifier,
-} from './classifier.js';
+import type { Feedback, FeedbackInput, TensorClassifier } from './classifier.js';
 
 /** A classifier may be a user's code: what it returns is checked, and problems are reported under its name. */
 
-const rangeRule = 'accept and reject weights must be numbers from 0 to 1';
+/** What a weight must be. */
+export const rangeRule = 'accept and reject weights must be numbers from 0 to 1';
 
 function fault(name: string, what: string, cause?: unknown): PmpoError {
   return new PmpoError({ where: `feedback '${name}'`, what, cause });
@@ -71,42 +65,4 @@ export function invalidFeedback(name: string, count: number, update: number): Pm
     name,
     `it returned ${count} weights that are NaN or out of range at update ${update}; ${rangeRule}`,
   );
-}
-
-/**
- * Runs a classifier of plain code and checks the weights that it returns.
- * @throws PmpoError naming the classifier if it throws, or returns another length, NaN, or a weight outside [0, 1].
- */
-export async function classifyOnHostChecked(
-  name: string,
-  classifier: HostClassifier,
-  input: HostFeedbackInput,
-): Promise<HostFeedback> {
-  let raw: HostFeedback;
-  try {
-    raw = await classifier.classifyOnHost(input);
-  } catch (cause) {
-    throw fault(name, `it threw: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
-  }
-  const size = input.samplesPerContext * input.contexts;
-  const side = (key: 'accept' | 'reject'): Float32Array => {
-    const given: unknown = raw?.[key];
-    const weights = Array.isArray(given) ? Float32Array.from(given as number[]) : given;
-    if (!(weights instanceof Float32Array) || weights.length !== size) {
-      const length = (weights as { length?: number } | undefined)?.length;
-      throw fault(
-        name,
-        `${key} has ${length ?? 'no'} weights. It must be a Float32Array of N × B = ${input.samplesPerContext} × ${input.contexts} = ${size}`,
-      );
-    }
-    for (let i = 0; i < size; i++) {
-      const weight = weights[i];
-      if (input.mask[i] > 0 && !(weight >= 0 && weight <= 1)) {
-        const place = `sample ${Math.floor(i / input.contexts)} of context ${i % input.contexts}`;
-        throw fault(name, `${key} is ${weight} for ${place}; ${rangeRule}`);
-      }
-    }
-    return weights;
-  };
-  return { accept: side('accept'), reject: side('reject') };
 }

@@ -72,9 +72,25 @@ export interface TensorClassifier extends ClassifierTraits {
   readonly classifyOnHost?: undefined;
 }
 
+/** What a classifier of plain code may do while it opens. */
+export interface ClassifierContext {
+  /** Shows the user a message that does not end the run, for example that a service came back. */
+  readonly notice: (message: string) => void;
+}
+
 /** A classifier of plain code (a rule, a service, a judge), which runs between sampling and improving. */
 export interface HostClassifier extends ClassifierTraits {
-  classifyOnHost(input: HostFeedbackInput): HostFeedback | Promise<HostFeedback>;
+  /** The longest time that one call may take, in seconds; default: `defaultDeadlineSeconds`. */
+  readonly deadlineSeconds?: number;
+  /**
+   * Connects to what the classifier needs, before the run writes anything. Left out: it needs nothing.
+   * @throws PmpoError if it cannot be reached.
+   */
+  open?(context: ClassifierContext): Promise<void>;
+  /** @param signal aborted when the answer is not needed any more: the run was stopped, or the deadline has passed. */
+  classifyOnHost(input: HostFeedbackInput, signal: AbortSignal): HostFeedback | Promise<HostFeedback>;
+  /** Ends what `open` began. Called once, however the run ends. */
+  close?(): Promise<void>;
   readonly classify?: undefined;
 }
 
@@ -104,6 +120,10 @@ export type EvaluationInput = Pick<FeedbackInput, 'evaluation'> &
 interface FeedbackTraits extends Definition {
   /** Whether `evaluation` must be the label of a data set: 1 accepted, −1 rejected, 0 neither. Sampled completions have none. */
   readonly readsLabels?: boolean;
+  /**
+   * The settings that are paths, as keys such as `file` or `tls.ca`: relative paths are resolved from the configuration's folder.
+   */
+  readonly fileSettings?: readonly string[];
   /** Whether a sample is judged against the others of its context, of which there must be at least two with scores. */
   readonly comparesSamples?: boolean;
 }

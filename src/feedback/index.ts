@@ -3,12 +3,15 @@
  * settings; `defineFeedback` makes one of your own.
  */
 
+export { classifyChecked, invalidFeedback } from './checked.js';
 export {
-  classifyChecked,
   classifyOnHostChecked,
-  invalidFeedback,
-} from './checked.js';
+  defaultDeadlineSeconds,
+  FeedbackError,
+  type HostCallOptions,
+} from './checked-host.js';
 export type {
+  ClassifierContext,
   EvaluationClassifier,
   EvaluationInput,
   Feedback,

@@ -1,5 +1,5 @@
 import type * as grpc from '@grpc/grpc-js';
-import { ConnectionLostError, PmpoError } from '../core/errors.js';
+import { ConnectionLostError, PmpoError, StoppedError } from '../core/errors.js';
 import { foreignText } from '../core/foreign-text.js';
 import { type Channel, refusal } from './channel.js';
 import { RefusedCallError } from './errors.js';
@@ -13,9 +13,6 @@ export interface CallOptions {
   /** Cancels the call, here and on the server, when aborted. */
   readonly signal?: AbortSignal;
 }
-
-/** The caller has cancelled the call. */
-export class StoppedError extends PmpoError {}
 
 /** A call has passed its deadline. */
 export class DeadlineError extends PmpoError {}

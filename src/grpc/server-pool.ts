@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../core/backoff.js';
-import { ConnectionLostError, PmpoError } from '../core/errors.js';
-import { DeadlineError, StoppedError } from './call.js';
+import { ConnectionLostError, PmpoError, StoppedError } from '../core/errors.js';
+import { DeadlineError } from './call.js';
 import { SecurityError } from './errors.js';
 import type { Peer } from './peer.js';
 

@@ -1,8 +1,7 @@
 import { delayBefore, type ReconnectSettings, type Sleep, sleepFor } from '../core/backoff.js';
 import type { ChatMessage } from '../core/chat.js';
-import { ConnectionLostError, PmpoError } from '../core/errors.js';
+import { ConnectionLostError, PmpoError, StoppedError } from '../core/errors.js';
 import { foreignText } from '../core/foreign-text.js';
-import { StoppedError } from '../grpc/call.js';
 import { SecurityError } from '../grpc/errors.js';
 import { isLocal, readToken, type TokenSource } from '../grpc/security.js';
 import { ServerPool } from '../grpc/server-pool.js';

@@ -4,9 +4,9 @@
  */
 
 export type { ChatMessage } from '../core/chat.js';
+export type { ServerSettings as ModelServerSettings } from '../grpc/server-settings.js';
 export type { ChatEndpointOptions, ChatSettings } from './chat-endpoint.js';
 export { ChatEndpoint } from './chat-endpoint.js';
-export type { LanguageModelServerSettings, ModelServerSettings } from './connection-settings.js';
 export type { BaseModelOptions, BaseModelSettings } from './embedded/base-model.js';
 export { pretrainBaseModel } from './embedded/base-model.js';
 export { connectEmbedded } from './embedded/client.js';

@@ -5,14 +5,14 @@ import { type Channel, openChannel } from '../grpc/channel.js';
 import { RefusedCallError } from '../grpc/errors.js';
 import type { Peer } from '../grpc/peer.js';
 import { ServerPool } from '../grpc/server-pool.js';
+import { probeSeconds, resolveSettings, type ServerSettings } from '../grpc/server-settings.js';
 import { statusCode } from '../grpc/status.js';
-import { type ModelServerSettings, probeSeconds, resolveSettings } from './connection-settings.js';
 import { type InputLayout, inputLayout, type Samples } from './open-inference-inputs.js';
 import { isNumeric, readNumbers } from './open-inference-tensors.js';
 import { inferenceService } from './services.js';
 
 /** How to connect to a reward model. */
-export interface OpenInferenceOptions extends ModelServerSettings {
+export interface OpenInferenceOptions extends ServerSettings {
   /** The model's name on the server. */
   readonly model: string;
   /** The model's version; if omitted, the server chooses. */

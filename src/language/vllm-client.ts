@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { ConnectionLostError, PmpoError } from '../core/errors.js';
+import { ConnectionLostError, PmpoError, StoppedError } from '../core/errors.js';
 import type {
   GenerateComplete,
   GenerateRequest,
@@ -7,11 +7,11 @@ import type {
   GetModelInfoResponse,
   GetTokenizerChunk,
 } from '../generated/vllm.js';
-import { callStream, callUnary, DeadlineError, StoppedError } from '../grpc/call.js';
+import { callStream, callUnary, DeadlineError } from '../grpc/call.js';
 import { type Channel, openChannel } from '../grpc/channel.js';
 import type { Peer } from '../grpc/peer.js';
 import { ServerPool } from '../grpc/server-pool.js';
-import { type LanguageModelServerSettings, probeSeconds, resolveSettings } from './connection-settings.js';
+import { probeSeconds, resolveSettings, type ServerSettings } from '../grpc/server-settings.js';
 import { HuggingFaceTokenizer, loadTokenizer } from './hugging-face-tokenizer.js';
 import type {
   Completion,
@@ -33,6 +33,12 @@ import {
   outputLogProbs,
   outputTokens,
 } from './vllm-responses.js';
+
+/** Connection settings of a server that samples completions. */
+export interface LanguageModelServerSettings extends ServerSettings {
+  /** A tokenizer.json, or the folder with that file. If omitted, the server's own tokenizer is fetched. */
+  readonly tokenizer?: string;
+}
 
 /** How to connect to a vLLM server. */
 export interface VllmClientOptions extends LanguageModelServerSettings {

@@ -12,7 +12,8 @@ import type {
   TensorFields,
 } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { classifyChecked, classifyOnHostChecked, invalidFeedback } from '../feedback/checked.js';
+import { classifyChecked, invalidFeedback } from '../feedback/checked.js';
+import { classifyOnHostChecked, type HostCallOptions } from '../feedback/checked-host.js';
 import type {
   FeedbackClassifier,
   FeedbackInput,
@@ -53,6 +54,8 @@ export interface ImprovementStepOptions<
   readonly classifier: FeedbackClassifier;
   /** The classifier's name in error messages. */
   readonly classifierName: string;
+  /** Who may stop a classifier of plain code, and who is told while it is waited for. */
+  readonly hostCalls?: HostCallOptions;
   /**
    * Draws N samples for each context from the reference policy and evaluates them. Absent when the inputs contain evaluated
    * samples already.
@@ -122,7 +125,8 @@ export class ImprovementStep<
    * @param update the number of this step, from 0, for error messages.
    * @throws PmpoError when the classifier fails or returns invalid weights, or a metric is not finite. After
    *   a metric that is not finite or an invalid weight, everything that `improve` assigned is unusable: resume from a
-   *   checkpoint. If a host classifier fails, nothing has changed.
+   *   checkpoint. If a classifier of plain code fails (FeedbackError) or is stopped
+   *   (StoppedError), nothing has changed.
    */
   async run(inputs: HostInputs<I>, update: number, texts: SampleTexts = {}): Promise<ImprovementResult<R>> {
     const results = await this.#run(inputs, texts);
@@ -154,13 +158,13 @@ export class ImprovementStep<
 
   /** The classifier on the host, between a compiled function that evaluates and one that improves. */
   #withHostClassifier(classifier: HostClassifier) {
-    const { engine, classifierName, evaluate } = this.#options;
+    const { engine, classifierName, hostCalls, evaluate } = this.#options;
     const evaluating = evaluate && engine.jit('evaluate', evaluate);
     const improving = engine.jit('improve', (batch: ClassifiedSamples<I, E>) => this.#improve(batch, {}));
     return async (inputs: HostInputs<I>, texts: SampleTexts) => {
       const batch = { ...inputs, ...(await evaluating?.run(inputs)) } as HostInputs<I> & HostResults<E>;
       const { evaluation, mask, baseline, samples, contexts } = batch;
-      const feedback = await classifyOnHostChecked(classifierName, classifier, {
+      const seen = {
         samplesPerContext: evaluation.shape[0],
         contexts: evaluation.shape[1],
         evaluation: evaluation.data,
@@ -171,7 +175,8 @@ export class ImprovementStep<
         contextValues: contexts.data as Float32Array,
         contextShape: contexts.shape,
         ...texts,
-      });
+      };
+      const feedback = await classifyOnHostChecked(classifierName, classifier, seen, hostCalls);
       return improving.run({
         ...batch,
         accept: { shape: evaluation.shape, data: feedback.accept },

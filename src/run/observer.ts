@@ -12,6 +12,8 @@ export interface LearnerObserver {
   evaluation(record: EvaluationRecord): void;
   /** Something a person should read: a reconnection, a warning. */
   notice(message: string): void;
+  /** What the learner waits for, told once a second; undefined when it goes on. May be left out. */
+  waiting?(what: string | undefined): void;
   /** Saves a checkpoint; the learner continues when the promise resolves. */
   checkpoint(steps: number, checkpoint: Checkpoint): Promise<void>;
 }
@@ -55,6 +57,7 @@ export function createRunObserver({
       records.notice(message);
       progress.notice(message);
     },
+    waiting: progress.waiting,
     checkpoint: async (steps, checkpoint) => {
       const file = await directory.checkpoints.save(steps, checkpoint, {
         records: records.position(),

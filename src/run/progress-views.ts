@@ -36,6 +36,8 @@ export interface View {
   evaluation(record: EvaluationRecord): void;
   heldOut(steps: number, values: Readonly<Record<string, number>>): void;
   notice(message: string): void;
+  /** What the job waits for, told once a second; undefined when it goes on. */
+  waiting(what: string | undefined): void;
   checkpoint(steps: number, file: string): void;
   finish(end: JobEnd): void;
   stop(): void;
@@ -47,6 +49,7 @@ export const quietView: View = {
   evaluation() {},
   heldOut() {},
   notice() {},
+  waiting() {},
   checkpoint() {},
   finish() {},
   stop() {},
@@ -71,6 +74,9 @@ export function jsonView(
     },
     heldOut: (steps, values) => event('heldOut', { steps, stepUnit, values }),
     notice: (message) => event('notice', { message }),
+    waiting: (what) => {
+      if (what !== undefined && isDue()) event('waiting', { message: what });
+    },
     checkpoint: (steps, file) => event('checkpoint', { steps, stepUnit, file }),
     finish: ({ summary, files }) => event('finish', { summary, files }),
     stop() {},
@@ -89,6 +95,9 @@ export function linesView(
     ...messages(write, terms),
     update: (state) => {
       if (isDue()) write(describeState(state, total, terms));
+    },
+    waiting: (what) => {
+      if (what !== undefined && isDue()) write(capitalized(what));
     },
   };
 }
@@ -119,21 +128,33 @@ export function barView(stream: NodeJS.WritableStream, label: string, total: Tot
   const write = (line: string) =>
     bar === undefined ? void stream.write(`${line}\n`) : bars.log(`${line}\n`);
   const { evaluation, heldOut, notice, finish } = messages(write, terms);
-  const payload = (state: JobState) => ({ text: describeState(state, total, terms) });
+  let current: JobState | undefined;
+  let waiting: string | undefined;
+  const payload = (state: JobState) => ({ text: waiting ?? describeState(state, total, terms) });
+  const showBar = () => {
+    if (current === undefined) return;
+    const { done, all } = totalOf(current, total, terms);
+    bar?.update(Math.min(done, all), payload(current));
+  };
   return {
     start: (state) => {
+      current = state;
       const { done, all } = totalOf(state, total, terms);
       bar = bars.create(all, done, payload(state));
       // However the program ends, the terminal must get its cursor back.
       process.once('exit', stop);
     },
     update: (state) => {
-      const { done, all } = totalOf(state, total, terms);
-      bar?.update(Math.min(done, all), payload(state));
+      current = state;
+      showBar();
     },
     evaluation,
     heldOut,
     notice,
+    waiting: (what) => {
+      waiting = what;
+      showBar();
+    },
     checkpoint() {},
     finish: (end) => {
       stop();

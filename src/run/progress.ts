@@ -28,6 +28,8 @@ export interface Progress {
   /** Metrics of held-out data. A job that samples nothing has no evaluations, only these. */
   heldOut(steps: number, values: Readonly<Record<string, number>>): void;
   notice(message: string): void;
+  /** What the job waits for, told once a second; undefined when it goes on. */
+  waiting(what: string | undefined): void;
   checkpoint(steps: number, file: string): void;
   /** The job has reached its end. */
   finish(summary: RunSummary, files: RunFiles): void;
@@ -127,6 +129,7 @@ export function createProgress({
       view.heldOut(steps, values);
     },
     notice: view.notice,
+    waiting: view.waiting,
     checkpoint: view.checkpoint,
     finish: (summary, files) => view.finish({ summary, files, heldOut: lastHeldOut }),
     stop: view.stop,

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { ConfigError, ConnectionLostError, PmpoError } from '../../core/errors.js';
-import { StoppedError } from '../../grpc/call.js';
+import { ConfigError, ConnectionLostError, PmpoError, StoppedError } from '../../core/errors.js';
 import { SecurityError } from '../../grpc/errors.js';
 import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../../grpc/schema.js';
 import { ChatEndpoint } from '../chat-endpoint.js';

@@ -2,6 +2,7 @@ import type { RandomKey } from '../../core/random-keys.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
 import type { HostTensor } from '../../engine/tensors.js';
 import { copyVariables, moveTowards } from '../../engine/variables.js';
+import type { HostCallOptions } from '../../feedback/checked-host.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { TransitionBatch } from '../../replay/transition-store.js';
 import { ImprovementStep } from '../improvement-step.js';
@@ -24,6 +25,7 @@ export interface AgentOptions extends AgentSpec, ActionUnits {
   readonly classifier: FeedbackClassifier;
   /** The classifier's name in error messages. */
   readonly classifierName: string;
+  readonly hostCalls?: HostCallOptions;
 }
 
 /** The metrics of one update, by the names that they have in `metrics.jsonl`. */
@@ -43,7 +45,7 @@ export class Agent {
 
   /** @param key determines the initial parameters. */
   constructor(options: AgentOptions, key: RandomKey) {
-    const { engine, classifier, classifierName } = options;
+    const { engine, classifier, classifierName, hostCalls } = options;
     this.#options = options;
     this.parameters = createParameters(engine, options, key);
     const { policy, actingPolicy, reference, critics, targetCritics } = this.parameters;
@@ -68,6 +70,7 @@ export class Agent {
       engine,
       classifier,
       classifierName,
+      hostCalls,
       evaluate: (inputs: UpdateInputs) => drawSamples(options, this.parameters, inputs),
       improve: (batch) => ({
         metrics: {

@@ -99,6 +99,18 @@ export async function restoreParameters(
   }
 }
 
+/** Remembers the agent's variables, and returns a function that sets them back. */
+export async function rememberParameters(
+  engine: Engine,
+  parameters: AgentParameters,
+): Promise<() => Promise<void>> {
+  const variables = Object.values(allVariables(parameters));
+  const values = await engine.read(variables);
+  return async () => {
+    for (const [i, variable] of variables.entries()) await engine.write(variable, values[i]);
+  };
+}
+
 /** Restores all parts from a checkpoint, the experience last, and returns the counters. */
 export async function restoreJob(
   checkpoint: Checkpoint,

@@ -1,5 +1,6 @@
-import { ConnectionLostError, OutOfStepError, RequestFailedError } from '../../core/errors.js';
+import { ConnectionLostError, OutOfStepError, RequestFailedError, StoppedError } from '../../core/errors.js';
 import type { ObservationFlattener } from '../../environments/observation-layout.js';
+import { FeedbackError } from '../../feedback/checked-host.js';
 import type { TransitionShape } from '../../replay/transition-shape.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
 
@@ -73,6 +74,10 @@ export interface ExperienceSnapshot {
 /** Whether the simulators have failed, so that the learner is intact and a checkpoint is worth saving. */
 export const isOfSimulators = (error: unknown): boolean =>
   error instanceof ConnectionLostError || error instanceof RequestFailedError;
+
+/** Whether an update ended without a change because its classifier, which is plain code, failed or was stopped. */
+export const isOfClassifier = (error: unknown): boolean =>
+  error instanceof FeedbackError || error instanceof StoppedError;
 
 /** Says of an error after which nothing can be trusted that it was not saved. */
 export function unsaved(error: unknown): unknown {

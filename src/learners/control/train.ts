@@ -1,3 +1,4 @@
+import { StoppedError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
@@ -15,9 +16,9 @@ import { controlLearningRateFactor } from '../schedule.js';
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
 import { BestPolicy } from './best-policy.js';
-import { type Counters, restoreJob, saveJob } from './checkpoint.js';
+import { type Counters, rememberParameters, restoreJob, saveJob } from './checkpoint.js';
 import type { ControlLearnerConfig } from './config.js';
-import { type Experience, isOfSimulators, unsaved } from './experience.js';
+import { type Experience, isOfClassifier, isOfSimulators, unsaved } from './experience.js';
 import { LearningWatch, watchedPolicy } from './learning-watch.js';
 import { LocalActors } from './local-actors.js';
 import { updateNoise } from './noise.js';
@@ -89,7 +90,7 @@ const metricsEvery = 1000;
  * their arrival.
  *
  * @throws PmpoError from the environment (after a checkpoint if a connection stays lost, or a simulator fails again and again) or
- *   the classifier, and when the parameters diverge; OutOfStepError, without a checkpoint, if experience cannot be trusted.
+ *   the classifier (after a checkpoint if it is plain code), and when the parameters diverge; OutOfStepError, without a checkpoint, if experience cannot be trusted.
  */
 export async function trainControl(options: TrainControlOptions): Promise<TrainControlResult> {
   return new ControlJob(options).run();
@@ -123,6 +124,7 @@ class ControlJob {
       {
         ...options,
         classifierName: options.classifierName ?? 'custom',
+        hostCalls: { signal: options.signal, onWait: (what) => options.observer.waiting?.(what) },
         family: this.#family,
         observationSize,
         actionSize,
@@ -177,7 +179,10 @@ class ControlJob {
     try {
       return await this.#run();
     } catch (error) {
-      throw unsaved(error);
+      if (!isOfClassifier(error)) throw unsaved(error);
+      await this.#checkpoint();
+      if (error instanceof StoppedError) return this.#result(this.#evaluationRecord([]), true);
+      throw error;
     }
   }
 
@@ -253,11 +258,27 @@ class ControlJob {
     this.#counters.environmentSteps += record();
   }
 
-  /** Makes updates until there are `target` in all. */
+  /**
+   * Makes updates until there are `target` in all. If a classifier of plain code fails or is stopped in the middle, all of them are
+   * taken back, so that a resumed run repeats them with the same experience.
+   */
   async #runUpdates(target: number): Promise<void> {
+    if (this.#store.size === 0) return;
+    if (!this.#agent.sequential) return this.#makeUpdates(target);
+    const { updates } = this.#counters;
+    const restore = await rememberParameters(this.#options.engine, this.#agent.parameters);
+    try {
+      await this.#makeUpdates(target);
+    } catch (error) {
+      await restore();
+      this.#counters.updates = updates;
+      throw error;
+    }
+  }
+
+  async #makeUpdates(target: number): Promise<void> {
     const { config } = this.#options;
     const { batchSize } = config.learner;
-    if (this.#store.size === 0) return;
     const drawn = [this.#agent.samples, batchSize, this.#experience.shape.actionSize];
     const factor = controlLearningRateFactor(this.#counters.environmentSteps, config.learner);
     const pending: Promise<Metrics>[] = [];

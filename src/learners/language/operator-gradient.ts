@@ -1,6 +1,7 @@
 import type { Engine } from '../../engine/engine.js';
 import type { HostTensor, NamedVariables, Tensor, Tensor1D, Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
+import type { HostCallOptions } from '../../feedback/checked-host.js';
 import type { FeedbackClassifier, FeedbackInput } from '../../feedback/classifier.js';
 import { sequenceKl } from '../../language/trainable-model.js';
 import type { Operator } from '../../operators/operator.js';
@@ -60,6 +61,7 @@ export interface OperatorGradientOptions {
   readonly classifier: FeedbackClassifier;
   /** The classifier's name in error messages. */
   readonly classifierName: string;
+  readonly hostCalls?: HostCallOptions;
   /** Whether the KL is given, or estimated from the samples as the mean of log π_ref − log π_θ. */
   readonly kl: 'exact' | 'sampled';
   /** Learning rate of the operator's state. */
@@ -84,6 +86,7 @@ export class OperatorGradient {
     operator,
     classifier,
     classifierName,
+    hostCalls,
     kl,
     stateLearningRate,
   }: OperatorGradientOptions) {
@@ -102,6 +105,7 @@ export class OperatorGradient {
       engine,
       classifier,
       classifierName,
+      hostCalls,
       improve: (batch) => {
         const parameters = { logProb: batch.logProb, kl: batch.kl };
         const { gradients, metrics } = trained.gradients(parameters, () =>

@@ -1,8 +1,9 @@
-import { PmpoError } from '../../core/errors.js';
+import { PmpoError, StoppedError } from '../../core/errors.js';
 import { foreignText } from '../../core/foreign-text.js';
 import { foldIn, randomKey } from '../../core/random-keys.js';
 import type { Engine } from '../../engine/engine.js';
 import { hostTensor } from '../../engine/tensors.js';
+import { FeedbackError } from '../../feedback/checked-host.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { LanguageModel } from '../../language/language-model.js';
 import type { Reward } from '../../language/rewards/reward.js';
@@ -139,6 +140,7 @@ class LanguageJob {
       operator,
       classifier,
       classifierName,
+      hostCalls: { signal: options.signal, onWait: (what) => options.observer.waiting?.(what) },
       kl: config.kl,
       stateLearningRate: config.learner.stateLearningRate,
     });
@@ -213,19 +215,27 @@ class LanguageJob {
     }
     if (updates === 0 && this.#options.heldOut !== undefined) this.#warnOfEqualRewards(batch);
     const started = this.#wallSeconds();
-    const values = await updateModel(
-      batch,
-      updates,
-      learningRate * learningRateFactor(updates / total, decayFrom),
-      {
-        model,
-        operatorGradient: this.#operatorGradient,
-        samples,
-        paddedTokens: { prompt: model.info.contextLength, completion: config.sampling.maxTokens },
-        exactKl: config.kl === 'exact',
-        maxGradientNorm,
-      },
-    );
+    let values: Readonly<Record<string, number>>;
+    try {
+      values = await updateModel(
+        batch,
+        updates,
+        learningRate * learningRateFactor(updates / total, decayFrom),
+        {
+          model,
+          operatorGradient: this.#operatorGradient,
+          samples,
+          paddedTokens: { prompt: model.info.contextLength, completion: config.sampling.maxTokens },
+          exactKl: config.kl === 'exact',
+          maxGradientNorm,
+        },
+      );
+    } catch (error) {
+      // A classifier of plain code runs before anything changes.
+      if (error instanceof StoppedError) return false;
+      if (error instanceof FeedbackError) await this.#checkpoint(false);
+      throw error;
+    }
     this.#counters.updates += 1;
     this.#counters.samples += batch.reduce((sum, { completions }) => sum + completions.length, 0);
     if (changes) {

@@ -1,10 +1,10 @@
 import type { ReconnectSettings } from '../core/backoff.js';
-import { connectionDefaults } from '../grpc/connection-defaults.js';
-import type { SecuritySettings } from '../grpc/security.js';
+import { connectionDefaults } from './connection-defaults.js';
+import type { SecuritySettings } from './security.js';
 
-/** Connection settings of servers of language models and reward models. */
-export interface ModelServerSettings extends SecuritySettings {
-  /** `host:port` or `unix:/path` of one server, or of several that serve the same model. */
+/** Connection settings of servers that answer single calls: language models, reward models, feedback classifiers. */
+export interface ServerSettings extends SecuritySettings {
+  /** `host:port` or `unix:/path` of one server, or of several that serve the same. */
   readonly address: string | readonly string[];
   /** Maximum duration of one call, including its whole answer; default: 300. */
   readonly deadlineSeconds?: number;
@@ -18,13 +18,7 @@ export interface ModelServerSettings extends SecuritySettings {
   readonly reconnect?: Partial<ReconnectSettings>;
 }
 
-/** Connection settings of a server that samples completions. */
-export interface LanguageModelServerSettings extends ModelServerSettings {
-  /** A tokenizer.json, or the folder with that file. If omitted, the server's own tokenizer is fetched. */
-  readonly tokenizer?: string;
-}
-
-export const modelServerDefaults = {
+export const serverDefaults = {
   deadlineSeconds: 300,
   inFlight: 64,
   keepaliveSeconds: connectionDefaults.keepaliveSeconds,
@@ -39,7 +33,7 @@ const maxConnectSeconds = 20;
 /** Even a busy server answers a probe within this time. */
 export const probeSeconds = 10;
 
-type Resolved = Required<Omit<ModelServerSettings, 'address' | 'reconnect' | keyof SecuritySettings>> &
+type Resolved = Required<Omit<ServerSettings, 'address' | 'reconnect' | keyof SecuritySettings>> &
   SecuritySettings & {
     readonly addresses: readonly string[];
     readonly connectSeconds: number;
@@ -47,8 +41,8 @@ type Resolved = Required<Omit<ModelServerSettings, 'address' | 'reconnect' | key
   };
 
 /** The settings with defaults filled in. */
-export function resolveSettings(settings: ModelServerSettings): Resolved {
-  const defaults = modelServerDefaults;
+export function resolveSettings(settings: ServerSettings): Resolved {
+  const defaults = serverDefaults;
   const deadlineSeconds = settings.deadlineSeconds ?? defaults.deadlineSeconds;
   const { address } = settings;
   return {
