@@ -9,6 +9,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 export const arrows = {
   cli: ['public-modules.ts'],
   'public-modules.ts': ['index.ts'],
+  'plugin-worker.ts': ['public-modules.ts'],
   'index.ts': ['experiments'],
   experiments: ['config', 'learners', 'report', 'python'],
   config: ['operators', 'feedback-services', 'language', 'replay', 'simulators'],

@@ -31,7 +31,8 @@ function createAt<T>(source: ConfigSource, path: KeyPath, create: () => T): T {
   }
 }
 
-function settingsOf({ name: _, ...settings }: Named): Record<string, unknown> {
+/** The settings of a group, without the name. */
+export function settingsOf({ name: _, ...settings }: Named): Record<string, unknown> {
   return settings;
 }
 

@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { ConfigError } from '../core/errors.js';
 import { isGroup } from '../core/key-path.js';
@@ -8,10 +7,11 @@ import type { PublicModules } from '../system/user-module.js';
 import { type Catalogue, createCatalogue } from './catalogue.js';
 import type { Config } from './control-schema.js';
 import { withAbsolutePaths } from './file-keys.js';
-import { createImprovement, type Improvement } from './improvement.js';
+import { createImprovement, type Improvement, settingsOf } from './improvement.js';
 import { type AnyJobConfig, controlJob, type JobKind, languageJob, withDefault } from './job-kinds.js';
 import type { LanguageConfig } from './language-schema.js';
-import { loadPlugins } from './plugins.js';
+import { PluginClassifier } from './plugin-classifier.js';
+import { loadPlugins, pluginFile } from './plugins.js';
 import { renamedKeyProblems, withCurrentKeys } from './renamed-keys.js';
 import { type ConfigSource, type Override, readSource, refuse } from './source.js';
 
@@ -105,9 +105,21 @@ async function resolveAs<C extends AnyJobConfig>(
     sequences: kind.sequences,
     klParts: kind.klParts,
   });
-  const plugins = paths.map((path) => resolve(pluginFolder, path));
+  const plugins = paths.map((path) => pluginFile(path, pluginFolder));
+  const { plugin } = catalogue.feedback.get(feedback.name);
+  const { classifier } = improvement;
   return {
     ...improvement,
+    classifier:
+      plugin === undefined || classifier.classifyOnHost === undefined
+        ? classifier
+        : new PluginClassifier(classifier, {
+            plugin: pluginFile(plugin, pluginFolder),
+            name: feedback.name,
+            settings: settingsOf(feedback),
+            samples,
+            ownModules: Object.keys(modules).length > 0,
+          }),
     config: { ...config, plugins, operator, feedback, learner: { ...config.learner, samples } },
     catalogue,
   };

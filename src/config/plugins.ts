@@ -1,16 +1,23 @@
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ConfigError, PmpoError } from '../core/errors.js';
 import type { Definition, Registry } from '../core/registry.js';
 import * as tf from '../engine/tf.js';
-import type { FeedbackDefinition, RegisteredFeedback } from '../feedback/classifier.js';
+import type { FeedbackClassifier, FeedbackDefinition, RegisteredFeedback } from '../feedback/classifier.js';
 import { defineFeedback } from '../feedback/define.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
 import { defineOperator } from '../operators/define.js';
-import type { OperatorDefinition, RegisteredOperator } from '../operators/operator.js';
-import { importUserModule, messageOf, type PublicModules } from '../system/user-module.js';
+import type { Operator, OperatorDefinition, RegisteredOperator } from '../operators/operator.js';
+import {
+  importUserModule,
+  messageOf,
+  type PublicModules,
+  placeIn,
+  resolvePackage,
+} from '../system/user-module.js';
 
-/** Plugins: user modules, named in the configuration, that register operators, feedback classifiers and rewards. */
+/** Plugins: user modules or npm packages, named in the configuration, that register operators, feedback classifiers and rewards. */
 
 /** The argument of a plugin's `register` function. With it, a plugin in any folder needs no import. */
 export interface PluginApi {
@@ -56,23 +63,109 @@ function registrar<D extends Definition, R extends Definition>(
   };
 }
 
+/** Like `fn`, with the line of the plugin in the message of an error that comes from it. */
+function located<A extends unknown[], R>(file: string, fn: (...args: A) => R): (...args: A) => R {
+  const explain = (cause: unknown): unknown => {
+    const place = cause instanceof PmpoError ? undefined : placeIn(file, cause);
+    return place === undefined ? cause : new Error(`${messageOf(cause)} (${file}:${place})`, { cause });
+  };
+  return (...args) => {
+    let result: R;
+    try {
+      result = fn(...args);
+    } catch (cause) {
+      throw explain(cause);
+    }
+    if (!(result instanceof Promise)) return result;
+    return result.catch((cause) => {
+      throw explain(cause);
+    }) as R;
+  };
+}
+
+/** The classifier, whose errors name the plugin's line. */
+function locatedClassifier(file: string, classifier: FeedbackClassifier): FeedbackClassifier {
+  const { classify, classifyOnHost } = classifier;
+  if (classify !== undefined) return { ...classifier, classify: located(file, classify.bind(classifier)) };
+  if (classifyOnHost === undefined) return classifier;
+  return Object.assign(Object.create(classifier), {
+    classifyOnHost: located(file, classifyOnHost.bind(classifier)),
+  });
+}
+
+/** The operator, whose errors name it and the plugin's line. */
+function locatedOperator(file: string, operator: Operator): Operator {
+  const loss = located(file, operator.loss.bind(operator));
+  return {
+    ...operator,
+    loss(...args) {
+      try {
+        return loss(...args);
+      } catch (cause) {
+        if (cause instanceof PmpoError) throw cause;
+        throw new PmpoError({
+          where: `operator ${operator.name}`,
+          what: `it threw: ${messageOf(cause)}`,
+          cause,
+        });
+      }
+    },
+  };
+}
+
+/** The operator's definition, whose operators name the plugin's line in their errors. */
+function definePluginOperator(file: string, definition: OperatorDefinition): RegisteredOperator {
+  const defined = defineOperator(definition);
+  return { ...defined, create: (settings) => locatedOperator(file, defined.create(settings)) };
+}
+
+/** The classifier's definition, whose classifiers name the plugin's line in their errors. */
+function definePluginFeedback(file: string, definition: FeedbackDefinition): RegisteredFeedback {
+  const defined = defineFeedback(definition);
+  return {
+    ...defined,
+    create: (settings, samples) => locatedClassifier(file, defined.create(settings, samples)),
+  };
+}
+
+/** Whether a plugin's name in a configuration is that of a file, and not of an npm package. */
+const isPath = (name: string) => /^\.{0,2}[/\\]|^[a-z]:[/\\]|\.[cm]?[jt]s$/i.test(name);
+
+/**
+ * The file of a plugin.
+ * @param name as in the configuration: a path, relative to `baseFolder`, or the name of an npm package installed there or above.
+ * @throws ConfigError if there is no such package.
+ */
+export function pluginFile(name: string, baseFolder: string): string {
+  const path = resolve(baseFolder, name);
+  if (isPath(name) || existsSync(path)) return path;
+  const file = resolvePackage(name, baseFolder);
+  if (file !== undefined) return file;
+  throw new ConfigError({
+    where: `plugin ${name}`,
+    what: `no npm package of this name is installed in ${baseFolder} or above`,
+    remedy: `Install it there, or write ./${name} with its extension for a file`,
+  });
+}
+
 /**
  * Loads plugin modules (.ts, .js, .mjs; TypeScript needs no build step) in order and calls their `register` functions.
  *
- * @param paths as in the configuration; relative ones are resolved against `baseFolder`
+ * @param names as in the configuration; see `pluginFile`
  * @param modules what plugins may import from this package; by default they resolve 'pmpo' from their own folder
  * @throws ConfigError that names the plugin if it is missing, does not load, has no `register`, throws, or registers a name that
  *   exists already.
  */
 export async function loadPlugins(
-  paths: readonly string[],
+  names: readonly string[],
   registries: Registries,
   baseFolder: string,
   modules: PublicModules = {},
 ): Promise<void> {
-  for (const path of paths) {
-    const where = `plugin ${path}`;
-    const loaded = await importUserModule(resolve(baseFolder, path), where, modules);
+  for (const name of names) {
+    const where = `plugin ${name}`;
+    const file = pluginFile(name, baseFolder);
+    const loaded = await importUserModule(file, where, modules);
     const { register } = loaded;
     if (typeof register !== 'function') {
       throw new ConfigError({
@@ -82,9 +175,17 @@ export async function loadPlugins(
       });
     }
     const api: PluginApi = {
-      operators: registrar(registries.operators, defineOperator, path),
-      feedback: registrar(registries.feedback, defineFeedback, path),
-      rewards: registrar(registries.rewards, (definition: RewardDefinition) => definition, path),
+      operators: registrar(
+        registries.operators,
+        (definition: OperatorDefinition) => definePluginOperator(file, definition),
+        name,
+      ),
+      feedback: registrar(
+        registries.feedback,
+        (definition: FeedbackDefinition) => definePluginFeedback(file, definition),
+        name,
+      ),
+      rewards: registrar(registries.rewards, (definition: RewardDefinition) => definition, name),
       z,
       tf,
     };

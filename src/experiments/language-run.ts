@@ -26,6 +26,7 @@ import { type OpenedModel, openLanguageModel } from './language-models.js';
 import { modelSlots } from './model-slots.js';
 import {
   makeRun,
+  openClassifier,
   type RunContext,
   type RunDescription,
   type RunOptions,
@@ -245,6 +246,7 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
     async (context) => {
       const engine = await createEngine(config.engine, { threads: config.threads });
       context.onEnd(() => engine.dispose());
+      await openClassifier(config.feedback.name, classifier, context);
       const opened = await openLanguageModel(config, engine, holderOf(descriptionOf(loaded)), context);
       return { engine, opened, data: await openData(loaded, opened, context) };
     },

@@ -1,6 +1,8 @@
 import { rm } from 'node:fs/promises';
 import { PmpoError } from '../core/errors.js';
 import { mean, standardDeviation } from '../core/statistics.js';
+import { openChecked } from '../feedback/checked-host.js';
+import type { FeedbackClassifier } from '../feedback/classifier.js';
 import { renderReport } from '../report/report.js';
 import { readRun } from '../report/run-data.js';
 import type { LoadedCheckpoint } from '../run/checkpoints.js';
@@ -176,6 +178,17 @@ function bufferedNotices() {
       early.forEach(to);
     },
   };
+}
+
+/** Connects a classifier of plain code to what it needs, until the run ends. */
+export async function openClassifier(
+  name: string,
+  classifier: FeedbackClassifier,
+  { notice, signal, onEnd }: RunContext,
+): Promise<void> {
+  if (classifier.classifyOnHost === undefined) return;
+  onEnd(async () => classifier.close?.());
+  await openChecked(name, classifier, { notice }, { signal });
 }
 
 /** The error with the command that resumes the run, if it has a checkpoint. */

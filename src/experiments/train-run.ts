@@ -6,7 +6,14 @@ import type { RunSummary } from '../run/records.js';
 import { machineMemory } from '../system/memory.js';
 import { openTrainingEnvironments } from './environments.js';
 import { openReplayReader, remoteReplay } from './remote-replay.js';
-import { makeRun, type RunDescription, type RunOptions, type RunResult, summaryOf } from './run-lifecycle.js';
+import {
+  makeRun,
+  openClassifier,
+  type RunDescription,
+  type RunOptions,
+  type RunResult,
+  summaryOf,
+} from './run-lifecycle.js';
 import { defaultRunName } from './run-name.js';
 import { aboutPolicy } from './trained-policy.js';
 
@@ -30,6 +37,7 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
     async (context) => {
       const engine = await createEngine(config.engine, { threads: config.threads });
       context.onEnd(() => engine.dispose());
+      await openClassifier(config.feedback.name, classifier, context);
       const environments = await openTrainingEnvironments(config, context);
       context.onEnd(() => environments.close());
       const memory = replayMemory(config, environments.evaluationEnvironment, machineMemory());

@@ -1,6 +1,6 @@
 import { PmpoError, StoppedError } from '../core/errors.js';
 import { rangeRule } from './checked.js';
-import type { HostClassifier, HostFeedback, HostFeedbackInput } from './classifier.js';
+import type { ClassifierContext, HostClassifier, HostFeedback, HostFeedbackInput } from './classifier.js';
 
 /**
  * A classifier of plain code may be a user's code or a service elsewhere: it has a deadline, the run can be stopped while it is
@@ -80,6 +80,24 @@ async function inTime<T>(
     for (const timer of timers) clearTimeout(timer);
     done.abort();
     if (seconds > 0) onWait?.(undefined);
+  }
+}
+
+/**
+ * Opens a classifier of plain code.
+ * @throws FeedbackError naming the classifier if it cannot be opened in time, StoppedError if the run was stopped meanwhile.
+ */
+export async function openChecked(
+  name: string,
+  classifier: HostClassifier,
+  context: ClassifierContext,
+  options: HostCallOptions = {},
+): Promise<void> {
+  const { deadlineSeconds = defaultDeadlineSeconds } = classifier;
+  try {
+    await inTime(name, deadlineSeconds, () => classifier.open?.(context), options);
+  } catch (cause) {
+    throw failureOf(name, cause);
   }
 }
 

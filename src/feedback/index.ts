@@ -9,6 +9,7 @@ export {
   defaultDeadlineSeconds,
   FeedbackError,
   type HostCallOptions,
+  openChecked,
 } from './checked-host.js';
 export type {
   ClassifierContext,

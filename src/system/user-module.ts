@@ -1,4 +1,6 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { createJiti } from 'jiti';
 import { ConfigError } from '../core/errors.js';
 
@@ -42,6 +44,13 @@ function guarded(name: string, modules: ReadonlyMap<string, object>): object {
       });
     },
   });
+}
+
+/** The file that a package's name leads to from a module in `folder`; undefined if no such package is installed. */
+export function resolvePackage(name: string, folder: string): string | undefined {
+  const from = pathToFileURL(join(folder, 'module.js')).href;
+  const found = createJiti(from).esmResolve(name, { try: true });
+  return found?.startsWith('file:') ? fileURLToPath(found) : undefined;
 }
 
 /**

@@ -1,0 +1,119 @@
+import { Worker } from 'node:worker_threads';
+import { PmpoError } from '../core/errors.js';
+import type {
+  ClassifierContext,
+  HostClassifier,
+  HostFeedback,
+  HostFeedbackInput,
+} from '../feedback/classifier.js';
+
+/**
+ * Classifiers of plain code that plugins register run in a thread of their own: one that computes for ever can then be ended at its
+ * deadline, and Ctrl-C is heard meanwhile.
+ */
+
+/** What the thread makes its classifier from. */
+export interface PluginClassifierSettings {
+  /** The plugin's file. */
+  readonly plugin: string;
+  /** The classifier's name and settings, and N. */
+  readonly name: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly samples: number;
+  /** Whether the plugin imports this program's own modules, or resolves them from its folder. */
+  readonly ownModules: boolean;
+}
+
+/** A message to the thread: open the classifier, or classify. */
+export type PluginRequest = { readonly input?: HostFeedbackInput };
+
+/** A message from the thread: the answer to the request, or a notice. */
+export type PluginReply =
+  | { readonly notice: string }
+  | { readonly notice?: undefined; readonly feedback?: HostFeedback; readonly error?: PluginFailure };
+
+/** An error as it crosses the thread's border. */
+export interface PluginFailure {
+  readonly message: string;
+  readonly details?: { readonly what: string; readonly where?: string; readonly remedy?: string };
+}
+
+const fromSource = import.meta.url.endsWith('.ts');
+const workerEntry = new URL(
+  fromSource ? '../plugin-worker-from-source.mjs' : '../plugin-worker.js',
+  import.meta.url,
+);
+
+function errorOf({ message, details }: PluginFailure): Error {
+  return details === undefined ? new Error(message) : new PmpoError(details);
+}
+
+/** A plugin's classifier in its thread, which starts with the first request. */
+export class PluginClassifier implements HostClassifier {
+  readonly provides: HostClassifier['provides'];
+  readonly rejectShare: HostClassifier['rejectShare'];
+  readonly deadlineSeconds: number | undefined;
+  readonly #settings: PluginClassifierSettings;
+  #notice: ClassifierContext['notice'] = () => {};
+  #worker: Worker | undefined;
+  #opening: Promise<unknown> | undefined;
+
+  /** @param traits a classifier of the same settings in this thread, which never classifies. */
+  constructor(traits: HostClassifier, settings: PluginClassifierSettings) {
+    this.provides = traits.provides;
+    this.rejectShare = traits.rejectShare;
+    this.deadlineSeconds = traits.deadlineSeconds;
+    this.#settings = settings;
+  }
+
+  async open({ notice }: ClassifierContext): Promise<void> {
+    this.#notice = notice;
+    await this.#open();
+  }
+
+  async classifyOnHost(input: HostFeedbackInput, signal: AbortSignal): Promise<HostFeedback> {
+    const stop = () => void this.#worker?.terminate();
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      await this.#open();
+      // A classifier may return nothing or something else: what crosses the border is checked like any other's.
+      return (await this.#request({ input })) as HostFeedback;
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#worker?.terminate();
+  }
+
+  #open(): Promise<unknown> {
+    this.#opening ??= this.#request({});
+    return this.#opening;
+  }
+
+  /** One request at a time. */
+  #request(request: PluginRequest): Promise<HostFeedback | undefined> {
+    this.#worker ??= new Worker(workerEntry, { workerData: this.#settings });
+    const worker = this.#worker;
+    // The thread keeps the process alive only while a request is pending.
+    worker.ref();
+    return new Promise((resolve, reject) => {
+      const settle = (finish: () => void) => {
+        worker.off('message', answered).off('error', failed).off('exit', ended);
+        worker.unref();
+        finish();
+      };
+      const answered = (reply: PluginReply) => {
+        if (reply.notice !== undefined) return this.#notice(reply.notice);
+        const { error, feedback } = reply;
+        settle(() => (error === undefined ? resolve(feedback) : reject(errorOf(error))));
+      };
+      const failed = (cause: Error) => settle(() => reject(cause));
+      const ended = (code: number) =>
+        settle(() => reject(new PmpoError({ what: `its thread ended with code ${code}` })));
+      worker.on('message', answered).on('error', failed).on('exit', ended);
+      worker.postMessage(request);
+    });
+  }
+}

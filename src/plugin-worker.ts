@@ -1,0 +1,48 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { createCatalogue } from './config/catalogue.js';
+import type {
+  PluginClassifierSettings,
+  PluginFailure,
+  PluginReply,
+  PluginRequest,
+} from './config/plugin-classifier.js';
+import { loadPlugins } from './config/plugins.js';
+import { PmpoError } from './core/errors.js';
+import type { HostClassifier } from './feedback/classifier.js';
+import { publicModules } from './public-modules.js';
+
+/** The thread of a plugin's classifier: makes it once, and answers one request after another. */
+
+const port = parentPort!;
+const { plugin, name, settings, samples, ownModules } = workerData as PluginClassifierSettings;
+const reply = (message: PluginReply) => port.postMessage(message);
+
+function failureOf(error: unknown): PluginFailure {
+  if (!(error instanceof PmpoError))
+    return { message: error instanceof Error ? error.message : String(error) };
+  const { what, where, remedy } = error.details;
+  return { message: error.message, details: { what, where, remedy } };
+}
+
+async function open(): Promise<HostClassifier> {
+  const modules = ownModules ? publicModules : {};
+  const catalogue = createCatalogue(modules);
+  await loadPlugins([plugin], catalogue, '.', modules);
+  const classifier = catalogue.feedback.get(name).create(settings, samples) as HostClassifier;
+  await classifier.open?.({ notice: (notice) => reply({ notice }) });
+  return classifier;
+}
+
+let classifier: Promise<HostClassifier> | undefined;
+// This thread is ended as a whole when an answer is not needed any more.
+const never = new AbortController().signal;
+
+port.on('message', async ({ input }: PluginRequest) => {
+  try {
+    classifier ??= open();
+    const opened = await classifier;
+    reply(input === undefined ? {} : { feedback: await opened.classifyOnHost(input, never) });
+  } catch (error) {
+    reply({ error: failureOf(error) });
+  }
+});
