@@ -1,5 +1,4 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { createCatalogue } from './config/catalogue.js';
 import type {
   PluginClassifierSettings,
   PluginFailure,
@@ -8,7 +7,10 @@ import type {
 } from './config/plugin-classifier.js';
 import { loadPlugins } from './config/plugins.js';
 import { PmpoError } from './core/errors.js';
-import type { HostClassifier } from './feedback/classifier.js';
+import { Registry } from './core/registry.js';
+import type { HostClassifier, RegisteredFeedback } from './feedback/classifier.js';
+import type { RewardDefinition } from './language/rewards/reward.js';
+import type { RegisteredOperator } from './operators/operator.js';
 import { publicModules } from './public-modules.js';
 
 /** The thread of a plugin's classifier: makes it once, and answers one request after another. */
@@ -26,9 +28,13 @@ function failureOf(error: unknown): PluginFailure {
 
 async function open(): Promise<HostClassifier> {
   const modules = ownModules ? publicModules : {};
-  const catalogue = createCatalogue(modules);
-  await loadPlugins([plugin], catalogue, '.', modules);
-  const classifier = catalogue.feedback.get(name).create(settings, samples) as HostClassifier;
+  const registries = {
+    operators: new Registry<RegisteredOperator>('operator'),
+    feedback: new Registry<RegisteredFeedback>('feedback'),
+    rewards: new Registry<RewardDefinition>('reward'),
+  };
+  await loadPlugins([plugin], registries, '.', modules);
+  const classifier = registries.feedback.get(name).create(settings, samples) as HostClassifier;
   await classifier.open?.({ notice: (notice) => reply({ notice }) });
   return classifier;
 }

@@ -93,8 +93,9 @@ export async function openChecked(
   context: ClassifierContext,
   options: HostCallOptions = {},
 ): Promise<void> {
-  const { deadlineSeconds = defaultDeadlineSeconds } = classifier;
   try {
+    // Its own deadline is that of a batch; a model may take longer to load.
+    const deadlineSeconds = Math.max(defaultDeadlineSeconds, classifier.deadlineSeconds ?? 0);
     await inTime(name, deadlineSeconds, () => classifier.open?.(context), options);
   } catch (cause) {
     throw failureOf(name, cause);

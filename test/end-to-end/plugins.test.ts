@@ -1,6 +1,7 @@
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ensureBuilt, run, temporaryFolder, tinyConfig, writeConfig } from './program.js';
+import { ensureBuilt, parameters, run, start, temporaryFolder, tinyConfig, writeConfig } from './program.js';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {
@@ -76,6 +77,49 @@ describe('a classifier of a plugin in one TypeScript file', () => {
     expect(code).toBe(1);
   });
 });
+
+test('Ctrl-C ends a run whose classifier computes for ever; resumed, it ends with the parameters of one that never stopped', async () => {
+  const output = join(folder.path, 'for-ever');
+  await writeConfig(
+    folder.path,
+    'for-ever.ts',
+    `let calls = 0;
+    export function register({ feedback, z }: { feedback: any; z: any }): void {
+      feedback.register({
+        name: 'mine',
+        settings: z.strictObject({}),
+        create: () => ({
+          provides: { accepts: true, rejects: true },
+          classifyOnHost: ({ evaluation, baseline, contexts }: any) => {
+            calls += 1;
+            if (calls > 6 && process.env.FOR_EVER) for (;;);
+            const accept = evaluation.map((value: number, i: number) => Number(value >= baseline[i % contexts]));
+            return { accept, reject: accept.map((weight: number) => 1 - weight) };
+          },
+        }),
+      });
+    }\n`,
+  );
+  const config = { ...tinyConfig(output), plugins: ['./for-ever.ts'], feedback: { name: 'mine' } };
+  const file = await writeConfig(folder.path, 'for-ever.yaml', config);
+  const stuck = start(['train', file, '--name', 'stopped', '--json'], { env: { FOR_EVER: '1' } });
+  await stuck.until(/"event":"waiting","message":"waiting for feedback 'mine' for \d+ s/, 'stdout');
+  stuck.child.kill('SIGINT');
+  expect((await stuck.ended).stderr).toContain('Resume with: pmpo train');
+  expect(await run(['train', '--resume', join(output, 'stopped'), '--quiet'])).toMatchObject({ code: 0 });
+  expect(await run(['train', file, '--name', 'whole', '--quiet'])).toMatchObject({ code: 0 });
+  const [whole, stopped] = await Promise.all(
+    ['whole', 'stopped'].map(async (name) => {
+      const checkpoints = join(output, name, 'checkpoints');
+      const [last] = (await readdir(checkpoints))
+        .filter((one) => one.endsWith('.safetensors'))
+        .toSorted()
+        .reverse();
+      return parameters(join(checkpoints, last!));
+    }),
+  );
+  expect(stopped).toEqual(whole);
+}, 120_000);
 
 test('a plugin that does not load is named in the error, with exit code 2', async () => {
   for (const [name, text, message] of [

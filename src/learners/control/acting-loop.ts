@@ -41,6 +41,8 @@ export class ActingLoop {
   readonly #options: ActingLoopOptions;
   readonly #windows: NStepWindows;
   readonly #noise: ActingNoise;
+  /** The noise before a step that was started and not recorded: a resumed run starts it again. */
+  #noiseBefore: HostTensor | undefined;
   /** The share of steps with random integers in each environment, [K]. */
   readonly #epsilons: readonly number[];
   readonly #epsilonKey: RandomKey;
@@ -123,6 +125,7 @@ export class ActingLoop {
   async startStep(index: number, steps: number): Promise<{ readonly stepped: Promise<VectorStep> }> {
     const { config, environment, family, act } = this.#options;
     const { numEnvs, actionValues } = environment;
+    this.#noiseBefore = this.#noise.snapshot();
     const z = this.#noise.advance(index);
     if (steps < config.learner.warmupSteps) {
       return { stepped: environment.step(randomActions(z, actionValues)) };
@@ -134,6 +137,7 @@ export class ActingLoop {
 
   /** Passes the transitions that a step has completed to the sink. @returns the simulator steps that were taken. */
   record(step: VectorStep): number {
+    this.#noiseBefore = undefined;
     const { environment, sink, onEpisode } = this.#options;
     const { numEnvs, observationSize: o, actionSize: a } = environment;
     let stepped = 0;
@@ -190,7 +194,7 @@ export class ActingLoop {
     return {
       tensors: {
         ...prefixed('windows', this.#windows.snapshot()),
-        'acting/noise': this.#noise.snapshot(),
+        'acting/noise': this.#noiseBefore ?? this.#noise.snapshot(),
         'acting/observations': { shape: [numEnvs, observationSize], data: this.#observations.slice() },
         ...Object.fromEntries(openActions),
       },
