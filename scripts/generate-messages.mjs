@@ -1,5 +1,6 @@
-// `npm run generate`: writes the TypeScript types of the messages in proto/ to src/generated/, one file for each protocol.
-// With `--output FOLDER`, writes them there instead (the test that looks for stale files does).
+// `npm run generate`: writes the TypeScript types of the messages in proto/ to src/generated/, one file for each protocol, and the
+// description of the feedback service that the Python package reads. With `--output FOLDER`, writes them there instead (the
+// test that looks for stale files does).
 //
 // Types only: messages are encoded and decoded by protobufjs at run time, from the same .proto files. The ready-made
 // generators do not fit: `proto-loader-gen-types` writes two types and one file for each message, and stubs that nothing here
@@ -10,6 +11,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import protobuf from 'protobufjs';
+import 'protobufjs/ext/descriptor/index.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -147,9 +149,18 @@ function fileText({ reader, protos }) {
   return `// Generated from ${sources} by \`npm run generate\`. Do not edit.\n\n${texts.join('\n')}`;
 }
 
-const { output } = parseArgs({
-  options: { output: { type: 'string', default: join(root, 'src/generated') } },
-}).values;
-const folder = resolve(output);
-mkdirSync(folder, { recursive: true });
-for (const one of outputs) writeFileSync(join(folder, one.file), fileText(one));
+/** The descriptions of .proto files as a serialized FileDescriptorSet, which every version of protobuf reads. */
+function description(protos) {
+  const set = load(protos).toDescriptor('proto3');
+  return set.constructor.encode(set).finish();
+}
+
+const { output } = parseArgs({ options: { output: { type: 'string' } } }).values;
+/** Where a file goes that has its place in `folder`. */
+const place = (folder, file) => {
+  const target = resolve(output ?? join(root, folder));
+  mkdirSync(target, { recursive: true });
+  return join(target, file);
+};
+for (const one of outputs) writeFileSync(place('src/generated', one.file), fileText(one));
+writeFileSync(place('plugins/python/pmpo', 'feedback.binpb'), description(['pmpo/v1/feedback.proto']));

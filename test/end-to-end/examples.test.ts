@@ -2,11 +2,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ensureBuilt, exampleConfigs, projectRoot, run, temporaryFolder } from './program.js';
 
-/** The configurations under examples/ that need no server; test/interop/serve and redis train with the others. */
+/** The configurations under examples/ that need no server; test/interop/serve, redis and python_feedback train with the others. */
 const examples = exampleConfigs().filter(
   ({ address, redis, model }) => address === undefined && redis === undefined && model === undefined,
 );
-const languageExamples = exampleConfigs().filter(({ model }) => model === 'embedded');
+const languageExamples = exampleConfigs().filter(
+  ({ feedback, model }) => model === 'embedded' && feedback === undefined,
+);
 const trainerExamples = exampleConfigs().filter(({ model }) => model === 'trainer');
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;

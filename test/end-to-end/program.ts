@@ -91,6 +91,8 @@ export interface ExampleConfig {
   readonly simulator?: string;
   /** The address of the simulator server, if it needs one. */
   readonly address?: string;
+  /** The address of a feedback service, if it needs one. */
+  readonly feedback?: string;
   /** The address of Redis, if it needs one. */
   readonly redis?: string;
   /** The model of a language job. */
@@ -104,13 +106,15 @@ export function exampleConfigs(): ExampleConfig[] {
     .filter((path) => /\.ya?ml$/.test(path) && !path.startsWith('reproduce'))
     .sort()
     .map((path) => {
-      const { environment, replay, language } = parse(readFileSync(join(folder, path), 'utf8')) as {
+      const { environment, feedback, replay, language } = parse(readFileSync(join(folder, path), 'utf8')) as {
         environment?: { readonly simulator?: string; readonly address?: string };
+        feedback?: { readonly address?: string };
         replay?: { readonly redis?: string };
         language?: { readonly model: { readonly name: string } };
       };
       const { simulator, address } = environment ?? {};
-      return { path, simulator, address, redis: replay?.redis, model: language?.model.name };
+      const model = language?.model.name;
+      return { path, simulator, address, feedback: feedback?.address, redis: replay?.redis, model };
     });
 }
 

@@ -17,11 +17,25 @@ from pathlib import Path
 from typing import Any
 
 from . import operators
+from ._feedback import FeedbackBatch, feedback
+from ._feedback_service import FeedbackServer, serve_feedback
 from ._file import read_file
 from ._operator import NumpyResult, Operator, Result, operator_of_file
 from .errors import PmpoError, SettingError
 
-__all__ = ["NumpyResult", "Operator", "PmpoError", "Result", "SettingError", "load", "operators"]
+__all__ = [
+    "FeedbackBatch",
+    "FeedbackServer",
+    "NumpyResult",
+    "Operator",
+    "PmpoError",
+    "Result",
+    "SettingError",
+    "feedback",
+    "load",
+    "operators",
+    "serve_feedback",
+]
 
 
 def load(file: str | Path, **settings: Any) -> Operator:
