@@ -13,8 +13,8 @@ import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "plugins" / "gymnasium-client"))
-from pmpo_gymnasium import RemoteEnv  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "plugins" / "python"))
+from pmpo.gymnasium import RemoteEnv  # noqa: E402
 
 
 class EvaluationCallback(BaseCallback):

@@ -86,6 +86,10 @@ class Operator:
         if "torch" in sys.modules:
             self._prepare_torch()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Programs are made anew: they hold functions of the array libraries.
+        return Operator, (self._files, self._settings, self._adapt)
+
     @property
     def name(self) -> str:
         """The name of the operator, as configurations have it."""

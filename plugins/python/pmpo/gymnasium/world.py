@@ -1,4 +1,4 @@
-"""The Gymnasium environment. DeepMind's dm_env_rpc client implements the protocol."""
+"""A world of a dm_env_rpc server, with flat observations and actions. DeepMind's dm_env_rpc client implements the protocol."""
 
 from __future__ import annotations
 
@@ -8,41 +8,28 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 from dm_env_rpc.v1 import connection as dm_env_rpc_connection
 from dm_env_rpc.v1 import dm_env_rpc_pb2, spec_manager, tensor_spec_utils, tensor_utils
 from dm_env_rpc.v1 import error as dm_env_rpc_error
 
 import grpc
 
+Floats = npt.NDArray[np.float32]
+
 _RESERVED = ("reward", "discount")
 _LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\]):")
 
 
-class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
-    """A world of a dm_env_rpc server as a Gymnasium environment.
+class World:
+    """A world that this object has created and joined. `RemoteEnv` says what observations and actions are."""
 
-    Shapes: O is the total size of all observations except `reward` and `discount`, A the size of the world's only action.
-
-    Observations are float32 [O]: the named observations, flattened and concatenated in the order of their names. Actions
-    are float32 [A] in [-1, 1], scaled linearly to the bounds of the world's action.
-    """
-
-    def __init__(self, address: str, timeout: float = 30.0, **settings: Any) -> None:
-        """Connects, creates a world with `settings`, for example `simulator="walker_run"`, and joins it.
-
-        Args:
-          address: host:port of the server.
-          timeout: seconds to wait for the connection.
-          **settings: sent with CreateWorld.
-        Raises:
-          TimeoutError: the server did not accept a connection within `timeout`.
-          dm_env_rpc.v1.error.DmEnvRpcError: the server answered with an error.
-          ValueError: the world's action is not a single, bounded floating-point tensor.
-        """
+    def __init__(self, address: str, timeout: float, settings: dict[str, Any]) -> None:
+        """Raises what `RemoteEnv` raises."""
         # gRPC would send even this machine's own addresses to the proxy of `http_proxy`, which cannot reach them.
         options = [("grpc.enable_http_proxy", 0)] if _LOOPBACK.match(address) else []
         self._channel = grpc.insecure_channel(address, options=options)
-        self._connection: dm_env_rpc_connection.Connection | None = None
+        self._connection: Any = None
         self._world: str | None = None
         try:
             self._join(address, timeout, settings)
@@ -77,40 +64,23 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         bounded = spec.HasField("min") and spec.HasField("max") and np.isfinite([self._low, self._high]).all()
         if not np.issubdtype(self._action_dtype, np.floating) or not bounded:
             raise ValueError(f"{address}: the action '{self._action_name}' is not a bounded floating-point tensor")
-        size = int(np.prod(self._action_shape, dtype=int))
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (size,), np.float32)
-        width = sum(int(np.prod(self._spec_shape(name), dtype=int)) for name in self._names)
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
+        self.action_size = int(np.prod(self._action_shape, dtype=int))
+        self.observation_size = sum(int(np.prod(self._spec_shape(name), dtype=int)) for name in self._names)
 
     def _spec_shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._observations.name_to_spec(name).shape)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts an episode. The same seed gives the same episode if the server supports seeds.
-
-        Returns:
-          The first observation, float32 [O], and an empty dictionary.
-        Raises:
-          gymnasium.error.ClosedEnvironmentError: the environment is closed.
-          dm_env_rpc.v1.error.DmEnvRpcError: the server answered with an error, for example because it takes no seed.
-        """
-        super().reset(seed=seed)
+    def reset(self, seed: int | None = None) -> Floats:
+        """Starts an episode and returns its first observation."""
         settings = {} if seed is None else {"seed": tensor_utils.pack_tensor(seed)}
         self._send(dm_env_rpc_pb2.ResetRequest(settings=settings))
         observation, _, _ = self._exchange({})
-        return observation, {}
+        return observation
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Takes one step with an action [A]; values outside [-1, 1] are clipped.
+    def step(self, action: npt.ArrayLike) -> tuple[Floats, float, bool, bool]:
+        """Takes a step: the observation, the reward, whether the episode terminated, and whether it was truncated.
 
-        Returns:
-          The observation, float32 [O]; the reward; whether the episode terminated; whether it was truncated; and an empty
-          dictionary.
-        Raises:
-          gymnasium.error.ClosedEnvironmentError: the environment is closed.
-          dm_env_rpc.v1.error.DmEnvRpcError: the server answered with an error.
+        The step after the end of an episode starts the next one: it ignores its action, and its reward is 0.
         """
         unit = np.clip(np.asarray(action, np.float64), -1.0, 1.0).reshape(self._action_shape)
         value = self._low + (unit + 1.0) / 2.0 * (self._high - self._low)
@@ -118,9 +88,9 @@ class RemoteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         observation, reward, state = self._exchange(packed)
         terminated = state == dm_env_rpc_pb2.EnvironmentStateType.TERMINATED
         truncated = state == dm_env_rpc_pb2.EnvironmentStateType.INTERRUPTED
-        return observation, reward, terminated, truncated, {}
+        return observation, reward, terminated, truncated
 
-    def _exchange(self, actions: dict[int, Any]) -> tuple[np.ndarray, float, int]:
+    def _exchange(self, actions: dict[int, Any]) -> tuple[Floats, float, int]:
         response = self._send(dm_env_rpc_pb2.StepRequest(actions=actions, requested_observations=self._requested))
         values = self._observations.unpack(response.observations)
         parts = [np.ravel(values[name]).astype(np.float32) for name in self._names]

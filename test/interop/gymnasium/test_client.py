@@ -1,4 +1,4 @@
-"""plugins/gymnasium-client as a Gymnasium environment, on our server and on one that behaves differently."""
+"""pmpo.gymnasium at an address: on our server, and on one that behaves differently."""
 
 import os
 import pathlib
@@ -15,8 +15,8 @@ from gymnasium.utils.env_checker import check_env
 
 import small_server
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "plugins" / "gymnasium-client"))
-from pmpo_gymnasium import RemoteEnv  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "plugins" / "python"))
+from pmpo.gymnasium import RemoteEnv, RemoteVectorEnv  # noqa: E402
 
 ADDRESS = os.environ["PMPO_SERVER_ADDRESS"]
 
@@ -93,6 +93,42 @@ class OwnServerTest(unittest.TestCase):
         self.assertFalse(np.array_equal(observations[0], observations[1]))
         observations, rewards, *_ = envs.step(np.zeros((3, 1), np.float32))
         self.assertEqual((observations.shape, rewards.shape), ((3, 5), (3,)))
+
+    def test_a_vector_environment_of_its_own_agrees_with_single_ones(self):
+        settings = {"simulator": "cartpole_swingup", "episodeSteps": 3}
+        envs = RemoteVectorEnv(2, ADDRESS, **settings)
+        self.addCleanup(envs.close)
+        singles = [self.make(**settings) for _ in range(2)]
+        observations, info = envs.reset(seed=5)
+        self.assertEqual(info, {})
+        np.testing.assert_array_equal(observations, [env.reset(seed=5 + i)[0] for i, env in enumerate(singles)])
+        for step in range(3):
+            actions = np.array([[0.5], [-1.0]], np.float32)
+            observations, rewards, terminated, truncated, _ = envs.step(actions)
+            expected = [env.step(action) for env, action in zip(singles, actions)]
+            np.testing.assert_array_equal(observations, [one[0] for one in expected])
+            np.testing.assert_array_equal(rewards, [one[1] for one in expected])
+            self.assertEqual((terminated.tolist(), truncated.tolist()), ([False] * 2, [step == 2] * 2))
+        # The next step starts an episode, with a reward of 0 and whatever the action.
+        observations, rewards, _, truncated, _ = envs.step(actions)
+        self.assertEqual((rewards.tolist(), truncated.tolist()), ([0, 0], [False, False]))
+        self.assertTrue(envs.observation_space.contains(observations))
+        envs.close()
+        with self.assertRaisesRegex(gymnasium.error.ClosedEnvironmentError, "closed"):
+            envs.step(actions)
+
+    def test_vector_environments_refuse_what_does_not_fit(self):
+        with self.assertRaisesRegex(error.DmEnvRpcError, "cartpole_swingup"):
+            RemoteVectorEnv(2, ADDRESS, simulator="cartpole_swingpu")
+        envs = RemoteVectorEnv(2, ADDRESS, simulator="cartpole_swingup")
+        self.addCleanup(envs.close)
+        with self.assertRaisesRegex(ValueError, "seed: has 3 numbers. Give 2"):
+            envs.reset(seed=[1, 2, 3])
+
+    def test_rendering_is_refused(self):
+        # Stable-Baselines3 tries render_mode="rgb_array" first, and goes on without it after a TypeError.
+        with self.assertRaisesRegex(TypeError, "not rendered"):
+            RemoteEnv(ADDRESS, simulator="cartpole_swingup", render_mode="rgb_array")
 
     def test_resetting_a_closed_environment_is_an_error(self):
         env = self.make(simulator="cartpole_swingup")

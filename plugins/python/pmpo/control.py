@@ -1,0 +1,125 @@
+"""What an operator reads when the samples are actions: log-probs, KLs and feedback of PyTorch's distributions.
+
+Shapes: N samples per context, B contexts, A action dimensions, K actions of a discrete policy.
+
+    terms = pmpo.control.gaussian(policy, reference, actions)
+    accept, reject = pmpo.control.value_baseline(q_values)
+    loss, metrics = pmpo.control.default_operator().torch(**terms, accept=accept, reject=reject, evaluation=q_values)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Union
+
+import torch
+from torch.distributions import Categorical, Normal
+
+from . import operators
+from ._operator import Operator
+from .errors import PmpoError
+
+__all__ = ["Feedback", "categorical", "classify", "default_operator", "gaussian", "top_half", "value_baseline"]
+
+Sides = tuple[torch.Tensor, torch.Tensor]
+Feedback = Union[str, Callable[[torch.Tensor, torch.Tensor], Sides]]
+"""`value-baseline`, `top-half`, or a function from evaluations and their weights, [N, B] each, to accept and reject, [N, B] each."""
+
+
+def default_operator() -> Operator:
+    """PMPO as pmpo's control jobs have it by default: each part of the KL is bounded, and a dual adapts its weight.
+
+    With a fixed weight a Gaussian becomes too narrow to explore; a bound on its covariance sets how fast that may happen.
+    """
+    bounded = {
+        "mean": {"epsilon": 0.01, "initial_weight": 1.0},
+        "covariance": {"epsilon": 1e-4, "initial_weight": 100.0},
+        "categorical": {"epsilon": 0.01, "initial_weight": 1.0},
+    }
+    return operators.pmpo(kl=bounded)
+
+
+def gaussian(policy: Normal, reference: Normal, samples: torch.Tensor) -> dict[str, Any]:
+    """The arguments of `Operator.torch` for diagonal Gaussians, [B, A], and samples [N, B, A] of the reference.
+
+    The samples may lie outside the action bounds, -1 and 1; `bound_violation` says how far. Log-probs of clipped or squashed actions
+    would be those of another distribution.
+    """
+
+    def log_prob(mean: torch.Tensor, stddev: torch.Tensor) -> torch.Tensor:
+        density: torch.Tensor = Normal(mean, stddev, validate_args=False).log_prob(samples)
+        return density.sum(-1)
+
+    mean, stddev = policy.mean, policy.stddev
+    old_mean, old_stddev = reference.mean.detach(), reference.stddev.detach()
+    ratio = (old_stddev / stddev).square()
+    covariance = 0.5 * (ratio - 1 - ratio.log())
+    shift = 0.5 * (old_mean - mean).square()
+    outside = samples - samples.clamp(-1, 1)
+    return {
+        "log_prob": log_prob(mean, stddev),
+        "reference_log_prob": log_prob(old_mean, old_stddev),
+        "kl": {"mean": shift / stddev.square(), "covariance": covariance},
+        "decoupled_kl": {"mean": shift / old_stddev.square(), "covariance": covariance},
+        "decoupled_log_prob": {"mean": log_prob(mean, old_stddev), "covariance": log_prob(old_mean, stddev)},
+        "bound_violation": (outside.square().sum(-1) + 1e-12).sqrt(),
+    }
+
+
+def categorical(policy: Categorical, reference: Categorical) -> dict[str, Any]:
+    """The arguments of `Operator.torch` for distributions over K actions, [B, K].
+
+    The samples of each context are all K actions, so N is K, and `mask` holds the reference's probability of each.
+    """
+    log_prob, old = policy.logits, reference.logits.detach()
+    return {
+        "log_prob": log_prob.transpose(0, 1),
+        "reference_log_prob": old.transpose(0, 1),
+        "mask": old.exp().transpose(0, 1),
+        "kl": {"categorical": (old.exp() * (old - log_prob)).sum(-1, keepdim=True)},
+    }
+
+
+def value_baseline(evaluation: torch.Tensor, weights: torch.Tensor | None = None) -> Sides:
+    """Accepts samples above the value of their context, the mean of its evaluations, and rejects those below it.
+
+    Args:
+      evaluation: [N, B]
+      weights: the weight of each sample in the value and in the feedback, [N, B]; 1 by default.
+    """
+    weights = torch.ones_like(evaluation) if weights is None else weights
+    value = (evaluation * weights).sum(0) / weights.sum(0)
+    # A difference this small is rounding: samples that are all alike must not be judged by it.
+    margin = 1e-6 * value.abs()
+    return (evaluation > value + margin) * weights, (evaluation < value - margin) * weights
+
+
+def top_half(evaluation: torch.Tensor, weights: torch.Tensor | None = None) -> Sides:
+    """Accepts the better half of the samples of each context, [N, B], and rejects the worse half; ties at the border are neither."""
+    weights = torch.ones_like(evaluation) if weights is None else weights
+    ordered = evaluation.sort(dim=0, descending=True).values
+    half = len(evaluation) // 2
+    worst_accepted, best_rejected = ordered[half - 1], ordered[len(evaluation) - half]
+    decided = worst_accepted > best_rejected
+    accept = (evaluation >= worst_accepted) & (decided | (evaluation > best_rejected))
+    reject = (evaluation <= best_rejected) & (decided | (evaluation < worst_accepted))
+    return accept * weights, reject * weights
+
+
+_classifiers = {"value-baseline": value_baseline, "top-half": top_half}
+
+
+def classify(feedback: Feedback, evaluation: torch.Tensor, weights: torch.Tensor) -> Sides:
+    """Accept and reject weights by a classifier or its name.
+
+    Raises:
+      PmpoError: there is no classifier of this name, or the result of a function is not two planes like `evaluation`.
+    """
+    if isinstance(feedback, str):
+        if feedback not in _classifiers:
+            raise PmpoError("feedback", f"is {feedback!r}", f"It must be {', '.join(_classifiers)}, or a function")
+        return _classifiers[feedback](evaluation, weights)
+    sides = feedback(evaluation, weights)
+    if not isinstance(sides, tuple) or len(sides) != 2 or any(not isinstance(side, torch.Tensor) for side in sides):
+        raise PmpoError("feedback", f"the function returned {type(sides).__name__}", "Return two tensors: accept and reject")
+    return sides
