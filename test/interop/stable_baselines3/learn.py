@@ -3,7 +3,7 @@
 Usage: python learn.py PMPO|SAC SEED STEPS [ADDRESS]
 
 Both have the same networks, batches and learning rate, and otherwise their own defaults. The policy's mode is evaluated over 20
-episodes every 1,000 steps, and once more over 20 others when it has reached −200, so that a lucky evaluation does not count.
+episodes every 1,000 steps, and once more over 40 others when it has reached −200, so that a lucky evaluation does not count.
 """
 
 import json
@@ -15,12 +15,13 @@ import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "plugins" / "python"))
 import pmpo.gymnasium  # noqa: E402, F401
 from pmpo.sb3 import PMPO  # noqa: E402
 
-TARGET, EPISODES = -200, 20
+TARGET = -200
 
 
 def make(address):
@@ -29,10 +30,10 @@ def make(address):
     return gymnasium.make("pmpo/remote-v0", address=address, simulator="gymnasium/Pendulum-v1")
 
 
-def evaluated(model, address, seed):
-    env = Monitor(make(address))
-    env.reset(seed=seed)
-    mean, _ = evaluate_policy(model, env, EPISODES)
+def evaluated(model, address, episodes, seed):
+    env = DummyVecEnv([lambda: Monitor(make(address))] * 10)
+    env.seed(seed)
+    mean, _ = evaluate_policy(model, env, episodes)
     env.close()
     return float(mean)
 
@@ -47,9 +48,9 @@ def main():
     curve, confirmed = [], None
     while model.num_timesteps < steps and confirmed is None:
         model.learn(1000, reset_num_timesteps=False)
-        curve.append(round(evaluated(model, address, seed=10_000), 1))
+        curve.append(round(evaluated(model, address, 20, seed=10_000), 1))
         if curve[-1] >= TARGET:
-            again = evaluated(model, address, seed=20_000)
+            again = evaluated(model, address, 40, seed=20_000)
             confirmed = again if again >= TARGET else None
     env.close()
     print(json.dumps({"steps": model.num_timesteps, "curve": curve, "confirmed": confirmed}))

@@ -25,6 +25,8 @@ from pmpo.sb3 import PMPO, PMPOPolicy  # noqa: E402
 torch.set_num_threads(1)
 SMALL = {"policy_kwargs": {"net_arch": [32]}, "batch_size": 32, "learning_starts": 50, "device": "cpu", "seed": 0, "buffer_size": 1000}
 
+PER_TOKEN: tuple[str, ...] = ("orpo", "simpo")
+
 
 class Target(gymnasium.Env):
     """A bandit: episodes of one step, whose reward is best at one action. Observations are boxes, images or dictionaries."""
@@ -139,6 +141,10 @@ class OperatorsTest(unittest.TestCase):
             for env in ("Pendulum-v1", "CartPole-v1"):
                 with self.subTest(operator=name, env=env):
                     model = PMPO("MlpPolicy", env, operator=getattr(pmpo.operators, name)(), **SMALL)
+                    if name in PER_TOKEN:
+                        # Their sequences have lengths, which actions lack.
+                        self.assertRaisesRegex(pmpo.PmpoError, "length", model.learn, 60)
+                        continue
                     before = [p.clone() for p in model.actor.parameters()]
                     model.learn(60)
                     self.assertTrue(all(p.isfinite().all() for p in model.policy.parameters()))
