@@ -17,7 +17,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
-from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
+from stable_baselines3.common.utils import get_parameters_by_name, polyak_update, update_learning_rate
 from torch.distributions import Categorical, Normal
 from torch.nn import functional as F
 
@@ -61,6 +61,8 @@ class PMPO(OffPolicyAlgorithm):
         function from evaluations and weights, [N, B] each, to accept and reject, [N, B] each
     :param n_samples: N, the actions that are drawn for each observation
     :param reference_update_interval: the reference becomes a copy of the actor every so many updates
+    :param actor_rate: the actor's learning rate as a share of `learning_rate`. The bounds of KLs need it: a large step of Adam exceeds
+        them by its noise alone, their weights then rise without end, and the actor stands still
     :param operator_learning_rate: the learning rate of the operator's own variables, such as the weights of bounded KLs
     """
 
@@ -97,7 +99,8 @@ class PMPO(OffPolicyAlgorithm):
         operator: Operator | None = None,
         feedback: control.Feedback = "value-baseline",
         n_samples: int = 8,
-        reference_update_interval: int = 50,
+        reference_update_interval: int = 20,
+        actor_rate: float = 0.3,
         operator_learning_rate: float = 1e-2,
         target_update_interval: int = 1,
         stats_window_size: int = 100,
@@ -145,6 +148,7 @@ class PMPO(OffPolicyAlgorithm):
         self.feedback = feedback
         self.n_samples = n_samples
         self.reference_update_interval = reference_update_interval
+        self.actor_rate = actor_rate
         self.operator_learning_rate = operator_learning_rate
         self.target_update_interval = target_update_interval
         self.operator_optimizer: torch.optim.Optimizer | None = None
@@ -195,7 +199,8 @@ class PMPO(OffPolicyAlgorithm):
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Takes `gradient_steps` steps of critics, actor and the operator's variables."""
         self.policy.set_training_mode(True)
-        self._update_learning_rate([self.actor.optimizer, self.critic.optimizer])
+        self._update_learning_rate(self.critic.optimizer)
+        update_learning_rate(self.actor.optimizer, self.actor_rate * self.lr_schedule(self._current_progress_remaining))
         critic_losses: list[float] = []
         logged: dict[str, list[float]] = {}
         for _ in range(gradient_steps):
