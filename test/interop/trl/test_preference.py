@@ -138,9 +138,9 @@ class AgainstTorchTrainer(unittest.TestCase):
 
 
 class AgainstDpoTrainer(unittest.TestCase):
-    def check(self, dataset):
-        theirs = train(DPOTrainer, DPOConfig, dataset, config={"beta": 0.2, "max_length": 24})
-        ours = train(PMPOTrainer, PMPOConfig, dataset, config={"max_length": 24}, operator=pmpo.operators.dpo(beta=0.2))
+    def check(self, dataset, loss="sigmoid", operator=pmpo.operators.dpo):
+        theirs = train(DPOTrainer, DPOConfig, dataset, config={"beta": 0.2, "max_length": 24, "loss_type": loss})
+        ours = train(PMPOTrainer, PMPOConfig, dataset, config={"max_length": 24}, operator=operator(beta=0.2))
         same = {"loss", "grad_norm", "num_tokens", "entropy", "mean_token_accuracy"}
         same |= {f"{kind}/{side}" for kind in ("rewards", "logps", "logits") for side in ("chosen", "rejected")}
         for key in same | {"rewards/margins", "rewards/accuracies"}:
@@ -151,6 +151,9 @@ class AgainstDpoTrainer(unittest.TestCase):
 
     def test_explicit_prompts(self):
         self.check(setting.pairs())
+
+    def test_ipo(self):
+        self.check(setting.pairs(), "ipo", lambda beta: pmpo.operators.ipo(beta=beta, per_token=True))
 
     def test_implicit_prompts(self):
         self.check(Dataset.from_list([{key: f"{row['prompt']}{row[key]}" for key in ("chosen", "rejected")} for row in setting.pairs()]))
@@ -268,6 +271,23 @@ class Setups(unittest.TestCase):
         self.assertEqual(logged(plain), logged(checkpointed))
         half = train(PMPOTrainer, PMPOConfig, setting.pairs(), config={"bf16": True, "max_steps": 2})
         self.assertLess(abs(logged(half)[1] - logged(plain)[1]), 0.2)
+
+
+class Operators(unittest.TestCase):
+    def test_every_one_trains_or_is_refused_before_training(self):
+        trained = set()
+        for name in pmpo.operators.__all__:
+            try:
+                trainer = PMPOTrainer(setting.model_folder(), args=PMPOConfig(**setting.settings(max_steps=1)), train_dataset=setting.pairs(), operator=name)
+            except pmpo.PmpoError as error:
+                self.assertIn("needs evaluations", str(error))
+                continue
+            trained.add(name)
+            loss = trainer.compute_loss(trainer.model.train(), batch_of(trainer))
+            loss.backward()
+            self.assertTrue(all(p.grad.isfinite().all() for p in trainer.model.parameters()), name)
+            self.assertGreater(max(p.grad.abs().max() for p in trainer.model.parameters()), 0, name)
+        self.assertLessEqual({"pmpo", "dpo", "kto", "ipo", "simpo", "orpo", "cpo", "behavior_cloning"}, trained)
 
 
 class Largest(TorchDispatchMode):

@@ -208,6 +208,7 @@ class OnlinePMPOTrainer(GRPOTrainer):
             accept=planes.of(inputs["accept"]),
             reject=planes.of(inputs["reject"]),
             mask=planes.of(there.float()),
+            length=planes.of(planes.length),
             kl=None if sequence_kl is None else planes.context_means(sequence_kl),
         )
         shares = {name: mean(value) for name, value in metrics.items()} | {"entropy": entropy}

@@ -154,6 +154,7 @@ class PMPOTrainer(DPOTrainer):
             None if reference is None else planes.of(reference),
             accept=planes.of(accept),
             reject=planes.of(~accept),
+            length=planes.of(planes.length),
             kl=None if kl is None else planes.context_means(kl),
         )
         tokens = inputs["attention_mask"].sum()

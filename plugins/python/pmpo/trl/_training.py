@@ -96,13 +96,14 @@ class Planes:
     def __init__(self, mask: Tensor, context: Tensor, sample: Tensor) -> None:
         self.row = mask[:, 1:].nonzero()[:, 0]
         """[P]: the sequence of each token."""
-        self._sequences = len(mask)
+        self.length = mask[:, 1:].sum(1).clamp(min=1).float()
+        """[R]: the number of completion tokens of each sequence, at least 1."""
         self._index = sample, context
         self._shape = int(sample.max()) + 1, int(context.max()) + 1
 
     def sums(self, values: Tensor) -> Tensor:
         """The sums [R] of values [P] of tokens."""
-        return values.new_zeros(self._sequences).index_add(0, self.row, values)
+        return values.new_zeros(len(self.length)).index_add(0, self.row, values)
 
     def of(self, values: Tensor) -> Tensor:
         """The plane [N, B] of values [R] of sequences, 0 where there is none."""
