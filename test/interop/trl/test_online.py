@@ -75,6 +75,15 @@ class DenseReward(unittest.TestCase):
         self.assertGreater(found[-1], found[0] + 0.1)
 
 
+    def test_of_mpo_with_its_temperature(self):
+        operator = pmpo.operators.mpo(initial_temperature=1.0, kl={"sequence": {"epsilon": 1.0, "initial_weight": 1.0}})
+        trainer = trained(operator=operator, config={"reference": "model", "sync_ref_model": True, "ref_model_sync_steps": 5, "ref_model_mixup_alpha": 1.0})
+        found = rewards(trainer)
+        self.assertGreater(found[-1], found[0] + 0.1)
+        temperatures = setting.logged(trainer, "policy/temperature")
+        self.assertNotAlmostEqual(temperatures[0], temperatures[-1], places=2)
+
+
 class Groups(unittest.TestCase):
     def test_stay_together_through_shuffling_and_splitting(self):
         trainer = make(config={"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4})
@@ -208,7 +217,7 @@ class Refusals(unittest.TestCase):
         self.refused("per_device_train_batch_size: is 6, and a prompt has 4 completions", config={"per_device_train_batch_size": 6, "gradient_accumulation_steps": 2})
         self.refused("OnlinePMPOConfig, loss_type: is 'bnpo', and has no effect here", config={"loss_type": "bnpo"})
         self.refused("OnlinePMPOConfig, reference: is 'old'", config={"reference": "old"})
-        self.refused("variables of its own", operator="mpo")
+        self.refused("operator mpo: needs the exact KL, and reference='sampling' estimates it", operator="mpo")
 
 
 if __name__ == "__main__":

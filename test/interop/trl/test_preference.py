@@ -215,6 +215,36 @@ class Exactness(unittest.TestCase):
             self.assert_same(whole, parameters(resumed), 0)
 
 
+class State(unittest.TestCase):
+    """Operators with variables of their own."""
+
+    def test_bound_on_the_kl_holds(self):
+        found = {}
+        for epsilon in (0.5, 8.0):
+            operator = pmpo.operators.pmpo(kl={"sequence": {"epsilon": epsilon, "initial_weight": 2.0}})
+            config = {"num_train_epochs": 40, "learning_rate": 2e-3, "state_learning_rate": 0.1}
+            trainer = train(PMPOTrainer, PMPOConfig, setting.pairs(), operator=operator, config=config)
+            found[epsilon] = sum(logged(trainer, "kl")[-10:]) / 10
+            self.assertNotEqual(trainer.operator_state.tensors()["logKlWeight/sequence"].item(), torch.tensor(2.0).log().item())
+        self.assertLess(found[0.5], 1.0)
+        self.assertTrue(5 < found[8.0] < 11, found)
+
+    def test_resume_is_exact(self):
+        operator = pmpo.operators.pmpo(kl={"sequence": {"epsilon": 0.5, "initial_weight": 2.0}})
+        folder = setting.scratch() / "resume-state"
+        config = {"output_dir": str(folder), "save_strategy": "steps", "save_steps": 3, "max_steps": 6}
+        whole, resumed = (
+            train(PMPOTrainer, PMPOConfig, setting.pairs(), config=config, operator=operator, resume=resume)
+            for resume in (None, str(folder / "checkpoint-3"))
+        )
+        for part in ("model", "operator_state"):
+            for one, two in zip(getattr(whole, part).parameters(), getattr(resumed, part).parameters(), strict=True):
+                self.assertTrue(torch.equal(one, two), part)
+        (folder / "checkpoint-3" / "operator_state.pt").unlink()
+        with self.assertRaisesRegex(pmpo.PmpoError, "has no operator_state.pt"):
+            train(PMPOTrainer, PMPOConfig, setting.pairs(), config=config, operator=operator, resume=str(folder / "checkpoint-3"))
+
+
 class Setups(unittest.TestCase):
     def test_reference_is_the_policy_at_the_start(self):
         # The model's own configuration has dropout of attention.
@@ -348,7 +378,6 @@ class Refusals(unittest.TestCase):
         self.refused("train_dataset: has rejected completions only, and the operator behavior-cloning learns from accepted", setting.labelled(labels=(False,)), operator="behavior_cloning")
         self.refused("learns from accepted completions", setting.labelled(labels=(False,)), operator=o.pmpo(alpha=1.0))
         self.refused("operator mpo: needs evaluations, and a preference data set has none", operator="mpo")
-        self.refused("variables of its own to train (logKlWeight/sequence)", operator=o.pmpo(kl={"sequence": {"epsilon": 0.1}}))
         self.refused("train_dataset: has the columns text", Dataset.from_list([{"text": "x"}]))
         self.refused("train_dataset, row 1: has the label None", Dataset.from_list([{"prompt": "a", "completion": "b", "label": label} for label in (True, None)]))
         self.refused("eval_dataset: has completions with labels", setting.pairs(), eval_dataset=setting.labelled(), operator="dpo")

@@ -15,6 +15,7 @@ from .._operator import Operator
 from ..errors import PmpoError
 from ._operators import check_feedback, chosen_operator, needs_of, reads_kl
 from ._scoring import Request, Scores
+from ._state import TrainsState
 from ._training import Planes, mean, prepare_models, record, reference_states, refuse_changed
 
 Feedback = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -58,6 +59,8 @@ class OnlinePMPOConfig(GRPOConfig):
       beta: the weight of KL(reference ‖ policy); by default the operator's, 1.
       reference: `sampling`, the policy that sampled the completions, or `model`, the initial model (or its moving copy with
         `sync_ref_model`). By default as in GRPO: `model` if `beta` is given and not 0.
+      state_learning_rate: the learning rate of the variables that an operator trains with the policy (temperatures, and duals of bounds
+        on the KL), on the schedule of the other.
     """
 
     alpha: float | None = dataclasses.field(
@@ -69,6 +72,9 @@ class OnlinePMPOConfig(GRPOConfig):
     reference: str | None = dataclasses.field(
         default=None,
         metadata={"help": "'sampling' (the policy that sampled) or 'model'; by default 'model' if beta is given and not 0."},
+    )
+    state_learning_rate: float = dataclasses.field(
+        default=1e-2, metadata={"help": "The learning rate of variables that the operator trains: temperatures and duals."}
     )
 
     def __post_init__(self) -> None:
@@ -84,7 +90,7 @@ class OnlinePMPOConfig(GRPOConfig):
             )
 
 
-class OnlinePMPOTrainer(GRPOTrainer):
+class OnlinePMPOTrainer(TrainsState, GRPOTrainer):
     """Samples completions, gets rewards, and learns from the better and the worse ones of each prompt, by an operator of this package.
 
     Takes the arguments of TRL's `GRPOTrainer`, and:
@@ -140,6 +146,7 @@ class OnlinePMPOTrainer(GRPOTrainer):
         # It would also compute the reference's log-probs, which the exact KL does not need.
         self.beta = 0.0
         prepare_models(self, "OnlinePMPOConfig")
+        self.make_state()
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
         self._rewards = super()._calculate_rewards(*args, **kwargs)
@@ -210,6 +217,7 @@ class OnlinePMPOTrainer(GRPOTrainer):
             mask=planes.of(there.float()),
             length=planes.of(planes.length),
             kl=None if sequence_kl is None else planes.context_means(sequence_kl),
+            state=self.operator_state,
         )
         shares = {name: mean(value) for name, value in metrics.items()} | {"entropy": entropy}
         for name, weights in (("chosen", inputs["accept"]), ("rejected", inputs["reject"])):

@@ -59,18 +59,11 @@ def needs_of(operator: Operator, without_evaluations: str | None = None) -> Need
       without_evaluations: what has no evaluations, if that is so.
 
     Raises:
-      PmpoError: it has no graph for sequences, needs evaluations that are not there, or has a state to train.
+      PmpoError: it has no graph for sequences, or needs evaluations that are not there.
     """
     chosen = operator._choose(PARTS, False, False)
     if chosen.needs.evaluation and without_evaluations is not None:
         raise PmpoError(f"operator {operator.name}", f"needs evaluations, and {without_evaluations} has none", "Use pmpo, dpo or kto")
-    if chosen.file.state:
-        names = ", ".join(part.name for part in chosen.file.state)
-        raise PmpoError(
-            f"operator {operator.name}",
-            f"has variables of its own to train ({names}), which the trainers of pmpo.trl do not",
-            "Give the KL a fixed weight in place of a bound, or use another operator",
-        )
     return chosen.needs
 
 

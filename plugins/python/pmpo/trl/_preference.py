@@ -15,6 +15,7 @@ from ..errors import PmpoError
 from ._data import Collator, as_pairs, kind_of, sides_of
 from ._operators import check_feedback, chosen_operator, needs_of, reads_kl
 from ._scoring import Request, Scores
+from ._state import TrainsState
 from ._training import Planes, Share, mean, prepare_models, record, reference_states, refuse_changed
 
 logger = get_logger(__name__)
@@ -30,8 +31,10 @@ class PMPOConfig(DPOConfig):
       alpha: the weight of accepted against rejected completions, in [0, 1]; by default the operator's, 0.5.
       beta: the operator's β; by default its own. For PMPO it is the weight of KL(reference ‖ policy) and 1; for DPO and KTO it scales
         the log-ratios, as in `DPOConfig` and `KTOConfig`.
+      state_learning_rate: the learning rate of the variables that an operator trains with the policy (temperatures, and duals of bounds
+        on the KL), on the schedule of the other.
 
-    Both are for an operator that the trainer makes; one that is given to it has its own.
+    `alpha` and `beta` are for an operator that the trainer makes; one that is given to it has its own.
     """
 
     alpha: float | None = dataclasses.field(
@@ -40,13 +43,16 @@ class PMPOConfig(DPOConfig):
     beta: float | None = dataclasses.field(
         default=None, metadata={"help": "The operator's β: for PMPO the weight of KL(reference ‖ policy), by default 1."}
     )
+    state_learning_rate: float = dataclasses.field(
+        default=1e-2, metadata={"help": "The learning rate of variables that the operator trains: temperatures and duals."}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_changed(self, DPOConfig, _of_dpo, "Choose a loss by PMPOTrainer(operator=…)")
 
 
-class PMPOTrainer(DPOTrainer):
+class PMPOTrainer(TrainsState, DPOTrainer):
     """Trains on accepted completions, rejected completions, or both, by an operator of this package.
 
     Takes the arguments of TRL's `DPOTrainer` and `KTOTrainer`, and their data sets: pairs (`prompt`, `chosen`, `rejected`, with the
@@ -104,6 +110,7 @@ class PMPOTrainer(DPOTrainer):
         super().__init__(model, ref_model, args, data_collator, train_dataset, eval_dataset, *rest, **options)
         self.beta = float(self.operator.settings.get("beta", 1.0))
         prepare_models(self, "PMPOConfig")
+        self.make_state()
         self.data_collator = Collator(self.data_collator)
 
     def _check(self, args: PMPOConfig, train_dataset: Any, eval_dataset: Any) -> None:
@@ -156,6 +163,7 @@ class PMPOTrainer(DPOTrainer):
             reject=planes.of(~accept),
             length=planes.of(planes.length),
             kl=None if kl is None else planes.context_means(kl),
+            state=self.operator_state,
         )
         tokens = inputs["attention_mask"].sum()
         shares = self._shares(planes.row, accept, sample, scores, log_prob, reference, kl)
