@@ -76,7 +76,7 @@ class DenseReward(unittest.TestCase):
 
 
     def test_of_mpo_with_its_temperature(self):
-        operator = pmpo.operators.mpo(initial_temperature=1.0, kl={"sequence": {"epsilon": 1.0, "initial_weight": 1.0}})
+        operator = pmpo.operators.mpo(initial_temperature=0.1, kl={"sequence": {"epsilon": 1.0, "initial_weight": 1.0}})
         trainer = trained(operator=operator, config={"reference": "model", "sync_ref_model": True, "ref_model_sync_steps": 5, "ref_model_mixup_alpha": 1.0})
         found = rewards(trainer)
         self.assertGreater(found[-1], found[0] + 0.1)
