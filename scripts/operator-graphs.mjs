@@ -51,6 +51,20 @@ export const graphs = [
       policy: { klParts },
     })),
   ),
+  // The variants of PMPO have graphs for fixed weights alone. The direction of the KL needs none: it is what the caller gives.
+  ...policies.flatMap((klParts) =>
+    [
+      { normalise: 'batch' },
+      { advantageScale: 1 },
+      { normalise: 'batch', advantageScale: 1 },
+      ...(klParts.includes('sequence') ? [{ perToken: true }, { perToken: true, normalise: 'batch' }] : []),
+    ].map((variant) => ({
+      name: `pmpo_${[...klParts, ...Object.keys(variant)].join('_')}`,
+      operator: 'pmpo',
+      settings: { beta: 1, kl: Object.fromEntries(klParts.map((part) => [part, 1])), ...variant },
+      policy: { klParts },
+    })),
+  ),
   ...policies.map((klParts) => ({
     name: `mpo_${klParts.join('_')}`,
     operator: 'mpo',
@@ -94,6 +108,7 @@ export const graphs = [
     settings: { beta: 0.1, kl: Object.fromEntries(klParts.map((part) => [part, 0])) },
     policy: { klParts },
   })),
+  ...withoutKl('kto', { beta: 0.1, referencePoint: 'mismatched' }),
   ...withoutKl('dpo', { beta: 1 }),
   ...withoutKl('ipo', { beta: 0.1 }, { perToken: [false, true] }),
   ...withoutKl('cpo', { beta: 0.1 }, { perToken: [false, true] }),

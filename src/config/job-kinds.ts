@@ -19,7 +19,7 @@ export interface AnyJobConfig {
   readonly plugins: string[];
   readonly operator: Named;
   readonly feedback: Named;
-  readonly learner: { readonly samples?: number };
+  readonly learner: { readonly samples?: number; readonly batchSize: number };
 }
 
 /** The properties of one kind of job that the loader needs. */

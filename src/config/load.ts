@@ -103,6 +103,7 @@ async function resolveAs<C extends AnyJobConfig>(
   const { improvement, operator, feedback } = createImprovement(source, catalogue, config, samples, {
     kl: kind.kl(config),
     sequences: kind.sequences,
+    contexts: config.learner.batchSize,
     klParts: kind.klParts,
   });
   const plugins = paths.map((path) => pluginFile(path, pluginFolder));

@@ -115,6 +115,13 @@ function checkLabels(
   contexts: readonly EvaluatedContext[],
   notice: RunContext['notice'],
 ): void {
+  if (operator.needs.comparesSamples === true && largestContext(contexts) < 2) {
+    throw new PmpoError({
+      where: config.language.dataset!.file,
+      what: `the operator '${config.operator.name}' compares the completions of a prompt, and every prompt has one`,
+      remedy: 'Choose an operator that needs no pairs, such as {name: pmpo}',
+    });
+  }
   const labels = contexts.flatMap(({ completions }) => completions.map(({ evaluation = 0 }) => evaluation));
   const { file } = config.language.dataset!;
   const only = (...values: number[]) => labels.every((label) => values.includes(label));

@@ -41,8 +41,7 @@ function checkPlane(name: string, field: string, value: unknown, logProb?: Tenso
 /** @throws PmpoError unless every part is [B, D]. */
 function checkKl(name: string, field: string, estimate: KlEstimate, contexts: number): KlEstimate {
   const form = '{exact, parts: {name: [B, D]}}';
-  if (typeof estimate?.parts !== 'object')
-    throw fault(name, field, `must be KL(reference ‖ policy) as ${form}`);
+  if (typeof estimate?.parts !== 'object') throw fault(name, field, `must be a KL as ${form}`);
   for (const [part, values] of Object.entries(estimate.parts)) {
     const place = `${field}.parts.${part}`;
     const tensor = checkTensor(name, place, values);
@@ -86,8 +85,10 @@ export function checkBatch(
   if (needs.referenceLogProb !== false) required.add('referenceLogProb');
   if (needs.evaluation) required.add('evaluation');
   if (needs.length === true) required.add('length');
+  if (needs.mismatched === true) required.add('mismatchedLogRatio');
   const klNeed = needs.kl ?? 'any';
   if (klNeed !== 'none') required.add('kl');
+  if (needs.reverseKl === true) required.add('reverseKl');
   for (const field of required) {
     if (given[field] === undefined) {
       throw fault(name, `batch.${field}`, `is missing, and ${name} needs it`, remedies[field]);
@@ -96,7 +97,15 @@ export function checkBatch(
 
   const logProb = checkPlane(name, 'batch.logProb', given.logProb);
   const plane = (
-    field: 'referenceLogProb' | 'evaluation' | 'accept' | 'reject' | 'mask' | 'length' | 'boundViolation',
+    field:
+      | 'referenceLogProb'
+      | 'evaluation'
+      | 'accept'
+      | 'reject'
+      | 'mask'
+      | 'length'
+      | 'mismatchedLogRatio'
+      | 'boundViolation',
   ) => (given[field] === undefined ? undefined : checkPlane(name, `batch.${field}`, given[field], logProb));
   // Not `onesLike`: a mask that depends on `logProb` would be on the path of the gradient.
   const mask: Tensor2D = plane('mask') ?? tf.ones(logProb.shape);
@@ -105,12 +114,13 @@ export function checkBatch(
   const [accept, reject] = [plane('accept'), plane('reject')];
 
   const computed: Record<string, KlEstimate> = {};
-  const kl = (field: 'kl' | 'decoupledKl', estimate: KlEstimate | (() => KlEstimate)) =>
+  const kl = (field: 'kl' | 'reverseKl' | 'decoupledKl', estimate: KlEstimate | (() => KlEstimate)) =>
     once(() => {
       const value = typeof estimate === 'function' ? estimate() : estimate;
       computed[field] = checkKl(name, `batch.${field}`, value, logProb.shape[1]);
-      if (klNeed === 'exact' && !value.exact) {
-        throw fault(name, `batch.${field}`, `is an estimate, and ${name} needs the exact KL`, remedies.kl);
+      if ((klNeed === 'exact' || field === 'reverseKl') && !value.exact) {
+        const remedy = field === 'reverseKl' ? remedies.reverseKl : remedies.kl;
+        throw fault(name, `batch.${field}`, `is an estimate, and ${name} needs the exact KL`, remedy);
       }
       return value;
     });
@@ -124,7 +134,9 @@ export function checkBatch(
       reject: reject === undefined ? absent() : masked(reject),
       mask,
       length: plane('length') ?? tf.ones(logProb.shape),
+      mismatchedLogRatio: plane('mismatchedLogRatio') ?? absent(),
       kl: kl('kl', given.kl ?? { exact: true, parts: {} }),
+      reverseKl: kl('reverseKl', given.reverseKl ?? { exact: true, parts: {} }),
       decoupledKl: given.decoupledKl && kl('decoupledKl', given.decoupledKl),
       decoupledLogProb:
         decoupledLogProb &&
@@ -139,7 +151,7 @@ export function checkBatch(
     },
     klParts: () => {
       const estimates = Object.values(computed);
-      if (estimates.length === 0 && klNeed !== 'none') return undefined;
+      if (estimates.length === 0 && (klNeed !== 'none' || needs.reverseKl === true)) return undefined;
       return Object.fromEntries(
         estimates.flatMap(({ parts }) =>
           Object.entries(parts).map(([part, values]) => [part, values.shape[1]]),
@@ -158,6 +170,8 @@ const remedies: Partial<Record<keyof OperatorBatch, string>> = {
   reject: 'Give the reject weights, [N, B] in [0, 1]; zeros if no sample was rejected',
   length: 'Give the number of tokens of each sample, [N, B]; only sequences have one',
   kl: 'Give KL(reference ‖ policy) as {exact, parts: {name: [B, D]}}, or a function that returns it',
+  mismatchedLogRatio: 'Give log π_θ − log π_ref of a sample of another context in each place, [N, B]',
+  reverseKl: 'Give KL(policy ‖ reference) as {exact, parts: {name: [B, D]}}, or a function that returns it',
 };
 
 /** Wraps the state: reading a missing name throws an error that says how to make the state. */

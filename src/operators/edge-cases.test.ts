@@ -13,6 +13,9 @@ const registry = createOperatorRegistry();
 const variants: readonly (readonly [name: string, settings: object])[] = [
   ...registry.names().map((name) => [name, {}] as const),
   ['pmpo', { alpha: 0, beta: 2 }],
+  ['pmpo', { normalise: 'batch', advantageScale: 1, reverseKl: true }],
+  ['pmpo', { perToken: true }],
+  ['kto', { referencePoint: 'mismatched' }],
   ['ipo', { perToken: true }],
   ['grpo', { perToken: true, beta: 0.1 }],
   ['crr', { filter: 'exponential' }],
@@ -36,9 +39,11 @@ function batch(changes: Partial<BatchNumbers['planes']> = {}, samples = n): Batc
       reject: plane((i) => Number(i % 2 === 1), samples),
       mask: plane(() => 1, samples),
       length: plane((i, j) => 1 + i + j, samples),
+      mismatchedLogRatio: plane(noise(4), samples),
       ...changes,
     },
     kl: { sequence: [[0.1], [0.2], [0.3]] },
+    reverseKl: { sequence: [[0.3], [0.1], [0.2]] },
   };
 }
 
@@ -55,7 +60,8 @@ function solved(operator: Operator, given: BatchNumbers) {
 
 describe.each(variants)('%s %o', (name, settings) => {
   const operator = registry.get(name).create(settings);
-  const { feedback, comparesSamples, kl = 'any' } = operator.needs;
+  const { feedback, comparesSamples, reverseKl } = operator.needs;
+  const kl = reverseKl === true ? 'any' : (operator.needs.kl ?? 'any');
 
   it('reads nothing behind the mask', () => {
     const isAbsent = (i: number, j: number) => i === 1 && j > 0;

@@ -50,7 +50,16 @@ export interface ExportedOperator {
 type Settings = Readonly<Record<string, unknown>>;
 type Numbers = Readonly<Record<string, number>>;
 
-const planes = ['logProb', 'referenceLogProb', 'evaluation', 'accept', 'reject', 'mask', 'length'] as const;
+const planes = [
+  'logProb',
+  'referenceLogProb',
+  'evaluation',
+  'accept',
+  'reject',
+  'mask',
+  'length',
+  'mismatchedLogRatio',
+] as const;
 
 /**
  * Exports an operator.
@@ -105,6 +114,7 @@ function inputAxes(
   if (boundViolation) inputs.boundViolation = plane;
   for (const part of klParts) {
     inputs[`kl/${part}`] = ['B', `D/${part}`];
+    inputs[`reverseKl/${part}`] = ['B', `D/${part}`];
     if (!decoupled) continue;
     inputs[`decoupledKl/${part}`] = ['B', `D/${part}`];
     inputs[`decoupledLogProb/${part}`] = plane;
@@ -127,7 +137,8 @@ function stateAxes(operator: Operator, klParts: readonly string[]) {
 
 /** The inputs that the loss may be differentiable in. */
 const isDifferentiable = (name: string) =>
-  name === 'logProb' || ['kl', 'decoupledKl', 'decoupledLogProb', 'state'].includes(name.split('/')[0]!);
+  name === 'logProb' ||
+  ['kl', 'reverseKl', 'decoupledKl', 'decoupledLogProb', 'state'].includes(name.split('/')[0]!);
 
 /** The operator as one function of tensors by name, to its loss, gradients, metrics and projected state. */
 function lossAndGradients(
@@ -153,7 +164,9 @@ function lossAndGradients(
         reject: at('reject') as Tensor2D,
         mask: at('mask') as Tensor2D,
         length: at('length') as Tensor2D,
+        mismatchedLogRatio: at('mismatchedLogRatio') as Tensor2D,
         kl: kl('kl'),
+        reverseKl: kl('reverseKl'),
         ...(decoupled
           ? { decoupledKl: kl('decoupledKl'), decoupledLogProb: () => partsOf('decoupledLogProb') }
           : {}),
@@ -226,6 +239,8 @@ function openableNumbers(definition: RegisteredOperator, values: Settings): Reco
 const filledIn = (needs: OperatorNeeds): Required<OperatorNeeds> => ({
   referenceLogProb: true,
   kl: 'any',
+  reverseKl: false,
+  mismatched: false,
   length: false,
   comparesSamples: false,
   ...needs,
@@ -375,7 +390,7 @@ function numbersFor(name: string, size: number, seed: number): Float32Array {
     if (group === 'mask') return Number(fraction < 0.8);
     if (group === 'length') return 1 + Math.floor(9 * fraction);
     if (group === 'accept' || group === 'reject') return Number(fraction < 0.5);
-    return group === 'kl' || group === 'decoupledKl' || group === 'boundViolation'
+    return group === 'kl' || group === 'reverseKl' || group === 'decoupledKl' || group === 'boundViolation'
       ? fraction
       : 2 * fraction - 1;
   });

@@ -61,16 +61,18 @@ export function weightsOf(kl: KlSettings, otherwise: number): (part: string) => 
 /**
  * An operator whose loss is `loss` plus the KL by `weightOf`: everything but what it needs. Its state are the duals of the bounded
  * parts.
+ * @param direction which KL of the batch is added
  */
 export function constrainedRule(
   loss: (batch: CheckedBatch) => OperatorResult,
   weightOf: (part: string) => KlWeight,
+  direction: 'kl' | 'reverseKl' = 'kl',
 ): Omit<OperatorRule, 'needs'> {
   return {
     initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
     projectState: projectDuals,
     explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
-    loss: (batch, state) => withKlConstraints(loss(batch), batch.kl, state, weightOf),
+    loss: (batch, state) => withKlConstraints(loss(batch), batch[direction], state, weightOf),
   };
 }
 

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { solve } from '../../test/references/batch.js';
+import { itIsThatOfTorch } from '../../test/references/operator-cases.js';
 import { expectClose, type Numbers, readFixture, tensor } from '../../test/references/read.js';
 import type { Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
@@ -124,5 +125,27 @@ describe('KTO', () => {
     const accepts = solved({ ...given, reject: nothing }).gradients.logProb.dataSync();
     expect(accepts[0]).toBeLessThan(0);
     expect(kto().needs.feedback).toBe('either');
+  });
+});
+
+describe('the reference point of mismatched pairs', () => {
+  itIsThatOfTorch('kto');
+
+  it('is at least 0, and asks for no KL', () => {
+    const operator = kto({ referencePoint: 'mismatched' });
+    const plane = tf.tensor2d([[1, -1]]);
+    const point = (...mismatched: number[]) =>
+      operator
+        .loss({
+          logProb: plane,
+          referenceLogProb: plane,
+          accept: plane,
+          reject: plane,
+          mismatchedLogRatio: tf.tensor2d([mismatched]),
+        })
+        .metrics['policy/referencePoint']!.dataSync()[0];
+    expect(point(3, -1)).toBe(1);
+    expect(point(-3, 1)).toBe(0);
+    expect(operator.needs).toMatchObject({ kl: 'none', mismatched: true });
   });
 });

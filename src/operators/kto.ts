@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule } from './kl-settings.js';
+import { addedKl, addedKlRule, addsKl } from './kl-settings.js';
 import { stopGradient } from './lagrange.js';
 import { betaSetting, completeLogRatio } from './log-ratio-settings.js';
 import { rate, where0 } from './masking.js';
@@ -15,9 +15,12 @@ import type { CheckedBatch, KlEstimate, Operator, OperatorResult } from './opera
  *   L = [ Σ w·λ_D·(1 − σ(β·(r − z₀)))  over accepted samples, of accept weight w
  *       + Σ w·λ_U·(1 − σ(β·(z₀ − r)))  over rejected samples, of reject weight w ] / (the sum of all weights).
  *
- * The reference point is the divergence of the policy from its reference over the batch, at least 0 and without gradient. The
- * paper estimates KL(π_θ ‖ π_ref) from mismatched prompts and completions. Here it is the batch's KL(π_ref ‖ π_θ), which is
- * exact if the policy gives an exact KL, and agrees with the other direction to second order in the distance of the two policies.
+ * The reference point is the divergence of the policy from its reference over the batch, at least 0 and without gradient:
+ * - `referencePoint: kl` takes the batch's KL(π_ref ‖ π_θ), which is exact if the policy gives an exact KL. It agrees with the other
+ *   direction to second order in the distance of the two policies.
+ * - `referencePoint: mismatched` estimates KL(π_θ ‖ π_ref) as the paper and TRL do, by the mean log-ratio of mismatched pairs, a prompt
+ *   with the completion of another. Such a completion is no sample of π_θ(·|x), so the estimate is biased, mostly towards 0, and it has
+ *   the noise of a few samples; it costs one more scoring of the batch.
  *
  * To this loss, `kl` can add KL(reference ‖ policy), part by part; see dpo.ts.
  */
@@ -28,13 +31,25 @@ export const ktoSettings = z.strictObject({
   beta: betaSetting(defaultBeta),
   desirableWeight: z.number().min(0).default(1).describe('Weight of accepted samples, λ_D'),
   undesirableWeight: z.number().min(0).default(1).describe('Weight of rejected samples, λ_U'),
+  referencePoint: z
+    .enum(['kl', 'mismatched'])
+    .default('kl')
+    .describe(
+      'kl: KL(reference ‖ policy) of the batch; mismatched: as TRL estimates KL(policy ‖ reference), from prompts with completions of other prompts',
+    ),
   kl: addedKl,
 });
 /** The settings of KTO; each of them has a default. */
 export type KtoSettings = z.input<typeof ktoSettings>;
 
-/** z₀: the mean KL over the batch, all parts together, at least 0, without gradient. */
-function referencePoint({ parts }: KlEstimate): Scalar {
+/** z₀ by mismatched pairs: the mean log-ratio over the batch, at least 0, without gradient. */
+function mismatchedPoint({ mismatchedLogRatio, mask }: CheckedBatch): Scalar {
+  const sum = tf.sum(tf.mul(mask, where0(mismatchedLogRatio, mask)));
+  return stopGradient(tf.maximum(tf.div(sum, tf.maximum(tf.sum(mask), 1e-8)), 0));
+}
+
+/** z₀ by the KL: its mean over the batch, all parts together, at least 0, without gradient. */
+function klPoint({ parts }: KlEstimate): Scalar {
   const means = Object.values(parts).map((values) => tf.mean<Scalar>(tf.sum(values, -1)));
   const whole = means.reduce((sum, mean) => tf.add(sum, mean), tf.scalar(0));
   return stopGradient(tf.maximum(whole, 0));
@@ -42,12 +57,13 @@ function referencePoint({ parts }: KlEstimate): Scalar {
 
 /** Equations 7 and 8; see the head of this file. */
 function ktoLoss(
-  { beta = defaultBeta, desirableWeight, undesirableWeight }: z.output<typeof ktoSettings>,
-  { logProb, referenceLogProb, accept, reject, mask, kl }: CheckedBatch,
+  { beta = defaultBeta, desirableWeight, undesirableWeight, referencePoint }: z.output<typeof ktoSettings>,
+  batch: CheckedBatch,
 ): OperatorResult {
+  const { logProb, referenceLogProb, accept, reject, mask, kl } = batch;
   const weights: Tensor2D = tf.add(accept, reject);
   const logRatio: Tensor2D = tf.sub(where0(logProb, weights), where0(referenceLogProb, weights));
-  const point = referencePoint(kl());
+  const point = referencePoint === 'kl' ? klPoint(kl()) : mismatchedPoint(batch);
   const margin = tf.mul(tf.sub(logRatio, point), beta);
   // 1 − σ(z) = σ(−z)
   const accepted = tf.sum(tf.mul(accept, tf.sigmoid(tf.neg(margin))));
@@ -82,7 +98,12 @@ export const ktoDefinition = defineOperator({
   }),
   create: (settings) => ({
     ...addedKlRule(settings.kl, (batch) => ktoLoss(settings, batch)),
-    needs: { feedback: 'either', evaluation: false },
+    needs: {
+      feedback: 'either',
+      evaluation: false,
+      kl: settings.referencePoint === 'kl' || addsKl(settings.kl) ? 'any' : 'none',
+      mismatched: settings.referencePoint === 'mismatched',
+    },
   }),
 });
 

@@ -137,6 +137,7 @@ describe('MPO', () => {
       evaluation: true,
       referenceLogProb: false,
       kl: 'exact',
+      comparesSamples: true,
     });
     expect(mpoDefinition.defaultSamples).toBe(20);
   });

@@ -127,7 +127,13 @@ export const mpoDefinition = defineOperator({
     }
 
     return {
-      needs: { feedback: 'none', evaluation: true, referenceLogProb: false, kl: 'exact' },
+      needs: {
+        feedback: 'none',
+        evaluation: true,
+        referenceLogProb: false,
+        kl: 'exact',
+        comparesSamples: true,
+      },
       initialState: ({ klParts }) => ({
         logTemperature: storedDual(initialTemperature, 1),
         ...(actionPenalty === null

@@ -45,7 +45,7 @@ describe('an operator', () => {
 
 describe('a job', () => {
   const refusal = (needs: Partial<OperatorNeeds>, job: Partial<JobProvides>) => {
-    const given = { kl: 'exact', sequences: true, samples: 4, ...job } as const;
+    const given = { kl: 'exact', sequences: true, samples: 4, contexts: 2, ...job } as const;
     try {
       checkNeeds('mine', { feedback: 'none', evaluation: true, ...needs }, 'theirs', gives.both!, given);
       return 'accepted';
@@ -58,6 +58,23 @@ describe('a job', () => {
     expect(refusal({ length: true }, {})).toBe('accepted');
     expect(refusal({ length: true }, { sequences: false })).toBe(
       "operator: 'mine', as set, divides log-probs by the number of tokens, and actions have none. Use it in a language job, or set operator.perToken to false if the operator has that setting",
+    );
+  });
+
+  it('that estimates the KL refuses an operator that needs the other direction', () => {
+    expect(refusal({ reverseKl: true }, {})).toBe('accepted');
+    expect(refusal({ reverseKl: true }, { kl: 'sampled' })).toBe(
+      "operator: 'mine', as set, needs KL(policy ‖ reference), which samples of the reference do not estimate. Set language.kl to exact, or operator.reverseKl to false",
+    );
+  });
+
+  it('of actions, or with one prompt for a batch, refuses an operator that needs mismatched pairs', () => {
+    expect(refusal({ mismatched: true }, {})).toBe('accepted');
+    expect(refusal({ mismatched: true }, { sequences: false })).toContain(
+      'and this job has actions. Set operator.referencePoint to kl, which is exact for actions',
+    );
+    expect(refusal({ mismatched: true }, { contexts: 1 })).toContain(
+      'and a batch has 1 prompt. Set learner.batchSize to 2 or more',
     );
   });
 

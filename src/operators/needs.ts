@@ -42,6 +42,8 @@ export interface JobProvides {
   readonly sequences: boolean;
   /** N, samples per context, or the most that a context has. */
   readonly samples: number;
+  /** B, contexts per batch. */
+  readonly contexts: number;
 }
 
 /** @throws ConfigError if the job lacks something that the operator reads. */
@@ -63,6 +65,27 @@ function checkJob(operatorName: string, needs: OperatorNeeds, job: JobProvides):
       'Set language.kl to exact, or use an operator that takes either',
     );
   }
+  if (needs.reverseKl === true && job.kl === 'sampled') {
+    refuse(
+      'operator',
+      ', as set, needs KL(policy ‖ reference), which samples of the reference do not estimate',
+      'Set language.kl to exact, or operator.reverseKl to false',
+    );
+  }
+  if (needs.mismatched === true && !job.sequences) {
+    refuse(
+      'operator',
+      ', as set, reads the log-probs of completions of other prompts, and this job has actions',
+      'Set operator.referencePoint to kl, which is exact for actions',
+    );
+  }
+  if (needs.mismatched === true && job.contexts < 2) {
+    refuse(
+      'operator',
+      ', as set, reads the log-probs of completions of other prompts, and a batch has 1 prompt',
+      'Set learner.batchSize to 2 or more, or operator.referencePoint to kl',
+    );
+  }
   if (needs.comparesSamples === true && job.samples < 2) {
     refuse(
       'operator',
@@ -81,7 +104,7 @@ export function checkNeeds(
   needs: OperatorNeeds,
   feedbackName: string,
   provides: FeedbackProvides,
-  job: JobProvides = { kl: 'exact', sequences: true, samples: Number.POSITIVE_INFINITY },
+  job: JobProvides = { kl: 'exact', sequences: true, samples: 2, contexts: 2 },
 ): void {
   checkJob(operatorName, needs, job);
   const reason = unmet(needs.feedback, provides);

@@ -10,7 +10,7 @@ import type { HostTensor, NamedTensors, Scalar, Tensor2D } from '../engine/tenso
  * 1 for a KL that does not divide).
  */
 
-/** KL(reference ‖ policy), exact or estimated from the samples, in parts that add up to the whole. */
+/** A KL between reference and policy, exact or estimated from the samples, in parts that add up to the whole. */
 export interface KlEstimate {
   readonly exact: boolean;
   /** Name of a part (`mean`, `covariance`, `categorical`, `sequence`) to its values [B, D], in nats. */
@@ -37,10 +37,17 @@ export interface OperatorBatch {
   /** The number of tokens of each sample, at least 1, for operators that divide log-probs by it. Only sequences have one. */
   readonly length?: Tensor2D;
   /**
+   * log π_θ(y′|x) − log π_ref(y′|x) of mismatched samples: in each place, y′ is a sample of another context. Without gradient, for KTO's
+   * estimate of KL(policy ‖ reference). Only sequences have it: an action of another state says nothing.
+   */
+  readonly mismatchedLogRatio?: Tensor2D;
+  /**
    * KL(reference ‖ policy), differentiable: its value, or a function that computes it. The function is called at most once,
    * and only by an operator that needs the KL.
    */
   readonly kl?: KlEstimate | (() => KlEstimate);
+  /** KL(policy ‖ reference), in the same form, only for an operator that needs this direction. It must be exact. */
+  readonly reverseKl?: KlEstimate | (() => KlEstimate);
   /**
    * Log-probs [N, B] by part, each under a policy whose other parts are held at the reference: MPO's decoupled M-step
    * (arXiv 1812.02256). Leave it out for a distribution that does not divide.
@@ -58,8 +65,11 @@ export interface OperatorBatch {
  * terms are undefined if they were left out.
  */
 export interface CheckedBatch
-  extends Required<Omit<OperatorBatch, 'kl' | 'decoupledLogProb' | 'decoupledKl' | 'boundViolation'>> {
+  extends Required<
+    Omit<OperatorBatch, 'kl' | 'reverseKl' | 'decoupledLogProb' | 'decoupledKl' | 'boundViolation'>
+  > {
   readonly kl: () => KlEstimate;
+  readonly reverseKl: () => KlEstimate;
   readonly decoupledLogProb: OperatorBatch['decoupledLogProb'];
   readonly decoupledKl: OperatorBatch['decoupledKl'];
   readonly boundViolation: OperatorBatch['boundViolation'];
@@ -86,10 +96,17 @@ export interface OperatorNeeds {
   /** Whether it reads log π_ref(y|x). Default: true. */
   readonly referenceLogProb?: boolean;
   /**
-   * Whether it reads the KL. `exact` means exact over the actions or, for sequences, over the vocabulary at each token of the sampled
+   * Whether it reads KL(reference ‖ policy). `exact` means exact over the actions or, for sequences, over the vocabulary at each token of the sampled
    * completions, and excludes an estimate from the log-probs of samples. Default: `any`.
    */
   readonly kl?: 'none' | 'any' | 'exact';
+  /**
+   * Whether it reads KL(policy ‖ reference), which must be exact: it is an expectation under the policy, and samples of the reference
+   * estimate it badly. Default: false.
+   */
+  readonly reverseKl?: boolean;
+  /** Whether it reads log-ratios of mismatched samples. Default: false. */
+  readonly mismatched?: boolean;
   /** Whether it divides log-probs by the number of tokens, which only sequences have. Default: false. */
   readonly length?: boolean;
   /**

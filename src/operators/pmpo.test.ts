@@ -7,6 +7,7 @@ import {
   solve,
   tensors,
 } from '../../test/references/batch.js';
+import { itIsThatOfTorch } from '../../test/references/operator-cases.js';
 import { type Numbers, readFixture, tensor } from '../../test/references/read.js';
 import { categoricalFamily } from '../distributions/categorical.js';
 import { gaussian } from '../distributions/gaussian.js';
@@ -161,14 +162,27 @@ describe('what PMPO needs', () => {
     [0, 'rejects'],
     [0.5, 'either'],
   ])('with α = %d is %s', (alpha, feedback) => {
-    expect(create({ alpha }).needs).toEqual({ feedback, evaluation: false, referenceLogProb: false });
+    expect(create({ alpha }).needs).toMatchObject({
+      feedback,
+      evaluation: false,
+      referenceLogProb: false,
+      kl: 'any',
+      reverseKl: false,
+      length: false,
+    });
   });
 
   it('is settings within their ranges', () => {
     for (const wrong of [{ alpha: -0.1 }, { alpha: 1.1 }, { beta: -1 }, { gamma: 1 }, { kl: { mean: -1 } }]) {
       expect(pmpoSettings.safeParse(wrong).success, JSON.stringify(wrong)).toBe(false);
     }
-    expect(pmpoSettings.parse({})).toEqual({ alpha: 0.5, kl: {} });
+    expect(pmpoSettings.parse({})).toEqual({
+      alpha: 0.5,
+      kl: {},
+      reverseKl: false,
+      normalise: 'context',
+      perToken: false,
+    });
     expect(pmpoDefinition.defaultSamples).toBe(4);
   });
 
@@ -178,9 +192,9 @@ describe('what PMPO needs', () => {
     const bounds = complete({}, actions).kl as Record<string, object>;
     expect(Object.keys(bounds)).toEqual(actions);
     for (const bound of Object.values(bounds)) expect(bound).toHaveProperty('epsilon');
-    expect(complete({}, ['sequence'])).toEqual({ alpha: 0.5, beta: 1, kl: {} });
+    expect(complete({}, ['sequence'])).toMatchObject({ alpha: 0.5, beta: 1, kl: {} });
     // A weight that is set holds for every part, and a part that is set keeps its own.
-    expect(complete({ beta: 2 }, actions)).toEqual({ alpha: 0.5, beta: 2, kl: {} });
+    expect(complete({ beta: 2 }, actions)).toMatchObject({ alpha: 0.5, beta: 2, kl: {} });
     expect(complete({ kl: { covariance: 50 } }, actions).kl).toEqual({ ...bounds, covariance: 50 });
   });
 });
@@ -237,5 +251,56 @@ describe("PMPO's warnings", () => {
   it('go by the smallest fixed weight of any part of the KL', () => {
     expect(warnings({ alpha: 0, beta: 2, kl: { covariance: 50 } }, 0.5)).toEqual([]);
     expect(warnings({ alpha: 0, beta: 2, kl: { mean: 0.5 } }, 0.5)[0]).toContain('unbounded');
+  });
+});
+
+describe("PMPO's variants", () => {
+  itIsThatOfTorch('pmpo');
+
+  it('by context, give less weight to a side that few contexts have', () => {
+    // Twenty contexts of one sample, of which one is rejected.
+    const label = Array.from({ length: 20 }, (_, i) => Number(i === 0));
+    const weights = (normalise: 'context' | 'batch') => {
+      const loss = (logProb: tf.Tensor) =>
+        pmpo({ beta: 0, normalise }).loss({
+          logProb: logProb as tf.Tensor2D,
+          accept: tf.tensor2d([label.map((one) => 1 - one)]),
+          reject: tf.tensor2d([label]),
+          kl: { exact: true, parts: {} },
+        }).loss;
+      const gradient = [
+        ...tf
+          .grad(loss)(tf.zeros([1, 20]))
+          .dataSync(),
+      ];
+      return [-gradient.slice(1).reduce((sum, one) => sum + one, 0), gradient[0]!];
+    };
+    for (const [normalise, sides] of [
+      ['context', [0.475, 0.025]],
+      ['batch', [0.5, 0.5]],
+    ] as const) {
+      for (const [i, weight] of weights(normalise).entries()) expect(weight).toBeCloseTo(sides[i]!, 6);
+    }
+  });
+
+  it('refuse an estimate of the reverse KL, and warn that no weight of it bounds rejected samples', () => {
+    const plane = tf.ones<tf.Rank.R2>([2, 3]);
+    const reverse = pmpo({ reverseKl: true, beta: 5 });
+    const reverseKl = { exact: false, parts: { sequence: tf.ones<tf.Rank.R2>([3, 1]) } };
+    expect(() => reverse.loss({ logProb: plane, accept: plane, reject: plane, reverseKl })).toThrow(
+      'batch.reverseKl: is an estimate, and pmpo needs the exact KL',
+    );
+    expect(reverse.warnings!({ samples: 4 })[0]).toMatch(
+      /^operator\.beta = 5 with operator\.reverseKl .* no bound/,
+    );
+    expect(pmpo({ reverseKl: true, alpha: 1 }).warnings!({ samples: 4 })).toEqual([]);
+    const bounded = pmpo({ reverseKl: true, kl: { sequence: { epsilon: 0.01 } } });
+    expect(bounded.warnings!({ samples: 4 })).toEqual([]);
+  });
+
+  it('say what they need', () => {
+    expect(pmpo({ advantageScale: 1 }).needs).toMatchObject({ evaluation: true, comparesSamples: true });
+    expect(pmpo({ perToken: true }).needs.length).toBe(true);
+    expect(pmpo({ reverseKl: true }).needs).toMatchObject({ kl: 'none', reverseKl: true });
   });
 });

@@ -1,10 +1,11 @@
 import { z } from 'zod';
-import type { Scalar } from '../engine/tensors.js';
+import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
+import { advantages } from './advantages.js';
 import { defineOperator } from './define.js';
 import { constrainedRule, klSettings, weightsOf, withDefaultBounds } from './kl-settings.js';
 import type { KlWeight } from './lagrange.js';
-import { maskedMean, rate } from './masking.js';
+import { maskedMean, perToken, rate, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorContext, OperatorResult, OperatorRule } from './operator.js';
 
 /**
@@ -16,6 +17,16 @@ import type { CheckedBatch, Operator, OperatorContext, OperatorResult, OperatorR
  * D_a(x) and D_r(x) are the accepted and the rejected samples of a context, weighted by their accept and reject weights.
  * E_x is the mean over all B contexts. A context without accepted (or rejected) samples adds 0 for that side, to the loss and to
  * its gradient; the weight of the other contexts does not grow in return.
+ *
+ * Settings give its variants:
+ * - `normalise: batch` takes the means over all accepted and over all rejected samples of the batch, in place of E_x E_y. The two sides
+ *   then have the weights α and 1 − α whatever their sizes. By context, a side has as much less as there are contexts without it: with
+ *   contexts of one sample, 5 % of them rejected, and α = ½, the sides have 0.475 and 0.025.
+ * - `advantageScale: s` multiplies the weight of each sample by |tanh(A/s)|, with the advantage A = f(x, y) − V(x) over the mean of the
+ *   context's samples: a sample that is hardly better or worse than the mean counts little.
+ * - `perToken` divides each log-prob by the sample's number of tokens.
+ * - `reverseKl` takes KL(π_θ ‖ π_ref) in place of KL(π_ref ‖ π_θ), as Dreamer 4 does (arXiv 2509.24527, equation 11). It is finite where
+ *   the policy gives a rejected sample no probability, so no weight of it bounds the rejected side of the loss.
  */
 
 export const pmpoSettings = z.strictObject({
@@ -35,6 +46,24 @@ export const pmpoSettings = z.strictObject({
       'Weight of KL(reference ‖ policy), for every part that `kl` does not name; default: 1 for a language model; the parts of a policy of actions are bounded',
     ),
   kl: klSettings('a weight that replaces beta, or a bound, {epsilon}'),
+  reverseKl: z
+    .boolean()
+    .default(false)
+    .describe('Take KL(policy ‖ reference), as Dreamer 4 does, in place of KL(reference ‖ policy)'),
+  normalise: z
+    .enum(['context', 'batch'])
+    .default('context')
+    .describe(
+      'Take the means of accepted and of rejected samples in each context and then over contexts, or over the batch at once',
+    ),
+  perToken: z.boolean().default(false).describe("Divide each log-prob by the sample's number of tokens"),
+  advantageScale: z
+    .number()
+    .positive()
+    .optional()
+    .describe(
+      'Multiply the weight of each sample by |tanh(advantage / advantageScale)|, in units of the evaluation; default: weights by the feedback alone',
+    ),
 });
 /** The weight of a part of the KL for which the settings give neither a weight nor a bound. */
 const defaultBeta = 1;
@@ -42,10 +71,29 @@ const defaultBeta = 1;
 /** The settings of PMPO; each of them has a default. */
 export type PmpoSettings = z.input<typeof pmpoSettings>;
 
+type Settings = z.output<typeof pmpoSettings>;
+
+/** The mean log-prob of the samples of one side, of these weights [N, B]. */
+function sideMean(logProb: Tensor2D, weights: Tensor2D, normalise: Settings['normalise']): Scalar {
+  if (normalise === 'context') return tf.mean(maskedMean(logProb, weights));
+  const total = tf.sum(weights);
+  const sum = tf.sum(tf.mul(weights, where0(logProb, weights)));
+  return tf.div(sum, tf.where(tf.greater(total, 0), total, tf.onesLike(total)));
+}
+
 /** Equation 10 without its KL, as a loss; see the head of this file. */
-function likelihoodLoss(alpha: number, { logProb, accept, reject, mask }: CheckedBatch): OperatorResult {
-  const accepted: Scalar = tf.mean(maskedMean(logProb, accept));
-  const rejected: Scalar = tf.mean(maskedMean(logProb, reject));
+function likelihoodLoss(
+  { alpha, normalise, perToken: isPerToken, advantageScale }: Settings,
+  { logProb: whole, evaluation, accept, reject, mask, length }: CheckedBatch,
+): OperatorResult {
+  const logProb = isPerToken ? perToken(whole, length, mask) : whole;
+  const side = (feedback: Tensor2D): Scalar => {
+    if (advantageScale === undefined) return sideMean(logProb, feedback, normalise);
+    const size = tf.abs(tf.tanh(tf.div(advantages(evaluation, mask), advantageScale)));
+    return sideMean(logProb, tf.mul(feedback, size), normalise);
+  };
+  const accepted = side(accept);
+  const rejected = side(reject);
   const loss: Scalar = tf.sub(tf.mul(rejected, 1 - alpha), tf.mul(accepted, alpha));
   const metrics = {
     'policy/logProb/accepted': accepted,
@@ -62,19 +110,32 @@ export const pmpoDefinition = defineOperator({
     'Preference-based MPO: raises accepted samples, lowers rejected samples, and holds the policy to its reference by a KL (arXiv 2410.04166)',
   settings: pmpoSettings,
   klParts: ({ kl }) => Object.keys(kl),
-  complete({ alpha, beta, kl }, klParts) {
-    if (beta !== undefined) return { alpha, beta, kl };
-    return { alpha, beta: defaultBeta, kl: withDefaultBounds(kl, klParts) };
+  complete({ alpha, beta, kl, ...others }, klParts) {
+    if (beta !== undefined) return { alpha, beta, kl, ...others };
+    return { alpha, beta: defaultBeta, kl: withDefaultBounds(kl, klParts), ...others };
   },
-  create({ alpha, beta = defaultBeta, kl }): OperatorRule {
+  create(settings): OperatorRule {
+    const { alpha, beta = defaultBeta, kl, reverseKl, advantageScale } = settings;
+    const rule = constrainedRule(
+      (batch) => likelihoodLoss(settings, batch),
+      weightsOf(kl, beta),
+      reverseKl ? 'reverseKl' : 'kl',
+    );
     return {
-      ...constrainedRule((batch) => likelihoodLoss(alpha, batch), weightsOf(kl, beta)),
+      ...rule,
       needs: {
         feedback: alpha === 1 ? 'accepts' : alpha === 0 ? 'rejects' : 'either',
-        evaluation: false,
+        evaluation: advantageScale !== undefined,
         referenceLogProb: false,
+        kl: reverseKl ? 'none' : 'any',
+        reverseKl,
+        length: settings.perToken,
+        comparesSamples: advantageScale !== undefined,
       },
-      warnings: (context) => weightWarnings(alpha, smallestWeight(beta, kl, context.klParts), context),
+      warnings(context) {
+        const smallest = smallestWeight(beta, kl, context.klParts);
+        return reverseKl ? reverseWarnings(alpha, smallest) : weightWarnings(alpha, smallest, context);
+      },
     };
   },
 });
@@ -143,6 +204,15 @@ function weightWarnings(
   if (onRejects >= 0) return [];
   return [
     `${key} = ${weight} with operator.alpha = ${alpha} and a share of ${rounded(rejectShare)} rejected: the weight on rejected samples is ${rounded(onRejects)} < 0, so the objective is bounded only while the policy stays close to its reference. ${key} ≥ ${rounded((1 - alpha) / rejectShare)} is safe`,
+  ];
+}
+
+/** KL(π_θ ‖ π_ref) is finite where π_θ(y|x) = 0, and log π_θ(y|x) is not. */
+function reverseWarnings(alpha: number, smallest: FixedWeight | undefined): string[] {
+  if (smallest === undefined || alpha === 1) return [];
+  const { key, weight } = smallest;
+  return [
+    `${key} = ${weight} with operator.reverseKl and operator.alpha = ${alpha}: KL(policy ‖ reference) stays finite while the log-prob of a rejected sample falls without end, so the objective has no bound at any weight. Bound the KL, operator.kl.PART={epsilon: 0.01}, set operator.reverseKl=false, or watch policy/logProb/rejected`,
   ];
 }
 

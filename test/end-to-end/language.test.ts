@@ -178,19 +178,27 @@ describe('pmpo train reports in one line', () => {
     expect(code).toBe(1);
   });
 
-  test('an operator that needs completions which the data set lacks', async () => {
-    await writeFile(at('good.jsonl'), '{"prompt": "a", "completion": "b", "label": true}\n'.repeat(3));
+  test.each([
+    [
+      { name: 'pmpo', alpha: 0, beta: 2 },
+      /good\.jsonl: the operator 'pmpo' learns from rejected completions, but there are none/,
+    ],
+    [
+      { name: 'grpo' },
+      /good\.jsonl: the operator 'grpo' compares the completions of a prompt, and every prompt has one/,
+    ],
+  ])('an operator that needs completions which the data set lacks: %o', async (operator, message) => {
+    const row = (prompt: string) => `{"prompt": "${prompt}", "completion": "b", "label": true}\n`;
+    await writeFile(at('good.jsonl'), ['a', 'b', 'c'].map(row).join(''));
     const { prompts: _, reward: __, ...language } = tinyLanguage().language;
     const config = {
       ...tinyLanguage(),
       language: { ...language, dataset: { file: at('good.jsonl'), heldOut: 0 } },
-      operator: { name: 'pmpo', alpha: 0, beta: 2 },
+      operator,
       feedback: { name: 'label' },
     };
     const { code, stderr } = await train('one-sided', config);
-    expect(stderr).toMatch(
-      /good\.jsonl: the operator 'pmpo' learns from rejected completions, but there are none/,
-    );
+    expect(stderr).toMatch(message);
     expect(code).toBe(1);
   });
 

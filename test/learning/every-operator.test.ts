@@ -92,4 +92,18 @@ describe('a control job', () => {
       expect(Math.max(...norms)).toBeGreaterThan(0);
     },
   );
+
+  it("trains with PMPO's reverse KL, bounded by part", { timeout: 60_000 }, async () => {
+    const norms = await gradientNorms('pmpo', 'operator.reverseKl=true', 'operator.advantageScale=0.1');
+    expect(Math.max(...norms)).toBeGreaterThan(0);
+  });
+
+  it.each([
+    ...names.filter(isForSequences).map((name) => [name]),
+    ['grpo', 'operator.perToken=true'],
+    ['kto', 'operator.referencePoint=mismatched'],
+    ['reinforce', 'learner.samples=1'],
+  ])('is refused before it starts: %s %s', async (name, ...set) => {
+    await expect(gradientNorms(name, ...set)).rejects.toThrow(new RegExp(`operator.*'${name}'`));
+  });
 });

@@ -13,12 +13,15 @@ const planeNames = [
   'reject',
   'mask',
   'length',
+  'mismatchedLogRatio',
 ] as const;
 type Parts = Readonly<Record<string, Numbers>>;
 
 /** A batch as a fixture holds it: planes [N, B] by their names in `OperatorBatch`, and KLs [B, D] by part. */
 export interface BatchNumbers {
-  readonly planes: Readonly<Record<(typeof planeNames)[number], Numbers>>;
+  readonly planes: Readonly<Partial<Record<(typeof planeNames)[number], Numbers>>> & {
+    readonly logProb: Numbers;
+  };
   readonly kl?: Parts;
   readonly reverseKl?: Parts;
   readonly decoupledKl?: Parts;
@@ -52,9 +55,14 @@ export function solveBatch(operator: Operator, given: BatchNumbers, state: Parts
       parts: partsOf(group),
     });
     return {
-      ...Object.fromEntries(planeNames.map((name) => [name, tensor<Tensor2D>(given.planes[name])])),
+      ...Object.fromEntries(
+        planeNames
+          .filter((name) => given.planes[name] !== undefined)
+          .map((name) => [name, tensor<Tensor2D>(given.planes[name]!)]),
+      ),
       logProb: p.logProb as Tensor2D,
       kl: kl('kl'),
+      reverseKl: kl('reverseKl'),
       ...(given.decoupledKl === undefined
         ? {}
         : { decoupledKl: kl('decoupledKl'), decoupledLogProb: () => partsOf('decoupledLogProb') }),

@@ -38,6 +38,7 @@ def batch(seed, n, b, parts=(), decoupled=False, scale=2):
         "mask": mask,
         "length": plane(1.0 + draws.integers(9, n, b)),
     }
+    planes["mismatchedLogRatio"] = plane(0.3 + draws.normal(n, b))
     kl = lambda: {part: abs(draws.normal(b, 2, scale=0.3)) for part in parts}  # noqa: E731
     groups = {"kl": kl(), "reverseKl": kl()}
     if decoupled:
@@ -82,6 +83,10 @@ def v_mpo(seed, parts, decoupled, fraction):
     )
 
 
+def pmpo(seed, settings, compute):
+    return case("pmpo", settings, batch(seed, 5, 6, ("sequence",)), lambda x, _: compute(x))
+
+
 def main():
     cases = [
         case("ipo", {"beta": 0.3}, batch(1, 5, 6), lambda x, _: by_hand.ipo(x, 0.3, False)),
@@ -102,6 +107,20 @@ def main():
         case("crr", {}, batch(7, 5, 6), lambda x, _: by_hand.crr(x, "binary", 1, 20)),
         case("crr", {"filter": "exponential", "beta": 0.3}, batch(8, 4, 6), lambda x, _: by_hand.crr(x, "exponential", 0.3, 20)),
         case("rejection-sampling", {}, batch(9, 5, 6), lambda x, _: by_hand.rejection_sampling(x)),
+        pmpo(16, {"normalise": "batch", "alpha": 0.3}, lambda x: by_hand.pmpo(x, 0.3, {"sequence": 1}, {}, "batch")),
+        pmpo(17, {"advantageScale": 0.5, "beta": 2}, lambda x: by_hand.pmpo(x, 0.5, {"sequence": 2}, {}, scale=0.5)),
+        pmpo(18, {"perToken": True}, lambda x: by_hand.pmpo(x, 0.5, {"sequence": 1}, {}, is_per_token=True)),
+        pmpo(
+            19,
+            {"reverseKl": True, "normalise": "batch", "advantageScale": 2},
+            lambda x: by_hand.pmpo(x, 0.5, {"sequence": 1}, {}, "batch", scale=2, reverse=True),
+        ),
+        case(
+            "kto",
+            {"beta": 0.4, "referencePoint": "mismatched"},
+            batch(20, 5, 6),
+            lambda x, _: by_hand.kto(x, 0.4, 1, 1, mismatched=True),
+        ),
         v_mpo(10, ("sequence",), False, 0.5),
         v_mpo(11, ("mean", "covariance"), True, 0.3),
     ]

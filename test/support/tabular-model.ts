@@ -26,6 +26,10 @@ function logSoftmax(logits: Float64Array): Float64Array {
   return logits.map((x) => x - norm);
 }
 
+function divergence(p: Float64Array, q: Float64Array): number {
+  return p.reduce((sum, x, i) => sum + Math.exp(x) * (x - q[i]!), 0);
+}
+
 export class TabularModel implements TrainableModel {
   readonly sampler: LanguageModel;
   /** The names of all calls, in order. */
@@ -105,8 +109,6 @@ export class TabularModel implements TrainableModel {
   async score(sequences: readonly TokenSequence[], what: ScoreParts): Promise<SequenceScore[]> {
     this.calls.push('score');
     const [policy, reference] = [this.policy.map(logSoftmax), this.reference.map(logSoftmax)];
-    const divergence = (p: Float64Array, q: Float64Array) =>
-      p.reduce((sum, x, i) => sum + Math.exp(x) * (x - q[i]!), 0);
     return sequences.map(({ completion }) => {
       const each = (value: (token: number, t: number) => number) =>
         Float32Array.from(completion, (token, t) => value(token, t));
@@ -114,6 +116,7 @@ export class TabularModel implements TrainableModel {
         ...(what.policy ? { logProb: each((token, t) => policy[t]![token]!) } : {}),
         ...(what.reference ? { referenceLogProb: each((token, t) => reference[t]![token]!) } : {}),
         ...(what.kl ? { kl: each((_, t) => divergence(reference[t]!, policy[t]!)) } : {}),
+        ...(what.reverseKl ? { reverseKl: each((_, t) => divergence(policy[t]!, reference[t]!)) } : {}),
       };
     });
   }
@@ -126,14 +129,18 @@ export class TabularModel implements TrainableModel {
     this.calls.push(coefficients.some((of) => 'kl' in of) ? 'forwardBackward with KL' : 'forwardBackward');
     const [policy, reference] = [this.policy.map(logSoftmax), this.reference.map(logSoftmax)];
     sequences.forEach(({ completion }, s) => {
-      const { logProb = 0, kl = 0 } = coefficients[s];
-      if (typeof logProb !== 'number' || typeof kl !== 'number') throw new Error('not needed');
+      const { logProb = 0, kl = 0, reverseKl = 0 } = coefficients[s];
+      if (typeof logProb !== 'number' || typeof kl !== 'number' || typeof reverseKl !== 'number') {
+        throw new Error('not needed');
+      }
       completion.forEach((token, t) => {
         const row = this.#gradient[t]!;
+        const reverse = divergence(policy[t]!, reference[t]!);
         for (let v = 0; v < row.length; v++) {
           const probability = Math.exp(policy[t]![v]!);
           row[v]! += logProb * ((v === token ? 1 : 0) - probability);
           row[v]! += kl * (probability - Math.exp(reference[t]![v]!));
+          row[v]! += reverseKl * probability * (policy[t]![v]! - reference[t]![v]! - reverse);
         }
       });
     });

@@ -48,7 +48,9 @@ class Given:
     reject: Array | None
     mask: Array | None
     length: Array | None
+    mismatched_log_ratio: Array | None
     kl: Kl | None
+    reverse_kl: Kl | None
     decoupled_log_prob: Mapping[str, Array] | None
     decoupled_kl: Mapping[str, Array] | None
     bound_violation: Array | None
@@ -63,6 +65,7 @@ _planes = {
     "reject": "reject",
     "mask": "mask",
     "length": "length",
+    "mismatchedLogRatio": "mismatched_log_ratio",
     "boundViolation": "bound_violation",
 }
 _sides = {"none": (), "accepts": ("accept",), "rejects": ("reject",)}
@@ -70,7 +73,7 @@ _sides = {"none": (), "accepts": ("accept",), "rejects": ("reject",)}
 
 def kl_parts_of(given: Given) -> tuple[str, ...] | None:
     """The names of the parts of the KL, as far as the arguments tell."""
-    for group in (given.decoupled_kl, given.kl):
+    for group in (given.decoupled_kl, given.kl, given.reverse_kl):
         if isinstance(group, Mapping):
             return tuple(group)
     return None
@@ -84,13 +87,16 @@ def _required(needs: Needs) -> list[str]:
         names.append("evaluation")
     if needs.length:
         names.append("length")
+    if needs.mismatched:
+        names.append("mismatched_log_ratio")
     return names
 
 
 class Checker:
-    """The checks of one call."""
+    """The checks of one call. With `reverse`, a graph's input `kl` takes the argument `reverse_kl`."""
 
-    def __init__(self, file: OperatorFile, needs: Needs, arrays: Arrays, given: Given) -> None:
+    def __init__(self, file: OperatorFile, needs: Needs, arrays: Arrays, given: Given, reverse: bool = False) -> None:
+        self._reverse = reverse
         self._file = file
         self._needs = needs
         self._arrays = arrays
@@ -160,11 +166,9 @@ class Checker:
                 inputs[name] = self._arrays.filled(inputs["logProb"], 1.0 if name in ("mask", "length") else 0.0)
             else:
                 inputs[name] = turn(self._arrays.like(checked, like))
-        kl = given.kl
-        if kl is not None and not isinstance(kl, Mapping):
-            kl = {file.kl_parts[0]: kl} if len(file.kl_parts) == 1 else {"kl": kl}
         for group, field, values in (
-            ("kl", "kl", kl),
+            ("kl", "reverse_kl" if self._reverse else "kl", self._by_part(given.reverse_kl if self._reverse else given.kl)),
+            ("reverseKl", "reverse_kl", self._by_part(given.reverse_kl)),
             ("decoupledKl", "decoupled_kl", given.decoupled_kl),
             ("decoupledLogProb", "decoupled_log_prob", given.decoupled_log_prob),
         ):
@@ -187,6 +191,13 @@ class Checker:
         self._add_state(inputs, like)
         return inputs
 
+    def _by_part(self, kl: Kl | None) -> Kl | None:
+        """The KL as a mapping, if it is one array."""
+        if kl is None or isinstance(kl, Mapping):
+            return kl
+        parts = self._file.kl_parts
+        return {parts[0]: kl} if len(parts) == 1 else {"kl": kl}
+
     def _kl(self, field: str, x: Any, contexts: int, like: Array) -> Array:
         x = self._differentiable(field, self._array(field, x))
         if len(x.shape) not in (1, 2) or x.shape[0] != contexts:
@@ -202,11 +213,10 @@ class Checker:
         state = dict(self._given.state)
         names = [part.name for part in self._file.state]
         sizes = {part: inputs[f"kl/{part}"].shape[1] for part in self._file.kl_parts if f"kl/{part}" in inputs}
-        sizes |= {
-            part: inputs[f"decoupledKl/{part}"].shape[1]
-            for part in self._file.kl_parts
-            if f"decoupledKl/{part}" in inputs
-        }
+        for group in ("reverseKl", "decoupledKl"):
+            sizes |= {
+                part: inputs[f"{group}/{part}"].shape[1] for part in self._file.kl_parts if f"{group}/{part}" in inputs
+            }
         for part in self._file.state:
             field = f"state['{part.name}']"
             if part.name not in state:

@@ -31,7 +31,9 @@ class Needs:
     evaluation: bool
     reference_log_prob: bool
     kl: str
+    reverse_kl: bool
     length: bool
+    mismatched: bool
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,9 @@ class OperatorFile:
 
 
 def _needs(data: dict[str, Any]) -> Needs:
-    # Files of earlier versions do not say whether they need the length.
-    return Needs(
-        data["feedback"], data["evaluation"], data["referenceLogProb"], data["kl"], data.get("length", False)
-    )
+    # Files of earlier versions lack those that did not exist yet.
+    later = (data.get(name, False) for name in ("reverseKl", "length", "mismatched"))
+    return Needs(data["feedback"], data["evaluation"], data["referenceLogProb"], data["kl"], *later)
 
 
 def read_file(path: str | Path) -> OperatorFile:

@@ -67,6 +67,8 @@ class Operator:
       length: the number of tokens of each sample, for operators with `per_token`, and for those that always divide by it.
       kl: KL(reference ‖ policy) of each context, [B] or [B, D], or a mapping from the name of each part (`mean` and `covariance` of a
         Gaussian, `categorical`, `sequence`) to such an array. The loss is differentiable in it.
+      reverse_kl: KL(policy ‖ reference), exact and in the same form, for operators with `reverse_kl=True`.
+      mismatched_log_ratio: log π_θ − log π_ref of a sample of another context in each place, for `kto(reference_point="mismatched")`.
       decoupled_log_prob, decoupled_kl: by part, with the other parts held at the reference: MPO's decoupled M-step.
       bound_violation: the distance of each sample from the action bounds, for MPO's action penalty.
       state: the variables that are trained with the policy by the same loss, for an operator that has them.
@@ -157,7 +159,11 @@ class Operator:
     def _prepare(self, arrays: Arrays, given: Given) -> tuple[Chosen, dict[str, Any]]:
         decoupled = given.decoupled_kl is not None or given.decoupled_log_prob is not None
         chosen = self._choose(kl_parts_of(given), decoupled, given.bound_violation is not None)
-        return chosen, Checker(chosen.file, chosen.needs, arrays, given).inputs()
+        return chosen, Checker(chosen.file, chosen.needs, arrays, given, self._feeds_reverse(chosen.file)).inputs()
+
+    def _feeds_reverse(self, file: OperatorFile) -> bool:
+        """Whether the graph's KL is given as `reverse_kl`: a loss is the same function of the KL in either direction."""
+        return bool(self._settings.get("reverseKl", False)) and not file.reads("reverseKl")
 
     def torch(
         self,
@@ -169,7 +175,9 @@ class Operator:
         reject: Tensor | None = None,
         mask: Tensor | None = None,
         length: Tensor | None = None,
+        mismatched_log_ratio: Tensor | None = None,
         kl: Tensor | Mapping[str, Tensor] | None = None,
+        reverse_kl: Tensor | Mapping[str, Tensor] | None = None,
         decoupled_log_prob: Mapping[str, Tensor] | None = None,
         decoupled_kl: Mapping[str, Tensor] | None = None,
         bound_violation: Tensor | None = None,
@@ -185,8 +193,8 @@ class Operator:
 
         held = state.tensors() if isinstance(state, TorchState) else state
         given = Given(
-            log_prob, reference_log_prob, evaluation, accept, reject, mask, length, kl, decoupled_log_prob, decoupled_kl,
-            bound_violation, held or {}, layout,
+            log_prob, reference_log_prob, evaluation, accept, reject, mask, length, mismatched_log_ratio, kl,
+            reverse_kl, decoupled_log_prob, decoupled_kl, bound_violation, held or {}, layout,
         )  # fmt: skip
         return Result(*evaluate(*self._prepare(torch_arrays, given)))
 
@@ -200,7 +208,9 @@ class Operator:
         reject: JaxArray | None = None,
         mask: JaxArray | None = None,
         length: JaxArray | None = None,
+        mismatched_log_ratio: JaxArray | None = None,
         kl: JaxArray | Mapping[str, JaxArray] | None = None,
+        reverse_kl: JaxArray | Mapping[str, JaxArray] | None = None,
         decoupled_log_prob: Mapping[str, JaxArray] | None = None,
         decoupled_kl: Mapping[str, JaxArray] | None = None,
         bound_violation: JaxArray | None = None,
@@ -215,8 +225,8 @@ class Operator:
         from ._jax import evaluate, jax_arrays
 
         given = Given(
-            log_prob, reference_log_prob, evaluation, accept, reject, mask, length, kl, decoupled_log_prob, decoupled_kl,
-            bound_violation, state or {}, layout,
+            log_prob, reference_log_prob, evaluation, accept, reject, mask, length, mismatched_log_ratio, kl,
+            reverse_kl, decoupled_log_prob, decoupled_kl, bound_violation, state or {}, layout,
         )  # fmt: skip
         return Result(*evaluate(*self._prepare(jax_arrays, given)))
 
@@ -230,7 +240,9 @@ class Operator:
         reject: Any = None,
         mask: Any = None,
         length: Any = None,
+        mismatched_log_ratio: Any = None,
         kl: Kl = None,
+        reverse_kl: Kl = None,
         decoupled_log_prob: Mapping[str, Any] | None = None,
         decoupled_kl: Mapping[str, Any] | None = None,
         bound_violation: Any = None,
@@ -245,8 +257,8 @@ class Operator:
         from ._numpy import evaluate, numpy_arrays
 
         given = Given(
-            log_prob, reference_log_prob, evaluation, accept, reject, mask, length, kl, decoupled_log_prob, decoupled_kl,
-            bound_violation, state or {}, layout,
+            log_prob, reference_log_prob, evaluation, accept, reject, mask, length, mismatched_log_ratio, kl,
+            reverse_kl, decoupled_log_prob, decoupled_kl, bound_violation, state or {}, layout,
         )  # fmt: skip
         chosen, inputs = self._prepare(numpy_arrays, given)
         loss, metrics, gradients = evaluate(chosen, inputs)
@@ -254,6 +266,8 @@ class Operator:
             name: name if name.startswith("state/") else "/".join([snake(name.split("/")[0]), *name.split("/")[1:]])
             for name in gradients
         }
+        if self._feeds_reverse(chosen.file):
+            names = {name: key.replace("kl/", "reverse_kl/", 1) if key.startswith("kl/") else key for name, key in names.items()}
         if layout == "BN":
             planes = ("logProb", "decoupledLogProb")
             gradients = {k: g.T if k.split("/")[0] in planes else g for k, g in gradients.items()}

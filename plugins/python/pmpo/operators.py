@@ -53,7 +53,8 @@ def _operator(name: str, settings: Settings, adapt: Adapt = _unchanged) -> Opera
 def _with_beta(settings: Settings, parts: Sequence[str], bounds: bool) -> Settings:
     """PMPO's settings with a weight or a bound for every part."""
     kl = {part: settings["kl"].get(part, settings["beta"]) for part in parts}
-    return {**settings, "kl": kl}
+    # The loss is the same function of the KL in either direction, so one graph serves both.
+    return {**settings, "kl": kl, "reverseKl": False}
 
 
 def _with_penalty(settings: Settings, parts: Sequence[str], bounds: bool) -> Settings:
@@ -66,20 +67,44 @@ def _without_penalty(settings: Settings, parts: Sequence[str], bounds: bool) -> 
     return {**settings, "kl": {part: 0.0 for part in parts}}
 
 
-def pmpo(*, alpha: float = 0.5, beta: float = 1.0, kl: Mapping[str, KlWeight] = _empty) -> Operator:
+def pmpo(
+    *,
+    alpha: float = 0.5,
+    beta: float = 1.0,
+    kl: Mapping[str, KlWeight] = _empty,
+    reverse_kl: bool = False,
+    normalise: Literal["context", "batch"] = "context",
+    per_token: bool = False,
+    advantage_scale: float | None = None,
+) -> Operator:
     """Preference-based MPO (arXiv 2410.04166, equation 10): learns from accepted samples, rejected samples, or both.
 
     Args:
       alpha: the weight of accepted against rejected samples, in [0, 1]: 1 learns from accepted samples alone, 0 from rejected ones.
       beta: the weight of KL(reference ‖ policy), for every part that `kl` does not name; at least 0.
       kl: by part (`mean`, `covariance`, `categorical`, `sequence`), a weight that replaces `beta`, or a bound.
+      reverse_kl: take KL(policy ‖ reference), given as `reverse_kl`, as Dreamer 4 does.
+      normalise: take the means of accepted and of rejected samples in each context and then over contexts, or over the batch at once.
+      per_token: divide each log-prob by the sample's `length`.
+      advantage_scale: multiply the weight of each sample by |tanh(advantage / advantage_scale)|; None: weights by the feedback alone.
 
-    It needs `kl`, and `accept` (but for alpha = 0) and `reject` (but for alpha = 1). Its state is a dual for each bounded part.
+    It needs `kl` (or `reverse_kl`), and `accept` (but for alpha = 0) and `reject` (but for alpha = 1); `evaluation` for
+    advantage_scale. Its state is a dual for each bounded part. The variants have graphs for weights of the KL, per_token for
+    sequences and without advantage_scale; `pmpo export-operator` writes others.
 
     Raises:
       SettingError: naming the setting that is unknown or out of range.
     """
-    return _operator("pmpo", {"alpha": alpha, "beta": beta, "kl": kl}, _with_beta)
+    settings = {
+        "alpha": alpha,
+        "beta": beta,
+        "kl": kl,
+        "reverse_kl": reverse_kl,
+        "normalise": normalise,
+        "per_token": per_token,
+        **({} if advantage_scale is None else {"advantage_scale": advantage_scale}),
+    }
+    return _operator("pmpo", settings, _with_beta)
 
 
 def mpo(
@@ -215,20 +240,34 @@ def orpo(*, odds_weight: float = 0.1) -> Operator:
     return _operator("orpo", {"odds_weight": odds_weight})
 
 
-def kto(*, beta: float = 0.1, desirable_weight: float = 1.0, undesirable_weight: float = 1.0) -> Operator:
+def kto(
+    *,
+    beta: float = 0.1,
+    desirable_weight: float = 1.0,
+    undesirable_weight: float = 1.0,
+    reference_point: Literal["kl", "mismatched"] = "kl",
+) -> Operator:
     """KTO (arXiv 2402.01306, equations 7 and 8), on accepted and rejected samples without pairs.
 
     Args:
       beta: scales the log-ratios: the larger it is, the closer the policy stays to its reference.
       desirable_weight: the weight of accepted samples, λ_D.
       undesirable_weight: the weight of rejected samples, λ_U.
+      reference_point: "kl" is the mean of `kl`, KL(reference ‖ policy), exact where that is; "mismatched" estimates
+        KL(policy ‖ reference) as TRL does, by the mean of `mismatched_log_ratio` over prompts with the completions of other prompts,
+        which is biased, mostly towards 0, and noisy. Both are at least 0.
 
-    It needs `reference_log_prob`, `accept`, `reject` and `kl`, whose mean is the reference point.
+    It needs `reference_log_prob`, `accept`, `reject`, and what the reference point is taken from.
 
     Raises:
       SettingError: naming the setting that is unknown or out of range.
     """
-    settings = {"beta": beta, "desirable_weight": desirable_weight, "undesirable_weight": undesirable_weight}
+    settings = {
+        "beta": beta,
+        "desirable_weight": desirable_weight,
+        "undesirable_weight": undesirable_weight,
+        "reference_point": reference_point,
+    }
     return _operator("kto", settings, _without_penalty)
 
 

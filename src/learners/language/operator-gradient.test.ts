@@ -33,6 +33,8 @@ function inputs(): GradientInputs {
     evaluation,
     mask,
     length: new Float32Array(N * B).fill(3),
+    mismatchedLogRatio: normal('mismatched'),
+    reverseKl: normal('reverseKl', B).map(Math.abs),
     sampleValues: new Float32Array(N * B),
     sampleShape: [N, B, 1],
     contextValues: new Float32Array(B),
@@ -61,13 +63,16 @@ describe('OperatorGradient', () => {
     ['pmpo', { alpha: 0, beta: 2 }, 'sampled'],
     ['dpo', { beta: 0.3 }, 'exact'],
     ['behavior-cloning', {}, 'exact'],
+    ['pmpo', { reverseKl: true, perToken: true }, 'exact'],
+    ['simpo', {}, 'exact'],
+    ['grpo', { perToken: true, epsilon: 1, beta: 0.1 }, 'sampled'],
   ] as const)(
     '%s %j with a KL that is %s: the gradient agrees with finite differences',
     async (name, settings, kl) => {
       const step = await createStep(name, settings, kl);
       const given = inputs();
-      const { logProb, kl: klGradient, metrics } = await step.run(given, 0);
-      const lossAt = async (key: 'logProb' | 'kl', i: number, by: number) => {
+      const { logProb, kl: klGradient, reverseKl, metrics } = await step.run(given, 0);
+      const lossAt = async (key: 'logProb' | 'kl' | 'reverseKl', i: number, by: number) => {
         const changed = { ...given, [key]: given[key].map((x, at) => (at === i ? x + by : x)) };
         return (await step.run(changed, 0)).metrics['policy/loss']!;
       };
@@ -75,6 +80,7 @@ describe('OperatorGradient', () => {
       for (const [key, gradient] of [
         ['logProb', logProb],
         ['kl', klGradient],
+        ['reverseKl', reverseKl],
       ] as const) {
         for (let i = 0; i < gradient.length; i++) {
           const difference = ((await lossAt(key, i, size)) - (await lossAt(key, i, -size))) / (2 * size);

@@ -31,10 +31,14 @@ export interface GradientInputs extends SampleTexts {
   readonly referenceLogProb: Float32Array;
   /** KL(π_ref ‖ π_θ) of each context, nats, [B]; read only if the KL is exact. */
   readonly kl: Float32Array;
+  /** KL(π_θ ‖ π_ref) of each context, nats, [B]; read only by an operator that needs it. */
+  readonly reverseKl: Float32Array;
   /** f(x, y). */
   readonly evaluation: Float32Array;
   /** 1 for a sample that is present, 0 for a cell without one, in a context with fewer than N. */
   readonly mask: Float32Array;
+  /** log π_θ(y′|x) − log π_ref(y′|x) of a sample y′ of another context; read only by an operator that needs it. */
+  readonly mismatchedLogRatio: Float32Array;
   /** The number of tokens of each sample. */
   readonly length: Float32Array;
   /** The samples as the classifier sees them: padded tokens [N, B, T]. */
@@ -51,6 +55,8 @@ export interface LossGradient {
   readonly logProb: Float32Array;
   /** ∂L/∂KL, [B]. */
   readonly kl: Float32Array;
+  /** The same of the other direction. */
+  readonly reverseKl: Float32Array;
   readonly metrics: Readonly<Record<string, number>>;
 }
 
@@ -72,14 +78,20 @@ type GradientTensors = FeedbackInput & {
   readonly logProb: Tensor2D;
   readonly referenceLogProb: Tensor2D;
   readonly length: Tensor2D;
+  readonly mismatchedLogRatio: Tensor2D;
   readonly kl: Tensor1D;
+  readonly reverseKl: Tensor1D;
 };
 
 /** Classifies samples and takes the gradient of an operator's loss in their log-probs. */
 export class OperatorGradient {
   /** The operator's own state and its optimizer's, by the names that they have in a checkpoint. */
   readonly state: NamedVariables;
-  readonly #step: ImprovementStep<GradientTensors, FeedbackInput, { logProb: Tensor; kl: Tensor }>;
+  readonly #step: ImprovementStep<
+    GradientTensors,
+    FeedbackInput,
+    { logProb: Tensor; kl: Tensor; reverseKl: Tensor }
+  >;
 
   constructor({
     engine,
@@ -107,7 +119,8 @@ export class OperatorGradient {
       classifierName,
       hostCalls,
       improve: (batch) => {
-        const parameters = { logProb: batch.logProb, kl: batch.kl };
+        const { logProb, kl: exactKl, reverseKl } = batch;
+        const parameters = { logProb, kl: exactKl, reverseKl };
         const { gradients, metrics } = trained.gradients(parameters, () =>
           operatorForward(batch, kl === 'exact'),
         );
@@ -130,7 +143,9 @@ export class OperatorGradient {
         evaluation: plane(inputs.evaluation),
         mask: plane(inputs.mask),
         length: plane(inputs.length),
+        mismatchedLogRatio: plane(inputs.mismatchedLogRatio),
         kl: { shape: [contexts], data: inputs.kl },
+        reverseKl: { shape: [contexts], data: inputs.reverseKl },
         baseline: { shape: [contexts], data: baselineOf(inputs) },
         samples: { shape: inputs.sampleShape, data: inputs.sampleValues },
         contexts: { shape: inputs.contextShape, data: inputs.contextValues },
@@ -138,7 +153,8 @@ export class OperatorGradient {
       update,
       { contextTexts, sampleTexts },
     );
-    return { logProb: results.logProb.data, kl: results.kl.data, metrics };
+    const { logProb, kl, reverseKl } = results;
+    return { logProb: logProb.data, kl: kl.data, reverseKl: reverseKl.data, metrics };
   }
 }
 
@@ -148,11 +164,13 @@ function operatorForward(
     logProb,
     referenceLogProb,
     kl,
+    reverseKl,
     evaluation,
     accept,
     reject,
     mask,
     length,
+    mismatchedLogRatio,
   }: GradientTensors & { readonly accept: Tensor2D; readonly reject: Tensor2D },
   exact: boolean,
 ): OperatorForward {
@@ -167,10 +185,12 @@ function operatorForward(
       reject,
       mask,
       length,
+      mismatchedLogRatio,
       kl: () => ({
         exact,
         parts: { [sequenceKl]: tf.expandDims<Tensor2D>(exact ? kl : sampled, -1) },
       }),
+      reverseKl: () => ({ exact, parts: { [sequenceKl]: tf.expandDims<Tensor2D>(reverseKl, -1) } }),
     },
     metrics: { 'policy/sampledKl': tf.mean(sampled) },
   };

@@ -155,6 +155,13 @@ describe('trainLanguage', () => {
     ],
     ['pairs', 'operator={name: dpo, beta: 0.5}'],
     ['evaluations as numbers', 'operator={name: mpo, initialTemperature: 0.1}'],
+    ['both sides with the reverse KL', 'operator={name: pmpo, reverseKl: true}'],
+    [
+      'both sides, by the batch and the advantages',
+      'operator={name: pmpo, normalise: batch, advantageScale: 0.5}',
+    ],
+    ['log-probs of a token', 'operator={name: pmpo, perToken: true}'],
+    ['labels, with mismatched pairs', 'operator={name: kto, beta: 1, referencePoint: mismatched}'],
     // By its default, β = 0.1, KTO learns over thousands of tokens; these completions have three or four.
     ['labels without pairs', 'operator={name: kto, beta: 1}'],
     ...operators

@@ -227,6 +227,8 @@ class LanguageJob {
           samples,
           paddedTokens: { prompt: model.info.contextLength, completion: config.sampling.maxTokens },
           exactKl: config.kl === 'exact',
+          reverseKl: this.#options.operator.needs.reverseKl === true,
+          mismatched: this.#options.operator.needs.mismatched === true,
           maxGradientNorm,
         },
       );

@@ -13,6 +13,10 @@ export interface UpdateOptions {
   /** Lengths to which completions and prompts are padded for classifiers, in tokens. */
   readonly paddedTokens: { readonly prompt: number; readonly completion: number };
   readonly exactKl: boolean;
+  /** Whether the operator reads KL(policy ‖ reference). */
+  readonly reverseKl: boolean;
+  /** Whether the operator reads log-ratios of mismatched prompts and completions. */
+  readonly mismatched: boolean;
   readonly maxGradientNorm: number;
 }
 
@@ -33,6 +37,41 @@ function placedSamples(batch: LanguageBatch): PlacedSample[] {
         : [{ n, b, completion, sequence: { prompt: prompt.tokens, completion: completion.tokens } }],
     ),
   );
+}
+
+/**
+ * Each sample's prompt with the completion of the next sample that has another prompt, cut to the model's context; undefined for all if
+ * there is one prompt alone.
+ */
+function mismatchedSequences(
+  present: readonly PlacedSample[],
+  contextLength: number,
+): readonly TokenSequence[] | undefined {
+  const found = present.map(({ b, sequence: { prompt } }, i) => {
+    const others = [...present.slice(i + 1), ...present.slice(0, i)];
+    const other = others.find((one) => one.b !== b);
+    if (other === undefined) return undefined;
+    const room = Math.max(1, contextLength - prompt.length);
+    return { prompt, completion: other.sequence.completion.subarray(0, room) };
+  });
+  const complete = found.filter((one) => one !== undefined);
+  return complete.length === found.length ? complete : undefined;
+}
+
+/** log π_θ − log π_ref of mismatched prompts and completions, one for each sample; 0 if there is one prompt alone. */
+async function mismatchedLogRatios(
+  present: readonly PlacedSample[],
+  model: TrainableModel,
+  update: number,
+): Promise<readonly number[]> {
+  const sequences = mismatchedSequences(present, model.info.contextLength);
+  if (sequences === undefined) return present.map(() => 0);
+  const scores = await model.score(sequences, { policy: true, reference: true });
+  return scores.map(({ logProb, referenceLogProb }, i) => {
+    const one = { ...present[i], sequence: sequences[i] };
+    const reference = checkedTotal(referenceLogProb, one, 'log-prob under the reference', update);
+    return checkedTotal(logProb, one, 'log-prob', update) - reference;
+  });
 }
 
 const total = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0);
@@ -80,14 +119,15 @@ function gradientInputs(
   batch: LanguageBatch,
   present: readonly PlacedSample[],
   scores: readonly SequenceScore[],
-  { samples, paddedTokens, exactKl }: UpdateOptions,
+  mismatched: readonly number[] | undefined,
+  { samples, paddedTokens, exactKl, reverseKl: wantsReverse }: UpdateOptions,
   update: number,
 ): GradientInputs {
   const b = batch.length;
   const plane = () => new Float32Array(samples * b);
   const [logProb, referenceLogProb, evaluation] = [plane(), plane(), plane()];
-  const [mask, length] = [plane(), plane()];
-  const kl = new Float32Array(b);
+  const [mask, length, mismatchedLogRatio] = [plane(), plane(), plane()];
+  const [kl, reverseKl] = [new Float32Array(b), new Float32Array(b)];
   const counts = countsOf(present, b);
   present.forEach((sample, i) => {
     const at = sample.n * b + sample.b;
@@ -101,8 +141,13 @@ function gradientInputs(
     evaluation[at] = sample.completion.evaluation!;
     mask[at] = 1;
     length[at] = sample.completion.tokens.length;
-    if (exactKl)
-      kl[sample.b] += checkedTotal(scores[i].kl, sample, 'KL to the reference', update) / counts[sample.b];
+    mismatchedLogRatio[at] = mismatched?.[i] ?? 0;
+    const count = counts[sample.b];
+    if (exactKl) kl[sample.b] += checkedTotal(scores[i].kl, sample, 'KL to the reference', update) / count;
+    if (wantsReverse) {
+      const sum = checkedTotal(scores[i].reverseKl, sample, 'KL from the reference', update);
+      reverseKl[sample.b] += sum / count;
+    }
   });
   const at = (n: number, c: number) => batch[c].completions[n];
   const cells = Array.from({ length: samples * b }, (_, i) => at(Math.floor(i / b), i % b));
@@ -112,9 +157,11 @@ function gradientInputs(
     logProb,
     referenceLogProb,
     kl,
+    reverseKl,
     evaluation,
     mask,
     length,
+    mismatchedLogRatio,
     sampleValues: padded(
       cells.map((cell) => cell?.tokens),
       paddedTokens.completion,
@@ -174,22 +221,34 @@ export async function updateModel(
   learningRate: number,
   options: UpdateOptions,
 ): Promise<Record<string, number>> {
-  const { model, operatorGradient, exactKl, maxGradientNorm } = options;
+  const { model, operatorGradient, exactKl, reverseKl: wantsReverse, maxGradientNorm } = options;
   const present = placedSamples(batch);
   if (present.length === 0) {
     throw new PmpoError({ where: `update ${update}`, what: 'no completion of the batch could be evaluated' });
   }
   const sequences = present.map(({ sequence }) => sequence);
-  const scores = await model.score(sequences, { policy: true, reference: true, kl: exactKl });
-  const inputs = gradientInputs(batch, present, scores, options, update);
+  const scores = await model.score(sequences, {
+    policy: true,
+    reference: true,
+    kl: exactKl,
+    reverseKl: wantsReverse,
+  });
+  const mismatched = options.mismatched ? await mismatchedLogRatios(present, model, update) : undefined;
+  const inputs = gradientInputs(batch, present, scores, mismatched, options, update);
   const gradient = await operatorGradient.run(inputs, update);
   const counts = countsOf(present, batch.length);
   const weighted = present.flatMap(({ n, b, sequence }) => {
     const logProb = gradient.logProb[n * batch.length + b];
     const kl = exactKl ? gradient.kl[b] / counts[b] : 0;
-    if (logProb === 0 && kl === 0) return [];
+    const reverseKl = wantsReverse ? gradient.reverseKl[b] / counts[b] : 0;
+    if (logProb === 0 && kl === 0 && reverseKl === 0) return [];
     // A KL coefficient of 0 is left out, because the model would compute the reference for it.
-    return [{ sequence, coefficients: { logProb, ...(kl === 0 ? {} : { kl }) } }];
+    const coefficients = {
+      logProb,
+      ...(kl === 0 ? {} : { kl }),
+      ...(reverseKl === 0 ? {} : { reverseKl }),
+    };
+    return [{ sequence, coefficients }];
   });
   let gradientNorm = 0;
   if (weighted.length > 0) {

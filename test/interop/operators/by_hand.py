@@ -31,19 +31,34 @@ def constrained(kl, weights, state):
     return loss
 
 
-def pmpo(x, alpha, weights, state):
+def pmpo(x, alpha, weights, state, normalise="context", is_per_token=False, scale=None, reverse=False):
     accept, reject = hidden(x["accept"], x["mask"]), hidden(x["reject"], x["mask"])
-    likelihood = -alpha * side(x["log_prob"], accept) + (1 - alpha) * side(x["log_prob"], reject)
-    return likelihood + constrained(x["kl"], weights, state)
+    log_prob = per_token(x) if is_per_token else x["log_prob"]
+    if scale is not None:
+        size = torch.zeros_like(accept)
+        for b, there in contexts(x):
+            f = x["evaluation"][there, b]
+            size[there, b] = torch.tanh((f - f.mean()) / scale).abs()
+        accept, reject = accept * size, reject * size
+    if normalise == "batch":
+        flat = lambda values: values.reshape(-1, 1)  # noqa: E731
+        sides = [side(flat(log_prob), flat(weight)) for weight in (accept, reject)]
+    else:
+        sides = [side(log_prob, weight) for weight in (accept, reject)]
+    return -alpha * sides[0] + (1 - alpha) * sides[1] + constrained(x["reverse_kl" if reverse else "kl"], weights, state)
 
 
 def behavior_cloning(x):
     return -side(x["log_prob"], hidden(x["accept"], x["mask"]))
 
 
-def kto(x, beta, desirable, undesirable):
+def kto(x, beta, desirable, undesirable, mismatched=False):
     accept, reject = hidden(x["accept"], x["mask"]), hidden(x["reject"], x["mask"])
-    point = sum(values.sum(-1).mean() for values in x["kl"].values()).clamp(min=0).detach()
+    if mismatched:
+        there = x["mismatched_log_ratio"][x["mask"] > 0]
+        point = there.mean().clamp(min=0) if len(there) else torch.zeros(())
+    else:
+        point = sum(values.sum(-1).mean() for values in x["kl"].values()).clamp(min=0).detach()
     ratio = hidden(x["log_prob"], accept + reject) - hidden(x["reference_log_prob"], accept + reject)
     gain = accept * desirable * (1 - torch.sigmoid(beta * (ratio - point)))
     loss = reject * undesirable * (1 - torch.sigmoid(beta * (point - ratio)))

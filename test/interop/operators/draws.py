@@ -42,6 +42,8 @@ class Draws:
             "length": torch.where(mask > 0, 1 + (20 * torch.rand(n, b, generator=self._generator)).floor().to(self.dtype), nan),
             "kl": self.kl(b, parts),
         }
+        batch["reverse_kl"] = {part: (x.detach() + 0.2).requires_grad_() for part, x in batch["kl"].items()}
+        batch["mismatched_log_ratio"] = plane()
         if decoupled:
             batch["decoupled_kl"] = {part: (x.detach() + 0.1).requires_grad_() for part, x in batch["kl"].items()}
             batch["decoupled_log_prob"] = {part: plane().requires_grad_() for part in parts}
@@ -57,7 +59,7 @@ class Draws:
 def leaves(batch, state=None):
     """The tensors of a batch and a state that gradients are taken in, by name."""
     found = {"log_prob": batch["log_prob"]}
-    for group in ("kl", "decoupled_kl", "decoupled_log_prob"):
+    for group in ("kl", "reverse_kl", "decoupled_kl", "decoupled_log_prob"):
         found |= {f"{group}/{part}": values for part, values in batch.get(group, {}).items()}
     found |= {f"state/{name}": values for name, values in (state or {}).items()}
     return found

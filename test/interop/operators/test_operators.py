@@ -54,6 +54,19 @@ def pmpo_case(d):
     return operator, batch, state, by_hand.pmpo(batch, alpha, weights, state)
 
 
+def pmpo_variant_case(d):
+    parts = (("sequence",), ("categorical",), GAUSSIAN)[d.integer(0, 2)]
+    batch, alpha, beta, reverse = d.batch(parts), d.uniform(0, 1), d.uniform(0, 4), d.uniform(0, 1) < 0.5
+    normalise = ("context", "batch")[d.integer(0, 1)]
+    per_token = parts == ("sequence",) and d.uniform(0, 1) < 0.5
+    scale = None if per_token or d.uniform(0, 1) < 0.4 else d.uniform(0.2, 3)
+    operator = pmpo.operators.pmpo(
+        alpha=alpha, beta=beta, reverse_kl=reverse, normalise=normalise, per_token=per_token, advantage_scale=scale
+    )
+    weights = {part: beta for part in parts}
+    return operator, batch, {}, by_hand.pmpo(batch, alpha, weights, {}, normalise, per_token, scale, reverse)
+
+
 def mpo_case(d):
     parts = (("sequence",), ("categorical",), GAUSSIAN)[d.integer(0, 2)]
     decoupled, bounds = parts == GAUSSIAN and d.integer(0, 1) == 1, parts == GAUSSIAN and d.integer(0, 1) == 1
@@ -71,6 +84,12 @@ def kto_case(d):
     settings = d.uniform(0.01, 3), d.uniform(0, 2), d.uniform(0, 2)
     operator = pmpo.operators.kto(beta=settings[0], desirable_weight=settings[1], undesirable_weight=settings[2])
     return operator, batch, {}, by_hand.kto(batch, *settings)
+
+
+def kto_mismatched_case(d):
+    batch, beta = d.batch(), d.uniform(0.01, 3)
+    operator = pmpo.operators.kto(beta=beta, reference_point="mismatched")
+    return operator, batch, {}, by_hand.kto(batch, beta, 1, 1, mismatched=True)
 
 
 def dpo_case(d):
@@ -195,7 +214,7 @@ class AgainstTorchByHand(unittest.TestCase):
 
     def in_jax(self, operator, batch, state, loss, gradients):
         plain = arrays(batch)
-        differentiable = {k: plain.pop(k) for k in ("log_prob", "kl", "decoupled_kl", "decoupled_log_prob") if k in plain}
+        differentiable = {k: plain.pop(k) for k in ("log_prob", "kl", "reverse_kl", "decoupled_kl", "decoupled_log_prob") if k in plain}
         of = lambda x, s: operator.jax(**x, **plain, state=s).loss  # noqa: E731
         value, (in_batch, in_state) = jax.jit(jax.value_and_grad(of, argnums=(0, 1)))(differentiable, arrays(state))
         tolerance = 2e-6 if loss.dtype == torch.float32 else 1e-9
@@ -207,7 +226,7 @@ class AgainstTorchByHand(unittest.TestCase):
         self.assertEqual(sorted(CASES_BY_NAME), sorted(pmpo.operators.__all__))
 
 
-for _name, _case in CASES_BY_NAME.items():
+for _name, _case in {**CASES_BY_NAME, "variants_of_pmpo": pmpo_variant_case, "kto_mismatched": kto_mismatched_case}.items():
     setattr(AgainstTorchByHand, f"test_{_name}", lambda self, case=_case: self.check(case))
 
 
@@ -366,6 +385,10 @@ class Errors(unittest.TestCase):
         self.refused("log_prob: is int64 [2, 3] on cpu. It must be floating-point", lambda: operator.torch(x.long()))
         self.refused("reject: is missing, and pmpo needs it", lambda: operator.torch(x, accept=x, kl=x[0]))
         self.refused("kl: is missing", lambda: operator.torch(x, accept=x, reject=x))
+        reverse = pmpo.operators.pmpo(reverse_kl=True)
+        self.refused("reverse_kl: is missing, and pmpo needs it", lambda: reverse.torch(x, accept=x, reject=x, kl=x[0]))
+        simpo = pmpo.operators.simpo()
+        self.refused("length: is missing, and simpo needs it", lambda: simpo.torch(x, accept=x, reject=x))
         self.refused("reject: is float32 [3, 2] on cpu. It must be [N, B], [2, 3] like log_prob", lambda: operator.torch(x, accept=x, reject=x.T, kl=x[0]))
         self.refused("kl['sequence']: is float32 [2] on cpu. It must be [B, D] or [B], and log_prob holds B = 3", lambda: operator.torch(x, accept=x, reject=x, kl=x[:, 0]))
         self.refused("accept: is float32 [2, 3] on meta. Move it to cpu", lambda: operator.torch(x, accept=x.to("meta"), reject=x, kl=x[0]))

@@ -73,7 +73,7 @@ class AgainstTrl(unittest.TestCase):
     def agree(self, operator, theirs, **given):
         ours = operator.torch(self.log_prob, **self.sides, **given).loss
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
-        gradients = (torch.autograd.grad(loss, self.log_prob)[0] for loss in (ours, theirs))
+        gradients = (torch.autograd.grad(loss, self.log_prob, retain_graph=True)[0] for loss in (ours, theirs))
         torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-5)
 
     def cpo_trainer_loss(self, values, **settings):
