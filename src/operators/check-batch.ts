@@ -41,7 +41,8 @@ function checkPlane(name: string, field: string, value: unknown, logProb?: Tenso
 /** @throws PmpoError unless every part is [B, D]. */
 function checkKl(name: string, field: string, estimate: KlEstimate, contexts: number): KlEstimate {
   const form = '{exact, parts: {name: [B, D]}}';
-  if (typeof estimate?.parts !== 'object') throw fault(name, field, `must be a KL as ${form}`);
+  const kind = field === 'batch.reverseKl' ? 'policy ‖ reference' : 'reference ‖ policy';
+  if (typeof estimate?.parts !== 'object') throw fault(name, field, `must be KL(${kind}) as ${form}`);
   for (const [part, values] of Object.entries(estimate.parts)) {
     const place = `${field}.parts.${part}`;
     const tensor = checkTensor(name, place, values);
