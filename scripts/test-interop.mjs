@@ -38,6 +38,7 @@ const suites = [
   { name: 'foreign_server', venvs: ['dm_env_rpc'] },
   { name: 'gymnasium', venvs: ['gymnasium'], server: true },
   { name: 'stable_baselines3', venvs: ['stable_baselines3'] },
+  { name: 'torchrl', venvs: ['torchrl'] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },
