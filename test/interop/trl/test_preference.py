@@ -378,6 +378,8 @@ class Refusals(unittest.TestCase):
         self.refused("train_dataset: has rejected completions only, and the operator behavior-cloning learns from accepted", setting.labelled(labels=(False,)), operator="behavior_cloning")
         self.refused("learns from accepted completions", setting.labelled(labels=(False,)), operator=o.pmpo(alpha=1.0))
         self.refused("operator mpo: needs evaluations, and a preference data set has none", operator="mpo")
+        self.refused("operator pmpo, reverse_kl: is missing", operator=o.pmpo(reverse_kl=True))
+        self.refused("mismatched_log_ratio: is missing", operator=o.kto(reference_point="mismatched"))
         self.refused("train_dataset: has the columns text", Dataset.from_list([{"text": "x"}]))
         self.refused("train_dataset, row 1: has the label None", Dataset.from_list([{"prompt": "a", "completion": "b", "label": label} for label in (True, None)]))
         self.refused("eval_dataset: has completions with labels", setting.pairs(), eval_dataset=setting.labelled(), operator="dpo")

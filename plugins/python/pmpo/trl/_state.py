@@ -44,11 +44,27 @@ class TrainsState:
     """The state, a module, or None."""
 
     def make_state(self) -> None:
-        """Makes the operator's state, once the trainer has been made."""
+        """Makes the operator's state, once the trainer has been made, and checks that the operator works with what a trainer has.
+
+        Raises:
+          PmpoError: naming what the operator needs.
+        """
         trainer: Any = self
         if self.operator._choose(PARTS, False, False).file.state:
             self.operator_state = self.operator.torch_state({PARTS[0]: 1}, device=trainer.accelerator.device)
             trainer.add_callback(_Keeper(self))
+        # What the trainers do not have, such as the KL in the other direction, is missed now and not at the first step.
+        plane = torch.zeros(2, 1, device=trainer.accelerator.device)
+        self.operator.torch(
+            plane,
+            plane,
+            evaluation=plane,
+            accept=1 - plane,
+            reject=plane,
+            length=1 - plane,
+            kl=plane[0],
+            state=self.operator_state,
+        )
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         base: Any = super()
