@@ -37,7 +37,7 @@ const suites = [
   { name: 'serve', venvs: [], minutes: 10 },
   { name: 'foreign_server', venvs: ['dm_env_rpc'] },
   { name: 'gymnasium', venvs: ['gymnasium'], server: true },
-  { name: 'stable_baselines3', venvs: ['stable_baselines3'] },
+  { name: 'stable_baselines3', venvs: ['stable_baselines3'], minutes: 15 },
   { name: 'torchrl', venvs: ['torchrl'] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },

@@ -61,8 +61,8 @@ class PMPO(OffPolicyAlgorithm):
         function from evaluations and weights, [N, B] each, to accept and reject, [N, B] each
     :param n_samples: N, the actions that are drawn for each observation
     :param reference_update_interval: the reference becomes a copy of the actor every so many updates
-    :param actor_rate: the actor's learning rate as a share of `learning_rate`. The bounds of KLs need it: a large step of Adam exceeds
-        them by its noise alone, their weights then rise without end, and the actor stands still
+    :param actor_rate: the actor's learning rate as a share of `learning_rate`. Where steps of Adam exceed the bounds by their noise
+        alone, the weights of the KLs rise without end and the actor stands still: lower it there
     :param operator_learning_rate: the learning rate of the operator's own variables, such as the weights of bounded KLs
     """
 
@@ -99,8 +99,8 @@ class PMPO(OffPolicyAlgorithm):
         operator: Operator | None = None,
         feedback: control.Feedback = "value-baseline",
         n_samples: int = 8,
-        reference_update_interval: int = 20,
-        actor_rate: float = 0.3,
+        reference_update_interval: int = 50,
+        actor_rate: float = 1.0,
         operator_learning_rate: float = 1e-2,
         target_update_interval: int = 1,
         stats_window_size: int = 100,
