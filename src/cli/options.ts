@@ -51,6 +51,13 @@ export function nameList(text: string): string[] {
   return names;
 }
 
+/** Parses the lengths of axes: `3,84,84`. @throws InvalidArgumentError */
+export function lengthList(text: string): number[] {
+  const lengths = text.split(',').map(Number);
+  if (lengths.every((length) => Number.isSafeInteger(length) && length > 0)) return lengths;
+  throw new InvalidArgumentError('It must be lengths of axes separated by commas.');
+}
+
 /** Adds the options for single settings, the output folder and the name of the run. */
 export function addSettingOptions(command: Command): Command {
   return command

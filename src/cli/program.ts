@@ -7,6 +7,7 @@ import { addCompare } from './commands/compare.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEval } from './commands/eval.js';
 import { addExport } from './commands/export.js';
+import { addExportFeedback } from './commands/export-feedback.js';
 import { addExportOperator } from './commands/export-operator.js';
 import { addLists } from './commands/lists.js';
 import { addReproduce } from './commands/reproduce.js';
@@ -44,6 +45,7 @@ export function createProgram(): Command {
   addServe(program);
   addExport(program);
   addExportOperator(program);
+  addExportFeedback(program);
   addLists(program);
   addDoctor(program);
   addSchema(program);

@@ -26,6 +26,12 @@ export type {
   TensorClassifier,
 } from './classifier.js';
 export { defineFeedback } from './define.js';
+export {
+  type ExportedFeedback,
+  exportFeedback,
+  type PortableFeedback,
+  type PortableShapes,
+} from './export.js';
 export { label } from './label.js';
 export { median } from './median.js';
 export { createFeedbackRegistry } from './registry.js';

@@ -18,12 +18,14 @@ from typing import Any
 
 from . import operators
 from ._feedback import FeedbackBatch, feedback
+from ._feedback_file import ExportedFeedback, load_feedback
 from ._feedback_service import FeedbackServer, serve_feedback
 from ._file import read_file
 from ._operator import NumpyResult, Operator, Result, operator_of_file
 from .errors import PmpoError, SettingError
 
 __all__ = [
+    "ExportedFeedback",
     "FeedbackBatch",
     "FeedbackServer",
     "NumpyResult",
@@ -33,6 +35,7 @@ __all__ = [
     "SettingError",
     "feedback",
     "load",
+    "load_feedback",
     "operators",
     "serve_feedback",
 ]

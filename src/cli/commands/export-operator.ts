@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { ConfigError } from '../../core/errors.js';
 import type { ExportedOperator } from '../../operators/export.js';
 import type { RegisteredOperator } from '../../operators/operator.js';
+import { chooseByOverrides } from '../chosen.js';
 import { type ConfigOptions, collect, nameList, overridesOf } from '../options.js';
 
 interface Options extends ConfigOptions {
@@ -25,8 +26,8 @@ const headParts: Readonly<Record<string, readonly string[]>> = {
 /** The operator of a configuration, or of the command line alone. */
 async function choose(file: string | undefined, options: Options): Promise<Chosen> {
   const overrides = overridesOf(options);
-  const { publicModules: modules } = await import('../../public-modules.js');
   if (file !== undefined) {
+    const { publicModules: modules } = await import('../../public-modules.js');
     const { loadJob } = await import('../../config/load.js');
     const job = await loadJob(file, overrides, { modules });
     const { name, ...settings } = job.config.operator;
@@ -40,22 +41,7 @@ async function choose(file: string | undefined, options: Options): Promise<Chose
     }
     return { definition: job.catalogue.operators.get(name), settings, klParts };
   }
-  const { createCatalogue } = await import('../../config/catalogue.js');
-  const { loadPlugins } = await import('../../config/plugins.js');
-  const { readSource } = await import('../../config/source.js');
-  const { operator, plugins = [], ...rest } = readSource('command line', '{}', overrides).values;
-  const [stray] = Object.keys(rest);
-  const { name, ...settings } = (operator ?? {}) as Record<string, unknown>;
-  if (stray !== undefined || typeof name !== 'string' || !Array.isArray(plugins)) {
-    throw new ConfigError({
-      where: 'pmpo export-operator',
-      what: stray === undefined ? 'it needs an operator' : `without a configuration, ${stray} cannot be set`,
-      remedy:
-        'Give a configuration, or --operator NAME with --set operator.KEY=VALUE and --set plugins=[FILE]',
-    });
-  }
-  const catalogue = createCatalogue(modules);
-  await loadPlugins(plugins.map(String), catalogue, process.cwd(), modules);
+  const { name, settings, catalogue } = await chooseByOverrides('operator', overrides);
   return { definition: catalogue.operators.get(name), settings };
 }
 
