@@ -15,6 +15,8 @@ const impossible = -1e9;
 class Categorical implements Distribution {
   /** Log-probs of the bins, [B, A, K]. */
   readonly #logits: Tensor3D;
+  /** The same without the share of the uniform distribution. */
+  readonly #ownLogits: Tensor3D;
   /** Number of bins of each dimension, [A]. */
   readonly #counts: readonly number[];
   /** K, the largest number of bins. */
@@ -30,6 +32,7 @@ class Categorical implements Distribution {
     const shape: [number, number, number] = [parameters.shape[0], counts.length, this.#bins];
     const raw: Tensor3D = tf.reshape(parameters, shape);
     const logits: Tensor3D = tf.logSoftmax(this.#masked(raw), -1);
+    this.#ownLogits = logits;
     this.#logits = uniformShare === 0 ? logits : this.#mixed(logits, uniformShare);
   }
 
@@ -123,8 +126,12 @@ class Categorical implements Distribution {
     return tf.neg(tf.sum(tf.mul(tf.exp(this.#logits), this.#logits), [-2, -1]));
   }
 
+  /**
+   * KL(this ‖ other), where `other` is taken without its uniform share. A value that the policy's own softmax has all but lost has no
+   * gradient left in the mixture, and could not come back when its evaluation rises; this KL keeps it.
+   */
   kl(other: this): Record<string, Tensor2D> {
-    const difference = tf.sub(this.#logits, other.#logits);
+    const difference = tf.sub(this.#logits, other.#ownLogits);
     return { categorical: tf.sum(tf.mul(tf.exp(this.#logits), difference), -1) };
   }
 

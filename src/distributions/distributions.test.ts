@@ -229,6 +229,16 @@ describe('a categorical with a uniform share', () => {
     expect(values[5]).toBe(0);
   });
 
+  it('is held by the KL to what it keeps likely, however unlikely its softmax has made it', () => {
+    const at = (x: tf.Tensor) => family.create(x as Tensor2D, 1);
+    // The softmax of the first dimension is 1 at its first value, and the mixture 0.96, 0.02, 0.02; the second one is even.
+    const lost = tf.tensor2d([[60, 0, 0, 0, 0, 0]]);
+    const gradient = tf.grad((x: tf.Tensor) => tf.sum(at(lost).kl(at(x)).categorical))(lost);
+    expectClose(tf.slice(gradient, [0, 0], [1, 3]), [[0.04, -0.02, -0.02]], 'gradient', 1e-5);
+    const divergence = 0.96 * Math.log(0.96) + 0.04 * (Math.log(0.02) + 60);
+    expectClose(at(lost).kl(at(lost)).categorical, [[divergence, 0]], 'KL', 1e-4);
+  });
+
   it('lists all actions', () => {
     const all = family.allActions(6)!;
     expect(all.shape).toEqual([6, 2]);

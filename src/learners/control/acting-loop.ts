@@ -9,6 +9,7 @@ import type { ActorConfig } from './config.js';
 import type { ExperienceSnapshot } from './experience.js';
 import {
   ActingNoise,
+  annealedEpsilons,
   correlations,
   explorationEpsilons,
   headNoise,
@@ -132,7 +133,9 @@ export class ActingLoop {
     }
     const actions = await act(this.#observations, headNoise(family, z), numEnvs);
     const key = foldIn(this.#epsilonKey, index);
-    return { stepped: environment.step(withRandomIntegers(actions, this.#epsilons, actionValues, key)) };
+    const { warmupSteps, environmentSteps } = config.learner;
+    const epsilons = annealedEpsilons(this.#epsilons, steps - warmupSteps, environmentSteps);
+    return { stepped: environment.step(withRandomIntegers(actions, epsilons, actionValues, key)) };
   }
 
   /** Passes the transitions that a step has completed to the sink. @returns the simulator steps that were taken. */

@@ -100,6 +100,23 @@ export function explorationEpsilons(
   });
 }
 
+/** The share of a run in which ε falls to each environment's own. */
+const annealedShare = 0.1;
+
+/**
+ * ε of each environment after `steps` steps of a policy, [K]: it falls linearly from 1 in the first tenth of a run of `totalSteps`
+ * steps, as in DQN. What needs several unlikely actions in a row is found while the policy is still undecided, or hardly ever.
+ */
+export function annealedEpsilons(
+  epsilons: readonly number[],
+  steps: number,
+  totalSteps: number,
+): readonly number[] {
+  const annealed = 1 - steps / (annealedShare * totalSteps);
+  if (annealed <= 0) return epsilons;
+  return epsilons.map((epsilon) => (epsilon === 0 ? 0 : Math.max(epsilon, annealed)));
+}
+
 /**
  * Canonical actions [K, A] in which environment k has, with probability ε_k, uniformly random values in place of all its integers.
  * @param epsilons [K]
