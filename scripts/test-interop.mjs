@@ -39,6 +39,7 @@ const suites = [
   { name: 'gymnasium', venvs: ['gymnasium'], server: true },
   { name: 'stable_baselines3', venvs: ['stable_baselines3'], minutes: 15 },
   { name: 'torchrl', venvs: ['torchrl'] },
+  { name: 'adapters', venvs: ['adapters'] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },

@@ -1,0 +1,103 @@
+"""An operator's loss for frameworks that give log-probs of tokens: verl, OpenRLHF, Tinker.
+
+Shapes: S sequences, T tokens of the longest one; N sequences of each of B prompts.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from . import control
+from ._operator import Operator
+from .errors import PmpoError
+
+Metrics = dict[str, torch.Tensor]
+
+
+def check_stateless(operator: Operator, framework: str) -> Operator:
+    """The operator, if it trains no variables of its own: a loss function has no optimizer to give them to.
+
+    Raises:
+      PmpoError: it trains such variables.
+    """
+    if operator._choose(("sequence",), False, False).file.state:
+        raise PmpoError(
+            f"operator {operator.name}",
+            f"trains variables of its own, which {framework} would not optimize",
+            "Use one without, such as pmpo.operators.pmpo() with a fixed weight of the KL",
+        )
+    return operator
+
+
+def groups_by_layout(count: int, size: int) -> torch.Tensor:
+    """The group of each of `count` sequences where those of a prompt follow one another, [S].
+
+    Raises:
+      PmpoError: the groups are not whole.
+    """
+    if size < 1 or count % size != 0:
+        raise PmpoError(
+            "group_size", f"is {size}, and the batch has {count} sequences", "The batch must hold whole groups: change its size, or group_size"
+        )
+    return torch.arange(count) // size
+
+
+def summed_kl(log_ratio: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The estimate of KL(reference ‖ policy) of each sequence, [S]: r − 1 − log r at each token, r = π_θ/π_ref.
+
+    It holds for samples of the reference only.
+    """
+    log_ratio = log_ratio.masked_fill(~mask, 0.0)
+    return (log_ratio.exp() - 1 - log_ratio).sum(1)
+
+
+def sequence_loss(
+    operator: Operator,
+    log_prob: torch.Tensor,
+    reference_log_prob: torch.Tensor,
+    mask: torch.Tensor,
+    advantage: torch.Tensor,
+    group: torch.Tensor,
+    feedback: control.Feedback | None,
+) -> tuple[torch.Tensor, Metrics]:
+    """The operator's loss, a mean over the prompts, and its metrics.
+
+    Args:
+      log_prob, reference_log_prob: of each token, [S, T].
+      mask: 1 for the tokens of the response, [S, T]. A sequence without any is no sample.
+      advantage: of each token, [S, T]; its mean is that of the sequence.
+      group: the prompt of each sequence, [S].
+      feedback: classifies the advantages; by default above 0 is accepted and below 0 is rejected.
+    """
+    mask = mask.to(torch.bool)
+    length = mask.sum(1)
+
+    def summed(values: torch.Tensor) -> torch.Tensor:
+        return values.masked_fill(~mask, 0.0).sum(1)
+
+    _, context = group.to(log_prob.device).unique(return_inverse=True)
+    same = context.unsqueeze(0) == context.unsqueeze(1)
+    place = same.tril(-1).sum(1), context
+    shape = int(place[0].max()) + 1, int(context.max()) + 1
+
+    def plane(values: torch.Tensor) -> torch.Tensor:
+        return values.new_zeros(shape).index_put(place, values)
+
+    there = plane((length > 0).to(log_prob.dtype))
+    evaluation = plane(summed(advantage) / length.clamp(min=1)).to(log_prob.dtype)
+    if feedback is None:
+        accept, reject = evaluation > 0, evaluation < 0
+    else:
+        accept, reject = control.classify(feedback, evaluation, there)
+    reference_log_prob = reference_log_prob.detach()
+    kl = plane(summed_kl(log_prob - reference_log_prob, mask))
+    return operator.torch(
+        plane(summed(log_prob)),
+        plane(summed(reference_log_prob)),
+        evaluation=evaluation,
+        accept=accept,
+        reject=reject,
+        mask=there,
+        length=plane(length.clamp(min=1).to(log_prob.dtype)).clamp(min=1),
+        kl=kl.sum(0) / there.sum(0).clamp(min=1),
+    )
