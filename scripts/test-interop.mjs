@@ -40,6 +40,7 @@ const suites = [
   { name: 'stable_baselines3', venvs: ['stable_baselines3'], minutes: 15 },
   { name: 'torchrl', venvs: ['torchrl'] },
   { name: 'adapters', venvs: ['adapters'] },
+  { name: 'cleanrl', venvs: ['cleanrl'] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },

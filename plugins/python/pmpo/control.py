@@ -19,7 +19,7 @@ from . import operators
 from ._operator import Operator
 from .errors import PmpoError
 
-__all__ = ["Feedback", "categorical", "classify", "default_operator", "gaussian", "top_half", "value_baseline"]
+__all__ = ["ActorLoss", "Feedback", "categorical", "classify", "default_operator", "gaussian", "top_half", "value_baseline"]
 
 Sides = tuple[torch.Tensor, torch.Tensor]
 Feedback = Union[str, Callable[[torch.Tensor, torch.Tensor], Sides]]
@@ -123,3 +123,37 @@ def classify(feedback: Feedback, evaluation: torch.Tensor, weights: torch.Tensor
     if not isinstance(sides, tuple) or len(sides) != 2 or any(not isinstance(side, torch.Tensor) for side in sides):
         raise PmpoError("feedback", f"the function returned {type(sides).__name__}", "Return two tensors: accept and reject")
     return sides
+
+
+class ActorLoss(torch.nn.Module):
+    """The loss of an actor with a diagonal Gaussian, squashed or not, for scripts that have critics of their own.
+
+    Its parameters are the operator's own variables, which an optimizer trains with the policy. They are brought into their domain at
+    the start of each call.
+
+    Args:
+      action_size: A.
+      operator: `default_operator()` by default.
+      feedback: `value-baseline`, `top-half`, or a function.
+    """
+
+    def __init__(self, action_size: int, *, operator: Operator | None = None, feedback: Feedback = "value-baseline") -> None:
+        super().__init__()
+        self.operator = default_operator() if operator is None else operator
+        self.feedback = feedback
+        self.state = self.operator.torch_state({"mean": action_size, "covariance": action_size}, bound_violation=True)
+
+    def forward(self, policy: Normal, reference: Normal, samples: torch.Tensor, evaluation: torch.Tensor) -> torch.Tensor:
+        """The loss, a scalar.
+
+        Args:
+          policy, reference: [B, A]. For a squashed policy, the Gaussians before squashing: its Jacobian cancels in every term.
+          samples: of the reference, before squashing, [N, B, A].
+          evaluation: the value of each sample, by the critics, [N, B].
+        """
+        self.state.project()
+        accept, reject = classify(self.feedback, evaluation.detach(), torch.ones_like(evaluation))
+        terms = gaussian(policy, reference, samples.detach())
+        result = self.operator.torch(**terms, evaluation=evaluation.detach(), accept=accept, reject=reject, state=self.state)
+        loss: torch.Tensor = result.loss
+        return loss
