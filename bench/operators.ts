@@ -1,0 +1,12 @@
+/**
+ * Compares the time of operators' losses and gradients in Python, run from their graphs, with the same losses written by hand: in
+ * PyTorch, eager and compiled, and in JAX, with one thread.
+ *
+ *     npm run bench operators [-- --rounds N]
+ */
+
+import { pythonOf, runPython } from './support/peers.js';
+
+const python = await pythonOf('operators');
+const results = JSON.parse(await runPython(python, 'operators_python.py', process.argv.slice(2))) as object;
+console.log(JSON.stringify({ benchmark: 'operators', ...results }, undefined, 2));
