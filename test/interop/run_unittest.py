@@ -4,12 +4,15 @@ Usage: python run_unittest.py FOLDER RESULTS.json
 """
 
 import json
+import pathlib
 import sys
 import unittest
 
 
 def main() -> int:
     folder, results = sys.argv[1:]
+    # Python puts the folder of this file first, where suites such as `vllm` would pass for packages of that name.
+    sys.path.remove(str(pathlib.Path(__file__).resolve().parent))
     suite = unittest.defaultTestLoader.discover(folder, pattern="test_*.py", top_level_dir=folder)
     outcome = unittest.TextTestRunner(verbosity=2).run(suite)
     # The last line of a traceback is the error message.
