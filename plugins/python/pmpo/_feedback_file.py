@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from .errors import PmpoError
 
 _key = "pmpo.feedback"
 _format = 1
-_libraries = {"torch": torch_library, "jax": jax_library, "numpy": numpy_library}
+_libraries: dict[str, Callable[[], Any]] = {"torch": torch_library, "jax": jax_library, "numpy": numpy_library}
 
 
 class ExportedFeedback:
