@@ -23,7 +23,11 @@ __all__ = ["ActorLoss", "Feedback", "categorical", "classify", "default_operator
 
 Sides = tuple[torch.Tensor, torch.Tensor]
 Feedback = Union[str, Callable[[torch.Tensor, torch.Tensor], Sides]]
-"""`value-baseline`, `top-half`, or a function from evaluations and their weights, [N, B] each, to accept and reject, [N, B] each."""
+"""`value-baseline`, `top-half`, or a function from evaluations and their weights, [N, B] each, to accept and reject, [N, B] each.
+
+Accept and reject say how far a sample counts on each side, from 0 to 1. They do not hold its weight, such as the reference's probability
+of a discrete action: the operator's `mask` supplies that, and a side that held it too would count it twice.
+"""
 
 
 def default_operator() -> Operator:
@@ -85,17 +89,21 @@ def value_baseline(evaluation: torch.Tensor, weights: torch.Tensor | None = None
 
     Args:
       evaluation: [N, B]
-      weights: the weight of each sample in the value and in the feedback, [N, B]; 1 by default.
+      weights: the weight of each sample in the value, [N, B]; 1 by default. A sample of weight 0 is on neither side.
     """
     weights = torch.ones_like(evaluation) if weights is None else weights
     value = (evaluation * weights).sum(0) / weights.sum(0)
     # A difference this small is rounding: samples that are all alike must not be judged by it.
     margin = 1e-6 * value.abs()
-    return (evaluation > value + margin) * weights, (evaluation < value - margin) * weights
+    there = weights > 0
+    return ((evaluation > value + margin) & there).to(evaluation.dtype), ((evaluation < value - margin) & there).to(evaluation.dtype)
 
 
 def top_half(evaluation: torch.Tensor, weights: torch.Tensor | None = None) -> Sides:
-    """Accepts the better half of the samples of each context, [N, B], and rejects the worse half; ties at the border are neither."""
+    """Accepts the better half of the samples of each context, [N, B], and rejects the worse half; ties at the border are neither.
+
+    A sample of weight 0 is on neither side.
+    """
     weights = torch.ones_like(evaluation) if weights is None else weights
     ordered = evaluation.sort(dim=0, descending=True).values
     half = len(evaluation) // 2
@@ -103,7 +111,8 @@ def top_half(evaluation: torch.Tensor, weights: torch.Tensor | None = None) -> S
     decided = worst_accepted > best_rejected
     accept = (evaluation >= worst_accepted) & (decided | (evaluation > best_rejected))
     reject = (evaluation <= best_rejected) & (decided | (evaluation < worst_accepted))
-    return accept * weights, reject * weights
+    there = weights > 0
+    return (accept & there).to(evaluation.dtype), (reject & there).to(evaluation.dtype)
 
 
 _classifiers = {"value-baseline": value_baseline, "top-half": top_half}

@@ -157,7 +157,7 @@ class OperatorsTest(unittest.TestCase):
 
         def mine(evaluation, weights):
             shapes.add(tuple(evaluation.shape))
-            return (evaluation > 0) * weights, (evaluation < 0) * weights
+            return evaluation > 0, evaluation < 0
 
         PMPO("MlpPolicy", "Pendulum-v1", feedback=mine, n_samples=5, **SMALL).learn(60)
         self.assertEqual(shapes, {(5, 32)})
@@ -209,9 +209,26 @@ class ControlTest(unittest.TestCase):
         accept, reject = control.top_half(q)
         self.assertEqual(accept.T.tolist(), [[0, 0, 1, 1], [0] * 4, [1, 0, 0, 0]])
         self.assertEqual(reject.T.tolist(), [[1, 1, 0, 0], [0] * 4, [0] * 4])
-        weights = torch.tensor([[0.9], [0.1]])
-        accept, reject = control.value_baseline(torch.tensor([[1.0], [0.0]]), weights)
-        torch.testing.assert_close(torch.cat([accept, reject]), torch.tensor([[0.9], [0.0], [0.0], [0.1]]))
+        weights = torch.tensor([[0.9], [0.1], [0.0]])
+        accept, reject = control.value_baseline(torch.tensor([[1.0], [0.0], [9.0]]), weights)
+        self.assertEqual((accept[:, 0].tolist(), reject[:, 0].tolist()), ([1, 0, 0], [0, 1, 0]))
+
+    def test_each_action_counts_by_its_probability_once(self):
+        probs = torch.tensor([0.5, 0.2, 0.2, 0.1])
+        reference = Categorical(probs=probs[None])
+        policy = Categorical(logits=torch.tensor([[0.3, -0.2, 0.5, 0.1]]))
+        log_prob = policy.logits[0]
+        # V = 0.5·0 + 0.2·3 + 0.2·0 + 0.1·5 = 1.1. The better half are the actions 1 and 3 by either rule.
+        evaluation = torch.tensor([[0.0], [3.0], [0.0], [5.0]])
+        accepted = (0.2 * log_prob[1] + 0.1 * log_prob[3]) / 0.3
+        rejected = (0.5 * log_prob[0] + 0.2 * log_prob[2]) / 0.7
+        kl = (probs * (probs.log() - log_prob)).sum()
+        expected = -0.3 * accepted + 0.7 * rejected + 0.9 * kl
+        for feedback in ("value-baseline", "top-half"):
+            accept, reject = control.classify(feedback, evaluation, probs[:, None])
+            terms = control.categorical(policy, reference)
+            loss, _ = pmpo.operators.pmpo(alpha=0.3, beta=0.9).torch(**terms, accept=accept, reject=reject)
+            torch.testing.assert_close(loss, expected)
 
 
 class PackageTest(unittest.TestCase):

@@ -58,7 +58,8 @@ class PMPO(OffPolicyAlgorithm):
 
     :param operator: an operator of `pmpo.operators` or of `pmpo.load`; PMPO with bounded KLs by default
     :param feedback: which actions are accepted and rejected: `"value-baseline"` by the sign of the advantage, `"top-half"`, or a
-        function from evaluations and weights, [N, B] each, to accept and reject, [N, B] each
+        function from evaluations and weights, [N, B] each, to accept and reject, [N, B] each, which do not hold the weights; see
+        `pmpo.control.Feedback`
     :param n_samples: N, the actions that are drawn for each observation
     :param reference_update_interval: the reference becomes a copy of the actor every so many updates
     :param actor_rate: the actor's learning rate as a share of `learning_rate`. Where steps of Adam exceed the bounds by their noise
