@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { Solution } from '../../test/references/batch.js';
 import { itIsThatOfTorch, solveBatch } from '../../test/references/operator-cases.js';
 import * as tf from '../engine/tf.js';
 import { grpo } from './grpo.js';
@@ -6,7 +7,7 @@ import { grpo } from './grpo.js';
 beforeAll(() => tf.setBackend('cpu'));
 
 /** Two samples, of which the first is better: advantages ±1/√2. */
-function gradients(logProb: number[][], settings = {}): number[] {
+function solved(logProb: number[][], settings = {}): Solution {
   const planes = {
     logProb,
     referenceLogProb: [[0], [0]],
@@ -16,7 +17,11 @@ function gradients(logProb: number[][], settings = {}): number[] {
     mask: [[1], [1]],
     length: [[2], [1]],
   };
-  return [...solveBatch(grpo(settings), { planes }).gradients.logProb!.dataSync()];
+  return solveBatch(grpo(settings), { planes });
+}
+
+function gradients(logProb: number[][], settings = {}): number[] {
+  return [...solved(logProb, settings).gradients.logProb!.dataSync()];
 }
 
 describe('grpo', () => {
@@ -36,6 +41,29 @@ describe('grpo', () => {
     const [token] = gradients([[0], [0]], { perToken: true });
     expect(token).toBeCloseTo(whole! / 2, 6);
   });
+
+  it.each([-1e4, -200, 200, 1e4])(
+    'stays finite, gradient and metrics included, at a log-ratio of %d',
+    (far) => {
+      for (const logProb of [
+        [[far], [0]],
+        [[0], [far]],
+      ]) {
+        for (const beta of [0, 0.04]) {
+          const [referenceLogProb, evaluation] = [tf.zeros<tf.Rank.R2>([2, 1]), tf.tensor2d([[5], [3]])];
+          const { metrics } = grpo({ beta }).loss({
+            logProb: tf.tensor2d(logProb),
+            referenceLogProb,
+            evaluation,
+          });
+          const { loss, gradients: found } = solved(logProb, { beta });
+          for (const one of [loss, found.logProb!, ...Object.values(metrics)]) {
+            expect([...one.dataSync()].every(Number.isFinite)).toBe(true);
+          }
+        }
+      }
+    },
+  );
 
   it('asks for the length only with perToken, and for two samples of a context', () => {
     expect(grpo().needs).toMatchObject({

@@ -21,6 +21,9 @@ import { completePerToken, perTokenSetting } from './per-token.js';
  * The batch holds log-probs of whole samples, so ρ is the ratio of a whole sample. With `perToken` it is its geometric mean over the
  * sample's tokens (GSPO, arXiv 2507.18071): at the reference its gradient is that of the paper's mean over tokens.
  *
+ * log ρ is clamped to ±20, so that loss, gradient and metrics stay finite however far the policy has moved. A sample whose log-ratio is
+ * beyond that has a gradient of 0.
+ *
  * std is the square root of the variance without bias, as in TRL. A context with a single sample, or whose samples all have one
  * evaluation, has advantages of exactly 0. E_x is the mean over all B contexts.
  *
@@ -39,6 +42,9 @@ export type GrpoSettings = z.input<typeof grpoSettings>;
 /** Keeps an advantage finite whose group has almost no spread. */
 const smallestDeviation = 1e-4;
 
+/** ρ and 1/ρ of a larger log-ratio would overflow. */
+const largestLogRatio = 20;
+
 /** Advantages in standard deviations of their group, [N, B]. */
 function groupAdvantages(evaluation: Tensor2D, mask: Tensor2D): Tensor2D {
   const advantage = advantages(evaluation, mask);
@@ -52,9 +58,10 @@ function grpoLoss(
   batch: CheckedBatch,
 ): OperatorResult {
   const { evaluation, mask, length } = batch;
-  const logRatio: Tensor2D = isPerToken
+  const whole: Tensor2D = isPerToken
     ? perToken(logRatios(batch), length, mask)
     : where0(logRatios(batch), mask);
+  const logRatio: Tensor2D = tf.minimum(tf.maximum(whole, -largestLogRatio), largestLogRatio);
   const advantage = groupAdvantages(evaluation, mask);
   const ratio = tf.exp(logRatio);
   const clipped = tf.minimum(tf.maximum(ratio, 1 - epsilon), 1 + epsilon);

@@ -138,7 +138,7 @@ def over_contexts(losses, x):
 def grpo(x, epsilon, beta, per_token):
     r, losses = ratios(x, per_token), []
     for b, there in contexts(x):
-        f, ratio = x["evaluation"][there, b], r[there, b].exp()
+        f, ratio = x["evaluation"][there, b], r[there, b].clamp(-20, 20).exp()
         advantage = (f - f.mean()) / (f.std() + 1e-4) if len(f) > 1 else torch.zeros_like(f)
         clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
         k3 = 1 / ratio - torch.log(1 / ratio) - 1
