@@ -69,14 +69,19 @@ class ExportedFeedback:
         if len(evaluation.shape) != 2:
             raise PmpoError(where, f"evaluation has the shape {list(evaluation.shape)}", "It must be [N, B]")
         given = {"evaluation": evaluation, **{name: x for name, x in planes.items() if x is not None}}
-        if "mask" not in given:
-            given["mask"] = evaluation * 0 + 1
-        given["mask"] = given["mask"] + 0 * evaluation
+        shape, arrays = tuple(evaluation.shape), _libraries[library]()
+        ones, zeros = (arrays.full(evaluation, shape, value) for value in (1.0, 0.0))
+        mask = given.get("mask", ones)
+        if tuple(mask.shape) != shape:
+            raise PmpoError(where, f"mask has the shape {list(mask.shape)}", f"It must be that of evaluation, {list(shape)}")
+        # The evaluation of an absent sample may be NaN, and NaN · 0 is NaN: it is replaced, not multiplied.
+        present = mask > 0
+        given["mask"] = arrays.cast(evaluation, mask, 1)
+        given["evaluation"] = arrays.where(present, evaluation, zeros)
         if "baseline" not in given:
-            weights = (given["mask"] > 0) * 1.0
-            count = weights.sum(0)
-            given["baseline"] = (weights * evaluation).sum(0) / (count + (count == 0))
-        lengths = {"N": evaluation.shape[0], "B": evaluation.shape[1]}
+            count = arrays.where(present, ones, zeros).sum(0)
+            given["baseline"] = given["evaluation"].sum(0) / (count + (count == 0))
+        lengths = {"N": shape[0], "B": shape[1]}
         for name, axes in self._inputs.items():
             expected = [lengths[axis] if isinstance(axis, str) else axis for axis in axes]
             if name not in given:
@@ -85,11 +90,11 @@ class ExportedFeedback:
                 raise PmpoError(where, f"{name} has the shape {list(given[name].shape)}", f"It must be {axes} = {expected}")
         if library not in self._programs:
             try:
-                self._programs[library] = Program(self._model, ("accept", "reject"), _libraries[library]())
+                self._programs[library] = Program(self._model, ("accept", "reject"), arrays)
             except MalformedFile as error:
                 raise PmpoError(self._where, str(error)) from None
         accept, reject = self._programs[library]({name: given[name] for name in self._inputs}, evaluation)
-        return accept, reject
+        return arrays.where(present, accept, zeros), arrays.where(present, reject, zeros)
 
 
 def load_feedback(file: str | Path) -> ExportedFeedback:

@@ -69,5 +69,5 @@ it("classifiers that the program exports, a plugin's too, are the same in PyTorc
   }
   await writeFile(join(folder, 'cases.json'), JSON.stringify(cases));
   const peer = await run(process.env.PMPO_PYTHON_OPERATORS!, ['-B', join(here, 'feedback_peer.py'), folder]);
-  expect(JSON.parse(peer.stdout.trim().split('\n').at(-1)!)).toEqual({ compared: 18, different: [] });
+  expect(JSON.parse(peer.stdout.trim().split('\n').at(-1)!)).toEqual({ compared: 36, different: [] });
 });
