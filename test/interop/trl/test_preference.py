@@ -1,6 +1,7 @@
 """PMPOTrainer beside TRL's own trainers, plain forward passes, and the formula of plugins/torch-trainer."""
 
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -251,6 +252,13 @@ class Setups(unittest.TestCase):
         trainer = train(PMPOTrainer, PMPOConfig, setting.pairs(), config={"model_init_kwargs": {}, "max_steps": 2})
         self.assertEqual((logged(trainer, "kl")[0], logged(trainer, "rewards/chosen")[0]), (0, 0))
         self.assertGreater(logged(trainer, "kl")[1], 0)
+
+    def test_reference_is_the_policy_at_the_start_in_mixed_precision(self):
+        for name, loss in (("pmpo", None), ("dpo", math.log(2))):
+            trainer = train(PMPOTrainer, PMPOConfig, setting.pairs(), operator=name, config={"bf16": True, "max_steps": 1})
+            self.assertEqual(logged(trainer, "rewards/margins" if loss else "kl")[0], 0)
+            if loss:
+                self.assertAlmostEqual(logged(trainer)[0], loss, places=6)
 
     def test_peft(self):
         adapter = LoraConfig(r=4, task_type="CAUSAL_LM", target_modules="all-linear", modules_to_save=["lm_head"])

@@ -79,7 +79,8 @@ def reference_states(trainer: Any, request: Request, inputs: Mapping[str, Any]) 
         peft = trainer.accelerator.unwrap_model(model)
         adapter = use_adapter(peft, adapter_name="ref" if "ref" in peft.peft_config else None)
     checkpointing = disable_gradient_checkpointing(trainer.model, trainer.args.gradient_checkpointing_kwargs)
-    with torch.no_grad(), checkpointing, adapter:
+    # TRL prepared the reference before `accept_requests`, which hides accelerate's autocast; the policy, prepared later, has it.
+    with torch.no_grad(), checkpointing, adapter, trainer.accelerator.autocast():
         states: States = model(**inputs, request=dataclasses.replace(request, states_only=True))
     return states
 
