@@ -1,6 +1,6 @@
 """PMPO, or any other operator, as a loss module of TorchRL.
 
-    loss_module = pmpo.torchrl.PMPOLoss(actor, qvalue)                  # was: SACLoss(actor, qvalue)
+    loss_module = pmpo.torchrl.PMPOLoss(actor, qvalue, action_size=6)   # was: SACLoss(actor, qvalue)
     target_updater = SoftUpdate(loss_module, tau=0.01)
 
 Shapes: N samples per context, B contexts (the batch), A action dimensions, Q critics.

@@ -1,5 +1,7 @@
 """pmpo.torchrl in TorchRL's own Trainer."""
 
+import ast
+import inspect
 import pathlib
 import subprocess
 import sys
@@ -134,6 +136,12 @@ class TrainerTest(unittest.TestCase):
 
 
 class PackageTest(unittest.TestCase):
+    def test_the_example_of_the_docstring_is_a_call_that_can_be_made(self):
+        (line,) = [line for line in pmpo.torchrl.__doc__.splitlines() if "PMPOLoss(" in line]
+        call = ast.parse(line.split("#")[0].strip()).body[0].value
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        inspect.signature(PMPOLoss.__init__).bind(None, *call.args, **given)
+
     def test_types(self):
         command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--follow-imports", "silent", "pmpo/torchrl.py"]
         done = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True)
