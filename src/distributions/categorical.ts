@@ -17,6 +17,8 @@ class Categorical implements Distribution {
   readonly #logits: Tensor3D;
   /** The same without the share of the uniform distribution. */
   readonly #ownLogits: Tensor3D;
+  /** The share of the uniform distribution. */
+  readonly #uniformShare: number;
   /** Number of bins of each dimension, [A]. */
   readonly #counts: readonly number[];
   /** K, the largest number of bins. */
@@ -33,6 +35,7 @@ class Categorical implements Distribution {
     const raw: Tensor3D = tf.reshape(parameters, shape);
     const logits: Tensor3D = tf.logSoftmax(this.#masked(raw), -1);
     this.#ownLogits = logits;
+    this.#uniformShare = uniformShare;
     this.#logits = uniformShare === 0 ? logits : this.#mixed(logits, uniformShare);
   }
 
@@ -131,8 +134,19 @@ class Categorical implements Distribution {
    * gradient left in the mixture, and could not come back when its evaluation rises; this KL keeps it.
    */
   kl(other: this): Record<string, Tensor2D> {
-    const difference = tf.sub(this.#logits, other.#ownLogits);
-    return { categorical: tf.sum(tf.mul(tf.exp(this.#logits), difference), -1) };
+    return { categorical: divergence(this.#logits, other.#ownLogits) };
+  }
+
+  /**
+   * (1 − u)·KL(this ‖ reference) + u·KL(own softmax of the reference ‖ own softmax of this), with the uniform share u: without one, just
+   * the first term. That one alone loses its gradient in a value that this policy's softmax has all but lost; the second one keeps it.
+   */
+  reverseKl(reference: this): Record<string, Tensor2D> {
+    const reverse = divergence(this.#logits, reference.#logits);
+    const share = this.#uniformShare;
+    if (share === 0) return { categorical: reverse };
+    const forward = divergence(reference.#ownLogits, this.#ownLogits);
+    return { categorical: tf.add(tf.mul(reverse, 1 - share), tf.mul(forward, share)) };
   }
 
   spread(): Tensor1D {
@@ -146,6 +160,11 @@ class Categorical implements Distribution {
     const variance = tf.sum(tf.mul(probabilities, tf.squaredDifference(values, mean)), -1);
     return tf.mean(tf.sqrt(tf.add(variance, 1e-12)), -1);
   }
+}
+
+/** KL(p ‖ q) of log-probs [B, A, K] in each dimension, [B, A]. */
+function divergence(p: Tensor3D, q: Tensor3D): Tensor2D {
+  return tf.sum(tf.mul(tf.exp(p), tf.sub(p, q)), -1);
 }
 
 /** The values of each dimension, and how far the probabilities stay from 0. */

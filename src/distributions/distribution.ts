@@ -22,6 +22,11 @@ export interface Distribution {
   /** KL(this ‖ other) in parts [B, D] that add up to the whole, nats. */
   kl(other: this): Record<string, Tensor2D>;
   /**
+   * KL(this ‖ reference), the divergence of `reverseKl`, in the parts of `kl`. At `reference` it is 0, and so is its gradient; everywhere
+   * else it is positive.
+   */
+  reverseKl(reference: this): Record<string, Tensor2D>;
+  /**
    * KL(this ‖ other) in the parts that MPO constrains, each with the other parts held at `this` (arXiv 1812.02256, section
    * 4.2.1). Undefined for a KL of one part.
    */

@@ -82,7 +82,7 @@ function compare(
   };
   const reverseKl = (...given: tf.Tensor[]) => {
     const [one, other] = pair(given);
-    return whole(other.kl(one));
+    return whole(other.reverseKl(one));
   };
   const logProb = (...given: tf.Tensor[]) => make(given).logProb(samples);
   expectSame('log-prob', logProb, p, expected.logProb, expected.logProbGradients);
@@ -237,6 +237,53 @@ describe('a categorical with a uniform share', () => {
     expectClose(tf.slice(gradient, [0, 0], [1, 3]), [[0.04, -0.02, -0.02]], 'gradient', 1e-5);
     const divergence = 0.96 * Math.log(0.96) + 0.04 * (Math.log(0.02) + 60);
     expectClose(at(lost).kl(at(lost)).categorical, [[divergence, 0]], 'KL', 1e-4);
+  });
+
+  describe('has a reverse KL to its reference that', () => {
+    const mixed = categoricalFamily({ bins: [3, 2], uniformShare: 0.02 });
+    const at = (x: tf.Tensor) => mixed.create(x as Tensor2D, 2);
+    const reverse = (x: tf.Tensor, reference: tf.Tensor) => at(x).reverseKl(at(reference)).categorical;
+    const gradientAt = (x: tf.Tensor, reference: tf.Tensor) =>
+      tf.grad((own: tf.Tensor) => tf.sum(reverse(own, reference)))(x);
+
+    it('is 0 at the reference, and so is its gradient', () => {
+      for (const values of [
+        [0.3, -1, 2, 0.5, 1, 0],
+        [60, 0, 0, 0, 30, 0],
+      ]) {
+        const logits = tf.tensor2d([values]);
+        expectClose(reverse(logits, logits), [[0, 0]], 'reverse KL', 1e-7);
+        expectClose(gradientAt(logits, logits), [[0, 0, 0, 0, 0, 0]], 'gradient', 1e-6);
+      }
+    });
+
+    it('is positive elsewhere', () => {
+      const reference = tf.tensor2d([[0.3, -1, 2, 0.5, 1, 0]]);
+      for (const values of [
+        [0.4, -1, 2, 0.6, 1, 0],
+        [-3, 4, 0, -9, 9, 0],
+        [60, 0, 0, 60, 0, 0],
+      ]) {
+        for (const one of reverse(tf.tensor2d([values]), reference).dataSync()) {
+          expect(one).toBeGreaterThan(1e-5);
+        }
+      }
+    });
+
+    it('brings back a value that the softmax has lost and the reference has not', () => {
+      const gradient = gradientAt(tf.tensor2d([[60, 0, 0, 0, 0, 0]]), tf.zeros([1, 6]));
+      const each = 0.02 / 3;
+      expectClose(tf.slice(gradient, [0, 0], [1, 3]), [[2 * each, -each, -each]], 'gradient', 1e-5);
+    });
+
+    it('is the KL of the two policies without a uniform share', () => {
+      const plain = categoricalFamily({ bins: [3] });
+      const [p, q] = [
+        [1, 0, -1],
+        [0, 2, 0],
+      ].map((values) => plain.create(tf.tensor2d([values]), 1));
+      expectClose(p!.reverseKl(q!).categorical, p!.kl(q!).categorical.arraySync(), 'reverse KL');
+    });
   });
 
   it('lists all actions', () => {

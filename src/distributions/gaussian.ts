@@ -51,6 +51,10 @@ class Gaussian implements Distribution {
     return { mean: meanPart(this, other, other.stddev), covariance: covariancePart(this, other) };
   }
 
+  reverseKl(reference: this): Record<string, Tensor2D> {
+    return this.kl(reference);
+  }
+
   decoupledKl(other: this): Record<string, Tensor2D> {
     return { mean: meanPart(this, other, this.stddev), covariance: covariancePart(this, other) };
   }

@@ -26,7 +26,8 @@ import type { CheckedBatch, Operator, OperatorContext, OperatorResult, OperatorR
  *   context's samples: a sample that is hardly better or worse than the mean counts little.
  * - `perToken` divides each log-prob by the sample's number of tokens.
  * - `reverseKl` takes KL(π_θ ‖ π_ref) in place of KL(π_ref ‖ π_θ), as Dreamer 4 does (arXiv 2509.24527, equation 11). It is finite where
- *   the policy gives a rejected sample no probability, so no weight of it bounds the rejected side of the loss.
+ *   the policy gives a rejected sample no probability, so no weight of it bounds the rejected side of the loss. A categorical
+ *   policy of the package with a uniform share adds a small share of the other direction (`Distribution.reverseKl`).
  */
 
 export const pmpoSettings = z.strictObject({

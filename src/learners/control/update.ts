@@ -155,7 +155,7 @@ export function improvePolicy(
         reject,
         mask,
         kl: () => ({ exact: true, parts: old.kl(current) }),
-        reverseKl: () => ({ exact: true, parts: current.kl(old) }),
+        reverseKl: () => ({ exact: true, parts: current.reverseKl(old) }),
         ...(old.decoupledKl && current.decoupledLogProb
           ? {
               decoupledKl: () => ({ exact: true, parts: old.decoupledKl!(current) }),
