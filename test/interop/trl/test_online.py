@@ -140,7 +140,16 @@ class Groups(unittest.TestCase):
 
 class Losses(unittest.TestCase):
     def test_of_a_batch_from_plain_forward_passes(self):
-        """PMPO with the KL to the initial model, computed for one sequence at a time without padding."""
+        self.compare()
+
+    def test_completions_without_tokens_or_reward_have_no_part_in_it(self):
+        self.compare(no_tokens=0, no_reward=5)
+
+    def compare(self, no_tokens=None, no_reward=None):
+        """PMPO with the KL to the initial model, computed for one sequence at a time without padding.
+
+        The completion `no_tokens` was cut off, and that of `no_reward` has no reward.
+        """
         trainer = make(config={"reference": "model", "per_device_train_batch_size": 16, "temperature": 0.8, "max_steps": 1})
         with torch.no_grad():
             for p in trainer.model.parameters():
@@ -148,10 +157,17 @@ class Losses(unittest.TestCase):
         trainer.model.train()
         trainer.current_gradient_accumulation_steps = 1
         batch = trainer._prepare_inputs([PROMPTS[i // 4] for i in range(16)])
+        if no_tokens is not None:
+            batch["completion_mask"][no_tokens] = 0
+        if no_reward is not None:
+            batch["evaluation"][no_reward] = torch.nan
+            batch["accept"][no_reward] = batch["reject"][no_reward] = 0
         loss = trainer._compute_loss(trainer.model, batch)
         reference = setting.load()
         accepted, rejected, kls = {}, {}, {}
         for i in range(16):
+            if i in (no_tokens, no_reward):
+                continue
             prompt = batch["prompt_ids"][i][batch["prompt_mask"][i].bool()]
             completion = batch["completion_ids"][i][batch["completion_mask"][i].bool()]
             inputs = torch.cat([prompt, completion])[None]

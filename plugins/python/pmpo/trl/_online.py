@@ -206,17 +206,17 @@ class OnlinePMPOTrainer(TrainsState, GRPOTrainer):
         planes = _planes(mask, inputs["group"])
         log_prob, entropy = planes.sums(scores.log_prob), mean(scores.entropy)
         sequence_kl = None if kl is None else planes.sums(kl)
-        # A completion without tokens (one that was cut off, with mask_truncated_completions) is no sample.
-        there = (of_completion.sum(1) > 0) & ~inputs["evaluation"].isnan()
+        # A completion without tokens (one that was cut off, with mask_truncated_completions) is no sample, and has no part in the KL.
+        there = ((of_completion.sum(1) > 0) & ~inputs["evaluation"].isnan()).to(log_prob.dtype)
         loss, metrics = self.operator.torch(
             planes.of(log_prob),
             None if reference_log_prob is None else planes.of(planes.sums(reference_log_prob)),
             evaluation=planes.of(inputs["evaluation"].nan_to_num()),
             accept=planes.of(inputs["accept"]),
             reject=planes.of(inputs["reject"]),
-            mask=planes.of(there.float()),
+            mask=planes.of(there),
             length=planes.of(planes.length),
-            kl=None if sequence_kl is None else planes.context_means(sequence_kl),
+            kl=None if sequence_kl is None else planes.context_means(sequence_kl, there),
             state=self.operator_state,
         )
         shares = {name: mean(value) for name, value in metrics.items()} | {"entropy": entropy}

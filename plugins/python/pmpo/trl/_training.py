@@ -110,10 +110,14 @@ class Planes:
         """The plane [N, B] of values [R] of sequences, 0 where there is none."""
         return values.new_zeros(self._shape).index_put(self._index, values)
 
-    def context_means(self, values: Tensor) -> Tensor:
-        """The means [B] over the samples of each context of values [R]."""
-        count = self.of(torch.ones_like(values)).sum(0).clamp(min=1)
-        return self.of(values).sum(0) / count
+    def context_means(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The means [B] over the samples of each context of values [R], 0 where none counts.
+
+        Args:
+          weights: 1 for a sequence that counts and 0 for another, [R]; by default all count.
+        """
+        weights = torch.ones_like(values) if weights is None else weights
+        return self.of(values * weights).sum(0) / self.of(weights).sum(0).clamp(min=1)
 
 
 def record(trainer: Any, shares: Mapping[str, Share]) -> dict[str, Share]:
