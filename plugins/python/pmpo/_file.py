@@ -34,6 +34,7 @@ class Needs:
     reverse_kl: bool
     length: bool
     mismatched: bool
+    compares_samples: bool
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class OperatorFile:
 
 def _needs(data: dict[str, Any]) -> Needs:
     # Files of earlier versions lack those that did not exist yet.
-    later = (data.get(name, False) for name in ("reverseKl", "length", "mismatched"))
+    later = (data.get(name, False) for name in ("reverseKl", "length", "mismatched", "comparesSamples"))
     return Needs(data["feedback"], data["evaluation"], data["referenceLogProb"], data["kl"], *later)
 
 

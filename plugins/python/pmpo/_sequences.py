@@ -29,6 +29,21 @@ def check_stateless(operator: Operator, framework: str) -> Operator:
     return operator
 
 
+def check_alone(operator: Operator, feedback: control.Feedback | None, remedy: str) -> None:
+    """Refuses what learns nothing from contexts of one sequence each.
+
+    Raises:
+      PmpoError: the operator or the classifier compares the sequences of a prompt.
+    """
+    needs = operator._choose(("sequence",), False, False).needs
+    for where, compares in (
+        (f"operator {operator.name}", needs.feedback == "pairs" or needs.compares_samples),
+        (f"feedback '{feedback}'", isinstance(feedback, str) and feedback in control.classifiers),
+    ):
+        if compares:
+            raise PmpoError(where, "compares the sequences of a prompt, and each is a prompt by itself here", remedy)
+
+
 def groups_by_layout(count: int, size: int) -> torch.Tensor:
     """The group of each of `count` sequences where those of a prompt follow one another, [S].
 

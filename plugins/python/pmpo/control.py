@@ -115,7 +115,8 @@ def top_half(evaluation: torch.Tensor, weights: torch.Tensor | None = None) -> S
     return (accept & there).to(evaluation.dtype), (reject & there).to(evaluation.dtype)
 
 
-_classifiers = {"value-baseline": value_baseline, "top-half": top_half}
+classifiers = {"value-baseline": value_baseline, "top-half": top_half}
+"""The classifiers by name. All compare the samples of a context."""
 
 
 def classify(feedback: Feedback, evaluation: torch.Tensor, weights: torch.Tensor) -> Sides:
@@ -125,9 +126,9 @@ def classify(feedback: Feedback, evaluation: torch.Tensor, weights: torch.Tensor
       PmpoError: there is no classifier of this name, or the result of a function is not two planes like `evaluation`.
     """
     if isinstance(feedback, str):
-        if feedback not in _classifiers:
-            raise PmpoError("feedback", f"is {feedback!r}", f"It must be {', '.join(_classifiers)}, or a function")
-        return _classifiers[feedback](evaluation, weights)
+        if feedback not in classifiers:
+            raise PmpoError("feedback", f"is {feedback!r}", f"It must be {', '.join(classifiers)}, or a function")
+        return classifiers[feedback](evaluation, weights)
     sides = feedback(evaluation, weights)
     if not isinstance(sides, tuple) or len(sides) != 2 or any(not isinstance(side, torch.Tensor) for side in sides):
         raise PmpoError("feedback", f"the function returned {type(sides).__name__}", "Return two tensors: accept and reject")

@@ -12,7 +12,7 @@ import torch
 
 from . import control, operators
 from ._operator import Operator
-from ._sequences import check_stateless, groups_by_layout, sequence_loss
+from ._sequences import check_alone, check_stateless, groups_by_layout, sequence_loss
 from .errors import PmpoError
 
 __all__ = ["custom_loss"]
@@ -37,7 +37,8 @@ def custom_loss(
       feedback: classifies the mean advantages of the data, [N, B]; by default above 0 is accepted and below 0 is rejected.
 
     Raises:
-      PmpoError: the operator has variables of its own. When it is called: a datum lacks something, or the groups are not whole.
+      PmpoError: the operator has variables of its own. When it is called: a datum lacks something, the groups are not whole, or the
+        operator or `feedback` compares the data of a prompt and each is alone.
     """
     chosen = check_stateless(operators.pmpo() if operator is None else operator, "Tinker")
 
@@ -61,6 +62,8 @@ def custom_loss(
             group = torch.stack([given["group"].reshape(-1)[0] for given in fields])
         else:
             group = groups_by_layout(len(data), 1 if group_size is None else group_size)
+        if len(group.unique()) == len(group):
+            check_alone(chosen, feedback, "Give data of one prompt a common group, or set group_size to their number")
         loss, metrics = sequence_loss(
             chosen,
             padded(list(logprobs)),

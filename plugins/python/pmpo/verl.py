@@ -15,7 +15,7 @@ from verl.trainer.ppo.core_algos import register_policy_loss
 
 from . import control, operators
 from ._operator import Operator
-from ._sequences import check_stateless, groups_by_layout, sequence_loss
+from ._sequences import check_alone, check_stateless, groups_by_layout, sequence_loss
 from .errors import PmpoError
 
 __all__ = ["register"]
@@ -46,10 +46,12 @@ def register(
     Returns:
       The registered function.
     Raises:
-      PmpoError: the operator has variables of its own. When it is called: the groups are not whole, or verl gives weights of its
-        rollout correction, which operators do not use.
+      PmpoError: the operator has variables of its own, or it or `feedback` compares responses and `group_size` is 1.
+        When it is called: the groups are not whole, or verl gives weights of its rollout correction, which operators do not use.
     """
     chosen = check_stateless(operators.pmpo() if operator is None else operator, "verl")
+    if group_size == 1:
+        check_alone(chosen, feedback, "Set group_size to the number of responses of a prompt")
 
     def policy_loss(
         old_log_prob: torch.Tensor,

@@ -102,6 +102,22 @@ class LanguageTest(unittest.TestCase):
         with self.assertRaisesRegex(pmpo.PmpoError, "operator mpo: trains variables of its own"):
             pmpo.verl.register("mpo", pmpo.operators.mpo())
 
+    def test_what_learns_nothing_from_sequences_that_are_alone_is_refused(self):
+        log_prob, old, mask, advantages = sequences()
+        compare = [{"operator": getattr(pmpo.operators, name)()} for name in ("dpo", "reinforce", "grpo", "awr", "crr")]
+        compare += [{"operator": pmpo.operators.pmpo(advantage_scale=1.0)}, {"feedback": "value-baseline"}, {"feedback": "top-half"}]
+        for options in compare:
+            with self.subTest(**options):
+                with self.assertRaisesRegex(pmpo.PmpoError, "compares the sequences of a prompt, and each is a prompt by itself here"):
+                    pmpo.verl.register("pmpo-alone", **options)
+                data, forward, _ = self.data()
+                with self.assertRaisesRegex(pmpo.PmpoError, "compares the sequences of a prompt, and each is a prompt by itself here"):
+                    TrainingClient._compute_custom_loss(data, pmpo.tinker.custom_loss(**options), forward)
+                # In groups all of them learn.
+                log_prob.grad = None
+                pmpo.verl.register("pmpo-together", **options, group_size=4)(old, log_prob, advantages, mask)[0].backward()
+                self.assertGreater(log_prob.grad.nan_to_num().abs().max().item(), 0)
+
     def test_an_empty_response_is_no_sample(self):
         log_prob, old, mask, advantages = sequences()
         mask = mask.clone()
