@@ -19,7 +19,17 @@ from . import operators
 from ._operator import Operator
 from .errors import PmpoError
 
-__all__ = ["ActorLoss", "Feedback", "categorical", "classify", "default_operator", "gaussian", "top_half", "value_baseline"]
+__all__ = [
+    "ActorLoss",
+    "Feedback",
+    "MixedCategorical",
+    "categorical",
+    "classify",
+    "default_operator",
+    "gaussian",
+    "top_half",
+    "value_baseline",
+]
 
 Sides = tuple[torch.Tensor, torch.Tensor]
 Feedback = Union[str, Callable[[torch.Tensor, torch.Tensor], Sides]]
@@ -70,17 +80,36 @@ def gaussian(policy: Normal, reference: Normal, samples: torch.Tensor) -> dict[s
     }
 
 
+class MixedCategorical(Categorical):
+    """The mixture (1 − u)·softmax(logits) + u·uniform over K actions, [B, K], in which every action stays possible.
+
+    Args:
+      logits: [B, K]
+      uniform_share: u, in [0, 1].
+    """
+
+    def __init__(self, logits: torch.Tensor, uniform_share: float) -> None:
+        self.own = Categorical(logits=logits, validate_args=False)
+        """The softmax without the uniform share."""
+        mixed = (1 - uniform_share) * self.own.probs + uniform_share / logits.shape[-1]
+        super().__init__(probs=mixed, validate_args=False)
+
+
 def categorical(policy: Categorical, reference: Categorical) -> dict[str, Any]:
     """The arguments of `Operator.torch` for distributions over K actions, [B, K].
 
     The samples of each context are all K actions, so N is K, and `mask` holds the reference's probability of each.
+
+    The KL is KL(reference ‖ policy), where a `MixedCategorical` policy is taken without its uniform share. An action that its softmax has
+    all but lost has no gradient left in the mixture, and could not come back when its evaluation rises; this KL keeps it.
     """
     log_prob, old = policy.logits, reference.logits.detach()
+    own = policy.own.logits if isinstance(policy, MixedCategorical) else log_prob
     return {
         "log_prob": log_prob.transpose(0, 1),
         "reference_log_prob": old.transpose(0, 1),
         "mask": old.exp().transpose(0, 1),
-        "kl": {"categorical": (old.exp() * (old - log_prob)).sum(-1, keepdim=True)},
+        "kl": {"categorical": (old.exp() * (old - own)).sum(-1, keepdim=True)},
     }
 
 

@@ -201,6 +201,24 @@ class ControlTest(unittest.TestCase):
         torch.testing.assert_close(terms["mask"].sum(0), torch.ones(5))
         torch.testing.assert_close(terms["kl"]["categorical"][:, 0], torch.distributions.kl_divergence(reference, policy))
 
+    def test_the_kl_keeps_the_gradient_of_a_lost_action(self):
+        model = PMPO("MlpPolicy", Target(POINT, spaces.Discrete(4)), **SMALL)
+        last = model.actor.net[-1]
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.copy_(torch.tensor([0.3, 0.0, -20.0, 0.1]))
+        model.reference.load_state_dict(model.actor.state_dict())
+        softmax = last.bias.detach().softmax(0)
+        mixture = 0.98 * softmax + 0.02 / 4
+        terms = control.categorical(model.actor.distribution(torch.zeros(1, 3)), model.reference.distribution(torch.zeros(1, 3)))
+        torch.testing.assert_close(terms["mask"][:, 0], mixture)
+        torch.testing.assert_close(terms["log_prob"][:, 0], mixture.log())
+        kl = terms["kl"]["categorical"].sum()
+        torch.testing.assert_close(kl, (mixture * (mixture / softmax).log()).sum())
+        kl.backward()
+        # −0.005 for the lost action: a step down the KL makes it likelier.
+        torch.testing.assert_close(last.bias.grad, softmax - mixture, rtol=1e-4, atol=1e-7)
+
     def test_feedback(self):
         q = torch.tensor([[1.0, 2.0, 5.0], [2.0, 2.0, 1.0], [3.0, 2.0, 1.0], [6.0, 2.0, 1.0]])
         accept, reject = control.value_baseline(q)

@@ -22,8 +22,10 @@ from stable_baselines3.common.torch_layers import (
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
-from torch.distributions import Categorical, Normal
+from torch.distributions import Normal
 from torch.nn import functional as F
+
+from ..control import MixedCategorical
 
 Architecture = Union["list[int]", "dict[str, list[int]]"]
 
@@ -105,11 +107,9 @@ class CategoricalActor(_Network):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "uniform_share": self.uniform_share}
 
-    def distribution(self, obs: PyTorchObs) -> Categorical:
+    def distribution(self, obs: PyTorchObs) -> MixedCategorical:
         """The policy at observations, [B, K]."""
-        probs = torch.softmax(self.net(self.extract_features(obs, self.features_extractor)), dim=-1)
-        mixed = (1 - self.uniform_share) * probs + self.uniform_share / probs.shape[-1]
-        return Categorical(probs=mixed, validate_args=False)
+        return MixedCategorical(self.net(self.extract_features(obs, self.features_extractor)), self.uniform_share)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         policy = self.distribution(observation)
