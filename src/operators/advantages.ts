@@ -20,13 +20,15 @@ export function advantages(evaluation: Tensor2D, mask: Tensor2D): Tensor2D {
 }
 
 /**
- * K/(K − 1) for a context with K present samples, [1, B]; 1 for a single sample. Times the advantage it is f − mean of the *other*
- * samples' f, and times the mean square of the advantages it is their variance without bias.
+ * K/(K − 1) for a context whose mask adds up to K present samples, [1, B]; 1 for a single sample. Times the advantage it is f − mean of
+ * the *other* samples' f, and times the mean square of the advantages it is their variance without bias. It is 1 too where the mask
+ * holds the probabilities of all actions, which add up to 1: means are then exact, and there is no bias to take out.
  */
 export function besselFactor(mask: Tensor2D): Tensor2D {
-  const present = tf.sum<Tensor2D>(tf.cast(tf.greater(mask, 0), 'float32'), 0, true);
-  const others = tf.maximum(tf.sub(present, 1), 1);
-  return tf.div(tf.maximum(present, 1), others);
+  const total: Tensor2D = tf.sum(mask, 0, true);
+  // Halfway between one sample and two, because probabilities add up to 1 but for rounding.
+  const present = tf.where(tf.greater(total, 1.5), total, tf.fill(total.shape, 1));
+  return tf.div(present, tf.maximum(tf.sub(present, 1), 1));
 }
 
 /**

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Solution } from '../../test/references/batch.js';
 import { itIsThatOfTorch, solveBatch } from '../../test/references/operator-cases.js';
+import { expectClose } from '../../test/references/read.js';
 import * as tf from '../engine/tf.js';
 import { grpo } from './grpo.js';
 
@@ -40,6 +41,20 @@ describe('grpo', () => {
     const [whole] = gradients([[0], [0]]);
     const [token] = gradients([[0], [0]], { perToken: true });
     expect(token).toBeCloseTo(whole! / 2, 6);
+  });
+
+  it('takes the deviation of the distribution where the mask holds the probabilities of all actions', () => {
+    const probabilities = tf.tensor2d([[0.75], [0.25]]);
+    const loss = (logProb: tf.Tensor) =>
+      grpo().loss({
+        logProb: logProb as tf.Tensor2D,
+        referenceLogProb: tf.log(probabilities),
+        evaluation: tf.tensor2d([[5], [3]]),
+        mask: probabilities,
+      }).loss;
+    const deviation = Math.sqrt(0.75 * 0.25 * 4);
+    const expected = [[(-0.75 * 0.5) / deviation], [(0.25 * 1.5) / deviation]];
+    expectClose(tf.grad(loss)(tf.log(probabilities)), expected, 'gradient', 1e-3);
   });
 
   it.each([-1e4, -200, 200, 1e4])(

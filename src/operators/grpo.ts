@@ -24,7 +24,8 @@ import { completePerToken, perTokenSetting } from './per-token.js';
  * log ρ is clamped to ±20, so that loss, gradient and metrics stay finite however far the policy has moved. A sample whose log-ratio is
  * beyond that has a gradient of 0.
  *
- * std is the square root of the variance without bias, as in TRL. A context with a single sample, or whose samples all have one
+ * std is the square root of the variance without bias, as in TRL; where the mask holds the probabilities of all actions, it is that of
+ * their distribution. A context with a single sample, or whose samples all have one
  * evaluation, has advantages of exactly 0. E_x is the mean over all B contexts.
  *
  * To this loss, `kl` can add KL(reference ‖ policy), part by part, which is exact where the policy gives an exact KL.

@@ -8,7 +8,7 @@ import {
   tensors,
 } from '../../test/references/batch.js';
 import { itIsThatOfTorch } from '../../test/references/operator-cases.js';
-import { type Numbers, readFixture, tensor } from '../../test/references/read.js';
+import { expectClose, type Numbers, readFixture, tensor } from '../../test/references/read.js';
 import { categoricalFamily } from '../distributions/categorical.js';
 import { gaussian } from '../distributions/gaussian.js';
 import type { NamedTensors, Tensor2D, Tensor3D } from '../engine/tensors.js';
@@ -281,6 +281,59 @@ describe("PMPO's variants", () => {
     ] as const) {
       for (const [i, weight] of weights(normalise).entries()) expect(weight).toBeCloseTo(sides[i]!, 6);
     }
+  });
+
+  it('count a context little whose samples hardly differ, in either normalisation', () => {
+    // The second context's samples differ a hundredth as much as those of the first.
+    const evaluation = tf.tensor2d([
+      [1, 0.01],
+      [-1, -0.01],
+    ]);
+    const label = (accepted: number, rejected: number) =>
+      tf.tensor2d([
+        [accepted, accepted],
+        [rejected, rejected],
+      ]);
+    for (const normalise of ['context', 'batch'] as const) {
+      const loss = (logProb: tf.Tensor) =>
+        pmpo({ beta: 0, normalise, advantageScale: 0.5 }).loss({
+          logProb: logProb as tf.Tensor2D,
+          evaluation,
+          accept: label(1, 0),
+          reject: label(0, 1),
+          kl: { exact: true, parts: {} },
+        }).loss;
+      const gradient = tf.grad(loss)(
+        tf.tensor2d([
+          [-1, -2],
+          [-3, -4],
+        ]),
+      );
+      const [far, near] = [Math.tanh(2) / 4, Math.tanh(0.02) / 4];
+      expectClose(
+        gradient,
+        [
+          [-far, -near],
+          [far, near],
+        ],
+        normalise,
+        1e-6,
+      );
+    }
+  });
+
+  it('keep samples of advantage 0 out, whatever their log-prob', () => {
+    const logProb = tf.tensor2d([[Number.NEGATIVE_INFINITY], [Number.NEGATIVE_INFINITY]]);
+    const loss = (x: tf.Tensor) =>
+      pmpo({ beta: 0, advantageScale: 1 }).loss({
+        logProb: x as tf.Tensor2D,
+        evaluation: tf.ones([2, 1]),
+        accept: tf.ones([2, 1]),
+        reject: tf.zeros([2, 1]),
+        kl: { exact: true, parts: {} },
+      }).loss;
+    expectClose(loss(logProb), 0, 'loss');
+    expectClose(tf.grad(loss)(logProb), [[0], [0]], 'gradient');
   });
 
   it('refuse an estimate of the reverse KL, and warn that no weight of it bounds rejected samples', () => {

@@ -23,7 +23,8 @@ import type { CheckedBatch, Operator, OperatorContext, OperatorResult, OperatorR
  *   then have the weights α and 1 − α whatever their sizes. By context, a side has as much less as there are contexts without it: with
  *   contexts of one sample, 5 % of them rejected, and α = ½, the sides have 0.475 and 0.025.
  * - `advantageScale: s` multiplies the weight of each sample by |tanh(A/s)|, with the advantage A = f(x, y) − V(x) over the mean of the
- *   context's samples: a sample that is hardly better or worse than the mean counts little.
+ *   context's samples, and still divides by the sum of the unscaled weights of its side: a sample that is hardly better or worse than
+ *   the mean counts little, and so does a context whose samples are all nearly equal.
  * - `perToken` divides each log-prob by the sample's number of tokens.
  * - `reverseKl` takes KL(π_θ ‖ π_ref) in place of KL(π_ref ‖ π_θ), as Dreamer 4 does (arXiv 2509.24527, equation 11). It is finite where
  *   the policy gives a rejected sample no probability, so no weight of it bounds the rejected side of the loss. A categorical
@@ -63,7 +64,7 @@ export const pmpoSettings = z.strictObject({
     .positive()
     .optional()
     .describe(
-      'Multiply the weight of each sample by |tanh(advantage / advantageScale)|, in units of the evaluation; default: weights by the feedback alone',
+      'Multiply the term of each sample by |tanh(advantage / advantageScale)|, in units of the evaluation, so that samples that hardly differ count little; default: weights by the feedback alone',
     ),
 });
 /** The weight of a part of the KL for which the settings give neither a weight nor a bound. */
@@ -74,11 +75,18 @@ export type PmpoSettings = z.input<typeof pmpoSettings>;
 
 type Settings = z.output<typeof pmpoSettings>;
 
-/** The mean log-prob of the samples of one side, of these weights [N, B]. */
-function sideMean(logProb: Tensor2D, weights: Tensor2D, normalise: Settings['normalise']): Scalar {
-  if (normalise === 'context') return tf.mean(maskedMean(logProb, weights));
+/** The mean log-prob of the samples of one side, of these weights [N, B], with each sample's term multiplied by `factor` [N, B]. */
+function sideMean(
+  logProb: Tensor2D,
+  weights: Tensor2D,
+  normalise: Settings['normalise'],
+  factor?: Tensor2D,
+): Scalar {
+  // A sample of factor 0 adds 0, whatever its log-prob.
+  const terms: Tensor2D = factor === undefined ? logProb : tf.mul(factor, where0(logProb, factor));
+  if (normalise === 'context') return tf.mean(maskedMean(terms, weights));
   const total = tf.sum(weights);
-  const sum = tf.sum(tf.mul(weights, where0(logProb, weights)));
+  const sum = tf.sum(tf.mul(weights, where0(terms, weights)));
   return tf.div(sum, tf.where(tf.greater(total, 0), total, tf.onesLike(total)));
 }
 
@@ -88,17 +96,17 @@ function likelihoodLoss(
   { logProb: whole, evaluation, accept, reject, mask, length }: CheckedBatch,
 ): OperatorResult {
   const logProb = isPerToken ? perToken(whole, length, mask) : whole;
-  const side = (feedback: Tensor2D): Scalar => {
-    if (advantageScale === undefined) return sideMean(logProb, feedback, normalise);
-    const size = tf.abs(tf.tanh(tf.div(advantages(evaluation, mask), advantageScale)));
-    return sideMean(logProb, tf.mul(feedback, size), normalise);
-  };
-  const accepted = side(accept);
-  const rejected = side(reject);
+  const size =
+    advantageScale === undefined
+      ? undefined
+      : tf.abs<Tensor2D>(tf.tanh(tf.div(advantages(evaluation, mask), advantageScale)));
+  const accepted = sideMean(logProb, accept, normalise, size);
+  const rejected = sideMean(logProb, reject, normalise, size);
   const loss: Scalar = tf.sub(tf.mul(rejected, 1 - alpha), tf.mul(accepted, alpha));
+  const isScaled = size !== undefined;
   const metrics = {
-    'policy/logProb/accepted': accepted,
-    'policy/logProb/rejected': rejected,
+    'policy/logProb/accepted': isScaled ? sideMean(logProb, accept, normalise) : accepted,
+    'policy/logProb/rejected': isScaled ? sideMean(logProb, reject, normalise) : rejected,
     'policy/acceptRate': rate(accept, mask),
     'policy/rejectRate': rate(reject, mask),
   };

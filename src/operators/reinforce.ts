@@ -11,8 +11,9 @@ import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
  *
  *   L = −E_x mean_n [ f(x, y_n) − mean_{m≠n} f(x, y_m) ] · log π_θ(y_n|x).
  *
- * The bracket is K/(K − 1) times the advantage over the mean of all K samples, which is how it is computed here; where the mask holds
- * the probabilities of all actions, the means are weighted by them. The gradient is that of the policy's expected evaluation as long as
+ * The bracket is K/(K − 1) times the advantage over the mean of all K samples, which is how it is computed here. Where the mask holds
+ * the probabilities of all actions, the means are weighted by them, and the factor is 1: at the reference the gradient is then that of
+ * the expected evaluation exactly. The gradient is that of the policy's expected evaluation as long as
  * the samples are the policy's own: the further the policy has moved from its reference, the less is it so, and the loss has no lower
  * bound. So `kl` can add KL(reference ‖ policy), part by part.
  *

@@ -11,11 +11,11 @@ def hidden(values, mask):
     return torch.where(mask > 0, values, torch.zeros_like(values))
 
 
-def side(log_prob, weights):
-    """Mean over contexts of the weighted mean log-prob of a side; a context without weight adds 0."""
+def side(log_prob, weights, factors=1):
+    """Mean over contexts of the weighted mean of a side's `factors * log_prob`; a context without weight adds 0."""
     total = weights.sum(0)
     share = weights / torch.where(total > 0, total, torch.ones_like(total))
-    return (share * hidden(log_prob, weights)).sum(0).mean()
+    return (factors * share * hidden(log_prob, weights)).sum(0).mean()
 
 
 def constrained(kl, weights, state):
@@ -34,17 +34,16 @@ def constrained(kl, weights, state):
 def pmpo(x, alpha, weights, state, normalise="context", is_per_token=False, scale=None, reverse=False):
     accept, reject = hidden(x["accept"], x["mask"]), hidden(x["reject"], x["mask"])
     log_prob = per_token(x) if is_per_token else x["log_prob"]
+    size = torch.ones_like(accept)
     if scale is not None:
-        size = torch.zeros_like(accept)
         for b, there in contexts(x):
             f = x["evaluation"][there, b]
             size[there, b] = torch.tanh((f - f.mean()) / scale).abs()
-        accept, reject = accept * size, reject * size
     if normalise == "batch":
         flat = lambda values: values.reshape(-1, 1)  # noqa: E731
-        sides = [side(flat(log_prob), flat(weight)) for weight in (accept, reject)]
+        sides = [side(flat(log_prob), flat(weight), flat(size)) for weight in (accept, reject)]
     else:
-        sides = [side(log_prob, weight) for weight in (accept, reject)]
+        sides = [side(log_prob, weight, size) for weight in (accept, reject)]
     return -alpha * sides[0] + (1 - alpha) * sides[1] + constrained(x["reverse_kl" if reverse else "kl"], weights, state)
 
 
