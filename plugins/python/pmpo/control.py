@@ -131,16 +131,19 @@ def value_baseline(evaluation: torch.Tensor, weights: torch.Tensor | None = None
 def top_half(evaluation: torch.Tensor, weights: torch.Tensor | None = None) -> Sides:
     """Accepts the better half of the samples of each context, [N, B], and rejects the worse half; ties at the border are neither.
 
-    A sample of weight 0 is on neither side.
+    A sample of weight 0 is in neither half, and takes no place.
     """
     weights = torch.ones_like(evaluation) if weights is None else weights
-    ordered = evaluation.sort(dim=0, descending=True).values
-    half = len(evaluation) // 2
-    worst_accepted, best_rejected = ordered[half - 1], ordered[len(evaluation) - half]
+    there = weights > 0
+    count = there.sum(0, keepdim=True)
+    half = count // 2
+    ordered = evaluation.masked_fill(~there, -torch.inf).sort(dim=0, descending=True).values
+    worst_accepted = ordered.gather(0, (half - 1).clamp(min=0))
+    best_rejected = ordered.gather(0, (count - half).clamp(max=len(evaluation) - 1))
+    there = there & (half > 0)
     decided = worst_accepted > best_rejected
     accept = (evaluation >= worst_accepted) & (decided | (evaluation > best_rejected))
     reject = (evaluation <= best_rejected) & (decided | (evaluation < worst_accepted))
-    there = weights > 0
     return (accept & there).to(evaluation.dtype), (reject & there).to(evaluation.dtype)
 
 

@@ -227,6 +227,11 @@ class ControlTest(unittest.TestCase):
         accept, reject = control.top_half(q)
         self.assertEqual(accept.T.tolist(), [[0, 0, 1, 1], [0] * 4, [1, 0, 0, 0]])
         self.assertEqual(reject.T.tolist(), [[1, 1, 0, 0], [0] * 4, [0] * 4])
+        # Samples that are absent take no place in either half, and one sample alone has none to compare with.
+        there = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+        accept, reject = control.top_half(torch.tensor([[3.0, -1.0, 0.0], [2.0, 0.0, 5.0], [1.0, -2.0, 0.0], [9.0, -3.0, 0.0]]), there)
+        self.assertEqual(accept.T.tolist(), [[1, 0, 0, 0], [1, 0, 0, 0], [0] * 4])
+        self.assertEqual(reject.T.tolist(), [[0, 0, 1, 0], [0, 0, 0, 1], [0] * 4])
         weights = torch.tensor([[0.9], [0.1], [0.0]])
         accept, reject = control.value_baseline(torch.tensor([[1.0], [0.0], [9.0]]), weights)
         self.assertEqual((accept[:, 0].tolist(), reject[:, 0].tolist()), ([1, 0, 0], [0, 1, 0]))
