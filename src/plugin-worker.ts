@@ -43,11 +43,15 @@ let classifier: Promise<HostClassifier> | undefined;
 // This thread is ended as a whole when an answer is not needed any more.
 const never = new AbortController().signal;
 
-port.on('message', async ({ input }: PluginRequest) => {
+port.on('message', async (request: PluginRequest) => {
   try {
+    if (request.kind === 'close') {
+      await (await classifier)?.close?.();
+      return reply({});
+    }
     classifier ??= open();
     const opened = await classifier;
-    reply(input === undefined ? {} : { feedback: await opened.classifyOnHost(input, never) });
+    reply(request.kind === 'open' ? {} : { feedback: await opened.classifyOnHost(request.input, never) });
   } catch (error) {
     reply({ error: failureOf(error) });
   }

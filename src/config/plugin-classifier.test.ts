@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -100,6 +101,43 @@ describe("a plugin's classifier of plain code", () => {
     const outcome = classify(classifier);
     await expect(outcome).rejects.toBeInstanceOf(PmpoError);
     await expect(outcome).rejects.toThrow("feedback 'mine', table.csv: it is empty. Fill it");
+  });
+
+  it('may be an object with state that it opens, and is closed at the end', async () => {
+    const closed = join(folder, 'closed');
+    const text = plugin('').replace(
+      /create: [\s\S]*\}\),\n {4}\}\);/,
+      `create: ({ limit }: any) => new Mine(limit) });`,
+    );
+    const mine = `
+      import { writeFileSync } from 'node:fs';
+      class Mine {
+        #limit: number;
+        #open = false;
+        constructor(limit: number) { this.#limit = limit; }
+        get provides() { return { accepts: true, rejects: true }; }
+        async open() { this.#open = true; }
+        classifyOnHost({ evaluation }: any) {
+          if (!this.#open) throw new Error('it is not open');
+          const accept = evaluation.map((f: number) => Number(f > this.#limit));
+          return { accept, reject: accept.map((a: number) => 1 - a) };
+        }
+        async close() { writeFileSync(${JSON.stringify(closed)}, 'closed'); }
+      }`;
+    const classifier = await load('state', mine + text, { limit: 2 });
+    expect((await classify(classifier)).accept).toEqual(Float32Array.of(0, 1));
+    expect(existsSync(closed)).toBe(false);
+    await classifier.close?.();
+    expect(existsSync(closed)).toBe(true);
+  });
+
+  it('whose thread fails between two batches fails at the next one, and not the process', async () => {
+    const later = `setTimeout(() => { throw new Error('a socket closed'); }); ${above}`;
+    const classifier = await load('between', plugin(later));
+    await classify(classifier);
+    await expect
+      .poll(() => classify(classifier).then(() => '', String), { timeout: 4000 })
+      .toContain("feedback 'mine': it threw: a socket closed");
   });
 
   it('that computes for ever ends at its deadline, or when the run is stopped', async () => {

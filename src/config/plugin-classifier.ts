@@ -24,8 +24,11 @@ export interface PluginClassifierSettings {
   readonly ownModules: boolean;
 }
 
-/** A message to the thread: open the classifier, or classify. */
-export type PluginRequest = { readonly input?: HostFeedbackInput };
+/** A message to the thread: open the classifier, classify, or close it. */
+export type PluginRequest =
+  | { readonly kind: 'open' }
+  | { readonly kind: 'close' }
+  | { readonly kind: 'classify'; readonly input: HostFeedbackInput };
 
 /** A message from the thread: the answer to the request, or a notice. */
 export type PluginReply =
@@ -44,6 +47,9 @@ const workerEntry = new URL(
   import.meta.url,
 );
 
+/** The time that a classifier has to close, in seconds. */
+const graceSeconds = 5;
+
 function errorOf({ message, details }: PluginFailure): Error {
   return details === undefined ? new Error(message) : new PmpoError(details);
 }
@@ -57,6 +63,10 @@ export class PluginClassifier implements HostClassifier {
   #notice: ClassifierContext['notice'] = () => {};
   #worker: Worker | undefined;
   #opening: Promise<unknown> | undefined;
+  /** Why the thread has ended, or what was thrown in it outside of a request. */
+  #failure: Error | undefined;
+  /** Ends the pending request with an error. */
+  #fail: ((error: Error) => void) | undefined;
 
   /** @param traits a classifier of the same settings in this thread, which never classifies. */
   constructor(traits: HostClassifier, settings: PluginClassifierSettings) {
@@ -77,30 +87,50 @@ export class PluginClassifier implements HostClassifier {
     try {
       await this.#open();
       // A classifier may return nothing or something else: what crosses the border is checked like any other's.
-      return (await this.#request({ input })) as HostFeedback;
+      return (await this.#request({ kind: 'classify', input })) as HostFeedback;
     } finally {
       signal.removeEventListener('abort', stop);
     }
   }
 
+  /** Calls the classifier's own `close`, if the thread is there and has nothing else to do, and ends the thread. */
   async close(): Promise<void> {
-    await this.#worker?.terminate();
+    if (this.#worker === undefined) return;
+    if (this.#fail === undefined && this.#failure === undefined) {
+      const late = new Promise((resolve) => setTimeout(resolve, graceSeconds * 1000).unref());
+      await Promise.race([late, this.#request({ kind: 'close' }).catch(() => {})]);
+    }
+    await this.#worker.terminate();
   }
 
   #open(): Promise<unknown> {
-    this.#opening ??= this.#request({});
+    this.#opening ??= this.#request({ kind: 'open' });
     return this.#opening;
+  }
+
+  #start(): Worker {
+    const worker = new Worker(workerEntry, { workerData: this.#settings });
+    const end = (error: Error) => {
+      this.#failure ??= error;
+      this.#fail?.(this.#failure);
+    };
+    // They stay for as long as the thread: what a plugin throws between two requests must not end the run without a checkpoint.
+    worker.on('error', end);
+    worker.on('exit', (code) => end(new PmpoError({ what: `its thread ended with code ${code}` })));
+    return worker;
   }
 
   /** One request at a time. */
   #request(request: PluginRequest): Promise<HostFeedback | undefined> {
-    this.#worker ??= new Worker(workerEntry, { workerData: this.#settings });
+    this.#worker ??= this.#start();
     const worker = this.#worker;
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
     // The thread keeps the process alive only while a request is pending.
     worker.ref();
     return new Promise((resolve, reject) => {
       const settle = (finish: () => void) => {
-        worker.off('message', answered).off('error', failed).off('exit', ended);
+        worker.off('message', answered);
+        this.#fail = undefined;
         worker.unref();
         finish();
       };
@@ -109,10 +139,8 @@ export class PluginClassifier implements HostClassifier {
         const { error, feedback } = reply;
         settle(() => (error === undefined ? resolve(feedback) : reject(errorOf(error))));
       };
-      const failed = (cause: Error) => settle(() => reject(cause));
-      const ended = (code: number) =>
-        settle(() => reject(new PmpoError({ what: `its thread ended with code ${code}` })));
-      worker.on('message', answered).on('error', failed).on('exit', ended);
+      this.#fail = (error) => settle(() => reject(error));
+      worker.on('message', answered);
       worker.postMessage(request);
     });
   }

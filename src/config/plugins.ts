@@ -83,14 +83,20 @@ function located<A extends unknown[], R>(file: string, fn: (...args: A) => R): (
   };
 }
 
-/** The classifier, whose errors name the plugin's line. */
+/** The classifier with methods of its own, whose errors name the plugin's line. `this` in them is the plugin's object. */
 function locatedClassifier(file: string, classifier: FeedbackClassifier): FeedbackClassifier {
-  const { classify, classifyOnHost } = classifier;
-  if (classify !== undefined) return { ...classifier, classify: located(file, classify.bind(classifier)) };
+  const { provides, rejectShare, classify, classifyOnHost } = classifier;
+  const traits = { provides, rejectShare: rejectShare?.bind(classifier) };
+  if (classify !== undefined) return { ...traits, classify: located(file, classify.bind(classifier)) };
   if (classifyOnHost === undefined) return classifier;
-  return Object.assign(Object.create(classifier), {
+  const { deadlineSeconds, open, close } = classifier;
+  return {
+    ...traits,
+    deadlineSeconds,
+    ...(open === undefined ? {} : { open: located(file, open.bind(classifier)) }),
     classifyOnHost: located(file, classifyOnHost.bind(classifier)),
-  });
+    ...(close === undefined ? {} : { close: close.bind(classifier) }),
+  };
 }
 
 /** The operator, whose errors name it and the plugin's line. */

@@ -119,6 +119,24 @@ describe('environments stepped together', () => {
     );
   });
 
+  it('tell the open episodes without the last step, also where it ended one', async () => {
+    const vector = await local({ length: 2 });
+    await vector.reset();
+    const first = await vector.step(Float32Array.of(0.5, -0.5));
+    const episode = (k: number, ...actions: number[]) => ({
+      episode: 0,
+      seed: 100 * k,
+      actions: Float32Array.from(actions),
+    });
+    expect(vector.state(first)).toEqual([episode(0), episode(1)]);
+    const last = await vector.step(Float32Array.of(0.25, -0.25));
+    expect(vector.state(last)).toEqual([episode(0, 0.5), episode(1, -0.5)]);
+    expect(vector.state().map(({ episode: number, actions }) => [number, actions.length])).toEqual([
+      [1, 0],
+      [1, 0],
+    ]);
+  });
+
   it('are restored bit for bit, with a simulator', async () => {
     const connect = () => createSimulator({ simulator: 'walker_run' });
     const [vector, again] = [await make(connect), await make(connect)];

@@ -271,8 +271,8 @@ class ConnectedEnvironments implements VectorEnvironment {
     await this.#forEach((player) => player.verifySteps());
   }
 
-  state(): OpenEpisode[] {
-    return this.#players.map(({ open }) => open);
+  state(without?: VectorStep): OpenEpisode[] {
+    return this.#players.map(({ open, openBefore }, k) => (without?.ready[k] === 1 ? openBefore : open));
   }
 
   async restore(episodes: readonly OpenEpisode[]): Promise<Float32Array> {

@@ -72,8 +72,9 @@ export class EpisodePlayer {
   #simulatorSteps = 0;
   /** Canonical actions since the reset; grows as needed. */
   #actions: Float32Array;
-  /** The open episode as far as the caller knows it: a pending step may be ahead. */
+  /** The open episode as far as the caller knows it: a pending step may be ahead. Also as it was one call of `markSeen` earlier. */
   #seen = { episode: 0, seed: 0, actionsTaken: 0 };
+  #seenBefore = this.#seen;
   #failures = 0;
   #failuresInARow = 0;
   #lossesInARow = 0;
@@ -89,12 +90,32 @@ export class EpisodePlayer {
 
   /** The open episode as of the last `markSeen`. */
   get open(): OpenEpisode {
-    const { episode, seed, actionsTaken } = this.#seen;
+    return this.#openAt(this.#seen);
+  }
+
+  /**
+   * The open episode as of the call of `markSeen` before the last one. If the step between them ended it, its actions are still there:
+   * the next step overwrites them.
+   */
+  get openBefore(): OpenEpisode {
+    return this.#openAt(this.#seenBefore);
+  }
+
+  #openAt({
+    episode,
+    seed,
+    actionsTaken,
+  }: {
+    episode: number;
+    seed: number;
+    actionsTaken: number;
+  }): OpenEpisode {
     return { episode, seed, actions: this.#actions.slice(0, actionsTaken * this.#options.scaler.size) };
   }
 
   /** Records that the caller now knows all steps of the open episode. */
   markSeen(): void {
+    this.#seenBefore = this.#seen;
     this.#seen = { episode: this.#episode, seed: this.#seed, actionsTaken: this.#actionsTaken };
   }
 

@@ -40,8 +40,11 @@ export interface VectorEnvironment {
   step(actions: Float32Array): Promise<VectorStep>;
   /** Verifies all steps so far; see `Environment.verifySteps`. @throws OutOfStepError if one cannot be trusted. */
   verifySteps(): Promise<void>;
-  /** The open episodes: all that `restore` needs to come back to this point. Call it between steps. */
-  state(): OpenEpisode[];
+  /**
+   * The open episodes: all that `restore` needs to come back to this point. Call it between steps.
+   * @param without the last step, if it is not to count: the episodes are then those before it.
+   */
+  state(without?: VectorStep): OpenEpisode[];
   /** Resets with the recorded seeds and replays the recorded actions. Returns observations [K, O]. */
   restore(episodes: readonly OpenEpisode[]): Promise<Float32Array>;
   /** Closes all environments. */

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { classifyOnHostChecked } from '../feedback/checked-host.js';
+import { classifyOnHostChecked, openChecked } from '../feedback/checked-host.js';
 import type { HostClassifier, HostFeedbackInput } from '../feedback/classifier.js';
 import { programFeedbackDefinition } from './program.js';
 
@@ -23,8 +23,9 @@ async function program(body: string, settings: object = {}): Promise<HostClassif
   await writeFile(
     file,
     `import { createInterface } from 'node:readline';
-     const answer = (value) => console.log(JSON.stringify(value));
-     createInterface({ input: process.stdin }).on('line', (line) => { const batch = JSON.parse(line); ${body} });`,
+     let batch;
+     const answer = (value) => console.log(JSON.stringify(value === null ? null : { batch: batch.batch, ...value }));
+     createInterface({ input: process.stdin }).on('line', (line) => { batch = JSON.parse(line); ${body} });`,
   );
   return create({ command: [process.execPath, file], ...settings });
 }
@@ -71,7 +72,7 @@ describe('a program that classifies', () => {
       'console.error(line); process.exitCode = 1; setTimeout(() => process.exit(1), 50);',
     );
     await expect(classify(classifier)).rejects.toThrow(
-      `{"samplesPerContext":2,"contexts":3,"evaluation":[[1,2,3],[4,5,6]],"mask":[[1,1,1],[1,1,0]],"baseline":[2.5,3.5,4.5],` +
+      `{"batch":0,"samplesPerContext":2,"contexts":3,"evaluation":[[1,2,3],[4,5,6]],"mask":[[1,1,1],[1,1,0]],"baseline":[2.5,3.5,4.5],` +
         `"samples":[[[0,1],[2,3],[4,5]],[[6,7],[8,9],[10,11]]],"observations":[[7],[8],[9]],` +
         `"contextTexts":["a","b","c"],"sampleTexts":[["a0","b0","c0"],["a1","b1","c1"]]}`,
     );
@@ -90,7 +91,12 @@ describe('a program that classifies', () => {
       'answer({ accept: [[1, 1, 1], [1, 1, 1]] });',
       /'reject' is not a list of N = 2 lists/,
     ],
-    ['answers with null', 'answer(null);', /'accept' is not a list of N = 2 lists/],
+    ['answers with null', 'answer(null);', /it answered batch undefined when it was asked about batch 0/],
+    [
+      'answers another batch',
+      'answer({ batch: 3, accept: [[1, 1, 1], [1, 1, 1]], reject: [[0, 0, 0], [0, 0, 0]] });',
+      /it answered batch 3 when it was asked about batch 0/,
+    ],
     [
       'answers transposed',
       'answer({ accept: [[1, 1], [1, 1], [1, 1]], reject: [[0, 0], [0, 0], [0, 0]] });',
@@ -129,10 +135,25 @@ describe('a program that classifies', () => {
     await classifier.close?.();
   });
 
-  it('is named if it is not there', async () => {
-    await expect(classify(create({ command: ['no-such-program'] }))).rejects.toThrow(
+  it('is named if it is not there, before the run begins', async () => {
+    const missing = create({ command: ['no-such-program'] });
+    await expect(openChecked('program', missing, { notice: () => {} })).rejects.toThrow(
       `feedback 'program', no-such-program: the program 'no-such-program' was not found`,
     );
+  });
+
+  it('ends at once although a process that it started still holds its streams', async () => {
+    const body = `process.exitCode = 4; import('node:child_process').then(({ spawn }) => {
+      spawn('sleep', ['30'], { stdio: 'inherit', detached: true }).unref(); setTimeout(() => process.exit(4), 200); });`;
+    await expect(classify(await program(body, { deadlineSeconds: 20 }))).rejects.toThrow(
+      'it ended with code 4',
+    );
+  });
+
+  it('gives no weights of a side that it does not give', async () => {
+    const { accept, reject } = await classify(await program(judge, { gives: 'accepts' }));
+    expect(accept).toEqual(Float32Array.of(0, 0, 0, 1, 1, 1));
+    expect(reject).toEqual(new Float32Array(6));
   });
 
   it('says beforehand which weights it gives', () => {

@@ -6,14 +6,14 @@ import { foreignText } from '../core/foreign-text.js';
 import type { HostClassifier, HostFeedback, HostFeedbackInput } from '../feedback/classifier.js';
 import { defineFeedback } from '../feedback/define.js';
 import { keepLastLines, signalGroup, spawnGroup } from '../system/processes.js';
-import { givesSchema, sidesOf } from './sides.js';
+import { givenSides, givesSchema, sidesOf } from './sides.js';
 
 const programSettings = z.strictObject({
   command: z
     .array(z.string())
     .min(1)
     .describe(
-      'The program and its arguments. It reads a line of JSON for each batch and answers with one: {"accept": [[…]], "reject": [[…]]}',
+      'The program and its arguments. It reads a line of JSON for each batch and answers with one: {"batch": …, "accept": [[…]], "reject": [[…]]}',
     ),
   gives: givesSchema,
   folder: z
@@ -41,6 +41,8 @@ class RunningProgram {
   readonly #name: string;
   readonly #stderr: readonly string[];
   readonly #ended: Promise<void>;
+  /** Resolves when the program runs. @throws PmpoError if it cannot be started. */
+  readonly started: Promise<void>;
   #waiting: Waiting | undefined;
   #failure: PmpoError | undefined;
 
@@ -53,6 +55,14 @@ class RunningProgram {
     createInterface({ input: child.stdout! }).on('line', (line) => this.#answered(line));
     // The reason is told by 'close'.
     child.stdin!.on('error', () => {});
+    // Processes that it has started would keep its streams open.
+    child.on('exit', () => {
+      this.kill();
+      setTimeout(() => {
+        child.stdout?.destroy();
+        child.stderr?.destroy();
+      }, 100);
+    });
     this.#ended = new Promise((resolve) => {
       child.on('error', (cause: NodeJS.ErrnoException) => {
         const what =
@@ -74,6 +84,11 @@ class RunningProgram {
         resolve();
       });
     });
+    this.started = new Promise((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', () => reject(this.#failure));
+    });
+    this.started.catch(() => {});
   }
 
   /** The program's answer to one line. */
@@ -128,6 +143,7 @@ class ProgramClassifier implements HostClassifier {
   readonly deadlineSeconds: number;
   readonly #settings: ProgramSettings;
   #program: RunningProgram | undefined;
+  #batches = 0;
 
   constructor(settings: ProgramSettings) {
     this.#settings = settings;
@@ -135,13 +151,23 @@ class ProgramClassifier implements HostClassifier {
     this.deadlineSeconds = settings.deadlineSeconds;
   }
 
-  async classifyOnHost(input: HostFeedbackInput, signal: AbortSignal): Promise<HostFeedback> {
+  /** Starts the program, so that one that is not there is found before the run begins. */
+  async open(): Promise<void> {
     this.#program ??= new RunningProgram(this.#settings);
-    const program = this.#program;
+    await this.#program.started;
+  }
+
+  async classifyOnHost(input: HostFeedbackInput, signal: AbortSignal): Promise<HostFeedback> {
+    await this.open();
+    const program = this.#program!;
+    const batch = this.#batches++;
     const stop = () => program.kill();
     signal.addEventListener('abort', stop, { once: true });
     try {
-      return weightsOf(await program.ask(questionOf(input)), input, this.#settings.command[0]!);
+      return givenSides(
+        this.provides,
+        weightsOf(await program.ask(questionOf(batch, input)), batch, input, this.#settings.command[0]!),
+      );
     } finally {
       signal.removeEventListener('abort', stop);
     }
@@ -160,10 +186,11 @@ function nested(values: Float32Array, shape: readonly number[]): unknown {
   return Array.from({ length }, (_, i) => nested(values.subarray(i * width, (i + 1) * width), rest));
 }
 
-/** The batch as a line of JSON. */
-function questionOf(input: HostFeedbackInput): string {
+/** A batch as a line of JSON, with its number. */
+function questionOf(batch: number, input: HostFeedbackInput): string {
   const { samplesPerContext: n, contexts: b, sampleTexts, contextTexts } = input;
   return JSON.stringify({
+    batch,
     samplesPerContext: n,
     contexts: b,
     evaluation: nested(input.evaluation, [n, b]),
@@ -178,11 +205,13 @@ function questionOf(input: HostFeedbackInput): string {
   });
 }
 
-const answerForm = 'It must be {"accept": [[…]], "reject": [[…]]}, N lists of B numbers from 0 to 1 each';
+const answerForm =
+  'It must be {"batch": …, "accept": [[…]], "reject": [[…]]}: the number of the batch, and N lists of B numbers from 0 to 1 for each side';
 
 /** The weights in the program's line. */
 function weightsOf(
   line: string,
+  batch: number,
   { samplesPerContext: n, contexts: b }: HostFeedbackInput,
   where: string,
 ): HostFeedback {
@@ -196,6 +225,10 @@ function weightsOf(
   } catch {
     refuse(`its answer is not JSON: ${foreignText(line.slice(0, 200))}`);
   }
+  const { batch: answered } = (answer ?? {}) as { readonly batch?: unknown };
+  // A line too many would otherwise pass for the answer to the next batch, and so on to the end of the run.
+  if (answered !== batch)
+    refuse(`it answered batch ${JSON.stringify(answered)} when it was asked about batch ${batch}`);
   const side = (key: 'accept' | 'reject'): Float32Array => {
     const rows: unknown = (answer as Readonly<Record<string, unknown>> | null)?.[key];
     if (!Array.isArray(rows) || rows.length !== n) return refuse(`'${key}' is not a list of N = ${n} lists`);

@@ -17,7 +17,7 @@ import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../grpc/sch
 import { ServerPool } from '../grpc/server-pool.js';
 import { probeSeconds, resolveSettings } from '../grpc/server-settings.js';
 import { contextRange, joinContexts } from './contexts.js';
-import { givesSchema, sidesOf } from './sides.js';
+import { givenSides, givesSchema, sidesOf } from './sides.js';
 
 const service = loadService('pmpo/v1/feedback.proto', 'pmpo.v1.Feedback');
 
@@ -102,7 +102,7 @@ class RemoteClassifier implements HostClassifier {
         }, signal);
       }),
     );
-    return joinContexts(parts, input.samplesPerContext, contexts);
+    return givenSides(this.provides, joinContexts(parts, input.samplesPerContext, contexts));
   }
 
   async close(): Promise<void> {

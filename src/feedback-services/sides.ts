@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { FeedbackClassifier } from '../feedback/classifier.js';
+import type { FeedbackClassifier, HostFeedback } from '../feedback/classifier.js';
 
 /** What a classifier outside this process gives, which must be known before it is asked. */
 export const givesSchema = z
@@ -12,3 +12,14 @@ export const sidesOf = (gives: z.output<typeof givesSchema>): FeedbackClassifier
   accepts: gives !== 'rejects',
   rejects: gives !== 'accepts',
 });
+
+/** The weights without those of a side that is not given. */
+export function givenSides(
+  { accepts, rejects }: FeedbackClassifier['provides'],
+  { accept, reject }: HostFeedback,
+): HostFeedback {
+  return {
+    accept: accepts ? accept : new Float32Array(accept.length),
+    reject: rejects ? reject : new Float32Array(reject.length),
+  };
+}

@@ -75,7 +75,8 @@ async function inTime<T>(
     }, 1000),
   );
   try {
-    return await Promise.race([ended, work(ending.signal)]);
+    // Nothing is started for a run that was stopped before.
+    return await (ending.signal.aborted ? ended : Promise.race([ended, work(ending.signal)]));
   } finally {
     for (const timer of timers) clearTimeout(timer);
     done.abort();

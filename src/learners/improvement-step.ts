@@ -84,6 +84,9 @@ type Improved<R> = R & { readonly metrics: Tensor };
 const invalidWeights = 'feedback/invalid';
 const invalidEvaluations = 'evaluation/invalid';
 
+const invalidEvaluation = (update: number, count: number) =>
+  divergedError(`update ${update}`, `${count} evaluations are not finite`);
+
 /** The number of samples whose evaluation is NaN or infinite: a classifier would judge them like any others. */
 function countInvalid({ evaluation, mask }: Pick<FeedbackInput, 'evaluation' | 'mask'>): Scalar {
   // The difference of a finite number and itself is 0, that of any other is NaN.
@@ -103,7 +106,11 @@ export class ImprovementStep<
   /** True if a step must end before the next one may be submitted, because its classifier runs on the host. */
   readonly sequential: boolean;
   readonly #options: ImprovementStepOptions<I, E, R>;
-  readonly #run: (inputs: HostInputs<I>, texts: SampleTexts) => Promise<HostResults<Improved<R>>>;
+  readonly #run: (
+    inputs: HostInputs<I>,
+    texts: SampleTexts,
+    update: number,
+  ) => Promise<HostResults<Improved<R>>>;
   /** The names of the packed metrics, known once the step has been traced. */
   #metricNames: readonly string[] = [];
 
@@ -129,13 +136,13 @@ export class ImprovementStep<
    *   (StoppedError), nothing has changed.
    */
   async run(inputs: HostInputs<I>, update: number, texts: SampleTexts = {}): Promise<ImprovementResult<R>> {
-    const results = await this.#run(inputs, texts);
+    const results = await this.#run(inputs, texts, update);
     const {
       [invalidWeights]: invalid = 0,
       [invalidEvaluations]: unusable,
       ...metrics
     } = Object.fromEntries(this.#metricNames.map((name, i) => [name, results.metrics.data[i]]));
-    if (unusable > 0) throw divergedError(`update ${update}`, `${unusable} evaluations are not finite`);
+    if (unusable > 0) throw invalidEvaluation(update, unusable);
     if (invalid > 0) throw invalidFeedback(this.#options.classifierName, invalid, update);
     for (const [name, value] of Object.entries(metrics)) {
       if (!Number.isFinite(value)) throw divergedError(`update ${update}`, `${name} is ${value}`);
@@ -149,7 +156,9 @@ export class ImprovementStep<
     const step = engine.jit('improvementStep', (inputs: I): Improved<R> => {
       const batch = { ...inputs, ...evaluate?.(inputs) } as I & E;
       const { evaluation, mask, baseline, samples, contexts } = batch;
-      const seen: FeedbackInput = { evaluation, mask, baseline, samples, contexts };
+      // A learner that evaluates all actions weights them by their probabilities; a classifier sees which are present.
+      const present: Tensor2D = tf.cast(tf.greater(mask, 0), 'float32');
+      const seen: FeedbackInput = { evaluation, mask: present, baseline, samples, contexts };
       const { feedback, invalid } = classifyChecked(classifierName, classifier, seen);
       return this.#improve({ ...batch, ...feedback }, { [invalidWeights]: invalid });
     });
@@ -161,14 +170,17 @@ export class ImprovementStep<
     const { engine, classifierName, hostCalls, evaluate } = this.#options;
     const evaluating = evaluate && engine.jit('evaluate', evaluate);
     const improving = engine.jit('improve', (batch: ClassifiedSamples<I, E>) => this.#improve(batch, {}));
-    return async (inputs: HostInputs<I>, texts: SampleTexts) => {
+    return async (inputs: HostInputs<I>, texts: SampleTexts, update: number) => {
       const batch = { ...inputs, ...(await evaluating?.run(inputs)) } as HostInputs<I> & HostResults<E>;
       const { evaluation, mask, baseline, samples, contexts } = batch;
+      // Before the classifier, whose failure would save a state that has diverged.
+      const unusable = evaluation.data.filter((f, i) => mask.data[i]! > 0 && !Number.isFinite(f)).length;
+      if (unusable > 0) throw invalidEvaluation(update, unusable);
       const seen = {
         samplesPerContext: evaluation.shape[0],
         contexts: evaluation.shape[1],
         evaluation: evaluation.data,
-        mask: mask.data,
+        mask: mask.data.map((weight) => Number(weight > 0)),
         baseline: baseline.data,
         sampleValues: samples.data as Float32Array,
         sampleShape: samples.shape,

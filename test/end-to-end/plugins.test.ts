@@ -101,6 +101,8 @@ test('Ctrl-C ends a run whose classifier computes for ever; resumed, it ends wit
     }\n`,
   );
   const config = { ...tinyConfig(output), plugins: ['./for-ever.ts'], feedback: { name: 'mine' } };
+  // Every step ends an episode, the one that is under way at the stop as well.
+  config.environment = { ...config.environment, createSettings: { episodeSteps: 1 } };
   const file = await writeConfig(folder.path, 'for-ever.yaml', config);
   const stuck = start(['train', file, '--name', 'stopped', '--json'], { env: { FOR_EVER: '1' } });
   await stuck.until(/"event":"waiting","message":"waiting for feedback 'mine' for \d+ s/, 'stdout');

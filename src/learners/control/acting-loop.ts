@@ -44,6 +44,8 @@ export class ActingLoop {
   readonly #noise: ActingNoise;
   /** The noise before a step that was started and not recorded: a resumed run starts it again. */
   #noiseBefore: HostTensor | undefined;
+  /** A step that has ended and is not recorded. */
+  #unrecorded: VectorStep | undefined;
   /** The share of steps with random integers in each environment, [K]. */
   readonly #epsilons: readonly number[];
   readonly #epsilonKey: RandomKey;
@@ -128,19 +130,23 @@ export class ActingLoop {
     const { numEnvs, actionValues } = environment;
     this.#noiseBefore = this.#noise.snapshot();
     const z = this.#noise.advance(index);
-    if (steps < config.learner.warmupSteps) {
-      return { stepped: environment.step(randomActions(z, actionValues)) };
-    }
+    const { warmupSteps } = config.learner;
+    if (steps < warmupSteps) return { stepped: this.#step(randomActions(z, actionValues)) };
     const actions = await act(this.#observations, headNoise(family, z), numEnvs);
     const key = foldIn(this.#epsilonKey, index);
-    const { warmupSteps, environmentSteps } = config.learner;
-    const epsilons = annealedEpsilons(this.#epsilons, steps - warmupSteps, environmentSteps);
-    return { stepped: environment.step(withRandomIntegers(actions, epsilons, actionValues, key)) };
+    const epsilons = annealedEpsilons(this.#epsilons, steps - warmupSteps, warmupSteps);
+    return { stepped: this.#step(withRandomIntegers(actions, epsilons, actionValues, key)) };
+  }
+
+  async #step(actions: Float32Array): Promise<VectorStep> {
+    this.#unrecorded = await this.#options.environment.step(actions);
+    return this.#unrecorded;
   }
 
   /** Passes the transitions that a step has completed to the sink. @returns the simulator steps that were taken. */
   record(step: VectorStep): number {
     this.#noiseBefore = undefined;
+    this.#unrecorded = undefined;
     const { environment, sink, onEpisode } = this.#options;
     const { numEnvs, observationSize: o, actionSize: a } = environment;
     let stepped = 0;
@@ -185,7 +191,7 @@ export class ActingLoop {
   snapshot(): ExperienceSnapshot {
     const { environment } = this.#options;
     const { numEnvs, observationSize, actionSize } = environment;
-    const open = environment.state();
+    const open = environment.state(this.#unrecorded);
     const openActions = open.map(({ actions }, k): [string, HostTensor] => [
       `openEpisode${k}/actions`,
       {

@@ -100,6 +100,6 @@ export interface ReplayConfig {
 export type ActorConfig = Pick<ControlLearnerConfig, 'seed' | 'policy' | 'replay'> & {
   readonly learner: Pick<
     ControlUpdateConfig,
-    'environmentSteps' | 'warmupSteps' | 'explorationCorrelation' | 'explorationEpsilon' | 'discount'
+    'warmupSteps' | 'explorationCorrelation' | 'explorationEpsilon' | 'discount'
   >;
 };

@@ -100,14 +100,15 @@ describe('random integers', () => {
     expect(explorationEpsilons(0.4, [0], 2)).toEqual([0, 0]);
   });
 
-  it('begin as all actions, and become the own share of each environment in the first tenth of a run', () => {
-    const at = (steps: number) => annealedEpsilons([0.4, 0.01, 0], steps, 1000);
+  it('begin as all actions, and become the own share of each environment in three more warm-ups', () => {
+    const at = (steps: number) => annealedEpsilons([0.4, 0.01, 0], steps, 100 / 3);
     expect(at(0)).toEqual([1, 1, 0]);
     expect(at(50)).toEqual([0.5, 0.5, 0]);
     expect(at(80)[0]).toBe(0.4);
     expect(at(80)[1]).toBeCloseTo(0.2, 12);
     expect(at(100)).toEqual([0.4, 0.01, 0]);
     expect(at(900)).toEqual([0.4, 0.01, 0]);
+    expect(annealedEpsilons([0.4], 0, 0)).toEqual([0.4]);
   });
 
   it('replace all integers of an action, as often as they should, and each value equally often', () => {

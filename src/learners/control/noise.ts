@@ -100,21 +100,22 @@ export function explorationEpsilons(
   });
 }
 
-/** The share of a run in which ε falls to each environment's own. */
-const annealedShare = 0.1;
+/** The steps in which ε falls to each environment's own, as a multiple of the warm-up's. */
+const annealedWarmUps = 3;
 
 /**
- * ε of each environment after `steps` steps of a policy, [K]: it falls linearly from 1 in the first tenth of a run of `totalSteps`
- * steps, as in DQN. What needs several unlikely actions in a row is found while the policy is still undecided, or hardly ever.
+ * ε of each environment after `steps` steps of a policy, [K]: it falls linearly from 1, as in DQN, in three times as many steps as the
+ * warm-up has. What needs several unlikely actions in a row is found while the policy is still undecided, or hardly ever. The
+ * length of the run plays no part, so that ε stays where it is when a run is extended.
  */
 export function annealedEpsilons(
   epsilons: readonly number[],
   steps: number,
-  totalSteps: number,
+  warmupSteps: number,
 ): readonly number[] {
-  const annealed = 1 - steps / (annealedShare * totalSteps);
-  if (annealed <= 0) return epsilons;
-  return epsilons.map((epsilon) => (epsilon === 0 ? 0 : Math.max(epsilon, annealed)));
+  const window = annealedWarmUps * warmupSteps;
+  if (steps >= window) return epsilons;
+  return epsilons.map((epsilon) => (epsilon === 0 ? 0 : Math.max(epsilon, 1 - steps / window)));
 }
 
 /**

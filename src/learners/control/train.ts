@@ -1,4 +1,4 @@
-import { StoppedError } from '../../core/errors.js';
+import { OutOfStepError, StoppedError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
@@ -180,7 +180,11 @@ class ControlJob {
       return await this.#run();
     } catch (error) {
       if (!isOfClassifier(error)) throw unsaved(error);
-      await this.#checkpoint();
+      try {
+        await this.#checkpoint();
+      } catch (other) {
+        throw unsaved(other);
+      }
       if (error instanceof StoppedError) return this.#result(this.#evaluationRecord([]), true);
       throw error;
     }
@@ -244,13 +248,16 @@ class ControlJob {
       failure = error;
       return undefined;
     });
+    let ofUpdates: unknown;
     try {
       await this.#runUpdates(this.#experience.updatesAllowed(this.#counters.environmentSteps));
-    } finally {
-      // The step must have ended before the caller closes the environments.
-      await gathering;
+    } catch (error) {
+      ofUpdates = error;
     }
+    // The step must have ended before the caller closes the environments.
     const record = await gathering;
+    // What cannot be trusted must not be saved, whatever else has failed.
+    if (ofUpdates !== undefined && !(failure instanceof OutOfStepError)) throw ofUpdates;
     if (record === undefined) {
       if (isOfSimulators(failure)) await this.#checkpoint();
       throw failure;
@@ -263,7 +270,7 @@ class ControlJob {
    * taken back, so that a resumed run repeats them with the same experience.
    */
   async #runUpdates(target: number): Promise<void> {
-    if (this.#store.size === 0) return;
+    if (this.#store.size === 0 || this.#counters.updates >= target) return;
     if (!this.#agent.sequential) return this.#makeUpdates(target);
     const { updates } = this.#counters;
     const restore = await rememberParameters(this.#options.engine, this.#agent.parameters);
