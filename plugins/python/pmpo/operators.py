@@ -86,7 +86,7 @@ def pmpo(
       reverse_kl: take KL(policy ‖ reference), given as `reverse_kl`, as Dreamer 4 does.
       normalise: take the means of accepted and of rejected samples in each context and then over contexts, or over the batch at once.
       per_token: divide each log-prob by the sample's `length`.
-      advantage_scale: multiply the weight of each sample by |tanh(advantage / advantage_scale)|; None: weights by the feedback alone.
+      advantage_scale: multiply the term of each sample by |tanh(advantage / advantage_scale)|; None: weights by the feedback alone.
 
     It needs `kl` (or `reverse_kl`), and `accept` (but for alpha = 0) and `reject` (but for alpha = 1); `evaluation` for
     advantage_scale. Its state is a dual for each bounded part. The variants have graphs for weights of the KL, per_token for
