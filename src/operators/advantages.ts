@@ -1,6 +1,7 @@
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { expectation, maskedMean, where0 } from './masking.js';
+import type { CheckedBatch, OperatorResult } from './operator.js';
 
 /** Advantages of samples over the other samples of their context. Shapes: N samples per context, B contexts. */
 
@@ -37,6 +38,12 @@ export function besselFactor(mask: Tensor2D): Tensor2D {
  */
 export function weightedLikelihoodLoss(logProb: Tensor2D, weights: Tensor2D, mask: Tensor2D): Scalar {
   return tf.neg(expectation(tf.mul(weights, where0(logProb, mask)), mask));
+}
+
+/** The weighted likelihood alone as an operator's result, with the mean weight; see `weightedLikelihoodLoss`. */
+export function weightedLikelihood({ logProb, mask }: CheckedBatch, weights: Tensor2D): OperatorResult {
+  const loss = weightedLikelihoodLoss(logProb, weights, mask);
+  return { loss, metrics: { 'policy/loss': loss, 'policy/weight': expectation(weights, mask) } };
 }
 
 /** min(exp(A/β), largest), [N, B]. */

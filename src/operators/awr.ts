@@ -1,8 +1,7 @@
 import { z } from 'zod';
-import { advantages, exponentialWeights, weightedLikelihoodLoss } from './advantages.js';
+import { advantages, exponentialWeights, weightedLikelihood } from './advantages.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl, withDefaultBounds } from './kl-settings.js';
-import { expectation } from './masking.js';
+import { addedKl, addedKlRule, withDefaultBounds } from './kl-settings.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 
 /**
@@ -31,10 +30,8 @@ export const awrSettings = z.strictObject({
 export type AwrSettings = z.input<typeof awrSettings>;
 
 function awrLoss(beta: number, maxWeight: number, batch: CheckedBatch): OperatorResult {
-  const { logProb, evaluation, mask } = batch;
-  const weights = exponentialWeights(advantages(evaluation, mask), beta, maxWeight);
-  const loss = weightedLikelihoodLoss(logProb, weights, mask);
-  return { loss, metrics: { 'policy/loss': loss, 'policy/weight': expectation(weights, mask) } };
+  const advantage = advantages(batch.evaluation, batch.mask);
+  return weightedLikelihood(batch, exponentialWeights(advantage, beta, maxWeight));
 }
 
 export const awrDefinition = defineOperator({
@@ -44,16 +41,17 @@ export const awrDefinition = defineOperator({
   settings: awrSettings,
   klParts: ({ kl }) => Object.keys(kl),
   complete: ({ kl, ...numbers }, klParts) => ({ ...numbers, kl: withDefaultBounds(kl, klParts) }),
-  create: ({ beta, maxWeight, kl }) => ({
-    ...addedKlRule(kl, (batch) => awrLoss(beta, maxWeight, batch)),
-    needs: {
-      feedback: 'none',
-      evaluation: true,
-      referenceLogProb: false,
-      kl: addsKl(kl) ? 'any' : 'none',
-      comparesSamples: true,
-    },
-  }),
+  create: ({ beta, maxWeight, kl }) =>
+    addedKlRule(
+      kl,
+      {
+        feedback: 'none',
+        evaluation: true,
+        referenceLogProb: false,
+        comparesSamples: true,
+      },
+      (batch) => awrLoss(beta, maxWeight, batch),
+    ),
 });
 
 /**

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl } from './kl-settings.js';
+import { addedKl, addedKlRule } from './kl-settings.js';
 import { betaSetting, completeLogRatio } from './log-ratio-settings.js';
 import { perToken, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
@@ -67,16 +67,17 @@ export const cpoDefinition = defineOperator({
     ...completeLogRatio({ beta, kl }, klParts, defaultBeta),
     ...others,
   }),
-  create: (settings) => ({
-    ...addedKlRule(settings.kl, (batch) => cpoLoss(settings, batch)),
-    needs: {
-      feedback: 'pairs',
-      evaluation: false,
-      referenceLogProb: false,
-      kl: addsKl(settings.kl) ? 'any' : 'none',
-      length: settings.perToken,
-    },
-  }),
+  create: (settings) =>
+    addedKlRule(
+      settings.kl,
+      {
+        feedback: 'pairs',
+        evaluation: false,
+        referenceLogProb: false,
+        length: settings.perToken,
+      },
+      (batch) => cpoLoss(settings, batch),
+    ),
 });
 
 /**

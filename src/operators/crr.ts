@@ -1,10 +1,9 @@
 import { z } from 'zod';
 import type { Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import { advantages, exponentialWeights, weightedLikelihoodLoss } from './advantages.js';
+import { advantages, exponentialWeights, weightedLikelihood } from './advantages.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl, withDefaultBounds } from './kl-settings.js';
-import { expectation } from './masking.js';
+import { addedKl, addedKlRule, withDefaultBounds } from './kl-settings.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 
 /**
@@ -41,15 +40,14 @@ export type CrrSettings = z.input<typeof crrSettings>;
 /** Equation 1; see the head of this file. */
 function crrLoss(
   { filter, beta, maxWeight }: z.output<typeof crrSettings>,
-  { logProb, evaluation, mask }: CheckedBatch,
+  batch: CheckedBatch,
 ): OperatorResult {
-  const advantage = advantages(evaluation, mask);
+  const advantage = advantages(batch.evaluation, batch.mask);
   const weights: Tensor2D =
     filter === 'binary'
       ? tf.cast(tf.greater(advantage, 0), 'float32')
       : exponentialWeights(advantage, beta, maxWeight);
-  const loss = weightedLikelihoodLoss(logProb, weights, mask);
-  return { loss, metrics: { 'policy/loss': loss, 'policy/weight': expectation(weights, mask) } };
+  return weightedLikelihood(batch, weights);
 }
 
 export const crrDefinition = defineOperator({
@@ -59,16 +57,17 @@ export const crrDefinition = defineOperator({
   settings: crrSettings,
   klParts: ({ kl }) => Object.keys(kl),
   complete: ({ kl, ...others }, klParts) => ({ ...others, kl: withDefaultBounds(kl, klParts) }),
-  create: (settings) => ({
-    ...addedKlRule(settings.kl, (batch) => crrLoss(settings, batch)),
-    needs: {
-      feedback: 'none',
-      evaluation: true,
-      referenceLogProb: false,
-      kl: addsKl(settings.kl) ? 'any' : 'none',
-      comparesSamples: true,
-    },
-  }),
+  create: (settings) =>
+    addedKlRule(
+      settings.kl,
+      {
+        feedback: 'none',
+        evaluation: true,
+        referenceLogProb: false,
+        comparesSamples: true,
+      },
+      (batch) => crrLoss(settings, batch),
+    ),
 });
 
 /**

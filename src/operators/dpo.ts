@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl } from './kl-settings.js';
+import { addedKl, addedKlRule } from './kl-settings.js';
 import { betaSetting, completeLogRatio } from './log-ratio-settings.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 import { logisticLoss, logRatios, pairMetrics, pairsOf } from './pairs.js';
@@ -39,10 +39,8 @@ export const dpoDefinition = defineOperator({
   settings: dpoSettings,
   klParts: ({ kl }) => Object.keys(kl),
   complete: (settings, klParts) => completeLogRatio(settings, klParts, defaultBeta),
-  create: ({ beta = defaultBeta, kl }) => ({
-    ...addedKlRule(kl, (batch) => dpoLoss(beta, batch)),
-    needs: { feedback: 'pairs', evaluation: false, kl: addsKl(kl) ? 'any' : 'none' },
-  }),
+  create: ({ beta = defaultBeta, kl }) =>
+    addedKlRule(kl, { feedback: 'pairs', evaluation: false }, (batch) => dpoLoss(beta, batch)),
 });
 
 /**

@@ -7,13 +7,14 @@ import type { OpenNumber } from '../engine/onnx/open-model.js';
 import { chooseBackend } from '../engine/scope.js';
 import type { HostTensor, NamedTensors, Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import type {
-  KlEstimate,
-  Operator,
-  OperatorBatch,
-  OperatorNeeds,
-  PolicyShape,
-  RegisteredOperator,
+import {
+  batchPlanes,
+  type KlEstimate,
+  type Operator,
+  type OperatorBatch,
+  type OperatorNeeds,
+  type PolicyShape,
+  type RegisteredOperator,
 } from './operator.js';
 import {
   type InitialValue,
@@ -49,17 +50,6 @@ export interface ExportedOperator {
 
 type Settings = Readonly<Record<string, unknown>>;
 type Numbers = Readonly<Record<string, number>>;
-
-const planes = [
-  'logProb',
-  'referenceLogProb',
-  'evaluation',
-  'accept',
-  'reject',
-  'mask',
-  'length',
-  'mismatchedLogRatio',
-] as const;
 
 /**
  * Exports an operator.
@@ -110,7 +100,7 @@ function inputAxes(
 ): Record<string, readonly (number | string)[]> {
   const plane = ['N', 'B'];
   const inputs: Record<string, readonly (number | string)[]> = {};
-  for (const name of planes) inputs[name] = plane;
+  for (const name of batchPlanes) inputs[name] = plane;
   if (boundViolation) inputs.boundViolation = plane;
   for (const part of klParts) {
     inputs[`kl/${part}`] = ['B', `D/${part}`];

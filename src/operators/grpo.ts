@@ -3,7 +3,7 @@ import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { advantages, besselFactor } from './advantages.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl, withDefaultBounds } from './kl-settings.js';
+import { addedKl, addedKlRule, withDefaultBounds } from './kl-settings.js';
 import { expectation, maskedMean, perToken, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 import { logRatios } from './pairs.js';
@@ -92,16 +92,17 @@ export const grpoDefinition = defineOperator({
     perToken: completePerToken(given, klParts),
     kl: withDefaultBounds(kl, klParts),
   }),
-  create: (settings) => ({
-    ...addedKlRule(settings.kl, (batch) => grpoLoss(settings, batch)),
-    needs: {
-      feedback: 'none',
-      evaluation: true,
-      kl: addsKl(settings.kl) ? 'any' : 'none',
-      length: settings.perToken === true,
-      comparesSamples: true,
-    },
-  }),
+  create: (settings) =>
+    addedKlRule(
+      settings.kl,
+      {
+        feedback: 'none',
+        evaluation: true,
+        length: settings.perToken === true,
+        comparesSamples: true,
+      },
+      (batch) => grpoLoss(settings, batch),
+    ),
 });
 
 /**

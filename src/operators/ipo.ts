@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl } from './kl-settings.js';
+import { addedKl, addedKlRule } from './kl-settings.js';
 import { betaSetting, completeLogRatio } from './log-ratio-settings.js';
 import { perToken, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
@@ -53,10 +53,10 @@ export const ipoDefinition = defineOperator({
     ...completeLogRatio({ beta, kl }, klParts, defaultBeta),
     perToken: completePerToken(given, klParts),
   }),
-  create: ({ beta = defaultBeta, perToken: isPerToken = false, kl }) => ({
-    ...addedKlRule(kl, (batch) => ipoLoss(beta, isPerToken, batch)),
-    needs: { feedback: 'pairs', evaluation: false, kl: addsKl(kl) ? 'any' : 'none', length: isPerToken },
-  }),
+  create: ({ beta = defaultBeta, perToken: isPerToken = false, kl }) =>
+    addedKlRule(kl, { feedback: 'pairs', evaluation: false, length: isPerToken }, (batch) =>
+      ipoLoss(beta, isPerToken, batch),
+    ),
 });
 
 /**

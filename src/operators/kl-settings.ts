@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { NamedTensors, Scalar } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { initialKlDuals, type KlWeight, klConstraints, projectDuals } from './lagrange.js';
-import type { CheckedBatch, OperatorResult, OperatorRule } from './operator.js';
+import type { CheckedBatch, OperatorNeeds, OperatorResult, OperatorRule } from './operator.js';
 
 /** The settings by which operators weigh or bound KL(reference ‖ policy), part by part. */
 
@@ -101,18 +101,18 @@ export const addedKl = klSettings(
   'a weight of KL(reference ‖ policy), or a bound, {epsilon}; default: none for a language model; the parts of a policy of actions are bounded as for PMPO',
 );
 
-/** An operator of this loss, to which the KL is added if the settings name any part of it. */
+/**
+ * An operator of this loss, to which the KL is added if the settings name any part of it.
+ * @param needs of the loss alone; with the KL, it is needed too.
+ */
 export function addedKlRule(
   kl: KlSettings,
+  needs: OperatorNeeds,
   loss: (batch: CheckedBatch) => OperatorResult,
-): Omit<OperatorRule, 'needs'> {
+): OperatorRule {
   const rule = constrainedRule(loss, weightsOf(kl, 0));
-  return addsKl(kl) ? rule : { ...rule, loss };
-}
-
-/** Whether the settings name any part of the KL. */
-export function addsKl(kl: KlSettings): boolean {
-  return Object.keys(kl).length > 0;
+  if (Object.keys(kl).length === 0) return { ...rule, loss, needs: { kl: 'none', ...needs } };
+  return { ...rule, needs: { ...needs, kl: 'any' } };
 }
 
 const klBound = z.strictObject({
@@ -142,8 +142,10 @@ export const klBounds = z
     'Bounds of the M-step by part of the KL: mean and covariance (Gaussian head), categorical (categorical head), sequence (language)',
   );
 
+export type KlBounds = z.output<typeof klBounds>;
+
 /** The bound of a part. */
-export function boundOf(kl: z.output<typeof klBounds>): (part: string) => KlWeight {
+export function boundOf(kl: KlBounds): (part: string) => KlWeight {
   const byPart: Readonly<Record<string, KlWeight | undefined>> = kl;
   return (part) => byPart[part] ?? defaultBound;
 }

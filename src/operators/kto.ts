@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl } from './kl-settings.js';
+import { addedKl, addedKlRule } from './kl-settings.js';
 import { stopGradient } from './lagrange.js';
 import { betaSetting, completeLogRatio } from './log-ratio-settings.js';
 import { rate, where0 } from './masking.js';
@@ -96,15 +96,17 @@ export const ktoDefinition = defineOperator({
     ...completeLogRatio({ beta, kl }, klParts, defaultBeta),
     ...weights,
   }),
-  create: (settings) => ({
-    ...addedKlRule(settings.kl, (batch) => ktoLoss(settings, batch)),
-    needs: {
-      feedback: 'either',
-      evaluation: false,
-      kl: settings.referencePoint === 'kl' || addsKl(settings.kl) ? 'any' : 'none',
-      mismatched: settings.referencePoint === 'mismatched',
-    },
-  }),
+  create: (settings) =>
+    addedKlRule(
+      settings.kl,
+      {
+        feedback: 'either',
+        evaluation: false,
+        kl: settings.referencePoint === 'kl' ? 'any' : 'none',
+        mismatched: settings.referencePoint === 'mismatched',
+      },
+      (batch) => ktoLoss(settings, batch),
+    ),
 });
 
 /**

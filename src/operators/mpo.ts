@@ -1,18 +1,12 @@
 import { z } from 'zod';
-import type { NamedTensors, Scalar, Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
+import type { Scalar, Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { boundOf, klBounds, klRemedy } from './kl-settings.js';
-import {
-  dualValue,
-  initialKlDuals,
-  klConstraints,
-  projectDuals,
-  stopGradient,
-  storedDual,
-} from './lagrange.js';
+import { klBounds } from './kl-settings.js';
+import { dualValue } from './lagrange.js';
 import { likelihoodParts, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorRule } from './operator.js';
+import { type EStep, eStepOf, temperedLogits, type WeightedSamples, weightingRule } from './temperature.js';
 
 /**
  * Maximum a Posteriori Policy Optimisation (arXiv 1806.06920; decoupled constraints: arXiv 1812.02256), as rlax
@@ -51,37 +45,24 @@ export const mpoSettings = z.strictObject({
 /** The settings of MPO; each of them has a default. */
 export type MpoSettings = z.input<typeof mpoSettings>;
 
-interface EStep {
-  /** Sample weights [N, B] without gradient, which add up to 1 in each context that has samples. */
-  readonly weights: Tensor2D;
-  readonly temperatureLoss: Scalar;
-  readonly temperature: Scalar;
-}
-
 /**
- * The E-step for `values` [N, B] (rlax `mpo_compute_weights_and_temperature_loss`).
+ * The E-step for `values` [N, B] (rlax `mpo_compute_weights_and_temperature_loss`), whose weights add up to 1 in each context that has
+ * samples.
  *
  * @param storedTemperature [1], as `storedDual` gives it
  * @param epsilon the bound on the KL of the weights, nats
  */
 function eStep(values: Tensor2D, mask: Tensor2D, storedTemperature: Tensor, epsilon: number): EStep {
   const temperature = dualValue(storedTemperature);
-  const isSample = tf.greater(mask, 0);
-  // log 1 = 0 for a sample of the policy; a weight is the sample's probability.
-  const logMask = tf.log(tf.where(isSample, mask, tf.onesLike(mask)));
-  const tempered: Tensor2D = tf.add(tf.div(where0(values, mask), temperature), logMask);
-  const logits = tf.where(isSample, tempered, tf.fill(mask.shape, -1e30));
+  const isSample: Tensor2D = tf.greater(mask, 0);
+  const logits = temperedLogits(where0(values, mask), mask, isSample, temperature);
   const weights: Tensor2D = where0(tf.softmax(tf.transpose(logits), -1).transpose(), mask);
   const count: Tensor1D = tf.sum(mask, 0);
   const isPresent = tf.greater(count, 0);
   const logMean = tf.sub(tf.logSumExp(logits, 0), tf.log(tf.where(isPresent, count, tf.onesLike(count))));
   const contexts = tf.maximum(tf.sum(tf.cast(isPresent, 'float32')), 1);
-  const expected = tf.div(tf.sum(tf.where(isPresent, logMean, tf.zerosLike(logMean))), contexts);
-  return {
-    weights: stopGradient(weights),
-    temperatureLoss: tf.sum(tf.mul(temperature, tf.add(expected, epsilon))),
-    temperature: tf.mean(temperature),
-  };
+  const expected: Scalar = tf.div(tf.sum(tf.where(isPresent, logMean, tf.zerosLike(logMean))), contexts);
+  return eStepOf(weights, temperature, expected, epsilon);
 }
 
 /** The weighted negative log-likelihood, summed over the parts of a policy that divides. */
@@ -99,52 +80,32 @@ export const mpoDefinition = defineOperator({
   settings: mpoSettings,
   defaultSamples: 20,
   create({ epsilon, initialTemperature, kl, actionPenalty }): OperatorRule {
-    const weightOf = boundOf(kl);
-
-    function loss(batch: CheckedBatch, state: NamedTensors) {
+    const temperatures = {
+      logTemperature: initialTemperature,
+      ...(actionPenalty === null ? {} : { logPenaltyTemperature: actionPenalty.initialTemperature }),
+    };
+    return weightingRule(kl, temperatures, (batch, state): WeightedSamples => {
       const { evaluation, mask, boundViolation } = batch;
-      const metrics: Record<string, Scalar> = {};
-      let { weights, temperatureLoss, temperature } = eStep(evaluation, mask, state.logTemperature, epsilon);
-      metrics['policy/temperature'] = temperature;
-      if (actionPenalty !== null && boundViolation !== undefined) {
-        const cost: Tensor2D = tf.neg(boundViolation);
-        const penalty = eStep(cost, mask, state.logPenaltyTemperature, actionPenalty.epsilon);
-        weights = tf.add(weights, penalty.weights);
-        temperatureLoss = tf.add(temperatureLoss, penalty.temperatureLoss);
-        metrics['policy/penaltyTemperature'] = penalty.temperature;
+      const own = eStep(evaluation, mask, state.logTemperature, epsilon);
+      if (actionPenalty === null || boundViolation === undefined) {
+        return {
+          mStepLoss: mStep(batch, own.weights),
+          temperatureLoss: own.temperatureLoss,
+          temperatures: { 'policy/temperature': own.temperature },
+        };
       }
-      const mStepLoss = mStep(batch, weights);
-      const constraints = klConstraints((batch.decoupledKl ?? batch.kl)(), state, weightOf);
+      const cost: Tensor2D = tf.neg(boundViolation);
+      const penalty = eStep(cost, mask, state.logPenaltyTemperature, actionPenalty.epsilon);
+      const weights: Tensor2D = tf.add(own.weights, penalty.weights);
       return {
-        loss: tf.addN<Scalar>([mStepLoss, temperatureLoss, constraints.loss]),
-        metrics: {
-          'policy/mStepLoss': mStepLoss,
-          'policy/temperatureLoss': temperatureLoss,
-          ...metrics,
-          ...constraints.metrics,
+        mStepLoss: mStep(batch, weights),
+        temperatureLoss: tf.add(own.temperatureLoss, penalty.temperatureLoss),
+        temperatures: {
+          'policy/temperature': own.temperature,
+          'policy/penaltyTemperature': penalty.temperature,
         },
       };
-    }
-
-    return {
-      needs: {
-        feedback: 'none',
-        evaluation: true,
-        referenceLogProb: false,
-        kl: 'exact',
-        comparesSamples: true,
-      },
-      initialState: ({ klParts }) => ({
-        logTemperature: storedDual(initialTemperature, 1),
-        ...(actionPenalty === null
-          ? {}
-          : { logPenaltyTemperature: storedDual(actionPenalty.initialTemperature, 1) }),
-        ...initialKlDuals(klParts, weightOf),
-      }),
-      projectState: projectDuals,
-      explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
-      loss,
-    };
+    });
   },
 });
 

@@ -17,6 +17,18 @@ export interface KlEstimate {
   readonly parts: Readonly<Record<string, Tensor2D>>;
 }
 
+/** The fields of a batch that are planes [N, B], except `boundViolation`, which only policies of bounded actions have. */
+export const batchPlanes = [
+  'logProb',
+  'referenceLogProb',
+  'evaluation',
+  'accept',
+  'reject',
+  'mask',
+  'length',
+  'mismatchedLogRatio',
+] as const;
+
 /**
  * What the caller of `Operator.loss` gives. Each plane is [N, B]; entries where `mask` is 0 may hold anything. A plane that the
  * operator does not need (see `OperatorNeeds`) may be left out.

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl, withDefaultBounds } from './kl-settings.js';
+import { addedKl, addedKlRule, withDefaultBounds } from './kl-settings.js';
 import { perToken, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 import { logisticLoss, pairMetrics, pairsOf } from './pairs.js';
@@ -61,16 +61,17 @@ export const orpoDefinition = defineOperator({
   settings: orpoSettings,
   klParts: ({ kl }) => Object.keys(kl),
   complete: ({ kl, ...numbers }, klParts) => ({ ...numbers, kl: withDefaultBounds(kl, klParts) }),
-  create: ({ oddsWeight, kl }) => ({
-    ...addedKlRule(kl, (batch) => orpoLoss(oddsWeight, batch)),
-    needs: {
-      feedback: 'pairs',
-      evaluation: false,
-      referenceLogProb: false,
-      kl: addsKl(kl) ? 'any' : 'none',
-      length: true,
-    },
-  }),
+  create: ({ oddsWeight, kl }) =>
+    addedKlRule(
+      kl,
+      {
+        feedback: 'pairs',
+        evaluation: false,
+        referenceLogProb: false,
+        length: true,
+      },
+      (batch) => orpoLoss(oddsWeight, batch),
+    ),
 });
 
 /**

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import * as tf from '../engine/tf.js';
 import { advantages, besselFactor, weightedLikelihoodLoss } from './advantages.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl, withDefaultBounds } from './kl-settings.js';
+import { addedKl, addedKlRule, withDefaultBounds } from './kl-settings.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 
 /**
@@ -37,16 +37,17 @@ export const reinforceDefinition = defineOperator({
   settings: reinforceSettings,
   klParts: ({ kl }) => Object.keys(kl),
   complete: ({ kl }, klParts) => ({ kl: withDefaultBounds(kl, klParts) }),
-  create: ({ kl }) => ({
-    ...addedKlRule(kl, reinforceLoss),
-    needs: {
-      feedback: 'none',
-      evaluation: true,
-      referenceLogProb: false,
-      kl: addsKl(kl) ? 'any' : 'none',
-      comparesSamples: true,
-    },
-  }),
+  create: ({ kl }) =>
+    addedKlRule(
+      kl,
+      {
+        feedback: 'none',
+        evaluation: true,
+        referenceLogProb: false,
+        comparesSamples: true,
+      },
+      reinforceLoss,
+    ),
 });
 
 /**

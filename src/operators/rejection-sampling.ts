@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Scalar } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl, withDefaultBounds } from './kl-settings.js';
+import { addedKl, addedKlRule, withDefaultBounds } from './kl-settings.js';
 import { rate } from './masking.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 import { best, select } from './pairs.js';
@@ -35,15 +35,16 @@ export const rejectionSamplingDefinition = defineOperator({
   settings: rejectionSamplingSettings,
   klParts: ({ kl }) => Object.keys(kl),
   complete: ({ kl }, klParts) => ({ kl: withDefaultBounds(kl, klParts) }),
-  create: ({ kl }) => ({
-    ...addedKlRule(kl, rejectionSamplingLoss),
-    needs: {
-      feedback: 'accepts',
-      evaluation: true,
-      referenceLogProb: false,
-      kl: addsKl(kl) ? 'any' : 'none',
-    },
-  }),
+  create: ({ kl }) =>
+    addedKlRule(
+      kl,
+      {
+        feedback: 'accepts',
+        evaluation: true,
+        referenceLogProb: false,
+      },
+      rejectionSamplingLoss,
+    ),
 });
 
 /**

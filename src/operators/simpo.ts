@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
-import { addedKl, addedKlRule, addsKl, withDefaultBounds } from './kl-settings.js';
+import { addedKl, addedKlRule, withDefaultBounds } from './kl-settings.js';
 import { perToken } from './masking.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 import { logisticLoss, pairMetrics, pairsOf } from './pairs.js';
@@ -47,16 +47,17 @@ export const simpoDefinition = defineOperator({
   settings: simpoSettings,
   klParts: ({ kl }) => Object.keys(kl),
   complete: ({ kl, ...numbers }, klParts) => ({ ...numbers, kl: withDefaultBounds(kl, klParts) }),
-  create: ({ beta, gamma, kl }) => ({
-    ...addedKlRule(kl, (batch) => simpoLoss(beta, gamma, batch)),
-    needs: {
-      feedback: 'pairs',
-      evaluation: false,
-      referenceLogProb: false,
-      kl: addsKl(kl) ? 'any' : 'none',
-      length: true,
-    },
-  }),
+  create: ({ beta, gamma, kl }) =>
+    addedKlRule(
+      kl,
+      {
+        feedback: 'pairs',
+        evaluation: false,
+        referenceLogProb: false,
+        length: true,
+      },
+      (batch) => simpoLoss(beta, gamma, batch),
+    ),
 });
 
 /**

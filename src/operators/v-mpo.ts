@@ -1,19 +1,13 @@
 import { z } from 'zod';
-import type { NamedTensors, Scalar, Tensor, Tensor2D } from '../engine/tensors.js';
+import type { Scalar, Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { advantages } from './advantages.js';
 import { defineOperator } from './define.js';
-import { boundOf, klBounds, klRemedy } from './kl-settings.js';
-import {
-  dualValue,
-  initialKlDuals,
-  klConstraints,
-  projectDuals,
-  stopGradient,
-  storedDual,
-} from './lagrange.js';
+import { klBounds } from './kl-settings.js';
+import { dualValue } from './lagrange.js';
 import { likelihoodParts, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorRule } from './operator.js';
+import { type EStep, eStepOf, temperedLogits, weightingRule } from './temperature.js';
 
 /**
  * V-MPO (arXiv 1909.12238, equations 3 to 5), as rlax (`vmpo_loss`) computes it. With the advantages A = f(x, y) − V(x), of which the
@@ -61,15 +55,8 @@ function bestOf(advantage: Tensor2D, mask: Tensor2D, fraction: number): Tensor2D
   return tf.cast(isKept, 'float32');
 }
 
-interface EStep {
-  /** Sample weights [N, B] without gradient, which add up to 1 over the batch. */
-  readonly weights: Tensor2D;
-  readonly temperatureLoss: Scalar;
-  readonly temperature: Scalar;
-}
-
 /**
- * The E-step (rlax `vmpo_compute_weights_and_temperature_loss`).
+ * The E-step (rlax `vmpo_compute_weights_and_temperature_loss`), whose weights add up to 1 over the batch.
  * @param storedTemperature [1], as `storedDual` gives it
  */
 function eStep(
@@ -81,28 +68,18 @@ function eStep(
   const temperature = dualValue(storedTemperature);
   const advantage = advantages(evaluation, mask);
   const kept = bestOf(advantage, mask, fraction);
-  const isKept = tf.greater(kept, 0);
-  // log 1 = 0 for a sample of the policy; a weight is the sample's probability.
-  const logMask = tf.log(tf.where(isKept, mask, tf.onesLike(mask)));
-  const logits = tf.where(
-    isKept,
-    tf.add<Tensor2D>(tf.div(advantage, temperature), logMask),
-    tf.fill(mask.shape, -1e30),
-  );
+  const isKept: Tensor2D = tf.greater(kept, 0);
+  const logits = temperedLogits(advantage, mask, isKept, temperature);
   const [size, shape] = [mask.shape[0] * mask.shape[1], mask.shape];
   const flat = tf.reshape(logits, [size]);
   const weights: Tensor2D = tf.mul(tf.reshape(tf.softmax(flat), shape), kept);
   const count = tf.sum(tf.mul(kept, where0(mask, kept)));
-  const logMean = tf.sub(
+  const logMean: Scalar = tf.sub(
     tf.logSumExp(flat),
     tf.log(tf.where(tf.greater(count, 0), count, tf.onesLike(count))),
   );
   const expected = tf.where(tf.greater(count, 0), logMean, tf.zerosLike(logMean));
-  return {
-    weights: stopGradient(weights),
-    temperatureLoss: tf.sum(tf.mul(temperature, tf.add(expected, epsilon))),
-    temperature: tf.mean(temperature),
-  };
+  return eStepOf(weights, temperature, expected, epsilon);
 }
 
 /** The weighted negative log-likelihood, summed over the parts of a policy that divides. */
@@ -119,44 +96,19 @@ export const vMpoDefinition = defineOperator({
     'V-MPO: the better half of the batch, weighted by exp(advantage/temperature), with KL constraints (arXiv 1909.12238)',
   settings: vMpoSettings,
   create({ epsilon, initialTemperature, topFraction, kl }): OperatorRule {
-    const weightOf = boundOf(kl);
-
-    function loss(batch: CheckedBatch, state: NamedTensors) {
+    return weightingRule(kl, { logTemperature: initialTemperature }, (batch, state) => {
       const { weights, temperatureLoss, temperature } = eStep(
         batch,
         state.logTemperature,
         epsilon,
         topFraction,
       );
-      const mStepLoss = mStep(batch, weights);
-      const constraints = klConstraints((batch.decoupledKl ?? batch.kl)(), state, weightOf);
       return {
-        loss: tf.addN<Scalar>([mStepLoss, temperatureLoss, constraints.loss]),
-        metrics: {
-          'policy/mStepLoss': mStepLoss,
-          'policy/temperatureLoss': temperatureLoss,
-          'policy/temperature': temperature,
-          ...constraints.metrics,
-        },
+        mStepLoss: mStep(batch, weights),
+        temperatureLoss,
+        temperatures: { 'policy/temperature': temperature },
       };
-    }
-
-    return {
-      needs: {
-        feedback: 'none',
-        evaluation: true,
-        referenceLogProb: false,
-        kl: 'exact',
-        comparesSamples: true,
-      },
-      initialState: ({ klParts }) => ({
-        logTemperature: storedDual(initialTemperature, 1),
-        ...initialKlDuals(klParts, weightOf),
-      }),
-      projectState: projectDuals,
-      explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
-      loss,
-    };
+    });
   },
 });
 

@@ -1,25 +1,20 @@
 import { it } from 'vitest';
 import type { NamedTensors, Tensor2D } from '../../src/engine/tensors.js';
-import type { KlEstimate, Operator, OperatorBatch } from '../../src/operators/operator.js';
+import {
+  batchPlanes,
+  type KlEstimate,
+  type Operator,
+  type OperatorBatch,
+} from '../../src/operators/operator.js';
 import { createOperatorRegistry } from '../../src/operators/registry.js';
 import { type Solution, solve, tensors } from './batch.js';
 import { expectClose, type Numbers, readFixture, tensor } from './read.js';
 
-const planeNames = [
-  'logProb',
-  'referenceLogProb',
-  'evaluation',
-  'accept',
-  'reject',
-  'mask',
-  'length',
-  'mismatchedLogRatio',
-] as const;
 type Parts = Readonly<Record<string, Numbers>>;
 
 /** A batch as a fixture holds it: planes [N, B] by their names in `OperatorBatch`, and KLs [B, D] by part. */
 export interface BatchNumbers {
-  readonly planes: Readonly<Partial<Record<(typeof planeNames)[number], Numbers>>> & {
+  readonly planes: Readonly<Partial<Record<(typeof batchPlanes)[number], Numbers>>> & {
     readonly logProb: Numbers;
   };
   readonly kl?: Parts;
@@ -56,7 +51,7 @@ export function solveBatch(operator: Operator, given: BatchNumbers, state: Parts
     });
     return {
       ...Object.fromEntries(
-        planeNames
+        batchPlanes
           .filter((name) => given.planes[name] !== undefined)
           .map((name) => [name, tensor<Tensor2D>(given.planes[name]!)]),
       ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -36,12 +36,24 @@ class Penalty(Protocol):
     def per_dimension(self) -> bool: ...
 
 
-def _bounds(where: str, constraints: Sequence[tuple[Array, Penalty]]) -> dict[str, tuple[Array, Penalty]]:
+class _Constraints(NamedTuple):
     """The constraints by the names that operators have for the parts of a KL."""
-    names = {1: ("categorical",), 2: ("mean", "covariance")}.get(len(constraints))
+
+    bounded: dict[str, tuple[Array, Penalty]]
+    settings: dict[str, dict[str, float]]
+    duals: dict[str, Array]
+
+
+def _constraints(where: str, given: Sequence[tuple[Array, Penalty]], projection: Project) -> _Constraints:
+    names = {1: ("categorical",), 2: ("mean", "covariance")}.get(len(given))
     if names is None:
-        raise PmpoError(where, f"kl_constraints has {len(constraints)} entries", "Give the whole KL, or its parts for mean and covariance")
-    return dict(zip(names, constraints))
+        raise PmpoError(where, f"kl_constraints has {len(given)} entries", "Give the whole KL, or its parts for mean and covariance")
+    penalties = {part: penalty for part, (_, penalty) in zip(names, given)}
+    return _Constraints(
+        bounded=dict(zip(names, given)),
+        settings={part: {"epsilon": float(penalty.epsilon), "initial_weight": 1.0} for part, penalty in penalties.items()},
+        duals={f"logKlWeight/{part}": projection(penalty.alpha) for part, penalty in penalties.items()},
+    )
 
 
 def _per_example(
@@ -93,11 +105,9 @@ def mpo_loss(
     Raises:
       PmpoError: there are more than two constraints, or an argument does not fit.
     """
-    bounded = _bounds("mpo_loss", kl_constraints)
-    settings = {part: {"epsilon": float(penalty.epsilon), "initial_weight": 1.0} for part, (_, penalty) in bounded.items()}
+    bounded, settings, duals = _constraints("mpo_loss", kl_constraints, projection_operator)
     operator = operators.mpo(epsilon=float(temperature_constraint.epsilon), kl=settings, action_penalty=None)
-    duals = {"logTemperature": projection_operator(temperature_constraint.alpha)}
-    duals |= {f"logKlWeight/{part}": projection_operator(penalty.alpha) for part, (_, penalty) in bounded.items()}
+    duals = {"logTemperature": projection_operator(temperature_constraint.alpha), **duals}
     return _per_example(operator, sample_log_probs, sample_q_values, bounded, duals, sample_axis, sided=False)
 
 
@@ -123,8 +133,6 @@ def pmpo_loss(
     Raises:
       PmpoError: there are more than two constraints, or an argument does not fit.
     """
-    bounded = _bounds("pmpo_loss", kl_constraints)
-    settings = {part: {"epsilon": float(penalty.epsilon), "initial_weight": 1.0} for part, (_, penalty) in bounded.items()}
-    duals = {f"logKlWeight/{part}": projection_operator(penalty.alpha) for part, (_, penalty) in bounded.items()}
+    bounded, settings, duals = _constraints("pmpo_loss", kl_constraints, projection_operator)
     operator = operators.pmpo(alpha=alpha, kl=settings)
     return _per_example(operator, sample_log_probs, sample_q_values, bounded, duals, sample_axis, sided=True)

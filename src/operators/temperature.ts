@@ -1,0 +1,99 @@
+import type { NamedTensors, Scalar, Tensor, Tensor2D } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { boundOf, type KlBounds, klRemedy } from './kl-settings.js';
+import { initialKlDuals, klConstraints, projectDuals, stopGradient, storedDual } from './lagrange.js';
+import type { CheckedBatch, OperatorRule } from './operator.js';
+
+/**
+ * What MPO and V-MPO share: an E-step, which weights samples by the exponential of their values over a learned temperature η, an M-step,
+ * which fits the policy to these weights, and bounds on the KL. Shapes: N samples per context, B contexts.
+ */
+
+/** The outcome of an E-step. */
+export interface EStep {
+  /** Sample weights [N, B] without gradient. */
+  readonly weights: Tensor2D;
+  /** The dual of the temperature, η · (ε + log-mean-exp of the values over η). */
+  readonly temperatureLoss: Scalar;
+  readonly temperature: Scalar;
+}
+
+/**
+ * The E-step with these weights.
+ * @param temperature η, [1]
+ * @param logMean log-mean-exp of the values over η, a scalar
+ * @param epsilon the bound on the KL of the weights, nats
+ */
+export function eStepOf(weights: Tensor2D, temperature: Tensor, logMean: Scalar, epsilon: number): EStep {
+  return {
+    weights: stopGradient(weights),
+    temperatureLoss: tf.sum(tf.mul(temperature, tf.add(logMean, epsilon))),
+    temperature: tf.mean(temperature),
+  };
+}
+
+/**
+ * values/η [N, B] of the samples that count, plus the logarithm of their weight in the mask, and −1e30 for the others.
+ * @param counts which samples count, [N, B] of booleans
+ */
+export function temperedLogits(
+  values: Tensor2D,
+  mask: Tensor2D,
+  counts: Tensor2D,
+  temperature: Tensor,
+): Tensor2D {
+  // log 1 = 0 for a sample of the policy; a weight is the sample's probability.
+  const logMask = tf.log(tf.where(counts, mask, tf.onesLike(mask)));
+  const tempered: Tensor2D = tf.add(tf.div(values, temperature), logMask);
+  return tf.where(counts, tempered, tf.fill(mask.shape, -1e30));
+}
+
+/** The parts of a loss whose samples have been weighted. */
+export interface WeightedSamples {
+  readonly mStepLoss: Scalar;
+  readonly temperatureLoss: Scalar;
+  /** The temperatures, by the names of the metrics. */
+  readonly temperatures: Readonly<Record<string, Scalar>>;
+}
+
+/**
+ * An operator whose loss is the sum of an M-step, the duals of its temperatures, and bounds on the KL.
+ * @param initialTemperatures of each temperature, by its name in the state.
+ */
+export function weightingRule(
+  kl: KlBounds,
+  initialTemperatures: Readonly<Record<string, number>>,
+  weighted: (batch: CheckedBatch, state: NamedTensors) => WeightedSamples,
+): OperatorRule {
+  const weightOf = boundOf(kl);
+  return {
+    needs: {
+      feedback: 'none',
+      evaluation: true,
+      referenceLogProb: false,
+      kl: 'exact',
+      comparesSamples: true,
+    },
+    initialState: ({ klParts }) => ({
+      ...Object.fromEntries(
+        Object.entries(initialTemperatures).map(([name, value]) => [name, storedDual(value, 1)]),
+      ),
+      ...initialKlDuals(klParts, weightOf),
+    }),
+    projectState: projectDuals,
+    explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
+    loss(batch, state) {
+      const { mStepLoss, temperatureLoss, temperatures } = weighted(batch, state);
+      const constraints = klConstraints((batch.decoupledKl ?? batch.kl)(), state, weightOf);
+      return {
+        loss: tf.addN<Scalar>([mStepLoss, temperatureLoss, constraints.loss]),
+        metrics: {
+          'policy/mStepLoss': mStepLoss,
+          'policy/temperatureLoss': temperatureLoss,
+          ...temperatures,
+          ...constraints.metrics,
+        },
+      };
+    },
+  };
+}
