@@ -11,7 +11,7 @@ import { createImprovement, type Improvement, settingsOf } from './improvement.j
 import { type AnyJobConfig, controlJob, type JobKind, languageJob, withDefault } from './job-kinds.js';
 import type { LanguageConfig } from './language-schema.js';
 import { PluginClassifier } from './plugin-classifier.js';
-import { loadPlugins, pluginFile } from './plugins.js';
+import { loadPlugins } from './plugins.js';
 import { renamedKeyProblems, withCurrentKeys } from './renamed-keys.js';
 import { type ConfigSource, type Override, readSource, refuse } from './source.js';
 
@@ -89,9 +89,8 @@ async function resolveAs<C extends AnyJobConfig>(
   if (renamed.length > 0) refuse(source, renamed);
   const current = withCurrentKeys(source.values);
   const paths = pluginPaths(current.plugins);
-  const pluginFolder = source.folderOf(['plugins']);
   const catalogue = createCatalogue(modules);
-  await loadPlugins(paths, catalogue, pluginFolder, modules);
+  const pluginFiles = await loadPlugins(paths, catalogue, source.folderOf(['plugins']), modules);
   const values = withDefaults(kind, current, catalogue);
   const schema = kind.schema(catalogue);
   const parsed = schema.safeParse(values);
@@ -106,22 +105,27 @@ async function resolveAs<C extends AnyJobConfig>(
     contexts: config.learner.batchSize,
     klParts: kind.klParts,
   });
-  const plugins = paths.map((path) => pluginFile(path, pluginFolder));
-  const { plugin } = catalogue.feedback.get(feedback.name);
+  const pluginOf = pluginFiles.get(catalogue.feedback.get(feedback.name).plugin ?? '');
   const { classifier } = improvement;
   return {
     ...improvement,
     classifier:
-      plugin === undefined || classifier.classifyOnHost === undefined
+      pluginOf === undefined || classifier.classifyOnHost === undefined
         ? classifier
         : new PluginClassifier(classifier, {
-            plugin: pluginFile(plugin, pluginFolder),
+            plugin: pluginOf,
             name: feedback.name,
             settings: settingsOf(feedback),
             samples,
             ownModules: Object.keys(modules).length > 0,
           }),
-    config: { ...config, plugins, operator, feedback, learner: { ...config.learner, samples } },
+    config: {
+      ...config,
+      plugins: [...pluginFiles.values()],
+      operator,
+      feedback,
+      learner: { ...config.learner, samples },
+    },
     catalogue,
   };
 }

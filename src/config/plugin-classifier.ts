@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { PmpoError } from '../core/errors.js';
+import { workerEntry } from '../core/worker-entry.js';
 import type {
   ClassifierContext,
   HostClassifier,
@@ -12,7 +13,7 @@ import type {
  * deadline, and Ctrl-C is heard meanwhile.
  */
 
-/** What the thread makes its classifier from. */
+/** The settings with which the thread creates its classifier. */
 export interface PluginClassifierSettings {
   /** The plugin's file. */
   readonly plugin: string;
@@ -41,11 +42,7 @@ export interface PluginFailure {
   readonly details?: { readonly what: string; readonly where?: string; readonly remedy?: string };
 }
 
-const fromSource = import.meta.url.endsWith('.ts');
-const workerEntry = new URL(
-  fromSource ? '../plugin-worker-from-source.mjs' : '../plugin-worker.js',
-  import.meta.url,
-);
+const pluginEntry = workerEntry('../plugin-worker', import.meta.url);
 
 /** The time that a classifier has to close, in seconds. */
 const graceSeconds = 5;
@@ -109,7 +106,7 @@ export class PluginClassifier implements HostClassifier {
   }
 
   #start(): Worker {
-    const worker = new Worker(workerEntry, { workerData: this.#settings });
+    const worker = new Worker(pluginEntry, { workerData: this.#settings });
     const end = (error: Error) => {
       this.#failure ??= error;
       this.#fail?.(this.#failure);

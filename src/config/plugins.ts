@@ -159,6 +159,7 @@ export function pluginFile(name: string, baseFolder: string): string {
  *
  * @param names as in the configuration; see `pluginFile`
  * @param modules what plugins may import from this package; by default they resolve 'pmpo' from their own folder
+ * @returns the file of each plugin, by its name
  * @throws ConfigError that names the plugin if it is missing, does not load, has no `register`, throws, or registers a name that
  *   exists already.
  */
@@ -167,10 +168,12 @@ export async function loadPlugins(
   registries: Registries,
   baseFolder: string,
   modules: PublicModules = {},
-): Promise<void> {
+): Promise<ReadonlyMap<string, string>> {
+  const files = new Map<string, string>();
   for (const name of names) {
     const where = `plugin ${name}`;
     const file = pluginFile(name, baseFolder);
+    files.set(name, file);
     const loaded = await importUserModule(file, where, modules);
     const { register } = loaded;
     if (typeof register !== 'function') {
@@ -202,4 +205,5 @@ export async function loadPlugins(
       throw new ConfigError({ where, what: `register threw: ${messageOf(cause)}`, cause });
     }
   }
+  return files;
 }

@@ -1,7 +1,8 @@
 import { configText, type LoadedConfig, type ResolvedConfig } from '../config/load.js';
 import { createEngine } from '../engine/create.js';
 import { replayMemory } from '../learners/control/replay-memory.js';
-import { type TrainControlResult, trainControl } from '../learners/control/train.js';
+import { trainControl } from '../learners/control/train.js';
+import type { TrainControlResult } from '../learners/control/train-options.js';
 import type { RunSummary } from '../run/records.js';
 import { machineMemory } from '../system/memory.js';
 import { openTrainingEnvironments } from './environments.js';

@@ -10,12 +10,13 @@ import type {
   FeedbackInfoResponse,
 } from '../generated/feedback.js';
 import { callUnary } from '../grpc/call.js';
-import { type Channel, openChannel } from '../grpc/channel.js';
+import type { Channel } from '../grpc/channel.js';
+import { channelPool } from '../grpc/channel-pool.js';
 import type { Peer } from '../grpc/peer.js';
 import { loadService } from '../grpc/protos.js';
-import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../grpc/schema.js';
-import { ServerPool } from '../grpc/server-pool.js';
-import { probeSeconds, resolveSettings } from '../grpc/server-settings.js';
+import { addressSchema, poolKeys } from '../grpc/schema.js';
+import type { ServerPool } from '../grpc/server-pool.js';
+import { probeSeconds } from '../grpc/server-settings.js';
 import { contextRange, joinContexts } from './contexts.js';
 import { givenSides, givesSchema, sidesOf } from './sides.js';
 
@@ -37,15 +38,8 @@ const remoteSettings = z.strictObject({
     .min(1)
     .optional()
     .describe('Maximum number of contexts in one call; default: all contexts of a batch'),
-  tls: tlsSchema,
-  token: tokenSchema,
   deadlineSeconds: z.number().positive().default(300).describe('Maximum duration of one batch'),
-  inFlight: z
-    .int()
-    .min(1)
-    .optional()
-    .describe('Maximum number of concurrent calls to one address; default: 64'),
-  ...patienceKeys,
+  ...poolKeys,
 });
 type RemoteSettings = z.output<typeof remoteSettings>;
 
@@ -113,19 +107,9 @@ class RemoteClassifier implements HostClassifier {
 
 /** @throws ConnectionLostError if an address cannot be reached; PmpoError if a service lacks the classifier or a side. */
 async function connect(settings: RemoteSettings): Promise<Connection> {
-  const { addresses, connectSeconds, deadlineSeconds, inFlight, reconnect, ...channel } =
-    resolveSettings(settings);
+  const { pool, addresses } = channelPool(settings, peer, service.GetInfo);
   const info = (server: Channel) =>
     callUnary<FeedbackInfoResponse>(server, service.GetInfo, {}, peer, { deadlineSeconds: probeSeconds });
-  const pool = new ServerPool<Channel>({
-    addresses,
-    inFlight,
-    reconnect,
-    peer,
-    open: (address) => openChannel({ ...channel, address, deadlineSeconds: connectSeconds }, peer),
-    close: ({ client }) => client.close(),
-    probe: info,
-  });
   try {
     const servers = await pool.connect();
     const names = await Promise.all(

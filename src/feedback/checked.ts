@@ -5,7 +5,7 @@ import type { Feedback, FeedbackInput, TensorClassifier } from './classifier.js'
 
 /** A classifier may be a user's code: what it returns is checked, and problems are reported under its name. */
 
-/** What a weight must be. */
+/** The range of a weight, for error messages. */
 export const rangeRule = 'accept and reject weights must be numbers from 0 to 1';
 
 function fault(name: string, what: string, cause?: unknown): PmpoError {

@@ -1,4 +1,5 @@
 import { PmpoError } from '../core/errors.js';
+import { fillUniform, randomKey } from '../core/random-keys.js';
 import { sizeOf } from '../core/shape.js';
 import { packageVersion } from '../core/version.js';
 import type { OpenCase, OpenFunction } from '../engine/onnx/open-export.js';
@@ -124,11 +125,8 @@ function checkCases({ inputs }: OpenFunction): OpenCase[] {
   ].map((lengths, i) => {
     const tensors = Object.entries(inputs).map(([input, axes], j): [string, HostTensor] => {
       const shape = axes.map((axis) => (typeof axis === 'number' ? axis : lengths[axis as 'N' | 'B']));
-      const data = Float32Array.from({ length: sizeOf(shape) }, (_, k) => {
-        const number = Math.sin(12.9898 * (k + 1) + 78.233 * (7 * i + j + 1)) * 43758.5453;
-        const fraction = number - Math.floor(number);
-        return input === 'mask' ? Number(fraction < 0.9) : 2 * fraction - 1;
-      });
+      const drawn = fillUniform(randomKey(7 * i + j), new Float32Array(sizeOf(shape)));
+      const data = drawn.map((x) => (input === 'mask' ? Number(x < 0.9) : 2 * x - 1));
       return [input, { shape, data }];
     });
     return { lengths, numbers: {}, values: Object.fromEntries(tensors) };

@@ -48,3 +48,15 @@ export const tokenSchema = z
   .union([z.strictObject({ file: z.string() }), z.strictObject({ environmentVariable: z.string() })])
   .optional()
   .describe('Where to read the bearer token for the server; the token itself is not stored');
+
+/** Optional keys of connections to several equal servers, whose defaults are those of `resolveSettings`. */
+export const poolKeys = {
+  tls: tlsSchema,
+  token: tokenSchema,
+  inFlight: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('Maximum number of concurrent calls to one address; default: 64'),
+  ...patienceKeys,
+};

@@ -1,11 +1,12 @@
 import { PmpoError } from '../core/errors.js';
 import type { ModelInferResponse, ModelMetadataResponse } from '../generated/open-inference.js';
 import { callUnary } from '../grpc/call.js';
-import { type Channel, openChannel } from '../grpc/channel.js';
+import type { Channel } from '../grpc/channel.js';
+import { channelPool } from '../grpc/channel-pool.js';
 import { RefusedCallError } from '../grpc/errors.js';
 import type { Peer } from '../grpc/peer.js';
-import { ServerPool } from '../grpc/server-pool.js';
-import { probeSeconds, resolveSettings, type ServerSettings } from '../grpc/server-settings.js';
+import type { ServerPool } from '../grpc/server-pool.js';
+import type { ServerSettings } from '../grpc/server-settings.js';
 import { statusCode } from '../grpc/status.js';
 import { type InputLayout, inputLayout, type Samples } from './open-inference-inputs.js';
 import { isNumeric, readNumbers } from './open-inference-tensors.js';
@@ -78,18 +79,11 @@ export class OpenInferenceClient {
       smallerMessages: 'send less at once with batchSize',
     };
     const { model, version } = options;
-    const { addresses, connectSeconds, deadlineSeconds, inFlight, reconnect, ...channel } =
-      resolveSettings(options);
-    const pool = new ServerPool<Channel>({
-      addresses,
-      inFlight,
-      reconnect,
+    const { pool, addresses, connectSeconds, deadlineSeconds } = channelPool(
+      options,
       peer,
-      open: (address) => openChannel({ ...channel, address, deadlineSeconds: connectSeconds }, peer),
-      close: ({ client }) => client.close(),
-      probe: (server) =>
-        callUnary(server, inferenceService.ServerLive, {}, peer, { deadlineSeconds: probeSeconds }),
-    });
+      inferenceService.ServerLive,
+    );
     try {
       const servers = await pool.connect();
       const described = await Promise.all(

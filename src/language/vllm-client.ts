@@ -8,10 +8,11 @@ import type {
   GetTokenizerChunk,
 } from '../generated/vllm.js';
 import { callStream, callUnary, DeadlineError } from '../grpc/call.js';
-import { type Channel, openChannel } from '../grpc/channel.js';
+import type { Channel } from '../grpc/channel.js';
+import { channelPool } from '../grpc/channel-pool.js';
 import type { Peer } from '../grpc/peer.js';
-import { ServerPool } from '../grpc/server-pool.js';
-import { probeSeconds, resolveSettings, type ServerSettings } from '../grpc/server-settings.js';
+import type { ServerPool } from '../grpc/server-pool.js';
+import type { ServerSettings } from '../grpc/server-settings.js';
 import { HuggingFaceTokenizer, loadTokenizer } from './hugging-face-tokenizer.js';
 import type {
   Completion,
@@ -91,35 +92,16 @@ export class VllmClient implements LanguageModel {
       server: 'a vLLM server that was started with --grpc',
       smallerMessages: 'ask for fewer completions at once',
     };
-    const { addresses, connectSeconds, deadlineSeconds, inFlight, reconnect, ...channel } =
-      resolveSettings(options);
     let known: ModelInfo | undefined;
-    const pool = new ServerPool<Channel>({
-      addresses,
-      inFlight,
-      reconnect,
-      peer,
-      open: async (address) => {
-        const opened = await openChannel({ ...channel, address, deadlineSeconds: connectSeconds }, peer);
-        try {
-          const method = vllmService.GetModelInfo;
-          const request = { deadlineSeconds: connectSeconds };
-          const info = modelInfoOf(
-            await callUnary<GetModelInfoResponse>(opened, method, {}, peer, request),
-            address,
-          );
-          known ??= info;
-          checkSame(known, info, address);
-        } catch (error) {
-          opened.client.close();
-          throw error;
-        }
-        return opened;
-      },
-      close: ({ client }) => client.close(),
-      probe: (server) =>
-        callUnary(server, vllmService.GetModelInfo, {}, peer, { deadlineSeconds: probeSeconds }),
-    });
+    const { GetModelInfo } = vllmService;
+    const greet = async (server: Channel, connectSeconds: number) => {
+      const call = { deadlineSeconds: connectSeconds };
+      const answer = await callUnary<GetModelInfoResponse>(server, GetModelInfo, {}, peer, call);
+      const info = modelInfoOf(answer, server.address);
+      known ??= info;
+      checkSame(known, info, server.address);
+    };
+    const { pool, addresses, deadlineSeconds } = channelPool(options, peer, GetModelInfo, greet);
     try {
       await pool.connect();
       const tokenizer =

@@ -29,7 +29,8 @@ export type {
 export { TrainedPolicy } from './control/policy.js';
 export type { EnvironmentShape } from './control/policy-fit.js';
 export type { RemoteReplay } from './control/remote-actors.js';
-export { type TrainControlOptions, type TrainControlResult, trainControl } from './control/train.js';
+export { trainControl } from './control/train.js';
+export type { TrainControlOptions, TrainControlResult } from './control/train-options.js';
 export {
   type ClassifiedSamples,
   type ImprovementResult,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { PmpoError } from '../core/errors.js';
+import { fillUniform, randomKey } from '../core/random-keys.js';
 import { sizeOf } from '../core/shape.js';
 import { packageVersion } from '../core/version.js';
 import type { OpenCase, OpenExport, OpenFunction } from '../engine/onnx/open-export.js';
@@ -371,12 +372,10 @@ function checkCases(
   });
 }
 
-/** Numbers that are plausible for an input: 0 or 1 for labels and the mask, else without a pattern in (−1, 1) or (0, 1). */
+/** Numbers that are plausible for an input: 0 or 1 for labels and the mask, else random ones in (−1, 1) or (0, 1). */
 function numbersFor(name: string, size: number, seed: number): Float32Array {
   const group = name.split('/')[0]!;
-  return Float32Array.from({ length: size }, (_, i) => {
-    const number = Math.sin(12.9898 * (i + 1) + 78.233 * (seed + 1)) * 43758.5453;
-    const fraction = number - Math.floor(number);
+  return fillUniform(randomKey(seed), new Float32Array(size)).map((fraction) => {
     if (group === 'mask') return Number(fraction < 0.8);
     if (group === 'length') return 1 + Math.floor(9 * fraction);
     if (group === 'accept' || group === 'reject') return Number(fraction < 0.5);

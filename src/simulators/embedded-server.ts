@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { PmpoError } from '../core/errors.js';
+import { workerEntry } from '../core/worker-entry.js';
 
 /** The message that the worker thread sends when it listens. Any message to the worker makes it close. */
 export interface WorkerMessage {
@@ -22,10 +23,7 @@ export interface EmbeddedServerOptions {
   readonly entry?: URL;
 }
 
-/** The worker is worker.js when built; from source, a small module loads TypeScript first. */
-const builtEntry = new URL('./worker.js', import.meta.url);
-const sourceEntry = new URL('./worker-from-source.mjs', import.meta.url);
-const defaultEntry = import.meta.url.endsWith('.ts') ? sourceEntry : builtEntry;
+const defaultEntry = workerEntry('./worker', import.meta.url);
 
 const crash = (what: string, cause?: unknown) =>
   new PmpoError({ what, where: 'embedded simulator server', cause });

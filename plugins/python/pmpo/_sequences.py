@@ -79,7 +79,7 @@ def sequence_loss(
 
     Args:
       log_prob, reference_log_prob: of each token, [S, T].
-      mask: 1 for the tokens of the response, [S, T]. A sequence without any is no sample.
+      mask: 1 for the tokens of the response, [S, T]. A sequence without such tokens does not count as a sample.
       advantage: of each token, [S, T]; its mean is that of the sequence.
       group: the prompt of each sequence, [S].
       feedback: classifies the advantages; by default above 0 is accepted and below 0 is rejected.

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { PmpoError } from '../../core/errors.js';
+import { workerEntry } from '../../core/worker-entry.js';
 import {
   changedVariables,
   type Numbers,
@@ -11,11 +12,7 @@ import {
 } from './program.js';
 import { SessionRunner } from './session-runner.js';
 
-const sourceSuffix = '.ts';
-const workerEntry = new URL(
-  import.meta.url.endsWith(sourceSuffix) ? './session-worker-from-source.mjs' : './session-worker.js',
-  import.meta.url,
-);
+const sessionEntry = workerEntry('./session-worker', import.meta.url);
 
 function disposedOf(): PmpoError {
   return new PmpoError({ where: 'engine onnx', what: 'has been disposed of' });
@@ -67,7 +64,7 @@ class SessionThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(workerEntry, { workerData: this.#settings });
+    const worker = new Worker(sessionEntry, { workerData: this.#settings });
     worker.unref();
     worker.on('message', ({ sequence, arrays, error }: Reply) => {
       const pending = this.#pending.get(sequence)!;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ConfigError } from '../../core/errors.js';
-import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../../grpc/schema.js';
+import { addressSchema, poolKeys } from '../../grpc/schema.js';
 import { loadTokenizer } from '../hugging-face-tokenizer.js';
 import { parseTemplate } from '../judges/template.js';
 import { OpenInferenceClient } from '../open-inference-client.js';
@@ -31,15 +31,8 @@ const rewardModelSettings = z.strictObject({
     .optional()
     .describe('The token that pads shorter token lists of a batch; default: 0'),
   batchSize: z.int().min(1).optional().describe('Maximum number of samples in one call; default: 32'),
-  tls: tlsSchema,
-  token: tokenSchema,
   deadlineSeconds: z.number().positive().optional().describe('Maximum duration of one call; default: 300'),
-  inFlight: z
-    .int()
-    .min(1)
-    .optional()
-    .describe('Maximum number of concurrent calls to one address; default: 64'),
-  ...patienceKeys,
+  ...poolKeys,
 });
 
 /** The reward `reward-model`: a model behind the Open Inference Protocol that scores texts or tokens. */

@@ -14,7 +14,8 @@ import { ReplaceablePolicy } from './acting-policy.js';
 import { BestPolicy, withBestPolicy } from './best-policy.js';
 import { TrainedPolicy } from './policy.js';
 import { packPolicy, unpackPolicy } from './published-policy.js';
-import { type TrainControlResult, trainControl } from './train.js';
+import { trainControl } from './train.js';
+import type { TrainControlResult } from './train-options.js';
 
 const runtime = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
 

@@ -2,22 +2,15 @@ import { OutOfStepError, StoppedError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
-import type { Engine } from '../../engine/engine.js';
 import type { NamedVariables } from '../../engine/tensors.js';
-import type { VectorEnvironment } from '../../environments/vector-environment.js';
-import type { FeedbackClassifier } from '../../feedback/classifier.js';
-import type { Operator } from '../../operators/operator.js';
 import type { TransitionSink } from '../../replay/n-step.js';
 import { TransitionStore } from '../../replay/transition-store.js';
-import type { Checkpoint } from '../../run/checkpoints.js';
-import type { LearnerObserver } from '../../run/observer.js';
-import type { BestEvaluation, EvaluationRecord } from '../../run/records.js';
+import type { EvaluationRecord } from '../../run/records.js';
 import { controlLearningRateFactor } from '../schedule.js';
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
 import { BestPolicy } from './best-policy.js';
 import { type Counters, rememberParameters, restoreJob, saveJob } from './checkpoint.js';
-import type { ControlLearnerConfig } from './config.js';
 import { type Experience, isOfClassifier, isOfSimulators, unsaved } from './experience.js';
 import { LearningWatch, watchedPolicy } from './learning-watch.js';
 import { LocalActors } from './local-actors.js';
@@ -25,59 +18,8 @@ import { updateNoise } from './noise.js';
 import { allVariables } from './parameters.js';
 import { policyPrefixes, shapeInCheckpoint, shapeOf, TrainedPolicy } from './policy.js';
 import { requireSameKind } from './policy-fit.js';
-import { RemoteActors, type RemoteReplay } from './remote-actors.js';
-
-interface ControlJobOptions {
-  readonly config: ControlLearnerConfig;
-  /** Runs all numerical work, and owns the parameters. */
-  readonly engine: Engine;
-  /** The environments in which the policy is evaluated. They stay open. */
-  readonly evaluationEnvironment: VectorEnvironment;
-  readonly operator: Operator;
-  readonly classifier: FeedbackClassifier;
-  /** The classifier's name in error messages; default: `custom`. */
-  readonly classifierName?: string;
-  /** Receives metrics, evaluations, checkpoints and notices. */
-  readonly observer: LearnerObserver;
-  /** The checkpoint to resume from. Absent: the job starts from the beginning. */
-  readonly resume?: Checkpoint;
-  /** When aborted, the job saves a checkpoint and returns. */
-  readonly signal?: AbortSignal;
-  /** Milliseconds from any starting point. */
-  readonly clock: () => number;
-}
-
-/** The source of experience: one of the two. */
-type ExperienceOptions =
-  | {
-      /** The K environments to learn in. They are closed at the end. */
-      readonly environment: VectorEnvironment;
-      readonly remote?: undefined;
-    }
-  | {
-      readonly environment?: undefined;
-      /** The transitions of actors in other processes, from environments like `evaluationEnvironment`. */
-      readonly remote: RemoteReplay;
-    };
-
-/** What `trainControl` needs. */
-export type TrainControlOptions = ControlJobOptions & ExperienceOptions;
-
-/** The outcome of `trainControl`. */
-export interface TrainControlResult {
-  readonly environmentSteps: number;
-  readonly updates: number;
-  readonly wallSeconds: number;
-  /** The last evaluation; it has no returns if the job was interrupted before it. */
-  readonly evaluation: EvaluationRecord;
-  readonly interrupted: boolean;
-  /** The policy as it is at the end, on the job's engine. */
-  readonly policy: TrainedPolicy;
-  /** The best evaluation; absent before the first one. */
-  readonly best?: BestEvaluation;
-  /** The policy that had the best evaluation, on the job's engine; absent if the job was interrupted. */
-  readonly bestPolicy?: TrainedPolicy;
-}
+import { RemoteActors } from './remote-actors.js';
+import type { TrainControlOptions, TrainControlResult } from './train-options.js';
 
 /** Environment steps between two lines of metrics. */
 const metricsEvery = 1000;

@@ -12,8 +12,6 @@ import warnings
 os.environ |= {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 INTEROP = pathlib.Path(__file__).resolve().parent.parent
 PLUGINS = INTEROP.parent.parent / "plugins"
-# The folders of the other suites beside run_unittest.py would pass for packages: TRL looks for vllm.
-sys.path = [path for path in sys.path if pathlib.Path(path).resolve() != INTEROP]
 sys.path += [str(INTEROP / "torch_trainer"), str(INTEROP / "operators"), str(PLUGINS / "torch-trainer")]
 
 import installed  # noqa: E402

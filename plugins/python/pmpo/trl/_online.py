@@ -206,7 +206,7 @@ class OnlinePMPOTrainer(TrainsState, GRPOTrainer):
         planes = _planes(mask, inputs["group"])
         log_prob, entropy = planes.sums(scores.log_prob), mean(scores.entropy)
         sequence_kl = None if kl is None else planes.sums(kl)
-        # A completion without tokens (one that was cut off, with mask_truncated_completions) is no sample, and has no part in the KL.
+        # A completion without tokens (one that was cut off, with mask_truncated_completions) does not count, in the KL either.
         there = ((of_completion.sum(1) > 0) & ~inputs["evaluation"].isnan()).to(log_prob.dtype)
         loss, metrics = self.operator.torch(
             planes.of(log_prob),

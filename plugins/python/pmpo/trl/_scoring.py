@@ -75,14 +75,14 @@ class _GivenStates(nn.Module):
 
 
 def _saved_for_adapter(module: nn.Module) -> nn.Module:
-    """The module itself, or the one that stands for it now if PEFT trains a copy of it (`modules_to_save`)."""
+    """The module that computes at present: PEFT may train a copy in its place (`modules_to_save`)."""
     copies = getattr(module, "modules_to_save", None)
     if copies is None or not hasattr(module, "original_module"):
         return module
     active = getattr(module, "active_adapters", [])
     if module.disable_adapters or not active or active[0] not in copies:
-        return module.original_module  # type: ignore[return-value]
-    return copies[active[0]]  # type: ignore[no-any-return]
+        return module.original_module  # type: ignore[return-value]  # torch types attributes of modules as tensors or modules
+    return copies[active[0]]  # type: ignore[no-any-return]  # PEFT is not annotated
 
 
 def _output_layer(model: Any) -> Logits:
@@ -154,4 +154,4 @@ def _scores(states: States, tokens: Tensor, request: Request, vocabulary_size: i
     log_prob, kl, reference_log_prob, entropy, mean_logit, correct = (
         None if column[0] is None else torch.cat(column) for column in zip(*parts)
     )
-    return Scores(log_prob, kl, reference_log_prob, entropy, mean_logit, correct)  # type: ignore[arg-type]
+    return Scores(log_prob, kl, reference_log_prob, entropy, mean_logit, correct)  # type: ignore[arg-type]  # the columns that are never None are not known to be so
