@@ -1,3 +1,4 @@
+import type { ChatMessage } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
 import { asMessages, excerptOf, type PromptRow, promptOf } from './prompts.js';
 import type { PlacedRow } from './rows.js';
@@ -16,7 +17,10 @@ import type { PlacedRow } from './rows.js';
 
 /** A completion with its evaluation. */
 export interface LabeledCompletion {
+  /** The text, or the content of the last assistant message. */
   readonly text: string;
+  /** All messages that follow the prompt, if the completion is a chat. */
+  readonly messages?: readonly ChatMessage[];
   /** The label (1 for chosen, −1 for rejected) or the score. */
   readonly evaluation: number;
 }

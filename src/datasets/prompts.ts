@@ -6,8 +6,10 @@ import type { PlacedRow, Row } from './rows.js';
 export interface PromptRow {
   /** The prompt's text; for a chat, its last user message. */
   readonly text: string;
-  /** All messages, if the prompt is a chat. */
+  /** All messages before the answer, the system message included, if the prompt is a chat. */
   readonly messages?: readonly ChatMessage[];
+  /** The tools that the chat template is told of. */
+  readonly tools?: readonly unknown[];
   readonly row: Row;
   /** The row's place, for error messages. */
   readonly where: string;
