@@ -5,6 +5,8 @@ import sys
 import unittest
 
 import torch
+from by_hand import ALPHA, BETA
+from by_hand import pmpo_by_hand as by_hand
 from tinker import types
 from tinker.lib.public_interfaces.training_client import TrainingClient
 from verl.trainer.ppo.core_algos import get_policy_loss_fn
@@ -16,33 +18,6 @@ import pmpo.tinker  # noqa: E402
 import pmpo.verl  # noqa: E402
 
 torch.set_num_threads(1)
-ALPHA, BETA = 0.3, 0.7
-
-
-def by_hand(log_prob, old, mask, advantages, group):
-    """PMPO (equation 10 of arXiv 2410.04166), prompt by prompt and sequence by sequence."""
-    total = 0.0
-    prompts = sorted(set(group))
-    for prompt in prompts:
-        accepted, rejected, kls = [], [], []
-        for row in [row for row, other in enumerate(group) if other == prompt]:
-            kept = mask[row].bool()
-            if not kept.any():
-                continue
-            sequence = log_prob[row][kept].sum()
-            advantage = advantages[row][kept].mean()
-            if advantage > 0:
-                accepted.append(sequence)
-            if advantage < 0:
-                rejected.append(sequence)
-            ratio = (log_prob[row][kept] - old[row][kept]).exp()
-            kls.append((ratio - 1 - ratio.log()).sum())
-        if accepted:
-            total = total - ALPHA * sum(accepted) / len(accepted)
-        if rejected:
-            total = total + (1 - ALPHA) * sum(rejected) / len(rejected)
-        total = total + BETA * sum(kls) / max(len(kls), 1)
-    return total / len(prompts)
 
 
 def sequences(count=12, tokens=7):
