@@ -1,8 +1,8 @@
 import { toUSVString } from 'node:util';
-import { Template } from '@huggingface/jinja';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import type { ChatMessage } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
+import { type Chat, ChatTemplate } from './chat-template.js';
 import {
   namedTokens,
   SpecialSpellings,
@@ -60,23 +60,22 @@ export class HuggingFaceTokenizer implements Tokenizer {
   /** V without added tokens. */
   readonly textVocabularySize: number;
   readonly #where: string;
-  readonly #names: Readonly<Record<string, string>>;
   readonly #spellings: SpecialSpellings;
   readonly #specialIds: ReadonlySet<number>;
   readonly #known: ReadonlySet<number>;
   readonly #encoder: HuggingFace;
   readonly #around: AddedAround;
   readonly #cleanUp: boolean;
-  readonly #templateText: string | undefined;
-  #template: Template | undefined;
+  readonly #template: ChatTemplate | undefined;
+  /** The template for chats with tools, where the model has one of its own for these. */
+  readonly #toolTemplate: ChatTemplate | undefined;
 
   /** @throws PmpoError if tokenizer.json has no vocabulary or cannot be used. */
-  constructor({ where, tokenizer, config, chatTemplate }: TokenizerFiles) {
+  constructor({ where, tokenizer, config, chatTemplate, toolTemplate }: TokenizerFiles) {
     this.#where = where;
     const vocabulary = vocabularyOf(tokenizer);
     const special: readonly SpecialToken[] = specialTokensOf(tokenizer, config);
     const names = namedTokens(config);
-    this.#names = names;
     this.#spellings = new SpecialSpellings(special);
     this.#specialIds = new Set(special.map(({ id }) => id));
     this.#known = new Set(vocabulary.values());
@@ -92,7 +91,10 @@ export class HuggingFaceTokenizer implements Tokenizer {
     this.endToken = names.eos_token === undefined ? undefined : vocabulary.get(names.eos_token);
     this.#around = addedAround(tokenizer.post_processor as PostProcessor | null | undefined);
     this.#cleanUp = config.clean_up_tokenization_spaces === true;
-    this.#templateText = chatTemplate;
+    const templateOf = (text: string | undefined) =>
+      text === undefined ? undefined : new ChatTemplate(text, tokensByName(config));
+    this.#template = templateOf(chatTemplate);
+    this.#toolTemplate = templateOf(toolTemplate);
     try {
       this.#encoder = new HuggingFace(withSpellings(tokenizer, special, this.#spellings), config);
     } catch (cause) {
@@ -106,7 +108,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
   }
 
   get hasChatTemplate(): boolean {
-    return this.#templateText !== undefined;
+    return this.#template !== undefined;
   }
 
   encode(
@@ -155,17 +157,25 @@ export class HuggingFaceTokenizer implements Tokenizer {
     return this.#spellings.fromSpellings(text);
   }
 
-  encodeChat(messages: readonly ChatMessage[]): Int32Array {
-    const protectedMessages = messages.map(({ role, content }) => ({
-      role,
-      content: this.#spellings.protect(toUSVString(content)),
-    }));
-    const rendered = this.#render(protectedMessages);
+  encodeChat(chat: Chat | readonly ChatMessage[]): Int32Array {
+    const given: Chat = 'messages' in chat ? chat : { messages: chat };
+    const protect = (value: unknown): unknown => {
+      if (typeof value === 'string') return this.#spellings.protect(toUSVString(value));
+      if (Array.isArray(value)) return value.map(protect);
+      if (typeof value !== 'object' || value === null) return value;
+      return Object.fromEntries(Object.entries(value).map(([key, own]) => [key, protect(own)]));
+    };
+    const rendered = this.#render({
+      ...given,
+      messages: protect(given.messages) as readonly ChatMessage[],
+      ...(given.tools === undefined ? {} : { tools: protect(given.tools) as readonly unknown[] }),
+    });
     return Int32Array.from(this.#ids(this.#spellings.unprotect(this.#spellings.toSpellings(rendered))));
   }
 
-  #render(messages: readonly ChatMessage[]): string {
-    if (this.#templateText === undefined) {
+  #render(chat: Chat): string {
+    const template = chat.tools === undefined ? this.#template : (this.#toolTemplate ?? this.#template);
+    if (template === undefined) {
       throw new PmpoError({
         where: this.#where,
         what: 'the tokenizer has no chat template',
@@ -173,16 +183,24 @@ export class HuggingFaceTokenizer implements Tokenizer {
       });
     }
     try {
-      this.#template ??= new Template(this.#templateText);
-      return this.#template.render({ ...this.#names, messages, add_generation_prompt: true });
+      return template.render(chat);
     } catch (cause) {
+      const roles = chat.messages.map(({ role }) => role).join(', ');
       throw new PmpoError({
         where: this.#where,
-        what: `the chat template does not accept these messages (${messages.map(({ role }) => role).join(', ')}): ${(cause as Error).message}`,
+        what: `the chat template does not accept these messages (${roles}): ${(cause as Error).message}`,
         cause,
       });
     }
   }
+}
+
+/** Every token that tokenizer_config.json gives a name, such as `bos_token` or a model's own `image_token`. */
+function tokensByName(config: Readonly<Record<string, unknown>>): Record<string, string> {
+  const own = Object.entries(config).filter(
+    ([key, value]) => key.endsWith('_token') && typeof value === 'string',
+  );
+  return { ...(Object.fromEntries(own) as Record<string, string>), ...namedTokens(config) };
 }
 
 function largest(numbers: Iterable<number>): number {

@@ -14,6 +14,8 @@ export interface TokenizerFiles {
   readonly config: Readonly<Record<string, unknown>>;
   /** The Jinja template of chat_template.jinja, or else of tokenizer_config.json. */
   readonly chatTemplate?: string;
+  /** The template for chats with tools, if tokenizer_config.json names one (`tool_use`). */
+  readonly toolTemplate?: string;
 }
 
 const fileNames = ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'] as const;
@@ -35,13 +37,13 @@ function parse(text: string, where: string): Readonly<Record<string, unknown>> {
   return value as Readonly<Record<string, unknown>>;
 }
 
-/** The chat template of tokenizer_config.json: the only one, or the one named `default`. */
-function templateOf(config: Readonly<Record<string, unknown>>): string | undefined {
+/** A chat template of tokenizer_config.json: the one named so, or, if it is the default, the only one. */
+function templateOf(config: Readonly<Record<string, unknown>>, wanted = 'default'): string | undefined {
   const template = config.chat_template;
-  if (typeof template === 'string') return template;
+  if (typeof template === 'string') return wanted === 'default' ? template : undefined;
   if (!Array.isArray(template)) return undefined;
   const named = template as readonly { readonly name?: unknown; readonly template?: unknown }[];
-  const chosen = named.find(({ name }) => name === 'default')?.template;
+  const chosen = named.find(({ name }) => name === wanted)?.template;
   return typeof chosen === 'string' ? chosen : undefined;
 }
 
@@ -57,11 +59,13 @@ function assemble(texts: Partial<Record<FileName, string>>, where: string): Toke
   }
   const configText = texts['tokenizer_config.json'];
   const config = configText === undefined ? {} : parse(configText, `${where}: tokenizer_config.json`);
+  const only = texts['chat_template.jinja'];
   return {
     where,
     tokenizer: parse(tokenizer, `${where}: tokenizer.json`),
     config,
-    chatTemplate: texts['chat_template.jinja'] ?? templateOf(config),
+    chatTemplate: only ?? templateOf(config),
+    ...(only === undefined ? { toolTemplate: templateOf(config, 'tool_use') } : {}),
   };
 }
 

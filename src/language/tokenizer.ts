@@ -1,4 +1,5 @@
 import type { ChatMessage } from '../core/chat.js';
+import type { Chat } from './chat-template.js';
 
 /** Converts texts to tokens and back. Shapes: T tokens, V vocabulary. */
 export interface Tokenizer {
@@ -25,9 +26,9 @@ export interface Tokenizer {
   /** The text of tokens. @param options.special whether it includes special tokens; default: false. */
   decode(tokens: Int32Array | readonly number[], options?: { readonly special?: boolean }): string;
   /**
-   * The tokens of a chat in the model's chat template, up to the beginning of the assistant's next message, [T]. Special tokens come
-   * from the template only; in messages they are plain text.
+   * The tokens of a chat in the model's chat template, as `apply_chat_template` of transformers gives them, [T]; by default up to the
+   * beginning of the assistant's next message. Special tokens come from the template only; in messages they are plain text.
    * @throws PmpoError if there is no template, or it does not accept these messages.
    */
-  encodeChat(messages: readonly ChatMessage[]): Int32Array;
+  encodeChat(chat: Chat | readonly ChatMessage[]): Int32Array;
 }

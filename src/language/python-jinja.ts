@@ -1,0 +1,328 @@
+import { Environment, Interpreter, parse, Template, tokenize } from '@huggingface/jinja';
+
+/**
+ * Renders Jinja templates with the meaning that Python gives them, where @huggingface/jinja gives them another or none: a template is
+ * parsed, the expressions concerned are replaced by calls of the functions below, and the result is interpreted.
+ */
+
+type RuntimeValue = ReturnType<Environment['lookupVariable']>;
+/** A value while a template is rendered. */
+interface Value {
+  readonly type: string;
+  readonly value: unknown;
+  toString(): string;
+}
+type Call = (args: readonly Value[]) => Value;
+type Program = Template['parsed'];
+/** A node of a parsed template, or a part of one. */
+type Node = Record<string, unknown> & { readonly type?: string };
+
+// The package exports neither the classes of its nodes nor those of its values, so they are taken from examples.
+const nodeOf = (source: string) => (new Template(`{{ ${source} }}`).parsed.body[0] as unknown as Node)!;
+const exampleCall = nodeOf('f(x)');
+const exampleName = exampleCall.callee as Node;
+const probe = new Environment();
+const classes = {
+  function: probe.set('f', () => 0).constructor as new (call: Call) => RuntimeValue,
+  string: probe.set('s', '').constructor as new (value: string) => Value,
+  integer: probe.set('i', 0).constructor as new (value: number) => Value,
+  float: probe.set('x', 0.5).constructor as new (value: number) => Value,
+  array: probe.set('a', []).constructor as new (value: readonly Value[]) => Value,
+};
+const text = (value: string) => new classes.string(value);
+const isText = (value: Value | undefined): value is Value & { value: string } =>
+  value?.type === 'StringValue';
+const isArray = (value: Value | undefined): value is Value & { value: readonly Value[] } =>
+  value?.type === 'ArrayValue' || value?.type === 'TupleValue';
+const isNumber = (value: Value | undefined): boolean =>
+  ['IntegerValue', 'FloatValue', 'BooleanValue'].includes(value?.type ?? '');
+
+function textRepr(value: string): string {
+  const quote = value.includes("'") && !value.includes('"') ? '"' : "'";
+  const names: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\\': '\\\\' };
+  const escaped = value.replace(/[\\\n\r\t]|\p{Cc}/gu, (one) => {
+    return names[one] ?? `\\x${one.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  });
+  return `${quote}${quote === "'" ? escaped.replaceAll("'", "\\'") : escaped}${quote}`;
+}
+
+/** Python's `repr` of a value. */
+function repr(value: Value): string {
+  if (isText(value)) return textRepr(value.value);
+  if (value.type === 'NullValue') return 'None';
+  if (value.type === 'UndefinedValue') return '';
+  if (value.type === 'BooleanValue') return value.value ? 'True' : 'False';
+  if (isArray(value)) {
+    const inner = value.value.map(repr).join(', ');
+    if (value.type === 'ArrayValue') return `[${inner}]`;
+    return `(${inner}${value.value.length === 1 ? ',' : ''})`;
+  }
+  if (value.type === 'ObjectValue') {
+    const entries = [...(value.value as Map<string, Value>)];
+    return `{${entries.map(([key, own]) => `${textRepr(key)}: ${repr(own)}`).join(', ')}}`;
+  }
+  return value.toString();
+}
+
+/** Python's `str` of a value, as `{{ value }}` prints it. */
+const str = (value: Value): string => (isText(value) ? value.value : repr(value));
+
+const kinds: Readonly<Record<string, string>> = {
+  StringValue: 'str',
+  NullValue: 'NoneType',
+  BooleanValue: 'bool',
+  IntegerValue: 'int',
+  FloatValue: 'float',
+  ArrayValue: 'list',
+  TupleValue: 'tuple',
+  ObjectValue: 'dict',
+};
+const kindOf = (value: Value) => kinds[value.type] ?? value.type;
+
+function number(like: Value, value: number): Value {
+  return like.type === 'FloatValue' ? new classes.float(value) : new classes.integer(value);
+}
+
+function add(left: Value, right: Value): Value {
+  if (isText(left) && isText(right)) return text(left.value + right.value);
+  if (isArray(left) && isArray(right)) return new classes.array([...left.value, ...right.value]);
+  if (isNumber(left) && isNumber(right)) {
+    const like = left.type === 'FloatValue' ? left : right;
+    return number(like, Number(left.value) + Number(right.value));
+  }
+  throw new Error(`unsupported operand types for +: '${kindOf(left)}' and '${kindOf(right)}'`);
+}
+
+/** `template % values`, with %s, %r, %d, %i and %%. */
+function format(template: string, given: Value): string {
+  const values = given.type === 'TupleValue' && isArray(given) ? [...given.value] : [given];
+  const result = template.replace(/%(.?)/gs, (all, kind: string) => {
+    if (kind === '%') return '%';
+    const value = values.shift();
+    if (value === undefined) throw new Error('not enough arguments for format string');
+    if (kind === 's') return str(value);
+    if (kind === 'r') return repr(value);
+    if ((kind === 'd' || kind === 'i') && isNumber(value)) return String(Math.trunc(Number(value.value)));
+    throw new Error(`the format ${all} is not supported`);
+  });
+  if (values.length > 0) throw new Error('not all arguments converted during string formatting');
+  return result;
+}
+
+function remainder(left: Value, right: Value): Value {
+  if (isText(left)) return text(format(left.value, right));
+  const [a, b] = [Number(left.value), Number(right.value)];
+  if (!isNumber(left) || !isNumber(right) || b === 0) {
+    throw new Error(`cannot compute ${repr(left)} % ${repr(right)}`);
+  }
+  return number(left.type === 'FloatValue' ? left : right, a - b * Math.floor(a / b));
+}
+
+/** Python takes four control characters and U+0085 for white space, and no byte order mark. */
+const isSpace = (one: string) =>
+  (/\s/.test(one) && one !== '\ufeff') || ['\x1c', '\x1d', '\x1e', '\x1f', '\x85'].includes(one);
+
+/** `strip`, `lstrip` and `rstrip` of the characters given, or of what Python takes for white space. */
+function strip(value: Value, characters: Value | undefined, left: boolean, right: boolean): Value {
+  const whole = [...str(value)];
+  const given = isText(characters) ? new Set(characters.value) : undefined;
+  const goes = (one: string) => given?.has(one) ?? isSpace(one);
+  let [start, end] = [0, whole.length];
+  while (left && start < end && goes(whole[start]!)) start += 1;
+  while (right && end > start && goes(whole[end - 1]!)) end -= 1;
+  return text(whole.slice(start, end).join(''));
+}
+
+const capitalize = (value: string) => value.slice(0, 1).toUpperCase() + value.slice(1).toLowerCase();
+
+function sum(values: Value, attribute: Value | undefined, start: Value | undefined): Value {
+  if (!isArray(values)) throw new Error(`cannot sum ${kindOf(values)}`);
+  const parts = isText(attribute)
+    ? values.value.map((one) => (one.value as Map<string, Value>).get(attribute.value))
+    : values.value;
+  return parts.reduce((total: Value, part) => {
+    if (part === undefined) throw new Error('cannot sum an attribute that is missing');
+    return add(total, part);
+  }, start ?? new classes.integer(0));
+}
+
+/** The package's own functions of templates, which it does not export. */
+function ownGlobals(): Readonly<Record<'range' | 'strftime_now', Call>> {
+  const found: Partial<Record<string, Call>> = {};
+  const keep = (name: string, own: Call) => {
+    found[name] = own;
+  };
+  const source = "{{ keep('range', range) }}{{ keep('strftime_now', strftime_now) }}";
+  new Template(source).render({ keep });
+  return found as Readonly<Record<'range' | 'strftime_now', Call>>;
+}
+const globals = ownGlobals();
+
+/** The functions that take the place of expressions; their arguments are the operands. */
+const functions: Readonly<Record<string, (...args: readonly Value[]) => Value>> = {
+  str: (value) => text(str(value!)),
+  add: (left, right) => add(left!, right!),
+  concat: (left, right) => text(str(left!) + str(right!)),
+  remainder: (left, right) => remainder(left!, right!),
+  strip: (value, characters) => strip(value!, characters, true, true),
+  lstrip: (value, characters) => strip(value!, characters, true, false),
+  rstrip: (value, characters) => strip(value!, characters, false, true),
+  upper: (value) => text(str(value!).toUpperCase()),
+  lower: (value) => text(str(value!).toLowerCase()),
+  capitalize: (value) => text(capitalize(str(value!))),
+  sum: (values, attribute, start) => sum(values!, attribute, start),
+  wordcount: (value) => new classes.integer(str(value!).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0),
+  cycle: (index, ...values) => values[Number(index!.value) % values.length]!,
+};
+/** No name of a template can begin so. */
+const prefix = '#';
+
+function call(name: keyof typeof functions, ...args: readonly unknown[]): Node {
+  const make = (example: Node, fields: object): Node =>
+    Object.assign(Object.create(Object.getPrototypeOf(example) as object) as Node, example, fields);
+  return make(exampleCall, { callee: make(exampleName, { value: `${prefix}${name}` }), args });
+}
+
+const binary: Readonly<Record<string, string>> = { '+': 'add', '~': 'concat', '%': 'remainder' };
+
+/** The arguments of a filter by position, where `names` are those that may be given by name. */
+function argumentsOf(filter: Node, names: readonly string[]): unknown[] {
+  const positional: unknown[] = [];
+  for (const one of (filter.args ?? []) as readonly Node[]) {
+    const key = (one.key as Node | undefined)?.value as string | undefined;
+    if (one.type === 'KeywordArgumentExpression') positional[names.indexOf(key!)] = one.value;
+    else positional.push(one);
+  }
+  return Array.from(positional, (one) => one ?? nodeOf('none'));
+}
+
+const filters: Readonly<Record<string, { readonly name: string; readonly names?: readonly string[] }>> = {
+  trim: { name: 'strip', names: ['chars'] },
+  string: { name: 'str' },
+  upper: { name: 'upper' },
+  lower: { name: 'lower' },
+  capitalize: { name: 'capitalize' },
+  sum: { name: 'sum', names: ['attribute', 'start'] },
+  wordcount: { name: 'wordcount' },
+};
+
+/** The expression that takes the place of `node`, whose parts have been replaced already. */
+function replaced(node: Node): Node {
+  const callee = node.callee as Node | undefined;
+  if (node.type === 'CallExpression' && callee?.type === 'MemberExpression' && callee.computed === false) {
+    const { object, property } = callee as { readonly object: Node; readonly property: Node };
+    const name = property.value as string;
+    const args = node.args as readonly unknown[];
+    if (['strip', 'lstrip', 'rstrip', 'capitalize'].includes(name)) return call(name, object, ...args);
+    if (name === 'cycle' && object.value === 'loop') return call('cycle', nodeOf('loop.index0'), ...args);
+  }
+  if (node.type === 'BinaryExpression') {
+    const name = binary[(node.operator as Node).value as string];
+    if (name !== undefined) return call(name, node.left, node.right);
+  }
+  if (node.type === 'FilterExpression') {
+    const filter = node.filter as Node;
+    const found = filters[((filter.callee as Node | undefined) ?? filter).value as string];
+    if (found !== undefined) return call(found.name, node.operand, ...argumentsOf(filter, found.names ?? []));
+  }
+  return node;
+}
+
+/** Kinds of nodes that print what they evaluate to, when they stand in a body. `None` and lists print as in Python. */
+const printed = /Expression$|Identifier|Literal$|Ternary/;
+
+/** The bodies of loops. */
+const loopBodies = new WeakSet<object>();
+
+function rewrite(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(rewrite);
+  if (value instanceof Map) return new Map([...value].map(([key, own]) => [rewrite(key), rewrite(own)]));
+  if (typeof value !== 'object' || value === null) return value;
+  const node = value as Node;
+  for (const [key, own] of Object.entries(node)) {
+    node[key] = rewrite(own);
+    if (key !== 'body' && key !== 'alternate' && key !== 'defaultBlock') continue;
+    if (!Array.isArray(own)) continue;
+    node[key] = (node[key] as readonly Node[]).map((one) =>
+      printed.test(one.type ?? '') && one.type !== 'StringLiteral' ? call('str', one) : one,
+    );
+  }
+  if (node.type === 'For') loopBodies.add(node.body as object);
+  return replaced(node);
+}
+
+/** `{%+` and `+%}` keep the white space beside them. The parser does not know them; a print of nothing does the same. */
+const keepWhiteSpace = (source: string) =>
+  source.replaceAll('{%+', "{{ '' }}{%").replaceAll('+%}', "%}{{ '' }}");
+
+/** The error with which the interpreter leaves the body of a loop. */
+function leavingError(statement: 'break' | 'continue'): unknown {
+  const [loop] = new Template(`{% for x in [1] %}{% ${statement} %}{% endfor %}`).parsed.body;
+  try {
+    const body = (loop as unknown as { readonly body: readonly Program[] }).body;
+    return new Interpreter().run(body[0]!);
+  } catch (error) {
+    return (error as Error).constructor;
+  }
+}
+const [breaks, continues] = [leavingError('break'), leavingError('continue')];
+
+/** An interpreter in which `continue` keeps what the body of the loop has printed before it. */
+function interpreterOf(environment: Environment): Interpreter {
+  const interpreter = new Interpreter(environment);
+  let printed = '';
+  // The package throws away what a body has printed when it is left early.
+  const evaluateBlock = (statements: readonly Program[], scope: Environment) => {
+    let result = '';
+    for (const statement of statements) {
+      try {
+        const value: Value = interpreter.evaluate(statement, scope);
+        if (value.type !== 'NullValue' && value.type !== 'UndefinedValue') result += value.toString();
+      } catch (error) {
+        const kind = (error as Error).constructor;
+        if (kind !== breaks && kind !== continues) throw error;
+        printed = result + printed;
+        if (kind === continues && loopBodies.has(statements)) {
+          const all = printed;
+          printed = '';
+          return text(all);
+        }
+        if (kind === breaks && printed !== '') {
+          throw new Error('a loop that prints before `break` is not supported');
+        }
+        throw error;
+      }
+    }
+    return text(result);
+  };
+  return Object.defineProperty(interpreter, 'evaluateBlock', { value: evaluateBlock });
+}
+
+/** A parsed chat template. */
+export class PythonTemplate {
+  readonly #program: Program;
+
+  /** @throws Error if the template cannot be parsed. */
+  constructor(source: string) {
+    const tokens = tokenize(keepWhiteSpace(source), { lstrip_blocks: true, trim_blocks: true });
+    this.#program = rewrite(parse(tokens)) as Program;
+  }
+
+  /** @throws Error if the template refuses the variables, or uses what this interpreter does not know. */
+  render(variables: Readonly<Record<string, unknown>>): string {
+    const environment = new Environment();
+    const constants = { false: false, true: true, none: null, False: false, True: true, None: null };
+    const raise = (message: string) => {
+      throw new Error(message);
+    };
+    const named = { ...constants, raise_exception: raise, ...variables };
+    for (const [name, value] of Object.entries(named)) environment.set(name, value);
+    const calls = Object.entries(functions).map(([name, own]) => {
+      return [`${prefix}${name}`, (args: readonly Value[]) => own(...args)] as const;
+    });
+    for (const [name, own] of [...Object.entries(globals), ...calls]) {
+      environment.setVariable(name, new classes.function(own));
+    }
+    return interpreterOf(environment).run(this.#program).value as string;
+  }
+}
