@@ -5,59 +5,11 @@ import { type PromptRow, promptOf } from '../datasets/prompts.js';
 import { readRows } from '../datasets/rows.js';
 import type { Tokenizer } from '../language/tokenizer.js';
 import type { EvaluatedContext, Prompt } from '../learners/language/batch.js';
+import { layOutContext, promptTokens, turnEnds } from '../learners/language/layout.js';
 
 /** Reads the files of a language job and tokenizes them. Lengths are checked here, before anything is sampled. */
 
-/**
- * The tokens of a prompt, [T]. A chat is formatted with the model's chat template, and so is a text (as a user message) if `chat` is
- * true.
- * @throws PmpoError with the row's place if there is no chat template or the prompt has no tokens.
- */
-export function encodePrompt(tokenizer: Tokenizer, prompt: PromptRow, chat: boolean): Int32Array {
-  const { text, messages, where } = prompt;
-  try {
-    if (messages !== undefined) return tokenizer.encodeChat(messages);
-    if (chat) return tokenizer.encodeChat([{ role: 'user', content: text }]);
-  } catch (cause) {
-    if (!(cause instanceof PmpoError)) throw cause;
-    const { what, remedy } = cause.details;
-    throw new PmpoError({ where, what, remedy, cause });
-  }
-  const tokens = tokenizer.encode(text);
-  if (tokens.length > 0) return tokens;
-  throw new PmpoError({ where, what: 'the prompt has no tokens' });
-}
-
-/** The token that ends a completion: the one called `name`, or else the tokenizer's. @throws PmpoError for an unknown name. */
-export function endTokenOf(tokenizer: Tokenizer, name: string | undefined): number | undefined {
-  if (name === undefined) return tokenizer.endToken;
-  const [token, ...more] = tokenizer.encode(name, { special: true, begin: false });
-  if (token !== undefined && more.length === 0 && tokenizer.specialTokens.includes(name)) return token;
-  throw new PmpoError({
-    where: 'language.dataset.endToken',
-    what: `the tokenizer has no special token '${name}'`,
-    remedy: `It has ${tokenizer.specialTokens.slice(0, 12).join(', ')}`,
-  });
-}
-
-/** The tokens of a completion followed by the end token, if there is one, [T]. */
-export function encodeCompletion(
-  tokenizer: Tokenizer,
-  text: string,
-  endToken: number | undefined,
-): Int32Array {
-  const tokens = tokenizer.encode(text, { begin: false });
-  return endToken === undefined ? tokens : Int32Array.from([...tokens, endToken]);
-}
-
-function toPrompt(
-  tokenizer: Tokenizer,
-  row: PromptRow,
-  chat: boolean,
-  longest: number,
-  reason: string,
-): Prompt {
-  const tokens = encodePrompt(tokenizer, row, chat);
+function toPrompt(row: PromptRow, tokens: Int32Array, longest: number, reason: string): Prompt {
   if (tokens.length > longest) {
     throw new PmpoError({
       where: row.where,
@@ -91,7 +43,11 @@ export async function readPrompts(
   const longest = contextLength - language.sampling.maxTokens;
   const reason = `into a context of ${contextLength} with a completion of ${language.sampling.maxTokens}`;
   const read = async (path: string) =>
-    (await readRows(path)).map((row) => toPrompt(tokenizer, promptOf(row, field), chat, longest, reason));
+    (await readRows(path)).map((placed) => {
+      const row = promptOf(placed, field);
+      const prompt = toPrompt(row, promptTokens(tokenizer, row, chat), longest, reason);
+      return { ...prompt, stopTokens: turnEnds(tokenizer, row, chat) };
+    });
   const prompts = await read(file);
   if (typeof heldOut === 'number' && heldOut >= prompts.length) {
     throw new ConfigError({
@@ -114,6 +70,7 @@ export async function readPrompts(
 /**
  * Reads and tokenizes the data set of a configuration.
  * @param merge whether rows with the same prompt become one context.
+ * @param notice shows the user where prompt and completion are not cut at the border of their texts.
  * @throws PmpoError with the place of an invalid or too long row.
  */
 export async function readDataset(
@@ -121,25 +78,37 @@ export async function readDataset(
   tokenizer: Tokenizer,
   contextLength: number,
   merge: boolean,
+  notice: (message: string) => void,
 ): Promise<readonly EvaluatedContext[]> {
-  const { file, chat, endToken: name } = language.dataset!;
-  const endToken = endTokenOf(tokenizer, name);
-  return preferenceContexts(await readRows(file), { merge }).map(({ prompt: row, completions }) => {
-    const prompt = toPrompt(tokenizer, row, chat, contextLength - 1, `into a context of ${contextLength}`);
+  const { file, chat, endToken } = language.dataset!;
+  const contexts = preferenceContexts(await readRows(file), { merge });
+  const replaced: Int32Array[] = [];
+  const laidOut = contexts.map((context) => {
+    const { prompt: row, completions } = context;
+    const layout = layOutContext(tokenizer, context, { chat, endToken });
+    if (layout.replaced.length > 0) replaced.push(layout.replaced);
+    const reason = `into a context of ${contextLength}`;
     return {
-      prompt,
-      completions: completions.map(({ text, evaluation }) => {
-        const tokens = encodeCompletion(tokenizer, text, endToken);
-        if (prompt.tokens.length + tokens.length <= contextLength)
-          return { text, tokens, finishReason: 'stop' as const, evaluation };
+      prompt: toPrompt(row, layout.prompt, contextLength - 1, reason),
+      completions: completions.map(({ text, evaluation }, i) => {
+        const tokens = layout.completions[i]!;
+        const length = layout.prompt.length + tokens.length;
+        if (length <= contextLength) return { text, tokens, finishReason: 'stop' as const, evaluation };
         throw new PmpoError({
           where: row.where,
-          what: `prompt and completion have ${prompt.tokens.length + tokens.length} tokens, but the context only ${contextLength}`,
+          what: `prompt and completion have ${length} tokens, but the context only ${contextLength}`,
           remedy: 'Remove the row, or shorten it',
         });
       }),
     };
   });
+  if (replaced.length > 0) {
+    const example = JSON.stringify(tokenizer.decode(replaced[0]!, { special: true }));
+    notice(
+      `Warning: in ${replaced.length} of ${contexts.length} contexts the last tokens of the prompt, such as ${example}, are others when a completion follows. The completions begin where the tokens part, as in TRL (\`pmpo data\` shows it)`,
+    );
+  }
+  return laidOut;
 }
 
 /** Reads the texts whose perplexity is recorded, truncated to the context length. @throws PmpoError for a row without text. */

@@ -96,7 +96,7 @@ async function openData(
   if (dataset === undefined) return data;
   // An operator that needs pairs gets each pair as a context; other operators get all completions of a prompt together.
   const merge = loaded.operator.needs.feedback !== 'pairs';
-  const contexts = await readDataset(config, tokenizer, contextLength, merge);
+  const contexts = await readDataset(config, tokenizer, contextLength, merge, notice);
   checkLabels(loaded, contexts, notice);
   return { ...data, contexts: holdOut(contexts, dataset.heldOut, foldIn(key, 'held out')) };
 }

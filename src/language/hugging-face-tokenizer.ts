@@ -10,7 +10,7 @@ import {
   specialTokensOf,
   withSpellings,
 } from './special-tokens.js';
-import type { Tokenizer } from './tokenizer.js';
+import type { EncodingOptions, Tokenizer } from './tokenizer.js';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
 import { vocabularyHash, vocabularyOf } from './vocabulary.js';
 
@@ -111,15 +111,13 @@ export class HuggingFaceTokenizer implements Tokenizer {
     return this.#template !== undefined;
   }
 
-  encode(
-    text: string,
-    { special = false, begin }: { readonly special?: boolean; readonly begin?: boolean } = {},
-  ): Int32Array {
+  encode(text: string, { special = false, begin, end = true }: EncodingOptions = {}): Int32Array {
     const wellFormed = toUSVString(text);
     const tokens = this.#ids(special ? this.#spellings.toSpellings(wellFormed) : wellFormed);
     if (begin === false) return Int32Array.from(tokens);
-    if (begin === undefined)
-      return Int32Array.from([...this.#around.before, ...tokens, ...this.#around.after]);
+    if (begin === undefined) {
+      return Int32Array.from([...this.#around.before, ...tokens, ...(end ? this.#around.after : [])]);
+    }
     if (this.beginToken === undefined) {
       throw new PmpoError({
         where: this.#where,

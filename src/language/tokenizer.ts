@@ -1,6 +1,19 @@
 import type { ChatMessage } from '../core/chat.js';
 import type { Chat } from './chat-template.js';
 
+/** How a text is encoded. */
+export interface EncodingOptions {
+  /**
+   * Whether `<bos>` and the like in the text become special tokens; default: false, so that no prompt can end its turn or begin
+   * another.
+   */
+  readonly special?: boolean;
+  /** Whether the begin token comes first; default: as the tokenizer's files say. */
+  readonly begin?: boolean;
+  /** Whether the tokens follow that the tokenizer's files put after a text, if any; default: true. With `begin` none follow. */
+  readonly end?: boolean;
+}
+
 /** Converts texts to tokens and back. Shapes: T tokens, V vocabulary. */
 export interface Tokenizer {
   /** V, including added tokens. */
@@ -17,12 +30,9 @@ export interface Tokenizer {
   readonly hasChatTemplate: boolean;
   /**
    * The tokens of a text, [T].
-   * @param options.special whether `<bos>` and the like in the text become special tokens; default: false, so that no prompt can end
-   *   its turn or begin another.
-   * @param options.begin whether the begin token comes first; default: as the tokenizer's files say.
    * @throws PmpoError if `begin` is true and there is no begin token, or the vocabulary lacks a part of the text.
    */
-  encode(text: string, options?: { readonly special?: boolean; readonly begin?: boolean }): Int32Array;
+  encode(text: string, options?: EncodingOptions): Int32Array;
   /** The text of tokens. @param options.special whether it includes special tokens; default: false. */
   decode(tokens: Int32Array | readonly number[], options?: { readonly special?: boolean }): string;
   /**

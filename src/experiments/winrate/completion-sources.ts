@@ -10,7 +10,7 @@ import { createEmbeddedModel } from '../../language/embedded/embedded-model.js';
 import { readModelFolder } from '../../language/embedded/model-folder.js';
 import type { FinishReason, LanguageModel, SamplingSettings } from '../../language/language-model.js';
 import { VllmClient } from '../../language/vllm-client.js';
-import { encodePrompt } from '../language-data.js';
+import { promptTokens, turnEnds } from '../../learners/language/layout.js';
 
 /** A completion and how it ended. */
 export interface SourceCompletion {
@@ -46,7 +46,8 @@ function modelSource(
         prompts.map(async (row, i) => {
           const [completion] = await model.sample({
             ...sampling,
-            prompt: encodePrompt(model.tokenizer, row, chat),
+            prompt: promptTokens(model.tokenizer, row, chat),
+            stopTokens: turnEnds(model.tokenizer, row, chat),
             completions: 1,
             seed: randomSeed(foldIn(key, i)) >>> 1,
             logProbs: false,

@@ -10,6 +10,8 @@ export interface Prompt {
   /** All messages, if the prompt is a chat. */
   readonly messages?: readonly ChatMessage[];
   readonly tokens: Int32Array;
+  /** Tokens at which a sampled completion ends, in addition to the model's end tokens: the end of a chat's turn. */
+  readonly stopTokens?: readonly number[];
   /** The row of the data set that the prompt comes from. */
   readonly row: Readonly<Record<string, unknown>>;
 }

@@ -30,8 +30,15 @@ export async function sampleAndEvaluate(
   signal?: AbortSignal,
 ): Promise<LanguageBatch> {
   const sampled = await Promise.all(
-    prompts.map(({ tokens }, b) =>
-      sampler.sample({ ...sampling, prompt: tokens, completions, seed: seedOf(foldIn(key, b)), signal }),
+    prompts.map(({ tokens, stopTokens = [] }, b) =>
+      sampler.sample({
+        ...sampling,
+        stopTokens: [...(sampling.stopTokens ?? []), ...stopTokens],
+        prompt: tokens,
+        completions,
+        seed: seedOf(foldIn(key, b)),
+        signal,
+      }),
     ),
   );
   const questions = prompts.flatMap((prompt, b) =>
