@@ -4,6 +4,7 @@ import { foreignText } from '../core/foreign-text.js';
 import { packageVersion } from '../core/version.js';
 import { addAct } from './commands/act.js';
 import { addCompare } from './commands/compare.js';
+import { addData } from './commands/data.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEval } from './commands/eval.js';
 import { addExport } from './commands/export.js';
@@ -37,6 +38,7 @@ export function createProgram(): Command {
     .addHelpText('after', examples)
     .exitOverride();
   addTrain(program);
+  addData(program);
   addAct(program);
   addEval(program);
   addCompare(program);

@@ -4,10 +4,11 @@ import { foldIn, randomKey } from '../core/random-keys.js';
 import type { Engine } from '../engine/engine.js';
 import { connectEmbedded } from '../language/embedded/client.js';
 import { createEmbeddedModel } from '../language/embedded/embedded-model.js';
+import { HuggingFaceTokenizer } from '../language/hugging-face-tokenizer.js';
 import type { Tokenizer } from '../language/tokenizer.js';
 import type { TrainableModel } from '../language/trainable-model.js';
 import { openTrainer, type TrainerClient } from '../language/trainer-client.js';
-import { VllmClient } from '../language/vllm-client.js';
+import { VllmClient, type VllmClientOptions } from '../language/vllm-client.js';
 import type { Samplers } from '../learners/language/train.js';
 import { cachedBaseModel } from './base-model-cache.js';
 import { runReloadCommand } from './reload-command.js';
@@ -118,6 +119,32 @@ async function openEmbedded(
     tokenizer,
     contextLength: settings.contextLength,
   };
+}
+
+/**
+ * The tokenizer and the context length of a configuration's model. A trainer may be in use by a run meanwhile.
+ * @throws PmpoError if a server cannot be reached or trusted.
+ */
+export async function openTokenizer(
+  { language, engine, threads }: ResolvedLanguageConfig,
+  { onEnd, say, signal }: Pick<RunContext, 'onEnd' | 'say' | 'signal'>,
+): Promise<Pick<OpenedModel, 'tokenizer' | 'contextLength'>> {
+  const { model } = language;
+  if (model.name === 'embedded') {
+    const { tokenizerFiles } = await cachedBaseModel(model, { engine, threads, say, signal });
+    return { tokenizer: new HuggingFaceTokenizer(tokenizerFiles), contextLength: model.contextLength };
+  }
+  const { name: _name, sampler, ...settings } = model;
+  const connect = async (options: VllmClientOptions) => {
+    const client = await VllmClient.connect(options);
+    onEnd(() => client.close());
+    return client;
+  };
+  const { tokenizer, info } = await connect({ ...settings, configKey: 'language.model' });
+  if (sampler === undefined) return { tokenizer, contextLength: info.contextLength };
+  const { publish: _publish, ...own } = sampler;
+  const other = await connect({ ...own, configKey: 'language.model.sampler' });
+  return { tokenizer, contextLength: Math.min(info.contextLength, other.info.contextLength) };
 }
 
 /**

@@ -15,6 +15,7 @@ import {
   perplexity,
 } from '../learners/language/dataset-batches.js';
 import { PromptBatches } from '../learners/language/prompt-batches.js';
+import { showContext, showPrompt } from '../learners/language/show-layout.js';
 import { type LanguageObserver, trainLanguage } from '../learners/language/train.js';
 import { renderCompletions } from '../report/completions.js';
 import { readRun } from '../report/run-data.js';
@@ -79,7 +80,7 @@ async function openReward(
 async function openData(
   loaded: LoadedLanguageConfig,
   { tokenizer, contextLength }: OpenedModel,
-  { onEnd, notice }: RunContext,
+  { onEnd, notice, say, checkpoint }: RunContext,
 ): Promise<Data> {
   const { config } = loaded;
   const reward = await openReward(loaded, notice);
@@ -93,10 +94,27 @@ async function openData(
       ? {}
       : { texts: await readTexts(config.evaluation.text, tokenizer, contextLength) }),
   };
-  if (dataset === undefined) return data;
+  const show = (what: string, examples: readonly (readonly string[])[]) => {
+    if (checkpoint !== undefined || examples.length === 0) return;
+    say(`The first ${what}, token by token (all of it: pmpo data):`);
+    examples.flat().forEach(say);
+  };
+  const width = 160;
+  if (dataset === undefined) {
+    const first = data.prompts?.training.slice(0, 3) ?? [];
+    show(
+      'prompts',
+      first.map((prompt) => showPrompt(tokenizer, prompt, { width })),
+    );
+    return data;
+  }
   // An operator that needs pairs gets each pair as a context; other operators get all completions of a prompt together.
   const merge = loaded.operator.needs.feedback !== 'pairs';
   const contexts = await readDataset(config, tokenizer, contextLength, merge, notice);
+  show(
+    'examples',
+    contexts.slice(0, 3).map((context) => showContext(tokenizer, context, { width })),
+  );
   checkLabels(loaded, contexts, notice);
   return { ...data, contexts: holdOut(contexts, dataset.heldOut, foldIn(key, 'held out')) };
 }
