@@ -12,7 +12,7 @@ export const arrows = {
   'plugin-worker.ts': ['public-modules.ts'],
   'index.ts': ['experiments'],
   experiments: ['config', 'learners', 'report', 'python'],
-  config: ['operators', 'feedback-services', 'language', 'replay', 'simulators'],
+  config: ['operators', 'feedback-services', 'language', 'datasets', 'replay', 'simulators'],
   learners: [
     'operators',
     'feedback',

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Registry } from '../core/registry.js';
+import { type ColumnRole, columnRoles } from '../datasets/shape-cells.js';
 import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../grpc/schema.js';
 import type { RewardDefinition } from '../language/rewards/reward.js';
 import {
@@ -110,7 +111,9 @@ const trainerModel = z
 
 const promptsSchema = z
   .strictObject({
-    file: z.string().describe('A JSON Lines or Parquet file with one prompt per row'),
+    file: z
+      .string()
+      .describe('A JSON Lines, JSON or Parquet file with one prompt per row, or a folder of such files'),
     field: z
       .string()
       .default('prompt')
@@ -128,11 +131,56 @@ const promptsSchema = z
   })
   .describe('The prompts for which completions are sampled');
 
+const labelValues = z.union([z.string(), z.number(), z.boolean()]);
+const labelSide = z.union([labelValues, z.array(labelValues).min(1)]);
+
+const columnMeanings: Readonly<Record<ColumnRole, string>> = {
+  prompt: 'The prompt: a text or a chat',
+  input: 'A text below the prompt (Alpaca)',
+  system: 'The system message',
+  history: 'Earlier turns, as lists of question and answer (Alpaca)',
+  messages: 'A whole conversation, whose last answer is the completion',
+  tools: 'The tools that the chat template is told of: a list, or its JSON text',
+  completion: 'The completion: a text or a chat',
+  completions: 'A list of completions with their labels, scores or ranks',
+  chosen: 'The accepted side of a pair',
+  rejected: 'The rejected side of a pair',
+  first: 'The first of two completions',
+  second: 'The second of two completions',
+  better: 'The number of the better of the two: 0 or 1',
+  label: 'Whether the completion was accepted',
+  score: 'How good the completion is',
+};
+
+const columnsSchema = z
+  .strictObject(
+    Object.fromEntries(
+      columnRoles.map((role) => [role, z.string().optional().describe(columnMeanings[role])]),
+    ) as Record<ColumnRole, z.ZodOptional<z.ZodString>>,
+  )
+  .optional()
+  .describe('The columns to read, where they have other names than those by which a data set is recognised');
+
 const datasetSchema = z
   .strictObject({
     file: z
       .string()
-      .describe('A JSON Lines or Parquet file, paired or not; see docs/aligning.md for the columns'),
+      .describe(
+        'A JSON Lines, JSON or Parquet file, a folder of shards, or a name with *; see docs/aligning.md for the shapes',
+      ),
+    columns: columnsSchema,
+    labels: z
+      .union([
+        z.literal('weights'),
+        z.strictObject({
+          accepted: labelSide.describe('The label, or the labels, of accepted completions'),
+          rejected: labelSide.describe('The label, or the labels, of rejected completions'),
+        }),
+      ])
+      .optional()
+      .describe(
+        'What the labels mean, where they are not true and false or numbers from −1 to 1: {accepted: 1, rejected: 0}; or weights: numbers from −1 to 1, none of which need be negative',
+      ),
     chat: z
       .boolean()
       .default(false)
@@ -146,7 +194,7 @@ const datasetSchema = z
       .min(0)
       .lt(1)
       .default(0.1)
-      .describe('Fraction of the contexts that are used for evaluation only'),
+      .describe('Fraction of the prompts that are used for evaluation only'),
   })
   .describe('Completions with labels, preferences or scores, to learn from without sampling');
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { preferenceContexts } from './preferences.js';
+import { readPreferences } from './preferences.js';
 import { promptOf } from './prompts.js';
 import { readRows } from './rows.js';
 
@@ -19,6 +19,7 @@ async function rows(...lines: string[]) {
   return readRows(file);
 }
 
+const said = (content: string) => [{ role: 'assistant', content }];
 const placed = (row: object) => ({ row: row as Record<string, unknown>, where: 'f.jsonl:3' });
 
 describe('readRows', () => {
@@ -53,7 +54,7 @@ describe('a Parquet file written by pyarrow', () => {
     const found = await read('pairs');
     expect(found[2]!.where).toMatch(/pairs\.parquet, row 3$/);
     expect(found.map(({ row }) => row.annotator)).toEqual(['a', 'a', 'b']);
-    const contexts = preferenceContexts(found);
+    const { contexts } = readPreferences(found, 'pairs.parquet');
     expect(
       contexts.map(({ prompt: { text, messages }, completions }) => [text, messages, completions]),
     ).toEqual([
@@ -64,15 +65,15 @@ describe('a Parquet file written by pyarrow', () => {
           { role: 'user', content: 'Warum ist der Himmel blau? 🌤' },
         ],
         [
-          { text: 'Streuung.', evaluation: 1 },
-          { text: 'Weil er es ist.', evaluation: -1 },
+          { text: 'Streuung.', messages: said('Streuung.'), evaluation: 1 },
+          { text: 'Weil er es ist.', messages: said('Weil er es ist.'), evaluation: -1 },
         ],
       ],
-      ['1 + 1?', [{ role: 'user', content: '1 + 1?' }], [{ text: '2', evaluation: 1 }]],
+      ['1 + 1?', [{ role: 'user', content: '1 + 1?' }], [{ text: '2', messages: said('2'), evaluation: 1 }]],
       [
         'Who wrote Faust?',
         [{ role: 'user', content: 'Who wrote Faust?' }],
-        [{ text: 'Me.', evaluation: -1 }],
+        [{ text: 'Me.', messages: said('Me.'), evaluation: -1 }],
       ],
     ]);
   });
@@ -85,10 +86,12 @@ describe('a Parquet file written by pyarrow', () => {
       { prompt: 'Say bye.', completion: 'Bye!', label: null, score: 3, length: 4 },
       { prompt: 'Say bye.', completion: 'Hm.', label: null, score: -(2 ** 40), length: 3 },
     ]);
-    expect(preferenceContexts(found).map(({ completions }) => completions.map((c) => c.evaluation))).toEqual([
-      [1, -1],
-      [3, -(2 ** 40)],
-    ]);
+    const evaluations = (prefer: 'labels' | 'scores') =>
+      readPreferences(found, 'labels.parquet', { prefer }).contexts.map(({ completions }) =>
+        completions.map((c) => c.evaluation),
+      );
+    expect(evaluations('labels')).toEqual([[1, -1]]);
+    expect(evaluations('scores')).toEqual([[3, -(2 ** 40)]]);
     expect(promptOf(found[2]!, 'prompt')).toMatchObject({ text: 'Say bye.' });
   });
 });
@@ -107,52 +110,8 @@ describe('promptOf', () => {
   it.each([
     [{ text: 'Hi' }, /f\.jsonl:3: the row has no 'prompt'\. It has text/],
     [{ prompt: 5 }, /f\.jsonl:3: 'prompt' is neither text nor a chat: 5/],
-    [{ prompt: [{ role: 'robot', content: 'x' }] }, /neither text nor a chat/],
+    [{ prompt: [{ role: 'robot', content: 'x' }] }, /unknown role 'robot'/],
   ])('%j is an error', (row, message) => {
     expect(() => promptOf(placed(row), 'prompt')).toThrow(message);
-  });
-});
-
-describe('preferenceContexts', () => {
-  it('reads pairs, single sides, labels, scores and lists, and merges rows with the same prompt', () => {
-    const contexts = preferenceContexts(
-      [
-        { prompt: 'a', chosen: 'good', rejected: 'bad' },
-        { prompt: 'b', rejected: 'bad' },
-        { prompt: 'a', completion: 'fine', label: true },
-        { prompt: 'c', completion: 'so', score: 0.25 },
-        { prompt: 'c', completions: [{ completion: 'worse', label: -0.5 }] },
-        { prompt: 'd', chosen: [{ role: 'assistant', content: 'Yes' }] },
-      ].map(placed),
-    );
-    expect(contexts.map(({ prompt, completions }) => [prompt.text, completions])).toEqual([
-      [
-        'a',
-        [
-          { text: 'good', evaluation: 1 },
-          { text: 'bad', evaluation: -1 },
-          { text: 'fine', evaluation: 1 },
-        ],
-      ],
-      ['b', [{ text: 'bad', evaluation: -1 }]],
-      [
-        'c',
-        [
-          { text: 'so', evaluation: 0.25 },
-          { text: 'worse', evaluation: -0.5 },
-        ],
-      ],
-      ['d', [{ text: 'Yes', evaluation: 1 }]],
-    ]);
-  });
-
-  it.each([
-    [{ prompt: 'a' }, /the row has prompt, but none of chosen, rejected, completion/],
-    [{ prompt: 'a', completion: 'x' }, /a completion has neither a label nor a score/],
-    [{ prompt: 'a', completion: 'x', label: 'yes' }, /"yes" is not a label/],
-    [{ prompt: 'a', chosen: '' }, /'chosen' is empty/],
-    [{ prompt: 'a', completion: 7, label: 1 }, /'completion' is not text/],
-  ])('%j is an error', (row, message) => {
-    expect(() => preferenceContexts([placed(row)])).toThrow(message);
   });
 });

@@ -1,19 +1,13 @@
 import type { ChatMessage } from '../core/chat.js';
-import { PmpoError } from '../core/errors.js';
-import { asMessages, excerptOf, type PromptRow, promptOf } from './prompts.js';
+import { nameList } from '../core/foreign-text.js';
+import { type LabelSetting, labelMeaning, type PlacedLabel } from './labels.js';
+import { LeftOut } from './left-out.js';
+import { type PromptContent, type PromptRow, promptKey } from './prompts.js';
 import type { PlacedRow } from './rows.js';
+import type { Columns, ReadCompletion, ReadRow } from './shape-cells.js';
+import { shapeOf } from './shapes.js';
 
-/**
- * Data sets of judged completions, paired or not. A row is one of
- *
- *     {prompt, chosen, rejected}              a pair
- *     {prompt, chosen} or {prompt, rejected}  one side of a pair
- *     {prompt, completion, label}             label: true, false, or a number from −1 (rejected) to 1 (accepted)
- *     {prompt, completion, score}             any number, for feedback that ranks or thresholds
- *     {prompt, completions: [{completion, label or score}, …]}
- *
- * Prompts and completions may be texts or chats, as in TRL; the last assistant message of a chat is the completion.
- */
+/** Data sets of judged completions, paired or not, of any shape that shapes.ts knows. */
 
 /** A completion with its evaluation. */
 export interface LabeledCompletion {
@@ -31,77 +25,175 @@ export interface PreferenceContext {
   readonly completions: readonly LabeledCompletion[];
 }
 
-function textOf(value: unknown, { where }: PlacedRow, field: string): string {
-  if (typeof value === 'string' && value !== '') return value;
-  const answer = asMessages(value)?.findLast(({ role }) => role === 'assistant');
-  if (answer !== undefined && answer.content !== '') return answer.content;
-  throw new PmpoError({
-    where,
-    what: value === '' ? `'${field}' is empty` : `'${field}' is not text`,
-    remedy: 'Give a text, or a chat with an assistant message',
-  });
+/** How a data set is read. */
+export interface PreferenceOptions {
+  /** Columns that take the place of those by which the shape is recognised. */
+  readonly columns?: Columns;
+  readonly labels?: LabelSetting;
+  /** Whether prompts are chats, so that the turns `\n\nHuman:` and `\n\nAssistant:` of a text become messages. Default: false. */
+  readonly chat?: boolean;
+  /**
+   * Whether rows with the same prompt become one context. Operators that learn from pairs need `false`: each row stays a context.
+   * Default: true.
+   */
+  readonly merge?: boolean;
+  /** Which evaluation is wanted where a data set has labels and scores; also which is taken if it has one of them. Default: labels. */
+  readonly prefer?: 'labels' | 'scores';
 }
 
-function evaluationOf(row: Readonly<Record<string, unknown>>, { where }: PlacedRow): number {
-  const value = row.label ?? row.score;
-  if (typeof value === 'boolean') return value ? 1 : -1;
-  const number = typeof value === 'bigint' ? Number(value) : value;
-  if (typeof number === 'number' && Number.isFinite(number)) return number;
-  throw new PmpoError({
-    where,
-    what:
-      value === undefined
-        ? 'a completion has neither a label nor a score'
-        : `${excerptOf(value)} is not a label`,
-    remedy: 'Give `label`: true or false, or a number; or `score`: a number',
-  });
+/** A data set as it was read. */
+export interface PreferenceData {
+  readonly contexts: readonly PreferenceContext[];
+  /** Whether evaluations are labels (1 accepted, −1 rejected, weights between) or scores, of which only the order is known. */
+  readonly evaluations: 'labels' | 'scores';
+  /** The shape and its columns. */
+  readonly shape: string;
+  /** The columns that were not read. */
+  readonly unread: readonly string[];
+  readonly rows: number;
+  readonly leftOut: LeftOut;
 }
 
-function completionsOf(placed: PlacedRow): LabeledCompletion[] {
-  const { row } = placed;
-  const sides: LabeledCompletion[] = [];
-  if (row.chosen != null) sides.push({ text: textOf(row.chosen, placed, 'chosen'), evaluation: 1 });
-  if (row.rejected != null) sides.push({ text: textOf(row.rejected, placed, 'rejected'), evaluation: -1 });
-  if (sides.length > 0) return sides;
-  if (Array.isArray(row.completions)) {
-    return row.completions.map((inner) => {
-      const entry = (inner ?? {}) as Record<string, unknown>;
-      return {
-        text: textOf(entry.completion, placed, 'completion'),
-        evaluation: evaluationOf(entry, placed),
-      };
-    });
+const turnNames = { Human: 'user', Assistant: 'assistant' } as const;
+
+/** The turns of a dialogue as HH-RLHF and Nectar write it, up to the answer; undefined for any other text. */
+function dialogueIn(text: string): readonly ChatMessage[] | undefined {
+  if (!/^\s*Human:/.test(text) || !/\n\nAssistant:\s*$/.test(text)) return undefined;
+  const parts = `\n\n${text.trimStart()}`.split(/\n\n(Human|Assistant):/).slice(1);
+  const turns: ChatMessage[] = [];
+  for (let i = 0; i < parts.length; i += 2) {
+    turns.push({ role: turnNames[parts[i] as keyof typeof turnNames], content: parts[i + 1].trim() });
   }
-  if (row.completion !== undefined) {
-    return [{ text: textOf(row.completion, placed, 'completion'), evaluation: evaluationOf(row, placed) }];
+  return turns.slice(0, -1);
+}
+
+/** A row whose prompt is a dialogue in one text, as a chat. */
+function asDialogue(read: ReadRow): ReadRow {
+  const messages = read.prompt.messages === undefined ? dialogueIn(read.prompt.text) : undefined;
+  const last = messages?.at(-1);
+  if (messages === undefined || last?.role !== 'user') return read;
+  const prompt: PromptContent = { text: last.content, messages };
+  return { prompt, completions: read.completions.map((one) => ({ ...one, text: one.text.trim() })) };
+}
+
+type Evaluate = (completion: ReadCompletion) => number | undefined;
+
+/** The evaluation of each completion; undefined for one that has none of the kind that the data set has. */
+function evaluator(
+  completions: readonly (ReadCompletion & { readonly where: string })[],
+  { labels: setting, prefer = 'labels' }: PreferenceOptions,
+): { readonly evaluations: 'labels' | 'scores'; readonly evaluate: Evaluate; readonly missing: string } {
+  const hasLabels = completions.some(({ side, label }) => side !== undefined || label !== undefined);
+  const hasScores = completions.some(({ score }) => score !== undefined);
+  if (hasScores && (prefer === 'scores' || !hasLabels)) {
+    const missing = 'a completion has no score';
+    return { evaluations: 'scores', evaluate: ({ score }) => score, missing };
   }
-  throw new PmpoError({
-    where: placed.where,
-    what: `the row has ${Object.keys(row).join(', ')}, but none of chosen, rejected, completion, completions`,
-    remedy: 'See docs/aligning.md for the columns of a data set',
-  });
+  const found = completions.flatMap(({ label, where }): PlacedLabel[] =>
+    label === undefined ? [] : [{ value: label, where }],
+  );
+  const areNumbers = found.every(({ value }) => typeof value === 'number');
+  // Numbers in a column `label` are scores to a feedback that reads scores.
+  if (prefer === 'scores' && setting === undefined && areNumbers && found.length === completions.length) {
+    return { evaluations: 'scores', evaluate: ({ label }) => label as number, missing: '' };
+  }
+  const meaning = labelMeaning(found, setting);
+  return {
+    evaluations: 'labels',
+    evaluate: ({ side, label }) => side ?? (label === undefined ? undefined : meaning(label)),
+    missing:
+      setting === undefined || setting === 'weights'
+        ? 'a completion has no label'
+        : 'its label is none of those that language.dataset.labels names',
+  };
 }
 
 /**
- * Groups the rows of a data set into contexts, in the order of first appearance.
- * @param options.merge whether rows with the same prompt become one context. Operators that learn from pairs need `false`: each
- *   row stays a context.
- * @throws PmpoError with the place of the first invalid row.
+ * Reads a data set: recognises its shape, reads its rows, leaves out those that cannot be read, and groups them into contexts in the order
+ * of first appearance.
+ * @param source the file or folder, for messages.
+ * @throws PmpoError if the shape is unknown, the labels may mean several things, or no row can be read.
  */
-export function preferenceContexts(
+export function readPreferences(
   rows: readonly PlacedRow[],
-  { merge = true }: { readonly merge?: boolean } = {},
-): PreferenceContext[] {
-  if (!merge) {
-    return rows.map((placed) => ({ prompt: promptOf(placed, 'prompt'), completions: completionsOf(placed) }));
-  }
+  source: string,
+  options: PreferenceOptions = {},
+): PreferenceData {
+  const shape = shapeOf(rows, source, options.columns);
+  const leftOut = new LeftOut();
+  const read = rows.flatMap((placed) => {
+    const { where } = placed;
+    const found = leftOut.try(where, () => shape.read(placed.row));
+    if (found === undefined) return [];
+    for (const reason of found.dropped ?? []) leftOut.add(where, reason);
+    return [{ placed, ...(options.chat === true ? asDialogue(found) : found) }];
+  });
+  if (read.length === 0)
+    throw leftOut.error(
+      `The rows were read as ${shape.description}; docs/aligning.md lists the shapes, and language.dataset.columns names other columns`,
+    );
+  const { evaluations, evaluate, missing } = evaluator(
+    read.flatMap(({ placed: { where }, completions }) => completions.map((one) => ({ ...one, where }))),
+    options,
+  );
   const contexts = new Map<string, { prompt: PromptRow; completions: LabeledCompletion[] }>();
-  for (const placed of rows) {
-    const prompt = promptOf(placed, 'prompt');
-    const key = JSON.stringify(prompt.messages ?? prompt.text);
-    const known = contexts.get(key) ?? { prompt, completions: [] };
+  read.forEach(({ placed, prompt, completions }, i) => {
+    const evaluated = completions.flatMap((completion): LabeledCompletion[] => {
+      const evaluation = evaluate(completion);
+      if (evaluation === undefined) {
+        leftOut.add(placed.where, missing);
+        return [];
+      }
+      const { text, messages } = completion;
+      return [{ text, ...(messages === undefined ? {} : { messages }), evaluation }];
+    });
+    if (evaluated.length === 0) return;
+    const key = options.merge === false ? String(i) : promptKey(prompt);
+    const known = contexts.get(key) ?? { prompt: { ...prompt, ...placed }, completions: [] };
     contexts.set(key, known);
-    known.completions.push(...completionsOf(placed));
+    known.completions.push(...evaluated);
+  });
+  if (contexts.size === 0) {
+    throw leftOut.error(
+      'Give each completion a label (true, false, or a number from −1 to 1) or a score: docs/aligning.md lists the shapes of data sets',
+    );
   }
-  return [...contexts.values()];
+  return {
+    contexts: [...contexts.values()],
+    evaluations,
+    shape: shape.description,
+    unread: shape.unread,
+    rows: rows.length,
+    leftOut,
+  };
+}
+
+const number = new Intl.NumberFormat('en-US');
+const counted = (count: number, one: string, many = `${one}s`) =>
+  `${number.format(count)} ${count === 1 ? one : many}`;
+
+/** What a data set was read as, and what was left out, in one line. @param source the file or folder. */
+export function readAsLine(
+  source: string,
+  { contexts, evaluations, shape, unread, rows, leftOut }: PreferenceData,
+): string {
+  const all = contexts.flatMap(({ completions }) => completions.map(({ evaluation }) => evaluation));
+  const of = (keep: (evaluation: number) => boolean) => all.filter(keep).length;
+  const neither = of((one) => one === 0);
+  const found =
+    evaluations === 'scores'
+      ? [counted(all.length, 'scored completion')]
+      : [
+          `${number.format(of((one) => one > 0))} accepted and ${counted(
+            of((one) => one < 0),
+            'rejected completion',
+          )}`,
+          ...(neither > 0 ? [`${number.format(neither)} that are neither`] : []),
+        ];
+  const facts = [counted(rows, 'row'), counted(contexts.length, 'context'), ...found].join(', ');
+  const notes = [
+    leftOut.summary,
+    unread.length === 0 ? undefined : `columns that are not read: ${nameList(unread)}`,
+  ].filter((note) => note !== undefined);
+  return [`${source}: read as ${shape}: ${facts}`, ...notes].join('; ');
 }

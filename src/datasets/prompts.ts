@@ -1,58 +1,126 @@
 import { type ChatMessage, chatText } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
+import { LeftOut, UnreadableRow, unreadable } from './left-out.js';
+import { chatIn, excerptOf, toolsIn } from './messages.js';
 import type { PlacedRow, Row } from './rows.js';
 
-/** A prompt from a data file: plain text or a chat. */
-export interface PromptRow {
+/** What a prompt is, wherever it comes from. */
+export interface PromptContent {
   /** The prompt's text; for a chat, its last user message. */
   readonly text: string;
   /** All messages before the answer, the system message included, if the prompt is a chat. */
   readonly messages?: readonly ChatMessage[];
   /** The tools that the chat template is told of. */
   readonly tools?: readonly unknown[];
+}
+
+/** A prompt from a data file: plain text or a chat. */
+export interface PromptRow extends PromptContent {
   readonly row: Row;
   /** The row's place, for error messages. */
   readonly where: string;
 }
 
 /** The whole prompt as one text: for a chat, `role: content` of each message, separated by blank lines. */
-export function conversationOf({ text, messages }: Pick<PromptRow, 'text' | 'messages'>): string {
+export function conversationOf({ text, messages }: Pick<PromptContent, 'text' | 'messages'>): string {
   return messages === undefined ? text : chatText(messages);
 }
 
-const roles = ['system', 'user', 'assistant'];
-
-/** The start of any value as JSON, for error messages. */
-export function excerptOf(value: unknown): string {
-  const text = JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? Number(part) : part));
-  return (text ?? String(value)).slice(0, 60);
+/** Identifies a prompt: two rows with the same key have the same prompt. */
+export function promptKey({ text, messages, tools }: PromptContent): string {
+  return JSON.stringify([messages ?? text, tools]);
 }
 
-/** The value as chat messages; undefined if it is not a list of them. */
-export function asMessages(value: unknown): readonly ChatMessage[] | undefined {
-  if (!Array.isArray(value) || value.length === 0) return undefined;
-  const whole = value.every(
-    (message) => roles.includes(message?.role as string) && typeof message?.content === 'string',
-  );
-  return whole ? (value as ChatMessage[]) : undefined;
+/** A chat as a prompt. @throws UnreadableRow if it has no message of the user, or that is empty. */
+export function chatPrompt(messages: readonly ChatMessage[]): PromptContent {
+  const last = messages.findLast(({ role }) => role === 'user');
+  if (last === undefined) return unreadable('the prompt has no message of the user');
+  if (last.content.trim() === '') return unreadable('the prompt is empty');
+  return { text: last.content, messages };
+}
+
+/** The prompt as a chat: a text becomes a message of the user. */
+export function asChat(prompt: PromptContent): PromptContent & { readonly messages: readonly ChatMessage[] } {
+  return { ...prompt, messages: prompt.messages ?? [{ role: 'user', content: prompt.text }] };
+}
+
+/**
+ * The prompt with the system message and the tools of its row. Either makes a text a chat.
+ * @throws UnreadableRow if one of them cannot be read.
+ */
+export function completedPrompt(
+  prompt: PromptContent,
+  { system, tools }: { readonly system?: unknown; readonly tools?: unknown },
+): PromptContent {
+  const known = toolsIn(tools);
+  const isEmpty = system === null || system === undefined || system === '';
+  if (!isEmpty && typeof system !== 'string') return unreadable(`'system' is not text: ${excerptOf(system)}`);
+  if (isEmpty && known === undefined) return prompt;
+  const chat = asChat(prompt);
+  const { messages } = chat;
+  const hasOwn = isEmpty || messages[0]!.role === 'system';
+  return {
+    ...chat,
+    messages: hasOwn ? messages : [{ role: 'system', content: system as string }, ...messages],
+    ...(known === undefined ? {} : { tools: known }),
+  };
+}
+
+/**
+ * A prompt in a column.
+ * @param field the column's name, for messages.
+ * @throws UnreadableRow if it is neither a text nor a chat with a user message.
+ */
+export function promptIn(value: unknown, field: string): PromptContent {
+  const messages = chatIn(value);
+  if (messages !== undefined) return chatPrompt(messages);
+  if (typeof value !== 'string') {
+    return unreadable(
+      value === null || value === undefined
+        ? `'${field}' is missing`
+        : `'${field}' is neither text nor a chat: ${excerptOf(value)}`,
+    );
+  }
+  return value.trim() === '' ? unreadable(`'${field}' is empty`) : { text: value };
+}
+
+/** The prompt in column `field` of a row, and its tools. @throws UnreadableRow */
+function readPrompt({ row, where }: PlacedRow, field: string): PromptRow {
+  return { ...completedPrompt(promptIn(row[field], field), { tools: row.tools }), row, where };
 }
 
 /**
  * The prompt in column `field` of a row.
  * @throws PmpoError if the column is missing, or is neither text nor a chat with a user message.
  */
-export function promptOf({ row, where }: PlacedRow, field: string): PromptRow {
-  const value = row[field];
-  if (typeof value === 'string' && value !== '') return { text: value, row, where };
-  const messages = asMessages(value);
-  const last = messages?.findLast(({ role }) => role === 'user');
-  if (messages !== undefined && last !== undefined) return { text: last.content, messages, row, where };
-  throw new PmpoError({
-    where,
-    what:
-      value === undefined
-        ? `the row has no '${field}'. It has ${Object.keys(row).join(', ')}`
-        : `'${field}' is neither text nor a chat: ${excerptOf(value)}`,
-    remedy: 'Give a text, or a list of {role, content} with a user message',
-  });
+export function promptOf(placed: PlacedRow, field: string): PromptRow {
+  const { row, where } = placed;
+  try {
+    return readPrompt(placed, field);
+  } catch (error) {
+    if (!(error instanceof UnreadableRow)) throw error;
+    const what =
+      field in row ? error.message : `the row has no '${field}'. It has ${Object.keys(row).join(', ')}`;
+    throw new PmpoError({
+      where,
+      what,
+      remedy: 'Give a text, or a list of {role, content} with a user message',
+    });
+  }
+}
+
+/**
+ * The prompts in column `field`, without the rows that cannot be read.
+ * @throws PmpoError if no row has the column, or none can be read.
+ */
+export function readablePrompts(
+  rows: readonly PlacedRow[],
+  field: string,
+): { readonly prompts: readonly PromptRow[]; readonly leftOut: LeftOut } {
+  const [first] = rows;
+  if (first !== undefined && rows.every(({ row }) => !(field in row))) promptOf(first, field);
+  const leftOut = new LeftOut();
+  const prompts = rows.flatMap((placed) => leftOut.try(placed.where, () => readPrompt(placed, field)) ?? []);
+  if (prompts.length > 0) return { prompts, leftOut };
+  throw leftOut.error('Give a text, or a list of {role, content} with a user message');
 }

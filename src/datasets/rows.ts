@@ -1,7 +1,9 @@
 import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
+import { open, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { createGunzip } from 'node:zlib';
 import { parquetReadObjects } from 'hyparquet';
+import { compressors } from 'hyparquet-compressors';
 import { PmpoError } from '../core/errors.js';
 
 /** A row of a data file: its columns by name. */
@@ -13,40 +15,99 @@ export interface PlacedRow {
   readonly where: string;
 }
 
+const dataFile = /\.(?:jsonl?(?:\.gz)?|parquet)$/i;
+
+/** Whether a path names a data file by its ending: `.jsonl`, `.json`, `.jsonl.gz`, `.json.gz` or `.parquet`, in any letter case. */
+export function isDataFile(path: string): boolean {
+  return dataFile.test(path);
+}
+
 function fileError(file: string, cause: unknown): PmpoError {
   const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
   const what = missing ? 'there is no such file' : `it cannot be read: ${(cause as Error).message}`;
   return new PmpoError({ where: file, what, cause });
 }
 
-async function readJsonLines(file: string): Promise<PlacedRow[]> {
+/** The text of a file in pieces, without a byte order mark. @throws PmpoError if it is not UTF-8. */
+async function* textOf(file: string): AsyncGenerator<string> {
+  const bytes = createReadStream(file);
+  const source = /\.gz$/i.test(file) ? bytes.pipe(createGunzip()) : bytes;
+  // `pipe` does not pass errors on.
+  bytes.on('error', (error) => source.destroy(error));
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  const decode = (piece?: Uint8Array) => {
+    try {
+      return decoder.decode(piece, { stream: piece !== undefined });
+    } catch (cause) {
+      throw new PmpoError({ where: file, what: 'its text is not UTF-8', remedy: 'Save it as UTF-8', cause });
+    }
+  };
+  for await (const piece of source) yield decode(piece as Uint8Array);
+  yield decode();
+}
+
+/** The lines of a file, which end with a line feed and with nothing else: U+2028 is part of a text. */
+async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<string> {
+  let rest = '';
+  for await (const piece of pieces) {
+    const lines = (rest + piece).split('\n');
+    rest = lines.pop()!;
+    yield* lines;
+  }
+  yield rest;
+}
+
+function parsed(text: string, where: string, what: string, remedy: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new PmpoError({ where, what, remedy, cause });
+  }
+}
+
+function rowOf(value: unknown, where: string, what: string): PlacedRow {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    return { row: value as Row, where };
+  throw new PmpoError({
+    where,
+    what: `the ${what} is not a JSON object`,
+    remedy: 'For example: {"prompt": "…"}',
+  });
+}
+
+async function readJsonLines(file: string, pieces: AsyncIterable<string>): Promise<PlacedRow[]> {
   const rows: PlacedRow[] = [];
   let number = 0;
-  for await (const line of createInterface({ input: createReadStream(file, 'utf8'), crlfDelay: Infinity })) {
+  for await (const line of linesOf(pieces)) {
     number += 1;
     if (line.trim() === '') continue;
     const where = `${file}:${number}`;
-    let row: unknown;
-    try {
-      row = JSON.parse(line);
-    } catch (cause) {
-      throw new PmpoError({
-        where,
-        what: 'the line is not JSON',
-        remedy: 'Each line must be one JSON object',
-        cause,
-      });
-    }
-    if (typeof row !== 'object' || row === null || Array.isArray(row)) {
-      throw new PmpoError({
-        where,
-        what: 'the line is not a JSON object',
-        remedy: 'For example: {"prompt": "…"}',
-      });
-    }
-    rows.push({ row: row as Row, where });
+    const value = parsed(line, where, 'the line is not JSON', 'Each line must be one JSON object');
+    rows.push(rowOf(value, where, 'line'));
   }
   return rows;
+}
+
+/** A `.json` file, which has an array of objects, or one object on each line. */
+async function readJson(file: string): Promise<PlacedRow[]> {
+  const pieces: string[] = [];
+  for await (const piece of textOf(file)) pieces.push(piece);
+  const isArray =
+    pieces
+      .find((piece) => piece.trim() !== '')
+      ?.trimStart()
+      .startsWith('[') === true;
+  if (!isArray) {
+    return readJsonLines(
+      file,
+      (async function* () {
+        yield* pieces;
+      })(),
+    );
+  }
+  const remedy = 'Give an array of objects, or one object on each line';
+  const values = parsed(pieces.join(''), file, 'it is not JSON', remedy) as unknown[];
+  return values.map((value, i) => rowOf(value, `${file}, row ${i + 1}`, 'element'));
 }
 
 /** Turns 64-bit integers into numbers if that loses nothing, so that a program sees the same values in Parquet as in JSON. */
@@ -70,24 +131,94 @@ async function readParquet(file: string): Promise<PlacedRow[]> {
         return bytes.buffer;
       },
     };
-    const rows = await parquetReadObjects({ file: source });
+    const rows = await parquetReadObjects({ file: source, compressors });
     return rows.map((row, i) => ({ row: asJson(row) as Row, where: `${file}, row ${i + 1}` }));
   } finally {
     await handle.close();
   }
 }
 
-/**
- * Reads all rows of a JSON Lines file or a Parquet file (`.parquet`).
- * @throws PmpoError if the file cannot be read or is empty, or a line is not a JSON object.
- */
-export async function readRows(file: string): Promise<PlacedRow[]> {
-  let rows: PlacedRow[];
+async function readFileRows(file: string): Promise<PlacedRow[]> {
   try {
-    rows = await (file.endsWith('.parquet') ? readParquet(file) : readJsonLines(file));
+    if (/\.parquet$/i.test(file)) return await readParquet(file);
+    if (/\.json(?:\.gz)?$/i.test(file)) return await readJson(file);
+    return await readJsonLines(file, textOf(file));
   } catch (cause) {
     throw cause instanceof PmpoError ? cause : fileError(file, cause);
   }
-  if (rows.length === 0) throw new PmpoError({ where: file, what: 'the file has no rows' });
-  return rows;
+}
+
+const splitName = /(?<![a-z])(train|test|valid|val|dev|eval)(?:ing|ation|uation)?(?![a-z])/i;
+
+/** @throws PmpoError if the shards of a folder do not belong together. */
+function checkShards(folder: string, names: readonly string[]): void {
+  const only = (kinds: readonly string[], what: string) => {
+    const distinct = [...new Set(kinds)];
+    if (distinct.length < 2) return;
+    throw new PmpoError({
+      where: folder,
+      what: `it has ${what}: ${distinct.join(', ')}`,
+      remedy: 'Name the files that belong together, for example data/train-*.parquet',
+    });
+  };
+  only(
+    names.map(
+      (name) =>
+        splitName
+          .exec(name)?.[1]
+          .toLowerCase()
+          .replace(/^valid$/, 'val') ?? 'others',
+    ),
+    'files of several splits',
+  );
+  only(
+    names.map((name) => (/\.parquet$/i.test(name) ? 'Parquet' : 'JSON')),
+    'files of several formats',
+  );
+}
+
+/** The files that a path means: itself, the shards of a folder, or the files of a folder that fit a name with `*`; in name order. */
+async function filesOf(path: string): Promise<string[]> {
+  const pattern = basename(path);
+  if (pattern.includes('*')) {
+    const folder = dirname(path);
+    const escaped = pattern.split('*').map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, String.raw`\$&`));
+    const expression = new RegExp(`^${escaped.join('.*')}$`);
+    const names = (await readdir(folder)).filter((name) => expression.test(name) && isDataFile(name)).sort();
+    if (names.length > 0) return names.map((name) => join(folder, name));
+    throw new PmpoError({ where: path, what: 'no data file fits this name' });
+  }
+  if (!(await stat(path)).isDirectory()) return [path];
+  const names = (await readdir(path)).filter((name) => !name.startsWith('.') && isDataFile(name)).sort();
+  if (names.length === 0) {
+    throw new PmpoError({
+      where: path,
+      what: 'the folder has no data files',
+      remedy: 'Their names must end in .jsonl, .json, .jsonl.gz, .json.gz or .parquet',
+    });
+  }
+  checkShards(path, names);
+  return names.map((name) => join(path, name));
+}
+
+/**
+ * Reads all rows of a file of JSON Lines or JSON (`.json`: an array or lines; either may be compressed: `.gz`), of a Parquet file, or of
+ * the shards in a folder.
+ * @param path a file, a folder, or a name with `*`, such as `data/train-*.parquet`.
+ * @throws PmpoError if a file cannot be read, or is empty, or a line is not a JSON object.
+ */
+export async function readRows(path: string): Promise<PlacedRow[]> {
+  let files: string[];
+  try {
+    files = await filesOf(path);
+  } catch (cause) {
+    throw cause instanceof PmpoError ? cause : fileError(path, cause);
+  }
+  const rows: PlacedRow[] = [];
+  for (const file of files) for (const row of await readFileRows(file)) rows.push(row);
+  if (rows.length > 0) return rows;
+  throw new PmpoError({
+    where: path,
+    what: files.length > 1 ? 'the files have no rows' : 'the file has no rows',
+  });
 }

@@ -16,20 +16,20 @@ export interface LanguageDataViewOptions extends Pick<RunContext, 'notice' | 'sa
  * @throws PmpoError if a server cannot be reached, or the data are invalid.
  */
 export async function showLanguageData(
-  { config, operator }: LoadedLanguageConfig,
+  loaded: LoadedLanguageConfig,
   { count, notice, say, signal }: LanguageDataViewOptions,
 ): Promise<string[]> {
+  const { config } = loaded;
   const closing: (() => Promise<void>)[] = [];
   try {
     const onEnd = (close: () => Promise<void>) => void closing.push(close);
     const { tokenizer, contextLength } = await openTokenizer(config, { say, signal, onEnd });
     const numbered = (lines: readonly string[], i: number) => [`Example ${i + 1}`, ...lines];
     if (config.language.dataset !== undefined) {
-      const merge = operator.needs.feedback !== 'pairs';
-      const contexts = await readDataset(config, tokenizer, contextLength, merge, notice);
+      const { contexts } = await readDataset(loaded, tokenizer, contextLength, notice);
       return contexts.slice(0, count).flatMap((context, i) => numbered(showContext(tokenizer, context), i));
     }
-    const { training } = await readPrompts(config, tokenizer, contextLength);
+    const { training } = await readPrompts(config, tokenizer, contextLength, notice);
     return training.slice(0, count).flatMap((prompt, i) => numbered(showPrompt(tokenizer, prompt), i));
   } finally {
     for (const close of closing.reverse()) await close();

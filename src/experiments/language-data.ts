@@ -1,24 +1,54 @@
-import type { ResolvedLanguageConfig } from '../config/load.js';
+import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load.js';
 import { ConfigError, PmpoError } from '../core/errors.js';
-import { preferenceContexts } from '../datasets/preferences.js';
-import { type PromptRow, promptOf } from '../datasets/prompts.js';
+import type { LeftOut } from '../datasets/left-out.js';
+import {
+  type PreferenceContext,
+  type PreferenceData,
+  readAsLine,
+  readPreferences,
+} from '../datasets/preferences.js';
+import { type PromptRow, promptKey, promptOf, readablePrompts } from '../datasets/prompts.js';
 import { readRows } from '../datasets/rows.js';
 import type { Tokenizer } from '../language/tokenizer.js';
-import type { EvaluatedContext, Prompt } from '../learners/language/batch.js';
+import type { EvaluatedContext, EvaluatedSample, Prompt } from '../learners/language/batch.js';
 import { layOutContext, promptTokens, turnEnds } from '../learners/language/layout.js';
 
 /** Reads the files of a language job and tokenizes them. Lengths are checked here, before anything is sampled. */
 
-function toPrompt(row: PromptRow, tokens: Int32Array, longest: number, reason: string): Prompt {
+/** Rows of a language job that are left out while they are tokenized, and the longest prompt that fits. */
+interface Fitting {
+  readonly longest: number;
+  /** Into what a prompt must fit, for messages. */
+  readonly room: string;
+  readonly leftOut: LeftOut;
+}
+
+/** What `layOut` gives; undefined if the row is left out, because the chat template refuses it or nothing of it is left. */
+function laidOut<T>(where: string, leftOut: LeftOut, layOut: () => T): T | undefined {
+  try {
+    return layOut();
+  } catch (error) {
+    if (!(error instanceof PmpoError) || error instanceof ConfigError) throw error;
+    const { what, remedy } = error.details;
+    leftOut.add(where, what, { what, remedy });
+    return undefined;
+  }
+}
+
+/** A prompt with its tokens; undefined if its row is left out because it does not fit. */
+function toPrompt(
+  { text, messages, row, where }: PromptRow,
+  tokens: Int32Array,
+  { longest, room, leftOut }: Fitting,
+): Prompt | undefined {
   if (tokens.length > longest) {
-    throw new PmpoError({
-      where: row.where,
-      what: `the prompt has ${tokens.length} tokens, but only ${longest} fit ${reason}`,
+    leftOut.add(where, `the prompt has more than the ${longest} tokens that fit ${room}`, {
+      what: `the prompt has ${tokens.length} tokens, but only ${longest} fit ${room}`,
       remedy: 'Remove the row, or shorten the prompt',
     });
+    return undefined;
   }
-  const { text, messages } = row;
-  return { text, ...(messages === undefined ? {} : { messages }), tokens, row: row.row };
+  return { text, ...(messages === undefined ? {} : { messages }), tokens, row };
 }
 
 /** The prompts of a language job. */
@@ -29,26 +59,51 @@ export interface Prompts {
   readonly heldOut: readonly Prompt[];
 }
 
-/**
- * Reads the prompts of a configuration, split into those to learn from and those held out.
- * @throws PmpoError for an invalid or too long prompt, with the row's place; ConfigError if the prompts to learn from do not fill a
- *   batch.
- */
-export async function readPrompts(
-  { language, learner }: ResolvedLanguageConfig,
+/** Shows a message that does not end the run. */
+type Notice = (message: string) => void;
+
+async function readPromptFile(
+  { language }: ResolvedLanguageConfig,
+  file: string,
   tokenizer: Tokenizer,
   contextLength: number,
+  notice: Notice,
+): Promise<readonly Prompt[]> {
+  const { field, chat } = language.prompts!;
+  const { maxTokens } = language.sampling;
+  const rows = await readRows(file);
+  const { prompts, leftOut } = readablePrompts(rows, field);
+  const room = `into a context of ${contextLength} with a completion of ${maxTokens}`;
+  const fitting = { longest: contextLength - maxTokens, room, leftOut };
+  const found = prompts.flatMap((row): Prompt[] => {
+    const layout = laidOut(row.where, leftOut, () => ({
+      tokens: promptTokens(tokenizer, row, chat),
+      stopTokens: turnEnds(tokenizer, row, chat),
+    }));
+    const prompt = layout && toPrompt(row, layout.tokens, fitting);
+    return prompt === undefined ? [] : [{ ...prompt, stopTokens: layout!.stopTokens }];
+  });
+  if (found.length === 0) throw leftOut.error();
+  const { summary } = leftOut;
+  if (summary !== undefined) notice(`${file}: of ${rows.length} rows, ${summary}`);
+  return found;
+}
+
+/**
+ * Reads the prompts of a configuration, split into those to learn from and those held out. A prompt among the last rows, which are held out,
+ * is not learned from, even if it occurs in other rows as well.
+ * @throws PmpoError if no row has a prompt that fits, with the first row's place; ConfigError if the prompts to learn from do not fill
+ *   a batch.
+ */
+export async function readPrompts(
+  config: ResolvedLanguageConfig,
+  tokenizer: Tokenizer,
+  contextLength: number,
+  notice: Notice,
 ): Promise<Prompts> {
-  const { file, field, chat, heldOut } = language.prompts!;
-  const longest = contextLength - language.sampling.maxTokens;
-  const reason = `into a context of ${contextLength} with a completion of ${language.sampling.maxTokens}`;
-  const read = async (path: string) =>
-    (await readRows(path)).map((placed) => {
-      const row = promptOf(placed, field);
-      const prompt = toPrompt(row, promptTokens(tokenizer, row, chat), longest, reason);
-      return { ...prompt, stopTokens: turnEnds(tokenizer, row, chat) };
-    });
-  const prompts = await read(file);
+  const { file, heldOut } = config.language.prompts!;
+  const { batchSize } = config.learner;
+  const prompts = await readPromptFile(config, file, tokenizer, contextLength, notice);
   if (typeof heldOut === 'number' && heldOut >= prompts.length) {
     throw new ConfigError({
       where: 'language.prompts.heldOut',
@@ -56,59 +111,86 @@ export async function readPrompts(
       remedy: 'Lower it',
     });
   }
-  const training = typeof heldOut === 'number' ? prompts.slice(0, -heldOut) : prompts;
-  if (training.length < learner.batchSize) {
+  const held =
+    typeof heldOut === 'number'
+      ? prompts.slice(-heldOut)
+      : await readPromptFile(config, heldOut, tokenizer, contextLength, notice);
+  const keys = new Set(held.map(promptKey));
+  const others = typeof heldOut === 'number' ? prompts.slice(0, -heldOut) : prompts;
+  const training = others.filter((prompt) => !keys.has(promptKey(prompt)));
+  const shared = others.length - training.length;
+  if (training.length < batchSize) {
+    const also = shared > 0 ? ` (${shared} more rows have prompts that are held out)` : '';
     throw new ConfigError({
       where: 'learner.batchSize',
-      what: `${learner.batchSize} exceeds the ${training.length} prompts to learn from, so a batch would repeat prompts`,
-      remedy: `Lower it to ${training.length} or less, or add prompts`,
+      what: `${batchSize} exceeds the ${training.length} prompts to learn from${also}, so a batch would repeat prompts`,
+      remedy:
+        training.length === 0 ? 'Add prompts' : `Lower it to ${training.length} or less, or add prompts`,
     });
   }
-  return { training, heldOut: typeof heldOut === 'number' ? prompts.slice(-heldOut) : await read(heldOut) };
+  if (shared > 0) notice(`${file}: ${shared} rows have prompts that are held out, and are not learned from`);
+  return { training, heldOut: held };
+}
+
+/** A data set whose prompts and completions have their tokens. */
+export interface Dataset {
+  readonly contexts: readonly EvaluatedContext[];
+  /** Whether the evaluations are labels or scores. */
+  readonly evaluations: PreferenceData['evaluations'];
 }
 
 /**
- * Reads and tokenizes the data set of a configuration.
- * @param merge whether rows with the same prompt become one context.
- * @param notice shows the user where prompt and completion are not cut at the border of their texts.
- * @throws PmpoError with the place of an invalid or too long row.
+ * Reads and tokenizes the data set of a configuration, and says in one line what it was read as.
+ * @throws PmpoError if its shape is unknown, or no row can be used, with the first row's place.
  */
 export async function readDataset(
-  { language }: ResolvedLanguageConfig,
+  { config, operator, catalogue }: LoadedLanguageConfig,
   tokenizer: Tokenizer,
   contextLength: number,
-  merge: boolean,
-  notice: (message: string) => void,
-): Promise<readonly EvaluatedContext[]> {
-  const { file, chat, endToken } = language.dataset!;
-  const contexts = preferenceContexts(await readRows(file), { merge });
+  notice: Notice,
+): Promise<Dataset> {
+  const { file, chat, columns, labels, endToken } = config.language.dataset!;
+  const { needs } = operator;
+  // An operator that needs pairs gets each pair as a context; other operators get all completions of a prompt together.
+  const merge = needs.feedback !== 'pairs';
+  const { readsLabels } = catalogue.feedback.get(config.feedback.name);
+  const prefer = readsLabels === true && needs.feedback !== 'none' ? 'labels' : 'scores';
+  const data = readPreferences(await readRows(file), file, { columns, labels, chat, merge, prefer });
+  const { leftOut } = data;
+  const fitting = { longest: contextLength - 1, room: `into a context of ${contextLength}`, leftOut };
+  const kept: PreferenceContext[] = [];
   const replaced: Int32Array[] = [];
-  const laidOut = contexts.map((context) => {
-    const { prompt: row, completions } = context;
-    const layout = layOutContext(tokenizer, context, { chat, endToken });
+  const contexts = data.contexts.flatMap((context): EvaluatedContext[] => {
+    const { where } = context.prompt;
+    const layout = laidOut(where, leftOut, () => layOutContext(tokenizer, context, { chat, endToken }));
+    const prompt = layout && toPrompt(context.prompt, layout.prompt, fitting);
+    if (layout === undefined || prompt === undefined) return [];
     if (layout.replaced.length > 0) replaced.push(layout.replaced);
-    const reason = `into a context of ${contextLength}`;
-    return {
-      prompt: toPrompt(row, layout.prompt, contextLength - 1, reason),
-      completions: completions.map(({ text, evaluation }, i) => {
-        const tokens = layout.completions[i]!;
-        const length = layout.prompt.length + tokens.length;
-        if (length <= contextLength) return { text, tokens, finishReason: 'stop' as const, evaluation };
-        throw new PmpoError({
-          where: row.where,
-          what: `prompt and completion have ${length} tokens, but the context only ${contextLength}`,
-          remedy: 'Remove the row, or shorten it',
-        });
-      }),
-    };
+    const fits = layout.completions.map((tokens) => {
+      const total = layout.prompt.length + tokens.length;
+      if (total <= contextLength) return true;
+      leftOut.add(where, `prompt and completion have more than the ${contextLength} tokens of the context`, {
+        what: `prompt and completion have ${total} tokens, but the context only ${contextLength}`,
+        remedy: 'Remove the row, or shorten it',
+      });
+      return false;
+    });
+    const completions = context.completions.flatMap(({ text, evaluation }, i): EvaluatedSample[] =>
+      fits[i] ? [{ text, tokens: layout.completions[i]!, finishReason: 'stop', evaluation }] : [],
+    );
+    if (completions.length === 0) return [];
+    kept.push({ prompt: context.prompt, completions: context.completions.filter((_, i) => fits[i]) });
+    return [{ prompt, completions }];
   });
+  if (contexts.length === 0) throw leftOut.error();
+  notice(readAsLine(file, { ...data, contexts: kept }));
   if (replaced.length > 0) {
     const example = JSON.stringify(tokenizer.decode(replaced[0]!, { special: true }));
     notice(
       `Warning: in ${replaced.length} of ${contexts.length} contexts the last tokens of the prompt, such as ${example}, are others when a completion follows. The completions begin where the tokens part, as in TRL (\`pmpo data\` shows it)`,
     );
   }
-  return laidOut;
+  return { contexts, evaluations: data.evaluations };
 }
 
 /** Reads the texts whose perplexity is recorded, truncated to the context length. @throws PmpoError for a row without text. */
@@ -124,9 +206,4 @@ export async function readTexts(
       throw new PmpoError({ where: placed.where, what: 'the text is too short to score' });
     return tokens.slice(0, contextLength);
   });
-}
-
-/** The number of completions in the largest context; at least 1. */
-export function largestContext(contexts: readonly EvaluatedContext[]): number {
-  return contexts.reduce((most, { completions }) => Math.max(most, completions.length), 1);
 }

@@ -3,15 +3,14 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load.js';
 import { configText } from '../config/load.js';
-import { PmpoError } from '../core/errors.js';
 import { foldIn, randomKey } from '../core/random-keys.js';
 import { createEngine } from '../engine/create.js';
 import type { Reward } from '../language/rewards/reward.js';
 import type { BatchSource, EvaluatedContext } from '../learners/language/batch.js';
 import {
   DatasetBatches,
+  heldOutLogProbs,
   holdOut,
-  labelledLogProbs,
   perplexity,
 } from '../learners/language/dataset-batches.js';
 import { PromptBatches } from '../learners/language/prompt-batches.js';
@@ -22,7 +21,8 @@ import { readRun } from '../report/run-data.js';
 import type { RunDirectory } from '../run/run-directory.js';
 import { writeAtomically } from '../system/atomic-file.js';
 import { missingCompletions, readCompletions, writeCompletions } from './completion-files.js';
-import { largestContext, type Prompts, readDataset, readPrompts, readTexts } from './language-data.js';
+import { checkDataset, largestContext } from './dataset-checks.js';
+import { type Prompts, readDataset, readPrompts, readTexts } from './language-data.js';
 import { type OpenedModel, openLanguageModel } from './language-models.js';
 import { modelSlots } from './model-slots.js';
 import {
@@ -64,6 +64,8 @@ interface Data {
     readonly training: readonly EvaluatedContext[];
     readonly heldOut: readonly EvaluatedContext[];
   };
+  /** Whether the evaluations of a data set are labels or scores. */
+  readonly evaluations?: 'labels' | 'scores';
   readonly texts?: readonly Int32Array[];
 }
 
@@ -89,7 +91,9 @@ async function openData(
   const key = randomKey(config.seed);
   const data: Data = {
     reward,
-    ...(prompts === undefined ? {} : { prompts: await readPrompts(config, tokenizer, contextLength) }),
+    ...(prompts === undefined
+      ? {}
+      : { prompts: await readPrompts(config, tokenizer, contextLength, notice) }),
     ...(config.evaluation.text === undefined
       ? {}
       : { texts: await readTexts(config.evaluation.text, tokenizer, contextLength) }),
@@ -108,87 +112,19 @@ async function openData(
     );
     return data;
   }
-  // An operator that needs pairs gets each pair as a context; other operators get all completions of a prompt together.
-  const merge = loaded.operator.needs.feedback !== 'pairs';
-  const contexts = await readDataset(config, tokenizer, contextLength, merge, notice);
+  const { contexts, evaluations } = await readDataset(loaded, tokenizer, contextLength, notice);
   show(
     'examples',
     contexts.slice(0, 3).map((context) => showContext(tokenizer, context, { width })),
   );
-  checkLabels(loaded, contexts, notice);
-  return { ...data, contexts: holdOut(contexts, dataset.heldOut, foldIn(key, 'held out')) };
-}
-
-/** Remedies for a data set without accepted completions, rejected completions, or pairs. */
-const remedies = {
-  accepted:
-    'Choose an operator that learns from rejected completions only, such as {name: pmpo, alpha: 0, beta: 2}',
-  rejected: 'Choose an operator that learns from accepted completions only, such as {name: pmpo, alpha: 1}',
-  paired: 'Choose an operator that needs no pairs, such as {name: pmpo}',
-} as const;
-
-/** @throws PmpoError if the data set lacks what the operator or the feedback needs. */
-function checkLabels(
-  { config, operator, catalogue }: LoadedLanguageConfig,
-  contexts: readonly EvaluatedContext[],
-  notice: RunContext['notice'],
-): void {
-  if (operator.needs.comparesSamples === true && largestContext(contexts) < 2) {
-    throw new PmpoError({
-      where: config.language.dataset!.file,
-      what: `the operator '${config.operator.name}' compares the completions of a prompt, and every prompt has one`,
-      remedy: 'Choose an operator that needs no pairs, such as {name: pmpo}',
-    });
-  }
-  const labels = contexts.flatMap(({ completions }) => completions.map(({ evaluation = 0 }) => evaluation));
-  const { file } = config.language.dataset!;
-  const only = (...values: number[]) => labels.every((label) => values.includes(label));
-  const { comparesSamples, readsLabels } = catalogue.feedback.get(config.feedback.name);
-  if (comparesSamples && only(-1, 1)) {
-    throw new PmpoError({
-      where: file,
-      what: `the rows have labels, but the feedback '${config.feedback.name}' compares scores`,
-      remedy: 'Set feedback: {name: label}, or omit it',
-    });
-  }
-  if (!readsLabels) return;
-  if (labels.includes(0) && only(0, 1)) {
-    throw new PmpoError({
-      where: file,
-      what: 'the labels are 0 and 1, but a label of 0 means neither accepted nor rejected',
-      remedy: 'Use true and false, or 1 and −1',
-    });
-  }
-  const count = (sign: number) =>
-    contexts.reduce(
-      (sum, { completions }) =>
-        sum + completions.filter(({ evaluation = 0 }) => evaluation * sign > 0).length,
-      0,
-    );
-  const pairs = contexts.filter(({ completions }) =>
-    [1, -1].every((sign) => completions.some(({ evaluation = 0 }) => evaluation * sign > 0)),
-  ).length;
-  const { feedback } = operator.needs;
-  const lacking =
-    feedback === 'accepts' || feedback === 'both'
-      ? count(1) === 0 && 'accepted'
-      : feedback === 'rejects'
-        ? count(-1) === 0 && 'rejected'
-        : feedback === 'pairs' && pairs === 0 && 'paired';
-  if (lacking === false) {
-    const other = count(1) === 0 ? 'accepted' : count(-1) === 0 ? 'rejected' : undefined;
-    if (feedback === 'either' && other !== undefined) {
-      notice(
-        `Warning: ${file} has no ${other} completions. The operator learns from the other side only${other === 'accepted' ? ', which diverges unless the KL is strong enough: hold the policy close to its reference' : ''}`,
-      );
-    }
-    return;
-  }
-  throw new PmpoError({
-    where: file,
-    what: `the operator '${config.operator.name}' learns from ${lacking} completions, but there are none (${count(1)} accepted, ${count(-1)} rejected, ${pairs} contexts with both)`,
-    remedy: remedies[lacking],
-  });
+  const use = {
+    source: dataset.file,
+    operator: { name: config.operator.name, needs: loaded.operator.needs },
+    feedback: loaded.catalogue.feedback.get(config.feedback.name),
+    evaluations,
+  };
+  const usable = checkDataset(contexts, use, notice);
+  return { ...data, evaluations, contexts: holdOut(usable, dataset.heldOut, foldIn(key, 'held out')) };
 }
 
 function sourceOf(config: ResolvedLanguageConfig, data: Data, { samplers }: OpenedModel): BatchSource {
@@ -278,7 +214,7 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
     async ({ engine, opened, data }, inside) => {
       if (inside.checkpoint !== undefined) await sayMissingCompletions(inside);
       const { model, samplers } = opened;
-      const { prompts, reward, contexts, texts } = data;
+      const { prompts, reward, contexts, evaluations, texts } = data;
       const { kl, sampling } = config.language;
       const result = await trainLanguage({
         config: { ...config, kl, sampling },
@@ -294,7 +230,9 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
           ? {}
           : {
               heldOutMetrics: async () => ({
-                ...(contexts === undefined ? {} : await labelledLogProbs(model, contexts.heldOut)),
+                ...(contexts === undefined
+                  ? {}
+                  : await heldOutLogProbs(model, contexts.heldOut, evaluations!)),
                 ...(texts === undefined ? {} : { 'heldOut/perplexity': await perplexity(model, texts) }),
               }),
             }),

@@ -49,6 +49,7 @@ export const awrDefinition = defineOperator({
         evaluation: true,
         referenceLogProb: false,
         comparesSamples: true,
+        imitatesUnranked: true,
       },
       (batch) => awrLoss(beta, maxWeight, batch),
     ),

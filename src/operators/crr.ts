@@ -65,6 +65,7 @@ export const crrDefinition = defineOperator({
         evaluation: true,
         referenceLogProb: false,
         comparesSamples: true,
+        imitatesUnranked: settings.filter === 'exponential',
       },
       (batch) => crrLoss(settings, batch),
     ),

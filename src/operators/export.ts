@@ -21,6 +21,7 @@ import {
   type InitialValue,
   type NeedsAt,
   type PortableInput,
+  type PortableNeeds,
   type PortableOperator,
   type PortableState,
   portableFormat,
@@ -227,7 +228,7 @@ function openableNumbers(definition: RegisteredOperator, values: Settings): Reco
   return found;
 }
 
-const filledIn = (needs: OperatorNeeds): Required<OperatorNeeds> => ({
+const filledIn = ({ imitatesUnranked: _, ...needs }: OperatorNeeds): PortableNeeds => ({
   referenceLogProb: true,
   kl: 'any',
   reverseKl: false,

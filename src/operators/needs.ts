@@ -86,6 +86,13 @@ function checkJob(operatorName: string, needs: OperatorNeeds, job: JobProvides):
       'Set learner.batchSize to 2 or more, or operator.referencePoint to kl',
     );
   }
+  if (needs.feedback === 'pairs' && job.samples < 2) {
+    refuse(
+      'operator',
+      ' compares an accepted with a rejected sample of the same context, and there is 1',
+      'Set learner.samples to 2 or more, or use another operator',
+    );
+  }
   if (needs.comparesSamples === true && job.samples < 2) {
     refuse(
       'operator',

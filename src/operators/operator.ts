@@ -126,6 +126,11 @@ export interface OperatorNeeds {
    * false.
    */
   readonly comparesSamples?: boolean;
+  /**
+   * Whether it raises the likelihood of all samples of a context whose evaluations are equal. Of a data set's labels it would then learn
+   * completions that were rejected, where no other of their prompt was accepted. Default: false.
+   */
+  readonly imitatesUnranked?: boolean;
 }
 
 /** What an operator must know of the policy to make its initial state. */

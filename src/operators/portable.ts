@@ -16,7 +16,7 @@ export interface PortableOperator {
   readonly description: string;
   /** The version of pmpo that wrote the file. */
   readonly version: string;
-  readonly needs: Required<OperatorNeeds>;
+  readonly needs: PortableNeeds;
   /** The needs that hold in place of `needs` where an open setting has this value. */
   readonly needsAt: readonly NeedsAt[];
   /** The names of the parts of the KL. */
@@ -33,10 +33,13 @@ export interface PortableOperator {
 export const portableFormat = 1;
 export const portableKey = 'pmpo.operator';
 
+/** The needs of a loss: how an operator treats a data set is left to its program. */
+export type PortableNeeds = Required<Omit<OperatorNeeds, 'imitatesUnranked'>>;
+
 export interface NeedsAt {
   readonly setting: string;
   readonly value: number;
-  readonly needs: Required<OperatorNeeds>;
+  readonly needs: PortableNeeds;
 }
 
 export interface PortableInput {

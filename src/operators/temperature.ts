@@ -73,6 +73,7 @@ export function weightingRule(
       referenceLogProb: false,
       kl: 'exact',
       comparesSamples: true,
+      imitatesUnranked: true,
     },
     initialState: ({ klParts }) => ({
       ...Object.fromEntries(

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { TabularModel } from '../../../test/support/tabular-model.js';
 import { randomKey } from '../../core/random-keys.js';
 import type { EvaluatedContext } from './batch.js';
-import { DatasetBatches, holdOut, labelledLogProbs, perplexity } from './dataset-batches.js';
+import { DatasetBatches, heldOutLogProbs, holdOut, perplexity } from './dataset-batches.js';
 
 const context = (text: string, ...evaluations: number[]): EvaluatedContext => ({
   prompt: { text, tokens: Int32Array.of(1), row: {} },
@@ -50,15 +50,33 @@ describe('holdOut', () => {
   });
 });
 
+describe('holdOut of pairs', () => {
+  it('learns no prompt that is held out, though several contexts have it', () => {
+    const pairs = Array.from({ length: 40 }, (_, i) => context(`Q${i % 10}`, 1, -1));
+    for (let seed = 0; seed < 5; seed++) {
+      const { training, heldOut } = holdOut(pairs, 0.25, randomKey(seed));
+      const learned = new Set(training.map(({ prompt }) => prompt.text));
+      expect(heldOut.filter(({ prompt }) => learned.has(prompt.text))).toEqual([]);
+      // 2 or 3 of 10 prompts, each with its 4 pairs.
+      expect(heldOut.length).toBe(12);
+      expect(training.length).toBe(28);
+    }
+  });
+});
+
 describe('metrics of held-out data', () => {
   it('of a uniform policy follow from the size of the vocabulary', async () => {
     const model = new TabularModel({ positions: 4, vocabulary: 4 });
-    const metrics = await labelledLogProbs(model, [context('a', 1, -1), context('b', -1)]);
+    const metrics = await heldOutLogProbs(model, [context('a', 1, -1), context('b', -1)], 'labels');
     expect(metrics['heldOut/logProb/accepted']).toBeCloseTo(-2 * Math.log(4), 5);
     expect(metrics['heldOut/logProb/rejected']).toBeCloseTo(-2 * Math.log(4), 5);
-    expect(Object.keys(await labelledLogProbs(model, [context('a', 1)]))).toEqual([
+    expect(Object.keys(await heldOutLogProbs(model, [context('a', 1)], 'labels'))).toEqual([
       'heldOut/logProb/accepted',
     ]);
+    expect(
+      Object.keys(await heldOutLogProbs(model, [context('a', 4, 1), context('b', 3)], 'scores')),
+    ).toEqual(['heldOut/logProb/best', 'heldOut/logProb/worst']);
+    expect(await heldOutLogProbs(model, [context('a', 3, 3)], 'scores')).toEqual({});
     expect(await perplexity(model, [Int32Array.of(1, 2, 3), Int32Array.of(1, 0)])).toBeCloseTo(4, 5);
   });
 });

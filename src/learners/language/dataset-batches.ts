@@ -1,6 +1,7 @@
 import { ConfigError } from '../../core/errors.js';
 import { drawInTurn, foldIn, permutation, type RandomKey } from '../../core/random-keys.js';
 import { mean } from '../../core/statistics.js';
+import { promptKey } from '../../datasets/prompts.js';
 import type { TokenSequence, TrainableModel } from '../../language/trainable-model.js';
 import type { BatchSource, EvaluatedContext, LanguageBatch } from './batch.js';
 
@@ -35,8 +36,9 @@ export class DatasetBatches implements BatchSource {
 }
 
 /**
- * Splits contexts into those that are learned from and those that are only evaluated on.
- * @param share of the contexts to hold out.
+ * Splits contexts into those that are learned from and those that are only evaluated on. Contexts with the same prompt stay together, so
+ * that no prompt that is held out is learned from.
+ * @param share of the prompts to hold out.
  * @throws ConfigError when no context is left to learn from.
  */
 export function holdOut(
@@ -44,19 +46,21 @@ export function holdOut(
   share: number,
   key: RandomKey,
 ): { readonly training: readonly EvaluatedContext[]; readonly heldOut: readonly EvaluatedContext[] } {
-  const count = Math.round(contexts.length * share);
-  if (count >= contexts.length) {
+  const prompts = [...new Set(contexts.map(({ prompt }) => promptKey(prompt)))];
+  const count = Math.round(prompts.length * share);
+  if (count >= prompts.length) {
     throw new ConfigError({
       where: 'language.dataset.heldOut',
-      what: `holding out ${share} of ${contexts.length} contexts leaves none to learn from`,
+      what: `holding out ${share} of ${prompts.length} prompts leaves none to learn from`,
       remedy: 'Hold out fewer',
     });
   }
-  const order = permutation(key, contexts.length);
-  const held = new Set(order.subarray(0, count));
+  const order = permutation(key, prompts.length);
+  const held = new Set(Array.from(order.subarray(0, count), (i) => prompts[i]));
+  const isHeld = ({ prompt }: EvaluatedContext) => held.has(promptKey(prompt));
   return {
-    training: contexts.filter((_, i) => !held.has(i)),
-    heldOut: contexts.filter((_, i) => held.has(i)),
+    training: contexts.filter((context) => !isHeld(context)),
+    heldOut: contexts.filter(isHeld),
   };
 }
 
@@ -73,26 +77,37 @@ async function logProbs(model: TrainableModel, sequences: readonly TokenSequence
   return scores;
 }
 
+/** The completions of a context on the better or worse side: by their labels, or the best and the worst by their scores. */
+function sideOf({ completions }: EvaluatedContext, sign: 1 | -1, evaluations: 'labels' | 'scores') {
+  if (evaluations === 'labels') return completions.filter(({ evaluation = 0 }) => evaluation * sign > 0);
+  const values = completions.map(({ evaluation = 0 }) => evaluation * sign);
+  const [best, worst] = [Math.max(...values), Math.min(...values)];
+  return best === worst ? [] : completions.filter((_, i) => values[i] === best);
+}
+
+const sideNames = { labels: ['accepted', 'rejected'], scores: ['best', 'worst'] } as const;
+
 /**
- * Metrics of a policy on held-out completions: the mean of log π_θ(y|x) over the accepted ones (evaluation > 0) and over the
- * rejected ones, nats. A side without completions has no metric.
+ * Metrics of a policy on held-out completions: the mean of log π_θ(y|x) over the accepted and over the rejected ones, nats; of scored
+ * completions, over the best and the worst of each context. A side without completions has no metric.
  */
-export async function labelledLogProbs(
+export async function heldOutLogProbs(
   model: TrainableModel,
   contexts: readonly EvaluatedContext[],
+  evaluations: 'labels' | 'scores',
 ): Promise<Record<string, number>> {
   const metrics: Record<string, number> = {};
-  for (const [side, sign] of [
-    ['accepted', 1],
-    ['rejected', -1],
-  ] as const) {
-    const sequences = contexts.flatMap(({ prompt, completions }) =>
-      completions
-        .filter(({ evaluation = 0 }) => evaluation * sign > 0)
-        .map(({ tokens }) => ({ prompt: prompt.tokens, completion: tokens })),
+  for (const [i, sign] of ([1, -1] as const).entries()) {
+    const sequences = contexts.flatMap((context) =>
+      sideOf(context, sign, evaluations).map(({ tokens }) => ({
+        prompt: context.prompt.tokens,
+        completion: tokens,
+      })),
     );
     if (sequences.length === 0) continue;
-    metrics[`heldOut/logProb/${side}`] = mean((await logProbs(model, sequences)).map(sum));
+    metrics[`heldOut/logProb/${sideNames[evaluations][i]}`] = mean(
+      (await logProbs(model, sequences)).map(sum),
+    );
   }
   return metrics;
 }

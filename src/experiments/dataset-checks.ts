@@ -1,0 +1,164 @@
+import { PmpoError } from '../core/errors.js';
+import type { EvaluatedContext } from '../learners/language/batch.js';
+import type { OperatorNeeds } from '../operators/operator.js';
+
+/** Checks that a data set holds what an operator and a classifier take from it, and nothing that they would turn into its opposite. */
+
+/** What a data set is checked against. */
+export interface DatasetUse {
+  /** The file or folder, for messages. */
+  readonly source: string;
+  readonly operator: { readonly name: string; readonly needs: OperatorNeeds };
+  readonly feedback: {
+    readonly name: string;
+    readonly readsLabels?: boolean;
+    readonly comparesSamples?: boolean;
+  };
+  readonly evaluations: 'labels' | 'scores';
+}
+
+const count = new Intl.NumberFormat('en-US');
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+
+/** The number of completions in the largest context; at least 1. */
+export function largestContext(contexts: readonly EvaluatedContext[]): number {
+  return contexts.reduce((most, { completions }) => Math.max(most, completions.length), 1);
+}
+
+/** How many completions of a context are accepted (1) or rejected (−1) by their labels. */
+const on = (sign: 1 | -1, { completions }: EvaluatedContext) =>
+  completions.filter(({ evaluation = 0 }) => evaluation * sign > 0).length;
+
+/** Remedies for a data set without accepted completions, rejected completions, or pairs. */
+const remedies = {
+  accepted:
+    'Choose an operator that learns from rejected completions only, such as {name: pmpo, alpha: 0, beta: 2}',
+  rejected: 'Choose an operator that learns from accepted completions only, such as {name: pmpo, alpha: 1}',
+  paired: 'Choose an operator that needs no pairs, such as {name: pmpo}',
+} as const;
+
+/** The contexts without accepted completions are left out if the operator would imitate what they have. */
+function withoutImitatedRejects(
+  contexts: readonly EvaluatedContext[],
+  { source, operator: { name } }: DatasetUse,
+  notice: (message: string) => void,
+): readonly EvaluatedContext[] {
+  const kept = contexts.filter((context) => on(1, context) > 0 || on(-1, context) === 0);
+  const left = contexts.length - kept.length;
+  if (kept.length === 0) {
+    throw new PmpoError({
+      where: source,
+      what: `every prompt has rejected completions only, and the operator '${name}' raises the likelihood of the best completions of a prompt, even if all were rejected`,
+      remedy: remedies.accepted,
+    });
+  }
+  if (left > 0) {
+    notice(
+      `Warning: ${source} has ${count.format(left)} contexts with rejected completions only. They are left out, because the operator '${name}' would raise the likelihood of their completions`,
+    );
+  }
+  return kept;
+}
+
+/** Says which completions an operator does not read. */
+function warnOfUnused(
+  contexts: readonly EvaluatedContext[],
+  { source, operator: { name, needs } }: DatasetUse,
+  notice: (message: string) => void,
+): void {
+  const accepted = sum(contexts.map((context) => on(1, context)));
+  const rejected = sum(contexts.map((context) => on(-1, context)));
+  const unused = (completions: number, what: string, from: string) => {
+    if (completions > 0)
+      notice(
+        `Warning: the operator '${name}' learns from ${from} only. The ${count.format(completions)} ${what} of ${source} are not used`,
+      );
+  };
+  if (needs.feedback === 'accepts') unused(rejected, 'rejected completions', 'accepted completions');
+  if (needs.feedback === 'rejects') unused(accepted, 'accepted completions', 'rejected completions');
+  if (needs.feedback === 'pairs') {
+    const alone = contexts.filter((context) => on(1, context) === 0 || on(-1, context) === 0).length;
+    unused(alone, 'rows with one side', 'pairs');
+  }
+}
+
+/** @throws PmpoError if the operator lacks the completions that it learns from. */
+function checkSides(
+  contexts: readonly EvaluatedContext[],
+  { source, operator: { name, needs } }: DatasetUse,
+  notice: (message: string) => void,
+): void {
+  const accepted = sum(contexts.map((context) => on(1, context)));
+  const rejected = sum(contexts.map((context) => on(-1, context)));
+  const pairs = contexts.filter((context) => on(1, context) > 0 && on(-1, context) > 0).length;
+  const { feedback } = needs;
+  const lacking =
+    feedback === 'accepts'
+      ? accepted === 0 && 'accepted'
+      : feedback === 'rejects'
+        ? rejected === 0 && 'rejected'
+        : feedback === 'both'
+          ? (accepted === 0 && 'accepted') || (rejected === 0 && 'rejected')
+          : feedback === 'pairs'
+            ? pairs === 0 && 'paired'
+            : feedback === 'either' && accepted + rejected === 0 && 'accepted';
+  if (lacking !== false) {
+    throw new PmpoError({
+      where: source,
+      what: `the operator '${name}' learns from ${lacking} completions, but there are none (${accepted} accepted, ${rejected} rejected, ${pairs} contexts with both)`,
+      remedy: remedies[lacking],
+    });
+  }
+  const other = accepted === 0 ? 'accepted' : rejected === 0 ? 'rejected' : undefined;
+  if (feedback === 'either' && other !== undefined) {
+    notice(
+      `Warning: ${source} has no ${other} completions. The operator learns from the other side only${other === 'accepted' ? ', which diverges unless the KL is strong enough: hold the policy close to its reference' : ''}`,
+    );
+  }
+}
+
+/**
+ * Checks a data set against the operator and the feedback of a job.
+ * @returns the contexts to learn from and to evaluate on: all, except those that the operator would use against their meaning.
+ * @throws PmpoError if the operator or the feedback needs what the data lack, or would use them against their meaning.
+ */
+export function checkDataset(
+  contexts: readonly EvaluatedContext[],
+  use: DatasetUse,
+  notice: (message: string) => void,
+): readonly EvaluatedContext[] {
+  const { source, operator, feedback, evaluations } = use;
+  const { needs } = operator;
+  const isLabeled = evaluations === 'labels';
+  const imitates = needs.imitatesUnranked === true;
+  if (needs.comparesSamples === true && largestContext(contexts) < 2) {
+    throw new PmpoError({
+      where: source,
+      what: `the operator '${operator.name}' compares the completions of a prompt, and every prompt has one`,
+      remedy: 'Choose an operator that needs no pairs, such as {name: pmpo}',
+    });
+  }
+  // Operators that read evaluations themselves need no feedback: a score is what they are made for.
+  if (needs.feedback === 'none') {
+    return isLabeled && imitates ? withoutImitatedRejects(contexts, use, notice) : contexts;
+  }
+  if (isLabeled && feedback.comparesSamples === true) {
+    throw new PmpoError({
+      where: source,
+      what: `the rows have labels, but the feedback '${feedback.name}' compares scores`,
+      remedy: 'Set feedback: {name: label}, or omit it',
+    });
+  }
+  if (feedback.readsLabels !== true) return contexts;
+  if (!isLabeled) {
+    throw new PmpoError({
+      where: source,
+      what: 'the completions have scores and no labels, and a score does not say what is accepted and what is rejected',
+      remedy:
+        'Set feedback: {name: threshold, value: …}, which accepts completions of at least that score, or feedback: {name: top-k}, which accepts the best and rejects the worst completions of each prompt',
+    });
+  }
+  checkSides(contexts, use, notice);
+  warnOfUnused(contexts, use, notice);
+  return contexts;
+}
