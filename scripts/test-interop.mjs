@@ -31,6 +31,7 @@ const suites = [
   { name: 'references', venvs: ['jax', 'torch', 'transformers'] },
   { name: 'operators', venvs: ['operators'] },
   { name: 'trl', venvs: ['trl', 'trl_previous'], minutes: 10 },
+  { name: 'chats', venvs: ['trl'] },
   { name: 'python_feedback', venvs: ['python_feedback'] },
   { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
   { name: 'simulator_server', venvs: ['simulator_server'], minutes: 20 },

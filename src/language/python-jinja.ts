@@ -25,10 +25,12 @@ const probe = new Environment();
 const classes = {
   function: probe.set('f', () => 0).constructor as new (call: Call) => RuntimeValue,
   string: probe.set('s', '').constructor as new (value: string) => Value,
+  boolean: probe.set('b', true).constructor as new (value: boolean) => RuntimeValue,
   integer: probe.set('i', 0).constructor as new (value: number) => Value,
   float: probe.set('x', 0.5).constructor as new (value: number) => Value,
   array: probe.set('a', []).constructor as new (value: readonly Value[]) => Value,
 };
+const boolean = (value: boolean) => new classes.boolean(value);
 const text = (value: string) => new classes.string(value);
 const isText = (value: Value | undefined): value is Value & { value: string } =>
   value?.type === 'StringValue';
@@ -91,6 +93,23 @@ function add(left: Value, right: Value): Value {
     return number(like, Number(left.value) + Number(right.value));
   }
   throw new Error(`unsupported operand types for +: '${kindOf(left)}' and '${kindOf(right)}'`);
+}
+
+/** Python's `==`, which compares lists and dictionaries by what they hold, and numbers with booleans. */
+function equal(left: Value, right: Value): boolean {
+  if (isArray(left) && isArray(right)) {
+    const other = right.value;
+    return left.value.length === other.length && left.value.every((one, i) => equal(one, other[i]!));
+  }
+  if (left.type === 'ObjectValue' && right.type === 'ObjectValue') {
+    const [own, other] = [left.value, right.value] as readonly Map<string, Value>[];
+    return (
+      own!.size === other!.size &&
+      [...own!].every(([key, value]) => other!.has(key) && equal(value, other!.get(key)!))
+    );
+  }
+  if (isNumber(left) && isNumber(right)) return Number(left.value) === Number(right.value);
+  return left.type === right.type && left.value === right.value;
 }
 
 /** `template % values`, with %s, %r, %d, %i and %%. */
@@ -163,6 +182,8 @@ const functions: Readonly<Record<string, (...args: readonly Value[]) => Value>> 
   str: (value) => text(str(value!)),
   add: (left, right) => add(left!, right!),
   concat: (left, right) => text(str(left!) + str(right!)),
+  equal: (left, right) => boolean(equal(left!, right!)),
+  unequal: (left, right) => boolean(!equal(left!, right!)),
   remainder: (left, right) => remainder(left!, right!),
   strip: (value, characters) => strip(value!, characters, true, true),
   lstrip: (value, characters) => strip(value!, characters, true, false),
@@ -183,7 +204,13 @@ function call(name: keyof typeof functions, ...args: readonly unknown[]): Node {
   return make(exampleCall, { callee: make(exampleName, { value: `${prefix}${name}` }), args });
 }
 
-const binary: Readonly<Record<string, string>> = { '+': 'add', '~': 'concat', '%': 'remainder' };
+const binary: Readonly<Record<string, string>> = {
+  '+': 'add',
+  '~': 'concat',
+  '%': 'remainder',
+  '==': 'equal',
+  '!=': 'unequal',
+};
 
 /** The arguments of a filter by position, where `names` are those that may be given by name. */
 function argumentsOf(filter: Node, names: readonly string[]): unknown[] {

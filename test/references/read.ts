@@ -1,13 +1,19 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import { expect } from 'vitest';
 import * as tf from '../../src/engine/tf.js';
 
 /** Nested arrays of numbers, as fixtures hold them. */
 export type Numbers = number | readonly Numbers[];
 
-/** Reads the JSON file that the Python script of the same name in this folder has written. */
+/** Reads the JSON file, compressed or not, that the Python script of the same name in this folder has written. */
 export function readFixture<T>(name: string): T {
-  return JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), 'utf8')) as T;
+  const plain = new URL(`${name}.json`, import.meta.url);
+  const compressed = new URL(`${name}.json.gz`, import.meta.url);
+  const text = existsSync(plain)
+    ? readFileSync(plain, 'utf8')
+    : gunzipSync(readFileSync(compressed)).toString();
+  return JSON.parse(text) as T;
 }
 
 /** Converts numbers to a float32 tensor. */

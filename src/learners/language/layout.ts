@@ -72,23 +72,22 @@ export function promptTokens(tokenizer: Tokenizer, prompt: PromptRow, chat: bool
   throw new PmpoError({ where: prompt.where, what: 'the prompt has no tokens' });
 }
 
-/** The special token called `name`. @throws ConfigError if there is none. */
-function specialToken(tokenizer: Tokenizer, name: string): number {
-  const [token, ...more] = tokenizer.encode(name, { special: true, begin: false });
-  if (token !== undefined && more.length === 0 && tokenizer.specialTokens.includes(name)) return token;
+/** The special token called `name`, or the tokenizer's end token, as a text. @throws ConfigError if there is none of that name. */
+function endOfTexts(tokenizer: Tokenizer, name: string | undefined): string {
+  const { endToken, specialTokens } = tokenizer;
+  if (name === undefined)
+    return endToken === undefined ? '' : tokenizer.decode([endToken], { special: true });
+  if (specialTokens.includes(name)) return name;
   throw new ConfigError({
     where: 'language.dataset.endToken',
     what: `the tokenizer has no special token '${name}'`,
-    remedy: `It has ${tokenizer.specialTokens.slice(0, 12).join(', ')}`,
+    remedy: `It has ${specialTokens.slice(0, 12).join(', ')}`,
   });
 }
 
-/** The tokens of a text followed by the end token, which the tokenizer's files may already put there, [T]. */
-function endedText(tokenizer: Tokenizer, text: string, endToken: number | undefined): Int32Array {
-  const tokens = tokenizer.encode(text, { special: true, end: false });
-  return endToken === undefined || tokens.at(-1) === endToken
-    ? tokens
-    : Int32Array.from([...tokens, endToken]);
+/** The tokens of a text that ends with the end token, [T]; as in TRL it is added to the text, which may have it already. */
+function endedText(tokenizer: Tokenizer, text: string, end: string): Int32Array {
+  return tokenizer.encode(text.endsWith(end) ? text : text + end, { special: true, end: false });
 }
 
 /** All messages of a prompt and its completion. A text goes on with the assistant's last message, or answers the user's. */
@@ -123,7 +122,7 @@ export function layOutContext(
 ): LaidOutContext {
   const isChat = chat || completions.some(({ messages }) => messages !== undefined);
   const messages = messagesOf(row, isChat);
-  const end = endToken === undefined ? tokenizer.endToken : specialToken(tokenizer, endToken);
+  const end = endOfTexts(tokenizer, endToken);
   const prompt = promptTokens(tokenizer, row, isChat);
   const wholes = completions.map((completion) =>
     atRow(row.where, () =>
@@ -144,7 +143,8 @@ export function layOutContext(
   if (learned.some((tokens) => tokens.length === 0)) {
     throw new PmpoError({ where: row.where, what: 'a completion has no tokens', remedy: 'Remove the row' });
   }
-  if (messages !== undefined && endToken !== undefined && !learned.every((tokens) => tokens.includes(end!))) {
+  const endsSo = (tokens: Int32Array) => tokenizer.decode(tokens, { special: true }).trimEnd().endsWith(end);
+  if (messages !== undefined && endToken !== undefined && !learned.every(endsSo)) {
     throw new ConfigError({
       where: 'language.dataset.endToken',
       what: `the chat template does not end an answer with ${endToken} (${row.where})`,
