@@ -1,9 +1,10 @@
 """The time of an operator's loss and gradients in PyTorch (eager and compiled) and JAX, beside the same loss written by hand.
 
-    python bench/operators_python.py [--rounds N]
+    python bench/operators_python.py [--rounds N] [--only NAME[,NAME]] [--sizes 4x256,16x1024,4x8] [--resume FILE]
 
 Prints one JSON object. The losses by hand are vectorised as an expert would write them, with the same masks: samples that are absent
-may hold anything. They are written once, for both libraries; rlax's `mpo_loss` is in test/interop/operators, which compares numbers.
+may hold anything. They are written once, for both libraries; MPO and V-MPO in JAX are rlax's own. Before anything is timed, both sides must
+have the same gradients, those of the operator's state included.
 
 Shapes: N samples, B contexts.
 """
@@ -24,6 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "plugins" /
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+import rlax  # noqa: E402
 import torch  # noqa: E402
 
 import pmpo  # noqa: E402
@@ -33,7 +35,7 @@ SIZES = [(4, 256), (16, 1024), (4, 8)]
 
 
 class Torch:
-    where, exp, log, maximum, minimum = torch.where, torch.exp, torch.log, torch.maximum, torch.minimum
+    where, exp, log, expm1, maximum, minimum = torch.where, torch.exp, torch.log, torch.expm1, torch.maximum, torch.minimum
     sigmoid, softmax, logsumexp = torch.sigmoid, torch.softmax, torch.logsumexp
     logsigmoid = torch.nn.functional.logsigmoid
 
@@ -53,9 +55,13 @@ class Torch:
     def clip(x: Any, low: float | None, high: float) -> Any:
         return x.clamp(low, high)
 
+    @staticmethod
+    def descending(x: Any) -> Any:
+        return x.sort(descending=True).values
+
 
 class Jax:
-    where, exp, log, maximum, minimum = jnp.where, jnp.exp, jnp.log, jnp.maximum, jnp.minimum
+    where, exp, log, expm1, maximum, minimum = jnp.where, jnp.exp, jnp.log, jnp.expm1, jnp.maximum, jnp.minimum
     sigmoid, softmax, logsumexp = jax.nn.sigmoid, jax.nn.softmax, jax.nn.logsumexp
     logsigmoid = jax.nn.log_sigmoid
     sum = staticmethod(jnp.sum)
@@ -65,6 +71,10 @@ class Jax:
     @staticmethod
     def pick(x: Any, index: Any) -> Any:
         return jnp.take_along_axis(x, index[None], 0)[0]
+
+    @staticmethod
+    def descending(x: Any) -> Any:
+        return -jnp.sort(-x)
 
 
 def _shown(xp: Any, values: Any, mask: Any) -> Any:
@@ -108,16 +118,65 @@ def _advantage(xp: Any, x: Any) -> Any:
     return _shown(xp, values - values.sum(0) / count, x["mask"]), count
 
 
+def _per_token(xp: Any, x: Any) -> Any:
+    return _shown(xp, x["log_prob"], x["mask"]) / xp.where(x["mask"] > 0, x["length"], 1.0)
+
+
+def _over_contexts(xp: Any, losses: Any, x: Any, count: Any) -> Any:
+    return (_shown(xp, losses, x["mask"]).sum(0) / count).mean()
+
+
+def _bounded_kl(xp: Any, x: Any, bound: float) -> Any:
+    """The KL of each part, [B, D], and its dual [D]."""
+    dual, mean = xp.exp(x["state"]["logKlWeight/categorical"]), x["kl"].mean(0)
+    return (xp.stop(dual) * mean).sum() + (dual * (bound - xp.stop(mean))).sum()
+
+
+def _mpo(xp: Any, x: Any) -> Any:
+    mask, temperature = x["mask"], xp.exp(x["state"]["logTemperature"])
+    scaled = xp.where(mask > 0, x["evaluation"], -math.inf) / temperature
+    share = xp.stop(xp.softmax(scaled, 0))
+    dual = temperature * (EPSILON + (xp.logsumexp(scaled, 0) - xp.log(mask.sum(0))).mean())
+    return dual.sum() - (share * _shown(xp, x["log_prob"], mask)).sum(0).mean() + _bounded_kl(xp, x, BOUND)
+
+
+def _v_mpo(xp: Any, x: Any) -> Any:
+    mask, temperature = x["mask"], xp.exp(x["state"]["logTemperature"])
+    advantage = _advantage(xp, x)[0]
+    values = xp.where(mask > 0, advantage, -math.inf).reshape(-1)
+    worst = xp.descending(values)[values.shape[0] // 2 - 1]
+    scaled = xp.where(values >= worst, values, -math.inf) / temperature
+    share = xp.stop(xp.softmax(scaled, 0))
+    dual = temperature * (EPSILON + xp.logsumexp(scaled, 0) - math.log(values.shape[0] // 2))
+    return dual.sum() - (share * _shown(xp, x["log_prob"], mask).reshape(-1)).sum() + _bounded_kl(xp, x, BOUND)
+
+
+def _by_rlax(name: str, x: Any) -> Any:
+    temperature = rlax.LagrangePenalty(jnp.exp(x["state"]["logTemperature"])[0], jnp.asarray(EPSILON))
+    kl = rlax.LagrangePenalty(jnp.exp(x["state"]["logKlWeight/categorical"]), jnp.asarray(BOUND), True)
+    values, planes = x["evaluation"], x["log_prob"].shape
+    if name == "mpo":
+        losses, _ = rlax.mpo_loss(x["log_prob"], values, temperature, [(x["kl"], kl)], sample_axis=0)
+    else:
+        parts = jnp.broadcast_to(x["kl"], (*planes, x["kl"].shape[-1]))
+        losses, _ = rlax.vmpo_loss(x["log_prob"], values - values.mean(0), temperature, [(parts, kl)])
+    return losses.mean()
+
+
 def by_hand(name: str, xp: Any, x: Any) -> Any:
-    """The loss with the package's default settings (PMPO's β = 1, MPO with bounds on its KL left out)."""
+    """The loss with the package's default settings (but those of `SETTINGS`)."""
     mask = x["mask"]
+    accepted, rejected = x["accept"] * mask, x["reject"] * mask
+    if name in ("mpo", "v_mpo"):
+        return _by_rlax(name, x) if xp is Jax else {"mpo": _mpo, "v_mpo": _v_mpo}[name](xp, x)
     if name == "pmpo":
-        accepted, rejected = x["accept"] * mask, x["reject"] * mask
         return -0.5 * _side(xp, x["log_prob"], accepted) + 0.5 * _side(xp, x["log_prob"], rejected) + _kl(x, 1.0)
     if name == "behavior_cloning":
-        return -_side(xp, x["log_prob"], x["accept"] * mask)
+        return -_side(xp, x["log_prob"], accepted)
+    if name == "rejection_sampling":
+        best = xp.where(accepted > 0, x["evaluation"], -math.inf).argmax(0)
+        return -xp.where((accepted > 0).any(0), xp.pick(x["log_prob"], best), 0.0).mean()
     if name == "kto":
-        accepted, rejected = x["accept"] * mask, x["reject"] * mask
         point = xp.stop(xp.maximum(x["kl"].sum(-1).mean(), x["kl"].sum() * 0))
         margin = 0.1 * (_shown(xp, x["log_prob"] - x["reference_log_prob"], accepted + rejected) - point)
         total = (accepted + rejected).sum()
@@ -129,25 +188,43 @@ def by_hand(name: str, xp: Any, x: Any) -> Any:
     if name == "ipo":
         difference, both = _difference(xp, _ratio(xp, x), x)
         return _over_pairs(xp, (difference - 5.0) ** 2, both)
+    if name == "cpo":
+        best, worst, both = _pairs(xp, x)
+        raised = xp.pick(x["log_prob"], best)
+        return _over_pairs(xp, -xp.logsigmoid(0.1 * (raised - xp.pick(x["log_prob"], worst))) - raised, both)
+    if name == "simpo":
+        difference, both = _difference(xp, _per_token(xp, x), x)
+        return _over_pairs(xp, -xp.logsigmoid(2.0 * difference - 0.5), both)
+    if name == "orpo":
+        best, worst, both = _pairs(xp, x)
+        good, bad = (xp.pick(_per_token(xp, x), index) for index in (best, worst))
+        odds = good - xp.log(-xp.expm1(good)) - bad + xp.log(-xp.expm1(bad))
+        return _over_pairs(xp, -good - 0.1 * xp.logsigmoid(odds), both)
     if name == "grpo":
         advantage, count = _advantage(xp, x)
         spread = ((advantage**2).sum(0) / xp.maximum(count - 1, count * 0 + 1)) ** 0.5
         scaled = advantage / (spread + 1e-4)
         ratio = xp.exp(_ratio(xp, x))
         gain = xp.minimum(ratio * scaled, xp.clip(ratio, 0.8, 1.2) * scaled)
-        return -(_shown(xp, gain, mask).sum(0) / count).mean()
+        return -_over_contexts(xp, gain, x, count)
     if name == "reinforce":
         advantage, count = _advantage(xp, x)
         others = count / xp.maximum(count - 1, count * 0 + 1)
-        return -((advantage * others * _shown(xp, x["log_prob"], mask)).sum(0) / count).mean()
-    if name == "awr":
+        return -_over_contexts(xp, advantage * others * x["log_prob"], x, count)
+    if name in ("awr", "crr"):
         advantage, count = _advantage(xp, x)
-        weights = xp.stop(xp.clip(xp.exp(advantage), None, 20.0))
-        return -((weights * _shown(xp, x["log_prob"], mask)).sum(0) / count).mean()
+        if name == "awr":
+            weights = xp.stop(xp.clip(xp.exp(advantage), None, 20.0))
+        else:
+            weights = xp.where(advantage > 1e-9, 1.0, 0.0)
+        return -_over_contexts(xp, weights * x["log_prob"], x, count)
     raise KeyError(name)
 
 
-NAMES = ["pmpo", "behavior_cloning", "kto", "dpo", "ipo", "grpo", "reinforce", "awr"]
+EPSILON, BOUND = 0.1, 0.01
+_CONSTRAINED = {"epsilon": EPSILON, "kl": {"categorical": {"epsilon": BOUND, "initial_weight": 1.0}}}
+SETTINGS: dict[str, dict[str, Any]] = {"pmpo": {"beta": 1.0}, "mpo": _CONSTRAINED, "v_mpo": _CONSTRAINED}
+NAMES = sorted(set(pmpo.operators.__all__) - {"Operator"})
 
 
 def batch(n: int, b: int) -> dict[str, np.ndarray]:
@@ -161,51 +238,64 @@ def batch(n: int, b: int) -> dict[str, np.ndarray]:
         "accept": accept,
         "reject": 1 - accept,
         "mask": np.ones((n, b), np.float32),
+        "length": random.integers(1, 30, (n, b)).astype(np.float32),
         "kl": np.abs(random.standard_normal((b, 1))).astype(np.float32),
     }
 
 
 def sides(name: str, n: int, b: int) -> dict[str, Any]:
-    """Functions of nothing that compute loss and gradients, by library and author."""
-    settings = {"beta": 1.0} if name == "pmpo" else {}
-    operator = getattr(pmpo.operators, name)(**settings)
+    """Functions of nothing that compute the gradients in the log-probs, the KL and the state, by library and author."""
+    operator = getattr(pmpo.operators, name)(**SETTINGS.get(name, {}))
     arrays = batch(n, b)
-    tensors = {key: torch.from_numpy(value.copy()) for key, value in arrays.items()}
-    leaves = [tensors["log_prob"].requires_grad_(), tensors["kl"].requires_grad_()]
+    if name == "orpo":
+        arrays["log_prob"] = -np.abs(arrays["log_prob"])  # the odds of a probability above 1 are not defined
+    state = operator.numpy_state({"categorical": 1}) if name in ("mpo", "v_mpo") else {}
 
-    def graph_loss(x: Any) -> Any:
-        planes = {key: value for key, value in x.items() if key not in ("log_prob", "kl")}
-        return operator.torch(x["log_prob"], **planes, kl=x["kl"])[0]
+    def operator_loss(run: Any) -> Any:
+        def loss(x: Any) -> Any:
+            planes = {key: value for key, value in x.items() if key not in ("log_prob", "kl", "state")}
+            return run(x["log_prob"], **planes, kl={"categorical": x["kl"]}, state=x["state"])[0]
+
+        return loss
+
+    tensors: dict[str, Any] = {key: torch.from_numpy(value.copy()) for key, value in arrays.items()}
+    tensors["state"] = {key: torch.from_numpy(value.copy()).requires_grad_() for key, value in state.items()}
+    leaves = [tensors["log_prob"].requires_grad_(), tensors["kl"].requires_grad_(), *tensors["state"].values()]
 
     def in_torch(loss: Any) -> Any:
         return lambda: torch.autograd.grad(loss(tensors), leaves, allow_unused=True)
 
-    hand = lambda x: by_hand(name, Torch, x)  # noqa: E731
-    jax_arrays = {key: jnp.asarray(value) for key, value in arrays.items()}
+    values = {key: jnp.asarray(value) for key, value in arrays.items()}
+    held = {key: jnp.asarray(value) for key, value in state.items()}
+    rest = {key: value for key, value in values.items() if key not in ("log_prob", "kl")}
 
     def in_jax(loss: Any) -> Any:
-        step = jax.jit(jax.value_and_grad(lambda p, k, rest: loss({**rest, "log_prob": p, "kl": k}), argnums=(0, 1)))
-        rest = {key: value for key, value in jax_arrays.items() if key not in ("log_prob", "kl")}
-        return lambda: jax.block_until_ready(step(jax_arrays["log_prob"], jax_arrays["kl"], rest))
+        def of(log_prob: Any, kl: Any, state: Any, rest: Any) -> Any:
+            return loss({**rest, "log_prob": log_prob, "kl": kl, "state": state})
 
-    def graph_jax(x: Any) -> Any:
-        planes = {key: value for key, value in x.items() if key not in ("log_prob", "kl")}
-        return operator.jax(x["log_prob"], **planes, kl=x["kl"])[0]
+        step = jax.jit(jax.grad(of, argnums=(0, 1, 2)))
+        return lambda: jax.block_until_ready(step(values["log_prob"], values["kl"], held, rest))
+
+    def hand(xp: Any) -> Any:
+        return lambda x: by_hand(name, xp, x)
 
     found = {
-        "torch": (in_torch(graph_loss), in_torch(hand)),
-        "compiled": (in_torch(torch.compile(graph_loss)), in_torch(torch.compile(hand))),
-        "jax": (in_jax(graph_jax), in_jax(lambda x: by_hand(name, Jax, x))),
+        "torch": (in_torch(operator_loss(operator.torch)), in_torch(hand(Torch))),
+        "compiled": (in_torch(torch.compile(operator_loss(operator.torch))), in_torch(torch.compile(hand(Torch)))),
+        "jax": (in_jax(operator_loss(operator.jax)), in_jax(hand(Jax))),
     }
     check(name, found)
     return found
 
 
 def check(name: str, found: dict[str, Any]) -> None:
-    """Both sides must compute the same gradients in the log-probs."""
+    """Both sides must compute the same gradients; one that a library calls unused is 0."""
     for library, (graph, hand) in found.items():
-        first = lambda result: np.asarray(result[1][0] if library == "jax" else result[0])  # noqa: E731
-        np.testing.assert_allclose(first(graph()), first(hand()), rtol=1e-4, atol=1e-6, err_msg=f"{name} in {library}")
+        ours, theirs = (jax.tree.leaves(side(), is_leaf=lambda x: x is None) for side in (graph, hand))
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs):
+            one, other = (np.zeros(1, np.float32) if x is None else np.asarray(x) for x in (one, other))
+            np.testing.assert_allclose(one, np.broadcast_to(other, one.shape) if other.size == 1 else other, rtol=1e-4, atol=1e-6, err_msg=f"{name} in {library}")
 
 
 def microseconds(function: Any, seconds: float = 0.15) -> float:
@@ -219,32 +309,57 @@ def microseconds(function: Any, seconds: float = 0.15) -> float:
     return 1e6 * statistics.median(times)
 
 
+def measure(name: str, n: int, b: int, rounds: int) -> dict[str, Any]:
+    entry: dict[str, Any] = {"operator": name, "samples": n, "contexts": b, "rounds": rounds}
+    for library, (graph, hand) in sides(name, n, b).items():
+        # By turns, so that both sides meet the same load of the machine.
+        pairs = [(microseconds(graph), microseconds(hand)) for _ in range(rounds)]
+        ours, theirs = (statistics.median(side) for side in zip(*pairs))
+        ratio = statistics.median(a / b for a, b in pairs)
+        entry[library] = {"graph": round(ours), "byHand": round(theirs), "ratio": round(ratio, 2)}
+    return entry
+
+
+LIMITS = {"torch": 1.2, "compiled": 1.3, "jax": 1.1}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rounds", type=int, default=7, help="how often both sides are timed; the ratio is the median")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=NAMES, help="operators, separated by commas")
+    parser.add_argument("--sizes", type=lambda text: [tuple(map(int, size.split("x"))) for size in text.split(",")], default=SIZES)
+    parser.add_argument("--resume", type=pathlib.Path, help="a file with a line for each result: those in it are not measured again")
+    options = parser.parse_args()
+    unknown = sorted(set(options.only) - set(NAMES))
+    if unknown:
+        parser.error(f"--only: unknown operators {', '.join(unknown)}. Known: {', '.join(NAMES)}")
     torch.set_num_threads(1)
+    done = {}
+    if options.resume is not None and options.resume.exists():
+        for line in options.resume.read_text().splitlines():
+            entry = json.loads(line)
+            done[entry["operator"], entry["samples"], entry["contexts"], entry["rounds"]] = entry
     results = []
-    for name in NAMES:
-        for n, b in SIZES:
-            entry: dict[str, Any] = {"operator": name, "samples": n, "contexts": b}
-            for library, (graph, hand) in sides(name, n, b).items():
-                # By turns, so that both sides meet the same load of the machine.
-                pairs = [(microseconds(graph), microseconds(hand)) for _ in range(rounds)]
-                ours, theirs = (statistics.median(side) for side in zip(*pairs))
-                ratio = statistics.median(a / b for a, b in pairs)
-                entry[library] = {"graph": round(ours), "byHand": round(theirs), "ratio": round(ratio, 2)}
+    for name in options.only:
+        for n, b in options.sizes:
+            entry = done.get((name, n, b, options.rounds))
+            if entry is None:
+                entry = measure(name, n, b, options.rounds)
+                torch.compiler.reset()
+                if options.resume is not None:
+                    with options.resume.open("a") as file:
+                        file.write(json.dumps(entry) + "\n")
             results.append(entry)
             print(json.dumps(entry), file=sys.stderr, flush=True)
-    limits = {"torch": 1.2, "compiled": 1.3, "jax": 1.1}
     summary = {
         library: {
             "medianRatio": round(statistics.median(entry[library]["ratio"] for entry in results), 2),
             "limit": limit,
-            "overLimit": sum(entry[library]["ratio"] > limit for entry in results),
+            "overLimit": sorted({entry["operator"] for entry in results if entry[library]["ratio"] > limit}),
+            "withinLimit": sum(entry[library]["ratio"] <= limit for entry in results),
             "of": len(results),
         }
-        for library, limit in limits.items()
+        for library, limit in LIMITS.items()
     }
     print(json.dumps({"microseconds": results, "summary": summary}))
 

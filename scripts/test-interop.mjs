@@ -4,6 +4,7 @@
 //
 // Environment variables of a suite: PMPO_PYTHON_<VENV>, its interpreters (PMPO_PYTHON_JAX, …); PMPO_BIN, the built program; and
 // for suites that need them PMPO_SERVER_ADDRESS, a running `pmpo serve simulators`, and PMPO_REDIS, how to start Redis (JSON).
+// TMPDIR is a folder for the suite alone, removed at its end: other people's software leaves logs and sockets there.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -57,11 +58,15 @@ const suites = [
 const program = join(root, 'dist/cli/main.js');
 const suiteMinutes = 5;
 
+/** The time since a moment, for the log. */
+const took = (started) => `${Math.round((Date.now() - started) / 1000)} s`;
+
 /** Starts `pmpo serve simulators` on a free port. Resolves with its address and a function that stops it. */
-function startServer() {
+function startServer(env) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [program, 'serve', 'simulators', '--port', '0'], {
       cwd: root,
+      env,
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let text = '';
@@ -127,6 +132,8 @@ for (const { name, venvs, server, redis, minutes } of suites) {
   const env = { ...process.env, PMPO_BIN: program, PMPO_INTEROP: '1' };
   // A cache inside the clone instead of the user's, so that deleting the clone removes it.
   env.PMPO_CACHE = join(root, '.venvs', 'cache');
+  // What torch.compile made is kept between runs, as the environments are.
+  env.TORCHINDUCTOR_CACHE_DIR = join(root, '.venvs', 'cache', 'torchinductor');
   const interpreters = [];
   try {
     for (const venv of venvs) {
@@ -139,25 +146,29 @@ for (const { name, venvs, server, redis, minutes } of suites) {
     say(report.at(-1).note);
     continue;
   }
+  // A short path: that of a Unix socket in it has at most 107 bytes.
+  env.TMPDIR = mkdtempSync(join(tmpdir(), 'pi-'));
+  const started = Date.now();
   let running;
   try {
     if (server) {
-      running = await startServer();
+      running = await startServer(env);
       env.PMPO_SERVER_ADDRESS = running.address;
     }
     const folder = join(root, 'test/interop', name);
-    report.push({ name, results: runSuite(folder, interpreters[0], env, scratch, minutes) });
+    report.push({ name, results: runSuite(folder, interpreters[0], env, scratch, minutes), time: took(started) });
   } catch (error) {
-    report.push({ name, results: oneFailure(error.message) });
+    report.push({ name, results: oneFailure(error.message), time: took(started) });
   } finally {
     running?.stop();
+    rmSync(env.TMPDIR, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 rmSync(scratch, { recursive: true, force: true });
 
 say('');
-for (const { name, results, note } of report) {
-  say(`${name}: ${formatCounts(results)}${note === undefined ? '' : ` (${note.split('\n')[0]})`}`);
+for (const { name, results, note, time } of report) {
+  say(`${name}: ${formatCounts(results)}, ${note === undefined ? time : `(${note.split('\n')[0]})`}`);
 }
 const total = addResults(
   ...report.map(({ name, results }) => ({
