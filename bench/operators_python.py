@@ -3,7 +3,7 @@
     python bench/operators_python.py [--rounds N] [--only NAME[,NAME]] [--sizes 4x256,16x1024,4x8] [--resume FILE]
 
 Prints one JSON object. The losses by hand are vectorised as an expert would write them, with the same masks: samples that are absent
-may hold anything. They are written once, for both libraries; MPO and V-MPO in JAX are rlax's own. Before anything is timed, both sides must
+may hold anything (V-MPO's, as rlax's, counts all). They are written once, for both libraries; MPO and V-MPO in JAX are rlax's own. Before anything is timed, both sides must
 have the same gradients, those of the operator's state included.
 
 Shapes: N samples, B contexts.
@@ -134,7 +134,7 @@ def _bounded_kl(xp: Any, x: Any, bound: float) -> Any:
 
 def _mpo(xp: Any, x: Any) -> Any:
     mask, temperature = x["mask"], xp.exp(x["state"]["logTemperature"])
-    scaled = xp.where(mask > 0, x["evaluation"], -math.inf) / temperature
+    scaled = xp.where(mask > 0, x["evaluation"] / temperature, -math.inf)
     share = xp.stop(xp.softmax(scaled, 0))
     dual = temperature * (EPSILON + (xp.logsumexp(scaled, 0) - xp.log(mask.sum(0))).mean())
     return dual.sum() - (share * _shown(xp, x["log_prob"], mask)).sum(0).mean() + _bounded_kl(xp, x, BOUND)
@@ -145,7 +145,7 @@ def _v_mpo(xp: Any, x: Any) -> Any:
     advantage = _advantage(xp, x)[0]
     values = xp.where(mask > 0, advantage, -math.inf).reshape(-1)
     worst = xp.descending(values)[values.shape[0] // 2 - 1]
-    scaled = xp.where(values >= worst, values, -math.inf) / temperature
+    scaled = xp.where(values >= worst, advantage.reshape(-1) / temperature, -math.inf)
     share = xp.stop(xp.softmax(scaled, 0))
     dual = temperature * (EPSILON + xp.logsumexp(scaled, 0) - math.log(values.shape[0] // 2))
     return dual.sum() - (share * _shown(xp, x["log_prob"], mask).reshape(-1)).sum() + _bounded_kl(xp, x, BOUND)
@@ -294,8 +294,8 @@ def check(name: str, found: dict[str, Any]) -> None:
         ours, theirs = (jax.tree.leaves(side(), is_leaf=lambda x: x is None) for side in (graph, hand))
         assert len(ours) == len(theirs)
         for one, other in zip(ours, theirs):
-            one, other = (np.zeros(1, np.float32) if x is None else np.asarray(x) for x in (one, other))
-            np.testing.assert_allclose(one, np.broadcast_to(other, one.shape) if other.size == 1 else other, rtol=1e-4, atol=1e-6, err_msg=f"{name} in {library}")
+            one, other = (np.zeros((), np.float32) if x is None else np.asarray(x) for x in sorted((one, other), key=lambda x: x is None))
+            np.testing.assert_allclose(one, np.broadcast_to(other, one.shape), rtol=1e-4, atol=1e-6, err_msg=f"{name} in {library}")
 
 
 def microseconds(function: Any, seconds: float = 0.15) -> float:
