@@ -1,58 +1,52 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type {
-  PluginClassifierSettings,
-  PluginFailure,
-  PluginReply,
-  PluginRequest,
-} from './config/plugin-classifier.js';
+import type { PluginClassifierSettings } from './config/plugin-classifier.js';
 import { loadPlugins } from './config/plugins.js';
-import { PmpoError } from './core/errors.js';
 import { Registry } from './core/registry.js';
-import type { HostClassifier, RegisteredFeedback } from './feedback/classifier.js';
+import type { HostClassifier, HostFeedbackInput, RegisteredFeedback } from './feedback/classifier.js';
+import { openProgram } from './language/rewards/program.js';
 import type { RewardDefinition } from './language/rewards/reward.js';
+import { threadReward, type UserRewardSettings } from './language/rewards/user-reward.js';
 import type { RegisteredOperator } from './operators/operator.js';
 import { publicModules } from './public-modules.js';
+import { answerRequests, type ThreadObject } from './system/user-thread.js';
 
-/** The thread of a plugin's classifier: makes it once, and answers one request after another. */
+/** The thread of a user's code: a plugin's classifier of plain code, or a reward. */
 
-const port = parentPort!;
-const { plugin, name, settings, samples, ownModules } = workerData as PluginClassifierSettings;
-const reply = (message: PluginReply) => port.postMessage(message);
+const settings = workerData as PluginClassifierSettings | UserRewardSettings;
+const modules = settings.ownModules ? publicModules : {};
 
-function failureOf(error: unknown): PluginFailure {
-  if (!(error instanceof PmpoError))
-    return { message: error instanceof Error ? error.message : String(error) };
-  const { what, where, remedy } = error.details;
-  return { message: error.message, details: { what, where, remedy } };
-}
-
-async function open(): Promise<HostClassifier> {
-  const modules = ownModules ? publicModules : {};
+async function registriesOf(plugin: string) {
   const registries = {
     operators: new Registry<RegisteredOperator>('operator'),
     feedback: new Registry<RegisteredFeedback>('feedback'),
     rewards: new Registry<RewardDefinition>('reward'),
   };
-  await loadPlugins([plugin], registries, '.', modules);
-  const classifier = registries.feedback.get(name).create(settings, samples) as HostClassifier;
-  await classifier.open?.({ notice: (notice) => reply({ notice }) });
-  return classifier;
+  await loadPlugins([plugin], registries, '.', modules, { isUserThread: true });
+  return registries;
 }
 
-let classifier: Promise<HostClassifier> | undefined;
-// This thread is ended as a whole when an answer is not needed any more.
-const never = new AbortController().signal;
+async function openClassifier(
+  { plugin, name, settings, samples }: PluginClassifierSettings,
+  notice: (message: string) => void,
+): Promise<ThreadObject> {
+  const { feedback } = await registriesOf(plugin);
+  const classifier = feedback.get(name).create(settings, samples) as HostClassifier;
+  await classifier.open?.({ notice });
+  return {
+    call: async (input, signal) => classifier.classifyOnHost(input as HostFeedbackInput, signal),
+    close: () => classifier.close?.(),
+  };
+}
 
-port.on('message', async (request: PluginRequest) => {
-  try {
-    if (request.kind === 'close') {
-      await (await classifier)?.close?.();
-      return reply({});
-    }
-    classifier ??= open();
-    const opened = await classifier;
-    reply(request.kind === 'open' ? {} : { feedback: await opened.classifyOnHost(request.input, never) });
-  } catch (error) {
-    reply({ error: failureOf(error) });
-  }
-});
+async function openReward(
+  { plugin, name, settings, where }: UserRewardSettings,
+  notice: (message: string) => void,
+): Promise<ThreadObject> {
+  if (plugin === undefined) return threadReward(await openProgram(settings as never, where, modules));
+  const { rewards } = await registriesOf(plugin);
+  return threadReward(await rewards.get(name).open(settings, { where, notice }));
+}
+
+answerRequests(parentPort!, (notice) =>
+  settings.kind === 'feedback' ? openClassifier(settings, notice) : openReward(settings, notice),
+);

@@ -236,7 +236,11 @@ describe('resolveLanguageConfig', () => {
   test('fills in every default, and resolves paths from the folder of the file', async () => {
     const { config } = await resolveLanguage(sampled);
     expect(config.language.prompts).toMatchObject({ file: '/here/prompts.jsonl', heldOut: 64 });
-    expect(config.language.reward).toEqual({ name: 'program', file: '/here/reward.ts' });
+    expect(config.language.reward).toEqual({
+      name: 'program',
+      file: '/here/reward.ts',
+      deadlineSeconds: 300,
+    });
     expect(config).toMatchObject({
       operator: { name: 'pmpo', alpha: 0.5 },
       feedback: { name: 'top-k', accept: 2, reject: 2 },

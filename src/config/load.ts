@@ -113,6 +113,7 @@ async function resolveAs<C extends AnyJobConfig>(
       pluginOf === undefined || classifier.classifyOnHost === undefined
         ? classifier
         : new PluginClassifier(classifier, {
+            kind: 'feedback',
             plugin: pluginOf,
             name: feedback.name,
             settings: settingsOf(feedback),

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -149,6 +149,20 @@ describe("a plugin's classifier of plain code", () => {
     const outcome = classify(stopped, stop.signal);
     setTimeout(() => stop.abort(), 500);
     await expect(outcome).rejects.toThrow("feedback 'mine': the run was stopped");
+  });
+
+  it('is told by its signal that its time is over, and closed, after its deadline', async () => {
+    const log = join(folder, 'log');
+    const text = plugin(
+      "signal.addEventListener('abort', () => note('told ')); return new Promise(() => {});",
+    )
+      .replace('deadlineSeconds: 5', "deadlineSeconds: 0.5, close: () => note('closed')")
+      .replace('classifyOnHost({ evaluation }: any)', 'classifyOnHost(_: any, signal: AbortSignal)');
+    const note = `import { appendFileSync } from 'node:fs'; const note = (text: string) => appendFileSync(${JSON.stringify(log)}, text);`;
+    const classifier = await load('told', note + text);
+    await expect(classify(classifier)).rejects.toThrow('it has not answered within 0.5 s');
+    await classifier.close?.();
+    expect(readFileSync(log, 'utf8')).toBe('told closed');
   });
 
   it('is named with its file and line when it throws', async () => {

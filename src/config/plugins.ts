@@ -6,7 +6,8 @@ import type { Definition, Registry } from '../core/registry.js';
 import * as tf from '../engine/tf.js';
 import type { FeedbackClassifier, FeedbackDefinition, RegisteredFeedback } from '../feedback/classifier.js';
 import { defineFeedback } from '../feedback/define.js';
-import type { RewardDefinition } from '../language/rewards/reward.js';
+import type { RewardContext, RewardDefinition } from '../language/rewards/reward.js';
+import { openUserReward } from '../language/rewards/user-reward.js';
 import { defineOperator } from '../operators/define.js';
 import type { Operator, OperatorDefinition, RegisteredOperator } from '../operators/operator.js';
 import {
@@ -134,6 +135,35 @@ function definePluginFeedback(file: string, definition: FeedbackDefinition): Reg
   };
 }
 
+/** The reward's definition, which opens it in a thread of its own. */
+function inThread(file: string, ownModules: boolean, definition: RewardDefinition): RewardDefinition {
+  const { name } = definition;
+  return {
+    ...definition,
+    open: (settings, context) =>
+      openUserReward(
+        `reward '${name}'`,
+        { kind: 'reward', plugin: file, name, settings, where: context.where, ownModules },
+        context,
+      ),
+  };
+}
+
+/** The reward's definition in that thread, whose errors name the plugin's line. */
+function locatedReward(file: string, definition: RewardDefinition): RewardDefinition {
+  return {
+    ...definition,
+    open: located(file, async (settings: Record<string, unknown>, context: RewardContext) => {
+      const reward = await definition.open(settings, context);
+      return {
+        deadlineSeconds: reward.deadlineSeconds,
+        evaluate: located(file, reward.evaluate.bind(reward)),
+        close: async () => reward.close?.(),
+      };
+    }),
+  };
+}
+
 /** Whether a plugin's name in a configuration is that of a file, and not of an npm package. */
 const isPath = (name: string) => /^\.{0,2}[/\\]|^[a-z]:[/\\]|\.[cm]?[jt]s$/i.test(name);
 
@@ -159,6 +189,7 @@ export function pluginFile(name: string, baseFolder: string): string {
  *
  * @param names as in the configuration; see `pluginFile`
  * @param modules what plugins may import from this package; by default they resolve 'pmpo' from their own folder
+ * @param options isUserThread: this is the thread in which the plugin's reward runs; elsewhere rewards open such a thread
  * @returns the file of each plugin, by its name
  * @throws ConfigError that names the plugin if it is missing, does not load, has no `register`, throws, or registers a name that
  *   exists already.
@@ -168,6 +199,7 @@ export async function loadPlugins(
   registries: Registries,
   baseFolder: string,
   modules: PublicModules = {},
+  { isUserThread = false }: { readonly isUserThread?: boolean } = {},
 ): Promise<ReadonlyMap<string, string>> {
   const files = new Map<string, string>();
   for (const name of names) {
@@ -194,7 +226,14 @@ export async function loadPlugins(
         (definition: FeedbackDefinition) => definePluginFeedback(file, definition),
         name,
       ),
-      rewards: registrar(registries.rewards, (definition: RewardDefinition) => definition, name),
+      rewards: registrar(
+        registries.rewards,
+        (definition: RewardDefinition) =>
+          isUserThread
+            ? locatedReward(file, definition)
+            : inThread(file, Object.keys(modules).length > 0, definition),
+        name,
+      ),
       z,
       tf,
     };

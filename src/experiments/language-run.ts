@@ -5,7 +5,7 @@ import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/loa
 import { configText } from '../config/load.js';
 import { foldIn, randomKey } from '../core/random-keys.js';
 import { createEngine } from '../engine/create.js';
-import type { Reward } from '../language/rewards/reward.js';
+import type { Reward, RewardContext } from '../language/rewards/reward.js';
 import type { BatchSource, EvaluatedContext } from '../learners/language/batch.js';
 import {
   DatasetBatches,
@@ -71,21 +71,22 @@ interface Data {
 
 async function openReward(
   { config, catalogue }: LoadedLanguageConfig,
-  notice: RunContext['notice'],
+  context: Omit<RewardContext, 'where'>,
 ): Promise<Reward | undefined> {
   const { reward } = config.language;
   if (reward === undefined) return undefined;
   const { name, ...settings } = reward;
-  return catalogue.rewards.get(name).open(settings, { where: 'language.reward', notice });
+  return catalogue.rewards.get(name).open(settings, { where: 'language.reward', ...context });
 }
 
 async function openData(
   loaded: LoadedLanguageConfig,
   { tokenizer, contextLength }: OpenedModel,
-  { onEnd, notice, say, checkpoint }: RunContext,
+  { onEnd, notice, say, checkpoint, signal }: RunContext,
+  waiting: RewardContext['waiting'],
 ): Promise<Data> {
   const { config } = loaded;
-  const reward = await openReward(loaded, notice);
+  const reward = await openReward(loaded, { notice, signal, waiting });
   if (reward !== undefined) onEnd(() => reward.close());
   const { prompts, dataset } = config.language;
   const key = randomKey(config.seed);
@@ -201,6 +202,8 @@ async function writeCompletionsPage(
 export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult> {
   const { loaded } = options;
   const { config, operator, classifier } = loaded;
+  // There is no progress line before the run has its folder.
+  let tellWait: LanguageObserver['waiting'];
   return makeRun(
     descriptionOf(loaded),
     options,
@@ -209,9 +212,11 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
       context.onEnd(() => engine.dispose());
       await openClassifier(config.feedback.name, classifier, context);
       const opened = await openLanguageModel(config, engine, holderOf(descriptionOf(loaded)), context);
-      return { engine, opened, data: await openData(loaded, opened, context) };
+      const data = await openData(loaded, opened, context, (what) => tellWait?.(what));
+      return { engine, opened, data };
     },
     async ({ engine, opened, data }, inside) => {
+      tellWait = inside.observer.waiting;
       if (inside.checkpoint !== undefined) await sayMissingCompletions(inside);
       const { model, samplers } = opened;
       const { prompts, reward, contexts, evaluations, texts } = data;

@@ -1,4 +1,5 @@
 import { PmpoError, StoppedError } from '../core/errors.js';
+import { type Deadline, defaultDeadlineSeconds, inTime, type WaitOptions } from '../core/in-time.js';
 import { rangeRule } from './checked.js';
 import type { ClassifierContext, HostClassifier, HostFeedback, HostFeedbackInput } from './classifier.js';
 
@@ -7,19 +8,11 @@ import type { ClassifierContext, HostClassifier, HostFeedback, HostFeedbackInput
  * waited for, and what it returns is checked.
  */
 
-/** The longest time that a call of a classifier may take, in seconds, if the classifier does not say. */
-export const defaultDeadlineSeconds = 300;
-
 /** A classifier of plain code failed. Nothing that is learned has changed by it. */
 export class FeedbackError extends PmpoError {}
 
 /** Who wants to know while a classifier is waited for, and who may stop it. */
-export interface HostCallOptions {
-  /** Aborted: the call ends at once with a StoppedError. */
-  readonly signal?: AbortSignal;
-  /** Called once a second with what is waited for, and with undefined when the wait is over. */
-  readonly onWait?: (waiting: string | undefined) => void;
-}
+export type HostCallOptions = WaitOptions;
 
 const placeOf = (name: string) => `feedback '${name}'`;
 
@@ -38,51 +31,12 @@ function failureOf(name: string, cause: unknown): PmpoError {
   return new FeedbackError({ where: place, what, remedy, cause });
 }
 
-/** The longest delay of a timer, in milliseconds. */
-const longestTimer = 2 ** 31 - 1;
-
-/** What `work` resolves with. @throws FeedbackError after the deadline, StoppedError as soon as the signal is aborted. */
-async function inTime<T>(
-  name: string,
-  deadlineSeconds: number,
-  work: (signal: AbortSignal) => T | Promise<T>,
-  { signal, onWait }: HostCallOptions,
-): Promise<T> {
-  const ending = new AbortController();
-  const done = new AbortController();
-  const timers: NodeJS.Timeout[] = [];
-  let seconds = 0;
-  const ended = new Promise<never>((_, reject) => {
-    const end = (error: PmpoError) => {
-      reject(error);
-      ending.abort(error);
-    };
-    const remedy = 'Make it faster, or raise its deadlineSeconds';
-    timers.push(
-      setTimeout(
-        () => end(fault(name, `it has not answered within ${deadlineSeconds} s`, { remedy })),
-        Math.min(longestTimer, deadlineSeconds * 1000),
-      ),
-    );
-    const stop = () => end(new StoppedError({ where: placeOf(name), what: 'the run was stopped' }));
-    signal?.addEventListener('abort', stop, { signal: done.signal });
-    if (signal?.aborted) stop();
-  });
-  timers.push(
-    setInterval(() => {
-      seconds += 1;
-      onWait?.(`waiting for ${placeOf(name)} for ${seconds} s (at most ${deadlineSeconds} s)`);
-    }, 1000),
-  );
-  try {
-    // Nothing is started for a run that was stopped before.
-    return await (ending.signal.aborted ? ended : Promise.race([ended, work(ending.signal)]));
-  } finally {
-    for (const timer of timers) clearTimeout(timer);
-    done.abort();
-    if (seconds > 0) onWait?.(undefined);
-  }
-}
+/** The deadline of a call of a classifier. */
+const deadlineOf = (name: string, seconds: number): Deadline => ({
+  where: placeOf(name),
+  seconds,
+  fault: (details) => new FeedbackError(details),
+});
 
 /**
  * Opens a classifier of plain code.
@@ -97,7 +51,7 @@ export async function openChecked(
   try {
     // Its own deadline is that of a batch; a model may take longer to load.
     const deadlineSeconds = Math.max(defaultDeadlineSeconds, classifier.deadlineSeconds ?? 0);
-    await inTime(name, deadlineSeconds, () => classifier.open?.(context), options);
+    await inTime(deadlineOf(name, deadlineSeconds), () => classifier.open?.(context), options);
   } catch (cause) {
     throw failureOf(name, cause);
   }
@@ -117,7 +71,11 @@ export async function classifyOnHostChecked(
   const { deadlineSeconds = defaultDeadlineSeconds } = classifier;
   let raw: HostFeedback;
   try {
-    raw = await inTime(name, deadlineSeconds, (signal) => classifier.classifyOnHost(input, signal), options);
+    raw = await inTime(
+      deadlineOf(name, deadlineSeconds),
+      (signal) => classifier.classifyOnHost(input, signal),
+      options,
+    );
   } catch (cause) {
     throw failureOf(name, cause);
   }

@@ -3,10 +3,10 @@
  * settings; `defineFeedback` makes one of your own.
  */
 
+export { defaultDeadlineSeconds } from '../core/in-time.js';
 export { classifyChecked, invalidFeedback } from './checked.js';
 export {
   classifyOnHostChecked,
-  defaultDeadlineSeconds,
   FeedbackError,
   type HostCallOptions,
   openChecked,

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { publicModules } from '../../public-modules.js';
 import { decisionIn, winnerOf } from './judges.js';
 import { tally } from './tally.js';
 import type { Verdict } from './verdicts.js';
@@ -186,12 +187,12 @@ describe('measureWinRate', () => {
     const at = await files();
     await writeFile(
       at('limit.mjs'),
-      "import { limit } from 'pmpo';\nexport const reward = ({ completion }) => -Math.abs(completion.length - limit);\n",
+      "import { ConfigError } from 'pmpo';\nexport const reward = ({ completion }) => -Math.abs(completion.length - ConfigError.name.length);\n",
     );
     await writeFile(at('limit.yaml'), 'name: program\nfile: limit.mjs\n');
     const given = {
       ...options(at, 'limit.yaml', 'limit.jsonl'),
-      modules: { pmpo: async () => ({ limit: 3 }) },
+      modules: publicModules,
     };
     await expect(measureWinRate(given)).resolves.toMatchObject({ unanswered: 0 });
   });

@@ -27,6 +27,8 @@ export interface Reward {
   ): Promise<readonly (number | undefined)[]>;
   /** Closes its connections. */
   close(): Promise<void>;
+  /** The longest time that one call of a plugin's reward may take, in seconds; default: `defaultDeadlineSeconds`. */
+  readonly deadlineSeconds?: number;
 }
 
 /** The second argument of `RewardDefinition.open`. */
@@ -35,6 +37,10 @@ export interface RewardContext {
   readonly where: string;
   /** Shows the user a message that does not end the run, for example that an answer could not be read. */
   readonly notice: (message: string) => void;
+  /** Told once a second what is waited for, and undefined when the wait is over. */
+  readonly waiting?: (what: string | undefined) => void;
+  /** Aborted when the run is stopped. */
+  readonly signal?: AbortSignal;
 }
 
 /**
