@@ -156,7 +156,11 @@ for (const { name, venvs, server, redis, minutes } of suites) {
       env.PMPO_SERVER_ADDRESS = running.address;
     }
     const folder = join(root, 'test/interop', name);
-    report.push({ name, results: runSuite(folder, interpreters[0], env, scratch, minutes), time: took(started) });
+    report.push({
+      name,
+      results: runSuite(folder, interpreters[0], env, scratch, minutes),
+      time: took(started),
+    });
   } catch (error) {
     report.push({ name, results: oneFailure(error.message), time: took(started) });
   } finally {
