@@ -3,7 +3,7 @@ import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { parquetReadObjects } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
+import { type Compressors, compressors } from 'hyparquet-compressors';
 import { PmpoError } from '../core/errors.js';
 
 /** A row of a data file: its columns by name. */
@@ -119,6 +119,14 @@ function asJson(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, asJson(inner)]));
 }
 
+/** Without the empty pages of columns of nulls, which the decompressor of LZ4 takes for damaged ones. */
+const decompressors: Compressors = Object.fromEntries(
+  Object.entries(compressors).map(([codec, decompress]) => [
+    codec,
+    (input: Uint8Array, length: number) => (length === 0 ? new Uint8Array(0) : decompress(input, length)),
+  ]),
+);
+
 async function readParquet(file: string): Promise<PlacedRow[]> {
   const handle = await open(file, 'r');
   try {
@@ -131,7 +139,7 @@ async function readParquet(file: string): Promise<PlacedRow[]> {
         return bytes.buffer;
       },
     };
-    const rows = await parquetReadObjects({ file: source, compressors });
+    const rows = await parquetReadObjects({ file: source, compressors: decompressors });
     return rows.map((row, i) => ({ row: asJson(row) as Row, where: `${file}, row ${i + 1}` }));
   } finally {
     await handle.close();

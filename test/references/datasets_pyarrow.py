@@ -1,4 +1,5 @@
-"""Writes data sets with pyarrow, in the two formats of TRL: pairs.parquet, with chats, and labels.parquet, with texts.
+"""Writes data sets with pyarrow, in the two formats of TRL: pairs.parquet, with chats, and labels.parquet, with texts; and the rows
+of pairs.parquet in each compression that pyarrow has.
 
     .venvs/torch_trainer/bin/python test/references/datasets_pyarrow.py
 
@@ -45,6 +46,8 @@ def main() -> None:
         }
     )
     parquet.write_table(pairs, HERE / "pairs.parquet", row_group_size=2, compression="snappy")
+    for compression in ("zstd", "gzip", "brotli", "lz4"):
+        parquet.write_table(pairs, HERE / f"pairs-{compression}.parquet", row_group_size=2, compression=compression)
     parquet.write_table(labels, HERE / "labels.parquet", row_group_size=3, compression="snappy")
 
 
