@@ -31,6 +31,7 @@ function numberBetween(low: number, high: number): (text: string) => number {
 async function winrate(a: string, b: string, options: WinRateCliOptions): Promise<void> {
   const { publicModules } = await import('../../public-modules.js');
   const { measureWinRate } = await import('../../experiments/winrate/winrate.js');
+  const { PmpoError } = await import('../../core/errors.js');
   const { handleSignals } = await import('../../system/signals.js');
   const { maxTokens, temperature, topP, stop = [], tlsCa, tokenFile } = options;
   const signals = handleSignals();
@@ -55,7 +56,14 @@ async function winrate(a: string, b: string, options: WinRateCliOptions): Promis
       process.stdout.write(`${JSON.stringify(result)}\n`);
       return;
     }
-    const { wins, losses, ties, unanswered, winRate, interval } = result;
+    const { prompts, wins, losses, ties, unanswered, winRate, interval } = result;
+    if (Number.isNaN(winRate)) {
+      throw new PmpoError({
+        where: `--judge ${options.judge}`,
+        what: `the judge gave no verdict on any of the ${prompts} prompts; its answers are in ${options.output}`,
+        remedy: 'Let the question ask for nothing but the verdict, or set `pattern` in its settings',
+      });
+    }
     const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
     process.stdout.write(
       `A wins ${percent(winRate)} (95 %: ${percent(interval[0])} to ${percent(interval[1])}): ${wins} won, ${losses} lost, ${ties} tied${unanswered > 0 ? `, ${unanswered} without an answer` : ''}\nVerdicts: ${options.output}\n`,
@@ -109,7 +117,7 @@ each other, it is a tie. The interval is Wilson's, and a tie counts as half a wi
 continues it and asks only for the verdicts that are not in the file yet.
 
 Settings of a judge (.yaml):
-  {name: language-model, address: 127.0.0.1:50061, template: compare.txt}      {{prompt}} {{first}} {{second}}; A, B or TIE
+  {name: language-model, address: 127.0.0.1:50061, template: compare.txt}      {{prompt}} {{first}} {{second}}; asks for A, B or TIE alone
   {name: language-model, url: https://judge.example/v1, model: NAME, token: {environmentVariable: KEY}, template: compare.txt}
   {name: reward-model, address: 127.0.0.1:8081, model: NAME}
 

@@ -2,7 +2,7 @@ import { PmpoError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey, randomSeed } from '../../core/random-keys.js';
 import type { PromptRow } from '../../datasets/prompts.js';
 import { conversationOf, promptOf } from '../../datasets/prompts.js';
-import { readRows } from '../../datasets/rows.js';
+import { isDataFile, readRows } from '../../datasets/rows.js';
 import { createEngine } from '../../engine/create.js';
 import type { SecuritySettings } from '../../grpc/security.js';
 import { connectEmbedded } from '../../language/embedded/client.js';
@@ -103,7 +103,7 @@ async function folderSource(folder: string, options: CompletionSourceOptions): P
 
 /**
  * Opens a source of completions.
- * @param source `host:port` of an LM server, a file of completions (`.jsonl`, `.parquet`), or the folder of an embedded model
+ * @param source `host:port` of an LM server, a file of completions (`.jsonl`, `.json`, `.parquet`), or the folder of an embedded model
  *   (`runs/NAME/model`).
  * @throws PmpoError if it cannot be reached or read.
  */
@@ -111,7 +111,7 @@ export async function openCompletionSource(
   source: string,
   options: CompletionSourceOptions,
 ): Promise<CompletionSource> {
-  if (/\.(jsonl|parquet)$/.test(source)) return fileSource(source);
+  if (isDataFile(source)) return fileSource(source);
   if (/^(\S+:\d{1,5}|unix:\S+)$/.test(source)) {
     const { tls, token, where } = options;
     const client = await VllmClient.connect({ address: source, tls, token, configKey: where });

@@ -5,9 +5,11 @@ import { z } from 'zod';
 import { createCatalogue } from '../../config/catalogue.js';
 import { tlsFiles, withAbsolutePaths } from '../../config/file-keys.js';
 import { ConfigError, PmpoError } from '../../core/errors.js';
+import { foreignText } from '../../core/foreign-text.js';
 import { formatPath } from '../../core/key-path.js';
 import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
 import { explainIssues } from '../../core/schema-problems.js';
+import { checkPattern, verdictIn } from '../../language/judges/answers.js';
 import {
   askUntilParsed,
   type JudgeModel,
@@ -86,35 +88,33 @@ const comparisonSettings = z.strictObject({
   first: z.string().default('A').describe('The word in an answer that stands for the first completion'),
   second: z.string().default('B').describe('The word that stands for the second completion'),
   tie: z.string().default('TIE').describe('The word for a tie'),
-  attempts: z.int().min(1).default(2).describe('How often to ask until the answer has one of these words'),
+  pattern: z
+    .string()
+    .optional()
+    .describe(
+      'A regular expression whose one group is one of these words; its last match counts. Without a match, the answer must be nothing but one of the words, or end with it after `Verdict:`',
+    ),
+  attempts: z.int().min(1).default(2).describe('How often to ask until the answer has a verdict'),
 });
 type ComparisonSettings = z.infer<typeof comparisonSettings>;
 
-/** The first of the three words that occurs in an answer; undefined if none does. */
-export function decisionIn(
-  answer: string,
-  { first, second, tie }: Pick<ComparisonSettings, 'first' | 'second' | 'tie'>,
-): 'first' | 'second' | 'tie' | undefined {
-  const words = { first, second, tie };
-  const escaped = (word: string) => word.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
-  const pattern = new RegExp(
-    Object.entries(words)
-      .map(([name, word]) => `(?<${name}>(?<![\\p{L}\\p{N}])${escaped(word)}(?![\\p{L}\\p{N}]))`)
-      .join('|'),
-    'u',
-  );
-  const groups = pattern.exec(answer)?.groups;
-  return (['first', 'second', 'tie'] as const).find((name) => groups?.[name] !== undefined);
-}
+/** Most notices about unreadable answers: more of them would say nothing new. */
+const mostNotices = 3;
 
 function languageModelJudge(
   settings: ComparisonSettings,
   template: Template,
   model: JudgeModel,
   identity: string,
+  notice: Notice,
 ): PairJudge {
+  let notices = 0;
+  const report = (problem: string) => {
+    if (notices++ < mostNotices) notice(`--judge: ${problem}`);
+  };
   return {
-    identity,
+    // Verdicts that were read in another way belong to another judge.
+    identity: `${identity}\nreading: 2`,
     bothOrders: true,
     async decide({ prompt, conversation, first, second }, signal) {
       const question = template({ prompt, conversation, first, second });
@@ -124,11 +124,18 @@ function languageModelJudge(
         {
           attempts: settings.attempts,
           seedOf: (attempt) => randomSeed(foldIn(randomKey(attempt), question)) >>> 1,
-          parse: (answer) => decisionIn(answer, settings),
+          parse: (answer) => verdictIn(answer, settings),
         },
         signal,
       );
-      if ('error' in asked) return { better: 'unanswered', answer: asked.error.message };
+      if ('error' in asked) {
+        report(asked.error.message);
+        return { better: 'unanswered', answer: asked.error.message };
+      }
+      if (asked.value === undefined) {
+        const { first: a, second: b, tie } = settings;
+        report(`the answer '${foreignText(asked.answer, 200)}' has no verdict: ${a}, ${b} or ${tie}`);
+      }
       return { better: asked.value ?? 'unanswered', answer: asked.answer };
     },
     close: () => model.close(),
@@ -202,6 +209,7 @@ async function settingsJudge(file: string, notice: Notice, modules: PublicModule
   };
   if (name === 'language-model') {
     const settings = withResolvedPaths(parseAs(comparisonSettings), file, ['template']);
+    checkPattern(settings.pattern, `${where}: pattern`, String.raw`Verdict: (\w+)`);
     const template = await readTemplate(
       settings.template,
       where,
@@ -214,6 +222,7 @@ async function settingsJudge(file: string, notice: Notice, modules: PublicModule
       template,
       await openJudgeModel(settings, '--judge', notice),
       identity,
+      notice,
     );
   }
   if (name === undefined || !rewards.names().includes(name)) {

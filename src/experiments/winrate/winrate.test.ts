@@ -1,9 +1,11 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicModules } from '../../public-modules.js';
-import { decisionIn, winnerOf } from './judges.js';
+import { winnerOf } from './judges.js';
 import { tally } from './tally.js';
 import type { Verdict } from './verdicts.js';
 import { measureWinRate } from './winrate.js';
@@ -42,20 +44,6 @@ describe('tally', () => {
     expect(result).toMatchObject({ prompts: 5, wins: 1, losses: 1, ties: 1, unanswered: 2, winRate: 0.5 });
     expect(result.interval[0]).toBeLessThan(0.5);
     expect(result.interval[1]).toBeGreaterThan(0.5);
-  });
-});
-
-describe('decisionIn', () => {
-  const words = { first: 'A', second: 'B', tie: 'TIE' };
-  it.each([
-    ['A', 'first'],
-    ['The better one is B.', 'second'],
-    ['TIE: both are fine, A as well as B', 'tie'],
-    ['**B** over A', 'second'],
-    ['Apples and Bananas', undefined],
-    ['', undefined],
-  ] as const)('of %j is %s', (answer, expected) => {
-    expect(decisionIn(answer, words)).toBe(expected);
   });
 });
 
@@ -234,4 +222,59 @@ it('distinguishes chats that end with the same message', async () => {
     prompts: at('chats.jsonl'),
   });
   expect(result).toMatchObject({ wins: 2, losses: 0, ties: 0 });
+});
+
+describe('a judge that is a language model', () => {
+  /** A judge that finds the longer text better, and says so by `say`. */
+  async function longer(say: (better: 'A' | 'B', worse: 'A' | 'B', asked: number) => string) {
+    let asked = 0;
+    const server = createServer(async (request, response) => {
+      let body = '';
+      for await (const piece of request) body += piece;
+      const question = (JSON.parse(body) as { messages: { content: string }[] }).messages[0]!.content;
+      const [, first, second] = /1:(.*) 2:(.*)/.exec(question)!;
+      const content = first!.length > second!.length ? say('A', 'B', asked++) : say('B', 'A', asked++);
+      response.end(JSON.stringify({ choices: [{ message: { role: 'assistant', content } }] }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const at = await files();
+    await writeFile(at('question.txt'), '1:{{first}} 2:{{second}}');
+    await writeFile(
+      at('longer.yaml'),
+      `{name: language-model, url: "http://127.0.0.1:${port}/v1", model: m, template: question.txt}`,
+    );
+    const rows = (text: string) => lines(['x', 'y', 'z'].map((prompt) => ({ prompt, completion: text })));
+    await writeFile(at('a.jsonl'), rows('a long answer'));
+    await writeFile(at('b.jsonl'), rows('no'));
+    const notices: string[] = [];
+    try {
+      const own = options(at, 'longer.yaml', `${Math.random()}.jsonl`);
+      const result = await measureWinRate({ ...own, notice: (message) => notices.push(message) });
+      return { result, notices, asked };
+    } finally {
+      server.close();
+    }
+  }
+
+  it.each<[string, (better: string) => string]>([
+    ['a word', (better) => better],
+    ['a word in lower case', (better) => `**${better.toLowerCase()}**`],
+    ['brackets', (better) => `[[${better}]]`],
+    ['a sentence and a verdict', (better) => `Both A and B are fine. Verdict: ${better}`],
+    ['thoughts and a word', (better) => `<think>A is one, B another</think>${better}`],
+  ])('is read where it answers with %s', async (_, say) => {
+    const { result, notices } = await longer(say);
+    expect(result).toMatchObject({ wins: 3, losses: 0, ties: 0, unanswered: 0, winRate: 1 });
+    expect(notices).toEqual([]);
+  });
+
+  it('is asked again after prose, which is then left out and counted', async () => {
+    const { result, notices, asked } = await longer((better, worse) => `${worse} is worse than ${better}.`);
+    expect(result).toMatchObject({ wins: 0, losses: 0, ties: 0, unanswered: 3 });
+    // Three prompts in both orders, each asked twice.
+    expect(asked).toBe(12);
+    expect(notices).toHaveLength(3);
+    expect(notices[0]).toMatch(/--judge: the answer '[AB] is worse than [AB]\.' has no verdict: A, B or TIE/);
+  });
 });

@@ -4,6 +4,7 @@ import { SecurityError } from '../../grpc/errors.js';
 import { addressSchema, patienceKeys, tlsSchema, tokenSchema } from '../../grpc/schema.js';
 import { ChatEndpoint } from '../chat-endpoint.js';
 import { VllmClient } from '../vllm-client.js';
+import { withoutThoughts } from './answers.js';
 
 /** The language model behind a judge, reached over gRPC or at an HTTP chat endpoint. */
 
@@ -74,7 +75,7 @@ export async function askUntilParsed<T>(
   }: {
     readonly attempts: number;
     readonly seedOf: (attempt: number) => number;
-    /** Returns undefined for an answer that cannot be used. */
+    /** Returns undefined for an answer, without what the model thought before it, that cannot be used. */
     readonly parse: (answer: string) => T | undefined;
   },
   signal?: AbortSignal,
@@ -83,7 +84,7 @@ export async function askUntilParsed<T>(
   for (let attempt = 0; attempt < attempts; attempt++) {
     try {
       const answer = await model.answer(question, { seed: seedOf(attempt), attempt }, signal);
-      const value = parse(answer);
+      const value = parse(withoutThoughts(answer));
       if (value !== undefined) return { value, answer };
       last = { value: undefined, answer };
     } catch (error) {

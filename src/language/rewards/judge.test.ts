@@ -108,6 +108,11 @@ describe('a judge', () => {
     expect(notices).toEqual([]);
   });
 
+  it('does not read what the judge thinks before its answer', async () => {
+    const { rate } = await judge(() => answers('<think>It is 3, or 4?</think>\n8'));
+    expect(await rate('a')).toEqual([8]);
+  });
+
   it('shows an answer without a rating, and rates the other completions', async () => {
     const { rate, notices } = await judge((question) =>
       answers(question.endsWith('b') ? 'From 0 to 10: 4' : '8'),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { ConfigError } from '../../core/errors.js';
 import { foreignText } from '../../core/foreign-text.js';
 import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
+import { checkPattern, lastMatch } from '../judges/answers.js';
 import { askUntilParsed, judgeModelSettings, openJudgeModel } from '../judges/judge-model.js';
 import { readTemplate } from '../judges/template.js';
 import type { RewardDefinition, RewardInput } from './reward.js';
@@ -41,8 +41,7 @@ export function ratingIn(
 ): number | undefined {
   const inRange = (text: string) => Number(text) >= low && Number(text) <= high;
   if (pattern !== undefined) {
-    const found = Array.from(answer.matchAll(new RegExp(pattern, 'gi')), (match) => match[1] ?? '');
-    const last = found.at(-1)?.trim() ?? '';
+    const last = lastMatch(answer, pattern) ?? '';
     return last !== '' && inRange(last) ? Number(last) : undefined;
   }
   const outOf = new RegExp(
@@ -52,28 +51,6 @@ export function ratingIn(
   const found = new Set((answer.replace(outOf, '$1').match(numbers) ?? []).filter(inRange).map(Number));
   const [rating] = found;
   return found.size === 1 ? rating : undefined;
-}
-
-function checkPattern(pattern: string | undefined, where: string): void {
-  if (pattern === undefined) return;
-  let groups: number;
-  try {
-    // The empty alternative always matches, so that exec() gives the number of groups.
-    groups = new RegExp(`${pattern}|`).exec('')!.length - 1;
-  } catch (cause) {
-    throw new ConfigError({
-      where,
-      what: `it is not a regular expression: ${(cause as Error).message}`,
-      cause,
-    });
-  }
-  if (groups !== 1) {
-    throw new ConfigError({
-      where,
-      what: `it has ${groups} groups`,
-      remedy: 'It must have one, around the number: Overall: (\\d+)',
-    });
-  }
 }
 
 /** Most notices about unreadable answers: more of them would say nothing new. */
@@ -86,7 +63,7 @@ export const judgeDefinition: RewardDefinition<JudgeSettings> = {
   settings: judgeSettings,
   fileSettings: ['template'],
   async open(settings, { where, notice }) {
-    checkPattern(settings.pattern, `${where}.pattern`);
+    checkPattern(settings.pattern, `${where}.pattern`, 'Overall: (\\d+), around the number');
     const placeholders = ['prompt', 'conversation', 'completion'];
     const template = await readTemplate(settings.template, where, ['completion'], placeholders);
     const model = await openJudgeModel(settings, where, notice);
