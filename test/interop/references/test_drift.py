@@ -61,6 +61,9 @@ class Drift(unittest.TestCase):
     def test_llama_of_transformers(self):
         self.check("llama_transformers", "TRANSFORMERS")
 
+    def test_chat_templates_of_transformers(self):
+        self.check("jinja_transformers", "TRANSFORMERS")
+
     def test_operators_in_torch(self):
         self.check("operators_torch", "TORCH")
 

@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest';
+import { readFixture } from '../../test/references/read.js';
+import type { ChatMessage } from '../core/chat.js';
+import { type Chat, ChatTemplate } from './chat-template.js';
+
+const fixture = readFixture<{
+  readonly messages: readonly ChatMessage[];
+  readonly tool: object;
+  readonly templates: readonly string[];
+  readonly withTools: readonly (string | null)[];
+  readonly without: readonly (string | null)[];
+}>('jinja_transformers');
+
+/** The text of a template; null if it is refused. */
+function printed(template: string, tools?: readonly unknown[]): string | null {
+  try {
+    const chat: Chat = { messages: fixture.messages, ending: 'whole', tools };
+    return new ChatTemplate(template, { bos_token: '<s>' }).render(chat);
+  } catch {
+    return null;
+  }
+}
+
+describe('a chat template', () => {
+  it.each(fixture.templates.map((template, i) => [template, i] as const))(
+    'prints %j as in transformers',
+    (template, i) => {
+      expect(printed(template)).toBe(fixture.without[i]);
+      expect(printed(template, [fixture.tool])).toBe(fixture.withTools[i]);
+    },
+  );
+
+  it('is refused with the reason that it gives', () => {
+    const template = new ChatTemplate("{{ raise_exception('no system message') }}", {});
+    expect(() => template.render({ messages: fixture.messages })).toThrow('no system message');
+  });
+
+  const chatML = new ChatTemplate(
+    '{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}',
+    {},
+  );
+  const user = { role: 'user', content: 'Hi' } as const;
+
+  it('ends where the answer begins, or as the template ends its last message', () => {
+    expect(chatML.render({ messages: [user] })).toBe('<user>Hi</><assistant>');
+    expect(chatML.render({ messages: [user], ending: 'whole' })).toBe('<user>Hi</>');
+  });
+
+  it("goes on with the assistant's last message", () => {
+    const begun = (content: string): Chat => ({ messages: [user, { role: 'assistant', content }] });
+    expect(chatML.render(begun('Once '))).toBe('<user>Hi</><assistant>Once ');
+    const trims = new ChatTemplate('{% for m in messages %}{{ m.content | trim }}</>{% endfor %}', {});
+    expect(trims.render(begun('Once '))).toBe('Hi</>Once');
+    const drops = new ChatTemplate('{{ messages[0].content }}', {});
+    expect(() => drops.render(begun('Once'))).toThrow(/cannot be continued/);
+  });
+
+  it('refuses a loop that prints before it is broken, which its interpreter would forget', () => {
+    const template = new ChatTemplate('{% for m in messages %}{{ m.role }}{% break %}{% endfor %}', {});
+    expect(() => template.render({ messages: [user] })).toThrow(/prints before `break`/);
+  });
+
+  it('knows the variables of a row', () => {
+    const template = new ChatTemplate('{{ enable_thinking }}', {});
+    expect(template.render({ messages: [user], variables: { enable_thinking: false } })).toBe('False');
+  });
+});
