@@ -80,7 +80,7 @@ function positive(option: string, text: string): number {
   return value;
 }
 
-const evaluationEpisodes = 20;
+const evaluationEpisodes = 100;
 const midwayEvaluations = 10;
 const midwayEpisodes = 5;
 const output = resolve(root, options.output);

@@ -103,7 +103,7 @@ export interface DefaultsRow {
   readonly date: string;
   /** A digest of every setting of the run, so that a row of other defaults is known as such. */
   readonly defaults: string;
-  /** Settings that the run was given in addition to its one line: none in the committed rows. */
+  /** Settings that the run was given in addition to its one line. In the committed rows they are values that have become defaults since. */
   readonly settings: Readonly<Record<string, string>>;
 }
 
@@ -189,7 +189,10 @@ export function defaultsTable(
   const commits = [...new Set(rows.map(({ commit }) => commit))];
   const warned = rows.filter(({ warnings }) => warnings.length > 0);
   const lines = tasks.flatMap((task) => task.operators.map((operator) => line(task, operator, rows, seeds)));
-  const episodes = [...new Set(rows.map((row) => row.episodes))].join(' or ') || '20';
+  const given = [
+    ...new Set(rows.flatMap((row) => Object.entries(row.settings).map(([key, value]) => `${key}=${value}`))),
+  ];
+  const episodes = [...new Set(rows.map((row) => row.episodes))].join(' or ') || 'no';
   return `# Defaults
 
 Each run's configuration is one line, the environment alone or the environment and \`operator: {name: NAME}\`; the length of the run and
@@ -198,7 +201,9 @@ episodes; a task is passed if every seed reaches the goal. Made by \`${command}\
 
 ${[`| ${head.join(' | ')} |`, `|${head.map(() => ' --- |').join('')}`, ...lines].join('\n')}
 
-Commits: ${commits.length === 0 ? 'none yet' : commits.join(', ')}.
+Commits: ${commits.length === 0 ? 'none yet' : commits.join(', ')}.${
+    given.length === 0 ? '' : ` Some runs were given what is the default now: ${given.join(', ')}.`
+  }
 ${
   warned.length === 0
     ? ''

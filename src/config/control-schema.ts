@@ -135,7 +135,9 @@ const learnerSchema = z
       .describe(
         'ε of the first of the K environments: the share of steps whose integer actions are random. It falls from each environment to the next, to ε^8 in the last (Ape-X, arXiv 1803.00933); a single environment has ε^4.5. In the steps after the warm-up, three times as many as it has, ε falls to that from 1. Default: 0.4 if any action is an integer, else 0. It affects acting only',
       ),
-    stepsPerUpdate: count.default(2).describe('Environment steps per update'),
+    stepsPerUpdate: count
+      .default(1)
+      .describe('Environment steps per update; 2 halves the time of a run, which then needs more steps'),
     batchSize: count.max(65_536).default(128).describe('B, contexts per batch'),
     samples: count.max(1024).optional().describe("N, samples per context; default: the operator's own"),
     allActionsUpTo: z

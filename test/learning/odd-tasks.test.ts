@@ -1,11 +1,7 @@
-import { afterEach, describe, expect, it } from 'vitest';
-import { resolveConfig } from '../../src/config/load.js';
-import { parseOverride } from '../../src/config/source.js';
-import { createEngine } from '../../src/engine/create.js';
-import { createVectorEnvironment } from '../../src/environments/create-vector-environment.js';
+import { describe, expect, it } from 'vitest';
+import { mean } from '../../src/core/statistics.js';
 import type { Environment, NamedSpecs } from '../../src/environments/environment.js';
-import { trainControl } from '../../src/learners/control/train.js';
-import { silentObserver } from '../support/silent-observer.js';
+import { trainByDefault } from '../support/train-by-default.js';
 
 /** What the default settings make of tasks of unusual sizes and scales. */
 
@@ -77,48 +73,26 @@ const tasks: readonly (readonly [string, Task])[] = [
   ['one action', { actions: choice(1), best: () => 0, width: 1 }],
 ];
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0)) await cleanup();
-});
-
 /** The mean reward of a step after training, over its scale. */
-async function train(task: Task, steps: number): Promise<number> {
-  const text = 'environment: { simulator: cartpole_swingup }\nlearner: { warmupSteps: 300, batchSize: 64 }';
-  const overrides = ['policy', 'critic'].map((network) => parseOverride(`${network}.hidden=[32, 32]`));
-  const engine = await createEngine('onnx', { threads: 1 });
-  cleanups.push(() => engine.dispose());
-  const { config, operator, classifier } = await resolveConfig('odd.yaml', text, overrides);
-  const environment = (numEnvs: number, offset: number) =>
-    createVectorEnvironment({
-      connect: async () => contexts(task),
-      numEnvs,
-      episodeSeed: (env, episode) => offset + env * 10_007 + episode * 101,
-      reconnect: { attempts: 0, initialDelaySeconds: 0.001, maxDelaySeconds: 0.001 },
-      notice: () => {},
-    });
-  const { evaluation } = await trainControl({
-    config: {
-      ...config,
-      learner: { ...config.learner, environmentSteps: steps },
-      evaluation: { every: steps, episodes: 20 },
-    },
-    engine,
-    environment: await environment(8, 1),
-    evaluationEnvironment: await environment(4, 500_000),
-    operator,
-    classifier,
-    observer: silentObserver,
-    clock: () => 0,
-  });
+async function meanReward(task: Task): Promise<number> {
   const { length = 5, rewardScale = 1 } = task;
-  const mean = evaluation.scores.reduce((sum, score) => sum + score, 0) / evaluation.scores.length;
-  return mean / length / rewardScale;
+  const scores = await trainByDefault({
+    connect: async () => contexts(task),
+    steps: 2500,
+    overrides: [
+      'policy.hidden=[32, 32]',
+      'critic.hidden=[32, 32]',
+      'learner.warmupSteps=300',
+      'learner.batchSize=64',
+      'learner.stepsPerUpdate=2',
+    ],
+  });
+  return mean(scores) / length / rewardScale;
 }
 
 describe('the default settings learn', () => {
   // The best constant action scores 0.75, a random one much less.
   it.each(tasks)('a task with %s', { timeout: 120_000 }, async (_, task) => {
-    expect(await train(task, 2500)).toBeGreaterThan(0.9);
+    expect(await meanReward(task)).toBeGreaterThan(0.9);
   });
 });
