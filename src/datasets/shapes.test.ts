@@ -571,6 +571,18 @@ describe('readPreferences', () => {
     );
   });
 
+  it('reads a column that is named for one role in that role alone', () => {
+    const rows = [
+      { prompt: 'a', completion: 'x', label: 4 },
+      { prompt: 'a', completion: 'y', label: 0 },
+    ];
+    for (const prefer of ['labels', 'scores'] as const) {
+      const { evaluations, contexts } = read(rows, { columns: { score: 'label' }, prefer });
+      expect(evaluations).toBe('scores');
+      expect(contexts[0]!.completions.map(({ evaluation }) => evaluation)).toEqual([4, 0]);
+    }
+  });
+
   it.each<[object, PreferenceOptions, RegExp]>([
     [
       { text: 'a' },

@@ -60,10 +60,12 @@ function resolved(
   named: Columns,
 ): Map<ColumnRole, string> | undefined {
   if (Object.keys(named).some((role) => !Object.hasOwn(columns, role))) return undefined;
+  const taken = new Set(Object.values(named));
   const found = new Map<ColumnRole, string>();
   for (const role of columnRoles) {
     const names = named[role] ?? columns[role] ?? [];
-    const column = [names].flat().find((name) => known.has(name));
+    const isFree = (name: string) => named[role] !== undefined || !taken.has(name);
+    const column = [names].flat().find((name) => known.has(name) && isFree(name));
     if (column !== undefined) found.set(role, column);
   }
   return needs.every((group) => group.some((role) => found.has(role))) ? found : undefined;

@@ -114,10 +114,6 @@ async function openData(
     return data;
   }
   const { contexts, evaluations } = await readDataset(loaded, tokenizer, contextLength, notice);
-  show(
-    'examples',
-    contexts.slice(0, 3).map((context) => showContext(tokenizer, context, { width })),
-  );
   const use = {
     source: dataset.file,
     operator: { name: config.operator.name, needs: loaded.operator.needs },
@@ -125,6 +121,10 @@ async function openData(
     evaluations,
   };
   const usable = checkDataset(contexts, use, notice);
+  show(
+    'examples',
+    usable.slice(0, 3).map((context) => showContext(tokenizer, context, { width })),
+  );
   return { ...data, evaluations, contexts: holdOut(usable, dataset.heldOut, foldIn(key, 'held out')) };
 }
 
