@@ -128,12 +128,17 @@ async function openData(
   return { ...data, evaluations, contexts: holdOut(usable, dataset.heldOut, foldIn(key, 'held out')) };
 }
 
-function sourceOf(config: ResolvedLanguageConfig, data: Data, { samplers }: OpenedModel): BatchSource {
+function sourceOf(
+  { config, operator }: LoadedLanguageConfig,
+  data: Data,
+  { samplers }: OpenedModel,
+): BatchSource {
   const { batchSize, samples } = config.learner;
   const key = foldIn(randomKey(config.seed), 'batches');
   if (data.contexts !== undefined) {
     const limit = Math.min(samples, largestContext(data.contexts.training));
-    return new DatasetBatches(data.contexts.training, { batchSize, samples: limit }, key);
+    const withAccepted = data.evaluations === 'labels' && operator.needs.imitatesUnranked === true;
+    return new DatasetBatches(data.contexts.training, { batchSize, samples: limit, withAccepted }, key);
   }
   const evaluation = {
     sampler: samplers.reference,
@@ -229,7 +234,7 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
         operator,
         classifier,
         classifierName: config.feedback.name,
-        source: sourceOf(config, data, opened),
+        source: sourceOf(loaded, data, opened),
         ...(prompts === undefined ? {} : { heldOut: { prompts: prompts.heldOut, reward: reward! } }),
         ...(contexts === undefined && texts === undefined
           ? {}

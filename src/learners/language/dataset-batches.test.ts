@@ -40,6 +40,15 @@ describe('DatasetBatches', () => {
   });
 });
 
+it('DatasetBatches draws an accepted completion from each context that has one, if asked', async () => {
+  const rare = context('a', ...Array.from({ length: 12 }, (_, i) => (i === 7 ? 1 : -1)));
+  const source = new DatasetBatches([rare], { batchSize: 1, samples: 2, withAccepted: true }, randomKey(3));
+  for (let i = 0; i < 10; i++) {
+    const [{ completions }] = await source.batch(i);
+    expect(completions.map(({ evaluation }) => evaluation).sort()).toEqual([-1, 1]);
+  }
+});
+
 describe('holdOut', () => {
   it('splits contexts by share, and leaves some to learn from', () => {
     const { training, heldOut } = holdOut(contexts, 0.4, randomKey(0));

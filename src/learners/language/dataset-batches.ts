@@ -10,16 +10,26 @@ export class DatasetBatches implements BatchSource {
   readonly #contexts: readonly EvaluatedContext[];
   readonly #batchSize: number;
   readonly #samples: number;
+  readonly #withAccepted: boolean;
   readonly #key: RandomKey;
 
+  /**
+   * @param options.withAccepted whether one of the completions that are drawn must be accepted, if the context has such: for operators
+   *   that would imitate rejected completions which are drawn alone. Default: false.
+   */
   constructor(
     contexts: readonly EvaluatedContext[],
-    { batchSize, samples }: { readonly batchSize: number; readonly samples: number },
+    {
+      batchSize,
+      samples,
+      withAccepted = false,
+    }: { readonly batchSize: number; readonly samples: number; readonly withAccepted?: boolean },
     key: RandomKey,
   ) {
     this.#contexts = contexts;
     this.#batchSize = batchSize;
     this.#samples = samples;
+    this.#withAccepted = withAccepted;
     this.#key = key;
   }
 
@@ -29,7 +39,13 @@ export class DatasetBatches implements BatchSource {
     return drawn.map(({ prompt, completions }, b) => {
       if (completions.length <= this.#samples) return { prompt, completions };
       const order = permutation(foldIn(foldIn(this.#key, 'completions'), from + b), completions.length);
-      const chosen = order.slice(0, this.#samples).sort();
+      const chosen = order.slice(0, this.#samples);
+      const isAccepted = (i: number) => (completions[i].evaluation ?? 0) > 0;
+      if (this.#withAccepted && !chosen.some(isAccepted)) {
+        const accepted = order.find(isAccepted);
+        if (accepted !== undefined) chosen[0] = accepted;
+      }
+      chosen.sort();
       return { prompt, completions: Array.from(chosen, (i) => completions[i]) };
     });
   }

@@ -101,6 +101,18 @@ describe('OperatorGradient', () => {
     for (const value of kl) expect(value).toBeCloseTo(0.5 / B, 6);
   });
 
+  it.each(['pmpo', 'dpo', 'ipo', 'kto', 'behavior-cloning', 'rejection-sampling'])(
+    'gives %s no feedback from completions of equal reward',
+    async (name) => {
+      const step = await createStep(name, {});
+      const evaluation = new Float32Array(N * B).map((_, i) => i % B);
+      const { logProb, metrics } = await step.run({ ...inputs(), evaluation }, 0);
+      expect(logProb.every((value) => value === 0)).toBe(true);
+      const { 'policy/acceptRate': accept = 0, 'policy/rejectRate': reject = 0 } = metrics;
+      expect([accept, reject]).toEqual([0, 0]);
+    },
+  );
+
   it("trains the operator's own state", async () => {
     const step = await createStep('mpo', {});
     const temperature = () => tf.tidy(() => Object.keys(step.state));
