@@ -174,11 +174,16 @@ function specialIdsOf(tokenizer: Tokenizer): ReadonlySet<number | undefined> {
 export function turnEnds(tokenizer: Tokenizer, prompt: PromptRow, chat: boolean): readonly number[] {
   const messages = messagesOf(prompt, chat);
   if (messages === undefined) return [];
+  const answer = 'zq';
   const before = promptTokens(tokenizer, prompt, chat);
   const whole = atRow(prompt.where, () =>
-    tokenizer.encodeChat(chatOf(prompt, wholeChat(messages, { text: 'x', evaluation: 0 }), 'whole')),
+    tokenizer.encodeChat(chatOf(prompt, wholeChat(messages, { text: answer, evaluation: 0 }), 'whole')),
   );
+  const learned = whole.slice(commonPrefix(before, whole));
   const special = specialIdsOf(tokenizer);
-  const end = whole.slice(commonPrefix(before, whole)).findLast((token) => special.has(token));
+  // Some templates write more tokens after the one that ends the answer, and some write a header before the answer.
+  const end = learned.find(
+    (token, i) => special.has(token) && tokenizer.decode(learned.subarray(0, i)).includes(answer),
+  );
   return end === undefined ? [] : [end];
 }
