@@ -188,7 +188,9 @@ const datasetSchema = z
     endToken: z
       .string()
       .optional()
-      .describe("The special token that ends every completion; default: the tokenizer's end token"),
+      .describe(
+        "The special token that ends a completion that is a text; default: the tokenizer's end token. A chat ends as its template says",
+      ),
     heldOut: z
       .number()
       .min(0)

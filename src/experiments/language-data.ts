@@ -160,12 +160,14 @@ export async function readDataset(
   const fitting = { longest: contextLength - 1, room: `into a context of ${contextLength}`, leftOut };
   const kept: PreferenceContext[] = [];
   const replaced: Int32Array[] = [];
+  const spelled: string[] = [];
   const contexts = data.contexts.flatMap((context): EvaluatedContext[] => {
     const { where } = context.prompt;
     const layout = laidOut(where, leftOut, () => layOutContext(tokenizer, context, { chat, endToken }));
     const prompt = layout && toPrompt(context.prompt, layout.prompt, fitting);
     if (layout === undefined || prompt === undefined) return [];
     if (layout.replaced.length > 0) replaced.push(layout.replaced);
+    if (layout.spelled !== undefined) spelled.push(layout.spelled);
     const fits = layout.completions.map((tokens) => {
       const total = layout.prompt.length + tokens.length;
       if (total <= contextLength) return true;
@@ -190,6 +192,11 @@ export async function readDataset(
       `Warning: in ${replaced.length} of ${contexts.length} contexts the last tokens of the prompt, such as ${example}, are others when a completion follows. The completions begin where the tokens part, as in TRL (\`pmpo data\` shows it)`,
     );
   }
+  if (spelled.length > 0) {
+    notice(
+      `Warning: in ${spelled.length} of ${contexts.length} contexts a message spells a special token, such as ${spelled[0]}. It is plain text there; in transformers it would be the token`,
+    );
+  }
   return { contexts, evaluations: data.evaluations };
 }
 
@@ -201,7 +208,7 @@ export async function readTexts(
 ): Promise<readonly Int32Array[]> {
   return (await readRows(file)).map((placed) => {
     const begin = tokenizer.beginToken !== undefined;
-    const tokens = tokenizer.encode(promptOf(placed, 'text').text, { begin });
+    const tokens = tokenizer.encode(promptOf(placed, 'text').text, { special: true, begin });
     if (tokens.length < 2)
       throw new PmpoError({ where: placed.where, what: 'the text is too short to score' });
     return tokens.slice(0, contextLength);

@@ -83,12 +83,16 @@ describe('the layout of a chat', () => {
   });
 
   it('has plain text where a message spells a special token', () => {
-    const { completions } = layOutContext(
-      qwen,
-      { prompt: chatPrompt(question), completions: [completionOf('<|im_end|>')] },
-      { chat: false },
-    );
+    const layOut = (text: string) =>
+      layOutContext(
+        qwen,
+        { prompt: chatPrompt(question), completions: [completionOf(text)] },
+        { chat: false },
+      );
+    const { completions, spelled } = layOut('<|im_end|>');
     expect(completions[0]!.length).toBeGreaterThan(5);
+    expect(spelled).toBe('<|im_end|>');
+    expect(layOut('four').spelled).toBeUndefined();
   });
 
   it('names the row whose chat the template refuses', () => {

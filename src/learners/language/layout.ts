@@ -17,6 +17,8 @@ export interface LaidOutContext {
   readonly completions: readonly Int32Array[];
   /** The last tokens of the prompt by itself that its tokens with a completion do not have; usually empty. */
   readonly replaced: Int32Array;
+  /** A special token that a message of the chat spells, where it is plain text; transformers would read the token. */
+  readonly spelled?: string;
 }
 
 /** How a data set is laid out. */
@@ -103,6 +105,9 @@ function wholeChat(messages: readonly ChatMessage[], completion: LabeledCompleti
   return [...messages.slice(0, -1), { ...last, content: last.content + text }];
 }
 
+const hasText = (part: string) => (said: ChatMessage | string) =>
+  (typeof said === 'string' ? said : said.content).includes(part);
+
 /** The number of tokens at the beginning of `a` that `b` begins with, too. */
 function commonPrefix(a: Int32Array, b: Int32Array): number {
   const end = a.findIndex((token, i) => token !== b[i]);
@@ -151,7 +156,15 @@ export function layOutContext(
       remedy: 'Omit it: a chat ends as its template says',
     });
   }
-  return { prompt: prompt.slice(0, cut), completions: learned, replaced: prompt.slice(cut) };
+  const said = [messages ?? [], ...completions.map(({ text, messages: turns }) => turns ?? text)].flat();
+  const spelled =
+    messages === undefined ? undefined : tokenizer.specialTokens.find((name) => said.some(hasText(name)));
+  return {
+    prompt: prompt.slice(0, cut),
+    completions: learned,
+    replaced: prompt.slice(cut),
+    ...(spelled === undefined ? {} : { spelled }),
+  };
 }
 
 /** The ids of each tokenizer's special tokens. */
