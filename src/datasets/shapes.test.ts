@@ -549,6 +549,21 @@ describe('readPreferences', () => {
     });
   });
 
+  it('makes all prompts chats where some rows have a system message', () => {
+    const rows = ['Be brief.', ''].map((text, i) => ({
+      system: text,
+      question: `Why ${i}?`,
+      chosen: 'a',
+      rejected: 'b',
+    }));
+    expect(read(rows).contexts.map(({ prompt }) => prompt.messages)).toEqual([
+      [system('Be brief.'), user('Why 0?')],
+      [user('Why 1?')],
+    ]);
+    expect(read(rows.slice(1)).contexts[0]!.prompt).toMatchObject({ text: 'Why 1?' });
+    expect(read(rows.slice(1)).contexts[0]!.prompt.messages).toBeUndefined();
+  });
+
   it('leaves out single completions of a list', () => {
     const completions = [
       { response: 'a', overall_score: 1 },

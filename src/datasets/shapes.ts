@@ -1,7 +1,7 @@
 import { PmpoError } from '../core/errors.js';
 import { nameList } from '../core/foreign-text.js';
 import { nearest } from '../core/nearest.js';
-import { completedPrompt } from './prompts.js';
+import { asChat, completedPrompt } from './prompts.js';
 import type { PlacedRow, Row } from './rows.js';
 import {
   type Cells,
@@ -99,7 +99,12 @@ export function shapeOf(rows: readonly PlacedRow[], source: string, named: Colum
     if (columns === undefined) continue;
     const completions = columns.get('completions');
     const inner = completions === undefined ? undefined : (score ?? innerScore(rows, completions));
-    return shapeWith(definition, columns, known, inner);
+    // A system message or tools make a prompt a chat; then the other prompts of the data are chats, too.
+    const areChats = (['system', 'tools'] as const).some((role) => {
+      const column = columns.get(role);
+      return column !== undefined && rows.some(({ row }) => present(row[column]) && row[column] !== '');
+    });
+    return shapeWith(definition, columns, known, { innerScore: inner, areChats });
   }
   throw new PmpoError({
     where: source,
@@ -109,12 +114,15 @@ export function shapeOf(rows: readonly PlacedRow[], source: string, named: Colum
   });
 }
 
-/** @param innerScore the field of the scores in a list of completions. */
+/**
+ * @param options.innerScore the field of the scores in a list of completions.
+ * @param options.areChats whether prompts that are texts become messages of the user.
+ */
 function shapeWith(
   definition: ShapeDefinition,
   columns: ReadonlyMap<ColumnRole, string>,
   known: ReadonlySet<string>,
-  innerScore: string | undefined,
+  { innerScore, areChats }: { readonly innerScore: string | undefined; readonly areChats: boolean },
 ): Shape {
   const nameOf = (role: ColumnRole) =>
     columns.get(role) ?? (role === 'score' ? innerScore : undefined) ?? role;
@@ -137,7 +145,8 @@ function shapeWith(
         return column === undefined ? undefined : (row[column] ?? undefined);
       };
       const found = definition.read(cells, nameOf);
-      const prompt = completedPrompt(found.prompt, { system: cells('system'), tools: cells('tools') });
+      const own = completedPrompt(found.prompt, { system: cells('system'), tools: cells('tools') });
+      const prompt = areChats ? asChat(own) : own;
       if (!isDemonstration) return { ...found, prompt };
       return { prompt, completions: found.completions.map((one) => ({ ...one, side: 1 })) };
     },

@@ -67,7 +67,7 @@ describe('rejected completions alone', () => {
     const { kept, notices } = check('mpo', [context(1, -1), context(-1, -1), context(1, 1)]);
     expect(kept).toBe(2);
     expect(notices).toMatch(
-      /f\.jsonl has 1 contexts with rejected completions only\. They are left out, because the operator 'mpo'/,
+      /f\.jsonl has prompts with rejected completions only: 1 of 3\. They are left out, because the operator 'mpo'/,
     );
   });
 });

@@ -54,7 +54,7 @@ function withoutImitatedRejects(
   }
   if (left > 0) {
     notice(
-      `Warning: ${source} has ${count.format(left)} contexts with rejected completions only. They are left out, because the operator '${name}' would raise the likelihood of their completions`,
+      `Warning: ${source} has prompts with rejected completions only: ${count.format(left)} of ${count.format(contexts.length)}. They are left out, because the operator '${name}' would raise the likelihood of their completions`,
     );
   }
   return kept;

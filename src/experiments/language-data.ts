@@ -186,6 +186,11 @@ export async function readDataset(
   });
   if (contexts.length === 0) throw leftOut.error();
   notice(readAsLine(file, { ...data, contexts: kept }));
+  if (tokenizer.hasChatTemplate && !chat && kept.every(({ prompt }) => prompt.messages === undefined)) {
+    notice(
+      `${file}: its prompts are texts and go to the model as they are. language.dataset.chat: true makes each a user's message in the model's chat template`,
+    );
+  }
   if (replaced.length > 0) {
     const example = JSON.stringify(tokenizer.decode(replaced[0]!, { special: true }));
     notice(

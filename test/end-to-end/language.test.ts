@@ -120,6 +120,25 @@ describe('a language job', () => {
     expect(code).toBe(0);
   });
 
+  test('says what a data set was read as, and what was left out', async () => {
+    const rows = ['Hello', null].map(
+      (output) => `${JSON.stringify({ instruction: 'Hi', output, rejected_response: 'No', id: 1 })}\n`,
+    );
+    await writeFile(at('alpaca.jsonl'), rows.join(''));
+    const { prompts: _, reward: __, ...language } = tinyLanguage().language;
+    const config = {
+      ...tinyLanguage(),
+      language: { ...language, dataset: { file: at('alpaca.jsonl'), heldOut: 0 } },
+      operator: { name: 'dpo' },
+      learner: { updates: 1, batchSize: 1 },
+    };
+    const { code, stderr } = await train('alpaca', config);
+    expect(stderr).toMatch(
+      /alpaca\.jsonl: read as instructions with an output \(Alpaca\).*: 2 rows, 1 context, 1 accepted and 1 rejected completion; 1 left out: 1 because 'output' is missing \(first at .*alpaca\.jsonl:2\); columns that are not read: id/,
+    );
+    expect(code).toBe(0);
+  });
+
   test('learns from labels without sampling, and records metrics of held-out data', async () => {
     const { prompts: _, reward: __, ...language } = tinyLanguage().language;
     const config = {
@@ -200,6 +219,54 @@ describe('pmpo train reports in one line', () => {
     const { code, stderr } = await train('one-sided', config);
     expect(stderr).toMatch(message);
     expect(code).toBe(1);
+  });
+
+  const labelled = (...labels: unknown[]) =>
+    labels
+      .map((label, i) => `${JSON.stringify({ prompt: `p${i % 2}`, completion: `c${i}`, label })}\n`)
+      .join('');
+
+  test.each([
+    ['labels from 0 to 4', labelled(4, 1, 3, 0), {}, /data\.jsonl:1: the label 4 is not between −1 and 1/],
+    [
+      'labels of 0 and 1',
+      labelled(0, 1, 1),
+      {},
+      /data\.jsonl:1: the labels are 0, 1.*language\.dataset\.labels/,
+    ],
+    [
+      'scores that nothing compares',
+      labelled(1, 1).replaceAll('label', 'score'),
+      { operator: { name: 'behavior-cloning' } },
+      /data\.jsonl: the completions have scores and no labels.*threshold.*top-k/,
+    ],
+    [
+      'rejected completions that MPO would imitate',
+      labelled(false, false, false, false),
+      { operator: { name: 'mpo' } },
+      /data\.jsonl: every prompt has rejected completions only, and the operator 'mpo' raises the likelihood/,
+    ],
+    [
+      'DPO with one completion',
+      labelled(true, false, true, false),
+      { operator: { name: 'dpo' }, learner: { samples: 1 } },
+      /'dpo' compares an accepted with a rejected sample of the same context, and there is 1/,
+    ],
+    ['an unknown shape', '{"text": "a"}\n', {}, /data\.jsonl: its columns are text, and no known shape/],
+  ])('%s', async (_, text, settings, message) => {
+    await writeFile(at('data.jsonl'), text);
+    const { prompts: __, reward: ___, ...language } = tinyLanguage().language;
+    const dataset = { file: at('data.jsonl'), heldOut: 0 };
+    const config = {
+      ...tinyLanguage(),
+      language: { ...language, dataset },
+      reference: 'initial',
+      ...settings,
+    };
+    const { code, stderr } = await train('refused-data', config);
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(/^\s+at /m);
+    expect(code).not.toBe(0);
   });
 
   test('a language job given to pmpo compare', async () => {

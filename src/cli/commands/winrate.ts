@@ -80,10 +80,10 @@ export function addWinrate(program: Command): void {
     .description('Compare the completions of two language models with a judge')
     .argument(
       '<a>',
-      'host:port of an LM server, a .jsonl file of completions, or the folder of an embedded model',
+      'host:port of an LM server, a file of completions (.jsonl, .parquet), or the folder of an embedded model',
     )
     .argument('<b>', 'the same for the other model')
-    .requiredOption('--prompts <file>', 'a JSON Lines or Parquet file with one prompt per row')
+    .requiredOption('--prompts <file>', 'a file with one prompt per row: JSON Lines, JSON or Parquet')
     .requiredOption(
       '--judge <file>',
       'a module that exports compare or reward (.ts, .js), or the settings of a judge (.yaml)',
