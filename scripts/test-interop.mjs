@@ -1,16 +1,18 @@
 // `npm run test:interop [NAME…]`: installs, builds, creates the Python environments, and runs the suites that test pmpo together
 // with other software. A suite is a folder of test/interop/ with Python files `test_*.py` for unittest, vitest files
-// `*.test.ts`, or both. A suite whose other software cannot be installed counts as skipped, with the reason.
+// `*.test.ts`, or both. A suite whose other software cannot be installed counts as skipped, with the reason. Two of these parts
+// run at a time, because each waits for other processes much of the time; `PMPO_INTEROP_PARTS=1` runs one after the other, with its
+// output as it comes. Otherwise the output of a part is printed when it ends.
 //
 // Environment variables of a suite: PMPO_PYTHON_<VENV>, its interpreters (PMPO_PYTHON_JAX, …); PMPO_BIN, the built program; and
 // for suites that need them PMPO_SERVER_ADDRESS, a running `pmpo serve simulators`, and PMPO_REDIS, how to start Redis (JSON).
 // TMPDIR is a folder for the suite alone, removed at its end: other people's software leaves logs and sockets there.
 
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureBuilt, ensureInstalled, fail, root, runNode, say } from './bootstrap.mjs';
+import { ensureBuilt, ensureInstalled, fail, root, say } from './bootstrap.mjs';
 import { ensureRedis } from './redis.mjs';
 import {
   addResults,
@@ -26,37 +28,38 @@ import { ensureVenv } from './venv.mjs';
 
 /**
  * Every suite: its folder, its Python environments (the first one runs its Python files), and whether it needs a running
- * simulator server or starts Redis servers. `minutes` is its time limit if it is more than 5 minutes.
+ * simulator server or starts Redis servers. `minutes` is its time limit if it is more than 10 minutes, which is for tests that hang:
+ * alone on two cores a suite takes less than half. The longest come first, so that both slots end together.
  */
 const suites = [
-  { name: 'references', venvs: ['jax', 'torch', 'transformers'] },
-  { name: 'operators', venvs: ['operators'] },
-  { name: 'trl', venvs: ['trl', 'trl_previous'], minutes: 10 },
-  { name: 'chats', venvs: ['trl'] },
-  { name: 'python_feedback', venvs: ['python_feedback'] },
-  { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
-  { name: 'simulator_server', venvs: ['simulator_server'], minutes: 20 },
-  { name: 'serve', venvs: [], minutes: 10 },
-  { name: 'foreign_server', venvs: ['dm_env_rpc'] },
-  { name: 'gymnasium', venvs: ['gymnasium'], server: true },
+  { name: 'vllm', venvs: ['vllm'], minutes: 25 },
+  { name: 'redis', venvs: [], redis: true, minutes: 15 },
+  { name: 'torch_trainer', venvs: ['torch_trainer'], minutes: 20 },
   { name: 'stable_baselines3', venvs: ['stable_baselines3'], minutes: 15 },
-  { name: 'torchrl', venvs: ['torchrl'] },
-  { name: 'adapters', venvs: ['adapters'] },
+  { name: 'vllm_trainer', venvs: ['vllm', 'torch_trainer'], minutes: 40 },
+  { name: 'simulator_server', venvs: ['simulator_server'], minutes: 20 },
+  { name: 'serve', venvs: [] },
+  { name: 'trl', venvs: ['trl', 'trl_previous'] },
+  { name: 'operators', venvs: ['operators'] },
+  { name: 'python_feedback', venvs: ['python_feedback'] },
+  { name: 'references', venvs: ['jax', 'torch', 'transformers'] },
   { name: 'cleanrl', venvs: ['cleanrl'] },
+  { name: 'torchrl', venvs: ['torchrl'] },
+  { name: 'onnx', venvs: ['onnx'] },
+  { name: 'foreign_server', venvs: ['dm_env_rpc'] },
+  { name: 'adapters', venvs: ['adapters'] },
+  { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
+  { name: 'gymnasium', venvs: ['gymnasium'], server: true },
+  { name: 'embedded_model', venvs: ['transformers'] },
+  { name: 'open_inference', venvs: ['open_inference'] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },
-  { name: 'onnx', venvs: ['onnx'] },
-  { name: 'embedded_model', venvs: ['transformers'] },
-  { name: 'redis', venvs: [], redis: true, minutes: 10 },
-  { name: 'vllm', venvs: ['vllm'], minutes: 25 },
-  { name: 'vllm_trainer', venvs: ['vllm', 'torch_trainer'], minutes: 40 },
-  { name: 'open_inference', venvs: ['open_inference'] },
-  { name: 'torch_trainer', venvs: ['torch_trainer'], minutes: 20 },
 ];
 
 const program = join(root, 'dist/cli/main.js');
-const suiteMinutes = 5;
+const suiteMinutes = 10;
+const slots = Number(process.env.PMPO_INTEROP_PARTS ?? 2);
 
 /** The time since a moment, for the log. */
 const took = (started) => `${Math.round((Date.now() - started) / 1000)} s`;
@@ -88,47 +91,62 @@ function startServer(env) {
   });
 }
 
-/** Runs the Python files and the vitest files of a suite, and returns its results. */
-function runSuite(folder, interpreter, env, scratch, minutes = suiteMinutes) {
-  const timeout = minutes * 60_000;
-  const files = readdirSync(folder);
-  let all = noResults;
-  if (files.some((file) => /^test_.*\.py$/.test(file))) {
-    const results = join(scratch, 'python.json');
-    rmSync(results, { force: true });
-    spawnSync(interpreter, [join(root, 'test/interop/run_unittest.py'), folder, results], {
-      cwd: folder,
-      env,
-      stdio: 'inherit',
-      timeout,
+/** Runs a command until it ends or its time is over, and prints its output: at the end if other parts run beside it. */
+async function runCommand(title, command, args, { cwd, env, minutes, scratch }) {
+  const log = join(scratch, 'output.txt');
+  const output = slots === 1 ? 'inherit' : openSync(log, 'w');
+  if (slots === 1) say(`\n── ${title}`);
+  const started = Date.now();
+  const child = spawn(command, args, { cwd, env, stdio: ['ignore', output, output] });
+  const timer = setTimeout(() => child.kill(), minutes * 60_000);
+  try {
+    await new Promise((resolve, reject) => {
+      child.on('exit', resolve);
+      child.on('error', reject);
     });
-    all = addResults(all, readResults(results));
+  } finally {
+    clearTimeout(timer);
+    if (slots !== 1) {
+      closeSync(output);
+      say(`\n── ${title}, ${took(started)}\n${readFileSync(log, 'utf8')}`);
+    }
+  }
+}
+
+/** The parts of a suite, as functions from its preparation to their results. */
+function partsOf({ name, minutes = suiteMinutes }) {
+  const folder = join(root, 'test/interop', name);
+  const files = readdirSync(folder);
+  const parts = [];
+  if (files.some((file) => /^test_.*\.py$/.test(file))) {
+    parts.push(async ({ env, interpreters, scratch }) => {
+      const results = join(scratch, 'python.json');
+      const args = [join(root, 'test/interop/run_unittest.py'), folder, results];
+      await runCommand(`${name} (Python)`, interpreters[0], args, { cwd: folder, env, minutes, scratch });
+      return readResults(results);
+    });
   }
   if (files.some((file) => file.endsWith('.test.ts'))) {
-    const results = join(scratch, 'vitest.json');
-    rmSync(results, { force: true });
-    const vitest = [join(root, 'node_modules/vitest/vitest.mjs'), 'run'];
-    const output = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
-    // The slash excludes other folders whose names begin with this one's.
-    runNode([...vitest, ...output, `${folder}/`], { env, timeout });
-    all = addResults(all, vitestResults(results));
+    parts.push(async ({ env, scratch }) => {
+      const results = join(scratch, 'vitest.json');
+      const args = [join(root, 'node_modules/vitest/vitest.mjs'), 'run'];
+      const reports = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
+      // The slash excludes other folders whose names begin with this one's.
+      const rest = [...reports, `${folder}/`];
+      await runCommand(`${name} (vitest)`, process.execPath, [...args, ...rest], {
+        cwd: root,
+        env,
+        minutes,
+        scratch,
+      });
+      return vitestResults(results);
+    });
   }
-  return all.passed + all.skipped + all.failures.length === 0 ? oneFailure('no tests were found') : all;
+  return parts;
 }
 
-const wanted = process.argv.slice(2);
-const unknown = wanted.filter((name) => !suites.some((suite) => suite.name === name));
-if (unknown.length > 0) {
-  fail(`unknown suite: ${unknown.join(', ')}. Suites: ${suites.map(({ name }) => name).join(', ')}`, 2);
-}
-
-ensureInstalled();
-ensureBuilt();
-const scratch = mkdtempSync(join(tmpdir(), 'pmpo-interop-'));
-const report = [];
-for (const { name, venvs, server, redis, minutes } of suites) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  say(`\n── ${name}`);
+/** What the parts of a suite share. Throws if its other software cannot be installed. */
+async function prepare({ venvs, server, redis }) {
   const env = { ...process.env, PMPO_BIN: program, PMPO_INTEROP: '1' };
   // A cache inside the clone instead of the user's, so that deleting the clone removes it.
   env.PMPO_CACHE = join(root, '.venvs', 'cache');
@@ -142,44 +160,79 @@ for (const { name, venvs, server, redis, minutes } of suites) {
     }
     if (redis) env.PMPO_REDIS = JSON.stringify(ensureRedis({ log: say }));
   } catch (error) {
-    report.push({ name, results: { ...noResults, skipped: 1 }, note: `SKIPPED: ${error.message}` });
-    say(report.at(-1).note);
-    continue;
+    throw new Skipped(error.message);
   }
   // A short path: that of a Unix socket in it has at most 107 bytes.
   env.TMPDIR = mkdtempSync(join(tmpdir(), 'pi-'));
-  const started = Date.now();
-  let running;
-  try {
-    if (server) {
-      running = await startServer(env);
-      env.PMPO_SERVER_ADDRESS = running.address;
-    }
-    const folder = join(root, 'test/interop', name);
-    report.push({
-      name,
-      results: runSuite(folder, interpreters[0], env, scratch, minutes),
-      time: took(started),
-    });
-  } catch (error) {
-    report.push({ name, results: oneFailure(error.message), time: took(started) });
-  } finally {
+  const running = server ? await startServer(env) : undefined;
+  if (running !== undefined) env.PMPO_SERVER_ADDRESS = running.address;
+  const end = () => {
     running?.stop();
     rmSync(env.TMPDIR, { recursive: true, force: true, maxRetries: 5 });
-  }
+  };
+  return { env, interpreters, end };
 }
+
+/** The software of a suite is missing here. */
+class Skipped extends Error {}
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !suites.some((suite) => suite.name === name));
+if (unknown.length > 0) {
+  fail(`unknown suite: ${unknown.join(', ')}. Suites: ${suites.map(({ name }) => name).join(', ')}`, 2);
+}
+
+ensureInstalled();
+ensureBuilt();
+const scratch = mkdtempSync(join(tmpdir(), 'pmpo-interop-'));
+const chosen = suites.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
+const reports = new Map(chosen.map(({ name }) => [name, { results: noResults, seconds: 0 }]));
+const queue = chosen.flatMap((suite) => {
+  const parts = partsOf(suite);
+  const shared = { left: parts.length, prepared: undefined };
+  return parts.map((part) => async () => {
+    const report = reports.get(suite.name);
+    const started = Date.now();
+    try {
+      shared.prepared ??= prepare(suite);
+      const prepared = await shared.prepared;
+      const own = mkdtempSync(join(scratch, `${suite.name}-`));
+      const results = await part({ ...prepared, scratch: own });
+      const { passed, skipped, failures } = results;
+      const isEmpty = passed + skipped + failures.length === 0;
+      report.results = addResults(report.results, isEmpty ? oneFailure('no tests were found') : results);
+    } catch (error) {
+      const isSkipped = error instanceof Skipped;
+      if (isSkipped) report.note = `SKIPPED: ${error.message.split('\n')[0]}`;
+      if (isSkipped) say(`\n── ${suite.name}: SKIPPED: ${error.message}`);
+      report.results = addResults(
+        report.results,
+        isSkipped ? { ...noResults, skipped: 1 } : oneFailure(error.message),
+      );
+    }
+    report.seconds += Math.round((Date.now() - started) / 1000);
+    shared.left -= 1;
+    if (shared.left === 0) (await shared.prepared.catch(() => {}))?.end();
+  });
+});
+const started = Date.now();
+await Promise.all(
+  Array.from({ length: slots }, async () => {
+    for (let job = queue.shift(); job !== undefined; job = queue.shift()) await job();
+  }),
+);
 rmSync(scratch, { recursive: true, force: true });
 
 say('');
-for (const { name, results, note, time } of report) {
-  say(`${name}: ${formatCounts(results)}, ${note === undefined ? time : `(${note.split('\n')[0]})`}`);
+for (const [name, { results, note, seconds }] of reports) {
+  say(`${name}: ${formatCounts(results)}, ${note ?? `${seconds} s`}`);
 }
 const total = addResults(
-  ...report.map(({ name, results }) => ({
+  ...[...reports].map(([name, { results }]) => ({
     ...results,
     failures: results.failures.map((line) => `${name}: ${line}`),
   })),
 );
 writeResults(process.env.PMPO_TEST_RESULTS, total);
-say(`${formatFailures(total)}${formatCounts(total)}`);
+say(`${formatFailures(total)}${formatCounts(total)}, ${took(started)}`);
 process.exitCode = total.failures.length === 0 ? 0 : 1;
