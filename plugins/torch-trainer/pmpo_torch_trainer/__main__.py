@@ -270,6 +270,7 @@ def _serve(options: argparse.Namespace, serving: ServerOptions, distributed: Dis
     from pmpo_torch_trainer.services import ENGINE, TRAINER
     from pmpo_torch_trainer.trainer import Trainer, TrainerOptions
     from pmpo_torch_trainer.trainer_service import TrainerService
+    from pmpo_torch_trainer.trial import try_update
 
     if options.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -278,6 +279,7 @@ def _serve(options: argparse.Namespace, serving: ServerOptions, distributed: Dis
     beta1, beta2 = options.adam_betas
     adam = TrainerOptions(options.max_tokens_per_batch, beta1, beta2, options.adam_epsilon)
     trainer = Trainer(model, adam, processes)
+    try_update(trainer)
     service = TrainerService(trainer, options.folder.resolve(), on_failure=stop.set)
     if distributed is not None and not first:
         service.follow_first_process(distributed)

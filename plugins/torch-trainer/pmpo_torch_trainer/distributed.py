@@ -26,7 +26,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from pmpo_torch_trainer.batches import TokenSequence, micro_batches
 from pmpo_torch_trainer.errors import RequestError, StartError
-from pmpo_torch_trainer.model import LanguageModel, View, Weights, hidden_states
+from pmpo_torch_trainer.body_and_head import hidden_states
+from pmpo_torch_trainer.model import LanguageModel, View, Weights
 from pmpo_torch_trainer.processes import Body, ModelShare, Pass, Processes, T
 
 _FAILURE = "pmpo_failure"

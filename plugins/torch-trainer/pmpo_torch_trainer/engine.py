@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import inspect
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import torch
-import transformers
 from torch import Tensor
 
 import grpc
+from pmpo_torch_trainer.body_and_head import Head
 from pmpo_torch_trainer.errors import RequestError, precondition
-from pmpo_torch_trainer.model import Head, LanguageModel, View, Weights
+from pmpo_torch_trainer.model import LanguageModel, View, Weights
+from pmpo_torch_trainer.rows import choose_rows
 from pmpo_torch_trainer.sampling import (
     Context,
     RandomStream,
@@ -118,9 +117,7 @@ class Engine:
         self._view = View(model, weights)
         self._head = Head(self._view.module)
         self._options = options
-        body = getattr(self._view.module, self._view.module.base_model_prefix)
-        # transformers 5 renamed this argument.
-        self._cache_name = "cache" if "cache" in inspect.signature(body.forward).parameters else "past_key_values"
+        self._rows = choose_rows(self._view.module, model.device, model.context_length)
         self._waiting: collections.deque[Request] = collections.deque()
         self._active: set[Request] = set()
         self._changed = threading.Condition()
@@ -236,7 +233,7 @@ class Engine:
         if self._view.weights is not group[0].weights:
             self._view.use(group[0].weights)
         with self._model.autocast():
-            batch = _Batch(self._view.module, self._cache_name, self._model.device)
+            batch = self._rows(self._view.module, self._model.device)
             states = batch.read([request.prompt for request in group])
             for request, prompt_states in zip(group, states, strict=True):
                 if request.settings.prompt_logprobs is not None and indices.start == 0:
@@ -309,44 +306,3 @@ class Engine:
             if count > 0:
                 scores.top.extend(top_log_probs(row, int(token), count) for row, token in zip(logits, targets, strict=True))
         return scores
-
-
-class _Batch:
-    """The key-value cache of R rows, padded on the left."""
-
-    def __init__(self, module: Any, cache_name: str, device: torch.device) -> None:
-        self._body: Callable[..., Any] = getattr(module, module.base_model_prefix)
-        self._cache = transformers.DynamicCache(config=module.config)
-        self._cache_name = cache_name
-        self._device = device
-        self._mask = torch.empty(0)
-
-    def read(self, prompts: list[list[int]]) -> list[Tensor]:
-        """Reads P prompts, and returns the hidden states of each, [L, H]."""
-        width = max(len(prompt) for prompt in prompts)
-        tokens = torch.zeros(len(prompts), width, dtype=torch.long)
-        mask = torch.zeros(len(prompts), width, dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            tokens[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
-        self._mask = mask.to(self._device)
-        states = self._forward(tokens.to(self._device), (self._mask.cumsum(-1) - 1).clamp(min=0))
-        return [states[row, width - len(prompt) :] for row, prompt in enumerate(prompts)]
-
-    def keep(self, rows: list[int]) -> None:
-        """Keeps only these rows. A row may be listed several times."""
-        index = torch.tensor(rows, device=self._device)
-        self._cache.batch_select_indices(index)
-        self._mask = self._mask[index]
-
-    def step(self, tokens: list[int]) -> Tensor:
-        """Appends one token to each row, and returns the hidden states [R, H]."""
-        self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=-1)
-        column = torch.tensor(tokens, device=self._device).unsqueeze(-1)
-        return self._forward(column, self._mask.sum(-1, keepdim=True) - 1)[:, -1]
-
-    def _forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        cache = {self._cache_name: self._cache}
-        output = self._body(input_ids=tokens, attention_mask=self._mask, position_ids=positions, use_cache=True, **cache)
-        states: Tensor = output.last_hidden_state
-        return states

@@ -17,6 +17,7 @@ import transformers
 from torch import Tensor, nn
 
 from pmpo_torch_trainer.errors import StartError
+from pmpo_torch_trainer.trial import check_parts
 
 Weights = Mapping[str, Tensor]
 """A snapshot of the trained parameters, by name. Never changed in place."""
@@ -162,7 +163,7 @@ def load(options: ModelOptions) -> LanguageModel:
         raise StartError(f"--context-length {options.context_length}: it must be at most {longest}, that of the model")
     eos = module.generation_config.eos_token_id if module.generation_config is not None else None
     eos = text.eos_token_id if eos is None else eos
-    return LanguageModel(
+    model = LanguageModel(
         name=str(options.folder),
         module=module,
         peft=peft_model,
@@ -171,12 +172,14 @@ def load(options: ModelOptions) -> LanguageModel:
         dtype=_DTYPES[options.dtype],
         method="lora" if adapted else "full",
         context_length=options.context_length or longest or 2048,
-        vocabulary_size=module.get_output_embeddings().weight.shape[0],
+        vocabulary_size=_vocabulary_size(module, text),
         eos_token_ids=tuple(eos) if isinstance(eos, (list, tuple)) else () if eos is None else (int(eos),),
         bos_token_id=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else text.bos_token_id,
         gradient_checkpointing=options.gradient_checkpointing,
         files=files,
     )
+    check_parts(model)
+    return model
 
 
 def read_weights(model: LanguageModel) -> Weights:
@@ -217,7 +220,16 @@ def _config(folder: Path) -> Any:
             # Dropout is off, so that a sequence has a single log-prob.
             if ("dropout" in name or name.endswith("pdrop")) and isinstance(value, float):
                 setattr(part, name, 0.0)
+        if hasattr(part, "rescale_every"):
+            # RWKV would divide its weights in place when it does not train.
+            part.rescale_every = 0
     return config
+
+
+def _vocabulary_size(module: Any, text: Any) -> int:
+    """The width of the logits, which may be more than the number of tokens."""
+    weight = getattr(module.get_output_embeddings(), "weight", None)
+    return int(text.vocab_size if weight is None else weight.shape[0])
 
 
 def _context_length(text: Any) -> int | None:
@@ -261,7 +273,11 @@ class View:
     def __init__(self, model: LanguageModel, weights: Weights) -> None:
         names = {id(parameter): name for name, parameter in model.trainable().items()}
         shared = [*model.module.parameters(), *model.module.buffers()]
-        self.module: Any = copy.deepcopy(model.module, {id(tensor): tensor for tensor in shared})
+        memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
+        for part in model.module.modules():
+            # What some models keep of their last pass cannot be copied, and is not needed.
+            memo.update({id(x): x.detach() for x in vars(part).values() if isinstance(x, Tensor) and not x.is_leaf})
+        self.module: Any = copy.deepcopy(model.module, memo)
         self.module.eval()
         # Every place that holds a trained parameter. Tied parameters have several.
         self._places = [
@@ -279,31 +295,3 @@ class View:
         for module, key, name in self._places:
             module._parameters[key] = parameters[name]
         self.weights = weights
-
-
-class _GivenStates(nn.Module):
-    """A stand-in for a model's body that returns its input embeddings as the last hidden states."""
-
-    def forward(self, inputs_embeds: Tensor, **_: object) -> Any:
-        return transformers.modeling_outputs.BaseModelOutputWithPast(last_hidden_state=inputs_embeds)
-
-
-class Head:
-    """Maps hidden states to logits exactly as the model does, including soft caps and scales."""
-
-    def __init__(self, module: Any) -> None:
-        self._shell = copy.copy(module)
-        self._shell._modules = dict(module._modules)
-        self._shell._modules[module.base_model_prefix] = _GivenStates()
-
-    def __call__(self, states: Tensor) -> Tensor:
-        """Maps hidden states [P, H] to logits [P, V], float32."""
-        logits: Tensor = self._shell(inputs_embeds=states.unsqueeze(0), use_cache=False).logits
-        return logits.squeeze(0).float()
-
-
-def hidden_states(module: Any, tokens: Tensor, attention_mask: Tensor) -> Tensor:
-    """Computes the last hidden states [R, L, H] of tokens [R, L] with their attention mask [R, L]."""
-    body = getattr(module, module.base_model_prefix)
-    states: Tensor = body(input_ids=tokens, attention_mask=attention_mask, use_cache=False).last_hidden_state
-    return states

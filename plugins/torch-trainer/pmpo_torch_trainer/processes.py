@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from pmpo_torch_trainer.batches import TokenSequence, micro_batches
-from pmpo_torch_trainer.model import LanguageModel, View, Weights, hidden_states
+from pmpo_torch_trainer.body_and_head import hidden_states
+from pmpo_torch_trainer.model import LanguageModel, View, Weights
 
 T = TypeVar("T")
 

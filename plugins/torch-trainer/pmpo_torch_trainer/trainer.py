@@ -17,8 +17,9 @@ from torch import Tensor
 
 from pmpo_torch_trainer import token_terms
 from pmpo_torch_trainer.batches import Batch, TokenSequence, check_sequences, collate
+from pmpo_torch_trainer.body_and_head import Head
 from pmpo_torch_trainer.errors import StartError, exhausted, invalid, precondition
-from pmpo_torch_trainer.model import Head, LanguageModel, Weights, read_weights
+from pmpo_torch_trainer.model import LanguageModel, Weights, read_weights
 from pmpo_torch_trainer.processes import SINGLE_PROCESS, Pass, Processes
 from pmpo_torch_trainer.token_terms import LazyLogits, Terms, TermSelection, TokenCoefficients
 
