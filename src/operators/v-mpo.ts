@@ -22,7 +22,8 @@ import { type EStep, eStepOf, temperedLogits, weightingRule } from './temperatur
  * samples that are equal to the worst of the best half are kept.
  *
  * For a policy whose KL divides (a Gaussian's mean and covariance), the M-step is taken once for each part, with the other parts held at
- * the reference.
+ * the reference, as MPO's (arXiv 1812.02256) is. rlax takes it once for the whole policy. The gradient is the same where the policy is the
+ * reference; away from it, here a small covariance does not enlarge the steps of the mean.
  */
 
 export const vMpoSettings = z.strictObject({
