@@ -1,7 +1,7 @@
 // `npm run test:interop [NAME…]`: installs, builds, creates the Python environments, and runs the suites that test pmpo together
 // with other software. A suite is a folder of test/interop/ with Python files `test_*.py` for unittest, vitest files
-// `*.test.ts`, or both. A suite whose other software cannot be installed counts as skipped, with the reason. Two of these parts
-// run at a time, because each waits for other processes much of the time; `PMPO_INTEROP_PARTS=1` runs one after the other, with its
+// `*.test.ts`, or both. A suite whose other software cannot be installed counts as skipped, with the reason. Its Python files are
+// one part, and each vitest file is another. Two parts run at a time, because each waits for other processes much of the time; `PMPO_INTEROP_PARTS=1` runs one after the other, with its
 // output as it comes. Otherwise the output of a part is printed when it ends.
 //
 // Environment variables of a suite: PMPO_PYTHON_<VENV>, its interpreters (PMPO_PYTHON_JAX, …); PMPO_BIN, the built program; and
@@ -126,14 +126,14 @@ function partsOf({ name, minutes = suiteMinutes }) {
       return readResults(results);
     });
   }
-  if (files.some((file) => file.endsWith('.test.ts'))) {
+  // Each vitest file is a part by itself.
+  for (const file of files.filter((name) => name.endsWith('.test.ts'))) {
     parts.push(async ({ env, scratch }) => {
       const results = join(scratch, 'vitest.json');
       const args = [join(root, 'node_modules/vitest/vitest.mjs'), 'run'];
       const reports = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
-      // The slash excludes other folders whose names begin with this one's.
-      const rest = [...reports, `${folder}/`];
-      await runCommand(`${name} (vitest)`, process.execPath, [...args, ...rest], {
+      const rest = [...reports, join(folder, file)];
+      await runCommand(`${name} (${file})`, process.execPath, [...args, ...rest], {
         cwd: root,
         env,
         minutes,

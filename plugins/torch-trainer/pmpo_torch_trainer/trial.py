@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pmpo_torch_trainer.batches import TokenSequence
 from pmpo_torch_trainer.body_and_head import Head, body_of, call, hidden_states
-from pmpo_torch_trainer.errors import RequestError, StartError
+from pmpo_torch_trainer.errors import StartError
 
 if TYPE_CHECKING:
     from pmpo_torch_trainer.model import LanguageModel
@@ -81,8 +81,12 @@ def try_update(trainer: Trainer) -> None:
     try:
         trainer.forward_backward(sequences, [Coefficients(log_prob=1.0, kl=1.0)] * 2)
         trainer.optim_step(0.0, 0.0)
-    except (RequestError, RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
-        raise _refusal(model, f"an update was tried, and failed: {_first_line(error)}") from error
+    except Exception as error:  # Each architecture fails in its own way.
+        if trainer.processes.rank > 0:
+            # This process reports it, if it is the only one that failed.
+            raise
+        reason = trainer.processes.failure_reason(error).split("\n")[0]
+        raise _refusal(model, f"an update was tried, and failed: {reason or type(error).__name__}") from error
     finally:
         trainer.optimizer.zero_grad()
         trainer.optimizer.state.clear()

@@ -169,28 +169,43 @@ class Failures(Case):
             self.refused("UNAVAILABLE", "has ended or does not answer; the trainer stops", lambda: client.score(policy=True))
             self.ends(running, "has ended or does not answer; the trainer stops\n")
 
-    def test_the_client_learns_that_a_process_ran_out_of_memory(self):
+    def start_with_little_memory(self, calls):
+        """Starts two processes by PyTorch's own launcher. The second runs out of memory after `calls` passes."""
         program = (
             "import os, sys, torch\n"
             "from pmpo_torch_trainer import token_terms\n"
             "from pmpo_torch_trainer.__main__ import main\n"
-            "def full(*_):\n"
-            "    raise torch.OutOfMemoryError('CUDA out of memory')\n"
+            f"calls, differentiate = {calls}, token_terms.differentiate\n"
+            "def full(*arguments):\n"
+            "    global calls\n"
+            "    calls -= 1\n"
+            "    if calls < 0:\n"
+            "        raise torch.OutOfMemoryError('CUDA out of memory')\n"
+            "    return differentiate(*arguments)\n"
             "if os.environ['RANK'] == '1':\n"
             "    token_terms.differentiate = full\n"
             "sys.exit(main())\n"
         )
-        with tempfile.TemporaryDirectory() as folder:
-            script = pathlib.Path(folder) / "program.py"
-            script.write_text(program)
-            # Started by PyTorch's own launcher.
-            launcher = [sys.executable, "-B", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", script]
-            with Program(launcher=launcher) as running:
-                client = Client(running.address)
-                client.score(policy=True)
-                words = "process 1: out of memory while taking the gradient. Use less memory with a smaller --max-tokens-per-batch.*; the trainer stops"
-                self.refused("UNAVAILABLE", words, lambda: client.forward_backward(FIRST))
-                self.ends(running, f"pmpo-torch-trainer: {words}\n")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        script = pathlib.Path(folder.name) / "program.py"
+        script.write_text(program)
+        launcher = [sys.executable, "-B", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", script]
+        return Program(launcher=launcher)
+
+    def test_the_client_learns_that_a_process_ran_out_of_memory(self):
+        # The update that is tried at the start takes the first pass.
+        with self.start_with_little_memory(1) as running:
+            client = Client(running.address)
+            client.score(policy=True)
+            words = "process 1: out of memory while taking the gradient. Use less memory with a smaller --max-tokens-per-batch.*; the trainer stops"
+            self.refused("UNAVAILABLE", words, lambda: client.forward_backward(FIRST))
+            self.ends(running, f"pmpo-torch-trainer: {words}\n")
+
+    def test_a_process_that_runs_out_of_memory_at_the_first_update_ends_the_program(self):
+        with self.start_with_little_memory(0) as running:
+            self.assertIsNone(running.address)
+            self.ends(running, "process 1: out of memory while taking the gradient")
 
 
 if __name__ == "__main__":
