@@ -1,7 +1,8 @@
 // `npm run test:interop [NAME…]`: installs, builds, creates the Python environments, and runs the suites that test pmpo together
 // with other software. A suite is a folder of test/interop/ with Python files `test_*.py` for unittest, vitest files
 // `*.test.ts`, or both. A suite whose other software cannot be installed counts as skipped, with the reason. Its Python files are
-// one part, and each vitest file is another. Two parts run at a time, because each waits for other processes much of the time; `PMPO_INTEROP_PARTS=1` runs one after the other, with its
+// one part, and each vitest file is another. Two parts run at a time, because each waits for other processes much of the time;
+// `PMPO_INTEROP_PARTS=1` runs one after the other, with its
 // output as it comes. Otherwise the output of a part is printed when it ends.
 //
 // Environment variables of a suite: PMPO_PYTHON_<VENV>, its interpreters (PMPO_PYTHON_JAX, …); PMPO_BIN, the built program; and

@@ -252,7 +252,7 @@ def _adapt(module: Any, options: ModelOptions) -> Any:
     lora = options.lora
     config = peft.LoraConfig(
         r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft declares an int but accepts any number
+        lora_alpha=lora.alpha,
         lora_dropout=0.0,
         target_modules=list(lora.targets) or "all-linear",
         task_type="CAUSAL_LM",

@@ -12,15 +12,17 @@ import tempfile
 import small_models
 import torch
 import transformers
-from pmpo_torch_trainer.batches import TokenSequence
-from pmpo_torch_trainer.engine import Engine, EngineOptions, Request
-from pmpo_torch_trainer.errors import StartError
-from pmpo_torch_trainer.model import ModelOptions, load
-from pmpo_torch_trainer.rows import CachedRows
-from pmpo_torch_trainer.sampling import SamplingSettings
-from pmpo_torch_trainer.token_terms import TermSelection
-from pmpo_torch_trainer.trainer import Coefficients, Trainer, TrainerOptions
-from pmpo_torch_trainer.trial import try_update
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "plugins" / "torch-trainer"))
+from pmpo_torch_trainer.batches import TokenSequence  # noqa: E402
+from pmpo_torch_trainer.engine import Engine, EngineOptions, Request  # noqa: E402
+from pmpo_torch_trainer.errors import StartError  # noqa: E402
+from pmpo_torch_trainer.model import ModelOptions, load  # noqa: E402
+from pmpo_torch_trainer.rows import CachedRows  # noqa: E402
+from pmpo_torch_trainer.sampling import SamplingSettings  # noqa: E402
+from pmpo_torch_trainer.token_terms import TermSelection  # noqa: E402
+from pmpo_torch_trainer.trainer import Coefficients, Trainer, TrainerOptions  # noqa: E402
+from pmpo_torch_trainer.trial import try_update  # noqa: E402
 
 _plain = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 128}
 _grouped = {**_plain, "num_key_value_heads": 2}
@@ -166,11 +168,10 @@ def examine(name, folder):
     """Scores, trains one step and samples, beside transformers."""
     outcome = Outcome(name)
     vocabulary = make(name, folder)
-    # In training mode without dropout: RWKV changes its weights otherwise.
-    plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
-    for module in plain.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+    plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    if hasattr(plain.config, "rescale_every"):
+        # Outside of training RWKV would divide its weights, and so its gradients.
+        plain.config.rescale_every = 0
     try:
         model = load(ModelOptions(folder=pathlib.Path(folder), device="cpu"))
         trainer = Trainer(model, TrainerOptions())

@@ -13,6 +13,7 @@ import transformers
 from serving import LORA, MODELS, Case, EngineOptions
 
 from pmpo_torch_trainer import engine as sampling_engine
+from pmpo_torch_trainer import rows
 from pmpo_torch_trainer.sampling import Context, RandomStream, SamplingSettings, _invert, _penalize, _restrict, sample_tokens
 from pmpo_torch_trainer.services import ENGINE, call, common, engine
 
@@ -214,14 +215,14 @@ class Ends(Case):
     def test_abort_and_cancellation(self):
         own = self.local("llama", context_length=60)
         gate = threading.Event()
-        stepped = sampling_engine._Batch.step
+        stepped = rows.CachedRows.step
 
         def slow(batch, tokens):
             gate.wait(0.05)
             return stepped(batch, tokens)
 
-        sampling_engine._Batch.step = slow
-        self.addCleanup(setattr, sampling_engine._Batch, "step", stepped)
+        rows.CachedRows.step = slow
+        self.addCleanup(setattr, rows.CachedRows, "step", stepped)
         running = own.generate(PROMPTS[1], stream=True, request_id="one", ignore_eos=True)
         next(running)
         waiting = own.generate(PROMPTS[1], request_id="two", n=2)
@@ -269,14 +270,14 @@ class Ends(Case):
         own, narrow = self.local("llama"), self.local("llama", sampling=sampling_engine.EngineOptions(max_sequences=3))
         asked = {"n": 8, "seed": 5, "max_tokens": 6, "logprobs": 0, "ignore_eos": True}
         widths = []
-        stepped = sampling_engine._Batch.step
-        self.addCleanup(setattr, sampling_engine._Batch, "step", stepped)
+        stepped = rows.CachedRows.step
+        self.addCleanup(setattr, rows.CachedRows, "step", stepped)
 
         def watched(batch, tokens):
             widths.append(len(tokens))
             return stepped(batch, tokens)
 
-        sampling_engine._Batch.step = watched
+        rows.CachedRows.step = watched
         whole = own.complete(PROMPTS[1], **asked)
         self.assertEqual(max(widths), 8)
         widths.clear()
@@ -287,15 +288,15 @@ class Ends(Case):
 
     def test_out_of_memory_and_broken_parameters_only_end_their_request(self):
         own = self.local("llama")
-        stepped = sampling_engine._Batch.step
-        self.addCleanup(setattr, sampling_engine._Batch, "step", stepped)
+        stepped = rows.CachedRows.step
+        self.addCleanup(setattr, rows.CachedRows, "step", stepped)
 
         def full(*_):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-        sampling_engine._Batch.step = full
+        rows.CachedRows.step = full
         self.refused("INTERNAL", "out of memory while sampling", lambda: own.generate(PROMPTS[1], max_tokens=3, ignore_eos=True))
-        sampling_engine._Batch.step = stepped
+        rows.CachedRows.step = stepped
         self.assertEqual(len(own.complete(PROMPTS[1], max_tokens=3, ignore_eos=True)[0].output_ids), 3)
         own.owner.publish({name: torch.full_like(tensor, torch.nan) for name, tensor in own.owner.reference.items()})
         self.refused("FAILED_PRECONDITION", "not finite", lambda: own.generate(PROMPTS[1], max_tokens=3))
