@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { floats, integers, normal } from '../../../test/engine/agreement.js';
 import { createEngine } from '../create.js';
@@ -13,6 +16,12 @@ afterEach(() => engine.dispose());
 
 const first = async (promise: Promise<Record<string, { data: ArrayLike<number> }>>, name = 'y') =>
   (await promise)[name]!.data[0];
+
+it('leaves no log of usage data in the temporary folder', async () => {
+  const f = engine.jit('double', ({ x }) => ({ y: tf.mul(x!, 2) }));
+  expect(await first(f.run({ x: floats([1], 3) }))).toBe(6);
+  expect(existsSync(join(tmpdir(), `mat-debug-${process.pid}.log`))).toBe(false);
+});
 
 describe('variables', () => {
   it('may be made in a function, from constants, once', async () => {

@@ -1,10 +1,10 @@
-import { createRequire } from 'node:module';
 import { PmpoError } from '../../core/errors.js';
 import type { HostTensor, NamedHostTensors, TensorFunction } from '../tensors.js';
 import { traceForExport } from './export.js';
 import { reachable } from './graph.js';
 import { encodeModel, type NamedValue, withMetadata } from './model.js';
 import { type Axis, type OpenNumber, openModel } from './open-model.js';
+import { loadRuntime } from './runtime.js';
 import { uniformOf } from './simplify.js';
 import { Tracer } from './trace.js';
 
@@ -125,7 +125,7 @@ export async function checkOpen(
 
 /** Runs a model once on ONNX Runtime. */
 export async function runModel(model: Uint8Array, inputs: NamedHostTensors): Promise<NamedHostTensors> {
-  const runtime = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
+  const runtime = loadRuntime();
   const session = await runtime.InferenceSession.create(model, {
     intraOpNumThreads: 1,
     logSeverityLevel: 3,

@@ -1,11 +1,11 @@
-import { createRequire } from 'node:module';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { sizeOf } from '../../core/shape.js';
 import type { Numbers, Port, Program, Request, SessionSettings, TensorType } from './program.js';
+import { loadRuntime } from './runtime.js';
 import { scatterRows } from './scatter.js';
 
 // The package is CommonJS, and this module is also loaded in a worker thread.
-const runtime = createRequire(import.meta.url)('onnxruntime-node') as typeof import('onnxruntime-node');
+const runtime = loadRuntime();
 
 interface Loaded {
   readonly program: Program;

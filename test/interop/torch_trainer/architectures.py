@@ -15,6 +15,7 @@ import transformers
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "plugins" / "torch-trainer"))
 from pmpo_torch_trainer.batches import TokenSequence  # noqa: E402
+from pmpo_torch_trainer.body_and_head import call  # noqa: E402
 from pmpo_torch_trainer.engine import Engine, EngineOptions, Request  # noqa: E402
 from pmpo_torch_trainer.errors import StartError  # noqa: E402
 from pmpo_torch_trainer.model import ModelOptions, load  # noqa: E402
@@ -160,7 +161,7 @@ def make(name, folder):
 
 def log_probs(model, prompt, completion):
     """Of the tokens of a completion, by one plain forward pass."""
-    logits = model(input_ids=torch.tensor([[*prompt, *completion]])).logits[0].float().log_softmax(-1)
+    logits = call(model, input_ids=torch.tensor([[*prompt, *completion]]), use_cache=False).logits[0].float().log_softmax(-1)
     return logits[torch.arange(len(prompt) - 1, len(prompt) + len(completion) - 1), torch.tensor(completion)]
 
 
