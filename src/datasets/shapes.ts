@@ -45,6 +45,11 @@ export interface Shape {
   read(row: Row): ReadRow;
 }
 
+const names = (given: string | readonly string[] | undefined) => [given ?? []].flat();
+
+/** Whether any row has the column, if only with null: a column of labels without any is no data set of demonstrations. */
+const hasColumn = (rows: readonly PlacedRow[], column: string) => rows.some(({ row }) => column in row);
+
 /** The columns in which any row has a value. */
 function columnsOf(rows: readonly PlacedRow[]): Set<string> {
   const columns = new Set<string>();
@@ -63,9 +68,8 @@ function resolved(
   const taken = new Set(Object.values(named));
   const found = new Map<ColumnRole, string>();
   for (const role of columnRoles) {
-    const names = named[role] ?? columns[role] ?? [];
     const isFree = (name: string) => named[role] !== undefined || !taken.has(name);
-    const column = [names].flat().find((name) => known.has(name) && isFree(name));
+    const column = names(named[role] ?? columns[role]).find((name) => known.has(name) && isFree(name));
     if (column !== undefined) found.set(role, column);
   }
   return needs.every((group) => group.some((role) => found.has(role))) ? found : undefined;
@@ -104,7 +108,10 @@ export function shapeOf(rows: readonly PlacedRow[], source: string, named: Colum
       const column = columns.get(role);
       return column !== undefined && rows.some(({ row }) => present(row[column]) && row[column] !== '');
     });
-    return shapeWith(definition, columns, known, { innerScore: inner, areChats });
+    const isJudged = judgingRoles.some(
+      (role) => columns.has(role) || names(definition.columns[role]).some((name) => hasColumn(rows, name)),
+    );
+    return shapeWith(definition, columns, known, { innerScore: inner, areChats, isJudged });
   }
   throw new PmpoError({
     where: source,
@@ -116,25 +123,28 @@ export function shapeOf(rows: readonly PlacedRow[], source: string, named: Colum
 
 /**
  * @param options.innerScore the field of the scores in a list of completions.
+ * @param options.isJudged whether the data say how good completions are; otherwise they are demonstrations.
  * @param options.areChats whether prompts that are texts become messages of the user.
  */
 function shapeWith(
   definition: ShapeDefinition,
   columns: ReadonlyMap<ColumnRole, string>,
   known: ReadonlySet<string>,
-  { innerScore, areChats }: { readonly innerScore: string | undefined; readonly areChats: boolean },
+  {
+    innerScore,
+    areChats,
+    isJudged,
+  }: { readonly innerScore: string | undefined; readonly areChats: boolean; readonly isJudged: boolean },
 ): Shape {
   const nameOf = (role: ColumnRole) =>
     columns.get(role) ?? (role === 'score' ? innerScore : undefined) ?? role;
-  const has = (role: ColumnRole) => columns.has(role);
-  const isDemonstration = !judgingRoles.some(has);
   const read = [...new Set(columns.values())];
   const notes = [
     definition.note?.(nameOf),
     innerScore === undefined
       ? undefined
       : `scored by ${innerScore === 'rank' ? 'minus ' : ''}'${innerScore}' of each completion`,
-    isDemonstration ? 'without labels, so every one is taken as accepted' : undefined,
+    isJudged ? undefined : 'without labels, so every one is taken as accepted',
   ].filter((note) => note !== undefined);
   return {
     description: `${definition.name} (${read.join(', ')})${notes.map((note) => `, ${note}`).join('')}`,
@@ -147,7 +157,7 @@ function shapeWith(
       const found = definition.read(cells, nameOf);
       const own = completedPrompt(found.prompt, { system: cells('system'), tools: cells('tools') });
       const prompt = areChats ? asChat(own) : own;
-      if (!isDemonstration) return { ...found, prompt };
+      if (isJudged) return { ...found, prompt };
       return { prompt, completions: found.completions.map((one) => ({ ...one, side: 1 })) };
     },
   };
