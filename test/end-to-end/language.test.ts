@@ -1,4 +1,6 @@
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ensureBuilt, projectRoot, run, start, temporaryFolder, writeConfig } from './program.js';
@@ -307,4 +309,31 @@ test('pmpo winrate compares the completions of a run after and before training',
     { env },
   );
   expect(JSON.parse(model.stdout)).toMatchObject({ prompts: 32, unanswered: 0 });
+});
+
+test('pmpo winrate ends with an error, and no NaN, where the judge gives no verdict', async () => {
+  const server = createServer((_, response) =>
+    response.end(JSON.stringify({ choices: [{ message: { content: 'B is worse than A.' } }] })),
+  );
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    const { port } = server.address() as AddressInfo;
+    await writeFile(at('question.txt'), '{{first}} or {{second}}?');
+    await writeFile(
+      at('judge.yaml'),
+      `{name: language-model, url: "http://127.0.0.1:${port}/v1", model: m, template: question.txt}`,
+    );
+    await writeFile(at('p.jsonl'), '{"prompt": "x"}');
+    await writeFile(at('one.jsonl'), '{"prompt": "x", "completion": "y"}');
+    const args = ['--prompts', at('p.jsonl'), '--judge', at('judge.yaml'), '--output', at('prose.jsonl')];
+    const { code, stdout, stderr } = await run(['winrate', at('one.jsonl'), at('one.jsonl'), ...args]);
+    expect(stderr).toMatch(/--judge: the answer 'B is worse than A\.' has no verdict: A, B or TIE/);
+    expect(stderr).toMatch(
+      /the judge gave no verdict on any of the 1 prompts; its answers are in .*prose\.jsonl/,
+    );
+    expect(`${stdout}${stderr}`).not.toContain('NaN');
+    expect(code).toBe(1);
+  } finally {
+    server.close();
+  }
 });
