@@ -109,6 +109,31 @@ describe('a language job', () => {
     expect((await stat(at('runs/stopped/report.html'))).isFile()).toBe(true);
   });
 
+  test('whose reward computes for ever ends at Ctrl-C, and resumed ends with the same weights', async () => {
+    await writeFile(
+      at('for-ever.mjs'),
+      `let calls = 0;
+      export const reward = ({ completion }) => {
+        calls += 1;
+        if (calls > 40 && process.env.FOR_EVER) for (;;);
+        return completion.length / 100;
+      };\n`,
+    );
+    const language = { reward: { name: 'program', file: at('for-ever.mjs') } };
+    const file = await writeConfig(folder.path, 'for-ever.yaml', tinyLanguage({ language }));
+    const stuck = start(['train', file, '--name', 'for-ever', '--json'], { env: { ...env, FOR_EVER: '1' } });
+    await stuck.until(
+      /"event":"waiting","message":"waiting for language\.reward: \S*for-ever\.mjs for \d+ s \(at most 300 s\)/,
+      'stdout',
+    );
+    const stopped = performance.now();
+    stuck.child.kill('SIGINT');
+    expect((await stuck.ended).stderr).toContain('Resume with: pmpo train');
+    expect(performance.now() - stopped).toBeLessThan(30_000);
+    expect((await run(['train', '--resume', at('runs/for-ever')], { env })).code).toBe(0);
+    expect((await weights('for-ever')).equals(await weights('whole'))).toBe(true);
+  });
+
   test.each([['dpo'], ['mpo'], ['kto']])('uses %s with --operator', async (operator) => {
     const { code, stderr } = await train(
       operator,
