@@ -25,7 +25,15 @@ export interface PairCells {
   readonly prompt?: PromptContent;
   readonly chosen: unknown;
   readonly rejected: unknown;
+  /** The names of the two columns, for messages. */
+  readonly names?: SideNames;
 }
+
+interface SideNames {
+  readonly chosen: string;
+  readonly rejected: string;
+}
+const usualNames: SideNames = { chosen: 'chosen', rejected: 'rejected' };
 
 /** The turns of an answer. @param field the column, for messages. @throws UnreadableRow if there is no answer in them. */
 export function answerOf(messages: readonly ChatMessage[], field: string): CompletionContent {
@@ -101,11 +109,11 @@ function checkedPair(pair: SplitPair): SplitPair {
 }
 
 /** The sides of a pair of texts or answers that have a prompt of their own. */
-function withPrompt(prompt: PromptContent, { chosen, rejected }: PairCells): SplitPair {
+function withPrompt(prompt: PromptContent, { chosen, rejected, names = usualNames }: PairCells): SplitPair {
   return {
     prompt,
-    ...(isPresent(chosen) ? { chosen: answerAfter(prompt, chosen, 'chosen') } : {}),
-    ...(isPresent(rejected) ? { rejected: answerAfter(prompt, rejected, 'rejected') } : {}),
+    ...(isPresent(chosen) ? { chosen: answerAfter(prompt, chosen, names.chosen) } : {}),
+    ...(isPresent(rejected) ? { rejected: answerAfter(prompt, rejected, names.rejected) } : {}),
   };
 }
 
@@ -113,6 +121,7 @@ function withPrompt(prompt: PromptContent, { chosen, rejected }: PairCells): Spl
 function fromChats(
   chosen: readonly ChatMessage[] | undefined,
   rejected: readonly ChatMessage[] | undefined,
+  names: SideNames,
 ): SplitPair {
   const [first, second] = [chosen ?? rejected!, rejected ?? chosen!];
   const cut =
@@ -124,24 +133,24 @@ function fromChats(
     return unreadable("'chosen' and 'rejected' are the same");
   return {
     prompt: chatPrompt(first.slice(0, cut)),
-    ...(chosen === undefined ? {} : { chosen: answerOf(chosen.slice(cut), 'chosen') }),
-    ...(rejected === undefined ? {} : { rejected: answerOf(rejected.slice(cut), 'rejected') }),
+    ...(chosen === undefined ? {} : { chosen: answerOf(chosen.slice(cut), names.chosen) }),
+    ...(rejected === undefined ? {} : { rejected: answerOf(rejected.slice(cut), names.rejected) }),
   };
 }
 
 /** Two texts that hold prompt and answer: the prompt is their common beginning. */
-function fromTexts(chosen: unknown, rejected: unknown): SplitPair {
+function fromTexts(chosen: unknown, rejected: unknown, names: SideNames): SplitPair {
   if (!isPresent(chosen) || !isPresent(rejected))
     return unreadable('there is no prompt, and only one of chosen and rejected, which hides where it ends');
-  const [a, b] = [textAnswer(chosen, 'chosen').text, textAnswer(rejected, 'rejected').text];
+  const [a, b] = [textAnswer(chosen, names.chosen).text, textAnswer(rejected, names.rejected).text];
   if (a === b) return unreadable("'chosen' and 'rejected' are the same");
   const cut = textCut(a, b);
   const text = a.slice(0, cut);
   if (text.trim() === '') return unreadable("'chosen' and 'rejected' have no common beginning");
   return {
     prompt: { text },
-    chosen: textAnswer(a.slice(cut), 'chosen'),
-    rejected: textAnswer(b.slice(cut), 'rejected'),
+    chosen: textAnswer(a.slice(cut), names.chosen),
+    rejected: textAnswer(b.slice(cut), names.rejected),
   };
 }
 
@@ -151,20 +160,20 @@ function fromTexts(chosen: unknown, rejected: unknown): SplitPair {
  * @throws UnreadableRow
  */
 export function splitPair(cells: PairCells): SplitPair {
-  const { prompt } = cells;
+  const { prompt, names = usualNames } = cells;
   if (!isPresent(cells.chosen) && !isPresent(cells.rejected))
     return unreadable("there is neither 'chosen' nor 'rejected'");
   const [chosen, rejected] = [chatIn(cells.chosen), chatIn(cells.rejected)];
   const sides = [chosen, rejected].filter((side) => side !== undefined);
   if (sides.length === 0)
     return checkedPair(
-      prompt === undefined ? fromTexts(cells.chosen, cells.rejected) : withPrompt(prompt, cells),
+      prompt === undefined ? fromTexts(cells.chosen, cells.rejected, names) : withPrompt(prompt, cells),
     );
   const present = [cells.chosen, cells.rejected].filter(isPresent);
   if (present.length > sides.length)
     return unreadable("one of 'chosen' and 'rejected' is a chat, the other is not");
   const isWhole = sides.every(([first]) => first!.role !== 'assistant');
-  if (prompt?.messages === undefined && isWhole) return fromChats(chosen, rejected);
+  if (prompt?.messages === undefined && isWhole) return fromChats(chosen, rejected, names);
   if (prompt === undefined)
     return unreadable("there is no prompt before the answers in 'chosen' and 'rejected'");
   // The answers are messages, so the prompt is one, too.

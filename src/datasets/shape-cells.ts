@@ -82,8 +82,19 @@ export function judged(cells: Cells, nameOf: (role: ColumnRole) => string): Omit
   };
 }
 
-export function pairRow(cells: Cells, prompt: PromptContent | undefined): ReadRow {
-  const split = splitPair({ prompt, chosen: cells('chosen'), rejected: cells('rejected') });
+/** @param chosen the role of the accepted side. @throws UnreadableRow */
+export function pairRow(
+  cells: Cells,
+  nameOf: (role: ColumnRole) => string,
+  prompt: PromptContent | undefined,
+  chosen: ColumnRole = 'chosen',
+): ReadRow {
+  const split = splitPair({
+    prompt,
+    chosen: cells(chosen),
+    rejected: cells('rejected'),
+    names: { chosen: nameOf(chosen), rejected: nameOf('rejected') },
+  });
   return {
     prompt: split.prompt,
     completions: [

@@ -29,7 +29,7 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
       const input = cells('prompt');
       const { messages, tools } = (input ?? {}) as { readonly messages?: unknown; readonly tools?: unknown };
       const prompt = chatIn(messages) ?? unreadable(`'${nameOf('prompt')}' has no messages`);
-      const row = pairRow(cells, chatPrompt(prompt));
+      const row = pairRow(cells, nameOf, chatPrompt(prompt));
       return { ...row, prompt: completedPrompt(row.prompt, { tools }) };
     },
   },
@@ -89,7 +89,7 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
     needs: [['prompt'], ['chosen', 'rejected', 'completion', 'completions']],
     read(cells, nameOf) {
       const prompt = promptIn(cells('prompt'), nameOf('prompt'));
-      if (present(cells('chosen')) || present(cells('rejected'))) return pairRow(cells, prompt);
+      if (present(cells('chosen')) || present(cells('rejected'))) return pairRow(cells, nameOf, prompt);
       if (present(cells('completions'))) return listRow(cells, nameOf, prompt);
       const answer = answerAfter(prompt, cells('completion'), nameOf('completion'));
       return { prompt, completions: [{ ...answer, ...judged(cells, nameOf) }] };
@@ -116,8 +116,10 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
       // A text as a message, like the answer that it is compared with.
       const rejected = other.messages ?? [{ role: 'assistant' as const, content: other.text }];
       return pairRow(
-        (role) => (role === 'chosen' ? answer : role === 'rejected' ? rejected : undefined),
+        (role) => (role === 'messages' ? answer : role === 'rejected' ? rejected : undefined),
+        nameOf,
         context,
+        'messages',
       );
     },
   },
@@ -125,7 +127,7 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
     name: 'conversations with a chosen and a rejected answer (LLaMA-Factory)',
     columns: { messages: ['conversations', 'messages'], chosen: 'chosen', rejected: 'rejected', ...beside },
     needs: [['messages'], ['chosen'], ['rejected']],
-    read: (cells, nameOf) => pairRow(cells, chatPrompt(conversation(cells, nameOf))),
+    read: (cells, nameOf) => pairRow(cells, nameOf, chatPrompt(conversation(cells, nameOf))),
   },
   {
     name: 'questions with a chosen and a rejected answer',
@@ -142,6 +144,7 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
     read: (cells, nameOf) =>
       pairRow(
         cells,
+        nameOf,
         alpacaPrompt(
           (role) => (role === 'input' && nameOf('prompt') === nameOf('input') ? undefined : cells(role)),
           nameOf,
@@ -152,7 +155,7 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
     name: 'pairs whose prompt is their common beginning',
     columns: { chosen: 'chosen', rejected: 'rejected', ...beside },
     needs: [['chosen'], ['rejected']],
-    read: (cells) => pairRow(cells, undefined),
+    read: (cells, nameOf) => pairRow(cells, nameOf, undefined),
   },
   {
     name: 'conversations',
@@ -179,8 +182,7 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
     needs: [['prompt'], ['completion']],
     read(cells, nameOf) {
       const prompt = alpacaPrompt(cells, nameOf);
-      if (present(cells('rejected')))
-        return pairRow((role) => cells(role === 'chosen' ? 'completion' : role), prompt);
+      if (present(cells('rejected'))) return pairRow(cells, nameOf, prompt, 'completion');
       const answer = answerAfter(prompt, cells('completion'), nameOf('completion'));
       return { prompt, completions: [{ ...answer, ...judged(cells, nameOf) }] };
     },

@@ -148,7 +148,7 @@ describe('a language job', () => {
   });
 
   test('says what a data set was read as, and what was left out', async () => {
-    const rows = ['Hello', null].map(
+    const rows = ['Hello', ''].map(
       (output) => `${JSON.stringify({ instruction: 'Hi', output, rejected_response: 'No', id: 1 })}\n`,
     );
     await writeFile(at('alpaca.jsonl'), rows.join(''));
@@ -161,7 +161,7 @@ describe('a language job', () => {
     };
     const { code, stderr } = await train('alpaca', config);
     expect(stderr).toMatch(
-      /alpaca\.jsonl: read as instructions with an output \(Alpaca\).*: 2 rows, 1 context, 1 accepted and 1 rejected completion; 1 left out: 1 because 'output' is missing \(first at .*alpaca\.jsonl:2\); columns that are not read: id/,
+      /alpaca\.jsonl: read as instructions with an output \(Alpaca\).*: 2 rows, 1 context, 1 accepted and 1 rejected completion; 1 left out: 1 because 'output' is empty \(first at .*alpaca\.jsonl:2\); columns that are not read: id/,
     );
     expect(code).toBe(0);
   });
