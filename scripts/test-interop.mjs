@@ -41,6 +41,7 @@ const suites = [
   { name: 'simulator_server', venvs: ['simulator_server'], minutes: 20 },
   { name: 'serve', venvs: [] },
   { name: 'trl', venvs: ['trl', 'trl_previous'] },
+  { name: 'chats', venvs: ['trl', 'torch_trainer'] },
   { name: 'operators', venvs: ['operators'] },
   { name: 'python_feedback', venvs: ['python_feedback'] },
   { name: 'references', venvs: ['jax', 'torch', 'transformers'] },
