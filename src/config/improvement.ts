@@ -64,7 +64,9 @@ export function createImprovement(
     }),
   );
   const rejectShare = classifier.rejectShare?.(samples);
-  const warnings = operator.warnings?.({ rejectShare, samples }) ?? [];
+  // How many of a data set's labels reject is known when it has been read.
+  const isKnown = feedbackDefinition.readsLabels !== true;
+  const warnings = (isKnown && operator.warnings?.({ rejectShare, samples })) || [];
   return {
     improvement: { operator, classifier, warnings },
     operator: { name: config.operator.name, ...operatorSettings },

@@ -181,6 +181,12 @@ const datasetSchema = z
       .describe(
         'What the labels mean, where they are not true and false or numbers from −1 to 1: {accepted: 1, rejected: 0}; or weights: numbers from −1 to 1, none of which need be negative',
       ),
+    rejectedWeights: z
+      .enum(['reference', 'equal'])
+      .default('reference')
+      .describe(
+        "The weight of each token of a rejected completion, for operators that take rejected samples for the reference's own (PMPO). reference: its probability under the reference, with which operator.beta bounds what is learned; equal: 1, with which an unlikely token is pushed down without end",
+      ),
     chat: z
       .boolean()
       .default(false)
@@ -289,6 +295,13 @@ export function languageConfigSchema(registries: LanguageRegistries) {
           .default(1)
           .describe(
             'Fraction of the run after which the learning rate decays linearly, to a twentieth at the end; 1: no decay',
+          ),
+        maxKl: z
+          .number()
+          .positive()
+          .optional()
+          .describe(
+            'The mean KL(reference ‖ policy) of a batch, nats per completion, beyond which the run ends with a checkpoint; default: it goes on, and warns once above 30',
           ),
         maxGradientNorm: z
           .number()

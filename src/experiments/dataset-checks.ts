@@ -1,6 +1,6 @@
 import { PmpoError } from '../core/errors.js';
 import type { EvaluatedContext } from '../learners/language/batch.js';
-import type { OperatorNeeds } from '../operators/operator.js';
+import type { Operator } from '../operators/operator.js';
 
 /** Checks that a data set holds what an operator and a classifier take from it, and nothing that they would turn into its opposite. */
 
@@ -8,7 +8,7 @@ import type { OperatorNeeds } from '../operators/operator.js';
 export interface DatasetUse {
   /** The file or folder, for messages. */
   readonly source: string;
-  readonly operator: { readonly name: string; readonly needs: OperatorNeeds };
+  readonly operator: { readonly name: string } & Pick<Operator, 'needs' | 'warnings'>;
   readonly feedback: {
     readonly name: string;
     readonly readsLabels?: boolean;
@@ -31,8 +31,7 @@ const on = (sign: 1 | -1, { completions }: EvaluatedContext) =>
 
 /** Remedies for a data set without accepted completions, rejected completions, or pairs. */
 const remedies = {
-  accepted:
-    'Choose an operator that learns from rejected completions only, such as {name: pmpo, alpha: 0, beta: 2}',
+  accepted: 'Choose an operator that learns from rejected completions only, such as {name: pmpo, alpha: 0}',
   rejected: 'Choose an operator that learns from accepted completions only, such as {name: pmpo, alpha: 1}',
   paired: 'Choose an operator that needs no pairs, such as {name: pmpo}',
 } as const;
@@ -82,6 +81,21 @@ function warnOfUnused(
   }
 }
 
+/** Gives the operator's warnings for the smallest share of rejected completions in a context that has any. */
+function warnOfShare(
+  contexts: readonly EvaluatedContext[],
+  { source, operator }: DatasetUse,
+  notice: (message: string) => void,
+): void {
+  const shares = contexts
+    .map((context) => on(-1, context) / (on(1, context) + on(-1, context)))
+    .filter((share) => share > 0);
+  const samples = largestContext(contexts);
+  const warnings = operator.warnings?.({ rejectShare: Math.min(1, ...shares), samples }) ?? [];
+  if (shares.length === 0) return;
+  for (const warning of warnings) notice(`Warning: ${source}, where it is smallest: ${warning}`);
+}
+
 /** @throws PmpoError if the operator lacks the completions that it learns from. */
 function checkSides(
   contexts: readonly EvaluatedContext[],
@@ -111,9 +125,7 @@ function checkSides(
   }
   const other = accepted === 0 ? 'accepted' : rejected === 0 ? 'rejected' : undefined;
   if (feedback === 'either' && other !== undefined) {
-    notice(
-      `Warning: ${source} has no ${other} completions. The operator learns from the other side only${other === 'accepted' ? ', which diverges unless the KL is strong enough: hold the policy close to its reference' : ''}`,
-    );
+    notice(`Warning: ${source} has no ${other} completions. The operator learns from the other side only`);
   }
 }
 
@@ -160,5 +172,6 @@ export function checkDataset(
   }
   checkSides(contexts, use, notice);
   warnOfUnused(contexts, use, notice);
+  warnOfShare(contexts, use, notice);
   return contexts;
 }

@@ -116,7 +116,7 @@ async function openData(
   const { contexts, evaluations } = await readDataset(loaded, tokenizer, contextLength, notice);
   const use = {
     source: dataset.file,
-    operator: { name: config.operator.name, needs: loaded.operator.needs },
+    operator: loaded.operator,
     feedback: loaded.catalogue.feedback.get(config.feedback.name),
     evaluations,
   };
@@ -225,9 +225,10 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
       if (inside.checkpoint !== undefined) await sayMissingCompletions(inside);
       const { model, samplers } = opened;
       const { prompts, reward, contexts, evaluations, texts } = data;
-      const { kl, sampling } = config.language;
+      const { kl, sampling, dataset } = config.language;
+      const rejectedWeights = dataset?.rejectedWeights ?? 'equal';
       const result = await trainLanguage({
-        config: { ...config, kl, sampling },
+        config: { ...config, kl, sampling, rejectedWeights },
         engine,
         model,
         samplers,

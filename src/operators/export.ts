@@ -228,7 +228,11 @@ function openableNumbers(definition: RegisteredOperator, values: Settings): Reco
   return found;
 }
 
-const filledIn = ({ imitatesUnranked: _, ...needs }: OperatorNeeds): PortableNeeds => ({
+const filledIn = ({
+  imitatesUnranked: _,
+  rejectsReferenceSamples: __,
+  ...needs
+}: OperatorNeeds): PortableNeeds => ({
   referenceLogProb: true,
   kl: 'any',
   reverseKl: false,

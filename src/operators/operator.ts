@@ -131,6 +131,12 @@ export interface OperatorNeeds {
    * completions that were rejected, where no other of their prompt was accepted. Default: false.
    */
   readonly imitatesUnranked?: boolean;
+  /**
+   * Whether the KL bounds its loss only where rejected samples are the reference's own, because it lowers their log-probs without end
+   * (PMPO). Where samples come from elsewhere, as in a data set, each token of a rejected one is then weighted by its probability
+   * under the reference. Default: false.
+   */
+  readonly rejectsReferenceSamples?: boolean;
 }
 
 /** What an operator must know of the policy to make its initial state. */

@@ -203,37 +203,35 @@ describe("PMPO's warnings", () => {
   const warnings = (settings: object, rejectShare?: number) =>
     create(settings).warnings!({ samples: 4, rejectShare });
 
-  it('say that the objective is unbounded where the weights add up to less than 0', () => {
-    const [warning, ...others] = warnings({ alpha: 0, beta: 0.5 }, 0.5);
-    expect(others).toEqual([]);
-    expect(warning).toContain('add up to -0.5 < 0');
-    expect(warning).toContain('unbounded');
-    expect(warning).toContain('operator.beta ≥ 1');
-    // Known without the share of rejected samples.
-    expect(warnings({ alpha: 0, beta: 0.5 })).toEqual([warning]);
+  it('say that the likelihood of rejected samples falls without end where their weight is less than 0', () => {
+    expect(warnings({ alpha: 0, beta: 1.5 }, 0.5)).toEqual([
+      'operator.beta = 1.5 with operator.alpha = 0 and a share of 0.5 rejected: the weight on rejected samples is -0.25 < 0, so that their likelihood falls without end. operator.beta ≥ 2 bounds it',
+    ]);
+    expect(warnings({ alpha: 0.5, beta: 0.5 }, 0.5)[0]).toContain('operator.beta ≥ 1 bounds it');
+    // At the boundary with nothing but rejected samples, the objective is flat.
+    expect(warnings({ alpha: 0, beta: 1 }, 1)[0]).toContain('operator.beta > 1 bounds it');
   });
 
-  it('say that it is bounded only near the reference where rejected samples weigh less than 0', () => {
-    const [warning, ...others] = warnings({ alpha: 0, beta: 1.5 }, 0.5);
-    expect(others).toEqual([]);
-    expect(warning).toContain('rejected samples is -0.25 < 0');
-    expect(warning).toContain('close to its reference');
-    expect(warning).toContain('operator.beta ≥ 2 is safe');
-    expect(warnings({ alpha: 0.5, beta: 0.5 }, 0.5)[0]).toContain('operator.beta ≥ 1 is safe');
+  it('say what share would bound it where the share is not known', () => {
+    expect(warnings({ alpha: 0, beta: 1.5 })).toEqual([
+      'operator.beta = 1.5 with operator.alpha = 0: the likelihood of rejected samples falls without end, unless they are a share of 0.667 of the samples, or more. operator.beta ≥ (1 − alpha)/share bounds it: 2 where half are rejected',
+    ]);
+    expect(warnings({ alpha: 0, beta: 1 })[0]).toContain('whatever share of the samples that is');
   });
 
   it('are none where the objective is a weighted maximum likelihood', () => {
     expect(warnings({ alpha: 0, beta: 2 }, 0.5)).toEqual([]);
     expect(warnings({ alpha: 0.5, beta: 1 }, 0.5)).toEqual([]);
     expect(warnings({ alpha: 1, beta: 0 }, 0.5)).toEqual([]);
-    // How many are rejected is not known beforehand, or none are.
-    expect(warnings({ alpha: 0, beta: 1.5 })).toEqual([]);
+    expect(warnings({ alpha: 0.5, beta: 1 })).toEqual([]);
     expect(warnings({ alpha: 0, beta: 1.5 }, 0)).toEqual([]);
+    // The default with rejected samples alone.
+    expect(warnings({ alpha: 0 }, 1)).toEqual([]);
   });
 
   it('name the setting whose weight is the smallest, and leave beta out where it applies to no part', () => {
     expect(warnings({ alpha: 0, beta: 2, kl: { mean: 0.5 } }, 0.5)[0]).toMatch(
-      /^operator.kl.mean = 0.5 with operator.alpha = 0: .* Use operator.kl.mean ≥ 1$/,
+      /^operator.kl.mean = 0.5 with operator.alpha = 0 .* operator.kl.mean ≥ 2 bounds it$/,
     );
     expect(warnings({ alpha: 0, kl: { mean: 2, covariance: 50 } }, 0.5)).toEqual([]);
     expect(warnings({ alpha: 0, kl: { sequence: 2 } }, 0.5)).toEqual([]);
@@ -241,16 +239,16 @@ describe("PMPO's warnings", () => {
     expect(warnings({ alpha: 0, kl: { mean: bound, covariance: bound } }, 0.5)).toEqual([]);
     // A Gaussian head would have a mean, to which beta applies.
     expect(warnings({ alpha: 0, kl: { covariance: 50, categorical: 8 } }, 0.5)[0]).toMatch(
-      /^operator.beta = 1/,
+      /^operator.beta = 1.25/,
     );
     const operator = create({ alpha: 0, kl: { categorical: 8 } });
     const known = { samples: 4, rejectShare: 0.5, klParts: ['mean', 'covariance'] };
-    expect(operator.warnings!(known)[0]).toMatch(/^operator.beta = 1/);
+    expect(operator.warnings!(known)[0]).toMatch(/^operator.beta = 1.25/);
   });
 
   it('go by the smallest fixed weight of any part of the KL', () => {
     expect(warnings({ alpha: 0, beta: 2, kl: { covariance: 50 } }, 0.5)).toEqual([]);
-    expect(warnings({ alpha: 0, beta: 2, kl: { mean: 0.5 } }, 0.5)[0]).toContain('unbounded');
+    expect(warnings({ alpha: 0, beta: 2, kl: { mean: 0.5 } }, 0.5)[0]).toContain('without end');
   });
 });
 

@@ -45,7 +45,7 @@ export const pmpoSettings = z.strictObject({
     .min(0)
     .optional()
     .describe(
-      'Weight of KL(reference ‖ policy), for every part that `kl` does not name; default: 1 for a language model; the parts of a policy of actions are bounded',
+      'Weight of KL(reference ‖ policy), for every part that `kl` does not name; default: 1 for a language model, 1.25 · (1 − alpha) if that is more; the parts of a policy of actions are bounded',
     ),
   kl: klSettings('a weight that replaces beta, or a bound, {epsilon}'),
   reverseKl: z
@@ -67,8 +67,11 @@ export const pmpoSettings = z.strictObject({
       'Multiply the term of each sample by |tanh(advantage / advantageScale)|, in units of the evaluation, so that samples that hardly differ count little; default: weights by the feedback alone',
     ),
 });
-/** The weight of a part of the KL for which the settings give neither a weight nor a bound. */
-const defaultBeta = 1;
+/**
+ * The weight of a part of the KL for which the settings give neither a weight nor a bound: 1, or as much as rejected samples alone
+ * need, a quarter above the boundary 1 − α.
+ */
+const defaultBeta = (alpha: number) => Math.max(1, 1.25 * (1 - alpha));
 
 /** The settings of PMPO; each of them has a default. */
 export type PmpoSettings = z.input<typeof pmpoSettings>;
@@ -121,10 +124,10 @@ export const pmpoDefinition = defineOperator({
   klParts: ({ kl }) => Object.keys(kl),
   complete({ alpha, beta, kl, ...others }, klParts) {
     if (beta !== undefined) return { alpha, beta, kl, ...others };
-    return { alpha, beta: defaultBeta, kl: withDefaultBounds(kl, klParts), ...others };
+    return { alpha, beta: defaultBeta(alpha), kl: withDefaultBounds(kl, klParts), ...others };
   },
   create(settings): OperatorRule {
-    const { alpha, beta = defaultBeta, kl, reverseKl, advantageScale } = settings;
+    const { alpha, beta = defaultBeta(settings.alpha), kl, reverseKl, advantageScale } = settings;
     const rule = constrainedRule(
       (batch) => likelihoodLoss(settings, batch),
       weightsOf(kl, beta),
@@ -140,6 +143,7 @@ export const pmpoDefinition = defineOperator({
         reverseKl,
         length: settings.perToken,
         comparesSamples: advantageScale !== undefined,
+        rejectsReferenceSamples: alpha < 1 && !reverseKl,
       },
       warnings(context) {
         const smallest = smallestWeight(beta, kl, context.klParts);
@@ -192,27 +196,33 @@ function smallestWeight(
 /**
  * What α, the smallest weight β of a KL part, and the share ρ of rejected samples mean for the objective. Up to a constant,
  * −KL(π_ref ‖ π_θ) is the expectation of log π_θ under π_ref, and a share ρ of that expectation is over rejected samples. So the
- * weights on log-likelihoods add up to β + 2α − 1, and the weight on rejected samples is β·ρ − (1 − α). If parts have different
- * weights, this is a bound from below.
+ * weight on the log-likelihood of rejected samples is β·ρ − (1 − α): where it is negative, their likelihood falls without end. If parts
+ * have different weights, this is a bound from below.
  */
 function weightWarnings(
   alpha: number,
   smallest: FixedWeight | undefined,
   { rejectShare }: OperatorContext,
 ): string[] {
-  if (smallest === undefined) return [];
+  if (smallest === undefined || alpha === 1 || rejectShare === 0) return [];
   const { key, weight } = smallest;
-  const total = weight + 2 * alpha - 1;
-  if (total < 0) {
+  const settings = `${key} = ${rounded(weight)} with operator.alpha = ${rounded(alpha)}`;
+  if (rejectShare === undefined) {
+    // The share is most often about a half, and can be anything.
+    if (weight >= 2 * (1 - alpha)) return [];
+    const bounded =
+      weight <= 1 - alpha
+        ? 'whatever share of the samples that is'
+        : `unless they are a share of ${rounded((1 - alpha) / weight)} of the samples, or more`;
     return [
-      `${key} = ${weight} with operator.alpha = ${alpha}: the weights on log-likelihoods add up to ${rounded(total)} < 0, so the objective is unbounded and the policy will diverge. Use ${key} ≥ ${rounded(1 - 2 * alpha)}`,
+      `${settings}: the likelihood of rejected samples falls without end, ${bounded}. ${key} ≥ (1 − alpha)/share bounds it: ${rounded(2 * (1 - alpha))} where half are rejected`,
     ];
   }
-  if (rejectShare === undefined || rejectShare === 0) return [];
   const onRejects = weight * rejectShare - (1 - alpha);
-  if (onRejects >= 0) return [];
+  // If all samples are rejected, the objective is flat at the boundary, and noise decides.
+  if (rejectShare < 1 ? onRejects >= 0 : onRejects > 0) return [];
   return [
-    `${key} = ${weight} with operator.alpha = ${alpha} and a share of ${rounded(rejectShare)} rejected: the weight on rejected samples is ${rounded(onRejects)} < 0, so the objective is bounded only while the policy stays close to its reference. ${key} ≥ ${rounded((1 - alpha) / rejectShare)} is safe`,
+    `${settings} and a share of ${rounded(rejectShare)} rejected: the weight on rejected samples is ${rounded(onRejects)}${onRejects < 0 ? ' < 0' : ''}, so that their likelihood falls without end. ${key} ${rejectShare < 1 ? '≥' : '>'} ${rounded((1 - alpha) / rejectShare)} bounds it`,
   ];
 }
 

@@ -129,11 +129,12 @@ export class TabularModel implements TrainableModel {
     this.calls.push(coefficients.some((of) => 'kl' in of) ? 'forwardBackward with KL' : 'forwardBackward');
     const [policy, reference] = [this.policy.map(logSoftmax), this.reference.map(logSoftmax)];
     sequences.forEach(({ completion }, s) => {
-      const { logProb = 0, kl = 0, reverseKl = 0 } = coefficients[s];
-      if (typeof logProb !== 'number' || typeof kl !== 'number' || typeof reverseKl !== 'number') {
-        throw new Error('not needed');
-      }
       completion.forEach((token, t) => {
+        const at = (coefficient: number | Float32Array = 0) =>
+          typeof coefficient === 'number' ? coefficient : coefficient[t]!;
+        const logProb = at(coefficients[s].logProb);
+        const kl = at(coefficients[s].kl);
+        const reverseKl = at(coefficients[s].reverseKl);
         const row = this.#gradient[t]!;
         const reverse = divergence(policy[t]!, reference[t]!);
         for (let v = 0; v < row.length; v++) {

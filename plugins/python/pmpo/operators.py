@@ -70,7 +70,7 @@ def _without_penalty(settings: Settings, parts: Sequence[str], bounds: bool) -> 
 def pmpo(
     *,
     alpha: float = 0.5,
-    beta: float = 1.0,
+    beta: float | None = None,
     kl: Mapping[str, KlWeight] = _empty,
     reverse_kl: bool = False,
     normalise: Literal["context", "batch"] = "context",
@@ -81,7 +81,8 @@ def pmpo(
 
     Args:
       alpha: the weight of accepted against rejected samples, in [0, 1]: 1 learns from accepted samples alone, 0 from rejected ones.
-      beta: the weight of KL(reference ‖ policy), for every part that `kl` does not name; at least 0.
+      beta: the weight of KL(reference ‖ policy), for every part that `kl` does not name; at least 0. By default 1, or 1.25 · (1 − alpha) if
+        that is more: rejected samples alone need more than 1 − alpha.
       kl: by part (`mean`, `covariance`, `categorical`, `sequence`), a weight that replaces `beta`, or a bound.
       reverse_kl: take KL(policy ‖ reference), given as `reverse_kl`, as Dreamer 4 does.
       normalise: take the means of accepted and of rejected samples in each context and then over contexts, or over the batch at once.
@@ -97,7 +98,7 @@ def pmpo(
     """
     settings = {
         "alpha": alpha,
-        "beta": beta,
+        "beta": max(1.0, 1.25 * (1 - alpha)) if beta is None else beta,
         "kl": kl,
         "reverse_kl": reverse_kl,
         "normalise": normalise,

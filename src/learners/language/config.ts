@@ -7,6 +7,11 @@ export interface LanguageLearnerConfig {
   readonly seed: number;
   /** KL(reference ‖ policy): exact over the vocabulary, or the mean of log π_ref − log π_θ over the samples. */
   readonly kl: 'exact' | 'sampled';
+  /**
+   * The weight of each token of a rejected completion: `reference`, its probability under the reference, as if the reference had
+   * drawn it; or `equal`, 1. Only for an operator whose needs say that it rejects the reference's own samples.
+   */
+  readonly rejectedWeights: 'reference' | 'equal';
   /** How completions of held-out prompts are sampled. Completions to learn from come from the batch source. */
   readonly sampling: SamplingSettings;
   /** How the reference follows the policy: copied every `period` updates, a moving average, or never. */
@@ -22,6 +27,8 @@ export interface LanguageLearnerConfig {
     readonly stateLearningRate: number;
     /** Share of the job after which the learning rate falls linearly, to a twentieth at the end; 1: never. */
     readonly decayFrom: number;
+    /** The mean KL(reference ‖ policy) of a batch, nats, beyond which the job ends with a checkpoint; absent: it goes on. */
+    readonly maxKl?: number;
     /** Gradients are scaled down to this norm. */
     readonly maxGradientNorm: number;
     /** Whether to sample the next batch during an update after which the reference stays the same. */

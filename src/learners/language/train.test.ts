@@ -103,7 +103,12 @@ checkpoint: { every: 5 }
   const evaluationOptions = { sampler: tabular.sampler, reward: own, sampling: config.language.sampling };
   try {
     const result = await trainLanguage({
-      config: { ...config, kl: config.language.kl, sampling: config.language.sampling },
+      config: {
+        ...config,
+        kl: config.language.kl,
+        sampling: config.language.sampling,
+        rejectedWeights: 'equal',
+      },
       engine,
       model: tabular,
       operator,

@@ -117,6 +117,9 @@ export async function trainLanguage(options: TrainLanguageOptions): Promise<Trai
   return new LanguageJob(options).run();
 }
 
+/** The KL of a batch, nats per completion, of which a job warns. */
+const largeKl = 30;
+
 class LanguageJob {
   readonly #options: TrainLanguageOptions;
   readonly #operatorGradient: OperatorGradient;
@@ -128,6 +131,7 @@ class LanguageJob {
   #last: EvaluationRecord | undefined;
   /** Updates at the last checkpoint. */
   #savedAt = -1;
+  #warnedOfKl = false;
   /** The batch of the next update, if it is being sampled already. */
   #next: Promise<LanguageBatch> | undefined;
 
@@ -229,6 +233,9 @@ class LanguageJob {
           exactKl: config.kl === 'exact',
           reverseKl: this.#options.operator.needs.reverseKl === true,
           mismatched: this.#options.operator.needs.mismatched === true,
+          weightRejected:
+            config.rejectedWeights === 'reference' &&
+            this.#options.operator.needs.rejectsReferenceSamples === true,
           maxGradientNorm,
         },
       );
@@ -249,7 +256,28 @@ class LanguageJob {
     }
     const seconds = this.#wallSeconds() - started;
     this.#record({ ...values, 'speed/updateSeconds': seconds });
+    await this.#watchKl(values['policy/kl'] ?? 0);
     return true;
+  }
+
+  /** Warns once of a policy that is far from its reference. @throws DivergedError with a checkpoint saved, beyond learner.maxKl. */
+  async #watchKl(kl: number): Promise<void> {
+    const { maxKl } = this.#options.config.learner;
+    const { updates } = this.#counters;
+    if (maxKl !== undefined && kl > maxKl) {
+      await this.#checkpoint(false);
+      throw new PmpoError({
+        where: `update ${updates}`,
+        what: `KL(reference ‖ policy) is ${kl.toPrecision(3)} nats per completion, and learner.maxKl is ${maxKl}. A checkpoint has been saved`,
+        remedy:
+          'Hold the policy closer to its reference (operator.beta, learner.learningRate), or raise learner.maxKl',
+      });
+    }
+    if (maxKl !== undefined || kl <= largeKl || this.#warnedOfKl) return;
+    this.#warnedOfKl = true;
+    this.#options.observer.notice(
+      `Warning: after ${updates} updates, KL(reference ‖ policy) is ${kl.toPrecision(3)} nats per completion. The policy is far from its reference: raise operator.beta or lower learner.learningRate, and set learner.maxKl to end such a run with a checkpoint`,
+    );
   }
 
   /** Equal rewards for all completions are most often a mistake: accepting and rejecting is then arbitrary. */

@@ -77,7 +77,7 @@ class Learning(unittest.TestCase):
 class AgainstTorchTrainer(unittest.TestCase):
     """One batch's loss and gradients, from the functions of plugins/torch-trainer and the operator's coefficients."""
 
-    def of_torch_trainer(self, operator, policy, reference, dataset):
+    def of_torch_trainer(self, operator, policy, reference, dataset, weighted):
         sides = [("chosen", True), ("rejected", False)] if "chosen" in dataset.column_names else [("completion", None)]
         shape = len(sides), len(dataset)
         accept = torch.tensor([[row["label"] if label is None else label for row in dataset] for _, label in sides])
@@ -101,23 +101,27 @@ class AgainstTorchTrainer(unittest.TestCase):
         )
         for (n, b), (states, of_reference, targets) in bodies.items():
             of_kl = result.gradients.get("kl/sequence")
+            of_log_prob = torch.full((len(targets),), float(result.gradients["log_prob"][n, b]))
+            if weighted and operator.name == "pmpo" and not accept[n, b]:
+                of_log_prob *= terms[n, b].reference_log_prob.exp()
             coefficients = token_terms.TokenCoefficients(
-                log_prob=torch.full((len(targets),), float(result.gradients["log_prob"][n, b])),
+                log_prob=of_log_prob,
                 kl=None if of_kl is None else torch.full((len(targets),), float(of_kl[b, 0]) / shape[0]),
             )
             _, gradient, _ = token_terms.differentiate(states, of_reference, targets, wanted, coefficients, policy.config.vocab_size)
             states.states.backward(gradient)
         return float(result.loss), {name: p.grad for name, p in policy.named_parameters()}
 
-    def check(self, operator, dataset):
-        trainer = PMPOTrainer(setting.model_folder(), args=PMPOConfig(**setting.settings()), train_dataset=dataset, operator=operator)
+    def check(self, operator, dataset, weights="reference"):
+        args = PMPOConfig(**setting.settings(), rejected_weights=weights)
+        trainer = PMPOTrainer(setting.model_folder(), args=args, train_dataset=dataset, operator=operator)
         # A policy that is not its reference.
         with torch.no_grad():
             for p in trainer.model.parameters():
                 p.mul_(1.1)
         policy = load()
         policy.load_state_dict(trainer.model.state_dict())
-        loss, gradients = self.of_torch_trainer(operator, policy, load().requires_grad_(False), dataset)
+        loss, gradients = self.of_torch_trainer(operator, policy, load().requires_grad_(False), dataset, weights == "reference")
         ours = trainer.compute_loss(trainer.model.train(), batch_of(trainer))
         ours.backward()
         self.assertLess(abs(ours.item() - loss), 1e-5 * max(1, abs(loss)))
@@ -130,6 +134,9 @@ class AgainstTorchTrainer(unittest.TestCase):
 
     def test_pmpo_on_labels(self):
         self.check(pmpo.operators.pmpo(alpha=0.5, beta=1.0), setting.labelled(labels=(True, False, False)))
+
+    def test_pmpo_with_equal_weights(self):
+        self.check(pmpo.operators.pmpo(alpha=0.0, beta=2.0), setting.labelled(labels=(False,)), weights="equal")
 
     def test_kto_on_labels(self):
         self.check(pmpo.operators.kto(beta=0.3), setting.labelled())

@@ -31,6 +31,9 @@ class PMPOConfig(DPOConfig):
       alpha: the weight of accepted against rejected completions, in [0, 1]; by default the operator's, 0.5.
       beta: the operator's β; by default its own. For PMPO it is the weight of KL(reference ‖ policy) and 1; for DPO and KTO it scales
         the log-ratios, as in `DPOConfig` and `KTOConfig`.
+      rejected_weights: the weight of each token of a rejected completion, for PMPO: `reference`, its probability under the reference, as
+        if the reference had drawn it, so that beta bounds what is learned; or `equal`, 1, with which an unlikely token is pushed down
+        without end.
       state_learning_rate: the learning rate of the variables that an operator trains with the policy (temperatures, and duals of bounds
         on the KL), on the schedule of the other.
 
@@ -43,6 +46,13 @@ class PMPOConfig(DPOConfig):
     beta: float | None = dataclasses.field(
         default=None, metadata={"help": "The operator's β: for PMPO the weight of KL(reference ‖ policy), by default 1."}
     )
+    rejected_weights: str = dataclasses.field(
+        default="reference",
+        metadata={
+            "help": "The weight of each token of a rejected completion, for PMPO: reference (its probability there) or equal (1).",
+            "choices": ["reference", "equal"],
+        },
+    )
     state_learning_rate: float = dataclasses.field(
         default=1e-2, metadata={"help": "The learning rate of variables that the operator trains: temperatures and duals."}
     )
@@ -50,6 +60,14 @@ class PMPOConfig(DPOConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_changed(self, DPOConfig, _of_dpo, "Choose a loss by PMPOTrainer(operator=…)")
+        if self.rejected_weights not in ("reference", "equal"):
+            raise PmpoError("PMPOConfig, rejected_weights", f"is {self.rejected_weights!r}", "Give 'reference' or 'equal'")
+
+
+def _rejects_reference_samples(operator: Operator) -> bool:
+    """Whether the KL bounds the operator's loss only for rejected samples of the reference's own (docs/mathematics.md)."""
+    settings = operator.settings
+    return operator.name == "pmpo" and float(settings["alpha"]) < 1 and not settings["reverse_kl"]
 
 
 class PMPOTrainer(TrainsState, DPOTrainer):
@@ -104,6 +122,7 @@ class PMPOTrainer(TrainsState, DPOTrainer):
         self.operator = chosen_operator(operator, "PMPOConfig", {"alpha": args.alpha, "beta": args.beta})
         self._needs = needs_of(self.operator, "a preference data set")
         self._reads_kl = reads_kl(self.operator)
+        self._weights_rejected = args.rejected_weights == "reference" and _rejects_reference_samples(self.operator)
         if train_dataset is None:
             raise PmpoError("train_dataset", "is missing", "Give a data set of pairs, or of completions with labels")
         self._check(args, train_dataset, eval_dataset)
@@ -153,7 +172,7 @@ class PMPOTrainer(TrainsState, DPOTrainer):
             request = Request(mask, reference=reference_states(self, request, inputs), kl=self._reads_kl)
         scores: Scores = model(**inputs, request=request)
         planes = Planes(mask, context, sample)
-        log_prob = planes.sums(scores.log_prob)
+        log_prob = planes.sums(self._weighted(scores, accept[planes.row]))
         reference = None if scores.reference_log_prob is None else planes.sums(scores.reference_log_prob)
         kl = None if scores.kl is None else planes.sums(scores.kl)
         loss, metrics = self.operator.torch(
@@ -172,6 +191,13 @@ class PMPOTrainer(TrainsState, DPOTrainer):
             return loss
         with torch.no_grad():
             return loss, model(**inputs, use_cache=False)
+
+    def _weighted(self, scores: Scores, accept: Tensor) -> Tensor:
+        """The log-probs of tokens [P], whose gradient has for those of rejected completions the weight of the reference."""
+        if not self._weights_rejected or scores.reference_log_prob is None:
+            return scores.log_prob
+        weight = torch.where(accept, 1.0, scores.reference_log_prob.exp())
+        return weight * scores.log_prob + (1 - weight) * scores.log_prob.detach()
 
     def _shares(
         self,
