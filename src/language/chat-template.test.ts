@@ -60,6 +60,15 @@ describe('a chat template', () => {
     expect(() => template.render({ messages: [user] })).toThrow(/prints before `break`/);
   });
 
+  it('does not show a template the empty fields of a message', () => {
+    const template = new ChatTemplate(
+      '{{ messages[0].name is defined }}{{ messages[0].tool_calls is defined }}',
+      {},
+    );
+    const tool_calls = [{ id: 'a' }];
+    expect(template.render({ messages: [{ ...user, name: null, tool_calls }] })).toBe('FalseTrue');
+  });
+
   it('knows the variables of a row', () => {
     const template = new ChatTemplate('{{ enable_thinking }}', {});
     expect(template.render({ messages: [user], variables: { enable_thinking: false } })).toBe('False');
