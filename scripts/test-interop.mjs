@@ -154,6 +154,8 @@ async function prepare({ venvs, server, redis }) {
   env.PMPO_CACHE = join(root, '.venvs', 'cache');
   // What torch.compile made is kept between runs, as the environments are.
   env.TORCHINDUCTOR_CACHE_DIR = join(root, '.venvs', 'cache', 'torchinductor');
+  // Python programs of the repository leave no compiled files in it.
+  env.PYTHONDONTWRITEBYTECODE = '1';
   const interpreters = [];
   try {
     for (const venv of venvs) {
