@@ -176,6 +176,7 @@ export function alpacaPrompt(cells: Cells, nameOf: (role: ColumnRole) => string)
   return chatPrompt([...turns, { role: 'user', content: text }]);
 }
 
+/** A row of two answers of which one is better. @throws UnreadableRow */
 export function twoAnswers(
   cells: Cells,
   nameOf: (role: ColumnRole) => string,
