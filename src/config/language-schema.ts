@@ -181,11 +181,13 @@ const datasetSchema = z
       .describe(
         'What the labels mean, where they are not true and false or numbers from −1 to 1: {accepted: 1, rejected: 0}; or weights: numbers from −1 to 1, none of which need be negative',
       ),
-    rejectedWeights: z
-      .enum(['reference', 'equal'])
-      .default('reference')
+    rejectedFloor: z
+      .number()
+      .min(0)
+      .lt(1)
+      .default(0.1)
       .describe(
-        "The weight of each token of a rejected completion, for operators that take rejected samples for the reference's own (PMPO). reference: its probability under the reference, with which operator.beta bounds what is learned; equal: 1, with which an unlikely token is pushed down without end",
+        "The share of its probability under the reference at which a rejected completion is pushed down no further, for operators that take rejected samples for the reference's own (PMPO); 0: there is no floor, and unlikely tokens are pushed down without end",
       ),
     chat: z
       .boolean()

@@ -226,9 +226,9 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
       const { model, samplers } = opened;
       const { prompts, reward, contexts, evaluations, texts } = data;
       const { kl, sampling, dataset } = config.language;
-      const rejectedWeights = dataset?.rejectedWeights ?? 'equal';
+      const floor = dataset === undefined ? {} : { rejectedFloor: dataset.rejectedFloor };
       const result = await trainLanguage({
-        config: { ...config, kl, sampling, rejectedWeights },
+        config: { ...config, kl, sampling, ...floor },
         engine,
         model,
         samplers,

@@ -133,8 +133,7 @@ export interface OperatorNeeds {
   readonly imitatesUnranked?: boolean;
   /**
    * Whether the KL bounds its loss only where rejected samples are the reference's own, because it lowers their log-probs without end
-   * (PMPO). Where samples come from elsewhere, as in a data set, each token of a rejected one is then weighted by its probability
-   * under the reference. Default: false.
+   * (PMPO). Where samples come from elsewhere, as in a data set, a rejected one is then pushed down to a floor only. Default: false.
    */
   readonly rejectsReferenceSamples?: boolean;
 }

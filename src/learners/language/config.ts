@@ -8,10 +8,10 @@ export interface LanguageLearnerConfig {
   /** KL(reference ‖ policy): exact over the vocabulary, or the mean of log π_ref − log π_θ over the samples. */
   readonly kl: 'exact' | 'sampled';
   /**
-   * The weight of each token of a rejected completion: `reference`, its probability under the reference, as if the reference had
-   * drawn it; or `equal`, 1. Only for an operator whose needs say that it rejects the reference's own samples.
+   * The share of its probability under the reference at which a rejected completion is pushed down no further, for completions that the
+   * reference has not drawn, and an operator whose needs say that it rejects the reference's own samples. Absent: there is no floor.
    */
-  readonly rejectedWeights: 'reference' | 'equal';
+  readonly rejectedFloor?: number;
   /** How completions of held-out prompts are sampled. Completions to learn from come from the batch source. */
   readonly sampling: SamplingSettings;
   /** How the reference follows the policy: copied every `period` updates, a moving average, or never. */

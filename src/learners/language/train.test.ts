@@ -107,7 +107,6 @@ checkpoint: { every: 5 }
         ...config,
         kl: config.language.kl,
         sampling: config.language.sampling,
-        rejectedWeights: 'equal',
       },
       engine,
       model: tabular,

@@ -233,9 +233,9 @@ class LanguageJob {
           exactKl: config.kl === 'exact',
           reverseKl: this.#options.operator.needs.reverseKl === true,
           mismatched: this.#options.operator.needs.mismatched === true,
-          weightRejected:
-            config.rejectedWeights === 'reference' &&
-            this.#options.operator.needs.rejectsReferenceSamples === true,
+          ...(this.#options.operator.needs.rejectsReferenceSamples === true
+            ? { rejectedFloor: config.rejectedFloor }
+            : {}),
           maxGradientNorm,
         },
       );

@@ -17,8 +17,15 @@ export interface UpdateOptions {
   readonly reverseKl: boolean;
   /** Whether the operator reads log-ratios of mismatched prompts and completions. */
   readonly mismatched: boolean;
-  /** Whether each token of a rejected completion is weighted by its probability under the reference; see `tokenWeights`. */
-  readonly weightRejected: boolean;
+  /**
+   * The share of its probability under the reference at which a rejected completion is pushed down no further.
+   *
+   * PMPO lowers the expectation of log π_θ over the rejected samples *of the reference*, and the KL holds it: at each token, the objective
+   * is Σ_v (β·π_ref(v) − (1 − α)·π_ref(v)·1[v is rejected]) log π_θ(v), which is bounded for β ≥ 1 − α. A data set's completion is no draw
+   * of the reference: its token y has the factor β·π_ref(y) − (1 − α), which is negative wherever π_ref(y) < (1 − α)/β, and without
+   * a floor log π_θ(y) falls without end.
+   */
+  readonly rejectedFloor?: number;
   readonly maxGradientNorm: number;
 }
 
@@ -179,19 +186,6 @@ function gradientInputs(
   };
 }
 
-/**
- * The coefficients of the log-probs of a completion's tokens, [T], for the coefficient c of their sum.
- *
- * PMPO lowers the expectation of log π_θ over the rejected samples *of the reference*, and the KL holds it: at each token, the objective
- * is Σ_v (β·π_ref(v) − (1 − α)·π_ref(v)·1[v is rejected]) log π_θ(v), which is bounded for β ≥ 1 − α. A data set's completion is no draw of
- * the reference. With the weight 1 its token y has the factor β·π_ref(y) − (1 − α), which is negative wherever π_ref(y) < (1 − α)/β, and
- * log π_θ(y) falls without end. With the weight π_ref(y), y counts as often as the reference would have drawn it, and the optimum is
- * π_θ(y) = π_ref(y)·(β − (1 − α))/(β − (1 − α)·π_ref(y)): with α = 0 and β = 2, about half of what it was.
- */
-function tokenWeights(coefficient: number, referenceLogProb: Float32Array): Float32Array {
-  return referenceLogProb.map((logProb) => coefficient * Math.exp(logProb));
-}
-
 function countsOf(present: readonly PlacedSample[], contexts: number): number[] {
   const counts = new Array<number>(contexts).fill(0);
   for (const { b } of present) counts[b] += 1;
@@ -252,16 +246,18 @@ export async function updateModel(
   const inputs = gradientInputs(batch, present, scores, mismatched, options, update);
   const gradient = await operatorGradient.run(inputs, update);
   const counts = countsOf(present, batch.length);
-  const weighted = present.flatMap(({ n, b, sequence }, i) => {
-    const logProb = gradient.logProb[n * batch.length + b];
+  const weighted = present.flatMap(({ n, b, sequence }) => {
+    const at = n * batch.length + b;
+    const logRatio = inputs.logProb[at] - inputs.referenceLogProb[at];
+    // A loss that grows with a log-prob rejects the completion.
+    const isAtFloor = gradient.logProb[at] > 0 && logRatio <= Math.log(options.rejectedFloor ?? 0);
+    const logProb = isAtFloor ? 0 : gradient.logProb[at];
     const kl = exactKl ? gradient.kl[b] / counts[b] : 0;
     const reverseKl = wantsReverse ? gradient.reverseKl[b] / counts[b] : 0;
     if (logProb === 0 && kl === 0 && reverseKl === 0) return [];
     // A KL coefficient of 0 is left out, because the model would compute the reference for it.
     const coefficients = {
-      // A loss that grows with a log-prob rejects the completion.
-      logProb:
-        options.weightRejected && logProb > 0 ? tokenWeights(logProb, scores[i].referenceLogProb!) : logProb,
+      logProb,
       ...(kl === 0 ? {} : { kl }),
       ...(reverseKl === 0 ? {} : { reverseKl }),
     };

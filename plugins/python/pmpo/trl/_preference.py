@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -31,9 +32,8 @@ class PMPOConfig(DPOConfig):
       alpha: the weight of accepted against rejected completions, in [0, 1]; by default the operator's, 0.5.
       beta: the operator's β; by default its own. For PMPO it is the weight of KL(reference ‖ policy) and 1; for DPO and KTO it scales
         the log-ratios, as in `DPOConfig` and `KTOConfig`.
-      rejected_weights: the weight of each token of a rejected completion, for PMPO: `reference`, its probability under the reference, as
-        if the reference had drawn it, so that beta bounds what is learned; or `equal`, 1, with which an unlikely token is pushed down
-        without end.
+      rejected_floor: the share of its probability under the reference at which a rejected completion is pushed down no further, for PMPO,
+        in [0, 1). With 0 there is no floor, and unlikely tokens are pushed down without end.
       state_learning_rate: the learning rate of the variables that an operator trains with the policy (temperatures, and duals of bounds
         on the KL), on the schedule of the other.
 
@@ -46,12 +46,9 @@ class PMPOConfig(DPOConfig):
     beta: float | None = dataclasses.field(
         default=None, metadata={"help": "The operator's β: for PMPO the weight of KL(reference ‖ policy), by default 1."}
     )
-    rejected_weights: str = dataclasses.field(
-        default="reference",
-        metadata={
-            "help": "The weight of each token of a rejected completion, for PMPO: reference (its probability there) or equal (1).",
-            "choices": ["reference", "equal"],
-        },
+    rejected_floor: float = dataclasses.field(
+        default=0.1,
+        metadata={"help": "The share of its probability at which a rejected completion is pushed down no further, for PMPO; 0: no floor."},
     )
     state_learning_rate: float = dataclasses.field(
         default=1e-2, metadata={"help": "The learning rate of variables that the operator trains: temperatures and duals."}
@@ -60,8 +57,8 @@ class PMPOConfig(DPOConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_changed(self, DPOConfig, _of_dpo, "Choose a loss by PMPOTrainer(operator=…)")
-        if self.rejected_weights not in ("reference", "equal"):
-            raise PmpoError("PMPOConfig, rejected_weights", f"is {self.rejected_weights!r}", "Give 'reference' or 'equal'")
+        if not 0 <= self.rejected_floor < 1:
+            raise PmpoError("PMPOConfig, rejected_floor", f"is {self.rejected_floor!r}", "Give a share from 0 to below 1")
 
 
 def _rejects_reference_samples(operator: Operator) -> bool:
@@ -122,7 +119,7 @@ class PMPOTrainer(TrainsState, DPOTrainer):
         self.operator = chosen_operator(operator, "PMPOConfig", {"alpha": args.alpha, "beta": args.beta})
         self._needs = needs_of(self.operator, "a preference data set")
         self._reads_kl = reads_kl(self.operator)
-        self._weights_rejected = args.rejected_weights == "reference" and _rejects_reference_samples(self.operator)
+        self._floor = args.rejected_floor if _rejects_reference_samples(self.operator) else 0.0
         if train_dataset is None:
             raise PmpoError("train_dataset", "is missing", "Give a data set of pairs, or of completions with labels")
         self._check(args, train_dataset, eval_dataset)
@@ -172,8 +169,11 @@ class PMPOTrainer(TrainsState, DPOTrainer):
             request = Request(mask, reference=reference_states(self, request, inputs), kl=self._reads_kl)
         scores: Scores = model(**inputs, request=request)
         planes = Planes(mask, context, sample)
-        log_prob = planes.sums(self._weighted(scores, accept[planes.row]))
+        log_prob = planes.sums(scores.log_prob)
         reference = None if scores.reference_log_prob is None else planes.sums(scores.reference_log_prob)
+        if self._floor > 0 and reference is not None:
+            at_floor = ~accept & (log_prob.detach() - reference <= math.log(self._floor))
+            log_prob = torch.where(at_floor, log_prob.detach(), log_prob)
         kl = None if scores.kl is None else planes.sums(scores.kl)
         loss, metrics = self.operator.torch(
             planes.of(log_prob),
@@ -191,13 +191,6 @@ class PMPOTrainer(TrainsState, DPOTrainer):
             return loss
         with torch.no_grad():
             return loss, model(**inputs, use_cache=False)
-
-    def _weighted(self, scores: Scores, accept: Tensor) -> Tensor:
-        """The log-probs of tokens [P], whose gradient has for those of rejected completions the weight of the reference."""
-        if not self._weights_rejected or scores.reference_log_prob is None:
-            return scores.log_prob
-        weight = torch.where(accept, 1.0, scores.reference_log_prob.exp())
-        return weight * scores.log_prob + (1 - weight) * scores.log_prob.detach()
 
     def _shares(
         self,
