@@ -10,14 +10,19 @@ import type { DrawnSamples, UpdateInputs } from './update.js';
  *   not differ;
  * - `critic/sampleStddev`: the standard deviation of the values of a context's samples, averaged over the contexts;
  * - `critic/contextStddev`: the standard deviation of the contexts' values;
- * - `critic/returnRange`: the largest of the batch's n-step returns minus the smallest.
+ * - `critic/returnRange`: the largest of the batch's n-step returns minus the smallest; and, because equal rewards still tell a longer
+ *   episode from one that ends, the range of the discounts times the largest return.
  */
 export function signalMetrics({
   evaluation,
   mask,
   baseline,
   returns,
-}: Pick<UpdateInputs & DrawnSamples, 'evaluation' | 'mask' | 'baseline' | 'returns'>): ScalarMetrics {
+  discounts,
+}: Pick<
+  UpdateInputs & DrawnSamples,
+  'evaluation' | 'mask' | 'baseline' | 'returns' | 'discounts'
+>): ScalarMetrics {
   const present = tf.greater(mask, 0);
   const greatest: Tensor1D = tf.max(tf.where(present, evaluation, tf.fill(evaluation.shape, -3e38)), 0);
   const least: Tensor1D = tf.min(tf.where(present, evaluation, tf.fill(evaluation.shape, 3e38)), 0);
@@ -28,8 +33,16 @@ export function signalMetrics({
     'feedback/tieRate': tf.mean(tf.cast(tf.lessEqual(greatest, least), 'float32')),
     'critic/sampleStddev': tf.mean(tf.sqrt(tf.div(tf.sum(deviations, 0), weight))),
     'critic/contextStddev': stddev(baseline),
-    'critic/returnRange': tf.sub<Scalar>(tf.max(returns), tf.min(returns)),
+    'critic/returnRange': tf.add(
+      rangeOf(returns),
+      tf.mul(tf.max<Scalar>(tf.abs(returns)), rangeOf(discounts)),
+    ),
   };
+}
+
+/** The largest of values [B] minus the smallest. */
+function rangeOf(values: Tensor1D): Scalar {
+  return tf.sub(tf.max<Scalar>(values), tf.min<Scalar>(values));
 }
 
 /** The population standard deviation of values [B]. */
