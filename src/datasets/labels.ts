@@ -32,7 +32,7 @@ function bySetting({ accepted, rejected }: Exclude<LabelSetting, 'weights'>): La
 }
 
 const remedy =
-  'Say which values mean what: language.dataset.labels: {accepted: …, rejected: …}; or, if the numbers are scores, name the column by language.dataset.columns: {score: …} and set feedback: {name: threshold, value: …} or {name: top-k}';
+  'Say which values mean what: language.dataset.labels: {accepted: …, rejected: …}; or, if the numbers are scores, name the column by language.dataset.columns: {score: …} and set feedback: {name: threshold, value: …} or {name: top-k}, unless the operator weighs scores itself';
 
 function refuse(where: string, what: string, way = remedy): never {
   throw new PmpoError({ where, what, remedy: way });

@@ -37,7 +37,10 @@ export interface PreferenceOptions {
    * Default: true.
    */
   readonly merge?: boolean;
-  /** Which evaluation is wanted where a data set has labels and scores; also which is taken if it has one of them. Default: labels. */
+  /**
+   * Which evaluation is wanted where a data set has labels and scores. Where scores are wanted, numeric labels of which any lies outside
+   * [−1, 1] are scores, too. Default: labels.
+   */
   readonly prefer?: 'labels' | 'scores';
 }
 
@@ -93,8 +96,9 @@ function evaluator(
     label === undefined ? [] : [{ value: label, where }],
   );
   const areNumbers = found.every(({ value }) => typeof value === 'number');
-  // Numbers in a column `label` are scores to a feedback that reads scores.
-  if (prefer === 'scores' && setting === undefined && areNumbers && found.length === completions.length) {
+  // Numbers in a column `label` are scores to what reads scores, unless they could be labels: −1 says that a completion was rejected.
+  const areScores = areNumbers && found.some(({ value }) => Math.abs(value as number) > 1);
+  if (prefer === 'scores' && setting === undefined && areScores && found.length === completions.length) {
     return { evaluations: 'scores', evaluate: ({ label }) => label as number, missing: '' };
   }
   const meaning = labelMeaning(found, setting);

@@ -15,7 +15,7 @@ const context = (...evaluations: number[]): EvaluatedContext => ({
 
 const operators = createOperatorRegistry();
 const label = { name: 'label', readsLabels: true };
-const topK = { name: 'top-k', comparesSamples: true };
+const topK = { name: 'top-k' };
 const threshold = { name: 'threshold' };
 
 /** Checks contexts for an operator. @returns the contexts that are left, and the notices. */
@@ -103,10 +103,20 @@ describe('scores', () => {
     expect(check('mpo', scored, asScores)).toEqual({ kept: 2, notices: '' });
   });
 
-  it('are not what labels are', () => {
-    expect(() => check('pmpo', [context(1, -1)], { feedback: topK })).toThrow(
-      /the rows have labels, but the feedback 'top-k' compares scores/,
+  it.each([topK, threshold, { name: 'median' }])('are not what labels are to $name', (feedback) => {
+    expect(() => check('pmpo', [context(1, -1)], { feedback })).toThrow(
+      `the rows have labels, but the feedback '${feedback.name}' reads scores. Set feedback: {name: label}`,
     );
+  });
+
+  it('and labels are what a plugin makes of them, which is said', () => {
+    const feedback = { name: 'mine', plugin: 'mine.mjs' };
+    expect(check('pmpo', [context(1, -1)], { feedback })).toEqual({
+      kept: 1,
+      notices: expect.stringMatching(
+        /f\.jsonl has labels\. The feedback 'mine' gets 1 for an accepted/,
+      ) as string,
+    });
   });
 });
 

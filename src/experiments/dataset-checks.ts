@@ -12,7 +12,8 @@ export interface DatasetUse {
   readonly feedback: {
     readonly name: string;
     readonly readsLabels?: boolean;
-    readonly comparesSamples?: boolean;
+    /** The plugin that it is from; undefined if it is built in. */
+    readonly plugin?: string;
   };
   readonly evaluations: 'labels' | 'scores';
 }
@@ -130,6 +131,29 @@ function checkSides(
 }
 
 /**
+ * Labels mean nothing to a feedback that reads scores: the threshold 2 would reject every completion, and −2 accept every one. What a
+ * plugin reads in them is its own matter.
+ * @throws PmpoError if the feedback is built in.
+ */
+function checkReadsLabels(
+  { source, feedback: { name, plugin } }: DatasetUse,
+  notice: (message: string) => void,
+) {
+  if (plugin !== undefined) {
+    notice(
+      `Warning: ${source} has labels. The feedback '${name}' gets 1 for an accepted and −1 for a rejected completion as evaluations`,
+    );
+    return;
+  }
+  throw new PmpoError({
+    where: source,
+    what: `the rows have labels, but the feedback '${name}' reads scores`,
+    remedy:
+      'Set feedback: {name: label}, or omit it; if the numbers are scores, name their column by language.dataset.columns: {score: …}',
+  });
+}
+
+/**
  * Checks a data set against the operator and the feedback of a job.
  * @returns the contexts to learn from and to evaluate on: all, except those that the operator would use against their meaning.
  * @throws PmpoError if the operator or the feedback needs what the data lack, or would use them against their meaning.
@@ -154,14 +178,10 @@ export function checkDataset(
   if (needs.feedback === 'none') {
     return isLabeled && imitates ? withoutImitatedRejects(contexts, use, notice) : contexts;
   }
-  if (isLabeled && feedback.comparesSamples === true) {
-    throw new PmpoError({
-      where: source,
-      what: `the rows have labels, but the feedback '${feedback.name}' compares scores`,
-      remedy: 'Set feedback: {name: label}, or omit it',
-    });
+  if (feedback.readsLabels !== true) {
+    if (isLabeled) checkReadsLabels(use, notice);
+    return contexts;
   }
-  if (feedback.readsLabels !== true) return contexts;
   if (!isLabeled) {
     throw new PmpoError({
       where: source,

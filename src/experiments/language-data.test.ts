@@ -6,7 +6,8 @@ import { resolveLanguageConfig } from '../config/load.js';
 import { ConfigError } from '../core/errors.js';
 import { trainTokenizer } from '../language/embedded/tokenizer-training.js';
 import { HuggingFaceTokenizer } from '../language/hugging-face-tokenizer.js';
-import { readPrompts } from './language-data.js';
+import { checkDataset } from './dataset-checks.js';
+import { readDataset, readPrompts } from './language-data.js';
 
 const tokenizer = new HuggingFaceTokenizer(
   trainTokenizer(['The soup was warm.'], { vocabularySize: 270, contextLength: 48 }),
@@ -88,4 +89,87 @@ describe('readPrompts', () => {
       ),
     ]);
   });
+});
+
+/** Reads rows for an operator and a feedback and checks them, as a run does. @returns the contexts and the notices. */
+async function dataFor(
+  rows: readonly object[],
+  operator: object,
+  { feedback, ...dataset }: { readonly feedback?: object; readonly [setting: string]: unknown } = {},
+) {
+  await writeFile(join(folder, 'data.jsonl'), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  const text = JSON.stringify({
+    language: { model: { name: 'embedded' }, dataset: { file: 'data.jsonl', ...dataset } },
+    operator,
+    ...(feedback === undefined ? {} : { feedback }),
+    learner: { updates: 1, batchSize: 1 },
+  });
+  const loaded = await resolveLanguageConfig(join(folder, 'run.json'), text);
+  const said: string[] = [];
+  const { contexts, evaluations } = await readDataset(loaded, tokenizer, 48, (line) => said.push(line));
+  const use = {
+    source: 'data.jsonl',
+    operator: loaded.operator,
+    feedback: loaded.catalogue.feedback.get(loaded.config.feedback.name),
+    evaluations,
+  };
+  return {
+    evaluations,
+    contexts: checkDataset(contexts, use, (line) => said.push(line)),
+    said: said.join('\n'),
+  };
+}
+
+/** Two prompts with two completions each, in whose column `label` are the given values. */
+const labelled = (...labels: readonly unknown[]) =>
+  labels.map((label, i) => ({ prompt: `p${i >> 1}`, completion: `c${i}`, label }));
+
+describe('readDataset and checkDataset', () => {
+  const imitating = [
+    { name: 'mpo' },
+    { name: 'v-mpo' },
+    { name: 'awr' },
+    { name: 'crr', filter: 'exponential' },
+  ];
+
+  it.each(imitating)('refuse completions that are all labelled −1 for $name', async (operator) => {
+    for (const label of [-1, false]) {
+      await expect(dataFor(labelled(label, label, label, label), operator)).rejects.toThrow(
+        /data\.jsonl: every prompt has rejected completions only, and the operator/,
+      );
+    }
+  });
+
+  it.each(imitating)('leave out prompts with completions labelled −1 only for $name', async (operator) => {
+    const { evaluations, contexts, said } = await dataFor(labelled(1, -1, -1, -1), operator);
+    expect(evaluations).toBe('labels');
+    expect(contexts.map(({ prompt }) => prompt.text)).toEqual(['p0']);
+    expect(said).toMatch(/1 accepted and 3 rejected completions/);
+    expect(said).toMatch(/prompts with rejected completions only: 1 of 2\. They are left out/);
+  });
+
+  it('give scores to mpo where labels cannot be meant, or where the configuration says so', async () => {
+    expect((await dataFor(labelled(3, -1, 2, 0), { name: 'mpo' })).evaluations).toBe('scores');
+    const columns = { score: 'label' };
+    expect((await dataFor(labelled(-1, -0.5, 0, 1), { name: 'mpo' }, { columns })).evaluations).toBe(
+      'scores',
+    );
+  });
+
+  it.each([{ name: 'threshold', value: 0.5 }, { name: 'top-k', accept: 1, reject: 1 }, { name: 'median' }])(
+    'refuse labels for the feedback $name',
+    async (feedback) => {
+      for (const labels of [
+        [true, false, true, false],
+        [1, -1, 1, -1],
+      ]) {
+        await expect(dataFor(labelled(...labels), { name: 'pmpo' }, { feedback })).rejects.toThrow(
+          `data.jsonl: the rows have labels, but the feedback '${feedback.name}' reads scores`,
+        );
+      }
+      const columns = { score: 'label' };
+      const { evaluations } = await dataFor(labelled(1, -1, 1, -1), { name: 'pmpo' }, { feedback, columns });
+      expect(evaluations).toBe('scores');
+    },
+  );
 });
