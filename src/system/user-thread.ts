@@ -91,8 +91,13 @@ export class UserThread {
     if (this.#listens) {
       const isIdle = this.#failure === undefined && this.#pending.size === 0;
       const seconds = isIdle ? closeSeconds : abortSeconds;
-      const late = new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise((resolve) => {
+        timer = setTimeout(resolve, seconds * 1000);
+      });
       await Promise.race([late, this.#post('close').catch(() => {})]);
+      // Otherwise the process would live until it fires.
+      clearTimeout(timer);
     }
     await worker.terminate();
   }
