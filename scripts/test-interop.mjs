@@ -2,8 +2,7 @@
 // with other software. A suite is a folder of test/interop/ with Python files `test_*.py` for unittest, vitest files
 // `*.test.ts`, or both. A suite whose other software cannot be installed counts as skipped, with the reason. Its Python files are
 // one part, and each vitest file is another. Two parts run at a time, because each waits for other processes much of the time;
-// `PMPO_INTEROP_PARTS=1` runs one after the other, with its
-// output as it comes. Otherwise the output of a part is printed when it ends.
+// `PMPO_INTEROP_PARTS=1` runs one after the other, with its output as it comes. Otherwise the output of a part is printed when it ends.
 //
 // Environment variables of a suite: PMPO_PYTHON_<VENV>, its interpreters (PMPO_PYTHON_JAX, …); PMPO_BIN, the built program; and
 // for suites that need them PMPO_SERVER_ADDRESS, a running `pmpo serve simulators`, and PMPO_REDIS, how to start Redis (JSON).
@@ -25,6 +24,7 @@ import {
   vitestResults,
   writeResults,
 } from './results.mjs';
+import { runInTime } from './run-in-time.mjs';
 import { ensureVenv } from './venv.mjs';
 
 /**
@@ -61,7 +61,8 @@ const suites = [
 
 const program = join(root, 'dist/cli/main.js');
 const suiteMinutes = 10;
-const slots = Number(process.env.PMPO_INTEROP_PARTS ?? 2);
+const slotsText = process.env.PMPO_INTEROP_PARTS ?? '2';
+const slots = Number(slotsText);
 
 /** The time since a moment, for the log. */
 const took = (started) => `${Math.round((Date.now() - started) / 1000)} s`;
@@ -99,15 +100,9 @@ async function runCommand(title, command, args, { cwd, env, minutes, scratch }) 
   const output = slots === 1 ? 'inherit' : openSync(log, 'w');
   if (slots === 1) say(`\n── ${title}`);
   const started = Date.now();
-  const child = spawn(command, args, { cwd, env, stdio: ['ignore', output, output] });
-  const timer = setTimeout(() => child.kill(), minutes * 60_000);
   try {
-    await new Promise((resolve, reject) => {
-      child.on('exit', resolve);
-      child.on('error', reject);
-    });
+    await runInTime(command, args, { cwd, env, stdio: ['ignore', output, output] }, minutes * 60_000);
   } finally {
-    clearTimeout(timer);
     if (slots !== 1) {
       closeSync(output);
       say(`\n── ${title}, ${took(started)}\n${readFileSync(log, 'utf8')}`);
@@ -185,6 +180,9 @@ const unknown = wanted.filter((name) => !suites.some((suite) => suite.name === n
 if (unknown.length > 0) {
   fail(`unknown suite: ${unknown.join(', ')}. Suites: ${suites.map(({ name }) => name).join(', ')}`, 2);
 }
+if (!/^[1-9]\d*$/.test(slotsText)) {
+  fail(`PMPO_INTEROP_PARTS must be a whole number of at least 1, and is '${slotsText}'`, 2);
+}
 
 ensureInstalled();
 ensureBuilt();
@@ -226,6 +224,11 @@ await Promise.all(
   }),
 );
 rmSync(scratch, { recursive: true, force: true });
+
+for (const report of reports.values()) {
+  const { passed, skipped, failures } = report.results;
+  if (passed + skipped + failures.length === 0) report.results = oneFailure('no tests were run');
+}
 
 say('');
 for (const [name, { results, note, seconds }] of reports) {
