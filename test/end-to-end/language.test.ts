@@ -396,6 +396,10 @@ test('pmpo winrate ends with an error, and no NaN, where the judge gives no verd
     );
     expect(`${stdout}${stderr}`).not.toContain('NaN');
     expect(code).toBe(1);
+    const json = await run(['winrate', at('one.jsonl'), at('one.jsonl'), ...args, '--json']);
+    expect(json.stdout).toBe('');
+    expect(json.stderr).toMatch(/the judge gave no verdict on any of the 1 prompts/);
+    expect(json.code).toBe(1);
   } finally {
     server.close();
   }

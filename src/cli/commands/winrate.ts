@@ -52,10 +52,6 @@ async function winrate(a: string, b: string, options: WinRateCliOptions): Promis
       signal: signals.signal,
       notice: (message) => process.stderr.write(`${message}\n`),
     });
-    if (options.json === true) {
-      process.stdout.write(`${JSON.stringify(result)}\n`);
-      return;
-    }
     const { prompts, wins, losses, ties, unanswered, winRate, interval } = result;
     if (Number.isNaN(winRate)) {
       throw new PmpoError({
@@ -63,6 +59,10 @@ async function winrate(a: string, b: string, options: WinRateCliOptions): Promis
         what: `the judge gave no verdict on any of the ${prompts} prompts; its answers are in ${options.output}`,
         remedy: 'Let the question ask for nothing but the verdict, or set `pattern` in its settings',
       });
+    }
+    if (options.json === true) {
+      process.stdout.write(`${JSON.stringify(result)}\n`);
+      return;
     }
     const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
     process.stdout.write(
