@@ -13,16 +13,18 @@ function escapeOf(character: string): string {
   return shortEscapes[character] ?? (code < 256 ? `\\x${hex.padStart(2, '0')}` : `\\u{${hex}}`);
 }
 
+/** The text with whatever a terminal would not show as it is written as `\n`, `\x1b`, `\u{202e}`. */
+export function visibleText(text: string): string {
+  return text.replace(unprintable, escapeOf);
+}
+
 const count = new Intl.NumberFormat('en-US');
 
-/**
- * The text on one line, with whatever a terminal would not show as it is written as `\n`, `\x1b`, `\u{202e}`; cut to about
- * `longest` characters, with the length of the whole.
- */
+/** The visible text on one line, cut to about `longest` characters, with the length of the whole. */
 export function foreignText(text: string, longest = 300): string {
   const isCut = text.length > longest;
   const kept = isCut ? text.slice(0, longest).replace(/[\ud800-\udbff]$/, '') : text;
-  const shown = kept.replace(unprintable, escapeOf);
+  const shown = visibleText(kept);
   return isCut ? `${shown}… (${count.format(text.length)} characters)` : shown;
 }
 

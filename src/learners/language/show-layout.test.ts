@@ -35,6 +35,13 @@ describe('showContext', () => {
     expect(completion!.split('│')).toHaveLength(whole.length - tokens.length + 2);
   });
 
+  it('shows what would move the cursor or reverse the text as escapes', () => {
+    const { tokenizer, context } = contextOf('qwen-2.5', 'a\x1b[2Jb', 'c\u202ed\u2028e', 1);
+    const lines = showContext(tokenizer, context);
+    expect(lines.join('')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+    expect(textOf(lines[0])).toContain('\\x1b[2J');
+  });
+
   it('shows where an answer ends, and what its evaluation is', () => {
     const { tokenizer, context } = contextOf('qwen-2.5', 'Hi', 'four', 0.5);
     expect(showContext(tokenizer, context)[1]).toMatch(

@@ -1,3 +1,4 @@
+import { visibleText } from '../../core/foreign-text.js';
 import type { Tokenizer } from '../../language/tokenizer.js';
 import type { EvaluatedContext, Prompt } from './batch.js';
 
@@ -11,12 +12,6 @@ export interface ShowOptions {
 
 const border = '│';
 
-/** White space and the like as letters can show it. */
-function visible(text: string): string {
-  const escaped: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
-  return text.replace(/[\n\r\t]/g, (one) => escaped[one]!);
-}
-
 /**
  * The text that each token adds to those before it. A token that ends within a character adds `�`, and the one that completes the
  * character adds that.
@@ -29,7 +24,7 @@ function piecesOf(tokenizer: Tokenizer, tokens: readonly number[]): string[] {
     const decode = (end: number) => tokenizer.decode(tokens.slice(from, end), { special: true });
     const known = decode(i).replace(/\ufffd+$/, '');
     const text = decode(i + 1);
-    return visible(text.startsWith(known) ? text.slice(known.length) : text);
+    return visibleText(text.startsWith(known) ? text.slice(known.length) : text);
   });
 }
 
@@ -65,7 +60,7 @@ export function showPrompt(
   { width }: ShowOptions = {},
 ): string[] {
   const pieces = piecesOf(tokenizer, Array.from(tokens));
-  const ends = stopTokens.map((token) => tokenizer.decode([token], { special: true }));
+  const ends = stopTokens.map((token) => visibleText(tokenizer.decode([token], { special: true })));
   return [
     `  prompt, ${count(tokens.length, '')}: ${joined(shortened(pieces, 0.75, width))}`,
     ...(ends.length === 0 ? [] : [`  an answer ends with: ${ends.join(' ')}`]),
