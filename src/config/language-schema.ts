@@ -303,7 +303,7 @@ export function languageConfigSchema(registries: LanguageRegistries) {
           .positive()
           .optional()
           .describe(
-            'The mean KL(reference ‖ policy) of a batch, nats per completion, beyond which the run ends with a checkpoint; default: it goes on, and warns once above 30',
+            'The mean KL between reference and policy in a batch, nats per completion, beyond which the run ends with a checkpoint; default: it goes on, and warns once above 30',
           ),
         maxGradientNorm: z
           .number()

@@ -92,9 +92,16 @@ function warnOfShare(
     .map((context) => on(-1, context) / (on(1, context) + on(-1, context)))
     .filter((share) => share > 0);
   const samples = largestContext(contexts);
-  const warnings = operator.warnings?.({ rejectShare: Math.min(1, ...shares), samples }) ?? [];
+  const warnings =
+    operator.warnings?.({
+      rejectShare: shares.reduce((least, share) => Math.min(least, share), 1),
+      samples,
+    }) ?? [];
   if (shares.length === 0) return;
-  for (const warning of warnings) notice(`Warning: ${source}, where it is smallest: ${warning}`);
+  for (const warning of warnings)
+    notice(
+      `Warning: in the prompts of ${source} with the smallest share of rejected completions, ${warning}`,
+    );
 }
 
 /** @throws PmpoError if the operator lacks the completions that it learns from. */

@@ -5,6 +5,8 @@ Shapes: S sequences, T tokens of the longest one; N sequences of each of B promp
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from . import control
@@ -42,6 +44,27 @@ def check_alone(operator: Operator, feedback: control.Feedback | None, remedy: s
     ):
         if compares:
             raise PmpoError(where, "compares the sequences of a prompt, and each is a prompt by itself here", remedy)
+
+
+def held_at_floor(
+    operator: Operator, log_prob: torch.Tensor, reference_log_prob: torch.Tensor, rejected: torch.Tensor, floor: float
+) -> torch.Tensor:
+    """The log-probs, without gradient where a rejected sequence has fallen to `floor` of its probability under the reference.
+
+    PMPO's loss is bounded for rejected samples of the reference only (docs/mathematics.md). Sequences of a data set are none, and
+    without a floor their unlikely tokens fall without end. Other operators, and PMPO with the reverse KL, are left alone.
+
+    Args:
+      log_prob: log π_θ of each sequence.
+      reference_log_prob: log π_ref, of the same shape.
+      rejected: whether each sequence is rejected.
+      floor: in [0, 1); 0 for none.
+    """
+    settings = operator.settings
+    if operator.name != "pmpo" or settings["reverse_kl"] or floor == 0:
+        return log_prob
+    at_floor = rejected & (log_prob.detach() - reference_log_prob <= math.log(floor))
+    return torch.where(at_floor, log_prob.detach(), log_prob)
 
 
 def groups_by_layout(count: int, size: int) -> torch.Tensor:

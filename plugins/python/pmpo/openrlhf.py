@@ -18,7 +18,7 @@ import torch
 
 from . import control, operators
 from ._operator import Operator
-from ._sequences import check_alone, check_stateless, groups_by_layout, sequence_loss, summed_kl
+from ._sequences import check_alone, check_stateless, groups_by_layout, held_at_floor, sequence_loss, summed_kl
 from .errors import PmpoError
 
 __all__ = ["actor_loss", "preference_loss", "use_in_dpo", "use_in_ppo"]
@@ -70,12 +70,13 @@ def actor_loss(operator: Operator | None = None, *, feedback: control.Feedback |
     return loss_fn
 
 
-def preference_loss(operator: Operator | None = None) -> PreferenceLoss:
+def preference_loss(operator: Operator | None = None, *, rejected_floor: float = 0.1) -> PreferenceLoss:
     """A loss of pairs for `DPOTrainer.loss_fn`, called as OpenRLHF's `DPOLoss` is. Without an operator it is PMPO's.
 
     OpenRLHF gives the log-prob of each completion as one number. An operator's KL is estimated from the two completions of a pair by
-    r − 1 − log r, where r = π_θ/π_ref of the whole completion: it keeps both near the reference, and estimates the KL only where the
-    completions were sampled by it. The rewards that OpenRLHF logs are log r.
+    r − 1 − log r, where r = π_θ/π_ref of the whole completion, which estimates it only where the completions were sampled by the
+    reference. It does not hold a rejected completion, whose probability PMPO lowers until it is `rejected_floor` of what the reference
+    gives it. The rewards that OpenRLHF logs are log r.
 
     Raises:
       PmpoError: the operator has variables of its own, or needs what OpenRLHF does not give, such as the lengths of completions.
@@ -94,6 +95,7 @@ def preference_loss(operator: Operator | None = None) -> PreferenceLoss:
         accept[0] = 1
         log_ratio = log_prob - reference
         kl = summed_kl(log_ratio.T, torch.ones_like(log_ratio.T, dtype=torch.bool)) / 2
+        log_prob = held_at_floor(chosen, log_prob, reference, accept == 0, rejected_floor)
         loss = chosen.torch(log_prob, reference, evaluation=accept, accept=accept, reject=1 - accept, kl=kl).loss
         return loss, log_ratio[0].detach(), log_ratio[1].detach()
 

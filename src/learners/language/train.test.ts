@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -213,6 +213,16 @@ describe('trainLanguage', () => {
       'Warning: all 16 completions of the first batch have the reward 1. Nothing can be learned from equal rewards; check language.reward',
     ]);
   });
+
+  it.each(['pmpo', 'dpo'])(
+    'ends a job of %s whose KL passes learner.maxKl, with a checkpoint',
+    async (name) => {
+      const where = await mkdtemp(join(folder, 'far-'));
+      const set = ['learner.maxKl=0.01', `operator={name: ${name}}`, 'reference=initial'];
+      await expect(train({ set, where })).rejects.toThrow(/the KL between .* and learner\.maxKl is 0\.01/);
+      expect(await readdir(where)).toEqual(['model-1']);
+    },
+  );
 
   it('resets a model that has learned before, and notifies the user', async () => {
     const fresh = await train();

@@ -19,6 +19,7 @@ import { evaluated, evaluations, winRate } from './evaluation.js';
 import { OperatorGradient } from './operator-gradient.js';
 import { sampleAndEvaluate } from './prompt-batches.js';
 import { updateModel } from './update.js';
+import { equalRewardsWarning, KlWatch } from './watch.js';
 
 /** The models that sample: the reference to learn from, the policy to evaluate. One server may do both in turn. */
 export interface Samplers {
@@ -117,9 +118,6 @@ export async function trainLanguage(options: TrainLanguageOptions): Promise<Trai
   return new LanguageJob(options).run();
 }
 
-/** The KL of a batch, nats per completion, of which a job warns. */
-const largeKl = 30;
-
 class LanguageJob {
   readonly #options: TrainLanguageOptions;
   readonly #operatorGradient: OperatorGradient;
@@ -131,7 +129,7 @@ class LanguageJob {
   #last: EvaluationRecord | undefined;
   /** Updates at the last checkpoint. */
   #savedAt = -1;
-  #warnedOfKl = false;
+  readonly #klWatch: KlWatch;
   /** The batch of the next update, if it is being sampled already. */
   #next: Promise<LanguageBatch> | undefined;
 
@@ -139,6 +137,7 @@ class LanguageJob {
     this.#options = options;
     const { config, engine, operator, classifier, classifierName = 'custom' } = options;
     this.#key = randomKey(config.seed);
+    this.#klWatch = new KlWatch(config.learner.maxKl);
     this.#operatorGradient = new OperatorGradient({
       engine,
       operator,
@@ -217,7 +216,10 @@ class LanguageJob {
       // A failure is reported when the batch is awaited.
       this.#next.catch(() => {});
     }
-    if (updates === 0 && this.#options.heldOut !== undefined) this.#warnOfEqualRewards(batch);
+    if (updates === 0 && this.#options.heldOut !== undefined) {
+      const warning = equalRewardsWarning(batch);
+      if (warning !== undefined) this.#options.observer.notice(warning);
+    }
     const started = this.#wallSeconds();
     let values: Readonly<Record<string, number>>;
     try {
@@ -256,39 +258,20 @@ class LanguageJob {
     }
     const seconds = this.#wallSeconds() - started;
     this.#record({ ...values, 'speed/updateSeconds': seconds });
-    await this.#watchKl(values['policy/kl'] ?? 0);
+    await this.#watchKl(values['policy/kl'] ?? values['policy/sampledKl'] ?? 0);
     return true;
   }
 
-  /** Warns once of a policy that is far from its reference. @throws DivergedError with a checkpoint saved, beyond learner.maxKl. */
+  /** @throws PmpoError with a checkpoint saved, if the policy is further from its reference than `learner.maxKl`. */
   async #watchKl(kl: number): Promise<void> {
-    const { maxKl } = this.#options.config.learner;
     const { updates } = this.#counters;
-    if (maxKl !== undefined && kl > maxKl) {
+    const end = this.#klWatch.end(updates, kl);
+    if (end !== undefined) {
       await this.#checkpoint(false);
-      throw new PmpoError({
-        where: `update ${updates}`,
-        what: `KL(reference ‖ policy) is ${kl.toPrecision(3)} nats per completion, and learner.maxKl is ${maxKl}. A checkpoint has been saved`,
-        remedy:
-          'Hold the policy closer to its reference (operator.beta, learner.learningRate), or raise learner.maxKl',
-      });
+      throw end;
     }
-    if (maxKl !== undefined || kl <= largeKl || this.#warnedOfKl) return;
-    this.#warnedOfKl = true;
-    this.#options.observer.notice(
-      `Warning: after ${updates} updates, KL(reference ‖ policy) is ${kl.toPrecision(3)} nats per completion. The policy is far from its reference: raise operator.beta or lower learner.learningRate, and set learner.maxKl to end such a run with a checkpoint`,
-    );
-  }
-
-  /** Equal rewards for all completions are most often a mistake: accepting and rejecting is then arbitrary. */
-  #warnOfEqualRewards(batch: LanguageBatch): void {
-    const given = batch.flatMap(({ completions }) =>
-      completions.flatMap(({ evaluation }) => evaluation ?? []),
-    );
-    if (given.length < 2 || given.some((one) => one !== given[0])) return;
-    this.#options.observer.notice(
-      `Warning: all ${given.length} completions of the first batch have the reward ${given[0]}. Nothing can be learned from equal rewards; check language.reward`,
-    );
+    const warning = this.#klWatch.warning(updates, kl);
+    if (warning !== undefined) this.#options.observer.notice(warning);
   }
 
   #record(values: Readonly<Record<string, number>>): void {

@@ -272,6 +272,8 @@ export async function updateModel(
     ({ gradientNorm } = await model.optimStep({ learningRate, maxGradientNorm }));
   }
   return {
+    // Also of an operator that does not read it.
+    ...(exactKl ? { 'policy/kl': mean([...inputs.kl]) } : {}),
     ...gradient.metrics,
     ...batchMetrics(batch, present, scores),
     'policy/gradientNorm': gradientNorm,

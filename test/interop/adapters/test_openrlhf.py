@@ -233,6 +233,17 @@ class OpenRlhfTest(unittest.TestCase):
         self.assert_gradients(policy, expected)
         self.assertAlmostEqual(logs[0]["chosen_reward"], log_ratio[0].mean().item(), delta=1e-4)
 
+    def test_a_rejected_completion_at_its_floor_is_pushed_down_no_further(self):
+        def gradient(**options):
+            rejected = torch.tensor([-30.0], requires_grad=True)
+            others = (torch.tensor([-10.0]), rejected, torch.tensor([-10.0]), torch.tensor([-20.0]))
+            pmpo.openrlhf.preference_loss(pmpo.operators.pmpo(alpha=0.0, beta=1.0), **options)(*others)[0].backward()
+            return rejected.grad.item()
+
+        self.assertAlmostEqual(gradient(rejected_floor=0.0), 0.5, places=3)
+        # Only the KL is left, which pulls it up.
+        self.assertAlmostEqual(gradient(), -0.5, places=3)
+
     def test_what_openrlhf_would_ignore_is_refused(self):
         with self.assertRaisesRegex(pmpo.PmpoError, "operator mpo: trains variables of its own, which OpenRLHF would not optimize"):
             pmpo.openrlhf.use_in_ppo(pmpo.operators.mpo())

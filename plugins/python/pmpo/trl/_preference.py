@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from trl import DPOConfig, DPOTrainer
 
 from .._operator import Operator
+from .._sequences import held_at_floor
 from ..errors import PmpoError
 from ._data import Collator, as_pairs, kind_of, sides_of
 from ._operators import check_feedback, chosen_operator, needs_of, reads_kl
@@ -30,7 +30,8 @@ class PMPOConfig(DPOConfig):
 
     Args:
       alpha: the weight of accepted against rejected completions, in [0, 1]; by default the operator's, 0.5.
-      beta: the operator's β; by default its own. For PMPO it is the weight of KL(reference ‖ policy) and 1; for DPO and KTO it scales
+      beta: the operator's β; by default its own. For PMPO it is the weight of KL(reference ‖ policy), 1 or
+        1.25 · (1 − alpha) if that is more; for DPO and KTO it scales
         the log-ratios, as in `DPOConfig` and `KTOConfig`.
       rejected_floor: the share of its probability under the reference at which a rejected completion is pushed down no further, for PMPO,
         in [0, 1). With 0 there is no floor, and unlikely tokens are pushed down without end.
@@ -44,7 +45,7 @@ class PMPOConfig(DPOConfig):
         default=None, metadata={"help": "The weight of accepted against rejected completions, in [0, 1]; by default 0.5."}
     )
     beta: float | None = dataclasses.field(
-        default=None, metadata={"help": "The operator's β: for PMPO the weight of KL(reference ‖ policy), by default 1."}
+        default=None, metadata={"help": "The operator's β: for PMPO the weight of KL(reference ‖ policy), by default 1 or more."}
     )
     rejected_floor: float = dataclasses.field(
         default=0.1,
@@ -59,12 +60,6 @@ class PMPOConfig(DPOConfig):
         refuse_changed(self, DPOConfig, _of_dpo, "Choose a loss by PMPOTrainer(operator=…)")
         if not 0 <= self.rejected_floor < 1:
             raise PmpoError("PMPOConfig, rejected_floor", f"is {self.rejected_floor!r}", "Give a share from 0 to below 1")
-
-
-def _rejects_reference_samples(operator: Operator) -> bool:
-    """Whether the KL bounds the operator's loss only for rejected samples of the reference's own (docs/mathematics.md)."""
-    settings = operator.settings
-    return operator.name == "pmpo" and float(settings["alpha"]) < 1 and not settings["reverse_kl"]
 
 
 class PMPOTrainer(TrainsState, DPOTrainer):
@@ -119,7 +114,6 @@ class PMPOTrainer(TrainsState, DPOTrainer):
         self.operator = chosen_operator(operator, "PMPOConfig", {"alpha": args.alpha, "beta": args.beta})
         self._needs = needs_of(self.operator, "a preference data set")
         self._reads_kl = reads_kl(self.operator)
-        self._floor = args.rejected_floor if _rejects_reference_samples(self.operator) else 0.0
         if train_dataset is None:
             raise PmpoError("train_dataset", "is missing", "Give a data set of pairs, or of completions with labels")
         self._check(args, train_dataset, eval_dataset)
@@ -171,9 +165,8 @@ class PMPOTrainer(TrainsState, DPOTrainer):
         planes = Planes(mask, context, sample)
         log_prob = planes.sums(scores.log_prob)
         reference = None if scores.reference_log_prob is None else planes.sums(scores.reference_log_prob)
-        if self._floor > 0 and reference is not None:
-            at_floor = ~accept & (log_prob.detach() - reference <= math.log(self._floor))
-            log_prob = torch.where(at_floor, log_prob.detach(), log_prob)
+        if reference is not None:
+            log_prob = held_at_floor(self.operator, log_prob, reference, ~accept, self.args.rejected_floor)
         kl = None if scores.kl is None else planes.sums(scores.kl)
         loss, metrics = self.operator.torch(
             planes.of(log_prob),
