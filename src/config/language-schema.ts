@@ -171,6 +171,7 @@ const datasetSchema = z
     columns: columnsSchema,
     labels: z
       .union([
+        z.literal('none'),
         z.literal('weights'),
         z.strictObject({
           accepted: labelSide.describe('The label, or the labels, of accepted completions'),
@@ -179,7 +180,7 @@ const datasetSchema = z
       ])
       .optional()
       .describe(
-        'What the labels mean, where they are not true and false or numbers from −1 to 1: {accepted: 1, rejected: 0}; or weights: numbers from −1 to 1, none of which need be negative',
+        'What the labels mean, where they are not true and false or numbers from −1 to 1: {accepted: 1, rejected: 0}; weights: numbers from −1 to 1, none of which need be negative; or none: every completion is accepted, and columns that may say otherwise are not read',
       ),
     rejectedFloor: z
       .number()

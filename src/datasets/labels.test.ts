@@ -56,6 +56,12 @@ describe('labels', () => {
     expect(() => meanings([4], 'weights')).toThrow(/the label 4 is not between/);
   });
 
+  it('are refused if the setting takes one of them as accepted and as rejected', () => {
+    expect(() => meanings(['Good', 'bad'], { accepted: 'good', rejected: ['bad', 'Good'] })).toThrow(
+      /language\.dataset\.labels: 'good' is both accepted and rejected/,
+    );
+  });
+
   it('are refused if the setting names none of them', () => {
     expect(() => meanings(['yes', 'no'], { accepted: 'good', rejected: 'bad' })).toThrow(
       /language\.dataset\.labels: no label is one of its values: the labels are "no", "yes"/,

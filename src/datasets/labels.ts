@@ -5,6 +5,7 @@ import { excerptOf } from './messages.js';
 
 /** The setting `language.dataset.labels`. */
 export type LabelSetting =
+  | 'none'
   | 'weights'
   | {
       readonly accepted: LabelValue | readonly LabelValue[];
@@ -24,10 +25,17 @@ export type LabelMeaning = (value: unknown) => number | undefined;
 /** The key under which labels are compared: `Good` and `good` are the same, and so are `1` and `"1"`. */
 const keyOf = (value: unknown) => String(value).trim().toLowerCase();
 
-function bySetting({ accepted, rejected }: Exclude<LabelSetting, 'weights'>): LabelMeaning {
+function bySetting({ accepted, rejected }: Exclude<LabelSetting, string>): LabelMeaning {
   const keys = (values: LabelValue | readonly LabelValue[]) =>
     new Set((Array.isArray(values) ? values : [values]).map(keyOf));
   const [yes, no] = [keys(accepted), keys(rejected)];
+  const both = [...yes].find((key) => no.has(key));
+  if (both !== undefined) {
+    throw new ConfigError({
+      where: 'language.dataset.labels',
+      what: `'${both}' is both accepted and rejected; capitals and spaces around a label make no difference`,
+    });
+  }
   return (value) => (yes.has(keyOf(value)) ? 1 : no.has(keyOf(value)) ? -1 : undefined);
 }
 
@@ -56,7 +64,7 @@ export function labelMeaning(
   labels: readonly PlacedLabel[],
   setting: LabelSetting | undefined,
 ): LabelMeaning {
-  if (setting !== undefined && setting !== 'weights') {
+  if (typeof setting === 'object') {
     const meaning = bySetting(setting);
     if (labels.length === 0 || labels.some(({ value }) => meaning(value) !== undefined)) return meaning;
     throw new ConfigError({

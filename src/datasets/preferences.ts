@@ -123,7 +123,10 @@ export function readPreferences(
   source: string,
   options: PreferenceOptions = {},
 ): PreferenceData {
-  const shape = shapeOf(rows, source, options.columns);
+  const shape = shapeOf(rows, source, {
+    columns: options.columns,
+    demonstrations: options.labels === 'none',
+  });
   const leftOut = new LeftOut();
   const read = rows.flatMap((placed) => {
     const { where } = placed;

@@ -58,10 +58,13 @@ export function completedPrompt(
   if (isEmpty && known === undefined) return prompt;
   const chat = asChat(prompt);
   const { messages } = chat;
-  const hasOwn = isEmpty || messages[0]!.role === 'system';
+  const [first] = messages;
+  const hasOwn = isEmpty || first!.role === 'system';
+  if (!isEmpty && hasOwn && first!.content.trim() !== system.trim())
+    return unreadable("'system' differs from the chat's own system message");
   return {
     ...chat,
-    messages: hasOwn ? messages : [{ role: 'system', content: system as string }, ...messages],
+    messages: hasOwn ? messages : [{ role: 'system', content: system }, ...messages],
     ...(known === undefined ? {} : { tools: known }),
   };
 }

@@ -52,6 +52,11 @@ export interface ShapeDefinition {
   readonly name: string;
   /** The columns that it reads by default; the first of several names that the data have is taken. */
   readonly columns: Readonly<Partial<Record<ColumnRole, string | readonly string[]>>>;
+  /**
+   * Roles that must be in the shape's own columns, because the shape gives them a meaning that the same roles have nowhere else; columns that
+   * the configuration names do not count for them.
+   */
+  readonly ownColumns?: readonly ColumnRole[];
   /** Groups of roles: of each group the data must have at least one. */
   readonly needs: readonly (readonly ColumnRole[])[];
   /** @throws UnreadableRow */
@@ -73,12 +78,21 @@ export function scoreIn(value: unknown, field: string): number {
   return Number(number);
 }
 
+/** Whether a column or field has ranks, of which 1 is the best. */
+export const isRank = (field: string) => field.toLowerCase() === 'rank';
+
+/** A score, or minus a rank: the best has the highest score. @throws UnreadableRow */
+export function rankedScoreIn(value: unknown, field: string): number {
+  const number = scoreIn(value, field);
+  return isRank(field) ? -number : number;
+}
+
 /** What the columns `label` and `score` say; a completion of a shape without either is a demonstration. */
 export function judged(cells: Cells, nameOf: (role: ColumnRole) => string): Omit<ReadCompletion, 'text'> {
   const [label, score] = [cells('label'), cells('score')];
   return {
     ...(present(label) ? { label } : {}),
-    ...(present(score) ? { score: scoreIn(score, nameOf('score')) } : {}),
+    ...(present(score) ? { score: rankedScoreIn(score, nameOf('score')) } : {}),
   };
 }
 
@@ -138,8 +152,7 @@ export function listRow(cells: Cells, nameOf: (role: ColumnRole) => string, prom
     const scoreField = nameOf('score');
     const score = entry[scoreField] ?? undefined;
     if (present(entry.label)) return { ...answer, label: entry.label };
-    const number = scoreIn(score, scoreField);
-    return { ...answer, score: scoreField === 'rank' ? -number : number };
+    return { ...answer, score: rankedScoreIn(score, scoreField) };
   };
   const completions = list(cells('completions'), nameOf('completions')).flatMap((entry) => {
     try {

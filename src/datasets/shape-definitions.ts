@@ -9,6 +9,7 @@ import {
   listRow,
   pairRow,
   present,
+  rankedScoreIn,
   type ShapeDefinition,
   scoreIn,
   twoAnswers,
@@ -24,6 +25,7 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
   {
     name: "OpenAI's preferences",
     columns: { prompt: 'input', chosen: 'preferred_output', rejected: 'non_preferred_output' },
+    ownColumns: ['chosen', 'rejected'],
     needs: [['prompt'], ['chosen'], ['rejected']],
     read(cells, nameOf) {
       const input = cells('prompt');
@@ -32,6 +34,19 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
       const row = pairRow(cells, nameOf, chatPrompt(prompt));
       return { ...row, prompt: completedPrompt(row.prompt, { tools }) };
     },
+  },
+  {
+    name: "SHP's pairs",
+    columns: { prompt: 'history', first: 'human_ref_A', second: 'human_ref_B', better: 'labels' },
+    ownColumns: ['first', 'second', 'better'],
+    needs: [['prompt'], ['first'], ['second'], ['better']],
+    read(cells, nameOf) {
+      const label = scoreIn(cells('better'), nameOf('better'));
+      if (label !== 0 && label !== 1) return unreadable(`'${nameOf('better')}' is neither 0 nor 1: ${label}`);
+      return twoAnswers(cells, nameOf, label === 1);
+    },
+    note: (nameOf) =>
+      `'${nameOf('better')}' is 1 where '${nameOf('first')}' is accepted, and 0 where '${nameOf('second')}' is`,
   },
   {
     name: 'two responses and the number of the better one',
@@ -50,29 +65,18 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
       return twoAnswers(cells, nameOf, better === 0);
     },
     note: (nameOf) =>
-      `'${nameOf('better')}' says which is accepted, and the other one is rejected, though both may be good or bad`,
-  },
-  {
-    name: "SHP's pairs",
-    columns: { prompt: 'history', first: 'human_ref_A', second: 'human_ref_B', better: 'labels' },
-    needs: [['prompt'], ['first'], ['second'], ['better']],
-    read(cells, nameOf) {
-      const label = scoreIn(cells('better'), nameOf('better'));
-      if (label !== 0 && label !== 1) return unreadable(`'${nameOf('better')}' is neither 0 nor 1: ${label}`);
-      return twoAnswers(cells, nameOf, label === 1);
-    },
-    note: (nameOf) => `'${nameOf('better')}' is 1 where '${nameOf('first')}' is better`,
+      `'${nameOf('better')}' says which is accepted (0: '${nameOf('first')}', 1: '${nameOf('second')}'), and the other one is rejected, though both may be good or bad`,
   },
   {
     name: 'prompts with a scored response',
     columns: { prompt: 'prompt', completion: 'response', score: 'helpfulness', ...beside },
+    ownColumns: ['completion'],
     needs: [['prompt'], ['completion'], ['score']],
     read(cells, nameOf) {
       const prompt = promptIn(cells('prompt'), nameOf('prompt'));
       const answer = answerAfter(prompt, cells('completion'), nameOf('completion'));
-      return { prompt, completions: [{ ...answer, score: scoreIn(cells('score'), nameOf('score')) }] };
+      return { prompt, completions: [{ ...answer, score: rankedScoreIn(cells('score'), nameOf('score')) }] };
     },
-    note: (nameOf) => `scored by '${nameOf('score')}'`,
   },
   {
     name: 'prompts with judged completions',
@@ -102,6 +106,12 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
     read: (cells, nameOf) => listRow(cells, nameOf, promptIn(cells('prompt'), nameOf('prompt'))),
   },
   {
+    name: 'conversations with a chosen and a rejected answer (LLaMA-Factory)',
+    columns: { messages: ['conversations', 'messages'], chosen: 'chosen', rejected: 'rejected', ...beside },
+    needs: [['messages'], ['chosen'], ['rejected']],
+    read: (cells, nameOf) => pairRow(cells, nameOf, chatPrompt(conversation(cells, nameOf))),
+  },
+  {
     name: 'conversations with a rejected answer (ms-swift)',
     columns: {
       messages: 'messages',
@@ -122,12 +132,6 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
         'messages',
       );
     },
-  },
-  {
-    name: 'conversations with a chosen and a rejected answer (LLaMA-Factory)',
-    columns: { messages: ['conversations', 'messages'], chosen: 'chosen', rejected: 'rejected', ...beside },
-    needs: [['messages'], ['chosen'], ['rejected']],
-    read: (cells, nameOf) => pairRow(cells, nameOf, chatPrompt(conversation(cells, nameOf))),
   },
   {
     name: 'questions with a chosen and a rejected answer',

@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type PreferenceOptions, readAsLine, readPreferences } from './preferences.js';
+import type { Row } from './rows.js';
+import type { Columns } from './shape-cells.js';
+import { shapeOf } from './shapes.js';
 
 // One row for each shape of data sets that people have: the columns are those of the real data sets, the rows were written for this test.
 
@@ -9,6 +12,13 @@ const read = (rows: readonly object[], options?: PreferenceOptions) =>
     'f.jsonl',
     options,
   );
+
+/** The roles of the columns by which rows are recognised. */
+const columnsRead = (rows: readonly object[]): Columns =>
+  shapeOf(
+    rows.map((row) => ({ row: row as Row, where: 'f.jsonl' })),
+    'f.jsonl',
+  ).columns;
 
 const user = (content: string) => ({ role: 'user', content });
 const assistant = (content: string) => ({ role: 'assistant', content });
@@ -355,7 +365,7 @@ const shapes: readonly (readonly [
       ['No.', 1],
       ['So.', -1],
     ],
-    /'labels' is 1 where 'human_ref_A' is better/,
+    /'labels' is 1 where 'human_ref_A' is accepted, and 0 where 'human_ref_B' is/,
   ],
   [
     'UltraFeedback with all completions',
@@ -423,7 +433,136 @@ describe('a data set is recognised by its columns:', () => {
   });
 });
 
+describe('language.dataset.columns', () => {
+  it.each(shapes.filter(([, , options]) => options.columns === undefined))(
+    'may name the columns by which a data set is recognised: %s',
+    (_, row, options) => {
+      const { contexts, shape } = read([row], options);
+      const roles = columnsRead([row]);
+      expect(Object.keys(roles).length).toBeGreaterThan(0);
+      for (const columns of [roles, ...Object.entries(roles).map(([role, column]) => ({ [role]: column }))]) {
+        const named = read([row], { ...options, columns });
+        expect({ columns, shape: named.shape }).toEqual({ columns, shape });
+        expect(named.contexts).toEqual(contexts);
+      }
+    },
+  );
+
+  it('are read as docs/aligning.md says', () => {
+    const rows = [{ q: 'How?', good: 'So.', bad: 'No.' }];
+    const { contexts, shape } = read(rows, { columns: { prompt: 'q', chosen: 'good', rejected: 'bad' } });
+    expect(shape).toBe('prompts with judged completions (q, good, bad)');
+    expect(contexts[0]).toMatchObject({
+      prompt: { text: 'How?' },
+      completions: [
+        { text: 'So.', evaluation: 1 },
+        { text: 'No.', evaluation: -1 },
+      ],
+    });
+  });
+
+  it('of two answers name the better one by its number', () => {
+    const rows = [{ q: 'How?', a: 'So.', b: 'No.', best: 0 }];
+    const columns = { prompt: 'q', first: 'a', second: 'b', better: 'best' };
+    const { contexts, shape } = read(rows, { columns });
+    expect(shape).toMatch(/'best' says which is accepted \(0: 'a', 1: 'b'\)/);
+    expect(contexts[0]!.completions.map(({ text, evaluation }) => [text, evaluation])).toEqual([
+      ['So.', 1],
+      ['No.', -1],
+    ]);
+  });
+
+  it('name a completion that is meant where the data have pairs, too', () => {
+    const row = { prompt: 'How?', chosen: 'a', rejected: 'b', completion: 'c', label: false };
+    const { contexts } = read([row], { columns: { completion: 'completion' } });
+    expect(contexts[0]!.completions).toEqual([{ text: 'c', evaluation: -1 }]);
+  });
+
+  it('make the first rank the best score', () => {
+    const rows = [1, 2].map((rank) => ({ prompt: 'How?', completion: `${rank}`, rank }));
+    const { contexts, shape } = read(rows, { columns: { score: 'rank' } });
+    expect(shape).toMatch(/scored by minus 'rank'/);
+    expect(contexts[0]!.completions.map(({ evaluation }) => evaluation)).toEqual([-1, -2]);
+  });
+
+  it('are refused for labels beside pairs, which say themselves what is accepted', () => {
+    const row = { prompt: 'How?', chosen: 'a', rejected: 'b', rating: 3 };
+    expect(() => read([row], { columns: { score: 'rating' } })).toThrow(
+      /language\.dataset\.columns\.score: 'rating' would not be read, because the rows have chosen, rejected/,
+    );
+  });
+});
+
+describe('columns that may say how good a completion is', () => {
+  it.each([
+    { reward: -3 },
+    { rating: 1 },
+    { desirable: false },
+    { is_correct: false },
+    { Preference: 'bad' },
+    { feedback: 'poor' },
+    { 'thumbs-up': 0 },
+    { quality: 0.1 },
+  ])('are not passed over: %j', (verdict) => {
+    const [column] = Object.keys(verdict);
+    for (const row of [
+      { prompt: 'How?', completion: 'So.' },
+      { instruction: 'How?', output: 'So.' },
+      { messages: [user('How?'), assistant('So.')] },
+    ]) {
+      const rows = [{ ...row, ...verdict }];
+      expect(() => read(rows)).toThrow(
+        `the column '${column}' may say how good it is. Set language.dataset.columns: {label: ${column}}`,
+      );
+      const { contexts, unread } = read(rows, { labels: 'none' });
+      expect(contexts[0]!.completions[0]!.evaluation).toBe(1);
+      expect(unread).toEqual([column]);
+    }
+  });
+
+  it('are not read with labels: none, which pairs refuse', () => {
+    const { contexts, unread, evaluations } = read(
+      [{ prompt: 'How?', completion: 'So.', label: false, score: -3 }],
+      { labels: 'none', prefer: 'scores' },
+    );
+    expect(contexts[0]!.completions).toEqual([{ text: 'So.', evaluation: 1 }]);
+    expect(unread).toEqual(['label', 'score']);
+    expect(evaluations).toBe('labels');
+    expect(() => read([{ prompt: 'How?', chosen: 'a', rejected: 'b' }], { labels: 'none' })).toThrow(
+      /language\.dataset\.labels: 'none' takes every completion as accepted, but f\.jsonl has 'rejected'/,
+    );
+  });
+
+  it('are refused beside pairs where they name the rejected side', () => {
+    const pair = { prompt: 'How?', chosen: 'a', rejected: 'b' };
+    expect(() =>
+      read([
+        { ...pair, preference: 'chosen' },
+        { ...pair, preference: 'rejected' },
+      ]),
+    ).toThrow(
+      /f\.jsonl:2: 'preference' says that the side in 'rejected' is the better one, and this column is not read/,
+    );
+    expect(read([{ ...pair, preference: 'chosen', label: 1, score: 3 }])).toMatchObject({
+      shape: 'prompts with judged completions (prompt, chosen, rejected)',
+      unread: ['preference', 'label', 'score'],
+    });
+  });
+});
+
 describe('readPreferences', () => {
+  it("leaves out a row whose 'system' differs from the chat's own system message", () => {
+    const row = (own: string) => ({
+      system: 'Be brief.',
+      messages: [system(own), user('How?'), assistant('So.')],
+    });
+    const { contexts, leftOut } = read([row('Be brief.'), row('Be long.')]);
+    expect(contexts.map(({ prompt }) => prompt.messages![0])).toEqual([system('Be brief.')]);
+    expect(leftOut.summary).toMatch(
+      /'system' differs from the chat's own system message \(first at f\.jsonl:2\)/,
+    );
+  });
+
   it('reads rows of several kinds in one file, and merges those with the same prompt', () => {
     const { contexts } = read([
       { prompt: 'a', chosen: 'good', rejected: 'bad' },

@@ -1,4 +1,4 @@
-import { PmpoError } from '../core/errors.js';
+import { ConfigError, PmpoError } from '../core/errors.js';
 import { nameList } from '../core/foreign-text.js';
 import { nearest } from '../core/nearest.js';
 import { asChat, completedPrompt } from './prompts.js';
@@ -8,6 +8,7 @@ import {
   type ColumnRole,
   type Columns,
   columnRoles,
+  isRank,
   present,
   type ReadRow,
   type ShapeDefinition,
@@ -39,6 +40,8 @@ function innerScore(rows: readonly PlacedRow[], column: string): string | undefi
 export interface Shape {
   /** What the file was read as: `pairs whose prompt is their common beginning (chosen, rejected)`. */
   readonly description: string;
+  /** The columns that are read, by role. */
+  readonly columns: Columns;
   /** The columns that are not read. */
   readonly unread: readonly string[];
   /** Reads a row. @throws UnreadableRow */
@@ -60,27 +63,127 @@ function columnsOf(rows: readonly PlacedRow[]): Set<string> {
 
 /** The column of each role that the data have; undefined if the shape needs another, or does not know a role that is named. */
 function resolved(
-  { columns, needs }: ShapeDefinition,
+  { columns, needs, ownColumns = [] }: ShapeDefinition,
   known: ReadonlySet<string>,
   named: Columns,
 ): Map<ColumnRole, string> | undefined {
   if (Object.keys(named).some((role) => !Object.hasOwn(columns, role))) return undefined;
   const taken = new Set(Object.values(named));
+  // A completion that the configuration names is what is meant, and not the pairs that the data have as well.
+  const isSingle =
+    named.completion !== undefined && named.chosen === undefined && named.rejected === undefined;
   const found = new Map<ColumnRole, string>();
   for (const role of columnRoles) {
+    if (isSingle && columns.chosen !== undefined && (role === 'chosen' || role === 'rejected')) continue;
     const isFree = (name: string) => named[role] !== undefined || !taken.has(name);
     const column = names(named[role] ?? columns[role]).find((name) => known.has(name) && isFree(name));
     if (column !== undefined) found.set(role, column);
   }
+  const isOwn = (role: ColumnRole) => names(columns[role]).includes(found.get(role) ?? '');
+  if (!ownColumns.every(isOwn)) return undefined;
   return needs.every((group) => group.some((role) => found.has(role))) ? found : undefined;
+}
+
+/** Columns that may say how good a completion is, under names that no shape reads. */
+const judgingColumns =
+  /^(?:is_?|was_?|human_?|overall_?)?(?:reward|rating|rank|ranking|preference|preferred|desirable|desired|accepted|acceptable|approved|rejected|correct|correctness|feedback|quality|thumbs?(?:_?up|_?down)?|(?:up|down)?votes?|grade|verdict|score|label|good|bad|liked?|helpful|helpfulness|win|winner|better)s?$/i;
+const maySayHowGood = (column: string) => judgingColumns.test(column.replaceAll(/[\s.-]+/g, '_'));
+
+/** @throws PmpoError if completions that would all be accepted have a column that may say how good they are. */
+function checkDemonstrations(source: string, unread: readonly string[]): void {
+  const column = unread.find(maySayHowGood);
+  if (column === undefined) return;
+  throw new PmpoError({
+    where: source,
+    what: `no label or score is read, so every completion would be taken as accepted, but the column '${column}' may say how good it is`,
+    remedy: `Set language.dataset.columns: {label: ${column}} or {score: ${column}}; or language.dataset.labels: none, if all completions are to be learned`,
+  });
+}
+
+/** @throws PmpoError if a column beside pairs says in any row that the rejected side is the better one. */
+function checkPairs(
+  rows: readonly PlacedRow[],
+  columns: ReadonlyMap<ColumnRole, string>,
+  unread: readonly string[],
+): void {
+  const rejected = columns.get('rejected');
+  if (rejected === undefined) return;
+  for (const column of unread.filter(maySayHowGood)) {
+    const found = rows.find(({ row }) => row[column] === 'rejected' || row[column] === rejected);
+    if (found === undefined) continue;
+    throw new PmpoError({
+      where: found.where,
+      what: `'${column}' says that the side in '${rejected}' is the better one, and this column is not read`,
+      remedy: `Swap the sides of such rows, or remove the column if '${rejected}' is rejected all the same`,
+    });
+  }
+}
+
+interface FoundShape {
+  readonly definition: ShapeDefinition;
+  readonly columns: Map<ColumnRole, string>;
+}
+
+/** The first shape that the data have; undefined if there is none. */
+function firstShape(
+  definitions: readonly ShapeDefinition[],
+  known: ReadonlySet<string>,
+  named: Columns,
+): FoundShape | undefined {
+  for (const definition of definitions) {
+    const columns = resolved(definition, known, named);
+    if (columns !== undefined) return { definition, columns };
+  }
+  return undefined;
+}
+
+/** The shape that the data have by their own columns, if the configuration names just those; otherwise the first that fits what it names. */
+function findShape(known: ReadonlySet<string>, named: Columns): FoundShape | undefined {
+  const own = firstShape(shapeDefinitions, known, {});
+  const agrees = Object.entries(named).every(
+    ([role, column]) => own?.columns.get(role as ColumnRole) === column,
+  );
+  return firstShape(agrees && own !== undefined ? [own.definition] : shapeDefinitions, known, named);
+}
+
+/** Drops the columns of labels and scores that no row reads, because each row is a pair or a list. */
+function withoutUnusedJudgements(
+  rows: readonly PlacedRow[],
+  columns: ReadonlyMap<ColumnRole, string>,
+  named: Columns,
+): ReadonlyMap<ColumnRole, string> {
+  const sides = (['chosen', 'rejected', 'completions'] as const).flatMap((role) => columns.get(role) ?? []);
+  const isUsed = rows.some(({ row }) => sides.every((column) => !present(row[column])));
+  if (sides.length === 0 || isUsed) return columns;
+  for (const role of ['label', 'score'] as const) {
+    if (named[role] === undefined || !columns.has(role)) continue;
+    throw new ConfigError({
+      where: `language.dataset.columns.${role}`,
+      what: `'${named[role]}' would not be read, because the rows have ${nameList(sides)}`,
+      remedy: 'Remove it, or remove the columns of the other completions from the data',
+    });
+  }
+  return new Map([...columns].filter(([role]) => role !== 'label' && role !== 'score'));
+}
+
+/** How a shape is to be found. */
+export interface ShapeOptions {
+  /** The columns that the configuration names, which take the place of a shape's own. */
+  readonly columns?: Columns;
+  /** Whether every completion is taken as accepted, whatever a label or a score says. Default: false. */
+  readonly demonstrations?: boolean;
 }
 
 /**
  * Finds the shape of a data set by its columns.
- * @param named the columns that the configuration names, which take the place of a shape's own.
- * @throws PmpoError if no shape has these columns, or a named column is missing.
+ * @throws PmpoError if no shape has these columns, a named column is missing, or a column that may say how good a completion is would not be
+ *   read; ConfigError if pairs are to be demonstrations.
  */
-export function shapeOf(rows: readonly PlacedRow[], source: string, named: Columns = {}): Shape {
+export function shapeOf(
+  rows: readonly PlacedRow[],
+  source: string,
+  { columns: named = {}, demonstrations = false }: ShapeOptions = {},
+): Shape {
   const known = columnsOf(rows);
   // A list of completions has its scores inside.
   const { score, ...outer } = named;
@@ -98,27 +201,44 @@ export function shapeOf(rows: readonly PlacedRow[], source: string, named: Colum
       remedy: close === undefined ? `It has ${nameList([...known])}` : `Did you mean '${close}'?`,
     });
   }
-  for (const definition of isInner ? [asList] : shapeDefinitions) {
-    const columns = resolved(definition, known, isInner ? outer : named);
-    if (columns === undefined) continue;
-    const completions = columns.get('completions');
-    const inner = completions === undefined ? undefined : (score ?? innerScore(rows, completions));
-    // A system message or tools make a prompt a chat; then the other prompts of the data are chats, too.
-    const areChats = (['system', 'tools'] as const).some((role) => {
-      const column = columns.get(role);
-      return column !== undefined && rows.some(({ row }) => present(row[column]) && row[column] !== '');
+  const found = isInner ? firstShape([asList], known, outer) : findShape(known, named);
+  if (found === undefined) {
+    throw new PmpoError({
+      where: source,
+      what: `its columns are ${nameList([...known])}, and no known shape of data sets has ${Object.keys(named).length > 0 ? 'those that language.dataset.columns names' : 'these'}`,
+      remedy:
+        'Set language.dataset.columns, for example {prompt: …, chosen: …, rejected: …} or {prompt: …, completion: …, label: …}; docs/aligning.md lists the shapes',
     });
-    const isJudged = judgingRoles.some(
+  }
+  const { definition } = found;
+  const used = withoutUnusedJudgements(rows, found.columns, named);
+  const several = (['rejected', 'first', 'completions'] as const).find((role) => used.has(role));
+  if (demonstrations && several !== undefined) {
+    throw new ConfigError({
+      where: 'language.dataset.labels',
+      what: `'none' takes every completion as accepted, but ${source} has '${used.get(several)}'`,
+      remedy: 'Omit it, or name the columns of prompt and completion by language.dataset.columns',
+    });
+  }
+  const columns = demonstrations
+    ? new Map([...used].filter(([role]) => role !== 'label' && role !== 'score'))
+    : used;
+  const completions = columns.get('completions');
+  const inner = completions === undefined ? undefined : (score ?? innerScore(rows, completions));
+  // A system message or tools make a prompt a chat; then the other prompts of the data are chats, too.
+  const areChats = (['system', 'tools'] as const).some((role) => {
+    const column = columns.get(role);
+    return column !== undefined && rows.some(({ row }) => present(row[column]) && row[column] !== '');
+  });
+  const isJudged =
+    !demonstrations &&
+    judgingRoles.some(
       (role) => columns.has(role) || names(definition.columns[role]).some((name) => hasColumn(rows, name)),
     );
-    return shapeWith(definition, columns, known, { innerScore: inner, areChats, isJudged });
-  }
-  throw new PmpoError({
-    where: source,
-    what: `its columns are ${nameList([...known])}, and no known shape of data sets has ${Object.keys(named).length > 0 ? 'those that language.dataset.columns names' : 'these'}`,
-    remedy:
-      'Set language.dataset.columns, for example {prompt: …, chosen: …, rejected: …} or {prompt: …, completion: …, label: …}; docs/aligning.md lists the shapes',
-  });
+  const shape = shapeWith(definition, columns, known, { innerScore: inner, areChats, isJudged });
+  if (!isJudged && !demonstrations) checkDemonstrations(source, shape.unread);
+  checkPairs(rows, columns, shape.unread);
+  return shape;
 }
 
 /**
@@ -139,15 +259,20 @@ function shapeWith(
   const nameOf = (role: ColumnRole) =>
     columns.get(role) ?? (role === 'score' ? innerScore : undefined) ?? role;
   const read = [...new Set(columns.values())];
+  const scoredBy = (field: string) => `scored by ${isRank(field) ? 'minus ' : ''}'${field}'`;
+  const outerScore = columns.get('score');
   const notes = [
     definition.note?.(nameOf),
-    innerScore === undefined
-      ? undefined
-      : `scored by ${innerScore === 'rank' ? 'minus ' : ''}'${innerScore}' of each completion`,
+    innerScore !== undefined
+      ? `${scoredBy(innerScore)} of each completion`
+      : outerScore !== undefined && outerScore !== 'score'
+        ? scoredBy(outerScore)
+        : undefined,
     isJudged ? undefined : 'without labels, so every one is taken as accepted',
   ].filter((note) => note !== undefined);
   return {
     description: `${definition.name} (${read.join(', ')})${notes.map((note) => `, ${note}`).join('')}`,
+    columns: Object.fromEntries(columns),
     unread: [...known].filter((column) => !read.includes(column)),
     read(row) {
       const cells: Cells = (role) => {
