@@ -2,6 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { PluginClassifierSettings } from './config/plugin-classifier.js';
 import { loadPlugins } from './config/plugins.js';
 import { Registry } from './core/registry.js';
+import { threadJudge, type UserJudgeSettings } from './experiments/winrate/user-judge.js';
 import type { HostClassifier, HostFeedbackInput, RegisteredFeedback } from './feedback/classifier.js';
 import { openProgram } from './language/rewards/program.js';
 import type { RewardDefinition } from './language/rewards/reward.js';
@@ -10,9 +11,9 @@ import type { RegisteredOperator } from './operators/operator.js';
 import { publicModules } from './public-modules.js';
 import { answerRequests, type ThreadObject } from './system/user-thread.js';
 
-/** The thread of a user's code: a plugin's classifier of plain code, or a reward. */
+/** The thread of a user's code: a plugin's classifier of plain code, a reward, or a judge of win rates. */
 
-const settings = workerData as PluginClassifierSettings | UserRewardSettings;
+const settings = workerData as PluginClassifierSettings | UserRewardSettings | UserJudgeSettings;
 const modules = settings.ownModules ? publicModules : {};
 
 async function registriesOf(plugin: string) {
@@ -41,12 +42,15 @@ async function openClassifier(
 async function openReward(
   { plugin, name, settings, where }: UserRewardSettings,
   notice: (message: string) => void,
+  signal: AbortSignal,
 ): Promise<ThreadObject> {
   if (plugin === undefined) return threadReward(await openProgram(settings as never, where, modules));
   const { rewards } = await registriesOf(plugin);
-  return threadReward(await rewards.get(name).open(settings, { where, notice }));
+  return threadReward(await rewards.get(name).open(settings, { where, notice, signal }));
 }
 
-answerRequests(parentPort!, (notice) =>
-  settings.kind === 'feedback' ? openClassifier(settings, notice) : openReward(settings, notice),
-);
+answerRequests(parentPort!, (notice, signal) => {
+  if (settings.kind === 'feedback') return openClassifier(settings, notice);
+  if (settings.kind === 'judge') return threadJudge(settings, modules);
+  return openReward(settings, notice, signal);
+});

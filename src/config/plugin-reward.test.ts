@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Reward, RewardInput } from '../language/rewards/reward.js';
 import { createCatalogue } from './catalogue.js';
 import { loadPlugins } from './plugins.js';
@@ -28,7 +28,7 @@ export function register(registry: any) {
   registry.rewards.register({
     name: 'mine',
     settings: registry.z.strictObject({ limit: registry.z.number() }),
-    open: async ({ limit }: any, { notice }: any) => ({
+    open: async ({ limit }: any, { notice, signal }: any) => ({
       deadlineSeconds: 1,
       close: async () => {},
       async evaluate(completions: any[]): Promise<any> {
@@ -73,6 +73,15 @@ describe("a plugin's reward", () => {
     await expect(reward.evaluate(two)).rejects.toThrow(
       /^language\.reward: reward 'mine': no such column \(.*throws\.ts:11:\d+\)$/,
     );
+  });
+
+  it('is told by the signal with which it was opened that its time is over', async () => {
+    const { reward, notices } = await open(
+      'told',
+      "return new Promise(() => signal.addEventListener('abort', () => notice('told: ' + signal.reason.message)));",
+    );
+    await expect(reward.evaluate(two)).rejects.toThrow('it has not answered within 1 s');
+    await vi.waitFor(() => expect(notices).toEqual([expect.stringMatching(/^told: .*within 1 s/)]));
   });
 
   it('that computes for ever ends at its deadline', async () => {

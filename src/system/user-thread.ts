@@ -162,14 +162,14 @@ export interface ThreadObject {
 /** Runs in the thread: makes its object once, and answers requests. */
 export function answerRequests(
   port: MessagePort,
-  open: (notice: (message: string) => void) => Promise<ThreadObject>,
+  open: (notice: (message: string) => void, signal: AbortSignal) => Promise<ThreadObject>,
 ): void {
   const reply = (message: ThreadReply) => port.postMessage(message);
   const stopped = new AbortController();
   let object: Promise<ThreadObject> | undefined;
   const answer = async (request: Exclude<ThreadRequest, { readonly kind: 'abort' }>): Promise<unknown> => {
     if (request.kind === 'close') return (await object)?.close?.();
-    object ??= open((notice) => reply({ notice }));
+    object ??= open((notice) => reply({ notice }), stopped.signal);
     const { traits } = await object;
     return request.kind === 'open' ? traits : (await object).call(request.input, stopped.signal);
   };

@@ -4,7 +4,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { createCatalogue } from '../../config/catalogue.js';
 import { tlsFiles, withAbsolutePaths } from '../../config/file-keys.js';
-import { ConfigError, PmpoError } from '../../core/errors.js';
+import { ConfigError } from '../../core/errors.js';
 import { foreignText } from '../../core/foreign-text.js';
 import { formatPath } from '../../core/key-path.js';
 import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
@@ -17,23 +17,11 @@ import {
   openJudgeModel,
 } from '../../language/judges/judge-model.js';
 import { readTemplate, type Template } from '../../language/judges/template.js';
-import type { FinishReason } from '../../language/language-model.js';
 import type { Reward, RewardContext } from '../../language/rewards/reward.js';
-import { importUserModule, type PublicModules } from '../../system/user-module.js';
+import type { UserCodeContext } from '../../system/user-code.js';
+import type { PublicModules } from '../../system/user-module.js';
+import { openUserJudge, type Pair } from './user-judge.js';
 import type { Winner } from './verdicts.js';
-
-/** Two completions of a prompt, in the order in which the judge sees them. */
-export interface Pair {
-  /** The prompt's text; for a chat, its last user message. */
-  readonly prompt: string;
-  /** The whole prompt; for a chat, `role: content` of every message, separated by blank lines. */
-  readonly conversation: string;
-  readonly row: Readonly<Record<string, unknown>>;
-  readonly first: string;
-  readonly second: string;
-  /** How the first and the second ended. */
-  readonly finishReasons: readonly [FinishReason, FinishReason];
-}
 
 /** A judge's decision about two completions. */
 export interface Decision {
@@ -142,36 +130,26 @@ function languageModelJudge(
   };
 }
 
-const better = z.enum(['first', 'second', 'tie']);
-
 /** A judge from a user's module, which exports `compare(pair)`, or `reward(input)` as for training. */
-async function programJudge(file: string, notice: Notice, modules: PublicModules): Promise<PairJudge> {
+async function programJudge(
+  file: string,
+  context: UserCodeContext,
+  modules: PublicModules,
+): Promise<PairJudge> {
   const where = `--judge ${file}`;
-  const { compare } = await importUserModule(resolve(file), where, modules);
-  if (compare === undefined) {
-    const reward = createCatalogue(modules).rewards.get('program');
-    return rewardJudge(
-      await reward.open({ file: resolve(file) }, { where: '--judge', notice }),
-      await readFile(file, 'utf8'),
-    );
-  }
-  if (typeof compare !== 'function') throw new ConfigError({ where, what: '`compare` must be a function' });
+  const ownModules = Object.keys(modules).length > 0;
+  const judge = await openUserJudge({ file: resolve(file), where, ownModules }, context);
+  const { compare, reward } = judge;
+  const identity = await readFile(file, 'utf8');
+  if (reward !== undefined) return rewardJudge(reward, identity);
   return {
-    identity: await readFile(file, 'utf8'),
+    identity,
     bothOrders: true,
-    async decide(pair) {
-      let returned: unknown;
-      try {
-        returned = await (compare as (pair: Pair) => unknown)(pair);
-      } catch (cause) {
-        const message = cause instanceof Error ? cause.message : String(cause);
-        throw new PmpoError({ where, what: `compare threw: ${message}`, cause });
-      }
-      const decision = better.safeParse(returned);
-      if (decision.success) return { better: decision.data, answer: decision.data };
-      throw new PmpoError({ where, what: "compare must return 'first', 'second' or 'tie'" });
+    async decide(pair, signal) {
+      const better = await compare!(pair, signal);
+      return { better, answer: better };
     },
-    close: async () => {},
+    close: () => judge.close(),
   };
 }
 
@@ -182,7 +160,11 @@ function withResolvedPaths<T>(settings: T, file: string, keys: readonly string[]
 }
 
 /** A judge from a file of settings. */
-async function settingsJudge(file: string, notice: Notice, modules: PublicModules): Promise<PairJudge> {
+async function settingsJudge(
+  file: string,
+  { notice, signal }: UserCodeContext,
+  modules: PublicModules,
+): Promise<PairJudge> {
   const where = `--judge ${file}`;
   let text: string;
   let values: unknown;
@@ -239,7 +221,7 @@ async function settingsJudge(file: string, notice: Notice, modules: PublicModule
     file,
     fileSettings,
   ) as Record<string, unknown>;
-  const reward = await definition.open(settings, { where: '--judge', notice });
+  const reward = await definition.open(settings, { where: '--judge', notice, signal });
   const template = fileSettings.includes('template') ? await readFile(String(settings.template), 'utf8') : '';
   return rewardJudge(reward, text + template);
 }
@@ -250,9 +232,13 @@ async function settingsJudge(file: string, notice: Notice, modules: PublicModule
  * @param modules what a module may import from this package.
  * @throws ConfigError if the file is of another kind or invalid; PmpoError if a server cannot be reached.
  */
-export async function openJudge(file: string, notice: Notice, modules: PublicModules): Promise<PairJudge> {
-  if (/\.[cm]?[jt]s$/.test(file)) return programJudge(file, notice, modules);
-  if (/\.ya?ml$/.test(file)) return settingsJudge(file, notice, modules);
+export async function openJudge(
+  file: string,
+  context: UserCodeContext,
+  modules: PublicModules,
+): Promise<PairJudge> {
+  if (/\.[cm]?[jt]s$/.test(file)) return programJudge(file, context, modules);
+  if (/\.ya?ml$/.test(file)) return settingsJudge(file, context, modules);
   throw new ConfigError({
     where: `--judge ${file}`,
     what: 'it is neither a module (.ts, .js, .mjs) nor settings (.yaml)',

@@ -1,9 +1,10 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { publicModules } from '../../public-modules.js';
 import { winnerOf } from './judges.js';
 import { tally } from './tally.js';
@@ -123,7 +124,7 @@ describe('measureWinRate', () => {
     await writeFile(at('tired.mjs'), text);
     await writeFile(at('busy'), '');
     const own = options(at, 'tired.mjs', 'tired.jsonl');
-    await expect(measureWinRate(own)).rejects.toThrow(/tired\.mjs: compare threw: no more/);
+    await expect(measureWinRate(own)).rejects.toThrow(/tired\.mjs:4:\d+: compare threw: no more/);
     const before = (await readFile(own.output, 'utf8')).trim().split('\n');
     expect(before.length).toBeGreaterThan(1);
     await rm(at('busy'));
@@ -131,6 +132,44 @@ describe('measureWinRate', () => {
     const after = (await readFile(own.output, 'utf8')).trim().split('\n');
     expect(after).toHaveLength(1 + 6);
     expect(after.slice(0, before.length)).toEqual(before);
+  });
+
+  it('ends a comparison that computes for ever at its deadline, or as soon as it is stopped', async () => {
+    const at = await files();
+    const forever = 'export const compare = () => { for (;;); };\n';
+    await writeFile(at('slow.mjs'), `export const deadlineSeconds = 0.5;\n${forever}`);
+    await expect(measureWinRate(options(at, 'slow.mjs', 'slow.jsonl'))).rejects.toThrow(
+      /slow\.mjs: it has not answered within 0\.5 s/,
+    );
+    await writeFile(at('endless.mjs'), forever);
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 1500);
+    await expect(
+      measureWinRate({ ...options(at, 'endless.mjs', 'endless.jsonl'), signal: controller.signal }),
+    ).rejects.toThrow(/winrate: stopped\. The same command resumes|endless\.mjs: the run was stopped/);
+  });
+
+  it('tells a comparison by its signal that it is stopped', async () => {
+    const at = await files();
+    const [asked, told] = [at('asked'), at('told')];
+    await writeFile(
+      at('told.mjs'),
+      `import { writeFileSync } from 'node:fs';
+      export const compare = (_, signal) => new Promise(() => {
+        writeFileSync(${JSON.stringify(asked)}, '');
+        signal.addEventListener('abort', () => writeFileSync(${JSON.stringify(told)}, String(signal.reason)));
+      });`,
+    );
+    const controller = new AbortController();
+    const comparing = measureWinRate({
+      ...options(at, 'told.mjs', 'told.jsonl'),
+      signal: controller.signal,
+    });
+    const failing = expect(comparing).rejects.toThrow('winrate: stopped. The same command resumes from here');
+    await vi.waitFor(() => expect(existsSync(asked)).toBe(true), { timeout: 15_000 });
+    controller.abort();
+    await failing;
+    await expect(readFile(told, 'utf8')).resolves.toContain('the run was stopped');
   });
 
   it('leaves no file behind that would block the corrected command', async () => {
@@ -191,6 +230,7 @@ describe('measureWinRate', () => {
     ['judge.yaml', 'name: language-model\ntemplate: t.txt', /there is no file .*t\.txt/],
     ['judge.yaml', 'name: reward-model\nadress: x', /unknown key.*Did you mean 'address'/],
     ['nothing.mjs', 'export const nothing = 1;', /does not export a function `reward`/],
+    ['wait.mjs', 'export const deadlineSeconds = 0; export const compare = 1;', /`deadlineSeconds` must be/],
     ['left.mjs', "export const compare = () => 'left';", /compare must return 'first', 'second' or 'tie'/],
   ])('%s with %j is an error', async (name, text, message) => {
     const at = await files();

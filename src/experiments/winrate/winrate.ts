@@ -74,20 +74,21 @@ async function judgeAll(
   );
   const verdicts: Verdict[] = [];
   const queue = questions.values();
+  const stopped = (cause?: unknown) =>
+    new PmpoError({ where: 'winrate', what: 'stopped. The same command resumes from here', cause });
   const work = async () => {
     for (const { conversation, row, question } of queue) {
-      if (signal?.aborted)
-        throw new PmpoError({ where: 'winrate', what: 'stopped. The same command resumes from here' });
+      if (signal?.aborted) throw stopped();
       const isA = question.first === 'a';
       const [first, second] = isA ? [question.a, question.b] : [question.b, question.a];
       const [endA, endB] = question.finishReasons;
       const finishReasons = isA ? ([endA, endB] as const) : ([endB, endA] as const);
       let verdict = file.known(question);
       if (verdict === undefined) {
-        const decision = await judge.decide(
-          { prompt: question.prompt, conversation, row, first, second, finishReasons },
-          signal,
-        );
+        const pair = { prompt: question.prompt, conversation, row, first, second, finishReasons };
+        const decision = await judge.decide(pair, signal).catch((cause) => {
+          throw signal?.aborted ? stopped(cause) : cause;
+        });
         verdict = { ...question, winner: winnerOf(decision, question.first), answer: decision.answer };
         file.add(verdict);
       }
@@ -107,7 +108,11 @@ async function judgeAll(
 export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
   const { a, b, judge: judgeFile, prompts: promptsFile, field, chat, sampling, seed, output } = options;
   const prompts = (await readRows(promptsFile)).map((row) => promptOf(row, field));
-  const judge = await openJudge(judgeFile, options.notice ?? (() => {}), options.modules);
+  const judge = await openJudge(
+    judgeFile,
+    { notice: options.notice ?? (() => {}), signal: options.signal },
+    options.modules,
+  );
   const judgeHash = createHash('sha256').update(judge.identity).digest('hex').slice(0, 16);
   const subject = { a, b, judge: judgeFile, judgeHash, prompts: promptsFile, field, chat, sampling, seed };
   try {

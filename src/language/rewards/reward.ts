@@ -37,9 +37,12 @@ export interface RewardContext {
   readonly where: string;
   /** Shows the user a message that does not end the run, for example that an answer could not be read. */
   readonly notice: (message: string) => void;
-  /** Told once a second what is waited for, and undefined when the wait is over. */
+  /**
+   * Told once a second what is waited for, and undefined when the wait is over. A plugin's reward gets none: the program that waits for
+   * its thread says so.
+   */
   readonly waiting?: (what: string | undefined) => void;
-  /** Aborted when the run is stopped. */
+  /** Aborted when the run is stopped while the reward is waited for, and after its deadline. */
   readonly signal?: AbortSignal;
 }
 
