@@ -40,7 +40,7 @@ const suites = [
   { name: 'vllm_trainer', venvs: ['vllm', 'torch_trainer'], minutes: 40 },
   { name: 'simulator_server', venvs: ['simulator_server'], minutes: 20 },
   { name: 'serve', venvs: [] },
-  { name: 'trl', venvs: ['trl', 'trl_previous'] },
+  { name: 'trl', venvs: ['trl', 'trl_previous'], minutes: 20 },
   { name: 'chats', venvs: ['trl', 'torch_trainer'] },
   { name: 'operators', venvs: ['operators'] },
   { name: 'python_feedback', venvs: ['python_feedback'] },

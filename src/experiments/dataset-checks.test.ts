@@ -22,12 +22,22 @@ const threshold = { name: 'threshold' };
 function check(
   operator: string | { readonly name: string; readonly [setting: string]: unknown },
   contexts: readonly EvaluatedContext[],
-  { feedback = label, evaluations = 'labels' }: Partial<Pick<DatasetUse, 'feedback' | 'evaluations'>> = {},
+  {
+    feedback = label,
+    evaluations = 'labels',
+    rejectedFloor = 0.1,
+  }: Partial<Pick<DatasetUse, 'feedback' | 'evaluations' | 'rejectedFloor'>> = {},
 ) {
   const { name, ...settings } = typeof operator === 'string' ? { name: operator } : operator;
-  const { needs } = operators.get(name).create(settings);
+  const { needs, warnings } = operators.get(name).create(settings);
   const notices: string[] = [];
-  const use = { source: 'f.jsonl', operator: { name, needs }, feedback, evaluations };
+  const use = {
+    source: 'f.jsonl',
+    operator: { name, needs, warnings },
+    feedback,
+    evaluations,
+    rejectedFloor,
+  };
   const kept = checkDataset(contexts, use, (message) => notices.push(message));
   return { kept: kept.length, notices: notices.join('\n') };
 }
@@ -123,4 +133,21 @@ describe('scores', () => {
 it('an operator that compares completions needs two of a prompt', () => {
   expect(() => check('mpo', [context(1), context(-1)])).toThrow(/every prompt has one/);
   expect(() => check('dpo', [context(1), context(-1)])).toThrow(/0 contexts with both/);
+});
+
+describe('the smallest share of rejected completions', () => {
+  const contexts = [context(-1), context(1, 1, 1, -1)];
+  const operator = { name: 'pmpo', alpha: 0.5, beta: 1 };
+
+  it('is told with the weight that bounds the loss, where there is no floor', () => {
+    expect(check(operator, contexts, { rejectedFloor: 0 }).notices).toBe(
+      'Warning: in the prompts of f.jsonl with the smallest share of rejected completions, operator.beta = 1 with operator.alpha = 0.5 and a share of 0.25 rejected: the weight on rejected samples is -0.25 < 0, so that their likelihood falls without end. operator.beta ≥ 2 bounds it',
+    );
+    expect(check(operator, contexts).notices).toBe('');
+  });
+
+  it('is found among 200,000 contexts', () => {
+    const many = Array.from({ length: 200_000 }, () => contexts[1]!);
+    expect(check(operator, many, { rejectedFloor: 0 }).notices).toMatch(/a share of 0\.25 rejected/);
+  });
 });

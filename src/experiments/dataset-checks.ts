@@ -16,6 +16,8 @@ export interface DatasetUse {
     readonly plugin?: string;
   };
   readonly evaluations: 'labels' | 'scores';
+  /** The share of its probability at which a rejected completion is pushed down no further; 0: there is no floor. */
+  readonly rejectedFloor: number;
 }
 
 const count = new Intl.NumberFormat('en-US');
@@ -85,9 +87,10 @@ function warnOfUnused(
 /** Gives the operator's warnings for the smallest share of rejected completions in a context that has any. */
 function warnOfShare(
   contexts: readonly EvaluatedContext[],
-  { source, operator }: DatasetUse,
+  { source, operator, rejectedFloor }: DatasetUse,
   notice: (message: string) => void,
 ): void {
+  if (operator.needs.rejectsReferenceSamples === true && rejectedFloor > 0) return;
   const shares = contexts
     .map((context) => on(-1, context) / (on(1, context) + on(-1, context)))
     .filter((share) => share > 0);

@@ -112,6 +112,7 @@ async function dataFor(
     operator: loaded.operator,
     feedback: loaded.catalogue.feedback.get(loaded.config.feedback.name),
     evaluations,
+    rejectedFloor: 0.1,
   };
   return {
     evaluations,

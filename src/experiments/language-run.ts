@@ -117,6 +117,7 @@ async function openData(
   const use = {
     source: dataset.file,
     operator: loaded.operator,
+    rejectedFloor: dataset.rejectedFloor,
     feedback: loaded.catalogue.feedback.get(config.feedback.name),
     evaluations,
   };

@@ -143,7 +143,7 @@ export const pmpoDefinition = defineOperator({
         reverseKl,
         length: settings.perToken,
         comparesSamples: advantageScale !== undefined,
-        rejectsReferenceSamples: alpha < 1 && !reverseKl,
+        rejectsReferenceSamples: alpha < 1,
       },
       warnings(context) {
         const smallest = smallestWeight(beta, kl, context.klParts);
