@@ -1,3 +1,4 @@
+import { canonicalJson } from '../core/canonical-json.js';
 import type { ChatMessage, ChatRole } from '../core/chat.js';
 import { unreadable } from './left-out.js';
 
@@ -95,29 +96,37 @@ function messageOf(message: Fields): ChatMessage {
     : { role, content: '', tool_calls: own, ...fields };
 }
 
-/** A value that may be JSON text, as the columns of some Parquet files. */
-function unpacked(value: unknown): unknown {
-  if (typeof value !== 'string' || !/^\s*\[\s*\{/.test(value)) return value;
+/** How the text of a list of messages begins, as JSON or as Python prints it. */
+const listOfMessages = /^\s*(?:array\()?\[\s*\{\s*(['"])(?:role|from|content|value)\1\s*:/;
+
+/** A list of messages may be JSON text, as in the columns of some Parquet files. @throws UnreadableRow if it cannot be parsed. */
+function unpacked(value: unknown, field: string): unknown {
+  if (typeof value !== 'string' || !/^\s*(?:array\()?\[\s*\{/.test(value)) return value;
   try {
     return JSON.parse(value);
   } catch {
-    return value;
+    if (!listOfMessages.test(value)) return value;
+    return unreadable(`the text in '${field}' looks like a list of messages, but is not JSON`);
   }
 }
 
 /**
- * The value as a chat; undefined if it is none.
- * @param options.json whether it may also be the JSON text of a chat.
- * @throws UnreadableRow if it is a chat with a message that cannot be read.
+ * The value as a chat, which may be its JSON text; undefined if it is none.
+ * @param field the column, for messages.
+ * @throws UnreadableRow if it is a chat with a message that cannot be read, or looks like the text of one.
  */
-export function chatIn(
-  value: unknown,
-  { json = false }: { readonly json?: boolean } = {},
-): readonly ChatMessage[] | undefined {
-  const plain = json ? unpacked(value) : value;
+export function chatIn(value: unknown, field: string): readonly ChatMessage[] | undefined {
+  const plain = unpacked(value, field);
   const list = isMessage(plain) ? [plain] : plain;
   if (!Array.isArray(list) || list.length === 0 || !list.every(isMessage)) return undefined;
   return list.map(messageOf);
+}
+
+/** The variables of a chat template in a column `chat_template_kwargs`, as in TRL; undefined if there are none. @throws UnreadableRow */
+export function templateVariablesIn(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (value === null || value === undefined) return undefined;
+  if (!isFields(value)) return unreadable(`'chat_template_kwargs' is not an object: ${excerptOf(value)}`);
+  return Object.keys(value).length === 0 ? undefined : value;
 }
 
 /** The tools in a column `tools`: a list, or its JSON text; undefined if there are none. @throws UnreadableRow */
@@ -146,7 +155,7 @@ export function toolsIn(value: unknown): readonly unknown[] | undefined {
 
 /** Whether two chats are the same, message by message. */
 export function sameChat(a: readonly ChatMessage[], b: readonly ChatMessage[]): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+  return canonicalJson(a) === canonicalJson(b);
 }
 
 /**

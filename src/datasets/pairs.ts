@@ -65,7 +65,7 @@ export function textAnswer(value: unknown, field: string): CompletionContent {
 
 /** An answer that stands alone in a column, after a prompt. A chat may repeat the prompt. @throws UnreadableRow */
 export function answerAfter(prompt: PromptContent, value: unknown, field: string): CompletionContent {
-  const messages = chatIn(value);
+  const messages = chatIn(value, field);
   if (messages === undefined) return textAnswer(value, field);
   const before = prompt.messages ?? [{ role: 'user', content: prompt.text }];
   const repeats = sameChat(messages.slice(0, before.length), before);
@@ -163,7 +163,7 @@ export function splitPair(cells: PairCells): SplitPair {
   const { prompt, names = usualNames } = cells;
   if (!isPresent(cells.chosen) && !isPresent(cells.rejected))
     return unreadable("there is neither 'chosen' nor 'rejected'");
-  const [chosen, rejected] = [chatIn(cells.chosen), chatIn(cells.rejected)];
+  const [chosen, rejected] = [chatIn(cells.chosen, names.chosen), chatIn(cells.rejected, names.rejected)];
   const sides = [chosen, rejected].filter((side) => side !== undefined);
   if (sides.length === 0)
     return checkedPair(

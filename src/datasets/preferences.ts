@@ -2,7 +2,7 @@ import type { ChatMessage } from '../core/chat.js';
 import { nameList } from '../core/foreign-text.js';
 import { type LabelSetting, labelMeaning, type PlacedLabel } from './labels.js';
 import { LeftOut } from './left-out.js';
-import { type PromptContent, type PromptRow, promptKey } from './prompts.js';
+import { asChat, type PromptContent, type PromptRow, promptKey } from './prompts.js';
 import type { PlacedRow } from './rows.js';
 import type { Columns, ReadCompletion, ReadRow } from './shape-cells.js';
 import { shapeOf } from './shapes.js';
@@ -75,7 +75,7 @@ function asDialogue(read: ReadRow): ReadRow {
   const messages = read.prompt.messages === undefined ? dialogueIn(read.prompt.text) : undefined;
   const last = messages?.at(-1);
   if (messages === undefined || last?.role !== 'user') return read;
-  const prompt: PromptContent = { text: last.content, messages };
+  const prompt: PromptContent = { ...read.prompt, text: last.content, messages };
   return { prompt, completions: read.completions.map((one) => ({ ...one, text: one.text.trim() })) };
 }
 
@@ -133,7 +133,10 @@ export function readPreferences(
     const found = leftOut.try(where, () => shape.read(placed.row));
     if (found === undefined) return [];
     for (const reason of found.dropped ?? []) leftOut.add(where, reason);
-    return [{ placed, ...(options.chat === true ? asDialogue(found) : found) }];
+    if (options.chat !== true) return [{ placed, ...found }];
+    const dialogue = asDialogue(found);
+    // A text and a chat with the same words are one prompt.
+    return [{ placed, ...dialogue, prompt: asChat(dialogue.prompt) }];
   });
   if (read.length === 0)
     throw leftOut.error(

@@ -1,7 +1,8 @@
+import { canonicalJson } from '../core/canonical-json.js';
 import { type ChatMessage, chatText } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
 import { LeftOut, UnreadableRow, unreadable } from './left-out.js';
-import { chatIn, excerptOf, toolsIn } from './messages.js';
+import { chatIn, excerptOf, templateVariablesIn, toolsIn } from './messages.js';
 import type { PlacedRow, Row } from './rows.js';
 
 /** What a prompt is, wherever it comes from. */
@@ -12,6 +13,8 @@ export interface PromptContent {
   readonly messages?: readonly ChatMessage[];
   /** The tools that the chat template is told of. */
   readonly tools?: readonly unknown[];
+  /** Other variables of the chat template. */
+  readonly templateVariables?: Readonly<Record<string, unknown>>;
 }
 
 /** A prompt from a data file: plain text or a chat. */
@@ -27,8 +30,8 @@ export function conversationOf({ text, messages }: Pick<PromptContent, 'text' | 
 }
 
 /** Identifies a prompt: two rows with the same key have the same prompt. */
-export function promptKey({ text, messages, tools }: PromptContent): string {
-  return JSON.stringify([messages ?? text, tools]);
+export function promptKey({ text, messages, tools, templateVariables }: PromptContent): string {
+  return canonicalJson([messages ?? text, tools, templateVariables]);
 }
 
 /** A chat as a prompt. @throws UnreadableRow if it has no message of the user, or that is empty. */
@@ -45,13 +48,20 @@ export function asChat(prompt: PromptContent): PromptContent & { readonly messag
 }
 
 /**
- * The prompt with the system message and the tools of its row. Either makes a text a chat.
+ * The prompt with the system message, the tools and the template's variables of its row. A system message and tools make a text a chat.
  * @throws UnreadableRow if one of them cannot be read.
  */
 export function completedPrompt(
   prompt: PromptContent,
-  { system, tools }: { readonly system?: unknown; readonly tools?: unknown },
+  {
+    system,
+    tools,
+    variables,
+  }: { readonly system?: unknown; readonly tools?: unknown; readonly variables?: unknown },
 ): PromptContent {
+  const templateVariables = templateVariablesIn(variables);
+  if (templateVariables !== undefined)
+    return completedPrompt({ ...prompt, templateVariables }, { system, tools });
   const known = toolsIn(tools);
   const isEmpty = system === null || system === undefined || system === '';
   if (!isEmpty && typeof system !== 'string') return unreadable(`'system' is not text: ${excerptOf(system)}`);
@@ -75,7 +85,7 @@ export function completedPrompt(
  * @throws UnreadableRow if it is neither a text nor a chat with a user message.
  */
 export function promptIn(value: unknown, field: string): PromptContent {
-  const messages = chatIn(value);
+  const messages = chatIn(value, field);
   if (messages !== undefined) return chatPrompt(messages);
   if (typeof value !== 'string') {
     return unreadable(
@@ -87,9 +97,13 @@ export function promptIn(value: unknown, field: string): PromptContent {
   return value.trim() === '' ? unreadable(`'${field}' is empty`) : { text: value };
 }
 
-/** The prompt in column `field` of a row, and its tools. @throws UnreadableRow */
+/** The columns of a prompt besides its own. */
+const besidePrompts = ['system', 'tools', 'chat_template_kwargs'] as const;
+
+/** The prompt in column `field` of a row, with its system message, tools and variables. @throws UnreadableRow */
 function readPrompt({ row, where }: PlacedRow, field: string): PromptRow {
-  return { ...completedPrompt(promptIn(row[field], field), { tools: row.tools }), row, where };
+  const [system, tools, variables] = besidePrompts.map((name) => (name === field ? undefined : row[name]));
+  return { ...completedPrompt(promptIn(row[field], field), { system, tools, variables }), row, where };
 }
 
 /**
@@ -112,18 +126,40 @@ export function promptOf(placed: PlacedRow, field: string): PromptRow {
   }
 }
 
+/** The prompts of a file. */
+export interface ReadablePrompts {
+  readonly prompts: readonly PromptRow[];
+  readonly leftOut: LeftOut;
+  /** The columns that are no part of the prompts. */
+  readonly unread: readonly string[];
+}
+
 /**
- * The prompts in column `field`, without the rows that cannot be read.
+ * The prompts in column `field`, without the rows that cannot be read. If any row has a system message or tools, all prompts are chats.
+ * @param chat whether prompts that are texts become messages of the user.
  * @throws PmpoError if no row has the column, or none can be read.
  */
 export function readablePrompts(
   rows: readonly PlacedRow[],
   field: string,
-): { readonly prompts: readonly PromptRow[]; readonly leftOut: LeftOut } {
+  { chat = false }: { readonly chat?: boolean } = {},
+): ReadablePrompts {
   const [first] = rows;
   if (first !== undefined && rows.every(({ row }) => !(field in row))) promptOf(first, field);
   const leftOut = new LeftOut();
-  const prompts = rows.flatMap((placed) => leftOut.try(placed.where, () => readPrompt(placed, field)) ?? []);
-  if (prompts.length > 0) return { prompts, leftOut };
-  throw leftOut.error('Give a text, or a list of {role, content} with a user message');
+  const isSet = (value: unknown) => value !== null && value !== undefined && value !== '';
+  const areChats =
+    chat ||
+    (['system', 'tools'] as const).some((name) => name !== field && rows.some(({ row }) => isSet(row[name])));
+  const prompts = rows.flatMap((placed): PromptRow[] => {
+    const found = leftOut.try(placed.where, () => readPrompt(placed, field));
+    return found === undefined ? [] : [areChats ? { ...found, ...asChat(found) } : found];
+  });
+  if (prompts.length === 0)
+    throw leftOut.error('Give a text, or a list of {role, content} with a user message');
+  const columns = new Set(rows.flatMap(({ row }) => Object.keys(row)));
+  const unread = [...columns].filter(
+    (column) => column !== field && !(besidePrompts as readonly string[]).includes(column),
+  );
+  return { prompts, leftOut, unread };
 }

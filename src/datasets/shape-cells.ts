@@ -120,7 +120,7 @@ export function pairRow(
 
 /** A whole conversation in the column `messages`. @throws UnreadableRow */
 export function conversation(cells: Cells, nameOf: (role: ColumnRole) => string): readonly ChatMessage[] {
-  const messages = chatIn(cells('messages'), { json: true });
+  const messages = chatIn(cells('messages'), nameOf('messages'));
   if (messages !== undefined) return messages;
   const value = cells('messages');
   return unreadable(

@@ -30,7 +30,8 @@ export const shapeDefinitions: readonly ShapeDefinition[] = [
     read(cells, nameOf) {
       const input = cells('prompt');
       const { messages, tools } = (input ?? {}) as { readonly messages?: unknown; readonly tools?: unknown };
-      const prompt = chatIn(messages) ?? unreadable(`'${nameOf('prompt')}' has no messages`);
+      const prompt =
+        chatIn(messages, nameOf('prompt')) ?? unreadable(`'${nameOf('prompt')}' has no messages`);
       const row = pairRow(cells, nameOf, chatPrompt(prompt));
       return { ...row, prompt: completedPrompt(row.prompt, { tools }) };
     },

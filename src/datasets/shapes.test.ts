@@ -550,6 +550,97 @@ describe('columns that may say how good a completion is', () => {
   });
 });
 
+describe('chats that are stored as texts', () => {
+  const isChat = (value: unknown) => Array.isArray(value) && typeof value[0] === 'object';
+  const chats = shapes.filter(([, row]) =>
+    ['prompt', 'completion', 'chosen', 'rejected', 'messages', 'conversations', 'preferred_output'].some(
+      (column) => isChat((row as Row)[column]),
+    ),
+  );
+  it.each(chats)('are read as the same chats: %s', (_, row, options) => {
+    const texts = Object.fromEntries(
+      Object.entries(row).map(([column, value]) => [
+        column,
+        isChat(value) && column !== 'completions' && column !== 'tools' ? JSON.stringify(value) : value,
+      ]),
+    );
+    expect(texts).not.toEqual(row);
+    expect(
+      read([texts], options).contexts.map(({ prompt: { row: _row, ...prompt }, completions }) => [
+        prompt,
+        completions,
+      ]),
+    ).toEqual(
+      read([row], options).contexts.map(({ prompt: { row: _row, ...prompt }, completions }) => [
+        prompt,
+        completions,
+      ]),
+    );
+  });
+
+  it.each([
+    "[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]",
+    "array([{'content': 'Hi', 'role': 'user'}], dtype=object)",
+    '[{"from": "human", "value": "Hi"}, {"fr',
+  ])('are left out by name if they cannot be parsed: %s', (text) => {
+    const good = { prompt: 'How?', chosen: 'a', rejected: 'b' };
+    for (const column of ['prompt', 'chosen', 'rejected']) {
+      const { leftOut, contexts } = read([good, { ...good, [column]: text }]);
+      expect(contexts).toHaveLength(1);
+      expect(leftOut.summary).toContain(
+        `the text in '${column}' looks like a list of messages, but is not JSON`,
+      );
+    }
+    expect(() => read([{ messages: text }])).toThrow(/f\.jsonl:1: the text in 'messages' looks like a list/);
+  });
+
+  it('are not other lists in JSON, which an answer may be', () => {
+    const chosen = '[{"name": "Ada"}]';
+    const { contexts } = read([{ prompt: 'A list?', chosen, rejected: "[{'name': 'Ada'}]" }]);
+    expect(contexts[0]!.completions.map(({ text }) => text)).toEqual([chosen, "[{'name': 'Ada'}]"]);
+  });
+});
+
+describe('rows are of one prompt', () => {
+  it("unless the template's variables differ", () => {
+    const rows = [true, false, true].map((enable_thinking, i) => ({
+      prompt: [user('How?')],
+      completion: [assistant(`${i}`)],
+      label: true,
+      chat_template_kwargs: { enable_thinking },
+    }));
+    const { contexts, unread } = read(rows);
+    expect(contexts.map(({ prompt, completions }) => [prompt.templateVariables, completions.length])).toEqual(
+      [
+        [{ enable_thinking: true }, 2],
+        [{ enable_thinking: false }, 1],
+      ],
+    );
+    expect(unread).toEqual([]);
+    expect(() => read([{ ...rows[0], chat_template_kwargs: 'thinking' }])).toThrow(
+      /'chat_template_kwargs' is not an object: "thinking"/,
+    );
+  });
+
+  it('if chat: true makes a text the same chat', () => {
+    const rows = [
+      { prompt: 'Hi', completion: 'Hello', label: true },
+      { prompt: [user('Hi')], completion: [assistant('No.')], label: false },
+    ];
+    expect(read(rows).contexts).toHaveLength(2);
+    expect(read(rows, { chat: true }).contexts).toHaveLength(1);
+  });
+
+  it('if their messages have the same 64-bit integers', () => {
+    const row = (id: bigint) => ({
+      chosen: [{ ...user('Hi'), id }, assistant('Hello')],
+      rejected: [{ ...user('Hi'), id }, assistant('No.')],
+    });
+    const { contexts } = read([row(2n ** 60n), row(2n ** 60n), row(2n ** 60n + 1n)]);
+    expect(contexts.map(({ completions }) => completions.length)).toEqual([4, 2]);
+  });
+});
+
 describe('readPreferences', () => {
   it("leaves out a row whose 'system' differs from the chat's own system message", () => {
     const row = (own: string) => ({

@@ -20,6 +20,9 @@ import { shapeDefinitions } from './shape-definitions.js';
 /** The roles that say how good a completion is. Data that have none of them are demonstrations. */
 const judgingRoles = ['label', 'score', 'chosen', 'rejected', 'first', 'completions'] as const;
 
+/** The column of the chat template's variables, which every shape reads; TRL calls it so, too. */
+const variablesColumn = 'chat_template_kwargs';
+
 /** The names of a score in a list of completions; of a rank, 1 is the best. */
 const innerScores = ['score', 'overall_score', 'rank'];
 
@@ -273,14 +276,18 @@ function shapeWith(
   return {
     description: `${definition.name} (${read.join(', ')})${notes.map((note) => `, ${note}`).join('')}`,
     columns: Object.fromEntries(columns),
-    unread: [...known].filter((column) => !read.includes(column)),
+    unread: [...known].filter((column) => !read.includes(column) && column !== variablesColumn),
     read(row) {
       const cells: Cells = (role) => {
         const column = columns.get(role);
         return column === undefined ? undefined : (row[column] ?? undefined);
       };
       const found = definition.read(cells, nameOf);
-      const own = completedPrompt(found.prompt, { system: cells('system'), tools: cells('tools') });
+      const own = completedPrompt(found.prompt, {
+        system: cells('system'),
+        tools: cells('tools'),
+        variables: row[variablesColumn],
+      });
       const prompt = areChats ? asChat(own) : own;
       if (isJudged) return { ...found, prompt };
       return { prompt, completions: found.completions.map((one) => ({ ...one, side: 1 })) };

@@ -13,6 +13,11 @@ const tokenizer = new HuggingFaceTokenizer(
   trainTokenizer(['The soup was warm.'], { vocabularySize: 270, contextLength: 48 }),
 );
 
+const chatTokenizer = new HuggingFaceTokenizer({
+  ...trainTokenizer(['The soup was warm.'], { vocabularySize: 270, contextLength: 48 }),
+  chatTemplate: '{% for message in messages %}{{ message.content }}|{% endfor %}',
+});
+
 let folder: string;
 const notices: string[] = [];
 beforeAll(async () => {
@@ -24,7 +29,12 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function promptsOf(heldOut: string | number, batchSize: number, file = 'prompts.jsonl') {
+async function promptsOf(
+  heldOut: string | number,
+  batchSize: number,
+  file = 'prompts.jsonl',
+  reads: HuggingFaceTokenizer = tokenizer,
+) {
   const text = JSON.stringify({
     language: {
       model: { name: 'embedded' },
@@ -35,7 +45,7 @@ async function promptsOf(heldOut: string | number, batchSize: number, file = 'pr
     learner: { updates: 1, batchSize },
   });
   const { config } = await resolveLanguageConfig(join(folder, 'run.json'), text);
-  return readPrompts(config, tokenizer, 48, (message) => notices.push(message));
+  return readPrompts(config, reads, 48, (message) => notices.push(message));
 }
 
 describe('readPrompts', () => {
@@ -69,6 +79,37 @@ describe('readPrompts', () => {
     expect(notices).toEqual([
       expect.stringMatching(/repeated\.jsonl: 1 rows have prompts that are held out/),
     ]);
+  });
+
+  it('reads the system message of a row, and says which columns it does not read', async () => {
+    const rows = [
+      { prompt: 'a', system: 'S', answer: 1 },
+      { prompt: 'b', answer: 2 },
+      { prompt: 'a', answer: 3 },
+    ];
+    await writeFile(join(folder, 'system.jsonl'), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    notices.length = 0;
+    const { training, heldOut } = await promptsOf(1, 2, 'system.jsonl', chatTokenizer);
+    expect([...training, ...heldOut].map(({ messages }) => messages)).toEqual([
+      [
+        { role: 'system', content: 'S' },
+        { role: 'user', content: 'a' },
+      ],
+      [{ role: 'user', content: 'b' }],
+      [{ role: 'user', content: 'a' }],
+    ]);
+    expect(notices).toEqual([
+      expect.stringMatching(/system\.jsonl: columns that are no part of the prompts, .*: answer$/),
+    ]);
+  });
+
+  it('takes rows with other tools for other prompts', async () => {
+    const rows = ['add', 'add', 'subtract'].map((name) => ({
+      prompt: [{ role: 'user', content: 'a' }],
+      tools: [{ name }],
+    }));
+    await writeFile(join(folder, 'tools.jsonl'), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    expect((await promptsOf(1, 2, 'tools.jsonl', chatTokenizer)).training).toHaveLength(2);
   });
 
   it('leaves out, names and counts prompts that cannot be read or do not fit', async () => {

@@ -1,5 +1,6 @@
 import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load.js';
 import { ConfigError, PmpoError } from '../core/errors.js';
+import { nameList } from '../core/foreign-text.js';
 import type { LeftOut } from '../datasets/left-out.js';
 import {
   type PreferenceContext,
@@ -37,7 +38,7 @@ function laidOut<T>(where: string, leftOut: LeftOut, layOut: () => T): T | undef
 
 /** A prompt with its tokens; undefined if its row is left out because it does not fit. */
 function toPrompt(
-  { text, messages, row, where }: PromptRow,
+  { where, ...prompt }: PromptRow,
   tokens: Int32Array,
   { longest, room, leftOut }: Fitting,
 ): Prompt | undefined {
@@ -48,7 +49,7 @@ function toPrompt(
     });
     return undefined;
   }
-  return { text, ...(messages === undefined ? {} : { messages }), tokens, row };
+  return { ...prompt, tokens };
 }
 
 /** The prompts of a language job. */
@@ -72,7 +73,7 @@ async function readPromptFile(
   const { field, chat } = language.prompts!;
   const { maxTokens } = language.sampling;
   const rows = await readRows(file);
-  const { prompts, leftOut } = readablePrompts(rows, field);
+  const { prompts, leftOut, unread } = readablePrompts(rows, field, { chat });
   const room = `into a context of ${contextLength} with a completion of ${maxTokens}`;
   const fitting = { longest: contextLength - maxTokens, room, leftOut };
   const found = prompts.flatMap((row): Prompt[] => {
@@ -86,6 +87,10 @@ async function readPromptFile(
   if (found.length === 0) throw leftOut.error();
   const { summary } = leftOut;
   if (summary !== undefined) notice(`${file}: of ${rows.length} rows, ${summary}`);
+  if (unread.length > 0)
+    notice(
+      `${file}: columns that are no part of the prompts, though a reward may read them: ${nameList(unread)}`,
+    );
   return found;
 }
 

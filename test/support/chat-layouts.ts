@@ -45,14 +45,20 @@ export function familyTokenizer({ families }: ChatLayouts, name: string): Huggin
 }
 
 /** The context that a row describes. */
-export function contextOf({ prompt, completion, tools, ...row }: LayoutRow): PreferenceContext {
+export function contextOf({
+  prompt,
+  completion,
+  tools,
+  chat_template_kwargs: templateVariables,
+}: LayoutRow): PreferenceContext {
   const last = typeof completion === 'string' ? completion : completion.at(-1)!.content;
   const turns = typeof completion === 'string' ? {} : { messages: completion };
   return {
     prompt: {
       ...(typeof prompt === 'string' ? { text: prompt } : { text: prompt.at(-1)!.content, messages: prompt }),
       ...(tools === undefined ? {} : { tools }),
-      row: { ...row },
+      ...(templateVariables === undefined ? {} : { templateVariables }),
+      row: {},
       where: 'the row',
     },
     completions: [{ text: last, ...turns, evaluation: 1 }],

@@ -9,6 +9,10 @@ export interface Prompt {
   readonly text: string;
   /** All messages, if the prompt is a chat. */
   readonly messages?: readonly ChatMessage[];
+  /** The tools that the chat template is told of. */
+  readonly tools?: readonly unknown[];
+  /** Other variables of the chat template. */
+  readonly templateVariables?: Readonly<Record<string, unknown>>;
   readonly tokens: Int32Array;
   /** Tokens at which a sampled completion ends, in addition to the model's end tokens: the end of a chat's turn. */
   readonly stopTokens?: readonly number[];

@@ -174,7 +174,7 @@ describe('the layout of texts', () => {
     );
     const glm = familyTokenizer(layouts, 'glm-4');
     const empty = completionOf('', { ...answer, content: '' });
-    const thinks = { ...chatPrompt(question), row: { chat_template_kwargs: { enable_thinking: false } } };
+    const thinks = { ...chatPrompt(question), templateVariables: { enable_thinking: false } };
     expect(() => texts(glm, thinks, [empty])).toThrow(/a completion has no tokens/);
   });
 });

@@ -1,5 +1,6 @@
 import type { ChatMessage } from '../../core/chat.js';
 import { ConfigError, PmpoError } from '../../core/errors.js';
+import { sameChat } from '../../datasets/messages.js';
 import type { LabeledCompletion, PreferenceContext } from '../../datasets/preferences.js';
 import type { PromptRow } from '../../datasets/prompts.js';
 import type { Chat } from '../../language/chat-template.js';
@@ -34,15 +35,17 @@ function messagesOf({ text, messages }: PromptRow, chat: boolean): readonly Chat
   return messages ?? (chat ? [{ role: 'user', content: text }] : undefined);
 }
 
-/** The chat that a row describes; TRL calls the column of a template's other variables so, too. */
-function chatOf({ tools, row }: PromptRow, messages: readonly ChatMessage[], ending: Chat['ending']): Chat {
-  const { chat_template_kwargs: variables } = row;
-  const hasVariables = typeof variables === 'object' && variables !== null && !Array.isArray(variables);
+/** The chat of a prompt, with everything that its template is told. */
+function chatOf(
+  { tools, templateVariables: variables }: PromptRow,
+  messages: readonly ChatMessage[],
+  ending: Chat['ending'],
+): Chat {
   return {
     messages,
     ending,
     ...(tools === undefined ? {} : { tools }),
-    ...(hasVariables ? { variables: variables as Readonly<Record<string, unknown>> } : {}),
+    ...(variables === undefined ? {} : { variables }),
   };
 }
 
@@ -97,7 +100,7 @@ function wholeChat(messages: readonly ChatMessage[], completion: LabeledCompleti
   const { text, messages: turns } = completion;
   if (turns !== undefined) {
     // Some data sets repeat the prompt in each completion.
-    const repeats = messages.every((one, i) => JSON.stringify(one) === JSON.stringify(turns[i]));
+    const repeats = sameChat(messages, turns.slice(0, messages.length));
     return repeats ? turns : [...messages, ...turns];
   }
   const last = messages.at(-1);
