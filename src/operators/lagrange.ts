@@ -6,8 +6,8 @@ import type { KlEstimate } from './operator.js';
 /**
  * KL(reference ‖ policy) in the loss: as a penalty of fixed weight, or as a constraint whose Lagrange multiplier is learned
  * (arXiv 1806.06920, equation 16; rlax `kl_constraint_loss`). A multiplier, or *dual variable*, rises by gradient descent
- * while its constraint is violated and falls while it holds. Duals are stored before a softplus, as in Acme's MPO, so that
- * they stay positive.
+ * while its constraint is violated and falls while it holds. Duals are stored as
+ * logarithms, so that they stay positive and a step changes each by the same share of itself.
  *
  * Shapes: B contexts, D the size of one part of a KL.
  */
