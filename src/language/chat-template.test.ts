@@ -35,6 +35,26 @@ describe('a chat template', () => {
     expect(() => template.render({ messages: fixture.messages })).toThrow('no system message');
   });
 
+  it.each([
+    ['{{ messages[0].content }}{{ missing.x }}', "'x' is read of a value that is undefined"],
+    ['{{ messages[5].role }}', "'role' is read of a value that is undefined"],
+    ['{{ 12345678901234567890 | tojson }}', 'too large to be written as it was given'],
+  ])('refuses %s in one clear line', (source, reason) => {
+    expect(() => new ChatTemplate(source, {}).render({ messages: fixture.messages })).toThrow(reason);
+  });
+
+  it('refuses tools and tool calls with keys that JavaScript puts in another order', () => {
+    const template = new ChatTemplate('{{ tools | tojson }}', {});
+    const render = (tools: unknown, tool_calls?: unknown) =>
+      template.render({
+        messages: [{ role: 'user', content: 'Hi', tool_calls }],
+        tools: [tools],
+      });
+    expect(() => render({ a: { b: 1, '10': 2 } })).toThrow("the tools have the key '10' beside others");
+    expect(() => render({}, [{ arguments: { b: 1, '0': 2 } }])).toThrow("the tool calls have the key '0'");
+    expect(render({ '10': { a: 1, '01': 2 } })).toBe('[{"10": {"a": 1, "01": 2}}]');
+  });
+
   const chatML = new ChatTemplate(
     '{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}',
     {},

@@ -25,6 +25,19 @@ function shown(message: ChatMessage): Record<string, unknown> {
   return reasoning === undefined ? given : { thinking: reasoning, ...given, reasoning_content: reasoning };
 }
 
+/**
+ * Refuses objects in which a key such as `10` has others beside it: JavaScript puts it before them, so that its place is lost, and a
+ * template would write them in another order than in Python.
+ */
+function refuseNumericKeys(value: unknown, what: string): void {
+  if (typeof value !== 'object' || value === null) return;
+  const keys = Array.isArray(value) ? [] : Object.keys(value);
+  const numeric = keys.find((key) => /^(0|[1-9]\d*)$/.test(key) && Number(key) < 2 ** 32 - 1);
+  if (numeric !== undefined && keys.length > 1)
+    throw new Error(`${what} have the key '${numeric}' beside others, and its place among them is not known`);
+  for (const own of Object.values(value)) refuseNumericKeys(own, what);
+}
+
 const continued = 'CONTINUE_FINAL_MESSAGE_TAG ';
 
 /** A chat template, rendered as `apply_chat_template` of transformers renders it. */
@@ -41,6 +54,8 @@ export class ChatTemplate {
 
   /** @throws Error if the template cannot be parsed, or does not accept the chat. */
   render({ messages, tools, variables, ending = 'prompt' }: Chat): string {
+    refuseNumericKeys(tools, 'the tools');
+    for (const { tool_calls } of messages) refuseNumericKeys(tool_calls, 'the tool calls');
     const last = messages.at(-1);
     const continues = ending === 'prompt' && last?.role === 'assistant';
     const chat = messages.map(shown);

@@ -21,6 +21,7 @@ type Node = Record<string, unknown> & { readonly type?: string };
 const nodeOf = (source: string) => (new Template(`{{ ${source} }}`).parsed.body[0] as unknown as Node)!;
 const exampleCall = nodeOf('f(x)');
 const exampleName = exampleCall.callee as Node;
+const exampleText = nodeOf("'x'");
 const probe = new Environment();
 const classes = {
   function: probe.set('f', () => 0).constructor as new (call: Call) => RuntimeValue,
@@ -48,6 +49,22 @@ function textRepr(value: string): string {
   return `${quote}${quote === "'" ? escaped.replaceAll("'", "\\'") : escaped}${quote}`;
 }
 
+/** Python's text of a number. @throws Error for a whole number that JavaScript cannot hold. */
+function numberText({ type, value: given }: Value): string {
+  const value = given as number;
+  if (type === 'IntegerValue') {
+    if (Number.isSafeInteger(value)) return String(value);
+    throw new Error(`the number ${value} is too large to be written as it was given`);
+  }
+  const [digits, exponent] = value.toExponential().split('e') as [string, string];
+  const power = Number(exponent);
+  if (power < -4 || power >= 16)
+    return `${digits}e${power < 0 ? '-' : '+'}${String(Math.abs(power)).padStart(2, '0')}`;
+  const plain = Object.is(value, -0) ? '-0' : String(value);
+  return plain.includes('.') ? plain : `${plain}.0`;
+}
+const isPlainNumber = ({ type }: Value) => type === 'IntegerValue' || type === 'FloatValue';
+
 /** Python's `repr` of a value. */
 function repr(value: Value): string {
   if (isText(value)) return textRepr(value.value);
@@ -63,6 +80,7 @@ function repr(value: Value): string {
     const entries = [...(value.value as Map<string, Value>)];
     return `{${entries.map(([key, own]) => `${textRepr(key)}: ${repr(own)}`).join(', ')}}`;
   }
+  if (isPlainNumber(value)) return numberText(value);
   return value.toString();
 }
 
@@ -165,6 +183,88 @@ function sum(values: Value, attribute: Value | undefined, start: Value | undefin
   }, start ?? new classes.integer(0));
 }
 
+/** The options of `tojson`. */
+interface JsonOptions {
+  readonly ascii: boolean;
+  /** What a level is indented by; undefined: all is on one line. */
+  readonly indent?: string;
+  readonly between: string;
+  readonly afterKey: string;
+  readonly sorted: boolean;
+}
+
+/** What Python's `json.dumps` writes. */
+function jsonText(value: Value, options: JsonOptions, outer = '\n'): string {
+  const { ascii, indent, between, afterKey, sorted } = options;
+  const textOf = (text: string) => {
+    const json = JSON.stringify(text);
+    if (!ascii) return json;
+    return json.replace(/[\x7f-\uffff]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  };
+  const inner = indent === undefined ? '' : outer + indent;
+  const enclosed = (left: string, parts: readonly string[], right: string) => {
+    const end = indent === undefined ? '' : outer;
+    return parts.length === 0 ? left + right : left + inner + parts.join(between + inner) + end + right;
+  };
+  const within = (own: Value) => jsonText(own, options, inner);
+  if (isText(value)) return textOf(value.value);
+  if (value.type === 'NullValue') return 'null';
+  if (value.type === 'BooleanValue') return String(value.value);
+  if (isPlainNumber(value)) return numberText(value);
+  if (isArray(value)) return enclosed('[', value.value.map(within), ']');
+  if (value.type !== 'ObjectValue') throw new Error(`${kindOf(value)} cannot be written as JSON`);
+  const entries = [...(value.value as Map<string, Value>)];
+  if (sorted) entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  const parts = entries.map(([key, own]) => textOf(key) + afterKey + within(own));
+  return enclosed('{', parts, '}');
+}
+
+/** The arguments have the order of transformers. */
+function toJson(value: Value, [ascii, indent, separators, sorted]: readonly (Value | undefined)[]): Value {
+  const isGiven = indent !== undefined && indent.type !== 'NullValue';
+  const [between, afterKey] = isArray(separators) ? separators.value.map(str) : [];
+  const options: JsonOptions = {
+    ascii: ascii?.value === true,
+    ...(isGiven ? { indent: isText(indent) ? indent.value : ' '.repeat(Number(indent.value)) } : {}),
+    between: between ?? (isGiven ? ',' : ', '),
+    afterKey: afterKey ?? ': ',
+    sorted: sorted?.value === true,
+  };
+  return text(jsonText(value, options));
+}
+
+/** The filter `join`. */
+function join(values: Value, separator: Value | undefined, attribute: Value | undefined): Value {
+  if (values.type === 'UndefinedValue') return text('');
+  const between = separator === undefined || separator.type === 'NullValue' ? '' : str(separator);
+  if (isText(values)) return text([...values.value].join(between));
+  if (values.type === 'ObjectValue')
+    return text([...(values.value as Map<string, Value>).keys()].join(between));
+  if (!isArray(values)) throw new Error(`cannot join ${kindOf(values)}`);
+  const parts = values.value.map((one) => {
+    if (!isText(attribute)) return str(one);
+    const own = (one.value as Map<string, Value>).get(attribute.value);
+    return own === undefined ? '' : str(own);
+  });
+  return text(parts.join(between));
+}
+
+/** The value whose member `name` is read. @throws Error if it is undefined. */
+function owner(value: Value, name: Value): Value {
+  if (value.type === 'UndefinedValue') throw new Error(`${str(name)} is read of a value that is undefined`);
+  const members = value.value;
+  // The package's loops have no depth. It is more than 1 in recursive loops only, which the package refuses.
+  if (
+    members instanceof Map &&
+    members.has('revindex0') &&
+    members.has('previtem') &&
+    !members.has('depth')
+  ) {
+    members.set('depth', new classes.integer(1)).set('depth0', new classes.integer(0));
+  }
+  return value;
+}
+
 /** The package's own functions of templates, which it does not export. */
 function ownGlobals(): Readonly<Record<'range' | 'strftime_now', Call>> {
   const found: Partial<Record<string, Call>> = {};
@@ -192,15 +292,20 @@ const functions: Readonly<Record<string, (...args: readonly Value[]) => Value>> 
   lower: (value) => text(str(value!).toLowerCase()),
   capitalize: (value) => text(capitalize(str(value!))),
   sum: (values, attribute, start) => sum(values!, attribute, start),
+  tojson: (value, ...options) => toJson(value!, options),
+  join: (values, separator, attribute) => join(values!, separator, attribute),
+  owner: (value, name) => owner(value!, name!),
   wordcount: (value) => new classes.integer(str(value!).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0),
   cycle: (index, ...values) => values[Number(index!.value) % values.length]!,
 };
 /** No name of a template can begin so. */
 const prefix = '#';
 
+function make(example: Node, fields: object): Node {
+  return Object.assign(Object.create(Object.getPrototypeOf(example) as object) as Node, example, fields);
+}
+
 function call(name: keyof typeof functions, ...args: readonly unknown[]): Node {
-  const make = (example: Node, fields: object): Node =>
-    Object.assign(Object.create(Object.getPrototypeOf(example) as object) as Node, example, fields);
   return make(exampleCall, { callee: make(exampleName, { value: `${prefix}${name}` }), args });
 }
 
@@ -217,8 +322,9 @@ function argumentsOf(filter: Node, names: readonly string[]): unknown[] {
   const positional: unknown[] = [];
   for (const one of (filter.args ?? []) as readonly Node[]) {
     const key = (one.key as Node | undefined)?.value as string | undefined;
-    if (one.type === 'KeywordArgumentExpression') positional[names.indexOf(key!)] = one.value;
-    else positional.push(one);
+    if (one.type !== 'KeywordArgumentExpression') positional.push(one);
+    else if (names.includes(key!)) positional[names.indexOf(key!)] = one.value;
+    else throw new Error(`a filter has no argument '${key}'`);
   }
   return Array.from(positional, (one) => one ?? nodeOf('none'));
 }
@@ -231,6 +337,8 @@ const filters: Readonly<Record<string, { readonly name: string; readonly names?:
   capitalize: { name: 'capitalize' },
   sum: { name: 'sum', names: ['attribute', 'start'] },
   wordcount: { name: 'wordcount' },
+  tojson: { name: 'tojson', names: ['ensure_ascii', 'indent', 'separators', 'sort_keys'] },
+  join: { name: 'join', names: ['d', 'attribute'] },
 };
 
 /** The expression that takes the place of `node`, whose parts have been replaced already. */
@@ -241,7 +349,14 @@ function replaced(node: Node): Node {
     const name = property.value as string;
     const args = node.args as readonly unknown[];
     if (['strip', 'lstrip', 'rstrip', 'capitalize'].includes(name)) return call(name, object, ...args);
-    if (name === 'cycle' && object.value === 'loop') return call('cycle', nodeOf('loop.index0'), ...args);
+    if (name === 'cycle' && (object.args as readonly Node[])[0]!.value === 'loop')
+      return call('cycle', nodeOf('loop.index0'), ...args);
+  }
+  if (node.type === 'MemberExpression') {
+    const { value } = node.property as Node;
+    const isName = typeof value === 'string' || typeof value === 'number';
+    const name = make(exampleText, { value: isName ? `'${value}'` : 'a member' });
+    return make(node, { object: call('owner', node.object, name) });
   }
   if (node.type === 'BinaryExpression') {
     const name = binary[(node.operator as Node).value as string];
@@ -278,9 +393,47 @@ function rewrite(value: unknown): unknown {
   return replaced(node);
 }
 
+/** A comment; a text in quotes; where an expression or statement begins or ends. */
+const marks = /\{#.*?#\}|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\{%\+?|\{\{|\+?%\}|[{}]/gs;
+
 /** `{%+` and `+%}` keep the white space beside them. The parser does not know them; a print of nothing does the same. */
-const keepWhiteSpace = (source: string) =>
-  source.replaceAll('{%+', "{{ '' }}{%").replaceAll('+%}', "%}{{ '' }}");
+function keepWhiteSpace(source: string): string {
+  let result = '';
+  let at = 0;
+  // What ends the expression or statement around `at`, and the braces that are open in it.
+  let end: '%}' | '}}' | undefined;
+  let braces = 0;
+  for (;;) {
+    marks.lastIndex = at;
+    const found = marks.exec(source);
+    if (found === null) return result + source.slice(at);
+    let [mark] = found;
+    result += source.slice(at, found.index);
+    const isBegin = end === undefined && /^\{[{%]/.test(mark);
+    const isText = /^['"]/.test(mark);
+    // Outside of expressions a quote is a letter, and inside of them `{{` are two braces.
+    if (end === undefined ? isText : /^\{[{%#]/.test(mark)) mark = mark.slice(0, 1);
+    at = found.index + mark.length;
+    if (isBegin) {
+      end = mark === '{{' ? '}}' : '%}';
+      braces = 0;
+      result += mark === '{%+' ? "{{ '' }}{%" : mark;
+      continue;
+    }
+    if (end === '%}' && mark.endsWith('%}')) {
+      end = undefined;
+      result += mark === '+%}' ? "%}{{ '' }}" : mark;
+      continue;
+    }
+    if (end !== undefined && mark === '{') braces += 1;
+    else if (end === '}}' && mark === '}' && braces === 0 && source[at] === '}') {
+      end = undefined;
+      at += 1;
+      mark = '}}';
+    } else if (end !== undefined && mark === '}') braces -= 1;
+    result += mark;
+  }
+}
 
 /** The error with which the interpreter leaves the body of a loop. */
 function leavingError(statement: 'break' | 'continue'): unknown {
