@@ -31,7 +31,8 @@ describe('readRows', () => {
 
   it.each([
     [['{"a": 1}', '{"a": '], /rows\.jsonl:2: the line is not JSON\. Each line must be one JSON object/],
-    [['[1]'], /rows\.jsonl:1: the line is not a JSON object/],
+    [['1'], /rows\.jsonl:1: the line is not a JSON object/],
+    [['[1]'], /rows\.jsonl, row 1: the element is not a JSON object/],
     [[''], /rows\.jsonl: the file has no rows/],
   ])('%j is an error', async (lines, message) => {
     await expect(rows(...lines)).rejects.toThrow(message);

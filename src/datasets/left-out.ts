@@ -22,7 +22,7 @@ export class LeftOut {
   >();
 
   /**
-   * @param where the row's place.
+   * @param where the row's place: a row, or a completion of it, is counted as one.
    * @param reason why it is left out: rows with the same reason are counted together.
    * @param details what was wrong with this row and what would be right, for the error if all rows are left out.
    */

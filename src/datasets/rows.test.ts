@@ -29,6 +29,7 @@ describe('readRows reads', () => {
     ['lines.jsonl', `${a}\n${b}\n`, ['lines.jsonl:1', 'lines.jsonl:2']],
     ['LINES.JSONL', `${a}\r\n\r\n${b}`, ['LINES.JSONL:1', 'LINES.JSONL:3']],
     ['array.json', `\n[${a},\n${b}]`, ['array.json, row 1', 'array.json, row 2']],
+    ['array.jsonl', `\n [${a},\n${b}]`, ['array.jsonl, row 1', 'array.jsonl, row 2']],
     ['lines.json', `${a}\n${b}\n`, ['lines.json:1', 'lines.json:2']],
     ['packed.jsonl.gz', gzipSync(`${a}\n${b}\n`), ['packed.jsonl.gz:1', 'packed.jsonl.gz:2']],
     [
@@ -54,6 +55,16 @@ describe('readRows reads', () => {
       ['b', 'separators.jsonl:2'],
     ]);
   });
+
+  it('a line of 32 MB in a time that grows with its length only', async () => {
+    const text = 'x'.repeat(32 * 2 ** 20);
+    const file = join(folder, 'one-line.jsonl');
+    await writeFile(file, `${JSON.stringify({ prompt: text })}\n${b}`);
+    const start = performance.now();
+    const rows = await readRows(file);
+    expect(performance.now() - start).toBeLessThan(8_000);
+    expect(rows.map(({ row }) => (row.prompt as string).length)).toEqual([text.length, 1]);
+  }, 60_000);
 
   it('characters that lie across the pieces of a file', async () => {
     const text = '🌤ä'.repeat(40_000);

@@ -48,13 +48,17 @@ async function* textOf(file: string): AsyncGenerator<string> {
 
 /** The lines of a file, which end with a line feed and with nothing else: U+2028 is part of a text. */
 async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<string> {
-  let rest = '';
+  // The pieces of a line that has not ended, joined once: a line may be as long as the file.
+  let open: string[] = [];
   for await (const piece of pieces) {
-    const lines = (rest + piece).split('\n');
-    rest = lines.pop()!;
-    yield* lines;
+    const [first, ...others] = piece.split('\n');
+    open.push(first!);
+    if (others.length === 0) continue;
+    yield open.join('');
+    open = [others.pop()!];
+    yield* others;
   }
-  yield rest;
+  yield open.join('');
 }
 
 function parsed(text: string, where: string, what: string, remedy: string): unknown {
@@ -88,25 +92,31 @@ async function readJsonLines(file: string, pieces: AsyncIterable<string>): Promi
   return rows;
 }
 
-/** A `.json` file, which has an array of objects, or one object on each line. */
-async function readJson(file: string): Promise<PlacedRow[]> {
-  const pieces: string[] = [];
-  for await (const piece of textOf(file)) pieces.push(piece);
-  const isArray =
-    pieces
-      .find((piece) => piece.trim() !== '')
-      ?.trimStart()
-      .startsWith('[') === true;
-  if (!isArray) {
-    return readJsonLines(
-      file,
-      (async function* () {
-        yield* pieces;
-      })(),
-    );
+/** Where the text begins: its pieces up to the first that is not blank, and the others, which are not read yet. */
+async function beginningOf(
+  pieces: AsyncGenerator<string>,
+): Promise<{ readonly isArray: boolean; readonly pieces: AsyncIterable<string> }> {
+  const read: string[] = [];
+  for (;;) {
+    const { value, done } = await pieces.next();
+    if (done !== true) read.push(value);
+    if (done !== true && value.trim() === '') continue;
+    const all = async function* () {
+      yield* read;
+      yield* pieces;
+    };
+    return { isArray: done !== true && value.trimStart().startsWith('['), pieces: all() };
   }
+}
+
+/** A file of JSON or JSON Lines, whatever its name says: an array of objects, or one object on each line. */
+async function readJson(file: string): Promise<PlacedRow[]> {
+  const { isArray, pieces } = await beginningOf(textOf(file));
+  if (!isArray) return readJsonLines(file, pieces);
+  const read: string[] = [];
+  for await (const piece of pieces) read.push(piece);
   const remedy = 'Give an array of objects, or one object on each line';
-  const values = parsed(pieces.join(''), file, 'it is not JSON', remedy) as unknown[];
+  const values = parsed(read.join(''), file, 'it is not JSON', remedy) as unknown[];
   return values.map((value, i) => rowOf(value, `${file}, row ${i + 1}`, 'element'));
 }
 
@@ -149,8 +159,7 @@ async function readParquet(file: string): Promise<PlacedRow[]> {
 async function readFileRows(file: string): Promise<PlacedRow[]> {
   try {
     if (/\.parquet$/i.test(file)) return await readParquet(file);
-    if (/\.json(?:\.gz)?$/i.test(file)) return await readJson(file);
-    return await readJsonLines(file, textOf(file));
+    return await readJson(file);
   } catch (cause) {
     throw cause instanceof PmpoError ? cause : fileError(file, cause);
   }
