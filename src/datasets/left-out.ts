@@ -14,26 +14,46 @@ export function unreadable(reason: string): never {
 const count = new Intl.NumberFormat('en-US');
 const shownReasons = 4;
 
-/** The rows that were left out, by reason. */
+interface Reason {
+  rows: number;
+  completions: number;
+  readonly first: string;
+  readonly details: Pick<ProblemDetails, 'what' | 'remedy'>;
+}
+
+/** For example `2 rows and 1 completion`; without the word for rows alone if `short`. */
+function counted({ rows, completions }: Pick<Reason, 'rows' | 'completions'>, short: boolean): string {
+  if (short && completions === 0) return count.format(rows);
+  const of = (n: number, what: string) =>
+    n === 0 ? [] : [`${count.format(n)} ${what}${n === 1 ? '' : 's'}`];
+  return [...of(rows, 'row'), ...of(completions, 'completion')].join(' and ');
+}
+
+const total = (reasons: readonly Pick<Reason, 'rows' | 'completions'>[]) => ({
+  rows: reasons.reduce((sum, { rows }) => sum + rows, 0),
+  completions: reasons.reduce((sum, { completions }) => sum + completions, 0),
+});
+
+/** The rows that were left out, and the completions of rows that were not, by reason. */
 export class LeftOut {
-  readonly #reasons = new Map<
-    string,
-    { count: number; readonly first: string; readonly details: Pick<ProblemDetails, 'what' | 'remedy'> }
-  >();
+  readonly #reasons = new Map<string, Reason>();
 
   /**
-   * @param where the row's place: a row, or a completion of it, is counted as one.
+   * @param where the row's place.
    * @param reason why it is left out: rows with the same reason are counted together.
    * @param details what was wrong with this row and what would be right, for the error if all rows are left out.
+   * @param completions the number of completions that are left out of a row or a prompt with several; 0: the row is left out.
    */
   add(
     where: string,
     reason: string,
     details: Pick<ProblemDetails, 'what' | 'remedy'> = { what: reason },
+    completions = 0,
   ): void {
-    const known = this.#reasons.get(reason);
-    if (known === undefined) this.#reasons.set(reason, { count: 1, first: where, details });
-    else known.count += 1;
+    const known = this.#reasons.get(reason) ?? { rows: 0, completions: 0, first: where, details };
+    this.#reasons.set(reason, known);
+    if (completions === 0) known.rows += 1;
+    else known.completions += completions;
   }
 
   /** The result of `read`; undefined if it found the row unreadable, which is then left out. */
@@ -47,29 +67,39 @@ export class LeftOut {
     }
   }
 
+  /** Rows and completions together. */
   get count(): number {
-    return [...this.#reasons.values()].reduce((sum, reason) => sum + reason.count, 0);
+    const { rows, completions } = total([...this.#reasons.values()]);
+    return rows + completions;
   }
 
   /** For example: `3 left out: 2 because 'chosen' is empty (first at f.jsonl:3), 1 because …`; undefined if there are none. */
   get summary(): string | undefined {
     if (this.count === 0) return undefined;
-    const reasons = [...this.#reasons].sort(([, a], [, b]) => b.count - a.count);
+    const size = ({ rows, completions }: Reason) => rows + completions;
+    const reasons = [...this.#reasons].sort(([, a], [, b]) => size(b) - size(a));
+    const all = total(reasons.map(([, reason]) => reason));
+    const isPlain = all.completions === 0;
     const shown = reasons
       .slice(0, shownReasons)
       .map(
-        ([reason, { count: n, first }]) =>
-          `${count.format(n)} because ${foreignText(reason)} (first at ${first})`,
+        ([reason, found]) =>
+          `${counted(found, isPlain)} because ${foreignText(reason)} (first at ${found.first})`,
       );
-    const more = reasons.slice(shownReasons).reduce((sum, [, { count: n }]) => sum + n, 0);
-    if (more > 0) shown.push(`${count.format(more)} for other reasons`);
-    return `${count.format(this.count)} left out: ${shown.join(', ')}`;
+    const more = total(reasons.slice(shownReasons).map(([, reason]) => reason));
+    if (more.rows + more.completions > 0) shown.push(`${counted(more, isPlain)} for other reasons`);
+    return `${counted(all, isPlain)} left out: ${shown.join(', ')}`;
   }
 
   /** The error of data of which every row was left out: the reason and place of the first. */
   error(remedy?: string): PmpoError {
     const [[, { first, details }]] = this.#reasons;
-    const all = this.count === 1 ? '' : `, and none of the ${count.format(this.count)} rows can be used`;
-    return new PmpoError({ where: first, what: `${details.what}${all}`, remedy: details.remedy ?? remedy });
+    const all = total([...this.#reasons.values()]);
+    const others = this.count === 1 ? '' : `, and none of the ${counted(all, false)} can be used`;
+    return new PmpoError({
+      where: first,
+      what: `${details.what}${others}`,
+      remedy: details.remedy ?? remedy,
+    });
   }
 }

@@ -44,6 +44,24 @@ describe('splitPair', () => {
   });
 });
 
+describe('a pair that cannot be read is described with its own columns:', () => {
+  const names = { chosen: 'good', rejected: 'bad' };
+  const user = { role: 'user', content: 'a' };
+  const assistant = { role: 'assistant', content: 'b' };
+  it.each([
+    [{ chosen: null, rejected: null }, "there is neither 'good' nor 'bad'"],
+    [{ chosen: 'same', rejected: 'same' }, "'good' and 'bad' are the same"],
+    [{ prompt: { text: 'p' }, chosen: 'same', rejected: 'same' }, "'good' and 'bad' are the same"],
+    [{ chosen: [user, assistant], rejected: [user, assistant] }, "'good' and 'bad' are the same"],
+    [{ chosen: 'a', rejected: 'b' }, "'good' and 'bad' have no common beginning"],
+    [{ chosen: 'a', rejected: null }, "only one of 'good' and 'bad'"],
+    [{ chosen: [user, assistant], rejected: 'b' }, "one of 'good' and 'bad' is a chat"],
+    [{ chosen: [assistant], rejected: null }, "before the answers in 'good' and 'bad'"],
+  ])('%j', (cells, message) => {
+    expect(() => splitPair({ ...cells, names })).toThrow(message);
+  });
+});
+
 describe('textCut', () => {
   it('never cuts a character in two', () => {
     const [a, b] = ['x🌤', 'x🌧'];

@@ -34,6 +34,7 @@ interface SideNames {
   readonly rejected: string;
 }
 const usualNames: SideNames = { chosen: 'chosen', rejected: 'rejected' };
+const both = ({ chosen, rejected }: SideNames) => `'${chosen}' and '${rejected}'`;
 
 /** The turns of an answer. @param field the column, for messages. @throws UnreadableRow if there is no answer in them. */
 export function answerOf(messages: readonly ChatMessage[], field: string): CompletionContent {
@@ -101,11 +102,11 @@ function chatCut(a: readonly ChatMessage[], b: readonly ChatMessage[]): number {
 const isPresent = (value: unknown) => value !== null && value !== undefined;
 
 /** @throws UnreadableRow if the two sides say the same, so that neither is better. */
-function checkedPair(pair: SplitPair): SplitPair {
+function checkedPair(pair: SplitPair, names: SideNames): SplitPair {
   const { chosen, rejected } = pair;
   const isSame = chosen !== undefined && rejected !== undefined && chosen.text === rejected.text;
   const sameTurns = sameChat(chosen?.messages ?? [], rejected?.messages ?? []);
-  return isSame && sameTurns ? unreadable("'chosen' and 'rejected' are the same") : pair;
+  return isSame && sameTurns ? unreadable(`${both(names)} are the same`) : pair;
 }
 
 /** The sides of a pair of texts or answers that have a prompt of their own. */
@@ -128,9 +129,9 @@ function fromChats(
     chosen === undefined || rejected === undefined
       ? lastExchange(first).prompt.length
       : chatCut(first, second);
-  if (cut === 0) return unreadable("'chosen' and 'rejected' have no common beginning");
+  if (cut === 0) return unreadable(`${both(names)} have no common beginning`);
   if (chosen !== undefined && rejected !== undefined && sameChat(chosen, rejected))
-    return unreadable("'chosen' and 'rejected' are the same");
+    return unreadable(`${both(names)} are the same`);
   return {
     prompt: chatPrompt(first.slice(0, cut)),
     ...(chosen === undefined ? {} : { chosen: answerOf(chosen.slice(cut), names.chosen) }),
@@ -141,12 +142,12 @@ function fromChats(
 /** Two texts that hold prompt and answer: the prompt is their common beginning. */
 function fromTexts(chosen: unknown, rejected: unknown, names: SideNames): SplitPair {
   if (!isPresent(chosen) || !isPresent(rejected))
-    return unreadable('there is no prompt, and only one of chosen and rejected, which hides where it ends');
+    return unreadable(`there is no prompt, and only one of ${both(names)}, which hides where it ends`);
   const [a, b] = [textAnswer(chosen, names.chosen).text, textAnswer(rejected, names.rejected).text];
-  if (a === b) return unreadable("'chosen' and 'rejected' are the same");
+  if (a === b) return unreadable(`${both(names)} are the same`);
   const cut = textCut(a, b);
   const text = a.slice(0, cut);
-  if (text.trim() === '') return unreadable("'chosen' and 'rejected' have no common beginning");
+  if (text.trim() === '') return unreadable(`${both(names)} have no common beginning`);
   return {
     prompt: { text },
     chosen: textAnswer(a.slice(cut), names.chosen),
@@ -162,20 +163,19 @@ function fromTexts(chosen: unknown, rejected: unknown, names: SideNames): SplitP
 export function splitPair(cells: PairCells): SplitPair {
   const { prompt, names = usualNames } = cells;
   if (!isPresent(cells.chosen) && !isPresent(cells.rejected))
-    return unreadable("there is neither 'chosen' nor 'rejected'");
+    return unreadable(`there is neither '${names.chosen}' nor '${names.rejected}'`);
   const [chosen, rejected] = [chatIn(cells.chosen, names.chosen), chatIn(cells.rejected, names.rejected)];
   const sides = [chosen, rejected].filter((side) => side !== undefined);
   if (sides.length === 0)
     return checkedPair(
       prompt === undefined ? fromTexts(cells.chosen, cells.rejected, names) : withPrompt(prompt, cells),
+      names,
     );
   const present = [cells.chosen, cells.rejected].filter(isPresent);
-  if (present.length > sides.length)
-    return unreadable("one of 'chosen' and 'rejected' is a chat, the other is not");
+  if (present.length > sides.length) return unreadable(`one of ${both(names)} is a chat, the other is not`);
   const isWhole = sides.every(([first]) => first!.role !== 'assistant');
   if (prompt?.messages === undefined && isWhole) return fromChats(chosen, rejected, names);
-  if (prompt === undefined)
-    return unreadable("there is no prompt before the answers in 'chosen' and 'rejected'");
+  if (prompt === undefined) return unreadable(`there is no prompt before the answers in ${both(names)}`);
   // The answers are messages, so the prompt is one, too.
-  return checkedPair(withPrompt(asChat(prompt), cells));
+  return checkedPair(withPrompt(asChat(prompt), cells), names);
 }

@@ -132,7 +132,7 @@ export function readPreferences(
     const { where } = placed;
     const found = leftOut.try(where, () => shape.read(placed.row));
     if (found === undefined) return [];
-    for (const reason of found.dropped ?? []) leftOut.add(where, reason);
+    for (const reason of found.dropped ?? []) leftOut.add(where, reason, undefined, 1);
     if (options.chat !== true) return [{ placed, ...found }];
     const dialogue = asDialogue(found);
     // A text and a chat with the same words are one prompt.
@@ -151,7 +151,7 @@ export function readPreferences(
     const evaluated = completions.flatMap((completion): LabeledCompletion[] => {
       const evaluation = evaluate(completion);
       if (evaluation === undefined) {
-        leftOut.add(placed.where, missing);
+        leftOut.add(placed.where, missing, undefined, completions.length > 1 ? 1 : 0);
         return [];
       }
       const { text, messages } = completion;

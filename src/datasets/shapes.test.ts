@@ -801,7 +801,24 @@ describe('readPreferences', () => {
     ];
     const { contexts, leftOut } = read([{ instruction: 'How?', completions }], { prefer: 'scores' });
     expect(contexts[0]!.completions).toEqual([{ text: 'a', evaluation: 1 }]);
-    expect(leftOut.summary).toMatch(/1 left out: 1 because 'overall_score' is not a number: "N\/A"/);
+    expect(leftOut.summary).toMatch(
+      /1 completion left out: 1 completion because 'overall_score' is not a number: "N\/A"/,
+    );
+  });
+
+  it('counts rows and completions that are left out apart', () => {
+    const of = (overall_score: unknown) => ({ response: `${String(overall_score)}`, overall_score });
+    const { leftOut } = read(
+      [
+        { instruction: 'a', completions: [of(1), of('N/A'), of('?')] },
+        { instruction: '', completions: [of(1)] },
+        { instruction: 'b', completions: [of(3), of('-')] },
+      ],
+      { prefer: 'scores' },
+    );
+    expect(leftOut.summary).toMatch(
+      /^1 row and 3 completions left out: .*1 row because 'instruction' is empty/,
+    );
   });
 
   it('says in one line what was read, and what was not', () => {

@@ -96,6 +96,15 @@ describe('completions that an operator does not read', () => {
   });
 });
 
+it.each(['pmpo', 'behavior-cloning', 'dpo'])(
+  'labels that are all 0 teach %s nothing, which is said',
+  (operator) => {
+    expect(() => check(operator, [context(0, 0), context(0)])).toThrow(
+      /f\.jsonl: all labels are 0, which says of no completion that it is accepted or rejected/,
+    );
+  },
+);
+
 describe('scores', () => {
   const scored = [context(3.5, 1), context(4, 0.5)];
   const asScores = { evaluations: 'scores' as const };

@@ -127,6 +127,14 @@ function checkSides(
           : feedback === 'pairs'
             ? pairs === 0 && 'paired'
             : feedback === 'either' && accepted + rejected === 0 && 'accepted';
+  if (accepted + rejected === 0) {
+    throw new PmpoError({
+      where: source,
+      what: 'all labels are 0, which says of no completion that it is accepted or rejected',
+      remedy:
+        'Label accepted completions 1 and rejected ones −1, or say what the values mean by language.dataset.labels',
+    });
+  }
   if (lacking !== false) {
     throw new PmpoError({
       where: source,

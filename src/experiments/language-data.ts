@@ -16,22 +16,28 @@ import { layOutContext, promptTokens, turnEnds } from '../learners/language/layo
 
 /** Reads the files of a language job and tokenizes them. Lengths are checked here, before anything is sampled. */
 
+/** What is left out with a prompt: its row, or all its completions if it has several. */
+interface Losses {
+  readonly leftOut: LeftOut;
+  /** 0: the row. */
+  readonly completions?: number;
+}
+
 /** Rows of a language job that are left out while they are tokenized, and the longest prompt that fits. */
-interface Fitting {
+interface Fitting extends Losses {
   readonly longest: number;
   /** Into what a prompt must fit, for messages. */
   readonly room: string;
-  readonly leftOut: LeftOut;
 }
 
 /** What `layOut` gives; undefined if the row is left out, because the chat template refuses it or nothing of it is left. */
-function laidOut<T>(where: string, leftOut: LeftOut, layOut: () => T): T | undefined {
+function laidOut<T>(where: string, { leftOut, completions }: Losses, layOut: () => T): T | undefined {
   try {
     return layOut();
   } catch (error) {
     if (!(error instanceof PmpoError) || error instanceof ConfigError) throw error;
     const { what, remedy } = error.details;
-    leftOut.add(where, what, { what, remedy });
+    leftOut.add(where, what, { what, remedy }, completions);
     return undefined;
   }
 }
@@ -40,13 +46,12 @@ function laidOut<T>(where: string, leftOut: LeftOut, layOut: () => T): T | undef
 function toPrompt(
   { where, ...prompt }: PromptRow,
   tokens: Int32Array,
-  { longest, room, leftOut }: Fitting,
+  { longest, room, leftOut, completions }: Fitting,
 ): Prompt | undefined {
   if (tokens.length > longest) {
-    leftOut.add(where, `the prompt has more than the ${longest} tokens that fit ${room}`, {
-      what: `the prompt has ${tokens.length} tokens, but only ${longest} fit ${room}`,
-      remedy: 'Remove the row, or shorten the prompt',
-    });
+    const what = `the prompt has ${tokens.length} tokens, but only ${longest} fit ${room}`;
+    const reason = `the prompt has more than the ${longest} tokens that fit ${room}`;
+    leftOut.add(where, reason, { what, remedy: 'Remove the row, or shorten the prompt' }, completions);
     return undefined;
   }
   return { ...prompt, tokens };
@@ -77,7 +82,7 @@ async function readPromptFile(
   const room = `into a context of ${contextLength} with a completion of ${maxTokens}`;
   const fitting = { longest: contextLength - maxTokens, room, leftOut };
   const found = prompts.flatMap((row): Prompt[] => {
-    const layout = laidOut(row.where, leftOut, () => ({
+    const layout = laidOut(row.where, fitting, () => ({
       tokens: promptTokens(tokenizer, row, chat),
       stopTokens: turnEnds(tokenizer, row, chat),
     }));
@@ -168,18 +173,19 @@ export async function readDataset(
   const spelled: string[] = [];
   const contexts = data.contexts.flatMap((context): EvaluatedContext[] => {
     const { where } = context.prompt;
-    const layout = laidOut(where, leftOut, () => layOutContext(tokenizer, context, { chat, endToken }));
-    const prompt = layout && toPrompt(context.prompt, layout.prompt, fitting);
+    const several = context.completions.length > 1;
+    const losses = { ...fitting, completions: several ? context.completions.length : 0 };
+    const layout = laidOut(where, losses, () => layOutContext(tokenizer, context, { chat, endToken }));
+    const prompt = layout && toPrompt(context.prompt, layout.prompt, losses);
     if (layout === undefined || prompt === undefined) return [];
     if (layout.replaced.length > 0) replaced.push(layout.replaced);
     if (layout.spelled !== undefined) spelled.push(layout.spelled);
     const fits = layout.completions.map((tokens) => {
       const total = layout.prompt.length + tokens.length;
       if (total <= contextLength) return true;
-      leftOut.add(where, `prompt and completion have more than the ${contextLength} tokens of the context`, {
-        what: `prompt and completion have ${total} tokens, but the context only ${contextLength}`,
-        remedy: 'Remove the row, or shorten it',
-      });
+      const what = `prompt and completion have ${total} tokens, but the context only ${contextLength}`;
+      const reason = `prompt and completion have more than the ${contextLength} tokens of the context`;
+      leftOut.add(where, reason, { what, remedy: 'Remove the row, or shorten it' }, several ? 1 : 0);
       return false;
     });
     const completions = context.completions.flatMap(({ text, evaluation }, i): EvaluatedSample[] =>
