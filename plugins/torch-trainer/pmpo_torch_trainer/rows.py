@@ -106,16 +106,29 @@ def choose_rows(module: Any, device: torch.device, context_length: int) -> RowsO
     if long < 2:
         return RereadRows
 
+    first = list(range(1, 1 + long))
+    rows_read = [[2], [2, 1], [*first, 3], [2, 2], [2, 1, 3], [*first, 3, 1], [2, 2, 1]]
+
     def run(rows: Rows) -> Tensor:
-        states = [rows.read([list(range(1, 1 + long)), [2]])[1][-1:]]
+        states = [rows.read([first, [2]])[1][-1:]]
         rows.keep([1, 0, 1])
         states += [rows.step([1, 3, 2]), rows.step([3, 1, 1])]
         return torch.cat(states).float()
 
-    wanted = run(RereadRows(module, device))
     try:
-        error = (run(CachedRows(module, device)) - wanted).norm() / wanted.norm()
-        if error < (1e-3 if next(module.parameters()).dtype is torch.float32 else 0.1):
+        # Each row by itself has no padding.
+        wanted = torch.stack([RereadRows(module, device).read([row])[0][-1] for row in rows_read]).float()
+
+        def difference(rows: Rows) -> float:
+            # The greatest of all rows: in the mean, exact rows would hide one whose padding is not ignored.
+            return float(((run(rows) - wanted).norm(dim=-1) / wanted.norm(dim=-1)).max())
+
+        bound = 1e-3
+        if next(module.parameters()).dtype is not torch.float32:
+            # Deep models of few digits differ as much where only the shapes of their tensors do.
+            bound = min(0.1, max(0.02, 3 * difference(RereadRows(module, device))))
+        error = difference(CachedRows(module, device))
+        if error < bound:
             return CachedRows
         reason = f"differs by {error:.1e}"
     except Exception as raised:  # An architecture with a cache of its own fails in its own way.
