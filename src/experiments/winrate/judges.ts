@@ -12,6 +12,7 @@ import { explainIssues } from '../../core/schema-problems.js';
 import { checkPattern, verdictIn } from '../../language/judges/answers.js';
 import {
   askUntilParsed,
+  firstNotices,
   type JudgeModel,
   judgeModelSettings,
   openJudgeModel,
@@ -86,9 +87,6 @@ const comparisonSettings = z.strictObject({
 });
 type ComparisonSettings = z.infer<typeof comparisonSettings>;
 
-/** Most notices about unreadable answers: more of them would say nothing new. */
-const mostNotices = 3;
-
 function languageModelJudge(
   settings: ComparisonSettings,
   template: Template,
@@ -96,10 +94,8 @@ function languageModelJudge(
   identity: string,
   notice: Notice,
 ): PairJudge {
-  let notices = 0;
-  const report = (problem: string) => {
-    if (notices++ < mostNotices) notice(`--judge: ${problem}`);
-  };
+  const noticeFirst = firstNotices(notice);
+  const report = (problem: string) => noticeFirst(`--judge: ${problem}`);
   return {
     // Verdicts that were read in another way belong to another judge.
     identity: `${identity}\nreading: 2`,

@@ -95,6 +95,14 @@ export async function askUntilParsed<T>(
   return last;
 }
 
+/** Shows the first few notices about unreadable answers: more of them would say nothing new. */
+export function firstNotices(notice: (message: string) => void): (message: string) => void {
+  let notices = 0;
+  return (message) => {
+    if (notices++ < 3) notice(message);
+  };
+}
+
 /**
  * Connects to the language model of a judge.
  * @param where the configuration key of the judge, for error messages.

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { foreignText } from '../../core/foreign-text.js';
 import { foldIn, randomKey, randomSeed } from '../../core/random-keys.js';
 import { checkPattern, lastMatch } from '../judges/answers.js';
-import { askUntilParsed, judgeModelSettings, openJudgeModel } from '../judges/judge-model.js';
+import { askUntilParsed, firstNotices, judgeModelSettings, openJudgeModel } from '../judges/judge-model.js';
 import { readTemplate } from '../judges/template.js';
 import type { RewardDefinition, RewardInput } from './reward.js';
 
@@ -53,9 +53,6 @@ export function ratingIn(
   return found.size === 1 ? rating : undefined;
 }
 
-/** Most notices about unreadable answers: more of them would say nothing new. */
-const mostNotices = 3;
-
 /** The reward `judge`: a language model that is asked to rate completions. Without a rating, a completion is not judged. */
 export const judgeDefinition: RewardDefinition<JudgeSettings> = {
   name: 'judge',
@@ -67,10 +64,8 @@ export const judgeDefinition: RewardDefinition<JudgeSettings> = {
     const placeholders = ['prompt', 'conversation', 'completion'];
     const template = await readTemplate(settings.template, where, ['completion'], placeholders);
     const model = await openJudgeModel(settings, where, notice);
-    let notices = 0;
-    const report = (problem: string) => {
-      if (notices++ < mostNotices) notice(`${where}: a completion was not judged: ${problem}`);
-    };
+    const noticeFirst = firstNotices(notice);
+    const report = (problem: string) => noticeFirst(`${where}: a completion was not judged: ${problem}`);
     const rate = async ({ prompt, conversation, completion }: RewardInput, signal?: AbortSignal) => {
       const question = template({ prompt, conversation, completion });
       const asked = await askUntilParsed(

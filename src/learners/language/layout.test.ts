@@ -60,13 +60,6 @@ describe('the layout of a chat', () => {
     expect(texts(qwen, chatPrompt(question), [completionOf('four', answer)])).toEqual(expected);
   });
 
-  it('has the prompt once if the completion repeats it', () => {
-    const expected = texts(qwen, chatPrompt(question), [completionOf('four')]);
-    const repeated = completionOf('four', question, answer);
-    expect(texts(qwen, textPrompt(question.content), [repeated])).toEqual(expected);
-    expect(texts(qwen, chatPrompt(question), [repeated])).toEqual(expected);
-  });
-
   it('keeps the turns between the prompt and the last answer', () => {
     const turns = [answer, { ...question, content: 'Sure?' }, { ...answer, content: 'Yes' }];
     const { completions } = texts(qwen, chatPrompt(question), [completionOf('Yes', ...turns)]);

@@ -2,7 +2,7 @@ import type { ChatMessage } from '../../core/chat.js';
 import { ConfigError, PmpoError } from '../../core/errors.js';
 import { sameChat } from '../../datasets/messages.js';
 import type { LabeledCompletion, PreferenceContext } from '../../datasets/preferences.js';
-import type { PromptRow } from '../../datasets/prompts.js';
+import { asChat, type PromptRow } from '../../datasets/prompts.js';
 import type { Chat } from '../../language/chat-template.js';
 import type { Tokenizer } from '../../language/tokenizer.js';
 
@@ -31,8 +31,8 @@ export interface LayoutSettings {
 }
 
 /** The messages of a prompt; undefined if it is a plain text. */
-function messagesOf({ text, messages }: PromptRow, chat: boolean): readonly ChatMessage[] | undefined {
-  return messages ?? (chat ? [{ role: 'user', content: text }] : undefined);
+function messagesOf(prompt: PromptRow, chat: boolean): readonly ChatMessage[] | undefined {
+  return chat ? asChat(prompt).messages : prompt.messages;
 }
 
 /** The chat of a prompt, with everything that its template is told. */
