@@ -138,6 +138,7 @@ describe('MPO', () => {
       referenceLogProb: false,
       kl: 'exact',
       comparesSamples: true,
+      imitatesUnranked: true,
     });
     expect(mpoDefinition.defaultSamples).toBe(20);
   });
