@@ -33,7 +33,7 @@ writeFileSync(
   dataset: { file: rejected.jsonl, heldOut: 0.2 }
 operator: { name: pmpo, alpha: 0 }
 reference: initial
-learner: { updates: ${updates}, batchSize: 16, learningRate: 1.0e-3 }
+learner: { updates: ${updates}, batchSize: 16, learningRate: 3.0e-4 }
 evaluation: { every: ${updates / 4}, text: ${JSON.stringify(join(language, 'reviews.jsonl'))} }
 output: runs
 `,
@@ -91,7 +91,7 @@ writeFileSync(
   join(output, 'README.md'),
   `# Rejected completions alone
 
-The embedded model learns from the ${rejected.length} rejected completions of examples/language/labels.jsonl, ${updates} updates, and from nothing else. The
+The embedded model learns from the ${rejected.length} rejected completions of examples/language/labels.jsonl, ${updates} updates with the learning rate 3e-4, and from nothing else. The
 log-prob is the mean over rejected completions of held-out prompts, in nats; the factor is what that makes of their probability. The
 perplexity is of unlabelled reviews, examples/language/reviews.jsonl. Made by \`npm run bench rejected-only\` ([rows.json](rows.json));
 [The mathematics](../../docs/mathematics.md#which-β-is-safe) says what the floor is for.
