@@ -40,6 +40,6 @@ function catchGame(): Environment {
 
 test('Catch is solved', { timeout: 240_000 }, async () => {
   // A random paddle has a return of about −0.8.
-  const returns = await trainByDefault({ connect: async () => catchGame(), steps: 8_000, episodes: 40 });
+  const returns = await trainByDefault({ connect: async () => catchGame(), steps: 10_000, episodes: 40 });
   expect(mean(returns)).toBeGreaterThanOrEqual(0.9);
 });
