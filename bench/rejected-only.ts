@@ -14,9 +14,9 @@ import { program, root } from './support/peers.js';
 
 const seeds = Array.from({ length: Number(process.argv[2] ?? 3) }, (_, seed) => seed);
 const variants = {
-  'defaults (floor 0.1, β = 1.25)': '',
-  'floor 0.5': 'language.dataset.rejectedFloor=0.5',
-  'no floor, β = 2': 'operator.beta=2 language.dataset.rejectedFloor=0',
+  'defaults (floor 0.1, β = 1.25)': [],
+  'floor 0.5': ['language.dataset.rejectedFloor=0.5'],
+  'no floor, β = 2': ['operator.beta=2', 'language.dataset.rejectedFloor=0'],
 };
 
 const folder = mkdtempSync(join(tmpdir(), 'pmpo-rejected-'));
@@ -26,6 +26,7 @@ const rejected = readFileSync(join(language, 'labels.jsonl'), 'utf8')
   .filter((line) => line !== '' && JSON.parse(line).label === false);
 writeFileSync(join(folder, 'rejected.jsonl'), `${rejected.join('\n')}\n`);
 const updates = 80;
+const learningRate = 3e-4;
 writeFileSync(
   join(folder, 'job.yaml'),
   `language:
@@ -33,7 +34,7 @@ writeFileSync(
   dataset: { file: rejected.jsonl, heldOut: 0.2 }
 operator: { name: pmpo, alpha: 0 }
 reference: initial
-learner: { updates: ${updates}, batchSize: 16, learningRate: 3.0e-4 }
+learner: { updates: ${updates}, batchSize: 16, learningRate: ${learningRate} }
 evaluation: { every: ${updates / 4}, text: ${JSON.stringify(join(language, 'reviews.jsonl'))} }
 output: runs
 `,
@@ -44,15 +45,10 @@ for (const [variant, settings] of Object.entries(variants)) {
   for (const seed of seeds) {
     const name = `run-${rows.length}`;
     console.error(`${variant}, seed ${seed} …`);
-    const sets = [`seed=${seed}`, `name=${name}`, `output=${join(folder, 'runs')}`, ...settings.split(' ')];
+    const sets = [`seed=${seed}`, `name=${name}`, `output=${join(folder, 'runs')}`, ...settings];
     const { status } = spawnSync(
       process.execPath,
-      [
-        program,
-        'train',
-        join(folder, 'job.yaml'),
-        ...sets.flatMap((set) => (set === '' ? [] : ['--set', set])),
-      ],
+      [program, 'train', join(folder, 'job.yaml'), ...sets.flatMap((set) => ['--set', set])],
       { stdio: ['ignore', 'ignore', 'inherit'] },
     );
     if (status !== 0) throw new Error(`the run ended with ${status}`);
@@ -91,7 +87,7 @@ writeFileSync(
   join(output, 'README.md'),
   `# Rejected completions alone
 
-The embedded model learns from the ${rejected.length} rejected completions of examples/language/labels.jsonl, ${updates} updates with the learning rate 3e-4, and from nothing else. The
+The embedded model learns from the ${rejected.length} rejected completions of examples/language/labels.jsonl, ${updates} updates with the learning rate ${learningRate}, and from nothing else. The
 log-prob is the mean over rejected completions of held-out prompts, in nats; the factor is what that makes of their probability. The
 perplexity is of unlabelled reviews, examples/language/reviews.jsonl. Made by \`npm run bench rejected-only\` ([rows.json](rows.json));
 [The mathematics](../../docs/mathematics.md#which-β-is-safe) says what the floor is for.

@@ -65,8 +65,8 @@ export function createImprovement(
   );
   const rejectShare = classifier.rejectShare?.(samples);
   // How many of a data set's labels reject is known when it has been read.
-  const isKnown = feedbackDefinition.readsLabels !== true;
-  const warnings = (isKnown && operator.warnings?.({ rejectShare, samples })) || [];
+  const warnings =
+    feedbackDefinition.readsLabels === true ? [] : (operator.warnings?.({ rejectShare, samples }) ?? []);
   return {
     improvement: { operator, classifier, warnings },
     operator: { name: config.operator.name, ...operatorSettings },

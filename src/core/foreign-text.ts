@@ -1,3 +1,5 @@
+import { formatCount } from './format.js';
+
 /**
  * Text that a person did not write: what servers, files and other programs send, as it may appear on a terminal or in a
  * message. There it must not move the cursor, look like several lines, or take a page.
@@ -18,14 +20,12 @@ export function visibleText(text: string): string {
   return text.replace(unprintable, escapeOf);
 }
 
-const count = new Intl.NumberFormat('en-US');
-
 /** The visible text on one line, cut to about `longest` characters, with the length of the whole. */
 export function foreignText(text: string, longest = 300): string {
   const isCut = text.length > longest;
   const kept = isCut ? text.slice(0, longest).replace(/[\ud800-\udbff]$/, '') : text;
   const shown = visibleText(kept);
-  return isCut ? `${shown}… (${count.format(text.length)} characters)` : shown;
+  return isCut ? `${shown}… (${formatCount(text.length)} characters)` : shown;
 }
 
 /** A name that a server or a file gave, in quotes. */
@@ -36,6 +36,6 @@ export function quotedName(name: string): string {
 /** Names as a list, of which only the first 30 are shown; `none` if there are none. */
 export function nameList(names: readonly string[]): string {
   const shown = names.slice(0, 30).map((name) => foreignText(name, 80));
-  if (names.length > shown.length) shown.push(`… (${count.format(names.length)} in all)`);
+  if (names.length > shown.length) shown.push(`… (${formatCount(names.length)} in all)`);
   return shown.join(', ') || 'none';
 }

@@ -1,5 +1,6 @@
 import { PmpoError, type ProblemDetails } from '../core/errors.js';
 import { foreignText } from '../core/foreign-text.js';
+import { formatCount } from '../core/format.js';
 
 /** Rows of a data set that cannot be read: they are named, counted and left out. */
 
@@ -11,7 +12,6 @@ export function unreadable(reason: string): never {
   throw new UnreadableRow(reason);
 }
 
-const count = new Intl.NumberFormat('en-US');
 const shownReasons = 4;
 
 interface Reason {
@@ -23,9 +23,8 @@ interface Reason {
 
 /** For example `2 rows and 1 completion`; without the word for rows alone if `short`. */
 function counted({ rows, completions }: Pick<Reason, 'rows' | 'completions'>, short: boolean): string {
-  if (short && completions === 0) return count.format(rows);
-  const of = (n: number, what: string) =>
-    n === 0 ? [] : [`${count.format(n)} ${what}${n === 1 ? '' : 's'}`];
+  if (short && completions === 0) return formatCount(rows);
+  const of = (n: number, what: string) => (n === 0 ? [] : [`${formatCount(n)} ${what}${n === 1 ? '' : 's'}`]);
   return [...of(rows, 'row'), ...of(completions, 'completion')].join(' and ');
 }
 

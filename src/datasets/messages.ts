@@ -31,6 +31,18 @@ type Fields = Readonly<Record<string, unknown>>;
 const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** Whether a cell has a value. */
+export const present = (value: unknown) => value !== null && value !== undefined;
+
+/** The text in a cell. @param field the column, for messages. @throws UnreadableRow if it is none, or white space alone. */
+export function textIn(value: unknown, field: string): string {
+  if (typeof value !== 'string')
+    return unreadable(
+      present(value) ? `'${field}' is neither text nor a chat: ${excerptOf(value)}` : `'${field}' is missing`,
+    );
+  return value.trim() === '' ? unreadable(`'${field}' is empty`) : value;
+}
+
 /** The start of any value as JSON, for error messages. */
 export function excerptOf(value: unknown): string {
   const text = JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? Number(part) : part));

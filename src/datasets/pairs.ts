@@ -1,6 +1,6 @@
 import type { ChatMessage } from '../core/chat.js';
 import { unreadable } from './left-out.js';
-import { chatIn, excerptOf, lastExchange, sameChat } from './messages.js';
+import { chatIn, lastExchange, present, sameChat, textIn } from './messages.js';
 import { asChat, chatPrompt, type PromptContent } from './prompts.js';
 
 /** Pairs of a chosen and a rejected answer, whose prompt may be a column of its own or the common beginning of both. */
@@ -52,23 +52,11 @@ export function answerOf(messages: readonly ChatMessage[], field: string): Compl
   return { text: last!.content, messages };
 }
 
-/** An answer as text. @throws UnreadableRow if it is none, or has no characters but white space. */
-export function textAnswer(value: unknown, field: string): CompletionContent {
-  if (typeof value !== 'string')
-    return unreadable(
-      value === null || value === undefined
-        ? `'${field}' is missing`
-        : `'${field}' is neither text nor a chat: ${excerptOf(value)}`,
-    );
-  if (value.trim() === '') return unreadable(`'${field}' is empty`);
-  return { text: value };
-}
-
 /** An answer that stands alone in a column, after a prompt. A chat may repeat the prompt. @throws UnreadableRow */
 export function answerAfter(prompt: PromptContent, value: unknown, field: string): CompletionContent {
   const messages = chatIn(value, field);
-  if (messages === undefined) return textAnswer(value, field);
-  const before = prompt.messages ?? [{ role: 'user', content: prompt.text }];
+  if (messages === undefined) return { text: textIn(value, field) };
+  const before = asChat(prompt).messages;
   const repeats = sameChat(messages.slice(0, before.length), before);
   return answerOf(repeats ? messages.slice(before.length) : messages, field);
 }
@@ -99,8 +87,6 @@ function chatCut(a: readonly ChatMessage[], b: readonly ChatMessage[]): number {
   return cut;
 }
 
-const isPresent = (value: unknown) => value !== null && value !== undefined;
-
 /** @throws UnreadableRow if the two sides say the same, so that neither is better. */
 function checkedPair(pair: SplitPair, names: SideNames): SplitPair {
   const { chosen, rejected } = pair;
@@ -113,8 +99,8 @@ function checkedPair(pair: SplitPair, names: SideNames): SplitPair {
 function withPrompt(prompt: PromptContent, { chosen, rejected, names = usualNames }: PairCells): SplitPair {
   return {
     prompt,
-    ...(isPresent(chosen) ? { chosen: answerAfter(prompt, chosen, names.chosen) } : {}),
-    ...(isPresent(rejected) ? { rejected: answerAfter(prompt, rejected, names.rejected) } : {}),
+    ...(present(chosen) ? { chosen: answerAfter(prompt, chosen, names.chosen) } : {}),
+    ...(present(rejected) ? { rejected: answerAfter(prompt, rejected, names.rejected) } : {}),
   };
 }
 
@@ -141,17 +127,17 @@ function fromChats(
 
 /** Two texts that hold prompt and answer: the prompt is their common beginning. */
 function fromTexts(chosen: unknown, rejected: unknown, names: SideNames): SplitPair {
-  if (!isPresent(chosen) || !isPresent(rejected))
+  if (!present(chosen) || !present(rejected))
     return unreadable(`there is no prompt, and only one of ${both(names)}, which hides where it ends`);
-  const [a, b] = [textAnswer(chosen, names.chosen).text, textAnswer(rejected, names.rejected).text];
+  const [a, b] = [textIn(chosen, names.chosen), textIn(rejected, names.rejected)];
   if (a === b) return unreadable(`${both(names)} are the same`);
   const cut = textCut(a, b);
   const text = a.slice(0, cut);
   if (text.trim() === '') return unreadable(`${both(names)} have no common beginning`);
   return {
     prompt: { text },
-    chosen: textAnswer(a.slice(cut), names.chosen),
-    rejected: textAnswer(b.slice(cut), names.rejected),
+    chosen: { text: textIn(a.slice(cut), names.chosen) },
+    rejected: { text: textIn(b.slice(cut), names.rejected) },
   };
 }
 
@@ -162,7 +148,7 @@ function fromTexts(chosen: unknown, rejected: unknown, names: SideNames): SplitP
  */
 export function splitPair(cells: PairCells): SplitPair {
   const { prompt, names = usualNames } = cells;
-  if (!isPresent(cells.chosen) && !isPresent(cells.rejected))
+  if (!present(cells.chosen) && !present(cells.rejected))
     return unreadable(`there is neither '${names.chosen}' nor '${names.rejected}'`);
   const [chosen, rejected] = [chatIn(cells.chosen, names.chosen), chatIn(cells.rejected, names.rejected)];
   const sides = [chosen, rejected].filter((side) => side !== undefined);
@@ -171,8 +157,8 @@ export function splitPair(cells: PairCells): SplitPair {
       prompt === undefined ? fromTexts(cells.chosen, cells.rejected, names) : withPrompt(prompt, cells),
       names,
     );
-  const present = [cells.chosen, cells.rejected].filter(isPresent);
-  if (present.length > sides.length) return unreadable(`one of ${both(names)} is a chat, the other is not`);
+  const given = [cells.chosen, cells.rejected].filter(present);
+  if (given.length > sides.length) return unreadable(`one of ${both(names)} is a chat, the other is not`);
   const isWhole = sides.every(([first]) => first!.role !== 'assistant');
   if (prompt?.messages === undefined && isWhole) return fromChats(chosen, rejected, names);
   if (prompt === undefined) return unreadable(`there is no prompt before the answers in ${both(names)}`);

@@ -1,5 +1,6 @@
 import type { ChatMessage } from '../core/chat.js';
 import { nameList } from '../core/foreign-text.js';
+import { formatCount } from '../core/format.js';
 import { type LabelSetting, labelMeaning, type PlacedLabel } from './labels.js';
 import { LeftOut } from './left-out.js';
 import { asChat, type PromptContent, type PromptRow, promptKey } from './prompts.js';
@@ -178,9 +179,8 @@ export function readPreferences(
   };
 }
 
-const number = new Intl.NumberFormat('en-US');
 const counted = (count: number, one: string, many = `${one}s`) =>
-  `${number.format(count)} ${count === 1 ? one : many}`;
+  `${formatCount(count)} ${count === 1 ? one : many}`;
 
 /** What a data set was read as, and what was left out, in one line. @param source the file or folder. */
 export function readAsLine(
@@ -194,11 +194,11 @@ export function readAsLine(
     evaluations === 'scores'
       ? [counted(all.length, 'scored completion')]
       : [
-          `${number.format(of((one) => one > 0))} accepted and ${counted(
+          `${formatCount(of((one) => one > 0))} accepted and ${counted(
             of((one) => one < 0),
             'rejected completion',
           )}`,
-          ...(neither > 0 ? [`${number.format(neither)} that are neither`] : []),
+          ...(neither > 0 ? [`${formatCount(neither)} that are neither`] : []),
         ];
   const facts = [counted(rows, 'row'), counted(contexts.length, 'context'), ...found].join(', ');
   const notes = [

@@ -2,7 +2,7 @@ import { canonicalJson } from '../core/canonical-json.js';
 import { type ChatMessage, chatText } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
 import { LeftOut, UnreadableRow, unreadable } from './left-out.js';
-import { chatIn, excerptOf, templateVariablesIn, toolsIn } from './messages.js';
+import { chatIn, excerptOf, present, templateVariablesIn, textIn, toolsIn } from './messages.js';
 import type { PlacedRow, Row } from './rows.js';
 
 /** What a prompt is, wherever it comes from. */
@@ -47,6 +47,13 @@ export function asChat(prompt: PromptContent): PromptContent & { readonly messag
   return { ...prompt, messages: prompt.messages ?? [{ role: 'user', content: prompt.text }] };
 }
 
+const isSet = (value: unknown) => present(value) && value !== '';
+
+/** Whether a system message or tools make any prompt a chat; then all prompts of the data are chats. @param columns of these two. */
+export function haveChats(rows: readonly PlacedRow[], columns: readonly string[]): boolean {
+  return columns.some((column) => rows.some(({ row }) => isSet(row[column])));
+}
+
 /**
  * The prompt with the system message, the tools and the template's variables of its row. A system message and tools make a text a chat.
  * @throws UnreadableRow if one of them cannot be read.
@@ -60,13 +67,12 @@ export function completedPrompt(
   }: { readonly system?: unknown; readonly tools?: unknown; readonly variables?: unknown },
 ): PromptContent {
   const templateVariables = templateVariablesIn(variables);
-  if (templateVariables !== undefined)
-    return completedPrompt({ ...prompt, templateVariables }, { system, tools });
+  const own = templateVariables === undefined ? prompt : { ...prompt, templateVariables };
   const known = toolsIn(tools);
   const isEmpty = system === null || system === undefined || system === '';
   if (!isEmpty && typeof system !== 'string') return unreadable(`'system' is not text: ${excerptOf(system)}`);
-  if (isEmpty && known === undefined) return prompt;
-  const chat = asChat(prompt);
+  if (isEmpty && known === undefined) return own;
+  const chat = asChat(own);
   const { messages } = chat;
   const [first] = messages;
   const hasOwn = isEmpty || first!.role === 'system';
@@ -87,14 +93,7 @@ export function completedPrompt(
 export function promptIn(value: unknown, field: string): PromptContent {
   const messages = chatIn(value, field);
   if (messages !== undefined) return chatPrompt(messages);
-  if (typeof value !== 'string') {
-    return unreadable(
-      value === null || value === undefined
-        ? `'${field}' is missing`
-        : `'${field}' is neither text nor a chat: ${excerptOf(value)}`,
-    );
-  }
-  return value.trim() === '' ? unreadable(`'${field}' is empty`) : { text: value };
+  return { text: textIn(value, field) };
 }
 
 /** The columns of a prompt besides its own. */
@@ -147,10 +146,12 @@ export function readablePrompts(
   const [first] = rows;
   if (first !== undefined && rows.every(({ row }) => !(field in row))) promptOf(first, field);
   const leftOut = new LeftOut();
-  const isSet = (value: unknown) => value !== null && value !== undefined && value !== '';
   const areChats =
     chat ||
-    (['system', 'tools'] as const).some((name) => name !== field && rows.some(({ row }) => isSet(row[name])));
+    haveChats(
+      rows,
+      ['system', 'tools'].filter((name) => name !== field),
+    );
   const prompts = rows.flatMap((placed): PromptRow[] => {
     const found = leftOut.try(placed.where, () => readPrompt(placed, field));
     return found === undefined ? [] : [areChats ? { ...found, ...asChat(found) } : found];

@@ -1,6 +1,6 @@
 import type { ChatMessage } from '../core/chat.js';
 import { UnreadableRow, unreadable } from './left-out.js';
-import { chatIn, excerptOf } from './messages.js';
+import { chatIn, excerptOf, present } from './messages.js';
 import { answerAfter, type CompletionContent, splitPair } from './pairs.js';
 import { chatPrompt, type PromptContent, promptIn } from './prompts.js';
 import type { Row } from './rows.js';
@@ -64,8 +64,6 @@ export interface ShapeDefinition {
   /** What one should know of how the shape is read. */
   note?(nameOf: (role: ColumnRole) => string): string;
 }
-
-export const present = (value: unknown) => value !== null && value !== undefined;
 
 /** A score: a number, or the text of one. @throws UnreadableRow */
 export function scoreIn(value: unknown, field: string): number {

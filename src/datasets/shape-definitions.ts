@@ -1,5 +1,5 @@
 import { unreadable } from './left-out.js';
-import { chatIn, lastExchange } from './messages.js';
+import { chatIn, lastExchange, present } from './messages.js';
 import { answerAfter, answerOf } from './pairs.js';
 import { chatPrompt, completedPrompt, promptIn } from './prompts.js';
 import {
@@ -8,7 +8,6 @@ import {
   judged,
   listRow,
   pairRow,
-  present,
   rankedScoreIn,
   type ShapeDefinition,
   scoreIn,

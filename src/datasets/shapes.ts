@@ -1,7 +1,8 @@
 import { ConfigError, PmpoError } from '../core/errors.js';
 import { nameList } from '../core/foreign-text.js';
 import { nearest } from '../core/nearest.js';
-import { asChat, completedPrompt } from './prompts.js';
+import { present } from './messages.js';
+import { asChat, completedPrompt, haveChats } from './prompts.js';
 import type { PlacedRow, Row } from './rows.js';
 import {
   type Cells,
@@ -9,7 +10,6 @@ import {
   type Columns,
   columnRoles,
   isRank,
-  present,
   type ReadRow,
   type ShapeDefinition,
 } from './shape-cells.js';
@@ -228,11 +228,10 @@ export function shapeOf(
     : used;
   const completions = columns.get('completions');
   const inner = completions === undefined ? undefined : (score ?? innerScore(rows, completions));
-  // A system message or tools make a prompt a chat; then the other prompts of the data are chats, too.
-  const areChats = (['system', 'tools'] as const).some((role) => {
-    const column = columns.get(role);
-    return column !== undefined && rows.some(({ row }) => present(row[column]) && row[column] !== '');
-  });
+  const areChats = haveChats(
+    rows,
+    (['system', 'tools'] as const).flatMap((role) => columns.get(role) ?? []),
+  );
   const isJudged =
     !demonstrations &&
     judgingRoles.some(

@@ -1,6 +1,7 @@
 import { PmpoError } from '../core/errors.js';
+import { formatCount } from '../core/format.js';
 import type { EvaluatedContext } from '../learners/language/batch.js';
-import type { Operator } from '../operators/operator.js';
+import type { Operator, OperatorNeeds } from '../operators/operator.js';
 
 /** Checks that a data set holds what an operator and a classifier take from it, and nothing that they would turn into its opposite. */
 
@@ -20,9 +21,6 @@ export interface DatasetUse {
   readonly rejectedFloor: number;
 }
 
-const count = new Intl.NumberFormat('en-US');
-const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
-
 /** The number of completions in the largest context; at least 1. */
 export function largestContext(contexts: readonly EvaluatedContext[]): number {
   return contexts.reduce((most, { completions }) => Math.max(most, completions.length), 1);
@@ -31,6 +29,24 @@ export function largestContext(contexts: readonly EvaluatedContext[]): number {
 /** How many completions of a context are accepted (1) or rejected (−1) by their labels. */
 const on = (sign: 1 | -1, { completions }: EvaluatedContext) =>
   completions.filter(({ evaluation = 0 }) => evaluation * sign > 0).length;
+
+/** How many completions are accepted and rejected, and how many contexts have both. */
+interface Sides {
+  readonly accepted: number;
+  readonly rejected: number;
+  readonly pairs: number;
+}
+
+function sidesOf(contexts: readonly EvaluatedContext[]): Sides {
+  const sides = { accepted: 0, rejected: 0, pairs: 0 };
+  for (const context of contexts) {
+    const [accepted, rejected] = [on(1, context), on(-1, context)];
+    sides.accepted += accepted;
+    sides.rejected += rejected;
+    if (accepted > 0 && rejected > 0) sides.pairs += 1;
+  }
+  return sides;
+}
 
 /** Remedies for a data set without accepted completions, rejected completions, or pairs. */
 const remedies = {
@@ -56,32 +72,28 @@ function withoutImitatedRejects(
   }
   if (left > 0) {
     notice(
-      `Warning: ${source} has prompts with rejected completions only: ${count.format(left)} of ${count.format(contexts.length)}. They are left out, because the operator '${name}' would raise the likelihood of their completions`,
+      `Warning: ${source} has prompts with rejected completions only: ${formatCount(left)} of ${formatCount(contexts.length)}. They are left out, because the operator '${name}' would raise the likelihood of their completions`,
     );
   }
   return kept;
 }
 
-/** Says which completions an operator does not read. */
+/** Says which completions an operator does not read. @param contexts their number. */
 function warnOfUnused(
-  contexts: readonly EvaluatedContext[],
+  contexts: number,
+  { accepted, rejected, pairs }: Sides,
   { source, operator: { name, needs } }: DatasetUse,
   notice: (message: string) => void,
 ): void {
-  const accepted = sum(contexts.map((context) => on(1, context)));
-  const rejected = sum(contexts.map((context) => on(-1, context)));
   const unused = (completions: number, what: string, from: string) => {
     if (completions > 0)
       notice(
-        `Warning: the operator '${name}' learns from ${from} only. The ${count.format(completions)} ${what} of ${source} are not used`,
+        `Warning: the operator '${name}' learns from ${from} only. The ${formatCount(completions)} ${what} of ${source} are not used`,
       );
   };
   if (needs.feedback === 'accepts') unused(rejected, 'rejected completions', 'accepted completions');
   if (needs.feedback === 'rejects') unused(accepted, 'accepted completions', 'rejected completions');
-  if (needs.feedback === 'pairs') {
-    const alone = contexts.filter((context) => on(1, context) === 0 || on(-1, context) === 0).length;
-    unused(alone, 'rows with one side', 'pairs');
-  }
+  if (needs.feedback === 'pairs') unused(contexts - pairs, 'rows with one side', 'pairs');
 }
 
 /** Gives the operator's warnings for the smallest share of rejected completions in a context that has any. */
@@ -94,39 +106,33 @@ function warnOfShare(
   const shares = contexts
     .map((context) => on(-1, context) / (on(1, context) + on(-1, context)))
     .filter((share) => share > 0);
-  const samples = largestContext(contexts);
-  const warnings =
-    operator.warnings?.({
-      rejectShare: shares.reduce((least, share) => Math.min(least, share), 1),
-      samples,
-    }) ?? [];
   if (shares.length === 0) return;
+  const rejectShare = shares.reduce((least, share) => Math.min(least, share), 1);
+  const warnings = operator.warnings?.({ rejectShare, samples: largestContext(contexts) }) ?? [];
   for (const warning of warnings)
     notice(
       `Warning: in the prompts of ${source} with the smallest share of rejected completions, ${warning}`,
     );
 }
 
+/** What an operator learns from and the data lack; undefined if they lack nothing. */
+function lackingOf(
+  feedback: OperatorNeeds['feedback'],
+  { accepted, rejected, pairs }: Sides,
+): keyof typeof remedies | undefined {
+  if (feedback === 'pairs') return pairs === 0 ? 'paired' : undefined;
+  const needsBoth = feedback === 'both';
+  if (accepted === 0 && (feedback === 'accepts' || needsBoth)) return 'accepted';
+  return rejected === 0 && (feedback === 'rejects' || needsBoth) ? 'rejected' : undefined;
+}
+
 /** @throws PmpoError if the operator lacks the completions that it learns from. */
 function checkSides(
-  contexts: readonly EvaluatedContext[],
+  sides: Sides,
   { source, operator: { name, needs } }: DatasetUse,
   notice: (message: string) => void,
 ): void {
-  const accepted = sum(contexts.map((context) => on(1, context)));
-  const rejected = sum(contexts.map((context) => on(-1, context)));
-  const pairs = contexts.filter((context) => on(1, context) > 0 && on(-1, context) > 0).length;
-  const { feedback } = needs;
-  const lacking =
-    feedback === 'accepts'
-      ? accepted === 0 && 'accepted'
-      : feedback === 'rejects'
-        ? rejected === 0 && 'rejected'
-        : feedback === 'both'
-          ? (accepted === 0 && 'accepted') || (rejected === 0 && 'rejected')
-          : feedback === 'pairs'
-            ? pairs === 0 && 'paired'
-            : feedback === 'either' && accepted + rejected === 0 && 'accepted';
+  const { accepted, rejected, pairs } = sides;
   if (accepted + rejected === 0) {
     throw new PmpoError({
       where: source,
@@ -135,7 +141,8 @@ function checkSides(
         'Label accepted completions 1 and rejected ones −1, or say what the values mean by language.dataset.labels',
     });
   }
-  if (lacking !== false) {
+  const lacking = lackingOf(needs.feedback, sides);
+  if (lacking !== undefined) {
     throw new PmpoError({
       where: source,
       what: `the operator '${name}' learns from ${lacking} completions, but there are none (${accepted} accepted, ${rejected} rejected, ${pairs} contexts with both)`,
@@ -143,7 +150,7 @@ function checkSides(
     });
   }
   const other = accepted === 0 ? 'accepted' : rejected === 0 ? 'rejected' : undefined;
-  if (feedback === 'either' && other !== undefined) {
+  if (needs.feedback === 'either' && other !== undefined) {
     notice(`Warning: ${source} has no ${other} completions. The operator learns from the other side only`);
   }
 }
@@ -208,8 +215,9 @@ export function checkDataset(
         'Set feedback: {name: threshold, value: …}, which accepts completions of at least that score, or feedback: {name: top-k}, which accepts the best and rejects the worst completions of each prompt',
     });
   }
-  checkSides(contexts, use, notice);
-  warnOfUnused(contexts, use, notice);
+  const sides = sidesOf(contexts);
+  checkSides(sides, use, notice);
+  warnOfUnused(contexts.length, sides, use, notice);
   warnOfShare(contexts, use, notice);
   return contexts;
 }

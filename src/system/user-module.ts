@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { createJiti } from 'jiti';
-import { ConfigError } from '../core/errors.js';
+import { ConfigError, PmpoError } from '../core/errors.js';
 
 /** Loads modules that users write: plugins, reward programs, judges. */
 
@@ -22,6 +22,28 @@ export function placeIn(file: string, cause: unknown): string | undefined {
   const stack = cause instanceof Error ? (cause.stack ?? '') : '';
   const after = stack.split(file)[1];
   return after === undefined ? undefined : /^:(\d+:\d+)/.exec(after)?.[1];
+}
+
+/**
+ * What a user's function returns.
+ * @param name the function's name, and `where` that of its module, for messages.
+ * @throws PmpoError with the place in the user's file if the function throws.
+ */
+export async function callUser<T>(
+  { file, where, name }: { readonly file: string; readonly where: string; readonly name: string },
+  call: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await call();
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const at = placeIn(file, cause);
+    throw new PmpoError({
+      where: at === undefined ? where : `${where}:${at}`,
+      what: `${name} threw: ${message}`,
+      cause,
+    });
+  }
 }
 
 /**

@@ -6,7 +6,7 @@ import { openProgram } from '../../language/rewards/program.js';
 import type { Reward } from '../../language/rewards/reward.js';
 import { threadReward } from '../../language/rewards/user-reward.js';
 import { openUserCode, type UserCodeContext, type UserCodeTraits } from '../../system/user-code.js';
-import { importUserModule, type PublicModules, placeIn } from '../../system/user-module.js';
+import { callUser, importUserModule, type PublicModules } from '../../system/user-module.js';
 import type { ThreadObject } from '../../system/user-thread.js';
 
 /** Two completions of a prompt, in the order in which the judge sees them. */
@@ -79,18 +79,9 @@ export async function threadJudge(
   return {
     traits: { exports: 'compare', deadlineSeconds: seconds.data } satisfies JudgeTraits,
     async call(pair, signal) {
-      let returned: unknown;
-      try {
-        returned = await (compare as (pair: Pair, signal: AbortSignal) => unknown)(pair as Pair, signal);
-      } catch (cause) {
-        const message = cause instanceof Error ? cause.message : String(cause);
-        const at = placeIn(file, cause);
-        throw new PmpoError({
-          where: at === undefined ? where : `${where}:${at}`,
-          what: `compare threw: ${message}`,
-          cause,
-        });
-      }
+      const returned = await callUser({ file, where, name: 'compare' }, () =>
+        (compare as (pair: Pair, signal: AbortSignal) => unknown)(pair as Pair, signal),
+      );
       const decision = better.safeParse(returned);
       if (decision.success) return decision.data;
       throw new PmpoError({ where, what: "compare must return 'first', 'second' or 'tie'" });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ConfigError, PmpoError } from '../../core/errors.js';
 import { defaultDeadlineSeconds } from '../../core/in-time.js';
-import { importUserModule, type PublicModules, placeIn } from '../../system/user-module.js';
+import { callUser, importUserModule, type PublicModules } from '../../system/user-module.js';
 import type { Reward, RewardDefinition, RewardInput } from './reward.js';
 import { openUserReward } from './user-reward.js';
 
@@ -60,18 +60,9 @@ export async function openProgram(
     });
   }
   const evaluateOne = async (input: RewardInput, signal?: AbortSignal): Promise<number> => {
-    let value: number;
-    try {
-      value = await (reward as Program)(input, signal);
-    } catch (cause) {
-      const message = cause instanceof Error ? cause.message : String(cause);
-      const at = placeIn(file, cause);
-      throw new PmpoError({
-        where: at === undefined ? place : `${place}:${at}`,
-        what: `reward threw: ${message}`,
-        cause,
-      });
-    }
+    const value = await callUser({ file, where: place, name: 'reward' }, () =>
+      (reward as Program)(input, signal),
+    );
     if (typeof value === 'number' && Number.isFinite(value)) return value;
     throw new PmpoError({
       where: place,

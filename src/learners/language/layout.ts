@@ -1,6 +1,5 @@
 import type { ChatMessage } from '../../core/chat.js';
 import { ConfigError, PmpoError } from '../../core/errors.js';
-import { sameChat } from '../../datasets/messages.js';
 import type { LabeledCompletion, PreferenceContext } from '../../datasets/preferences.js';
 import { asChat, type PromptRow } from '../../datasets/prompts.js';
 import type { Chat } from '../../language/chat-template.js';
@@ -98,11 +97,7 @@ function endedText(tokenizer: Tokenizer, text: string, end: string): Int32Array 
 /** All messages of a prompt and its completion. A text goes on with the assistant's last message, or answers the user's. */
 function wholeChat(messages: readonly ChatMessage[], completion: LabeledCompletion): readonly ChatMessage[] {
   const { text, messages: turns } = completion;
-  if (turns !== undefined) {
-    // Some data sets repeat the prompt in each completion.
-    const repeats = sameChat(messages, turns.slice(0, messages.length));
-    return repeats ? turns : [...messages, ...turns];
-  }
+  if (turns !== undefined) return [...messages, ...turns];
   const last = messages.at(-1);
   if (last?.role !== 'assistant') return [...messages, { role: 'assistant', content: text }];
   return [...messages.slice(0, -1), { ...last, content: last.content + text }];
