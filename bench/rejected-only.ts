@@ -6,10 +6,10 @@ import { readRun } from '../src/report/run-data.js';
 import { program, root } from './support/peers.js';
 
 /**
- * `npm run bench rejected-only [-- SEEDS]`: what learning from rejected completions alone does to a language model. Trains the embedded model on the
- * rejected rows of examples/language/labels.jsonl with seeds 0 to SEEDS − 1 (3), and measures, before and after, the log-prob of
- * rejected completions of prompts that were held out, and the perplexity of unlabelled text: with the default floor, with one of a half,
- * and without a floor at β = 2. Writes results/rejected-only/.
+ * `npm run bench rejected-only [-- SEEDS]`: what learning from rejected completions alone does to a language model. Trains the embedded
+ * model on the rejected rows of examples/language/labels.jsonl with seeds 0 to SEEDS − 1 (3). Measures, before and after, the log-prob
+ * of rejected completions of held-out prompts and the perplexity of unlabelled text: with the default floor, with a floor of a half, and
+ * without a floor at β = 2. Writes results/rejected-only/.
  */
 
 const seeds = Array.from({ length: Number(process.argv[2] ?? 3) }, (_, seed) => seed);

@@ -142,12 +142,12 @@ function partsOf({ name, minutes = suiteMinutes }) {
   return parts;
 }
 
-/** What the parts of a suite share. Throws if its other software cannot be installed. */
+/** Prepares what all parts of a suite use. Throws if other people's software cannot be installed. */
 async function prepare({ venvs, server, redis }) {
   const env = { ...process.env, PMPO_BIN: program, PMPO_INTEROP: '1' };
   // A cache inside the clone instead of the user's, so that deleting the clone removes it.
   env.PMPO_CACHE = join(root, '.venvs', 'cache');
-  // What torch.compile made is kept between runs, as the environments are.
+  // The compiled kernels of torch.compile are kept between runs, as the environments are.
   env.TORCHINDUCTOR_CACHE_DIR = join(root, '.venvs', 'cache', 'torchinductor');
   // Python programs of the repository leave no compiled files in it.
   env.PYTHONDONTWRITEBYTECODE = '1';

@@ -9,7 +9,7 @@ import type { Tokenizer } from '../language/tokenizer.js';
 import type { TrainableModel } from '../language/trainable-model.js';
 import { openTrainer, type TrainerClient } from '../language/trainer-client.js';
 import { VllmClient, type VllmClientOptions } from '../language/vllm-client.js';
-import type { Samplers } from '../learners/language/train.js';
+import type { Samplers } from '../learners/language/train-options.js';
 import { cachedBaseModel } from './base-model-cache.js';
 import { runReloadCommand } from './reload-command.js';
 import type { RunContext } from './run-lifecycle.js';

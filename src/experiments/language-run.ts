@@ -15,7 +15,8 @@ import {
 } from '../learners/language/dataset-batches.js';
 import { PromptBatches } from '../learners/language/prompt-batches.js';
 import { showContext, showPrompt } from '../learners/language/show-layout.js';
-import { type LanguageObserver, trainLanguage } from '../learners/language/train.js';
+import { trainLanguage } from '../learners/language/train.js';
+import type { LanguageObserver } from '../learners/language/train-options.js';
 import { renderCompletions } from '../report/completions.js';
 import { readRun } from '../report/run-data.js';
 import type { RunDirectory } from '../run/run-directory.js';

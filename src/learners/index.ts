@@ -53,11 +53,11 @@ export type {
 export type { LanguageLearnerConfig } from './language/config.js';
 export { DatasetBatches } from './language/dataset-batches.js';
 export { PromptBatches, type SampleAndEvaluateOptions } from './language/prompt-batches.js';
-export {
-  type LanguageObserver,
-  type Samplers,
-  type TrainLanguageOptions,
-  type TrainLanguageResult,
-  trainLanguage,
-} from './language/train.js';
+export { trainLanguage } from './language/train.js';
+export type {
+  LanguageObserver,
+  Samplers,
+  TrainLanguageOptions,
+  TrainLanguageResult,
+} from './language/train-options.js';
 export { type CopyRule, copyIsDue, decayStart, learningRateFactor } from './schedule.js';

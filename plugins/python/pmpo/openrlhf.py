@@ -115,7 +115,7 @@ def use_in_ppo(operator: Operator | None = None, *, feedback: control.Feedback |
     actor_loss(operator, feedback=feedback)
 
     # Ray sends the actor's class to its workers with the classes that it names, and this one by value.
-    class ActorPPOTrainer(_without_pmpo(ppo_actor.ActorPPOTrainer)):  # type: ignore[misc]
+    class ActorPPOTrainer(_without_pmpo(ppo_actor.ActorPPOTrainer)):  # type: ignore[misc]  # OpenRLHF has no types: its class is Any
         pmpo = True
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -137,7 +137,7 @@ def use_in_dpo(operator: Operator | None = None) -> None:
 
     loss_fn = preference_loss(operator)
 
-    class DPOTrainer(_without_pmpo(dpo_trainer.DPOTrainer)):  # type: ignore[misc]
+    class DPOTrainer(_without_pmpo(dpo_trainer.DPOTrainer)):  # type: ignore[misc]  # OpenRLHF has no types: its class is Any
         pmpo = True
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -34,7 +34,7 @@ class PMPOConfig(DPOConfig):
         1.25 · (1 − alpha) if that is more; for DPO and KTO it scales
         the log-ratios, as in `DPOConfig` and `KTOConfig`.
       rejected_floor: the share of its probability under the reference at which a rejected completion is pushed down no further, for PMPO,
-        in [0, 1). With 0 there is no floor, and unlikely tokens are pushed down without end.
+        in [0, 1). 0 means no floor: the probability of unlikely tokens then falls without end.
       state_learning_rate: the learning rate of the variables that an operator trains with the policy (temperatures, and duals of bounds
         on the KL), on the schedule of the other.
 
