@@ -13,7 +13,7 @@ export type LabelSetting =
     };
 export type LabelValue = string | number | boolean;
 
-/** A label as it stands in the data, with its place. */
+/** The value of a label in the data, with its place. */
 export interface PlacedLabel {
   readonly value: unknown;
   readonly where: string;
@@ -55,8 +55,8 @@ function shownValues(labels: readonly PlacedLabel[]): string {
 const asNumber = (value: unknown) => (typeof value === 'bigint' ? Number(value) : value);
 
 /**
- * What the labels of a data set mean. True and false need no setting, nor do numbers from −1 to 1 if some are negative, or all of them are
- * 1. Any other column would be guessed at: in 0 and 1, for example, 0 may mean rejected or neither.
+ * What the labels of a data set mean. Without a setting they may be true and false, or numbers from −1 to 1 of which some are negative or
+ * all are 1. Any other column is ambiguous: of 0 and 1, for example, 0 may mean rejected, or neither accepted nor rejected.
  * @param labels all labels that are not null.
  * @throws PmpoError naming the setting that is needed; ConfigError if the setting fits no label.
  */

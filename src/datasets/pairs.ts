@@ -20,7 +20,7 @@ export interface SplitPair {
   readonly rejected?: CompletionContent;
 }
 
-/** What stands in the columns of a pair. */
+/** The values of a pair's columns. */
 export interface PairCells {
   readonly prompt?: PromptContent;
   readonly chosen: unknown;
@@ -36,7 +36,7 @@ interface SideNames {
 const usualNames: SideNames = { chosen: 'chosen', rejected: 'rejected' };
 const both = ({ chosen, rejected }: SideNames) => `'${chosen}' and '${rejected}'`;
 
-/** The turns of an answer. @param field the column, for messages. @throws UnreadableRow if there is no answer in them. */
+/** The turns of an answer. @param field the column, for messages. @throws UnreadableRow if they hold no answer. */
 export function answerOf(messages: readonly ChatMessage[], field: string): CompletionContent {
   const [first, last] = [messages[0], messages.at(-1)];
   if (first === undefined) return unreadable(`'${field}' has no answer after the prompt`);
@@ -71,7 +71,7 @@ export function textCut(a: string, b: string): number {
   let cut = 0;
   while (cut < shorter - 1 && a[cut] === b[cut]) cut += 1;
   const differs = a[cut] !== b[cut];
-  // Half of a surrogate pair is no character.
+  // A cut must not divide a surrogate pair, which is one character.
   if (/[\udc00-\udfff]/.test(a[cut] ?? '') && /[\ud800-\udbff]/.test(a[cut - 1] ?? '')) cut -= 1;
   const turn = '\n\nAssistant:';
   const shared = a.slice(0, cut).lastIndexOf(turn);
