@@ -1,6 +1,7 @@
 import { canonicalJson } from '../core/canonical-json.js';
 import type { ChatMessage, ChatRole } from '../core/chat.js';
 import { unreadable } from './left-out.js';
+import { parsePythonJson } from './python-json.js';
 
 /** Chats as people write them: `{role, content}` as OpenAI and transformers, or `{from, value}` as ShareGPT. */
 
@@ -74,7 +75,7 @@ function contentOf(content: unknown, role: string): string {
 function callsIn(text: string): readonly object[] | undefined {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parsePythonJson(text);
   } catch {
     return undefined;
   }
@@ -115,7 +116,7 @@ const listOfMessages = /^\s*(?:array\()?\[\s*\{\s*(['"])(?:role|from|content|val
 function unpacked(value: unknown, field: string): unknown {
   if (typeof value !== 'string' || !/^\s*(?:array\()?\[\s*\{/.test(value)) return value;
   try {
-    return JSON.parse(value);
+    return parsePythonJson(value);
   } catch {
     if (!listOfMessages.test(value)) return value;
     return unreadable(`the text in '${field}' looks like a list of messages, but is not JSON`);
@@ -147,7 +148,7 @@ export function toolsIn(value: unknown): readonly unknown[] | undefined {
   let tools: unknown = value;
   if (typeof value === 'string') {
     try {
-      tools = JSON.parse(value) as unknown;
+      tools = parsePythonJson(value);
     } catch {
       return unreadable("'tools' is not JSON");
     }
@@ -157,7 +158,7 @@ export function toolsIn(value: unknown): readonly unknown[] | undefined {
   const parsed = tools.map((tool: unknown) => {
     if (typeof tool !== 'string') return tool;
     try {
-      return JSON.parse(tool) as unknown;
+      return parsePythonJson(tool);
     } catch {
       return unreadable("'tools' has an element that is not JSON");
     }

@@ -5,6 +5,7 @@ import { createGunzip } from 'node:zlib';
 import { parquetReadObjects } from 'hyparquet';
 import { type Compressors, compressors } from 'hyparquet-compressors';
 import { PmpoError } from '../core/errors.js';
+import { parseRowJson } from './python-json.js';
 
 /** A row of a data file: its columns by name. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -63,7 +64,7 @@ async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<string> {
 
 function parsed(text: string, where: string, what: string, remedy: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseRowJson(text);
   } catch (cause) {
     throw new PmpoError({ where, what, remedy, cause });
   }

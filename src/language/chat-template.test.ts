@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { readFixture } from '../../test/references/read.js';
 import type { ChatMessage } from '../core/chat.js';
+import { WholeFloat } from '../core/whole-float.js';
 import { type Chat, ChatTemplate } from './chat-template.js';
 
 const fixture = readFixture<{
@@ -53,6 +54,13 @@ describe('a chat template', () => {
     expect(() => render({ a: { b: 1, '10': 2 } })).toThrow("the tools have the key '10' beside others");
     expect(() => render({}, [{ arguments: { b: 1, '0': 2 } }])).toThrow("the tool calls have the key '0'");
     expect(render({ '10': { a: 1, '01': 2 } })).toBe('[{"10": {"a": 1, "01": 2}}]');
+  });
+
+  it('writes floats that are whole as Python does', () => {
+    const tools = [{ least: new WholeFloat(1), most: new WholeFloat(1e16), steps: [1, new WholeFloat(2)] }];
+    const printed = (source: string) => new ChatTemplate(source, {}).render({ messages: [], tools });
+    expect(printed('{{ tools[0] | tojson }}')).toBe('{"least": 1.0, "most": 1e+16, "steps": [1, 2.0]}');
+    expect(printed('{{ tools[0].steps }} {{ tools[0].least + 1 }}')).toBe('[1, 2.0] 2.0');
   });
 
   const chatML = new ChatTemplate(

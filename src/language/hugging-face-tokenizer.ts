@@ -2,6 +2,7 @@ import { toUSVString } from 'node:util';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import type { ChatMessage } from '../core/chat.js';
 import { PmpoError } from '../core/errors.js';
+import { WholeFloat } from '../core/whole-float.js';
 import { type Chat, ChatTemplate } from './chat-template.js';
 import {
   namedTokens,
@@ -160,7 +161,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const protect = (value: unknown): unknown => {
       if (typeof value === 'string') return this.#spellings.protect(toUSVString(value));
       if (Array.isArray(value)) return value.map(protect);
-      if (typeof value !== 'object' || value === null) return value;
+      if (typeof value !== 'object' || value === null || value instanceof WholeFloat) return value;
       return Object.fromEntries(Object.entries(value).map(([key, own]) => [key, protect(own)]));
     };
     const rendered = this.#render({

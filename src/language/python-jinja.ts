@@ -1,5 +1,5 @@
 import { Environment, Interpreter, parse, Template, tokenize } from '@huggingface/jinja';
-import { classes, functions, globals, text, type Value } from './python-values.js';
+import { classes, functions, globals, text, type Value, withFloats } from './python-values.js';
 
 /**
  * Renders Jinja templates with the meaning that Python gives them, where @huggingface/jinja gives them another or none: a template is
@@ -214,7 +214,9 @@ export class PythonTemplate {
       throw new Error(message);
     };
     const named = { ...constants, raise_exception: raise, ...variables };
-    for (const [name, value] of Object.entries(named)) environment.set(name, value);
+    for (const [name, value] of Object.entries(named)) {
+      environment.setVariable(name, withFloats(value, environment.set(name, value)));
+    }
     const calls = Object.entries(functions).map(([name, own]) => {
       return [`${prefix}${name}`, (args: readonly Value[]) => own(...args)] as const;
     });

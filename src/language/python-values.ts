@@ -1,4 +1,5 @@
 import { Environment, Template } from '@huggingface/jinja';
+import { WholeFloat } from '../core/whole-float.js';
 
 /**
  * The values of Jinja templates as Python treats them, where @huggingface/jinja treats them otherwise: texts, sums, comparisons, JSON.
@@ -25,6 +26,21 @@ export const classes = {
   array: probe.set('a', []).constructor as new (value: readonly Value[]) => Value,
 };
 const boolean = (value: boolean) => new classes.boolean(value);
+
+/** `converted`, the package's own conversion of `given`, with floats where `given` has `WholeFloat`s. */
+export function withFloats(given: unknown, converted: RuntimeValue): RuntimeValue {
+  if (given instanceof WholeFloat) return new classes.float(given.value) as RuntimeValue;
+  const inner: unknown = converted.value;
+  if (Array.isArray(given) && Array.isArray(inner)) {
+    for (const [i, own] of given.entries()) inner[i] = withFloats(own, inner[i] as RuntimeValue);
+  } else if (typeof given === 'object' && given !== null && inner instanceof Map) {
+    for (const [key, own] of Object.entries(given)) {
+      const before = inner.get(key) as RuntimeValue | undefined;
+      if (before !== undefined) inner.set(key, withFloats(own, before));
+    }
+  }
+  return converted;
+}
 export const text = (value: string) => new classes.string(value);
 const isText = (value: Value | undefined): value is Value & { value: string } =>
   value?.type === 'StringValue';

@@ -1,0 +1,45 @@
+import { parse } from 'lossless-json';
+import { WholeFloat } from '../core/whole-float.js';
+
+/** Found in every JSON text that has a whole number written as a float, and in few others. */
+const maybeWholeFloat = /\d(?:\.0+(?!\d)|[eE])/;
+/** The keys below which numbers reach chat templates, and keep how they were written. */
+const templateKeys = new Set(['tools', 'tool_calls', 'function_call', 'documents', 'chat_template_kwargs']);
+const namesTemplateKey = new RegExp(`"(?:${[...templateKeys].join('|')})"`);
+
+function numberOf(text: string): unknown {
+  const value = Number(text);
+  return /[.eE]/.test(text) && Number.isInteger(value) ? new WholeFloat(value) : value;
+}
+
+const lastOfDuplicates = ({ newValue }: { readonly newValue: unknown }) => newValue;
+
+/**
+ * The value of a JSON text, in which whole numbers that are written as floats (1.0, 1e3) are `WholeFloat`s, because Python's json keeps
+ * the difference.
+ * @throws SyntaxError if it is not JSON.
+ */
+export function parsePythonJson(text: string): unknown {
+  const plain: unknown = JSON.parse(text);
+  return maybeWholeFloat.test(text)
+    ? parse(text, null, { parseNumber: numberOf, onDuplicateKey: lastOfDuplicates })
+    : plain;
+}
+
+/** `value` with plain numbers in place of `WholeFloat`s, except in what chat templates are given. */
+function withPlainNumbers(value: unknown): unknown {
+  if (value instanceof WholeFloat) return value.value;
+  if (Array.isArray(value)) return value.map(withPlainNumbers);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, own]) => [key, templateKeys.has(key) ? own : withPlainNumbers(own)]),
+  );
+}
+
+/**
+ * The value of the JSON text of rows. As `parsePythonJson`, but numbers that no chat template is given (scores, labels) are plain.
+ * @throws SyntaxError if it is not JSON.
+ */
+export function parseRowJson(text: string): unknown {
+  return namesTemplateKey.test(text) ? withPlainNumbers(parsePythonJson(text)) : JSON.parse(text);
+}
