@@ -1,3 +1,4 @@
+import type { LoadedLanguageConfig } from '../config/load.js';
 import { PmpoError } from '../core/errors.js';
 import { formatCount } from '../core/format.js';
 import type { EvaluatedContext } from '../learners/language/batch.js';
@@ -220,4 +221,14 @@ export function checkDataset(
   warnOfUnused(contexts.length, sides, use, notice);
   warnOfShare(contexts, use, notice);
   return contexts;
+}
+
+/** What the job of a configuration does with its data set, whose completions have these evaluations. */
+export function datasetUse(
+  { config, operator, catalogue }: LoadedLanguageConfig,
+  evaluations: DatasetUse['evaluations'],
+): DatasetUse {
+  const { file, rejectedFloor } = config.language.dataset!;
+  const feedback = catalogue.feedback.get(config.feedback.name);
+  return { source: file, operator, feedback, evaluations, rejectedFloor };
 }

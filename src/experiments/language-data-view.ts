@@ -1,5 +1,6 @@
 import type { LoadedLanguageConfig } from '../config/load.js';
 import { showContext, showPrompt } from '../learners/language/show-layout.js';
+import { checkDataset, datasetUse } from './dataset-checks.js';
 import { readDataset, readPrompts } from './language-data.js';
 import { openTokenizer } from './language-models.js';
 import type { RunContext } from './run-lifecycle.js';
@@ -8,29 +9,35 @@ import type { RunContext } from './run-lifecycle.js';
 export interface LanguageDataViewOptions extends Pick<RunContext, 'notice' | 'say' | 'signal'> {
   /** Number of examples. */
   readonly count: number;
+  /** Prints a line of an example. */
+  readonly print: (line: string) => void;
 }
 
 /**
- * The first prompts or contexts of a language job as its model gets them: one line for each prompt and each completion, with the
- * borders of tokens. The tokenizer is that of the model or of its server, which must be up.
- * @throws PmpoError if a server cannot be reached, or the data are invalid.
+ * Prints the first prompts or contexts of a language job as its model gets them: one line for each prompt and each completion, with the
+ * borders of tokens. The tokenizer is that of the model or of its server, which must be up. A data set is then checked as training does.
+ * @throws PmpoError if a server cannot be reached, or the data are invalid, or the operator or the feedback cannot learn from them.
  */
 export async function showLanguageData(
   loaded: LoadedLanguageConfig,
-  { count, notice, say, signal }: LanguageDataViewOptions,
-): Promise<string[]> {
+  { count, print, notice, say, signal }: LanguageDataViewOptions,
+): Promise<void> {
   const { config } = loaded;
   const closing: (() => Promise<void>)[] = [];
   try {
     const onEnd = (close: () => Promise<void>) => void closing.push(close);
     const { tokenizer, contextLength } = await openTokenizer(config, { say, signal, onEnd });
-    const numbered = (lines: readonly string[], i: number) => [`Example ${i + 1}`, ...lines];
-    if (config.language.dataset !== undefined) {
-      const { contexts } = await readDataset(loaded, tokenizer, contextLength, notice);
-      return contexts.slice(0, count).flatMap((context, i) => numbered(showContext(tokenizer, context), i));
+    const printAll = (examples: readonly (readonly string[])[]) => {
+      for (const [i, lines] of examples.entries()) [`Example ${i + 1}`, ...lines].forEach(print);
+    };
+    if (config.language.dataset === undefined) {
+      const { training } = await readPrompts(config, tokenizer, contextLength, notice);
+      printAll(training.slice(0, count).map((prompt) => showPrompt(tokenizer, prompt)));
+      return;
     }
-    const { training } = await readPrompts(config, tokenizer, contextLength, notice);
-    return training.slice(0, count).flatMap((prompt, i) => numbered(showPrompt(tokenizer, prompt), i));
+    const { contexts, evaluations } = await readDataset(loaded, tokenizer, contextLength, notice);
+    printAll(contexts.slice(0, count).map((context) => showContext(tokenizer, context)));
+    checkDataset(contexts, datasetUse(loaded, evaluations), notice);
   } finally {
     for (const close of closing.reverse()) await close();
   }

@@ -6,7 +6,7 @@ import { resolveLanguageConfig } from '../config/load.js';
 import { ConfigError } from '../core/errors.js';
 import { trainTokenizer } from '../language/embedded/tokenizer-training.js';
 import { HuggingFaceTokenizer } from '../language/hugging-face-tokenizer.js';
-import { checkDataset } from './dataset-checks.js';
+import { checkDataset, datasetUse } from './dataset-checks.js';
 import { readDataset, readPrompts } from './language-data.js';
 
 const tokenizer = new HuggingFaceTokenizer(
@@ -148,13 +148,7 @@ async function dataFor(
   const loaded = await resolveLanguageConfig(join(folder, 'run.json'), text);
   const said: string[] = [];
   const { contexts, evaluations } = await readDataset(loaded, tokenizer, 48, (line) => said.push(line));
-  const use = {
-    source: 'data.jsonl',
-    operator: loaded.operator,
-    feedback: loaded.catalogue.feedback.get(loaded.config.feedback.name),
-    evaluations,
-    rejectedFloor: 0.1,
-  };
+  const use = datasetUse(loaded, evaluations);
   return {
     evaluations,
     contexts: checkDataset(contexts, use, (line) => said.push(line)),

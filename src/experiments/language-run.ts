@@ -22,7 +22,7 @@ import { readRun } from '../report/run-data.js';
 import type { RunDirectory } from '../run/run-directory.js';
 import { writeAtomically } from '../system/atomic-file.js';
 import { missingCompletions, readCompletions, writeCompletions } from './completion-files.js';
-import { checkDataset, largestContext } from './dataset-checks.js';
+import { checkDataset, datasetUse, largestContext } from './dataset-checks.js';
 import { type Prompts, readDataset, readPrompts, readTexts } from './language-data.js';
 import { type OpenedModel, openLanguageModel } from './language-models.js';
 import { modelSlots } from './model-slots.js';
@@ -115,14 +115,7 @@ async function openData(
     return data;
   }
   const { contexts, evaluations } = await readDataset(loaded, tokenizer, contextLength, notice);
-  const use = {
-    source: dataset.file,
-    operator: loaded.operator,
-    rejectedFloor: dataset.rejectedFloor,
-    feedback: loaded.catalogue.feedback.get(config.feedback.name),
-    evaluations,
-  };
-  const usable = checkDataset(contexts, use, notice);
+  const usable = checkDataset(contexts, datasetUse(loaded, evaluations), notice);
   show(
     'examples',
     usable.slice(0, 3).map((context) => showContext(tokenizer, context, { width })),

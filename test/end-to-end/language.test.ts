@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ensureBuilt, projectRoot, run, start, temporaryFolder, writeConfig } from './program.js';
+import { tinyLanguageIn, writeReward } from './tiny-language.js';
 
 // Runs `pmpo train` with language jobs, and `pmpo winrate`, as a user does.
 
@@ -15,41 +16,13 @@ beforeAll(async () => {
   await ensureBuilt();
   folder = await temporaryFolder();
   env = { PMPO_CACHE: join(folder.path, 'cache') };
+  await writeReward(folder.path);
 });
 afterAll(() => folder.remove());
 
 const at = (...names: string[]) => join(folder.path, ...names);
 
-/** A configuration of a run that takes a few seconds. */
-function tinyLanguage(more: { readonly language?: object; readonly learner?: object } = {}) {
-  return {
-    output: at('runs'),
-    threads: 1,
-    language: {
-      model: {
-        name: 'embedded',
-        layers: 1,
-        width: 16,
-        heads: 2,
-        keyValueHeads: 1,
-        hidden: 32,
-        pretraining: { steps: 10 },
-      },
-      prompts: { file: join(examples, 'prompts.jsonl'), heldOut: join(examples, 'held-out.jsonl') },
-      sampling: { maxTokens: 12 },
-      reward: { name: 'program', file: at('reward.mjs') },
-      ...more.language,
-    } as Record<string, unknown>,
-    reference: { period: 2 },
-    learner: { updates: 6, batchSize: 2, learningRate: 1e-3, ...more.learner },
-    evaluation: { every: 3 },
-    checkpoint: { every: 2 },
-  };
-}
-
-beforeAll(() =>
-  writeFile(at('reward.mjs'), 'export const reward = ({ completion }) => completion.length / 100;\n'),
-);
+const tinyLanguage = (more?: Parameters<typeof tinyLanguageIn>[1]) => tinyLanguageIn(folder.path, more);
 
 async function train(name: string, config: object, ...args: string[]) {
   const file = await writeConfig(folder.path, `${name}.yaml`, config);
@@ -300,44 +273,6 @@ describe('pmpo train reports in one line', () => {
     const file = await writeConfig(folder.path, 'kind.yaml', tinyLanguage());
     const { code, stderr } = await run(['compare', file, '--operators', 'pmpo,dpo']);
     expect(stderr).toMatch(/this is the configuration of a language job/);
-    expect(code).toBe(2);
-  });
-});
-
-describe('pmpo data', () => {
-  test('shows the first examples of a data set token by token, as pmpo train does at its start', async () => {
-    const rows = ['a', 'b', 'c', 'd'].map((prompt) => {
-      return `${JSON.stringify({ prompt: `Review ${prompt}:`, chosen: ' Nice soup', rejected: ' Awful' })}\n`;
-    });
-    await writeFile(at('pairs.jsonl'), rows.join(''));
-    const { prompts: _, reward: __, ...language } = tinyLanguage().language;
-    const dataset = { file: at('pairs.jsonl'), heldOut: 0.25 };
-    const config = { ...tinyLanguage({ learner: { updates: 1 } }), language: { ...language, dataset } };
-    const file = await writeConfig(folder.path, 'data.yaml', config);
-    const { code, stdout } = await run(['data', file, '--count', '2'], { env });
-    expect(code).toBe(0);
-    const lines = stdout.trim().split('\n');
-    expect(lines).toHaveLength(8);
-    expect(lines[0]).toBe('Example 1');
-    expect(lines[1]).toMatch(/^ {2}prompt, \d+ tokens: │<bos>│Review│.*:│$/);
-    expect(lines[2]).toMatch(/^ {2}learned with 1, \d+ tokens: │.*│<eos>│$/);
-    expect(lines[3]).toMatch(/^ {2}learned with -1, \d+ tokens: │.*│<eos>│$/);
-    const { stderr } = await run(['train', file, '--name', 'shown'], { env });
-    expect(stderr).toContain(lines[1]);
-    expect(stderr).toContain(lines[3]);
-  });
-
-  test('shows the prompts of a job that samples', async () => {
-    const file = await writeConfig(folder.path, 'prompts.yaml', tinyLanguage());
-    const { code, stdout } = await run(['data', file], { env });
-    expect(code).toBe(0);
-    expect(stdout.match(/^Example \d$/gm)).toHaveLength(3);
-    expect(stdout).toMatch(/prompt, \d+ tokens: │<bos>│Review│ of│/);
-  });
-
-  test('refuses the configuration of a control job', async () => {
-    const { code, stderr } = await run(['data', join(projectRoot, 'examples/cartpole.yaml')]);
-    expect(stderr).toMatch(/it describes a control job, which has no prompts or completions/);
     expect(code).toBe(2);
   });
 });

@@ -23,8 +23,8 @@ async function showData(file: string, options: DataOptions): Promise<void> {
   const signals = handleSignals();
   try {
     const { signal } = signals;
-    const lines = await showLanguageData(job, { count: options.count, notice: say, say, signal });
-    process.stdout.write(`${lines.join('\n')}\n`);
+    const print = (line: string) => process.stdout.write(`${line}\n`);
+    await showLanguageData(job, { count: options.count, print, notice: say, say, signal });
   } finally {
     signals.dispose();
   }
@@ -42,7 +42,8 @@ export function addData(program: Command): void {
       'after',
       `
 Shows the tokens of prompts and completions as the model gets them, with │ between tokens, and which of them are learned with which
-label or score. Servers that the configuration names must be up, because the tokenizer is theirs.
+label or score. Then checks the data set as training does. Servers that the configuration names must be up, because the tokenizer is
+theirs.
 
 Examples:
   pmpo data examples/language/labels.yaml
