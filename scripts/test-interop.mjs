@@ -44,7 +44,7 @@ const suites = [
   { name: 'chats', venvs: ['trl', 'torch_trainer'] },
   { name: 'operators', venvs: ['operators'] },
   { name: 'python_feedback', venvs: ['python_feedback'] },
-  { name: 'references', venvs: ['jax', 'torch', 'transformers'] },
+  { name: 'references', venvs: ['jax', 'torch', 'transformers', 'cma'] },
   { name: 'cleanrl', venvs: ['cleanrl'] },
   { name: 'torchrl', venvs: ['torchrl'] },
   { name: 'onnx', venvs: ['onnx'] },

@@ -1,7 +1,8 @@
 /**
  * `pmpo/learners`: whole training jobs, and the step that they share. `trainControl` improves a policy in simulators,
  * `trainLanguage` a language model; both take any operator and any feedback classifier, report to an observer, and resume from
- * checkpoints. `ImprovementStep` and `TrainedOperator` are for learners of your own.
+ * checkpoints. `trainBandit` searches for the minimum of functions with many operators and seeds at once. `ImprovementStep` and
+ * `TrainedOperator` are for learners of your own.
  */
 
 export type { ChatMessage } from '../core/chat.js';
@@ -18,6 +19,17 @@ export type {
   MetricRecord,
   Moment,
 } from '../run/records.js';
+export type {
+  BanditLearnerConfig,
+  BanditMethod,
+  BanditResult,
+  SearchPoint,
+  SearchTrace,
+  TrainBanditOptions,
+} from './bandit/config.js';
+export { type BenchmarkFunction, benchmarkFunctions } from './bandit/functions.js';
+export type { BanditPolicyConfig } from './bandit/policy.js';
+export { trainBandit } from './bandit/train.js';
 export type { ActionUnits } from './control/action-units.js';
 export type {
   ControlLearnerConfig,

@@ -70,6 +70,9 @@ class Drift(unittest.TestCase):
     def test_kto_in_torch(self):
         self.check("kto_torch", "TORCH")
 
+    def test_benchmark_functions_of_cma(self):
+        self.check("benchmark_functions_cma", "CMA")
+
     def test_differences_are_detected(self):
         document = {"a": [1.0, {"b": 2.0}]}
         self.assertEqual(list(differences("x", document, document)), [])
