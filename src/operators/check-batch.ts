@@ -3,7 +3,14 @@ import { sameShape } from '../core/shape.js';
 import type { HostTensor, NamedTensors, Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { where0 } from './masking.js';
-import type { CheckedBatch, KlEstimate, OperatorBatch, OperatorNeeds, OperatorResult } from './operator.js';
+import type {
+  CheckedBatch,
+  KlEstimate,
+  OperatorBatch,
+  OperatorNeeds,
+  OperatorResult,
+  OperatorRule,
+} from './operator.js';
 
 /**
  * The checks of `Operator.loss`. They read shapes only, never values: in a compiled function they run while it is traced, and
@@ -79,7 +86,7 @@ const feedbackSides: Readonly<Record<OperatorNeeds['feedback'], readonly ('accep
  */
 export function checkBatch(
   name: string,
-  needs: OperatorNeeds,
+  { needs, independentContexts = false }: Pick<OperatorRule, 'needs' | 'independentContexts'>,
   given: OperatorBatch,
 ): { readonly batch: CheckedBatch; readonly klParts: () => Record<string, number> | undefined } {
   const required = new Set<keyof OperatorBatch>(['logProb', ...feedbackSides[needs.feedback]]);
@@ -97,6 +104,7 @@ export function checkBatch(
   }
 
   const logProb = checkPlane(name, 'batch.logProb', given.logProb);
+  const problems = checkProblems(name, independentContexts, given.problems ?? 1, logProb.shape[1]);
   const plane = (
     field:
       | 'referenceLogProb'
@@ -149,6 +157,7 @@ export function checkBatch(
           return parts;
         }),
       boundViolation: plane('boundViolation'),
+      problems,
     },
     klParts: () => {
       const estimates = Object.values(computed);
@@ -160,6 +169,18 @@ export function checkBatch(
       );
     },
   };
+}
+
+/** @throws PmpoError unless the contexts divide into `problems` equal parts, and the operator keeps contexts apart if there are several. */
+function checkProblems(name: string, independent: boolean, problems: number, contexts: number): number {
+  if (problems === 1) return problems;
+  if (!independent) {
+    const what = `is ${problems}, but ${name} treats the contexts of a batch together`;
+    throw fault(name, 'batch.problems', what, 'Give each problem to a call of its own');
+  }
+  if (Number.isInteger(problems) && problems > 0 && contexts % problems === 0) return problems;
+  const remedy = `It must be a whole number that divides the ${contexts} contexts`;
+  throw fault(name, 'batch.problems', `is ${problems}`, remedy);
 }
 
 /** What to do about a missing field. */

@@ -27,15 +27,17 @@ function checkedOperator(name: string, rule: OperatorRule): Operator {
   return {
     name,
     needs: rule.needs,
+    independentContexts: rule.independentContexts,
     initialState: (policy) => rule.initialState(policy),
     projectState: rule.projectState && ((state) => rule.projectState!(state)),
     warnings: rule.warnings && ((context) => rule.warnings!(context)),
     explorationRemedy: rule.explorationRemedy && ((klPart) => rule.explorationRemedy!(klPart)),
     loss(batch, state = {}) {
-      const checked = checkBatch(name, rule.needs, batch);
+      const checked = checkBatch(name, rule, batch);
       const result = rule.loss(checked.batch, withRequiredNames(name, state));
       const klParts = checked.klParts();
-      if (klParts !== undefined) checkState(name, state, rule.initialState({ klParts }));
+      if (klParts !== undefined)
+        checkState(name, state, rule.initialState({ klParts, problems: batch.problems }));
       return checkResult(name, result);
     },
   };

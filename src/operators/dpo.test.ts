@@ -208,3 +208,67 @@ it('needs pairs and a positive β', () => {
   expect(dpo().needs).toEqual({ feedback: 'pairs', evaluation: false, kl: 'none' });
   expect(dpoSettings.safeParse({ beta: 0 }).success).toBe(false);
 });
+
+describe("DPO's loss on all pairs", () => {
+  it('is the mean over contexts of the mean over their accepted and rejected samples', () => {
+    const [ratios, accept, reject] = [
+      [
+        [0.4, -0.2],
+        [0.1, 0.6],
+        [-0.7, 0.3],
+        [Number.NaN, 0.9],
+      ],
+      [
+        [1, 0.5],
+        [1, 0],
+        [0, 0],
+        [0, 0],
+      ],
+      [
+        [0, 0],
+        [0, 1],
+        [1, 0],
+        [0, 1],
+      ],
+    ];
+    const beta = 2;
+    const loss = (accepted: number, rejected: number) => Math.log1p(Math.exp(-beta * (accepted - rejected)));
+    const expected = ((loss(0.4, -0.7) + loss(0.1, -0.7)) / 2 + (loss(-0.2, 0.6) + loss(-0.2, 0.9)) / 2) / 2;
+    const operator = dpo({ beta, pairs: 'all' });
+    const logProb = tensor<Tensor2D>(ratios);
+    const solution = solve(operator, { logProb }, {}, (p) => ({
+      logProb: p.logProb as Tensor2D,
+      referenceLogProb: tf.zeros([4, 2]),
+      accept: tensor(accept),
+      reject: tensor(reject),
+    }));
+    expect(solution.loss.dataSync()[0]).toBeCloseTo(expected, 6);
+    const [first, , , last] = solution.gradients.logProb.arraySync() as number[][];
+    expect(first[0]).toBeLessThan(0);
+    // A sample that is in no pair may hold anything.
+    expect(last[0]).toBe(0);
+  });
+
+  it('is that on the best and the worst sample if each context has one of each', () => {
+    const given = {
+      logProb: [
+        [0.3, -0.4],
+        [0.1, 0.2],
+      ],
+      evaluation: [
+        [1, 2],
+        [0, 3],
+      ],
+      accept: [
+        [1, 0],
+        [0, 1],
+      ],
+      reject: [
+        [0, 1],
+        [1, 0],
+      ],
+    };
+    const batch = batchOf(given, tensor(given.logProb));
+    expect(dpo({ pairs: 'all' }).loss(batch).loss.dataSync()[0]).toBeCloseTo(solved(given).loss, 6);
+  });
+});

@@ -53,10 +53,12 @@ export const ipoDefinition = defineOperator({
     ...completeLogRatio({ beta, kl }, klParts, defaultBeta),
     perToken: completePerToken(given, klParts),
   }),
-  create: ({ beta = defaultBeta, perToken: isPerToken = false, kl }) =>
-    addedKlRule(kl, { feedback: 'pairs', evaluation: false, length: isPerToken }, (batch) =>
+  create: ({ beta = defaultBeta, perToken: isPerToken = false, kl }) => ({
+    ...addedKlRule(kl, { feedback: 'pairs', evaluation: false, length: isPerToken }, (batch) =>
       ipoLoss(beta, isPerToken, batch),
     ),
+    independentContexts: true,
+  }),
 });
 
 /**

@@ -69,10 +69,10 @@ export function constrainedRule(
   direction: 'kl' | 'reverseKl' = 'kl',
 ): Omit<OperatorRule, 'needs'> {
   return {
-    initialState: ({ klParts }) => initialKlDuals(klParts, weightOf),
+    initialState: (policy) => initialKlDuals(policy, weightOf),
     projectState: projectDuals,
     explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
-    loss: (batch, state) => withKlConstraints(loss(batch), batch[direction], state, weightOf),
+    loss: (batch, state) => withKlConstraints(loss(batch), batch[direction], state, weightOf, batch.problems),
   };
 }
 
@@ -82,8 +82,9 @@ function withKlConstraints(
   kl: CheckedBatch['kl'],
   state: NamedTensors,
   weightOf: (part: string) => KlWeight,
+  problems: number,
 ): OperatorResult {
-  const constraints = klConstraints(kl(), state, weightOf);
+  const constraints = klConstraints(kl(), state, weightOf, problems);
   const total: Scalar = tf.add(loss, constraints.loss);
   return { loss: total, metrics: { ...metrics, 'policy/loss': total, ...constraints.metrics } };
 }

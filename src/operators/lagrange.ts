@@ -1,7 +1,8 @@
 import { withCustomGradient } from '../engine/custom-gradient.js';
-import type { HostTensor, NamedTensors, Scalar, Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
+import type { HostTensor, NamedTensors, Scalar, Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
-import type { KlEstimate } from './operator.js';
+import type { KlEstimate, PolicyShape } from './operator.js';
+import { meanOfSum, problemMeans } from './problems.js';
 
 /**
  * KL(reference ‖ policy) in the loss: as a penalty of fixed weight, or as a constraint whose Lagrange multiplier is learned
@@ -44,17 +45,16 @@ export function projectDuals(state: NamedTensors): NamedTensors {
 /**
  * The initial duals of those parts of a KL that are bounded.
  *
- * @param klParts the name of each part and its D
  * @param weightOf the weight or bound of a part
  */
 export function initialKlDuals(
-  klParts: Readonly<Record<string, number>>,
+  { klParts, problems = 1 }: PolicyShape,
   weightOf: (part: string) => KlWeight,
 ): Record<string, HostTensor> {
   const duals: Record<string, HostTensor> = {};
   for (const [part, size] of Object.entries(klParts)) {
     const weight = weightOf(part);
-    if (typeof weight === 'object') duals[dualName(part)] = storedDual(weight.initialWeight, size);
+    if (typeof weight === 'object') duals[dualName(part)] = storedDual(weight.initialWeight, size * problems);
   }
   return duals;
 }
@@ -68,12 +68,14 @@ export function initialKlDuals(
  * Its gradient penalizes the policy with the duals held fixed, and moves the duals with the policy held fixed.
  *
  * @param state the operator's state, which holds the dual of each bounded part
+ * @param problems see `OperatorBatch.problems`
  * @returns the loss in nats, a scalar, and metrics: the KL of each part and of the whole, and the mean dual of each bounded part.
  */
 export function klConstraints(
   kl: KlEstimate,
   state: NamedTensors,
   weightOf: (part: string) => KlWeight,
+  problems = 1,
 ): { readonly loss: Scalar; readonly metrics: Record<string, Scalar> } {
   const metrics: Record<string, Scalar> = {};
   let loss: Scalar = tf.scalar(0);
@@ -87,7 +89,7 @@ export function klConstraints(
       loss = tf.add(loss, tf.mul(whole, weight));
     } else {
       const dual = dualValue(state[dualName(part)]);
-      loss = tf.add(loss, boundedKl(values, dual, weight.epsilon));
+      loss = tf.add(loss, boundedKl(values, dual, weight.epsilon, problems));
       metrics[`policy/kl-weight/${part}`] = tf.mean(dual);
     }
   }
@@ -95,12 +97,15 @@ export function klConstraints(
   return { loss, metrics };
 }
 
-/** The penalty and the dual loss of a KL [B, D] that is bounded by `epsilon` in each dimension, with duals [D]. */
-function boundedKl(kl: Tensor2D, dual: Tensor, epsilon: number): Scalar {
-  const mean: Tensor1D = tf.mean(kl, 0);
+/**
+ * The penalty and the dual loss of a KL [B, D] that is bounded by `epsilon` in each dimension, with duals [P · D] of P problems: the mean over
+ * problems.
+ */
+function boundedKl(kl: Tensor2D, dual: Tensor, epsilon: number, problems: number): Scalar {
+  const mean = problemMeans(kl, problems);
   const penalty: Scalar = tf.sum(tf.mul(stopGradient(dual), mean));
   const dualLoss: Scalar = tf.sum(tf.mul(dual, tf.sub(epsilon, stopGradient(mean))));
-  return tf.add(penalty, dualLoss);
+  return meanOfSum(tf.add(penalty, dualLoss), problems);
 }
 
 /** The same values, through which no gradient flows. */

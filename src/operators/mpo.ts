@@ -6,6 +6,7 @@ import { klBounds } from './kl-settings.js';
 import { dualValue } from './lagrange.js';
 import { likelihoodParts, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorRule } from './operator.js';
+import { ofContexts, problemSums } from './problems.js';
 import { type EStep, eStepOf, temperedLogits, type WeightedSamples, weightingRule } from './temperature.js';
 
 /**
@@ -49,20 +50,26 @@ export type MpoSettings = z.input<typeof mpoSettings>;
  * The E-step for `values` [N, B] (rlax `mpo_compute_weights_and_temperature_loss`), whose weights add up to 1 in each context that has
  * samples.
  *
- * @param storedTemperature [1], as `storedDual` gives it
+ * @param storedTemperature of each problem, [P], as `storedDual` gives it
  * @param epsilon the bound on the KL of the weights, nats
  */
-function eStep(values: Tensor2D, mask: Tensor2D, storedTemperature: Tensor, epsilon: number): EStep {
+function eStep(
+  values: Tensor2D,
+  { mask, problems }: Pick<CheckedBatch, 'mask' | 'problems'>,
+  storedTemperature: Tensor,
+  epsilon: number,
+): EStep {
   const temperature = dualValue(storedTemperature);
   const isSample: Tensor2D = tf.greater(mask, 0);
-  const logits = temperedLogits(where0(values, mask), mask, isSample, temperature);
+  const ofEach = ofContexts(temperature, problems, mask.shape[1]);
+  const logits = temperedLogits(where0(values, mask), mask, isSample, ofEach);
   const weights: Tensor2D = where0(tf.softmax(tf.transpose(logits), -1).transpose(), mask);
   const count: Tensor1D = tf.sum(mask, 0);
   const isPresent = tf.greater(count, 0);
   const logMean = tf.sub(tf.logSumExp(logits, 0), tf.log(tf.where(isPresent, count, tf.onesLike(count))));
-  const contexts = tf.maximum(tf.sum(tf.cast(isPresent, 'float32')), 1);
-  const expected: Scalar = tf.div(tf.sum(tf.where(isPresent, logMean, tf.zerosLike(logMean))), contexts);
-  return eStepOf(weights, temperature, expected, epsilon);
+  const contexts = tf.maximum(problemSums(tf.cast(isPresent, 'float32'), problems), 1);
+  const sums = problemSums(tf.where(isPresent, logMean, tf.zerosLike(logMean)), problems);
+  return eStepOf(weights, temperature, tf.div(sums, contexts), epsilon, problems);
 }
 
 /** The weighted negative log-likelihood, summed over the parts of a policy that divides. */
@@ -84,9 +91,9 @@ export const mpoDefinition = defineOperator({
       logTemperature: initialTemperature,
       ...(actionPenalty === null ? {} : { logPenaltyTemperature: actionPenalty.initialTemperature }),
     };
-    return weightingRule(kl, temperatures, (batch, state): WeightedSamples => {
-      const { evaluation, mask, boundViolation } = batch;
-      const own = eStep(evaluation, mask, state.logTemperature, epsilon);
+    const rule = weightingRule(kl, temperatures, (batch, state): WeightedSamples => {
+      const { evaluation, boundViolation } = batch;
+      const own = eStep(evaluation, batch, state.logTemperature, epsilon);
       if (actionPenalty === null || boundViolation === undefined) {
         return {
           mStepLoss: mStep(batch, own.weights),
@@ -95,7 +102,7 @@ export const mpoDefinition = defineOperator({
         };
       }
       const cost: Tensor2D = tf.neg(boundViolation);
-      const penalty = eStep(cost, mask, state.logPenaltyTemperature, actionPenalty.epsilon);
+      const penalty = eStep(cost, batch, state.logPenaltyTemperature, actionPenalty.epsilon);
       const weights: Tensor2D = tf.add(own.weights, penalty.weights);
       return {
         mStepLoss: mStep(batch, weights),
@@ -106,6 +113,7 @@ export const mpoDefinition = defineOperator({
         },
       };
     });
+    return { ...rule, independentContexts: true };
   },
 });
 

@@ -69,6 +69,12 @@ export interface OperatorBatch {
   readonly decoupledKl?: () => KlEstimate;
   /** Distance of each sample from the action bounds, at least 0, for MPO's action penalty. Leave it out without bounds. */
   readonly boundViolation?: Tensor2D;
+  /**
+   * The number P of problems that have nothing to do with each other, in the batch's contexts one after the other, B/P contexts each. The
+   * operator has a state for each, and its loss is the mean of the losses of the problems by themselves. Only for an operator with
+   * `independentContexts`. Default: 1.
+   */
+  readonly problems?: number;
 }
 
 /**
@@ -142,6 +148,8 @@ export interface OperatorNeeds {
 export interface PolicyShape {
   /** Name of each part of the policy's KL to its D. */
   readonly klParts: Readonly<Record<string, number>>;
+  /** `problems` of the batches. Default: 1. */
+  readonly problems?: number;
 }
 
 /** What is known before a run, for `warnings`. */
@@ -156,6 +164,11 @@ export interface OperatorContext {
 
 interface OperatorTraits {
   readonly needs: OperatorNeeds;
+  /**
+   * Whether the loss is a mean over contexts (or those that have a pair), to which each context contributes by itself and by the state:
+   * then one batch may hold several problems. Default: false.
+   */
+  readonly independentContexts?: boolean;
   /**
    * The initial values, by name, of the variables that are trained with the policy by the same loss: MPO's temperature, the duals
    * of KL constraints. {} for most operators. The learner owns, trains and saves them.

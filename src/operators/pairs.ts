@@ -2,6 +2,7 @@ import type { Scalar, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { rate, where0 } from './masking.js';
 import type { CheckedBatch } from './operator.js';
+import { problemSums } from './problems.js';
 
 /**
  * Pairs of samples, for operators that compare two samples of one context: the best accepted sample y_a and the worst rejected sample
@@ -19,7 +20,7 @@ export interface Pairs {
   rejected(values: Tensor2D): Tensor1D;
   /** The difference of the values [N, B] of y_a and y_r, [B]. */
   margin(values: Tensor2D): Tensor1D;
-  /** The mean of values [B] over the contexts that have a pair; exactly 0 if none has. */
+  /** The mean of values [B] over the contexts that have a pair, and over problems; exactly 0 if none has. */
   mean(values: tf.Tensor): Scalar;
 }
 
@@ -38,11 +39,11 @@ export function select(values: Tensor2D, oneHot: Tensor2D): Tensor1D {
 }
 
 /** The pair of each context. */
-export function pairsOf({ evaluation, accept, reject }: CheckedBatch): Pairs {
+export function pairsOf({ evaluation, accept, reject, problems }: CheckedBatch): Pairs {
   const chosen = best(evaluation, accept);
   const worst = best(tf.neg(evaluation), reject);
   const isPair: Tensor1D = tf.mul(tf.sum(chosen, 0), tf.sum(worst, 0));
-  const count = tf.maximum(tf.sum(isPair), 1);
+  const counts = tf.maximum(problemSums(isPair, problems), 1);
   const accepted = (values: Tensor2D) => select(values, chosen);
   const rejected = (values: Tensor2D) => select(values, worst);
   return {
@@ -50,7 +51,10 @@ export function pairsOf({ evaluation, accept, reject }: CheckedBatch): Pairs {
     accepted,
     rejected,
     margin: (values) => tf.sub(accepted(values), rejected(values)),
-    mean: (values) => tf.div(tf.sum(tf.mul(isPair, values)), count),
+    mean: (values) => {
+      const means: Scalar = tf.div(problemSums(tf.mul(isPair, values), problems), counts);
+      return problems === 1 ? means : tf.mean(means);
+    },
   };
 }
 

@@ -135,6 +135,7 @@ export const pmpoDefinition = defineOperator({
     );
     return {
       ...rule,
+      independentContexts: settings.normalise === 'context',
       needs: {
         feedback: alpha === 1 ? 'accepts' : alpha === 0 ? 'rejects' : 'either',
         evaluation: advantageScale !== undefined,

@@ -3,6 +3,7 @@ import * as tf from '../engine/tf.js';
 import { boundOf, type KlBounds, klRemedy } from './kl-settings.js';
 import { initialKlDuals, klConstraints, projectDuals, stopGradient, storedDual } from './lagrange.js';
 import type { CheckedBatch, OperatorRule } from './operator.js';
+import { meanOfSum } from './problems.js';
 
 /**
  * What MPO and V-MPO share: an E-step, which weights samples by the exponential of their values over a learned temperature η, an M-step,
@@ -20,14 +21,20 @@ export interface EStep {
 
 /**
  * The E-step with these weights.
- * @param temperature η, [1]
- * @param logMean log-mean-exp of the values over η, a scalar
+ * @param temperature η of each problem, [P]
+ * @param logMean log-mean-exp of the values over η, [P], or a scalar if P is 1
  * @param epsilon the bound on the KL of the weights, nats
  */
-export function eStepOf(weights: Tensor2D, temperature: Tensor, logMean: Scalar, epsilon: number): EStep {
+export function eStepOf(
+  weights: Tensor2D,
+  temperature: Tensor,
+  logMean: Tensor,
+  epsilon: number,
+  problems = 1,
+): EStep {
   return {
     weights: stopGradient(weights),
-    temperatureLoss: tf.sum(tf.mul(temperature, tf.add(logMean, epsilon))),
+    temperatureLoss: meanOfSum(tf.sum(tf.mul(temperature, tf.add(logMean, epsilon))), problems),
     temperature: tf.mean(temperature),
   };
 }
@@ -35,6 +42,7 @@ export function eStepOf(weights: Tensor2D, temperature: Tensor, logMean: Scalar,
 /**
  * values/η [N, B] of the samples that count, plus the logarithm of their weight in the mask, and −1e30 for the others.
  * @param counts which samples count, [N, B] of booleans
+ * @param temperature η, [1], or one for each context, [B]
  */
 export function temperedLogits(
   values: Tensor2D,
@@ -75,17 +83,20 @@ export function weightingRule(
       comparesSamples: true,
       imitatesUnranked: true,
     },
-    initialState: ({ klParts }) => ({
+    initialState: (policy) => ({
       ...Object.fromEntries(
-        Object.entries(initialTemperatures).map(([name, value]) => [name, storedDual(value, 1)]),
+        Object.entries(initialTemperatures).map(([name, value]) => [
+          name,
+          storedDual(value, policy.problems ?? 1),
+        ]),
       ),
-      ...initialKlDuals(klParts, weightOf),
+      ...initialKlDuals(policy, weightOf),
     }),
     projectState: projectDuals,
     explorationRemedy: (klPart) => klRemedy(klPart, weightOf(klPart)),
     loss(batch, state) {
       const { mStepLoss, temperatureLoss, temperatures } = weighted(batch, state);
-      const constraints = klConstraints((batch.decoupledKl ?? batch.kl)(), state, weightOf);
+      const constraints = klConstraints((batch.decoupledKl ?? batch.kl)(), state, weightOf, batch.problems);
       return {
         loss: tf.addN<Scalar>([mStepLoss, temperatureLoss, constraints.loss]),
         metrics: {

@@ -7,7 +7,9 @@ import * as tf from '../../engine/tf.js';
 import { median as medianFeedback } from '../../feedback/median.js';
 import { topK } from '../../feedback/top-k.js';
 import { dpo } from '../../operators/dpo.js';
+import { mpo } from '../../operators/mpo.js';
 import { pmpo } from '../../operators/pmpo.js';
+import { vMpo } from '../../operators/v-mpo.js';
 import type { BanditLearnerConfig, BanditMethod, SearchTrace, TrainBanditOptions } from './config.js';
 import { rosenbrock, schwefel, sphere } from './functions.js';
 import { createPolicy } from './policy.js';
@@ -83,22 +85,26 @@ describe('trainBandit', () => {
     expect(medianOf(traces, 'rejects 0.5')).toBeGreaterThan(100);
   });
 
-  it('makes the same search alone as among others, one of which is lost', async () => {
+  it.each([
+    pairs,
+    // The temperature and the duals are of each problem, too.
+    { name: 'mpo', operator: mpo({ actionPenalty: null }), learningRate: 0.02 },
+  ])('makes the same search alone as among others, one of which is lost: $name', async (method) => {
     const together = await search({
       functions: [sphere, rosenbrock, schwefel],
-      methods: [rejects(0.2), pairs, both],
+      methods: [rejects(0.2), method, both],
       seeds: [4, 5, 6],
       config: { ...config, reference: { period: 20, copies: 40 } },
     });
     const alone = await search({
       functions: [rosenbrock],
-      methods: [pairs],
+      methods: [method],
       seeds: [5],
       config: { ...config, reference: { period: 20, copies: 40 } },
     });
     expect(together.traces.some(({ outcome }) => outcome !== 'finished')).toBe(true);
     const same = together.traces.find(
-      ({ method, function: name, seed }) => method === 'pairs' && name === 'rosenbrock' && seed === 5,
+      (trace) => trace.method === method.name && trace.function === 'rosenbrock' && trace.seed === 5,
     )!;
     // A difference in the last digit grows from update to update.
     same.points.slice(0, 3).forEach(({ mode, stddev }, i) => {
@@ -176,6 +182,13 @@ describe('trainBandit', () => {
     await expect(search({ functions: [rosenbrock], config: { ...config, dimensions: 1 } })).rejects.toThrow(
       'function rosenbrock: it needs 2 dimensions, not 1',
     );
+  });
+
+  it('refuses an operator that would mix the problems of a batch, and takes it for a single one', async () => {
+    const methods = [{ name: 'v-mpo', operator: vMpo(), learningRate: 0.01 }];
+    await expect(search({ methods })).rejects.toThrow('v-mpo treats the contexts of a batch together');
+    const { traces } = await search({ methods, seeds: [1] });
+    expect(traces[0]!.outcome).toBe('finished');
   });
 
   it('stops when it is told to', async () => {

@@ -58,7 +58,8 @@ interface Measured {
  * Makes all searches. The same options give the same searches, and a search is the same, up to rounding, whatever else is searched in the
  * same call.
  *
- * @throws PmpoError if a function needs more dimensions, or the classifier fails; StoppedError if `signal` is aborted.
+ * @throws PmpoError if a function needs more dimensions, an operator treats the contexts of a batch together (V-MPO) and would mix the
+ *   problems of its method, or the classifier fails; StoppedError if `signal` is aborted.
  */
 export async function trainBandit(options: TrainBanditOptions): Promise<BanditResult> {
   return new BanditJob(options).run();
@@ -94,7 +95,7 @@ class BanditJob {
         new TrainedOperator({
           engine,
           operator,
-          policyShape: { klParts: this.#policy.klParts },
+          policyShape: { klParts: this.#policy.klParts, problems: functions.length * seeds.length },
           learningRate,
           names: { state: `operator/${index}`, optimizer: `optimizer/operator/${index}` },
         }),
@@ -262,6 +263,8 @@ class BanditJob {
         decoupledLogProb: current.decoupledLogProb?.(samples, old) ?? {},
       };
     };
+    const { functions, seeds } = this.#options;
+    const problems = functions.length * seeds.length;
     const groups = this.#byMethod({
       ...flat(outputs(parameters)),
       ...{ referenceLogProb: old.logProb(samples), evaluation, accept, reject, mask },
@@ -284,6 +287,7 @@ class BanditJob {
           mask: own.mask as Tensor2D,
           kl: kl('kl'),
           reverseKl: kl('reverseKl'),
+          problems,
           ...(divides
             ? {
                 decoupledKl: kl('decoupledKl'),
@@ -293,9 +297,6 @@ class BanditJob {
         },
       })).gradients;
     });
-    // A loss is a mean over the contexts of all problems of its method, of which each problem has a share.
-    const { functions, seeds } = this.#options;
-    const problems = functions.length * seeds.length;
     return lossGradients([parameters], () => {
       const terms = Object.entries(flat(outputs(parameters))).map(([name, values]) => {
         const coefficients = tf.concat(
@@ -304,6 +305,7 @@ class BanditJob {
         );
         return tf.sum(tf.mul(coefficients, values));
       });
+      // The loss of a method is the mean over its problems, whose gradients must not depend on their number.
       return { loss: tf.mul(tf.addN(terms), problems) as Scalar, metrics: {} };
     }).gradients[0] as Tensor2D;
   }
