@@ -104,7 +104,7 @@ function addressProblems({ environment }: Config): Complaint[] {
  * @param simulators the names of the embedded simulators.
  */
 export function crossCheck(config: Config, simulators: readonly string[]): Problem[] {
-  const { environment, learner, policy, replay } = config;
+  const { critic, environment, learner, policy, replay } = config;
   const problems: Problem[] = [];
   const complain = (path: string, what: string, remedy?: string) =>
     problems.push({ path: path.split('.'), what, remedy });
@@ -150,6 +150,13 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
     complain(
       'policy.minStddev',
       `${policy.minStddev} is not below policy.initialStddev, ${policy.initialStddev}: the standard deviation could never shrink`,
+    );
+  }
+  if (critic.head === 'categorical' && !critic.normalizeTargets) {
+    complain(
+      'critic.normalizeTargets',
+      "false does not fit critic.head=categorical, whose bins are placed by the targets' mean and standard deviation",
+      'Remove it, or set critic.head to scalar',
     );
   }
   return problems;

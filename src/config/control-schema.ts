@@ -85,6 +85,13 @@ const policySchema = z
 const criticSchema = z
   .strictObject({
     ...network,
+    head: z
+      .enum(['scalar', 'categorical'])
+      .default('scalar')
+      .describe(
+        'What a critic says. scalar: the value, learned by the squared error; categorical: a histogram of the value, learned by the cross-entropy with smoothed targets (HL-Gauss)',
+      ),
+    bins: z.int().min(11).max(1001).default(101).describe('Bins of the histogram (categorical head)'),
     ensemble: count.max(16).default(2).describe('Number of critics'),
     aggregate: z
       .enum(['min', 'mean'])

@@ -223,6 +223,14 @@ export interface OperatorForward {
   readonly metrics?: ScalarMetrics;
 }
 
+/**
+ * β₂ of the state's Adam, which is its β₁ as well, so that no step is longer than the learning rate. A dual is stored as a logarithm, so
+ * its gradient grows with it: by the usual 0.999, steps up are three times as long, and steps down ten times as short, because the
+ * second moment remembers the largest gradients for thousands of updates. One update whose KL was far from its bound then
+ * raised the weight of a Gaussian's covariance from 30 to 10⁷ in a thousand updates, and held the policy still for the next ten thousand.
+ */
+const stateBeta2 = 0.9;
+
 /** An operator with its own state (MPO's temperature, the duals of KL bounds) and the optimizer that trains it. */
 export class TrainedOperator {
   /** By the operator's own names; empty for an operator without a state. */
@@ -243,7 +251,7 @@ export class TrainedOperator {
     this.optimizer =
       Object.keys(this.state).length === 0
         ? undefined
-        : createAdam(engine, names.optimizer, this.state, { learningRate });
+        : createAdam(engine, names.optimizer, this.state, { learningRate, beta2: stateBeta2 });
   }
 
   /**

@@ -1,20 +1,36 @@
 import { foldIn, type RandomKey } from '../core/random-keys.js';
-import type { NamedHostTensors, NamedTensors, Tensor2D, Tensor3D } from '../engine/tensors.js';
+import type {
+  NamedHostTensors,
+  NamedTensors,
+  Scalar,
+  Tensor1D,
+  Tensor2D,
+  Tensor3D,
+} from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { applyTrunk, initDense, initTrunk, type MlpSettings } from './mlp.js';
+import { crossEntropy, expectedValue, targetHistograms } from './value-distribution.js';
 
 /**
  * Q(x, y): a perceptron of an observation and an action. Its first layer has one weight matrix for each of them, so that the N
  * samples of a context share the product with the observation. Shapes: N samples, B contexts, O observation size, A action
- * dimensions.
+ * dimensions, P outputs: 1, or one for each bin.
  */
+
+/** The architecture of a critic. */
+export interface CriticSettings extends MlpSettings {
+  /** What it says: the value as one number, or a histogram of it (value-distribution.ts). */
+  readonly head: 'scalar' | 'categorical';
+  /** Bins of the histogram. */
+  readonly bins: number;
+}
 
 /** Initial parameters of a critic. */
 export function initCritic(
   key: RandomKey,
   observationSize: number,
   actionSize: number,
-  settings: MlpSettings,
+  settings: CriticSettings,
 ): NamedHostTensors {
   const fanIn = observationSize + actionSize;
   const width = settings.hidden[0];
@@ -24,17 +40,20 @@ export function initCritic(
     'observation/weight': observation.weight,
     'action/weight': action.weight,
     'hidden0/bias': observation.bias,
-    ...initTrunk(key, 1, settings, 1),
+    // Equal logits, whose mean is 0, as in DreamerV3 (arXiv 2301.04104): random ones would say that values are many deviations apart.
+    ...(settings.head === 'scalar'
+      ? initTrunk(key, 1, settings, 1)
+      : initTrunk(key, settings.bins, settings, 0)),
   };
 }
 
-/** Values [N, B] of canonical actions [N, B, A], clipped to their bounds, at observations [B, O]. */
-export function applyCritic(
+/** Outputs [N, B, P] for canonical actions [N, B, A], clipped to their bounds, at observations [B, O]. */
+export function criticOutputs(
   parameters: NamedTensors,
   observations: Tensor2D,
   actions: Tensor3D,
-  settings: MlpSettings,
-): Tensor2D {
+  settings: CriticSettings,
+): Tensor3D {
   const [samples, contexts, actionSize] = actions.shape;
   const width = settings.hidden[0];
   const ofObservation = tf.add(
@@ -50,5 +69,31 @@ export function applyCritic(
           samples * contexts,
           width,
         ]);
-  return tf.reshape(applyTrunk(parameters, preActivations, settings), [samples, contexts]);
+  return tf.reshape(applyTrunk(parameters, preActivations, settings), [samples, contexts, -1]);
+}
+
+/** The values [N, B] of outputs [N, B, P]. */
+export function criticValues(outputs: Tensor3D, { head }: Pick<CriticSettings, 'head'>): Tensor2D {
+  return head === 'scalar' ? tf.squeeze(outputs, [2]) : (expectedValue(outputs) as Tensor2D);
+}
+
+/** Values [N, B] of actions [N, B, A] at observations [B, O]. */
+export function applyCritic(
+  parameters: NamedTensors,
+  observations: Tensor2D,
+  actions: Tensor3D,
+  settings: CriticSettings,
+): Tensor2D {
+  return criticValues(criticOutputs(parameters, observations, actions, settings), settings);
+}
+
+/** The loss of outputs [1, B, P] for targets [B], averaged over the contexts: the squared error, or the cross-entropy of histograms. */
+export function criticLoss(
+  outputs: Tensor3D,
+  targets: Tensor1D,
+  { head, bins }: Pick<CriticSettings, 'head' | 'bins'>,
+): Scalar {
+  const own = tf.squeeze(outputs, [0]) as Tensor2D;
+  if (head === 'categorical') return crossEntropy(targetHistograms(targets, bins), own);
+  return tf.mean(tf.squaredDifference(tf.squeeze(own, [1]), targets));
 }

@@ -5,6 +5,7 @@ import type { Engine, EngineName } from '../engine/engine.js';
 import type { HostTensor, NamedHostTensors, NamedVariables, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { initNormalizer, normalized, observe } from './normalizer.js';
+import { expectedValue } from './value-distribution.js';
 import { initValueNormalizer, normalizedTargets, observeTargets, valuesOf } from './value-normalizer.js';
 
 const rows = 50;
@@ -88,6 +89,45 @@ describe.each<EngineName>(['cpu', 'onnx'])('normalization on %s', (name) => {
     const mean = scaled.reduce((a, b) => a + b) / 400;
     expect(Math.abs(mean)).toBeLessThan(0.2);
     expect(Math.sqrt(scaled.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 400)).toBeCloseTo(1, 0);
+  });
+
+  it('keeps what a histogram of values says when the statistics of its targets move', async () => {
+    const bins = 101;
+    const normalizer = variables('histogramTargets', initValueNormalizer());
+    // Histograms of width 1 around values near 2, which the weights move by a few tenths.
+    const around = Float32Array.from({ length: bins }, (_, k) => -0.5 * ((k - 50) * (20 / bins) - 2) ** 2);
+    const { data: weights } = normal('w', 3, bins);
+    const critic = variables('histogram', {
+      'output/weight': { shape: [3, bins], data: weights.map((weight) => 0.2 * weight) },
+      'output/bias': { shape: [bins], data: around },
+    });
+    const features = normal('x', 6, 3);
+    const value = engine.jit('histogramValue', ({ x }: { x: Tensor2D }) => {
+      const logits = tf.add(tf.matMul(x, critic['output/weight']!), critic['output/bias']!);
+      return { value: valuesOf(normalizer, expectedValue(logits)) };
+    });
+    const step = engine.jit('observeHistogramTargets', ({ targets }: { targets: Tensor1D }) => {
+      observeTargets(normalizer, targets, [critic]);
+      return { mean: tf.clone(normalizer.mean!), variance: tf.clone(normalizer.variance!) };
+    });
+    const values = async () => [...(await value.run({ x: features })).value.data];
+    let before: number[] = [];
+    let moved: readonly [mean: number, deviation: number][] = [];
+    for (let batch = 0; batch < 20; batch++) {
+      const { data } = normal(batch, 400);
+      const targets = { shape: [400], data: data.map((t) => (1e3 + 20 * batch) * t + 5e3 + 50 * batch) };
+      const { mean, variance } = await step.run({ targets });
+      moved = [...moved, [mean.data[0]!, Math.sqrt(variance.data[0]!)]];
+      if (batch === 0) before = await values();
+    }
+    // Interpolation is not exact; unchanged logits would be off by more than 300.
+    const [[mean, deviation], last] = [moved[0]!, moved.at(-1)!];
+    expect(last[0] - mean).toBeGreaterThan(300);
+    expect(last[1] / deviation).toBeGreaterThan(1.1);
+    for (const [i, found] of (await values()).entries()) {
+      expect(Math.abs(before[i]! - mean)).toBeGreaterThan(deviation);
+      expect(Math.abs(found - before[i]!)).toBeLessThan(0.05 * deviation);
+    }
   });
 
   it('does not divide by 0 if all targets are 0', async () => {

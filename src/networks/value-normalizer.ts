@@ -1,11 +1,20 @@
-import type { NamedHostTensors, NamedTensors, NamedVariables, Tensor, Tensor1D } from '../engine/tensors.js';
+import type {
+  NamedHostTensors,
+  NamedTensors,
+  NamedVariables,
+  Tensor,
+  Tensor1D,
+  Tensor2D,
+} from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { deviationOf, mergedStatistics } from './normalizer.js';
+import { resampling } from './value-distribution.js';
 
 /**
  * Critics whose outputs are (Q − μ)/σ with the running mean μ and standard deviation σ of their targets, so that rewards of any scale
  * are learned alike. When the statistics move, the output layers are rewritten so that Q stays what it was: PopArt, "Preserving
- * outputs precisely, while adaptively rescaling targets" (arXiv 1602.07714, algorithm 1). Shapes: B contexts.
+ * outputs precisely, while adaptively rescaling targets" (arXiv 1602.07714, algorithm 1). The logits of a critic with several outputs are
+ * resampled instead, so that the histogram covers other values and stays the same histogram. Shapes: B contexts.
  */
 
 /** The share of the newest batch in the statistics never falls below this, because targets change while a policy learns. */
@@ -52,12 +61,24 @@ export function observeTargets(
   const after = deviationOf(merged);
   // Before the first targets there are no values to preserve.
   const isFirst = tf.equal(count, 0);
-  const ratio = tf.where(isFirst, tf.onesLike(after), tf.div(before, after));
-  const shift = tf.where(isFirst, tf.zerosLike(after), tf.div(tf.sub(mean, merged.mean), after));
+  const unchanged = (changed: Tensor, value: number) => tf.where(isFirst, tf.fill([], value), changed);
+  const ratio = unchanged(tf.div(before, after), 1);
+  const shift = unchanged(tf.div(tf.sub(mean, merged.mean), after), 0);
+  const inverse = {
+    scale: unchanged(tf.div(after, before), 1),
+    shift: unchanged(tf.div(tf.sub(merged.mean, mean), before), 0),
+  };
   for (const critic of critics) {
     const { 'output/weight': weight, 'output/bias': bias } = critic;
-    weight!.assign(tf.mul(weight!, ratio));
-    bias!.assign(tf.add(tf.mul(bias!, ratio), shift));
+    const outputs = bias!.shape[0]!;
+    if (outputs === 1) {
+      weight!.assign(tf.mul(weight!, ratio));
+      bias!.assign(tf.add(tf.mul(bias!, ratio), shift));
+    } else {
+      const matrix = resampling(outputs, inverse);
+      weight!.assign(tf.matMul(weight! as Tensor2D, matrix));
+      bias!.assign(tf.reshape(tf.matMul(tf.expandDims(bias!, 0) as Tensor2D, matrix), [outputs]));
+    }
   }
   mean.assign(merged.mean);
   variance.assign(merged.variance);

@@ -33,6 +33,8 @@ export function controlConfig(changes: ControlConfigChanges = {}): ControlLearne
       activation: 'elu',
       layerNorm: true,
       residual: false,
+      head: 'scalar',
+      bins: 51,
       ensemble: 2,
       aggregate: 'mean',
       learningRate: 3e-4,

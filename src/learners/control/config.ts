@@ -1,4 +1,5 @@
 import type { HeadSettings } from '../../distributions/create.js';
+import type { CriticSettings } from '../../networks/critic.js';
 import type { MlpSettings } from '../../networks/mlp.js';
 import type { CopyRule } from '../schedule.js';
 
@@ -33,7 +34,7 @@ export interface ControlLearnerConfig {
 export interface PolicyConfig extends MlpSettings, HeadSettings {}
 
 /** The ensemble of critics Q(x, y). */
-export interface CriticConfig extends MlpSettings {
+export interface CriticConfig extends CriticSettings {
   /** Number of critics. */
   readonly ensemble: number;
   /** How the values of the ensemble become one. */

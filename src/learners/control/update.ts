@@ -3,7 +3,7 @@ import type { HostTensor, NamedTensors, Scalar, Tensor1D, Tensor2D, Tensor3D } f
 import * as tf from '../../engine/tf.js';
 import type { FeedbackInput } from '../../feedback/classifier.js';
 import { encodeActions } from '../../networks/action-code.js';
-import { applyCritic } from '../../networks/critic.js';
+import { applyCritic, criticLoss, criticOutputs, criticValues } from '../../networks/critic.js';
 import { applyMlp } from '../../networks/mlp.js';
 import { normalized, observe } from '../../networks/normalizer.js';
 import { normalizedTargets, observeTargets, valuesOf } from '../../networks/value-normalizer.js';
@@ -107,7 +107,7 @@ function ensembleValue(
   return values.reduce((least, value) => tf.minimum(least, value));
 }
 
-/** One step of the critics towards the n-step targets; the loss is the mean squared error, summed over the ensemble. */
+/** One step of the critics towards the n-step targets; the loss is the mean of the critics' errors, summed over the ensemble. */
 export function improveCritics(
   spec: AgentSpec,
   { critics, criticTree, targetCritics, normalizer, valueNormalizer, optimizers }: AgentParameters,
@@ -119,9 +119,11 @@ export function improveCritics(
   const seen = normalized(normalizer, observations);
   const code = encodeActions(tf.expandDims<Tensor3D>(actions, 0), spec.actionValues);
   const { loss, gradients, metrics } = lossGradients(Object.values(criticTree), () => {
-    const values = critics.map((critic) => applyCritic(critic, seen, code, spec.config.critic));
+    const { critic: settings } = spec.config;
+    const outputs = critics.map((critic) => criticOutputs(critic, seen, code, settings));
+    const values = outputs.map((output) => criticValues(output, settings));
     return {
-      loss: tf.addN(values.map((value) => tf.mean<Scalar>(tf.squaredDifference(value, outputTargets)))),
+      loss: tf.addN(outputs.map((output) => criticLoss(output, outputTargets, settings))),
       metrics: { 'critic/value': tf.mean<Scalar>(valuesOf(valueNormalizer, tf.concat(values, 0))) },
     };
   });
