@@ -49,6 +49,10 @@ describe('crossCheck', () => {
     ],
     ['replay.capacity: 10 is less than one batch', { replay: { capacity: 10 } }],
     ['policy.minStddev: 0.5 is not below', { policy: { minStddev: 0.5 } }],
+    [
+      'critic.normalizeTargets: false does not fit',
+      { critic: { head: 'categorical', normalizeTargets: false } },
+    ],
   ])('%s', (line, values) => {
     const found = check(values);
     expect(found).toHaveLength(1);

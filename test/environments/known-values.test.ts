@@ -148,7 +148,22 @@ describe.each<World>([
   });
 });
 
-describe.each(worlds)('a critic learns the values of a world with %s', (_, world, value) => {
+/** The worlds in which critics of each kind learn: all of them for the plainest. */
+const critics = [
+  ['a critic', { normalizeTargets: false }, worlds],
+  ['a critic of normalized targets', { normalizeTargets: true }, worlds.slice(0, 2)],
+  [
+    'a distributional critic',
+    { head: 'categorical', bins: 51, normalizeTargets: true },
+    [worlds[0], worlds[1], worlds[4]],
+  ],
+] as const;
+
+describe.each(
+  critics.flatMap(([name, settings, own]) =>
+    own.map(([world, ...more]) => [name, world, settings, ...more] as const),
+  ),
+)('%s learns the values of a world with %s', (_name, _world, settings, world, value) => {
   it.each([returnSteps[0], returnSteps[2]])('from %s', async (_, nStep, connected) => {
     const environment = await connect({ ...world, showsOnlyCount: true }, connected);
     const config = controlConfig({
@@ -157,8 +172,8 @@ describe.each(worlds)('a critic learns the values of a world with %s', (_, world
         hidden: [16],
         ensemble: 1,
         learningRate: 5e-2,
-        normalizeTargets: false,
         target: { period: 5 },
+        ...settings,
       },
     });
     const { transitions, store, family } = await transitionsOf(environment, nStep);

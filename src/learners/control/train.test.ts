@@ -210,6 +210,7 @@ describe('trainControl', () => {
       { operator: { name: 'mpo' }, policy: { head: 'categorical', hidden: [16] } },
     ],
     ['moving averages', { reference: { rate: 0.05 }, critic: { hidden: [16], target: { rate: 0.1 } } }],
+    ['a distributional critic', { critic: { hidden: [16], head: 'categorical', bins: 21 } }],
     ['an adapted KL weight', { operator: { name: 'pmpo', kl: { mean: { epsilon: 0.01 } } } }],
   ])('stopped and resumed, %s ends with the same bytes as without a stop', async (_name, over, form) => {
     const config: Job = over;
