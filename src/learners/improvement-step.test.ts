@@ -242,4 +242,45 @@ describe('an improvement step', () => {
     }
     expect(new Set(weights).size).toBe(3);
   });
+
+  it('moves a dual at one speed, up and down, however far the KL is from its bound', async () => {
+    const engine = await createEngine('cpu');
+    engines.push(engine);
+    const trained = new TrainedOperator({
+      engine,
+      operator: pmpo({ kl: { mean: { epsilon: 0.01, initialWeight: 1 } } }),
+      policyShape: { klParts: { mean: 1 } },
+      learningRate: 1e-2,
+      names: { state: 'state', optimizer: 'adam/state' },
+    });
+    const step = engine.jit('moveDual', ({ kl }: { kl: Tensor2D }) => {
+      const [logProb, ones]: Tensor2D[] = [tf.zeros([1, 1]), tf.ones([1, 1])];
+      trained.gradients({ logProb }, () => ({
+        batch: {
+          logProb,
+          referenceLogProb: ones,
+          evaluation: ones,
+          accept: ones,
+          reject: tf.zerosLike(ones),
+          mask: ones,
+          kl: () => ({ exact: true, parts: { mean: kl } }),
+        },
+      }));
+      return { dual: tf.clone(trained.state['logKlWeight/mean']!) };
+    });
+    /** The logarithm of the weight after each of several updates at the same KL. */
+    const at = async (value: number, updates: number): Promise<number[]> => {
+      const kl = { shape: [1, 1], data: Float32Array.of(value) };
+      const duals: number[] = [];
+      for (let i = 0; i < updates; i++) duals.push((await step.run({ kl })).dual.data[0]!);
+      return duals;
+    };
+    const duals = [0, ...(await at(0.005, 50)), ...(await at(1, 50)), ...(await at(0.005, 150))];
+    const changes = duals.slice(1).map((dual, i) => dual - duals[i]!);
+    expect(Math.max(...changes.map(Math.abs))).toBeLessThan(0.0101);
+    expect(duals[50]).toBeCloseTo(-0.5, 1);
+    expect(duals[100]).toBeGreaterThan(-0.1);
+    // A gradient two hundred times as large is forgotten after about a hundred updates.
+    expect(duals[250]).toBeLessThan(-0.4);
+  });
 });
