@@ -11,7 +11,7 @@ const names = readdirSync(join(root, 'bench'))
 if (name === undefined || !existsSync(join(root, 'bench', `${name}.ts`))) {
   fail(`Usage: npm run bench NAME. Benchmarks: ${names.join(', ')}`, 2);
 }
-ensureInstalled();
+await ensureInstalled();
 ensureBuilt();
 process.exitCode = runNode([
   join(root, 'node_modules/tsx/dist/cli.mjs'),

@@ -1,7 +1,7 @@
 // Makes a clone ready to run: installs the packages in package-lock.json and compiles src/ into dist/, each only if necessary.
 // It needs only Node.js and npm, and is quick if nothing has to be done.
 
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   copyFileSync,
@@ -62,20 +62,46 @@ function isInstalled() {
   return !missing;
 }
 
+/** Shows how many of the packages at `paths` are unpacked, until the function that it returns is called. */
+function showInstallation(paths) {
+  const { isTTY } = process.stderr;
+  const start = Date.now();
+  const show = () => {
+    const present = paths.filter((path) => existsSync(join(root, path, 'package.json'))).length;
+    const seconds = Math.round((Date.now() - start) / 1000);
+    const state = present < paths.length ? `${present} of ${paths.length} packages` : 'running install scripts';
+    process.stderr.write(`${isTTY ? '\r\x1b[K' : ''}  ${state}, ${seconds} s${isTTY ? '' : '\n'}`);
+  };
+  const timer = setInterval(show, isTTY ? 500 : 10_000);
+  return () => {
+    clearInterval(timer);
+    if (isTTY) process.stderr.write('\r\x1b[K');
+  };
+}
+
 /** Installs the dependencies if they are missing or differ from package-lock.json. */
-export function ensureInstalled() {
+export async function ensureInstalled() {
   if (Number.parseInt(process.versions.node, 10) < oldestNode) {
     fail(`pmpo: Node.js ${process.versions.node} is too old. Install version ${oldestNode} or newer`);
   }
   if (isInstalled()) return;
-  say('Installing dependencies (npm ci) …');
-  const windows = process.platform === 'win32';
-  const { status, error } = spawnSync(windows ? 'npm.cmd' : 'npm', ['ci', '--loglevel=error'], {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-    shell: windows,
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
+  const paths = Object.entries(packages).flatMap(([path, { optional, peer }]) => {
+    return path === '' || optional || peer ? [] : [path];
   });
-  if (error !== undefined) fail(`pmpo: npm did not start: ${error.message}`);
+  say(`Installing ${paths.length} packages into node_modules (npm ci), which is done once …`);
+  const windows = process.platform === 'win32';
+  const done = showInstallation(paths);
+  const status = await new Promise((resolve) => {
+    spawn(windows ? 'npm.cmd' : 'npm', ['ci', '--loglevel=error'], {
+      cwd: root,
+      stdio: ['ignore', 2, 2],
+      shell: windows,
+    })
+      .once('error', (error) => fail(`pmpo: npm did not start: ${error.message}`))
+      .once('exit', resolve);
+  });
+  done();
   if (status !== 0) fail('pmpo: npm ci failed; its output is above');
   removeForeignBinaries();
 }

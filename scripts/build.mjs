@@ -3,5 +3,5 @@
 
 import { build, ensureInstalled } from './bootstrap.mjs';
 
-if (process.env.npm_lifecycle_event !== 'prepare') ensureInstalled();
+if (process.env.npm_lifecycle_event !== 'prepare') await ensureInstalled();
 build();

@@ -3,7 +3,7 @@
 
 import { ensureBuilt, ensureInstalled } from './bootstrap.mjs';
 
-ensureInstalled();
+await ensureInstalled();
 ensureBuilt();
 const { parse } = await import('yaml');
 const { readRun } = await import('../dist/report/run-data.js');

@@ -10,7 +10,7 @@ if (existsSync(new URL('../src/cli', import.meta.url))) {
   const { buildState, ensureBuilt, ensureInstalled, say } = await import('./bootstrap.mjs');
   const state = buildState();
   if (state === 'none') {
-    ensureInstalled();
+    await ensureInstalled();
     ensureBuilt();
   }
   // A stale build is not replaced here: a study may be running, and its runs must all use the same build.

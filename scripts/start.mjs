@@ -2,7 +2,7 @@
 // passed to `pmpo train`; without a file it trains examples/cartpole.yaml.
 
 import { join, relative } from 'node:path';
-import { ensureBuilt, ensureInstalled, root, runNode } from './bootstrap.mjs';
+import { ensureBuilt, ensureInstalled, root, runNode, say } from './bootstrap.mjs';
 
 // A relative path, as a person would type it, because the report prints the command.
 const defaultConfig = relative(process.cwd(), join(root, 'examples/cartpole.yaml'));
@@ -12,7 +12,14 @@ const valued = new Set(['--set', '--operator', '--seed', '--output', '--name', '
 const namesFile = given.some((arg, i) => !arg.startsWith('-') && !valued.has(given[i - 1]));
 const needsFile = !namesFile && !given.some((arg) => arg === '--help' || arg.startsWith('--resume'));
 
-ensureInstalled();
+await ensureInstalled();
 ensureBuilt();
 const args = ['train', ...(needsFile ? [defaultConfig] : []), ...given];
 process.exitCode = runNode([join(root, 'dist/cli/main.js'), ...args], { cwd: process.cwd() });
+if (process.exitCode === 0 && needsFile) {
+  say(`
+What to try next:
+  npm start -- --operator mpo                  the same task with another operator
+  npm start -- examples/language/tiny.yaml     a language model learns to write kind reviews
+  npx pmpo init                                a configuration for a simulator, a server or a data set of yours`);
+}

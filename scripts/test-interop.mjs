@@ -184,7 +184,7 @@ if (!/^[1-9]\d*$/.test(slotsText)) {
   fail(`PMPO_INTEROP_PARTS must be a whole number of at least 1, and is '${slotsText}'`, 2);
 }
 
-ensureInstalled();
+await ensureInstalled();
 ensureBuilt();
 const scratch = mkdtempSync(join(tmpdir(), 'pmpo-interop-'));
 const chosen = suites.filter(({ name }) => wanted.length === 0 || wanted.includes(name));

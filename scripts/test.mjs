@@ -16,7 +16,7 @@ import {
   writeResults,
 } from './results.mjs';
 
-ensureInstalled();
+await ensureInstalled();
 ensureBuilt();
 
 const bin = (path) => join(root, 'node_modules', path);
