@@ -69,7 +69,8 @@ function showInstallation(paths) {
   const show = () => {
     const present = paths.filter((path) => existsSync(join(root, path, 'package.json'))).length;
     const seconds = Math.round((Date.now() - start) / 1000);
-    const state = present < paths.length ? `${present} of ${paths.length} packages` : 'running install scripts';
+    const state =
+      present < paths.length ? `${present} of ${paths.length} packages` : 'running install scripts';
     process.stderr.write(`${isTTY ? '\r\x1b[K' : ''}  ${state}, ${seconds} s${isTTY ? '' : '\n'}`);
   };
   const timer = setInterval(show, isTTY ? 500 : 10_000);

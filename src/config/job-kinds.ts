@@ -155,7 +155,10 @@ export const languageJob: JobKind<LanguageConfig> = {
     }),
 };
 
-/** The JSON Schema of a configuration file as a person writes it: keys that have a default may be left out. */
+/**
+ * The JSON Schema of a configuration file as a person writes it: keys that have a default may be left out. A file that names plugins may
+ * hold what they add, which the schema cannot know.
+ */
 export function jsonSchema(registries: LanguageRegistries): Record<string, unknown> {
   const options = { io: 'input', unrepresentable: 'any' } as const;
   const { $schema, ...control } = z.toJSONSchema(configSchema(registries), options);
@@ -166,6 +169,12 @@ export function jsonSchema(registries: LanguageRegistries): Record<string, unkno
     anyOf: [
       { title: 'control: learns in simulators', ...control },
       { title: 'language: learns from completions', ...language },
+      {
+        title: 'with plugins, which add names and settings',
+        type: 'object',
+        properties: { plugins: { type: 'array', items: { type: 'string' }, minItems: 1 } },
+        required: ['plugins'],
+      },
     ],
   };
 }

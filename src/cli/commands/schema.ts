@@ -12,7 +12,8 @@ Examples:
   pmpo schema > pmpo.schema.json
 
 For editors with a YAML language server, make this the first line of a configuration:
-  # yaml-language-server: $schema=pmpo.schema.json`,
+  # yaml-language-server: $schema=pmpo.schema.json
+The package has the schema as examples/pmpo.schema.json, which its examples name.`,
     )
     .action(async () => {
       const { createCatalogue } = await import('../../config/catalogue.js');
