@@ -10,7 +10,9 @@ import { addEval } from './commands/eval.js';
 import { addExport } from './commands/export.js';
 import { addExportFeedback } from './commands/export-feedback.js';
 import { addExportOperator } from './commands/export-operator.js';
+import { addInit } from './commands/init.js';
 import { addLists } from './commands/lists.js';
+import { addNew } from './commands/new-plugin.js';
 import { addReproduce } from './commands/reproduce.js';
 import { addSchema } from './commands/schema.js';
 import { addServe } from './commands/serve.js';
@@ -37,6 +39,8 @@ export function createProgram(): Command {
     .showHelpAfterError('See `pmpo --help`.')
     .addHelpText('after', examples)
     .exitOverride();
+  addInit(program);
+  addNew(program);
   addTrain(program);
   addData(program);
   addAct(program);

@@ -1,0 +1,97 @@
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline/promises';
+import type { Command } from 'commander';
+import { ConfigError } from '../../core/errors.js';
+import type { StarterSubject } from '../../experiments/starter-config.js';
+
+interface InitOptions {
+  readonly simulator?: string;
+  readonly address?: string;
+  readonly dataset?: string;
+}
+
+/** Asks what the configuration is for. @throws ConfigError where nobody can answer. */
+async function ask(signal: AbortSignal): Promise<InitOptions> {
+  if (process.stdin.isTTY !== true || process.stderr.isTTY !== true) {
+    throw new ConfigError({
+      what: 'nothing says what the configuration is for',
+      remedy: 'Give --simulator NAME, --address HOST:PORT or --dataset FILE',
+    });
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const question = async (text: string) => (await terminal.question(`${text} `, { signal })).trim();
+    const address = await question('Address of a simulator server, host:port (empty: none):');
+    if (address !== '') {
+      const simulator = await question('Name of the simulator on it (empty: the server has only one):');
+      return { address, ...(simulator === '' ? {} : { simulator }) };
+    }
+    const dataset = await question('Data set of judged completions, a file or a folder (empty: none):');
+    if (dataset !== '') return { dataset };
+    const simulator = await question(
+      'Embedded simulator (`npx pmpo simulators` lists them; empty: reacher):',
+    );
+    return { simulator: simulator === '' ? 'reacher' : simulator };
+  } finally {
+    terminal.close();
+  }
+}
+
+function subjectOf({ dataset, ...simulator }: InitOptions): StarterSubject {
+  if (dataset === undefined) return simulator;
+  if (simulator.address === undefined && simulator.simulator === undefined) return { dataset };
+  throw new ConfigError({
+    where: '--dataset',
+    what: 'a configuration is for a data set or for a simulator, and not for both',
+    remedy: 'Leave --dataset out, or --address and --simulator',
+  });
+}
+
+async function init(file: string, options: InitOptions): Promise<void> {
+  if (existsSync(file)) {
+    throw new ConfigError({
+      where: file,
+      what: 'the file is there already',
+      remedy: 'Give the name of a new file: pmpo init FILE',
+    });
+  }
+  const { starterConfig } = await import('../../experiments/starter-config.js');
+  const { publicModules } = await import('../../public-modules.js');
+  const { handleSignals } = await import('../../system/signals.js');
+  const signals = handleSignals();
+  const { signal } = signals;
+  const notice = (line: string) => process.stderr.write(`${line}\n`);
+  try {
+    const subject = subjectOf(Object.keys(options).length === 0 ? await ask(signal) : options);
+    const text = await starterConfig(subject, { file, modules: publicModules, notice, signal });
+    await writeFile(file, text, { flag: 'wx' });
+    notice(`${file} is written. Next: npx pmpo train ${file}`);
+  } finally {
+    signals.dispose();
+  }
+}
+
+/** `pmpo init`. */
+export function addInit(program: Command): void {
+  program
+    .command('init')
+    .description('Write a first configuration for a simulator, a server or a data set')
+    .argument('[file]', 'the file to write', 'pmpo.yaml')
+    .option('--simulator <name>', 'an embedded simulator, or with --address the name of one on that server')
+    .option('--address <host:port>', 'a dm_env_rpc server')
+    .option('--dataset <file>', 'a data set of judged completions: a file or a folder')
+    .addHelpText(
+      'after',
+      `
+Connects to the simulator, or reads the data set, before it writes anything. What was found is in the comments. Without options
+it asks.
+
+Examples:
+  pmpo init
+  pmpo init reacher.yaml --simulator reacher
+  pmpo init walker.yaml --address 127.0.0.1:50051 --simulator walker-walk
+  pmpo init mine.yaml --dataset preferences.jsonl`,
+    )
+    .action(init);
+}

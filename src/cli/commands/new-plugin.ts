@@ -1,0 +1,71 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { ConfigError } from '../../core/errors.js';
+
+/** The plugin that is copied, with its test, and its name in them. */
+const template = fileURLToPath(new URL('../../../examples/new-plugin/', import.meta.url));
+const templateName = 'my-classifier';
+
+async function newPlugin(path: string): Promise<void> {
+  const name = basename(path);
+  if (!/^[a-z][a-z0-9-]*$/.test(name)) {
+    throw new ConfigError({
+      where: name,
+      what: 'it cannot be the name of a classifier',
+      remedy: 'Use small letters, digits and hyphens, beginning with a letter, such as torque-limit',
+    });
+  }
+  const { createCatalogue } = await import('../../config/catalogue.js');
+  if (
+    createCatalogue()
+      .feedback.definitions()
+      .some((built) => built.name === name)
+  ) {
+    throw new ConfigError({
+      where: name,
+      what: 'a classifier of this name is built in',
+      remedy: 'Choose another',
+    });
+  }
+  for (const ending of ['.ts', '.test.mjs']) {
+    const text = await readFile(join(template, `${templateName}${ending}`), 'utf8');
+    try {
+      await writeFile(`${path}${ending}`, text.replaceAll(templateName, name), { flag: 'wx' });
+    } catch (cause) {
+      const what =
+        (cause as NodeJS.ErrnoException).code === 'EEXIST'
+          ? 'the file is there already'
+          : `it cannot be written: ${(cause as Error).message}`;
+      throw new ConfigError({ where: `${path}${ending}`, what, remedy: 'Choose another name', cause });
+    }
+  }
+  process.stderr.write(`${path}.ts and its test are written. Change both to what you mean, then
+  node --test ${path}.test.mjs
+
+It is used by these lines of a configuration:
+  plugins: [./${name}.ts]
+  feedback: { name: ${name} }
+`);
+}
+
+/** `pmpo new`. */
+export function addNew(program: Command): void {
+  program
+    .command('new')
+    .description('Write the beginning of a plugin')
+    .command('plugin')
+    .description('Write a feedback classifier with its test')
+    .argument('<name>', "the classifier's name, with a folder before it if you like")
+    .addHelpText(
+      'after',
+      `
+Writes NAME.ts, a classifier of a few lines, and NAME.test.mjs, which needs nothing but Node.js and pmpo. docs/feedback.md says what a
+classifier is given.
+
+Example:
+  pmpo new plugin torque-limit && node --test torque-limit.test.mjs`,
+    )
+    .action(newPlugin);
+}

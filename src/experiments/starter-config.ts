@@ -1,0 +1,181 @@
+import { dirname, relative } from 'node:path';
+import { resolveConfig, resolveJob } from '../config/load.js';
+import { ConfigError } from '../core/errors.js';
+import { type PreferenceData, readAsLine, readPreferences } from '../datasets/preferences.js';
+import { readRows } from '../datasets/rows.js';
+import type { VectorEnvironment } from '../environments/vector-environment.js';
+import type { PublicModules } from '../system/user-module.js';
+import { type ConnectOptions, connectEnvironments, reachSimulators } from './environments.js';
+
+/** A first configuration, with comments, for someone's simulator or data set: what `pmpo init` writes. */
+
+/** What the configuration is for. */
+export type StarterSubject =
+  /** A server, or an embedded simulator where there is no address. */
+  | { readonly address?: string; readonly simulator?: string }
+  /** A data set: a file or a folder. */
+  | { readonly dataset: string };
+
+/** What `starterConfig` needs. */
+export interface StarterOptions extends ConnectOptions {
+  /** The path at which the configuration will be written. */
+  readonly file: string;
+  readonly modules?: PublicModules;
+}
+
+const sized = (name: string, shape: readonly number[]) =>
+  shape.length === 0 ? name : `${name} [${shape.join(', ')}]`;
+const range = (low: number, high: number) =>
+  `${Number(low.toPrecision(6))} to ${Number(high.toPrecision(6))}`;
+
+/** What the policy sees and does, in comments. */
+function specLines({
+  observationLayout,
+  observationSize,
+  actionLayout = [],
+  actionMinimum,
+  actionMaximum,
+  actionValues,
+}: VectorEnvironment): string[] {
+  let start = 0;
+  const actions = actionLayout.map(({ name, shape, size }) => {
+    const at = start;
+    start += size;
+    const dimensions = Array.from({ length: size }, (_, i) => {
+      const values = actionValues[at + i]!;
+      return `${values > 0 ? 'whole numbers from ' : ''}${range(actionMinimum[at + i]!, actionMaximum[at + i]!)}`;
+    });
+    const bounds = [...new Set(dimensions)];
+    return `#   ${sized(name === 'action' ? name : `action ${name}`, shape)}: ${bounds.length === 1 ? bounds[0] : 'bounds of each dimension its own'}`;
+  });
+  return [
+    `# The policy sees ${observationSize} numbers and chooses ${actionValues.length}:`,
+    ...observationLayout.parts.map(({ name, shape }) => `#   observation ${sized(name, shape)}`),
+    ...actions,
+  ];
+}
+
+async function controlStarter(
+  { address, simulator }: Extract<StarterSubject, { readonly simulator?: string }>,
+  { file, modules, ...options }: StarterOptions,
+): Promise<string> {
+  const environment = [
+    ...(address === undefined ? [] : [`  address: ${address}`]),
+    ...(simulator === undefined ? [] : [`  simulator: ${simulator}`]),
+  ];
+  const { config } = await resolveConfig(file, ['environment:', ...environment, ''].join('\n'), [], {
+    modules,
+  });
+  const server = await reachSimulators(config, options);
+  try {
+    const connected = await connectEnvironments(config, server.addresses, 'evaluation', 1, options);
+    try {
+      const { learner, evaluation, operator } = config;
+      return `${specLines(connected).join('\n')}
+environment:
+${environment.join('\n')}
+
+# Everything below is a default: a line that you delete changes nothing.
+
+# The operator improves the policy: pmpo, mpo, dpo, kto, … (npx pmpo operators).
+operator: { name: ${operator.name} }
+
+learner:
+  environmentSteps: ${learner.environmentSteps}
+  stepsPerUpdate: ${learner.stepsPerUpdate} # 2 halves the time of a run, which then needs more steps
+
+# Episodes with the mean action. The last policy and the best one are kept.
+evaluation: { every: ${evaluation.every}, episodes: ${evaluation.episodes} }
+`;
+    } finally {
+      await connected.close();
+    }
+  } finally {
+    await server.close();
+  }
+}
+
+/** The setting that a data set needs besides its file, with a comment. */
+function feedbackLines({ contexts, evaluations }: PreferenceData): string[] {
+  if (evaluations === 'scores') {
+    const several = contexts.some(({ completions }) => completions.length > 1);
+    return several
+      ? [
+          '# A score is no label. The best and the worst completion of each prompt teach:',
+          'feedback: { name: top-k, accept: 1, reject: 1 }',
+        ]
+      : [
+          '# A score is no label. Completions of at least this score are accepted, the others rejected: set it to what you mean.',
+          `feedback: { name: threshold, value: ${middleScore(contexts)} }`,
+        ];
+  }
+  return ['# Labels say what is accepted and what is rejected.', 'feedback: { name: label }'];
+}
+
+function middleScore(contexts: PreferenceData['contexts']): number {
+  const scores = contexts.flatMap(({ completions }) => completions.map(({ evaluation }) => evaluation));
+  return scores.sort((a, b) => a - b)[Math.floor(scores.length / 2)]!;
+}
+
+/** The operator for the sides that a data set has. */
+function operatorLines({ contexts, evaluations }: PreferenceData): string[] {
+  const all = contexts.flatMap(({ completions }) => completions.map(({ evaluation }) => evaluation));
+  const [accepts, rejects] = [all.some((one) => one > 0), all.some((one) => one < 0)];
+  if (evaluations === 'labels' && !accepts)
+    return [
+      '# It learns from rejected completions alone: α = 0 (docs/aligning.md).',
+      'operator: { name: pmpo, alpha: 0 }',
+    ];
+  if (evaluations === 'labels' && !rejects)
+    return ['# It learns from accepted completions alone: α = 1.', 'operator: { name: pmpo, alpha: 1 }'];
+  return [
+    '# α is the share of accepted completions in the loss, β the weight of the KL; dpo, kto, … replace it (npx pmpo operators).',
+    'operator: { name: pmpo, alpha: 0.5, beta: 1 }',
+  ];
+}
+
+async function languageStarter(
+  { dataset }: Extract<StarterSubject, { readonly dataset: string }>,
+  { file, modules, notice }: StarterOptions,
+): Promise<string> {
+  const data = readPreferences(await readRows(dataset), dataset);
+  notice(readAsLine(dataset, data));
+  const text = `# ${readAsLine(dataset, data)}
+language:
+  # The policy: a small embedded model, to try the data with. For a Hugging Face model, start \`npx pmpo serve trainer --model FOLDER\` and write
+  # model: { name: trainer, address: 127.0.0.1:50052 }
+  model: { name: embedded }
+  dataset:
+    file: ${JSON.stringify(relative(dirname(file), dataset))}
+    heldOut: 0.1 # the share of prompts that is evaluated and not learned
+
+${operatorLines(data).join('\n')}
+${feedbackLines(data).join('\n')}
+reference: initial # the policy stays near the model that it starts as
+
+learner:
+  updates: 100
+  batchSize: 16 # prompts
+  learningRate: 1.0e-3 # for a large model 1.0e-5 to 2.0e-4
+
+evaluation: { every: 20 }
+`;
+  await resolveJob(file, text, [], { modules });
+  return text;
+}
+
+/**
+ * The text of a configuration for a simulator or a data set. The simulator is connected to, and the data set is read, so that the text
+ * says what is there, and every line is one that works.
+ * @throws PmpoError if the server does not answer or refuses, or the data set cannot be read; ConfigError if nothing is chosen.
+ */
+export async function starterConfig(subject: StarterSubject, options: StarterOptions): Promise<string> {
+  const head = `# Made by \`pmpo init\`. \`npx pmpo train ${options.file}\` trains it; \`npx pmpo train --help\` lists what can be set there.\n`;
+  if ('dataset' in subject) return `${head}${await languageStarter(subject, options)}`;
+  if (subject.address === undefined && subject.simulator === undefined)
+    throw new ConfigError({
+      what: 'neither a simulator nor a data set is chosen',
+      remedy: 'Give --simulator NAME, --address HOST:PORT or --dataset FILE',
+    });
+  return `${head}${await controlStarter(subject, options)}`;
+}
