@@ -8,8 +8,7 @@ Shapes: N samples per context, B contexts, D the size of one part of a KL.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ._file import Needs, OperatorFile
 from .errors import PmpoError
@@ -37,8 +36,7 @@ class Arrays(Protocol):
     def column(self, x: Array) -> Array: ...
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(NamedTuple):
     """The arguments of a call, as the caller named them."""
 
     log_prob: Array
@@ -58,7 +56,7 @@ class Given:
     layout: Layout
 
 
-_planes = {
+planes = {
     "referenceLogProb": "reference_log_prob",
     "evaluation": "evaluation",
     "accept": "accept",
@@ -68,6 +66,8 @@ _planes = {
     "mismatchedLogRatio": "mismatched_log_ratio",
     "boundViolation": "bound_violation",
 }
+"""The planes [N, B] that a graph may read, and the arguments that they are given as."""
+
 _sides = {"none": (), "accepts": ("accept",), "rejects": ("reject",)}
 
 
@@ -79,7 +79,13 @@ def kl_parts_of(given: Given) -> tuple[str, ...] | None:
     return None
 
 
-def _required(needs: Needs) -> list[str]:
+def default_of(plane: str) -> float:
+    """The elements of a plane that is not given."""
+    return 1.0 if plane in ("mask", "length") else 0.0
+
+
+def required(needs: Needs) -> list[str]:
+    """The arguments that a call must give."""
     names = list(_sides.get(needs.feedback, ("accept", "reject")))
     if needs.reference_log_prob:
         names.append("reference_log_prob")
@@ -150,20 +156,20 @@ class Checker:
                 f"is {self._arrays.describe(log_prob)}",
                 f"It must be {self._plane}: N samples of each of B contexts; log_prob{one} if there is one sample each",
             )
-        for name in _required(self._needs):
+        for name in required(self._needs):
             if getattr(given, name) is None:
                 raise self._error(name, f"is missing, and {file.name} needs it", f"Give it as {self._plane}")
         turn = self._arrays.transposed if given.layout == "BN" else lambda x: x
         like = self._arrays.computing(log_prob)
         inputs: dict[str, Array] = {"logProb": turn(like)}
         contexts = inputs["logProb"].shape[1]
-        for name, field in _planes.items():
+        for name, field in planes.items():
             x = getattr(given, field)
             checked = None if x is None else self._same_shape(field, x, log_prob)
             if name not in file.inputs:
                 continue
             if checked is None:
-                inputs[name] = self._arrays.filled(inputs["logProb"], 1.0 if name in ("mask", "length") else 0.0)
+                inputs[name] = self._arrays.filled(inputs["logProb"], default_of(name))
             else:
                 inputs[name] = turn(self._arrays.like(checked, like))
         for group, field, values in (

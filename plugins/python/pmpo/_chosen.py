@@ -24,26 +24,25 @@ class Chosen:
         self.numbers = {
             f"setting/{path}": float(values[path]) for path in file.open if f"setting/{path}" in file.model.inputs
         }
-        gradients = [f"gradient/{name}" for name in file.gradients]
-        metrics = [f"metric/{name}" for name in file.metrics]
-        self.outputs = ["loss", *gradients, *metrics]
+        self.outputs = ["loss", *(f"gradient/{name}" for name in file.gradients)]
+        self.metrics = [f"metric/{name}" for name in file.metrics]
         self.projections = [f"projected/{part.name}" for part in file.state] if file.projects_state else []
-        self.names = tuple(file.inputs)
-        self.differentiable = tuple(self.names.index(name) for name in file.gradients)
-        self.programs: dict[str, Program] = {}
+        self._programs: dict[tuple[str, bool], Program] = {}
         self._projectors: dict[str, Program] = {}
-        self.functions: dict[str, Any] = {}
+        self.functions: dict[Any, Any] = {}
 
-    def program(self, library: str) -> Program:
-        """The loss, its gradients and its metrics."""
-        if library not in self.programs:
-            self.programs[library] = Program(self.file.model, self.outputs, _libraries[library]())
-        return self.programs[library]
+    def program(self, library: str, metrics: bool = True) -> Program:
+        """The loss, its gradients and its metrics; or without the metrics."""
+        key = library, metrics
+        if key not in self._programs:
+            outputs = [*self.outputs, *self.metrics] if metrics else self.outputs
+            self._programs[key] = Program(self.file.model, outputs, _libraries[library](), self.numbers)
+        return self._programs[key]
 
     def projector(self, library: str) -> Program:
         """The projection of the state."""
         if library not in self._projectors:
-            self._projectors[library] = Program(self.file.model, self.projections, _libraries[library]())
+            self._projectors[library] = Program(self.file.model, self.projections, _libraries[library](), self.numbers)
         return self._projectors[library]
 
     def initial(self, sizes: Mapping[str, int]) -> dict[str, tuple[tuple[int, ...], float]]:

@@ -1,4 +1,4 @@
-"""Runs a graph by the operations of an array library: each node is one call.
+"""Runs a graph by the operations of an array library, as straight-line Python in which each node is one line.
 
 Three kinds of values flow through a graph. Tensors are arrays of the library. int64 values are shapes and stay tuples of Python
 integers, and scalars that depend on no tensor (settings, lengths) stay Python floats: so control flow is static for compilers, and a
@@ -11,11 +11,12 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
-from ._onnx import Attribute, MalformedFile, Model
+from ._onnx import Attribute, MalformedFile, Model, Node
 
 Value = Any
 Operation = Callable[..., Value]
@@ -24,6 +25,16 @@ Operation = Callable[..., Value]
 class Library(Protocol):
     """What differs between array libraries. `like` is a tensor with the element type and the device of new ones."""
 
+    numbers_of: Mapping[str, tuple[int, ...]]
+    """By operation, the places of operands that must be numbers of Python where they depend on no tensor."""
+
+    def fused(self, nodes: Sequence[Node], outputs: Iterable[str]) -> list[Node]:
+        """The nodes, with those replaced that the library computes faster in another way."""
+
+    def expression(self, node: Node, operands: Sequence[str]) -> str | None:
+        """The source of a node's value, if it needs none of the functions below. It may call those in `scope`."""
+
+    scope: Mapping[str, Any]
     def function(self, name: str) -> Operation:
         """An elementwise function of one tensor, by its ONNX name. Raises KeyError."""
 
@@ -45,7 +56,7 @@ class Library(Protocol):
 
 def is_number(value: Value) -> bool:
     """Whether a value is a scalar of Python and no tensor; torch.compile's symbolic numbers count as such."""
-    return isinstance(value, (int, float))
+    return not hasattr(value, "dtype") and not isinstance(value, (tuple, range))
 
 
 def _arithmetic(function: Operation) -> Operation:
@@ -183,32 +194,30 @@ def _decimal(value: np.generic) -> float:
 _like = ""
 """The name, which no value of a graph has, of the tensor that new ones are like."""
 
+_no_numbers: Mapping[str, float] = MappingProxyType({})
+
 
 class Program:
-    """The part of a graph that computes some of its outputs, for one array library."""
+    """The part of a graph that computes some of its outputs, for one array library.
 
-    def __init__(self, model: Model, outputs: Iterable[str], library: Library) -> None:
+    Nodes that read no element of a tensor are evaluated apart, by `constants`: settings, lengths, and tensors made of them. All
+    others become one function of straight-line Python, `function(like, *tensors, *constants)`, of the inputs `reads`.
+
+    Args:
+      numbers: the values of the inputs that are scalars, such as settings.
+    """
+
+    def __init__(
+        self, model: Model, outputs: Iterable[str], library: Library, numbers: Mapping[str, float] = _no_numbers
+    ) -> None:
         self.outputs = tuple(outputs)
-        needed = set(self.outputs)
-        steps: list[tuple[Operation, tuple[str, ...], str]] = []
-        for node in reversed(model.nodes):
-            if needed.isdisjoint(node.outputs):
-                continue
-            if not needed.isdisjoint(node.outputs[1:]) or "" in node.inputs:
-                raise MalformedFile(f"it holds a {node.operator} of a form that is not supported")
-            try:
-                operation = _operation(node.operator, node.attributes, library)
-            except KeyError:
-                raise MalformedFile(f"it holds the operation {node.operator}, which is not supported") from None
-            inputs = (_like, *node.inputs) if node.operator in _makes_tensors else node.inputs
-            steps.append((operation, inputs, node.outputs[0]))
-            needed.update(node.inputs)
-        self._steps = steps[::-1]
         self._library = library
-        self._fixed: dict[str, Value] = {}
+        nodes = _needed(model.nodes, self.outputs)
+        used = {name for node in nodes for name in node.inputs}.union(self.outputs)
+        self._fixed: dict[str, Value] = {name: value for name, value in numbers.items() if name in used}
         self._arrays: dict[str, np.ndarray[Any, Any]] = {}
         for name, data in model.constants.items():
-            if name not in needed:
+            if name not in used:
                 continue
             if data.dtype == np.int64:
                 self._fixed[name] = tuple(int(item) for item in data.ravel())
@@ -217,15 +226,130 @@ class Program:
                 self._fixed[name] = _decimal(item) if data.dtype == np.float32 else item.item()
             else:
                 self._arrays[name] = data
+        self._steps: list[tuple[Operation, tuple[str, ...], str]] = []
+        self.shaped: tuple[str, ...] = ()
+        """The inputs on whose shapes the constants depend."""
+        varying = library.fused(self._divided(nodes, set(model.inputs)), self.outputs)
+        writer = _Writer(varying, self.outputs, library, self._fixed, self._known)
+        self.source = writer.source
+        self.reads = tuple(writer.reads)
+        self.held = tuple(writer.held)
+        """The names of the constants, each with whether it must be a number of Python where it is one."""
+        scope = dict(writer.scope)
+        exec(compile(self.source, f"<graph of {self.outputs[0]}>", "exec"), scope)
+        self.function: Callable[..., tuple[Value, ...]] = scope["run"]
+
+    def _divided(self, nodes: Sequence[Node], inputs: set[str]) -> list[Node]:
+        """Takes the steps that `constants` evaluates, and returns the nodes that read elements of tensors."""
+        self._known = {*self._fixed, *self._arrays}
+        varying: list[Node] = []
+        shaped: dict[str, None] = {}
+        for node in nodes:
+            of_shape = node.operator == "Shape" and node.inputs[0] in inputs
+            if not of_shape and not self._known.issuperset(node.inputs):
+                varying.append(node)
+                continue
+            if of_shape:
+                shaped[node.inputs[0]] = None
+            names = (_like, *node.inputs) if node.operator in _makes_tensors else node.inputs
+            self._steps.append((_function(node, self._library), names, node.outputs[0]))
+            self._known.add(node.outputs[0])
+        self.shaped = tuple(shaped)
+        return varying
+
+    def constants(self, inputs: Mapping[str, Value], like: Value) -> tuple[Value, ...]:
+        """The constants of `function` for inputs of these shapes, with the element type and on the device of `like`."""
+        values = {**self._fixed, _like: like}
+        for name in self.shaped:
+            values[name] = inputs[name]
+        for name, data in self._arrays.items():
+            values[name] = self._library.constant(like, data)
+        for operation, names, output in self._steps:
+            values[output] = operation(*[values[name] for name in names])
+        return tuple(values[name] for name, _ in self.held)
 
     def __call__(self, inputs: Mapping[str, Value], like: Value) -> tuple[Value, ...]:
         """The outputs, in order, computed with the element type and on the device of `like`.
 
         `inputs` may hold more than the graph reads.
         """
-        values = {**self._fixed, **inputs, _like: like}
-        for name, data in self._arrays.items():
-            values[name] = self._library.constant(like, data)
-        for operation, names, output in self._steps:
-            values[output] = operation(*[values[name] for name in names])
-        return tuple(values[name] for name in self.outputs)
+        return self.function(like, *[inputs[name] for name in self.reads], *self.constants(inputs, like))
+
+
+def _needed(nodes: Sequence[Node], outputs: Iterable[str]) -> list[Node]:
+    """The nodes that some outputs depend on. Raises MalformedFile for one of a form that no exported operator has."""
+    names = set(outputs)
+    found: list[Node] = []
+    for node in reversed(nodes):
+        if names.isdisjoint(node.outputs):
+            continue
+        if not names.isdisjoint(node.outputs[1:]) or "" in node.inputs:
+            raise MalformedFile(f"it holds a {node.operator} of a form that is not supported")
+        found.append(node)
+        names.update(node.inputs)
+    return found[::-1]
+
+
+def _function(node: Node, library: Library) -> Operation:
+    try:
+        return _operation(node.operator, node.attributes, library)
+    except KeyError:
+        raise MalformedFile(f"it holds the operation {node.operator}, which is not supported") from None
+
+
+class _Writer:
+    """Writes nodes as a function of Python, one line each."""
+
+    def __init__(
+        self, nodes: Sequence[Node], outputs: Sequence[str], library: Library, fixed: Mapping[str, Value], known: set[str]
+    ) -> None:
+        self.reads: list[str] = []
+        self.held: list[tuple[str, bool]] = []
+        self.scope: dict[str, Any] = dict(library.scope)
+        self._fixed = fixed
+        self._known = known
+        self._names: dict[str, str] = {}
+        self._held: dict[tuple[str, bool], str] = {}
+        made = {node.outputs[0] for node in nodes}
+        last = {name: i for i, node in enumerate(nodes) for name in node.inputs}
+        last.update(dict.fromkeys(outputs, len(nodes)))
+        lines: list[str] = []
+        free: list[str] = []
+        for i, node in enumerate(nodes):
+            expression = self._expression(node, library)
+            # A variable whose value is not read again takes the new one, so that its memory is free as soon as it can be.
+            free += [self._names[name] for name in dict.fromkeys(node.inputs) if name in made and last[name] == i]
+            variable = free.pop() if free else f"t{i}"
+            self._names[node.outputs[0]] = variable
+            lines.append(f"    {variable} = {expression}")
+        results = "".join(f"{self._text(name)}, " for name in outputs)
+        parameters = ["like", *(self._names[name] for name in self.reads), *self._held.values()]
+        self.source = "\n".join([f"def run({', '.join(parameters)}):", *lines, f"    return ({results})", ""])
+
+    def _expression(self, node: Node, library: Library) -> str:
+        numbers = library.numbers_of.get(node.operator, ())
+        operands = [self._text(name, as_number=i in numbers) for i, name in enumerate(node.inputs)]
+        expression = library.expression(node, operands)
+        if expression is not None:
+            return expression
+        function = f"f{len(self.scope)}"
+        self.scope[function] = _function(node, library)
+        if node.operator in _makes_tensors:
+            operands.insert(0, "like")
+        return f"{function}({', '.join(operands)})"
+
+    def _text(self, name: str, as_number: bool = False) -> str:
+        """The source of an operand: a variable, or the integers that a graph holds."""
+        fixed = self._fixed.get(name)
+        if isinstance(fixed, tuple):
+            return repr(fixed)
+        if name in self._known:
+            key = name, as_number
+            if key not in self._held:
+                self._held[key] = f"c{len(self._held)}"
+                self.held.append(key)
+            return self._held[key]
+        if name not in self._names:
+            self._names[name] = f"x{len(self.reads)}"
+            self.reads.append(name)
+        return self._names[name]

@@ -51,11 +51,11 @@ jax_arrays = _JaxArrays()
 def _function(chosen: Chosen) -> Any:
     """The loss and the metrics as a function of a dictionary of the arrays that the graph reads."""
     program = chosen.program("jax")
-    file, numbers = chosen.file, chosen.numbers
+    file = chosen.file
     count = len(file.gradients)
 
     def run(inputs: dict[str, Any]) -> Any:
-        return program({**numbers, **inputs}, inputs["logProb"] if "logProb" in inputs else next(iter(inputs.values())))
+        return program(inputs, inputs["logProb"] if "logProb" in inputs else next(iter(inputs.values())))
 
     @jax.custom_vjp
     def loss(inputs: dict[str, Any]) -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ._graph import Operation, Value, is_number
+from ._onnx import Node
 
 _numpy_names = {
     "Abs": "abs",
@@ -32,11 +35,37 @@ _numpy_names = {
     "Tan": "tan",
     "Tanh": "tanh",
 }
+_conditions = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Xor", "Not", "IsNaN", "IsInf"}
+_symbols = {
+    "Add": "+",
+    "Sub": "-",
+    "Mul": "*",
+    "Div": "/",
+    "Pow": "**",
+    "Greater": ">",
+    "GreaterOrEqual": ">=",
+    "Less": "<",
+    "LessOrEqual": "<=",
+    "Equal": "==",
+    "And": "&",
+    "Or": "|",
+    "Xor": "^",
+}
 _reductions = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "max", "ReduceMin": "min", "ReduceProd": "prod"}
 
 
 class ArrayLibrary:
     """NumPy, or JAX's namespace of the same functions."""
+
+    numbers_of: Mapping[str, tuple[int, ...]] = {}
+    scope: Mapping[str, Any] = {}
+
+    def fused(self, nodes: Sequence[Node], outputs: Iterable[str]) -> list[Node]:
+        return list(nodes)
+
+    def expression(self, node: Node, operands: Sequence[str]) -> str | None:
+        symbol = _symbols.get(node.operator)
+        return None if symbol is None else f"{operands[0]} {symbol} {operands[1]}"
 
     def __init__(self, xp: Any, sigmoid: Operation, softplus: Operation) -> None:
         self._xp = xp
@@ -110,11 +139,24 @@ def jax_library() -> ArrayLibrary:
 class TorchLibrary:
     """PyTorch."""
 
+    # A clamp between tensors is slow, and a power by a number is a product.
+    numbers_of: Mapping[str, tuple[int, ...]] = {"Pow": (1,), "Clip": (1, 2)}
+
     def __init__(self) -> None:
         import torch
 
         self._torch = torch
-        self._dtypes = {6: torch.int32, 7: torch.int64, 9: torch.bool}
+        self.scope: Mapping[str, Any] = {
+            "clamp": torch.clamp,
+            "maximum": torch.maximum,
+            "minimum": torch.minimum,
+            "softmax": torch.softmax,
+            "softplus": torch.nn.functional.softplus,
+            "where": torch.where,
+            "single": torch.float32,
+        }
+        # The indices that PyTorch makes are int64.
+        self._dtypes = {6: torch.int64, 7: torch.int64, 9: torch.bool}
         names = {**_numpy_names, "Sigmoid": "sigmoid", "Relu": "relu"}
         self._functions: dict[str, Operation] = {key: getattr(torch, value) for key, value in names.items()}
         # From 40 on, softplus is the identity in float64 as well; PyTorch's own threshold is for float32.
@@ -123,6 +165,65 @@ class TorchLibrary:
 
     def function(self, name: str) -> Operation:
         return self._functions[name]
+
+    def fused(self, nodes: Sequence[Node], outputs: Iterable[str]) -> list[Node]:
+        """Leaves out conversions that PyTorch's own promotion makes: of indices, and of a condition that is only a factor."""
+        uses = Counter(name for node in nodes for name in node.inputs) + Counter(outputs)
+        makers = {node.outputs[0]: node for node in nodes}
+        renamed: dict[str, str] = {}
+        for node in nodes:
+            if node.operator != "Cast":
+                continue
+            (source,), (result,) = node.inputs, node.outputs
+            of_index = source in makers and makers[source].operator == "ArgMax"
+            if of_index and node.attributes.get("to") != 1:
+                renamed[result] = source
+        for node in nodes:
+            if node.operator == "Mul":
+                for name in node.inputs:
+                    cast = makers.get(name)
+                    if cast is not None and cast.operator == "Cast" and uses[name] == 1 and self._is_condition(cast.inputs[0], makers):
+                        renamed[name] = cast.inputs[0]
+                        break
+        kept = [node for node in nodes if node.outputs[0] not in renamed]
+        return [replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)) for node in kept]
+
+    @staticmethod
+    def _is_condition(name: str, makers: Mapping[str, Node]) -> bool:
+        return name in makers and makers[name].operator in _conditions
+
+    def expression(self, node: Node, operands: Sequence[str]) -> str | None:
+        name, attributes = node.operator, node.attributes
+        symbol = _symbols.get(name)
+        if symbol is not None:
+            return f"{operands[0]} {symbol} {operands[1]}"
+        if name == "Where":
+            return f"where({', '.join(operands)})"
+        if name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin") and len(operands) == 2:
+            function = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "amax", "ReduceMin": "amin"}[name]
+            keep = ", True" if attributes.get("keepdims", 1) else ""
+            return operands[0] if operands[1] == "()" else f"{operands[0]}.{function}({operands[1]}{keep})"
+        if name in ("Neg", "Exp", "Log", "Sqrt", "Sigmoid", "Abs", "Tanh", "Reciprocal"):
+            return f"{operands[0]}.{name.lower()}()"
+        if name == "Softplus":
+            # From 40 on, softplus is the identity in float64 as well; PyTorch's own threshold is for float32.
+            return f"softplus({operands[0]}, 1.0, 40.0)"
+        if name == "Softmax":
+            return f"softmax({operands[0]}, {attributes.get('axis', -1)})"
+        if name == "ArgMax":
+            # Like argmax, which is many times slower on a CPU, it finds the first of equal ones.
+            return f"{operands[0]}.max({attributes.get('axis', 0)}, {bool(attributes.get('keepdims', 1))})[1]"
+        if name == "Cast" and attributes.get("to") == 1:
+            return f"{operands[0]}.float() if like.dtype is single else {operands[0]}.double()"
+        if name == "Identity":
+            return operands[0]
+        return None
+
+    def held(self, like: Value, value: Value, as_number: bool) -> Value:
+        """A constant as a tensor without axes, if it is a number: PyTorch makes one of each number in each call."""
+        if as_number or not isinstance(value, float):
+            return value
+        return self._torch.full((), value, dtype=like.dtype, device=like.device)
 
     def maximum(self, x: Value, y: Value) -> Value:
         return self._bound(self._torch.maximum, "min", x, y)
@@ -159,8 +260,8 @@ class TorchLibrary:
     def full(self, like: Value, shape: tuple[int, ...], value: float) -> Value:
         if isinstance(value, (bool, int)):
             dtype = self._dtypes[9 if isinstance(value, bool) else 6]
-            return self._torch.full(shape, value, dtype=dtype, device=like.device)
-        return self._torch.full(shape, value, dtype=like.dtype, device=like.device)
+            return self._torch.full((), value, dtype=dtype, device=like.device).expand(shape)
+        return self._torch.full((), value, dtype=like.dtype, device=like.device).expand(shape)
 
     def permute(self, x: Value, order: tuple[int, ...]) -> Value:
         return x.permute(order)

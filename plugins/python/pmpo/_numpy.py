@@ -51,7 +51,7 @@ def evaluate(chosen: Chosen, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any
     file = chosen.file
     # What a mask hides may overflow, and a Where leaves it out afterwards.
     with np.errstate(all="ignore"):
-        outputs = chosen.program("numpy")({**chosen.numbers, **inputs}, inputs["logProb"])
+        outputs = chosen.program("numpy")(inputs, inputs["logProb"])
     count = len(file.gradients)
     gradients = {name: np.asarray(x) for name, x in zip(file.gradients, outputs[1 : 1 + count])}
     return outputs[0], dict(zip(file.metrics, outputs[1 + count :])), gradients

@@ -85,6 +85,7 @@ class Operator:
         self._by_file: dict[int, Chosen] = {}
         self._by_state: dict[frozenset[str], Chosen] = {}
         self._chosen: dict[tuple[tuple[str, ...] | None, bool, bool], Chosen] = {}
+        self._graph_function: Callable[..., Any] | None = None
         if "torch" in sys.modules:
             self._prepare_torch()
 
@@ -107,23 +108,17 @@ class Operator:
         return f"{self.name.replace('-', '_')}({words})"
 
     def _prepare_torch(self) -> None:
-        """Makes the programs of every kind of call now: inside of `torch.compile`, they cannot be made."""
-        kinds = [None, *dict.fromkeys(file.kl_parts for file in self._files)]
-        for parts in kinds:
-            for decoupled in (False, True):
-                for bounds in (False, True):
-                    try:
-                        self._choose(parts, decoupled, bounds).program("torch")
-                    except PmpoError:
-                        # No graph fits such a call. If one is made, the same error is raised again.
-                        continue
+        """Makes what `torch.compile` calls, which cannot be made while it traces."""
+        from ._torch import graph_function, names_function
+
+        self._graph_function = graph_function(self)
+        self._names_function = names_function(self)
 
     def _choose(self, parts: tuple[str, ...] | None, decoupled: bool, bounds: bool) -> Chosen:
         # An operator that reads no KL is the same for every policy.
-        parts = parts if self._reads_kl else None
-        key = (None if parts is None else tuple(sorted(parts)), decoupled, bounds)
+        key = parts if self._reads_kl else None, decoupled, bounds
         if key not in self._chosen:
-            self._chosen[key] = self._find(parts, decoupled, bounds)
+            self._chosen[key] = self._find(key[0], decoupled, bounds)
         return self._chosen[key]
 
     def _find(self, parts: tuple[str, ...] | None, decoupled: bool, bounds: bool) -> Chosen:
@@ -156,9 +151,13 @@ class Operator:
             f"Its parts may be {' or '.join(known)}; `pmpo export-operator --kl` writes a graph for other parts",
         )
 
-    def _prepare(self, arrays: Arrays, given: Given) -> tuple[Chosen, dict[str, Any]]:
+    def _chosen_for(self, given: Given) -> Chosen:
+        """The graph for the arguments of a call."""
         decoupled = given.decoupled_kl is not None or given.decoupled_log_prob is not None
-        chosen = self._choose(kl_parts_of(given), decoupled, given.bound_violation is not None)
+        return self._choose(kl_parts_of(given), decoupled, given.bound_violation is not None)
+
+    def _prepare(self, arrays: Arrays, given: Given) -> tuple[Chosen, dict[str, Any]]:
+        chosen = self._chosen_for(given)
         return chosen, Checker(chosen.file, chosen.needs, arrays, given, self._feeds_reverse(chosen.file)).inputs()
 
     def _feeds_reverse(self, file: OperatorFile) -> bool:
@@ -183,20 +182,21 @@ class Operator:
         bound_violation: Tensor | None = None,
         state: TorchState | Mapping[str, Tensor] | None = None,
         layout: Layout = "NB",
+        metrics: bool = True,
     ) -> Result:
         """The loss of PyTorch tensors, with the operator's gradients. See the class for the arguments.
 
         Raises:
           PmpoError: naming the argument that is missing or wrong, with its shape, element type and device.
         """
-        from ._torch import TorchState, evaluate, torch_arrays
+        from ._torch import TorchState, evaluate
 
         held = state.tensors() if isinstance(state, TorchState) else state
         given = Given(
             log_prob, reference_log_prob, evaluation, accept, reject, mask, length, mismatched_log_ratio, kl,
             reverse_kl, decoupled_log_prob, decoupled_kl, bound_violation, held or {}, layout,
         )  # fmt: skip
-        return Result(*evaluate(*self._prepare(torch_arrays, given)))
+        return Result(*evaluate(self, given, metrics))
 
     def jax(
         self,

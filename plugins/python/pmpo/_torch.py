@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ._batch import Checker, Given, default_of, planes, required, state_shape
 from ._chosen import Chosen
+from ._graph import Program
+from ._libraries import torch_library
 from .errors import PmpoError
+
+if TYPE_CHECKING:
+    from ._operator import Operator
 
 
 class _TorchArrays:
@@ -46,54 +53,258 @@ class _TorchArrays:
 
 torch_arrays = _TorchArrays()
 
+_plain = {torch.Tensor, torch.nn.Parameter}
+"""Classes of tensors that hold elements: those of others may be symbols."""
+
+_computing = {torch.float32, torch.float64}
+_most_kept = 16
+
+
+def _transforms_active() -> bool:
+    """Whether a function runs under `torch.func`, whose transforms need another kind of `autograd.Function`."""
+    return bool(torch._C._are_functorch_transforms_active())
+
+
+class Call:
+    """How tensors get into a graph, and the loss, its gradients and its metrics out of it."""
+
+    def __init__(self, chosen: Chosen, metrics: bool) -> None:
+        file = chosen.file
+        self.chosen = chosen
+        self.program: Program = chosen.program("torch", metrics)
+        self.metrics: Sequence[str] = file.metrics if metrics else ()
+        self.count = len(file.gradients)
+        reads = self.program.reads
+        self.names = (*reads, *dict.fromkeys(name for name in (*file.gradients, *self.program.shaped) if name not in reads))
+        """The inputs that the graph needs, those that its function reads first."""
+        self.arguments = len(reads)
+        self.places = tuple(self.names.index(name) for name in file.gradients)
+        self._kept: dict[Any, tuple[Any, ...]] = {}
+        fields = Given._fields
+        needed = set(self.names)
+        # Places in `Given`.
+        self._required = [fields.index(name) for name in required(chosen.needs)]
+        self._planes = [(fields.index(field), name, name in needed) for name, field in planes.items()]
+        self._parts = [
+            (fields.index(field), part, f"{group}/{part}", group == "decoupledLogProb")
+            for group, field in (("kl", "kl"), ("reverseKl", "reverse_kl"), ("decoupledKl", "decoupled_kl"), ("decoupledLogProb", "decoupled_log_prob"))
+            for part in file.kl_parts
+            if f"{group}/{part}" in file.inputs
+        ]
+        self._state = [(part.name, f"state/{part.name}", part.axes) for part in file.state]
+
+    def quick_inputs(self, given: Given, reverse: bool) -> dict[str, torch.Tensor] | None:
+        """What `Checker` makes of a call's arguments, if they are as they mostly are. None leaves it to the checker, which may refuse."""
+        log_prob = given.log_prob
+        if type(log_prob) not in _plain or given.layout != "NB":
+            return None
+        shape, dtype, device = log_prob.shape, log_prob.dtype, log_prob.device
+        if len(shape) != 2 or dtype not in _computing:
+            return None
+        arguments: tuple[Any, ...] = given
+        for i in self._required:
+            if arguments[i] is None:
+                return None
+        inputs = {"logProb": log_prob}
+        x: Any
+        for i, name, needed in self._planes:
+            x = arguments[i]
+            if x is None:
+                if needed:
+                    inputs[name] = torch.full(shape, default_of(name), dtype=dtype, device=device)
+                continue
+            if type(x) not in _plain or x.shape != shape or x.device != device or x.dtype.is_complex:
+                return None
+            if needed:
+                inputs[name] = x if x.dtype is dtype else x.to(dtype)
+        sizes: dict[str, int] = {}
+        for i, part, name, is_plane in self._parts:
+            group = given.reverse_kl if reverse and name.startswith("kl/") else arguments[i]
+            if isinstance(group, torch.Tensor) and len(self.chosen.file.kl_parts) == 1 and not name.startswith("decoupled"):
+                group = {part: group}
+            x = group.get(part) if type(group) is dict else None
+            if type(x) not in _plain or x.device != device or not x.dtype.is_floating_point:
+                return None
+            if is_plane:
+                if x.shape != shape:
+                    return None
+            else:
+                if x.dim() == 1:
+                    x = x.unsqueeze(-1)
+                if x.dim() != 2 or x.shape[0] != shape[1]:
+                    return None
+                sizes[part] = x.shape[1]
+            inputs[name] = x if x.dtype is dtype else x.to(dtype)
+        if len(given.state) != len(self._state):
+            return None
+        for part, name, axes in self._state:
+            x = given.state.get(part)
+            if type(x) not in _plain or x.device != device or not x.dtype.is_floating_point or x.shape != state_shape(axes, sizes):
+                return None
+            inputs[name] = x if x.dtype is dtype else x.to(dtype)
+        return inputs
+
+    def constants(self, inputs: dict[str, torch.Tensor]) -> tuple[Any, ...]:
+        """The program's constants as tensors, kept for the lengths, the element types and the devices that were met last."""
+        like = inputs[self.names[0]]
+        key = (like.dtype, like.device, *[inputs[name].shape for name in self.program.shaped])
+        found = self._kept.get(key)
+        if found is not None:
+            return found
+        # Tensors that are made in inference mode could not be used outside of it.
+        with torch.inference_mode(False), torch.no_grad():
+            made = self.program.constants(inputs, like)
+            hold = torch_library().held
+            kept = tuple(hold(like, value, number) for value, (_, number) in zip(made, self.program.held))
+        if all(type(x) in _plain for x in kept if isinstance(x, torch.Tensor)):
+            if len(self._kept) == _most_kept:
+                self._kept.clear()
+            self._kept[key] = kept
+        return kept
+
+
+def call_of(chosen: Chosen, metrics: bool) -> Call:
+    """The call of a graph, made once."""
+    key = "torch", metrics
+    if key not in chosen.functions:
+        chosen.functions[key] = Call(chosen, metrics)
+    made: Call = chosen.functions[key]
+    return made
+
 
 class _Loss(torch.autograd.Function):
-    """The loss, its gradients and its metrics, of the tensors that a graph reads in the order of its inputs."""
+    """The loss of the tensors that a graph reads. Its gradients are computed with it, and the metrics appended to `found`."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, constants: tuple[Any, ...], found: list[torch.Tensor], *tensors: torch.Tensor) -> Any:
+        outputs = call.program.function(tensors[0], *tensors[: call.arguments], *constants)
+        ctx.places = call.places
+        ctx.save_for_backward(*outputs[1 : 1 + call.count])
+        # A metric may be the loss itself or an input, and must be a tensor of its own.
+        found += [x.clone() for x in outputs[1 + call.count :]]
+        return outputs[0]
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
+        needed = ctx.needs_input_grad
+        gradients: list[torch.Tensor | None] = [None] * len(needed)
+        for place, gradient in zip(ctx.places, ctx.saved_tensors):
+            if needed[3 + place]:
+                gradients[3 + place] = gradient * upstream
+        return tuple(gradients)
+
+
+class _TransformedLoss(torch.autograd.Function):
+    """The same for the transforms of `torch.func`: the gradients and the metrics are outputs."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(chosen: Chosen, *tensors: torch.Tensor) -> Any:
-        count = len(chosen.file.gradients)
-        inputs = dict(zip(chosen.names, tensors))
-        outputs = chosen.programs["torch"]({**chosen.numbers, **inputs}, tensors[0])
-        # A metric may be the loss itself, and must be a tensor of its own.
-        return outputs[0], *outputs[1 : 1 + count], *[x.clone() for x in outputs[1 + count :]]
+    def forward(call: Call, *tensors: torch.Tensor) -> Any:
+        inputs = dict(zip(call.names, tensors))
+        outputs = call.program(inputs, tensors[0])
+        return *outputs[: 1 + call.count], *[x.clone() for x in outputs[1 + call.count :]]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        chosen = inputs[0]
-        ctx.differentiable = chosen.differentiable
-        ctx.count = len(inputs)
+        call = inputs[0]
+        ctx.places = call.places
         ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*output[1 : 1 + len(chosen.differentiable)])
+        ctx.save_for_backward(*output[1 : 1 + call.count])
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor, *_: Any) -> Any:
-        gradients: list[torch.Tensor | None] = [None] * ctx.count
-        for index, gradient in zip(ctx.differentiable, ctx.saved_tensors):
-            if ctx.needs_input_grad[1 + index]:
-                gradients[1 + index] = gradient * upstream
+        needed = ctx.needs_input_grad
+        gradients: list[torch.Tensor | None] = [None] * len(needed)
+        for place, gradient in zip(ctx.places, ctx.saved_tensors):
+            if needed[1 + place]:
+                gradients[1 + place] = gradient * upstream
         return tuple(gradients)
 
 
-def evaluate(chosen: Chosen, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def run(operator: Operator, given: Given, metrics: bool, traced: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The loss and the metrics. With `traced`, tensors may be symbols, and nothing that is made of them is kept."""
+    chosen = operator._chosen_for(given)
+    call = call_of(chosen, metrics)
+    reverse = operator._feeds_reverse(chosen.file)
+    transformed = _transforms_active()
+    inputs = None if traced or transformed else call.quick_inputs(given, reverse)
+    if inputs is None:
+        inputs = Checker(chosen.file, chosen.needs, torch_arrays, given, reverse).inputs()
+        traced = traced or any(type(x) not in _plain for x in inputs.values())
+    tensors = [inputs[name] for name in call.names]
+    if transformed:
+        loss, *outputs = _TransformedLoss.apply(call, *tensors)
+        return loss, dict(zip(call.metrics, outputs[call.count :]))
+    constants = call.program.constants(inputs, tensors[0]) if traced else call.constants(inputs)
+    found: list[torch.Tensor] = []
+    loss = _Loss.apply(call, constants, found, *tensors)
+    return loss, dict(zip(call.metrics, found))
+
+
+Signature = tuple[tuple[str, str], ...]
+"""The arguments that a call gives: the name of each, and of the part if it is a mapping."""
+
+
+def graph_function(operator: Operator) -> Callable[..., tuple[torch.Tensor, ...]]:
+    """The loss and the metrics as a function of tensors alone, which `torch.compile` puts into its graph without tracing its Python.
+
+    So a compiled function checks none of the objects that it is made of before each call.
+    """
+
+    def call(signature: Signature, layout: Any, metrics: bool, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        loss, found = run(operator, _given(signature, layout, tensors), metrics, traced=True)
+        return loss, *found.values()
+
+    function: Callable[..., tuple[torch.Tensor, ...]] = torch.compiler.allow_in_graph(call)
+    return function
+
+
+def names_function(operator: Operator) -> Callable[[Signature], tuple[str, ...]]:
+    """The names of the metrics, as a function that `torch.compile` calls once and whose result it takes as constant."""
+
+    def names(signature: Signature) -> tuple[str, ...]:
+        return operator._chosen_for(_given(signature, "NB", [0.0] * len(signature))).file.metrics
+
+    function: Callable[[Signature], tuple[str, ...]] = torch.compiler.assume_constant_result(names)
+    return function
+
+
+def _given(signature: Signature, layout: Any, tensors: Sequence[Any]) -> Given:
+    arguments: dict[str, Any] = {**dict.fromkeys(Given._fields), "state": {}, "layout": layout}
+    for (field, part), tensor in zip(signature, tensors):
+        if part == "":
+            arguments[field] = tensor
+        else:
+            arguments[field] = {**(arguments[field] or {}), part: tensor}
+    return Given(**arguments)
+
+
+def evaluate(operator: Operator, given: Given, metrics: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss and the metrics.
 
     Raises:
-      PmpoError: the program would have to be made while `torch.compile` traces.
+      PmpoError: naming the argument that is missing or wrong; or the operator is first called while `torch.compile` traces.
     """
-    file = chosen.file
-    if "torch" not in chosen.programs:
-        if torch.compiler.is_compiling():
-            raise PmpoError(
-                f"operator {file.name}",
-                "it is called for the first time inside of torch.compile, and was made before torch was imported",
-                "Import torch first, or make the operator before the compiled function runs",
-            )
-        chosen.program("torch")
-    outputs = _Loss.apply(chosen, *[inputs[name] for name in chosen.names])
-    return outputs[0], dict(zip(file.metrics, outputs[1 + len(file.gradients) :]))
+    if not torch.compiler.is_compiling():
+        return run(operator, given, metrics)
+    function = operator._graph_function
+    if function is None:
+        raise PmpoError(
+            f"operator {operator.name}",
+            "it is called for the first time inside of torch.compile, and was made before torch was imported",
+            "Import torch first, or make the operator before the compiled function runs",
+        )
+    signature: list[tuple[str, str]] = []
+    tensors: list[Any] = []
+    for field, x in zip(Given._fields, given):
+        if field == "layout" or x is None:
+            continue
+        for part, tensor in x.items() if isinstance(x, Mapping) else (("", x),):
+            signature.append((field, part))
+            tensors.append(tensor)
+    loss, *found = function(tuple(signature), given.layout, metrics, *tensors)
+    return loss, dict(zip(operator._names_function(tuple(signature)), found)) if metrics else {}
 
 
 class TorchState(torch.nn.Module):
@@ -108,14 +319,14 @@ class TorchState(torch.nn.Module):
     ) -> None:
         super().__init__()
         self._chosen = chosen
-        self._names = tuple(initial)
+        self._parameter_names = {name: name.replace("/", "__") for name in initial}
         for name, (shape, value) in initial.items():
             tensor = torch.full(shape, value, dtype=dtype or torch.float32, device=device)
-            self.register_parameter(name.replace("/", "__"), torch.nn.Parameter(tensor))
+            self.register_parameter(self._parameter_names[name], torch.nn.Parameter(tensor))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The parameters by the names that the operator has for them."""
-        return {name: self.get_parameter(name.replace("/", "__")) for name in self._names}
+        return {name: getattr(self, parameter) for name, parameter in self._parameter_names.items()}
 
     @torch.no_grad()
     def project(self) -> None:
