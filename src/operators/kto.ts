@@ -62,12 +62,13 @@ function ktoLoss(
 ): OperatorResult {
   const { logProb, referenceLogProb, accept, reject, mask, kl } = batch;
   const weights: Tensor2D = tf.add(accept, reject);
-  const logRatio: Tensor2D = tf.sub(where0(logProb, weights), where0(referenceLogProb, weights));
+  const logRatio = where0(tf.sub(logProb, referenceLogProb), weights);
   const point = referencePoint === 'kl' ? klPoint(kl()) : mismatchedPoint(batch);
   const margin = tf.mul(tf.sub(logRatio, point), beta);
-  // 1 − σ(z) = σ(−z)
-  const accepted = tf.sum(tf.mul(accept, tf.sigmoid(tf.neg(margin))));
-  const rejected = tf.sum(tf.mul(reject, tf.sigmoid(margin)));
+  // 1 − σ(−z) = σ(z)
+  const preference = tf.sigmoid(margin);
+  const accepted = tf.sum(tf.mul(accept, tf.sub(1, preference)));
+  const rejected = tf.sum(tf.mul(reject, preference));
   const weighted = tf.add(tf.mul(accepted, desirableWeight), tf.mul(rejected, undesirableWeight));
   const total = tf.sum(weights);
   const loss: Scalar = tf.div(weighted, tf.where(tf.greater(total, 0), total, tf.onesLike(total)));

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Scalar, Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
+import type { Scalar, Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
 import { klBounds } from './kl-settings.js';
@@ -7,7 +7,14 @@ import { dualValue } from './lagrange.js';
 import { likelihoodParts, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorRule } from './operator.js';
 import { ofContexts, problemSums } from './problems.js';
-import { type EStep, eStepOf, temperedLogits, type WeightedSamples, weightingRule } from './temperature.js';
+import {
+  type EStep,
+  eStepOf,
+  softmaxAndLogSum,
+  temperedLogits,
+  type WeightedSamples,
+  weightingRule,
+} from './temperature.js';
 
 /**
  * Maximum a Posteriori Policy Optimisation (arXiv 1806.06920; decoupled constraints: arXiv 1812.02256), as rlax
@@ -63,10 +70,11 @@ function eStep(
   const isSample: Tensor2D = tf.greater(mask, 0);
   const ofEach = ofContexts(temperature, problems, mask.shape[1]);
   const logits = temperedLogits(where0(values, mask), mask, isSample, ofEach);
-  const weights: Tensor2D = where0(tf.softmax(tf.transpose(logits), -1).transpose(), mask);
-  const count: Tensor1D = tf.sum(mask, 0);
+  const { softmax, logSum } = softmaxAndLogSum(logits, 0);
+  const weights = where0(softmax, mask);
+  const count: Tensor2D = tf.sum(mask, 0, true);
   const isPresent = tf.greater(count, 0);
-  const logMean = tf.sub(tf.logSumExp(logits, 0), tf.log(tf.where(isPresent, count, tf.onesLike(count))));
+  const logMean = tf.sub(logSum, tf.log(tf.where(isPresent, count, tf.onesLike(count))));
   const contexts = tf.maximum(problemSums(tf.cast(isPresent, 'float32'), problems), 1);
   const sums = problemSums(tf.where(isPresent, logMean, tf.zerosLike(logMean)), problems);
   return eStepOf(weights, temperature, tf.div(sums, contexts), epsilon, problems);

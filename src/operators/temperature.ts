@@ -56,6 +56,21 @@ export function temperedLogits(
   return tf.where(counts, tempered, tf.fill(mask.shape, -1e30));
 }
 
+/**
+ * The softmax of logits [N, B] and the logarithm of the sum of their exponentials, over an axis or over all elements.
+ * @returns `logSum` has the reduced axes, of length 1
+ */
+export function softmaxAndLogSum(
+  logits: Tensor2D,
+  axis?: number,
+): { readonly softmax: Tensor2D; readonly logSum: Tensor2D } {
+  // Both are the same for every offset, so that no gradient flows through it.
+  const largest = stopGradient(tf.max<Tensor2D>(logits, axis, true));
+  const powers = tf.exp(tf.sub(logits, largest));
+  const total: Tensor2D = tf.sum(powers, axis, true);
+  return { softmax: tf.div(powers, total), logSum: tf.add(tf.log(total), largest) };
+}
+
 /** The parts of a loss whose samples have been weighted. */
 export interface WeightedSamples {
   readonly mStepLoss: Scalar;

@@ -7,7 +7,7 @@ import { klBounds } from './kl-settings.js';
 import { dualValue } from './lagrange.js';
 import { likelihoodParts, where0 } from './masking.js';
 import type { CheckedBatch, Operator, OperatorRule } from './operator.js';
-import { type EStep, eStepOf, temperedLogits, weightingRule } from './temperature.js';
+import { type EStep, eStepOf, softmaxAndLogSum, temperedLogits, weightingRule } from './temperature.js';
 
 /**
  * V-MPO (arXiv 1909.12238, equations 3 to 5), as rlax (`vmpo_loss`) computes it. With the advantages A = f(x, y) − V(x), of which the
@@ -71,12 +71,11 @@ function eStep(
   const kept = bestOf(advantage, mask, fraction);
   const isKept: Tensor2D = tf.greater(kept, 0);
   const logits = temperedLogits(advantage, mask, isKept, temperature);
-  const [size, shape] = [mask.shape[0] * mask.shape[1], mask.shape];
-  const flat = tf.reshape(logits, [size]);
-  const weights: Tensor2D = tf.mul(tf.reshape(tf.softmax(flat), shape), kept);
+  const { softmax, logSum } = softmaxAndLogSum(logits);
+  const weights: Tensor2D = tf.mul(softmax, kept);
   const count = tf.sum(tf.mul(kept, where0(mask, kept)));
   const logMean: Scalar = tf.sub(
-    tf.logSumExp(flat),
+    tf.squeeze<Scalar>(logSum),
     tf.log(tf.where(tf.greater(count, 0), count, tf.onesLike(count))),
   );
   const expected = tf.where(tf.greater(count, 0), logMean, tf.zerosLike(logMean));

@@ -224,16 +224,14 @@ export function registerAlgebraKernels(): void {
   });
   kernel('Softmax', ({ graph, input, attributes }) => {
     const x = input('logits');
-    const axis = (attributes.dim as number | undefined) ?? -1;
-    return graph.emit(
-      'Softmax',
-      [x],
-      { axis: axis < 0 ? axis + x.shape.length : axis },
-      {
-        type: x.type,
-        shape: x.shape,
-      },
-    );
+    const rank = x.shape.length;
+    const axis = (((attributes.dim as number | undefined) ?? -1) + rank) % rank;
+    const softmax = (of: Value, along: number) =>
+      graph.emit('Softmax', [of], { axis: along }, { type: of.type, shape: of.shape });
+    // Along the other of two exchanged axes, the exchange comes last, where the next one may undo it.
+    if (x.transposeOf !== undefined && axis === rank - 1)
+      return swapLast(graph, softmax(x.transposeOf, rank - 2));
+    return softmax(x, axis);
   });
   kernel('LogSoftmax', ({ graph, input, attributes }) => {
     const x = input('logits');

@@ -4,7 +4,7 @@ import { sameShape, sizeOf } from '../../core/shape.js';
 import { traceBackendName } from '../scope.js';
 import * as tf from '../tf.js';
 import type { Attributes, Graph, Value } from './graph.js';
-import { scalarOf, scale, scaled, simplified, uniformOf } from './simplify.js';
+import { scalarOf, scale, scaled, simplified, uniformOf, withoutRepeats } from './simplify.js';
 import type { TracingBackend } from './tracing-backend.js';
 
 /** The context of a kernel of the tracing backend. */
@@ -58,9 +58,14 @@ export function kernel(name: string, build: Kernel): void {
   });
 }
 
-/** The value before it was broadcast. */
+/** The value before it was broadcast, or before it got axes of length 1 in front, which broadcasting adds by itself. */
 function unbroadcast(value: Value): Value {
-  return value.broadcastOf ?? value;
+  const source = value.broadcastOf ?? value;
+  if (source.node?.operator !== 'Reshape') return source;
+  const inner = source.node.inputs[0]!;
+  const added = source.shape.length - inner.shape.length;
+  const isSame = added > 0 && sameShape(source.shape, [...Array<number>(added).fill(1), ...inner.shape]);
+  return isSame ? inner : source;
 }
 
 function jointShape(operands: readonly Value[]): number[] {
@@ -84,6 +89,10 @@ export function elementwise(
   const shape = jointShape(operands);
   const simpler = simplified(graph, operator, operands, type);
   if (simpler !== undefined) return graph.broadcast(simpler, shape);
+  const fewer = withoutRepeats(operator, operands);
+  if (fewer.operands.some((operand, i) => operand !== operands[i])) {
+    return elementwise(graph, fewer.operator, fewer.operands, type, attributes);
+  }
   const moved = operator === 'Mul' ? withFactorOnSmaller(graph, operands) : undefined;
   if (moved !== undefined) return elementwise(graph, operator, moved, type);
   const sources = operands.map(unbroadcast);
@@ -179,12 +188,30 @@ export function reduce(
       return reshape(graph, sum, shape);
     }
   }
+  if (!graph.sumsAsProducts && shape.length === 0 && value.type === 'float32') {
+    const whole = sumOfAll(graph, operator, value);
+    if (whole !== undefined) return whole;
+  }
   return graph.emit(
     operator,
     [value, graph.integers(axes)],
     { keepdims: keepDims ? 1 : 0 },
     { type: value.type, shape },
   );
+}
+
+/**
+ * The sum or mean of all elements where lengths are open: one sum, of what a sum along an axis was taken of, and a factor, which may
+ * merge with others. Undefined if that is the node itself.
+ */
+function sumOfAll(graph: Graph, operator: string, value: Value): Value | undefined {
+  if (operator !== 'ReduceSum' && operator !== 'ReduceMean') return undefined;
+  const { node } = value;
+  const inner = node?.operator === 'ReduceSum' || node?.operator === 'Reshape' ? node.inputs[0]! : value;
+  if (operator === 'ReduceSum' && inner === value) return undefined;
+  const sum = reduce(graph, 'ReduceSum', inner, parseAxes(undefined, inner.shape.length), false);
+  if (operator === 'ReduceSum') return sum;
+  return elementwise(graph, 'Mul', [sum, graph.scalar('float32', 1 / sizeOf(value.shape))]);
 }
 
 /**
@@ -214,6 +241,8 @@ function reduceBroadcast(
 export function transpose(graph: Graph, value: Value, perm: readonly number[]): Value {
   if (perm.every((axis, i) => axis === i)) return value;
   const shape = perm.map((axis) => value.shape[axis]);
+  if (uniformOf(value) !== undefined)
+    return graph.broadcast(reshape(graph, value.broadcastOf ?? value, []), shape);
   const rank = perm.length;
   const swapsLast = perm.every((axis, i) => axis === (i < rank - 2 ? i : 2 * rank - 3 - i));
   if (swapsLast && value.transposeOf !== undefined) return value.transposeOf;

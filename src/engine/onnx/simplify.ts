@@ -1,3 +1,4 @@
+import { sameShape } from '../../core/shape.js';
 import type { Graph, Value } from './graph.js';
 
 /** Simplifications of elementwise operators with operands that are known while tracing. */
@@ -67,16 +68,18 @@ export function simplified(
       if (left === 0 || right === 0) return scalarOf(graph, type, 0);
       if (left === 1) return b;
       if (right === 1) return a;
-      return mergeFactors(graph, a, b, left, right);
+      return mergeFactors(graph, a, b, left, right) ?? mergeIndicators(graph, a, b);
     case 'Div':
       if (left === 0) return scalarOf(graph, type, 0);
       return right === 1 ? a : mergeQuotient(graph, a, right);
     case 'Pow':
       return right === 1 ? a : undefined;
     case 'And':
-      return left === 1 ? b : right === 1 ? a : undefined;
+      return left === 1 || a === b ? b : right === 1 ? a : undefined;
     case 'Or':
-      return left === 0 ? b : right === 0 ? a : undefined;
+      return left === 0 || a === b ? b : right === 0 ? a : undefined;
+    case 'Greater':
+      return right === 0 ? indicated(a) : undefined;
     case 'Neg': {
       const product = scaled(a);
       return product === undefined ? undefined : scale(graph, product.of, -product.by);
@@ -104,6 +107,70 @@ function mergeFactors(
   const product = scaled(other);
   if (product === undefined) return undefined;
   return scale(graph, product.of, factor * product.by);
+}
+
+/** The condition that a value is 1 where it holds, and 0 elsewhere. */
+function indicated(value: Value): Value | undefined {
+  if (value.node?.operator !== 'Cast' || value.type === 'bool') return undefined;
+  const [condition] = value.node.inputs;
+  return condition?.type === 'bool' ? condition : undefined;
+}
+
+/** A product with a condition as 0 or 1: of two conditions, it is that of both; of a value that is 0 elsewhere, it is the value. */
+function mergeIndicators(graph: Graph, a: Value, b: Value): Value | undefined {
+  if (!sameShape(a.shape, b.shape) || a.type !== 'float32') return undefined;
+  const [left, right] = [indicated(a), indicated(b)];
+  if (left !== undefined && right !== undefined) {
+    if (left === right) return a;
+    const { shape } = a;
+    const both = graph.emit('And', [left, right], {}, { type: 'bool', shape });
+    return graph.emit('Cast', [both], { to: 1 }, { type: 'float32', shape });
+  }
+  if (left !== undefined && isZeroUnless(left, b)) return b;
+  if (right !== undefined && isZeroUnless(right, a)) return a;
+  return undefined;
+}
+
+/** How many factors of factors are looked at. */
+const mostDepth = 4;
+
+/** Whether every element of `value` is known to be 0 where a condition does not hold, or NaN where its product with 0 is. */
+function isZeroUnless(condition: Value, { node }: Value, depth = 0): boolean {
+  if (node?.operator === 'Where') {
+    const [chosen, , other] = node.inputs;
+    return chosen === condition && uniformOf(other!) === 0;
+  }
+  if (node?.operator !== 'Mul' || depth === mostDepth) return false;
+  return node.inputs.some(
+    (factor) => indicated(factor!) === condition || isZeroUnless(condition, factor!, depth + 1),
+  );
+}
+
+/** Operands of an equal node with fewer others: a choice by a condition that was made already, and the sum with a negative. */
+export function withoutRepeats(
+  operator: string,
+  operands: readonly Value[],
+): { readonly operator: string; readonly operands: readonly Value[] } {
+  const [a, b, c] = operands;
+  if (operator === 'Where') {
+    const [x, y] = [chosenBy(a!, b!, 1), chosenBy(a!, c!, 2)];
+    return { operator, operands: [a!, x, y] };
+  }
+  if (operator === 'Add' && b?.node?.operator === 'Neg') {
+    return { operator: 'Sub', operands: [a!, b.node.inputs[0]!] };
+  }
+  if (operator === 'Add' && a?.node?.operator === 'Neg') {
+    return { operator: 'Sub', operands: [b!, a.node.inputs[0]!] };
+  }
+  return { operator, operands };
+}
+
+/** What a choice by the same condition takes of `value`. */
+function chosenBy(condition: Value, value: Value, side: 1 | 2): Value {
+  const { node, shape } = value;
+  if (node?.operator !== 'Where' || node.inputs[0] !== condition) return value;
+  const taken = node.inputs[side]!;
+  return sameShape(taken.shape, shape) ? taken : value;
 }
 
 /** (x · b) / c as x · (b / c) for constants b and c, and x / c as x · (1 / c) if c is a power of two. */
