@@ -1,6 +1,7 @@
 import { dirname, relative } from 'node:path';
+import { stringify } from 'yaml';
 import { resolveConfig, resolveJob } from '../config/load.js';
-import { ConfigError } from '../core/errors.js';
+import { ConfigError, PmpoError } from '../core/errors.js';
 import { type PreferenceData, readAsLine, readPreferences } from '../datasets/preferences.js';
 import { readRows } from '../datasets/rows.js';
 import type { VectorEnvironment } from '../environments/vector-environment.js';
@@ -23,6 +24,8 @@ export interface StarterOptions extends ConnectOptions {
   readonly modules?: PublicModules;
 }
 
+/** A text as YAML, quoted where it must be. */
+const scalar = (text: string) => stringify(text, { lineWidth: 0 }).trim();
 const sized = (name: string, shape: readonly number[]) =>
   shape.length === 0 ? name : `${name} [${shape.join(', ')}]`;
 const range = (low: number, high: number) =>
@@ -60,8 +63,8 @@ async function controlStarter(
   { file, modules, ...options }: StarterOptions,
 ): Promise<string> {
   const environment = [
-    ...(address === undefined ? [] : [`  address: ${address}`]),
-    ...(simulator === undefined ? [] : [`  simulator: ${simulator}`]),
+    ...(address === undefined ? [] : [`  address: ${scalar(address)}`]),
+    ...(simulator === undefined ? [] : [`  simulator: ${scalar(simulator)}`]),
   ];
   const { config } = await resolveConfig(file, ['environment:', ...environment, ''].join('\n'), [], {
     modules,
@@ -82,7 +85,7 @@ operator: { name: ${operator.name} }
 
 learner:
   environmentSteps: ${learner.environmentSteps}
-  stepsPerUpdate: ${learner.stepsPerUpdate} # 2 halves the time of a run, which then needs more steps
+  batchSize: ${learner.batchSize}
 
 # Episodes with the mean action. The last policy and the best one are kept.
 evaluation: { every: ${evaluation.every}, episodes: ${evaluation.episodes} }
@@ -96,7 +99,7 @@ evaluation: { every: ${evaluation.every}, episodes: ${evaluation.episodes} }
 }
 
 /** The setting that a data set needs besides its file, with a comment. */
-function feedbackLines({ contexts, evaluations }: PreferenceData): string[] {
+function feedbackLines(source: string, { contexts, evaluations }: PreferenceData): string[] {
   if (evaluations === 'scores') {
     const several = contexts.some(({ completions }) => completions.length > 1);
     return several
@@ -106,15 +109,25 @@ function feedbackLines({ contexts, evaluations }: PreferenceData): string[] {
         ]
       : [
           '# A score is no label. Completions of at least this score are accepted, the others rejected: set it to what you mean.',
-          `feedback: { name: threshold, value: ${middleScore(contexts)} }`,
+          `feedback: { name: threshold, value: ${dividingScore(source, contexts)} }`,
         ];
   }
   return ['# Labels say what is accepted and what is rejected.', 'feedback: { name: label }'];
 }
 
-function middleScore(contexts: PreferenceData['contexts']): number {
-  const scores = contexts.flatMap(({ completions }) => completions.map(({ evaluation }) => evaluation));
-  return scores.sort((a, b) => a - b)[Math.floor(scores.length / 2)]!;
+/** A score that divides the completions about in half: at least one is below it. @throws PmpoError if all scores are the same. */
+function dividingScore(source: string, contexts: PreferenceData['contexts']): number {
+  const scores = contexts
+    .flatMap(({ completions }) => completions.map(({ evaluation }) => evaluation))
+    .sort((a, b) => a - b);
+  const middle = scores.slice(Math.floor(scores.length / 2)).find((score) => score > scores[0]!);
+  const found = middle ?? scores.find((score) => score > scores[0]!);
+  if (found !== undefined) return found;
+  throw new PmpoError({
+    where: source,
+    what: `every completion has the score ${scores[0]}, which tells none from another`,
+    remedy: 'Give scores that differ, or labels',
+  });
 }
 
 /** The operator for the sides that a data set has. */
@@ -142,21 +155,22 @@ async function languageStarter(
   notice(readAsLine(dataset, data));
   const text = `# ${readAsLine(dataset, data)}
 language:
-  # The policy: a small embedded model, to try the data with. For a Hugging Face model, start \`npx pmpo serve trainer --model FOLDER\` and write
-  # model: { name: trainer, address: 127.0.0.1:50052 }
-  model: { name: embedded }
+  # The policy: a Hugging Face model in a process of its own, which this starts:
+  #   npx pmpo serve trainer --model FOLDER --lora-rank 16 --port 50052
+  # model: { name: embedded } is a small model of short texts that needs no server, to look at how training goes.
+  model: { name: trainer, address: 127.0.0.1:50052 }
   dataset:
-    file: ${JSON.stringify(relative(dirname(file), dataset))}
+    file: ${scalar(relative(dirname(file), dataset) || '.')}
     heldOut: 0.1 # the share of prompts that is evaluated and not learned
 
 ${operatorLines(data).join('\n')}
-${feedbackLines(data).join('\n')}
+${feedbackLines(dataset, data).join('\n')}
 reference: initial # the policy stays near the model that it starts as
 
 learner:
   updates: 100
   batchSize: 16 # prompts
-  learningRate: 1.0e-3 # for a large model 1.0e-5 to 2.0e-4
+  learningRate: 1.0e-4 # with --lora-rank; without it, and for a large model, 1.0e-6 to 1.0e-5
 
 evaluation: { every: 20 }
 `;
@@ -166,11 +180,11 @@ evaluation: { every: 20 }
 
 /**
  * The text of a configuration for a simulator or a data set. The simulator is connected to, and the data set is read, so that the text
- * says what is there, and every line is one that works.
+ * says what is there.
  * @throws PmpoError if the server does not answer or refuses, or the data set cannot be read; ConfigError if nothing is chosen.
  */
 export async function starterConfig(subject: StarterSubject, options: StarterOptions): Promise<string> {
-  const head = `# Made by \`pmpo init\`. \`npx pmpo train ${options.file}\` trains it; \`npx pmpo train --help\` lists what can be set there.\n`;
+  const head = `# Made by \`pmpo init\`. \`npx pmpo train ${options.file}\` trains it; \`npx pmpo schema\` says what else can be set.\n`;
   if ('dataset' in subject) return `${head}${await languageStarter(subject, options)}`;
   if (subject.address === undefined && subject.simulator === undefined)
     throw new ConfigError({

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ensureBuilt, projectRoot, run, temporaryFolder } from './program.js';
@@ -14,7 +14,7 @@ afterAll(() => folder.remove());
 const at = (...names: string[]) => join(folder.path, ...names);
 
 describe('pmpo init', () => {
-  test('writes a configuration for a simulator, with its specs, that trains as it is', async () => {
+  test('writes a configuration for a simulator, with its specs, that trains', async () => {
     const file = at('reacher.yaml');
     const made = await run(['init', file, '--simulator', 'reacher']);
     expect(made.code, made.stderr).toBe(0);
@@ -36,11 +36,33 @@ describe('pmpo init', () => {
     expect(made.code, made.stderr).toBe(0);
     const text = await readFile(at('rejected.yaml'), 'utf8');
     expect(text).toMatch(/# .*rejected\.jsonl: read as .*0 accepted and 3 rejected completions/);
-    expect(text).toContain('file: "rejected.jsonl"');
+    expect(text).toContain('file: rejected.jsonl');
     expect(text).toContain('operator: { name: pmpo, alpha: 0 }');
+    const short = [
+      'language.model={name: embedded, layers: 1, width: 16, heads: 2, pretraining: {steps: 10}}',
+      'learner.updates=2',
+    ];
+    const trained = await run(
+      ['train', at('rejected.yaml'), '--output', at('runs'), ...short.flatMap((one) => ['--set', one])],
+      { env: { PMPO_CACHE: at('cache') } },
+    );
+    expect(trained.code, trained.stderr).toBe(0);
+  });
+
+  test('finds a threshold that divides scores, and refuses scores that are all the same', async () => {
+    const rows = (scores: readonly number[]) =>
+      scores.map((score, i) => JSON.stringify({ prompt: `p${i}`, completion: ' c', score })).join('\n');
+    await writeFile(at('scores.jsonl'), rows([1, 1, 1, 4]));
+    const made = await run(['init', at('scores.yaml'), '--dataset', at('scores.jsonl')]);
+    expect(made.code, made.stderr).toBe(0);
+    expect(await readFile(at('scores.yaml'), 'utf8')).toContain('feedback: { name: threshold, value: 4 }');
+    await writeFile(at('same.jsonl'), rows([4, 4]));
+    const refused = await run(['init', at('none.yaml'), '--dataset', at('same.jsonl')]);
+    expect(refused.stderr).toMatch(/every completion has the score 4/);
   });
 
   test.each([
+    [['--address', '[::1]:1'], 'no server answers there'],
     [['--simulator', 'reachr'], "Did you mean 'reacher'?"],
     [['--address', '127.0.0.1:1'], 'no server answers there'],
     [['--dataset', 'no-such-file.jsonl'], 'no-such-file.jsonl'],
@@ -54,6 +76,12 @@ describe('pmpo init', () => {
     await expect(readFile(at('none.yaml'))).rejects.toThrow();
   });
 
+  test('names a folder that is not there', async () => {
+    const { code, stderr } = await run(['init', at('nowhere', 'x.yaml'), '--simulator', 'reacher']);
+    expect(stderr).toMatch(/x\.yaml: there is no such folder/);
+    expect(code).toBe(2);
+  });
+
   test('replaces no file', async () => {
     await writeFile(at('mine.yaml'), 'mine');
     const { code, stderr } = await run(['init', at('mine.yaml'), '--simulator', 'reacher']);
@@ -65,29 +93,29 @@ describe('pmpo init', () => {
 
 describe('pmpo new plugin', () => {
   test('writes a classifier whose test passes, and which a configuration can name', async () => {
-    // Below the clone, where `pmpo` is found, as below a project that has it in node_modules.
-    const place = await mkdtemp(join(projectRoot, 'test/new-plugin-'));
-    try {
-      const made = await run(['new', 'plugin', join(place, 'far-ahead')]);
-      expect(made.code, made.stderr).toBe(0);
-      const tested = spawnSync(process.execPath, ['--test', join(place, 'far-ahead.test.mjs')], {
-        encoding: 'utf8',
-      });
-      expect(tested.status, tested.stdout).toBe(0);
-      const config =
-        'environment: { simulator: reacher }\nplugins: [./far-ahead.ts]\nfeedback: { name: far-ahead, margin: -1 }\n';
-      await writeFile(join(place, 'job.yaml'), config);
-      const refused = await run(['train', join(place, 'job.yaml')]);
-      expect(refused.stderr).toMatch(/feedback\.margin.*must be at least 0/);
-      const again = await run(['new', 'plugin', join(place, 'far-ahead')]);
-      expect(again.stderr).toMatch(/far-ahead\.ts: the file is there already/);
-    } finally {
-      await rm(place, { recursive: true });
-    }
+    // A project that has pmpo in its node_modules.
+    const place = at('project');
+    await mkdir(join(place, 'node_modules'), { recursive: true });
+    await symlink(projectRoot, join(place, 'node_modules/pmpo'), 'junction');
+    const made = await run(['new', 'plugin', join(place, 'far-ahead')]);
+    expect(made.code, made.stderr).toBe(0);
+    const tested = spawnSync(process.execPath, ['--test', join(place, 'far-ahead.test.mjs')], {
+      encoding: 'utf8',
+    });
+    expect(tested.status, tested.stdout).toBe(0);
+    const config =
+      'environment: { simulator: reacher }\nplugins: [./far-ahead.ts]\nfeedback: { name: far-ahead, margin: -1 }\n';
+    await writeFile(join(place, 'job.yaml'), config);
+    const refused = await run(['train', join(place, 'job.yaml')]);
+    expect(refused.stderr).toMatch(/feedback\.margin.*must be at least 0/);
+    const again = await run(['new', 'plugin', join(place, 'far-ahead')]);
+    expect(again.stderr).toMatch(/far-ahead\.ts: the file is there already/);
   });
 
   test.each([
-    ['Mine', 'cannot be the name'],
+    ['Mine', 'does not end with the name'],
+    ['plugins/', 'does not end with the name'],
+    ['nowhere/mine', 'there is no such folder'],
     ['top-k', 'is built in'],
   ])('refuses the name %s', async (name, reason) => {
     const { code, stderr } = await run(['new', 'plugin', at(name)]);

@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
-import { ConfigError } from '../../core/errors.js';
+import { ConfigError, StoppedError } from '../../core/errors.js';
 import type { StarterSubject } from '../../experiments/starter-config.js';
 
 interface InitOptions {
@@ -20,8 +21,17 @@ async function ask(signal: AbortSignal): Promise<InitOptions> {
     });
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const left = new AbortController();
+  // Ctrl-C and the end of the input.
+  terminal.once('close', () => left.abort());
+  const question = async (text: string) => {
+    try {
+      return (await terminal.question(`${text} `, { signal: AbortSignal.any([signal, left.signal]) })).trim();
+    } catch (cause) {
+      throw new StoppedError({ what: 'stopped: nothing is written', cause });
+    }
+  };
   try {
-    const question = async (text: string) => (await terminal.question(`${text} `, { signal })).trim();
     const address = await question('Address of a simulator server, host:port (empty: none):');
     if (address !== '') {
       const simulator = await question('Name of the simulator on it (empty: the server has only one):');
@@ -56,6 +66,13 @@ async function init(file: string, options: InitOptions): Promise<void> {
       remedy: 'Give the name of a new file: pmpo init FILE',
     });
   }
+  if (!existsSync(dirname(file))) {
+    throw new ConfigError({
+      where: file,
+      what: 'there is no such folder',
+      remedy: 'Make it, or give another file',
+    });
+  }
   const { starterConfig } = await import('../../experiments/starter-config.js');
   const { publicModules } = await import('../../public-modules.js');
   const { handleSignals } = await import('../../system/signals.js');
@@ -65,8 +82,14 @@ async function init(file: string, options: InitOptions): Promise<void> {
   try {
     const subject = subjectOf(Object.keys(options).length === 0 ? await ask(signal) : options);
     const text = await starterConfig(subject, { file, modules: publicModules, notice, signal });
-    await writeFile(file, text, { flag: 'wx' });
-    notice(`${file} is written. Next: npx pmpo train ${file}`);
+    await writeFile(file, text, { flag: 'wx' }).catch((cause: Error) => {
+      throw new ConfigError({ where: file, what: `it cannot be written: ${cause.message}`, cause });
+    });
+    const next =
+      'dataset' in subject
+        ? `start the model's server, as the file says; \`npx pmpo data ${file}\` shows what is learned, \`npx pmpo train ${file}\` learns it`
+        : `npx pmpo train ${file}`;
+    notice(`${file} is written. Next: ${next}`);
   } finally {
     signals.dispose();
   }

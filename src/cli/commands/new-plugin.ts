@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ConfigError } from '../../core/errors.js';
@@ -7,16 +8,34 @@ import { ConfigError } from '../../core/errors.js';
 /** The plugin that is copied, with its test, and its name in them. */
 const template = fileURLToPath(new URL('../../../examples/new-plugin/', import.meta.url));
 const templateName = 'my-classifier';
+const endings = ['.ts', '.test.mjs'] as const;
 
-async function newPlugin(path: string): Promise<void> {
+/** @throws ConfigError if the files of a plugin cannot be written there. */
+function checkPath(path: string): void {
   const name = basename(path);
-  if (!/^[a-z][a-z0-9-]*$/.test(name)) {
+  if (!/^[a-z][a-z0-9-]*$/.test(name) || /[/\\]$/.test(path)) {
     throw new ConfigError({
-      where: name,
-      what: 'it cannot be the name of a classifier',
+      where: path,
+      what: 'it does not end with the name of a classifier',
       remedy: 'Use small letters, digits and hyphens, beginning with a letter, such as torque-limit',
     });
   }
+  if (!existsSync(dirname(path))) {
+    throw new ConfigError({
+      where: path,
+      what: 'there is no such folder',
+      remedy: 'Make it, or give another',
+    });
+  }
+  const there = endings.map((ending) => `${path}${ending}`).find(existsSync);
+  if (there !== undefined) {
+    throw new ConfigError({ where: there, what: 'the file is there already', remedy: 'Choose another name' });
+  }
+}
+
+async function newPlugin(path: string): Promise<void> {
+  checkPath(path);
+  const name = basename(path);
   const { createCatalogue } = await import('../../config/catalogue.js');
   if (
     createCatalogue()
@@ -29,17 +48,12 @@ async function newPlugin(path: string): Promise<void> {
       remedy: 'Choose another',
     });
   }
-  for (const ending of ['.ts', '.test.mjs']) {
+  for (const ending of endings) {
     const text = await readFile(join(template, `${templateName}${ending}`), 'utf8');
-    try {
-      await writeFile(`${path}${ending}`, text.replaceAll(templateName, name), { flag: 'wx' });
-    } catch (cause) {
-      const what =
-        (cause as NodeJS.ErrnoException).code === 'EEXIST'
-          ? 'the file is there already'
-          : `it cannot be written: ${(cause as Error).message}`;
-      throw new ConfigError({ where: `${path}${ending}`, what, remedy: 'Choose another name', cause });
-    }
+    const file = `${path}${ending}`;
+    await writeFile(file, text.replaceAll(templateName, name), { flag: 'wx' }).catch((cause: Error) => {
+      throw new ConfigError({ where: file, what: `it cannot be written: ${cause.message}`, cause });
+    });
   }
   process.stderr.write(`${path}.ts and its test are written. Change both to what you mean, then
   node --test ${path}.test.mjs
