@@ -170,6 +170,9 @@ def classify(feedback: Feedback, evaluation: torch.Tensor, weights: torch.Tensor
 class ActorLoss(torch.nn.Module):
     """The loss of an actor with a diagonal Gaussian, squashed or not, for scripts that have critics of their own.
 
+    Prefer a Gaussian in the space of actions, which is clipped, as in `pmpo.cleanrl.ClippedActor`: under bounded KLs, a squashed one is
+    slow to come back from means far from 0.
+
     Its parameters are the operator's own variables, which an optimizer trains with the policy. They are brought into their domain at
     the start of each call.
 

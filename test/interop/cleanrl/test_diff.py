@@ -12,7 +12,7 @@ import unittest
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[3] / "plugins" / "python"
 DIFF = PACKAGE / "cleanrl" / "sac_continuous_action.diff"
-SMALL = "--gym-id Reach-v0 --cuda False --batch-size 64 --gamma 0.9 --tau 0.02 --policy-lr 1e-3 --learning-starts 300 --total-timesteps 1000 --seed 1"
+PENDULUM = "--gym-id Pendulum-v0 --cuda False --learning-starts 1000 --total-timesteps 6000 --seed 1"
 
 
 class DiffTest(unittest.TestCase):
@@ -28,16 +28,15 @@ class DiffTest(unittest.TestCase):
             script = shutil.copy(original, target)
             subprocess.run(["git", "apply", "-p0", str(DIFF)], cwd=folder, check=True)
             environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1"}
-            command = [sys.executable, str(pathlib.Path(__file__).with_name("run_script.py")), script, *SMALL.split()]
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+            command = [sys.executable, str(pathlib.Path(__file__).with_name("run_script.py")), script, *PENDULUM.split()]
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
         self.assertEqual(done.returncode, 0, done.stderr)
         returns = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("return ")]
-        self.assertEqual(len(returns), 100)
-        # The first 29 episodes are random.
-        random, learned = statistics.mean(returns[:29]), statistics.mean(returns[-30:])
-        print(f"random {random:.2f}, learned {learned:.2f}")
-        self.assertLess(random, -4)
-        self.assertGreater(learned, -2)
+        self.assertEqual(len(returns), 30)
+        # The first 5 episodes are random, of about -1,300 on average.
+        learned = statistics.mean(returns[-5:])
+        print(f"returns {[round(value) for value in returns]}")
+        self.assertGreater(learned, -600)
 
 
 if __name__ == "__main__":
