@@ -328,6 +328,14 @@ class TorchState(torch.nn.Module):
         """The parameters by the names that the operator has for them."""
         return {name: getattr(self, parameter) for name, parameter in self._parameter_names.items()}
 
+    def parameter_group(self, learning_rate: float = 1e-2) -> dict[str, Any]:
+        """The parameters as a group of an Adam optimizer, by which no step is longer than the learning rate.
+
+        A dual is stored as a logarithm, so its gradient grows with it. By Adam's usual second beta, 0.999, one update whose KL was far from
+        its bound raises the weight by orders of magnitude, and is remembered for thousands of updates on the way down.
+        """
+        return {"params": list(self.parameters()), "lr": learning_rate, "betas": (0.9, 0.9)}
+
     @torch.no_grad()
     def project(self) -> None:
         """Brings the state into its domain, after a step of the optimizer."""

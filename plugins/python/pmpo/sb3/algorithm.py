@@ -170,8 +170,8 @@ class PMPO(OffPolicyAlgorithm):
         dimensions = get_action_dim(self.action_space)
         parts = {"mean": dimensions, "covariance": dimensions} if continuous else {"categorical": 1}
         self.operator_state = self.operator.torch_state(parts, bound_violation=continuous, device=self.device)
-        duals = list(self.operator_state.parameters())
-        self.operator_optimizer = torch.optim.Adam(duals, lr=self.operator_learning_rate) if duals else None
+        group = self.operator_state.parameter_group(self.operator_learning_rate)
+        self.operator_optimizer = torch.optim.Adam([group]) if group["params"] else None
 
     @torch.no_grad()
     def _draw(self, obs: PyTorchObs) -> _Drawn:

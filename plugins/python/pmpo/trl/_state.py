@@ -80,7 +80,8 @@ class TrainsState:
                     f"have a scheduler, but not the variables that {self.operator.name} trains",
                     "Leave the scheduler to the trainer",
                 )
-            optimizer.add_param_group({"params": own, "lr": trainer.args.state_learning_rate, "weight_decay": 0.0})
+            group = self.operator_state.parameter_group(trainer.args.state_learning_rate)
+            optimizer.add_param_group({**group, "weight_decay": 0.0})
         return optimizer
 
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
