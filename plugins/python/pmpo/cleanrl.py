@@ -15,10 +15,20 @@ import torch
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from . import control
+from . import control, operators
 from ._operator import Operator
 
 __all__ = ["ClippedActor"]
+
+
+def _default_operator() -> Operator:
+    """PMPO as `control.default_operator`, but the covariance may shrink by a third as much at each new reference.
+
+    The reference is renewed every 25 updates here, so that the mean is quick. On Pendulum the standard deviation would otherwise fall
+    below a tenth within 5,000 steps, and the policy, which then no longer explores, would get worse again.
+    """
+    bounded = {"mean": {"epsilon": 0.01, "initial_weight": 1.0}, "covariance": {"epsilon": 1e-5, "initial_weight": 100.0}}
+    return operators.pmpo(kl=bounded)
 
 
 class ClippedActor(torch.nn.Module):
@@ -27,15 +37,15 @@ class ClippedActor(torch.nn.Module):
     The same two outputs of the network are read as `pmpo.sb3` reads its own: the mean is a tanh, and the standard deviation
     `min_std` plus a softplus, which is `initial_std` for outputs of 0. A squashed Gaussian does not learn under bounded KLs: where its mean
     lies far from 0, all of its samples are nearly the same action, and the bound lets the mean come back only slowly. Nor does
-    CleanRL's log-std, which a tanh stretches to [-5, 2]: single steps of Adam exceed the bound on the covariance, so that the weight
-    of that KL rises without end.
+    CleanRL's log-std, which a tanh stretches to [-5, 2]: single steps of Adam exceed the bound on the covariance.
 
     Args:
       policy: gives mean and log-std, [B, A] each, when called with states and a device. It has CleanRL's action_scale and action_bias.
       n_samples: N, the actions that are drawn at each state.
       reference_update_interval: the reference becomes a copy of the policy every so many losses.
       initial_std, min_std: in units of the action's half range.
-      operator, feedback: as those of `pmpo.control.ActorLoss`, the module `loss`.
+      operator: PMPO with bounded KLs by default.
+      feedback: `value-baseline`, `top-half`, or a function; see `pmpo.control`.
     """
 
     def __init__(
@@ -57,7 +67,8 @@ class ClippedActor(torch.nn.Module):
         self.policy = policy
         self.reference = copy.deepcopy(policy).requires_grad_(False)
         self.n_samples, self.reference_update_interval = n_samples, reference_update_interval
-        self.actor_loss = control.ActorLoss(policy.mean.out_features, operator=operator, feedback=feedback).to(policy.action_scale.device)
+        chosen = _default_operator() if operator is None else operator
+        self.actor_loss = control.ActorLoss(policy.mean.out_features, operator=chosen, feedback=feedback).to(policy.action_scale.device)
         self.initial_std, self.min_std = initial_std, min_std
         self._losses = 0
 
