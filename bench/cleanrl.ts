@@ -10,13 +10,16 @@ import { pythonOf, root } from './support/peers.js';
 
 /**
  * `npm run bench cleanrl [-- SEEDS]`: learning curves of CleanRL's SAC and of the same script with plugins/python/cleanrl's diff, on
- * Pendulum-v0, with seeds 0 to SEEDS − 1 (3). The returns are those of the training episodes, whose actions are sampled. Writes
+ * Pendulum-v0, with seeds 1 to SEEDS (3). CleanRL takes seed 0 for none. The returns are those of the training episodes, whose actions are sampled. Writes
  * results/cleanrl/.
  */
 
-const seeds = Array.from({ length: Number(process.argv[2] ?? 3) }, (_, seed) => seed);
+const seedCount = Number(process.argv[2] ?? 3);
+if (!Number.isInteger(seedCount) || seedCount < 1)
+  throw new Error(`SEEDS is ${process.argv[2]}, not a number of seeds`);
+const seeds = Array.from({ length: seedCount }, (_, i) => i + 1);
 const task = 'Pendulum-v0';
-const settings = { 'learning-starts': 1000, 'total-timesteps': 8000 };
+const settings = { 'learning-starts': 1000, 'total-timesteps': 8000, tau: 0.01 };
 const episodesPerPoint = 5;
 const episodeSteps = 200;
 
@@ -53,14 +56,18 @@ async function returnsOf(script: string, seed: number): Promise<number[]> {
   const child = spawn(python, [join(root, 'test/interop/cleanrl/run_script.py'), script, ...args], {
     cwd: folder,
     env: { ...process.env, PYTHONPATH: join(root, 'plugins/python'), OMP_NUM_THREADS: '1' },
-    stdio: ['ignore', 'pipe', 'ignore'],
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors = `${errors}${text}`.slice(-2000);
   });
   const returns: number[] = [];
   createInterface({ input: child.stdout }).on('line', (line) => {
     if (line.startsWith('return ')) returns.push(Number(line.slice('return '.length)));
   });
-  const code = await new Promise((resolve) => child.once('exit', resolve));
-  if (code !== 0) throw new Error(`CleanRL's script ended with ${code}`);
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  if (code !== 0) throw new Error(`CleanRL's script ended with ${code}: ${errors}`);
   return returns;
 }
 
@@ -114,6 +121,9 @@ const table = rows.map(({ label, seed, returns }) => {
   return `| ${[label, seed, ...cells].join(' | ')} |`;
 });
 const heads = Array.from({ length: points }, (_, i) => `${i * 1000}–${(i + 1) * 1000}`);
+const optionsText = Object.entries(settings)
+  .map(([key, value]) => `--${key} ${value}`)
+  .join(' ');
 const output = join(root, 'results/cleanrl');
 mkdirSync(output, { recursive: true });
 writeFileSync(
@@ -126,8 +136,9 @@ writeFileSync(
   `# CleanRL's script with the actor's loss swapped
 
 The mean return of ${task}'s training episodes, five for each thousand steps, with CleanRL's own script (SAC) and with
-[the diff](../../plugins/python/cleanrl/${name}.diff). Actions are random for the first ${settings['learning-starts']} steps; all other settings are
-the script's own. Made by \`npm run bench cleanrl\` ([rows.json](rows.json)).
+[the diff](../../plugins/python/cleanrl/${name}.diff), which swaps the actor (a Gaussian clipped at the bounds instead of squashed, with smaller
+initial outputs), its loss, and the critics that it asks (the targets), and takes the entropy bonus away. The options of both are
+\`${optionsText}\`; actions are random until learning starts. Made by \`npm run bench cleanrl\` ([rows.json](rows.json)).
 
 ![Learning curves](curves.svg)
 

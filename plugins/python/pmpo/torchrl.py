@@ -121,6 +121,12 @@ class PMPOLoss(LossModule):
         logged = {name: value.detach().mean() for name, value in metrics.items()}
         return TensorDict({"loss_actor": loss, "loss_qvalue": loss_qvalue, **logged}, [])
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The groups of an optimizer: the networks, and the operator's variables (`TorchState.parameter_group`)."""
+        own = {id(parameter) for parameter in self.operator_state.parameters()}
+        networks = [parameter for parameter in self.parameters() if id(parameter) not in own]
+        return [{"params": networks}, self.operator_state.parameter_group()]
+
     def project(self) -> None:
         """Brings the operator's variables into their domain. Call it after each step of the optimizer."""
         self.operator_state.project()

@@ -12,7 +12,7 @@ import unittest
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[3] / "plugins" / "python"
 DIFF = PACKAGE / "cleanrl" / "sac_continuous_action.diff"
-PENDULUM = "--gym-id Pendulum-v0 --cuda False --learning-starts 1000 --total-timesteps 6000 --seed 1"
+PENDULUM = "--gym-id Pendulum-v0 --cuda False --tau 0.01 --learning-starts 1000 --total-timesteps 6000 --seed 1"
 
 
 class DiffTest(unittest.TestCase):
@@ -29,7 +29,7 @@ class DiffTest(unittest.TestCase):
             subprocess.run(["git", "apply", "-p0", str(DIFF)], cwd=folder, check=True)
             environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1"}
             command = [sys.executable, str(pathlib.Path(__file__).with_name("run_script.py")), script, *PENDULUM.split()]
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
         self.assertEqual(done.returncode, 0, done.stderr)
         returns = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("return ")]
         self.assertEqual(len(returns), 30)

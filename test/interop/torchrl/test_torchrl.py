@@ -110,7 +110,7 @@ class TrainerTest(unittest.TestCase):
         actor, loss = make()
         replay = TensorDictReplayBuffer(storage=LazyTensorStorage(4000), batch_size=128)
         collector = Collector(Bandit(), actor, frames_per_batch=20, total_frames=4000, init_random_frames=400)
-        optimizer = torch.optim.Adam(loss.parameters(), lr=2e-3)
+        optimizer = torch.optim.Adam(loss.parameter_groups(), lr=2e-3)
         updater = SoftUpdate(loss, tau=0.02)
         trainer = Trainer(
             collector=collector, total_frames=4000, frame_skip=1, optim_steps_per_batch=5, loss_module=loss, optimizer=optimizer, progress_bar=False
