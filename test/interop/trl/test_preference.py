@@ -183,6 +183,15 @@ class AgainstDpoTrainer(unittest.TestCase):
         self.assertEqual(logged(ours, "num_tokens"), logged(theirs, "num_tokens"))
 
 
+class Warnings(unittest.TestCase):
+    def test_of_the_beta_of_a_script_that_was_dpos(self):
+        with self.assertLogs("pmpo.trl._preference", "WARNING") as logs:
+            train(PMPOTrainer, PMPOConfig, setting.pairs(), config={"beta": 0.1, "max_steps": 1})
+        self.assertIn("It is not the β of DPO", logs.output[0])
+        with self.assertNoLogs("pmpo.trl._preference", "WARNING"):
+            train(PMPOTrainer, PMPOConfig, setting.pairs(), operator="dpo", config={"beta": 0.1, "max_steps": 1})
+
+
 class Exactness(unittest.TestCase):
     def assert_same(self, one, two, tolerance):
         for name, value in one.items():

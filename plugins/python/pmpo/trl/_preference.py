@@ -112,6 +112,11 @@ class PMPOTrainer(TrainsState, DPOTrainer):
         if not isinstance(args, PMPOConfig):
             raise PmpoError("args", f"is a {type(args).__name__}", "Give a pmpo.trl.PMPOConfig")
         self.operator = chosen_operator(operator, "PMPOConfig", {"alpha": args.alpha, "beta": args.beta})
+        if self.operator.name == "pmpo" and operator in (None, "pmpo") and args.beta is not None and 0 < args.beta < 0.5:
+            logger.warning(
+                f"beta={args.beta} is the weight of the KL in PMPO, which is 1 by default. It is not the β of DPO, which is often 0.1: in a "
+                "script that was DPO's, leave beta out."
+            )
         self._needs = needs_of(self.operator, "a preference data set")
         self._reads_kl = reads_kl(self.operator)
         if train_dataset is None:
