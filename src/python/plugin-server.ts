@@ -46,6 +46,11 @@ interface Plugin {
   readonly addressKey: string;
 }
 
+/** The path of a folder of plugins/. */
+export function pluginFolder(name: string): string {
+  return fileURLToPath(new URL(`../../plugins/${name}`, import.meta.url));
+}
+
 /** A plugin is found on PYTHONPATH rather than installed, so that an installed environment depends only on its requirements. */
 function pluginEnvironment(folder: string): NodeJS.ProcessEnv {
   const { PYTHONPATH } = process.env;
@@ -74,7 +79,7 @@ export async function startPluginServer(
       remedy: `Start it in WSL or on another machine, and set ${addressKey} to its address`,
     });
   }
-  const folder = fileURLToPath(new URL(`../../plugins/${plugin.folder}`, import.meta.url));
+  const folder = pluginFolder(plugin.folder);
   const listed = (file: string) => join(folder, 'requirements', file);
   const interpreter =
     python ??

@@ -1,10 +1,9 @@
 import { foldIn, randomKey } from '../core/random-keys.js';
 import { bootstrapInterval, interquartileMean, mean } from '../core/statistics.js';
 import { type CurveSeries, curvePanel } from './curve-panel.js';
-import { drawSvg } from './draw.js';
-import { escapeHtml } from './html.js';
+import { drawFigure, panelSize } from './figure-layout.js';
 import { type RunData, termsOf } from './run-data.js';
-import { color, fontFamily, seriesColor, themeCss } from './theme.js';
+import { seriesColor } from './theme.js';
 
 /**
  * Figures of several panels with one legend. Each panel shows learning curves on one task, or aggregated over several
@@ -121,44 +120,15 @@ function panelSeries({ lines }: FigurePanel, metric: string | undefined) {
   };
 }
 
-const cell = { width: 330, height: 240, title: 24, gap: 14 };
-const margin = { side: 16, top: 64, bottom: 14 };
-
-/** The legend over all panels, and the x at which it ends. */
-function legend(labels: readonly string[], y: number): { items: string; end: number } {
-  let x = margin.side + 4;
-  const items = labels
-    .map((label, index) => {
-      const item = `<line x1="${x}" x2="${x + 20}" y1="${y - 4}" y2="${y - 4}" stroke="${seriesColor(index)}" stroke-width="3"/><text x="${x + 26}" y="${y}" fill="${color('ink')}" font-size="12">${escapeHtml(label)}</text>`;
-      x += 44 + label.length * 7.2;
-      return item;
-    })
-    .join('');
-  return { items, end: x };
-}
-
 /** Draws a figure as one SVG file, which follows the light or dark mode of the reader. */
-export async function renderFigureSvg({ title, metric, panels }: Figure): Promise<string> {
-  const columns = Math.min(3, panels.length);
-  const rows = Math.ceil(panels.length / columns);
+export function renderFigureSvg({ title, metric, panels }: Figure): Promise<string> {
   const labels = [...new Set(panels.flatMap(({ lines }) => lines.map(({ label }) => label)))];
-  const { items, end } = legend(labels, 48);
-  // Wide enough for title and legend; the width of text is an estimate.
-  const width = Math.max(
-    2 * margin.side + columns * cell.width + (columns - 1) * cell.gap,
-    2 * margin.side + title.length * 8.6,
-    margin.side + end,
-  );
-  const height = margin.top + rows * (cell.height + cell.title + cell.gap) + margin.bottom;
-  const drawn = await Promise.all(
-    panels.map(async (panel, index) => {
-      const x = margin.side + (index % columns) * (cell.width + cell.gap);
-      const y = margin.top + Math.floor(index / columns) * (cell.height + cell.title + cell.gap);
-      const svg = await drawSvg(curvePanel(panelSeries(panel, metric), cell));
-      const head = `<text x="${x + 4}" y="${y + 15}" font-size="12.5" font-weight="600" fill="${color('ink')}">${escapeHtml(panel.title)}</text>`;
-      return `${head}${svg.replace('<svg ', `<svg x="${x}" y="${y + cell.title}" `)}`;
-    }),
-  );
-  const style = `<style>${themeCss('svg')}text{font-family:${fontFamily.replaceAll('"', "'")};font-variant-numeric:tabular-nums}</style>`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"><title>${escapeHtml(title)}</title>${style}<rect width="100%" height="100%" fill="${color('ground')}"/><text x="${margin.side + 4}" y="26" font-size="14" font-weight="600" fill="${color('ink')}">${escapeHtml(title)}</text>${items}${drawn.join('')}</svg>\n`;
+  return drawFigure({
+    title,
+    legend: labels.map((label, index) => ({ label, color: seriesColor(index) })),
+    panels: panels.map((panel) => ({
+      title: panel.title,
+      spec: curvePanel(panelSeries(panel, metric), panelSize),
+    })),
+  });
 }

@@ -12,7 +12,7 @@ const light = {
   accent: '#0067a8',
   good: '#0b7a55',
   bad: '#b3400a',
-  series: ['#0072b2', '#d55e00', '#009e73', '#b05a8c', '#c98500', '#3a9bd9', '#5b6168'],
+  series: ['#0072b2', '#d55e00', '#009e73', '#b05a8c', '#c98500', '#3a9bd9', '#5b6168', '#8c5a2b'],
 };
 const dark: typeof light = {
   ground: '#121416',
@@ -24,7 +24,7 @@ const dark: typeof light = {
   accent: '#6cb8f0',
   good: '#4fd0a5',
   bad: '#ff9a66',
-  series: ['#5ab4f0', '#ff8f4d', '#2fc79a', '#e39bc4', '#f0b840', '#9fd6ff', '#a3abb3'],
+  series: ['#5ab4f0', '#ff8f4d', '#2fc79a', '#e39bc4', '#f0b840', '#9fd6ff', '#a3abb3', '#d9a066'],
 };
 
 function declarations({ series, ...roles }: typeof light): string {

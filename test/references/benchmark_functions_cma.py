@@ -2,37 +2,15 @@
 src/learners/bandit/functions.test.ts.
 
     $(node scripts/venv.mjs cma) test/references/benchmark_functions_cma.py
-
-`cma` has no Ackley function, which is computed here from its definition. It searches Griewank's function in [-5, 5] in place of
-[-600, 600], and takes its condition number as an argument of the ellipsoid.
 """
 
-import warnings
+import pathlib
+import sys
 
-import numpy as np
 from fixtures import Draws, write
 
-with warnings.catch_warnings():
-    # cma warns that it cannot draw without matplotlib.
-    warnings.simplefilter("ignore")
-    from cma import ff
-
-
-def ackley(x):
-    root = np.sqrt(np.mean(x**2))
-    return -20 * np.exp(-0.2 * root) - np.exp(np.mean(np.cos(2 * np.pi * x))) + 20 + np.e
-
-
-FUNCTIONS = {
-    "sphere": (5.12, ff.sphere),
-    "ellipsoid": (5.12, lambda x: ff.elli(x, cond=1e4)),
-    "rosenbrock": (2.048, ff.rosen),
-    "schwefel": (500, lambda x: ff.schwefelmult(x, pen_fac=1)),
-    "rastrigin": (5.12, ff.rastrigin),
-    "ackley": (32.768, ackley),
-    "styblinski-tang": (5, ff.styblinski_tang),
-    "griewank": (600, lambda x: ff.griewank(x / 120)),
-}
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "plugins" / "cma-es"))
+from pmpo_cma_es.functions import FUNCTIONS  # noqa: E402
 
 
 def main() -> None:
@@ -40,7 +18,7 @@ def main() -> None:
     cases = []
     for name, (bound, function) in FUNCTIONS.items():
         for dimensions in (2, 5):
-            points = draws.uniform(-bound, bound, 6, dimensions)
+            points = draws.uniform(-1.1 * bound, 1.1 * bound, 6, dimensions)
             values = [float(function(point)) for point in points]
             cases.append({"function": name, "points": points, "values": values})
     write(__file__, {"cases": cases})

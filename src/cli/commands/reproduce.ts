@@ -2,11 +2,11 @@ import { cpus, totalmem } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { exitCodes } from '../../core/errors.js';
+import { ConfigError, exitCodes } from '../../core/errors.js';
 import { commandLine, wholeNumber } from '../options.js';
 
 interface ReproduceOptions {
-  readonly scale: string;
+  readonly scale?: string;
   readonly address?: string;
   readonly model?: string;
   readonly output: string;
@@ -14,7 +14,7 @@ interface ReproduceOptions {
 }
 
 /** The names of the studies in this package. */
-const packaged = ['control', 'language'];
+const packaged = ['bandit', 'control', 'language'];
 
 function studyFile(study: string): string {
   if (!packaged.includes(study)) return study;
@@ -30,34 +30,88 @@ function machine() {
 }
 
 async function reproduce(study: string, options: ReproduceOptions): Promise<void> {
-  const { loadStudy } = await import('../../experiments/study/schema.js');
+  const { readStudy } = await import('../../experiments/study/schema.js');
+  const { isBanditStudy } = await import('../../experiments/bandit/schema.js');
+  const file = studyFile(study);
+  const text = await readStudy(file);
+  const given = { name: nameOf(study), file: relative(process.cwd(), file), text };
+  return isBanditStudy(text) ? reproduceBandit(given, options) : reproduceRuns(given, options);
+}
+
+/** A study's name, its file as messages name it, and the text of that. */
+interface GivenStudy {
+  readonly name: string;
+  readonly file: string;
+  readonly text: string;
+}
+
+function nameOf(study: string): string {
+  return packaged.includes(study) ? study : (study.split('/').at(-1) ?? '').replace(/\.ya?ml$/, '');
+}
+
+async function provenance() {
+  const { packageVersion } = await import('../../core/version.js');
+  return {
+    command: commandLine(),
+    versions: { pmpo: packageVersion(), node: process.versions.node },
+    machine: machine(),
+  };
+}
+
+const say = (line: string) => process.stderr.write(`${line}\n`);
+
+/** A study of bandits: all its searches, in this process, in minutes. */
+async function reproduceBandit({ name, file, text }: GivenStudy, options: ReproduceOptions): Promise<void> {
+  const { scale = 'full', address, model } = options;
+  const unused = address !== undefined ? '--address' : model !== undefined ? '--model' : undefined;
+  if (unused !== undefined) {
+    throw new ConfigError({
+      where: unused,
+      what: 'a study of bandits needs no server',
+      remedy: 'Leave it out',
+    });
+  }
+  const { parseBanditStudy } = await import('../../experiments/bandit/schema.js');
+  const { makeBanditStudy } = await import('../../experiments/bandit/make-bandit-study.js');
+  const { writeBanditResults } = await import('../../experiments/bandit/results.js');
+  const { handleSignals } = await import('../../system/signals.js');
+  const study = parseBanditStudy(file, text, scale);
+  const started = performance.now();
+  const signals = handleSignals({ onStop: () => say('Stopping … (again to stop at once)') });
+  try {
+    const made = await makeBanditStudy({ study, file, jobs: options.jobs, say, signal: signals.signal });
+    const seconds = Math.round((performance.now() - started) / 1000);
+    const folder = join(options.output, `${name}-${scale}`, 'results');
+    for (const path of await writeBanditResults(made, folder, { ...(await provenance()), seconds }))
+      say(path);
+  } finally {
+    signals.dispose();
+  }
+}
+
+/** A study of training runs, each in its own process. */
+async function reproduceRuns({ name, file, text }: GivenStudy, options: ReproduceOptions): Promise<void> {
+  const { parseStudy } = await import('../../experiments/study/schema.js');
   const { publicModules } = await import('../../public-modules.js');
   const { makeStudy } = await import('../../experiments/study/make-study.js');
   const { launcher, thisProgram } = await import('../../experiments/study/launch.js');
   const { handleSignals } = await import('../../system/signals.js');
-  const { packageVersion } = await import('../../core/version.js');
-  const say = (line: string) => process.stderr.write(`${line}\n`);
-  const file = studyFile(study);
-  const name = packaged.includes(study) ? study : (file.split('/').at(-1) ?? '').replace(/\.ya?ml$/, '');
+  const { scale = 'smoke' } = options;
   const signals = handleSignals({
     onStop: () => say('Stopping: the runs save checkpoints … (again to stop at once)'),
   });
   try {
     const { files, failures, interrupted } = await makeStudy({
-      study: await loadStudy(file),
-      file: relative(process.cwd(), file),
-      scale: options.scale,
-      folder: join(options.output, `${name}-${options.scale}`),
+      study: parseStudy(file, text),
+      file,
+      scale,
+      folder: join(options.output, `${name}-${scale}`),
       address: options.address,
       model: options.model === undefined ? undefined : resolve(options.model),
       jobs: options.jobs,
       modules: publicModules,
       launch: (extra) => launcher(thisProgram(), extra),
-      provenance: {
-        command: commandLine(),
-        versions: { pmpo: packageVersion(), node: process.versions.node },
-        machine: machine(),
-      },
+      provenance: await provenance(),
       signal: signals.signal,
       say,
     });
@@ -78,8 +132,7 @@ export function addReproduce(program: Command): void {
     .argument('<study>', `${packaged.join(', ')}, or the path of your own study`)
     .option(
       '--scale <name>',
-      'the size of the study: smoke (minutes); control: laptop (hours), paper (days); language: quick, tiny, gemma',
-      'smoke',
+      'the size of the study, default: smoke (minutes), bandit: full (3 minutes); control: laptop (hours), paper (days); language: quick, tiny, gemma',
     )
     .option(
       '--address <host:port>',
@@ -99,7 +152,10 @@ export function addReproduce(program: Command): void {
 If a study is stopped, the same command continues it, and finished runs are not repeated. Figures (SVG), all evaluations and
 outcomes (CSV), and how they were made are written to STUDY-SCALE/results/ and updated whenever a run ends.
 
+A study of bandits makes all its searches in one process, and is not continued.
+
 Examples:
+  pmpo reproduce bandit
   pmpo reproduce control --scale smoke
   pmpo reproduce control --scale laptop --jobs 2
   pmpo reproduce control --scale laptop --address simulators.example.org:50051

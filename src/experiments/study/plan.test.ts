@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../core/errors.js';
 import { layered, planStudy } from './plan.js';
-import { loadStudy, parseStudy } from './schema.js';
+import { parseStudy, readStudy } from './schema.js';
 
 const text = `
 server: embedded
@@ -93,7 +93,7 @@ describe('planStudy', () => {
     'plans the control study of the package at the scale %s',
     async (scale) => {
       const file = fileURLToPath(new URL('../../../examples/reproduce/control.yaml', import.meta.url));
-      const { runs, figures } = await planStudy(await loadStudy(file), scale, {
+      const { runs, figures } = await planStudy(parseStudy(file, await readStudy(file)), scale, {
         ...place,
         file,
         address: '127.0.0.1:1',
@@ -114,7 +114,7 @@ describe('planStudy', () => {
     'plans the language study of the package at the scale %s',
     async (scale) => {
       const file = fileURLToPath(new URL('../../../examples/reproduce/language.yaml', import.meta.url));
-      const study = await loadStudy(file);
+      const study = parseStudy(file, await readStudy(file));
       const { runs, figures } = await planStudy(study, scale, { ...place, file, address: '10.0.0.1:1' });
       expect(figures.map(({ name }) => name).slice(0, 2)).toEqual(['figure-4-left', 'figure-4-right']);
       const model = scale === 'gemma' ? { name: 'trainer', address: '10.0.0.1:1' } : { name: 'embedded' };

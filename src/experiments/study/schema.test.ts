@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../core/errors.js';
-import { loadStudy, parseStudy } from './schema.js';
+import { parseStudy, readStudy } from './schema.js';
 
 const good = `server: dm-control
 base: {}
@@ -46,9 +46,9 @@ describe('parseStudy', () => {
   });
 });
 
-describe('loadStudy', () => {
+describe('readStudy', () => {
   it('explains what to give if the file does not exist', async () => {
-    await expect(loadStudy('/nowhere/s.yaml')).rejects.toThrow(
+    await expect(readStudy('/nowhere/s.yaml')).rejects.toThrow(
       /\/nowhere\/s\.yaml: there is no such file.*control/,
     );
   });

@@ -124,18 +124,17 @@ export function parseStudy(file: string, text: string): Study {
   return parsed.data;
 }
 
-/** Reads the file of a study. @throws ConfigError if there is no such file, and as `parseStudy` does. */
-export async function loadStudy(file: string): Promise<Study> {
-  let text: string;
+/** Reads the text of a study's file. @throws ConfigError if there is no such file. */
+export async function readStudy(file: string): Promise<string> {
   try {
-    text = await readFile(file, 'utf8');
+    return await readFile(file, 'utf8');
   } catch (cause) {
     throw new ConfigError({
       where: file,
       what: (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : String(cause),
-      remedy: 'Give `control` or `language`, or the path of a study such as examples/reproduce/control.yaml',
+      remedy:
+        'Give `bandit`, `control` or `language`, or the path of a study such as examples/reproduce/control.yaml',
       cause,
     });
   }
-  return parseStudy(file, text);
 }

@@ -1,0 +1,1 @@
+"""CMA-ES on the benchmark functions of pmpo's bandits."""

@@ -1,0 +1,335 @@
+import { PmpoError, StoppedError } from '../../core/errors.js';
+import { randomKey } from '../../core/random-keys.js';
+import { median } from '../../core/statistics.js';
+import { createEngine } from '../../engine/create.js';
+import type { FeedbackClassifier } from '../../feedback/classifier.js';
+import type { BanditMethod, BanditResult } from '../../learners/bandit/config.js';
+import { type BenchmarkFunction, benchmarkFunctions } from '../../learners/bandit/functions.js';
+import { createPolicy } from '../../learners/bandit/policy.js';
+import { trainBandit } from '../../learners/bandit/train.js';
+import { pmpo } from '../../operators/pmpo.js';
+import { type CmaEsResult, type CmaEsSearch, searchWithCmaEs } from '../../python/cma-es.js';
+import type { StabilityCell } from '../../report/search-panels.js';
+import { cmaEsLines, type Ending, endingsOf, gridOf, type Line, linesOf, rounded } from './aggregate.js';
+import { type BanditStudy, type SearchConfig, searchConfig } from './schema.js';
+import { type Candidate, candidatesOf, classifierOf, judge, type TuningRow } from './tuning.js';
+
+/** Makes all searches of a study of bandits: settings are tuned, and then every method searches every function. */
+
+/** What a search of the study came to. */
+export interface MadeSearch {
+  readonly name: string;
+  readonly title: string;
+  readonly config: SearchConfig;
+  readonly functions: readonly string[];
+  /** The methods in their order, CMA-ES last if it searched. */
+  readonly methods: readonly string[];
+  readonly lines: readonly Line[];
+  readonly endings: readonly Ending[];
+  /** The chosen settings of each method, and all that were tried; absent if another search was tuned for it. */
+  readonly tuning?: readonly TuningRow[];
+}
+
+/** The path of one seed, in the coordinates of the function. */
+export interface MadePath {
+  readonly method: string;
+  readonly function: string;
+  readonly points: readonly (readonly [number, number])[];
+}
+
+export interface MadeStability {
+  readonly function: string;
+  readonly rejectShare: number;
+  readonly cells: readonly StabilityCell[];
+}
+
+export interface MadeBanditStudy {
+  readonly searches: readonly MadeSearch[];
+  readonly paths: readonly MadePath[];
+  readonly stability: readonly MadeStability[];
+  /** Versions of what searched besides this package; a reason if CMA-ES could not search. */
+  readonly cmaEs: Readonly<Record<string, string>> | { readonly missing: string } | undefined;
+}
+
+export interface MakeBanditStudyOptions {
+  readonly study: BanditStudy;
+  /** The study's file, for messages. */
+  readonly file: string;
+  /** How many batches of searches are made at once. */
+  readonly jobs: number;
+  readonly say: (line: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** A seed of tuning is none of the searches'. */
+const firstTuningSeed = 1000;
+
+/** A search of the study, checked and ready to be made. */
+interface Planned {
+  readonly name: string;
+  readonly title: string;
+  readonly config: SearchConfig;
+  readonly classifier: FeedbackClassifier;
+  readonly functions: readonly string[];
+  readonly methods: readonly string[];
+  readonly candidates: readonly Candidate[];
+  /** The search whose tuned settings it takes: itself, or another. */
+  readonly tunedBy: string;
+  readonly cmaEs: boolean;
+}
+
+/** Checks the settings of all searches. @throws ConfigError with the place of what is wrong. */
+export function planBanditStudy(file: string, { base, methods, searches }: BanditStudy): Planned[] {
+  return Object.entries(searches).map(
+    ([name, { title, functions, methods: shown, config: own, tune, tunedBy, cmaEs }]) => {
+      const where = `${file}: bandit.searches.${name}`;
+      const config = searchConfig(where, base, own);
+      const classifier = classifierOf(where, config);
+      const chosen = shown ?? Object.keys(methods);
+      const candidates = chosen.flatMap((method) =>
+        candidatesOf(
+          `${file}: bandit.methods.${method}`,
+          method,
+          { ...methods[method]!, tune: { ...methods[method]!.tune, ...tune } },
+          config,
+          classifier,
+        ),
+      );
+      return {
+        name,
+        title,
+        config,
+        classifier,
+        functions,
+        methods: chosen,
+        candidates,
+        tunedBy: tunedBy ?? name,
+        cmaEs,
+      };
+    },
+  );
+}
+
+/** Runs tasks, at most `count` at once. */
+async function inTurns<T>(count: number, tasks: readonly (() => Promise<T>)[]): Promise<T[]> {
+  const results: T[] = [];
+  let next = 0;
+  const lane = async () => {
+    while (next < tasks.length) {
+      const index = next++;
+      results[index] = await tasks[index]!();
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(count, tasks.length) }, lane));
+  return results;
+}
+
+/**
+ * Makes the searches of a study.
+ * @throws ConfigError if its settings are wrong, and StoppedError if `signal` is aborted. CMA-ES that cannot search is reported in the result.
+ */
+export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<MadeBanditStudy> {
+  const { study, file, jobs, say, signal } = options;
+  const planned = planBanditStudy(file, study);
+  const byName = new Map(planned.map((search) => [search.name, search]));
+  const seeds = Array.from({ length: study.seeds }, (_, i) => i);
+
+  const tuned = new Map<string, ReturnType<typeof judge>>();
+  const stability: MadeStability[] = [];
+  const tuneTasks = planned
+    .filter(({ name, tunedBy }) => tunedBy === name)
+    .map((search) => async () => {
+      say(`${search.name}: tuning ${search.candidates.length} settings on ${study.tuning.function}`);
+      const result = await searches(options, search.config, search.classifier, {
+        functions: [study.tuning.function],
+        methods: search.candidates,
+        seeds: Array.from({ length: study.tuning.seeds }, (_, i) => firstTuningSeed + i),
+        copies: study.tuning.copies,
+      });
+      tuned.set(search.name, judge(search.candidates, result));
+    });
+  const mapTask = async () => {
+    if (study.stability === undefined) return;
+    stability.push(...(await makeStability(options, study.stability)));
+  };
+  await inTurns(jobs, [...tuneTasks, mapTask]);
+
+  const cmaEs: { versions?: CmaEsResult['versions']; missing?: string } = {};
+  const paths: MadePath[] = [];
+  const made = await inTurns(
+    jobs,
+    planned.map((search) => async (): Promise<MadeSearch> => {
+      const { name, title, config, functions, methods } = search;
+      const chosen = tuned.get(search.tunedBy)!.chosen;
+      say(`${name}: ${methods.length} methods, ${functions.length} functions, ${seeds.length} seeds`);
+      const result = await searches(options, config, search.classifier, {
+        functions,
+        methods: methods.map((method) => chosen.get(method) ?? missingMethod(name, search.tunedBy, method)),
+        seeds,
+        copies: config.reference.copies,
+      });
+      if (study.contours?.search === name) paths.push(...pathsOf(study.contours, config, result));
+      const reference = search.cmaEs ? await withCmaEs(search, result, seeds, options, cmaEs) : undefined;
+      return {
+        name,
+        title,
+        config,
+        functions,
+        methods: [...methods, ...new Set(reference?.lines.map(({ method }) => method))],
+        lines: [...linesOf(result), ...(reference?.lines ?? [])],
+        endings: [...endingsOf(result), ...(reference?.endings ?? [])],
+        ...(byName.get(name)?.tunedBy === name ? { tuning: tuned.get(name)!.rows } : {}),
+      };
+    }),
+  );
+  signal?.throwIfAborted();
+  const { versions, missing } = cmaEs;
+  return { searches: made, paths, stability, cmaEs: missing === undefined ? versions : { missing } };
+}
+
+function missingMethod(search: string, tunedBy: string, method: string): never {
+  throw new PmpoError({
+    where: `searches.${search}`,
+    what: `the search '${tunedBy}', by which it is tuned, does not tune ${method}`,
+    remedy: `Add ${method} to its methods`,
+  });
+}
+
+const functionNamed = (name: string): BenchmarkFunction => benchmarkFunctions.find((fn) => fn.name === name)!;
+
+/** Makes searches in an engine of their own: graphs of different batches run at the same time. */
+async function searches(
+  { signal }: MakeBanditStudyOptions,
+  config: SearchConfig,
+  classifier: FeedbackClassifier,
+  {
+    functions,
+    methods,
+    seeds,
+    copies,
+  }: {
+    readonly functions: readonly string[];
+    readonly methods: readonly BanditMethod[];
+    readonly seeds: readonly number[];
+    readonly copies: number;
+  },
+): Promise<BanditResult> {
+  const engine = await createEngine('auto', { threads: 1 });
+  try {
+    return await trainBandit({
+      engine,
+      config: { ...config, reference: { ...config.reference, copies } },
+      functions: functions.map(functionNamed),
+      methods,
+      seeds,
+      classifier,
+      classifierName: config.feedback.name,
+      signal,
+    });
+  } finally {
+    await engine.dispose();
+  }
+}
+
+/** The searches of CMA-ES from the same starts. Why it cannot search is kept in `state`. */
+async function withCmaEs(
+  { functions, config }: Planned,
+  result: BanditResult,
+  seeds: readonly number[],
+  { say, signal }: MakeBanditStudyOptions,
+  state: { versions?: CmaEsResult['versions']; missing?: string },
+): Promise<ReturnType<typeof cmaEsLines> | undefined> {
+  if (state.missing !== undefined || config.policy.head !== 'gaussian') return undefined;
+  const policy = createPolicy(config.policy, config.dimensions);
+  const starts = functions.flatMap((fn) =>
+    seeds.map((seed): CmaEsSearch => {
+      const start = Array.from(policy.initial(randomKey(seed)).subarray(0, config.dimensions));
+      return { function: fn, start, seed };
+    }),
+  );
+  const grid = gridOf(result);
+  const evaluations = grid[grid.length - 1]!;
+  try {
+    const made = await searchWithCmaEs(
+      { searches: starts, stddev: config.policy.initialStddev, evaluations },
+      { say, signal },
+    );
+    state.versions = made.versions;
+    return cmaEsLines(starts, made, grid);
+  } catch (error) {
+    if (!(error instanceof PmpoError) || error instanceof StoppedError || signal?.aborted) throw error;
+    state.missing = error.message;
+    say(`CMA-ES is missing: ${error.message}`);
+    return undefined;
+  }
+}
+
+/** The paths of one seed. */
+function pathsOf(
+  { functions, seed }: NonNullable<BanditStudy['contours']>,
+  config: SearchConfig,
+  { traces }: BanditResult,
+): MadePath[] {
+  if (config.dimensions !== 2) {
+    throw new PmpoError({
+      where: 'bandit.contours.search',
+      what: `its functions have ${config.dimensions} variables`,
+      remedy: 'Name a search with `dimensions: 2`',
+    });
+  }
+  return traces
+    .filter((trace) => trace.seed === seed && functions.includes(trace.function))
+    .map(({ method, function: name, points }) => {
+      const [low, high] = functionNamed(name).domain;
+      const scaled = (value = 0) => rounded((low + high) / 2 + ((high - low) / 2) * value);
+      return { method, function: name, points: points.map(({ mode: [x, y] }) => [scaled(x), scaled(y)]) };
+    });
+}
+
+/** What becomes of PMPO at each pair of α and β, all in one graph. */
+async function makeStability(
+  options: MakeBanditStudyOptions,
+  map: NonNullable<BanditStudy['stability']>,
+): Promise<MadeStability[]> {
+  const { study, file, say } = options;
+  const where = `${file}: bandit.stability`;
+  const config = searchConfig(where, study.base, map.config);
+  const classifier = classifierOf(where, config);
+  const pairs = map.alpha.flatMap((alpha) =>
+    map.beta.map((beta) => ({ alpha, beta, name: `${alpha} ${beta}` })),
+  );
+  say(`stability: ${pairs.length} pairs of alpha and beta on ${map.functions.join(' and ')}`);
+  const { traces } = await searches(options, config, classifier, {
+    functions: map.functions,
+    methods: pairs.map(({ alpha, beta, name }) => ({
+      name,
+      operator: pmpo({ alpha, beta }),
+      learningRate: map.learningRate,
+    })),
+    seeds: Array.from({ length: map.seeds }, (_, i) => i),
+    copies: map.copies,
+  });
+  const rejectShare = classifier.rejectShare?.(config.learner.samples);
+  if (rejectShare === undefined) {
+    throw new PmpoError({
+      where: `${where}.config.feedback`,
+      what: 'the share of rejected samples differs from context to context, so the map has no line',
+      remedy: 'Choose top-k',
+    });
+  }
+  return map.functions.map((fn) => ({
+    function: fn,
+    rejectShare,
+    cells: pairs.map(({ alpha, beta, name }) => {
+      const own = traces.filter((trace) => trace.method === name && trace.function === fn);
+      const sound = own.filter(({ outcome }) => outcome === 'finished');
+      const values = sound.map(({ points }) => points[points.length - 1]!.value);
+      return {
+        alpha,
+        beta,
+        value: values.length === 0 ? undefined : rounded(median(values)),
+        lost: rounded(1 - sound.length / own.length),
+      };
+    }),
+  }));
+}
