@@ -35,34 +35,29 @@ export interface SearchCurve {
   }[];
 }
 
-/** Curves on logarithmic axes. Values outside of `values` are drawn at its bounds, and points without evaluations are left out. */
+/** Curves of which the values have a logarithmic axis. Values outside of `values` are drawn at its bounds. */
 export function searchPanel(
   curves: readonly SearchCurve[],
   legend: readonly LegendItem[],
-  {
-    values,
-    evaluations,
-  }: { readonly values: readonly [number, number]; readonly evaluations: readonly [number, number] },
+  { values, evaluations }: { readonly values: readonly [number, number]; readonly evaluations: number },
   size: PanelSize,
 ): TopLevelSpec {
   const [least, most] = values;
   const within = (value: number) => Math.min(most, Math.max(least, Number.isNaN(value) ? most : value));
   const points = curves.flatMap(({ label, points: own }) =>
-    own
-      .filter(({ evaluations: count }) => count >= evaluations[0])
-      .map(({ evaluations: x, center, low, high }) => ({
-        label,
-        x,
-        center: within(center),
-        low: within(low),
-        high: within(high),
-      })),
+    own.map(({ evaluations: count, center, low, high }) => ({
+      label,
+      x: count,
+      center: within(center),
+      low: within(low),
+      high: within(high),
+    })),
   );
   const x = {
     field: 'x',
     type: 'quantitative',
     title: 'Evaluations of f',
-    scale: { type: 'log', domain: [...evaluations] as number[], nice: false },
+    scale: { domain: [0, evaluations] as number[], nice: false },
     axis: { format: '~s', tickCount: 4 },
   } as const;
   const y = (field: string) =>
@@ -192,8 +187,9 @@ export function cellBounds(positions: readonly number[]): number[] {
 }
 
 /**
- * The map of PMPO's settings α and β: the value that searches end at, a cross where more than half of them are lost, a dot where some are,
- * and the line β = (1 − α)/ρ above which the loss is a weighted maximum likelihood.
+ * The map of PMPO's settings α and β: the value that searches end at, a cross where more than half of them are lost, and a dot where some
+ * are. Above the dashed line, β = (1 − α)/ρ, the loss is a weighted maximum likelihood; at the dotted one, β = 1 − 2α, the weights on
+ * log-likelihoods add up to 0.
  * @param rejectShare ρ
  */
 export function stabilityPanel(
@@ -239,7 +235,8 @@ export function stabilityPanel(
     },
     axis: { tickCount: 5, grid: false },
   } as const;
-  const line = [0, 1].map((alpha) => ({ alpha, beta: (1 - alpha) / rejectShare }));
+  const safe = [0, 1].map((alpha) => ({ alpha, beta: (1 - alpha) / rejectShare }));
+  const unbounded = [0, 0.5].map((alpha) => ({ alpha, beta: 1 - 2 * alpha }));
   const sound = rows.filter(({ lost }) => lost <= 0.5);
   const layers = [
     {
@@ -283,8 +280,13 @@ export function stabilityPanel(
       encoding: { x: { ...x, field: 'alpha' }, y: { ...y, field: 'beta' } },
     },
     {
-      data: { values: line },
+      data: { values: safe },
       mark: { type: 'line', strokeWidth: 2.4, stroke: color('ink'), strokeDash: [6, 4], clip: true },
+      encoding: { x: { ...x, field: 'alpha' }, y: { ...y, field: 'beta' } },
+    },
+    {
+      data: { values: unbounded },
+      mark: { type: 'line', strokeWidth: 2.4, stroke: color('ink'), strokeDash: [1.5, 4], clip: true },
       encoding: { x: { ...x, field: 'alpha' }, y: { ...y, field: 'beta' } },
     },
   ] as Layer[];

@@ -80,9 +80,15 @@ async function reproduceBandit({ name, file, text }: GivenStudy, options: Reprod
   const signals = handleSignals({ onStop: () => say('Stopping … (again to stop at once)') });
   try {
     const made = await makeBanditStudy({ study, file, jobs: options.jobs, say, signal: signals.signal });
+    const { user, system } = process.cpuUsage();
     const seconds = Math.round((performance.now() - started) / 1000);
+    const processorSeconds = Math.round((user + system) / 1e6);
     const folder = join(options.output, `${name}-${scale}`, 'results');
-    for (const path of await writeBanditResults(made, folder, { ...(await provenance()), seconds }))
+    for (const path of await writeBanditResults(made, folder, {
+      ...(await provenance()),
+      seconds,
+      processorSeconds,
+    }))
       say(path);
   } finally {
     signals.dispose();

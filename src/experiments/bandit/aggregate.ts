@@ -25,6 +25,8 @@ export interface Ending {
   readonly median: number;
   readonly low: number;
   readonly high: number;
+  /** The median of the policies' standard deviations at the end, in half-widths of the domain. */
+  readonly stddev?: number;
   readonly diverged: number;
   readonly collapsed: number;
 }
@@ -36,7 +38,7 @@ interface Curve {
 }
 
 /** Points that a line has at most. */
-const linePoints = 48;
+const linePoints = 41;
 
 /** Three significant digits. */
 export const rounded = (value: number): number =>
@@ -53,11 +55,10 @@ export function middle(values: readonly number[], label: string) {
   return { median: rounded(center), low: rounded(low), high: rounded(high) };
 }
 
-/** Indices of at most `count` of `length` points: the first, the last, and others between them in equal ratios. */
+/** Indices of at most `count` of `length` points: the first, the last, and others at equal distances between them. */
 export function spacedIndices(length: number, count: number): number[] {
   const last = length - 1;
-  const indices = Array.from({ length: count - 1 }, (_, i) => Math.round(last ** (i / (count - 2))));
-  return [...new Set([0, ...indices.map((index) => Math.min(last, index))])];
+  return [...new Set(Array.from({ length: count }, (_, i) => Math.round((last * i) / (count - 1))))];
 }
 
 /** The value of a curve after at most so many evaluations: a search that has ended stays where it is. */
@@ -126,6 +127,7 @@ export function endingsOf({ traces }: BanditResult): Ending[] {
       function: fn,
       values: values.map(rounded),
       ...middle(values, `${method} ${fn} end`),
+      stddev: rounded(median(own.map(({ points }) => points[points.length - 1]!.stddev))),
       diverged: count('diverged'),
       collapsed: count('collapsed'),
     };

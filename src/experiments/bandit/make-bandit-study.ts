@@ -1,16 +1,14 @@
-import { PmpoError, StoppedError } from '../../core/errors.js';
-import { randomKey } from '../../core/random-keys.js';
+import { PmpoError } from '../../core/errors.js';
 import { median } from '../../core/statistics.js';
 import { createEngine } from '../../engine/create.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { BanditMethod, BanditResult } from '../../learners/bandit/config.js';
 import { type BenchmarkFunction, benchmarkFunctions } from '../../learners/bandit/functions.js';
-import { createPolicy } from '../../learners/bandit/policy.js';
 import { trainBandit } from '../../learners/bandit/train.js';
 import { pmpo } from '../../operators/pmpo.js';
-import { type CmaEsResult, type CmaEsSearch, searchWithCmaEs } from '../../python/cma-es.js';
 import type { StabilityCell } from '../../report/search-panels.js';
-import { cmaEsLines, type Ending, endingsOf, gridOf, type Line, linesOf, rounded } from './aggregate.js';
+import { type Ending, endingsOf, gridOf, type Line, linesOf, rounded, spacedIndices } from './aggregate.js';
+import { CmaEsReference, type CmaEsState } from './cma-es-reference.js';
 import { type BanditStudy, type SearchConfig, searchConfig } from './schema.js';
 import { type Candidate, candidatesOf, classifierOf, judge, type TuningRow } from './tuning.js';
 
@@ -47,8 +45,7 @@ export interface MadeBanditStudy {
   readonly searches: readonly MadeSearch[];
   readonly paths: readonly MadePath[];
   readonly stability: readonly MadeStability[];
-  /** Versions of what searched besides this package; a reason if CMA-ES could not search. */
-  readonly cmaEs: Readonly<Record<string, string>> | { readonly missing: string } | undefined;
+  readonly cmaEs: CmaEsState | undefined;
 }
 
 export interface MakeBanditStudyOptions {
@@ -129,7 +126,7 @@ async function inTurns<T>(count: number, tasks: readonly (() => Promise<T>)[]): 
  * @throws ConfigError if its settings are wrong, and StoppedError if `signal` is aborted. CMA-ES that cannot search is reported in the result.
  */
 export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<MadeBanditStudy> {
-  const { study, file, jobs, say, signal } = options;
+  const { study, file, jobs, say } = options;
   const planned = planBanditStudy(file, study);
   const byName = new Map(planned.map((search) => [search.name, search]));
   const seeds = Array.from({ length: study.seeds }, (_, i) => i);
@@ -154,7 +151,7 @@ export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<
   };
   await inTurns(jobs, [...tuneTasks, mapTask]);
 
-  const cmaEs: { versions?: CmaEsResult['versions']; missing?: string } = {};
+  const cmaEs = new CmaEsReference(options);
   const paths: MadePath[] = [];
   const made = await inTurns(
     jobs,
@@ -169,7 +166,9 @@ export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<
         copies: config.reference.copies,
       });
       if (study.contours?.search === name) paths.push(...pathsOf(study.contours, config, result));
-      const reference = search.cmaEs ? await withCmaEs(search, result, seeds, options, cmaEs) : undefined;
+      const reference = search.cmaEs
+        ? await cmaEs.search(functions, config, seeds, gridOf(result))
+        : undefined;
       return {
         name,
         title,
@@ -182,9 +181,7 @@ export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<
       };
     }),
   );
-  signal?.throwIfAborted();
-  const { versions, missing } = cmaEs;
-  return { searches: made, paths, stability, cmaEs: missing === undefined ? versions : { missing } };
+  return { searches: made, paths, stability, cmaEs: cmaEs.state };
 }
 
 function missingMethod(search: string, tunedBy: string, method: string): never {
@@ -231,38 +228,8 @@ async function searches(
   }
 }
 
-/** The searches of CMA-ES from the same starts. Why it cannot search is kept in `state`. */
-async function withCmaEs(
-  { functions, config }: Planned,
-  result: BanditResult,
-  seeds: readonly number[],
-  { say, signal }: MakeBanditStudyOptions,
-  state: { versions?: CmaEsResult['versions']; missing?: string },
-): Promise<ReturnType<typeof cmaEsLines> | undefined> {
-  if (state.missing !== undefined || config.policy.head !== 'gaussian') return undefined;
-  const policy = createPolicy(config.policy, config.dimensions);
-  const starts = functions.flatMap((fn) =>
-    seeds.map((seed): CmaEsSearch => {
-      const start = Array.from(policy.initial(randomKey(seed)).subarray(0, config.dimensions));
-      return { function: fn, start, seed };
-    }),
-  );
-  const grid = gridOf(result);
-  const evaluations = grid[grid.length - 1]!;
-  try {
-    const made = await searchWithCmaEs(
-      { searches: starts, stddev: config.policy.initialStddev, evaluations },
-      { say, signal },
-    );
-    state.versions = made.versions;
-    return cmaEsLines(starts, made, grid);
-  } catch (error) {
-    if (!(error instanceof PmpoError) || error instanceof StoppedError || signal?.aborted) throw error;
-    state.missing = error.message;
-    say(`CMA-ES is missing: ${error.message}`);
-    return undefined;
-  }
-}
+/** Points that a path has at most. */
+const pathPoints = 101;
 
 /** The paths of one seed. */
 function pathsOf(
@@ -282,7 +249,8 @@ function pathsOf(
     .map(({ method, function: name, points }) => {
       const [low, high] = functionNamed(name).domain;
       const scaled = (value = 0) => rounded((low + high) / 2 + ((high - low) / 2) * value);
-      return { method, function: name, points: points.map(({ mode: [x, y] }) => [scaled(x), scaled(y)]) };
+      const shown = spacedIndices(points.length, pathPoints).map((index) => points[index]!);
+      return { method, function: name, points: shown.map(({ mode: [x, y] }) => [scaled(x), scaled(y)]) };
     });
 }
 

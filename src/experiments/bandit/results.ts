@@ -15,7 +15,16 @@ import { banditTables } from './tables.js';
 
 /** Values below this are drawn at it: what float32 leaves of a sum. */
 const least = 1e-8;
-const greatest = 1e4;
+
+/** The powers of ten around values that are positive and finite. */
+function decades(values: readonly number[]): [number, number] {
+  const logarithms = values.flatMap((value) =>
+    value > 0 && Number.isFinite(value) ? [Math.log10(Math.max(least, value))] : [],
+  );
+  if (logarithms.length === 0) return [least, 1];
+  const [low, high] = [Math.floor(Math.min(...logarithms)), Math.ceil(Math.max(...logarithms))];
+  return [10 ** low, 10 ** Math.max(high, low + 1)];
+}
 
 const titleOf = (name: string) => named(name).title;
 const named = (name: string): BenchmarkFunction => benchmarkFunctions.find((fn) => fn.name === name)!;
@@ -37,7 +46,8 @@ function curvesFigure(search: MadeSearch, all: readonly string[]): Promise<strin
   const legend = legendOf(search.methods, all);
   const panels = search.functions.map((fn) => {
     const lines = search.lines.filter((line) => line.function === fn);
-    const first = Math.max(...lines.map(({ evaluations }) => evaluations[1] ?? 1).slice(0, 1));
+    // CMA-ES goes on far below the others, and diverged searches far above the start.
+    const others = lines.filter(({ method }) => method !== cmaEsName);
     const last = Math.max(...lines.flatMap(({ evaluations }) => evaluations));
     const curves = lines.map(({ method, evaluations, median, low, high }) => ({
       label: method,
@@ -48,7 +58,9 @@ function curvesFigure(search: MadeSearch, all: readonly string[]): Promise<strin
         high: high[i]!,
       })),
     }));
-    const bounds = { values: [least, greatest], evaluations: [first, Math.max(last, first + 1)] } as const;
+    const shown = others.flatMap(({ median, high }) => [...median, high[0]!]);
+    const most = 10 * Math.max(...others.map(({ high }) => high[0]!));
+    const bounds = { values: decades(shown.filter((value) => value <= most)), evaluations: last };
     return { title: titleOf(fn), spec: searchPanel(curves, legend, bounds, panelSize) };
   });
   return drawFigure({ title: search.title, legend, panels });
@@ -56,7 +68,7 @@ function curvesFigure(search: MadeSearch, all: readonly string[]): Promise<strin
 
 /** Values of a function of two variables on a grid. */
 async function gridOf({ evaluate, domain: [low, high] }: BenchmarkFunction) {
-  const cells = 120;
+  const cells = 64;
   const at = (index: number) => low + ((high - low) * (index + 0.5)) / cells;
   const points = Array.from({ length: cells * cells }, (_, i) => [at(i % cells), at(Math.floor(i / cells))]);
   const values = await tf.tidy(() => evaluate(tf.tensor2d(points))).data();
@@ -66,9 +78,7 @@ async function gridOf({ evaluate, domain: [low, high] }: BenchmarkFunction) {
 /** Levels in equal steps of rank, so that lines are spread over the picture. */
 function levelsOf(values: readonly number[]): number[] {
   const sorted = [...values].sort((a, b) => a - b);
-  return [0.005, 0.03, 0.08, 0.16, 0.27, 0.4, 0.55, 0.7, 0.85].map(
-    (share) => sorted[Math.floor(share * (sorted.length - 1))]!,
-  );
+  return [0.01, 0.06, 0.15, 0.3, 0.5, 0.75].map((share) => sorted[Math.floor(share * (sorted.length - 1))]!);
 }
 
 async function contoursFigure(paths: readonly MadePath[], all: readonly string[]): Promise<string> {
@@ -105,11 +115,16 @@ async function contoursFigure(paths: readonly MadePath[], all: readonly string[]
 function stabilityFigure(maps: readonly MadeStability[]): Promise<string> {
   const size = { width: 400, height: 320 };
   return drawFigure({
-    title: 'PMPO by α and β: the median of f at the end; crosses: most searches are lost',
+    title:
+      'PMPO by α and β: the median of f at the end; crosses: most searches are lost. Dashed: β = (1 − α)/ρ; dotted: β = 1 − 2α',
     legend: [],
     panels: maps.map(({ function: fn, rejectShare, cells }) => ({
-      title: `${titleOf(fn)}; dashed: β = (1 − α)/ρ, ρ = ${rejectShare}`,
-      spec: stabilityPanel(cells, { rejectShare, values: [1e-5, 1] }, size),
+      title: `${titleOf(fn)}, a share of ρ = ${rejectShare} rejected`,
+      spec: stabilityPanel(
+        cells,
+        { rejectShare, values: decades(cells.flatMap(({ value }) => value ?? [])) },
+        size,
+      ),
     })),
     size,
     columns: 2,
@@ -118,9 +133,10 @@ function stabilityFigure(maps: readonly MadeStability[]): Promise<string> {
 
 /** What the searches came to, without what can be computed from it. */
 function dataOf({ searches, paths, stability, cmaEs }: MadeBanditStudy) {
-  const ending = ({ method, function: fn, values, diverged, collapsed }: Ending) => ({
+  const ending = ({ method, function: fn, values, stddev, diverged, collapsed }: Ending) => ({
     method,
     function: fn,
+    stddev,
     diverged,
     collapsed,
     values,
@@ -142,7 +158,9 @@ export interface BanditProvenance {
   readonly command: string;
   readonly versions: Readonly<Record<string, string>>;
   readonly machine: Readonly<Record<string, string | number>>;
+  /** Wall time, and the time of all processor cores but for CMA-ES: on busy cores the first says little. */
   readonly seconds: number;
+  readonly processorSeconds: number;
 }
 
 /**

@@ -53,23 +53,23 @@ ${[line(head), rule(head), ...rows.map(line)].join('\n')}
 function tuningTable({ title, tuning = [] }: MadeSearch): string {
   const methods = [...new Set(tuning.map(({ method }) => method))];
   const best = methods.flatMap((method) => tuning.filter((row) => row.method === method && row.chosen));
-  const head = ['', 'settings tried', 'chosen', 'f at the end', 'lost'];
+  const head = ['', 'settings tried', 'chosen', 'score', 'lost'];
   const rows = best.map((row) => [
     row.method,
     String(tuning.filter(({ method }) => method === row.method).length),
     settingsText(row.settings),
-    shortNumber(row.value),
+    shortNumber(row.score),
     String(row.lost),
   ]);
   const each = (row: TuningRow) =>
-    line([row.method, settingsText(row.settings), shortNumber(row.value), String(row.lost)]);
+    line([row.method, settingsText(row.settings), shortNumber(row.score), String(row.lost)]);
   return `## ${title}
 
 ${[line(head), rule(head), ...rows.map(line)].join('\n')}
 
 <details><summary>All ${tuning.length} settings</summary>
 
-${[line(['', 'settings', 'f at the end', 'lost']), rule(['', '', '', '']), ...tuning.map(each)].join('\n')}
+${[line(['', 'settings', 'score', 'lost']), rule(['', '', '', '']), ...tuning.map(each)].join('\n')}
 
 </details>
 `;
@@ -83,7 +83,7 @@ export function banditTables({ searches, cmaEs }: MadeBanditStudy): { summary: s
     summary: ['# Bandits\n', ...missing, ...searches.map(searchTable)].join('\n'),
     tuning: [
       '# How settings were chosen\n',
-      'Every combination of the values to choose from searched a function that no figure shows, with seeds of its own. The one with the least median of f at the end was taken; a search that was lost counts as infinite.\n',
+      'Every combination of the values to choose from searched a function that no figure shows, with seeds of its own. Its score is the geometric mean of f over the search, and the combination with the least median over the seeds was taken; a search that was lost counts as infinite.\n',
       ...tuned.map(tuningTable),
     ].join('\n'),
   };

@@ -1,13 +1,13 @@
 import { ConfigError, PmpoError } from '../../core/errors.js';
-import { median } from '../../core/statistics.js';
+import { mean, median } from '../../core/statistics.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import { createFeedbackRegistry } from '../../feedback/registry.js';
-import type { BanditMethod, BanditResult } from '../../learners/bandit/config.js';
+import type { BanditMethod, BanditResult, SearchTrace } from '../../learners/bandit/config.js';
 import { checkNeeds } from '../../operators/needs.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
 import type { SearchConfig, StudyMethod } from './schema.js';
 
-/** The choice of a method's settings: every combination of the values to choose from is tried, and the one that ends lowest is taken. */
+/** The choice of a method's settings: every combination of the values to choose from is tried, and the one with the least score is taken. */
 
 /** The settings of a method that were tried or chosen, by name. */
 export type Settings = Readonly<Record<string, number | string>>;
@@ -23,8 +23,8 @@ export interface Candidate extends BanditMethod {
 export interface TuningRow {
   readonly method: string;
   readonly settings: Settings;
-  /** The median over the seeds of f at the end, infinite if half of the searches were lost. */
-  readonly value: number;
+  /** The median over the seeds of the score of a search; infinite if half of the searches were lost. */
+  readonly score: number;
   /** The number of searches that were lost. */
   readonly lost: number;
   readonly chosen: boolean;
@@ -109,6 +109,16 @@ function at<T>(where: string, make: () => T): T {
   }
 }
 
+/** What counts as 0 in a score: about what float32 leaves of a sum. */
+const leastValue = 1e-8;
+
+/** The geometric mean of f over the points of a search after its start: low if it falls early and far. Infinite if it was lost. */
+function scoreOf({ points, outcome }: SearchTrace): number {
+  if (outcome !== 'finished') return Number.POSITIVE_INFINITY;
+  const after = points.slice(1).map(({ value }) => Math.log(Math.max(leastValue, value)));
+  return Math.exp(mean(after));
+}
+
 /** How each candidate did, and the best of each method. Of equals, the first is taken. */
 export function judge(
   candidates: readonly Candidate[],
@@ -116,22 +126,19 @@ export function judge(
 ): { readonly rows: readonly TuningRow[]; readonly chosen: ReadonlyMap<string, Candidate> } {
   const results = candidates.map((candidate) => {
     const own = traces.filter(({ method }) => method === candidate.name);
-    const values = own.map(({ points, outcome }) =>
-      outcome === 'finished' ? points[points.length - 1].value : Number.POSITIVE_INFINITY,
-    );
     const lost = own.filter(({ outcome }) => outcome !== 'finished').length;
-    return { candidate, value: median(values), lost };
+    return { candidate, score: median(own.map(scoreOf)), lost };
   });
   const best = new Map<string, (typeof results)[number]>();
   for (const result of results) {
     const before = best.get(result.candidate.of);
-    if (before === undefined || result.value < before.value) best.set(result.candidate.of, result);
+    if (before === undefined || result.score < before.score) best.set(result.candidate.of, result);
   }
   return {
     rows: results.map((result) => ({
       method: result.candidate.of,
       settings: result.candidate.settings,
-      value: result.value,
+      score: result.score,
       lost: result.lost,
       chosen: best.get(result.candidate.of) === result,
     })),
