@@ -45,6 +45,7 @@ const suites = [
   { name: 'operators', venvs: ['operators'] },
   { name: 'python_feedback', venvs: ['python_feedback'] },
   { name: 'references', venvs: ['jax', 'torch', 'transformers', 'cma'] },
+  { name: 'cma_es', venvs: [] },
   { name: 'cleanrl', venvs: ['cleanrl'] },
   { name: 'torchrl', venvs: ['torchrl'] },
   { name: 'onnx', venvs: ['onnx'] },

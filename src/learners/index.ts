@@ -27,7 +27,7 @@ export type {
   SearchTrace,
   TrainBanditOptions,
 } from './bandit/config.js';
-export { type BenchmarkFunction, benchmarkFunctions } from './bandit/functions.js';
+export { type BenchmarkFunction, benchmarkFunctions, type SearchFunction } from './bandit/functions.js';
 export type { BanditPolicyConfig } from './bandit/policy.js';
 export { trainBandit } from './bandit/train.js';
 export type { ActionUnits } from './control/action-units.js';

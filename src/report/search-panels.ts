@@ -24,6 +24,13 @@ function coloredBy(legend: readonly LegendItem[]) {
   return { field: 'label', type: 'nominal', scale, legend: null } as const;
 }
 
+/** The powers of ten within bounds that are such, at most seven of them. */
+function powersOfTen([low, high]: readonly [number, number]): number[] {
+  const [first, last] = [Math.round(Math.log10(low)), Math.round(Math.log10(high))];
+  const step = Math.max(1, Math.ceil((last - first) / 6));
+  return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, i) => 10 ** (first + i * step));
+}
+
 /** The values of a line by evaluations: the middle of the seeds with its interval. */
 export interface SearchCurve {
   readonly label: string;
@@ -58,7 +65,7 @@ export function searchPanel(
     type: 'quantitative',
     title: 'Evaluations of f',
     scale: { domain: [0, evaluations] as number[], nice: false },
-    axis: { format: '~s', tickCount: 4 },
+    axis: { labelExpr: "datum.value === 0 ? '0' : format(datum.value, '~s')", tickCount: 4 },
   } as const;
   const y = (field: string) =>
     ({
@@ -66,7 +73,7 @@ export function searchPanel(
       type: 'quantitative',
       title: 'f at the policy’s mode',
       scale: { type: 'log', domain: [...values] as number[], nice: false },
-      axis: { format: '.0e', tickCount: 6 },
+      axis: { format: '.0e', values: powersOfTen(values) },
     }) as const;
   const colored = coloredBy(legend);
   const layers = [
@@ -223,7 +230,7 @@ export function stabilityPanel(
       nice: false,
       zero: false,
     },
-    axis: { values: [0, 0.25, 0.5, 0.75, 1] as number[], grid: false },
+    axis: { values: [0, 0.25, 0.5, 0.75, 1] as number[], format: '.2~f', grid: false },
   } as const;
   const y = {
     type: 'quantitative',
@@ -257,7 +264,7 @@ export function stabilityPanel(
             direction: 'vertical',
             format: '.0e',
             gradientLength: size.height - 70,
-            tickCount: 4,
+            values: powersOfTen(values),
           },
         },
       },

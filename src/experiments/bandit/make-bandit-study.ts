@@ -1,4 +1,4 @@
-import { PmpoError } from '../../core/errors.js';
+import { ConfigError, PmpoError } from '../../core/errors.js';
 import { median } from '../../core/statistics.js';
 import { createEngine } from '../../engine/create.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
@@ -24,8 +24,9 @@ export interface MadeSearch {
   readonly methods: readonly string[];
   readonly lines: readonly Line[];
   readonly endings: readonly Ending[];
-  /** The chosen settings of each method, and all that were tried; absent if another search was tuned for it. */
-  readonly tuning?: readonly TuningRow[];
+  /** What settings were chosen for, and how all did; empty if there was nothing to choose. */
+  readonly score: 'end' | 'search';
+  readonly tuning: readonly TuningRow[];
 }
 
 /** The path of one seed, in the coordinates of the function. */
@@ -72,13 +73,14 @@ interface Planned {
   readonly candidates: readonly Candidate[];
   /** The search whose tuned settings it takes: itself, or another. */
   readonly tunedBy: string;
+  readonly score: 'end' | 'search';
   readonly cmaEs: boolean;
 }
 
 /** Checks the settings of all searches. @throws ConfigError with the place of what is wrong. */
 export function planBanditStudy(file: string, { base, methods, searches }: BanditStudy): Planned[] {
   return Object.entries(searches).map(
-    ([name, { title, functions, methods: shown, config: own, tune, tunedBy, cmaEs }]) => {
+    ([name, { title, functions, methods: shown, config: own, tune, tunedBy, score, cmaEs }]) => {
       const where = `${file}: bandit.searches.${name}`;
       const config = searchConfig(where, base, own);
       const classifier = classifierOf(where, config);
@@ -101,6 +103,7 @@ export function planBanditStudy(file: string, { base, methods, searches }: Bandi
         methods: chosen,
         candidates,
         tunedBy: tunedBy ?? name,
+        score,
         cmaEs,
       };
     },
@@ -131,19 +134,12 @@ export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<
   const byName = new Map(planned.map((search) => [search.name, search]));
   const seeds = Array.from({ length: study.seeds }, (_, i) => i);
 
-  const tuned = new Map<string, ReturnType<typeof judge>>();
+  const tuned = new Map<string, BanditResult | undefined>();
   const stability: MadeStability[] = [];
   const tuneTasks = planned
     .filter(({ name, tunedBy }) => tunedBy === name)
     .map((search) => async () => {
-      say(`${search.name}: tuning ${search.candidates.length} settings on ${study.tuning.function}`);
-      const result = await searches(options, search.config, search.classifier, {
-        functions: [study.tuning.function],
-        methods: search.candidates,
-        seeds: Array.from({ length: study.tuning.seeds }, (_, i) => firstTuningSeed + i),
-        copies: study.tuning.copies,
-      });
-      tuned.set(search.name, judge(search.candidates, result));
+      tuned.set(search.name, await tune(options, search));
     });
   const mapTask = async () => {
     if (study.stability === undefined) return;
@@ -157,7 +153,8 @@ export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<
     jobs,
     planned.map((search) => async (): Promise<MadeSearch> => {
       const { name, title, config, functions, methods } = search;
-      const chosen = tuned.get(search.tunedBy)!.chosen;
+      const source = byName.get(search.tunedBy)!;
+      const { rows, chosen } = chooseSettings(source, tuned.get(source.name), search.score);
       say(`${name}: ${methods.length} methods, ${functions.length} functions, ${seeds.length} seeds`);
       const result = await searches(options, config, search.classifier, {
         functions,
@@ -177,11 +174,44 @@ export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<
         methods: [...methods, ...new Set(reference?.lines.map(({ method }) => method))],
         lines: [...linesOf(result), ...(reference?.lines ?? [])],
         endings: [...endingsOf(result), ...(reference?.endings ?? [])],
-        ...(byName.get(name)?.tunedBy === name ? { tuning: tuned.get(name)!.rows } : {}),
+        score: search.score,
+        tuning: rows,
       };
     }),
   );
   return { searches: made, paths, stability, cmaEs: cmaEs.state };
+}
+
+/** The searches by which settings are chosen; undefined if no method has settings to choose from. */
+async function tune(options: MakeBanditStudyOptions, search: Planned): Promise<BanditResult | undefined> {
+  const { study, file, say } = options;
+  const { name, candidates, methods, config, classifier } = search;
+  if (candidates.length === methods.length) return undefined;
+  if (study.tuning === undefined) {
+    throw new ConfigError({
+      where: `${file}: bandit.tuning`,
+      what: 'it is missing, and methods have settings to choose from',
+      remedy: 'Name a function: `tuning: {function: ellipsoid, seeds: 10, copies: 200}`',
+    });
+  }
+  const { function: fn, seeds, copies } = study.tuning;
+  say(`${name}: tuning ${candidates.length} settings on ${fn}`);
+  return searches(options, config, classifier, {
+    functions: [fn],
+    methods: candidates,
+    seeds: Array.from({ length: seeds }, (_, i) => firstTuningSeed + i),
+    copies,
+  });
+}
+
+/** The settings of each method, chosen by the searches of `tune`. */
+function chooseSettings(
+  { candidates }: Planned,
+  result: BanditResult | undefined,
+  score: Planned['score'],
+): ReturnType<typeof judge> {
+  if (result !== undefined) return judge(candidates, result, score);
+  return { rows: [], chosen: new Map(candidates.map((only) => [only.of, { ...only, name: only.of }])) };
 }
 
 function missingMethod(search: string, tunedBy: string, method: string): never {

@@ -122,7 +122,10 @@ function stabilityFigure(maps: readonly MadeStability[]): Promise<string> {
       title: `${titleOf(fn)}, a share of ρ = ${rejectShare} rejected`,
       spec: stabilityPanel(
         cells,
-        { rejectShare, values: decades(cells.flatMap(({ value }) => value ?? [])) },
+        {
+          rejectShare,
+          values: decades(cells.flatMap(({ value, lost }) => (lost === 0 ? (value ?? []) : []))),
+        },
         size,
       ),
     })),

@@ -30,11 +30,17 @@ describe('parseBanditStudy', () => {
       expect(isBanditStudy(packaged)).toBe(true);
       const study = parseBanditStudy('bandit.yaml', packaged, scale);
       const plan = planBanditStudy('bandit.yaml', study);
-      expect(plan.map(({ name }) => name)).toEqual(['figure-1', 'decay', 'ten-variables', 'discretised']);
+      expect(plan.map(({ name }) => name)).toEqual([
+        'figure-1',
+        'speed',
+        'decay',
+        'ten-variables',
+        'discretised',
+      ]);
       for (const { methods, functions } of plan) {
         expect(methods).toEqual(['PMPO-AR', 'PMPO-A', 'PMPO-R', 'DPO', 'DPO, all pairs', 'MPO', 'IPO']);
         // Settings are not tuned on what is shown.
-        expect(functions).not.toContain(study.tuning.function);
+        expect(functions).not.toContain(study.tuning!.function);
       }
       // Every method may choose from as many settings.
       const counts = plan.map(({ candidates, methods: names }) =>

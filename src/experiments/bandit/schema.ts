@@ -75,6 +75,10 @@ const search = z.strictObject({
   config: z.record(z.string(), z.unknown()).default({}).describe('Part of the settings that replaces `base`'),
   tune: tune.describe('Values to choose from, which replace those of the same name of each method'),
   tunedBy: z.string().optional().describe('Another search, whose tuned settings are taken. Default: its own'),
+  score: z
+    .enum(['end', 'search'])
+    .default('end')
+    .describe('What settings are chosen for: f at the end, or f over the whole search'),
   cmaEs: z.boolean().default(true).describe('Whether CMA-ES searches too, for comparison'),
 });
 
@@ -84,7 +88,10 @@ const banditSchema = z.strictObject({
   methods: z.record(z.string().min(1), method),
   tuning: z
     .strictObject({ function: functionName, seeds, copies })
-    .describe('How settings are tuned: on a function that no figure shows, with seeds of its own'),
+    .optional()
+    .describe(
+      'How settings are tuned: on a function that no figure shows, with seeds of its own; not needed where no method has settings to choose from',
+    ),
   searches: z.record(slug, search),
   contours: z
     .strictObject({

@@ -50,10 +50,8 @@ ${[line(head), rule(head), ...rows.map(line)].join('\n')}
 `;
 }
 
-function tuningTable({ title, tuning = [] }: MadeSearch): string {
-  const methods = [...new Set(tuning.map(({ method }) => method))];
-  const best = methods.flatMap((method) => tuning.filter((row) => row.method === method && row.chosen));
-  const head = ['', 'settings tried', 'chosen', 'score', 'lost'];
+function tuningTable({ title, tuning, score }: MadeSearch): string {
+  const best = tuning.filter(({ chosen }) => chosen);
   const rows = best.map((row) => [
     row.method,
     String(tuning.filter(({ method }) => method === row.method).length),
@@ -61,9 +59,12 @@ function tuningTable({ title, tuning = [] }: MadeSearch): string {
     shortNumber(row.score),
     String(row.lost),
   ]);
+  const head = ['', 'settings tried', 'chosen', 'score', 'lost'];
   const each = (row: TuningRow) =>
     line([row.method, settingsText(row.settings), shortNumber(row.score), String(row.lost)]);
   return `## ${title}
+
+The score is the geometric mean of f over ${score === 'end' ? 'the last tenth of the search' : 'the whole search'}.
 
 ${[line(head), rule(head), ...rows.map(line)].join('\n')}
 
@@ -78,12 +79,17 @@ ${[line(['', 'settings', 'score', 'lost']), rule(['', '', '', '']), ...tuning.ma
 /** summary.md and tuning.md. */
 export function banditTables({ searches, cmaEs }: MadeBanditStudy): { summary: string; tuning: string } {
   const missing = cmaEs !== undefined && 'missing' in cmaEs ? [`CMA-ES is missing: ${cmaEs.missing}\n`] : [];
-  const tuned = searches.filter(({ tuning }) => tuning !== undefined);
+  // Searches that take the same settings are listed once.
+  const tuned = searches.filter(
+    ({ tuning }, index) =>
+      tuning.length > 0 &&
+      searches.findIndex((other) => JSON.stringify(other.tuning) === JSON.stringify(tuning)) === index,
+  );
   return {
     summary: ['# Bandits\n', ...missing, ...searches.map(searchTable)].join('\n'),
     tuning: [
       '# How settings were chosen\n',
-      'Every combination of the values to choose from searched a function that no figure shows, with seeds of its own. Its score is the geometric mean of f over the search, and the combination with the least median over the seeds was taken; a search that was lost counts as infinite.\n',
+      'Every combination of the values to choose from searched a function that no figure shows, with seeds of its own. The one with the least median score over the seeds was taken; a search that was lost counts as infinite.\n',
       ...tuned.map(tuningTable),
     ].join('\n'),
   };

@@ -64,28 +64,49 @@ describe('candidatesOf', () => {
 });
 
 describe('judge', () => {
+  const all = candidates({ name: 'pmpo' }, { beta: [1, 2, 3], learningRate: [0.01] });
+  const trace = (
+    i: number,
+    seed: number,
+    values: readonly number[],
+    outcome: SearchTrace['outcome'] = 'finished',
+  ) => ({
+    method: all[i]!.name,
+    function: 'sphere',
+    seed,
+    points: values.map((value) => ({ value, mode: [], stddev: 1 })),
+    outcome,
+  });
+  const judged = (traces: readonly SearchTrace[], score: 'end' | 'search') => {
+    const { rows, chosen } = judge(all, { evaluations: [], traces }, score);
+    return { rows: rows.map((row) => [Number(row.score.toPrecision(6)), row.lost, row.chosen]), chosen };
+  };
+
   it('takes the settings with the least median score, and never those that lose half of the searches', () => {
-    const all = candidates({ name: 'pmpo' }, { beta: [1, 2, 3], learningRate: [0.01] });
-    const trace = (i: number, seed: number, value: number, outcome: SearchTrace['outcome'] = 'finished') => ({
-      method: all[i]!.name,
-      function: 'sphere',
-      seed,
-      points: [9, value, value].map((each) => ({ value: each, mode: [], stddev: 1 })),
-      outcome,
-    });
-    const traces = [
-      ...[5, 5, 5].map((value, seed) => trace(0, seed, value)),
-      ...[4, 4, 90].map((value, seed) => trace(1, seed, value)),
-      ...[0, 0, 0].map((value, seed) => trace(2, seed, value, seed > 0 ? 'collapsed' : 'finished')),
-    ];
-    const { rows, chosen } = judge(all, { evaluations: [0], traces });
-    expect(rows.map(({ score, lost, chosen: taken }) => [Number(score.toPrecision(6)), lost, taken])).toEqual(
+    const { rows, chosen } = judged(
       [
-        [5, 0, false],
-        [4, 0, true],
-        [Number.POSITIVE_INFINITY, 2, false],
+        ...[5, 5, 5].map((value, seed) => trace(0, seed, [9, value, value])),
+        ...[4, 4, 90].map((value, seed) => trace(1, seed, [9, value, value])),
+        ...[0, 1, 2].map((seed) => trace(2, seed, [9, 0, 0], seed > 0 ? 'collapsed' : 'finished')),
       ],
+      'search',
     );
+    expect(rows).toEqual([
+      [5, 0, false],
+      [4, 0, true],
+      [Number.POSITIVE_INFINITY, 2, false],
+    ]);
     expect(chosen.get('M')).toMatchObject({ name: 'M', settings: { beta: 2 } });
+  });
+
+  it('chooses for the end of the search, or for the whole of it', () => {
+    const traces = [trace(0, 0, [9, 1, 1, 1]), trace(1, 0, [9, 100, 100, 0.1]), trace(2, 0, [9, 9, 9, 9])];
+    expect(judged(traces, 'end').chosen.get('M')!.settings.beta).toBe(2);
+    expect(judged(traces, 'search').chosen.get('M')!.settings.beta).toBe(1);
+  });
+
+  it('takes the faster of those that end at 0', () => {
+    const traces = [trace(0, 0, [9, 5, 0]), trace(1, 0, [9, 1, 0]), trace(2, 0, [9, 9, 0])];
+    expect(judged(traces, 'end').chosen.get('M')!.settings.beta).toBe(2);
   });
 });

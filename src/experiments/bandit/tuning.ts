@@ -5,7 +5,7 @@ import { createFeedbackRegistry } from '../../feedback/registry.js';
 import type { BanditMethod, BanditResult, SearchTrace } from '../../learners/bandit/config.js';
 import { checkNeeds } from '../../operators/needs.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
-import type { SearchConfig, StudyMethod } from './schema.js';
+import type { SearchConfig, StudyMethod, StudySearch } from './schema.js';
 
 /** The choice of a method's settings: every combination of the values to choose from is tried, and the one with the least score is taken. */
 
@@ -112,27 +112,39 @@ function at<T>(where: string, make: () => T): T {
 /** What counts as 0 in a score: about what float32 leaves of a sum. */
 const leastValue = 1e-8;
 
-/** The geometric mean of f over the points of a search after its start: low if it falls early and far. Infinite if it was lost. */
-function scoreOf({ points, outcome }: SearchTrace): number {
+/** The share of a search that is its end: long enough that one copy of the reference does not decide. */
+const endShare = 0.1;
+
+/** The geometric mean of f over the end of a search, or over the whole of it after its start. Infinite if it was lost. */
+function scoreOf({ points, outcome }: SearchTrace, score: StudySearch['score']): number {
   if (outcome !== 'finished') return Number.POSITIVE_INFINITY;
-  const after = points.slice(1).map(({ value }) => Math.log(Math.max(leastValue, value)));
-  return Math.exp(mean(after));
+  const from = score === 'end' ? Math.min(points.length - 1, Math.ceil(points.length * (1 - endShare))) : 1;
+  return Math.exp(mean(points.slice(from).map(({ value }) => Math.log(Math.max(leastValue, value)))));
 }
 
-/** How each candidate did, and the best of each method. Of equals, the first is taken. */
+/**
+ * How each candidate did, and the best of each method: the one with the least median score; of equals, which reach 0, the one whose median
+ * over the whole search is least, and then the first.
+ */
 export function judge(
   candidates: readonly Candidate[],
   { traces }: BanditResult,
+  score: StudySearch['score'],
 ): { readonly rows: readonly TuningRow[]; readonly chosen: ReadonlyMap<string, Candidate> } {
   const results = candidates.map((candidate) => {
     const own = traces.filter(({ method }) => method === candidate.name);
     const lost = own.filter(({ outcome }) => outcome !== 'finished').length;
-    return { candidate, score: median(own.map(scoreOf)), lost };
+    const middle = (by: StudySearch['score']) => median(own.map((trace) => scoreOf(trace, by)));
+    return { candidate, score: middle(score), whole: middle('search'), lost };
   });
   const best = new Map<string, (typeof results)[number]>();
   for (const result of results) {
     const before = best.get(result.candidate.of);
-    if (before === undefined || result.score < before.score) best.set(result.candidate.of, result);
+    const isBetter =
+      before === undefined ||
+      result.score < before.score ||
+      (result.score === before.score && result.whole < before.whole);
+    if (isBetter) best.set(result.candidate.of, result);
   }
   return {
     rows: results.map((result) => ({

@@ -1,7 +1,7 @@
 import type { Engine } from '../../engine/engine.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { Operator } from '../../operators/operator.js';
-import type { BenchmarkFunction } from './functions.js';
+import type { SearchFunction } from './functions.js';
 import type { BanditPolicyConfig } from './policy.js';
 
 /** The settings of a bandit learner. They are plain data without defaults. */
@@ -37,7 +37,7 @@ export interface BanditMethod {
 export interface TrainBanditOptions {
   readonly engine: Engine;
   readonly config: BanditLearnerConfig;
-  readonly functions: readonly BenchmarkFunction[];
+  readonly functions: readonly SearchFunction[];
   readonly methods: readonly BanditMethod[];
   /** Each method searches each function once for each seed. Equal seeds have equal starts and equal noise. */
   readonly seeds: readonly number[];
@@ -50,7 +50,7 @@ export interface TrainBanditOptions {
 
 /** Where a search is, at the start or after a copy of the reference. */
 export interface SearchPoint {
-  /** f at the most likely point of the policy, less the least value of f. */
+  /** f at the most likely point of the policy. */
   readonly value: number;
   /** The most likely point of the policy, canonical, [D]. */
   readonly mode: readonly number[];

@@ -2,26 +2,29 @@ import type { Tensor } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 
 /**
- * Benchmark functions of D variables, each with a least value of 0. They are pure functions of points x [.., D] and give [..].
- * A search takes place in canonical coordinates: the bounds of `domain` are −1 and 1 in each dimension. The functions are defined
- * outside of their domain too, because a Gaussian samples there.
+ * A function of D variables whose minimum is searched. The search takes place in canonical coordinates: the bounds of `domain` are −1 and 1
+ * in each dimension.
  */
-export interface BenchmarkFunction {
+export interface SearchFunction {
   readonly name: string;
-  /** The name as it is written in figures. */
-  readonly title: string;
-  /** The bounds of each coordinate in which it is usually searched. */
+  /** The bounds of each coordinate in which it is searched. A Gaussian samples outside of them too. */
   readonly domain: readonly [low: number, high: number];
-  /** The coordinate of the minimum, the same in each dimension. */
-  readonly minimizer: number;
   /** The fewest dimensions in which it is defined. Default: 1. */
   readonly fewestDimensions?: number;
-  /** f(x) of points [.., D] in the coordinates of `domain`; [..]. */
+  /** f(x) of points [.., D] in the coordinates of `domain`, in tensor operations; [..]. */
   evaluate(points: Tensor): Tensor;
 }
 
+/** A well-known function with a least value of 0. */
+export interface BenchmarkFunction extends SearchFunction {
+  /** The name as it is written in figures. */
+  readonly title: string;
+  /** The coordinate of the minimum, the same in each dimension. */
+  readonly minimizer: number;
+}
+
 /** The function at canonical points [.., D], in which the bounds of its domain are −1 and 1. */
-export function atCanonical({ domain: [low, high], evaluate }: BenchmarkFunction, points: Tensor): Tensor {
+export function atCanonical({ domain: [low, high], evaluate }: SearchFunction, points: Tensor): Tensor {
   return evaluate(tf.add(tf.mul(points, (high - low) / 2), (high + low) / 2));
 }
 
