@@ -12,8 +12,9 @@ export function register({ feedback, tf, z }: PluginApi): void {
     create: ({ margin }) => ({
       provides: { accepts: true, rejects: true },
 
-      // N samples of each of B contexts; evaluation and mask are [N, B]. These operations become part of the compiled update, where no
-      // value can be read: conditions are tensors, too. Where the mask is 0 there is no sample, and the evaluation means nothing.
+      // N samples of each of B contexts. evaluation and mask are [N, B]; baseline, the value of each context, is [B]; samples are the actions
+      // [N, B, A], and contexts the observations [B, O]. These operations become part of the compiled update, where no value can be read:
+      // conditions are tensors, too. Where the mask is 0 there is no sample, and the evaluation means nothing.
       classify({ evaluation, mask }) {
         const values = tf.where(tf.greater(mask, 0), evaluation, tf.zerosLike(evaluation));
         const mean = tf.div(tf.sum(values, 0, true), tf.maximum(tf.sum(mask, 0, true), 1));

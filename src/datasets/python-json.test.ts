@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { WholeFloat } from '../core/whole-float.js';
-import { parsePythonJson, parseRowJson } from './python-json.js';
+import { parsePythonJson, rowJsonParser } from './python-json.js';
 
 describe('parsePythonJson', () => {
   test('keeps whole numbers that are written as floats', () => {
@@ -28,14 +28,22 @@ describe('parsePythonJson', () => {
   });
 });
 
-describe('parseRowJson', () => {
+describe('rowJsonParser', () => {
   test('keeps floats in what chat templates are given, and has plain numbers elsewhere', () => {
     const text =
       '{"score": 1.0, "tools": [{"least": 1.0}], "chosen": [{"tool_calls": [{"x": 2.0}], "weight": 2.0}]}';
-    expect(parseRowJson(text)).toEqual({
+    expect(rowJsonParser()(text)).toEqual({
       score: 1,
       tools: [{ least: new WholeFloat(1) }],
       chosen: [{ tool_calls: [{ x: new WholeFloat(2) }], weight: 2 }],
+    });
+  });
+
+  test('keeps floats in columns that a configuration names', () => {
+    const text = '{"functions": [{"least": 1.0}], "score": 1.0}';
+    expect(rowJsonParser(['functions'])(text)).toEqual({
+      functions: [{ least: new WholeFloat(1) }],
+      score: 1,
     });
   });
 });

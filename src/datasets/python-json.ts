@@ -4,8 +4,7 @@ import { WholeFloat } from '../core/whole-float.js';
 /** Found in every JSON text that has a whole number written as a float, and in few others. */
 const maybeWholeFloat = /\d(?:\.0+(?!\d)|[eE])/;
 /** The keys below which numbers reach chat templates, and keep how they were written. */
-const templateKeys = new Set(['tools', 'tool_calls', 'function_call', 'documents', 'chat_template_kwargs']);
-const namesTemplateKey = new RegExp(`"(?:${[...templateKeys].join('|')})"`);
+const templateKeys = ['tools', 'tool_calls', 'function_call', 'documents', 'chat_template_kwargs'];
 
 function numberOf(text: string): unknown {
   const value = Number(text);
@@ -26,20 +25,26 @@ export function parsePythonJson(text: string): unknown {
     : plain;
 }
 
-/** `value` with plain numbers in place of `WholeFloat`s, except in what chat templates are given. */
-function withPlainNumbers(value: unknown): unknown {
+/** `value` with plain numbers in place of `WholeFloat`s, except below `keys`. */
+function withPlainNumbers(value: unknown, keys: ReadonlySet<string>): unknown {
   if (value instanceof WholeFloat) return value.value;
-  if (Array.isArray(value)) return value.map(withPlainNumbers);
+  if (Array.isArray(value)) return value.map((own) => withPlainNumbers(own, keys));
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, own]) => [key, templateKeys.has(key) ? own : withPlainNumbers(own)]),
+    Object.entries(value).map(([key, own]) => [key, keys.has(key) ? own : withPlainNumbers(own, keys)]),
   );
 }
 
 /**
- * The value of the JSON text of rows. As `parsePythonJson`, but numbers that no chat template is given (scores, labels) are plain.
- * @throws SyntaxError if it is not JSON.
+ * Makes a parser of the JSON text of rows. As `parsePythonJson`, but numbers that no chat template is given (scores, labels) are plain. It throws a
+ * SyntaxError if the text is not JSON.
+ * @param columns columns that templates are given, besides those of the usual names.
  */
-export function parseRowJson(text: string): unknown {
-  return namesTemplateKey.test(text) ? withPlainNumbers(parsePythonJson(text)) : JSON.parse(text);
+export function rowJsonParser(columns: readonly string[] = []): (text: string) => unknown {
+  const keys = new Set([...templateKeys, ...columns]);
+  const quoted = [...keys].map((key) => JSON.stringify(key));
+  return (text) =>
+    quoted.some((key) => text.includes(key))
+      ? withPlainNumbers(parsePythonJson(text), keys)
+      : JSON.parse(text);
 }

@@ -5,7 +5,7 @@ import { createGunzip } from 'node:zlib';
 import { parquetReadObjects } from 'hyparquet';
 import { type Compressors, compressors } from 'hyparquet-compressors';
 import { PmpoError } from '../core/errors.js';
-import { parseRowJson } from './python-json.js';
+import { rowJsonParser } from './python-json.js';
 
 /** A row of a data file: its columns by name. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -62,9 +62,11 @@ async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<string> {
   yield open.join('');
 }
 
-function parsed(text: string, where: string, what: string, remedy: string): unknown {
+type ParseJson = (text: string) => unknown;
+
+function parsed(parse: ParseJson, text: string, where: string, what: string, remedy: string): unknown {
   try {
-    return parseRowJson(text);
+    return parse(text);
   } catch (cause) {
     throw new PmpoError({ where, what, remedy, cause });
   }
@@ -80,14 +82,18 @@ function rowOf(value: unknown, where: string, what: string): PlacedRow {
   });
 }
 
-async function readJsonLines(file: string, pieces: AsyncIterable<string>): Promise<PlacedRow[]> {
+async function readJsonLines(
+  file: string,
+  pieces: AsyncIterable<string>,
+  parse: ParseJson,
+): Promise<PlacedRow[]> {
   const rows: PlacedRow[] = [];
   let number = 0;
   for await (const line of linesOf(pieces)) {
     number += 1;
     if (line.trim() === '') continue;
     const where = `${file}:${number}`;
-    const value = parsed(line, where, 'the line is not JSON', 'Each line must be one JSON object');
+    const value = parsed(parse, line, where, 'the line is not JSON', 'Each line must be one JSON object');
     rows.push(rowOf(value, where, 'line'));
   }
   return rows;
@@ -111,13 +117,13 @@ async function beginningOf(
 }
 
 /** A file of JSON or JSON Lines, whatever its name says: an array of objects, or one object on each line. */
-async function readJson(file: string): Promise<PlacedRow[]> {
+async function readJson(file: string, parse: ParseJson): Promise<PlacedRow[]> {
   const { isArray, pieces } = await beginningOf(textOf(file));
-  if (!isArray) return readJsonLines(file, pieces);
+  if (!isArray) return readJsonLines(file, pieces, parse);
   const read: string[] = [];
   for await (const piece of pieces) read.push(piece);
   const remedy = 'Give an array of objects, or one object on each line';
-  const values = parsed(read.join(''), file, 'it is not JSON', remedy) as unknown[];
+  const values = parsed(parse, read.join(''), file, 'it is not JSON', remedy) as unknown[];
   return values.map((value, i) => rowOf(value, `${file}, row ${i + 1}`, 'element'));
 }
 
@@ -157,10 +163,10 @@ async function readParquet(file: string): Promise<PlacedRow[]> {
   }
 }
 
-async function readFileRows(file: string): Promise<PlacedRow[]> {
+async function readFileRows(file: string, parse: ParseJson): Promise<PlacedRow[]> {
   try {
     if (/\.parquet$/i.test(file)) return await readParquet(file);
-    return await readJson(file);
+    return await readJson(file, parse);
   } catch (cause) {
     throw cause instanceof PmpoError ? cause : fileError(file, cause);
   }
@@ -223,9 +229,12 @@ async function filesOf(path: string): Promise<string[]> {
  * Reads all rows of a file of JSON Lines or JSON (`.json`: an array or lines; either may be compressed: `.gz`), of a Parquet file, or of
  * the shards in a folder.
  * @param path a file, a folder, or a name with `*`, such as `data/train-*.parquet`.
+ * @param templateColumns columns that chat templates are given besides `tools` and its like. In JSON, numbers there keep whether they were
+ *   written as floats; Parquet has one type for all numbers of a column.
  * @throws PmpoError if a file cannot be read, or is empty, or a line is not a JSON object.
  */
-export async function readRows(path: string): Promise<PlacedRow[]> {
+export async function readRows(path: string, templateColumns: readonly string[] = []): Promise<PlacedRow[]> {
+  const parse = rowJsonParser(templateColumns);
   let files: string[];
   try {
     files = await filesOf(path);
@@ -233,7 +242,7 @@ export async function readRows(path: string): Promise<PlacedRow[]> {
     throw cause instanceof PmpoError ? cause : fileError(path, cause);
   }
   const rows: PlacedRow[] = [];
-  for (const file of files) for (const row of await readFileRows(file)) rows.push(row);
+  for (const file of files) for (const row of await readFileRows(file, parse)) rows.push(row);
   if (rows.length > 0) return rows;
   throw new PmpoError({
     where: path,

@@ -165,7 +165,8 @@ export async function readDataset(
   const merge = needs.feedback !== 'pairs';
   const { readsLabels } = catalogue.feedback.get(config.feedback.name);
   const prefer = readsLabels === true && needs.feedback !== 'none' ? 'labels' : 'scores';
-  const data = readPreferences(await readRows(file), file, { columns, labels, chat, merge, prefer });
+  const rows = await readRows(file, columns?.tools === undefined ? [] : [columns.tools]);
+  const data = readPreferences(rows, file, { columns, labels, chat, merge, prefer });
   const { leftOut } = data;
   const fitting = { longest: contextLength - 1, room: `into a context of ${contextLength}`, leftOut };
   const kept: PreferenceContext[] = [];

@@ -64,7 +64,9 @@ async function controlStarter(
 ): Promise<string> {
   const environment = [
     ...(address === undefined ? [] : [`  address: ${scalar(address)}`]),
-    ...(simulator === undefined ? [] : [`  simulator: ${scalar(simulator)}`]),
+    simulator === undefined
+      ? '  # simulator: NAME    for a server that has several; without it the server chooses'
+      : `  simulator: ${scalar(simulator)}`,
   ];
   const { config } = await resolveConfig(file, ['environment:', ...environment, ''].join('\n'), [], {
     modules,
@@ -84,7 +86,7 @@ ${environment.join('\n')}
 operator: { name: ${operator.name} }
 
 learner:
-  environmentSteps: ${learner.environmentSteps}
+  environmentSteps: ${learner.environmentSteps} # for a short try: npx pmpo train ${file} --set learner.environmentSteps=5000
   batchSize: ${learner.batchSize}
 
 # Episodes with the mean action. The last policy and the best one are kept.
