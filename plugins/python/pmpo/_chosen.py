@@ -31,6 +31,10 @@ class Chosen:
         self._projectors: dict[str, Program] = {}
         self.functions: dict[Any, Any] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Programs are made anew: they hold functions of the array libraries.
+        return Chosen, (self.file, self.values)
+
     def program(self, library: str, metrics: bool = True) -> Program:
         """The loss, its gradients and its metrics; or without the metrics."""
         key = library, metrics

@@ -1,7 +1,9 @@
 """The Python package against operators written by hand, PyTorch's compiler, JAX and rlax."""
 
+import copy
 import inspect
 import pathlib
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -356,6 +358,16 @@ class State(unittest.TestCase):
         state.project()
         self.assertTrue((before > 18).all() and (state.tensors()["logKlWeight/mean"] == 18).all())
         self.assertEqual(list(state.state_dict()), ["logKlWeight__mean"])
+
+    def test_is_copied_and_pickled_after_use(self):
+        state = pmpo.operators.pmpo(kl={"sequence": {"epsilon": 0.01}}).torch_state({"sequence": 1})
+        ones = torch.ones(2, 4)
+        use = lambda state: pmpo.operators.pmpo(kl={"sequence": {"epsilon": 0.01}}).torch(ones, accept=ones, reject=0 * ones, kl=ones[0], state=state)  # noqa: E731
+        use(state).loss.backward()
+        state.project()
+        for other in (copy.deepcopy(state), pickle.loads(pickle.dumps(state))):
+            self.assertEqual(use(other).loss.item(), use(state).loss.item())
+            other.project()
 
     def test_of_jax_is_a_pytree_with_its_projection(self):
         operator = pmpo.operators.mpo()
