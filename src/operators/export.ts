@@ -228,17 +228,14 @@ function openableNumbers(definition: RegisteredOperator, values: Settings): Reco
   return found;
 }
 
-const filledIn = ({
-  imitatesUnranked: _,
-  rejectsReferenceSamples: __,
-  ...needs
-}: OperatorNeeds): PortableNeeds => ({
+const filledIn = ({ imitatesUnranked: _, ...needs }: OperatorNeeds): PortableNeeds => ({
   referenceLogProb: true,
   kl: 'any',
   reverseKl: false,
   mismatched: false,
   length: false,
   comparesSamples: false,
+  rejectsReferenceSamples: false,
   ...needs,
 });
 

@@ -22,9 +22,9 @@ export function where0(values: Tensor2D, mask: Tensor2D): Tensor2D {
  * @returns [B]; exactly 0, with a gradient of exactly 0, for a context whose weights are all 0.
  */
 export function maskedMean(values: Tensor2D, weights: Tensor2D): Tensor1D {
-  const total: Tensor2D = tf.sum(weights, 0, true);
-  const share = tf.div(weights, tf.where(tf.greater(total, 0), total, tf.onesLike(total)));
-  return tf.sum(tf.mul(share, where0(values, weights)), 0);
+  const total: Tensor1D = tf.sum(weights, 0);
+  const sum: Tensor1D = tf.sum(tf.mul(weights, where0(values, weights)), 0);
+  return tf.div(sum, tf.where(tf.greater(total, 0), total, tf.onesLike(total)));
 }
 
 /** The share of the present samples that a weight covers, Σ w / Σ mask, a scalar. Both are [N, B]. */

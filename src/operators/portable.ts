@@ -33,8 +33,8 @@ export interface PortableOperator {
 export const portableFormat = 1;
 export const portableKey = 'pmpo.operator';
 
-/** The needs of a loss: how an operator treats a data set is left to its program. */
-export type PortableNeeds = Required<Omit<OperatorNeeds, 'imitatesUnranked' | 'rejectsReferenceSamples'>>;
+/** The needs of a loss: how an operator treats a data set without ranks is left to its program. */
+export type PortableNeeds = Required<Omit<OperatorNeeds, 'imitatesUnranked'>>;
 
 export interface NeedsAt {
   readonly setting: string;

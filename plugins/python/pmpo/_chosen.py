@@ -9,9 +9,14 @@ from typing import Any
 from ._batch import state_shape
 from ._file import OperatorFile
 from ._graph import Program
-from ._libraries import jax_library, numpy_library, torch_library
+from ._libraries import jax_library, numpy_library, torch_library, traced_torch_library
 
-_libraries: dict[str, Callable[[], Any]] = {"torch": torch_library, "jax": jax_library, "numpy": numpy_library}
+_libraries: dict[str, Callable[[], Any]] = {
+    "torch": torch_library,
+    "traced torch": traced_torch_library,
+    "jax": jax_library,
+    "numpy": numpy_library,
+}
 
 
 class Chosen:

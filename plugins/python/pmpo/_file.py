@@ -35,6 +35,8 @@ class Needs:
     length: bool
     mismatched: bool
     compares_samples: bool
+    rejects_reference_samples: bool
+    """Whether rejected samples must be the reference's own, because only theirs have a bounded loss."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class OperatorFile:
 
 def _needs(data: dict[str, Any]) -> Needs:
     # Files of earlier versions lack those that did not exist yet.
-    later = (data.get(name, False) for name in ("reverseKl", "length", "mismatched", "comparesSamples"))
+    later = (data.get(name, False) for name in ("reverseKl", "length", "mismatched", "comparesSamples", "rejectsReferenceSamples"))
     return Needs(data["feedback"], data["evaluation"], data["referenceLogProb"], data["kl"], *later)
 
 

@@ -136,16 +136,36 @@ def jax_library() -> ArrayLibrary:
     return ArrayLibrary(jnp, jax.nn.sigmoid, jax.nn.softplus)
 
 
+def _with_conditions_as_products(nodes: Sequence[Node]) -> list[Node]:
+    """Two conditions at once as a product of 0 and 1: PyTorch's compiler keeps that in memory, and is slow at storing truth values."""
+    made: list[Node] = []
+    products: dict[str, str] = {}
+    for node in nodes:
+        (result,) = node.outputs[:1]
+        if node.operator == "And":
+            factors = tuple(f"{result}/{side}" for side in range(2))
+            made += [Node("Cast", (name,), (factor,), {"to": 1}) for name, factor in zip(node.inputs, factors)]
+            products[result] = f"{result}/product"
+            made.append(Node("Mul", factors, (products[result],), {}))
+            made.append(Node("Cast", (products[result],), (result,), {"to": 9}))
+        elif node.operator == "Cast" and node.attributes.get("to") == 1 and node.inputs[0] in products:
+            made.append(Node("Identity", (products[node.inputs[0]],), (result,), {}))
+        else:
+            made.append(node)
+    return made
+
+
 class TorchLibrary:
-    """PyTorch."""
+    """PyTorch. With `traced`, operations are those that its compilers know best, and constants stay numbers."""
 
     # A clamp between tensors is slow, and a power by a number is a product.
     numbers_of: Mapping[str, tuple[int, ...]] = {"Pow": (1,), "Clip": (1, 2)}
 
-    def __init__(self) -> None:
+    def __init__(self, traced: bool) -> None:
         import torch
 
         self._torch = torch
+        self._traced = traced
         self.scope: Mapping[str, Any] = {
             "clamp": torch.clamp,
             "maximum": torch.maximum,
@@ -168,6 +188,8 @@ class TorchLibrary:
 
     def fused(self, nodes: Sequence[Node], outputs: Iterable[str]) -> list[Node]:
         """Leaves out conversions that PyTorch's own promotion makes: of indices, and of a condition that is only a factor."""
+        if self._traced:
+            return _with_conditions_as_products(nodes)
         uses = Counter(name for node in nodes for name in node.inputs) + Counter(outputs)
         makers = {node.outputs[0]: node for node in nodes}
         renamed: dict[str, str] = {}
@@ -210,7 +232,7 @@ class TorchLibrary:
             return f"softplus({operands[0]}, 1.0, 40.0)"
         if name == "Softmax":
             return f"softmax({operands[0]}, {attributes.get('axis', -1)})"
-        if name == "ArgMax":
+        if name == "ArgMax" and not self._traced:
             # Like argmax, which is many times slower on a CPU, it finds the first of equal ones.
             return f"{operands[0]}.max({attributes.get('axis', 0)}, {bool(attributes.get('keepdims', 1))})[1]"
         if name == "Cast" and attributes.get("to") == 1:
@@ -221,7 +243,7 @@ class TorchLibrary:
 
     def held(self, like: Value, value: Value, as_number: bool) -> Value:
         """A constant as a tensor without axes, if it is a number: PyTorch makes one of each number in each call."""
-        if as_number or not isinstance(value, float):
+        if self._traced or as_number or not isinstance(value, float):
             return value
         return self._torch.full((), value, dtype=like.dtype, device=like.device)
 
@@ -284,4 +306,9 @@ class TorchLibrary:
 
 @functools.cache
 def torch_library() -> TorchLibrary:
-    return TorchLibrary()
+    return TorchLibrary(traced=False)
+
+
+@functools.cache
+def traced_torch_library() -> TorchLibrary:
+    return TorchLibrary(traced=True)

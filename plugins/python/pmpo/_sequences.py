@@ -51,8 +51,8 @@ def held_at_floor(
 ) -> torch.Tensor:
     """The log-probs, without gradient where a rejected sequence has fallen to `floor` of its probability under the reference.
 
-    PMPO's loss is bounded for rejected samples of the reference only (docs/mathematics.md). Sequences of a data set are none, and
-    without a floor their unlikely tokens fall without end. Other operators are left alone.
+    PMPO's loss is bounded for rejected samples of the reference only (docs/mathematics.md), as its file says. Sequences of a data set
+    are none, and without a floor their unlikely tokens fall without end. Other operators are left alone.
 
     Args:
       log_prob: log π_θ of each sequence.
@@ -60,7 +60,7 @@ def held_at_floor(
       rejected: whether each sequence is rejected.
       floor: in [0, 1); 0 for none.
     """
-    if operator.name != "pmpo" or floor == 0:
+    if floor == 0 or not operator._choose(("sequence",), False, False).needs.rejects_reference_samples:
         return log_prob
     at_floor = rejected & (log_prob.detach() - reference_log_prob <= math.log(floor))
     return torch.where(at_floor, log_prob.detach(), log_prob)

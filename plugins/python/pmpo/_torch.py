@@ -68,10 +68,10 @@ def _transforms_active() -> bool:
 class Call:
     """How tensors get into a graph, and the loss, its gradients and its metrics out of it."""
 
-    def __init__(self, chosen: Chosen, metrics: bool) -> None:
+    def __init__(self, chosen: Chosen, metrics: bool, traced: bool) -> None:
         file = chosen.file
         self.chosen = chosen
-        self.program: Program = chosen.program("torch", metrics)
+        self.program: Program = chosen.program("traced torch" if traced else "torch", metrics)
         self.metrics: Sequence[str] = file.metrics if metrics else ()
         self.count = len(file.gradients)
         reads = self.program.reads
@@ -163,11 +163,11 @@ class Call:
         return kept
 
 
-def call_of(chosen: Chosen, metrics: bool) -> Call:
+def call_of(chosen: Chosen, metrics: bool, traced: bool = False) -> Call:
     """The call of a graph, made once."""
-    key = "torch", metrics
+    key = "torch", metrics, traced
     if key not in chosen.functions:
-        chosen.functions[key] = Call(chosen, metrics)
+        chosen.functions[key] = Call(chosen, metrics, traced)
     made: Call = chosen.functions[key]
     return made
 
@@ -225,13 +225,16 @@ class _TransformedLoss(torch.autograd.Function):
 def run(operator: Operator, given: Given, metrics: bool, traced: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss and the metrics. With `traced`, tensors may be symbols, and nothing that is made of them is kept."""
     chosen = operator._chosen_for(given)
-    call = call_of(chosen, metrics)
     reverse = operator._feeds_reverse(chosen.file)
     transformed = _transforms_active()
-    inputs = None if traced or transformed else call.quick_inputs(given, reverse)
+    inputs: dict[str, torch.Tensor] | None = None
+    if not traced and not transformed:
+        call = call_of(chosen, metrics)
+        inputs = call.quick_inputs(given, reverse)
     if inputs is None:
         inputs = Checker(chosen.file, chosen.needs, torch_arrays, given, reverse).inputs()
-        traced = traced or any(type(x) not in _plain for x in inputs.values())
+        traced = traced or transformed or any(type(x) not in _plain for x in inputs.values())
+        call = call_of(chosen, metrics, traced)
     tensors = [inputs[name] for name in call.names]
     if transformed:
         loss, *outputs = _TransformedLoss.apply(call, *tensors)

@@ -119,3 +119,18 @@ it("a plugin's operator, exported by the program, is the same in PyTorch and JAX
   const { worst } = JSON.parse(peer.stdout.trim().split('\n').at(-1)!) as { worst: number };
   expect(worst).toBeLessThanOrEqual(2e-6);
 });
+
+it("PMPO's default weight of the KL is the same in TypeScript and in Python", async () => {
+  const alphas = [0, 0.1, 0.2, 0.5, 1];
+  const { operators } = createCatalogue();
+  const expected = alphas.map((alpha) => {
+    const { beta } = operators.get('pmpo').complete({ alpha }, ['sequence']) as { beta: number };
+    return beta;
+  });
+  const code = `import json, pmpo; print(json.dumps([pmpo.operators.pmpo(alpha=a).settings["beta"] for a in ${JSON.stringify(alphas)}]))`;
+  const { stdout } = await run(process.env.PMPO_PYTHON_OPERATORS!, ['-B', '-c', code], {
+    env: { ...process.env, PYTHONPATH: join(here, '../../../plugins/python') },
+  });
+  const found = JSON.parse(stdout) as number[];
+  for (const [i, beta] of expected.entries()) expect(found[i]).toBeCloseTo(beta, 12);
+});

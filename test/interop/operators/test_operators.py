@@ -343,6 +343,67 @@ class ElementTypesAndLayouts(unittest.TestCase):
         self.assertEqual(found.gradients["log_prob"].shape, tuple(turned["log_prob"].shape))
 
 
+class Metrics(unittest.TestCase):
+    def test_may_be_left_out(self):
+        d = draws.Draws(9, torch.float32)
+        for case in CASES_BY_NAME.values():
+            operator, batch, state, _ = case(d)
+            whole, alone = operator.torch(**batch, state=state), operator.torch(**batch, state=state, metrics=False)
+            with self.subTest(operator=operator.name):
+                self.assertTrue(torch.equal(whole.loss, alone.loss))
+                self.assertEqual(alone.metrics, {})
+                self.assertIn("policy/loss" if "policy/loss" in whole.metrics else "policy/kl", whole.metrics)
+
+    def test_of_a_compiled_call_have_their_names(self):
+        operator, x = pmpo.operators.pmpo(), torch.rand(3, 4)
+        call = lambda x: operator.torch(-x, accept=(x > 0.5), reject=(x <= 0.5), kl=x[0])  # noqa: E731
+        eager, compiled = call(x).metrics, torch.compile(call, backend="eager", fullgraph=True)(x).metrics
+        self.assertEqual(list(compiled), list(eager))
+        for name, value in eager.items():
+            torch.testing.assert_close(compiled[name], value)
+
+
+class Calls(unittest.TestCase):
+    """Constants are kept between calls, and a call must see those of its own lengths, element type and mode."""
+
+    def test_of_other_lengths_and_types_by_turns(self):
+        operator = pmpo.operators.dpo()
+        for _ in range(2):
+            for dtype in (torch.float32, torch.float64):
+                for n, b in ((2, 3), (4, 3), (4, 5)):
+                    log_prob = torch.randn(n, b, dtype=dtype, requires_grad=True)
+                    accept = torch.arange(n * b).reshape(n, b) % 2 == 0
+                    arguments = {"accept": accept, "reject": ~accept, "evaluation": torch.randn(n, b)}
+                    loss = operator.torch(log_prob, torch.zeros(n, b), **arguments).loss
+                    loss.backward()
+                    plain = {name: value.numpy() for name, value in arguments.items()}
+                    found = operator.numpy(log_prob.detach().numpy(), np.zeros((n, b)), **plain)
+                    np.testing.assert_allclose(loss.item(), found.loss, rtol=1e-6)
+                    np.testing.assert_allclose(log_prob.grad, found.gradients["log_prob"], rtol=1e-5, atol=1e-7)
+
+    def test_in_inference_mode_first(self):
+        operator, x = pmpo.operators.awr(), torch.randn(3, 4)
+        with torch.inference_mode():
+            inside = operator.torch(x, evaluation=x).loss
+        log_prob = x.clone().requires_grad_()
+        loss = operator.torch(log_prob, evaluation=x).loss
+        loss.backward()
+        self.assertEqual(loss.item(), inside.item())
+        self.assertTrue(log_prob.grad.abs().sum() > 0)
+
+
+class Sequences(unittest.TestCase):
+    def test_rejected_ones_are_held_at_a_floor_if_the_operators_file_asks_for_it(self):
+        from pmpo._sequences import held_at_floor
+
+        log_prob = torch.tensor([-1.0, -9.0], requires_grad=True)
+        rejected, reference = torch.ones(2, dtype=torch.bool), torch.zeros(2)
+        for operator, expected in ((pmpo.operators.pmpo(), [1.0, 0.0]), (pmpo.operators.kto(), [1.0, 1.0])):
+            held = held_at_floor(operator, log_prob, reference, rejected, 0.01)
+            (gradient,) = torch.autograd.grad(held.sum(), log_prob)
+            self.assertEqual(gradient.tolist(), expected)
+
+
 class State(unittest.TestCase):
     def test_is_trained_and_projected(self):
         operator = pmpo.operators.pmpo(kl={"mean": {"epsilon": 0.01, "initial_weight": 2.0}})
