@@ -4,7 +4,7 @@
 
 Prints one JSON object. The losses by hand are vectorised as an expert would write them, with the same masks: samples that are absent
 may hold anything (V-MPO's, as rlax's, counts all). They are written once, for both libraries; MPO and V-MPO in JAX are rlax's own. Before anything is timed, both sides must
-have the same gradients, those of the operator's state included.
+have the same gradients, those of the operator's state included. Neither computes metrics: `torch(…, metrics=False)`, and unread in JAX.
 
 Shapes: N samples, B contexts.
 """
@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import pathlib
+import platform
 import statistics
 import sys
 import time
@@ -320,6 +322,14 @@ def measure(name: str, n: int, b: int, rounds: int) -> dict[str, Any]:
     return entry
 
 
+def machine() -> dict[str, Any]:
+    """What the figures were measured on, and what else ran at the end: the load of the last 15 minutes, of which the benchmark is 1."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line] if cpuinfo.exists() else []
+    versions = {"torch": torch.__version__, "jax": jax.__version__}
+    return {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count(), "load": round(os.getloadavg()[2], 1), **versions}
+
+
 LIMITS = {"torch": 1.2, "compiled": 1.3, "jax": 1.1}
 
 
@@ -361,7 +371,7 @@ def main() -> None:
         }
         for library, limit in LIMITS.items()
     }
-    print(json.dumps({"microseconds": results, "summary": summary}))
+    print(json.dumps({"machine": machine(), "microseconds": results, "summary": summary}))
 
 
 main()

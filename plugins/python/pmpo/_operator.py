@@ -186,6 +186,8 @@ class Operator:
     ) -> Result:
         """The loss of PyTorch tensors, with the operator's gradients. See the class for the arguments.
 
+        With `metrics=False` the result has no metrics, which saves their time; `torch.compile` leaves out those that are not read.
+
         Raises:
           PmpoError: naming the argument that is missing or wrong, with its shape, element type and device.
         """

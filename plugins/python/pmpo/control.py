@@ -199,6 +199,7 @@ class ActorLoss(torch.nn.Module):
         self.state.project()
         accept, reject = classify(self.feedback, evaluation.detach(), torch.ones_like(evaluation))
         terms = gaussian(policy, reference, samples.detach())
-        result = self.operator.torch(**terms, evaluation=evaluation.detach(), accept=accept, reject=reject, state=self.state)
-        loss: torch.Tensor = result.loss
+        loss: torch.Tensor = self.operator.torch(
+            **terms, evaluation=evaluation.detach(), accept=accept, reject=reject, state=self.state, metrics=False
+        ).loss
         return loss

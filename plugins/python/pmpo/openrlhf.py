@@ -96,7 +96,9 @@ def preference_loss(operator: Operator | None = None, *, rejected_floor: float =
         log_ratio = log_prob - reference
         kl = summed_kl(log_ratio.T, torch.ones_like(log_ratio.T, dtype=torch.bool)) / 2
         log_prob = held_at_floor(chosen, log_prob, reference, accept == 0, rejected_floor)
-        loss = chosen.torch(log_prob, reference, evaluation=accept, accept=accept, reject=1 - accept, kl=kl).loss
+        loss = chosen.torch(
+            log_prob, reference, evaluation=accept, accept=accept, reject=1 - accept, kl=kl, metrics=False
+        ).loss
         return loss, log_ratio[0].detach(), log_ratio[1].detach()
 
     pair = torch.zeros(1)
