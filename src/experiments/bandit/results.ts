@@ -186,7 +186,7 @@ export async function writeBanditResults(
   };
   const files: [string, string][] = [
     ['summary.md', summary],
-    ['tuning.md', tuning],
+    ...(tuning === undefined ? [] : [['tuning.md', tuning] satisfies [string, string]]),
     ['data.json', `${JSON.stringify(dataOf(made))}\n`],
     ['provenance.json', `${JSON.stringify({ ...provenance, versions }, null, 2)}\n`],
   ];

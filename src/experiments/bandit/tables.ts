@@ -1,3 +1,4 @@
+import { fewestForInterval } from '../../core/statistics.js';
 import { benchmarkFunctions } from '../../learners/bandit/functions.js';
 import type { Ending } from './aggregate.js';
 import type { MadeBanditStudy, MadeSearch } from './make-bandit-study.js';
@@ -44,7 +45,7 @@ function searchTable({ title, config, functions, methods, endings, lines }: Made
   const seeds = endings[0]?.values.length ?? 0;
   return `## ${title}
 
-f at the policy's mode (CMA-ES: at its mean) after ${evaluations.toLocaleString('en')} evaluations: the median of ${seeds} seeds and its 95 % bootstrap interval${seeds < 5 ? ' (their range: fewer than 5 seeds)' : ''}. D = ${dimensions}, N = ${learner.samples}, ${learner.contexts} context${learner.contexts === 1 ? '' : 's'} in an update, a copy of the reference every ${reference.period} updates${learner.decayFrom < 1 ? `, learning rates that decay from ${Math.round(learner.decayFrom * 100)} % of the search on` : ''}.
+f at the policy's mode (CMA-ES: at its mean) after ${evaluations.toLocaleString('en')} evaluations: the median of ${seeds} seeds and ${seeds < fewestForInterval ? 'their range' : 'its 95 % bootstrap interval'}. D = ${dimensions}, N = ${learner.samples}, ${learner.contexts} context${learner.contexts === 1 ? '' : 's'} in an update, a copy of the reference every ${reference.period} updates${learner.decayFrom < 1 ? `, learning rates that decay from ${Math.round(learner.decayFrom * 100)} % of the search on` : ''}.
 
 ${[line(head), rule(head), ...rows.map(line)].join('\n')}
 `;
@@ -76,8 +77,8 @@ ${[line(['', 'settings', 'score', 'lost']), rule(['', '', '', '']), ...tuning.ma
 `;
 }
 
-/** summary.md and tuning.md. */
-export function banditTables({ searches, cmaEs }: MadeBanditStudy): { summary: string; tuning: string } {
+/** summary.md, and tuning.md if settings were chosen. */
+export function banditTables({ searches, cmaEs }: MadeBanditStudy): { summary: string; tuning?: string } {
   const missing = cmaEs !== undefined && 'missing' in cmaEs ? [`CMA-ES is missing: ${cmaEs.missing}\n`] : [];
   // Searches that take the same settings are listed once.
   const tuned = searches.filter(
@@ -87,10 +88,13 @@ export function banditTables({ searches, cmaEs }: MadeBanditStudy): { summary: s
   );
   return {
     summary: ['# Bandits\n', ...missing, ...searches.map(searchTable)].join('\n'),
-    tuning: [
-      '# How settings were chosen\n',
-      'Every combination of the values to choose from searched a function that no figure shows, with seeds of its own. The one with the least median score over the seeds was taken; a search that was lost counts as infinite.\n',
-      ...tuned.map(tuningTable),
-    ].join('\n'),
+    tuning:
+      tuned.length === 0
+        ? undefined
+        : [
+            '# How settings were chosen\n',
+            'Every combination of the values to choose from searched a function that no figure shows, with seeds of its own. The one with the least median score over the seeds was taken; a search that was lost counts as infinite.\n',
+            ...tuned.map(tuningTable),
+          ].join('\n'),
   };
 }
