@@ -16,6 +16,8 @@ export interface DefaultJob {
   readonly overrides?: readonly string[];
   /** Episodes of the evaluation at the end. Default: 20. */
   readonly episodes?: number;
+  /** Receives what the run tells a person while it trains. */
+  readonly onNotice?: (message: string) => void;
 }
 
 /** The returns of the evaluation at the end of a job. */
@@ -24,6 +26,7 @@ export async function trainByDefault({
   steps,
   overrides = [],
   episodes = 20,
+  onNotice = () => {},
 }: DefaultJob): Promise<readonly number[]> {
   // The simulator that the configuration names is not used: the environments are those of `connect`.
   const text = 'environment: { simulator: cartpole_swingup }';
@@ -53,7 +56,7 @@ export async function trainByDefault({
       evaluationEnvironment: await environment(4, 500_000),
       operator,
       classifier,
-      observer: silentObserver,
+      observer: { ...silentObserver, notice: onNotice },
       clock: () => 0,
     });
     return evaluation.scores;
