@@ -161,7 +161,7 @@ const learnerSchema = z
       .describe(
         'Whether the networks see observations less their running mean, divided by their running standard deviation',
       ),
-    learningRate: rate.default(1e-3).describe('Learning rate of Adam for the policy'),
+    learningRate: rate.default(3e-4).describe('Learning rate of Adam for the policy'),
     weightDecay,
     stateLearningRate: stateLearningRateSchema,
     decayFrom: z

@@ -47,7 +47,7 @@ def default_operator() -> Operator:
     """
     bounded = {
         "mean": {"epsilon": 0.01, "initial_weight": 1.0},
-        "covariance": {"epsilon": 1e-4, "initial_weight": 100.0},
+        "covariance": {"epsilon": 1e-5, "initial_weight": 100.0},
         "categorical": {"epsilon": 0.01, "initial_weight": 1.0},
     }
     return operators.pmpo(kl=bounded)

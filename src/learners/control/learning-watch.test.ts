@@ -69,7 +69,7 @@ describe('a watch over learning', () => {
 
   it('names the setting of each operator', () => {
     expect(watchedPolicy({ name: 'gaussian' }, head, [0], dpo({ kl: { covariance: 3 } })).remedy).toBe(
-      'Bound the change of the policy, operator.kl.covariance={epsilon: 0.0001}, or give operator.kl.covariance a larger weight than 3',
+      'Bound the change of the policy, operator.kl.covariance={epsilon: 0.00001}, or give operator.kl.covariance a larger weight than 3',
     );
     expect(watchedPolicy({ name: 'gaussian' }, head, [0], mpo()).remedy).toMatch(
       /^Lower operator\.kl\.covariance\.epsilon/,
