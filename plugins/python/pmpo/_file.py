@@ -71,8 +71,9 @@ class OperatorFile:
         return self.needs
 
 
-def _needs(data: dict[str, Any]) -> Needs:
-    # Files of earlier versions lack those that did not exist yet.
+def _needs(data: dict[str, Any], operator: str) -> Needs:
+    # Files of earlier versions lack those that did not exist yet. Of their operators, PMPO alone rejects samples as the reference's own.
+    data = {"rejectsReferenceSamples": operator == "pmpo", **data}
     later = (data.get(name, False) for name in ("reverseKl", "length", "mismatched", "comparesSamples", "rejectsReferenceSamples"))
     return Needs(data["feedback"], data["evaluation"], data["referenceLogProb"], data["kl"], *later)
 
@@ -114,8 +115,8 @@ def read_file(path: str | Path) -> OperatorFile:
             metrics=tuple(facts["metrics"]),
             state=tuple(StatePart(part["name"], tuple(part["axes"]), part["initial"]) for part in facts["state"]),
             projects_state=facts["projectsState"],
-            needs=_needs(facts["needs"]),
-            needs_at=tuple((entry["setting"], entry["value"], _needs(entry["needs"])) for entry in facts["needsAt"]),
+            needs=_needs(facts["needs"], facts["name"]),
+            needs_at=tuple((entry["setting"], entry["value"], _needs(entry["needs"], facts["name"])) for entry in facts["needsAt"]),
             kl_parts=tuple(facts["klParts"]),
             schema=settings["schema"],
             values=settings["values"],

@@ -15,20 +15,10 @@ import torch
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from . import control, operators
+from . import control
 from ._operator import Operator
 
 __all__ = ["ClippedActor"]
-
-
-def _default_operator() -> Operator:
-    """PMPO as `control.default_operator`, with a tenth of its bound on the covariance.
-
-    The reference is renewed every 25 updates here, which lets the mean move fast. With the usual bound the standard deviation fell below
-    0.1 within 5,000 steps of Pendulum, and the policy, which no longer explored, got worse again.
-    """
-    bounded = {"mean": {"epsilon": 0.01, "initial_weight": 1.0}, "covariance": {"epsilon": 1e-5, "initial_weight": 100.0}}
-    return operators.pmpo(kl=bounded)
 
 
 class ClippedActor(torch.nn.Module):
@@ -44,8 +34,7 @@ class ClippedActor(torch.nn.Module):
       n_samples: N, the actions that are drawn at each state.
       reference_update_interval: the reference becomes a copy of the policy every so many losses.
       initial_std, min_std: in units of the action's half range.
-      operator: PMPO with bounded KLs by default.
-      feedback: `value-baseline`, `top-half`, or a function; see `pmpo.control`.
+      operator, feedback: as those of `pmpo.control.ActorLoss`.
     """
 
     def __init__(
@@ -67,8 +56,7 @@ class ClippedActor(torch.nn.Module):
         self.policy = policy
         self.reference = copy.deepcopy(policy).requires_grad_(False)
         self.n_samples, self.reference_update_interval = n_samples, reference_update_interval
-        chosen = _default_operator() if operator is None else operator
-        self.actor_loss = control.ActorLoss(policy.mean.out_features, operator=chosen, feedback=feedback).to(policy.action_scale.device)
+        self.actor_loss = control.ActorLoss(policy.mean.out_features, operator=operator, feedback=feedback).to(policy.action_scale.device)
         self.initial_std, self.min_std = initial_std, min_std
         self._losses = 0
 
