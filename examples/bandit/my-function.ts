@@ -1,3 +1,4 @@
+import { pathToFileURL } from 'node:url';
 import { createEngine, tf } from 'pmpo/engine';
 import { topK } from 'pmpo/feedback';
 import { type BanditLearnerConfig, type SearchFunction, trainBandit } from 'pmpo/learners';
@@ -49,7 +50,7 @@ export async function searchHimmelblau(copies = config.reference.copies): Promis
   }
 }
 
-if (import.meta.url === `file://${process.argv[1]}`) {
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   for (const [name, values] of await searchHimmelblau()) {
     const sorted = values.toSorted((a, b) => a - b).map((value) => value.toExponential(1));
     console.log(`${name.padEnd(24)}${sorted.join('  ')}`);

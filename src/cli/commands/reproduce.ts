@@ -1,5 +1,5 @@
 import { cpus, totalmem } from 'node:os';
-import { join, relative, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ConfigError, exitCodes } from '../../core/errors.js';
@@ -46,7 +46,7 @@ interface GivenStudy {
 }
 
 function nameOf(study: string): string {
-  return packaged.includes(study) ? study : (study.split('/').at(-1) ?? '').replace(/\.ya?ml$/, '');
+  return packaged.includes(study) ? study : basename(study).replace(/\.ya?ml$/, '');
 }
 
 async function provenance() {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { BanditResult, SearchTrace } from '../../learners/bandit/config.js';
-import { cmaEsLines, endingsOf, linesOf, spacedIndices } from './aggregate.js';
+import { cmaEsLines, endingsOf, linesOf, middle, spacedIndices } from './aggregate.js';
 
 const trace = (
   seed: number,
@@ -30,6 +30,16 @@ describe('spacedIndices', () => {
     expect(indices.length).toBeLessThanOrEqual(20);
     expect(indices.slice(0, 3)).toEqual([0, 21, 42]);
     expect(indices.at(-1)).toBe(400);
+  });
+});
+
+describe('middle', () => {
+  it('counts a value that is no number as worse than any other, wherever it stands', () => {
+    for (const values of [
+      [Number.NaN, 3, 1, 2],
+      [3, 1, Number.NaN, 2],
+    ])
+      expect(middle(values, 'values')).toEqual({ median: 2.5, low: 1, high: Number.POSITIVE_INFINITY });
   });
 });
 

@@ -44,8 +44,12 @@ const linePoints = 41;
 export const rounded = (value: number): number =>
   Number.isFinite(value) ? Number(value.toPrecision(3)) : value;
 
-/** The median of values and its 95 % bootstrap interval, or the range if they are few. */
-export function middle(values: readonly number[], label: string) {
+/**
+ * The median of values and its 95 % bootstrap interval, or the range if they are few. A search whose value is no number counts as one that
+ * is worse than any other.
+ */
+export function middle(given: readonly number[], label: string) {
+  const values = given.map((value) => (Number.isNaN(value) ? Number.POSITIVE_INFINITY : value));
   const center = median(values);
   const key = foldIn(randomKey(0), label);
   const [low, high] =

@@ -110,14 +110,20 @@ export function planBanditStudy(file: string, { base, methods, searches }: Bandi
   );
 }
 
-/** Runs tasks, at most `count` at once. */
+/** Runs tasks, at most `count` at once, and begins no other once one has failed. */
 async function inTurns<T>(count: number, tasks: readonly (() => Promise<T>)[]): Promise<T[]> {
   const results: T[] = [];
   let next = 0;
   const lane = async () => {
     while (next < tasks.length) {
       const index = next++;
-      results[index] = await tasks[index]!();
+      try {
+        results[index] = await tasks[index]!();
+      } catch (error) {
+        // Tasks that have not begun would be lost work.
+        next = tasks.length;
+        throw error;
+      }
     }
   };
   await Promise.all(Array.from({ length: Math.min(count, tasks.length) }, lane));

@@ -28,6 +28,8 @@ describe('parseBanditStudy', () => {
     'reads the study of the package at the scale %s, whose settings are all valid',
     (scale) => {
       expect(isBanditStudy(packaged)).toBe(true);
+      for (const text of ['{bandit: {}}', '"bandit": 1']) expect(isBanditStudy(text)).toBe(true);
+      for (const text of ['base: {bandit: 1}', 'bandit', '{']) expect(isBanditStudy(text)).toBe(false);
       const study = parseBanditStudy('bandit.yaml', packaged, scale);
       const plan = planBanditStudy('bandit.yaml', study);
       expect(plan.map(({ name }) => name)).toEqual([

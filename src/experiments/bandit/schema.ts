@@ -124,9 +124,14 @@ export type BanditStudy = z.output<typeof banditSchema>;
 export type StudySearch = BanditStudy['searches'][string];
 export type StudyMethod = BanditStudy['methods'][string];
 
-/** Whether the text of a study is one of bandits. */
+/** Whether the text of a study is one of bandits. Text that is not YAML is not. */
 export function isBanditStudy(text: string): boolean {
-  return /^bandit:/m.test(text);
+  try {
+    const study: unknown = parse(text);
+    return typeof study === 'object' && study !== null && 'bandit' in study;
+  } catch {
+    return false;
+  }
 }
 
 function checked<S extends z.ZodType>(where: string, schema: S, values: unknown): z.output<S> {
