@@ -38,7 +38,8 @@ export function klSettings(meaning: string) {
 
 /**
  * The bound of a Gaussian's covariance, by which a deviation can change by a factor of e in some three hundred copies of the reference.
- * By 1e-4 it can in a hundred: on `reacher` the deviations were at their floor after 40,000 updates. Acme's 1e-6, and 1000 for the dual at the start, hold the deviations where they begin for as long as most runs here last.
+ * By 1e-4 it can in a hundred: on `reacher` the deviations were at their floor after 40,000 updates. Acme's 1e-6, and 1000 for the dual
+ * at the start, hold the deviations where they begin for as long as most runs here last.
  */
 const covarianceBound = { epsilon: 1e-5, initialWeight: 100 };
 
