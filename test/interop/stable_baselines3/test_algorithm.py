@@ -54,7 +54,7 @@ ACTIONS = spaces.Box(np.array([-1, -5], np.float32), np.array([3, 5], np.float32
 class SpacesTest(unittest.TestCase):
     def test_box_actions_improve_in_their_own_units(self):
         POINT.seed(0)
-        model = PMPO("MlpPolicy", Target(POINT, ACTIONS), actor_rate=1.0, **{**SMALL, "learning_starts": 300}).learn(2000)
+        model = PMPO("MlpPolicy", Target(POINT, ACTIONS), actor_rate=1.0, **{**SMALL, "learning_starts": 300}).learn(4000)
         action, _ = model.predict(POINT.sample(), deterministic=True)
         # The best action has a reward of 0, the middle of the bounds, where the policy starts, -9.6.
         self.assertGreater(-float(np.square(action - ACTIONS.high * 0.6).sum()), -5.0)
