@@ -127,7 +127,7 @@ function dividingScore(source: string, contexts: PreferenceData['contexts']): nu
   if (found !== undefined) return found;
   throw new PmpoError({
     where: source,
-    what: `every completion has the score ${scores[0]}, which tells none from another`,
+    what: `every completion has the score ${scores[0]}, so that no threshold divides them`,
     remedy: 'Give scores that differ, or labels',
   });
 }
