@@ -10,8 +10,8 @@ import { pythonOf, root } from './support/peers.js';
 
 /**
  * `npm run bench cleanrl [-- SEEDS]`: learning curves of CleanRL's SAC and of the same script with plugins/python/cleanrl's diff, on
- * Pendulum-v0, with seeds 1 to SEEDS (3). CleanRL takes seed 0 for none. The returns are those of the training episodes, whose actions are sampled. Writes
- * results/cleanrl/.
+ * Pendulum-v0, with seeds 1 to SEEDS (3). CleanRL takes seed 0 for none. The returns are those of the training episodes, whose actions are
+ * sampled. Writes results/cleanrl/.
  */
 
 const seedCount = Number(process.argv[2] ?? 3);

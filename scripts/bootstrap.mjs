@@ -45,21 +45,26 @@ export function runNode(args, options = {}) {
   }
 }
 
+/** The packages of package-lock.json: where each goes, its version, and whether npm must install it. */
+function lockedPackages() {
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
+  return Object.entries(packages).flatMap(([path, { version, optional, peer }]) =>
+    path === '' ? [] : [{ path, version, isNeeded: !(optional || peer) }],
+  );
+}
+
 /**
- * Whether node_modules has every package of package-lock.json, according to npm's record. It may have more, such as those that
+ * Whether node_modules has every package, according to npm's record. It may have more, such as those that
  * `scripts/tfjs-node.mjs` adds.
  */
-function isInstalled() {
+function isInstalled(packages) {
   const record = join(root, 'node_modules/.package-lock.json');
   if (!existsSync(record)) return false;
-  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
   const present = JSON.parse(readFileSync(record, 'utf8')).packages;
-  const missing = Object.entries(wanted).some(([path, { version, optional, peer }]) => {
-    if (path === '') return false;
+  return packages.every(({ path, version, isNeeded }) => {
     const found = present[path];
-    return found === undefined ? !(optional || peer) : found.version !== version;
+    return found === undefined ? !isNeeded : found.version === version;
   });
-  return !missing;
 }
 
 /** Shows how many of the packages at `paths` are unpacked, until the function that it returns is called. */
@@ -85,11 +90,9 @@ export async function ensureInstalled() {
   if (Number.parseInt(process.versions.node, 10) < oldestNode) {
     fail(`pmpo: Node.js ${process.versions.node} is too old. Install version ${oldestNode} or newer`);
   }
-  if (isInstalled()) return;
-  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
-  const paths = Object.entries(packages).flatMap(([path, { optional, peer }]) => {
-    return path === '' || optional || peer ? [] : [path];
-  });
+  const packages = lockedPackages();
+  if (isInstalled(packages)) return;
+  const paths = packages.filter(({ isNeeded }) => isNeeded).map(({ path }) => path);
   say(`Installing ${paths.length} packages into node_modules (npm ci), which is done once …`);
   const windows = process.platform === 'win32';
   const done = showInstallation(paths);

@@ -19,10 +19,9 @@ const lastOfDuplicates = ({ newValue }: { readonly newValue: unknown }) => newVa
  * @throws SyntaxError if it is not JSON.
  */
 export function parsePythonJson(text: string): unknown {
-  const plain: unknown = JSON.parse(text);
   return maybeWholeFloat.test(text)
     ? parse(text, null, { parseNumber: numberOf, onDuplicateKey: lastOfDuplicates })
-    : plain;
+    : JSON.parse(text);
 }
 
 /** `value` with plain numbers in place of `WholeFloat`s, except below `keys`. */
@@ -36,8 +35,8 @@ function withPlainNumbers(value: unknown, keys: ReadonlySet<string>): unknown {
 }
 
 /**
- * Makes a parser of the JSON text of rows. As `parsePythonJson`, but numbers that no chat template is given (scores, labels) are plain. It throws a
- * SyntaxError if the text is not JSON.
+ * Makes a parser of the JSON text of rows. It parses as `parsePythonJson` does, but numbers that no chat template is given (scores, labels)
+ * are plain. It throws a SyntaxError if the text is not JSON.
  * @param columns columns that templates are given, besides those of the usual names.
  */
 export function rowJsonParser(columns: readonly string[] = []): (text: string) => unknown {

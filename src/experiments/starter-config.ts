@@ -10,7 +10,7 @@ import { type ConnectOptions, connectEnvironments, reachSimulators } from './env
 
 /** A first configuration, with comments, for someone's simulator or data set: what `pmpo init` writes. */
 
-/** What the configuration is for. */
+/** The simulator or the data set that a configuration is written for. */
 export type StarterSubject =
   /** A server, or an embedded simulator where there is no address. */
   | { readonly address?: string; readonly simulator?: string }
@@ -106,11 +106,11 @@ function feedbackLines(source: string, { contexts, evaluations }: PreferenceData
     const several = contexts.some(({ completions }) => completions.length > 1);
     return several
       ? [
-          '# A score is no label. The best and the worst completion of each prompt teach:',
+          '# A score is not a label: the best completion of each prompt is accepted, and the worst rejected.',
           'feedback: { name: top-k, accept: 1, reject: 1 }',
         ]
       : [
-          '# A score is no label. Completions of at least this score are accepted, the others rejected: set it to what you mean.',
+          '# A score is not a label: completions of at least this score are accepted, and the others rejected. Set it to what you mean.',
           `feedback: { name: threshold, value: ${dividingScore(source, contexts)} }`,
         ];
   }
@@ -154,8 +154,9 @@ async function languageStarter(
   { file, modules, notice }: StarterOptions,
 ): Promise<string> {
   const data = readPreferences(await readRows(dataset), dataset);
-  notice(readAsLine(dataset, data));
-  const text = `# ${readAsLine(dataset, data)}
+  const found = readAsLine(dataset, data);
+  notice(found);
+  const text = `# ${found}
 language:
   # The policy: a Hugging Face model in a process of its own, which this starts:
   #   npx pmpo serve trainer --model FOLDER --lora-rank 16 --port 50052

@@ -64,7 +64,7 @@ export function softmaxAndLogSum(
   logits: Tensor2D,
   axis?: number,
 ): { readonly softmax: Tensor2D; readonly logSum: Tensor2D } {
-  // Both are the same for every offset, so that no gradient flows through it.
+  // The softmax and the sum do not depend on the offset, so that no gradient flows through it.
   const largest = stopGradient(tf.max<Tensor2D>(logits, axis, true));
   const powers = tf.exp(tf.sub(logits, largest));
   const total: Tensor2D = tf.sum(powers, axis, true);

@@ -1,6 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { capitalized, type JobTerms } from '../run/job-terms.js';
-import type { CurveSize } from './specs.js';
+import { type CurveSize, fitted } from './specs.js';
 
 /** One line of a panel: an aggregate with its band, over thin lines for the single runs. */
 export interface CurveSeries {
@@ -35,7 +35,7 @@ export function curvePanel(
     /** The terms for the titles of the axes. */
     readonly terms: Pick<JobTerms, 'stepsTitle'> & { readonly scoreName: string };
   },
-  { width, height }: CurveSize,
+  size: CurveSize,
 ): TopLevelSpec {
   const values = series.flatMap(({ points, runs }) => [
     ...points.flatMap(({ center, low, high }) => [center, low, high]),
@@ -100,11 +100,5 @@ export function curvePanel(
       encoding: { x, y: y('value'), color: colored },
     },
   ] as Layer[];
-  return {
-    width,
-    height,
-    autosize: { type: 'fit', contains: 'padding' },
-    padding: { left: 2, right: 10, top: 4, bottom: 2 },
-    layer: layers,
-  } as TopLevelSpec;
+  return { ...fitted(size), layer: layers } as TopLevelSpec;
 }

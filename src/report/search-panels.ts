@@ -1,20 +1,12 @@
 import type { TopLevelSpec } from 'vega-lite';
 import type { ContourLine } from './contours.js';
 import type { LegendItem, PanelSize } from './figure-layout.js';
+import { fitted } from './specs.js';
 import { color } from './theme.js';
 
 /** The panels of searches for the minimum of functions: curves of the value, paths over contours, and maps of stability. */
 
 type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
-
-function fitted({ width, height }: PanelSize) {
-  return {
-    width,
-    height,
-    autosize: { type: 'fit', contains: 'padding' },
-    padding: { left: 2, right: 10, top: 4, bottom: 2 },
-  } as const;
-}
 
 function coloredBy(legend: readonly LegendItem[]) {
   const scale = {

@@ -39,7 +39,7 @@ function stepsChannel<Axis>(records: readonly { readonly steps: number }[], axis
 }
 
 /** Fits the whole drawing, axes and legends included, into the given size, so that drawings line up. */
-function fitted({ width, height }: CurveSize) {
+export function fitted({ width, height }: CurveSize) {
   return {
     width,
     height,

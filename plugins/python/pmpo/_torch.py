@@ -172,6 +172,16 @@ def call_of(chosen: Chosen, metrics: bool, traced: bool = False) -> Call:
     return made
 
 
+def _scaled_gradients(ctx: Any, first: int, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    """The saved gradients times the loss's own, in the places of a function's arguments, of which the tensors begin at `first`."""
+    needed = ctx.needs_input_grad
+    gradients: list[torch.Tensor | None] = [None] * len(needed)
+    for place, gradient in zip(ctx.places, ctx.saved_tensors):
+        if needed[first + place]:
+            gradients[first + place] = gradient * upstream
+    return tuple(gradients)
+
+
 class _Loss(torch.autograd.Function):
     """The loss of the tensors that a graph reads. Its gradients are computed with it, and the metrics appended to `found`."""
 
@@ -186,12 +196,7 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
-        needed = ctx.needs_input_grad
-        gradients: list[torch.Tensor | None] = [None] * len(needed)
-        for place, gradient in zip(ctx.places, ctx.saved_tensors):
-            if needed[3 + place]:
-                gradients[3 + place] = gradient * upstream
-        return tuple(gradients)
+        return _scaled_gradients(ctx, 3, upstream)
 
 
 class _TransformedLoss(torch.autograd.Function):
@@ -214,12 +219,7 @@ class _TransformedLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor, *_: Any) -> Any:
-        needed = ctx.needs_input_grad
-        gradients: list[torch.Tensor | None] = [None] * len(needed)
-        for place, gradient in zip(ctx.places, ctx.saved_tensors):
-            if needed[1 + place]:
-                gradients[1 + place] = gradient * upstream
-        return tuple(gradients)
+        return _scaled_gradients(ctx, 1, upstream)
 
 
 def run(operator: Operator, given: Given, metrics: bool, traced: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

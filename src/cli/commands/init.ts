@@ -1,10 +1,8 @@
-import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { ConfigError, StoppedError } from '../../core/errors.js';
 import type { StarterSubject } from '../../experiments/starter-config.js';
+import { checkNewFile, writeNewFile } from '../new-file.js';
 
 interface InitOptions {
   readonly simulator?: string;
@@ -12,7 +10,7 @@ interface InitOptions {
   readonly dataset?: string;
 }
 
-/** Asks what the configuration is for. @throws ConfigError where nobody can answer. */
+/** Asks the user for what to write a configuration. @throws ConfigError if there is no terminal, StoppedError if the user leaves. */
 async function ask(signal: AbortSignal): Promise<InitOptions> {
   if (process.stdin.isTTY !== true || process.stderr.isTTY !== true) {
     throw new ConfigError({
@@ -59,20 +57,7 @@ function subjectOf({ dataset, ...simulator }: InitOptions): StarterSubject {
 }
 
 async function init(file: string, options: InitOptions): Promise<void> {
-  if (existsSync(file)) {
-    throw new ConfigError({
-      where: file,
-      what: 'the file is there already',
-      remedy: 'Give the name of a new file: pmpo init FILE',
-    });
-  }
-  if (!existsSync(dirname(file))) {
-    throw new ConfigError({
-      where: file,
-      what: 'there is no such folder',
-      remedy: 'Make it, or give another file',
-    });
-  }
+  checkNewFile(file, 'Give the name of a new file: pmpo init FILE');
   const { starterConfig } = await import('../../experiments/starter-config.js');
   const { publicModules } = await import('../../public-modules.js');
   const { handleSignals } = await import('../../system/signals.js');
@@ -82,9 +67,7 @@ async function init(file: string, options: InitOptions): Promise<void> {
   try {
     const subject = subjectOf(Object.keys(options).length === 0 ? await ask(signal) : options);
     const text = await starterConfig(subject, { file, modules: publicModules, notice, signal });
-    await writeFile(file, text, { flag: 'wx' }).catch((cause: Error) => {
-      throw new ConfigError({ where: file, what: `it cannot be written: ${cause.message}`, cause });
-    });
+    await writeNewFile(file, text);
     const next =
       'dataset' in subject
         ? `start the model's server, as the file says; \`npx pmpo data ${file}\` shows what is learned, \`npx pmpo train ${file}\` learns it`

@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ConfigError } from '../../core/errors.js';
+import { checkNewFile, writeNewFile } from '../new-file.js';
 
 /** The plugin that is copied, with its test, and its name in them. */
 const template = fileURLToPath(new URL('../../../examples/new-plugin/', import.meta.url));
@@ -20,17 +20,7 @@ function checkPath(path: string): void {
       remedy: 'Use small letters, digits and hyphens, beginning with a letter, such as torque-limit',
     });
   }
-  if (!existsSync(dirname(path))) {
-    throw new ConfigError({
-      where: path,
-      what: 'there is no such folder',
-      remedy: 'Make it, or give another',
-    });
-  }
-  const there = endings.map((ending) => `${path}${ending}`).find(existsSync);
-  if (there !== undefined) {
-    throw new ConfigError({ where: there, what: 'the file is there already', remedy: 'Choose another name' });
-  }
+  for (const ending of endings) checkNewFile(`${path}${ending}`, 'Choose another name');
 }
 
 async function newPlugin(path: string): Promise<void> {
@@ -50,10 +40,7 @@ async function newPlugin(path: string): Promise<void> {
   }
   for (const ending of endings) {
     const text = await readFile(join(template, `${templateName}${ending}`), 'utf8');
-    const file = `${path}${ending}`;
-    await writeFile(file, text.replaceAll(templateName, name), { flag: 'wx' }).catch((cause: Error) => {
-      throw new ConfigError({ where: file, what: `it cannot be written: ${cause.message}`, cause });
-    });
+    await writeNewFile(`${path}${ending}`, text.replaceAll(templateName, name));
   }
   process.stderr.write(`${path}.ts and its test are written. Change both to what you mean, then
   node --test ${path}.test.mjs

@@ -138,7 +138,7 @@ export function addReproduce(program: Command): void {
     .argument('<study>', `${packaged.join(', ')}, or the path of your own study`)
     .option(
       '--scale <name>',
-      'the size of the study, default: smoke (minutes), bandit: full (3 minutes); control: laptop (hours), paper (days); language: quick, tiny, gemma',
+      'the size of the study, default: smoke (minutes), bandit: full (minutes); control: laptop (hours), paper (days); language: quick, tiny, gemma',
     )
     .option(
       '--address <host:port>',

@@ -79,7 +79,7 @@ export function simplified(
     case 'Or':
       return left === 0 || a === b ? b : right === 0 ? a : undefined;
     case 'Greater':
-      return right === 0 ? indicated(a) : undefined;
+      return right === 0 ? conditionOf(a) : undefined;
     case 'Neg': {
       const product = scaled(a);
       return product === undefined ? undefined : scale(graph, product.of, -product.by);
@@ -109,8 +109,8 @@ function mergeFactors(
   return scale(graph, product.of, factor * product.by);
 }
 
-/** The condition that a value is 1 where it holds, and 0 elsewhere. */
-function indicated(value: Value): Value | undefined {
+/** The condition of a value that is 1 where the condition holds, and 0 elsewhere; undefined if the value is not such. */
+function conditionOf(value: Value): Value | undefined {
   if (value.node?.operator !== 'Cast' || value.type === 'bool') return undefined;
   const [condition] = value.node.inputs;
   return condition?.type === 'bool' ? condition : undefined;
@@ -119,7 +119,7 @@ function indicated(value: Value): Value | undefined {
 /** A product with a condition as 0 or 1: of two conditions, it is that of both; of a value that is 0 elsewhere, it is the value. */
 function mergeIndicators(graph: Graph, a: Value, b: Value): Value | undefined {
   if (!sameShape(a.shape, b.shape) || a.type !== 'float32') return undefined;
-  const [left, right] = [indicated(a), indicated(b)];
+  const [left, right] = [conditionOf(a), conditionOf(b)];
   if (left !== undefined && right !== undefined) {
     if (left === right) return a;
     const { shape } = a;
@@ -131,22 +131,22 @@ function mergeIndicators(graph: Graph, a: Value, b: Value): Value | undefined {
   return undefined;
 }
 
-/** How many factors of factors are looked at. */
-const mostDepth = 4;
+/** How deep `isZeroUnless` looks into products of products. */
+const maxProductDepth = 4;
 
-/** Whether every element of `value` is known to be 0 where a condition does not hold, or NaN where its product with 0 is. */
+/** Whether the product of a value with a condition, as 1 or 0, is known to be the value itself. */
 function isZeroUnless(condition: Value, { node }: Value, depth = 0): boolean {
   if (node?.operator === 'Where') {
     const [chosen, , other] = node.inputs;
     return chosen === condition && uniformOf(other!) === 0;
   }
-  if (node?.operator !== 'Mul' || depth === mostDepth) return false;
+  if (node?.operator !== 'Mul' || depth === maxProductDepth) return false;
   return node.inputs.some(
-    (factor) => indicated(factor!) === condition || isZeroUnless(condition, factor!, depth + 1),
+    (factor) => conditionOf(factor!) === condition || isZeroUnless(condition, factor!, depth + 1),
   );
 }
 
-/** Operands of an equal node with fewer others: a choice by a condition that was made already, and the sum with a negative. */
+/** The same node with simpler operands: a choice takes no part of a choice by the same condition, and a sum with a negative is a difference. */
 export function withoutRepeats(
   operator: string,
   operands: readonly Value[],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { BanditResult, SearchTrace } from '../../learners/bandit/config.js';
-import { cmaEsLines, endingsOf, linesOf, middle, spacedIndices } from './aggregate.js';
+import { cmaEsLines, endingsOf, linesOf, medianWithInterval, spacedIndices } from './aggregate.js';
 
 const trace = (
   seed: number,
@@ -33,13 +33,17 @@ describe('spacedIndices', () => {
   });
 });
 
-describe('middle', () => {
-  it('counts a value that is no number as worse than any other, wherever it stands', () => {
+describe('medianWithInterval', () => {
+  it('counts NaN as worse than any other value, wherever it stands', () => {
     for (const values of [
       [Number.NaN, 3, 1, 2],
       [3, 1, Number.NaN, 2],
     ])
-      expect(middle(values, 'values')).toEqual({ median: 2.5, low: 1, high: Number.POSITIVE_INFINITY });
+      expect(medianWithInterval(values, 'values')).toEqual({
+        median: 2.5,
+        low: 1,
+        high: Number.POSITIVE_INFINITY,
+      });
   });
 });
 

@@ -45,10 +45,10 @@ export const rounded = (value: number): number =>
   Number.isFinite(value) ? Number(value.toPrecision(3)) : value;
 
 /**
- * The median of values and its 95 % bootstrap interval, or the range if they are few. A search whose value is no number counts as one that
- * is worse than any other.
+ * The median of values and its 95 % bootstrap interval, or the range if they are few. NaN counts as worse than any
+ * other value.
  */
-export function middle(given: readonly number[], label: string) {
+export function medianWithInterval(given: readonly number[], label: string) {
   const values = given.map((value) => (Number.isNaN(value) ? Number.POSITIVE_INFINITY : value));
   const center = median(values);
   const key = foldIn(randomKey(0), label);
@@ -73,7 +73,7 @@ function valueAfter({ evaluations, values }: Curve, count: number): number {
 
 function lineOf(method: string, fn: string, curves: readonly Curve[], grid: readonly number[]): Line {
   const at = grid.map((count) =>
-    middle(
+    medianWithInterval(
       curves.map((curve) => valueAfter(curve, count)),
       `${method} ${fn} ${count}`,
     ),
@@ -130,7 +130,7 @@ export function endingsOf({ traces }: BanditResult): Ending[] {
       method,
       function: fn,
       values: values.map(rounded),
-      ...middle(values, `${method} ${fn} end`),
+      ...medianWithInterval(values, `${method} ${fn} end`),
       stddev: rounded(median(own.map(({ points }) => points[points.length - 1]!.stddev))),
       diverged: count('diverged'),
       collapsed: count('collapsed'),
@@ -163,7 +163,7 @@ export function cmaEsLines(
         method: cmaEsName,
         function: fn,
         values: values.map(rounded),
-        ...middle(values, `${cmaEsName} ${fn} end`),
+        ...medianWithInterval(values, `${cmaEsName} ${fn} end`),
         diverged: 0,
         collapsed: 0,
       };

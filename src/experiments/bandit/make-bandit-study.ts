@@ -3,7 +3,7 @@ import { median } from '../../core/statistics.js';
 import { createEngine } from '../../engine/create.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { BanditMethod, BanditResult } from '../../learners/bandit/config.js';
-import { type BenchmarkFunction, benchmarkFunctions } from '../../learners/bandit/functions.js';
+import { benchmarkFunction } from '../../learners/bandit/functions.js';
 import { trainBandit } from '../../learners/bandit/train.js';
 import { pmpo } from '../../operators/pmpo.js';
 import type { StabilityCell } from '../../report/search-panels.js';
@@ -14,7 +14,7 @@ import { type Candidate, candidatesOf, classifierOf, judge, type TuningRow } fro
 
 /** Makes all searches of a study of bandits: settings are tuned, and then every method searches every function. */
 
-/** What a search of the study came to. */
+/** The outcome of one search of the study. */
 export interface MadeSearch {
   readonly name: string;
   readonly title: string;
@@ -53,7 +53,7 @@ export interface MakeBanditStudyOptions {
   readonly study: BanditStudy;
   /** The study's file, for messages. */
   readonly file: string;
-  /** How many batches of searches are made at once. */
+  /** The number of batches of searches that run at the same time. */
   readonly jobs: number;
   readonly say: (line: string) => void;
   readonly signal?: AbortSignal;
@@ -228,8 +228,6 @@ function missingMethod(search: string, tunedBy: string, method: string): never {
   });
 }
 
-const functionNamed = (name: string): BenchmarkFunction => benchmarkFunctions.find((fn) => fn.name === name)!;
-
 /** Makes searches in an engine of their own: graphs of different batches run at the same time. */
 async function searches(
   { signal }: MakeBanditStudyOptions,
@@ -252,7 +250,7 @@ async function searches(
     return await trainBandit({
       engine,
       config: { ...config, reference: { ...config.reference, copies } },
-      functions: functions.map(functionNamed),
+      functions: functions.map(benchmarkFunction),
       methods,
       seeds,
       classifier,
@@ -283,7 +281,7 @@ function pathsOf(
   return traces
     .filter((trace) => trace.seed === seed && functions.includes(trace.function))
     .map(({ method, function: name, points }) => {
-      const [low, high] = functionNamed(name).domain;
+      const [low, high] = benchmarkFunction(name).domain;
       const scaled = (value = 0) => rounded((low + high) / 2 + ((high - low) / 2) * value);
       const shown = spacedIndices(points.length, pathPoints).map((index) => points[index]!);
       return { method, function: name, points: shown.map(({ mode: [x, y] }) => [scaled(x), scaled(y)]) };

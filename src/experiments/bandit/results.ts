@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '../../engine/tf.js';
-import { type BenchmarkFunction, benchmarkFunctions } from '../../learners/bandit/functions.js';
+import { type BenchmarkFunction, benchmarkFunction } from '../../learners/bandit/functions.js';
 import { contourLines } from '../../report/contours.js';
 import { drawFigure, type LegendItem, panelSize } from '../../report/figure-layout.js';
 import { contourPanel, searchPanel, stabilityPanel } from '../../report/search-panels.js';
@@ -25,9 +25,6 @@ function decades(values: readonly number[]): [number, number] {
   const [low, high] = [Math.floor(Math.min(...logarithms)), Math.ceil(Math.max(...logarithms))];
   return [10 ** low, 10 ** Math.max(high, low + 1)];
 }
-
-const titleOf = (name: string) => named(name).title;
-const named = (name: string): BenchmarkFunction => benchmarkFunctions.find((fn) => fn.name === name)!;
 
 /** A method has the same color in every figure. */
 function legendOf(methods: readonly string[], all: readonly string[]): LegendItem[] {
@@ -61,7 +58,7 @@ function curvesFigure(search: MadeSearch, all: readonly string[]): Promise<strin
     const shown = others.flatMap(({ median, high }) => [...median, high[0]!]);
     const most = 10 * Math.max(...others.map(({ high }) => high[0]!));
     const bounds = { values: decades(shown.filter((value) => value <= most)), evaluations: last };
-    return { title: titleOf(fn), spec: searchPanel(curves, legend, bounds, panelSize) };
+    return { title: benchmarkFunction(fn).title, spec: searchPanel(curves, legend, bounds, panelSize) };
   });
   return drawFigure({ title: search.title, legend, panels });
 }
@@ -87,7 +84,7 @@ async function contoursFigure(paths: readonly MadePath[], all: readonly string[]
   const size = { width: 330, height: 330 };
   const panels = await Promise.all(
     functions.map(async (name) => {
-      const fn = named(name);
+      const fn = benchmarkFunction(name);
       const grid = await gridOf(fn);
       const spec = contourPanel(
         {
@@ -119,7 +116,7 @@ function stabilityFigure(maps: readonly MadeStability[]): Promise<string> {
       'PMPO by α and β: the median of f at the end; crosses: most searches are lost. Dashed: β = (1 − α)/ρ; dotted: β = 1 − 2α',
     legend: [],
     panels: maps.map(({ function: fn, rejectShare, cells }) => ({
-      title: `${titleOf(fn)}, a share of ρ = ${rejectShare} rejected`,
+      title: `${benchmarkFunction(fn).title}, a share of ρ = ${rejectShare} rejected`,
       spec: stabilityPanel(
         cells,
         {

@@ -5,16 +5,14 @@ import { formatPath, isGroup } from '../../core/key-path.js';
 import { nearest } from '../../core/nearest.js';
 import { explainIssues } from '../../core/schema-problems.js';
 import { benchmarkFunctions } from '../../learners/bandit/functions.js';
-import { layered } from '../study/plan.js';
+import { layered, scaleOf } from '../study/plan.js';
+import { slug } from '../study/schema.js';
 
 /** A study of bandits: methods that search for the minimum of benchmark functions, and the figures drawn from it. */
 
 const functionName = z
   .enum(benchmarkFunctions.map(({ name }) => name) as [string, ...string[]])
   .describe('A benchmark function');
-const slug = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dots, dashes and underscores');
 const share = z.number().min(0).max(1);
 const seeds = z.int().min(1);
 const copies = z.int().min(1).describe('How often the policy is copied to its reference');
@@ -147,7 +145,7 @@ function checked<S extends z.ZodType>(where: string, schema: S, values: unknown)
 /**
  * Reads the text of a study of bandits at one scale: what the scale sets replaces what `bandit` sets.
  * @param file the name to use in messages
- * @throws ConfigError listing what is wrong with it, or naming the scales if there is no such one.
+ * @throws ConfigError that lists what is wrong with it, or its scales if `scale` is none of them.
  */
 export function parseBanditStudy(file: string, text: string, scale: string): BanditStudy {
   let document: unknown;
@@ -161,17 +159,7 @@ export function parseBanditStudy(file: string, text: string, scale: string): Ban
     z.strictObject({ bandit: z.record(z.string(), z.unknown()), scales: scalesSchema.default({ full: {} }) }),
     document,
   );
-  const over = root.scales[scale];
-  if (over === undefined) {
-    const known = Object.keys(root.scales);
-    const guess = nearest(scale, known);
-    throw new ConfigError({
-      where: '--scale',
-      what: `unknown scale '${scale}'`,
-      remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}The scales of the study are ${known.join(', ')}`,
-    });
-  }
-  const study = checked(`${file}: bandit`, banditSchema, layered(root.bandit, over));
+  const study = checked(`${file}: bandit`, banditSchema, layered(root.bandit, scaleOf(root, scale)));
   const problems = mistakes(study);
   if (problems.length > 0) {
     throw new ConfigError({ what: problems.map((problem) => `${file}: bandit.${problem}`).join('\n') });

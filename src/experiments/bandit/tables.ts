@@ -1,12 +1,11 @@
 import { fewestForInterval } from '../../core/statistics.js';
-import { benchmarkFunctions } from '../../learners/bandit/functions.js';
+import { benchmarkFunction } from '../../learners/bandit/functions.js';
 import type { Ending } from './aggregate.js';
 import type { MadeBanditStudy, MadeSearch } from './make-bandit-study.js';
 import type { Settings, TuningRow } from './tuning.js';
 
 /** The tables of a study of bandits, for people: Markdown. */
 
-const titleOf = (name: string) => benchmarkFunctions.find((fn) => fn.name === name)!.title;
 const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
 const rule = (cells: readonly string[]) => line(cells.map(() => '---'));
 
@@ -34,7 +33,7 @@ const settingsText = (settings: Settings) =>
 function searchTable({ title, config, functions, methods, endings, lines }: MadeSearch): string {
   const evaluations = Math.max(...lines.flatMap((one) => one.evaluations));
   const { dimensions, reference, learner } = config;
-  const head = ['', ...functions.map(titleOf)];
+  const head = ['', ...functions.map((name) => benchmarkFunction(name).title)];
   const rows = methods.map((method) => [
     method,
     ...functions.map((fn) => {

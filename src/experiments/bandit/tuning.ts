@@ -5,6 +5,7 @@ import { createFeedbackRegistry } from '../../feedback/registry.js';
 import type { BanditMethod, BanditResult, SearchTrace } from '../../learners/bandit/config.js';
 import { checkNeeds } from '../../operators/needs.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
+import { layered } from '../study/plan.js';
 import type { SearchConfig, StudyMethod, StudySearch } from './schema.js';
 
 /** The choice of a method's settings: every combination of the values to choose from is tried, and the one with the least score is taken. */
@@ -38,17 +39,9 @@ export function combinations(tune: Readonly<Record<string, readonly (number | st
   );
 }
 
-/** `values` with `value` at a dotted path; groups on the way are copied or made. */
-function withValue(
-  values: Readonly<Record<string, unknown>>,
-  path: string,
-  value: unknown,
-): Record<string, unknown> {
-  const [key = '', ...rest] = path.split('.');
-  if (rest.length === 0) return { ...values, [key]: value };
-  const inner = (values[key] ?? {}) as Record<string, unknown>;
-  return { ...values, [key]: withValue(inner, rest.join('.'), value) };
-}
+/** Groups that hold `value` at a dotted path. */
+const nested = (path: string, value: unknown) =>
+  path.split('.').reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Record<string, unknown>;
 
 /**
  * The candidates of a method, one for each combination of its settings.
@@ -74,7 +67,7 @@ export function candidatesOf(
       });
     }
     const all = Object.entries(ofOperator).reduce<Record<string, unknown>>(
-      (values, [path, value]) => withValue(values, path, value),
+      (values, [path, value]) => layered(values, nested(path, value)),
       fixed,
     );
     const operator = at(`${where}.operator`, () => {

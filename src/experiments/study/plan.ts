@@ -60,11 +60,11 @@ export function layered(base: Tree, over: Tree): Record<string, unknown> {
   return result;
 }
 
-/** A scale of a study. @throws ConfigError if the study does not have it. */
-export function scaleOf(study: Study, name: string): Study['scales'][string] {
-  const scale = study.scales[name];
+/** The scale of a study with this name. @throws ConfigError that lists the scales if the study does not have it. */
+export function scaleOf<T>({ scales }: { readonly scales: Readonly<Record<string, T>> }, name: string): T {
+  const scale = scales[name];
   if (scale !== undefined) return scale;
-  const known = Object.keys(study.scales);
+  const known = Object.keys(scales);
   const guess = nearest(name, known);
   throw new ConfigError({
     where: '--scale',

@@ -10,7 +10,8 @@ const configPart = z.record(z.string(), z.unknown()).describe('Part of a configu
 const lines = z
   .record(z.string(), z.string())
   .describe('The lines of a panel: the variant that each one shows, by label');
-const slug = z
+/** A name that may be part of the name of a file. */
+export const slug = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, dots, dashes and underscores');
 

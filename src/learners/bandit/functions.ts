@@ -154,6 +154,11 @@ export const benchmarkFunctions: readonly BenchmarkFunction[] = [
   ellipsoid,
 ];
 
+/** The benchmark function of a name that a study's schema has checked. */
+export function benchmarkFunction(name: string): BenchmarkFunction {
+  return benchmarkFunctions.find((fn) => fn.name === name)!;
+}
+
 function lastLength({ shape }: Tensor): number {
   return shape[shape.length - 1];
 }
