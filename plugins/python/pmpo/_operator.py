@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ._batch import Arrays, Checker, Given, Kl, Layout, kl_parts_of
 from ._chosen import Chosen
 from ._file import OperatorFile
-from ._settings import Schema, checked, in_file_case, leaves, snake
+from ._settings import Schema, checked, in_file_case, in_python_case, leaves, merged, snake
 from .errors import PmpoError, SettingError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Operator:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings, with every default filled in."""
-        return dict(_in_python_case(self._settings))
+        return dict(in_python_case(self._settings))
 
     def __repr__(self) -> str:
         words = ", ".join(f"{key}={value!r}" for key, value in self.settings.items())
@@ -350,12 +350,6 @@ class Operator:
         return self._by_state.get(names)
 
 
-def _in_python_case(settings: Any) -> Any:
-    if not isinstance(settings, Mapping):
-        return settings
-    return {snake(key): _in_python_case(value) for key, value in settings.items()}
-
-
 def _is_other_part(path: str, parts: Sequence[str]) -> bool:
     """Whether a setting belongs to a part of the KL that the policy does not have."""
     keys = path.split(".")
@@ -388,7 +382,7 @@ def checked_settings(name: str, schema: Schema, settings: Settings) -> dict[str,
 
 def operator_of_file(file: OperatorFile, settings: Settings) -> Operator:
     """The operator of one file, with its own settings but for those given. Raises SettingError."""
-    values = _merged(file.values, in_file_case(settings))
+    values = merged(file.values, in_file_case(settings))
     filled = checked_settings(file.name, file.schema, values)
     before, after = dict(leaves(file.values)), dict(leaves(filled))
     for path, value in after.items():
@@ -398,12 +392,3 @@ def operator_of_file(file: OperatorFile, settings: Settings) -> Operator:
         known = ", ".join(".".join(map(snake, key.split("."))) for key in file.open) or "none"
         raise SettingError(where, f"is fixed in {file.where}", f"Open settings: {known}. Export the operator again for another value")
     return Operator([file], filled)
-
-
-def _merged(base: Settings, over: Settings) -> dict[str, Any]:
-    result = dict(base)
-    for key, value in over.items():
-        inner = result.get(key)
-        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        result[key] = _merged(inner, value) if both and inner is not None else value
-    return result

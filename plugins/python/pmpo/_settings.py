@@ -32,6 +32,22 @@ def in_file_case(settings: Any) -> Any:
     return {camel(str(key)): in_file_case(value) for key, value in settings.items()}
 
 
+def in_python_case(settings: Any) -> Any:
+    """Settings with the keys of Python."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {snake(key): in_python_case(value) for key, value in settings.items()}
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `base` with those of `over` in their place, group by group."""
+    result = dict(base)
+    for key, value in over.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
 def leaves(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """The dotted path and the value of each setting, those within groups included."""
     if not isinstance(settings, Mapping):
