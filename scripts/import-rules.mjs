@@ -28,7 +28,7 @@ export const arrows = {
   language: ['networks', 'grpc', 'generated', 'system'],
   'feedback-services': ['feedback', 'grpc', 'generated', 'system'],
   report: ['run'],
-  run: ['engine', 'system'],
+  run: ['engine', 'environments', 'system'],
   python: ['system'],
   operators: ['engine'],
   feedback: ['engine'],

@@ -1,3 +1,5 @@
+import type { Scene } from '../core/scene.js';
+
 /**
  * The element types of an environment's tensors, which are those of dm_env_rpc. All but `string` and `proto` have NumPy's names.
  * There is no float16: a simulator that computes in it must send float32, as pmpo's Python simulator server does.
@@ -120,6 +122,15 @@ export interface Environment {
    * @throws OutOfStepError if results may have been taken for those of other actions.
    */
   verifySteps?(): Promise<void>;
+  /**
+   * The geoms of the simulator, for drawing; undefined if it does not tell them. Called only by those who draw.
+   */
+  scene?(): Promise<Scene | undefined>;
+  /**
+   * The poses of the scene's bodies in the state after the last reset or step that was called, [B, 7] (core/scene.ts). The next reset
+   * or step may be called before the answer is there.
+   */
+  poses?(): Promise<Float32Array>;
   /** Releases what the environment holds. It cannot be used afterwards. */
   close(): Promise<void>;
 }

@@ -3,6 +3,7 @@ import type { ResolvedConfig } from '../config/load.js';
 import { foldIn, randomKey, randomSeed } from '../core/random-keys.js';
 import { connectOverSharedStreams } from '../dm-env-rpc/client/shared-streams.js';
 import { createVectorEnvironment } from '../environments/create-vector-environment.js';
+import { EpisodeRecorder } from '../environments/episode-recorder.js';
 import type { VectorEnvironment } from '../environments/vector-environment.js';
 import { startEmbeddedServer } from '../simulators/embedded-server.js';
 
@@ -39,6 +40,7 @@ export async function reachSimulators(
 /**
  * Connects to `numEnvs` environments of the configured kind.
  * @param purpose `acting`, `evaluation`, … Environments for different purposes play different episodes.
+ * @param options with `recorder`, the episodes of the first environment can be recorded.
  * @throws PmpoError if a server does not answer or refuses.
  */
 export function connectEnvironments(
@@ -46,7 +48,7 @@ export function connectEnvironments(
   addresses: readonly string[],
   purpose: string,
   numEnvs: number,
-  { notice, signal }: ConnectOptions,
+  { notice, signal, recorder }: ConnectOptions & { readonly recorder?: EpisodeRecorder },
 ): Promise<VectorEnvironment> {
   const {
     simulator,
@@ -69,6 +71,17 @@ export function connectEnvironments(
     if (!said.has(message)) say(message);
     said.add(message);
   };
+  const connect = connectOverSharedStreams({
+    numEnvs,
+    envsPerStream,
+    optionsOf: (stream) => ({
+      ...connection,
+      reuseArrays: true,
+      notice: sayOnce,
+      address: addresses[stream % addresses.length]!,
+      createSettings: simulator === undefined ? createSettings : { simulator, ...createSettings },
+    }),
+  });
   return createVectorEnvironment({
     numEnvs,
     // An evaluation plays whole episodes, and so waits for every environment in any case.
@@ -77,17 +90,10 @@ export function connectEnvironments(
     oneHotObservations,
     actionBounds,
     ...(purpose === 'evaluation' ? { maxEpisodeSteps: evaluation.maxEpisodeSteps } : {}),
-    connect: connectOverSharedStreams({
-      numEnvs,
-      envsPerStream,
-      optionsOf: (stream) => ({
-        ...connection,
-        reuseArrays: true,
-        notice: sayOnce,
-        address: addresses[stream % addresses.length]!,
-        createSettings: simulator === undefined ? createSettings : { simulator, ...createSettings },
-      }),
-    }),
+    connect: async (index, aborted) => {
+      const environment = await connect(index, aborted);
+      return index === 0 && recorder !== undefined ? recorder.wrap(environment) : environment;
+    },
     episodeSeed: (index, episode) => randomSeed(foldIn(foldIn(key, index), episode)),
     reconnect,
     notice: say,
@@ -105,6 +111,8 @@ export interface TrainingEnvironments {
   /** Absent if actors in other processes gather the experience. */
   readonly environment?: VectorEnvironment;
   readonly evaluationEnvironment: VectorEnvironment;
+  /** Records episodes of the evaluation's first environment. */
+  readonly recorder: EpisodeRecorder;
   close(): Promise<void>;
 }
 
@@ -122,8 +130,13 @@ export async function openTrainingEnvironments(
     await Promise.allSettled(open.map((environment) => environment.close()));
     await server.close();
   };
-  const connect = async (purpose: string, numEnvs: number) => {
-    const environment = await connectEnvironments(config, server.addresses, purpose, numEnvs, options);
+  const recorder = new EpisodeRecorder({ notice: (message) => options.notice(`evaluation: ${message}`) });
+  const connect = async (
+    purpose: string,
+    numEnvs: number,
+    own: typeof options & { recorder?: EpisodeRecorder } = options,
+  ) => {
+    const environment = await connectEnvironments(config, server.addresses, purpose, numEnvs, own);
     open.push(environment);
     return environment;
   };
@@ -131,9 +144,9 @@ export async function openTrainingEnvironments(
     const actsHere = config.replay.redis === undefined;
     const environment = actsHere ? await connect('acting', config.environment.numEnvs) : undefined;
     const numEnvs = numEvaluationEnvs(config, config.evaluation.episodes);
-    const evaluationEnvironment = await connect('evaluation', numEnvs);
+    const evaluationEnvironment = await connect('evaluation', numEnvs, { ...options, recorder });
     for (const note of evaluationEnvironment.observationLayout.notes) options.notice(note);
-    return { environment, evaluationEnvironment, close };
+    return { environment, evaluationEnvironment, recorder, close };
   } catch (error) {
     await close().catch(() => {});
     throw error;

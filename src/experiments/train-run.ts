@@ -50,7 +50,7 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
       return { engine, environments, reader };
     },
     async ({ engine, environments, reader }, { directory, observer, checkpoint, signal }) => {
-      const { environment, evaluationEnvironment } = environments;
+      const { environment, evaluationEnvironment, recorder } = environments;
       const result = await trainControl({
         config,
         engine,
@@ -58,6 +58,7 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
           ? { remote: remoteReplay(reader!, directory, config) }
           : { environment }),
         evaluationEnvironment,
+        recorder,
         operator,
         classifier,
         classifierName: config.feedback.name,

@@ -1,3 +1,4 @@
+import type { EpisodeRecording } from '../environments/episode-recorder.js';
 import type { Checkpoint } from './checkpoints.js';
 import type { Progress } from './progress.js';
 import type { RecordWriter } from './record-writer.js';
@@ -10,6 +11,11 @@ export interface LearnerObserver {
   progress(steps: number, updates: number): void;
   metrics(record: MetricRecord): void;
   evaluation(record: EvaluationRecord): void;
+  /**
+   * An episode of the evaluation that was told last, as EpisodeRecorder has recorded it. May be left out.
+   * @param isBest whether no earlier evaluation was better.
+   */
+  episode?(evaluation: EvaluationRecord, episode: EpisodeRecording, isBest: boolean): Promise<void>;
   /** Something a person should read: a reconnection, a warning. */
   notice(message: string): void;
   /** What the learner waits for, told once a second; undefined when it goes on. May be left out. */
@@ -53,6 +59,8 @@ export function createRunObserver({
       records.evaluation(record);
       progress.evaluation(record);
     },
+    episode: ({ steps, updates }, episode, isBest) =>
+      directory.writeEpisode({ steps, updates, episode }, isBest),
     notice: (message) => {
       records.notice(message);
       progress.notice(message);

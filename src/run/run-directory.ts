@@ -1,6 +1,7 @@
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { PmpoError } from '../core/errors.js';
+import type { EpisodeRecording } from '../environments/episode-recorder.js';
 import { fileProblem, writeAtomically } from '../system/atomic-file.js';
 import { type FolderLock, lockFolder } from '../system/folder-lock.js';
 import { CheckpointStore } from './checkpoints.js';
@@ -19,6 +20,8 @@ export interface RunFiles {
   /** The policy with the best evaluation. */
   readonly bestPolicy: string;
   readonly report: string;
+  /** A folder with an episode of the first, the last and the best evaluation of a control run: `first.json`, … */
+  readonly episodes: string;
   /** A folder of JSON Lines files, with the completions of each evaluation of a language model. */
   readonly completions: string;
   /** A page with completions from before and after training, side by side. */
@@ -29,6 +32,17 @@ export interface RunFiles {
   readonly checkpoints: string;
   /** A folder of TensorBoard event files. */
   readonly tensorboard: string;
+}
+
+/** The evaluations of which an episode is kept. */
+export type EpisodeName = 'first' | 'last' | 'best';
+
+/** An episode of an evaluation. */
+export interface EvaluatedEpisode {
+  /** The steps and the updates of the policy that played it. */
+  readonly steps: number;
+  readonly updates: number;
+  readonly episode: EpisodeRecording;
 }
 
 async function readText(file: string): Promise<string> {
@@ -57,6 +71,7 @@ export class RunDirectory {
       policy: join(this.path, 'policy.onnx'),
       bestPolicy: join(this.path, 'policy-best.onnx'),
       report: join(this.path, 'report.html'),
+      episodes: join(this.path, 'episodes'),
       completions: join(this.path, 'completions'),
       completionsPage: join(this.path, 'completions.html'),
       model: join(this.path, 'model'),
@@ -107,6 +122,33 @@ export class RunDirectory {
   /** @param onnx the bytes of the policy with the best evaluation as an ONNX model. */
   writeBestPolicy(onnx: Uint8Array): Promise<void> {
     return writeAtomically(this.files.bestPolicy, [onnx]);
+  }
+
+  /** Keeps an episode as that of the last evaluation, of the first if there is no earlier one, and of the best if it is. */
+  async writeEpisode(evaluated: EvaluatedEpisode, isBest: boolean): Promise<void> {
+    await mkdir(this.files.episodes, { recursive: true }).catch((cause: unknown) => {
+      throw fileProblem(this.files.episodes, 'making it', cause);
+    });
+    const text = `${JSON.stringify(evaluated)}\n`;
+    const first = await this.readEpisode('first');
+    const isFirst = first === undefined || first.steps >= evaluated.steps;
+    const names: EpisodeName[] = [
+      'last',
+      ...(isFirst ? (['first'] as const) : []),
+      ...(isBest ? (['best'] as const) : []),
+    ];
+    for (const name of names) await writeAtomically(join(this.files.episodes, `${name}.json`), text);
+  }
+
+  /** An episode that was kept; undefined if there is none that this version can read. */
+  async readEpisode(name: EpisodeName): Promise<EvaluatedEpisode | undefined> {
+    try {
+      const text = await readFile(join(this.files.episodes, `${name}.json`), 'utf8');
+      const found = JSON.parse(text) as EvaluatedEpisode;
+      return found.episode.format === 'pmpo episode 1' ? found : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   writeReport(html: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { ConfigError, PmpoError } from '../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../core/random-keys.js';
+import type { Scene } from '../core/scene.js';
 import type { Environment, NamedSpecs, NamedTensorValues, Reset, Step } from '../environments/environment.js';
 import { Physics } from './physics.js';
 import type { Observations, Task, TaskDefinition } from './task.js';
@@ -96,6 +97,15 @@ export class MujocoEnvironment implements Environment {
     const truncated = this.#taken >= episodeSteps;
     if (truncated) this.#taken = undefined;
     return { observation: this.#observe(), reward, terminated: false, truncated, info: {} };
+  }
+
+  async scene(): Promise<Scene> {
+    const seconds = this.#physics.timestep * this.#substeps * this.#options.actionRepeat;
+    return { ...this.#physics.scene(), secondsPerStep: seconds };
+  }
+
+  async poses(): Promise<Float32Array> {
+    return this.#physics.bodyPoses();
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,7 @@
 import type { MainModule, MjData, MjModel } from '@mujoco/mujoco';
 import { PmpoError } from '../core/errors.js';
+import { poseSize, type Scene } from '../core/scene.js';
+import { type SceneModel, sceneOf } from './scene.js';
 
 /** Discards MuJoCo's messages: the important ones also arrive as exceptions or through `Physics.step`. */
 const silent = () => {};
@@ -24,6 +26,7 @@ const dataViews = [
   'ctrl',
   'sensordata',
   'xpos',
+  'xquat',
   'xmat',
   'geom_xpos',
   'site_xpos',
@@ -158,6 +161,23 @@ export class Physics {
   /** Seconds since the reset. */
   get time(): number {
     return this.#data.time;
+  }
+
+  /** The geoms of the model, for drawing. */
+  scene(): Omit<Scene, 'secondsPerStep'> {
+    // This build cannot give the arrays as one object, because each is a view of its memory.
+    return sceneOf(this.#model as MjModel & SceneModel);
+  }
+
+  /** The poses of all bodies but the world, [nbody − 1, 7]: positions and quaternions. */
+  bodyPoses(): Float32Array {
+    const [positions, rotations] = [this.#view('xpos'), this.#view('xquat')];
+    const poses = new Float32Array((positions.length / 3 - 1) * poseSize);
+    for (let body = 1; body < positions.length / 3; body++) {
+      poses.set(positions.subarray(3 * body, 3 * body + 3), (body - 1) * poseSize);
+      poses.set(rotations.subarray(4 * body, 4 * body + 4), (body - 1) * poseSize + 3);
+    }
+    return poses;
   }
 
   /** The number of contacts between geoms. */

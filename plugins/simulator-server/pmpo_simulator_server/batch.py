@@ -171,6 +171,10 @@ class Batch:
         return len(self._simulators)
 
     @property
+    def simulators(self) -> Sequence[Simulator]:
+        return self._simulators
+
+    @property
     def is_running(self) -> bool:
         """Whether any simulator is in an episode."""
         return bool((self._state == _RUNNING).any())

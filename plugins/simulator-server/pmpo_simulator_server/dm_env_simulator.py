@@ -14,6 +14,7 @@ from dm_env import specs
 from pmpo_simulator_server.allowed_imports import import_allowed
 from pmpo_simulator_server.errors import invalid, not_found, precondition, quoted, takes_no_seeds, unknown
 from pmpo_simulator_server.rendering import Pixels, check_camera
+from pmpo_simulator_server.scene import MujocoView
 from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.simulator import Array, Simulator, Spec, State, Step, single_number
 from pmpo_simulator_server.trees import NamedTree
@@ -66,7 +67,9 @@ class DmEnvSimulator:
         environment: dm_env.Environment,
         reseed: Callable[[int], None] | None,
         pixels: Pixels | None = None,
+        view: MujocoView | None = None,
     ) -> None:
+        self.view = view
         self._environment = environment
         self._reseed = reseed
         self._pixels = pixels
@@ -165,7 +168,11 @@ def suite_task(name: str, settings: Settings, allowed: Collection[str]) -> DmEnv
         default_camera = 0 if environment.physics.model.ncam > 0 else -1
         camera = default_camera if size.camera is None else size.camera
         pixels = Pixels(lambda: environment.physics.render(size.height, size.width, camera_id=camera))
-    return DmEnvSimulator(wrap(environment), environment.task.random.seed, pixels)
+    # Asked for each time: the physics may be another one after a reset.
+    view = MujocoView(
+        lambda: (environment.physics.model.ptr, environment.physics.data.ptr), environment.control_timestep
+    )
+    return DmEnvSimulator(wrap(environment), environment.task.random.seed, pixels, view)
 
 
 def imported_environment(path: str, settings: Settings, allowed: Collection[str]) -> Simulator:

@@ -15,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from pmpo_simulator_server.allowed_imports import import_allowed
 from pmpo_simulator_server.errors import invalid, not_found, precondition, quoted, unknown
 from pmpo_simulator_server.rendering import Pixels, Size, check_camera, on_drawing_thread
+from pmpo_simulator_server.scene import MujocoView
 from pmpo_simulator_server.settings import Settings, seed_of
 from pmpo_simulator_server.simulator import Array, Spec, State, Step, single_flag, single_number
 from pmpo_simulator_server.trees import NamedTree
@@ -73,6 +74,7 @@ class GymnasiumSimulator:
 
     def __init__(self, environment: gymnasium.Env[Any, Any], seed: int | None, pixels: Pixels | None) -> None:
         self._environment = environment
+        self.view = _view_of(environment)
         self._pixels = pixels
         observed, acted = environment.observation_space, environment.action_space
         # A space that contains no others is named `observation` or `action`.
@@ -110,6 +112,17 @@ class GymnasiumSimulator:
 
     def close(self) -> None:
         _close(self._environment)
+
+
+def _view_of(environment: gymnasium.Env[Any, Any]) -> MujocoView | None:
+    """What an environment on MuJoCo looks like. Gymnasium's have their model and its state as attributes."""
+    inner: Any = environment.unwrapped
+    names = ("geom_type", "geom_bodyid", "mesh_vert")
+    if not all(hasattr(getattr(inner, "model", None), name) for name in names) or not hasattr(
+        getattr(inner, "data", None), "xquat"
+    ):
+        return None
+    return MujocoView(lambda: (inner.model, inner.data), lambda: getattr(inner, "dt", None))
 
 
 def gymnasium_environment(name: str, settings: Settings, allowed: Collection[str]) -> GymnasiumSimulator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -45,7 +46,19 @@ class HostedWorld(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def num_simulators(self) -> int: ...
+    def simulators(self) -> Sequence[Simulator]: ...
+
+    @property
+    def num_simulators(self) -> int:
+        return len(self.simulators)
+
+    def scene_property(self, part: str, simulator: int) -> Array | None:
+        """The property `pmpo/PART/SIMULATOR` of scene.py; None if there is no such simulator or it cannot be looked at."""
+        with self._lock:
+            view = self.simulators[simulator].view if simulator < len(self.simulators) else None
+            if view is None:
+                return None
+            return view.poses() if part == "poses" else np.array(json.dumps(view.scene()))
 
     @abc.abstractmethod
     def reset(self, seed: int | None) -> None:
@@ -114,8 +127,8 @@ class HostedSimulator(HostedWorld):
         self._episode_step = 0
 
     @property
-    def num_simulators(self) -> int:
-        return 1
+    def simulators(self) -> Sequence[Simulator]:
+        return (self._simulator,)
 
     def reset(self, seed: int | None) -> None:
         self._require_seeds(seed)
@@ -201,8 +214,8 @@ class HostedBatch(HostedWorld):
         """Numbers of the actions that belong to the batch itself: commands and seeds."""
 
     @property
-    def num_simulators(self) -> int:
-        return len(self._batch)
+    def simulators(self) -> Sequence[Simulator]:
+        return self._batch.simulators
 
     def reset(self, seed: int | None) -> None:
         with self._lock:

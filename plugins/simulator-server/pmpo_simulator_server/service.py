@@ -23,6 +23,7 @@ from google.rpc import code_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 import grpc
+from pmpo_simulator_server.scene import METADATA_KEY
 from pmpo_simulator_server.session import Request, Response, Session, Worlds, refusal
 
 _log = logging.getLogger("pmpo_simulator_server")
@@ -188,6 +189,7 @@ class EnvironmentService:
                 f"this process of the server has {MAX_STREAMS:,} streams, the most it takes; close some, or start the "
                 "server with more --processes",
             )
+        context.send_initial_metadata(((METADATA_KEY, "1"),))
         stream = _Stream(self._worlds, self._sockets)
         answer, parse = stream.answer, Request.FromString
         try:

@@ -25,9 +25,10 @@ from pmpo_simulator_server.errors import (
     status_of,
 )
 from pmpo_simulator_server.hosted_world import HostedWorld, host
+from pmpo_simulator_server.scene import part_of_key
 from pmpo_simulator_server.settings import Settings, seed_of
-from pmpo_simulator_server.simulator import Setting, Simulator
-from pmpo_simulator_server.tensors import single_value
+from pmpo_simulator_server.simulator import Array, Setting, Simulator, Spec
+from pmpo_simulator_server.tensors import single_value, writer
 
 _log = logging.getLogger("pmpo_simulator_server")
 
@@ -256,13 +257,21 @@ class Session:
         asked = properties_pb2.PropertyRequest()
         if not request.extension.Unpack(asked):
             raise RequestError(code_pb2.UNIMPLEMENTED, f"unknown extension {quoted(request.extension.type_url)}")
-        # Worlds have no properties: listing them gives an empty list, and reading or writing one is an error.
-        if asked.WhichOneof("payload") != "list_property":
-            key = getattr(asked, asked.WhichOneof("payload") or "read_property").key
-            raise not_found(f"unknown property {quoted(key)}")
         answer = properties_pb2.PropertyResponse()
-        answer.list_property.SetInParent()
+        if asked.WhichOneof("payload") == "list_property":
+            # Worlds have no properties of their own, and those of scenes are known by name only.
+            answer.list_property.SetInParent()
+        else:
+            key = getattr(asked, asked.WhichOneof("payload") or "read_property").key
+            value = self._scene_property(key) if asked.WhichOneof("payload") == "read_property" else None
+            if value is None:
+                raise not_found(f"unknown property {quoted(key)}")
+            writer(Spec.of(key, value.shape, value.dtype))(answer.read_property.value, value)
         response.extension.Pack(answer)
+
+    def _scene_property(self, key: str) -> Array | None:
+        named = part_of_key(key)
+        return None if named is None else self._current("read a scene").scene_property(*named)
 
 
 def refusal(code: int, message: str) -> Response:

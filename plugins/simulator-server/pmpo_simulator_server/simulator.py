@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pmpo_simulator_server.errors import invalid, precondition
+from pmpo_simulator_server.scene import MujocoView
 
 Array = NDArray[np.generic]
 Setting = bool | int | float | str
@@ -157,6 +158,11 @@ class Simulator(Protocol):
     @property
     def takes_seeds(self) -> bool:
         """Whether `reset` accepts a seed."""
+        ...
+
+    @property
+    def view(self) -> MujocoView | None:
+        """What the simulator looks like; None if it cannot tell."""
         ...
 
     def reset(self, seed: int | None) -> Step:

@@ -1,4 +1,5 @@
 import { ConnectionLostError, PmpoError } from '../../core/errors.js';
+import type { Scene } from '../../core/scene.js';
 import type {
   Environment,
   NamedSpecs,
@@ -28,6 +29,8 @@ export interface Simulator {
   reset(seed: number | undefined): Promise<Outcome>;
   step(action: NamedTensorValues): Promise<Outcome>;
   requireInStep(): Promise<void>;
+  scene(): Promise<Scene | undefined>;
+  poses(): Promise<Float32Array>;
 }
 
 /** One simulator of a remote batch as an Environment. After an error it must be reset. */
@@ -78,6 +81,14 @@ export class BatchMember implements Environment {
 
   verifySteps(): Promise<void> {
     return this.#simulator.requireInStep();
+  }
+
+  scene(): Promise<Scene | undefined> {
+    return this.#simulator.scene();
+  }
+
+  poses(): Promise<Float32Array> {
+    return this.#simulator.poses();
   }
 
   /** Makes a call of the simulator, which can handle one at a time. */

@@ -7,6 +7,7 @@ import { type Channel, type ChannelSettings, openChannel, refusal } from '../../
 import type { Peer } from '../../grpc/peer.js';
 import { statusCode } from '../../grpc/status.js';
 import { decodeResponse, encodeRequest, rawEnvironmentService } from '../codec/messages.js';
+import { sceneMetadataKey } from '../codec/scene-properties.js';
 import { DmEnvRpcError } from '../errors.js';
 
 type Stream = grpc.ClientDuplexStream<Uint8Array, Uint8Array>;
@@ -80,6 +81,7 @@ export class DmEnvRpcConnection {
   #timer: NodeJS.Timeout | undefined;
   #lost: PmpoError | undefined;
   #isAnswered = false;
+  #offersScenes = false;
   /** When the last request was sent, and the longest time that an answer to a step has taken lately; in milliseconds. */
   #lastSentAt = 0;
   #slowestStep = 0;
@@ -91,6 +93,9 @@ export class DmEnvRpcConnection {
     this.#deadline = deadlineSeconds * 1000;
     const { path, requestSerialize, responseDeserialize } = rawEnvironmentService.Process;
     this.#stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
+    this.#stream.on('metadata', (answered: grpc.Metadata) => {
+      this.#offersScenes = answered.get(sceneMetadataKey).length > 0;
+    });
     this.#stream.on('data', (response: Uint8Array) => this.#receive(response));
     this.#stream.on('error', (error: grpc.ServiceError) => this.#endWith(error));
     this.#stream.on('end', () => this.#fail(this.#loss('the server ended the stream')));
@@ -196,6 +201,11 @@ export class DmEnvRpcConnection {
   /** True when the connection is over. */
   get isLost(): boolean {
     return this.#lost !== undefined;
+  }
+
+  /** Whether the server has the properties of scenes (codec/scene-properties.ts), once it has answered. */
+  get offersScenes(): boolean {
+    return this.#offersScenes;
   }
 
   /** Starts the deadline of the oldest pending request. */

@@ -146,6 +146,8 @@ export class RemoteBatch {
         reset: (seed) => this.#call(member, 'reset', { seed }),
         step: (action) => this.#call(member, 'step', { action }),
         requireInStep: () => this.#world.requireInStep(),
+        scene: () => this.#world.scene(member),
+        poses: () => this.#world.poses(member),
       },
       close,
     );

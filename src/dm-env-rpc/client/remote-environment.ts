@@ -1,4 +1,5 @@
 import { PmpoError } from '../../core/errors.js';
+import type { Scene } from '../../core/scene.js';
 import type {
   Environment,
   NamedSpecs,
@@ -205,6 +206,14 @@ export class RemoteEnvironment implements Environment {
 
   verifySteps(): Promise<void> {
     return this.#world.requireInStep();
+  }
+
+  scene(): Promise<Scene | undefined> {
+    return this.#world.scene(0);
+  }
+
+  poses(): Promise<Float32Array> {
+    return this.#world.poses(0);
   }
 
   /** Resets the world, also for another connection that uses it. @throws DmEnvRpcError if the server refuses. */

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { PmpoError } from '../../core/errors.js';
 import { foreignText, nameList, quotedName } from '../../core/foreign-text.js';
 import { formatCount } from '../../core/format.js';
+import { readScene, type Scene } from '../../core/scene.js';
 import { sizeOf } from '../../core/shape.js';
 import type {
   NamedSpecs,
@@ -21,9 +22,10 @@ import {
   packPropertyRequest,
   unpackPropertyResponse,
 } from '../codec/messages.js';
+import { posesOf, type ScenePart, sceneKey, textOf } from '../codec/scene-properties.js';
 import { type PlainSettings, packSettings, wholeSettings } from '../codec/settings.js';
 import { StepDecoder } from '../codec/step-decoder.js';
-import { packTensor, shapeText, unpackSpec, unpackTensorOf } from '../codec/tensors.js';
+import { packTensor, shapeText, unpackSpec, unpackTensor, unpackTensorOf } from '../codec/tensors.js';
 import { DmEnvRpcError } from '../errors.js';
 import { type ConnectionOptions, DmEnvRpcConnection } from './connection.js';
 
@@ -333,6 +335,27 @@ export class RemoteWorld {
   /** Sends a request of the properties extension. */
   async property(request: wire.PropertyRequest): Promise<wire.PropertyResponse> {
     return unpackPropertyResponse(await this.#connection.send('extension', packPropertyRequest(request)));
+  }
+
+  /** What simulator `simulator` looks like; undefined if the server or the simulator does not tell. @throws PmpoError if it is malformed. */
+  async scene(simulator: number): Promise<Scene | undefined> {
+    if (!this.#connection.offersScenes) return undefined;
+    try {
+      return readScene(this.where, textOf(this.where, await this.#sceneProperty('scene', simulator)));
+    } catch (error) {
+      if (error instanceof DmEnvRpcError && error.code === statusCode('NOT_FOUND')) return undefined;
+      throw error;
+    }
+  }
+
+  /** The poses of the bodies of simulator `simulator` after the requests made so far, [B, 7]. @throws PmpoError if it has no scene. */
+  async poses(simulator: number): Promise<Float32Array> {
+    return posesOf(this.where, await this.#sceneProperty('poses', simulator));
+  }
+
+  async #sceneProperty(part: ScenePart, simulator: number): Promise<TensorValue> {
+    const { readProperty } = await this.property({ readProperty: { key: sceneKey(part, simulator) } });
+    return unpackTensor(readProperty?.value ?? {});
   }
 
   /** Leaves the world, destroys it if this client has created it, and disconnects. Never fails. */

@@ -57,7 +57,7 @@ export function batchSizeOf(setting: unknown): number {
 export class HostedBatch implements HostedWorld {
   occupant: object | undefined;
   readonly specs: wire.ActionObservationSpecs;
-  readonly #environments: readonly Environment[];
+  readonly environments: readonly Environment[];
   readonly #actionSpecs: NamedSpecs;
   /** The action specs of each simulator, which every step is checked against. */
   readonly #rowSpecs: Readonly<Record<string, readonly TensorSpec[]>>;
@@ -118,7 +118,7 @@ export class HostedBatch implements HostedWorld {
     this.specs = { actions: actions.byUid, observations: observations.byUid };
     this.#actionNames = actions.uids;
     this.#observationNames = observations.uids;
-    this.#environments = environments;
+    this.environments = environments;
     this.#rows = Object.fromEntries(
       Object.entries(observationSpecs).map(([key, { dtype, shape }]) => [
         key,
@@ -127,10 +127,6 @@ export class HostedBatch implements HostedWorld {
     );
     this.#states = this.#rows[batchNames.state].data as Int32Array;
     this.#seeds = environments.map(() => undefined);
-  }
-
-  get numSimulators(): number {
-    return this.#environments.length;
   }
 
   /** Ends all episodes. The next episode of simulator i has the seed `seed` + i, if given. */
@@ -194,12 +190,12 @@ export class HostedBatch implements HostedWorld {
   }
 
   async #act(i: number, command: number, seed: bigint, given: NamedTensorValues): Promise<void> {
-    const environment = this.#environments[i];
+    const environment = this.environments[i];
     const continues = command === batchCommands.step && this.#states[i] === environmentStates.running;
     let result: Pick<Step, 'observation'> & Partial<Step>;
     if (continues) {
       const action = Object.entries(environment.actionSpec).map(([name, { dtype, shape }]) => {
-        const data = rowOf(given[name].data, i, this.#environments.length);
+        const data = rowOf(given[name].data, i, this.environments.length);
         return [name, { dtype, shape, data }] as const;
       });
       this.#episodeSteps[i] += 1;
@@ -235,7 +231,7 @@ export class HostedBatch implements HostedWorld {
   }
 
   #decode(actions: ByUid<wire.Tensor>): NamedTensorValues {
-    const size = this.#environments.length;
+    const size = this.environments.length;
     // Without a prototype, so that a name such as `__proto__` is kept.
     const given: Record<string, TensorValue> = Object.create(null);
     // dm_env_rpc ignores the actions of a step that starts an episode.
@@ -261,7 +257,7 @@ export class HostedBatch implements HostedWorld {
 
   /** Closes all environments, even if closing one of them fails. */
   async close(): Promise<void> {
-    const closed = await Promise.allSettled(this.#environments.map((environment) => environment.close()));
+    const closed = await Promise.allSettled(this.environments.map((environment) => environment.close()));
     for (const result of closed) if (result.status === 'rejected') throw result.reason;
   }
 }

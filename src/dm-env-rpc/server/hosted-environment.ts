@@ -93,7 +93,8 @@ export interface HostedWorld {
   /** The stream that has joined it. */
   occupant: object | undefined;
   readonly specs: wire.ActionObservationSpecs;
-  readonly numSimulators: number;
+  /** Its simulators. */
+  readonly environments: readonly Environment[];
   /** Ends the episode. The next step starts another one, from `seed` if given. */
   reset(seed: number | undefined): void;
   /**
@@ -126,7 +127,6 @@ export class HostedEnvironment implements HostedWorld {
   /** The number of the episode, from 1, and of the step in it, for messages. */
   #episode = 0;
   #episodeStep = 0;
-  readonly numSimulators = 1;
 
   /** @throws RequestError if a name of the environment is reserved. */
   constructor(
@@ -140,6 +140,10 @@ export class HostedEnvironment implements HostedWorld {
     this.specs = { actions: actions.byUid, observations: observations.byUid };
     this.#actions = actions.uids;
     this.#observations = observations.uids;
+  }
+
+  get environments(): readonly Environment[] {
+    return [this.environment];
   }
 
   reset(seed: number | undefined): void {

@@ -4,6 +4,7 @@ import { PmpoError } from '../../core/errors.js';
 import type { Environment } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { environmentService } from '../codec/messages.js';
+import { sceneMetadataKey } from '../codec/scene-properties.js';
 import type { Setting } from '../codec/tensors.js';
 import type { HostedWorld } from './hosted-environment.js';
 import { Session } from './session.js';
@@ -93,6 +94,9 @@ export async function serveEnvironments({
         call.emit('error', { code: grpc.status.RESOURCE_EXHAUSTED, details });
         return;
       }
+      const metadata = new grpc.Metadata();
+      metadata.set(sceneMetadataKey, '1');
+      call.sendMetadata(metadata);
       const session = new Session(worlds, createEnvironment, log);
       const ended = serveStream(call, session).finally(() => sessions.delete(ended));
       sessions.add(ended);

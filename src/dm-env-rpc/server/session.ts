@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { foreignText, quotedName } from '../../core/foreign-text.js';
-import type { Environment } from '../../environments/environment.js';
+import { poseSize } from '../../core/scene.js';
+import type { Environment, TensorValue } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { statusCode } from '../../grpc/status.js';
 import {
@@ -10,7 +11,8 @@ import {
   type Settings,
   unpackPropertyRequest,
 } from '../codec/messages.js';
-import { type Setting, tensorLimits, unpackSetting } from '../codec/tensors.js';
+import { partOfKey } from '../codec/scene-properties.js';
+import { packTensor, type Setting, tensorLimits, unpackSetting } from '../codec/tensors.js';
 import { batchSizeOf, HostedBatch } from './hosted-batch.js';
 import {
   checkCount,
@@ -92,7 +94,7 @@ export class Session {
       await this.#destroy(request.destroyWorld.worldName ?? '');
       return { destroyWorld: {} };
     }
-    if (request.extension) return { extension: this.#extension(request.extension) };
+    if (request.extension) return { extension: await this.#extension(request.extension) };
     throw new RequestError('INVALID_ARGUMENT', 'the request has no payload');
   }
 
@@ -135,7 +137,7 @@ export class Session {
   /** @throws RequestError if this stream has too many simulators. */
   #checkRoom(asked: number): void {
     const own = [...this.#worlds.values()].filter(({ creator }) => creator === this);
-    const existing = own.reduce((sum, { numSimulators }) => sum + numSimulators, 0);
+    const existing = own.reduce((sum, { environments }) => sum + environments.length, 0);
     if (existing + asked <= maxSimulatorsOfStream) return;
     throw new RequestError(
       'RESOURCE_EXHAUSTED',
@@ -216,15 +218,30 @@ export class Session {
     );
   }
 
-  #extension(packed: wire.Any): wire.Any {
+  async #extension(packed: wire.Any): Promise<wire.Any> {
     if (packed.type_url !== propertyRequestUrl) {
       throw new RequestError('UNIMPLEMENTED', `unknown extension ${quotedName(packed.type_url ?? '')}`);
     }
     const request = unpackPropertyRequest(packed);
-    // Environments here have no properties. An empty list is a valid answer; a value would not be.
+    // Environments here have no properties of their own, and those of scenes are known by name only.
     if (request.listProperty) return packPropertyResponse({ listProperty: { values: [] } });
     const key = request.readProperty?.key ?? request.writeProperty?.key ?? '';
-    throw new RequestError('NOT_FOUND', `unknown property ${quotedName(key)}`);
+    const value = request.readProperty ? await this.#sceneProperty(key) : undefined;
+    if (value === undefined) throw new RequestError('NOT_FOUND', `unknown property ${quotedName(key)}`);
+    return packPropertyResponse({ readProperty: { value: packTensor(value) } });
+  }
+
+  /** A property of the scene of a simulator; undefined for other keys, and for a simulator that has none. */
+  async #sceneProperty(key: string): Promise<TensorValue | undefined> {
+    const asked = partOfKey(key);
+    if (asked === undefined) return undefined;
+    const environment = this.#current('read a scene').environments[asked.simulator];
+    if (asked.part === 'poses') {
+      const data = await environment?.poses?.();
+      return data && { dtype: 'float32', shape: [data.length / poseSize, poseSize], data };
+    }
+    const scene = await environment?.scene?.();
+    return scene && { dtype: 'string', shape: [], data: [JSON.stringify(scene)] };
   }
 }
 

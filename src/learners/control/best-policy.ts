@@ -20,19 +20,20 @@ export class BestPolicy {
     return this.#values;
   }
 
-  /** Keeps the policy if it is better than all before it; of equals, the first stays. */
+  /** Keeps the policy if it is better than all before it; of equals, the first stays. @returns whether it is. */
   async offer(
     { steps, updates, scores }: EvaluationRecord,
     engine: Engine,
     variables: NamedVariables,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const meanScore = mean(scores);
     const best = this.#evaluation?.meanScore ?? Number.NEGATIVE_INFINITY;
-    if (!(Number.isFinite(meanScore) && meanScore > best)) return;
+    if (!(Number.isFinite(meanScore) && meanScore > best)) return false;
     const values = await engine.read(Object.values(variables));
     this.#values = Object.fromEntries(Object.keys(variables).map((name, i) => [name, values[i]]));
     const stdScore = standardDeviation(scores);
     this.#evaluation = { steps, updates, scoreCount: scores.length, meanScore, stdScore };
+    return true;
   }
 
   snapshot(): Checkpoint {

@@ -1,4 +1,5 @@
 import type { Engine } from '../../engine/engine.js';
+import type { EpisodeRecorder } from '../../environments/episode-recorder.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { Operator } from '../../operators/operator.js';
@@ -17,6 +18,8 @@ interface ControlJobOptions {
   readonly engine: Engine;
   /** The environments in which the policy is evaluated. They stay open. */
   readonly evaluationEnvironment: VectorEnvironment;
+  /** Records an episode of each evaluation, which the observer receives. It has wrapped one of the evaluation's environments. */
+  readonly recorder?: EpisodeRecorder;
   readonly operator: Operator;
   readonly classifier: FeedbackClassifier;
   /** The classifier's name in error messages; default: `custom`. */

@@ -4,6 +4,7 @@ import { ConnectionLostError } from '../../core/errors.js';
 import { createEngine } from '../../engine/create.js';
 import { createVectorEnvironment } from '../../environments/create-vector-environment.js';
 import type { Environment } from '../../environments/environment.js';
+import { EpisodeRecorder } from '../../environments/episode-recorder.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import { createFeedbackRegistry } from '../../feedback/registry.js';
 import { createOperatorRegistry } from '../../operators/registry.js';
@@ -65,9 +66,18 @@ function lineWorld(
   };
 }
 
-function environments(numEnvs: number, failAt?: number, rewardScale?: number, form?: 'plain' | 'rich') {
+function environments(
+  numEnvs: number,
+  failAt?: number,
+  rewardScale?: number,
+  form?: 'plain' | 'rich',
+  episodes?: EpisodeRecorder,
+) {
   return createVectorEnvironment({
-    connect: async () => lineWorld(failAt, rewardScale, form),
+    connect: async (k) => {
+      const world = lineWorld(failAt, rewardScale, form);
+      return k === 0 && episodes !== undefined ? episodes.wrap(world) : world;
+    },
     numEnvs,
     actionRepeat: form === 'rich' ? 2 : 1,
     episodeSeed: (env, episode) => env * 1000 + episode,
@@ -87,6 +97,7 @@ interface Recorder extends LearnerObserver {
   readonly names: Set<string>;
   readonly evaluations: number[];
   readonly notices: string[];
+  readonly episodes: { steps: number; own: number; isBest: boolean }[];
 }
 
 function recorder(): Recorder {
@@ -94,9 +105,12 @@ function recorder(): Recorder {
   const names = new Set<string>();
   const evaluations: number[] = [];
   const notices: string[] = [];
+  const episodes: Recorder['episodes'] = [];
   return {
     checkpoints,
     notices,
+    episodes,
+    episode: async ({ steps }, { return: own }, isBest) => void episodes.push({ steps, own, isBest }),
     names,
     evaluations,
     progress: () => {},
@@ -122,6 +136,7 @@ async function train(
     rewardScale?: number;
     form?: 'plain' | 'rich';
     signal?: AbortSignal;
+    recorder?: EpisodeRecorder;
   } = {},
 ) {
   const engine = await createEngine('onnx', { threads: 1 });
@@ -134,7 +149,8 @@ async function train(
       config: controlConfig({ ...changes, learner: { ...changes.learner, samples } }),
       engine,
       environment: await environments(3, more.failAt, more.rewardScale, more.form),
-      evaluationEnvironment: await environments(2, more.evaluationFailsAt, 1, more.form),
+      evaluationEnvironment: await environments(2, more.evaluationFailsAt, 1, more.form, more.recorder),
+      recorder: more.recorder,
       operator: definition.create(definition.settings.parse(settings)),
       classifier: more.classifier ?? feedback.create(feedback.settings.parse({}), samples),
       classifierName: 'top-k',
@@ -169,6 +185,18 @@ describe('trainControl', () => {
     ]) {
       expect(observer.names).toContain(name);
     }
+  });
+
+  it('records an episode of each evaluation and learns the same, bit for bit', async () => {
+    const episodes = new EpisodeRecorder({ notice: () => {} });
+    const [plain, recorded] = [await train(), await train({}, { recorder: episodes })];
+    expect(recorded.observer.episodes.map(({ steps }) => steps)).toEqual([201, 402, 450]);
+    // The first episode of the last evaluation, whose returns are ordered by round.
+    expect(last(recorded.observer.episodes).own).toBeCloseTo(recorded.result!.evaluation.scores[0]!, 5);
+    expect(recorded.observer.episodes[0]!.isBest).toBe(true);
+    expect(recorded.result?.evaluation).toEqual(plain.result?.evaluation);
+    expect(recorded.observer.checkpoints).toEqual(plain.observer.checkpoints);
+    expect(plain.observer.episodes).toEqual([]);
   });
 
   it('says that nothing can be learned from rewards that are all the same', async () => {
