@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import type { Scalar, Tensor2D } from '../engine/tensors.js';
+import type { Scalar, Tensor1D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { defineOperator } from './define.js';
 import { addedKl, addedKlRule, withDefaultBounds } from './kl-settings.js';
-import { perToken, where0 } from './masking.js';
+import { perToken } from './masking.js';
 import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
 import { logisticLoss, pairMetrics, pairsOf } from './pairs.js';
 
@@ -32,8 +32,8 @@ export type OrpoSettings = z.input<typeof orpoSettings>;
 /** The nearest to 0 that log P may come: at P = 1 the odds are infinite. */
 const largestLogProb = -1e-6;
 
-/** log(P / (1 − P)) for log P [N, B] below 0. */
-function logOdds(logProb: Tensor2D): Tensor2D {
+/** log(P / (1 − P)) for log P [B] below 0. */
+function logOdds(logProb: Tensor1D): Tensor1D {
   const below = tf.minimum(logProb, largestLogProb);
   // 1 − exp(x) = −2t / (1 − t) with t = tanh(x/2), which keeps its digits near x = 0.
   const t = tf.tanh(tf.div(below, 2));
@@ -44,8 +44,9 @@ function logOdds(logProb: Tensor2D): Tensor2D {
 function orpoLoss(oddsWeight: number, batch: CheckedBatch): OperatorResult {
   const pairs = pairsOf(batch);
   const mean = perToken(batch.logProb, batch.length, batch.mask);
-  const margins = pairs.margin(where0(logOdds(mean), batch.mask));
-  const likelihood = pairs.mean(pairs.accepted(mean));
+  const accepted = pairs.accepted(mean);
+  const margins = tf.sub(logOdds(accepted), logOdds(pairs.rejected(mean)));
+  const likelihood = pairs.mean(accepted);
   const odds = pairs.mean(logisticLoss(margins));
   const loss: Scalar = tf.sub(tf.mul(odds, oddsWeight), likelihood);
   return {

@@ -120,6 +120,18 @@ class ArrayLibrary:
         return self._xp.asarray(data, dtype=like.dtype if data.dtype == np.float32 else None)
 
 
+class JaxLibrary(ArrayLibrary):
+    """JAX."""
+
+    def argmax(self, x: Value, axis: int, keepdims: bool) -> Value:
+        """By two reductions, which XLA makes several times faster on a CPU than its own. The first of equal ones; 0 where one is NaN."""
+        xp = self._xp
+        length = x.shape[axis]
+        places = xp.arange(length, dtype=xp.int32).reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
+        behind = x < xp.max(x, axis=axis, keepdims=True)
+        return xp.min(xp.where(behind, length, places), axis=axis, keepdims=keepdims)
+
+
 @functools.cache
 def numpy_library() -> ArrayLibrary:
     def softplus(x: Value) -> Value:
@@ -133,7 +145,7 @@ def jax_library() -> ArrayLibrary:
     import jax
     import jax.numpy as jnp
 
-    return ArrayLibrary(jnp, jax.nn.sigmoid, jax.nn.softplus)
+    return JaxLibrary(jnp, jax.nn.sigmoid, jax.nn.softplus)
 
 
 def _with_conditions_as_products(nodes: Sequence[Node]) -> list[Node]:
@@ -271,7 +283,12 @@ class TorchLibrary:
         return getattr(x, functions[name])(axes, keepdims)
 
     def argmax(self, x: Value, axis: int, keepdims: bool) -> Value:
-        return x.argmax(axis, keepdims)
+        """By two reductions, which PyTorch's compiler makes faster; the first of equal ones, and 0 where one is NaN."""
+        length = x.shape[axis]
+        shape = [1] * x.dim()
+        shape[axis] = length
+        places = self._torch.arange(length, device=x.device).view(shape)
+        return self._torch.where(x < x.amax(axis, True), length, places).amin(axis, keepdims)
 
     def largest(self, x: Value, count: int) -> Value:
         return self._torch.sort(x, dim=-1, descending=True).values[..., :count]
