@@ -109,7 +109,7 @@ export const graphs = [
     policy: { klParts },
   })),
   ...withoutKl('kto', { beta: 0.1, referencePoint: 'mismatched' }),
-  ...withoutKl('dpo', { beta: 1 }),
+  ...withoutKl('dpo', { beta: 1 }, { pairs: ['best-worst', 'all'] }),
   ...withoutKl('ipo', { beta: 0.1 }, { perToken: [false, true] }),
   ...withoutKl('cpo', { beta: 0.1 }, { perToken: [false, true] }),
   ...withoutKl('simpo'),

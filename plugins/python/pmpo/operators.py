@@ -167,18 +167,19 @@ def v_mpo(
     return _operator("v-mpo", settings)
 
 
-def dpo(*, beta: float = 1.0) -> Operator:
-    """DPO (arXiv 2305.18290, equation 7) on the best accepted and the worst rejected sample of each context.
+def dpo(*, beta: float = 1.0, pairs: Literal["best-worst", "all"] = "best-worst") -> Operator:
+    """DPO (arXiv 2305.18290, equation 7) on pairs of an accepted and a rejected sample of each context.
 
     Args:
       beta: scales the log-ratios: the larger it is, the closer the policy stays to its reference.
+      pairs: the best accepted sample of a context with its worst rejected one, or the mean over all pairs of the context.
 
     It needs `reference_log_prob`, `accept` and `reject`; `evaluation` ranks several accepted or rejected samples of a context.
 
     Raises:
       SettingError: naming the setting that is unknown or out of range.
     """
-    return _operator("dpo", {"beta": beta})
+    return _operator("dpo", {"beta": beta, "pairs": pairs})
 
 
 def ipo(*, beta: float = 0.1, per_token: bool = False) -> Operator:

@@ -90,9 +90,19 @@ def ratios(x, per_token=False):
     return values / torch.where(x["mask"] > 0, x["length"], 1) if per_token else values
 
 
-def dpo(x, beta):
+def dpo(x, beta, all_pairs):
     r = ratios(x)
-    return mean([-torch.nn.functional.logsigmoid(beta * (r[a, b] - r[w, b])) for b, a, w in pairs(x)], x)
+
+    def loss(b, a, w):
+        return -torch.nn.functional.logsigmoid(beta * (r[a, b] - r[w, b]))
+
+    if not all_pairs:
+        return mean([loss(*pair) for pair in pairs(x)], x)
+    of_contexts = []
+    for b, _, _ in pairs(x):
+        sides = [[n for n in range(len(r)) if x["mask"][n, b] > 0 and x[side][n, b] > 0] for side in ("accept", "reject")]
+        of_contexts.append(torch.stack([loss(b, a, w) for a in sides[0] for w in sides[1]]).mean())
+    return mean(of_contexts, x)
 
 
 def ipo(x, beta, per_token):

@@ -22,6 +22,8 @@ import torch  # noqa: E402
 import torch._dynamo  # noqa: E402
 
 import pmpo  # noqa: E402
+from pmpo._batch import Checker, Given  # noqa: E402
+from pmpo._torch import call_of, torch_arrays  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 CASES = 50
@@ -95,8 +97,8 @@ def kto_mismatched_case(d):
 
 
 def dpo_case(d):
-    batch, beta = d.batch(), d.uniform(0.01, 3)
-    return pmpo.operators.dpo(beta=beta), batch, {}, by_hand.dpo(batch, beta)
+    batch, beta, pairs = d.batch(), d.uniform(0.01, 3), ("best-worst", "all")[d.integer(0, 1)]
+    return pmpo.operators.dpo(beta=beta, pairs=pairs), batch, {}, by_hand.dpo(batch, beta, pairs == "all")
 
 
 def ipo_case(d):
@@ -363,6 +365,51 @@ class Metrics(unittest.TestCase):
             torch.testing.assert_close(compiled[name], value)
 
 
+class QuickCalls(unittest.TestCase):
+    """Eager PyTorch takes most calls without the full check, which must agree with it."""
+
+    def cases(self):
+        for name, case in CASES_BY_NAME.items():
+            for seed in range(8):
+                d = draws.Draws(seed, torch.float32 if seed % 2 == 0 else torch.float64)
+                operator, batch, state, _ = case(d)
+                yield f"{name} {seed}", operator, {**dict.fromkeys(Given._fields), "state": state, "layout": "NB", **batch}
+
+    def both(self, operator, arguments):
+        """What a quick call reads, and what the check makes of the same arguments; None for a refusal."""
+        given = Given(**arguments)
+        chosen = operator._chosen_for(given)
+        reverse = operator._feeds_reverse(chosen.file)
+        call = call_of(chosen, metrics=True)
+        try:
+            checked = Checker(chosen.file, chosen.needs, torch_arrays, given, reverse).inputs()
+        except pmpo.PmpoError:
+            checked = None
+        return call.names, call.quick_inputs(given, reverse), checked
+
+    def test_read_what_the_check_makes_of_the_arguments(self):
+        for name, operator, arguments in self.cases():
+            with self.subTest(name):
+                names, quick, checked = self.both(operator, arguments)
+                for key in names:
+                    torch.testing.assert_close(quick[key], checked[key], rtol=0, atol=0, equal_nan=True)
+
+    def test_leave_what_is_refused_to_the_check(self):
+        refused = 0
+        faults = (None, lambda x: x[:-1], lambda x: x[None], lambda x: x.to(torch.complex64), lambda x: x.tolist())
+        for name, operator, arguments in self.cases():
+            for field in Given._fields:
+                if not torch.is_tensor(arguments[field]):
+                    continue
+                for i, fault in enumerate(faults):
+                    wrong = None if fault is None else fault(arguments[field].detach())
+                    _, quick, checked = self.both(operator, {**arguments, field: wrong})
+                    if checked is None:
+                        refused += 1
+                        self.assertIsNone(quick, f"{name}, {field}, fault {i}")
+        self.assertGreater(refused, 1000)
+
+
 class Calls(unittest.TestCase):
     """Constants are kept between calls, and a call must see those of its own lengths, element type and mode."""
 
@@ -497,7 +544,7 @@ class Package(unittest.TestCase):
             subprocess.run([sys.executable, "-c", code, folder], cwd=source, check=True, capture_output=True)
             (archive,) = pathlib.Path(folder).iterdir()
             names = subprocess.run(["tar", "-tzf", archive], capture_output=True, text=True, check=True).stdout
-        self.assertIn("pmpo/graphs/dpo_any.onnx", names)
+        self.assertIn("pmpo/graphs/dpo_any_pairs-all.onnx", names)
         self.assertIn("pmpo/py.typed", names)
 
     def test_types(self):
