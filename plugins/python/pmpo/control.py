@@ -45,11 +45,9 @@ def default_operator() -> Operator:
 
     With a fixed weight a Gaussian becomes too narrow to explore; a bound on its covariance sets how fast that may happen.
     """
-    bounded = {
-        "mean": {"epsilon": 0.01, "initial_weight": 1.0},
-        "covariance": {"epsilon": 1e-5, "initial_weight": 100.0},
-        "categorical": {"epsilon": 0.01, "initial_weight": 1.0},
-    }
+    # The bounds are the same as MPO's, whose graph holds them.
+    bounds = operators.mpo().settings["kl"]
+    bounded = {part: bounds[part] for part in ("mean", "covariance", "categorical")}
     return operators.pmpo(kl=bounded)
 
 
