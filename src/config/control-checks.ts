@@ -64,7 +64,7 @@ function replayProblems({ replay, learner, environment }: Config): Complaint[] {
 }
 
 /** Problems of the connection to the servers. */
-function addressProblems({ environment }: Config): Complaint[] {
+function addressProblems({ environment }: Pick<Config, 'environment'>): Complaint[] {
   const { address, tls, token, createSettings } = environment;
   const complaints: Complaint[] = [];
   // An embedded simulator validates its settings itself.
@@ -99,16 +99,15 @@ function addressProblems({ environment }: Config): Complaint[] {
   return complaints;
 }
 
-/**
- * Finds settings of a control job that are valid one by one and contradict each other. Pure.
- * @param simulators the names of the embedded simulators.
- */
-export function crossCheck(config: Config, simulators: readonly string[]): Problem[] {
-  const { critic, environment, learner, policy, replay } = config;
+/** Problems of the environments and the connections to them. */
+export function environmentProblems(
+  config: Pick<Config, 'environment'>,
+  simulators: readonly string[],
+): Problem[] {
+  const { environment } = config;
   const problems: Problem[] = [];
   const complain = (path: string, what: string, remedy?: string) =>
     problems.push({ path: path.split('.'), what, remedy });
-
   if (environment.address === undefined) {
     if (environment.simulator === undefined) {
       complain(
@@ -125,6 +124,41 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
       );
     }
   }
+  for (const problem of addressProblems(config)) complain(...problem);
+  return problems;
+}
+
+/** Problems of the networks of policy and critics. */
+export function networkProblems({ policy, critic }: Pick<Config, 'policy' | 'critic'>): Problem[] {
+  const problems: Problem[] = [];
+  const complain = (path: string, what: string, remedy?: string) =>
+    problems.push({ path: path.split('.'), what, remedy });
+  if (policy.head !== 'categorical' && policy.minStddev >= policy.initialStddev) {
+    complain(
+      'policy.minStddev',
+      `${policy.minStddev} is not below policy.initialStddev, ${policy.initialStddev}: the standard deviation could never shrink`,
+    );
+  }
+  if (critic.head === 'categorical' && !critic.normalizeTargets) {
+    complain(
+      'critic.normalizeTargets',
+      "false does not fit critic.head=categorical, whose bins are placed by the targets' mean and standard deviation",
+      'Remove it, or set critic.head to scalar',
+    );
+  }
+  return problems;
+}
+
+/**
+ * Finds settings of a control job that are valid one by one and contradict each other. Pure.
+ * @param simulators the names of the embedded simulators.
+ */
+export function crossCheck(config: Config, simulators: readonly string[]): Problem[] {
+  const { environment, learner, replay } = config;
+  const problems: Problem[] = [...environmentProblems(config, simulators), ...networkProblems(config)];
+  const complain = (path: string, what: string, remedy?: string) =>
+    problems.push({ path: path.split('.'), what, remedy });
+
   if (learner.warmupSteps >= learner.environmentSteps) {
     complain(
       'learner.warmupSteps',
@@ -145,19 +179,6 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
       `Set it to ${learner.batchSize} or more`,
     );
   }
-  for (const problem of [...addressProblems(config), ...replayProblems(config)]) complain(...problem);
-  if (policy.head !== 'categorical' && policy.minStddev >= policy.initialStddev) {
-    complain(
-      'policy.minStddev',
-      `${policy.minStddev} is not below policy.initialStddev, ${policy.initialStddev}: the standard deviation could never shrink`,
-    );
-  }
-  if (critic.head === 'categorical' && !critic.normalizeTargets) {
-    complain(
-      'critic.normalizeTargets',
-      "false does not fit critic.head=categorical, whose bins are placed by the targets' mean and standard deviation",
-      'Remove it, or set critic.head to scalar',
-    );
-  }
+  for (const problem of replayProblems(config)) complain(...problem);
   return problems;
 }

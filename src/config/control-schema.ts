@@ -39,14 +39,14 @@ const network = {
     ),
 };
 
-const weightDecay = z
+export const weightDecay = z
   .number()
   .min(0)
   .max(1)
   .default(0)
   .describe('Decoupled weight decay: each step multiplies the weights by 1 − learning rate · this');
 
-const policySchema = z
+export const policySchema = z
   .strictObject({
     head: z
       .enum(['auto', 'gaussian', 'categorical'])
@@ -82,7 +82,7 @@ const policySchema = z
   })
   .describe('The policy network and its head');
 
-const criticSchema = z
+export const criticSchema = z
   .strictObject({
     ...network,
     head: z

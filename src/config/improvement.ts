@@ -39,7 +39,7 @@ export function settingsOf({ name: _, ...settings }: Named): Record<string, unkn
 /**
  * Creates the operator and the feedback classifier that a configuration names, and checks that they fit each other.
  * @param samples N, on which the classifier's defaults depend.
- * @param job what the job gives to its operator, and the parts that its KL can have.
+ * @param job what the job gives to its operator, the parts that its KL can have, and its own warnings.
  * @returns both, and their groups with every default filled in.
  * @throws ConfigError with the place of what does not fit.
  */
@@ -48,7 +48,10 @@ export function createImprovement(
   catalogue: Catalogue,
   config: { readonly operator: Named; readonly feedback: Named },
   samples: number,
-  job: Omit<JobProvides, 'samples'> & { readonly klParts: readonly string[] },
+  job: Omit<JobProvides, 'samples'> & {
+    readonly klParts: readonly string[];
+    readonly warnings?: (operator: Operator, rejectShare: number | undefined) => string[] | undefined;
+  },
 ): { readonly improvement: Improvement; readonly operator: Named; readonly feedback: Named } {
   const operatorDefinition = catalogue.operators.get(config.operator.name);
   const operatorSettings = operatorDefinition.complete(settingsOf(config.operator), job.klParts);
@@ -66,7 +69,9 @@ export function createImprovement(
   const rejectShare = classifier.rejectShare?.(samples);
   // How many of a data set's labels reject is known when it has been read.
   const warnings =
-    feedbackDefinition.readsLabels === true ? [] : (operator.warnings?.({ rejectShare, samples }) ?? []);
+    feedbackDefinition.readsLabels === true
+      ? []
+      : (job.warnings?.(operator, rejectShare) ?? operator.warnings?.({ rejectShare, samples }) ?? []);
   return {
     improvement: { operator, classifier, warnings },
     operator: { name: config.operator.name, ...operatorSettings },

@@ -3,14 +3,16 @@ import { isGroup, type KeyPath, valueAt } from '../core/key-path.js';
 import { explainIssues, type Problem } from '../core/schema-problems.js';
 import { withoutType } from '../dm-env-rpc/codec/settings.js';
 import { sequenceKl } from '../language/trainable-model.js';
-import type { RegisteredOperator } from '../operators/operator.js';
+import type { Operator, RegisteredOperator } from '../operators/operator.js';
 import type { Catalogue } from './catalogue.js';
-import { crossCheck } from './control-checks.js';
+import { crossCheck, environmentProblems, networkProblems } from './control-checks.js';
 import { type Config, configSchema } from './control-schema.js';
 import { tlsFiles } from './file-keys.js';
 import type { Named } from './improvement.js';
 import { languageProblems } from './language-checks.js';
 import { type LanguageConfig, type LanguageRegistries, languageConfigSchema } from './language-schema.js';
+import { offlineProblems, offlineWarnings } from './offline-checks.js';
+import { type OfflineConfig, offlineConfigSchema } from './offline-schema.js';
 
 type Values = Readonly<Record<string, unknown>>;
 
@@ -35,6 +37,12 @@ export interface JobKind<C extends AnyJobConfig> {
   readonly sequences: boolean;
   /** The names of the parts that the KL of the job's policy can have. */
   readonly klParts: readonly string[];
+  /** Samples of each context that the operator sees. Left out: N. */
+  operatorSamples?(config: C, samples: number): number;
+  /** Whether V(x) is known besides the samples of a context. Default: false. */
+  readonly baseline?: boolean;
+  /** Warnings of this kind of job in place of the operator's own. Left out, or undefined: the operator's own. */
+  warnings?(config: C, operator: Operator, rejectShare: number | undefined): string[] | undefined;
   /** Finds settings that are valid one by one and contradict each other. */
   crossCheck(config: C, catalogue: Catalogue): Problem[];
 }
@@ -47,7 +55,10 @@ export function withDefault(values: Values, group: string, key: string, value: u
 }
 
 /** Problems in the settings of an embedded simulator; a remote server checks its own. */
-function simulatorProblems({ environment }: Config, simulators: Catalogue['simulators']): Problem[] {
+function simulatorProblems(
+  { environment }: Pick<Config, 'environment'>,
+  simulators: Catalogue['simulators'],
+): Problem[] {
   const { address, simulator, createSettings } = environment;
   if (address !== undefined || simulator === undefined || !simulators.names().includes(simulator)) return [];
   const { settings } = simulators.get(simulator);
@@ -64,7 +75,7 @@ function simulatorProblems({ environment }: Config, simulators: Catalogue['simul
 
 /** A weight of a sequence's KL, which the policies of control jobs do not have. */
 function sequenceProblems(
-  { operator: { name: _, ...settings } }: Config,
+  { operator: { name: _, ...settings } }: Pick<Config, 'operator'>,
   operator: RegisteredOperator,
 ): Problem[] {
   if (!operator.klParts(settings).includes(sequenceKl)) return [];
@@ -101,6 +112,53 @@ export const controlJob: JobKind<Config> = {
     ...simulatorProblems(config, simulators),
     ...sequenceProblems(config, operators.get(config.operator.name)),
   ],
+};
+
+const offlineFileKeys: readonly KeyPath[] = [
+  ['dataset', 'file'],
+  ...tlsFiles(['environment', 'tls']),
+  ['environment', 'token', 'file'],
+];
+
+/** Jobs that learn from fixed transitions. */
+export const offlineJob: JobKind<OfflineConfig> = {
+  schema: offlineConfigSchema,
+  withDefaults(values) {
+    // Behavior cloning is the KL to the data; one to a copy of the policy besides would only slow the policy down.
+    const { operator, learner } = values;
+    const ofData = isGroup(learner) ? (learner.actions ?? 'data') === 'data' : learner === undefined;
+    const name = isGroup(operator) ? operator.name : operator === undefined ? 'pmpo' : undefined;
+    if (!ofData || name !== 'pmpo') return values;
+    const given = isGroup(operator) ? operator : { name };
+    return given.beta === undefined && given.kl === undefined
+      ? { ...values, operator: { ...given, beta: 0 } }
+      : values;
+  },
+  fileKeys: (values, { feedback }) => [
+    ...offlineFileKeys,
+    ...definedFileKeys(values, ['feedback'], feedback.definitions()),
+  ],
+  kl: () => 'exact',
+  sequences: false,
+  klParts: ['mean', 'covariance', 'categorical'],
+  baseline: true,
+  operatorSamples: ({ learner }, samples) =>
+    ({ data: 1, policy: samples, both: samples + 1 })[learner.actions],
+  warnings: offlineWarnings,
+  crossCheck: (config, { simulators, operators }) => {
+    const { environment } = config;
+    return [
+      ...offlineProblems(config),
+      ...networkProblems(config),
+      ...(environment === undefined
+        ? []
+        : [
+            ...environmentProblems({ environment }, simulators.names()),
+            ...simulatorProblems({ environment }, simulators),
+          ]),
+      ...sequenceProblems(config, operators.get(config.operator.name)),
+    ];
+  },
 };
 
 const languageFileKeys: readonly KeyPath[] = [
@@ -162,6 +220,7 @@ export const languageJob: JobKind<LanguageConfig> = {
 export function jsonSchema(registries: LanguageRegistries): Record<string, unknown> {
   const options = { io: 'input', unrepresentable: 'any' } as const;
   const { $schema, ...control } = z.toJSONSchema(configSchema(registries), options);
+  const { $schema: __, ...offline } = z.toJSONSchema(offlineConfigSchema(registries), options);
   const { $schema: _, ...language } = z.toJSONSchema(languageConfigSchema(registries), options);
   return {
     $schema,
@@ -169,6 +228,7 @@ export function jsonSchema(registries: LanguageRegistries): Record<string, unkno
     anyOf: [
       { title: 'control: learns in simulators', ...control },
       { title: 'language: learns from completions', ...language },
+      { title: 'offline: learns from fixed transitions', ...offline },
       {
         title: 'with plugins, which add names and settings',
         type: 'object',

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
 import { ConfigError } from '../core/errors.js';
+import { jobKind } from '../core/job-kind.js';
 import { isGroup } from '../core/key-path.js';
 import { explainIssues } from '../core/schema-problems.js';
 import type { PublicModules } from '../system/user-module.js';
@@ -8,8 +9,16 @@ import { type Catalogue, createCatalogue } from './catalogue.js';
 import type { Config } from './control-schema.js';
 import { withAbsolutePaths } from './file-keys.js';
 import { createImprovement, type Improvement, settingsOf } from './improvement.js';
-import { type AnyJobConfig, controlJob, type JobKind, languageJob, withDefault } from './job-kinds.js';
+import {
+  type AnyJobConfig,
+  controlJob,
+  type JobKind,
+  languageJob,
+  offlineJob,
+  withDefault,
+} from './job-kinds.js';
 import type { LanguageConfig } from './language-schema.js';
+import type { OfflineConfig } from './offline-schema.js';
 import { PluginClassifier } from './plugin-classifier.js';
 import { loadPlugins } from './plugins.js';
 import { renamedKeyProblems, withCurrentKeys } from './renamed-keys.js';
@@ -29,6 +38,9 @@ export type ResolvedConfig = WithSamples<Config>;
 /** A language job's configuration with every default filled in. */
 export type ResolvedLanguageConfig = WithSamples<LanguageConfig>;
 
+/** An offline job's configuration with every default filled in. */
+export type ResolvedOfflineConfig = WithSamples<OfflineConfig>;
+
 interface Loaded<C> extends Improvement {
   readonly config: C;
   /** Everything that the configuration could name, plugins included. */
@@ -39,11 +51,14 @@ interface Loaded<C> extends Improvement {
 export type LoadedConfig = Loaded<ResolvedConfig>;
 /** A language job's configuration, and the operator, the feedback classifier and the registries that it selects from. */
 export type LoadedLanguageConfig = Loaded<ResolvedLanguageConfig>;
+/** An offline job's configuration, and the operator, the feedback classifier and the registries that it selects from. */
+export type LoadedOfflineConfig = Loaded<ResolvedOfflineConfig>;
 
-/** A job of either kind. */
+/** A job of any kind. */
 export type LoadedJob =
   | ({ readonly kind: 'control' } & LoadedConfig)
-  | ({ readonly kind: 'language' } & LoadedLanguageConfig);
+  | ({ readonly kind: 'language' } & LoadedLanguageConfig)
+  | ({ readonly kind: 'offline' } & LoadedOfflineConfig);
 
 /** Options of the functions that load a configuration. */
 export interface LoadOptions {
@@ -99,11 +114,14 @@ async function resolveAs<C extends AnyJobConfig>(
   const problems = kind.crossCheck(config, catalogue);
   if (problems.length > 0) refuse(source, problems);
   const samples = config.learner.samples ?? catalogue.operators.get(config.operator.name).defaultSamples;
-  const { improvement, operator, feedback } = createImprovement(source, catalogue, config, samples, {
+  const operatorSamples = kind.operatorSamples?.(config, samples) ?? samples;
+  const { improvement, operator, feedback } = createImprovement(source, catalogue, config, operatorSamples, {
     kl: kind.kl(config),
     sequences: kind.sequences,
     contexts: config.learner.batchSize,
     klParts: kind.klParts,
+    baseline: kind.baseline,
+    warnings: (own, rejectShare) => kind.warnings?.(config, own, rejectShare),
   });
   const pluginOf = pluginFiles.get(catalogue.feedback.get(feedback.name).plugin ?? '');
   const { classifier } = improvement;
@@ -117,7 +135,7 @@ async function resolveAs<C extends AnyJobConfig>(
             plugin: pluginOf,
             name: feedback.name,
             settings: settingsOf(feedback),
-            samples,
+            samples: operatorSamples,
             ownModules: Object.keys(modules).length > 0,
           }),
     config: {
@@ -129,11 +147,6 @@ async function resolveAs<C extends AnyJobConfig>(
     },
     catalogue,
   };
-}
-
-/** True for a language job: its configuration has `language`, one of a control job does not. */
-function isLanguageJob({ values }: ConfigSource): boolean {
-  return values.language !== undefined;
 }
 
 /**
@@ -148,9 +161,14 @@ export async function resolveJob(
   options: LoadOptions = {},
 ): Promise<LoadedJob> {
   const source = readSource(file, text, overrides);
-  return isLanguageJob(source)
-    ? { kind: 'language', ...(await resolveAs(languageJob, source, options)) }
-    : { kind: 'control', ...(await resolveAs(controlJob, source, options)) };
+  switch (jobKind(source.values)) {
+    case 'language':
+      return { kind: 'language', ...(await resolveAs(languageJob, source, options)) };
+    case 'offline':
+      return { kind: 'offline', ...(await resolveAs(offlineJob, source, options)) };
+    case 'control':
+      return { kind: 'control', ...(await resolveAs(controlJob, source, options)) };
+  }
 }
 
 /** The same for a control job. @throws ConfigError as `resolveJob`, and for the configuration of a language job. */
@@ -161,7 +179,15 @@ export async function resolveConfig(
   options: LoadOptions = {},
 ): Promise<LoadedConfig> {
   const source = readSource(file, text, overrides);
-  if (!isLanguageJob(source)) return resolveAs(controlJob, source, options);
+  const kind = jobKind(source.values);
+  if (kind === 'control') return resolveAs(controlJob, source, options);
+  if (kind === 'offline') {
+    throw new ConfigError({
+      where: source.where(['dataset']),
+      what: 'this is the configuration of an offline job, and a control job is needed here',
+      remedy: 'Give a configuration with `environment` and without `dataset`, such as examples/cartpole.yaml',
+    });
+  }
   throw new ConfigError({
     where: source.where(['language']),
     what: 'this is the configuration of a language job, and a control job is needed here',
@@ -178,10 +204,10 @@ export async function resolveLanguageConfig(
   options: LoadOptions = {},
 ): Promise<LoadedLanguageConfig> {
   const source = readSource(file, text, overrides);
-  if (isLanguageJob(source)) return resolveAs(languageJob, source, options);
+  if (jobKind(source.values) === 'language') return resolveAs(languageJob, source, options);
   throw new ConfigError({
     where: file,
-    what: 'this is the configuration of a control job, and a language job is needed here',
+    what: `this is the configuration of a job of another kind (${jobKind(source.values)}), and a language job is needed here`,
     remedy: 'Give a configuration with `language`, such as examples/language/tiny.yaml',
   });
 }
@@ -217,6 +243,20 @@ export async function loadConfig(
   options: LoadOptions = {},
 ): Promise<LoadedConfig> {
   return resolveConfig(file, await readConfigFile(file), overrides, options);
+}
+
+/**
+ * Reads and resolves the configuration file of a job whose policy acts, a control or an offline job.
+ * @throws ConfigError as `resolveJob`, for a language job, and if the file cannot be read.
+ */
+export async function loadPolicyConfig(
+  file: string,
+  overrides: readonly Override[] = [],
+  options: LoadOptions = {},
+): Promise<LoadedConfig | LoadedOfflineConfig> {
+  const text = await readConfigFile(file);
+  const job = await resolveJob(file, text, overrides, options);
+  return job.kind === 'language' ? resolveConfig(file, text, overrides, options) : job;
 }
 
 /** Reads and resolves the configuration file of a language job. @throws ConfigError as `resolveLanguageConfig`, and if the file cannot be read. */

@@ -9,6 +9,11 @@ import { startEmbeddedServer } from '../simulators/embedded-server.js';
 
 /** The environments of a control run, from its configuration. */
 
+/** The settings of a run's environments. */
+export type EnvironmentConfig = Pick<ResolvedConfig, 'environment' | 'seed'> & {
+  readonly evaluation: Pick<ResolvedConfig['evaluation'], 'maxEpisodeSteps'>;
+};
+
 /** What connecting to simulators needs besides their configuration. */
 export interface ConnectOptions {
   /** Receives messages for people: lost connections and reconnections. */
@@ -27,7 +32,7 @@ export interface SimulatorServer {
 
 /** Starts the embedded server if the configuration names no address. @throws PmpoError if it does not start. */
 export async function reachSimulators(
-  { environment }: ResolvedConfig,
+  { environment }: Pick<EnvironmentConfig, 'environment'>,
   { notice }: ConnectOptions,
 ): Promise<SimulatorServer> {
   if (environment.address === undefined) {
@@ -44,7 +49,7 @@ export async function reachSimulators(
  * @throws PmpoError if a server does not answer or refuses.
  */
 export function connectEnvironments(
-  { environment, evaluation, seed }: ResolvedConfig,
+  { environment, evaluation, seed }: EnvironmentConfig,
   addresses: readonly string[],
   purpose: string,
   numEnvs: number,
@@ -102,8 +107,43 @@ export function connectEnvironments(
 }
 
 /** The number of environments that play the episodes of an evaluation. */
-export function numEvaluationEnvs({ environment }: ResolvedConfig, episodes: number): number {
+export function numEvaluationEnvs(
+  { environment }: Pick<EnvironmentConfig, 'environment'>,
+  episodes: number,
+): number {
   return Math.min(environment.numEnvs, episodes);
+}
+
+/** The environments in which a policy is evaluated, and their server. */
+export interface OpenedEnvironments {
+  readonly environment: VectorEnvironment;
+  close(): Promise<void>;
+}
+
+/**
+ * Connects to environments of one purpose, and starts the embedded server if it is needed.
+ * @throws PmpoError if a server does not answer or refuses, or a policy cannot use its specs.
+ */
+export async function openEnvironments(
+  config: EnvironmentConfig,
+  purpose: string,
+  numEnvs: number,
+  options: ConnectOptions,
+): Promise<OpenedEnvironments> {
+  const server = await reachSimulators(config, options);
+  try {
+    const environment = await connectEnvironments(config, server.addresses, purpose, numEnvs, options);
+    return {
+      environment,
+      close: async () => {
+        await Promise.allSettled([environment.close()]);
+        await server.close();
+      },
+    };
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
 }
 
 /** The environments of a training run. */

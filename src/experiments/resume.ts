@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { withCurrentKeys } from '../config/renamed-keys.js';
 import { ConfigError } from '../core/errors.js';
 import { formatCount } from '../core/format.js';
+import { jobKind } from '../core/job-kind.js';
 import { isGroup } from '../core/key-path.js';
 import { show } from '../core/schema-problems.js';
 import {
@@ -122,7 +123,7 @@ function totalOf(config: Tree): Total | undefined {
     environmentSteps?: number;
     updates?: number;
   };
-  if (config.language !== undefined) {
+  if (jobKind(config) !== 'control') {
     return updates === undefined ? undefined : { key: 'learner.updates', unit: 'updates', value: updates };
   }
   if (environmentSteps === undefined) return undefined;
@@ -137,7 +138,7 @@ interface Decay {
 
 /** The decay of a run that has done `done` steps or updates of `total`. */
 function decayOf(config: Tree, done: number, total: number): Decay {
-  if (config.language !== undefined) {
+  if (jobKind(config) !== 'control') {
     const { decayFrom: start = 1 } = config.learner as { decayFrom?: number };
     return { start, factor: learningRateFactor(done / total, start) };
   }

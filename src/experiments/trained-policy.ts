@@ -1,5 +1,6 @@
-import type { LoadedConfig, ResolvedConfig } from '../config/load.js';
-import { PmpoError } from '../core/errors.js';
+import type { LoadedConfig, LoadedOfflineConfig } from '../config/load.js';
+import { ConfigError, PmpoError } from '../core/errors.js';
+import { jobKind } from '../core/job-kind.js';
 import { packageVersion } from '../core/version.js';
 import { createEngine } from '../engine/create.js';
 import { withBestPolicy } from '../learners/control/best-policy.js';
@@ -7,20 +8,18 @@ import { TrainedPolicy } from '../learners/control/policy.js';
 import type { Checkpoint } from '../run/checkpoints.js';
 import type { BestEvaluation } from '../run/records.js';
 import type { RunDirectory } from '../run/run-directory.js';
-import {
-  type ConnectOptions,
-  connectEnvironments,
-  numEvaluationEnvs,
-  reachSimulators,
-} from './environments.js';
+import { type ConnectOptions, numEvaluationEnvs, openEnvironments } from './environments.js';
 
-/** The policy of a control run that has a checkpoint: evaluated, or exported. */
+/** The policy of a control or an offline run that has a checkpoint: evaluated, or exported. */
+
+/** A configuration of a run whose policy acts. */
+export type LoadedPolicyConfig = LoadedConfig | LoadedOfflineConfig;
 
 /** The outcome of evaluating a policy. */
 export interface RunEvaluation {
   /** The undiscounted return of each episode. */
   readonly returns: readonly number[];
-  /** Environment steps for which the policy was trained. */
+  /** Environment steps, or updates of an offline run, for which the policy was trained. */
   readonly steps: number;
 }
 
@@ -31,13 +30,13 @@ export interface PolicyChoice {
 
 /** The metadata of an exported policy about its run. */
 export function aboutPolicy(
-  { seed }: Pick<ResolvedConfig, 'seed'>,
+  config: { readonly seed: number },
   { steps }: { readonly steps: number },
 ): Record<string, string> {
   return {
     'pmpo.version': packageVersion(),
-    'pmpo.seed': String(seed),
-    'pmpo.environmentSteps': String(steps),
+    'pmpo.seed': String(config.seed),
+    [jobKind(config) === 'offline' ? 'pmpo.updates' : 'pmpo.environmentSteps']: String(steps),
   };
 }
 
@@ -48,11 +47,11 @@ interface ChosenPolicy {
 }
 
 /** @throws PmpoError if there is no checkpoint, or no best policy in it. */
-async function choosePolicy(directory: RunDirectory, best: boolean): Promise<ChosenPolicy> {
+async function choosePolicy(directory: RunDirectory, config: object, best: boolean): Promise<ChosenPolicy> {
   const { file, checkpoint, steps } = await directory.checkpoints.load();
   if (!best) return { checkpoint, steps };
   // The evaluation at the end of a run comes after its last checkpoint, which has the policy that was evaluated.
-  const summary = await directory.readSummary('control');
+  const summary = await directory.readSummary(jobKind(config));
   if (summary?.best !== undefined && summary.best.steps === steps) return { checkpoint, steps };
   const chosen = withBestPolicy(checkpoint);
   if (chosen === undefined) {
@@ -68,11 +67,11 @@ async function choosePolicy(directory: RunDirectory, best: boolean): Promise<Cho
 /** Calls `use` with a policy of a run. */
 async function withPolicy<T>(
   directory: RunDirectory,
-  { config }: LoadedConfig,
+  { config }: LoadedPolicyConfig,
   { best = false }: PolicyChoice,
   use: (policy: TrainedPolicy, steps: number) => Promise<T>,
 ): Promise<T> {
-  const { checkpoint, steps } = await choosePolicy(directory, best);
+  const { checkpoint, steps } = await choosePolicy(directory, config, best);
   const engine = await createEngine(config.engine, { threads: config.threads });
   try {
     return await use(TrainedPolicy.fromCheckpoint(engine, config, checkpoint), steps);
@@ -89,23 +88,26 @@ async function withPolicy<T>(
  */
 export function evaluateRun(
   directory: RunDirectory,
-  loaded: LoadedConfig,
+  loaded: LoadedPolicyConfig,
   episodes: number,
   options: ConnectOptions & PolicyChoice,
 ): Promise<RunEvaluation> {
-  const { config } = loaded;
+  const { environment: settings, ...config } = loaded.config;
+  if (settings === undefined) {
+    throw new ConfigError({
+      where: directory.files.config,
+      what: 'it has no environment in which the policy could be evaluated',
+      remedy: 'Add `environment`, such as {simulator: cartpole_swingup}, to config.yaml',
+    });
+  }
+  const environments = { ...config, environment: settings };
   return withPolicy(directory, loaded, options, async (policy, steps) => {
-    const server = await reachSimulators(config, options);
+    const numEnvs = numEvaluationEnvs(environments, episodes);
+    const { environment, close } = await openEnvironments(environments, 'evaluation', numEnvs, options);
     try {
-      const numEnvs = numEvaluationEnvs(config, episodes);
-      const environment = await connectEnvironments(config, server.addresses, 'evaluation', numEnvs, options);
-      try {
-        return { returns: await policy.evaluate(environment, episodes, options.signal), steps };
-      } finally {
-        await environment.close();
-      }
+      return { returns: await policy.evaluate(environment, episodes, options.signal), steps };
     } finally {
-      await server.close();
+      await close();
     }
   });
 }
@@ -113,7 +115,7 @@ export function evaluateRun(
 /** A policy of a run as the bytes of an ONNX model. @throws PmpoError if there is no checkpoint. */
 export function exportRun(
   directory: RunDirectory,
-  loaded: LoadedConfig,
+  loaded: LoadedPolicyConfig,
   choice: PolicyChoice = {},
 ): Promise<Uint8Array> {
   return withPolicy(directory, loaded, choice, (policy, steps) =>

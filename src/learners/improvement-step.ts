@@ -221,6 +221,9 @@ export interface TrainedOperatorOptions {
 export interface OperatorForward {
   readonly batch: OperatorBatch;
   readonly metrics?: ScalarMetrics;
+  /** A weight of the operator's loss, and a loss that is added to it: behavior cloning beside an operator. Default: 1, and none. */
+  readonly operatorWeight?: number;
+  readonly addedLoss?: Scalar;
 }
 
 /**
@@ -273,9 +276,11 @@ export class TrainedOperator {
     const { loss, gradients, isUsed, metrics } = lossGradients(
       [...Object.values(parameters), ...Object.values(state)],
       () => {
-        const { batch, metrics: more } = forward();
+        const { batch, metrics: more, operatorWeight = 1, addedLoss } = forward();
         const result = this.#operator.loss(batch, state);
-        return { loss: result.loss, metrics: { ...result.metrics, ...more } };
+        const own: Scalar = operatorWeight === 1 ? result.loss : tf.mul(result.loss, operatorWeight);
+        const loss = addedLoss === undefined ? own : tf.add<Scalar>(own, addedLoss);
+        return { loss, metrics: { ...result.metrics, ...more } };
       },
     );
     if (!isUsed.slice(0, names.length).includes(true)) {

@@ -1,4 +1,4 @@
-import type { Scalar, Tensor2D } from '../engine/tensors.js';
+import type { Scalar, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { expectation, maskedMean, where0 } from './masking.js';
 import type { CheckedBatch, OperatorResult } from './operator.js';
@@ -6,10 +6,11 @@ import type { CheckedBatch, OperatorResult } from './operator.js';
 /** Advantages of samples over the other samples of their context. Shapes: N samples per context, B contexts. */
 
 /**
- * f(x, y) − V(x), where V(x) is the mean of f over the context's present samples, [N, B]; 0 outside the mask. Samples of equal
- * evaluation have advantages of exactly 0.
+ * f(x, y) − V(x), [N, B]; 0 outside the mask. V(x) is `baseline`, [B], or the mean of f over the context's present samples: those of equal
+ * evaluation then have advantages of exactly 0.
  */
-export function advantages(evaluation: Tensor2D, mask: Tensor2D): Tensor2D {
+export function advantages(evaluation: Tensor2D, mask: Tensor2D, baseline?: Tensor1D): Tensor2D {
+  if (baseline !== undefined) return where0(tf.sub(evaluation, baseline), mask);
   // Differences to the best sample are exact where evaluations are equal; a mean of equal numbers is not.
   const best = tf.max<Tensor2D>(
     tf.where(tf.greater(mask, 0), evaluation, tf.fill(mask.shape, -3e38)),

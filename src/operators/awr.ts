@@ -9,7 +9,7 @@ import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
  *
  *   L = −E_x mean_n min( exp(A(x, y_n)/β), w_max ) · log π_θ(y_n|x).
  *
- * A = f(x, y) − V(x), where V(x) is the mean evaluation of the context's samples. All weights are positive, so the loss holds the policy
+ * A = f(x, y) − V(x), where V(x) is the batch's baseline, or else the mean evaluation of the context's samples. All weights are positive, so the loss holds the policy
  * to its samples without a KL. A context with a single sample has the weight 1. E_x is the mean over all B contexts.
  *
  * To this loss, `kl` can add KL(reference ‖ policy), part by part.
@@ -30,7 +30,7 @@ export const awrSettings = z.strictObject({
 export type AwrSettings = z.input<typeof awrSettings>;
 
 function awrLoss(beta: number, maxWeight: number, batch: CheckedBatch): OperatorResult {
-  const advantage = advantages(batch.evaluation, batch.mask);
+  const advantage = advantages(batch.evaluation, batch.mask, batch.baseline);
   return weightedLikelihood(batch, exponentialWeights(advantage, beta, maxWeight));
 }
 
@@ -49,6 +49,7 @@ export const awrDefinition = defineOperator({
         evaluation: true,
         referenceLogProb: false,
         comparesSamples: true,
+        readsBaseline: true,
         imitatesUnranked: true,
       },
       (batch) => awrLoss(beta, maxWeight, batch),

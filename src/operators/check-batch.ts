@@ -1,6 +1,6 @@
 import { PmpoError } from '../core/errors.js';
 import { sameShape } from '../core/shape.js';
-import type { HostTensor, NamedTensors, Tensor, Tensor2D } from '../engine/tensors.js';
+import type { HostTensor, NamedTensors, Tensor, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { where0 } from './masking.js';
 import type {
@@ -24,6 +24,7 @@ function fault(name: string, field: string, what: string, remedy?: string): Pmpo
 }
 
 const isPlane = (tensor: Tensor): tensor is Tensor2D => tensor.rank === 2;
+const isVector = (tensor: Tensor): tensor is Tensor1D => tensor.rank === 1;
 
 const shapeOf = ({ shape }: Tensor) => `[${shape.join(', ')}]`;
 
@@ -139,6 +140,7 @@ export function checkBatch(
       logProb,
       referenceLogProb: plane('referenceLogProb') ?? absent(),
       evaluation: plane('evaluation') ?? absent(),
+      baseline: checkBaseline(name, given.baseline, logProb.shape[1]),
       accept: accept === undefined ? absent() : masked(accept),
       reject: reject === undefined ? absent() : masked(reject),
       mask,
@@ -169,6 +171,15 @@ export function checkBatch(
       );
     },
   };
+}
+
+/** @throws PmpoError unless the baseline, if there is one, is [B]. */
+function checkBaseline(name: string, given: unknown, contexts: number): Tensor1D | undefined {
+  if (given === undefined) return undefined;
+  const tensor = checkTensor(name, 'batch.baseline', given);
+  if (isVector(tensor) && tensor.shape[0] === contexts) return tensor;
+  const remedy = `It must be [B], here [${contexts}]: one value V(x) for each context`;
+  throw fault(name, 'batch.baseline', `has the shape ${shapeOf(tensor)}`, remedy);
 }
 
 /** @throws PmpoError unless the contexts divide into `problems` equal parts, and the operator keeps contexts apart if there are several. */

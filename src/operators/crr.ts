@@ -12,7 +12,7 @@ import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
  *   L = −E_x mean_n filter(A(x, y_n)) · log π_θ(y_n|x),    filter(A) = 1[A > 0]               (binary)
  *                                                        or  min( exp(A/β), w_max )          (exponential).
  *
- * A = f(x, y) − V(x), where V(x) is the mean evaluation of the context's samples: the paper's advantage by the mean, whose samples of the
+ * A = f(x, y) − V(x), where V(x) is the batch's baseline, or else the mean evaluation of the context's samples: the paper's advantage by the mean, whose samples of the
  * policy are the batch's samples here. Samples of equal evaluation have A = 0 and do not pass the binary filter. With the exponential
  * filter the loss is that of AWR. E_x is the mean over all B contexts.
  *
@@ -42,7 +42,7 @@ function crrLoss(
   { filter, beta, maxWeight }: z.output<typeof crrSettings>,
   batch: CheckedBatch,
 ): OperatorResult {
-  const advantage = advantages(batch.evaluation, batch.mask);
+  const advantage = advantages(batch.evaluation, batch.mask, batch.baseline);
   const weights: Tensor2D =
     filter === 'binary'
       ? tf.cast(tf.greater(advantage, 0), 'float32')
@@ -65,6 +65,7 @@ export const crrDefinition = defineOperator({
         evaluation: true,
         referenceLogProb: false,
         comparesSamples: true,
+        readsBaseline: true,
         imitatesUnranked: settings.filter === 'exponential',
       },
       (batch) => crrLoss(settings, batch),

@@ -228,7 +228,8 @@ function openableNumbers(definition: RegisteredOperator, values: Settings): Reco
   return found;
 }
 
-const filledIn = ({ imitatesUnranked: _, ...needs }: OperatorNeeds): PortableNeeds => ({
+// A graph takes no baseline, so that operators compare samples in it.
+const filledIn = ({ imitatesUnranked: _, readsBaseline: __, ...needs }: OperatorNeeds): PortableNeeds => ({
   referenceLogProb: true,
   kl: 'any',
   reverseKl: false,

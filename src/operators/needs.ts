@@ -44,6 +44,8 @@ export interface JobProvides {
   readonly samples: number;
   /** B, contexts per batch. */
   readonly contexts: number;
+  /** Whether it gives V(x), so that a sample need not be compared with others of its context. Default: false. */
+  readonly baseline?: boolean;
 }
 
 /** @throws ConfigError if the job lacks something that the operator reads. */
@@ -93,7 +95,8 @@ function checkJob(operatorName: string, needs: OperatorNeeds, job: JobProvides):
       'Set learner.samples to 2 or more, or use another operator',
     );
   }
-  if (needs.comparesSamples === true && job.samples < 2) {
+  const hasBaseline = needs.readsBaseline === true && job.baseline === true;
+  if (needs.comparesSamples === true && job.samples < 2 && !hasBaseline) {
     refuse(
       'operator',
       ' compares the samples of a context, and there is 1',

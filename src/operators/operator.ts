@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Definition } from '../core/registry.js';
-import type { HostTensor, NamedTensors, Scalar, Tensor2D } from '../engine/tensors.js';
+import type { HostTensor, NamedTensors, Scalar, Tensor1D, Tensor2D } from '../engine/tensors.js';
 
 /**
  * What a policy improvement operator is: a pure function from log-probs and feedback to a loss. It does not know what a
@@ -40,6 +40,8 @@ export interface OperatorBatch {
   readonly referenceLogProb?: Tensor2D;
   /** f(x, y). */
   readonly evaluation?: Tensor2D;
+  /** V(x), [B], over which operators take advantages. Default: the mean evaluation of the context's samples. */
+  readonly baseline?: Tensor1D;
   /** Accept weights in [0, 1]. */
   readonly accept?: Tensor2D;
   /** Reject weights in [0, 1]. */
@@ -84,8 +86,12 @@ export interface OperatorBatch {
  */
 export interface CheckedBatch
   extends Required<
-    Omit<OperatorBatch, 'kl' | 'reverseKl' | 'decoupledLogProb' | 'decoupledKl' | 'boundViolation'>
+    Omit<
+      OperatorBatch,
+      'kl' | 'reverseKl' | 'decoupledLogProb' | 'decoupledKl' | 'boundViolation' | 'baseline'
+    >
   > {
+  readonly baseline: OperatorBatch['baseline'];
   readonly kl: () => KlEstimate;
   readonly reverseKl: () => KlEstimate;
   readonly decoupledLogProb: OperatorBatch['decoupledLogProb'];
@@ -132,6 +138,8 @@ export interface OperatorNeeds {
    * false.
    */
   readonly comparesSamples?: boolean;
+  /** Whether it compares them with `baseline` where the batch has one, so that a single sample will do. Default: false. */
+  readonly readsBaseline?: boolean;
   /**
    * Whether it raises the likelihood of all samples of a context whose evaluations are equal. Of a data set's labels it would then learn
    * completions that were rejected, where no other of their prompt was accepted. Default: false.

@@ -96,13 +96,13 @@ function sideMean(
 /** Equation 10 without its KL, as a loss; see the head of this file. */
 function likelihoodLoss(
   { alpha, normalise, perToken: isPerToken, advantageScale }: Settings,
-  { logProb: whole, evaluation, accept, reject, mask, length }: CheckedBatch,
+  { logProb: whole, evaluation, baseline, accept, reject, mask, length }: CheckedBatch,
 ): OperatorResult {
   const logProb = isPerToken ? perToken(whole, length, mask) : whole;
   const size =
     advantageScale === undefined
       ? undefined
-      : tf.abs<Tensor2D>(tf.tanh(tf.div(advantages(evaluation, mask), advantageScale)));
+      : tf.abs<Tensor2D>(tf.tanh(tf.div(advantages(evaluation, mask, baseline), advantageScale)));
   const accepted = sideMean(logProb, accept, normalise, size);
   const rejected = sideMean(logProb, reject, normalise, size);
   const loss: Scalar = tf.sub(tf.mul(rejected, 1 - alpha), tf.mul(accepted, alpha));
@@ -144,6 +144,7 @@ export const pmpoDefinition = defineOperator({
         reverseKl,
         length: settings.perToken,
         comparesSamples: advantageScale !== undefined,
+        readsBaseline: advantageScale !== undefined,
         rejectsReferenceSamples: alpha < 1,
       },
       warnings(context) {

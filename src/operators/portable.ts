@@ -34,7 +34,7 @@ export const portableFormat = 1;
 export const portableKey = 'pmpo.operator';
 
 /** The needs of a loss: how an operator treats a data set without ranks is left to its program. */
-export type PortableNeeds = Required<Omit<OperatorNeeds, 'imitatesUnranked'>>;
+export type PortableNeeds = Required<Omit<OperatorNeeds, 'imitatesUnranked' | 'readsBaseline'>>;
 
 export interface NeedsAt {
   readonly setting: string;

@@ -1,7 +1,9 @@
-export type JobKind = 'control' | 'language';
+import type { JobKind } from '../core/job-kind.js';
+
+export { type JobKind, jobKind } from '../core/job-kind.js';
 
 /** The unit in which a job counts its steps. */
-export type StepUnit = 'environment steps' | 'completions';
+export type StepUnit = 'environment steps' | 'completions' | 'updates';
 
 /** The name of the number by which a job's policy is judged. */
 export type ScoreName = 'return' | 'reward';
@@ -31,6 +33,15 @@ export const jobTerms: Readonly<Record<JobKind, JobTerms>> = {
     episodes: 'episodes',
     evaluated: 'The policy takes the mode of its distribution.',
   },
+  offline: {
+    stepUnit: 'updates',
+    steps: 'updates',
+    stepsTitle: 'Updates',
+    scoreName: 'return',
+    episode: 'episode',
+    episodes: 'episodes',
+    evaluated: 'The policy takes the mode of its distribution.',
+  },
   language: {
     stepUnit: 'completions',
     steps: 'completions',
@@ -41,11 +52,6 @@ export const jobTerms: Readonly<Record<JobKind, JobTerms>> = {
     evaluated: 'Completions of held-out prompts, sampled as in training.',
   },
 };
-
-/** The kind of job that a configuration describes. Only language jobs have a `language` group. */
-export function jobKind(config: object): JobKind {
-  return 'language' in config && config.language !== undefined ? 'language' : 'control';
-}
 
 /** The word with its first letter in upper case, for the beginning of a line. */
 export function capitalized(word: string): string {

@@ -11,17 +11,17 @@ interface EvalOptions {
 }
 
 async function evaluate(folder: string, { episodes, address, best, json }: EvalOptions): Promise<void> {
-  const { loadConfig } = await import('../../config/load.js');
+  const { loadPolicyConfig } = await import('../../config/load.js');
   const { publicModules } = await import('../../public-modules.js');
   const { openRunDirectory } = await import('../../run/run-directory.js');
-  const { jobTerms } = await import('../../run/job-terms.js');
+  const { jobKind, jobTerms } = await import('../../run/job-terms.js');
   const { handleSignals } = await import('../../system/signals.js');
   const { mean, standardDeviation } = await import('../../core/statistics.js');
   const { evaluateRun } = await import('../../experiments/trained-policy.js');
   const directory = await openRunDirectory(folder);
   const override: Override[] =
     address === undefined ? [] : [{ label: '--address', path: ['environment', 'address'], value: address }];
-  const loaded = await loadConfig(directory.files.config, override, {
+  const loaded = await loadPolicyConfig(directory.files.config, override, {
     modules: publicModules,
     renamedKeys: 'read',
   });
@@ -39,11 +39,11 @@ async function evaluate(folder: string, { episodes, address, best, json }: EvalO
   }
   const meanScore = mean(returns);
   const stdScore = standardDeviation(returns);
-  const { stepUnit, scoreName } = jobTerms.control;
+  const { stepUnit, steps: stepWord, scoreName } = jobTerms[jobKind(loaded.config)];
   process.stdout.write(
     json === true
       ? `${JSON.stringify({ steps, stepUnit, scoreName, scoreCount: returns.length, meanScore, stdScore, scores: returns })}\n`
-      : `Return ${meanScore.toFixed(1)} ± ${stdScore.toFixed(1)} over ${returns.length} episodes, after ${steps} steps of training\n`,
+      : `Return ${meanScore.toFixed(1)} ± ${stdScore.toFixed(1)} over ${returns.length} episodes, after ${steps} ${stepWord} of training\n`,
   );
 }
 

@@ -23,7 +23,7 @@ Examples:
   pmpo export runs/cartpole_swingup-pmpo-seed0 --best --output cartpole.onnx`,
     )
     .action(async (folder: string, { output, best = false }: { output?: string; best?: boolean }) => {
-      const { loadConfig } = await import('../../config/load.js');
+      const { loadPolicyConfig } = await import('../../config/load.js');
       const { publicModules } = await import('../../public-modules.js');
       const { openRunDirectory } = await import('../../run/run-directory.js');
       const { writeAtomically } = await import('../../system/atomic-file.js');
@@ -33,7 +33,7 @@ Examples:
       await writeAtomically(file, [
         await exportRun(
           directory,
-          await loadConfig(directory.files.config, [], { modules: publicModules, renamedKeys: 'read' }),
+          await loadPolicyConfig(directory.files.config, [], { modules: publicModules, renamedKeys: 'read' }),
           { best },
         ),
       ]);

@@ -65,6 +65,10 @@ async function makeJob(job: LoadedJob, options: RunOptions): Promise<RunResult> 
     const { trainRun } = await import('../../experiments/train-run.js');
     return trainRun({ ...options, loaded: job });
   }
+  if (job.kind === 'offline') {
+    const { trainOfflineRun } = await import('../../experiments/offline-run.js');
+    return trainOfflineRun({ ...options, loaded: job });
+  }
   const { trainLanguageRun } = await import('../../experiments/language-run.js');
   return trainLanguageRun({ ...options, loaded: job });
 }

@@ -10,7 +10,7 @@ import { initNormalizer } from '../../networks/normalizer.js';
 import { initValueNormalizer } from '../../networks/value-normalizer.js';
 import type { Operator } from '../../operators/operator.js';
 import { TrainedOperator } from '../improvement-step.js';
-import type { ControlLearnerConfig } from './config.js';
+import type { ControlLearnerConfig, ControlUpdateConfig } from './config.js';
 
 /** Everything that a control learner trains or copies, as variables of one engine. Shapes: A action dimensions. */
 
@@ -22,11 +22,24 @@ export interface PolicySpec {
   readonly actionSize: number;
 }
 
+/** The settings of policy and critics, whatever their experience is. */
+export interface AgentConfig extends Pick<ControlLearnerConfig, 'policy' | 'critic' | 'reference'> {
+  readonly learner: Pick<
+    ControlUpdateConfig,
+    | 'samples'
+    | 'normalizeObservations'
+    | 'learningRate'
+    | 'weightDecay'
+    | 'stateLearningRate'
+    | 'maxGradientNorm'
+  >;
+}
+
 /** The sizes and settings of policy, critics and the operator's state. */
 export interface AgentSpec extends PolicySpec {
   /** Number of values that each action dimension takes, 0 for a continuous one, [A]. */
   readonly actionValues: Int32Array;
-  readonly config: ControlLearnerConfig;
+  readonly config: AgentConfig;
   readonly operator: Operator;
   /** All actions [M, A] if each is evaluated once in place of samples of the policy. */
   readonly allActions?: HostTensor;

@@ -34,7 +34,10 @@ export function shapeInCheckpoint({ tensors, metadata }: Checkpoint): Environmen
     return hostTensor(tensor);
   };
   return {
-    observationSize: need('acting/observations').shape[1],
+    observationSize:
+      typeof metadata.observationSize === 'number'
+        ? metadata.observationSize
+        : need('acting/observations').shape[1],
     actionMinimum: need('acting/actionMinimum').data as Float32Array,
     actionMaximum: need('acting/actionMaximum').data as Float32Array,
     actionValues: need('acting/actionValues').data as Int32Array,

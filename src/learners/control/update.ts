@@ -7,7 +7,12 @@ import { applyCritic, criticLoss, criticOutputs, criticValues } from '../../netw
 import { applyMlp } from '../../networks/mlp.js';
 import { normalized, observe } from '../../networks/normalizer.js';
 import { normalizedTargets, observeTargets, valuesOf } from '../../networks/value-normalizer.js';
-import { type ClassifiedSamples, lossGradients, type ScalarMetrics } from '../improvement-step.js';
+import {
+  type ClassifiedSamples,
+  lossGradients,
+  type OperatorForward,
+  type ScalarMetrics,
+} from '../improvement-step.js';
 import { type ActionUnits, inUnits } from './action-units.js';
 import type { AgentParameters, AgentSpec, PolicySpec } from './parameters.js';
 
@@ -94,8 +99,8 @@ function everyAction({ shape: [count, size], data }: HostTensor, contexts: numbe
   return tf.tile(actions, [1, contexts, 1]);
 }
 
-/** The ensemble's joint value of actions [N, B, A], [N, B]. */
-function ensembleValue(
+/** The ensemble's joint value of actions [N, B, A], [N, B], as the critics' outputs. */
+export function ensembleValue(
   { config, actionValues }: AgentSpec,
   critics: readonly NamedTensors[],
   observations: Tensor2D,
@@ -111,7 +116,14 @@ function ensembleValue(
 export function improveCritics(
   spec: AgentSpec,
   { critics, criticTree, targetCritics, normalizer, valueNormalizer, optimizers }: AgentParameters,
-  { observations, actions, returns, discounts, baseline, learningRateFactor }: UpdateInputs & DrawnSamples,
+  {
+    observations,
+    actions,
+    returns,
+    discounts,
+    baseline,
+    learningRateFactor,
+  }: Omit<UpdateInputs, 'noise' | 'nextObservations'> & Pick<DrawnSamples, 'baseline'>,
 ): ScalarMetrics {
   const targets: Tensor1D = tf.add(returns, tf.mul(discounts, baseline));
   observeTargets(valueNormalizer, targets, [...critics, ...targetCritics]);
@@ -143,12 +155,34 @@ export function improvePolicy(
   { policy, reference, operator, optimizers }: AgentParameters,
   batch: ClassifiedSamples<UpdateInputs, DrawnSamples>,
 ): ScalarMetrics {
-  const { normalizedContexts, canonicalSamples: samples, evaluation, accept, reject, mask } = batch;
+  const forward = operatorForward(spec, { policy, reference }, batch);
+  const { gradients, metrics } = operator.gradients(policy, forward);
+  const { gradientNorm } = optimizers.policy.apply(gradients, batch.learningRateFactor);
+  return { ...metrics, 'policy/gradientNorm': gradientNorm };
+}
+
+/** The forward pass of the policy on classified samples of actions, as a function of its parameters. */
+export function operatorForward(
+  spec: AgentSpec,
+  { policy, reference }: Pick<AgentParameters, 'policy' | 'reference'>,
+  {
+    normalizedContexts,
+    canonicalSamples: samples,
+    evaluation,
+    accept,
+    reject,
+    mask,
+  }: Pick<
+    ClassifiedSamples<UpdateInputs, DrawnSamples>,
+    'normalizedContexts' | 'canonicalSamples' | 'evaluation' | 'accept' | 'reject' | 'mask'
+  >,
+): () => OperatorForward & { readonly current: Distribution } {
   const old = policyAt(spec, reference, normalizedContexts);
   const referenceLogProb = old.logProb(samples);
-  const { gradients, metrics } = operator.gradients(policy, () => {
+  return () => {
     const current = policyAt(spec, policy, normalizedContexts);
     return {
+      current,
       batch: {
         logProb: current.logProb(samples),
         referenceLogProb,
@@ -168,9 +202,7 @@ export function improvePolicy(
       },
       metrics: { 'policy/entropy': tf.mean(current.entropy()), 'policy/stddev': tf.mean(current.spread()) },
     };
-  });
-  const { gradientNorm } = optimizers.policy.apply(gradients, batch.learningRateFactor);
-  return { ...metrics, 'policy/gradientNorm': gradientNorm };
+  };
 }
 
 /** Distance of each sample [N, B, A] from the action bounds, [N, B]. */
