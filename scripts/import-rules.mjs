@@ -36,7 +36,7 @@ export const arrows = {
   networks: ['engine'],
   replay: ['engine'],
   environments: ['core'],
-  datasets: ['core'],
+  datasets: ['environments'],
   engine: ['core'],
   grpc: ['core'],
   system: ['core'],

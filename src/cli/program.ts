@@ -13,6 +13,7 @@ import { addExportOperator } from './commands/export-operator.js';
 import { addInit } from './commands/init.js';
 import { addLists } from './commands/lists.js';
 import { addNew } from './commands/new-plugin.js';
+import { addRecord } from './commands/record.js';
 import { addReproduce } from './commands/reproduce.js';
 import { addSchema } from './commands/schema.js';
 import { addServe } from './commands/serve.js';
@@ -47,6 +48,7 @@ export function createProgram(): Command {
   addEval(program);
   addCompare(program);
   addWinrate(program);
+  addRecord(program);
   addReproduce(program);
   addServe(program);
   addExport(program);

@@ -14,7 +14,7 @@ interface ReproduceOptions {
 }
 
 /** The names of the studies in this package. */
-const packaged = ['bandit', 'control', 'language'];
+const packaged = ['bandit', 'control', 'language', 'offline'];
 
 function studyFile(study: string): string {
   if (!packaged.includes(study)) return study;
@@ -138,7 +138,7 @@ export function addReproduce(program: Command): void {
     .argument('<study>', `${packaged.join(', ')}, or the path of your own study`)
     .option(
       '--scale <name>',
-      'the size of the study, default: smoke (minutes), bandit: full (minutes); control: laptop (hours), paper (days); language: quick, tiny, gemma',
+      'the size of the study, default: smoke (minutes), bandit: full (minutes); offline: smoke, laptop (an hour); control: laptop (hours), paper (days); language: quick, tiny, gemma',
     )
     .option(
       '--address <host:port>',

@@ -75,7 +75,6 @@ class JsonLinesSource implements TransitionSource {
   readonly format;
   readonly observationSpecs;
   readonly actionSpecs;
-  readonly isFlat = false;
   readonly notes: readonly string[] = [];
 
   constructor(

@@ -2,6 +2,7 @@ import { open, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { PmpoError } from '../../core/errors.js';
 import { isGroup } from '../../core/key-path.js';
+import type { ObservationPart } from '../../environments/observation-layout.js';
 import { checkEpisode, numbersOf } from './checks.js';
 import {
   type BlockSize,
@@ -10,7 +11,7 @@ import {
   sizeOf,
   type TransitionSource,
 } from './source.js';
-import { type SpaceLeaf, spaceLeaves } from './spaces.js';
+import { parsePythonJson, type SpaceLeaf, spaceLeaves } from './spaces.js';
 
 /**
  * Data sets of Minari (Farama Foundation) in HDF5: `main_data.hdf5` has a group for each episode, with T + 1 observations and T actions,
@@ -20,6 +21,9 @@ import { type SpaceLeaf, spaceLeaves } from './spaces.js';
 
 type Hdf5 = typeof import('h5wasm/node');
 type Hdf5File = InstanceType<Hdf5['default']['File']>;
+
+/** The key of the metadata under which `pmpo record` writes the parts of its vectors. */
+export const vectorPartsKey = 'pmpo_observation_parts';
 
 /** HDF5 for Node, which reads and writes files in place. */
 export async function hdf5(): Promise<Hdf5['default']> {
@@ -83,7 +87,7 @@ async function metadataOf(file: string, opened: Hdf5File): Promise<Readonly<Reco
     return Object.fromEntries(Object.entries(opened.attrs).map(([name, { value }]) => [name, value]));
   }
   try {
-    const parsed: unknown = JSON.parse(text);
+    const parsed = parsePythonJson(text);
     if (isGroup(parsed)) return parsed;
   } catch {}
   throw new PmpoError({
@@ -103,7 +107,7 @@ class MinariSource implements TransitionSource {
   readonly format = 'Minari, HDF5';
   readonly observationSpecs;
   readonly actionSpecs;
-  readonly isFlat: boolean;
+  readonly vectorParts: readonly ObservationPart[] | undefined;
   readonly notes: readonly string[] = [];
   readonly blocks: readonly DataBlock[];
   /** The numbers of the episodes in each block. */
@@ -121,7 +125,8 @@ class MinariSource implements TransitionSource {
       Object.fromEntries(leaves.map(({ spec }) => [spec.name, spec]));
     this.observationSpecs = specs(observations);
     this.actionSpecs = specs(actions);
-    this.isFlat = metadata.pmpo_flat_observations === true;
+    // Written by `pmpo record`; nothing else has this key.
+    this.vectorParts = metadata[vectorPartsKey] as readonly ObservationPart[] | undefined;
     const groups: number[][] = [];
     const blocks: DataBlock[] = [];
     let open: number[] = [];

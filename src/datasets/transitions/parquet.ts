@@ -78,7 +78,6 @@ class ParquetSource implements TransitionSource {
   readonly format;
   readonly observationSpecs;
   readonly actionSpecs;
-  readonly isFlat = false;
   readonly notes: readonly string[] = [];
 
   constructor(

@@ -1,4 +1,5 @@
 import type { NamedSpecs, TensorSpec } from '../../environments/environment.js';
+import type { ObservationPart } from '../../environments/observation-layout.js';
 
 /**
  * Data sets of transitions as a learner reads them, whatever the file. Shapes: T steps of an episode, O observation size, A action
@@ -40,8 +41,8 @@ export interface TransitionSource {
   readonly observationSpecs: NamedSpecs;
   /** The specs of the actions. Without bounds where the file has none. */
   readonly actionSpecs: NamedSpecs;
-  /** Whether the observation is one vector that is laid out as a policy reads it, as `pmpo record` writes it. */
-  readonly isFlat: boolean;
+  /** The parts of an observation that is one vector, laid out as a policy reads it, as `pmpo record` writes it. */
+  readonly vectorParts?: readonly ObservationPart[];
   readonly blocks: readonly DataBlock[];
   /** What was inferred or left out, in sentences. */
   readonly notes: readonly string[];

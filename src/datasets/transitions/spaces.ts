@@ -32,6 +32,11 @@ const dtypes: Readonly<Record<string, DType>> = {
 
 type Node = Readonly<Record<string, unknown>>;
 
+/** JSON as Python writes it, with Infinity for bounds that there are none. @throws SyntaxError */
+export function parsePythonJson(text: string): unknown {
+  return JSON.parse(text.replaceAll(/(?<=[[,:\s]-?)Infinity(?=[\],}\s])/g, '1e999'));
+}
+
 const flatNumbers = (value: unknown): number[] =>
   Array.isArray(value) ? value.flatMap(flatNumbers) : [Number(value)];
 
@@ -68,7 +73,7 @@ function isJpeg({ dtype, shape, low, high }: Node): boolean {
 export function spaceLeaves(where: string, root: string, json: unknown): SpaceLeaf[] {
   let space: unknown;
   try {
-    space = typeof json === 'string' ? JSON.parse(json) : json;
+    space = typeof json === 'string' ? parsePythonJson(json) : json;
   } catch (cause) {
     throw new PmpoError({
       where,

@@ -1,7 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError } from '../../core/errors.js';
-import { planStudy, scaleOf } from './plan.js';
+import { makeData } from '../recording/make-data.js';
+import { planStudy, scaleOf, taskFolder } from './plan.js';
 import { type Provenance, writeResults } from './results.js';
 import { type RunStudyOptions, type RunStudyResult, runStudy } from './run-study.js';
 import type { Study } from './schema.js';
@@ -61,6 +62,18 @@ export async function makeStudy(options: MakeStudyOptions): Promise<MadeStudy> {
         })
       : { address: options.address, close: async () => {} };
   try {
+    for (const [task, { data }] of Object.entries(settings.tasks)) {
+      if (data === undefined) continue;
+      await makeData({
+        recipe: data,
+        file: `${file} (${task}, data)`,
+        folder: taskFolder(folder, task),
+        modules,
+        signal,
+        say,
+        command: provenance.command,
+      });
+    }
     const plan = await planStudy(study, scale, { file, folder, address: server.address, modules });
     let files: string[] = [];
     // Drawings are made in turn, because runs that end together would write the same files.

@@ -1,10 +1,11 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { type LoadedJob, resolveJob } from '../../config/load.js';
 import { ConfigError } from '../../core/errors.js';
 import { isGroup } from '../../core/key-path.js';
 import { nearest } from '../../core/nearest.js';
 import type { PublicModules } from '../../system/user-module.js';
+import { dataFolder } from '../recording/make-data.js';
 import type { Study } from './schema.js';
 import { addressSetting, serverOf } from './server.js';
 
@@ -35,6 +36,9 @@ export interface PlannedFigure {
   readonly metric?: string;
   readonly panels: readonly Panel[];
 }
+
+/** The folder in which the data of a task is made. */
+export const taskFolder = (folder: string, task: string): string => resolve(folder, 'data', task);
 
 /** The runs and figures of a study at one scale. */
 export interface StudyPlan {
@@ -138,12 +142,13 @@ export async function planStudy(
   const place = address === undefined ? {} : addressSetting(serverOf(study, scale), address);
   const runs: StudyRun[] = [];
   for (const [path, { task, variant, seed }] of inOrder) {
-    const { simulator, config } = scale.tasks[task]!;
+    const { simulator, config, data } = scale.tasks[task]!;
     const own = {
       name: `seed${seed}`,
       output: join(folder, 'runs', task, variant),
       seed,
       ...(simulator === undefined ? {} : { environment: { simulator } }),
+      ...(data === undefined ? {} : { dataset: { file: dataFolder(taskFolder(folder, task)) } }),
     };
     const parts = [study.base, scale.base, config, study.variants[variant]!, own, place];
     const values = parts.reduce<Record<string, unknown>>(layered, {});

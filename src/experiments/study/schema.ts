@@ -3,6 +3,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { ConfigError } from '../../core/errors.js';
 import { nearest } from '../../core/nearest.js';
+import { recipeSchema } from '../recording/recipe.js';
 
 /** A study: training runs that differ in a few settings, and the figures drawn from them. */
 
@@ -22,6 +23,9 @@ const task = z.strictObject({
     .describe('The `environment.simulator` of its runs; absent in studies of language jobs'),
   seeds: z.int().min(1).describe('Number of runs of each variant; their seeds count up from 0'),
   config: configPart.prefault({}),
+  data: recipeSchema
+    .optional()
+    .describe('How the `dataset.file` of its runs is made, once, in the folder of the study'),
 });
 
 const figure = z
@@ -134,7 +138,7 @@ export async function readStudy(file: string): Promise<string> {
       where: file,
       what: (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : String(cause),
       remedy:
-        'Give `bandit`, `control` or `language`, or the path of a study such as examples/reproduce/control.yaml',
+        'Give `bandit`, `control`, `language` or `offline`, or the path of a study such as examples/reproduce/control.yaml',
       cause,
     });
   }

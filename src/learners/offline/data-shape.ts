@@ -45,9 +45,12 @@ export interface DataShapeOptions {
 }
 
 /** Whether the data's observation is one vector that means the environment's, whatever its parts are called. */
-function isVector({ isFlat, observationSpecs }: TransitionSource, environment?: EnvironmentShape): boolean {
+function isVector(
+  { vectorParts, observationSpecs }: TransitionSource,
+  environment?: EnvironmentShape,
+): boolean {
+  if (vectorParts !== undefined) return true;
   if (environment === undefined) return false;
-  if (isFlat) return true;
   const specs = Object.values(observationSpecs);
   const parts = environment.layout?.observations ?? [];
   const isSame = parts.length === 1 && parts[0]!.name === specs[0]?.name;
@@ -128,30 +131,21 @@ export function dataShape(source: TransitionSource, options: DataShapeOptions = 
   const observationSize = vector
     ? Object.values(source.observationSpecs).reduce((sum, spec) => sum + sizeOf(spec), 0)
     : flattener!.size;
-  if (vector && observationSize !== environment!.observationSize)
+  if (vector && environment !== undefined && observationSize !== environment.observationSize) {
     throw misfit(
-      `its observations have ${observationSize} numbers, and those of the environment ${environment!.observationSize}`,
+      `its observations have ${observationSize} numbers, and those of the environment ${environment.observationSize}`,
     );
-  if (vector && !source.isFlat) {
+  }
+  if (vector && source.vectorParts === undefined) {
     const names = environment!.layout?.observations.map(({ name }) => name).join(', ') ?? '';
     notes.push(`The observation is read as the environment's vector of ${names}, in this order`);
   }
   notes.push(...(flattener?.notes ?? []));
-  const isEnvironmentsLayout = vector || environment?.layout === undefined;
-  const shape: EnvironmentShape = {
-    observationSize,
-    ...units,
-    layout:
-      vector && environment !== undefined
-        ? environment.layout
-        : { observations: flattener!.parts, actions: actionParts },
-  };
-  if (environment !== undefined && !isEnvironmentsLayout) {
-    // One vector of actions means the environment's, whatever its parts are called.
-    const own = { ...shape, layout: { ...shape.layout!, actions: environment.layout!.actions } };
-    requireOfData(where, environment, own);
-  } else if (environment !== undefined)
-    requireOfData(where, environment, { ...shape, layout: environment.layout });
+  const observations = flattener?.parts ?? source.vectorParts ?? environment?.layout?.observations ?? [];
+  // One vector of actions means the environment's, whatever its parts are called.
+  const actions = environment?.layout?.actions ?? actionParts;
+  const shape: EnvironmentShape = { observationSize, ...units, layout: { observations, actions } };
+  if (environment !== undefined) requireOfData(where, environment, shape);
   const actionNames = Object.keys(given).sort();
   const observationNames = Object.keys(source.observationSpecs).sort();
   return {
