@@ -38,6 +38,12 @@ function part(name, args, resultsOf = () => noResults) {
 const results = addResults(
   part('Format and lint (biome)', [bin('@biomejs/biome/bin/biome'), 'check', '.']),
   part('Types (tsc)', [bin('typescript/bin/tsc'), '--noEmit']),
+  part('Types of what runs in browsers (tsc)', [
+    bin('typescript/bin/tsc'),
+    '--noEmit',
+    '-p',
+    'tsconfig.browser.json',
+  ]),
   part(
     'Tests (vitest)',
     [

@@ -55,7 +55,7 @@ export function renderCompletions(
     `<header><p class="eyebrow">Completions of held-out prompts</p><h1>${escapeHtml(title)}</h1>`,
     `<p class="lead">Left: the base model, mean reward ${meanOf(before)}. Right: after ${after.updates} updates, mean reward ${meanOf(after)}. Prompts and seeds are the same.</p></header>`,
     ...pairs,
-    `<pre class="command">${escapeHtml(command)}</pre>`,
+    `<pre class="command" tabindex="0">${escapeHtml(command)}</pre>`,
   ];
   return htmlPage(`${title} · completions · pmpo`, body.join('\n'));
 }

@@ -1,3 +1,4 @@
+import { episodeCss } from './episode-css.js';
 import { fontFamily, themeCss } from './theme.js';
 
 /** Escapes text for use in HTML elements and attributes. */
@@ -52,14 +53,14 @@ pre,code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono
 .command::before{content:"$ ";color:var(--muted)}
 details{border:1px solid var(--line);border-radius:12px;background:var(--card);margin-top:12px}
 summary{cursor:pointer;padding:12px 18px;font-weight:550}
-summary:focus-visible,a:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
+summary:focus-visible,a:focus-visible,[tabindex]:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 details>pre,details>.inside{margin:0;padding:4px 18px 18px;overflow-x:auto;line-height:1.5}
 details>.scroll{border:0;border-top:1px solid var(--line);border-radius:0 0 12px 12px;max-height:420px;overflow:auto}
 details .grid{padding:6px 18px 18px}
 a{color:var(--accent)}
 ul.notices{margin:0;padding-left:20px}
 footer{margin-top:48px;color:var(--muted);font-size:13px}
-@media(max-width:700px){.facts{grid-template-columns:repeat(2,1fr)}main{padding:28px 16px}h1{font-size:25px}}
+@media(max-width:700px){.wide{overflow-x:auto}.wide>svg{min-width:600px}.facts{grid-template-columns:repeat(2,1fr)}main{padding:28px 16px}h1{font-size:25px}}
 @media print{details:not([open]){display:none}body{background:none}.card,.grid>*{break-inside:avoid}}
 `;
 
@@ -76,6 +77,7 @@ export function htmlPage(title: string, body: string): string {
 <style>
 ${themeCss(':root')}
 ${css.trim()}
+${episodeCss.trim()}
 </style>
 </head>
 <body>
@@ -109,5 +111,5 @@ export function htmlTable<Row>(columns: readonly Column<Row>[], rows: readonly R
     );
     return `<tr>${cells.join('')}</tr>`;
   });
-  return `<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`;
+  return `<div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr>${head}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`;
 }

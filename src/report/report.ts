@@ -1,5 +1,5 @@
 import { formatCount, formatDuration, formatNumber } from '../core/format.js';
-import { probabilityOfImprovement } from '../core/statistics.js';
+import { mean, probabilityOfImprovement } from '../core/statistics.js';
 import { capitalized } from '../run/job-terms.js';
 import {
   curveCsv,
@@ -10,6 +10,7 @@ import {
   seedCurves,
 } from './curves.js';
 import { drawSvg } from './draw.js';
+import { episodePanels, type ShownEpisode } from './episode-panels.js';
 import { type Column, escapeHtml, htmlPage, htmlTable } from './html.js';
 import { metricCharts } from './metric-charts.js';
 import { outcomeOf, type RunData, type RunOutcome, termsOf } from './run-data.js';
@@ -205,7 +206,7 @@ function configurations(runs: readonly RunData[]): string {
     .map(({ name, config }) =>
       folded(
         single ? 'config.yaml, with all defaults' : `${name}/config.yaml`,
-        `<pre>${escapeHtml(config)}</pre>`,
+        `<pre tabindex="0">${escapeHtml(config)}</pre>`,
       ),
     )
     .join('\n');
@@ -219,6 +220,24 @@ function notices(runs: readonly RunData[]): string {
     ),
   );
   return items.length === 0 ? '' : `<h2>Notices</h2><ul class="notices">${items.join('')}</ul>`;
+}
+
+const evaluationNames = { first: 'First', best: 'Best', last: 'Last' } as const;
+
+/** The episodes of a run: of its first, its best and its last policy. */
+async function episodesOf(runs: readonly RunData[]): Promise<string> {
+  const [run] = runs;
+  if (runs.length !== 1 || run?.episodes === undefined || run.episodes.length === 0) return '';
+  const terms = termsOf(runs);
+  const shown = run.episodes.map(({ names, steps, episode }): ShownEpisode => {
+    const title = names.map((name, i) => (i === 0 ? evaluationNames[name] : name)).join(' and ');
+    const { scores = [] } = run.evaluations.find((evaluation) => evaluation.steps === steps) ?? {};
+    const about = `After ${formatCount(steps)} ${terms.steps}. Mean ${terms.scoreName} of this evaluation: ${formatNumber(mean(scores))}`;
+    return { title: `${title} evaluation`, about, episode };
+  });
+  const note =
+    'The first episode of each evaluation, which all begin alike. The policy takes the mode of its distribution.';
+  return `<h2>The policy at work</h2><p class="note">${note}</p>${await episodePanels(shown)}`;
 }
 
 function heading(runs: readonly RunData[], title: string | undefined): string {
@@ -246,14 +265,15 @@ export async function renderReport(
   if (runs.length === 0) throw new RangeError('a report needs at least one run');
   const { main, more } = metricCharts(runs);
   const csv = `data:text/csv;charset=utf-8,${encodeURIComponent(curveCsv(runs))}`;
-  const made = `<pre class="command">${escapeHtml(command)}</pre>`;
+  const made = `<pre class="command" tabindex="0">${escapeHtml(command)}</pre>`;
   const evaluated = runs.some(({ evaluations }) => evaluations.length > 0);
   const curve = evaluated
-    ? `<figure class="card">${await drawSvg(learningCurve(runs, pageCurve))}<figcaption>${curveCaption(runs)}</figcaption>${made}</figure>`
+    ? `<figure class="card"><div class="wide" tabindex="0" role="group" aria-label="Learning curve">${await drawSvg(learningCurve(runs, pageCurve))}</div><figcaption>${curveCaption(runs)}</figcaption>${made}</figure>`
     : `<div class="card"><p class="muted">No evaluation has been recorded yet.</p>${made}</div>`;
   const sections = [
     heading(runs, title),
     runs.length === 1 ? runFacts(runs[0]!) : groupTable(runs),
+    await episodesOf(runs),
     '<h2>Learning curve</h2>',
     curve,
     ...(main.length > 0

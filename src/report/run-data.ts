@@ -11,7 +11,12 @@ import {
   type RunSummary,
   readRecord,
 } from '../run/records.js';
-import { openRunDirectory } from '../run/run-directory.js';
+import {
+  type EpisodeName,
+  type EvaluatedEpisode,
+  openRunDirectory,
+  type RunDirectory,
+} from '../run/run-directory.js';
 import { fileProblem } from '../system/atomic-file.js';
 
 /** `unfinished`: it was stopped, or is still running. `diverged`: it recorded numbers that are not finite. */
@@ -35,6 +40,13 @@ export interface RunData {
   readonly metrics: readonly MetricRecord[];
   readonly evaluations: readonly EvaluationRecord[];
   readonly notices: readonly { readonly time: string; readonly message: string }[];
+  /** Episodes of its evaluations, in the order of their policies: the first, the best and the last, as far as they differ. */
+  readonly episodes?: readonly PlayedEpisode[];
+}
+
+/** An episode of an evaluation. */
+export interface PlayedEpisode extends EvaluatedEpisode {
+  readonly names: readonly EpisodeName[];
 }
 
 export interface ReadRunOptions {
@@ -57,6 +69,21 @@ function parseLines(text: string, kind: JobKind): RecordLine[] {
         ? readRecord<RecordLine>(JSON.parse(line) as object, kind)
         : { kind: 'notice', time: '', message: `Line ${index + 1} of metrics.jsonl is damaged and left out` },
     );
+}
+
+/** The episodes of evaluations that the run has recorded: those left from others, before a resumption, do not count. */
+async function readEpisodes(
+  directory: RunDirectory,
+  evaluations: readonly EvaluationRecord[],
+): Promise<PlayedEpisode[]> {
+  const found = new Map<number, PlayedEpisode>();
+  for (const name of ['first', 'best', 'last'] as const) {
+    const episode = await directory.readEpisode(name);
+    if (episode === undefined || !evaluations.some(({ steps }) => steps === episode.steps)) continue;
+    const names = [...(found.get(episode.steps)?.names ?? []), name];
+    found.set(episode.steps, { ...episode, names });
+  }
+  return [...found.values()].sort((a, b) => a.steps - b.steps);
 }
 
 /** The number that JSON holds, with null for one that was not finite. */
@@ -129,6 +156,7 @@ export async function readRun(
     metrics,
     evaluations,
     notices: lines.flatMap((line) => (line.kind === 'notice' ? [line] : [])),
+    episodes: await readEpisodes(directory, evaluations),
   };
 }
 

@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { PmpoError } from '../../core/errors.js';
 import { foreignText, nameList, quotedName } from '../../core/foreign-text.js';
 import { formatCount } from '../../core/format.js';
-import { readScene, type Scene } from '../../core/scene.js';
+import { readScene } from '../../core/read-scene.js';
+import type { Scene } from '../../core/scene.js';
 import { sizeOf } from '../../core/shape.js';
 import type {
   NamedSpecs,

@@ -15,6 +15,7 @@ export const cartpoleMjcf = `
     <flag contact="disable"/>
   </option>
   <worldbody>
+    <geom name="rail" type="capsule" fromto="-1.9 0.17 1 1.9 0.17 1" size="0.02" rgba="0.55 0.58 0.61 1"/>
     <body name="cart" pos="0 0 1">
       <joint name="slider" type="slide" axis="1 0 0" limited="true" range="-1.8 1.8"
              damping="5e-4" solreflimit="0.08 1"/>

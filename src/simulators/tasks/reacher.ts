@@ -23,7 +23,7 @@ export const reacherMjcf = `
   </default>
   <worldbody>
     <body name="target" pos="0 0 0.01">
-      <geom name="target" type="sphere" size="${targetRadius}" mass="0"/>
+      <geom name="target" type="sphere" size="${targetRadius}" mass="0" rgba="0.84 0.37 0 0.7"/>
     </body>
     <body name="arm" pos="0 0 0.01">
       <joint name="shoulder"/>

@@ -1,0 +1,4 @@
+import { playAll } from './player.js';
+import { sceneView } from './scene-view.js';
+
+playAll(sceneView);

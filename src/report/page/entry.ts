@@ -1,0 +1,3 @@
+import { playAll } from './player.js';
+
+playAll();
