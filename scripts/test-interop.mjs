@@ -54,6 +54,7 @@ const suites = [
   { name: 'dm_env_rpc', venvs: ['dm_env_rpc'], server: true },
   { name: 'gymnasium', venvs: ['gymnasium'], server: true },
   { name: 'embedded_model', venvs: ['transformers'] },
+  { name: 'docs_site', venvs: [] },
   { name: 'open_inference', venvs: ['open_inference'] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },

@@ -92,7 +92,7 @@ export const environmentSchema = z
         'true: all environments step together, and a run is exactly repeatable. false: a step needs only half of them, so that a slow or lost server does not delay the others',
       ),
     deadlineSeconds: seconds
-      .default(30)
+      .default(connectionDefaults.simulatorDeadlineSeconds)
       .describe('Time after which a call without an answer counts as a lost connection'),
     keepaliveSeconds: seconds
       .default(connectionDefaults.keepaliveSeconds)

@@ -103,9 +103,8 @@ export type FeedbackClassifier = TensorClassifier | HostClassifier;
  */
 export interface EvaluationClassifier extends ClassifierTraits {
   /**
-   * @param input.evaluation f(x, y), [N, B]
-   * @param input.mask 1 where a sample is present, [N, B]; default: every sample is present
-   * @param input.baseline V(x), [B]; default: the mean evaluation of the context's samples
+   * @param input `evaluation`: f(x, y), [N, B]; `mask`: 1 where a sample is present, [N, B], by default every sample; `baseline`: V(x),
+   *   [B], by default the mean evaluation of the context's samples
    * @returns accept and reject weights, [N, B] each
    */
   classify(input: EvaluationInput): { readonly accept: Tensor2D; readonly reject: Tensor2D };

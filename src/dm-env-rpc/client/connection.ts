@@ -4,6 +4,7 @@ import { foreignText } from '../../core/foreign-text.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { isBrokenConnection } from '../../grpc/call.js';
 import { type Channel, type ChannelSettings, openChannel, refusal } from '../../grpc/channel.js';
+import { connectionDefaults } from '../../grpc/connection-defaults.js';
 import type { Peer } from '../../grpc/peer.js';
 import { statusCode } from '../../grpc/status.js';
 import { decodeResponse, encodeRequest, rawEnvironmentService } from '../codec/messages.js';
@@ -14,9 +15,9 @@ type Stream = grpc.ClientDuplexStream<Uint8Array, Uint8Array>;
 type RequestName = keyof wire.EnvironmentRequest & keyof wire.EnvironmentResponse;
 
 /** How to reach a server. */
-export interface ConnectionOptions extends ChannelSettings {
-  /** The time that connecting may take, and each request. */
-  readonly deadlineSeconds: number;
+export interface ConnectionOptions extends Omit<ChannelSettings, 'deadlineSeconds'> {
+  /** The time that connecting may take, and each request; default: 30. */
+  readonly deadlineSeconds?: number;
 }
 
 const peer: Peer = {
@@ -108,7 +109,8 @@ export class DmEnvRpcConnection {
    *   wrong certificates or tokens, or a server of another protocol.
    */
   static async open(options: ConnectionOptions): Promise<DmEnvRpcConnection> {
-    return new DmEnvRpcConnection(await openChannel(options, peer), options.deadlineSeconds);
+    const { deadlineSeconds = connectionDefaults.simulatorDeadlineSeconds } = options;
+    return new DmEnvRpcConnection(await openChannel({ ...options, deadlineSeconds }, peer), deadlineSeconds);
   }
 
   /**

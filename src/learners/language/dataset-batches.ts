@@ -14,7 +14,7 @@ export class DatasetBatches implements BatchSource {
   readonly #key: RandomKey;
 
   /**
-   * @param options.withAccepted whether one of the completions that are drawn must be accepted, if the context has such: for operators
+   * @param options `withAccepted`: whether one of the completions that are drawn must be accepted, if the context has such, for operators
    *   that would imitate rejected completions which are drawn alone. Default: false.
    */
   constructor(
