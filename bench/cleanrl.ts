@@ -106,6 +106,7 @@ const runs = rows.map(({ label, seed, returns }): RunData => {
     seed,
     status: 'finished',
     config: '',
+    settings: {},
     metrics: [],
     evaluations,
     notices: [],

@@ -14,6 +14,7 @@ import { addInit } from './commands/init.js';
 import { addLists } from './commands/lists.js';
 import { addNew } from './commands/new-plugin.js';
 import { addRecord } from './commands/record.js';
+import { addReport } from './commands/report.js';
 import { addReproduce } from './commands/reproduce.js';
 import { addSchema } from './commands/schema.js';
 import { addServe } from './commands/serve.js';
@@ -49,6 +50,7 @@ export function createProgram(): Command {
   addCompare(program);
   addWinrate(program);
   addRecord(program);
+  addReport(program);
   addReproduce(program);
   addServe(program);
   addExport(program);

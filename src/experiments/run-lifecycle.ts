@@ -9,6 +9,7 @@ import type { LoadedCheckpoint } from '../run/checkpoints.js';
 import { type JobKind, jobTerms } from '../run/job-terms.js';
 import { createRunObserver, type LearnerObserver } from '../run/observer.js';
 import { createProgress, type ProgressMode, type Total } from '../run/progress.js';
+import { describeStart } from '../run/provenance.js';
 import type { RunSummary } from '../run/records.js';
 import { createRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import { compareWithCheckpoint, plain, type Resumption } from './resume.js';
@@ -106,6 +107,7 @@ export async function makeRun<Opened>(
     }
     if (checkpoint !== undefined && resumption !== undefined)
       await reopen(directory, checkpoint, description, resumption);
+    await directory.addStart(describeStart(command));
     options.onStart?.(directory);
     const records = directory.openRecords(
       checkpoint?.records === undefined

@@ -1,5 +1,5 @@
 import { chatText } from '../core/chat.js';
-import { formatNumber } from '../core/format.js';
+import { formatCount, formatNumber } from '../core/format.js';
 import { mean } from '../core/statistics.js';
 import type { EvaluatedCompletion, LanguageEvaluation } from '../run/records.js';
 import { escapeHtml, htmlPage } from './html.js';
@@ -11,15 +11,6 @@ export interface CompletionsOptions {
   /** The command that made the run, printed on the page. */
   readonly command: string;
 }
-
-const style = `<style>
-.pair{display:grid;grid-template-columns:1fr 1fr;gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:0 0 18px}
-.pair>*{background:var(--card);padding:14px 18px;min-width:0}
-.pair .prompt{grid-column:1/-1;color:var(--muted);white-space:pre-wrap;overflow-wrap:anywhere}
-.pair p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}
-.pair .reward{color:var(--muted);font-size:12.5px;margin-top:8px;font-variant-numeric:tabular-nums}
-@media(max-width:700px){.pair{grid-template-columns:1fr}}
-</style>`;
 
 function side({ completion, evaluation, finishReason }: EvaluatedCompletion, when: string): string {
   const reward = evaluation === undefined ? 'not judged' : `reward ${formatNumber(evaluation)}`;
@@ -35,6 +26,20 @@ function meanOf({ completions }: LanguageEvaluation): string {
   return formatNumber(mean(completions.flatMap(({ evaluation }) => evaluation ?? [])));
 }
 
+/** The prompts with both completions, each a section of a page. */
+export function completionPairs(before: LanguageEvaluation, after: LanguageEvaluation): string[] {
+  return after.completions.map((now, i) => {
+    const then = before.completions[i];
+    const is = `after ${formatCount(after.updates)} updates`;
+    return `<section class="pair"><div class="prompt">${escapeHtml(promptText(now))}</div>${then === undefined ? '<div></div>' : side(then, 'before')}${side(now, is)}</section>`;
+  });
+}
+
+/** What the pairs are, in a sentence. */
+export function pairsNote(before: LanguageEvaluation, after: LanguageEvaluation): string {
+  return `Left: the base model, mean reward ${meanOf(before)}. Right: after ${formatCount(after.updates)} updates, mean reward ${meanOf(after)}. Prompts and seeds are the same.`;
+}
+
 /**
  * Renders a self-contained HTML page with every held-out prompt, in their order, and its completions before and after
  * training.
@@ -44,18 +49,37 @@ export function renderCompletions(
   after: LanguageEvaluation,
   { title, command }: CompletionsOptions,
 ): string {
-  const pairs = after.completions.map((now, i) => {
-    const then = before.completions[i];
-    const was = `before`;
-    const is = `after ${after.updates} updates`;
-    return `<section class="pair"><div class="prompt">${escapeHtml(promptText(now))}</div>${then === undefined ? '<div></div>' : side(then, was)}${side(now, is)}</section>`;
-  });
   const body = [
-    style,
     `<header><p class="eyebrow">Completions of held-out prompts</p><h1>${escapeHtml(title)}</h1>`,
-    `<p class="lead">Left: the base model, mean reward ${meanOf(before)}. Right: after ${after.updates} updates, mean reward ${meanOf(after)}. Prompts and seeds are the same.</p></header>`,
-    ...pairs,
+    `<p class="lead">${pairsNote(before, after)}</p></header>`,
+    ...completionPairs(before, after),
     `<pre class="command" tabindex="0">${escapeHtml(command)}</pre>`,
   ];
   return htmlPage(`${title} · completions · pmpo`, body.join('\n'));
+}
+
+/** What can be said of the completions of one evaluation without judging them. */
+export interface CompletionFacts {
+  /** Words, on average. */
+  readonly words: number;
+  /** The share of n-grams of words that differ from all others, over all completions together (Li et al., arXiv 1510.03055). */
+  readonly distinct1: number;
+  readonly distinct2: number;
+  /** The share that was cut off at the maximum length. */
+  readonly cut: number;
+}
+
+/** The facts of an evaluation's completions. NaN where there are none. */
+export function completionFacts({ completions }: LanguageEvaluation): CompletionFacts {
+  const texts = completions.map(({ completion }) => completion.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? []);
+  const distinct = (n: number) => {
+    const grams = texts.flatMap((own) => own.slice(n - 1).map((_, i) => own.slice(i, i + n).join(' ')));
+    return grams.length === 0 ? Number.NaN : new Set(grams).size / grams.length;
+  };
+  return {
+    words: mean(texts.map(({ length }) => length)),
+    distinct1: distinct(1),
+    distinct2: distinct(2),
+    cut: mean(completions.map(({ finishReason }) => (finishReason === 'length' ? 1 : 0))),
+  };
 }

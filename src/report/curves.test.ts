@@ -20,6 +20,7 @@ function run(
     seed,
     status,
     config: '',
+    settings: {},
     metrics: [],
     evaluations: returns.map((values, index) => ({ ...at(index), scoreName: 'return', scores: values })),
     notices: [],

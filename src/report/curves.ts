@@ -26,6 +26,9 @@ export function groupRuns(runs: readonly RunData[]): RunGroup[] {
   }));
 }
 
+/** With fewer seeds than this, each is shown, and no interval is drawn from them. */
+export const enoughSeeds = 5;
+
 /** A point of a learning curve: of its line, and of the bands around it. */
 export interface CurvePoint {
   readonly label: string;

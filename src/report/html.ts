@@ -15,7 +15,7 @@ header{margin-bottom:32px}
 h1{font-size:30px;line-height:1.2;font-weight:650;letter-spacing:-.015em;margin:0}
 .lead{color:var(--muted);margin:8px 0 0;max-width:70ch}
 h2{font-size:19px;font-weight:650;letter-spacing:-.005em;margin:48px 0 14px}
-.facts{display:grid;grid-template-columns:repeat(4,1fr);gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:0}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:0}
 .facts div{background:var(--card);padding:16px 18px}
 .facts dt{color:var(--muted);font-size:12.5px}
 .facts dd{margin:2px 0 0;font-size:22px;font-weight:620;letter-spacing:-.01em;font-variant-numeric:tabular-nums;white-space:nowrap}
@@ -26,21 +26,35 @@ figcaption,.note{color:var(--muted);font-size:13.5px;max-width:110ch;text-wrap:p
 figcaption{margin-top:12px}
 .note{margin:-6px 0 14px}
 .scroll+.note{margin:10px 0 0}
+.below{margin:14px 0 0}
+.facts dd .of{font-size:15px;font-weight:450}
 .key{color:var(--ink);margin-right:18px;white-space:nowrap;line-height:2}
 .key .swatch{margin-right:6px}
 svg{display:block;width:100%;height:auto}
 svg text{font-family:${fontFamily};font-variant-numeric:tabular-nums}
 .hover{stroke:transparent;stroke-width:14px}
 .hover:hover{opacity:1!important;stroke:var(--ink);stroke-opacity:.18}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(310px,1fr));gap:16px}
-.grid svg{max-width:360px}
+.facts dd small{display:block;white-space:normal;line-height:1.35}
+.asked{display:grid;grid-template-columns:1fr 1fr;gap:0 32px;margin:16px 0 0;font-size:14px}
+.asked div{display:grid;grid-template-columns:minmax(110px,30%) 1fr;gap:12px;padding:8px 0;border-top:1px solid var(--line)}
+.asked dt{color:var(--muted)}
+.asked dd{margin:0;overflow-wrap:anywhere}
+.grid{display:grid;grid-template-columns:repeat(6,1fr);gap:16px}
+.grid>*{grid-column:span 2}
+.grid.of-1>*{grid-column:span 6}
+.grid.of-2>*,.grid.rest-1:not(.of-1)>:nth-last-child(-n+4),.grid.rest-2>:nth-last-child(-n+2){grid-column:span 3}
 .grid .card{padding:16px 16px 10px}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:12px;background:var(--card)}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{padding:9px 16px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
+th,td{padding:9px 13px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
 thead th{border-top:0;color:var(--muted);font-weight:500;font-size:12.5px}
 th.text,td.text{text-align:left}
 tbody th{font-weight:600}
+.pair{display:grid;grid-template-columns:1fr 1fr;gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:0 0 18px}
+.pair>*{background:var(--card);padding:14px 18px;min-width:0}
+.pair .prompt{grid-column:1/-1;color:var(--muted);white-space:pre-wrap;overflow-wrap:anywhere}
+.pair p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}
+.pair .reward{color:var(--muted);font-size:12.5px;margin-top:8px;font-variant-numeric:tabular-nums}
 .muted{color:var(--muted)}
 .swatch{display:inline-block;width:14px;height:3px;border-radius:2px;vertical-align:middle;margin-right:9px}
 .facts .state{font-size:inherit}
@@ -60,7 +74,8 @@ details .grid{padding:6px 18px 18px}
 a{color:var(--accent)}
 ul.notices{margin:0;padding-left:20px}
 footer{margin-top:48px;color:var(--muted);font-size:13px}
-@media(max-width:700px){.wide{overflow-x:auto}.wide>svg{min-width:600px}.facts{grid-template-columns:repeat(2,1fr)}main{padding:28px 16px}h1{font-size:25px}}
+@media(max-width:960px){.grid{grid-template-columns:1fr 1fr}.grid>*,.grid.of-2>*,.grid.rest-1:not(.of-1)>:nth-last-child(-n+4),.grid.rest-2>:nth-last-child(-n+2){grid-column:span 1}.grid.odd>:last-child{grid-column:span 2}}
+@media(max-width:700px){.grid{grid-template-columns:1fr}.grid>*,.grid.odd>:last-child{grid-column:span 1!important}.asked{grid-template-columns:1fr}.pair{grid-template-columns:1fr}.wide{overflow-x:auto}.wide>svg{min-width:600px}main{padding:28px 16px}h1{font-size:25px}}
 @media print{details:not([open]){display:none}body{background:none}.card,.grid>*{break-inside:avoid}}
 `;
 

@@ -1,3 +1,5 @@
+import { formatNumber } from '../core/format.js';
+import { median } from '../core/statistics.js';
 import { type MetricPoint, metricLine } from './curves.js';
 import type { RunData } from './run-data.js';
 import type { MetricChart } from './specs.js';
@@ -8,12 +10,15 @@ interface Subject {
   readonly subtitle?: string;
   readonly matches: RegExp;
   readonly share?: boolean;
+  /** Whether the values before the learner is at work would flatten the others: they are left out. */
+  readonly afterWarmup?: boolean;
 }
 
 /** The most important charts, in this order. Every other metric gets a separate chart after them. */
 const subjects: readonly Subject[] = [
   { title: 'Training return', subtitle: 'of the episodes acted in', matches: /^acting\/return$/ },
   { title: 'Training reward', subtitle: 'of the completions learned from', matches: /^acting\/reward$/ },
+  { title: 'Episode length', subtitle: 'steps, of the episodes acted in', matches: /^acting\/length$/ },
   { title: 'Win rate', subtitle: 'against the base model', matches: /^evaluation\/winRate$/, share: true },
   { title: 'Perplexity', subtitle: 'of held-out texts', matches: /^heldOut\/perplexity$/ },
   { title: 'Held-out log-probability', matches: /^heldOut\/logProb\// },
@@ -32,7 +37,13 @@ const subjects: readonly Subject[] = [
   { title: 'Entropy', subtitle: 'nats', matches: /^policy\/entropy$/ },
   { title: 'Standard deviation', matches: /^policy\/stddev$/ },
   { title: 'Log-probability', matches: /^policy\/logProb\// },
-  { title: 'Environment steps per second', matches: /^speed\/stepsPerSecond$/ },
+  {
+    title: 'Environment steps per second',
+    subtitle: 'while it learns',
+    matches: /^speed\/stepsPerSecond$/,
+    afterWarmup: true,
+  },
+  { title: 'Completion length', subtitle: 'tokens, of those learned from', matches: /^completion\/tokens$/ },
 ];
 
 /**
@@ -53,16 +64,29 @@ function metricNames(runs: readonly RunData[]): string[] {
   return [...names].sort();
 }
 
+/**
+ * A run without the records from before the learner was at work: those that had less than half of the usual number of updates. All of
+ * them stay if too few would be left.
+ */
+function withoutWarmup(run: RunData): RunData {
+  const updates = run.metrics.map((record, i) => record.updates - (run.metrics[i - 1]?.updates ?? 0));
+  const usual = median(updates.slice(-Math.ceil(updates.length / 2)));
+  const first = updates.findIndex((count) => count > 0 && count >= usual / 2);
+  const metrics = run.metrics.slice(Math.max(0, first));
+  return metrics.length < 3 ? run : { ...run, metrics };
+}
+
 /** For one run, one chart with all metrics of a subject; for several, a chart for each metric, colored by label. */
 function chartsOf(
   runs: readonly RunData[],
-  { title, subtitle, matches, share }: Subject,
+  { title, subtitle, matches, share, afterWarmup = false }: Subject,
   names: readonly string[],
 ) {
+  const drawn = afterWarmup ? runs.map(withoutWarmup) : runs;
   const short = shortNames(names.filter((name) => matches.test(name)));
   const metrics = [...short.keys()];
   const labels = [...new Set(runs.map(({ label }) => label))];
-  const lines = (metric: string): MetricPoint[] => runs.flatMap((run) => metricLine(run, metric));
+  const lines = (metric: string): MetricPoint[] => drawn.flatMap((run) => metricLine(run, metric));
   if (runs.length === 1) {
     const points = metrics.flatMap((metric) =>
       lines(metric).map((point) => ({ ...point, metric: short.get(metric)! })),
@@ -79,13 +103,44 @@ function chartsOf(
   });
 }
 
-/** Charts of all recorded metrics: the most important ones, and the rest. */
-export function metricCharts(runs: readonly RunData[]): { main: MetricChart[]; more: MetricChart[] } {
+/** Whether no line of a chart ever changes, as the share of accepted samples where feedback accepts a fixed number. */
+function isConstant({ points, by }: MetricChart): boolean {
+  const firsts = new Map<string, number>();
+  return points.every((point) => {
+    const line = by === 'metric' ? point.metric : '';
+    const first = firsts.get(line) ?? point.value;
+    firsts.set(line, first);
+    return Math.abs(point.value - first) <= 1e-9 * Math.max(1, Math.abs(first));
+  });
+}
+
+/** What a constant chart would show: `Accepted and rejected: accept 0.5, reject 0.5`. */
+function constantText({ title, points, by, domain }: MetricChart): string {
+  const values = by === 'metric' && domain.length > 1 ? domain : [undefined];
+  const parts = values.map((name) => {
+    const value = formatNumber(points.find(({ metric }) => name === undefined || metric === name)?.value);
+    return name === undefined ? value : `${name} ${value}`;
+  });
+  return `${title}: ${parts.join(', ')}`;
+}
+
+/** Charts of all recorded metrics: the most important ones, what of these never changed, in words, and the rest. */
+export function metricCharts(runs: readonly RunData[]): {
+  main: MetricChart[];
+  constant: string[];
+  more: MetricChart[];
+} {
   const names = metricNames(runs);
-  const main = subjects.flatMap((subject) => chartsOf(runs, subject, names));
+  const important = subjects.flatMap((subject) => chartsOf(runs, subject, names));
   const rest = names.filter((name) => !subjects.some(({ matches }) => matches.test(name)));
   const more = rest.flatMap((name) =>
     chartsOf(runs, { title: name, matches: /./ }, [name]).map((chart) => ({ ...chart, title: name })),
   );
-  return { main, more };
+  // Two points are needed to tell.
+  const isFlat = (chart: MetricChart) => chart.points.length > 2 && isConstant(chart);
+  return {
+    main: important.filter((chart) => !isFlat(chart)),
+    constant: important.filter(isFlat).map(constantText),
+    more,
+  };
 }

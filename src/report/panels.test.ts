@@ -14,6 +14,7 @@ function run(returns: readonly number[], { status = 'finished' as RunStatus, eve
     seed: 0,
     status,
     config: '',
+    settings: {},
     metrics: [],
     evaluations: returns.map((value, i) => ({
       steps: every * (i + 1),

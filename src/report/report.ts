@@ -1,8 +1,10 @@
 import { formatCount, formatDuration, formatNumber } from '../core/format.js';
 import { mean, probabilityOfImprovement } from '../core/statistics.js';
 import { capitalized } from '../run/job-terms.js';
+import { type CompletionFacts, completionFacts, completionPairs, pairsNote } from './completions.js';
 import {
   curveCsv,
+  enoughSeeds,
   type GroupOutcome,
   groupOutcome,
   groupRuns,
@@ -13,8 +15,10 @@ import { drawSvg } from './draw.js';
 import { episodePanels, type ShownEpisode } from './episode-panels.js';
 import { type Column, escapeHtml, htmlPage, htmlTable } from './html.js';
 import { metricCharts } from './metric-charts.js';
-import { outcomeOf, type RunData, type RunOutcome, termsOf } from './run-data.js';
+import { outcomeOf, type PlayedEpisode, type RunData, type RunOutcome, termsOf } from './run-data.js';
+import { askedRows, differenceTable, jobTitle, largestReturn, madeRows, termList } from './settings.js';
 import { learningCurve, type MetricChart, metricChart } from './specs.js';
+import { distinctChart, lengthChart, rewardHistogram } from './text-charts.js';
 import { color, seriesColor, themeCss } from './theme.js';
 
 export interface ReportOptions {
@@ -45,12 +49,23 @@ function swatch(label: string, labels: readonly string[]): string {
   return `<span class="swatch" style="background:${seriesColor(labels.indexOf(label))}"></span>`;
 }
 
+/** A score, out of the largest possible one if that is known, and what its spread is over. */
+function scoreFact(run: RunData, meanScore: number, stdScore: number, count: number): string {
+  const terms = termsOf([run]);
+  const most = run.kind === 'language' ? undefined : largestReturn(run.settings);
+  const of = most === undefined ? '' : `<span class="muted of"> of ${formatCount(most)}</span>`;
+  const over = `${formatCount(count)} ${count === 1 ? terms.episode : terms.episodes}`;
+  const spread =
+    count > 1 ? `± ${formatNumber(stdScore)}, the standard deviation over ${over}` : `of ${over}`;
+  return `${formatNumber(meanScore)}${of} <small>${spread}</small>`;
+}
+
 /** The best evaluation, if the run has ended and kept it. */
 function bestFact(run: RunData): [string, string][] {
   const best = run.summary?.best;
   if (best === undefined) return [];
   const terms = termsOf([run]);
-  const score = `${formatNumber(best.meanScore)} <small>± ${formatNumber(best.stdScore)}</small>`;
+  const score = scoreFact(run, best.meanScore, best.stdScore, best.scoreCount);
   return [[`Best ${terms.scoreName}, at ${formatCount(best.steps)} ${terms.steps}`, score]];
 }
 
@@ -59,27 +74,30 @@ function runFacts(run: RunData): string {
   const outcome = outcomeOf(run);
   const { steps, updates, wallSeconds, scoreCount, meanScore, stdScore } = outcome;
   const terms = termsOf([run]);
-  const episodeCount = `${scoreCount} ${scoreCount === 1 ? terms.episode : terms.episodes}`;
+  const title = run.status === 'unfinished' ? `Last ${terms.scoreName}` : `Final ${terms.scoreName}`;
+  const perSecond = steps / wallSeconds;
+  const speed =
+    wallSeconds > 0
+      ? `${perSecond < 100 ? formatNumber(perSecond) : formatCount(perSecond)} ${terms.steps} per second`
+      : '';
   const facts: [string, string][] = [
     [
-      scoreCount > 0 ? `Final ${terms.scoreName}, ${episodeCount}` : `Final ${terms.scoreName}`,
+      title,
       run.status === 'diverged'
         ? state(run)
         : Number.isFinite(meanScore)
-          ? `${formatNumber(meanScore)} <small>± ${formatNumber(stdScore)}</small>`
+          ? scoreFact(run, meanScore, stdScore, scoreCount)
           : '–',
     ],
     ...bestFact(run),
-    ['Operator', escapeHtml(run.operator)],
-    ['Feedback', escapeHtml(run.feedback)],
-    ['Seed', String(run.seed)],
-    [terms.stepsTitle, formatCount(steps)],
-    ['Updates', formatCount(updates)],
-    ['Wall time', formatDuration(wallSeconds)],
-    [`${capitalized(terms.steps)} per second`, wallSeconds > 0 ? formatCount(steps / wallSeconds) : '–'],
+    [terms.stepsTitle, `${formatCount(steps)} <small>${formatCount(updates)} updates</small>`],
+    ['Wall time', `${formatDuration(wallSeconds)} <small>${speed}</small>`],
   ];
   return `<dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`).join('')}</dl>`;
 }
+
+/** What was asked, and where it was made. */
+const asked = (run: RunData) => termList([...askedRows(run), ...madeRows(run.starts ?? [])]);
 
 /** A final score; −∞ means a run that diverged. */
 function final(value: number): string {
@@ -95,26 +113,34 @@ function groupTable(runs: readonly RunData[]): string {
   const interval = (low: number, high: number) =>
     low === high ? final(low) : `${final(low)} – ${final(high)}`;
   const outcomes = groups.map(groupOutcome);
+  const isFew = outcomes.some(({ seeds }) => seeds < enoughSeeds);
   const [first] = outcomes;
   const better = ({ label, scores }: GroupOutcome) => {
     if (first === undefined || label === first.label || scores.length === 0) return '–';
     return `${Math.round(100 * probabilityOfImprovement([scores], [first.scores]))} %`;
   };
   const columns: Column<GroupOutcome>[] = [
-    { head: 'Operator', text: true, cell: ({ label }) => swatch(label, labels) + escapeHtml(label) },
-    { head: `Final ${terms.scoreName}, median`, cell: (row) => `<b>${final(row.median)}</b>` },
-    { head: 'Middle half', cell: ({ low, high }) => interval(low, high) },
-    { head: 'Range', cell: ({ minimum, maximum }) => interval(minimum, maximum) },
-    { head: 'Mean', cell: (row) => final(row.mean) },
-    { head: 'Interquartile mean', cell: (row) => final(row.interquartileMean) },
     {
-      head: 'Its 95 % interval',
-      cell: ({ interval: { low, high, kind } }) => (kind === 'range' ? 'too few seeds' : interval(low, high)),
+      head: capitalized(groupWord(runs)),
+      text: true,
+      cell: ({ label }) => swatch(label, labels) + escapeHtml(label),
     },
-    ...(outcomes.length > 1
-      ? [{ head: `Probability of improvement over ${first!.label}`, cell: better }]
-      : []),
-    { head: 'Seeds', cell: ({ seeds }) => String(seeds) },
+    { head: `Final ${terms.scoreName}, median`, cell: (row) => `<b>${final(row.median)}</b>` },
+    ...(isFew
+      ? [{ head: 'Each seed', cell: ({ scores }: GroupOutcome) => scores.map(final).join(', ') || '–' }]
+      : [
+          { head: 'Middle half', cell: ({ low, high }: GroupOutcome) => interval(low, high) },
+          { head: 'Range', cell: ({ minimum, maximum }: GroupOutcome) => interval(minimum, maximum) },
+          { head: 'Mean', cell: (row: GroupOutcome) => final(row.mean) },
+          { head: 'Interquartile mean', cell: (row: GroupOutcome) => final(row.interquartileMean) },
+          {
+            head: 'Its 95 % bootstrap interval',
+            cell: ({ interval: { low, high, kind } }: GroupOutcome) =>
+              kind === 'range' ? 'too few seeds' : interval(low, high),
+          },
+        ]),
+    ...(outcomes.length > 1 ? [{ head: `P(better than ${first!.label})`, cell: better }] : []),
+    ...(isFew ? [] : [{ head: 'Seeds', cell: ({ seeds }: GroupOutcome) => String(seeds) }]),
     {
       head: 'Diverged',
       cell: ({ diverged }) => (diverged > 0 ? `<span class="state diverged">${diverged}</span>` : '0'),
@@ -122,10 +148,15 @@ function groupTable(runs: readonly RunData[]): string {
     { head: capitalized(terms.steps), cell: ({ steps }) => formatCount(steps) },
     { head: 'Wall time', cell: ({ wallSeconds }) => formatDuration(wallSeconds) },
   ];
-  const note = runs.some(({ status }) => status === 'diverged')
-    ? '<p class="note">A seed that diverged counts as worse than any other. No seed is left out.</p>'
-    : '';
-  return htmlTable(columns, outcomes) + note;
+  const notes = [
+    ...(isFew && runs.length > 1
+      ? [`Fewer than ${enoughSeeds} seeds are too few for an interval: each one is shown.`]
+      : []),
+    ...(runs.some(({ status }) => status === 'diverged')
+      ? ['A seed that diverged counts as worse than any other. No seed is left out.']
+      : []),
+  ];
+  return htmlTable(columns, outcomes) + (notes.length === 0 ? '' : `<p class="note">${notes.join(' ')}</p>`);
 }
 
 function runTable(runs: readonly RunData[]): string {
@@ -166,9 +197,13 @@ function evaluationTable(runs: readonly RunData[]): string {
 
 function curveCaption(runs: readonly RunData[]): string {
   const terms = termsOf(runs);
-  const severalSeeds = groupRuns(runs).some((group) => group.runs.length > 1);
+  const groups = groupRuns(runs);
+  const severalSeeds = groups.some((group) => group.runs.length > 1);
+  const isFew = groups.some((group) => group.runs.length < enoughSeeds);
   const drawn = severalSeeds
-    ? `Thick lines: median over seeds of the mean ${terms.scoreName} over evaluation ${terms.episodes}. Bands: middle half of the seeds. Thin lines: single seeds.`
+    ? isFew
+      ? `Thick lines: median over seeds of the mean ${terms.scoreName} over evaluation ${terms.episodes}. Dashed lines: each seed.`
+      : `Thick lines: median over seeds of the mean ${terms.scoreName} over evaluation ${terms.episodes}. Bands: middle half of the seeds. Thin lines: single seeds.`
     : `Line: mean ${terms.scoreName} over evaluation ${terms.episodes}. Band: middle half of the ${terms.episodes}${runs.length === 1 ? '; lighter band: all of them' : ''}.`;
   const cross = runs.some(({ status }) => status === 'diverged')
     ? ` A cross marks the point at which a run diverged${severalSeeds ? '; a median ends with the first of its seeds to end' : ''}.`
@@ -191,9 +226,26 @@ function labelLegend(runs: readonly RunData[]): string {
     .join('');
 }
 
+/** The width of each card's drawing, in a grid of three columns whose last row is filled. */
+function chartSizes(count: number): readonly { readonly width: number; readonly height: number }[] {
+  const [half, full] = [456, 950];
+  const wide = count % 3 === 1 ? 4 : count % 3 === 2 ? 2 : 0;
+  return Array.from({ length: count }, (_, i) => ({
+    ...smallChart,
+    ...(count === 1 ? { width: full } : i >= count - wide ? { width: half } : {}),
+  }));
+}
+
 async function chartGrid(charts: readonly MetricChart[]): Promise<string> {
-  const drawn = await Promise.all(charts.map((chart) => drawSvg(metricChart(chart, smallChart))));
-  return `<div class="grid">${drawn.map((svg) => `<figure class="card">${svg}</figure>`).join('\n')}</div>`;
+  const sizes = chartSizes(charts.length);
+  return cardGrid(await Promise.all(charts.map((chart, i) => drawSvg(metricChart(chart, sizes[i]!)))));
+}
+
+/** Drawings as cards in rows of three; a last row of fewer has wider ones. */
+function cardGrid(drawn: readonly string[]): string {
+  const { length } = drawn;
+  const shape = `of-${length} rest-${length % 3}${length % 2 === 1 ? ' odd' : ''}`;
+  return `<div class="grid ${shape}">${drawn.map((svg) => `<figure class="card">${svg}</figure>`).join('\n')}</div>`;
 }
 
 function folded(title: string, inside: string, open = false): string {
@@ -201,15 +253,11 @@ function folded(title: string, inside: string, open = false): string {
 }
 
 function configurations(runs: readonly RunData[]): string {
-  const single = runs.length === 1;
-  return runs
-    .map(({ name, config }) =>
-      folded(
-        single ? 'config.yaml, with all defaults' : `${name}/config.yaml`,
-        `<pre tabindex="0">${escapeHtml(config)}</pre>`,
-      ),
-    )
-    .join('\n');
+  const [first] = runs;
+  const text = (config: string) => `<pre tabindex="0">${escapeHtml(config)}</pre>`;
+  if (runs.length === 1) return folded('config.yaml, with all defaults', text(first!.config));
+  const all = runs.map(({ name, config }) => folded(`${name}/config.yaml`, text(config)));
+  return folded('Configuration of every run', `<div class="inside">${all.join('\n')}</div>`);
 }
 
 function notices(runs: readonly RunData[]): string {
@@ -224,30 +272,128 @@ function notices(runs: readonly RunData[]): string {
 
 const evaluationNames = { first: 'First', best: 'Best', last: 'Last' } as const;
 
-/** The episodes of a run: of its first, its best and its last policy. */
-async function episodesOf(runs: readonly RunData[]): Promise<string> {
-  const [run] = runs;
-  if (runs.length !== 1 || run?.episodes === undefined || run.episodes.length === 0) return '';
-  const terms = termsOf(runs);
-  const shown = run.episodes.map(({ names, steps, episode }): ShownEpisode => {
-    const title = names.map((name, i) => (i === 0 ? evaluationNames[name] : name)).join(' and ');
-    const { scores = [] } = run.evaluations.find((evaluation) => evaluation.steps === steps) ?? {};
-    const about = `After ${formatCount(steps)} ${terms.steps}. Mean ${terms.scoreName} of this evaluation: ${formatNumber(mean(scores))}`;
-    return { title: `${title} evaluation`, about, episode };
+/** How well a policy did in the evaluation of an episode. */
+function evaluatedText(run: RunData, { steps }: PlayedEpisode): string {
+  const terms = termsOf([run]);
+  const { scores = [] } = run.evaluations.find((evaluation) => evaluation.steps === steps) ?? {};
+  return `After ${formatCount(steps)} ${terms.steps}. Mean ${terms.scoreName} of this evaluation: ${formatNumber(mean(scores))}`;
+}
+
+/** The first, the best and the last policy of a run. */
+function episodesOfRun(run: RunData): ShownEpisode[] {
+  return (run.episodes ?? []).map((played) => {
+    const title = played.names.map((name, i) => (i === 0 ? evaluationNames[name] : name)).join(' and ');
+    return { title: `${title} evaluation`, about: evaluatedText(run, played), episode: played.episode };
   });
-  const note =
-    'The first episode of each evaluation, which all begin alike. The policy takes the mode of its distribution.';
+}
+
+/** The most labels whose episodes are shown. */
+const maxLabels = 4;
+
+/** The last policy of each label: of the seed with the median final score. */
+function episodesOfLabels(runs: readonly RunData[]): ShownEpisode[] {
+  const shown = groupRuns(runs).flatMap(({ label, runs: own }) => {
+    const played = own
+      .flatMap((run) => {
+        const last = run.episodes?.find(({ names }) => names.includes('last'));
+        return last === undefined ? [] : [{ run, last, score: outcomeOf(run).meanScore }];
+      })
+      .filter(({ score }) => Number.isFinite(score))
+      .sort((a, b) => a.score - b.score);
+    const middle = played[Math.floor((played.length - 1) / 2)];
+    if (middle === undefined) return [];
+    const seed = own.length > 1 ? `Seed ${middle.run.seed}, the middle one of ${played.length}. ` : '';
+    return [
+      {
+        title: label,
+        about: `${seed}${evaluatedText(middle.run, middle.last)}`,
+        episode: middle.last.episode,
+      },
+    ];
+  });
+  return shown.slice(0, maxLabels);
+}
+
+/** Episodes of one run, or of what is compared. */
+async function episodesOf(runs: readonly RunData[]): Promise<string> {
+  const shown = runs.length === 1 ? episodesOfRun(runs[0]!) : episodesOfLabels(runs);
+  if (shown.length === 0) return '';
+  const note = `The first episode of ${runs.length === 1 ? 'each evaluation' : 'the last evaluation'}. ${termsOf(runs).evaluated}`;
   return `<h2>The policy at work</h2><p class="note">${note}</p>${await episodePanels(shown)}`;
 }
 
+/** What the labels of a comparison are. */
+function groupWord(runs: readonly RunData[]): string {
+  return runs.every(({ label, operator }) => label === operator) ? 'operator' : 'setting';
+}
+
+/** The settings in which the compared runs differ. */
+function differences(runs: readonly RunData[]): string {
+  const groups = groupRuns(runs);
+  const table = groups.length < 2 ? '' : differenceTable(groups);
+  return table === '' ? '' : `<h2>Settings that differ</h2>${table}`;
+}
+
+/** The pairs of completions that are open at first. */
+const openPairs = 4;
+
+/** What a language run wrote: completions before and after, the rewards' distribution, length and diversity. */
+async function completionsOf(runs: readonly RunData[]): Promise<string> {
+  const [run] = runs;
+  const all = run?.completions ?? [];
+  const [before, after] = [all[0], all.at(-1)];
+  if (runs.length !== 1 || before === undefined || after === undefined || before === after) return '';
+  const facts = all.map(completionFacts);
+  const row = (name: string, of: (own: CompletionFacts) => number) =>
+    [name, formatNumber(of(facts[0]!)), formatNumber(of(facts.at(-1)!))] as const;
+  const rows = [
+    row('Words', ({ words }) => words),
+    row('Distinct words (distinct-1)', ({ distinct1 }) => distinct1),
+    row('Distinct pairs of words (distinct-2)', ({ distinct2 }) => distinct2),
+    row('Share cut off at the maximum length', ({ cut }) => cut),
+  ];
+  const table = htmlTable(
+    [
+      { head: 'Held-out completions', text: true, cell: ([name]: (typeof rows)[number]) => name },
+      { head: 'Before', cell: ([, value]: (typeof rows)[number]) => value },
+      {
+        head: `After ${formatCount(after.updates)} updates`,
+        cell: ([, , value]: (typeof rows)[number]) => value,
+      },
+    ],
+    rows,
+  );
+  const charts = [
+    metricChart(distinctChart(all.map(({ updates }, i) => ({ updates, ...facts[i]! }))), smallChart),
+    metricChart(lengthChart(all.map(({ updates }, i) => ({ updates, ...facts[i]! }))), smallChart),
+    rewardHistogram(before, after, smallChart),
+  ];
+  const drawn = await Promise.all(charts.map(drawSvg));
+  const pairs = completionPairs(before, after);
+  const more =
+    pairs.length > openPairs
+      ? folded(
+          `${pairs.length - openPairs} more prompts`,
+          `<div class="inside">${pairs.slice(openPairs).join('')}</div>`,
+        )
+      : '';
+  return [
+    `<h2>Completions</h2><p class="note">${pairsNote(before, after)}</p>`,
+    ...pairs.slice(0, openPairs),
+    more,
+    `<h2>What is written</h2>${cardGrid(drawn)}`,
+    `<div class="below">${table}</div>`,
+  ].join('\n');
+}
+
 function heading(runs: readonly RunData[], title: string | undefined): string {
-  const environments = unique(runs.map(({ environment }) => environment));
+  const environments = unique(runs.map(jobTitle));
   const groups = groupRuns(runs);
   const [first] = runs;
   const eyebrow =
     runs.length === 1
       ? `Run ${escapeHtml(first!.name)} · ${state(first!)}`
-      : `Comparison of ${groups.length} ${groups.length === 1 ? 'operator' : 'operators'}, ${runs.length} runs`;
+      : `Comparison of ${groups.length} ${groupWord(runs)}${groups.length === 1 ? '' : 's'}, ${runs.length} runs`;
   const lead =
     title === undefined || title === environments ? '' : `<p class="lead">${escapeHtml(environments)}</p>`;
   return `<header><p class="eyebrow">${eyebrow}</p><h1>${escapeHtml(title ?? environments)}</h1>${lead}</header>`;
@@ -263,7 +409,7 @@ export async function renderReport(
   { title, command }: ReportOptions,
 ): Promise<string> {
   if (runs.length === 0) throw new RangeError('a report needs at least one run');
-  const { main, more } = metricCharts(runs);
+  const { main, constant, more } = metricCharts(runs);
   const csv = `data:text/csv;charset=utf-8,${encodeURIComponent(curveCsv(runs))}`;
   const made = `<pre class="command" tabindex="0">${escapeHtml(command)}</pre>`;
   const evaluated = runs.some(({ evaluations }) => evaluations.length > 0);
@@ -272,12 +418,17 @@ export async function renderReport(
     : `<div class="card"><p class="muted">No evaluation has been recorded yet.</p>${made}</div>`;
   const sections = [
     heading(runs, title),
-    runs.length === 1 ? runFacts(runs[0]!) : groupTable(runs),
+    runs.length === 1 ? runFacts(runs[0]!) + asked(runs[0]!) : groupTable(runs),
     await episodesOf(runs),
     '<h2>Learning curve</h2>',
     curve,
+    await completionsOf(runs),
+    differences(runs),
     ...(main.length > 0
       ? ['<h2>Training</h2>', `<p class="note">${trendCaption(runs)}</p>`, await chartGrid(main)]
+      : []),
+    ...(constant.length > 0
+      ? [`<p class="note below">Never changed: ${escapeHtml(constant.join('; '))}.</p>`]
       : []),
     ...(more.length > 0
       ? [folded(`${more.length} more ${more.length === 1 ? 'metric' : 'metrics'}`, await chartGrid(more))]
@@ -289,7 +440,7 @@ export async function renderReport(
     configurations(runs),
     `<footer><a download="learning-curve.csv" href="${csv}">Learning curve as CSV</a> · all records are in <code>metrics.jsonl</code>, in the folder of this file</footer>`,
   ];
-  const environments = unique(runs.map(({ environment }) => environment));
+  const environments = unique(runs.map(jobTitle));
   return htmlPage(`${title ?? environments} · pmpo`, sections.filter((text) => text !== '').join('\n'));
 }
 

@@ -2,10 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { PmpoError } from '../core/errors.js';
 import { mean, standardDeviation } from '../core/statistics.js';
+import { readAllCompletions } from '../run/completion-files.js';
 import { type JobKind, type JobTerms, jobKind, jobTerms } from '../run/job-terms.js';
+import type { RunStart } from '../run/provenance.js';
 import {
   type EvaluationRecord,
   isRecord,
+  type LanguageEvaluation,
   type MetricRecord,
   type RecordLine,
   type RunSummary,
@@ -33,8 +36,11 @@ export interface RunData {
   readonly kind: JobKind;
   readonly seed: number;
   readonly status: RunStatus;
-  /** The text of config.yaml. */
+  /** The text of config.yaml, and what it holds. */
   readonly config: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** When and where it was started and resumed. */
+  readonly starts?: readonly RunStart[];
   readonly summary?: RunSummary;
   /** In the order of recording. Every number that was not finite is NaN. */
   readonly metrics: readonly MetricRecord[];
@@ -42,6 +48,8 @@ export interface RunData {
   readonly notices: readonly { readonly time: string; readonly message: string }[];
   /** Episodes of its evaluations, in the order of their policies: the first, the best and the last, as far as they differ. */
   readonly episodes?: readonly PlayedEpisode[];
+  /** Of language runs: what was written in each evaluation, in their order. */
+  readonly completions?: readonly LanguageEvaluation[];
 }
 
 /** An episode of an evaluation. */
@@ -91,7 +99,7 @@ function restored(value: number | null): number {
   return value ?? Number.NaN;
 }
 
-interface ConfigFacts {
+interface ConfigFacts extends Readonly<Record<string, unknown>> {
   readonly operator?: { readonly name?: string };
   readonly feedback?: { readonly name?: string };
   readonly environment?: { readonly simulator?: string; readonly address?: string | readonly string[] };
@@ -152,6 +160,9 @@ export async function readRun(
     seed: facts.seed ?? summary?.seed ?? 0,
     status: diverged || !finite ? 'diverged' : summary === undefined ? 'unfinished' : 'finished',
     config,
+    settings: facts,
+    starts: await directory.readStarts(),
+    ...(kind === 'language' ? { completions: await readAllCompletions(directory.files.completions) } : {}),
     summary,
     metrics,
     evaluations,

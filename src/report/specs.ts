@@ -3,6 +3,7 @@ import { formatCount, formatNumber } from '../core/format.js';
 import { capitalized, type JobTerms } from '../run/job-terms.js';
 import {
   type CurvePoint,
+  enoughSeeds,
   groupCurve,
   groupRuns,
   type MetricPoint,
@@ -24,8 +25,19 @@ const stepsAxis = {
 } as const;
 
 /** Plain numbers as long as they are short: 1,000 and 0.015, but 2.5M and 1e-6. */
-const numberLabels =
-  "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : abs(datum.value) >= 1000 ? format(datum.value, ',') : format(datum.value, '.3~g')";
+const numberLabels = labelsWith(3);
+
+/** As above, with the digits that tell values of this spread apart. */
+function labelsWith(digits: number): string {
+  return `abs(datum.value) >= 1e4 ? format(datum.value, '~s') : abs(datum.value) >= 1000 ? format(datum.value, ',') : format(datum.value, '.${digits}~g')`;
+}
+
+/** The significant digits that tell apart the labels of an axis for these values. */
+function digitsFor(values: readonly number[]): number {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  return high > low ? Math.min(8, Math.max(3, Math.ceil(Math.log10(size / (high - low))) + 2)) : 3;
+}
 
 /** The x axis: steps from 0 to the last of these records. */
 function stepsChannel<Axis>(records: readonly { readonly steps: number }[], axis: Axis) {
@@ -60,11 +72,13 @@ function returnDomain(values: readonly number[]): [number, number] {
   return low === high ? [low - 1, high + 1] : [low, high];
 }
 
-function describePoint(point: CurvePoint, single: boolean, terms: JobTerms): string {
+function describePoint(point: CurvePoint, seeds: number, terms: JobTerms): string {
   const at = `${formatCount(point.steps)} ${terms.steps}`;
   const middle = `${formatNumber(point.low)} to ${formatNumber(point.high)}`;
   const all = `${formatNumber(point.minimum)} to ${formatNumber(point.maximum)}`;
-  return single
+  if (seeds > 1 && seeds < enoughSeeds)
+    return `${point.label} at ${at}: median ${formatNumber(point.center)} of ${point.count} seeds, all ${all}`;
+  return seeds === 1
     ? `${point.label} at ${at}: mean ${terms.scoreName} ${formatNumber(point.center)} over ${point.count} ${terms.episodes}, middle half ${middle}, all ${all}`
     : `${point.label} at ${at}: median ${formatNumber(point.center)} of ${point.count} seeds, middle half ${middle}, all ${all}`;
 }
@@ -86,10 +100,11 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
   const terms = termsOf(runs);
   const labels = groups.map(({ label }) => label);
   const severalSeeds = groups.some((group) => group.runs.length > 1);
+  const bands = !severalSeeds || groups.every((group) => group.runs.length >= enoughSeeds);
   const points = groups.flatMap((group) =>
     groupCurve(group).map((point) => ({
       ...point,
-      description: describePoint(point, group.runs.length === 1, terms),
+      description: describePoint(point, group.runs.length, terms),
     })),
   );
   const seeds: SeedPoint[] = seedCurves(runs);
@@ -136,14 +151,20 @@ export function learningCurve(runs: readonly RunData[], { width, height }: Curve
             data: {
               values: seeds.filter(({ label }) => groups.some((g) => g.label === label && g.runs.length > 1)),
             },
-            mark: { type: 'line', strokeWidth: 1, opacity: 0.45, interpolate: 'linear' },
+            mark: {
+              type: 'line',
+              strokeWidth: bands ? 1 : 1.3,
+              opacity: bands ? 0.45 : 0.75,
+              strokeDash: bands ? [1, 0] : [5, 3],
+              interpolate: 'linear',
+            },
             encoding: { x, y: y('meanScore'), color: series, detail: { field: 'run' } },
           } as Layer,
         ]
       : labels.length === 1
         ? [band('minimum', 'maximum', 0.1)]
         : []),
-    band('low', 'high', 0.18),
+    ...(bands ? [band('low', 'high', 0.18)] : []),
     {
       mark: {
         type: 'line',
@@ -248,7 +269,7 @@ export function metricChart(chart: MetricChart, size: CurveSize): TopLevelSpec {
       field: 'value',
       type: 'quantitative',
       title: null,
-      axis: log ? { format: '~g', tickCount: 4 } : { labelExpr: numberLabels, tickCount: 4 },
+      axis: log ? { format: '~g', tickCount: 4 } : { labelExpr: labelsWith(digitsFor(values)), tickCount: 4 },
       scale: valueScale(values, log, share),
     },
     color: {

@@ -6,6 +6,7 @@ import { fileProblem, writeAtomically } from '../system/atomic-file.js';
 import { type FolderLock, lockFolder } from '../system/folder-lock.js';
 import { CheckpointStore } from './checkpoints.js';
 import type { JobKind } from './job-terms.js';
+import type { RunStart } from './provenance.js';
 import { RecordWriter, type RecordWriterOptions } from './record-writer.js';
 import { type RunSummary, readRecord } from './records.js';
 
@@ -13,6 +14,8 @@ import { type RunSummary, readRecord } from './records.js';
 export interface RunFiles {
   /** The configuration with every default filled in. */
   readonly config: string;
+  /** Where and how it was made: a JSON array with an entry for each start. */
+  readonly provenance: string;
   /** One JSON object per line: metrics, evaluations, notices. */
   readonly metrics: string;
   readonly summary: string;
@@ -66,6 +69,7 @@ export class RunDirectory {
     this.name = basename(this.path);
     this.files = {
       config: join(this.path, 'config.yaml'),
+      provenance: join(this.path, 'provenance.json'),
       metrics: join(this.path, 'metrics.jsonl'),
       summary: join(this.path, 'summary.json'),
       policy: join(this.path, 'policy.onnx'),
@@ -149,6 +153,22 @@ export class RunDirectory {
     } catch {
       return undefined;
     }
+  }
+
+  /** The starts of the run so far; none in the folders of earlier versions. */
+  async readStarts(): Promise<RunStart[]> {
+    try {
+      const found = JSON.parse(await readFile(this.files.provenance, 'utf8')) as unknown;
+      return Array.isArray(found) ? (found as RunStart[]) : [];
+    } catch {
+      return [];
+    }
+  }
+
+  /** Adds a start of the run. */
+  async addStart(start: RunStart): Promise<void> {
+    const starts = [...(await this.readStarts()), start];
+    await writeAtomically(this.files.provenance, `${JSON.stringify(starts, null, 2)}\n`);
   }
 
   writeReport(html: string): Promise<void> {

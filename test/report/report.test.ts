@@ -57,8 +57,18 @@ describe('readRun', () => {
     expect(former.evaluations[0]).toMatchObject({ stepUnit: 'completions', scoreName: 'reward' });
     expect(former.evaluations[0]?.scores).toHaveLength(64);
     const html = await renderReport([former], { command: 'pmpo train' });
-    expect(html).toContain('Final reward, 64 completions');
-    expect(html).toContain('Training reward');
+    const shows = (text: string) => html.includes(text);
+    expect(shows('<dt>Final reward</dt>')).toBe(true);
+    expect(shows('the standard deviation over 64 completions')).toBe(true);
+    expect(shows('Training reward')).toBe(true);
+    expect(shows('<h1>Language model (trainer) on questions.jsonl, rewarded by brief-answers.ts</h1>')).toBe(
+      true,
+    );
+    // The first prompt's completions, from before and after.
+    expect(shows('In a hanging pot.')).toBe(true);
+    expect(shows('on a horizon somewhere.')).toBe(true);
+    for (const title of ['Diversity', 'Length', 'Rewards']) expect(shows(`>${title}</text>`)).toBe(true);
+    expect(html).toMatch(/Distinct pairs of words \(distinct-2\)<\/th><td>0\.862<\/td><td>0\.89<\/td>/);
   });
 
   it('distinguishes finished, unfinished and diverged runs', async () => {
@@ -93,7 +103,12 @@ describe('renderReport', () => {
   it('shows one run: outcome, curve, the command, every metric and the configuration', async () => {
     const html = await renderReport([single], { command: 'pmpo train a.yaml --set name="<b>"' });
     expect(html).toMatch(/^<!doctype html>/);
-    expect(html).toContain('<dt>Final return, 10 episodes</dt>');
+    expect(html).toMatch(
+      /<dt>Final return<\/dt><dd>\d+<span class="muted of"> of 1,000<\/span> <small>± [\d.]+, the standard deviation over 10 episodes</,
+    );
+    expect(html).toContain('<dt>Operator</dt><dd>mpo: α = 0.5</dd>');
+    expect(html).toContain('mean: weight 1; covariance: weight 50');
+    expect(html).toContain('Never changed: Weight of the KL: covariance 50, mean 1.');
     expect(html).toContain('pmpo train a.yaml --set name=&#34;&#60;b&#62;&#34;');
     expect(html).toContain('reconnected after 0.5 s');
     expect(html).toContain('    covariance: 50');
@@ -107,7 +122,6 @@ describe('renderReport', () => {
       'Standard deviation',
       'Environment steps per second',
       'Value estimates',
-      'Weight of the KL',
       'critic/gradientNorm',
     ];
     expect(titles.filter((title) => !html.includes(`>${title}</text>`))).toEqual([]);
@@ -119,7 +133,7 @@ describe('renderReport', () => {
     for (const runs of [[single], comparison]) {
       const html = await renderReport(runs, { command: 'pmpo' });
       expect(loads(html)).toEqual([]);
-      expect(html).not.toContain('<script');
+      expect(html.includes('<script')).toBe(false);
     }
   });
 
@@ -138,6 +152,14 @@ describe('renderReport', () => {
     expect(html).toContain('A seed that diverged counts as worse than any other');
     expect(count(html, /<span class="state diverged">diverged<\/span><\/td><\/tr>/g)).toBe(1);
     expect(html).toContain('cartpole_swingup-dpo-seed2/config.yaml');
+    // Three seeds are shown one by one, and no interval is made of them.
+    expect(html).toContain('>Each seed<');
+    expect(html).toMatch(/<td>834, 817, 811<\/td>/);
+    expect(html).not.toContain('Middle half');
+    expect(html).toContain('Dashed lines: each seed');
+    expect(html).toMatch(
+      /<code>operator\.name<\/code><\/th><td class="text">pmpo<\/td><td class="text">mpo<\/td>/,
+    );
   });
 
   it('works before the first evaluation and after a single one', async () => {

@@ -1,8 +1,8 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PmpoError } from '../core/errors.js';
-import type { EvaluatedCompletion, LanguageEvaluation } from '../run/records.js';
 import { writeAtomically } from '../system/atomic-file.js';
+import type { EvaluatedCompletion, LanguageEvaluation } from './records.js';
 
 /** Files with the held-out completions of a language job: one file for each evaluation, one line for each completion. */
 
@@ -39,6 +39,19 @@ export async function readCompletions(
   } catch (cause) {
     throw new PmpoError({ where: file, what: 'a line is not JSON', cause });
   }
+}
+
+/** All evaluations of which there are completions, in order; those whose files are damaged are left out. */
+export async function readAllCompletions(folder: string): Promise<LanguageEvaluation[]> {
+  const names = await readdir(folder).catch(() => []);
+  const found: LanguageEvaluation[] = [];
+  for (const name of names.sort()) {
+    const [, updates] = /^update-(\d+)\.jsonl$/.exec(name) ?? [];
+    if (updates === undefined) continue;
+    const read = await readCompletions(folder, Number(updates)).catch(() => undefined);
+    if (read !== undefined) found.push(read);
+  }
+  return found;
 }
 
 /**
