@@ -56,6 +56,7 @@ const suites = [
   { name: 'embedded_model', venvs: ['transformers'] },
   { name: 'docs_site', venvs: [] },
   { name: 'open_inference', venvs: ['open_inference'] },
+  { name: 'notebook', venvs: ['notebook'] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },

@@ -22,6 +22,8 @@ from ._feedback_file import ExportedFeedback, load_feedback
 from ._feedback_service import FeedbackServer, serve_feedback
 from ._file import read_file
 from ._operator import NumpyResult, Operator, Result, operator_of_file
+from ._program import ProgramError
+from ._runs import Run, train
 from .errors import PmpoError, SettingError
 
 __all__ = [
@@ -31,13 +33,16 @@ __all__ = [
     "NumpyResult",
     "Operator",
     "PmpoError",
+    "ProgramError",
     "Result",
+    "Run",
     "SettingError",
     "feedback",
     "load",
     "load_feedback",
     "operators",
     "serve_feedback",
+    "train",
 ]
 
 

@@ -19,6 +19,7 @@ from gymnasium.utils.env_checker import check_env
 PACKAGE = pathlib.Path(__file__).resolve().parents[3] / "plugins" / "python"
 sys.path.insert(0, str(PACKAGE))
 import pmpo.gymnasium  # noqa: E402
+from pmpo._program import find_program  # noqa: E402
 from pmpo.gymnasium import embedded_server  # noqa: E402
 
 
@@ -39,7 +40,7 @@ class EmbeddedTest(unittest.TestCase):
                 self.assertEqual(others, [])
 
     def test_the_simulators_are_those_of_the_program(self):
-        listed = subprocess.run([*embedded_server.find_program(), "simulators"], capture_output=True, text=True, check=True)
+        listed = subprocess.run([*find_program(), "simulators"], capture_output=True, text=True, check=True)
         self.assertEqual(tuple(re.findall(r"^(\w+):", listed.stdout, re.M)), pmpo.gymnasium.SIMULATORS)
 
     def test_make_vec_uses_one_server(self):

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from gymnasium.envs.registration import register as _register
 
-from .embedded_server import EmbeddedServerError
+from .embedded_server import EmbeddedServerError, embedded_address
 from .remote_env import RemoteEnv
 from .vector_env import RemoteVectorEnv
 
-__all__ = ["SIMULATORS", "EmbeddedServerError", "RemoteEnv", "RemoteVectorEnv"]
+__all__ = ["SIMULATORS", "EmbeddedServerError", "RemoteEnv", "RemoteVectorEnv", "embedded_address"]
 
 SIMULATORS = (
     "cartpole_swingup",

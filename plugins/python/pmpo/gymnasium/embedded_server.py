@@ -3,72 +3,36 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
-from ..errors import PmpoError
+from .._program import ProgramError, find_program
 
-_variable = "PMPO_COMMAND"
 _timeout = 120.0
 
 
-class EmbeddedServerError(PmpoError):
+class EmbeddedServerError(ProgramError):
     """The program `pmpo` was not found, or its server did not start."""
 
 
-def _packages() -> Iterator[Path]:
-    """Where the package may be: installed at or above the working directory, or a clone that holds it or this file."""
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        yield folder / "node_modules" / "pmpo"
-        yield folder
-    yield Path(__file__).resolve().parents[4]
-
-
-def _is_package(folder: Path) -> bool:
+def _program() -> list[str]:
+    """The command that runs `pmpo`."""
     try:
-        description = json.loads((folder / "package.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(description, dict) and description.get("name") == "pmpo"
-
-
-def find_program() -> list[str]:
-    """The command that runs `pmpo`. It is never downloaded.
-
-    Raises:
-      EmbeddedServerError: saying whether Node or the program is missing.
-    """
-    where, otherwise = "embedded simulators", "Or give the address of a server: address='HOST:PORT'"
-    command = os.environ.get(_variable)
-    if command:
-        return shlex.split(command)
-    node = shutil.which("node")
-    if node is None:
-        raise EmbeddedServerError(where, "they run in Node, and there is no `node` on PATH", f"Install Node 20 or newer. {otherwise}")
-    installed = shutil.which("pmpo")
-    if installed is not None:
-        return [installed]
-    for folder in _packages():
-        program = folder / "scripts" / "pmpo.mjs"
-        if program.is_file() and _is_package(folder):
-            return [node, str(program)]
-    remedy = f"Install it here by `npm install pmpo`, or set {_variable} to the command that runs it. {otherwise}"
-    raise EmbeddedServerError(where, "the program `pmpo` was not found", remedy)
+        return find_program()
+    except ProgramError as error:
+        what = f"the embedded simulators need it, and {error.what}"
+        raise EmbeddedServerError(error.where, what, f"{error.remedy}. Or give the address of a server: address='HOST:PORT'") from None
 
 
 class _Server:
     """A running `pmpo serve simulators`."""
 
     def __init__(self) -> None:
-        command = [*find_program(), "serve", "simulators", "--port", "0"]
+        command = [*_program(), "serve", "simulators", "--port", "0"]
         # The program watches this process, so that it ends with it even if this process is killed.
         environment = {**os.environ, "PMPO_ENDS_WITH_PARENT": "1"}
         self._errors = tempfile.TemporaryFile(mode="w+")
