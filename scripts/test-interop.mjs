@@ -59,6 +59,7 @@ const suites = [
   { name: 'notebook', venvs: ['notebook'] },
   { name: 'mujoco', venvs: ['mujoco'] },
   { name: 'safetensors', venvs: ['safetensors'] },
+  { name: 'minari', venvs: ['minari'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },
 ];
 

@@ -123,17 +123,7 @@ const offlineFileKeys: readonly KeyPath[] = [
 /** Jobs that learn from fixed transitions. */
 export const offlineJob: JobKind<OfflineConfig> = {
   schema: offlineConfigSchema,
-  withDefaults(values) {
-    // Behavior cloning is the KL to the data; one to a copy of the policy besides would only slow the policy down.
-    const { operator, learner } = values;
-    const ofData = isGroup(learner) ? (learner.actions ?? 'data') === 'data' : learner === undefined;
-    const name = isGroup(operator) ? operator.name : operator === undefined ? 'pmpo' : undefined;
-    if (!ofData || name !== 'pmpo') return values;
-    const given = isGroup(operator) ? operator : { name };
-    return given.beta === undefined && given.kl === undefined
-      ? { ...values, operator: { ...given, beta: 0 } }
-      : values;
-  },
+  withDefaults: (values) => values,
   fileKeys: (values, { feedback }) => [
     ...offlineFileKeys,
     ...definedFileKeys(values, ['feedback'], feedback.definitions()),
