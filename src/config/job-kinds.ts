@@ -39,6 +39,8 @@ export interface JobKind<C extends AnyJobConfig> {
   readonly klParts: readonly string[];
   /** Samples of each context that the operator sees. Left out: N. */
   operatorSamples?(config: C, samples: number): number;
+  /** How a context gets more samples; default: by learner.samples. */
+  readonly samplesRemedy?: string;
   /** Whether V(x) is known besides the samples of a context. Default: false. */
   readonly baseline?: boolean;
   /** Warnings of this kind of job in place of the operator's own. Left out, or undefined: the operator's own. */
@@ -132,6 +134,7 @@ export const offlineJob: JobKind<OfflineConfig> = {
   sequences: false,
   klParts: ['mean', 'covariance', 'categorical'],
   baseline: true,
+  samplesRemedy: 'Set learner.actions to policy or both',
   operatorSamples: ({ learner }, samples) =>
     ({ data: 1, policy: samples, both: samples + 1 })[learner.actions],
   warnings: offlineWarnings,

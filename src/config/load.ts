@@ -121,6 +121,7 @@ async function resolveAs<C extends AnyJobConfig>(
     contexts: config.learner.batchSize,
     klParts: kind.klParts,
     baseline: kind.baseline,
+    samplesRemedy: kind.samplesRemedy,
     warnings: (own, rejectShare) => kind.warnings?.(config, own, rejectShare),
   });
   const pluginOf = pluginFiles.get(catalogue.feedback.get(feedback.name).plugin ?? '');

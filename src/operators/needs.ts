@@ -46,6 +46,8 @@ export interface JobProvides {
   readonly contexts: number;
   /** Whether it gives V(x), so that a sample need not be compared with others of its context. Default: false. */
   readonly baseline?: boolean;
+  /** How a context gets more samples, for messages; default: by learner.samples. */
+  readonly samplesRemedy?: string;
 }
 
 /** @throws ConfigError if the job lacks something that the operator reads. */
@@ -92,7 +94,7 @@ function checkJob(operatorName: string, needs: OperatorNeeds, job: JobProvides):
     refuse(
       'operator',
       ' compares an accepted with a rejected sample of the same context, and there is 1',
-      'Set learner.samples to 2 or more, or use another operator',
+      `${job.samplesRemedy ?? 'Set learner.samples to 2 or more'}, or use another operator`,
     );
   }
   const hasBaseline = needs.readsBaseline === true && job.baseline === true;
@@ -100,7 +102,7 @@ function checkJob(operatorName: string, needs: OperatorNeeds, job: JobProvides):
     refuse(
       'operator',
       ' compares the samples of a context, and there is 1',
-      'Set learner.samples to 2 or more, or use another operator',
+      `${job.samplesRemedy ?? 'Set learner.samples to 2 or more'}, or use another operator`,
     );
   }
 }

@@ -6,16 +6,41 @@ interface DataOptions extends ConfigOptions {
   readonly count: number;
 }
 
+/** Describes a data set of transitions. */
+async function showTransitionSet(
+  file: string,
+  settings: { readonly actionBounds?: readonly [number, number]; readonly actionValues?: number },
+): Promise<void> {
+  const { showTransitions } = await import('../../experiments/transition-data-view.js');
+  const { handleSignals } = await import('../../system/signals.js');
+  const signals = handleSignals();
+  try {
+    const print = (line: string) => process.stdout.write(`${line}\n`);
+    await showTransitions(file, { ...settings, print, signal: signals.signal });
+  } finally {
+    signals.dispose();
+  }
+}
+
 async function showData(file: string, options: DataOptions): Promise<void> {
+  if (!/\.ya?ml$/i.test(file)) {
+    await showTransitionSet(file, {});
+    return;
+  }
   const { loadJob } = await import('../../config/load.js');
   const { publicModules } = await import('../../public-modules.js');
   const { handleSignals } = await import('../../system/signals.js');
   const job = await loadJob(file, overridesOf(options), { modules: publicModules });
+  if (job.kind === 'offline') {
+    await showTransitionSet(job.config.dataset.file, job.config.dataset);
+    return;
+  }
   if (job.kind !== 'language') {
     throw new ConfigError({
       where: file,
-      what: 'it describes a control job, which has no prompts or completions',
-      remedy: 'Give the configuration of a language job, such as examples/language/labels.yaml',
+      what: 'it describes a control job, which makes its own data',
+      remedy:
+        'Give the configuration of a language or an offline job, such as examples/language/labels.yaml, or a data set of transitions',
     });
   }
   const { showLanguageData } = await import('../../experiments/language-data-view.js');
@@ -34,8 +59,8 @@ async function showData(file: string, options: DataOptions): Promise<void> {
 export function addData(program: Command): void {
   const command = program
     .command('data')
-    .description('Show the first examples of a language job token by token')
-    .argument('<config>', 'the configuration, a YAML file')
+    .description('Show the first examples of a language job token by token, or describe a set of transitions')
+    .argument('<config>', 'the configuration, a YAML file; or a data set of transitions')
     .option('--count <number>', 'number of examples', wholeNumber(1), 3);
   addConfigOptions(command)
     .addHelpText(
@@ -45,8 +70,12 @@ Shows the tokens of prompts and completions as the model gets them, with │ bet
 label or score. Then checks the data set as training does. Servers that the configuration names must be up, because the tokenizer is
 theirs.
 
+Of an offline job, and of a data set of transitions (Minari, .parquet, .jsonl), it shows what it holds, and checks all of it. A file
+without bounds of actions needs the configuration, which gives them.
+
 Examples:
   pmpo data examples/language/labels.yaml
+  pmpo data examples/offline/offline.yaml
   pmpo data examples/language/gemma-270m.yaml --count 10`,
     )
     .action(showData);

@@ -78,7 +78,7 @@ function actionSpecsOf(
 }
 
 /** Whether the file itself bounds all of its actions. */
-const areBounded = (specs: Readonly<Record<string, TensorSpec>>) =>
+export const areBounded = (specs: Readonly<Record<string, TensorSpec>>) =>
   Object.values(specs).every(
     ({ dtype, minimum, maximum }) =>
       dtype === 'bool' ||
