@@ -12,9 +12,9 @@ const schemaFile = join(examples, 'pmpo.schema.json');
 const schema = jsonSchema(createCatalogue());
 const validate = new Ajv2020({ strict: false }).compile(schema);
 
-// Studies have a schema of their own.
+// Studies and recipes have schemas of their own.
 const configurations = readdirSync(examples, { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.yaml') && !/^(reproduce|bandit)/.test(file))
+  .filter((file) => file.endsWith('.yaml') && !/^(reproduce|bandit)|recipe\.yaml$/.test(file))
   .map((file) => join(examples, file));
 
 describe('examples/pmpo.schema.json', () => {
