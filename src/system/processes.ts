@@ -1,4 +1,4 @@
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { createInterface } from 'node:readline';
@@ -10,12 +10,16 @@ import { createInterface } from 'node:readline';
 
 /** Starts a program in a new process group. */
 export function spawnGroup(command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
-  return spawn(command, [...args], { ...options, detached: true });
+  return spawn(command, [...args], { ...options, detached: true, windowsHide: true });
 }
 
-/** Sends a signal to every process of a child's group, if any is left. */
+/** Sends a signal to every process of a child's group, if any is left. Windows knows no signals: there it ends them. */
 export function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
   if (pid === undefined) return;
+  if (process.platform === 'win32') {
+    spawnSync('taskkill', ['/pid', String(pid), '/t', '/f'], { stdio: 'ignore', windowsHide: true });
+    return;
+  }
   try {
     process.kill(-pid, signal);
   } catch {

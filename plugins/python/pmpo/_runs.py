@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import signal
 import subprocess
@@ -107,16 +108,18 @@ def train(
     if not isinstance(config, Mapping):
         return _run([*program, "train", str(config)], settings, output, name, quiet)
     # In the working directory, so that the configuration's relative paths begin there.
-    with tempfile.NamedTemporaryFile("w", dir=".", prefix="pmpo-", suffix=".yaml", encoding="utf-8") as file:
-        # JSON is YAML.
-        json.dump(_plain(config), file)
-        file.flush()
-        try:
-            return _run([*program, "train", file.name], settings, output, name, quiet)
-        except ProgramError as error:
-            # The file and its lines are ours; the keys are the caller's.
-            what = re.sub(r" \(line \d+\)", "", error.what.replace(f"{Path(file.name).resolve()}: ", "").replace(f"{file.name}: ", ""))
-            raise ProgramError(error.where, what) from None
+    handle, path = tempfile.mkstemp(dir=".", prefix="pmpo-", suffix=".yaml")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            # JSON is YAML.
+            json.dump(_plain(config), file)
+        return _run([*program, "train", path], settings, output, name, quiet)
+    except ProgramError as error:
+        # The file and its lines are ours; the keys are the caller's.
+        what = error.what.replace(f"{Path(path).resolve()}: ", "").replace(f"{path}: ", "")
+        raise ProgramError(error.where, re.sub(r" \(line \d+\)", "", what)) from None
+    finally:
+        os.unlink(path)
 
 
 def _plain(value: Any) -> Any:
@@ -144,8 +147,11 @@ def _run(command: list[str], settings: Mapping[str, Any] | None, output: str | P
                     print(text, file=sys.stderr, flush=True)
             code = process.wait()
         except BaseException:
-            # The terminal sends Ctrl-C to the program too; a notebook does not.
-            process.send_signal(signal.SIGINT)
+            # The terminal sends Ctrl-C to the program too; a notebook does not. Windows has no such signal for one process.
+            if os.name == "nt":
+                process.terminate()
+            else:
+                process.send_signal(signal.SIGINT)
             process.wait()
             raise
         finally:
