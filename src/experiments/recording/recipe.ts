@@ -7,7 +7,7 @@ const policySchema = z
     policy: z
       .union([z.enum(['random', 'latest', 'best']), z.int().min(0)])
       .describe(
-        'What acts. random: random actions; latest, best: the last checkpoint of the run, or the policy of its best evaluation; a number: the checkpoint at this step, or the next one before it',
+        'What acts. random: random actions; latest, best: the last checkpoint of the run, or the policy of its best evaluation; a number: the last checkpoint up to this step',
       ),
     share: z.number().positive().default(1).describe('Its share of the episodes, relative to the others'),
     noise: z
@@ -37,9 +37,9 @@ export const recipeSchema = mixtureSchema.extend({
 
 export type Recipe = z.infer<typeof recipeSchema>;
 
-/** What a policy of a mixture is called. */
-export function nameOf({ policy, noise }: MixedPolicy): string {
-  const name = typeof policy === 'number' ? `checkpoint ${policy}` : policy;
+/** What a policy of a mixture is called. @param steps the step of its checkpoint. */
+export function nameOf({ policy, noise }: MixedPolicy, steps?: number): string {
+  const name = steps === undefined ? String(policy) : `checkpoint ${steps}`;
   return noise > 0 ? `${name}, noise ${noise}` : name;
 }
 

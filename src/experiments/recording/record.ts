@@ -55,7 +55,7 @@ type Act = (observations: Float32Array, step: number) => Promise<Float32Array>;
 export async function recordEpisodes(options: RecordOptions): Promise<RecordedSet> {
   const { loaded, directory, mixture, output, signal, notice } = options;
   const { config } = loaded;
-  const checkpoints = await Promise.all(mixture.policies.map((mixed) => checkpointOf(mixed, directory)));
+  const chosen = await Promise.all(mixture.policies.map((mixed) => checkpointOf(mixed, directory)));
   const settings = { ...config, seed: mixture.seed };
   const engine = await createEngine(config.engine, { threads: config.threads });
   const made: { name: string; episodes: number; meanReturn: number }[] = [];
@@ -80,15 +80,15 @@ export async function recordEpisodes(options: RecordOptions): Promise<RecordedSe
           actionValues: environment.actionValues,
         });
         const key = foldIn(foldIn(randomKey(mixture.seed), 'recording'), i);
-        const acting = actingPolicy(config, environment, checkpoints[i], engine, `recording${i}`);
+        const acting = actingPolicy(config, environment, chosen[i]?.checkpoint, engine, `recording${i}`);
         const act = noisy(acting, environment, key, mixed.noise);
         const returns: number[] = [];
         for await (const episode of play(environment, count, act, signal)) {
-          writer.add({ ...episode, policy: nameOf(mixed) });
+          writer.add({ ...episode, policy: nameOf(mixed, chosen[i]?.steps) });
           returns.push(episode.rewards.reduce((a, b) => a + b, 0));
           steps += episode.rewards.length;
         }
-        made.push({ name: nameOf(mixed), episodes: count, meanReturn: mean(returns) });
+        made.push({ name: nameOf(mixed, chosen[i]?.steps), episodes: count, meanReturn: mean(returns) });
       } finally {
         await close();
       }
@@ -114,10 +114,13 @@ export async function recordEpisodes(options: RecordOptions): Promise<RecordedSe
   }
 }
 
-async function checkpointOf(
-  { policy }: MixedPolicy,
-  directory?: RunDirectory,
-): Promise<Checkpoint | undefined> {
+/** A checkpoint that plays, and the step at which it was saved, if it was chosen by that. */
+interface Chosen {
+  readonly checkpoint: Checkpoint;
+  readonly steps?: number;
+}
+
+async function checkpointOf({ policy }: MixedPolicy, directory?: RunDirectory): Promise<Chosen | undefined> {
   if (policy === 'random') return undefined;
   if (directory === undefined) {
     throw new PmpoError({
@@ -129,9 +132,9 @@ async function checkpointOf(
   const { checkpoints } = directory;
   if (typeof policy === 'string') {
     const { file, checkpoint } = await checkpoints.load();
-    if (policy === 'latest') return checkpoint;
+    if (policy === 'latest') return { checkpoint };
     const best = withBestPolicy(checkpoint);
-    if (best !== undefined) return best;
+    if (best !== undefined) return { checkpoint: best };
     throw new PmpoError({ where: file, what: 'it has no best policy: there was no evaluation before it' });
   }
   const steps = await checkpoints.list();
@@ -144,7 +147,8 @@ async function checkpointOf(
     });
   }
   const name = `step-${String(at).padStart(12, '0')}.safetensors`;
-  return (await readCheckpoint(join(checkpoints.folder, name))).checkpoint;
+  const { checkpoint } = await readCheckpoint(join(checkpoints.folder, name));
+  return { checkpoint, steps: at };
 }
 
 type Engine = Awaited<ReturnType<typeof createEngine>>;

@@ -1,0 +1,135 @@
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { readRecipe } from '../../src/experiments/recording/read-recipe.js';
+import { ensureBuilt, projectRoot, run, temporaryFolder } from '../end-to-end/program.js';
+
+const examples = join(projectRoot, 'examples/offline');
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let data: string;
+let trained: string;
+
+/** The example with fewer steps, episodes and updates, so that it takes seconds. */
+beforeAll(async () => {
+  await ensureBuilt();
+  folder = await temporaryFolder();
+  const recipe = parse(await readFile(join(examples, 'recipe.yaml'), 'utf8')) as {
+    config: { learner: object; environment: object; checkpoint: object; evaluation: object };
+  };
+  const small = {
+    ...recipe,
+    episodes: 10,
+    policies: [
+      { policy: 'random', share: 0.3 },
+      { policy: 1500, share: 0.4 },
+      { policy: 'latest', share: 0.3, noise: 0.1 },
+    ],
+    config: {
+      ...recipe.config,
+      environment: { ...recipe.config.environment, numEnvs: 2 },
+      learner: { environmentSteps: 2000, warmupSteps: 400, stepsPerUpdate: 32, batchSize: 16 },
+      checkpoint: { every: 1000, keep: 10 },
+      evaluation: { every: 2000, episodes: 2 },
+    },
+  };
+  const file = join(folder.path, 'recipe.yaml');
+  await writeFile(file, stringify(small));
+  const recorded = await run(['record', file, '--output', join(folder.path, 'set')]);
+  expect(recorded.code, recorded.stderr).toBe(0);
+  data = recorded.stdout.trim();
+  expect(recorded.stderr).toMatch(/3 episodes of random: mean return/);
+  expect(recorded.stderr).toMatch(/4 episodes of checkpoint 1008: mean return/);
+  expect(recorded.stderr).toMatch(/3 episodes of latest, noise 0.1: mean return/);
+}, 240_000);
+afterAll(() => folder.remove());
+
+const train = (...more: string[]) =>
+  run([
+    'train',
+    join(examples, 'offline.yaml'),
+    ...['--set', `dataset.file=${data}`, '--set', 'learner.updates=60', '--set', 'evaluation.episodes=2'],
+    ...['--set', 'environment.numEnvs=2', '--output', join(folder.path, 'runs'), ...more],
+  ]);
+
+describe('examples/offline', () => {
+  test('has a recipe', async () => {
+    expect(await readRecipe(join(examples, 'recipe.yaml'))).toMatchObject({ episodes: 100, seed: 0 });
+  });
+
+  test('records a set once, and the same set again elsewhere', async () => {
+    const before = await stat(data);
+    const again = await run([
+      'record',
+      join(folder.path, 'recipe.yaml'),
+      '--output',
+      join(folder.path, 'set'),
+    ]);
+    expect(again.code, again.stderr).toBe(0);
+    expect((await stat(data)).mtimeMs).toBe(before.mtimeMs);
+    const elsewhere = join(folder.path, 'elsewhere');
+    const { code, stderr } = await run(['record', join(folder.path, 'recipe.yaml'), '--output', elsewhere]);
+    expect(code, stderr).toBe(0);
+    const shown = await Promise.all([data, join(elsewhere, 'data')].map((path) => run(['data', path])));
+    const [first, second] = shown.map(({ stdout }) => stdout.split('\n').slice(1).join('\n'));
+    expect(first).toMatch(/Transitions: 500 in 10 episodes of 50 to 50 steps/);
+    expect(second).toBe(first);
+  });
+
+  test('trains, evaluates and exports a policy', async () => {
+    const made = await train('--name', 'offline');
+    expect(made.code, made.stderr).toBe(0);
+    trained = join(folder.path, 'runs', 'offline');
+    const summary = JSON.parse(await readFile(join(trained, 'summary.json'), 'utf8'));
+    expect(summary).toMatchObject({
+      stepUnit: 'updates',
+      steps: 60,
+      updates: 60,
+      evaluation: { scoreName: 'return', scoreCount: 2 },
+    });
+    const evaluated = await run(['eval', trained, '--episodes', '2', '--json']);
+    expect(evaluated.code, evaluated.stderr).toBe(0);
+    const { scores, stepUnit } = JSON.parse(evaluated.stdout);
+    expect({ mean: (scores[0] + scores[1]) / 2, stepUnit }).toEqual({
+      mean: expect.closeTo(summary.evaluation.meanScore, 4),
+      stepUnit: 'updates',
+    });
+    const exported = await run(['export', trained, '--output', join(folder.path, 'policy.onnx')]);
+    expect(exported.code, exported.stderr).toBe(0);
+    expect((await stat(join(folder.path, 'policy.onnx'))).size).toBeGreaterThan(1000);
+  });
+
+  test('goes on with more updates', async () => {
+    const { code, stderr } = await run(['train', '--resume', trained, '--set', 'learner.updates=80']);
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain('extended from 60 to 80 updates');
+  });
+
+  test('trains without an environment, and is not evaluated then', async () => {
+    const file = join(folder.path, 'without.yaml');
+    await writeFile(file, stringify({ dataset: { file: data }, learner: { updates: 20, batchSize: 16 } }));
+    const made = await run(['train', file, '--output', join(folder.path, 'runs'), '--name', 'without']);
+    expect(made.code, made.stderr).toBe(0);
+    const path = join(folder.path, 'runs', 'without');
+    expect((await stat(join(path, 'policy.onnx'))).size).toBeGreaterThan(1000);
+    const refused = await run(['eval', path]);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain(
+      'config.yaml: it has no environment in which the policy could be evaluated',
+    );
+  });
+
+  test('refuses data of another simulator, and data that is not there', async () => {
+    const other = await train('--set', 'environment.simulator=reacher');
+    expect(other.code).toBe(1);
+    expect(other.stderr).toMatch(
+      /main_data\.hdf5: its observations have 5 numbers, and those of the environment 6\. Name the environment/,
+    );
+    const missing = await train('--set', 'dataset.file=/nowhere');
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toContain('/nowhere: there is no such file or folder');
+    await mkdir(join(folder.path, 'empty'));
+    const empty = await run(['data', join(folder.path, 'empty')]);
+    expect(empty.stderr).toContain('the folder is no data set of Minari in HDF5');
+  });
+});
