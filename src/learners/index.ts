@@ -1,12 +1,14 @@
 /**
  * `pmpo/learners`: whole training jobs, and the step that they share. `trainControl` improves a policy in simulators,
  * `trainLanguage` a language model; both take any operator and any feedback classifier, report to an observer, and resume from
- * checkpoints. `trainBandit` searches for the minimum of functions with many operators and seeds at once. `ImprovementStep` and
+ * checkpoints. `trainOffline` learns a policy from fixed transitions. `trainBandit` searches for the minimum of functions with many operators and seeds at once. `ImprovementStep` and
  * `TrainedOperator` are for learners of your own.
  */
 
 export type { ChatMessage } from '../core/chat.js';
 export { divergedError } from '../core/errors.js';
+export { openTransitions } from '../datasets/transitions/open.js';
+export type { RecordedEpisode, TransitionSource } from '../datasets/transitions/source.js';
 export type { Completion, LanguageModel, SamplingSettings } from '../language/language-model.js';
 export type { Reward, RewardInput } from '../language/rewards/reward.js';
 export type { TrainableModel } from '../language/trainable-model.js';
@@ -72,4 +74,8 @@ export type {
   TrainLanguageOptions,
   TrainLanguageResult,
 } from './language/train-options.js';
+export type { OfflineLearnerConfig, OfflineUpdateConfig } from './offline/config.js';
+export { type DataShape, type DataShapeOptions, dataShape } from './offline/data-shape.js';
+export { trainOffline } from './offline/train.js';
+export type { TrainOfflineOptions, TrainOfflineResult } from './offline/train-options.js';
 export { type CopyRule, copyIsDue, decayStart, learningRateFactor } from './schedule.js';
