@@ -1,4 +1,4 @@
-// `node scripts/report-scripts.mjs`: writes src/report/player.js and player-3d.js, the scripts that play episodes in a report, from
+// `node scripts/report-scripts.mjs`: writes src/report/player*.js, the scripts that play episodes in a report and follow a run, from
 // src/report/page. They contain everything they need, three.js included, because a report makes no requests.
 
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -8,7 +8,11 @@ import { build } from 'esbuild';
 const folder = fileURLToPath(new URL('../src/report/', import.meta.url));
 
 /** The scripts: their names, and the modules that they begin with. */
-const scripts = { 'player.js': 'page/entry.ts', 'player-3d.js': 'page/entry-3d.ts' };
+const scripts = {
+  'player.js': 'page/entry.ts',
+  'player-3d.js': 'page/entry-3d.ts',
+  'player-live.js': 'page/entry-live.ts',
+};
 
 /** The text of a script. */
 export async function reportScript(name) {
@@ -23,7 +27,7 @@ export async function reportScript(name) {
     legalComments: 'none',
     logLevel: 'error',
   });
-  const owner = name === 'player-3d.js' ? ' With three.js, copyright three.js authors, MIT license.' : '';
+  const owner = name !== 'player.js' ? ' With three.js, copyright three.js authors, MIT license.' : '';
   return `// Bundled by scripts/report-scripts.mjs when pmpo is built.${owner}\n${outputFiles[0].text}`;
 }
 

@@ -8,7 +8,7 @@ import { ensureBuilt, ensureInstalled, root, runNode, say } from './bootstrap.mj
 const defaultConfig = relative(process.cwd(), join(root, 'examples/cartpole.yaml'));
 const given = process.argv.slice(2);
 /** The options of `pmpo train` that take a value: the argument after one of them is not a file. */
-const valued = new Set(['--set', '--operator', '--seed', '--output', '--name', '--resume']);
+const valued = new Set(['--set', '--operator', '--seed', '--output', '--name', '--resume', '--ui-port']);
 const namesFile = given.some((arg, i) => !arg.startsWith('-') && !valued.has(given[i - 1]));
 const needsFile = !namesFile && !given.some((arg) => arg === '--help' || arg.startsWith('--resume'));
 

@@ -19,6 +19,7 @@ import { addReproduce } from './commands/reproduce.js';
 import { addSchema } from './commands/schema.js';
 import { addServe } from './commands/serve.js';
 import { addTrain } from './commands/train.js';
+import { addUi } from './commands/ui.js';
 import { addWinrate } from './commands/winrate.js';
 
 const examples = `
@@ -51,6 +52,7 @@ export function createProgram(): Command {
   addWinrate(program);
   addRecord(program);
   addReport(program);
+  addUi(program);
   addReproduce(program);
   addServe(program);
   addExport(program);

@@ -27,6 +27,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Receives a line about each slow step that comes before the run has a folder. */
   readonly say?: (line: string) => void;
+  /** Whether a person has asked for a checkpoint since the last call. */
+  readonly checkpointRequested?: () => boolean;
   /** Called when the run has its folder. */
   readonly onStart?: (directory: RunDirectory) => void;
 }
@@ -127,6 +129,7 @@ export async function makeRun<Opened>(
         records,
         progress,
         keep: description.keep,
+        checkpointRequested: options.checkpointRequested,
         config: plain(description.settings),
       });
       const counters = checkpoint?.checkpoint.metadata.counters as { readonly updates: number } | undefined;

@@ -148,19 +148,23 @@ const controls = `<div class="controls" hidden>
 <label class="muted">Speed <select><option value="0.25">¼×</option><option value="0.5">½×</option><option value="1" selected>1×</option><option value="2">2×</option><option value="4">4×</option></select></label>
 </div>`;
 
-/** The episodes of a report, side by side; '' without any. */
-export async function episodePanels(shown: readonly ShownEpisode[]): Promise<string> {
+/** The episodes of a report, side by side; '' without any. @param withScript whether the script that plays them is added. */
+export async function episodePanels(shown: readonly ShownEpisode[], withScript = true): Promise<string> {
   if (shown.length === 0) return '';
   const bounds = rewardBounds(shown.map(({ episode }) => episode));
   const panels = shown.map(({ title, about, episode }) => {
     const label = `${title}: reward per step, from ${formatNumber(bounds[0])} to ${formatNumber(bounds[1])}`;
     return `<div class="view"><h3>${escapeHtml(title)}</h3><p class="muted">${escapeHtml(about)}</p>${stage(episode, title)}${rewardStrip(episode.rewards, bounds, label)}<p class="so-far muted">Reward per step, ${formatNumber(bounds[0])} to ${formatNumber(bounds[1])}. Return ${formatNumber(episode.return)} after ${formatCount(episode.steps)} steps</p></div>`;
   });
+  return `<section class="card episodes" aria-label="Episodes"><div class="views">${panels.join('\n')}</div>${controls}
+<script type="application/json" class="episode-data">${embedded(shown.map(({ episode }) => episode))}</script></section>${withScript ? await scriptFor(shown) : ''}`;
+}
+
+/** The script that plays these episodes. */
+async function scriptFor(shown: readonly ShownEpisode[]): Promise<string> {
   const has3d = shown.some(({ episode }) => episode.scene !== undefined);
   const script = await pageScript(has3d ? 'player-3d.js' : 'player.js');
   // A script in a page must not contain what ends it.
   const safe = script.replaceAll('</script', '<\\/script');
-  return `<section class="card episodes" aria-label="Episodes"><div class="views">${panels.join('\n')}</div>${controls}
-<script type="application/json" class="episode-data">${embedded(shown.map(({ episode }) => episode))}</script></section>
-<script>${safe}</script>`;
+  return `\n<script>${safe}</script>`;
 }

@@ -35,6 +35,9 @@ svg text{font-family:${fontFamily};font-variant-numeric:tabular-nums}
 .hover{stroke:transparent;stroke-width:14px}
 .hover:hover{opacity:1!important;stroke:var(--ink);stroke-opacity:.18}
 .facts dd small{display:block;white-space:normal;line-height:1.35}
+.live{position:sticky;top:0;z-index:1;display:flex;gap:10px;align-items:center;padding:10px 32px;background:var(--card);border-bottom:1px solid var(--line)}
+.live p{margin:0;flex:1;font-size:14px}
+.live button:disabled{opacity:.55;cursor:default}
 .asked{display:grid;grid-template-columns:1fr 1fr;gap:0 32px;margin:16px 0 0;font-size:14px}
 .asked div{display:grid;grid-template-columns:minmax(110px,30%) 1fr;gap:12px;padding:8px 0;border-top:1px solid var(--line)}
 .asked dt{color:var(--muted)}

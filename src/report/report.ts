@@ -26,6 +26,8 @@ export interface ReportOptions {
   readonly title?: string;
   /** The command that made the runs, printed under the figure. */
   readonly command: string;
+  /** Whether the page has a script of its own, which plays the episodes. */
+  readonly isLive?: boolean;
 }
 
 /** The sizes of drawings, which fill the page's cards inside their padding. */
@@ -315,11 +317,11 @@ function episodesOfLabels(runs: readonly RunData[]): ShownEpisode[] {
 }
 
 /** Episodes of one run, or of what is compared. */
-async function episodesOf(runs: readonly RunData[]): Promise<string> {
+async function episodesOf(runs: readonly RunData[], isLive: boolean): Promise<string> {
   const shown = runs.length === 1 ? episodesOfRun(runs[0]!) : episodesOfLabels(runs);
   if (shown.length === 0) return '';
   const note = `The first episode of ${runs.length === 1 ? 'each evaluation' : 'the last evaluation'}. ${termsOf(runs).evaluated}`;
-  return `<h2>The policy at work</h2><p class="note">${note}</p>${await episodePanels(shown)}`;
+  return `<h2>The policy at work</h2><p class="note">${note}</p>${await episodePanels(shown, !isLive)}`;
 }
 
 /** What the labels of a comparison are. */
@@ -406,7 +408,7 @@ function heading(runs: readonly RunData[], title: string | undefined): string {
  */
 export async function renderReport(
   runs: readonly RunData[],
-  { title, command }: ReportOptions,
+  { title, command, isLive = false }: ReportOptions,
 ): Promise<string> {
   if (runs.length === 0) throw new RangeError('a report needs at least one run');
   const { main, constant, more } = metricCharts(runs);
@@ -419,7 +421,7 @@ export async function renderReport(
   const sections = [
     heading(runs, title),
     runs.length === 1 ? runFacts(runs[0]!) + asked(runs[0]!) : groupTable(runs),
-    await episodesOf(runs),
+    await episodesOf(runs, isLive),
     '<h2>Learning curve</h2>',
     curve,
     await completionsOf(runs),

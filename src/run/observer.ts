@@ -20,6 +20,8 @@ export interface LearnerObserver {
   notice(message: string): void;
   /** What the learner waits for, told once a second; undefined when it goes on. May be left out. */
   waiting?(what: string | undefined): void;
+  /** Whether a person has asked for a checkpoint since the last call. The learner asks at every step. May be left out. */
+  checkpointRequested?(): boolean;
   /** Saves a checkpoint; the learner continues when the promise resolves. */
   checkpoint(steps: number, checkpoint: Checkpoint): Promise<void>;
 }
@@ -28,6 +30,8 @@ export interface RunObserverOptions {
   readonly directory: RunDirectory;
   readonly records: RecordWriter;
   readonly progress: Progress;
+  /** Whether a person has asked for a checkpoint since the last call. */
+  readonly checkpointRequested?: () => boolean;
   /** Number of checkpoints kept; older ones are deleted once a newer one is saved. */
   readonly keep: number;
   /** The job's configuration, saved in each checkpoint. */
@@ -47,6 +51,7 @@ export function createRunObserver({
   progress,
   keep,
   config,
+  checkpointRequested,
 }: RunObserverOptions): LearnerObserver {
   return {
     progress: (steps, updates) => progress.update(steps, updates),
@@ -66,6 +71,7 @@ export function createRunObserver({
       progress.notice(message);
     },
     waiting: progress.waiting,
+    ...(checkpointRequested === undefined ? {} : { checkpointRequested }),
     checkpoint: async (steps, checkpoint) => {
       const file = await directory.checkpoints.save(steps, checkpoint, {
         records: records.position(),

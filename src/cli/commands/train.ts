@@ -10,12 +10,15 @@ import {
   type ConfigOptions,
   commandLine,
   overridesOf,
+  wholeNumber,
 } from '../options.js';
 
 interface TrainOptions extends ConfigOptions {
   readonly resume?: string;
   readonly quiet?: boolean;
   readonly json?: boolean;
+  readonly ui?: boolean;
+  readonly uiPort?: number;
 }
 
 /** Loads the configuration of a new run, or of the run to resume together with its folder. */
@@ -83,23 +86,69 @@ async function train(file: string | undefined, options: TrainOptions): Promise<v
   const signals = handleSignals({
     onStop: () => say('Stopping: saving a checkpoint … (again to stop at once)'),
   });
+  const ui = options.ui === true || options.uiPort !== undefined ? await uiOf(options, say) : undefined;
   try {
     const { directory, summary } = await makeJob(job, {
       resume,
       progressMode: progressMode({ ...options, isTerminal: process.stderr.isTTY === true }),
       command: commandLine(),
-      signal: signals.signal,
+      signal: ui === undefined ? signals.signal : eitherSignal(signals.signal, ui.stopped),
+      checkpointRequested: ui?.checkpointRequested,
       say,
-      onStart: (run: RunDirectory) =>
-        say(`${resume === undefined ? 'Run' : 'Resuming'}: ${relativePath(run.path)}`),
+      onStart: (run: RunDirectory) => {
+        say(`${resume === undefined ? 'Run' : 'Resuming'}: ${relativePath(run.path)}`);
+        ui?.serve(run.path);
+      },
     });
     if (summary === undefined) {
       process.stderr.write(`Stopped. Resume with: pmpo train --resume ${relativePath(directory.path)}\n`);
       process.exitCode = exitCodes.failed;
     }
   } finally {
+    await ui?.close();
     signals.dispose();
   }
+}
+
+/** A signal that is aborted when one of two is. */
+function eitherSignal(a: AbortSignal, b: AbortSignal): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of [a, b])
+    signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true });
+  if (a.aborted || b.aborted) controller.abort();
+  return controller.signal;
+}
+
+/** The live page of the run, and what its buttons have asked for. */
+async function uiOf({ uiPort = 0 }: TrainOptions, say: (line: string) => void) {
+  const { startLivePage } = await import('../../report/live/live-page.js');
+  const stop = new AbortController();
+  let isCheckpointAsked = false;
+  let page: ReturnType<typeof startLivePage> | undefined;
+  return {
+    stopped: stop.signal,
+    checkpointRequested() {
+      const was = isCheckpointAsked;
+      isCheckpointAsked = false;
+      return was;
+    },
+    serve(folder: string) {
+      page = startLivePage({
+        folder,
+        port: uiPort,
+        onUrl: (url) => process.stderr.write(`Live page: ${url}\n`),
+        onFailure: (message) => say(`The live page is not served: ${message}`),
+        onCommand: (command) => {
+          if (command === 'checkpoint') isCheckpointAsked = true;
+          else if (!stop.signal.aborted) {
+            say('Stopped from the live page: saving a checkpoint …');
+            stop.abort('UI');
+          }
+        },
+      });
+    },
+    close: async () => page?.close(),
+  };
 }
 
 /** `pmpo train`. */
@@ -114,6 +163,11 @@ export function addTrain(program: Command): void {
       '--resume <dir>',
       'resume the run in this folder from its newest checkpoint, with its configuration; --set may change only its total (learner.environmentSteps or learner.updates), addresses of servers, evaluation, checkpoint, engine and threads',
     )
+    .option(
+      '--ui',
+      'serve the report while the run goes on, on this machine only, with buttons to stop and to save',
+    )
+    .option('--ui-port <number>', 'the port of that page (default: a free one)', wholeNumber(0))
     .addHelpText(
       'after',
       `

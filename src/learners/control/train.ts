@@ -153,7 +153,8 @@ class ControlJob {
       observer.progress(after, this.#counters.updates);
       if (crossed(metricsEvery)) this.#report();
       if (after < total && crossed(config.evaluation.every)) await this.#evaluateMidway();
-      if (after < total && crossed(config.checkpoint.every)) await this.#checkpoint();
+      const isAsked = observer.checkpointRequested?.() === true;
+      if (after < total && (isAsked || crossed(config.checkpoint.every))) await this.#checkpoint();
     }
     await this.#runUpdates(this.#experience.updatesDue(this.#counters.environmentSteps));
     this.#report();

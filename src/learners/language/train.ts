@@ -88,7 +88,8 @@ class LanguageJob {
     await this.#publishReference(true);
     while (true) {
       const { updates } = this.#counters;
-      if (updates > 0 && updates % config.checkpoint.every === 0 && updates !== this.#savedAt)
+      const isAsked = observer.checkpointRequested?.() === true;
+      if (updates > 0 && (isAsked || updates % config.checkpoint.every === 0) && updates !== this.#savedAt)
         await this.#checkpoint(evaluationDue);
       if (evaluationDue && !(await this.#evaluate())) return this.#stopped(true);
       evaluationDue = false;

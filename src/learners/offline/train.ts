@@ -159,7 +159,8 @@ class OfflineJob {
       observer.progress(after, after);
       if (crossed(metricsEvery)) this.#report();
       if (after < total && crossed(config.evaluation.every)) await this.#evaluateMidway();
-      if (after < total && crossed(config.checkpoint.every)) await this.#checkpoint();
+      const isAsked = observer.checkpointRequested?.() === true;
+      if (after < total && (isAsked || crossed(config.checkpoint.every))) await this.#checkpoint();
     }
     this.#report();
     observer.progress(this.#counters.updates, this.#counters.updates);
