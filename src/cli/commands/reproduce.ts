@@ -1,5 +1,5 @@
 import { cpus, totalmem } from 'node:os';
-import { basename, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ConfigError, exitCodes } from '../../core/errors.js';
@@ -75,11 +75,23 @@ async function reproduceBandit({ name, file, text }: GivenStudy, options: Reprod
   const { makeBanditStudy } = await import('../../experiments/bandit/make-bandit-study.js');
   const { writeBanditResults } = await import('../../experiments/bandit/results.js');
   const { handleSignals } = await import('../../system/signals.js');
+  const { createCatalogue } = await import('../../config/catalogue.js');
+  const { loadPlugins } = await import('../../config/plugins.js');
+  const { publicModules } = await import('../../public-modules.js');
   const study = parseBanditStudy(file, text, scale);
+  const names = createCatalogue(publicModules);
+  await loadPlugins(study.plugins, names, dirname(resolve(file)), publicModules);
   const started = performance.now();
   const signals = handleSignals({ onStop: () => say('Stopping … (again to stop at once)') });
   try {
-    const made = await makeBanditStudy({ study, file, jobs: options.jobs, say, signal: signals.signal });
+    const made = await makeBanditStudy({
+      study,
+      file,
+      names,
+      jobs: options.jobs,
+      say,
+      signal: signals.signal,
+    });
     const { user, system } = process.cpuUsage();
     const seconds = Math.round((performance.now() - started) / 1000);
     const processorSeconds = Math.round((user + system) / 1e6);

@@ -1,4 +1,4 @@
-import { ConfigError, PmpoError } from '../../core/errors.js';
+import { ConfigError } from '../../core/errors.js';
 import { median } from '../../core/statistics.js';
 import { createEngine } from '../../engine/create.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
@@ -10,7 +10,14 @@ import type { StabilityCell } from '../../report/search-panels.js';
 import { type Ending, endingsOf, gridOf, type Line, linesOf, rounded, spacedIndices } from './aggregate.js';
 import { CmaEsReference, type CmaEsState } from './cma-es-reference.js';
 import { type BanditStudy, type SearchConfig, searchConfig } from './schema.js';
-import { type Candidate, candidatesOf, classifierOf, judge, type TuningRow } from './tuning.js';
+import {
+  type Candidate,
+  candidatesOf,
+  classifierOf,
+  judge,
+  type StudyNames,
+  type TuningRow,
+} from './tuning.js';
 
 /** Makes all searches of a study of bandits: settings are tuned, and then every method searches every function. */
 
@@ -53,6 +60,8 @@ export interface MakeBanditStudyOptions {
   readonly study: BanditStudy;
   /** The study's file, for messages. */
   readonly file: string;
+  /** The operators and classifiers that the study can name. */
+  readonly names: StudyNames;
   /** The number of batches of searches that run at the same time. */
   readonly jobs: number;
   readonly say: (line: string) => void;
@@ -77,13 +86,17 @@ interface Planned {
   readonly cmaEs: boolean;
 }
 
-/** Checks the settings of all searches. @throws ConfigError with the place of what is wrong. */
-export function planBanditStudy(file: string, { base, methods, searches }: BanditStudy): Planned[] {
-  return Object.entries(searches).map(
+/**
+ * Checks the settings of everything that the study makes, before anything is made.
+ * @throws ConfigError with the place of what is wrong.
+ */
+export function planBanditStudy(file: string, study: BanditStudy, names: StudyNames): Planned[] {
+  const { base, methods, searches } = study;
+  const planned = Object.entries(searches).map(
     ([name, { title, functions, methods: shown, config: own, tune, tunedBy, score, cmaEs }]) => {
       const where = `${file}: bandit.searches.${name}`;
       const config = searchConfig(where, base, own);
-      const classifier = classifierOf(where, config);
+      const classifier = classifierOf(where, config, names);
       const chosen = shown ?? Object.keys(methods);
       const candidates = chosen.flatMap((method) =>
         candidatesOf(
@@ -92,6 +105,7 @@ export function planBanditStudy(file: string, { base, methods, searches }: Bandi
           { ...methods[method]!, tune: { ...methods[method]!.tune, ...tune } },
           config,
           classifier,
+          names,
         ),
       );
       return {
@@ -108,6 +122,73 @@ export function planBanditStudy(file: string, { base, methods, searches }: Bandi
       };
     },
   );
+  checkTuning(file, study, planned);
+  if (study.contours !== undefined) checkContours(file, study.contours, study, planned);
+  if (study.stability !== undefined) stabilityOf(file, study, study.stability, names);
+  return planned;
+}
+
+/** @throws ConfigError if settings have to be chosen, and nothing says how, or the search that chooses them does not. */
+function checkTuning(file: string, { tuning }: BanditStudy, planned: readonly Planned[]): void {
+  for (const { name, tunedBy, methods, candidates } of planned) {
+    const source = planned.find((search) => search.name === tunedBy);
+    const missing = methods.find((method) => source?.methods.includes(method) !== true);
+    if (missing !== undefined) {
+      throw new ConfigError({
+        where: `${file}: bandit.searches.${name}.tunedBy`,
+        what: `the search '${tunedBy}' does not tune ${missing}`,
+        remedy: `Add ${missing} to its methods`,
+      });
+    }
+    if (tunedBy !== name || candidates.length === methods.length || tuning !== undefined) continue;
+    throw new ConfigError({
+      where: `${file}: bandit.tuning`,
+      what: `it is missing, and methods of the search '${name}' have settings to choose from`,
+      remedy: 'Name a function: `tuning: {function: ellipsoid, seeds: 10, copies: 200}`',
+    });
+  }
+}
+
+/** @throws ConfigError if there are no paths to draw, or the contours of their functions cannot be drawn. */
+function checkContours(
+  file: string,
+  { search, seed }: NonNullable<BanditStudy['contours']>,
+  { seeds }: Pick<BanditStudy, 'seeds'>,
+  planned: readonly Planned[],
+): void {
+  const { dimensions } = planned.find(({ name }) => name === search)!.config;
+  if (dimensions !== 2) {
+    throw new ConfigError({
+      where: `${file}: bandit.contours.search`,
+      what: `the functions of '${search}' have ${dimensions} variables`,
+      remedy: 'Name a search with `dimensions: 2`',
+    });
+  }
+  if (seed < seeds) return;
+  throw new ConfigError({
+    where: `${file}: bandit.contours.seed`,
+    what: `there is no seed ${seed}`,
+    remedy: `The seeds of the study are 0 to ${seeds - 1}`,
+  });
+}
+
+/** The settings of the map of stability. @throws ConfigError if they are wrong, or the map would have no line. */
+function stabilityOf(
+  file: string,
+  { base }: Pick<BanditStudy, 'base'>,
+  map: NonNullable<BanditStudy['stability']>,
+  names: StudyNames,
+): { readonly config: SearchConfig; readonly classifier: FeedbackClassifier; readonly rejectShare: number } {
+  const where = `${file}: bandit.stability`;
+  const config = searchConfig(where, base, map.config);
+  const classifier = classifierOf(where, config, names);
+  const rejectShare = classifier.rejectShare?.(config.learner.samples);
+  if (rejectShare !== undefined) return { config, classifier, rejectShare };
+  throw new ConfigError({
+    where: `${where}.config.feedback`,
+    what: 'the share of rejected samples differs from context to context, so the map has no line',
+    remedy: 'Choose top-k',
+  });
 }
 
 /** Runs tasks, at most `count` at once, and begins no other once one has failed. */
@@ -136,7 +217,7 @@ async function inTurns<T>(count: number, tasks: readonly (() => Promise<T>)[]): 
  */
 export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<MadeBanditStudy> {
   const { study, file, jobs, say } = options;
-  const planned = planBanditStudy(file, study);
+  const planned = planBanditStudy(file, study, options.names);
   const byName = new Map(planned.map((search) => [search.name, search]));
   const seeds = Array.from({ length: study.seeds }, (_, i) => i);
 
@@ -164,11 +245,11 @@ export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<
       say(`${name}: ${methods.length} methods, ${functions.length} functions, ${seeds.length} seeds`);
       const result = await searches(options, config, search.classifier, {
         functions,
-        methods: methods.map((method) => chosen.get(method) ?? missingMethod(name, search.tunedBy, method)),
+        methods: methods.map((method) => chosen.get(method)!),
         seeds,
         copies: config.reference.copies,
       });
-      if (study.contours?.search === name) paths.push(...pathsOf(study.contours, config, result));
+      if (study.contours?.search === name) paths.push(...pathsOf(study.contours, result));
       const reference = search.cmaEs
         ? await cmaEs.search(functions, config, seeds, gridOf(result))
         : undefined;
@@ -190,17 +271,11 @@ export async function makeBanditStudy(options: MakeBanditStudyOptions): Promise<
 
 /** The searches by which settings are chosen; undefined if no method has settings to choose from. */
 async function tune(options: MakeBanditStudyOptions, search: Planned): Promise<BanditResult | undefined> {
-  const { study, file, say } = options;
+  const { study, say } = options;
   const { name, candidates, methods, config, classifier } = search;
   if (candidates.length === methods.length) return undefined;
-  if (study.tuning === undefined) {
-    throw new ConfigError({
-      where: `${file}: bandit.tuning`,
-      what: 'it is missing, and methods have settings to choose from',
-      remedy: 'Name a function: `tuning: {function: ellipsoid, seeds: 10, copies: 200}`',
-    });
-  }
-  const { function: fn, seeds, copies } = study.tuning;
+  // It was checked when the study was planned.
+  const { function: fn, seeds, copies } = study.tuning!;
   say(`${name}: tuning ${candidates.length} settings on ${fn}`);
   return searches(options, config, classifier, {
     functions: [fn],
@@ -218,14 +293,6 @@ function chooseSettings(
 ): ReturnType<typeof judge> {
   if (result !== undefined) return judge(candidates, result, score);
   return { rows: [], chosen: new Map(candidates.map((only) => [only.of, { ...only, name: only.of }])) };
-}
-
-function missingMethod(search: string, tunedBy: string, method: string): never {
-  throw new PmpoError({
-    where: `searches.${search}`,
-    what: `the search '${tunedBy}', by which it is tuned, does not tune ${method}`,
-    remedy: `Add ${method} to its methods`,
-  });
 }
 
 /** Makes searches in an engine of their own: graphs of different batches run at the same time. */
@@ -268,16 +335,8 @@ const pathPoints = 101;
 /** The paths of one seed. */
 function pathsOf(
   { functions, seed }: NonNullable<BanditStudy['contours']>,
-  config: SearchConfig,
   { traces }: BanditResult,
 ): MadePath[] {
-  if (config.dimensions !== 2) {
-    throw new PmpoError({
-      where: 'bandit.contours.search',
-      what: `its functions have ${config.dimensions} variables`,
-      remedy: 'Name a search with `dimensions: 2`',
-    });
-  }
   return traces
     .filter((trace) => trace.seed === seed && functions.includes(trace.function))
     .map(({ method, function: name, points }) => {
@@ -294,9 +353,7 @@ async function makeStability(
   map: NonNullable<BanditStudy['stability']>,
 ): Promise<MadeStability[]> {
   const { study, file, say } = options;
-  const where = `${file}: bandit.stability`;
-  const config = searchConfig(where, study.base, map.config);
-  const classifier = classifierOf(where, config);
+  const { config, classifier, rejectShare } = stabilityOf(file, study, map, options.names);
   const pairs = map.alpha.flatMap((alpha) =>
     map.beta.map((beta) => ({ alpha, beta, name: `${alpha} ${beta}` })),
   );
@@ -311,14 +368,6 @@ async function makeStability(
     seeds: Array.from({ length: map.seeds }, (_, i) => i),
     copies: map.copies,
   });
-  const rejectShare = classifier.rejectShare?.(config.learner.samples);
-  if (rejectShare === undefined) {
-    throw new PmpoError({
-      where: `${where}.config.feedback`,
-      what: 'the share of rejected samples differs from context to context, so the map has no line',
-      remedy: 'Choose top-k',
-    });
-  }
   return map.functions.map((fn) => ({
     function: fn,
     rejectShare,

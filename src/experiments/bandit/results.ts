@@ -153,6 +153,10 @@ function dataOf({ searches, paths, stability, cmaEs }: MadeBanditStudy) {
   };
 }
 
+/** Numbers that JSON does not have, such as the value of a search that diverged, as texts that `Number` reads: "Infinity". */
+export const withInfinity = (_: string, value: unknown): unknown =>
+  typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+
 /** The facts needed to reproduce the results. */
 export interface BanditProvenance {
   readonly command: string;
@@ -184,7 +188,7 @@ export async function writeBanditResults(
   const files: [string, string][] = [
     ['summary.md', summary],
     ...(tuning === undefined ? [] : [['tuning.md', tuning] satisfies [string, string]]),
-    ['data.json', `${JSON.stringify(dataOf(made))}\n`],
+    ['data.json', `${JSON.stringify(dataOf(made), withInfinity)}\n`],
     ['provenance.json', `${JSON.stringify({ ...provenance, versions }, null, 2)}\n`],
   ];
   for (const search of made.searches) files.push([`${search.name}.svg`, await curvesFigure(search, all)]);

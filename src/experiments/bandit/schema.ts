@@ -81,6 +81,7 @@ const search = z.strictObject({
 });
 
 const banditSchema = z.strictObject({
+  plugins: z.array(z.string()).default([]).describe('Paths of modules that export `register(registry)`'),
   seeds: seeds.describe('Searches of each method on each function; their seeds count up from 0'),
   base: z.record(z.string(), z.unknown()).default({}).describe('Settings of all searches'),
   methods: z.record(z.string().min(1), method),

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { createCatalogue } from '../../config/catalogue.js';
 import { ConfigError } from '../../core/errors.js';
 import type { SearchTrace } from '../../learners/bandit/config.js';
 import { searchConfig } from './schema.js';
 import { candidatesOf, classifierOf, combinations, judge } from './tuning.js';
 
+const names = createCatalogue();
 const config = searchConfig('study.yaml', {}, {});
 const candidates = (operator: { name: string } & Record<string, unknown>, tune = {}, learningRate?: number) =>
   candidatesOf(
@@ -11,7 +13,8 @@ const candidates = (operator: { name: string } & Record<string, unknown>, tune =
     'M',
     { operator, tune, learningRate },
     config,
-    classifierOf('study.yaml', config),
+    classifierOf('study.yaml', config, names),
+    names,
   );
 
 describe('combinations', () => {
@@ -55,11 +58,11 @@ describe('candidatesOf', () => {
   it('refuses feedback that the operator cannot learn from', () => {
     const accepting = searchConfig('study.yaml', {}, { feedback: { name: 'top-k', accept: 2, reject: 0 } });
     const method = { operator: { name: 'dpo' }, tune: {}, learningRate: 0.1 };
-    expect(() => candidatesOf('M', 'M', method, accepting, classifierOf('S', accepting))).toThrow(
-      /pairs|reject/,
-    );
+    expect(() =>
+      candidatesOf('M', 'M', method, accepting, classifierOf('S', accepting, names), names),
+    ).toThrow(/pairs|reject/);
     const wrong = searchConfig('S', {}, { feedback: { name: 'top-k', accept: 4, reject: 2 } });
-    expect(() => classifierOf('S', wrong)).toThrow(/S\.feedback: top-k accepts 4 and rejects 2 of 4/);
+    expect(() => classifierOf('S', wrong, names)).toThrow(/S\.feedback: top-k accepts 4 and rejects 2 of 4/);
   });
 });
 

@@ -1,14 +1,16 @@
+import type { Catalogue } from '../../config/catalogue.js';
 import { ConfigError, PmpoError } from '../../core/errors.js';
 import { mean, median } from '../../core/statistics.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
-import { createFeedbackRegistry } from '../../feedback/registry.js';
 import type { BanditMethod, BanditResult, SearchTrace } from '../../learners/bandit/config.js';
 import { checkNeeds } from '../../operators/needs.js';
-import { createOperatorRegistry } from '../../operators/registry.js';
 import { layered } from '../study/plan.js';
 import type { SearchConfig, StudyMethod, StudySearch } from './schema.js';
 
 /** The choice of a method's settings: every combination of the values to choose from is tried, and the one with the least score is taken. */
+
+/** The operators and classifiers that a study can name, those of its plugins included. */
+export type StudyNames = Pick<Catalogue, 'operators' | 'feedback'>;
 
 /** The settings of a method that were tried or chosen, by name. */
 export type Settings = Readonly<Record<string, number | string>>;
@@ -54,6 +56,7 @@ export function candidatesOf(
   { operator: given, learningRate, tune }: StudyMethod,
   { feedback, learner }: SearchConfig,
   classifier: FeedbackClassifier,
+  { operators }: Pick<StudyNames, 'operators'>,
 ): Candidate[] {
   const { name: operatorName, ...fixed } = given;
   return combinations(tune).map((settings) => {
@@ -71,7 +74,7 @@ export function candidatesOf(
       fixed,
     );
     const operator = at(`${where}.operator`, () => {
-      const made = createOperatorRegistry().get(operatorName).create(all);
+      const made = operators.get(operatorName).create(all);
       checkNeeds(operatorName, made.needs, feedback.name, classifier.provides, {
         samples: learner.samples,
         contexts: learner.contexts,
@@ -86,9 +89,19 @@ export function candidatesOf(
 }
 
 /** The classifier of a search. @throws ConfigError if it or one of its settings is unknown or out of range. */
-export function classifierOf(where: string, { feedback: given, learner }: SearchConfig): FeedbackClassifier {
+export function classifierOf(
+  where: string,
+  { feedback: given, learner }: SearchConfig,
+  { feedback }: Pick<StudyNames, 'feedback'>,
+): FeedbackClassifier {
   const { name, ...settings } = given;
-  return at(`${where}.feedback`, () => createFeedbackRegistry().get(name).create(settings, learner.samples));
+  const classifier = at(`${where}.feedback`, () => feedback.get(name).create(settings, learner.samples));
+  if (classifier.classifyOnHost === undefined || classifier.open === undefined) return classifier;
+  throw new ConfigError({
+    where: `${where}.feedback`,
+    what: `'${name}' is a program or a service, which a study of bandits does not open`,
+    remedy: 'Choose a classifier that runs in this process, such as top-k',
+  });
 }
 
 /** Calls `make`. @throws ConfigError at `where` for what it throws. */
