@@ -78,7 +78,7 @@ a{color:var(--accent)}
 ul.notices{margin:0;padding-left:20px}
 footer{margin-top:48px;color:var(--muted);font-size:13px}
 @media(max-width:960px){.grid{grid-template-columns:1fr 1fr}.grid>*,.grid.of-2>*,.grid.rest-1:not(.of-1)>:nth-last-child(-n+4),.grid.rest-2>:nth-last-child(-n+2){grid-column:span 1}.grid.odd>:last-child{grid-column:span 2}}
-@media(max-width:700px){.grid{grid-template-columns:1fr}.grid>*,.grid.odd>:last-child{grid-column:span 1!important}.asked{grid-template-columns:1fr}.pair{grid-template-columns:1fr}.wide{overflow-x:auto}.wide>svg{min-width:600px}main{padding:28px 16px}h1{font-size:25px}}
+@media(max-width:700px){.live{padding:10px 16px}.grid{grid-template-columns:1fr}.grid>*,.grid.odd>:last-child{grid-column:span 1!important}.asked{grid-template-columns:1fr}.pair{grid-template-columns:1fr}.wide{overflow-x:auto}.wide>svg{min-width:600px}main{padding:28px 16px}h1{font-size:25px}}
 @media print{details:not([open]){display:none}body{background:none}.card,.grid>*{break-inside:avoid}}
 `;
 

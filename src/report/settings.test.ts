@@ -42,7 +42,7 @@ describe('askedRows', () => {
       Samples: 'N = 16 samples for each context, B = 128 contexts',
       Reference: 'period = 100',
       'Policy network': 'hidden layers of 256 and 128, elu, gaussian head',
-      Critics: '2 of hidden layers of 64 and 64, relu',
+      Critics: '2, hidden layers of 64 and 64, relu',
       'Learning rates': "policy 0.0003; critics 0.001; operator's state 0.01",
       Updates: 'one for each 2 environment steps, discount γ = 0.99',
       Simulator: 'walker_walk, embedded',

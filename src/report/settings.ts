@@ -185,7 +185,7 @@ export function askedRows({
           : undefined
         : networkText(policy),
     ],
-    ['Critics', critic === undefined ? undefined : `${ensemble} of ${networkText(critic)}`],
+    ['Critics', critic === undefined ? undefined : `${ensemble}, ${networkText(critic)}`],
     ['Learning rates', rates.join('; ')],
     [
       'Updates',
