@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -17,6 +18,8 @@ export default defineConfig({
   test: {
     include: interop ? ['test/interop/**/*.test.ts'] : ['src/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: interop ? ['node_modules/**'] : ['test/interop/**', 'node_modules/**'],
+    // By default one fewer than there are cores, which is one on two cores; many tests wait for other processes.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // These limits are for tests that hang. On a shared machine a test may take several times as long as it takes alone, and
     // a polled condition may take longer than vitest's default of one second.
     testTimeout: 120_000,

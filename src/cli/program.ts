@@ -13,6 +13,7 @@ import { addExportOperator } from './commands/export-operator.js';
 import { addInit } from './commands/init.js';
 import { addLists } from './commands/lists.js';
 import { addNew } from './commands/new-plugin.js';
+import { addProfile } from './commands/profile.js';
 import { addRecord } from './commands/record.js';
 import { addReport } from './commands/report.js';
 import { addReproduce } from './commands/reproduce.js';
@@ -48,6 +49,7 @@ export function createProgram(): Command {
   addData(program);
   addAct(program);
   addEval(program);
+  addProfile(program);
   addCompare(program);
   addWinrate(program);
   addRecord(program);

@@ -15,6 +15,8 @@ export interface EngineOptions {
   readonly threads?: number;
   /** The ONNX Runtime execution provider: the device that runs graphs. Default: `cpu`. */
   readonly executionProvider?: 'cpu' | 'cuda';
+  /** Where ONNX Runtime writes a profile of each graph when the engine is disposed of: the beginning of the files' paths. */
+  readonly profilePrefix?: string;
 }
 
 /** The graphs of the learners do not run faster on more threads than this. */
@@ -64,7 +66,11 @@ async function prepareNative(name: 'tfjs-node' | 'tfjs-node-gpu'): Promise<void>
   });
 }
 
-async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOptions): Promise<Engine> {
+async function createOnnxEngine({
+  threads,
+  executionProvider = 'cpu',
+  profilePrefix,
+}: EngineOptions): Promise<Engine> {
   await chooseBackend();
   const { OnnxEngine } = await import('./onnx/onnx-engine.js');
   const settings: SessionSettings = {
@@ -72,6 +78,7 @@ async function createOnnxEngine({ threads, executionProvider = 'cpu' }: EngineOp
     executionProvider,
     // Long enough to bridge the gaps between operators, short enough to leave the core to a simulator afterwards.
     spinMicroseconds: 20,
+    profilePrefix,
   };
   if (executionProvider !== 'cpu') {
     const { checkProvider } = await import('./onnx/providers.js');

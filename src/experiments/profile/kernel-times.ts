@@ -1,0 +1,45 @@
+import { z } from 'zod';
+
+/** What ONNX Runtime's profiler writes about one session: a JSON list of events. Times are microseconds on a clock of its own. */
+
+const events = z.array(
+  z.object({
+    cat: z.string(),
+    name: z.string(),
+    ts: z.number(),
+    dur: z.number(),
+    args: z.object({ op_name: z.string().optional() }).loose().optional(),
+  }),
+);
+
+/** A run of a session, or a kernel in it. */
+export interface SessionEvent {
+  readonly name: string;
+  /** Microseconds since the session was made. */
+  readonly start: number;
+  readonly duration: number;
+}
+
+export interface SessionProfile {
+  readonly runs: readonly SessionEvent[];
+  /** By the name of their operator, such as Gemm. */
+  readonly kernels: readonly SessionEvent[];
+}
+
+/** Reads a profile. @throws Error if the text is not one. */
+export function readSessionProfile(text: string): SessionProfile {
+  const all = events.parse(JSON.parse(text));
+  const event = (name: string, { ts, dur }: { ts: number; dur: number }): SessionEvent => ({
+    name,
+    start: ts,
+    duration: dur,
+  });
+  return {
+    runs: all.filter(({ name }) => name === 'model_run').map((one) => event('run', one)),
+    kernels: all.flatMap((one) =>
+      one.cat === 'Node' && one.name.endsWith('_kernel_time') && one.args?.op_name !== undefined
+        ? [event(one.args.op_name, one)]
+        : [],
+    ),
+  };
+}
