@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ensureBuilt, projectRoot, run, temporaryFolder } from './program.js';
@@ -66,3 +66,38 @@ test('what does not apply to bandits is refused before anything starts', async (
   expect(await refuse('--address', 'localhost:1')).toMatch(/--address: a study of bandits needs no server/);
   expect(await refuse('--scale', 'smok')).toMatch(/unknown scale 'smok'. Did you mean 'smoke'/);
 });
+
+test('a study names operators of plugins, beside its file', async () => {
+  const plugin = `export function register({ operators, z, tf }) {
+    operators.register({
+      name: 'likelihood',
+      description: 'accepted samples alone',
+      settings: z.strictObject({}),
+      create: () => ({
+        needs: { feedback: 'accepts', evaluation: false, referenceLogProb: false, kl: 'none' },
+        independentContexts: true,
+        initialState: () => ({}),
+        loss: ({ logProb, accept }) => ({ loss: tf.neg(tf.mean(tf.mul(logProb, accept))), metrics: {} }),
+      }),
+    });
+  }`;
+  await writeFile(join(folder.path, 'plugin.mjs'), plugin);
+  const study = (plugins: string) => `
+bandit:
+  ${plugins}
+  seeds: 1
+  base: {reference: {period: 5, copies: 4}}
+  methods: {own: {operator: {name: likelihood}, learningRate: 0.01}}
+  searches: {curves: {title: Curves, functions: [sphere], cmaEs: false}}
+`;
+  const file = join(folder.path, 'plugged.yaml');
+  await writeFile(file, study('plugins: [plugin.mjs]'));
+  const { code, stderr } = await reproduce(file);
+  expect(code, stderr).toBe(0);
+  const summary = await readFile(join(folder.path, 'plugged-full', 'results', 'summary.md'), 'utf8');
+  expect(summary).toMatch(/^\| own \| /m);
+  await writeFile(file, study(''));
+  const without = await reproduce(file);
+  expect(without.code).toBe(2);
+  expect(without.stderr).toMatch(/bandit\.methods\.own\.operator: unknown operator 'likelihood'/);
+}, 200_000);

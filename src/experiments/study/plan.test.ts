@@ -110,6 +110,19 @@ describe('planStudy', () => {
     },
   );
 
+  it.each(['smoke', 'laptop'])('plans the offline study of the package at the scale %s', async (scale) => {
+    const file = fileURLToPath(new URL('../../../examples/reproduce/offline.yaml', import.meta.url));
+    const study = parseStudy('offline.yaml', await readStudy(file));
+    const { runs } = await planStudy(study, scale, { file: 'offline.yaml', folder: 'studies/offline' });
+    const variants = ['bc', 'accept-bc', 'accept', 'reject-bc', 'accept-reject-bc', 'crr', 'awr'];
+    expect([...new Set(runs.map(({ variant }) => variant))]).toEqual(variants);
+    expect(runs).toHaveLength(scale === 'smoke' ? 7 : 7 * 3 * 5);
+    for (const { loaded, task } of runs) {
+      if (loaded.kind !== 'offline') throw new Error(loaded.kind);
+      expect(loaded.config.dataset.file).toMatch(new RegExp(`studies/offline/data/${task}/data$`));
+    }
+  });
+
   it.each(['smoke', 'quick', 'tiny', 'gemma'])(
     'plans the language study of the package at the scale %s',
     async (scale) => {

@@ -141,7 +141,12 @@ a,b,1,1,1,1,1
 | b | 0.00 (1 seed), 1 of 1 diverged |
 `,
     );
-    expect(JSON.parse(await read('provenance.json'))).toEqual({ ...provenance, runs: 2, planned: 4 });
+    expect(JSON.parse(await read('provenance.json'))).toEqual({
+      ...provenance,
+      runs: 2,
+      planned: 4,
+      runHours: expect.any(Number),
+    });
     const svg = await read('curves.svg');
     for (const label of ['Two ways', 'First way', 'Second way', 'swingup']) expect(svg).toContain(label);
   });

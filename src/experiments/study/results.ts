@@ -239,6 +239,12 @@ function summaryMarkdown(runs: readonly MadeRun[]): string {
   ].join('\n')}\n`;
 }
 
+/** The wall time of all runs together, evaluations included, in hours; several may have gone in parallel. */
+function hoursOf(runs: readonly MadeRun[]): number {
+  const seconds = runs.reduce((sum, { data }) => sum + outcomeOf(data).wallSeconds, 0);
+  return Number((seconds / 3600).toFixed(2));
+}
+
 /** The facts needed to reproduce the results. */
 export interface Provenance {
   readonly command: string;
@@ -270,7 +276,7 @@ export async function writeResults(
     ['summary.md', summaryMarkdown(runs)],
     [
       'provenance.json',
-      `${JSON.stringify({ ...provenance, runs: runs.length, planned: plan.runs.length }, null, 2)}\n`,
+      `${JSON.stringify({ ...provenance, runs: runs.length, planned: plan.runs.length, runHours: hoursOf(runs) }, null, 2)}\n`,
     ],
   ];
   for (const { name, title, metric, panels } of plan.figures) {
