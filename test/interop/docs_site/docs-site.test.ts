@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -30,6 +30,14 @@ describe('the documentation site', () => {
     for (const page of ['Connecting_to_simulators', 'Swapping_the_optimizer', 'Feedback_from_anywhere']) {
       expect(existsSync(join(site, 'documents', `${page}.html`)), page).toBe(true);
     }
+  });
+
+  it('has every page of docs/', async () => {
+    const { projectDocuments } = JSON.parse(await readFile(join(root, 'docs/site/typedoc.json'), 'utf8')) as {
+      projectDocuments: string[];
+    };
+    const pages = readdirSync(join(root, 'docs')).filter((file) => file.endsWith('.md'));
+    expect(pages.filter((page) => !projectDocuments.includes(`../${page}`))).toEqual([]);
   });
 
   it('has the docstrings of the public modules', async () => {
