@@ -6,6 +6,7 @@ import type { Scene, SceneGeom, SceneMesh } from '../core/scene.js';
 export interface SceneModel {
   readonly ngeom: number;
   readonly nbody: number;
+  readonly nskin: number;
   readonly geom_type: Int32Array;
   readonly geom_size: Float64Array;
   readonly geom_rgba: Float32Array;
@@ -105,10 +106,12 @@ export function sceneOf(model: SceneModel): Omit<Scene, 'secondsPerStep'> {
   const meshes: SceneMesh[] = [];
   const places = new Map<number, number>();
   let triangles = 0;
+  // A skin is not drawn: the geoms under it, by which the bodies collide, take its place.
+  const visible = visibleGroups + (model.nskin > 0 ? 1 : 0);
   const geoms = Array.from({ length: model.ngeom }, (_, i): SceneGeom | undefined => {
     const shape = shapes[model.geom_type[i]!];
     const color = colorOf(model, i);
-    if (shape === undefined || model.geom_group[i]! >= visibleGroups || color?.[3] === 0) return undefined;
+    if (shape === undefined || model.geom_group[i]! >= visible || color?.[3] === 0) return undefined;
     const geom = {
       shape,
       size: three(model.geom_size, i),

@@ -76,10 +76,12 @@ def _scene_of(model: Any) -> dict[str, Any]:
     meshes: list[dict[str, Any]] = []
     places: dict[int, int] = {}
     triangles = 0
+    # A skin is not drawn: the geoms under it, by which the bodies collide, take its place.
+    visible = _VISIBLE_GROUPS + (model.nskin > 0)
     for i in range(model.ngeom):
         shape = _SHAPES.get(int(model.geom_type[i]))
         color = _color(model, i)
-        if shape is None or model.geom_group[i] >= _VISIBLE_GROUPS or (color is not None and color[3] == 0):
+        if shape is None or model.geom_group[i] >= visible or (color is not None and color[3] == 0):
             continue
         geom: dict[str, Any] = {
             "shape": shape,

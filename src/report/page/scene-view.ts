@@ -8,8 +8,9 @@ import {
   DirectionalLight,
   Float32BufferAttribute,
   Fog,
-  GridHelper,
   HemisphereLight,
+  LineBasicMaterial,
+  LineSegments,
   Mesh,
   MeshLambertMaterial,
   Object3D,
@@ -75,10 +76,23 @@ function addGeoms(into: Object3D, scene: Scene, material: MeshLambertMaterial): 
   return bodies;
 }
 
+/** The lines of the floor, in pieces of a cell: some drivers drop lines that go on behind the camera. */
+function floorGrid(cell: number, color: Color): LineSegments {
+  const reach = 24;
+  const points: number[] = [];
+  for (let i = -reach; i <= reach; i++)
+    for (let j = -reach; j < reach; j++) {
+      points.push(i * cell, j * cell, 0, i * cell, (j + 1) * cell, 0);
+      points.push(j * cell, i * cell, 0, (j + 1) * cell, i * cell, 0);
+    }
+  const geometry = new BufferGeometry().setAttribute('position', new Float32BufferAttribute(points, 3));
+  return new LineSegments(geometry, new LineBasicMaterial({ color }));
+}
+
 /** Frees what a scene holds on the graphics card. */
 function disposeAll(root: Object3D): void {
   root.traverse((object) => {
-    if (!(object instanceof Mesh)) return;
+    if (!(object instanceof Mesh || object instanceof LineSegments)) return;
     object.geometry.dispose();
     object.material.dispose();
   });
@@ -129,7 +143,7 @@ export const sceneView: SceneViewFactory = (stage, { scene }, poses, camera: Sce
 
   const ground = new MeshLambertMaterial();
   const cell = 10 ** Math.round(Math.log10(distance / 4));
-  let grid: GridHelper | undefined;
+  let grid: LineSegments | undefined;
   const plane = new Mesh(new CircleGeometry(distance * 10, 64), ground);
   plane.receiveShadow = true;
   if (floor !== undefined) world.add(plane);
@@ -141,10 +155,11 @@ export const sceneView: SceneViewFactory = (stage, { scene }, poses, camera: Sce
     world.fog = floor === undefined ? null : new Fog(back, distance * 1.6, distance * 6);
     if (floor !== undefined) {
       renderer.setClearColor(back, 1);
-      if (grid !== undefined) world.remove(grid);
-      const line = cssColor('--tile');
-      grid = new GridHelper(cell * 80, 80, line, line);
-      grid.rotation.x = Math.PI / 2;
+      if (grid !== undefined) {
+        world.remove(grid);
+        grid.geometry.dispose();
+      }
+      grid = floorGrid(cell, cssColor('--tile'));
       world.add(grid);
     } else renderer.setClearColor(0, 0);
     const { clientWidth, clientHeight } = stage;

@@ -60,6 +60,8 @@ class SceneTest(Connected):
         self.assertLess(len(text), 1_000_000)
         scene = json.loads(text)
         self.assertGreater(len(scene["geoms"]), 20)
+        # The dog's skin is not drawn: the geoms under it are.
+        self.assertGreater(sum(geom["shape"] == "capsule" for geom in scene["geoms"]), 40)
         for geom in scene["geoms"]:
             self.assertLess(geom["body"], scene["bodies"])
             if geom["shape"] == "mesh":
