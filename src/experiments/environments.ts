@@ -128,7 +128,7 @@ export async function openEnvironments(
   config: EnvironmentConfig,
   purpose: string,
   numEnvs: number,
-  options: ConnectOptions,
+  options: ConnectOptions & { readonly recorder?: EpisodeRecorder },
 ): Promise<OpenedEnvironments> {
   const server = await reachSimulators(config, options);
   try {
@@ -144,6 +144,11 @@ export async function openEnvironments(
     await server.close();
     throw error;
   }
+}
+
+/** Records episodes of the evaluation's first environment. */
+export function evaluationRecorder(notice: (message: string) => void): EpisodeRecorder {
+  return new EpisodeRecorder({ notice: (message) => notice(`evaluation: ${message}`) });
 }
 
 /** The environments of a training run. */
@@ -170,7 +175,7 @@ export async function openTrainingEnvironments(
     await Promise.allSettled(open.map((environment) => environment.close()));
     await server.close();
   };
-  const recorder = new EpisodeRecorder({ notice: (message) => options.notice(`evaluation: ${message}`) });
+  const recorder = evaluationRecorder(options.notice);
   const connect = async (
     purpose: string,
     numEnvs: number,

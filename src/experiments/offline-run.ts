@@ -1,12 +1,13 @@
 import { configText, type LoadedOfflineConfig, type ResolvedOfflineConfig } from '../config/load.js';
 import { openTransitions } from '../datasets/transitions/open.js';
 import { createEngine } from '../engine/create.js';
+import type { EpisodeRecorder } from '../environments/episode-recorder.js';
 import { shapeOf } from '../learners/control/policy.js';
 import { dataShape } from '../learners/offline/data-shape.js';
 import { trainOffline } from '../learners/offline/train.js';
 import type { TrainOfflineResult } from '../learners/offline/train-options.js';
 import type { RunSummary } from '../run/records.js';
-import { numEvaluationEnvs, openEnvironments } from './environments.js';
+import { evaluationRecorder, numEvaluationEnvs, openEnvironments } from './environments.js';
 import {
   makeRun,
   openClassifier,
@@ -41,22 +42,27 @@ export function trainOfflineRun(options: TrainOfflineRunOptions): Promise<RunRes
       await openClassifier(config.feedback.name, classifier, context);
       const source = await openTransitions(config.dataset.file);
       context.onEnd(() => source.close());
-      const evaluationEnvironment = await openEvaluation(config, context);
+      const recorder = evaluationRecorder(context.notice);
+      const evaluationEnvironment = await openEvaluation(config, { ...context, recorder });
       const data = dataShape(source, {
         ...config.dataset,
         environment: evaluationEnvironment && shapeOf(evaluationEnvironment),
         oneHot: config.environment?.oneHotObservations,
       });
       if (context.checkpoint === undefined) data.notes.forEach(context.notice);
-      return { engine, source, data, evaluationEnvironment };
+      return { engine, source, data, evaluationEnvironment, recorder };
     },
-    async ({ engine, source, data, evaluationEnvironment }, { directory, observer, checkpoint, signal }) => {
+    async (
+      { engine, source, data, evaluationEnvironment, recorder },
+      { directory, observer, checkpoint, signal },
+    ) => {
       const result = await trainOffline({
         config,
         engine,
         source,
         data,
         evaluationEnvironment,
+        recorder,
         operator,
         classifier,
         classifierName: config.feedback.name,
@@ -76,7 +82,10 @@ export function trainOfflineRun(options: TrainOfflineRunOptions): Promise<RunRes
   );
 }
 
-async function openEvaluation({ environment, evaluation, seed }: ResolvedOfflineConfig, context: RunContext) {
+async function openEvaluation(
+  { environment, evaluation, seed }: ResolvedOfflineConfig,
+  context: RunContext & { readonly recorder: EpisodeRecorder },
+) {
   if (environment === undefined) return undefined;
   const config = { environment, evaluation, seed };
   const numEnvs = numEvaluationEnvs(config, evaluation.episodes);

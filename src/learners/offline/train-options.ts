@@ -1,5 +1,6 @@
 import type { TransitionSource } from '../../datasets/transitions/source.js';
 import type { Engine } from '../../engine/engine.js';
+import type { EpisodeRecorder } from '../../environments/episode-recorder.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { Operator } from '../../operators/operator.js';
@@ -22,6 +23,8 @@ export interface TrainOfflineOptions {
   readonly data: DataShape;
   /** The environments in which the policy is evaluated, which stay open. Absent: it is not evaluated. */
   readonly evaluationEnvironment?: VectorEnvironment;
+  /** Records an episode of each evaluation, which the observer receives. It has wrapped one of the evaluation's environments. */
+  readonly recorder?: EpisodeRecorder;
   readonly operator: Operator;
   readonly classifier: FeedbackClassifier;
   /** The classifier's name in error messages; default: `custom`. */

@@ -284,14 +284,17 @@ class OfflineJob {
   }
 
   async #evaluate(): Promise<EvaluationRecord> {
-    const { config, evaluationEnvironment, observer, signal } = this.#options;
+    const { config, evaluationEnvironment, observer, signal, recorder } = this.#options;
     if (evaluationEnvironment === undefined) return this.#record([]);
+    recorder?.start();
     const returns = await this.#policy.evaluate(evaluationEnvironment, config.evaluation.episodes, signal);
     const record = this.#record(returns);
     // An evaluation that was cut short has too few episodes to be recorded.
     if (!signal?.aborted) {
       observer.evaluation(record);
-      await this.#best.offer(record, this.#options.engine, this.#policyVariables());
+      const isBest = await this.#best.offer(record, this.#options.engine, this.#policyVariables());
+      const episode = await recorder?.take();
+      if (episode !== undefined) await observer.episode?.(record, episode, isBest);
     }
     return record;
   }
