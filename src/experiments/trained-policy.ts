@@ -46,8 +46,12 @@ interface ChosenPolicy {
   readonly steps: number;
 }
 
-/** @throws PmpoError if there is no checkpoint, or no best policy in it. */
-async function choosePolicy(directory: RunDirectory, config: object, best: boolean): Promise<ChosenPolicy> {
+/** The checkpoint with a run's last or best policy. @throws PmpoError if there is no checkpoint, or no best policy in it. */
+export async function choosePolicy(
+  directory: RunDirectory,
+  config: object,
+  best: boolean,
+): Promise<ChosenPolicy> {
   const { file, checkpoint, steps } = await directory.checkpoints.load();
   if (!best) return { checkpoint, steps };
   // The evaluation at the end of a run comes after its last checkpoint, which has the policy that was evaluated.

@@ -10,13 +10,13 @@ import { createEngine } from '../../engine/create.js';
 import { hostTensor } from '../../engine/tensors.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import { ActingPolicy } from '../../learners/control/acting-policy.js';
-import { withBestPolicy } from '../../learners/control/best-policy.js';
 import { ActingNoise, correlations, headNoise, randomActions } from '../../learners/control/noise.js';
 import { shapeInCheckpoint, shapeOf } from '../../learners/control/policy.js';
 import { requireSameKind } from '../../learners/control/policy-fit.js';
 import { type Checkpoint, readCheckpoint } from '../../run/checkpoints.js';
 import type { RunDirectory } from '../../run/run-directory.js';
 import { openEnvironments } from '../environments.js';
+import { choosePolicy } from '../trained-policy.js';
 import { episodesOf, type MixedPolicy, type Mixture, nameOf } from './recipe.js';
 
 /** Records episodes of mixed policies as a data set. Shapes: K environments, O observation size, A action dimensions. */
@@ -55,7 +55,7 @@ type Act = (observations: Float32Array, step: number) => Promise<Float32Array>;
 export async function recordEpisodes(options: RecordOptions): Promise<RecordedSet> {
   const { loaded, directory, mixture, output, signal, notice } = options;
   const { config } = loaded;
-  const chosen = await Promise.all(mixture.policies.map((mixed) => checkpointOf(mixed, directory)));
+  const chosen = await Promise.all(mixture.policies.map((mixed) => checkpointOf(mixed, config, directory)));
   const settings = { ...config, seed: mixture.seed };
   const engine = await createEngine(config.engine, { threads: config.threads });
   const made: { name: string; episodes: number; meanReturn: number }[] = [];
@@ -120,7 +120,11 @@ interface Chosen {
   readonly steps?: number;
 }
 
-async function checkpointOf({ policy }: MixedPolicy, directory?: RunDirectory): Promise<Chosen | undefined> {
+async function checkpointOf(
+  { policy }: MixedPolicy,
+  config: object,
+  directory?: RunDirectory,
+): Promise<Chosen | undefined> {
   if (policy === 'random') return undefined;
   if (directory === undefined) {
     throw new PmpoError({
@@ -131,11 +135,8 @@ async function checkpointOf({ policy }: MixedPolicy, directory?: RunDirectory): 
   }
   const { checkpoints } = directory;
   if (typeof policy === 'string') {
-    const { file, checkpoint } = await checkpoints.load();
-    if (policy === 'latest') return { checkpoint };
-    const best = withBestPolicy(checkpoint);
-    if (best !== undefined) return { checkpoint: best };
-    throw new PmpoError({ where: file, what: 'it has no best policy: there was no evaluation before it' });
+    const { checkpoint } = await choosePolicy(directory, config, policy === 'best');
+    return { checkpoint };
   }
   const steps = await checkpoints.list();
   const at = steps.filter((step) => step <= policy).at(-1);
