@@ -16,6 +16,11 @@ export type EnvironmentConfig = Pick<ResolvedConfig, 'environment' | 'seed'> & {
 
 /** What connecting to simulators needs besides their configuration. */
 export interface ConnectOptions {
+  /**
+   * Whether whole episodes are played, as an evaluation does: every step waits for all environments, and an episode ends after
+   * evaluation.maxEpisodeSteps. Default: for the purpose `evaluation` alone.
+   */
+  readonly wholeEpisodes?: boolean;
   /** Receives messages for people: lost connections and reconnections. */
   readonly notice: (message: string) => void;
   /** Aborted: waiting for a lost server ends. */
@@ -53,7 +58,12 @@ export function connectEnvironments(
   addresses: readonly string[],
   purpose: string,
   numEnvs: number,
-  { notice, signal, recorder }: ConnectOptions & { readonly recorder?: EpisodeRecorder },
+  {
+    notice,
+    signal,
+    recorder,
+    wholeEpisodes = purpose === 'evaluation',
+  }: ConnectOptions & { readonly recorder?: EpisodeRecorder },
 ): Promise<VectorEnvironment> {
   const {
     simulator,
@@ -89,12 +99,11 @@ export function connectEnvironments(
   });
   return createVectorEnvironment({
     numEnvs,
-    // An evaluation plays whole episodes, and so waits for every environment in any case.
-    lockstep: lockstep || purpose === 'evaluation',
+    lockstep: lockstep || wholeEpisodes,
     actionRepeat,
     oneHotObservations,
     actionBounds,
-    ...(purpose === 'evaluation' ? { maxEpisodeSteps: evaluation.maxEpisodeSteps } : {}),
+    ...(wholeEpisodes ? { maxEpisodeSteps: evaluation.maxEpisodeSteps } : {}),
     connect: async (index, aborted) => {
       const environment = await connect(index, aborted);
       return index === 0 && recorder !== undefined ? recorder.wrap(environment) : environment;

@@ -130,6 +130,6 @@ describe('examples/offline', () => {
     expect(missing.stderr).toContain('/nowhere: there is no such file or folder');
     await mkdir(join(folder.path, 'empty'));
     const empty = await run(['data', join(folder.path, 'empty')]);
-    expect(empty.stderr).toContain('the folder is no data set of Minari in HDF5');
+    expect(empty.stderr).toContain('the folder is not a data set of Minari in HDF5');
   });
 });

@@ -1,14 +1,16 @@
 import { PmpoError } from '../../core/errors.js';
 import type { Columns, RecordedEpisode } from './source.js';
 
-/** The checks of an episode that has been read: what a learner cannot learn from ends in one line with file and row. */
+/** The checks of an episode that has been read: what a learner cannot learn from ends in one line with file and step. */
 
 /** An episode with the ends of all of its steps. */
-export interface RawEpisode extends Omit<RecordedEpisode, 'terminated'> {
+export interface RawEpisode extends Omit<RecordedEpisode, 'terminated' | 'rewards'> {
+  /** [T], whole numbers of 64 bits as the file has them. */
+  readonly rewards: ArrayLike<number | bigint>;
   /** [T], 1 where a step ended in a terminal state. */
-  readonly terminations: ArrayLike<number>;
+  readonly terminations: ArrayLike<number | bigint>;
   /** [T], 1 where a step was the last one for another reason. */
-  readonly truncations: ArrayLike<number>;
+  readonly truncations: ArrayLike<number | bigint>;
 }
 
 /** Values as numbers. @throws PmpoError if they are texts, or missing. */
@@ -19,7 +21,11 @@ export function numbersOf(where: string, name: string, values: unknown): ArrayLi
     values.every((v) => typeof v === 'number' || typeof v === 'bigint' || typeof v === 'boolean')
   )
     return values.map((v) => (typeof v === 'bigint' ? v : Number(v)));
-  throw new PmpoError({ where, what: `'${name}' does not hold numbers alone` });
+  throw new PmpoError({
+    where,
+    what: `'${name}' does not hold numbers alone`,
+    remedy: 'Write it as an array of numbers',
+  });
 }
 
 function firstNotFinite(values: ArrayLike<number | bigint>): number {
@@ -31,13 +37,13 @@ function firstNotFinite(values: ArrayLike<number | bigint>): number {
   return -1;
 }
 
-function checkFinite(where: string, kind: string, columns: Columns, rows: number): void {
+function checkFinite(where: string, kind: string, columns: Columns, steps: number): void {
   for (const [name, values] of Object.entries(columns)) {
     const at = firstNotFinite(values);
     if (at < 0) continue;
-    const row = Math.floor(at / (values.length / rows));
+    const step = Math.floor(at / (values.length / steps));
     throw new PmpoError({
-      where: `${where}, row ${row}`,
+      where: `${where}, step ${step}`,
       what: `${kind} '${name}' is ${String(values[at])}`,
       remedy: 'Leave the episode out, or mend what recorded it',
     });
@@ -57,10 +63,14 @@ export function checkEpisode({ terminations, truncations, ...episode }: RawEpiso
   for (let t = 0; t < length - 1; t++) {
     if (!terminations[t] && !truncations[t]) continue;
     throw new PmpoError({
-      where: `${where}, row ${t}`,
+      where: `${where}, step ${t}`,
       what: `the episode ${terminations[t] ? 'terminated' : 'was truncated'} here, and ${length - 1 - t} more steps follow`,
       remedy: 'Split it into one episode for each reset',
     });
   }
-  return { ...episode, terminated: Boolean(terminations[length - 1]) };
+  return {
+    ...episode,
+    rewards: Float64Array.from(rewards, Number),
+    terminated: Boolean(terminations[length - 1]),
+  };
 }

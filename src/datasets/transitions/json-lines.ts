@@ -68,7 +68,11 @@ function rowOf(where: string, text: string): Record<string, unknown> {
     });
   }
   if (isGroup(value)) return value;
-  throw new PmpoError({ where, what: 'the line is not a JSON object' });
+  throw new PmpoError({
+    where,
+    what: 'the line is not a JSON object',
+    remedy: 'Each line must be one JSON object',
+  });
 }
 
 class JsonLinesSource implements TransitionSource {
@@ -133,7 +137,12 @@ export async function openJsonLines(
       if (block.transitions >= most || end - block.start >= blockBytes) close();
     }
     close();
-    if (form === undefined) throw new PmpoError({ where: file, what: 'the file has no rows' });
+    if (form === undefined)
+      throw new PmpoError({
+        where: file,
+        what: 'the file has no rows',
+        remedy: 'Give a file with a transition or an episode in each line',
+      });
     return new JsonLinesSource(file, handle, form, blocks);
   } catch (error) {
     await handle.close();

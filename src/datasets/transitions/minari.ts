@@ -11,7 +11,7 @@ import {
   sizeOf,
   type TransitionSource,
 } from './source.js';
-import { parsePythonJson, type SpaceLeaf, spaceLeaves } from './spaces.js';
+import { parseWithInfinity, type SpaceLeaf, spaceLeaves } from './spaces.js';
 
 /**
  * Data sets of Minari (Farama Foundation) in HDF5: `main_data.hdf5` has a group for each episode, with T + 1 observations and T actions,
@@ -40,7 +40,7 @@ const signature = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
 async function checkWhole(file: string): Promise<void> {
   const handle = await open(file, 'r').catch((cause: NodeJS.ErrnoException) => {
     const what = cause.code === 'ENOENT' ? 'there is no such file' : `it cannot be read: ${cause.message}`;
-    throw new PmpoError({ where: file, what, cause });
+    throw new PmpoError({ where: file, what, remedy: 'Give a file that can be read', cause });
   });
   try {
     const { size } = await handle.stat();
@@ -87,7 +87,7 @@ async function metadataOf(file: string, opened: Hdf5File): Promise<Readonly<Reco
     return Object.fromEntries(Object.entries(opened.attrs).map(([name, { value }]) => [name, value]));
   }
   try {
-    const parsed = parsePythonJson(text);
+    const parsed = parseWithInfinity(text);
     if (isGroup(parsed)) return parsed;
   } catch {}
   throw new PmpoError({
@@ -102,6 +102,21 @@ type Values = Extract<ReturnType<Hdf5File['get']>, { readonly value: unknown; re
 
 const hasValues = (entry: ReturnType<Hdf5File['get']>): entry is Values =>
   entry !== null && typeof entry === 'object' && 'shape' in entry && 'slice' in entry;
+
+/** Reads from the file. @throws PmpoError with the place of what HDF5 cannot read. */
+function readable<T>(where: string, path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new PmpoError({
+      where,
+      what: `'${path}' cannot be read: ${(cause as Error).message.split('\n')[0]}`,
+      remedy:
+        'Copy or download the file again; if it is whole, write its values anew as float32, float64 or integers',
+      cause,
+    });
+  }
+}
 
 class MinariSource implements TransitionSource {
   readonly format = 'Minari, HDF5';
@@ -165,7 +180,7 @@ class MinariSource implements TransitionSource {
     if (total !== undefined && Number(total) !== numbers.length) {
       throw new PmpoError({
         where: this.where,
-        what: `it has ${numbers.length} episodes, and its metadata say ${String(total)}`,
+        what: `it has ${numbers.length} episodes, and its metadata says ${String(total)}`,
         remedy: 'Copy or download it again',
       });
     }
@@ -173,10 +188,11 @@ class MinariSource implements TransitionSource {
   }
 
   #values(episode: number, path: string): Values {
-    const entry = this.file.get(`episode_${episode}/${path}`);
+    const where = `${this.where}, episode_${episode}`;
+    const entry = readable(where, path, () => this.file.get(`episode_${episode}/${path}`));
     if (hasValues(entry)) return entry;
     throw new PmpoError({
-      where: `${this.where}, episode_${episode}`,
+      where,
       what: `'${path}' is missing`,
       remedy: 'An episode of Minari has observations, actions, rewards, terminations and truncations',
     });
@@ -190,12 +206,16 @@ class MinariSource implements TransitionSource {
     if (shape[0] !== rows || found !== size) {
       throw new PmpoError({
         where,
-        what: `'${path}' has the shape [${shape}], and [${rows}, …] with ${size} number${size === 1 ? '' : 's'} in each row is right`,
+        what: `'${path}' has the shape [${shape}], and [${rows}, …] with ${size} number${size === 1 ? '' : 's'} in each step is right`,
         remedy:
           'An episode of T steps has T + 1 observations, and T actions, rewards, terminations and truncations',
       });
     }
-    return numbersOf(where, path, values.value);
+    return numbersOf(
+      where,
+      path,
+      readable(where, path, () => values.value),
+    );
   }
 
   async read(block: number): Promise<readonly RecordedEpisode[]> {
@@ -212,7 +232,7 @@ class MinariSource implements TransitionSource {
           this.#read(episode, path === '' ? group : `${group}/${path}`, rows, sizeOf(spec)),
         ]),
       );
-    const column = (path: string) => this.#read(episode, path, length, 1) as ArrayLike<number>;
+    const column = (path: string) => this.#read(episode, path, length, 1);
     return checkEpisode({
       where,
       length,
@@ -245,7 +265,7 @@ export async function openMinari(file: string, size: BlockSize): Promise<Transit
       if (metadata[key] === undefined) {
         throw new PmpoError({
           where: file,
-          what: `the metadata of the data set have no ${key}`,
+          what: `the metadata of the data set has no ${key}`,
           remedy: `Keep metadata.json beside ${basename(file)}, as Minari writes it`,
         });
       }

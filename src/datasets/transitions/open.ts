@@ -16,14 +16,19 @@ export async function openTransitions(
   const minari = await minariFile(path);
   if (minari !== undefined) return openMinari(minari, size);
   const info = await stat(path).catch(() => undefined);
-  if (info === undefined) throw new PmpoError({ where: path, what: 'there is no such file or folder' });
+  if (info === undefined)
+    throw new PmpoError({
+      where: path,
+      what: 'there is no such file or folder',
+      remedy: 'Give a data set of Minari, a .parquet file, or a .jsonl file',
+    });
   if (/\.parquet$/i.test(path)) return openParquet(path);
   if (/\.jsonl?$/i.test(path)) return openJsonLines(path, size);
   throw new PmpoError({
     where: path,
     what: info.isDirectory()
-      ? 'the folder is no data set of Minari in HDF5'
-      : 'it is no data set of transitions',
+      ? 'the folder is not a data set of Minari in HDF5'
+      : 'it is not a data set of transitions',
     remedy: 'Give a data set of Minari (its folder, or main_data.hdf5), a .parquet file, or a .jsonl file',
   });
 }

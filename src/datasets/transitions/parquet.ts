@@ -57,6 +57,7 @@ class ParquetFile {
       throw new PmpoError({
         where: `${this.file}, rows ${start + 1} to ${end}`,
         what: `they cannot be read: ${(cause as Error).message}`,
+        remedy: 'Copy or download it again, or write it anew with pyarrow',
         cause,
       });
     }
@@ -158,7 +159,12 @@ export async function openParquet(path: string): Promise<TransitionSource> {
       if (count > 0) groups.push({ start, end, transitions, episodes: count });
       start = end;
     }
-    if (form === undefined) throw new PmpoError({ where: path, what: 'the file has no rows' });
+    if (form === undefined)
+      throw new PmpoError({
+        where: path,
+        what: 'the file has no rows',
+        remedy: 'Give a file with a transition or an episode in each row',
+      });
     return new ParquetSource(file, form, groups);
   } catch (error) {
     await handle.close();

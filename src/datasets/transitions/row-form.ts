@@ -78,6 +78,11 @@ export function rowForm(where: string, row: Row): RowForm {
   };
 }
 
+/** A value for people. */
+const shown = (value: unknown) =>
+  JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? Number(inner) : inner)) ??
+  'missing';
+
 const said = (shape: readonly number[]) => (shape.length === 0 ? 'one number' : `the shape [${shape}]`);
 
 /** Appends the numbers of a tensor. @throws PmpoError for another shape, and for anything but numbers. */
@@ -88,9 +93,7 @@ function append(where: string, name: string, shape: readonly number[], value: un
       out.push(Number(value));
       return;
     }
-    const found = Array.isArray(value)
-      ? `it has the shape [${shapeOf(value)}]`
-      : `it is ${JSON.stringify(value) ?? 'missing'}`;
+    const found = Array.isArray(value) ? `it has the shape [${shapeOf(value)}]` : `it is ${shown(value)}`;
     throw new PmpoError({
       where,
       what: `'${name}' must be a number here, and ${found}`,
@@ -100,7 +103,7 @@ function append(where: string, name: string, shape: readonly number[], value: un
   if (!Array.isArray(value) || value.length !== size) {
     throw new PmpoError({
       where,
-      what: `'${name}' has ${Array.isArray(value) ? said(shapeOf(value)) : `${JSON.stringify(value) ?? 'nothing'}`}, and the first row has ${said(shape)}`,
+      what: `'${name}' has ${Array.isArray(value) ? said(shapeOf(value)) : shown(value)}, and the first row has ${said(shape)}`,
       remedy: 'All rows must have the form of the first',
     });
   }
@@ -128,8 +131,14 @@ function columnsOf(where: string, root: string, specs: NamedSpecs, steps: readon
 
 function flag(where: string, name: string, value: unknown): boolean {
   if (typeof value === 'boolean') return value;
-  if (value === 0 || value === 1) return value === 1;
-  throw new PmpoError({ where, what: `'${name}' is ${JSON.stringify(value)}, and true or false is right` });
+  // Parquet's whole numbers of 64 bits are bigints.
+  if (value === 0 || value === 1 || value === 0n || value === 1n) return Boolean(value);
+  throw new PmpoError({
+    where,
+    what: `'${name}' is ${shown(value)}, and true or false is right`,
+    remedy:
+      'Write true for an episode that ended in a terminal state, and false for one that was cut off or goes on',
+  });
 }
 
 /** A row as an episode: a transition is an episode of one step. @throws PmpoError with the row's place. */

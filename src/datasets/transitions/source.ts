@@ -46,7 +46,7 @@ export interface TransitionSource {
   readonly blocks: readonly DataBlock[];
   /** What was inferred or left out, in sentences. */
   readonly notes: readonly string[];
-  /** Reads the episodes of a block. @throws PmpoError naming file and row of what cannot be learned from. */
+  /** Reads the episodes of a block. @throws PmpoError naming file and place of what cannot be learned from. */
   read(block: number): Promise<readonly RecordedEpisode[]>;
   close(): Promise<void>;
 }

@@ -17,8 +17,6 @@ export interface SpaceLeaf {
 const dtypes: Readonly<Record<string, DType>> = {
   float64: 'float64',
   float32: 'float32',
-  // Values of these are read as wider ones.
-  float16: 'float32',
   int8: 'int8',
   int16: 'int32',
   int32: 'int32',
@@ -33,7 +31,7 @@ const dtypes: Readonly<Record<string, DType>> = {
 type Node = Readonly<Record<string, unknown>>;
 
 /** JSON as Python writes it, with Infinity for bounds that there are none. @throws SyntaxError */
-export function parsePythonJson(text: string): unknown {
+export function parseWithInfinity(text: string): unknown {
   return JSON.parse(text.replaceAll(/(?<=[[,:\s]-?)Infinity(?=[\],}\s])/g, '1e999'));
 }
 
@@ -73,7 +71,7 @@ function isJpeg({ dtype, shape, low, high }: Node): boolean {
 export function spaceLeaves(where: string, root: string, json: unknown): SpaceLeaf[] {
   let space: unknown;
   try {
-    space = typeof json === 'string' ? parsePythonJson(json) : json;
+    space = typeof json === 'string' ? parseWithInfinity(json) : json;
   } catch (cause) {
     throw new PmpoError({
       where,
@@ -86,7 +84,11 @@ export function spaceLeaves(where: string, root: string, json: unknown): SpaceLe
   const visit = (node: unknown, keys: readonly string[], path: readonly string[]) => {
     const place = keys.length === 0 ? where : `${where}, ${keys.join('/')}`;
     if (!isGroup(node) || typeof node.type !== 'string')
-      throw new PmpoError({ where: place, what: 'it is not a space of Gymnasium' });
+      throw new PmpoError({
+        where: place,
+        what: 'it is not a space of Gymnasium',
+        remedy: 'Write the data set anew with Minari',
+      });
     const { type } = node;
     if (type === 'Dict' && isGroup(node.subspaces)) {
       for (const [key, inner] of Object.entries(node.subspaces)) visit(inner, [...keys, key], [...path, key]);
@@ -135,7 +137,10 @@ export function spaceLeaves(where: string, root: string, json: unknown): SpaceLe
       throw new PmpoError({
         where: place,
         what: `a policy cannot read the space ${type}${node.dtype === undefined ? '' : ` of ${String(node.dtype)}`}`,
-        remedy: 'Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these are read',
+        remedy:
+          node.dtype === 'float16'
+            ? 'Write its values as float32'
+            : 'Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these are read',
       });
     }
   };

@@ -1,12 +1,13 @@
-import { mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hdf5 } from './minari.js';
 import { openTransitions } from './open.js';
+import { episodeOf, rowForm } from './row-form.js';
 import type { RecordedEpisode } from './source.js';
-import { MinariWriter } from './write-minari.js';
+import { MinariWriter, recorderName } from './write-minari.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -107,7 +108,7 @@ describe('JSON Lines', () => {
     [
       'an infinite reward',
       [{ ...transition }, JSON.stringify(transition).replace('"reward":1', '"reward":1e999')],
-      ":2, row 0: the value of 'rewards' is Infinity",
+      ":2, step 0: the value of 'rewards' is Infinity",
     ],
     [
       'rows of both forms',
@@ -148,10 +149,24 @@ describe('Parquet', () => {
     expect(episodes[1]).toMatchObject({
       observations: { observation: [9, 9.5, 10, 10.5] },
       actions: { action: [1] },
-      rewards: [0.75],
+      rewards: Float64Array.of(0.75),
       terminated: true,
     });
     await source.close();
+  });
+
+  it('has whole numbers of 64 bits, which are bigints', () => {
+    const row = { ...transition, action: 1n, reward: 2n, terminated: 1n };
+    const form = rowForm('row 1', row);
+    expect(episodeOf('row 1', form, row)).toMatchObject({
+      actions: { action: [1] },
+      rewards: Float64Array.of(2),
+      terminated: true,
+    });
+    expect(episodeOf('row 1', form, { ...row, terminated: 0n }).terminated).toBe(false);
+    expect(() => episodeOf('row 2', form, { ...row, terminated: 2n })).toThrow("'terminated' is 2");
+    const list = { ...row, observation: 3n };
+    expect(() => episodeOf('row 3', form, list)).toThrow("'observation' has 3, and the first row has");
   });
 
   it('is refused when it is cut off', async () => {
@@ -229,11 +244,11 @@ describe('Minari', () => {
     const file = join(path, 'data', 'metadata.json');
     const text = await readFile(file, 'utf8');
     await writeFile(file, text.replace('"total_episodes": 1', '"total_episodes": 7'));
-    await expect(readAll(path)).rejects.toThrow('it has 1 episodes, and its metadata say 7');
+    await expect(readAll(path)).rejects.toThrow('it has 1 episodes, and its metadata says 7');
     await writeFile(file, text.replace(String.raw`\"type\": \"Box\"`, String.raw`\"type\": \"Text\"`));
     await expect(readAll(path)).rejects.toThrow('a policy cannot read the space Text');
     await rm(file);
-    await expect(readAll(path)).rejects.toThrow('the metadata of the data set have no observation_space');
+    await expect(readAll(path)).rejects.toThrow('the metadata of the data set has no observation_space');
   });
 
   /** Writes an episode, and changes the file. */
@@ -259,11 +274,100 @@ describe('Minari', () => {
           file.get(`episode_0/${path}`) as { write_slice(ranges: number[][], data: unknown): void }
         ).write_slice([[at, at + 1]], path === 'rewards' ? Float64Array.of(value) : Uint8Array.of(value));
     await expect(readAll(await changed('nan', slice('rewards', 1, Number.NaN)))).rejects.toThrow(
-      "episode_0, row 1: the value of 'rewards' is NaN",
+      "episode_0, step 1: the value of 'rewards' is NaN",
     );
     await expect(readAll(await changed('ends', slice('truncations', 0, 1)))).rejects.toThrow(
-      'episode_0, row 0: the episode was truncated here, and 1 more steps follow',
+      'episode_0, step 0: the episode was truncated here, and 1 more steps follow',
     );
+  });
+
+  /** A data set whose one episode of 2 steps has these rewards, compressed. */
+  async function withRewards(name: string, rewards: Float64Array | BigInt64Array): Promise<string> {
+    const path = await minari(name, rewards.length);
+    const { File } = await hdf5();
+    const file = new File(data(path), 'w');
+    const group = file.create_group('episode_0');
+    const n = rewards.length;
+    const put = (name: string, values: typeof rewards | Float32Array | Uint8Array, shape: number[]) =>
+      group.create_dataset({ name, data: values, shape, chunks: shape, compression: 9 });
+    put('observations', new Float32Array(2 * n + 2), [n + 1, 2]);
+    put('actions', new Float32Array(n), [n, 1]);
+    put('rewards', rewards, [n]);
+    put('terminations', new Uint8Array(n), [n]);
+    put('truncations', new Uint8Array(n), [n]);
+    file.close();
+    return path;
+  }
+
+  it('has rewards that are whole numbers of 64 bits, which are read as numbers', async () => {
+    const [episode] = await readAll(await withRewards('whole-rewards', BigInt64Array.of(3n, -1n)));
+    expect(episode!.rewards).toEqual(Float64Array.of(3, -1));
+  });
+
+  it('is refused with file and name for values that HDF5 cannot unpack', async () => {
+    const path = await withRewards('packed', Float64Array.from({ length: 500 }, Math.sin));
+    const bytes = await readFile(data(path));
+    // Damages each zlib stream.
+    const starts = [...bytes.keys()].filter((i) => bytes[i] === 0x78 && bytes[i + 1] === 0xda);
+    for (const start of starts) bytes.fill(0xff, start + 2, start + 8);
+    await writeFile(data(path), bytes);
+    await expect(readAll(path)).rejects.toThrow(
+      /main_data\.hdf5, episode_0: '\w+' cannot be read: .* Copy or download the file again/,
+    );
+  });
+
+  it('is written to a path that ends in a slash, and discarded more than once', async () => {
+    const path = join(folder, 'slash');
+    const writer = await MinariWriter.create(`${path}/`, shape);
+    writer.add({
+      observations: new Float32Array(4),
+      actions: new Float32Array(1),
+      rewards: new Float64Array(1),
+      terminated: true,
+      policy: 'test',
+    });
+    await writer.finish({});
+    await writer.discard();
+    expect(await readAll(path)).toHaveLength(1);
+    const dropped = await MinariWriter.create(`${join(folder, 'dropped')}/`, shape);
+    await dropped.discard();
+    await dropped.discard();
+    expect((await readdir(folder)).filter((name) => /dropped|partial/.test(name))).toEqual([]);
+  });
+
+  it('takes the place of an empty folder or of a recorded set, and of nothing else', async () => {
+    const path = join(folder, 'replaced');
+    await mkdir(path);
+    for (let i = 0; i < 2; i++)
+      await (await MinariWriter.create(path, shape)).finish({ algorithm_name: recorderName });
+    const message = 'the folder holds something else than a data set of pmpo record';
+    await writeFile(join(path, 'notes.txt'), 'mine');
+    await expect(MinariWriter.create(path, shape)).rejects.toThrow(message);
+    expect(await readdir(path)).toEqual(['data', 'notes.txt']);
+    const others = await minari('others', 1);
+    await expect(MinariWriter.create(others, shape)).rejects.toThrow(message);
+    const file = join(folder, 'file');
+    await writeFile(file, '');
+    await expect(MinariWriter.create(file, shape)).rejects.toThrow('it is a file');
+    // Something may come there while episodes are played.
+    const late = join(folder, 'late');
+    const writer = await MinariWriter.create(late, shape);
+    await mkdir(late);
+    await writeFile(join(late, 'notes.txt'), 'mine');
+    await expect(writer.finish({})).rejects.toThrow(message);
+    await writer.discard();
+    expect(await readdir(late)).toEqual(['notes.txt']);
+  });
+
+  it('is refused with a remedy for a space of float16, which HDF5 for Node does not read', async () => {
+    const path = await minari('float16', 2);
+    const file = join(path, 'data', 'metadata.json');
+    const text = await readFile(file, 'utf8');
+    await writeFile(
+      file,
+      text.replace(String.raw`\"dtype\": \"float32\"`, String.raw`\"dtype\": \"float16\"`),
+    );
+    await expect(readAll(path)).rejects.toThrow('the space Box of float16. Write its values as float32');
   });
 
   it('is refused when it has no episodes', async () => {

@@ -1,8 +1,10 @@
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { PmpoError } from '../../core/errors.js';
+import { isGroup } from '../../core/key-path.js';
 import type { ObservationPart } from '../../environments/observation-layout.js';
 import { hdf5, vectorPartsKey } from './minari.js';
+import { parseWithInfinity } from './spaces.js';
 
 /** Writes data sets of Minari in HDF5. Shapes: T steps, O observation size, A action dimensions. */
 
@@ -47,16 +49,46 @@ function actionSpace({ actionMinimum, actionMaximum, actionValues }: WrittenShap
     throw new PmpoError({
       where: 'actions',
       what: 'some of them are whole numbers and others are not, and a data set has one kind',
+      remedy: 'Record in a simulator whose actions are all continuous, or all whole numbers',
     });
   }
   if (values.length === 1) return { type: 'Discrete', dtype: 'int64', start: start[0], n: values[0] };
   return { type: 'MultiDiscrete', dtype: 'int64', nvec: values, start };
 }
 
+/** The `algorithm_name` of the data sets that `pmpo record` makes. */
+export const recorderName = 'pmpo record';
+
+/**
+ * Checks that a data set can take the place of a folder.
+ * @throws PmpoError if the folder holds anything but a data set of `pmpo record`, which may be made again.
+ */
+export async function requireReplaceable(folder: string): Promise<void> {
+  const entries = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    const what = error.code === 'ENOTDIR' ? 'it is a file' : `it cannot be read: ${error.message}`;
+    throw new PmpoError({ where: folder, what, remedy: 'Give another --output', cause: error });
+  });
+  if (entries.length === 0) return;
+  if (entries.length === 1 && entries[0] === 'data') {
+    const text = await readFile(join(folder, 'data', 'metadata.json'), 'utf8').catch(() => '');
+    try {
+      const metadata: unknown = parseWithInfinity(text);
+      if (isGroup(metadata) && metadata.algorithm_name === recorderName) return;
+    } catch {}
+  }
+  throw new PmpoError({
+    where: folder,
+    what: 'the folder holds something else than a data set of pmpo record, which would be lost',
+    remedy: 'Give a new folder as --output, or remove this one',
+  });
+}
+
 /** Writes episodes one by one into the folder of a new data set, which has its name once it is whole. */
 export class MinariWriter {
   #episodes = 0;
   #steps = 0;
+  #isOpen = true;
 
   private constructor(
     private readonly folder: string,
@@ -65,8 +97,16 @@ export class MinariWriter {
     private readonly space: object,
   ) {}
 
-  static async create(folder: string, shape: WrittenShape): Promise<MinariWriter> {
+  /**
+   * Begins a data set.
+   * @param path its folder, which must be new, empty, or a data set of `pmpo record`.
+   * @throws PmpoError for a folder that holds something else, and for actions of both kinds.
+   */
+  static async create(path: string, shape: WrittenShape): Promise<MinariWriter> {
     const space = actionSpace(shape);
+    // Without a slash at its end, so that the unfinished data set lies beside the folder and not in it.
+    const folder = resolve(path);
+    await requireReplaceable(folder);
     const partial = `${folder}.partial`;
     await rm(partial, { recursive: true, force: true });
     await mkdir(join(partial, 'data'), { recursive: true });
@@ -109,7 +149,7 @@ export class MinariWriter {
    * @param about further metadata, by name.
    */
   async finish(about: Readonly<Record<string, unknown>>): Promise<void> {
-    this.file.close();
+    this.#close();
     const { observations, observationSize } = this.shape;
     // Python reads Infinity, which JSON does not have.
     const bound = (sign: string) =>
@@ -127,13 +167,19 @@ export class MinariWriter {
     };
     const partial = `${this.folder}.partial`;
     await writeFile(join(partial, 'data', 'metadata.json'), `${JSON.stringify(metadata, null, 2)}\n`);
+    await requireReplaceable(this.folder);
     await rm(this.folder, { recursive: true, force: true });
     await rename(partial, this.folder);
   }
 
-  /** Removes what has been written. */
+  #close(): void {
+    if (this.#isOpen) this.file.close();
+    this.#isOpen = false;
+  }
+
+  /** Removes what has been written and is not finished. It may be called more than once. */
   async discard(): Promise<void> {
-    this.file.close();
+    this.#close();
     await rm(`${this.folder}.partial`, { recursive: true, force: true });
   }
 }

@@ -1,10 +1,15 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { LoadedConfig, ResolvedConfig } from '../../config/load.js';
 import { PmpoError, StoppedError } from '../../core/errors.js';
 import { fillNormal, foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { mean } from '../../core/statistics.js';
 import { packageVersion } from '../../core/version.js';
-import { MinariWriter, type WrittenEpisode } from '../../datasets/transitions/write-minari.js';
+import {
+  MinariWriter,
+  recorderName,
+  requireReplaceable,
+  type WrittenEpisode,
+} from '../../datasets/transitions/write-minari.js';
 import { createFamily } from '../../distributions/create.js';
 import { createEngine } from '../../engine/create.js';
 import { hostTensor } from '../../engine/tensors.js';
@@ -55,6 +60,7 @@ type Act = (observations: Float32Array, step: number) => Promise<Float32Array>;
 export async function recordEpisodes(options: RecordOptions): Promise<RecordedSet> {
   const { loaded, directory, mixture, output, signal, notice } = options;
   const { config } = loaded;
+  await requireReplaceable(resolve(output));
   const chosen = await Promise.all(mixture.policies.map((mixed) => checkpointOf(mixed, config, directory)));
   const settings = { ...config, seed: mixture.seed };
   const engine = await createEngine(config.engine, { threads: config.threads });
@@ -69,6 +75,7 @@ export async function recordEpisodes(options: RecordOptions): Promise<RecordedSe
       const { environment, close } = await openEnvironments(settings, `recording ${i}`, numEnvs, {
         notice,
         signal,
+        wholeEpisodes: true,
       });
       try {
         writer ??= await MinariWriter.create(output, {
@@ -95,7 +102,7 @@ export async function recordEpisodes(options: RecordOptions): Promise<RecordedSe
     }
     await writer!.finish({
       dataset_id: 'pmpo/recorded-v0',
-      algorithm_name: 'pmpo record',
+      algorithm_name: recorderName,
       description: made
         .map(
           ({ name, episodes, meanReturn }) =>
@@ -230,6 +237,7 @@ async function* play(
         throw new PmpoError({
           where: `environment ${k}`,
           what: `a step that does not end the episode has the discount ${result.discounts[k]}, which a data set cannot hold`,
+          remedy: 'Record in a simulator whose discount is 1 until the episode ends',
         });
       }
       episode.observations.push(rowOf(result.nextObservations, k, o));
