@@ -163,7 +163,7 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
     complain(
       'learner.warmupSteps',
       `${learner.warmupSteps} steps leave none for training: learner.environmentSteps is ${learner.environmentSteps}`,
-      'Lower it',
+      'Lower learner.warmupSteps, or train for longer',
     );
   }
   if (environment.numEnvs > learner.environmentSteps) {

@@ -70,7 +70,7 @@ describe('explainIssues', () => {
     ],
     [
       { operator: { name: 'mpo', alpha: 1 } },
-      "operator.alpha: unknown key of the operator 'mpo'. Known here: name, epsilon",
+      "operator.alpha: unknown key of the operator 'mpo'. Known here: name, epsilon. A setting of another operator must go with its name",
     ],
     [
       { operator: { name: 'pmop' } },
@@ -107,7 +107,11 @@ describe('explainIssues', () => {
     [{ environment: undefined }, 'environment: is missing: it must be a group of settings'],
     [
       { environment: { address: 'nowhere' } },
-      "environment.address: must be host:port, such as 127.0.0.1:9000, not 'nowhere'",
+      "environment.address: must be host:port without a scheme, such as 127.0.0.1:9000, not 'nowhere'",
+    ],
+    [
+      { environment: { address: 'http://127.0.0.1:9000' } },
+      "environment.address: must be host:port without a scheme, such as 127.0.0.1:9000, not 'http://127.0.0.1:9000'",
     ],
     [
       { environment: { createSettings: { task: [1] } } },

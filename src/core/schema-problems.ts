@@ -162,7 +162,10 @@ class Explainer {
     const name = isGroup(group) && known.includes('name') && path.length > 0 ? group.name : undefined;
     const what = name === undefined ? 'unknown key' : `unknown key of the ${formatPath(path)} '${name}'`;
     const guess = nearest(key, known) ?? this.elsewhere(key);
-    const remedy = guess === undefined ? `Known here: ${known.join(', ')}` : `Did you mean '${guess}'?`;
+    const others =
+      name === undefined ? '' : `. A setting of another ${formatPath(path)} must go with its name`;
+    const remedy =
+      guess === undefined ? `Known here: ${known.join(', ')}${others}` : `Did you mean '${guess}'?`;
     return { path: [...path, key], what, remedy };
   }
 

@@ -200,7 +200,7 @@ export async function openClassifier(
 async function withResumeHint(error: unknown, directory: RunDirectory): Promise<unknown> {
   if (!(error instanceof PmpoError) || (await directory.checkpoints.latest()) === undefined) return error;
   const { remedy, ...details } = error.details;
-  const hint = `Resume from the last checkpoint with: pmpo train --resume ${directory.path}`;
+  const hint = `Resume from the last checkpoint with: npx pmpo train --resume ${directory.path}`;
   return new PmpoError({
     ...details,
     remedy: remedy === undefined ? hint : `${remedy}. ${hint}`,

@@ -92,6 +92,20 @@ function ofTlsError(
   return undefined;
 }
 
+/** A host whose name the system cannot look up. Another attempt may succeed, once the network is back. */
+function ofNameError(
+  { code }: NodeJS.ErrnoException,
+  { host }: Target,
+  { configKey }: Peer,
+): Diagnosis | undefined {
+  if (code !== 'ENOTFOUND' && code !== 'EAI_AGAIN') return undefined;
+  return {
+    what: `the name of the host ${host} is unknown here`,
+    remedy: `Correct ${configKey}.address, or check the network`,
+    permanent: false,
+  };
+}
+
 const needsTls = ({ configKey }: Peer): Diagnosis => ({
   what: 'the server speaks TLS',
   remedy: `Set ${configKey}.tls`,
@@ -196,7 +210,7 @@ function greet(
     socket.on('data', (bytes: Buffer) => end(ofBytes(bytes, peer)));
     socket.on('error', (error: NodeJS.ErrnoException) => {
       const known = contents === undefined ? undefined : ofTlsError(error, peer);
-      end(known ?? (connected ? 'ended' : undefined));
+      end(known ?? ofNameError(error, target, peer) ?? (connected ? 'ended' : undefined));
     });
     socket.on('end', () => end(connected ? 'ended' : undefined));
   });

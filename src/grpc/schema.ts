@@ -5,7 +5,7 @@ import { z } from 'zod';
 /** The address of a gRPC server. */
 export const addressSchema = z
   .string()
-  .regex(/^(\S+:\d{1,5}|unix:\S+)$/, 'host:port, such as 127.0.0.1:9000');
+  .regex(/^(?!\w+:\/\/)(\S+:\d{1,5}|unix:\S+)$/, 'host:port without a scheme, such as 127.0.0.1:9000');
 
 /** TLS of a client. */
 export const tlsSchema = z

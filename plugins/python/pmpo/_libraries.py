@@ -124,12 +124,12 @@ class JaxLibrary(ArrayLibrary):
     """JAX."""
 
     def argmax(self, x: Value, axis: int, keepdims: bool) -> Value:
-        """By two reductions, which XLA makes several times faster on a CPU than its own. The first of equal ones; 0 where one is NaN."""
+        """As NumPy's: the first of equal ones, or the first NaN. By two reductions, which are several times faster in XLA on a CPU."""
         xp = self._xp
         length = x.shape[axis]
         places = xp.arange(length, dtype=xp.int32).reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
-        behind = x < xp.max(x, axis=axis, keepdims=True)
-        return xp.min(xp.where(behind, length, places), axis=axis, keepdims=keepdims)
+        is_largest = (x == xp.max(x, axis=axis, keepdims=True)) | (x != x)
+        return xp.min(xp.where(is_largest, places, length), axis=axis, keepdims=keepdims)
 
 
 @functools.cache
@@ -283,12 +283,13 @@ class TorchLibrary:
         return getattr(x, functions[name])(axes, keepdims)
 
     def argmax(self, x: Value, axis: int, keepdims: bool) -> Value:
-        """By two reductions, which PyTorch's compiler makes faster; the first of equal ones, and 0 where one is NaN."""
+        """The first of equal ones, or the first NaN. By two reductions, which PyTorch's compiler makes faster."""
         length = x.shape[axis]
         shape = [1] * x.dim()
         shape[axis] = length
         places = self._torch.arange(length, device=x.device).view(shape)
-        return self._torch.where(x < x.amax(axis, True), length, places).amin(axis, keepdims)
+        is_largest = (x == x.amax(axis, True)) | (x != x)
+        return self._torch.where(is_largest, places, length).amin(axis, keepdims)
 
     def largest(self, x: Value, count: int) -> Value:
         return self._torch.sort(x, dim=-1, descending=True).values[..., :count]

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ._program import ProgramError, find_program
 from .errors import PmpoError
@@ -29,7 +29,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).resolve()
         if not (self.path / "config.yaml").is_file():
             raise PmpoError(str(path), "it is not the folder of a run", "Give a folder that `pmpo train` has made")
 
@@ -80,7 +80,11 @@ class Run:
     def _repr_html_(self) -> str:
         # A frame of its own, so that the page and the notebook do not share styles or names.
         page = html.escape(self.report.read_text(encoding="utf-8"), quote=True)
-        return f'<iframe title="Report of {html.escape(self.path.name)}" srcdoc="{page}" width="100%" height="900" style="border: 0"></iframe>'
+        # Without `allow-same-origin`: the report may be another person's, and must not act as the notebook.
+        return (
+            f'<iframe title="Report of {html.escape(self.path.name)}" sandbox="allow-scripts allow-downloads" '
+            f'srcdoc="{page}" width="100%" height="900" style="border: 0"></iframe>'
+        )
 
 
 def train(
@@ -102,7 +106,8 @@ def train(
 
     Raises:
       ProgramError: the program was not found, or the run failed; with the program's own line.
-      KeyboardInterrupt: the run was stopped, and has saved a checkpoint; the program's line says how it goes on.
+      KeyboardInterrupt: the run was stopped, and has saved a checkpoint; its line, which says how it goes on, is shown. A second interrupt
+        ends it at once.
     """
     program = find_program()
     if not isinstance(config, Mapping):
@@ -130,33 +135,34 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    return value.item() if hasattr(value, "item") else value
+    # Scalars and arrays of NumPy have both.
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _run(command: list[str], settings: Mapping[str, Any] | None, output: str | Path, name: str | None, quiet: bool) -> Run:
     for key, value in (settings or {}).items():
         command += ["--set", f"{key}={json.dumps(_plain(value))}"]
     command += ["--json", "--output", str(output), *([] if name is None else ["--name", name])]
+    # A group of its own, so that Ctrl-C in a terminal reaches it once, from here: at the second one the program would end at once.
+    environment = {**os.environ, "PMPO_ENDS_WITH_PARENT": "1"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8")
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                text = _line_of(json.loads(line))
-                if text is not None and not quiet:
-                    print(text, file=sys.stderr, flush=True)
+            _show(process.stdout, quiet)
             code = process.wait()
         except BaseException:
-            # The terminal sends Ctrl-C to the program too; a notebook does not. Windows has no such signal for one process.
-            if os.name == "nt":
-                process.terminate()
-            else:
-                process.send_signal(signal.SIGINT)
-            process.wait()
+            _stop(process)
+            errors.seek(0)
+            for line in errors.read().splitlines():
+                if "--resume" in line:
+                    print(line, file=sys.stderr, flush=True)
             raise
         finally:
-            if process.stdout is not None:
-                process.stdout.close()
+            process.stdout.close()
         errors.seek(0)
         said = [line for line in errors.read().splitlines() if line.strip()]
     folders = [line.removeprefix("Run: ") for line in said if line.startswith("Run: ")]
@@ -164,6 +170,30 @@ def _run(command: list[str], settings: Mapping[str, Any] | None, output: str | P
         what = "\n".join(said).removeprefix("pmpo: ") if said else f"it ended with {code} and said nothing"
         raise ProgramError("pmpo train", what)
     return Run(folders[-1])
+
+
+def _show(events: IO[str], quiet: bool) -> None:
+    """Shows the events of a run until it ends."""
+    for line in events:
+        text = _line_of(json.loads(line))
+        if text is not None and not quiet:
+            print(text, file=sys.stderr, flush=True)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Asks the program to save a checkpoint and to end, and waits for it. It ends at once if that is interrupted too."""
+    if os.name == "nt":
+        # Windows has no such signal for one process: what the last checkpoint does not hold is lost.
+        process.terminate()
+    else:
+        process.send_signal(signal.SIGINT)
+    try:
+        # Its output is read, so that it does not wait for a reader.
+        process.communicate()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def _line_of(event: Mapping[str, Any]) -> str | None:

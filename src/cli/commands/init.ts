@@ -32,7 +32,7 @@ async function ask(signal: AbortSignal): Promise<InitOptions> {
   try {
     const address = await question('Address of a simulator server, host:port (empty: none):');
     if (address !== '') {
-      const simulator = await question('Name of the simulator on it (empty: the server has only one):');
+      const simulator = await question('Name of the simulator on it (empty: the server chooses):');
       return { address, ...(simulator === '' ? {} : { simulator }) };
     }
     const dataset = await question('Data set of judged completions, a file or a folder (empty: none):');
@@ -96,7 +96,7 @@ it asks.
 Examples:
   pmpo init
   pmpo init reacher.yaml --simulator reacher
-  pmpo init walker.yaml --address 127.0.0.1:50051 --simulator walker-walk
+  pmpo init walker.yaml --address 127.0.0.1:50051 --simulator suite/walker-walk
   pmpo init mine.yaml --dataset preferences.jsonl`,
     )
     .action(init);

@@ -101,7 +101,7 @@ async function train(file: string | undefined, options: TrainOptions): Promise<v
       },
     });
     if (summary === undefined) {
-      process.stderr.write(`Stopped. Resume with: pmpo train --resume ${relativePath(directory.path)}\n`);
+      process.stderr.write(`Stopped. Resume with: npx pmpo train --resume ${relativePath(directory.path)}\n`);
       process.exitCode = exitCodes.failed;
     }
   } finally {

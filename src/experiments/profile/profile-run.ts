@@ -6,7 +6,7 @@ import type { LoadedConfig } from '../../config/load.js';
 import { PmpoError, StoppedError } from '../../core/errors.js';
 import { createEngine } from '../../engine/create.js';
 import { trainControl } from '../../learners/control/train.js';
-import { openTrainingEnvironments } from '../environments.js';
+import { openTrainingEnvironments, type TrainingEnvironments } from '../environments.js';
 import { readSessionProfile, type SessionProfile } from './kernel-times.js';
 import { type Span, SpanRecorder } from './spans.js';
 
@@ -51,7 +51,7 @@ export async function profileRun(
     throw new PmpoError({
       where: 'replay.redis',
       what: 'a profile is of a run that acts in its own process',
-      remedy: 'Leave it out: --set replay.redis=null',
+      remedy: 'Leave it out of the configuration',
     });
   }
   const warmupSteps = Math.min(config.learner.warmupSteps, mostWarmupSteps);
@@ -68,12 +68,13 @@ export async function profileRun(
     });
     const end = new AbortController();
     const stop = () => end.abort();
-    signal?.addEventListener('abort', stop);
-    const environments = await openTrainingEnvironments(config, { notice, signal });
+    let environments: TrainingEnvironments | undefined;
     let started: { readonly steps: number; readonly updates: number; readonly at: number } | undefined;
     let ended: typeof started;
     let cpu: Promise<{ profile: Profiler.Profile }> | undefined;
     try {
+      environments = await openTrainingEnvironments(config, { notice, signal });
+      signal?.addEventListener('abort', stop);
       await profiler.post('Profiler.enable');
       await profiler.post('Profiler.setSamplingInterval', { interval: samplingInterval });
       await trainControl({
@@ -108,7 +109,7 @@ export async function profileRun(
       });
     } finally {
       signal?.removeEventListener('abort', stop);
-      await environments.close();
+      await environments?.close();
       // Writes the graphs' profiles.
       await engine.dispose();
     }

@@ -18,7 +18,11 @@ function table(rows: readonly (readonly string[])[]): string[] {
 
 function byTrack(spans: readonly Span[]): Map<string, Span[]> {
   const found = new Map<string, Span[]>();
-  for (const span of spans) found.set(span.track, [...(found.get(span.track) ?? []), span]);
+  for (const span of spans) {
+    const calls = found.get(span.track);
+    if (calls === undefined) found.set(span.track, [span]);
+    else calls.push(span);
+  }
   return found;
 }
 

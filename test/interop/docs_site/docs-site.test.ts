@@ -38,6 +38,7 @@ describe('the documentation site', () => {
     };
     const pages = readdirSync(join(root, 'docs')).filter((file) => file.endsWith('.md'));
     expect(pages.filter((page) => !projectDocuments.includes(`../${page}`))).toEqual([]);
+    expect(new Set(projectDocuments).size).toBe(projectDocuments.length);
   });
 
   it('has the docstrings of the public modules', async () => {

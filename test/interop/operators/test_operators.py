@@ -365,6 +365,34 @@ class Metrics(unittest.TestCase):
             torch.testing.assert_close(compiled[name], value)
 
 
+class ArgMax(unittest.TestCase):
+    """Every library gives NumPy's answer: the first of equal ones, or the first NaN."""
+
+    def test_of_ties_and_nan(self):
+        from pmpo._libraries import jax_library, torch_library, traced_torch_library
+
+        nan = float("nan")
+        planes = [
+            np.array([[1, nan, 3, nan, 2], [2, 5, nan, 1, 2], [2, 6, 3, nan, 1]], np.float32),
+            np.array([[1, 2], [3, 2], [3, 1]], np.int32),
+            np.full((1, 2), -np.inf, np.float32),
+        ]
+        for x in planes:
+            for axis in (0, 1, -1):
+                for keepdims in (False, True):
+                    expected = np.argmax(x, axis, keepdims=keepdims)
+                    of_jax = lambda x: jax_library().argmax(x, axis, keepdims)  # noqa: B023, E731
+                    found = {
+                        "jax": jax.jit(of_jax)(x),
+                        "vmap": jax.vmap(of_jax)(x[None])[0],
+                        "traced torch": traced_torch_library().argmax(torch.from_numpy(x), axis, keepdims),
+                        "torch": torch.from_numpy(x).max(axis, keepdims)[1],
+                        "torch function": torch_library().argmax(torch.from_numpy(x), axis, keepdims),
+                    }
+                    for library, places in found.items():
+                        np.testing.assert_array_equal(np.asarray(places), expected, f"{library}, axis {axis}")
+
+
 class QuickCalls(unittest.TestCase):
     """Eager PyTorch takes most calls without the full check, which must agree with it."""
 
