@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type Override, parseOverride } from '../config/source.js';
+import { ConfigError } from '../core/errors.js';
 import { withoutSecret } from '../core/secrets.js';
 
 /** Options of the commands that read a configuration. */
@@ -71,6 +72,22 @@ export function addConfigOptions(command: Command): Command {
   return addSettingOptions(command)
     .option('--operator <name>', 'use this operator, with its default settings')
     .option('--seed <number>', 'the random seed', wholeNumber(0));
+}
+
+/**
+ * Refuses options that do not apply to what a command was given.
+ * @param names the options as keys: `episodes`.
+ * @throws ConfigError naming those that the command line has.
+ */
+export function refuseOptions(
+  command: Command,
+  names: readonly string[],
+  { where, what, remedy }: { readonly where: string; readonly what: string; readonly remedy: string },
+): void {
+  const given = names.filter((name) => command.getOptionValueSource(name) === 'cli');
+  if (given.length === 0) return;
+  const flags = given.map((name) => `--${name}`).join(', ');
+  throw new ConfigError({ where, what: `${what}, so that ${flags} would do nothing`, remedy });
 }
 
 /** Adds the options that control how progress is shown. */

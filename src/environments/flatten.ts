@@ -47,6 +47,8 @@ const isFloat = (dtype: TensorSpec['dtype']) => dtype === 'float32' || dtype ===
 export interface ScaleOptions {
   /** The minimum and the maximum of the elements of floating-point actions that have no usable bounds of their own. */
   readonly bounds?: readonly [number, number];
+  /** What to do about a missing bound, for the message. Default: about the server's spec and environment.actionBounds. */
+  readonly boundsRemedy?: string;
 }
 
 /**
@@ -55,12 +57,21 @@ export interface ScaleOptions {
  */
 const largestBound = 2 ** 24;
 
+const isUsable = (bound: number | undefined) => bound !== undefined && Math.abs(bound) <= largestBound;
+
+/** Whether every element of an action has two bounds of its own that a policy can use: finite ones of at most 2²⁴. */
+export const hasUsableBounds = ({ dtype, minimum, maximum }: TensorSpec): boolean =>
+  dtype === 'bool' || [minimum, maximum].every((bound) => [bound].flat().every(isUsable));
+
 /** The range of element `i` of an action. */
-function rangeOf({ name, dtype, minimum, maximum }: TensorSpec, i: number, { bounds }: ScaleOptions): Range {
+function rangeOf(
+  { name, dtype, minimum, maximum }: TensorSpec,
+  i: number,
+  { bounds, boundsRemedy }: ScaleOptions,
+): Range {
   const where = `action '${name}'`;
   const [given, own] = [[boundAt(minimum, i), boundAt(maximum, i)], isFloat(dtype)];
   let [low = Number.NaN, high = Number.NaN] = dtype === 'bool' ? [0, 1] : given;
-  const isUsable = (bound: number) => Math.abs(bound) <= largestBound;
   if (own && bounds !== undefined && !(isUsable(low) && isUsable(high))) [low, high] = bounds;
   else if (!isUsable(low) || !isUsable(high) || low > high) {
     const text = (bound: number | undefined) => bound ?? '(none)';
@@ -68,7 +79,9 @@ function rangeOf({ name, dtype, minimum, maximum }: TensorSpec, i: number, { bou
     throw new PmpoError({
       where,
       what: `element ${i} has the minimum ${text(given[0])} and the maximum ${text(given[1])}${isTooFar ? `, and bounds beyond ${largestBound} count as missing` : ''}`,
-      remedy: `A policy needs a finite minimum and maximum: have the server give them in its spec${own ? ', or set environment.actionBounds, such as [-1, 1]' : ''}`,
+      remedy:
+        boundsRemedy ??
+        `A policy needs a finite minimum and maximum: have the server give them in its spec${own ? ', or set environment.actionBounds, such as [-1, 1]' : ''}`,
     });
   }
   if (isFloat(dtype)) return { low, high, values: 0 };

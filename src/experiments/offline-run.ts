@@ -8,6 +8,7 @@ import { trainOffline } from '../learners/offline/train.js';
 import type { TrainOfflineResult } from '../learners/offline/train-options.js';
 import type { RunSummary } from '../run/records.js';
 import { evaluationRecorder, numEvaluationEnvs, openEnvironments } from './environments.js';
+import { environmentDifference } from './recording/recorded-environment.js';
 import {
   makeRun,
   openClassifier,
@@ -49,7 +50,11 @@ export function trainOfflineRun(options: TrainOfflineRunOptions): Promise<RunRes
         environment: evaluationEnvironment && shapeOf(evaluationEnvironment),
         oneHot: config.environment?.oneHotObservations,
       });
-      if (context.checkpoint === undefined) data.notes.forEach(context.notice);
+      if (context.checkpoint === undefined) {
+        data.notes.forEach(context.notice);
+        const difference = config.environment && environmentDifference(source.recordedIn, config.environment);
+        if (difference !== undefined) context.notice(difference);
+      }
       return { engine, source, data, evaluationEnvironment, recorder };
     },
     async (

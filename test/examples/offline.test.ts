@@ -119,6 +119,36 @@ describe('examples/offline', () => {
     );
   });
 
+  test('refuses to record over a run, and options that do nothing', async () => {
+    const policies = join(folder.path, 'set', 'policies');
+    const over = await run(['record', policies, '--episodes', '1', '--output', policies]);
+    expect(over.code).toBe(1);
+    expect(over.stderr).toContain('policies: the folder holds something else than a data set of pmpo record');
+    expect((await stat(join(policies, 'config.yaml'))).isFile()).toBe(true);
+    const recipe = join(folder.path, 'recipe.yaml');
+    const other = await run([
+      'record',
+      recipe,
+      '--episodes',
+      '5',
+      '--seed',
+      '1',
+      '--output',
+      join(folder.path, 'x'),
+    ]);
+    expect(other.code).toBe(2);
+    expect(other.stderr).toContain('so that --episodes, --seed would do nothing. Change the recipe');
+    const shown = await run(['data', data, '--set', 'dataset.nStep=1']);
+    expect(shown.code).toBe(2);
+    expect(shown.stderr).toContain('a data set has no configuration, so that --set would do nothing');
+  });
+
+  test('says that the environment is set up in another way than that of the data', async () => {
+    const { stderr, code } = await train('--name', 'other-repeat', '--set', 'environment.actionRepeat=4');
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/The data was recorded with environment\.actionRepeat 8, here 4/);
+  });
+
   test('refuses data of another simulator, and data that is not there', async () => {
     const other = await train('--set', 'environment.simulator=reacher');
     expect(other.code).toBe(1);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { ConfigError } from '../../core/errors.js';
-import { addConfigOptions, type ConfigOptions, overridesOf, wholeNumber } from '../options.js';
+import { addConfigOptions, type ConfigOptions, overridesOf, refuseOptions, wholeNumber } from '../options.js';
 
 interface DataOptions extends ConfigOptions {
   readonly count: number;
@@ -22,8 +22,13 @@ async function showTransitionSet(
   }
 }
 
-async function showData(file: string, options: DataOptions): Promise<void> {
+async function showData(file: string, options: DataOptions, command: Command): Promise<void> {
   if (!/\.ya?ml$/i.test(file)) {
+    refuseOptions(command, ['set', 'operator', 'seed', 'output', 'name', 'count'], {
+      where: file,
+      what: 'a data set has no configuration',
+      remedy: 'Give the configuration of an offline job, which names the data set as dataset.file',
+    });
     await showTransitionSet(file, {});
     return;
   }

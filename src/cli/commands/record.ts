@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { ConfigError } from '../../core/errors.js';
 import type { MixedPolicy } from '../../experiments/recording/recipe.js';
-import { collect, commandLine, overridesOf, wholeNumber } from '../options.js';
+import { collect, commandLine, overridesOf, refuseOptions, wholeNumber } from '../options.js';
 
 interface RecordOptions {
   readonly set?: string[];
@@ -30,7 +30,7 @@ function parsePolicy(text: string, before: readonly MixedPolicy[] = []): MixedPo
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
-async function record(given: string, options: RecordOptions): Promise<void> {
+async function record(given: string, options: RecordOptions, command: Command): Promise<void> {
   const { loadConfig } = await import('../../config/load.js');
   const { publicModules } = await import('../../public-modules.js');
   const { openRunDirectory } = await import('../../run/run-directory.js');
@@ -42,6 +42,11 @@ async function record(given: string, options: RecordOptions): Promise<void> {
     const { signal } = signals;
     const recipe = await readRecipe(given);
     if (recipe !== undefined) {
+      refuseOptions(command, ['episodes', 'policy', 'seed', 'set'], {
+        where: given,
+        what: 'the recipe itself says what is recorded',
+        remedy: 'Change the recipe',
+      });
       const { makeData, dataFolder } = await import('../../experiments/recording/make-data.js');
       await makeData({
         recipe,

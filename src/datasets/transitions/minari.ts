@@ -25,6 +25,9 @@ type Hdf5File = InstanceType<Hdf5['default']['File']>;
 /** The key of the metadata under which `pmpo record` writes the parts of its vectors. */
 export const vectorPartsKey = 'pmpo_observation_parts';
 
+/** The key of the metadata under which `pmpo record` writes the settings of the simulator. */
+export const recordedEnvironmentKey = 'pmpo_environment';
+
 /** HDF5 for Node, which reads and writes files in place. */
 export async function hdf5(): Promise<Hdf5['default']> {
   const { default: library } = await import('h5wasm/node');
@@ -103,6 +106,37 @@ type Values = Extract<ReturnType<Hdf5File['get']>, { readonly value: unknown; re
 const hasValues = (entry: ReturnType<Hdf5File['get']>): entry is Values =>
   entry !== null && typeof entry === 'object' && 'shape' in entry && 'slice' in entry;
 
+/** The parts of a vector, which `pmpo record` writes. @throws PmpoError if they are not those of the observation. */
+function vectorPartsOf(
+  where: string,
+  metadata: Readonly<Record<string, unknown>>,
+  observations: readonly SpaceLeaf[],
+): readonly ObservationPart[] | undefined {
+  const parts = metadata[vectorPartsKey];
+  if (parts === undefined) return undefined;
+  const size = observations.reduce((sum, { spec }) => sum + sizeOf(spec), 0);
+  const isCount = (n: unknown) => Number.isInteger(n) && Number(n) >= 0;
+  const isPart = (part: unknown): part is ObservationPart =>
+    isGroup(part) &&
+    typeof part.name === 'string' &&
+    Array.isArray(part.shape) &&
+    part.shape.every(isCount) &&
+    isCount(part.size) &&
+    typeof part.divisor === 'number';
+  if (
+    observations.length === 1 &&
+    Array.isArray(parts) &&
+    parts.every(isPart) &&
+    parts.reduce((sum, part) => sum + part.size, 0) === size
+  )
+    return parts;
+  throw new PmpoError({
+    where,
+    what: `the ${vectorPartsKey} of its metadata do not make up its observation of ${size} numbers`,
+    remedy: 'Record the data set again, or remove this key',
+  });
+}
+
 /** Reads from the file. @throws PmpoError with the place of what HDF5 cannot read. */
 function readable<T>(where: string, path: string, read: () => T): T {
   try {
@@ -123,6 +157,7 @@ class MinariSource implements TransitionSource {
   readonly observationSpecs;
   readonly actionSpecs;
   readonly vectorParts: readonly ObservationPart[] | undefined;
+  readonly recordedIn: unknown;
   readonly notes: readonly string[] = [];
   readonly blocks: readonly DataBlock[];
   /** The numbers of the episodes in each block. */
@@ -140,8 +175,8 @@ class MinariSource implements TransitionSource {
       Object.fromEntries(leaves.map(({ spec }) => [spec.name, spec]));
     this.observationSpecs = specs(observations);
     this.actionSpecs = specs(actions);
-    // Written by `pmpo record`; nothing else has this key.
-    this.vectorParts = metadata[vectorPartsKey] as readonly ObservationPart[] | undefined;
+    this.vectorParts = vectorPartsOf(where, metadata, observations);
+    this.recordedIn = metadata[recordedEnvironmentKey];
     const groups: number[][] = [];
     const blocks: DataBlock[] = [];
     let open: number[] = [];

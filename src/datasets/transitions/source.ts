@@ -43,6 +43,8 @@ export interface TransitionSource {
   readonly actionSpecs: NamedSpecs;
   /** The parts of an observation that is one vector, laid out as a policy reads it, as `pmpo record` writes it. */
   readonly vectorParts?: readonly ObservationPart[];
+  /** What `pmpo record` wrote of the simulator: its settings that decide what transitions mean. */
+  readonly recordedIn?: unknown;
   readonly blocks: readonly DataBlock[];
   /** What was inferred or left out, in sentences. */
   readonly notes: readonly string[];

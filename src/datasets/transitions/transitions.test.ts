@@ -245,6 +245,8 @@ describe('Minari', () => {
     const text = await readFile(file, 'utf8');
     await writeFile(file, text.replace('"total_episodes": 1', '"total_episodes": 7'));
     await expect(readAll(path)).rejects.toThrow('it has 1 episodes, and its metadata says 7');
+    await writeFile(file, text.replace('"size": 2', '"size": 3'));
+    await expect(readAll(path)).rejects.toThrow('do not make up its observation of 2 numbers');
     await writeFile(file, text.replace(String.raw`\"type\": \"Box\"`, String.raw`\"type\": \"Text\"`));
     await expect(readAll(path)).rejects.toThrow('a policy cannot read the space Text');
     await rm(file);

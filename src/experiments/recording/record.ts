@@ -4,6 +4,7 @@ import { PmpoError, StoppedError } from '../../core/errors.js';
 import { fillNormal, foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { mean } from '../../core/statistics.js';
 import { packageVersion } from '../../core/version.js';
+import { recordedEnvironmentKey } from '../../datasets/transitions/minari.js';
 import {
   MinariWriter,
   recorderName,
@@ -23,6 +24,7 @@ import type { RunDirectory } from '../../run/run-directory.js';
 import { openEnvironments } from '../environments.js';
 import { choosePolicy } from '../trained-policy.js';
 import { episodesOf, type MixedPolicy, type Mixture, nameOf } from './recipe.js';
+import { recordedEnvironment } from './recorded-environment.js';
 
 /** Records episodes of mixed policies as a data set. Shapes: K environments, O observation size, A action dimensions. */
 
@@ -111,7 +113,7 @@ export async function recordEpisodes(options: RecordOptions): Promise<RecordedSe
         .join('; '),
       pmpo_version: packageVersion(),
       pmpo_mixture: mixture,
-      pmpo_environment: config.environment.simulator ?? String(config.environment.address),
+      [recordedEnvironmentKey]: recordedEnvironment(config.environment),
     });
     writer = undefined;
     return { episodes: made.reduce((sum, { episodes }) => sum + episodes, 0), steps, policies: made };

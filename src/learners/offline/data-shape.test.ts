@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { RecordedEpisode, TransitionSource } from '../../datasets/transitions/source.js';
 import type { TensorSpec } from '../../environments/environment.js';
 import type { EnvironmentShape } from '../control/policy-fit.js';
-import { dataShape } from './data-shape.js';
+import { type DataShapeOptions, dataShape } from './data-shape.js';
 
 const specs = (...list: TensorSpec[]) => Object.fromEntries(list.map((spec) => [spec.name, spec]));
 const vector = (name: string, size: number, more: Partial<TensorSpec> = {}): TensorSpec => ({
@@ -59,6 +59,7 @@ describe('the shape of a data set', () => {
     expect(shape).toEqual(environment);
     expect(notes).toEqual([
       "The observation is read as the environment's vector of position, velocity, in this order",
+      "The action is read as the environment's vector of force, in this order",
     ]);
     expect(encode(episode({ observation: [1, 2, 3, 4, 5, 6] }, { action: [2.5] }))).toMatchObject({
       observations: Float32Array.of(1, 2, 3, 4, 5, 6),
@@ -82,10 +83,10 @@ describe('the shape of a data set', () => {
       actions: Float32Array.of(0.5),
     });
     expect(() => encode(episode({ velocity: [7, 8], gear: [1, 9] }, { action: [3] }))).toThrow(
-      "data.jsonl:7, row 1: observation 'gear'[0] is 9, outside of its bounds 1 and 3",
+      "data.jsonl:7, step 1: observation 'gear'[0] is 9, outside of its bounds 1 and 3",
     );
     expect(() => encode(episode({ velocity: [7, 8], gear: [1, 1] }, { action: [2.5] }))).toThrow(
-      "data.jsonl:7, row 0: the action 'action' is 2.5, and it takes whole numbers from 0 to 4",
+      "data.jsonl:7, step 0: the action 'action' is 2.5, and it takes whole numbers from 0 to 4",
     );
   });
 
@@ -102,6 +103,52 @@ describe('the shape of a data set', () => {
     expect(of([vector('observation', 3)], [vector('action', 1, { minimum: -1, maximum: 1 })])).toThrow(
       'number 0 of its actions ranges from -2 to 4, and that of the data from -1 to 1',
     );
+  });
+
+  it('compares the names of actions with those of the environment', () => {
+    const two: EnvironmentShape = {
+      ...environment,
+      actionMinimum: Float32Array.of(-1, -1),
+      actionMaximum: Float32Array.of(1, 1),
+      actionValues: Int32Array.of(0, 0),
+      layout: {
+        ...environment.layout!,
+        actions: ['left', 'right'].map((name) => ({ name, shape: [1], size: 1 })),
+      },
+    };
+    const of = (...actions: TensorSpec[]) =>
+      dataShape(sourceOf([vector('observation', 3)], actions), { environment: two });
+    const bounds = { minimum: -1, maximum: 1 };
+    for (const more of [{}, bounds]) {
+      expect(of(vector('left', 1, more), vector('right', 1, more)).shape).toEqual(two);
+      expect(() => of(vector('left', 1, more), vector('up', 1, more))).toThrow(
+        'environment: its actions are left, right, and those of the data are left, up',
+      );
+      expect(() => of(vector('both', 2, more))).toThrow('those of the data are both');
+      expect(of(vector('action', 2, more)).notes).toContain(
+        "The action is read as the environment's vector of left, right, in this order",
+      );
+    }
+  });
+
+  it('counts bounds that no policy can use as missing, and says which settings it does not use', () => {
+    const of = (bound: number, options: DataShapeOptions) =>
+      dataShape(
+        sourceOf([vector('observation', 3)], [vector('action', 1, { minimum: -bound, maximum: bound })]),
+        options,
+      );
+    expect(() => of(1e10, {})).toThrow('does not bound its actions. Set dataset.actionBounds');
+    expect(of(1e10, { actionBounds: [-3, 3] }).shape.actionMaximum).toEqual(Float32Array.of(3));
+    expect(of(1e10, { environment, actionBounds: [-3, 3] })).toMatchObject({
+      shape: { actionMaximum: environment.actionMaximum },
+      notes: expect.arrayContaining([expect.stringContaining('dataset.actionBounds is not used')]),
+    });
+    expect(of(1, { actionBounds: [-3, 3] }).notes).toEqual([
+      'dataset.actionBounds is not used: the file itself bounds its actions',
+    ]);
+    expect(of(1, { actionValues: 3 }).notes).toEqual([
+      'dataset.actionValues takes the place of the bounds that the file has',
+    ]);
   });
 
   it('needs bounds from somewhere', () => {

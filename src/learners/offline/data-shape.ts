@@ -1,7 +1,7 @@
 import { PmpoError } from '../../core/errors.js';
 import { type RecordedEpisode, sizeOf, type TransitionSource } from '../../datasets/transitions/source.js';
 import type { DType, NamedTensorValues, TensorSpec } from '../../environments/environment.js';
-import { scaleActions } from '../../environments/flatten.js';
+import { hasUsableBounds, scaleActions } from '../../environments/flatten.js';
 import { flattenObservations } from '../../environments/observation-layout.js';
 import { type EnvironmentShape, requireSameKind } from '../control/policy-fit.js';
 
@@ -29,7 +29,7 @@ export interface DataShape {
   readonly shape: EnvironmentShape;
   /** What was inferred, in sentences. */
   readonly notes: readonly string[];
-  /** @throws PmpoError naming the row of a value that cannot be encoded. */
+  /** @throws PmpoError naming the step of a value that cannot be encoded. */
   encode(episode: RecordedEpisode): EncodedEpisode;
 }
 
@@ -43,6 +43,8 @@ export interface DataShapeOptions {
   readonly actionValues?: number;
   readonly oneHot?: boolean;
 }
+
+const misfitRemedy = 'Name the environment in which the data was recorded, or remove environment';
 
 /** Whether the data's observation is one vector that means the environment's, whatever its parts are called. */
 function isVector(
@@ -77,13 +79,31 @@ function actionSpecsOf(
   );
 }
 
-/** Whether the file itself bounds all of its actions. */
+/** Whether the file itself bounds all of its actions, as a policy can use it. */
 export const areBounded = (specs: Readonly<Record<string, TensorSpec>>) =>
-  Object.values(specs).every(
-    ({ dtype, minimum, maximum }) =>
-      dtype === 'bool' ||
-      [minimum, maximum].every((bound) => bound !== undefined && [bound].flat().every(Number.isFinite)),
-  );
+  Object.values(specs).every(hasUsableBounds);
+
+const boundsRemedy =
+  'Set dataset.actionBounds, such as [-1, 1], or dataset.actionValues for whole numbers from 0, or name the environment';
+
+/** What is said of settings that are not used, or that take the place of what the file says. */
+function settingNotes(
+  { actionSpecs }: TransitionSource,
+  { environment, actionBounds, actionValues }: DataShapeOptions,
+): string[] {
+  const isBounded = areBounded(actionSpecs);
+  return [
+    ...(actionBounds !== undefined && isBounded
+      ? ['dataset.actionBounds is not used: the file itself bounds its actions']
+      : []),
+    ...(actionBounds !== undefined && !isBounded && environment !== undefined
+      ? ["dataset.actionBounds is not used: the environment's bounds are"]
+      : []),
+    ...(actionValues !== undefined && isBounded
+      ? ['dataset.actionValues takes the place of the bounds that the file has']
+      : []),
+  ];
+}
 
 /**
  * Finds how a data set enters a policy.
@@ -92,39 +112,30 @@ export const areBounded = (specs: Readonly<Record<string, TensorSpec>>) =>
 export function dataShape(source: TransitionSource, options: DataShapeOptions = {}): DataShape {
   const { environment, actionBounds, actionValues, oneHot } = options;
   const { where } = source;
-  const notes = [...source.notes];
+  const notes = [...source.notes, ...settingNotes(source, options)];
   const given = actionSpecsOf(source, actionValues);
   const actionSize = Object.values(given).reduce((sum, spec) => sum + sizeOf(spec), 0);
   const isBounded = areBounded(given);
   const useEnvironments = environment !== undefined && !isBounded;
-  const misfit = (what: string) =>
-    new PmpoError({
-      where,
-      what,
-      remedy: 'Name the environment in which the data was recorded, or remove environment',
-    });
+  const misfit = (what: string) => new PmpoError({ where, what, remedy: misfitRemedy });
   if (useEnvironments && environment.actionMinimum.length !== actionSize)
     throw misfit(
       `its actions have ${actionSize} numbers, and those of the environment ${environment.actionMinimum.length}`,
     );
   let units: Pick<EnvironmentShape, 'actionMinimum' | 'actionMaximum' | 'actionValues'>;
-  let actionParts: NonNullable<EnvironmentShape['layout']>['actions'];
   if (useEnvironments) {
     units = environment;
-    actionParts = environment.layout?.actions ?? [];
   } else {
     const isFloat = Object.values(given).every(({ dtype }) => dtype.startsWith('float'));
     if (!isBounded && actionBounds === undefined && isFloat) {
       throw new PmpoError({
         where,
         what: 'the file does not bound its actions',
-        remedy:
-          'Set dataset.actionBounds, such as [-1, 1], or dataset.actionValues for whole numbers from 0, or name the environment',
+        remedy: boundsRemedy,
       });
     }
-    const scaler = scaleActions(given, { bounds: actionBounds });
+    const scaler = scaleActions(given, { bounds: actionBounds, boundsRemedy });
     units = { actionMinimum: scaler.minimum, actionMaximum: scaler.maximum, actionValues: scaler.values };
-    actionParts = scaler.parts;
   }
   const vector = isVector(source, environment);
   const flattener = vector ? undefined : flattenObservations(source.observationSpecs, { oneHot });
@@ -142,10 +153,23 @@ export function dataShape(source: TransitionSource, options: DataShapeOptions = 
   }
   notes.push(...(flattener?.notes ?? []));
   const observations = flattener?.parts ?? source.vectorParts ?? environment?.layout?.observations ?? [];
-  // One vector of actions means the environment's, whatever its parts are called.
-  const actions = environment?.layout?.actions ?? actionParts;
+  const parts = Object.keys(given)
+    .sort()
+    .map((name) => ({ name, shape: given[name]!.shape, size: sizeOf(given[name]!) }));
+  // One vector without a name means the environment's, whatever its parts are called.
+  const isActionVector = parts.length === 1 && parts[0]!.name === 'action';
+  const actions = (isActionVector ? environment?.layout?.actions : undefined) ?? parts;
+  if (isActionVector && source.vectorParts === undefined && actions.some(({ name }) => name !== 'action')) {
+    const names = actions.map(({ name }) => name).join(', ');
+    notes.push(`The action is read as the environment's vector of ${names}, in this order`);
+  }
   const shape: EnvironmentShape = { observationSize, ...units, layout: { observations, actions } };
-  if (environment !== undefined) requireOfData(where, environment, shape);
+  if (environment !== undefined) {
+    requireSameKind(environment, shape, misfitRemedy, {
+      where: `${where}, environment`,
+      other: { name: 'the data', has: 'the data has' },
+    });
+  }
   const actionNames = Object.keys(given).sort();
   const observationNames = Object.keys(source.observationSpecs).sort();
   return {
@@ -172,7 +196,7 @@ export function dataShape(source: TransitionSource, options: DataShapeOptions = 
           flattener?.describe(rowOf(source.observationSpecs, episode, row), bad % observationSize) ??
           `observation ${bad % observationSize} is beyond the range of float32`;
         throw new PmpoError({
-          where: `${episode.where}, row ${row}`,
+          where: `${episode.where}, step ${row}`,
           what,
           remedy: 'Leave the episode out, or mend what recorded it',
         });
@@ -186,7 +210,7 @@ export function dataShape(source: TransitionSource, options: DataShapeOptions = 
           const size = sizeOf(given[name]!);
           const values = episode.actions[name]!;
           for (let i = 0; i < size; i++, d++) {
-            const place = { where: `${episode.where}, row ${t}`, name };
+            const place = { where: `${episode.where}, step ${t}`, name };
             const canonical = canonicalAction(place, units, d, Number(values[t * size + i]));
             outside ||= Math.abs(canonical) > 1 + 1e-5;
             actions[t * actionSize + d] = Math.min(1, Math.max(-1, canonical));
@@ -204,24 +228,6 @@ export function dataShape(source: TransitionSource, options: DataShapeOptions = 
       };
     },
   };
-}
-
-/** @throws PmpoError if the data is of another kind than the environment. */
-function requireOfData(where: string, environment: EnvironmentShape, data: EnvironmentShape): void {
-  try {
-    requireSameKind(environment, data, '');
-  } catch (cause) {
-    if (!(cause instanceof PmpoError)) throw cause;
-    throw new PmpoError({
-      where: `${where}, environment`,
-      what: cause.details.what
-        .replaceAll('that of the policy', 'that of the data')
-        .replaceAll('those of the policy', 'those of the data')
-        .replaceAll('the policy was trained with', 'the data has'),
-      remedy: 'Name the environment in which the data was recorded, or remove environment',
-      cause,
-    });
-  }
 }
 
 /** A value of an action dimension, −1 … 1. @throws PmpoError for a number that is none of the values of an integer. */
