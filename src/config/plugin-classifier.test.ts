@@ -136,7 +136,7 @@ describe("a plugin's classifier of plain code", () => {
     const classifier = await load('between', plugin(later));
     await classify(classifier);
     await expect
-      .poll(() => classify(classifier).then(() => '', String), { timeout: 4000 })
+      .poll(() => classify(classifier).then(() => '', String))
       .toContain("feedback 'mine': it threw: a socket closed");
   });
 
