@@ -39,7 +39,7 @@ export function settingsOf({ name: _, ...settings }: Named): Record<string, unkn
 /**
  * Creates the operator and the feedback classifier that a configuration names, and checks that they fit each other.
  * @param samples N, on which the classifier's defaults depend.
- * @param job what the job gives to its operator, the parts that its KL can have, and its own warnings.
+ * @param job what the job gives to its operator, the parts that its KL can have, and the warnings that it makes of the operator's own.
  * @returns both, and their groups with every default filled in.
  * @throws ConfigError with the place of what does not fit.
  */
@@ -50,7 +50,11 @@ export function createImprovement(
   samples: number,
   job: Omit<JobProvides, 'samples'> & {
     readonly klParts: readonly string[];
-    readonly warnings?: (operator: Operator, rejectShare: number | undefined) => string[] | undefined;
+    readonly warnings?: (
+      operator: Operator,
+      rejectShare: number | undefined,
+      own: readonly string[],
+    ) => readonly string[];
   },
 ): { readonly improvement: Improvement; readonly operator: Named; readonly feedback: Named } {
   const operatorDefinition = catalogue.operators.get(config.operator.name);
@@ -68,10 +72,10 @@ export function createImprovement(
   );
   const rejectShare = classifier.rejectShare?.(samples);
   // How many of a data set's labels reject is known when it has been read.
+  const own =
+    feedbackDefinition.readsLabels === true ? [] : (operator.warnings?.({ rejectShare, samples }) ?? []);
   const warnings =
-    feedbackDefinition.readsLabels === true
-      ? []
-      : (job.warnings?.(operator, rejectShare) ?? operator.warnings?.({ rejectShare, samples }) ?? []);
+    feedbackDefinition.readsLabels === true ? [] : (job.warnings?.(operator, rejectShare, own) ?? own);
   return {
     improvement: { operator, classifier, warnings },
     operator: { name: config.operator.name, ...operatorSettings },

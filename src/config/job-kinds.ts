@@ -43,8 +43,13 @@ export interface JobKind<C extends AnyJobConfig> {
   readonly samplesRemedy?: string;
   /** Whether V(x) is known besides the samples of a context. Default: false. */
   readonly baseline?: boolean;
-  /** Warnings of this kind of job in place of the operator's own. Left out, or undefined: the operator's own. */
-  warnings?(config: C, operator: Operator, rejectShare: number | undefined): string[] | undefined;
+  /** All warnings, from those of the operator itself, `own`. Left out: these. */
+  warnings?(
+    config: C,
+    operator: Operator,
+    rejectShare: number | undefined,
+    own: readonly string[],
+  ): readonly string[];
   /** Finds settings that are valid one by one and contradict each other. */
   crossCheck(config: C, catalogue: Catalogue): Problem[];
 }

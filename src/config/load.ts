@@ -122,7 +122,7 @@ async function resolveAs<C extends AnyJobConfig>(
     klParts: kind.klParts,
     baseline: kind.baseline,
     samplesRemedy: kind.samplesRemedy,
-    warnings: (own, rejectShare) => kind.warnings?.(config, own, rejectShare),
+    warnings: (operator, rejectShare, own) => kind.warnings?.(config, operator, rejectShare, own) ?? own,
   });
   const pluginOf = pluginFiles.get(catalogue.feedback.get(feedback.name).plugin ?? '');
   const { classifier } = improvement;

@@ -47,6 +47,17 @@ describe('the configuration of an offline job', () => {
     expect((await offline(settings)).warnings).toEqual([]);
   });
 
+  it("warns of the data's own actions and of the policy's samples, if both are rejected", async () => {
+    const operator = 'operator: {alpha: 0, beta: 0.1}';
+    const of = async (learner: string) => (await offline(`${operator}\nlearner: ${learner}`)).warnings;
+    const ofData = await of('{actions: data, behaviorCloning: 0}');
+    const ofPolicy = await of('{actions: policy, behaviorCloning: 0}');
+    expect([ofData.length, ofPolicy.length]).toEqual([1, 1]);
+    const ofBoth = await of('{actions: both, behaviorCloning: 0}');
+    expect(ofBoth).toEqual([...ofData, expect.stringContaining(ofPolicy[0]!.slice(0, 20))]);
+    expect(await of('{actions: both, behaviorCloning: 1}')).toEqual(ofBoth.slice(1));
+  });
+
   it.each([
     ['learner: {operatorWeight: 0, behaviorCloning: 0}', 'the policy would never change'],
     ['dataset: {file: a, actionBounds: [1, -1]}', '1 is not below -1'],

@@ -22,23 +22,23 @@ const short = (value: number) => String(Number(value.toPrecision(4)));
 
 /** Running extremes, sum and count of values. */
 class Summary {
-  #least = Number.POSITIVE_INFINITY;
-  #greatest = Number.NEGATIVE_INFINITY;
-  #sum = 0;
-  #count = 0;
+  least = Number.POSITIVE_INFINITY;
+  greatest = Number.NEGATIVE_INFINITY;
+  sum = 0;
+  count = 0;
 
   add(values: ArrayLike<number>): void {
     for (let i = 0; i < values.length; i++) {
       const value = values[i]!;
-      if (value < this.#least) this.#least = value;
-      if (value > this.#greatest) this.#greatest = value;
-      this.#sum += value;
+      if (value < this.least) this.least = value;
+      if (value > this.greatest) this.greatest = value;
+      this.sum += value;
     }
-    this.#count += values.length;
+    this.count += values.length;
   }
 
   get text(): string {
-    return `${short(this.#least)} to ${short(this.#greatest)}, mean ${short(this.#sum / this.#count)}`;
+    return `${short(this.least)} to ${short(this.greatest)}, mean ${short(this.sum / this.count)}`;
   }
 }
 
@@ -66,7 +66,10 @@ async function describeContents(
   data: DataShape,
   { print, signal }: TransitionViewOptions,
 ): Promise<void> {
-  const [rewards, lengths, returns]: [Summary, number[], number[]] = [new Summary(), [], []];
+  const [rewards, lengths] = [new Summary(), new Summary()];
+  // The median needs all of them. A set of single transitions has as many as transitions, and they say nothing.
+  const returns: number[] = [];
+  const isSingle = source.singleTransitions === true;
   let [terminated, clipped] = [0, 0];
   for (const block of source.blocks.keys()) {
     if (signal?.aborted)
@@ -74,19 +77,17 @@ async function describeContents(
     for (const episode of await source.read(block)) {
       const encoded = data.encode(episode);
       rewards.add(encoded.rewards);
-      lengths.push(encoded.length);
-      returns.push(Array.from(encoded.rewards).reduce((a, b) => a + b, 0));
+      lengths.add([encoded.length]);
+      if (!isSingle) returns.push(Array.from(encoded.rewards).reduce((a, b) => a + b, 0));
       terminated += Number(encoded.terminated);
       clipped += encoded.clipped;
     }
   }
-  const steps = lengths.reduce((a, b) => a + b, 0);
-  const isSingle = lengths.every((length) => length === 1);
   print(
-    `Transitions: ${formatCount(steps)}${isSingle ? ', each by itself' : ` in ${formatCount(lengths.length)} episodes of ${short(Math.min(...extremes(lengths)))} to ${short(Math.max(...extremes(lengths)))} steps`}`,
+    `Transitions: ${formatCount(lengths.sum)}${isSingle ? ', each by itself' : ` in ${formatCount(lengths.count)} episodes of ${short(lengths.least)} to ${short(lengths.greatest)} steps`}`,
   );
   print(
-    `Ends: ${formatCount(terminated)} in a terminal state, ${formatCount(lengths.length - terminated)} cut off${isSingle ? ' or going on' : ''}`,
+    `Ends: ${formatCount(terminated)} in a terminal state, ${formatCount(lengths.count - terminated)} cut off${isSingle ? ' or going on' : ''}`,
   );
   print(`Rewards: ${rewards.text}`);
   if (!isSingle) {
@@ -98,17 +99,9 @@ async function describeContents(
     print(`Actions outside of their bounds, which count as the nearest one within: ${formatCount(clipped)}`);
 }
 
-/** The least and the greatest: a list may be too long to be an argument list. */
-function extremes(values: readonly number[]): [number, number] {
-  return values.reduce<[number, number]>(
-    ([low, high], value) => [Math.min(low, value), Math.max(high, value)],
-    [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
-  );
-}
-
 /**
  * Prints the format, the spaces and the contents of a data set. All of it is read, so that nothing in it can stop a run later.
- * @throws PmpoError naming file and row of what cannot be learned from.
+ * @throws PmpoError naming file and place of what cannot be learned from.
  */
 export async function showTransitions(path: string, options: TransitionViewOptions): Promise<void> {
   const source = await openTransitions(path);

@@ -9,8 +9,9 @@ import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
  *
  *   L = −E_x mean_n min( exp(A(x, y_n)/β), w_max ) · log π_θ(y_n|x).
  *
- * A = f(x, y) − V(x), where V(x) is the batch's baseline, or else the mean evaluation of the context's samples. All weights are positive, so the loss holds the policy
- * to its samples without a KL. A context with a single sample has the weight 1. E_x is the mean over all B contexts.
+ * A = f(x, y) − V(x), where V(x) is the batch's baseline, or else the mean evaluation of the context's samples. All weights are
+ * positive, so the loss holds the policy to its samples without a KL. Without a baseline, a single sample of a context has the weight 1.
+ * E_x is the mean over all B contexts.
  *
  * To this loss, `kl` can add KL(reference ‖ policy), part by part.
  */

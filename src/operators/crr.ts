@@ -12,9 +12,10 @@ import type { CheckedBatch, Operator, OperatorResult } from './operator.js';
  *   L = −E_x mean_n filter(A(x, y_n)) · log π_θ(y_n|x),    filter(A) = 1[A > 0]               (binary)
  *                                                        or  min( exp(A/β), w_max )          (exponential).
  *
- * A = f(x, y) − V(x), where V(x) is the batch's baseline, or else the mean evaluation of the context's samples: the paper's advantage by the mean, whose samples of the
- * policy are the batch's samples here. Samples of equal evaluation have A = 0 and do not pass the binary filter. With the exponential
- * filter the loss is that of AWR. E_x is the mean over all B contexts.
+ * A = f(x, y) − V(x), where V(x) is the batch's baseline, or else the mean evaluation of the context's samples: the paper's advantage by
+ * the mean, whose samples of the policy are the batch's samples here. A sample whose evaluation equals V(x) has A = 0 and does not pass
+ * the binary filter; so do all samples of equal evaluation without a baseline. With the exponential filter the loss is that of AWR. E_x is
+ * the mean over all B contexts.
  *
  * To this loss, `kl` can add KL(reference ‖ policy), part by part.
  */

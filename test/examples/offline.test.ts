@@ -1,4 +1,4 @@
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
@@ -67,6 +67,15 @@ describe('examples/offline', () => {
     ]);
     expect(again.code, again.stderr).toBe(0);
     expect((await stat(data)).mtimeMs).toBe(before.mtimeMs);
+    await rm(data, { recursive: true });
+    const restored = await run([
+      'record',
+      join(folder.path, 'recipe.yaml'),
+      '--output',
+      join(folder.path, 'set'),
+    ]);
+    expect(restored.code, restored.stderr).toBe(0);
+    expect(restored.stderr).toContain('its data has been removed, and is recorded again');
     const elsewhere = join(folder.path, 'elsewhere');
     const { code, stderr } = await run(['record', join(folder.path, 'recipe.yaml'), '--output', elsewhere]);
     expect(code, stderr).toBe(0);

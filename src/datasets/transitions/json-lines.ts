@@ -79,6 +79,7 @@ class JsonLinesSource implements TransitionSource {
   readonly format;
   readonly observationSpecs;
   readonly actionSpecs;
+  readonly singleTransitions;
   readonly notes: readonly string[] = [];
 
   constructor(
@@ -90,6 +91,7 @@ class JsonLinesSource implements TransitionSource {
     this.format = `JSON Lines, ${form.isEpisode ? 'an episode' : 'a transition'} in each`;
     this.observationSpecs = form.observations;
     this.actionSpecs = form.actions;
+    this.singleTransitions = !form.isEpisode;
   }
 
   async read(block: number): Promise<readonly RecordedEpisode[]> {

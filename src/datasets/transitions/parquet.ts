@@ -79,6 +79,7 @@ class ParquetSource implements TransitionSource {
   readonly format;
   readonly observationSpecs;
   readonly actionSpecs;
+  readonly singleTransitions;
   readonly notes: readonly string[] = [];
 
   constructor(
@@ -89,6 +90,7 @@ class ParquetSource implements TransitionSource {
     this.format = `Parquet, ${form.isEpisode ? 'an episode' : 'a transition'} in each row`;
     this.observationSpecs = form.observations;
     this.actionSpecs = form.actions;
+    this.singleTransitions = !form.isEpisode;
   }
 
   get where(): string {

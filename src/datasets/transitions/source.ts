@@ -46,6 +46,8 @@ export interface TransitionSource {
   /** What `pmpo record` wrote of the simulator: its settings that decide what transitions mean. */
   readonly recordedIn?: unknown;
   readonly blocks: readonly DataBlock[];
+  /** Whether each transition is by itself, as an episode of one step. Default: false. */
+  readonly singleTransitions?: boolean;
   /** What was inferred or left out, in sentences. */
   readonly notes: readonly string[];
   /** Reads the episodes of a block. @throws PmpoError naming file and place of what cannot be learned from. */

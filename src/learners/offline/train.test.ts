@@ -13,9 +13,10 @@ import { trainOffline } from './train.js';
 
 let folder: string;
 let data: string;
+let otherData: string;
 
 /** A bandit with two kinds of actions: of 64 states s, an action near s is rewarded, and another is punished; half of the data is each. */
-async function writeData(path: string): Promise<void> {
+async function writeData(path: string, reward = 1): Promise<void> {
   const writer = await MinariWriter.create(path, {
     observations: [{ name: 'state', shape: [1], size: 1, divisor: 1, isBytes: false }],
     observationSize: 1,
@@ -29,7 +30,7 @@ async function writeData(path: string): Promise<void> {
     writer.add({
       observations: Float32Array.of(state, state),
       actions: Float32Array.of(isGood ? 0.6 * state : -0.6 * state - 0.3),
-      rewards: Float64Array.of(isGood ? 1 : -1),
+      rewards: Float64Array.of(isGood ? reward : -reward),
       terminated: true,
       policy: 'test',
     });
@@ -41,6 +42,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pmpo-offline-'));
   data = join(folder, 'data');
   await writeData(data);
+  otherData = join(folder, 'other');
+  await writeData(otherData, 2);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -53,10 +56,20 @@ interface Trained {
 
 async function train(
   settings: string,
-  { resume, stopAt }: { readonly resume?: Checkpoint; readonly stopAt?: number } = {},
+  {
+    resume,
+    stopAt,
+    path = data,
+    megabytes = 1024,
+  }: {
+    readonly resume?: Checkpoint;
+    readonly stopAt?: number;
+    readonly path?: string;
+    readonly megabytes?: number;
+  } = {},
 ): Promise<Trained> {
   const text = `
-dataset: {file: ${data}, nStep: 1}
+dataset: {file: ${path}, nStep: 1, megabytes: ${megabytes}}
 policy: {hidden: [32]}
 critic: {hidden: [32], target: {period: 20}}
 reference: {period: 20}
@@ -65,7 +78,7 @@ ${settings}`;
   const job = await resolveJob('test.yaml', text);
   if (job.kind !== 'offline') throw new Error(job.kind);
   const engine = await createEngine('onnx', { threads: 1 });
-  const source = await openTransitions(data);
+  const source = await openTransitions(path);
   const checkpoints = new Map<number, Checkpoint>();
   const notices: string[] = [];
   const stopping = new AbortController();
@@ -123,7 +136,12 @@ describe('learning from fixed data', () => {
     const accepted = await train(`operator: {alpha: 1}\n${learner('behaviorCloning: 0')}`);
     const rejected = await train(`operator: {alpha: 0}\n${learner('behaviorCloning: 1')}`);
     const weighted = await train(`operator: {name: crr}\n${learner('behaviorCloning: 0')}`);
+    const pushed = await train(`operator: {alpha: 0.5}\n${learner('behaviorCloning: 0.3')}`);
     expect(cloned.distance.good).toBeGreaterThan(0.2);
+    expect(cloned.distance.bad).toBeLessThan(0.4);
+    for (const { distance } of [accepted, rejected, weighted]) expect(distance.bad).toBeGreaterThan(0.5);
+    // b < 1 − α: rejected actions have a negative weight, which drives the policy away from them, past the accepted ones.
+    expect(pushed.distance.bad).toBeGreaterThan(accepted.distance.bad + 0.2);
     for (const { distance } of [accepted, rejected, weighted]) expect(distance.good).toBeLessThan(0.15);
     expect(cloned.notices).toEqual([
       expect.stringContaining('main_data.hdf5: 256 transitions, all in memory'),
@@ -142,10 +160,22 @@ describe('learning from fixed data', () => {
     },
   );
 
+  it('says that the data takes more memory than it was given', async () => {
+    const { notices } = await train(learner('actions: data').replace('600', '2'), { megabytes: 0.001 });
+    expect(notices).toContainEqual(
+      expect.stringMatching(/take 1 megabytes, more than dataset\.megabytes = 0\.001/),
+    );
+  });
+
   it('refuses the checkpoint of another data set', async () => {
     const settings = learner('actions: data').replace('600', '5');
     const { checkpoints } = await train(settings);
     const { tensors, metadata } = checkpoints.get(5)!;
+    await expect(train(settings, { resume: checkpoints.get(5), path: otherData })).rejects.toThrow(
+      /other\/data\/main_data\.hdf5: it is not the data set .* Resume with the data set/,
+    );
+    const { dataset: _, ...earlier } = metadata;
+    await train(settings, { resume: { tensors, metadata: earlier }, path: otherData });
     const other = { tensors, metadata: { ...metadata, observationSize: 2, layout: undefined } };
     await expect(train(settings, { resume: other })).rejects.toThrow(/Resume with the data set/);
     await expect(

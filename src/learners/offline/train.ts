@@ -1,5 +1,6 @@
 import { PmpoError, StoppedError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
+import { digestOf } from '../../datasets/transitions/digest.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
 import type { Compiled } from '../../engine/engine.js';
@@ -29,6 +30,7 @@ import {
 
 /** Updates between two lines of metrics. */
 const metricsEvery = 250;
+const resumeRemedy = 'Resume with the data set that the run was started with';
 /** Updates that may be submitted before the first of them must have ended. */
 const inFlight = 4;
 
@@ -44,7 +46,7 @@ interface Counters {
  * policy, or on both, beside behavior cloning. The same configuration, data and seed give the same parameters, and so does a run that was
  * stopped and resumed.
  *
- * @throws PmpoError naming file and row of data that cannot be learned from, from the classifier (after a checkpoint if it is plain code),
+ * @throws PmpoError naming file and place of data that cannot be learned from, from the classifier (after a checkpoint if it is plain code),
  *   from the environment, and when the parameters diverge.
  */
 export async function trainOffline(options: TrainOfflineOptions): Promise<TrainOfflineResult> {
@@ -64,6 +66,8 @@ class OfflineJob {
   readonly #averages = new Averages();
   readonly #best = new BestPolicy();
   #counters: Counters = { updates: 0, wallSeconds: 0, evaluationDue: false };
+  /** Recognizes the data set in a checkpoint. */
+  #digest = '';
   #elapsedBefore = 0;
   #startedAt = 0;
   #lastMetrics = { updates: 0, wallSeconds: 0 };
@@ -143,6 +147,7 @@ class OfflineJob {
   async #run(): Promise<TrainOfflineResult> {
     const { config, observer, signal, clock, resume } = this.#options;
     this.#startedAt = clock();
+    this.#digest = await digestOf(this.#options.source);
     if (resume !== undefined) await this.#resume();
     else this.#describeMemory();
     const total = config.learner.updates;
@@ -172,13 +177,18 @@ class OfflineJob {
 
   #describeMemory(): void {
     const { source, observer, config } = this.#options;
-    const { transitions, isWhole } = this.#windows;
+    const { transitions, isWhole, bytes } = this.#windows;
     const count = `${transitions.toLocaleString('en-US')} transitions`;
     observer.notice(
       isWhole
         ? `${source.where}: ${count}, all in memory`
         : `${source.where}: ${count}, of which those that fit in dataset.megabytes = ${config.dataset.megabytes} are in memory at a time`,
     );
+    if (bytes > config.dataset.megabytes * 1e6) {
+      observer.notice(
+        `${source.where}: its transitions take ${Math.ceil(bytes / 1e6)} megabytes, more than dataset.megabytes = ${config.dataset.megabytes}, because a block of the file is the least that is read. Write the file with smaller row groups or episodes, or raise dataset.megabytes`,
+      );
+    }
   }
 
   /** The update at which the loop looks up again: at every one where something happens, and a few times a second. */
@@ -189,20 +199,29 @@ class OfflineJob {
   }
 
   async #resume(): Promise<void> {
-    const { engine, resume } = this.#options;
+    const { engine, resume, source } = this.#options;
     const checkpoint = resume!;
-    const { job, counters } = checkpoint.metadata as { job?: string; counters: Counters };
+    const { job, counters, dataset } = checkpoint.metadata as {
+      job?: string;
+      counters: Counters;
+      /** Absent in checkpoints of earlier versions. */
+      dataset?: string;
+    };
     if (job !== 'offline') {
       throw new PmpoError({
         where: 'checkpoint',
         what: `it belongs to a '${job}' job, not to an offline job`,
+        remedy: 'Resume from a checkpoint of an offline run',
       });
     }
-    requireSameKind(
-      this.#policy.shape,
-      shapeInCheckpoint(checkpoint),
-      'Resume with the data set that the run was started with',
-    );
+    requireSameKind(this.#policy.shape, shapeInCheckpoint(checkpoint), resumeRemedy);
+    if (dataset !== undefined && dataset !== this.#digest) {
+      throw new PmpoError({
+        where: source.where,
+        what: 'it is not the data set that the run was started with: its blocks or its numbers are others',
+        remedy: resumeRemedy,
+      });
+    }
     await restoreParameters(engine, this.#parameters, checkpoint);
     this.#best.restore(checkpoint);
     this.#counters = {
@@ -339,6 +358,7 @@ class OfflineJob {
       },
       metadata: {
         job: 'offline',
+        dataset: this.#digest,
         observationSize,
         counters,
         ...best.metadata,

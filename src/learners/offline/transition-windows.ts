@@ -50,6 +50,8 @@ interface WindowPlace {
 
 export class TransitionWindows {
   readonly #options: TransitionWindowsOptions;
+  /** The memory that the window and the block that is read ahead take at most. */
+  readonly bytes: number;
   /** Blocks in a window. */
   readonly #length: number;
   readonly #orders = new Map<number, Uint32Array>();
@@ -69,6 +71,13 @@ export class TransitionWindows {
     const fitting = Math.floor(bytes / Math.max(1, ...each)) - 1;
     const total = each.reduce((a, b) => a + b, 0);
     this.#length = total <= bytes ? each.length : Math.max(1, Math.min(fitting, each.length - 1));
+    const largest = [...each].sort((a, b) => b - a).slice(0, this.#length + 1);
+    this.bytes = largest.reduce((a, b) => a + b, 0);
+  }
+
+  /** Blocks that are in memory now. */
+  get held(): number {
+    return this.#loaded.size;
   }
 
   /** Transitions of the whole data set. */
@@ -152,7 +161,7 @@ export class TransitionWindows {
 
   /**
    * The batch of an update: B transitions, drawn with replacement.
-   * @throws PmpoError with file and row of what cannot be learned from.
+   * @throws PmpoError with file and place of what cannot be learned from.
    */
   async batch(update: number): Promise<TransitionBatch> {
     const { batchSize, key, data } = this.#options;
