@@ -152,6 +152,31 @@ describe('examples/offline', () => {
     expect(shown.stderr).toContain('a data set has no configuration, so that --set would do nothing');
   });
 
+  test('records whole episodes, cut at evaluation.maxEpisodeSteps, even of environments that do not wait for each other', async () => {
+    const file = join(folder.path, 'control.yaml');
+    const environment = {
+      simulator: 'cartpole_swingup',
+      numEnvs: 2,
+      actionRepeat: 8,
+      createSettings: { episodeSteps: 400 },
+    };
+    await writeFile(file, stringify({ environment, evaluation: { maxEpisodeSteps: 80 } }));
+    const shown: string[] = [];
+    for (const lockstep of ['true', 'false']) {
+      const output = join(folder.path, `lockstep-${lockstep}/`);
+      const made = await run([
+        ...['record', file, '--policy', 'random', '--episodes', '4', '--output', output],
+        ...['--set', `environment.lockstep=${lockstep}`],
+      ]);
+      expect(made.code, made.stderr).toBe(0);
+      const { stdout } = await run(['data', output]);
+      shown.push(stdout.split('\n').slice(1).join('\n'));
+    }
+    expect(shown[0]).toContain('Transitions: 40 in 4 episodes of 10 to 10 steps');
+    expect(shown[0]).toContain('Ends: 0 in a terminal state, 4 cut off');
+    expect(shown[1]).toBe(shown[0]);
+  });
+
   test('says that the environment is set up in another way than that of the data', async () => {
     const { stderr, code } = await train('--name', 'other-repeat', '--set', 'environment.actionRepeat=4');
     expect(code, stderr).toBe(0);
