@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { ConfigError } from '../core/errors.js';
-import { commandLine, nameList, overridesOf, wholeNumber } from './options.js';
+import { commandLine, nameList, overridesOf, portNumber, wholeNumber } from './options.js';
 
 describe('overridesOf', () => {
   test('applies the operator first, so that --set can change its settings', () => {
@@ -26,6 +26,12 @@ test('wholeNumber', () => {
     expect(() => wholeNumber(0)(text)).toThrow(InvalidArgumentError);
   }
   expect(() => wholeNumber(1)('0')).toThrow('at least 1');
+});
+
+test('portNumber', () => {
+  expect(['0', '80', '65535'].map(portNumber)).toEqual([0, 80, 65_535]);
+  for (const text of ['-1', '65536', '70000', 'x'])
+    expect(() => portNumber(text)).toThrow(InvalidArgumentError);
 });
 
 test('nameList', () => {

@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { type Override, parseOverride } from '../config/source.js';
 import { ConfigError } from '../core/errors.js';
 import { withoutSecret } from '../core/secrets.js';
+import { shellQuoted } from '../core/shell.js';
 
 /** Options of the commands that read a configuration. */
 export interface ConfigOptions {
@@ -41,6 +42,13 @@ export function wholeNumber(minimum: number): (text: string) => number {
     }
     return value;
   };
+}
+
+/** Parses the number of a port; 0 stands for any free one. @throws InvalidArgumentError */
+export function portNumber(text: string): number {
+  const port = wholeNumber(0)(text);
+  if (port > 65_535) throw new InvalidArgumentError('It must be a port, from 0 to 65535.');
+  return port;
 }
 
 /** Parses a list of names: `pmpo,mpo,dpo`. @throws InvalidArgumentError */
@@ -99,7 +107,5 @@ export function addOutputOptions(command: Command): Command {
 
 /** The command line as it was given, with quotes where a shell needs them and without secrets. */
 export function commandLine(args: readonly string[] = process.argv.slice(2)): string {
-  const quote = (arg: string) =>
-    /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", String.raw`'\''`)}'`;
-  return ['pmpo', ...args.map(withoutSecret).map(quote)].join(' ');
+  return ['pmpo', ...args.map(withoutSecret).map(shellQuoted)].join(' ');
 }

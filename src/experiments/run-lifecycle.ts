@@ -11,6 +11,7 @@ import { createRunObserver, type LearnerObserver } from '../run/observer.js';
 import { createProgress, type ProgressMode, type Total } from '../run/progress.js';
 import { describeStart } from '../run/provenance.js';
 import type { RunSummary } from '../run/records.js';
+import { resumeCommand } from '../run/resume-command.js';
 import { createRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import { compareWithCheckpoint, plain, type Resumption } from './resume.js';
 
@@ -200,7 +201,7 @@ export async function openClassifier(
 async function withResumeHint(error: unknown, directory: RunDirectory): Promise<unknown> {
   if (!(error instanceof PmpoError) || (await directory.checkpoints.latest()) === undefined) return error;
   const { remedy, ...details } = error.details;
-  const hint = `Resume from the last checkpoint with: npx pmpo train --resume ${directory.path}`;
+  const hint = `Resume from the last checkpoint with: ${resumeCommand(directory.path)}`;
   return new PmpoError({
     ...details,
     remedy: remedy === undefined ? hint : `${remedy}. ${hint}`,

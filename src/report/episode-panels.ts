@@ -1,11 +1,11 @@
-import { readFile } from 'node:fs/promises';
-import { PmpoError } from '../core/errors.js';
 import { formatCount, formatNumber } from '../core/format.js';
 import { type PackedNumbers, unpackBytes, unpackNumbers } from '../core/packed-numbers.js';
 import type { EpisodeRecording, RecordedFrames, RecordedTraces } from '../environments/episode-recorder.js';
 import { escapeHtml } from './html.js';
+import { pageScript } from './page-script.js';
 import { cameraOf } from './scene-camera.js';
 import { pictureSize, scenePicture } from './scene-picture.js';
+import { strip, stripWidth } from './strip.js';
 import { seriesColor } from './theme.js';
 
 /**
@@ -22,12 +22,9 @@ export interface ShownEpisode {
   readonly episode: EpisodeRecording;
 }
 
-/** The size of the charts along an episode, in their own units, and the room for their labels. */
-const strip = { width: 400, height: 64, left: 6, right: 6 } as const;
-
 /** The line of a column of numbers in a strip between two values. */
 function line(values: Float32Array, low: number, high: number, height: number, top: number): string {
-  const across = (strip.width - strip.left - strip.right) / Math.max(1, values.length - 1);
+  const across = stripWidth / Math.max(1, values.length - 1);
   const scale = high > low ? height / (high - low) : 0;
   const points = Array.from(values, (value, i) => {
     const y = top + height - (value - low) * scale;
@@ -121,20 +118,6 @@ function rewardBounds(episodes: readonly EpisodeRecording[]): [number, number] {
 /** JSON for a script element, which no text in it can end. */
 const embedded = (value: unknown) => JSON.stringify(value).replaceAll('<', '\\u003c');
 
-/** The text of a script that `npm run build` has bundled. */
-async function pageScript(name: string): Promise<string> {
-  try {
-    return await readFile(new URL(`./${name}`, import.meta.url), 'utf8');
-  } catch (cause) {
-    throw new PmpoError({
-      where: `report/${name}`,
-      what: 'the script of the page has not been built',
-      remedy: 'Run `npm run build`',
-      cause,
-    });
-  }
-}
-
 /** The pictures of the buttons, in a square of 16: fonts may lack such characters. */
 const icon = (d: string, name = '') =>
   `<svg class="icon${name}" viewBox="0 0 16 16" aria-hidden="true"><path d="${d}" fill="currentColor"/></svg>`;
@@ -163,8 +146,5 @@ export async function episodePanels(shown: readonly ShownEpisode[], withScript =
 /** The script that plays these episodes. */
 async function scriptFor(shown: readonly ShownEpisode[]): Promise<string> {
   const has3d = shown.some(({ episode }) => episode.scene !== undefined);
-  const script = await pageScript(has3d ? 'player-3d.js' : 'player.js');
-  // A script in a page must not contain what ends it.
-  const safe = script.replaceAll('</script', '<\\/script');
-  return `\n<script>${safe}</script>`;
+  return `\n<script>${await pageScript(has3d ? 'player-3d.js' : 'player.js')}</script>`;
 }

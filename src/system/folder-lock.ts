@@ -88,3 +88,9 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
     },
   };
 }
+
+/** Whether a process works on the run in a folder. One on another machine, which cannot be checked, counts as working. */
+export async function isLocked(folder: string): Promise<boolean> {
+  const holder = parse(await readFile(join(folder, fileName), 'utf8').catch(() => ''));
+  return holder !== undefined && isRunning(holder) !== false;
+}

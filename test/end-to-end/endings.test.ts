@@ -87,7 +87,10 @@ test('a run whose terminal is closed saves a checkpoint', { timeout: 110_000 }, 
   const { child, ended: end } = start(['train', await longRun(path), '--name', 'run', '--quiet']);
   await workerOf(join(path, 'run'));
   child.kill('SIGHUP');
-  expect(await end).toMatchObject({ code: 1, stderr: expect.stringContaining('Resume with: pmpo train') });
+  expect(await end).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('Resume with: npx pmpo train'),
+  });
   expect((await new CheckpointStore(join(path, 'run', 'checkpoints')).list()).length).toBe(1);
 });
 

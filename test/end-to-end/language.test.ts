@@ -101,7 +101,7 @@ describe('a language job', () => {
     );
     const stopped = performance.now();
     stuck.child.kill('SIGINT');
-    expect((await stuck.ended).stderr).toContain('Resume with: pmpo train');
+    expect((await stuck.ended).stderr).toContain('Resume with: npx pmpo train');
     expect(performance.now() - stopped).toBeLessThan(30_000);
     expect((await run(['train', '--resume', at('runs/for-ever')], { env })).code).toBe(0);
     expect((await weights('for-ever')).equals(await weights('whole'))).toBe(true);

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
@@ -59,8 +59,14 @@ describe.skipIf(noBrowser !== undefined)(`the live page (skipped: ${noBrowser})`
     const { code, stderr } = await first.ended;
     expect(code).toBe(1);
     expect(stderr).toContain('Stopped from the live page');
-    expect(stderr).toContain('Stopped. Resume with: pmpo train --resume');
-    await expect.poll(() => status(page)).toContain(`Resume it with: pmpo train --resume ${run}`);
+    expect(stderr).toContain('Stopped. Resume with: npx pmpo train --resume');
+    await expect.poll(() => status(page)).toContain(`Resume it with: npx pmpo train --resume ${run}`);
+    // The last report is on the page, too.
+    const recorded = async () =>
+      (await readFile(join(run, 'metrics.jsonl'), 'utf8'))
+        .split('\n')
+        .filter((x) => x.includes('"evaluation"'));
+    await expect.poll(evaluations).toBe((await recorded()).length);
     expect(await page.getByRole('button', { name: 'Stop' }).isDisabled()).toBe(true);
     expect(errors.filter((message) => !message.includes('ERR_'))).toEqual([]);
     await page.close();
@@ -75,6 +81,10 @@ describe.skipIf(noBrowser !== undefined)(`the live page (skipped: ${noBrowser})`
     await expect.poll(() => status(second.page)).toMatch(/The run goes on|ended/);
     expect((await resumed.ended).code).toBe(0);
     await expect.poll(() => status(second.page)).toContain('The run has ended.');
+    await second.page.locator('summary', { hasText: 'Every evaluation' }).click();
+    await expect
+      .poll(() => second.page.locator('details[open] tbody tr').count())
+      .toBe((await recorded()).length);
     await second.page.close();
   }, 400_000);
 });

@@ -107,7 +107,7 @@ test('Ctrl-C ends a run whose classifier computes for ever; resumed, it ends wit
   const stuck = start(['train', file, '--name', 'stopped', '--json'], { env: { FOR_EVER: '1' } });
   await stuck.until(/"event":"waiting","message":"waiting for feedback 'mine' for \d+ s/, 'stdout');
   stuck.child.kill('SIGINT');
-  expect((await stuck.ended).stderr).toContain('Resume with: pmpo train');
+  expect((await stuck.ended).stderr).toContain('Resume with: npx pmpo train');
   expect(await run(['train', '--resume', join(output, 'stopped'), '--quiet'])).toMatchObject({ code: 0 });
   expect(await run(['train', file, '--name', 'whole', '--quiet'])).toMatchObject({ code: 0 });
   const [whole, stopped] = await Promise.all(

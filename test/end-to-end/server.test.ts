@@ -109,7 +109,7 @@ test('a server that does not come back ends the run with a checkpoint and the co
   server.child.kill('SIGKILL');
   const { code, stderr } = await running.ended;
   expect(code).toBe(1);
-  expect(stderr).toMatch(/Resume from the last checkpoint with: pmpo train --resume/);
+  expect(stderr).toMatch(/Resume from the last checkpoint with: npx pmpo train --resume/);
   expect(stderr).not.toMatch(/^\s+at /m);
 
   const again = await serve(port);

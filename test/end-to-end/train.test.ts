@@ -249,7 +249,7 @@ test('Ctrl-C saves a checkpoint and prints the command that resumes the run', as
   const { code, stderr } = await running.ended;
   expect(code).toBe(1);
   const directory = join(output, 'r');
-  expect(stderr).toMatch(/Stopped\. Resume with: pmpo train --resume .*\/r\n$/);
+  expect(stderr).toMatch(/Stopped\. Resume with: npx pmpo train --resume .*\/r\n$/);
   expect(await readdir(join(directory, 'checkpoints'))).toHaveLength(1);
   const resumed = await run(['train', '--resume', directory]);
   expect(resumed.code).toBe(0);

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { ConfigError } from '../../core/errors.js';
-import { wholeNumber } from '../options.js';
+import { portNumber, wholeNumber } from '../options.js';
 
 /** Options and helpers that the commands of `pmpo serve` share. */
 
@@ -31,7 +31,7 @@ export function aborted(stop: AbortSignal): Promise<void> {
 export function addPlace(command: Command, port: number): Command {
   return command
     .option('--host <host>', 'the interface to listen on; 0.0.0.0: all interfaces', '127.0.0.1')
-    .option('--port <port>', 'the port; 0: any free port', wholeNumber(0), port);
+    .option('--port <port>', 'the port; 0: any free port', portNumber, port);
 }
 
 export interface SecurityOptions {

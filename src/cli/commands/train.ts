@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { LoadedJob } from '../../config/load.js';
 import { ConfigError, exitCodes } from '../../core/errors.js';
 import type { RunOptions, RunResult } from '../../experiments/run-lifecycle.js';
+import { resumeCommand } from '../../run/resume-command.js';
 import type { RunDirectory } from '../../run/run-directory.js';
 import {
   addConfigOptions,
@@ -10,7 +11,7 @@ import {
   type ConfigOptions,
   commandLine,
   overridesOf,
-  wholeNumber,
+  portNumber,
 } from '../options.js';
 
 interface TrainOptions extends ConfigOptions {
@@ -92,7 +93,7 @@ async function train(file: string | undefined, options: TrainOptions): Promise<v
       resume,
       progressMode: progressMode({ ...options, isTerminal: process.stderr.isTTY === true }),
       command: commandLine(),
-      signal: ui === undefined ? signals.signal : eitherSignal(signals.signal, ui.stopped),
+      signal: ui === undefined ? signals.signal : AbortSignal.any([signals.signal, ui.stopped]),
       checkpointRequested: ui?.checkpointRequested,
       say,
       onStart: (run: RunDirectory) => {
@@ -101,22 +102,13 @@ async function train(file: string | undefined, options: TrainOptions): Promise<v
       },
     });
     if (summary === undefined) {
-      process.stderr.write(`Stopped. Resume with: npx pmpo train --resume ${relativePath(directory.path)}\n`);
+      process.stderr.write(`Stopped. Resume with: $resumeCommand(relativePath(directory.path))\n`);
       process.exitCode = exitCodes.failed;
     }
   } finally {
     await ui?.close();
     signals.dispose();
   }
-}
-
-/** A signal that is aborted when one of two is. */
-function eitherSignal(a: AbortSignal, b: AbortSignal): AbortSignal {
-  const controller = new AbortController();
-  for (const signal of [a, b])
-    signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true });
-  if (a.aborted || b.aborted) controller.abort();
-  return controller.signal;
 }
 
 /** The live page of the run, and what its buttons have asked for. */
@@ -167,7 +159,7 @@ export function addTrain(program: Command): void {
       '--ui',
       'serve the report while the run goes on, on this machine only, with buttons to stop and to save',
     )
-    .option('--ui-port <number>', 'the port of that page (default: a free one)', wholeNumber(0))
+    .option('--ui-port <number>', 'the port of that page (default: a free one)', portNumber)
     .addHelpText(
       'after',
       `

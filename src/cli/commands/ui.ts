@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
-import { wholeNumber } from '../options.js';
+import { portNumber } from '../options.js';
 
 async function ui(folder: string, { port }: { readonly port: number }): Promise<void> {
   const { startLiveServer } = await import('../../report/live/server.js');
   const { handleSignals } = await import('../../system/signals.js');
   const server = await startLiveServer({ folder, port });
-  process.stderr.write(`Live page: ${server.url}\nCtrl-C ends it; the run goes on.\n`);
+  process.stderr.write(`Live page: ${server.url}\nCtrl-C ends it, and leaves the run as it is.\n`);
   const signals = handleSignals();
   await new Promise((resolve) => signals.signal.addEventListener('abort', resolve, { once: true }));
   signals.dispose();
@@ -18,7 +18,7 @@ export function addUi(program: Command): void {
     .command('ui')
     .description('Serve the report of a run that another process makes, and keep it up to date')
     .argument('<folder>', 'the folder of the run')
-    .option('--port <number>', 'the port (default: a free one)', wholeNumber(0), 0)
+    .option('--port <number>', 'the port (default: a free one)', portNumber, 0)
     .addHelpText(
       'after',
       `

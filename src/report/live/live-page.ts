@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { workerEntry } from '../../core/worker-entry.js';
-import type { LiveCommand } from './server.js';
+import type { LiveCommand } from './live-state.js';
 
 /** The live page of a run that this process makes, from a worker thread: drawing it must not hold up the learner. */
 
@@ -10,14 +10,11 @@ export interface LiveWorkerData {
   readonly port: number;
 }
 
-/** What the worker tells. */
+/** What the worker tells. Asked for anything, it ends. */
 export type LivePageMessage =
   | { readonly kind: 'serving'; readonly url: string }
   | { readonly kind: 'command'; readonly command: LiveCommand }
   | { readonly kind: 'failed'; readonly message: string };
-
-/** What the worker is asked for. */
-export type LivePageRequest = 'end' | 'close';
 
 /** What `startLivePage` needs. */
 export interface LivePageOptions extends LiveWorkerData {
@@ -30,12 +27,12 @@ export interface LivePageOptions extends LiveWorkerData {
 
 /** A live page. */
 export interface LivePage {
-  /** The run has ended: tells the page, and stops serving it. Never fails. */
+  /** The run is over: open pages get its last report, and the page is no longer served. Never fails. */
   close(): Promise<void>;
 }
 
-/** Milliseconds in which pages hear that the run has ended, and ask for its last report. */
-const farewell = 1500;
+/** Milliseconds after which a worker that does not end is ended: more than the server waits for its pages. */
+const longestFarewell = 20_000;
 
 /** Starts to serve the page of a run, whose folder exists. */
 export function startLivePage({ folder, port, onCommand, onUrl, onFailure }: LivePageOptions): LivePage {
@@ -57,10 +54,8 @@ export function startLivePage({ folder, port, onCommand, onUrl, onFailure }: Liv
     async close() {
       closing = true;
       worker.ref();
-      worker.postMessage('end' satisfies LivePageRequest);
-      await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, farewell))]);
-      worker.postMessage('close' satisfies LivePageRequest);
-      const timer = setTimeout(() => void worker.terminate(), 4 * farewell);
+      worker.postMessage('end');
+      const timer = setTimeout(() => void worker.terminate(), longestFarewell);
       await exited;
       clearTimeout(timer);
     },

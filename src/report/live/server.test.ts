@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { writeSyntheticRun } from '../../../test/report/synthetic-run.js';
-import { type LiveCommand, type LiveServer, startLiveServer } from './server.js';
+import { lockFolder } from '../../system/folder-lock.js';
+import type { LiveCommand, LiveEvent } from './live-state.js';
+import { hostOf, type LiveServer, type LiveServerOptions, startLiveServer } from './server.js';
 
 let folder: string;
 let run: string;
@@ -19,11 +21,33 @@ afterEach(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function serve(onCommand?: (command: LiveCommand) => void) {
-  const server = await startLiveServer({ folder: run, onCommand, pollMilliseconds: 20 });
+async function start(options: Partial<LiveServerOptions> = {}) {
+  const server = await startLiveServer({ folder: run, pollMilliseconds: 20, ...options });
   servers.push(server);
-  return new URL(server.url);
+  return { server, url: new URL(server.url) };
 }
+
+const serve = async (onCommand?: (command: LiveCommand) => void) => (await start({ onCommand })).url;
+
+/** Listens to the events of a server. */
+function listen(url: URL, onEvent: (event: LiveEvent) => void = () => {}) {
+  const events: LiveEvent[] = [];
+  const sent = request(at(url, '/events'), (response) => {
+    response.setEncoding('utf8').on('data', (part: string) => {
+      for (const [, data] of part.matchAll(/^data: (.*)$/gm)) {
+        const event = JSON.parse(data!) as LiveEvent;
+        events.push(event);
+        onEvent(event);
+      }
+    });
+    response.on('error', () => {});
+  });
+  sent.on('error', () => {});
+  sent.end();
+  return { events, hangUp: () => sent.destroy() };
+}
+
+const versionOf = (html: string) => Number(/data-version="(\d+)"/.exec(html)![1]);
 
 /** Sends a request with any headers. @returns the status and the text. */
 function ask(url: URL, headers: Record<string, string> = {}, method = 'GET') {
@@ -53,7 +77,12 @@ describe('startLiveServer', () => {
     expect(status).toBe(200);
     for (const part of ['<h1>cartpole_swingup</h1>', 'data-command="stop"', 'EventSource'])
       expect(text.includes(part), part).toBe(true);
-    expect(headers['content-security-policy']).toContain("default-src 'none'");
+    const policy = headers['content-security-policy'];
+    expect(policy).toContain("default-src 'none'");
+    // Only the script that the server has written may run, and its password is another one each time.
+    const nonce = /script-src 'nonce-([^']+)'/.exec(String(policy))![1]!;
+    expect(text.includes(`<script nonce="${nonce}">`)).toBe(true);
+    expect((await ask(url)).text.includes(nonce)).toBe(false);
     expect(headers['referrer-policy']).toBe('no-referrer');
   });
 
@@ -87,21 +116,64 @@ describe('startLiveServer', () => {
     expect((await ask(at(url, '/stop'), { origin: url.origin }, 'POST')).status).toBe(403);
   });
 
-  it('tells when the files of the run have changed', async () => {
+  it('tells when the files of the run have changed, and draws what it has told', async () => {
     const url = await serve();
-    const versions: number[] = [];
-    const events = request(at(url, '/events'), (response) => {
-      response.setEncoding('utf8').on('data', (part: string) => {
-        for (const [, data] of part.matchAll(/^data: (.*)$/gm))
-          versions.push((JSON.parse(data!) as { version: number }).version);
-      });
-    });
-    events.on('error', () => {});
-    events.end();
-    await expect.poll(() => versions.length).toBeGreaterThan(0);
+    const { events, hangUp } = listen(url);
+    await expect.poll(() => events.length).toBeGreaterThan(0);
+    const first = ask(url);
     await appendFile(join(run, 'metrics.jsonl'), '{"kind":"notice","time":"","message":"something new"}\n');
-    await expect.poll(() => versions.at(-1)).toBeGreaterThan(versions[0]!);
-    expect((await ask(url)).text.includes('something new')).toBe(true);
-    events.destroy();
+    await expect.poll(() => events.at(-1)!.version).toBeGreaterThan(events[0]!.version);
+    // The first page is perhaps still being drawn, of the files as they were before.
+    const told = events.at(-1)!.version;
+    const { text } = await ask(url);
+    expect(text.includes('something new')).toBe(true);
+    expect(versionOf(text)).toBeGreaterThanOrEqual(told);
+    expect(versionOf((await first).text)).toBeGreaterThan(0);
+    hangUp();
+  });
+
+  it('tells of the run of another process whether one works on it', async () => {
+    const url = await serve();
+    const { events, hangUp } = listen(url);
+    await expect.poll(() => events.at(-1)?.state).toBe('stopped');
+    expect((await ask(url)).text.includes(`data-resume="npx pmpo train --resume ${run}"`)).toBe(true);
+    const { release } = await lockFolder(run);
+    await expect.poll(() => events.at(-1)?.state).toBe('running');
+    await release();
+    await expect.poll(() => events.at(-1)?.state).toBe('stopped');
+    expect(events.every(({ isLast }) => !isLast)).toBe(true);
+    hangUp();
+  });
+
+  it('gives open pages the last report when the run ends, and waits for no others', async () => {
+    const options = { onCommand: () => {}, pollMilliseconds: 1e6, farewellMilliseconds: 1e6 };
+    await (await start(options)).server.end();
+
+    const { server, url } = await start(options);
+    let last = '';
+    const page = listen(url, async ({ isLast }) => {
+      if (!isLast) return;
+      last = (await ask(url)).text;
+      page.hangUp();
+    });
+    await expect.poll(() => page.events.length).toBe(1);
+    expect(page.events[0]).toMatchObject({ state: 'running', isLast: false });
+    await appendFile(join(run, 'metrics.jsonl'), '{"kind":"notice","time":"","message":"the very end"}\n');
+    await server.end();
+    expect(page.events.at(-1)).toMatchObject({ state: 'stopped', isLast: true });
+    expect(last.includes('the very end')).toBe(true);
+    await expect(ask(url)).rejects.toThrow();
+  });
+
+  it('does not wait for ever for a page that does not hang up', async () => {
+    const { server, url } = await start({ onCommand: () => {}, farewellMilliseconds: 50 });
+    const { events } = listen(url);
+    await expect.poll(() => events.length).toBeGreaterThan(0);
+    await server.end();
+    expect(events.at(-1)!.isLast).toBe(true);
+  });
+
+  it("knows its own address at HTTP's own port", () => {
+    expect([80, 8080].map(hostOf)).toEqual(['127.0.0.1', '127.0.0.1:8080']);
   });
 });

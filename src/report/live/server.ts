@@ -1,12 +1,16 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PmpoError } from '../../core/errors.js';
+import { resumeCommand } from '../../run/resume-command.js';
 import { openRunDirectory, type RunDirectory } from '../../run/run-directory.js';
+import { isLocked } from '../../system/folder-lock.js';
 import { escapeHtml } from '../html.js';
+import { pageScript } from '../page-script.js';
 import { renderReport } from '../report.js';
 import { readRun } from '../run-data.js';
+import type { LiveCommand, LiveEvent, LiveState } from './live-state.js';
 
 /**
  * Serves the report of a run while it goes on, on the loopback interface alone. The page is the report itself; a small script asks for it
@@ -14,35 +18,26 @@ import { readRun } from '../run-data.js';
  * come from that page: another site in the same browser can neither read the run nor stop it.
  */
 
-/** What a person may ask of a run from its page. */
-export type LiveCommand = 'stop' | 'checkpoint';
-
-/** What becomes of the run, as its page is told. */
-export interface LiveState {
-  /** `stopped`: before its end, and it can be resumed. */
-  readonly state: 'running' | 'stopping' | 'stopped' | 'ended';
-  /** Steps of the newest checkpoint. */
-  readonly checkpoint?: number;
-}
-
 /** What `startLiveServer` needs. */
 export interface LiveServerOptions {
   /** The folder of the run. */
   readonly folder: string;
   /** 0, the default, for a free port. */
   readonly port?: number;
-  /** Receives what the buttons ask for. Absent: the page has no buttons. */
+  /** Receives what the buttons ask for. Absent: the page has no buttons, because another process makes the run, if any. */
   readonly onCommand?: (command: LiveCommand) => void;
   /** Milliseconds between two looks at the files. */
   readonly pollMilliseconds?: number;
+  /** The longest wait for open pages to get the last report. */
+  readonly farewellMilliseconds?: number;
 }
 
 /** A page that is being served. */
 export interface LiveServer {
   /** The address of the page, with its token. */
   readonly url: string;
-  /** The run's process is done with it: the page says so. */
-  end(): void;
+  /** The run's process is done with it: open pages say so, get the last report, and are no longer served. Waits for no page if none is open. */
+  end(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -50,8 +45,12 @@ const host = '127.0.0.1';
 /** The share of the time that drawing the report may take. */
 const drawingShare = 0.2;
 
-const policy =
-  "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/** What a page may load: its own script, and nothing from elsewhere. */
+const policy = (nonce: string) =>
+  `default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-${nonce}'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+
+/** The host of the page's address, as browsers send it: without the port that is HTTP's own. */
+export const hostOf = (port: number) => (port === 80 ? host : `${host}:${port}`);
 
 /** Starts to serve the page of a run. @throws PmpoError if there is no such run, or the port cannot be used. */
 export async function startLiveServer({
@@ -59,14 +58,18 @@ export async function startLiveServer({
   port = 0,
   onCommand,
   pollMilliseconds = 1000,
+  farewellMilliseconds = 10_000,
 }: LiveServerOptions): Promise<LiveServer> {
   const directory = await openRunDirectory(folder);
   const token = randomBytes(24).toString('base64url');
   const page = new LivePage(directory, token, onCommand !== undefined);
   const listeners = new Set<ServerResponse>();
+  const event = () => {
+    const { version, state, isOver } = page;
+    return `data: ${JSON.stringify({ version, ...state, isLast: isOver } satisfies LiveEvent)}\n\n`;
+  };
   const tell = () => {
-    const event = `data: ${JSON.stringify({ version: page.version, ...page.state })}\n\n`;
-    for (const response of listeners) response.write(event);
+    for (const response of listeners) response.write(event());
   };
 
   const server = createServer((request, response) => {
@@ -76,7 +79,7 @@ export async function startLiveServer({
     });
   });
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
-    const own = `${host}:${(server.address() as AddressInfo).port}`;
+    const own = hostOf(bound);
     const url = new URL(request.url ?? '/', `http://${own}`);
     const refuse = (status: number, why: string) =>
       response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`);
@@ -102,22 +105,23 @@ export async function startLiveServer({
     if (request.method !== 'GET') return refuse(405, 'Use GET.');
     if (url.pathname === '/events') {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
-      response.write(`data: ${JSON.stringify({ version: page.version, ...page.state })}\n\n`);
+      response.write(event());
       listeners.add(response);
       response.on('close', () => listeners.delete(response));
       return;
     }
     if (url.pathname !== '/') return refuse(404, 'There is no such page.');
-    const html = await page.html();
+    const { start, script, end } = await page.drawn();
+    const nonce = randomBytes(18).toString('base64');
     return response
       .writeHead(200, {
         'content-type': 'text/html; charset=utf-8',
         'cache-control': 'no-store',
-        'content-security-policy': policy,
+        'content-security-policy': policy(nonce),
         'referrer-policy': 'no-referrer',
         'x-content-type-options': 'nosniff',
       })
-      .end(html);
+      .end(`${start}<script nonce="${nonce}">${script}</script>${end}`);
   };
 
   await new Promise<void>((resolve, reject) => {
@@ -133,29 +137,35 @@ export async function startLiveServer({
     );
     server.listen(port, host, resolve);
   });
+  const bound = (server.address() as AddressInfo).port;
   const timer = setInterval(() => {
     void page.look().then((changed) => {
       if (changed) tell();
     });
   }, pollMilliseconds);
   await page.look();
-  const bound = (server.address() as AddressInfo).port;
+  const close = async () => {
+    clearInterval(timer);
+    for (const response of listeners) response.end();
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  };
   return {
-    url: `http://${host}:${bound}/?token=${token}`,
-    end() {
-      void page.look().then(() => {
-        if (page.state.state !== 'ended') page.state = { ...page.state, state: 'stopped' };
-        tell();
-      });
-    },
-    async close() {
+    url: `http://${hostOf(bound)}/?token=${token}`,
+    async end() {
       clearInterval(timer);
-      for (const response of listeners) response.end();
-      await new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      });
+      page.isOver = true;
+      await page.look();
+      tell();
+      // Each page hangs up when it has the last report.
+      const until = performance.now() + farewellMilliseconds;
+      while (listeners.size > 0 && performance.now() < until)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      await close();
     },
+    close,
   };
 }
 
@@ -164,17 +174,27 @@ function equal(a: string, b: string): boolean {
   return timingSafeEqual(digest(a), digest(b));
 }
 
+/** A drawn page: what comes before its script, the script, and the rest. */
+interface DrawnPage {
+  readonly version: number;
+  readonly start: string;
+  readonly script: string;
+  readonly end: string;
+}
+
 /** The report of a run, drawn again when its files have changed, and not all the time. */
 class LivePage {
   state: LiveState = { state: 'running' };
   /** Rises whenever the report would be another one. */
   version = 0;
+  /** Whether this process, which has made the run, is done with it. */
+  isOver = false;
   readonly #directory: RunDirectory;
   readonly #token: string;
   readonly #hasButtons: boolean;
   #seen = '';
-  #drawn: { readonly version: number; readonly html: string } | undefined;
-  #drawing: Promise<string> | undefined;
+  #drawn: DrawnPage | undefined;
+  #drawing: Promise<void> | undefined;
   /** When the next look may find a change, because drawing takes long. */
   #notBefore = 0;
 
@@ -184,11 +204,22 @@ class LivePage {
     this.#hasButtons = hasButtons;
   }
 
-  /** Looks at the run's files. @returns whether there is something new to tell. */
+  /** Looks at the run's files. Never fails: the state has the reason. @returns whether there is something new to tell. */
   async look(): Promise<boolean> {
+    const { state, version } = this;
+    try {
+      await this.#look();
+    } catch (error) {
+      this.state = { ...state, problem: (error as Error).message };
+    }
+    return this.version !== version || JSON.stringify(this.state) !== JSON.stringify(state);
+  }
+
+  async #look(): Promise<void> {
     const { metrics, summary, completions, episodes } = this.#directory.files;
+    const files = [metrics, summary, completions, `${episodes}/last.json`, `${episodes}/best.json`];
     const marks = await Promise.all(
-      [metrics, summary, completions, `${episodes}/last.json`].map((path) =>
+      files.map((path) =>
         stat(path).then(
           ({ size, mtimeMs }) => `${size} ${mtimeMs}`,
           () => '',
@@ -196,63 +227,56 @@ class LivePage {
       ),
     );
     const checkpoint = await this.#directory.checkpoints.latest();
-    const hasEnded = marks[1] !== '';
-    const before = JSON.stringify(this.state);
+    const isWorkedOn = this.#hasButtons ? !this.isOver : await isLocked(this.#directory.path);
+    const isStopping = isWorkedOn && this.state.state === 'stopping';
     this.state = {
-      state: hasEnded ? 'ended' : this.state.state,
+      state: isWorkedOn ? (isStopping ? 'stopping' : 'running') : marks[1] === '' ? 'stopped' : 'ended',
       ...(checkpoint === undefined ? {} : { checkpoint }),
     };
-    const isOld = marks.join() !== this.#seen && (hasEnded || performance.now() >= this.#notBefore);
-    if (isOld) {
-      this.#seen = marks.join();
-      this.version += 1;
+    if (marks.join() === this.#seen || (isWorkedOn && performance.now() < this.#notBefore)) return;
+    this.#seen = marks.join();
+    this.version += 1;
+  }
+
+  /** The page as of the last look, or of a later one. */
+  async drawn(): Promise<DrawnPage> {
+    while (this.#drawn === undefined || this.#drawn.version < this.version) {
+      this.#drawing ??= this.#draw().finally(() => {
+        this.#drawing = undefined;
+      });
+      await this.#drawing;
     }
-    return isOld || JSON.stringify(this.state) !== before;
+    return this.#drawn;
   }
 
-  /** The page as of the last look. */
-  async html(): Promise<string> {
-    if (this.#drawn?.version === this.version) return this.#drawn.html;
-    this.#drawing ??= this.#draw().finally(() => {
-      this.#drawing = undefined;
-    });
-    return this.#drawing;
-  }
-
-  async #draw(): Promise<string> {
+  async #draw(): Promise<void> {
     const { version } = this;
     const started = performance.now();
     const run = await readRun(this.#directory.path);
     const command = run.starts?.at(-1)?.command ?? `pmpo ui ${this.#directory.path}`;
     const report = await renderReport([run], { command, isLive: true });
-    const script = `<script>${await liveScript()}</script>`;
     const end = report.lastIndexOf('</body>');
     const start = report.indexOf('<main>');
-    const html = `${report.slice(0, start)}${this.#bar()}${report.slice(start, end)}${script}${report.slice(end)}`;
-    this.#drawn = { version, html };
+    this.#drawn = {
+      version,
+      start: `${report.slice(0, start)}${this.#bar(version)}${report.slice(start, end)}`,
+      script: await pageScript('player-live.js'),
+      end: report.slice(end),
+    };
     this.#notBefore = performance.now() + (performance.now() - started) / drawingShare;
-    return html;
   }
 
   /** What stands above the report: how the run goes, and its buttons. */
-  #bar(): string {
+  #bar(version: number): string {
     const buttons = this.#hasButtons
       ? '<button type="button" data-command="checkpoint">Save a checkpoint</button><button type="button" data-command="stop">Stop</button>'
       : '';
-    return `<aside class="live" aria-label="The run" data-token="${escapeHtml(this.#token)}" data-folder="${escapeHtml(this.#directory.path)}"><p role="status"></p>${buttons}</aside>`;
-  }
-}
-
-async function liveScript(): Promise<string> {
-  try {
-    const text = await readFile(new URL('../player-live.js', import.meta.url), 'utf8');
-    return text.replaceAll('</script', '<\\/script');
-  } catch (cause) {
-    throw new PmpoError({
-      where: 'report/player-live.js',
-      what: 'the script of the page has not been built',
-      remedy: 'Run `npm run build`',
-      cause,
-    });
+    const data = {
+      version: String(version),
+      token: this.#token,
+      resume: resumeCommand(this.#directory.path),
+    };
+    const attributes = Object.entries(data).map(([name, value]) => ` data-${name}="${escapeHtml(value)}"`);
+    return `<aside class="live" aria-label="The run"${attributes.join('')}><p role="status"></p>${buttons}</aside>`;
   }
 }

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { LivePageMessage, LivePageRequest, LiveWorkerData } from './live-page.js';
+import type { LivePageMessage, LiveWorkerData } from './live-page.js';
 import { startLiveServer } from './server.js';
 
 if (parentPort === null) throw new Error('this module is the entry of a worker thread');
@@ -12,9 +12,8 @@ try {
     port: wanted,
     onCommand: (command) => send({ kind: 'command', command }),
   });
-  port.on('message', async (request: LivePageRequest) => {
-    if (request === 'end') return server.end();
-    await server.close();
+  port.on('message', async () => {
+    await server.end();
     port.close();
   });
   send({ kind: 'serving', url: server.url });

@@ -3,6 +3,7 @@ import { unpackBytes, unpackNumbers } from '../../core/packed-numbers.js';
 import type { EpisodeRecording } from '../../environments/episode-recorder.js';
 import { cameraOf, type SceneCamera } from '../scene-camera.js';
 import { scenePicture } from '../scene-picture.js';
+import { strip, stripWidth } from '../strip.js';
 
 /** Plays the episodes of a report. Runs in a browser, and makes no request. */
 
@@ -103,7 +104,7 @@ class Panel {
     this.#view?.show(moment);
     const share = last === 0 ? 0 : moment / last;
     for (const cursor of this.#cursors) {
-      const x = String(6 + share * 388);
+      const x = String(strip.left + share * stripWidth);
       cursor.setAttribute('x1', x);
       cursor.setAttribute('x2', x);
     }
@@ -125,11 +126,28 @@ class Panel {
 /** Steps per second of an episode whose simulator does not say how long a step is. */
 const unknownRate = 30;
 
-/** Brings the episodes of a page to life. @returns a function that ends it. */
-export function playEpisodes(section: HTMLElement, sceneView?: SceneViewFactory): () => void {
+/** Where a player is. */
+export interface PlayerState {
+  readonly step: number;
+  readonly isPlaying: boolean;
+  readonly speed: string;
+}
+
+/** Plays the episodes of a section. */
+export interface Player {
+  state(): PlayerState;
+  end(): void;
+}
+
+/** Brings the episodes of a page to life. @param start where it begins; default: playing from the start, or still for those who want that. */
+export function playEpisodes(
+  section: HTMLElement,
+  sceneView?: SceneViewFactory,
+  start?: PlayerState,
+): Player | undefined {
   const data = section.querySelector('.episode-data')?.textContent;
   const bar = section.querySelector<HTMLElement>('.controls');
-  if (data === undefined || data === null || bar === null) return () => {};
+  if (data === undefined || data === null || bar === null) return undefined;
   const episodes = JSON.parse(data) as EpisodeRecording[];
   const views = [...section.querySelectorAll('.view')];
   const panels = episodes.map((episode, i) => new Panel(views[i] as Element, episode, sceneView));
@@ -216,20 +234,23 @@ export function playEpisodes(section: HTMLElement, sceneView?: SceneViewFactory)
   resized.observe(section);
   const dark = matchMedia('(prefers-color-scheme: dark)');
   dark.addEventListener('change', refresh);
-  step = Math.floor(most / 4);
+  const wantsMotion = !matchMedia('(prefers-reduced-motion: reduce)').matches;
+  if (start !== undefined) speed.value = start.speed;
+  step = Math.min(most, start?.step ?? Math.floor(most / 4));
   show();
-  if (!matchMedia('(prefers-reduced-motion: reduce)').matches) {
-    step = 0;
-    play(true);
-  } else play(false);
-  return () => {
-    isPlaying = false;
-    cancelAnimationFrame(frame);
-    observer.disconnect();
-    resized.disconnect();
-    document.removeEventListener('visibilitychange', go);
-    dark.removeEventListener('change', refresh);
-    for (const panel of panels) panel.dispose();
+  if (start === undefined && wantsMotion) step = 0;
+  play(start?.isPlaying ?? wantsMotion);
+  return {
+    state: () => ({ step, isPlaying, speed: speed.value }),
+    end() {
+      isPlaying = false;
+      cancelAnimationFrame(frame);
+      observer.disconnect();
+      resized.disconnect();
+      document.removeEventListener('visibilitychange', go);
+      dark.removeEventListener('change', refresh);
+      for (const panel of panels) panel.dispose();
+    },
   };
 }
 

@@ -77,7 +77,7 @@ function addGeoms(into: Object3D, scene: Scene, material: MeshLambertMaterial): 
 }
 
 /** The lines of the floor, in pieces of a cell: some drivers drop lines that go on behind the camera. */
-function floorGrid(cell: number, color: Color): LineSegments {
+function floorGrid(cell: number, material: LineBasicMaterial): LineSegments {
   const reach = 24;
   const points: number[] = [];
   for (let i = -reach; i <= reach; i++)
@@ -86,7 +86,7 @@ function floorGrid(cell: number, color: Color): LineSegments {
       points.push(j * cell, i * cell, 0, (j + 1) * cell, i * cell, 0);
     }
   const geometry = new BufferGeometry().setAttribute('position', new Float32BufferAttribute(points, 3));
-  return new LineSegments(geometry, new LineBasicMaterial({ color }));
+  return new LineSegments(geometry, material);
 }
 
 /** Frees what a scene holds on the graphics card. */
@@ -143,10 +143,11 @@ export const sceneView: SceneViewFactory = (stage, { scene }, poses, camera: Sce
 
   const ground = new MeshLambertMaterial();
   const cell = 10 ** Math.round(Math.log10(distance / 4));
-  let grid: LineSegments | undefined;
+  const lines = new LineBasicMaterial();
+  const grid = floorGrid(cell, lines);
   const plane = new Mesh(new CircleGeometry(distance * 10, 64), ground);
   plane.receiveShadow = true;
-  if (floor !== undefined) world.add(plane);
+  if (floor !== undefined) world.add(plane, grid);
 
   const paint = () => {
     robot.color = cssColor('--robot');
@@ -155,12 +156,7 @@ export const sceneView: SceneViewFactory = (stage, { scene }, poses, camera: Sce
     world.fog = floor === undefined ? null : new Fog(back, distance * 1.6, distance * 6);
     if (floor !== undefined) {
       renderer.setClearColor(back, 1);
-      if (grid !== undefined) {
-        world.remove(grid);
-        grid.geometry.dispose();
-      }
-      grid = floorGrid(cell, cssColor('--tile'));
-      world.add(grid);
+      lines.color = cssColor('--tile');
     } else renderer.setClearColor(0, 0);
     const { clientWidth, clientHeight } = stage;
     if (clientWidth === 0) return;
@@ -198,7 +194,7 @@ export const sceneView: SceneViewFactory = (stage, { scene }, poses, camera: Sce
       sun.position.copy(target).add(new Vector3(0.5, -0.9, 1.7).multiplyScalar(distance));
       if (floor !== undefined) {
         plane.position.set(target.x, target.y, floor - 0.002 * distance);
-        grid?.position.set(Math.round(target.x / cell) * cell, Math.round(target.y / cell) * cell, floor);
+        grid.position.set(Math.round(target.x / cell) * cell, Math.round(target.y / cell) * cell, floor);
       }
       renderer.render(world, eye);
     },
@@ -206,6 +202,8 @@ export const sceneView: SceneViewFactory = (stage, { scene }, poses, camera: Sce
     dispose() {
       disposeAll(world);
       renderer.dispose();
+      // A browser keeps only some contexts at once, and a canvas that is gone holds its own for a while.
+      renderer.forceContextLoss();
     },
   };
 };
