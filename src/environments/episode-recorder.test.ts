@@ -3,7 +3,8 @@ import { countingEnvironment } from '../../test/support/counting-environment.js'
 import { unpackBytes, unpackNumbers } from '../core/packed-numbers.js';
 import type { Scene } from '../core/scene.js';
 import type { Environment } from './environment.js';
-import { EpisodeRecorder, imageLayout } from './episode-recorder.js';
+import { EpisodeRecorder } from './episode-recorder.js';
+import { imageLayout } from './episode-sights.js';
 
 const push = { push: { dtype: 'float32' as const, shape: [1], data: Float32Array.of(0.5) } };
 const scene: Scene = {
@@ -167,6 +168,38 @@ describe('EpisodeRecorder', () => {
     expect([0, 1800, 3600].map((at) => bytes[at])).toEqual([0, 100, 200]);
     expect(bytes[1]).toBe(0);
   });
+});
+
+it('keeps fewer frames of an image that changes everywhere', async () => {
+  const { recorder: episodes } = recorder();
+  const inner = countingEnvironment({ length: 400 });
+  const shape = [256, 256, 3];
+  let state = 1;
+  const noise = () => {
+    // Xorshift: deflate finds nothing in it.
+    const data = Uint8Array.from({ length: 256 * 256 * 3 }, () => {
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      return state & 255;
+    });
+    return { pixels: { dtype: 'uint8' as const, shape, data } };
+  };
+  const environment = episodes.wrap({
+    ...inner,
+    observationSpec: { pixels: { name: 'pixels', shape, dtype: 'uint8' } },
+    reset: async () => ({ ...(await inner.reset()), observation: noise() }),
+    step: async (action) => ({ ...(await inner.step(action)), observation: noise() }),
+  });
+  episodes.start();
+  await play(environment);
+  const recording = (await episodes.take())!;
+  expect(Buffer.byteLength(JSON.stringify(recording))).toBeLessThan(620_000);
+  const kept = unpackBytes(recording.frames!.data).length / (128 * 128 * 3);
+  expect(kept).toBeGreaterThan(4);
+  // The rewards have a moment for each frame, and add up to the return.
+  expect(recording.rewards.rows).toBe(kept);
+  expect(kept).toBe(Math.floor(400 / recording.every) + 1);
 });
 
 describe('imageLayout', () => {

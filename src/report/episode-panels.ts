@@ -1,6 +1,7 @@
 import { formatCount, formatNumber } from '../core/format.js';
 import { type PackedNumbers, unpackBytes, unpackNumbers } from '../core/packed-numbers.js';
 import type { EpisodeRecording, RecordedFrames, RecordedTraces } from '../environments/episode-recorder.js';
+import { embedEpisodes } from './embedded-episodes.js';
 import { escapeHtml } from './html.js';
 import { pageScript } from './page-script.js';
 import { cameraOf } from './scene-camera.js';
@@ -115,9 +116,6 @@ function rewardBounds(episodes: readonly EpisodeRecording[]): [number, number] {
   return [Math.min(0, ...all), Math.max(0, ...all)];
 }
 
-/** JSON for a script element, which no text in it can end. */
-const embedded = (value: unknown) => JSON.stringify(value).replaceAll('<', '\\u003c');
-
 /** The pictures of the buttons, in a square of 16: fonts may lack such characters. */
 const icon = (d: string, name = '') =>
   `<svg class="icon${name}" viewBox="0 0 16 16" aria-hidden="true"><path d="${d}" fill="currentColor"/></svg>`;
@@ -140,7 +138,7 @@ export async function episodePanels(shown: readonly ShownEpisode[], withScript =
     return `<div class="view"><h3>${escapeHtml(title)}</h3><p class="muted">${escapeHtml(about)}</p>${stage(episode, title)}${rewardStrip(episode.rewards, bounds, label)}<p class="so-far muted">Reward per step, ${formatNumber(bounds[0])} to ${formatNumber(bounds[1])}. Return ${formatNumber(episode.return)} after ${formatCount(episode.steps)} steps</p></div>`;
   });
   return `<section class="card episodes" aria-label="Episodes"><div class="views">${panels.join('\n')}</div>${controls}
-<script type="application/json" class="episode-data">${embedded(shown.map(({ episode }) => episode))}</script></section>${withScript ? await scriptFor(shown) : ''}`;
+<script type="application/json" class="episode-data">${embedEpisodes(shown.map(({ episode }) => episode))}</script></section>${withScript ? await scriptFor(shown) : ''}`;
 }
 
 /** The script that plays these episodes. */

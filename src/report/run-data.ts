@@ -3,6 +3,7 @@ import { parse } from 'yaml';
 import { PmpoError } from '../core/errors.js';
 import { mean, standardDeviation } from '../core/statistics.js';
 import { readAllCompletions } from '../run/completion-files.js';
+import type { EpisodeName, EvaluatedEpisode } from '../run/evaluated-episode.js';
 import { type JobKind, type JobTerms, jobKind, jobTerms } from '../run/job-terms.js';
 import type { RunStart } from '../run/provenance.js';
 import {
@@ -14,12 +15,7 @@ import {
   type RunSummary,
   readRecord,
 } from '../run/records.js';
-import {
-  type EpisodeName,
-  type EvaluatedEpisode,
-  openRunDirectory,
-  type RunDirectory,
-} from '../run/run-directory.js';
+import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import { fileProblem } from '../system/atomic-file.js';
 
 /** `unfinished`: it was stopped, or is still running. `diverged`: it recorded numbers that are not finite. */
@@ -83,10 +79,11 @@ function parseLines(text: string, kind: JobKind): RecordLine[] {
 async function readEpisodes(
   directory: RunDirectory,
   evaluations: readonly EvaluationRecord[],
+  onDamage: (message: string) => void,
 ): Promise<PlayedEpisode[]> {
   const found = new Map<number, PlayedEpisode>();
   for (const name of ['first', 'best', 'last'] as const) {
-    const episode = await directory.readEpisode(name);
+    const episode = await directory.readEpisode(name, onDamage);
     if (episode === undefined || !evaluations.some(({ steps }) => steps === episode.steps)) continue;
     const names = [...(found.get(episode.steps)?.names ?? []), name];
     found.set(episode.steps, { ...episode, names });
@@ -144,6 +141,10 @@ export async function readRun(
   const finite =
     metrics.every(({ values }) => Object.values(values).every(Number.isFinite)) &&
     evaluations.every(({ scores }) => scores.every(Number.isFinite));
+  const damages: RunData['notices'][number][] = [];
+  const onDamage = (message: string) => void damages.push({ time: '', message });
+  const starts = await directory.readStarts(onDamage);
+  const episodes = await readEpisodes(directory, evaluations, onDamage);
   const operator = facts.operator?.name ?? summary?.operator ?? 'unknown';
   return {
     name: directory.name,
@@ -161,13 +162,13 @@ export async function readRun(
     status: diverged || !finite ? 'diverged' : summary === undefined ? 'unfinished' : 'finished',
     config,
     settings: facts,
-    starts: await directory.readStarts(),
+    starts,
     ...(kind === 'language' ? { completions: await readAllCompletions(directory.files.completions) } : {}),
     summary,
     metrics,
     evaluations,
-    notices: lines.flatMap((line) => (line.kind === 'notice' ? [line] : [])),
-    episodes: await readEpisodes(directory, evaluations),
+    notices: [...lines.flatMap((line) => (line.kind === 'notice' ? [line] : [])), ...damages],
+    episodes,
   };
 }
 

@@ -53,6 +53,11 @@ export function createRunObserver({
   config,
   checkpointRequested,
 }: RunObserverOptions): LearnerObserver {
+  const notice = (message: string) => {
+    records.notice(message);
+    progress.notice(message);
+  };
+  let isEpisodeLost = false;
   return {
     progress: (steps, updates) => progress.update(steps, updates),
     metrics: (record) => {
@@ -64,12 +69,16 @@ export function createRunObserver({
       records.evaluation(record);
       progress.evaluation(record);
     },
-    episode: ({ steps, updates }, episode, isBest) =>
-      directory.writeEpisode({ steps, updates, episode }, isBest),
-    notice: (message) => {
-      records.notice(message);
-      progress.notice(message);
+    episode: async ({ steps, updates }, episode, isBest) => {
+      try {
+        await directory.writeEpisode({ steps, updates, episode }, isBest);
+      } catch (error) {
+        // A picture less is no reason to end a run.
+        if (!isEpisodeLost) notice(`an episode is not kept: ${(error as Error).message}`);
+        isEpisodeLost = true;
+      }
     },
+    notice,
     waiting: progress.waiting,
     ...(checkpointRequested === undefined ? {} : { checkpointRequested }),
     checkpoint: async (steps, checkpoint) => {

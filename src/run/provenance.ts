@@ -1,23 +1,34 @@
 import { createRequire } from 'node:module';
 import { arch, cpus, platform, release, totalmem } from 'node:os';
+import { z } from 'zod';
 import { packageVersion } from '../core/version.js';
 
 /** Where a run was made: a line for each start, in `provenance.json`. */
 
-/** One start of a run: the first, or a resumption. */
-export interface RunStart {
+const startSchema = z.object({
   /** When, in ISO 8601. */
-  readonly time: string;
+  time: z.string(),
   /** The command, without secrets. */
-  readonly command: string;
+  command: z.string(),
   /** The versions of pmpo, Node.js, and the packages that compute. */
-  readonly versions: Readonly<Record<string, string>>;
-  readonly machine: {
-    readonly system: string;
-    readonly processor: string;
-    readonly cores: number;
-    readonly memoryGigabytes: number;
-  };
+  versions: z.record(z.string(), z.string()),
+  machine: z.object({
+    system: z.string(),
+    processor: z.string(),
+    cores: z.number(),
+    memoryGigabytes: z.number(),
+  }),
+});
+
+/** One start of a run: the first, or a resumption. */
+export type RunStart = z.infer<typeof startSchema>;
+
+/** Reads the starts of a run from what its file holds. @throws Error that says what is wrong with it. */
+export function readRunStarts(value: unknown): RunStart[] {
+  const result = z.array(startSchema).safeParse(value);
+  if (result.success) return result.data;
+  const { path, message } = result.error.issues[0]!;
+  throw new Error(`${path.join('.')}: ${message}`);
 }
 
 /** The packages whose versions may change the numbers. Each is pinned to one version in package.json. */

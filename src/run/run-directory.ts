@@ -1,12 +1,12 @@
 import { mkdir, readFile, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 import { PmpoError } from '../core/errors.js';
-import type { EpisodeRecording } from '../environments/episode-recorder.js';
 import { fileProblem, writeAtomically } from '../system/atomic-file.js';
 import { type FolderLock, lockFolder } from '../system/folder-lock.js';
 import { CheckpointStore } from './checkpoints.js';
+import { type EpisodeName, type EvaluatedEpisode, readEvaluatedEpisode } from './evaluated-episode.js';
 import type { JobKind } from './job-terms.js';
-import type { RunStart } from './provenance.js';
+import { type RunStart, readRunStarts } from './provenance.js';
 import { RecordWriter, type RecordWriterOptions } from './record-writer.js';
 import { type RunSummary, readRecord } from './records.js';
 
@@ -35,17 +35,6 @@ export interface RunFiles {
   readonly checkpoints: string;
   /** A folder of TensorBoard event files. */
   readonly tensorboard: string;
-}
-
-/** The evaluations of which an episode is kept. */
-export type EpisodeName = 'first' | 'last' | 'best';
-
-/** An episode of an evaluation. */
-export interface EvaluatedEpisode {
-  /** The steps and the updates of the policy that played it. */
-  readonly steps: number;
-  readonly updates: number;
-  readonly episode: EpisodeRecording;
 }
 
 async function readText(file: string): Promise<string> {
@@ -144,24 +133,37 @@ export class RunDirectory {
     for (const name of names) await writeAtomically(join(this.files.episodes, `${name}.json`), text);
   }
 
-  /** An episode that was kept; undefined if there is none that this version can read. */
-  async readEpisode(name: EpisodeName): Promise<EvaluatedEpisode | undefined> {
-    try {
-      const text = await readFile(join(this.files.episodes, `${name}.json`), 'utf8');
-      const found = JSON.parse(text) as EvaluatedEpisode;
-      return found.episode.format === 'pmpo episode 1' ? found : undefined;
-    } catch {
-      return undefined;
-    }
+  /**
+   * An episode that was kept; undefined if there is none that this version can read.
+   * @param onDamage receives a line when there is one that nobody can read.
+   */
+  async readEpisode(
+    name: EpisodeName,
+    onDamage?: (message: string) => void,
+  ): Promise<EvaluatedEpisode | undefined> {
+    return this.#readOptional(join(this.files.episodes, `${name}.json`), readEvaluatedEpisode, onDamage);
   }
 
-  /** The starts of the run so far; none in the folders of earlier versions. */
-  async readStarts(): Promise<RunStart[]> {
+  /**
+   * The starts of the run so far; none in the folders of earlier versions.
+   * @param onDamage receives a line when the file cannot be read.
+   */
+  async readStarts(onDamage?: (message: string) => void): Promise<RunStart[]> {
+    return (await this.#readOptional(this.files.provenance, readRunStarts, onDamage)) ?? [];
+  }
+
+  /** Reads a file without which the others are still of use: undefined if there is none, or it is damaged. */
+  async #readOptional<T>(
+    file: string,
+    read: (value: unknown) => T,
+    onDamage: (message: string) => void = () => {},
+  ): Promise<T | undefined> {
     try {
-      const found = JSON.parse(await readFile(this.files.provenance, 'utf8')) as unknown;
-      return Array.isArray(found) ? (found as RunStart[]) : [];
-    } catch {
-      return [];
+      return read(JSON.parse(await readFile(file, 'utf8')));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+        onDamage(`${relative(this.path, file)} is damaged and left out: ${(error as Error).message}`);
+      return undefined;
     }
   }
 

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EpisodeRecording } from '../../src/environments/episode-recorder.js';
 import { renderCurveSvg, renderReport } from '../../src/report/report.js';
 import { outcomeOf, type RunData, readRun } from '../../src/report/run-data.js';
+import { numberEpisode, writeEpisodes } from './synthetic-episodes.js';
 import { writeSyntheticComparison, writeSyntheticRun } from './synthetic-run.js';
 
 let folder: string;
@@ -97,6 +99,25 @@ describe('readRun', () => {
       ]),
     );
   });
+});
+
+it('leaves out damaged files of episodes and starts, and says so', async () => {
+  const plan = { operator: 'pmpo', seed: 8, plateau: 500, halfway: 20_000 };
+  const path = await writeSyntheticRun(folder, plan);
+  const episode = await numberEpisode();
+  await writeEpisodes(path, [episode, episode], [5000, 100_000]);
+  const file = (name: string) => join(path, 'episodes', `${name}.json`);
+  const last = JSON.parse(await readFile(file('last'), 'utf8')) as { episode: EpisodeRecording };
+  last.episode = { ...last.episode, rewards: { ...episode.rewards, data: 'AAAA' } };
+  await writeFile(file('last'), JSON.stringify(last));
+  await writeFile(file('first'), '{"steps": 5000, "upd');
+  await writeFile(join(path, 'provenance.json'), '[{"time": 3}]');
+  const run = await readRun(path);
+  expect(run.episodes).toMatchObject([{ names: ['best'], steps: 100_000 }]);
+  expect(run.starts).toEqual([]);
+  const html = await renderReport([run], { command: 'pmpo' });
+  for (const name of ['episodes/first.json', 'episodes/last.json', 'provenance.json'])
+    expect(html.includes(`${name} is damaged and left out: `), name).toBe(true);
 });
 
 describe('renderReport', () => {

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 
@@ -51,7 +52,8 @@ const axeFile = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 
 /** What axe-core calls serious or critical on a page: a line for each. */
 export async function seriousFaults(page: Page): Promise<string[]> {
-  await page.addScriptTag({ path: axeFile });
+  // Not as a script element: a page's policy may forbid those of others.
+  await page.evaluate(await readFile(axeFile, 'utf8'));
   const found = await page.evaluate(async () => {
     const { axe } = globalThis as unknown as {
       axe: { run(): Promise<{ violations: { impact: string; id: string; nodes: { html: string }[] }[] }> };

@@ -1,6 +1,7 @@
 import { formatCount, formatNumber } from '../../core/format.js';
 import { unpackBytes, unpackNumbers } from '../../core/packed-numbers.js';
 import type { EpisodeRecording } from '../../environments/episode-recorder.js';
+import { readEmbedded } from '../embedded-episodes.js';
 import { cameraOf, type SceneCamera } from '../scene-camera.js';
 import { scenePicture } from '../scene-picture.js';
 import { strip, stripWidth } from '../strip.js';
@@ -148,7 +149,7 @@ export function playEpisodes(
   const data = section.querySelector('.episode-data')?.textContent;
   const bar = section.querySelector<HTMLElement>('.controls');
   if (data === undefined || data === null || bar === null) return undefined;
-  const episodes = JSON.parse(data) as EpisodeRecording[];
+  const episodes = readEmbedded(data);
   const views = [...section.querySelectorAll('.view')];
   const panels = episodes.map((episode, i) => new Panel(views[i] as Element, episode, sceneView));
   const button = (act: string) =>
