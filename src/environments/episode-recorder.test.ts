@@ -172,12 +172,12 @@ describe('EpisodeRecorder', () => {
 
 it('keeps fewer frames of an image that changes everywhere', async () => {
   const { recorder: episodes } = recorder();
-  const inner = countingEnvironment({ length: 400 });
-  const shape = [256, 256, 3];
+  const inner = countingEnvironment({ length: 120 });
+  const shape = [128, 128, 3];
   let state = 1;
   const noise = () => {
     // Xorshift: deflate finds nothing in it.
-    const data = Uint8Array.from({ length: 256 * 256 * 3 }, () => {
+    const data = Uint8Array.from({ length: 128 * 128 * 3 }, () => {
       state ^= state << 13;
       state ^= state >>> 17;
       state ^= state << 5;
@@ -199,7 +199,7 @@ it('keeps fewer frames of an image that changes everywhere', async () => {
   expect(kept).toBeGreaterThan(4);
   // The rewards have a moment for each frame, and add up to the return.
   expect(recording.rewards.rows).toBe(kept);
-  expect(kept).toBe(Math.floor(400 / recording.every) + 1);
+  expect(kept).toBe(Math.floor(120 / recording.every) + 1);
 });
 
 describe('imageLayout', () => {
