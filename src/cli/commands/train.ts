@@ -102,7 +102,7 @@ async function train(file: string | undefined, options: TrainOptions): Promise<v
       },
     });
     if (summary === undefined) {
-      process.stderr.write(`Stopped. Resume with: $resumeCommand(relativePath(directory.path))\n`);
+      process.stderr.write(`Stopped. Resume with: ${resumeCommand(relativePath(directory.path))}\n`);
       process.exitCode = exitCodes.failed;
     }
   } finally {
