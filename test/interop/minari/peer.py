@@ -51,12 +51,14 @@ def write(folder: str, kind: str) -> None:
     storage = MinariStorage.new(path, observation_space=observed, action_space=acted, data_format="hdf5")
     for steps, terminated in ((1, False), (4, True), (7, False)):
         last = np.arange(steps) == steps - 1
+        # Rewards that are whole numbers are stored as int64.
+        rewards = generator.integers(-3, 4, steps) if kind == "tuple" else generator.normal(size=steps)
         storage.update_episodes(
             [
                 EpisodeBuffer(
                     observations=_stack([observed.sample() for _ in range(steps + 1)]),
                     actions=_stack([acted.sample() for _ in range(steps)]),
-                    rewards=list(generator.normal(size=steps)),
+                    rewards=list(rewards),
                     terminations=list(last & terminated),
                     truncations=list(last & (not terminated)),
                 )
