@@ -54,7 +54,12 @@ export type SceneMesh = z.infer<typeof meshSchema>;
  */
 export function readScene(where: string, text: string): Scene {
   const refusal = (what: string, cause?: unknown) =>
-    new PmpoError({ where, what: `the scene ${what}`, cause });
+    new PmpoError({
+      where,
+      what: `the scene ${what}`,
+      remedy: 'The server, or the file, that it comes from has to be mended',
+      cause,
+    });
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -123,7 +123,7 @@ export interface Environment {
    */
   verifySteps?(): Promise<void>;
   /**
-   * The geoms of the simulator, for drawing; undefined if it does not tell them. Called only by those who draw.
+   * The geoms of the simulator, for drawing; undefined if it does not tell them. Only drawing calls it.
    */
   scene?(): Promise<Scene | undefined>;
   /**

@@ -1,6 +1,6 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeSyntheticComparison, writeSyntheticRun } from '../../test/report/synthetic-run.js';
 import type { RunData } from '../report/run-data.js';
@@ -60,7 +60,12 @@ describe('joinReport', () => {
     });
     const output = join(folder, 'joined.html');
     const runs = await joinReport({
-      folders: [join(folder, 'compare'), single, single],
+      folders: [
+        join(folder, 'compare'),
+        single,
+        `${single}/`,
+        join(folder, 'compare', '..', basename(single)),
+      ],
       output,
       title: 'Joined',
       command: 'pmpo report',

@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PmpoError } from '../core/errors.js';
 import { renderReport } from '../report/report.js';
@@ -75,7 +75,8 @@ export function labelRuns(runs: readonly RunData[]): RunData[] {
  */
 export async function joinReport({ folders, output, title, command }: JoinReportOptions): Promise<RunData[]> {
   const paths = (await Promise.all(folders.map(runFolders))).flat();
-  const read = await Promise.all([...new Set(paths)].map((path) => readRun(path)));
+  const real = await Promise.all(paths.map((path) => realpath(path)));
+  const read = await Promise.all([...new Set(real)].map((path) => readRun(path)));
   const odd = read.find(({ kind }) => kind !== read[0]!.kind);
   if (odd !== undefined) {
     throw new PmpoError({
@@ -85,6 +86,8 @@ export async function joinReport({ folders, output, title, command }: JoinReport
     });
   }
   const runs = labelRuns(read);
-  await writeAtomically(output, await renderReport(runs, { title, command }));
+  // A run's own report says how the run was made, not how the report was.
+  const made = runs.length === 1 ? runs[0]?.starts?.at(-1)?.command : undefined;
+  await writeAtomically(output, await renderReport(runs, { title, command: made ?? command }));
   return runs;
 }

@@ -2,7 +2,7 @@ import { chatText } from '../core/chat.js';
 import { formatCount, formatNumber } from '../core/format.js';
 import { mean } from '../core/statistics.js';
 import type { EvaluatedCompletion, LanguageEvaluation } from '../run/records.js';
-import { escapeHtml, htmlPage } from './html.js';
+import { escapeHtml, htmlCommand, htmlPage } from './html.js';
 
 /** A page with the completions of held-out prompts from before and after training. */
 
@@ -53,7 +53,7 @@ export function renderCompletions(
     `<header><p class="eyebrow">Completions of held-out prompts</p><h1>${escapeHtml(title)}</h1>`,
     `<p class="lead">${pairsNote(before, after)}</p></header>`,
     ...completionPairs(before, after),
-    `<pre class="command" tabindex="0">${escapeHtml(command)}</pre>`,
+    htmlCommand(command),
   ];
   return htmlPage(`${title} · completions · pmpo`, body.join('\n'));
 }

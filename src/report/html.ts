@@ -42,6 +42,7 @@ svg text{font-family:${fontFamily};font-variant-numeric:tabular-nums}
 .asked div{display:grid;grid-template-columns:minmax(110px,30%) 1fr;gap:12px;padding:8px 0;border-top:1px solid var(--line)}
 .asked dt{color:var(--muted)}
 .asked dd{margin:0;overflow-wrap:anywhere}
+.narrow{display:none}
 .grid{display:grid;grid-template-columns:repeat(6,1fr);gap:16px}
 .grid>*{grid-column:span 2}
 .grid.of-1>*{grid-column:span 6}
@@ -52,6 +53,7 @@ table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:ta
 th,td{padding:9px 13px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
 thead th{border-top:0;color:var(--muted);font-weight:500;font-size:12.5px}
 th.text,td.text{text-align:left}
+.wraps th,.wraps td{white-space:normal;overflow-wrap:anywhere;vertical-align:top}
 tbody th{font-weight:600}
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:1px;background:var(--line);border:1px solid var(--line);border-radius:12px;overflow:hidden;margin:0 0 18px}
 .pair>*{background:var(--card);padding:14px 18px;min-width:0}
@@ -78,8 +80,8 @@ a{color:var(--accent)}
 ul.notices{margin:0;padding-left:20px}
 footer{margin-top:48px;color:var(--muted);font-size:13px}
 @media(max-width:960px){.grid{grid-template-columns:1fr 1fr}.grid>*,.grid.of-2>*,.grid.rest-1:not(.of-1)>:nth-last-child(-n+4),.grid.rest-2>:nth-last-child(-n+2){grid-column:span 1}.grid.odd>:last-child{grid-column:span 2}}
-@media(max-width:700px){.live{padding:10px 16px}.grid{grid-template-columns:1fr}.grid>*,.grid.odd>:last-child{grid-column:span 1!important}.asked{grid-template-columns:1fr}.pair{grid-template-columns:1fr}.wide{overflow-x:auto}.wide>svg{min-width:600px}main{padding:28px 16px}h1{font-size:25px}}
-@media print{details:not([open]){display:none}body{background:none}.card,.grid>*{break-inside:avoid}}
+@media(max-width:700px){.wide{display:none}.narrow{display:block}.live{padding:10px 16px}.grid{grid-template-columns:1fr}.grid>*,.grid.odd>:last-child{grid-column:span 1!important}.asked{grid-template-columns:1fr}.pair{grid-template-columns:1fr}main{padding:28px 16px}h1{font-size:25px}}
+@media print{.wide{display:block}.narrow{display:none}details:not([open]){display:none}body{background:none}.card,.grid>*{break-inside:avoid}}
 `;
 
 /** A complete, self-contained HTML page. @param body trusted HTML. */
@@ -115,8 +117,20 @@ export interface Column<Row> {
   readonly text?: boolean;
 }
 
+/** What `htmlTable` may be told. */
+export interface TableOptions {
+  /** What the table shows, for screen readers. */
+  readonly caption: string;
+  /** Whether long values are broken into lines, so that a narrow page shows all columns. */
+  readonly wraps?: boolean;
+}
+
 /** A table with row headings in its first column. */
-export function htmlTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+export function htmlTable<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  { caption, wraps = false }: TableOptions,
+): string {
   const kind = ({ text }: Column<Row>) => (text === true ? ' class="text"' : '');
   const head = columns
     .map((column) => `<th scope="col"${kind(column)}>${escapeHtml(column.head)}</th>`)
@@ -129,5 +143,26 @@ export function htmlTable<Row>(columns: readonly Column<Row>[], rows: readonly R
     );
     return `<tr>${cells.join('')}</tr>`;
   });
-  return `<div class="scroll" tabindex="0" role="group" aria-label="Table"><table><thead><tr>${head}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`;
+  return `<div class="scroll" tabindex="0" role="group" aria-label="${escapeHtml(caption)}"><table${wraps ? ' class="wraps"' : ''}><thead><tr>${head}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`;
+}
+
+/** Text in a fixed font that may be wider than the page, and is then scrolled. @param name what it is, for screen readers. */
+export function htmlPre(text: string, name: string, kind = ''): string {
+  const className = kind === '' ? '' : ` class="${kind}"`;
+  return `<pre${className} tabindex="0" role="group" aria-label="${escapeHtml(name)}">${escapeHtml(text)}</pre>`;
+}
+
+/** The command that has made something, as a line to copy. */
+export const htmlCommand = (command: string) => htmlPre(command, 'Command', 'command');
+
+/** A part of a page that is opened on demand. */
+export function folded(title: string, inside: string, open = false): string {
+  return `<details${open ? ' open' : ''}><summary>${escapeHtml(title)}</summary>${inside}</details>`;
+}
+
+/** Drawings as cards in rows of three; a last row of fewer has wider ones. */
+export function cardGrid(drawn: readonly string[]): string {
+  const { length } = drawn;
+  const shape = `of-${length} rest-${length % 3}${length % 2 === 1 ? ' odd' : ''}`;
+  return `<div class="grid ${shape}">${drawn.map((svg) => `<figure class="card">${svg}</figure>`).join('\n')}</div>`;
 }

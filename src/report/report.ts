@@ -1,7 +1,7 @@
 import { formatCount, formatDuration, formatNumber } from '../core/format.js';
-import { mean, probabilityOfImprovement } from '../core/statistics.js';
+import { probabilityOfImprovement } from '../core/statistics.js';
 import { capitalized } from '../run/job-terms.js';
-import { type CompletionFacts, completionFacts, completionPairs, pairsNote } from './completions.js';
+import { completionSection } from './completion-section.js';
 import {
   curveCsv,
   enoughSeeds,
@@ -12,13 +12,21 @@ import {
   seedCurves,
 } from './curves.js';
 import { drawSvg } from './draw.js';
-import { episodePanels, type ShownEpisode } from './episode-panels.js';
-import { type Column, escapeHtml, htmlPage, htmlTable } from './html.js';
+import { episodeSection } from './episode-section.js';
+import {
+  type Column,
+  cardGrid,
+  escapeHtml,
+  folded,
+  htmlCommand,
+  htmlPage,
+  htmlPre,
+  htmlTable,
+} from './html.js';
 import { metricCharts } from './metric-charts.js';
-import { outcomeOf, type PlayedEpisode, type RunData, type RunOutcome, termsOf } from './run-data.js';
+import { outcomeOf, type RunData, type RunOutcome, termsOf } from './run-data.js';
 import { askedRows, differenceTable, jobTitle, largestReturn, madeRows, termList } from './settings.js';
-import { learningCurve, type MetricChart, metricChart } from './specs.js';
-import { distinctChart, lengthChart, rewardHistogram } from './text-charts.js';
+import { learningCurve, type MetricChart, metricChart, smallChart } from './specs.js';
 import { color, seriesColor, themeCss } from './theme.js';
 
 export interface ReportOptions {
@@ -32,7 +40,8 @@ export interface ReportOptions {
 
 /** The sizes of drawings, which fill the page's cards inside their padding. */
 const pageCurve = { width: 970, height: 440 };
-const smallChart = { width: 294, height: 206 };
+/** For a phone, so that text keeps its size. */
+const narrowCurve = { width: 340, height: 300 };
 
 function unique(values: readonly string[]): string {
   return [...new Set(values)].join(', ');
@@ -141,7 +150,7 @@ function groupTable(runs: readonly RunData[]): string {
               kind === 'range' ? 'too few seeds' : interval(low, high),
           },
         ]),
-    ...(outcomes.length > 1 ? [{ head: `P(better than ${first!.label})`, cell: better }] : []),
+    ...(outcomes.length > 1 && !isFew ? [{ head: `P(better than ${first!.label})`, cell: better }] : []),
     ...(isFew ? [] : [{ head: 'Seeds', cell: ({ seeds }: GroupOutcome) => String(seeds) }]),
     {
       head: 'Diverged',
@@ -158,7 +167,10 @@ function groupTable(runs: readonly RunData[]): string {
       ? ['A seed that diverged counts as worse than any other. No seed is left out.']
       : []),
   ];
-  return htmlTable(columns, outcomes) + (notes.length === 0 ? '' : `<p class="note">${notes.join(' ')}</p>`);
+  return (
+    htmlTable(columns, outcomes, { caption: 'Outcomes' }) +
+    (notes.length === 0 ? '' : `<p class="note">${notes.join(' ')}</p>`)
+  );
 }
 
 function runTable(runs: readonly RunData[]): string {
@@ -180,6 +192,7 @@ function runTable(runs: readonly RunData[]): string {
   return htmlTable(
     columns,
     groupRuns(runs).flatMap((group) => group.runs.map((run) => ({ run, outcome: outcomeOf(run) }))),
+    { caption: 'Runs' },
   );
 }
 
@@ -194,7 +207,7 @@ function evaluationTable(runs: readonly RunData[]): string {
     { head: 'Maximum', cell: (row) => formatNumber(row.maximum) },
     { head: capitalized(terms.episodes), cell: (row) => String(row.scoreCount) },
   ];
-  return htmlTable(columns, seedCurves(runs));
+  return htmlTable(columns, seedCurves(runs), { caption: 'Evaluations' });
 }
 
 function curveCaption(runs: readonly RunData[]): string {
@@ -243,22 +256,11 @@ async function chartGrid(charts: readonly MetricChart[]): Promise<string> {
   return cardGrid(await Promise.all(charts.map((chart, i) => drawSvg(metricChart(chart, sizes[i]!)))));
 }
 
-/** Drawings as cards in rows of three; a last row of fewer has wider ones. */
-function cardGrid(drawn: readonly string[]): string {
-  const { length } = drawn;
-  const shape = `of-${length} rest-${length % 3}${length % 2 === 1 ? ' odd' : ''}`;
-  return `<div class="grid ${shape}">${drawn.map((svg) => `<figure class="card">${svg}</figure>`).join('\n')}</div>`;
-}
-
-function folded(title: string, inside: string, open = false): string {
-  return `<details${open ? ' open' : ''}><summary>${escapeHtml(title)}</summary>${inside}</details>`;
-}
-
 function configurations(runs: readonly RunData[]): string {
   const [first] = runs;
-  const text = (config: string) => `<pre tabindex="0">${escapeHtml(config)}</pre>`;
-  if (runs.length === 1) return folded('config.yaml, with all defaults', text(first!.config));
-  const all = runs.map(({ name, config }) => folded(`${name}/config.yaml`, text(config)));
+  const text = ({ name, config }: RunData) => htmlPre(config, `Configuration of ${name}`);
+  if (runs.length === 1) return folded('config.yaml, with all defaults', text(first!));
+  const all = runs.map((run) => folded(`${run.name}/config.yaml`, text(run)));
   return folded('Configuration of every run', `<div class="inside">${all.join('\n')}</div>`);
 }
 
@@ -272,58 +274,6 @@ function notices(runs: readonly RunData[]): string {
   return items.length === 0 ? '' : `<h2>Notices</h2><ul class="notices">${items.join('')}</ul>`;
 }
 
-const evaluationNames = { first: 'First', best: 'Best', last: 'Last' } as const;
-
-/** How well a policy did in the evaluation of an episode. */
-function evaluatedText(run: RunData, { steps }: PlayedEpisode): string {
-  const terms = termsOf([run]);
-  const { scores = [] } = run.evaluations.find((evaluation) => evaluation.steps === steps) ?? {};
-  return `After ${formatCount(steps)} ${terms.steps}. Mean ${terms.scoreName} of this evaluation: ${formatNumber(mean(scores))}`;
-}
-
-/** The first, the best and the last policy of a run. */
-function episodesOfRun(run: RunData): ShownEpisode[] {
-  return (run.episodes ?? []).map((played) => {
-    const title = played.names.map((name, i) => (i === 0 ? evaluationNames[name] : name)).join(' and ');
-    return { title: `${title} evaluation`, about: evaluatedText(run, played), episode: played.episode };
-  });
-}
-
-/** The most labels whose episodes are shown. */
-const maxLabels = 4;
-
-/** The last policy of each label: of the seed with the median final score. */
-function episodesOfLabels(runs: readonly RunData[]): ShownEpisode[] {
-  const shown = groupRuns(runs).flatMap(({ label, runs: own }) => {
-    const played = own
-      .flatMap((run) => {
-        const last = run.episodes?.find(({ names }) => names.includes('last'));
-        return last === undefined ? [] : [{ run, last, score: outcomeOf(run).meanScore }];
-      })
-      .filter(({ score }) => Number.isFinite(score))
-      .sort((a, b) => a.score - b.score);
-    const middle = played[Math.floor((played.length - 1) / 2)];
-    if (middle === undefined) return [];
-    const seed = own.length > 1 ? `Seed ${middle.run.seed}, the middle one of ${played.length}. ` : '';
-    return [
-      {
-        title: label,
-        about: `${seed}${evaluatedText(middle.run, middle.last)}`,
-        episode: middle.last.episode,
-      },
-    ];
-  });
-  return shown.slice(0, maxLabels);
-}
-
-/** Episodes of one run, or of what is compared. */
-async function episodesOf(runs: readonly RunData[], isLive: boolean): Promise<string> {
-  const shown = runs.length === 1 ? episodesOfRun(runs[0]!) : episodesOfLabels(runs);
-  if (shown.length === 0) return '';
-  const note = `The first episode of ${runs.length === 1 ? 'each evaluation' : 'the last evaluation'}. ${termsOf(runs).evaluated}`;
-  return `<h2>The policy at work</h2><p class="note">${note}</p>${await episodePanels(shown, !isLive)}`;
-}
-
 /** What the labels of a comparison are. */
 function groupWord(runs: readonly RunData[]): string {
   return runs.every(({ label, operator }) => label === operator) ? 'operator' : 'setting';
@@ -334,58 +284,6 @@ function differences(runs: readonly RunData[]): string {
   const groups = groupRuns(runs);
   const table = groups.length < 2 ? '' : differenceTable(groups);
   return table === '' ? '' : `<h2>Settings that differ</h2>${table}`;
-}
-
-/** The pairs of completions that are open at first. */
-const openPairs = 4;
-
-/** What a language run wrote: completions before and after, the rewards' distribution, length and diversity. */
-async function completionsOf(runs: readonly RunData[]): Promise<string> {
-  const [run] = runs;
-  const all = run?.completions ?? [];
-  const [before, after] = [all[0], all.at(-1)];
-  if (runs.length !== 1 || before === undefined || after === undefined || before === after) return '';
-  const facts = all.map(completionFacts);
-  const row = (name: string, of: (own: CompletionFacts) => number) =>
-    [name, formatNumber(of(facts[0]!)), formatNumber(of(facts.at(-1)!))] as const;
-  const rows = [
-    row('Words', ({ words }) => words),
-    row('Distinct words (distinct-1)', ({ distinct1 }) => distinct1),
-    row('Distinct pairs of words (distinct-2)', ({ distinct2 }) => distinct2),
-    row('Share cut off at the maximum length', ({ cut }) => cut),
-  ];
-  const table = htmlTable(
-    [
-      { head: 'Held-out completions', text: true, cell: ([name]: (typeof rows)[number]) => name },
-      { head: 'Before', cell: ([, value]: (typeof rows)[number]) => value },
-      {
-        head: `After ${formatCount(after.updates)} updates`,
-        cell: ([, , value]: (typeof rows)[number]) => value,
-      },
-    ],
-    rows,
-  );
-  const charts = [
-    metricChart(distinctChart(all.map(({ updates }, i) => ({ updates, ...facts[i]! }))), smallChart),
-    metricChart(lengthChart(all.map(({ updates }, i) => ({ updates, ...facts[i]! }))), smallChart),
-    rewardHistogram(before, after, smallChart),
-  ];
-  const drawn = await Promise.all(charts.map(drawSvg));
-  const pairs = completionPairs(before, after);
-  const more =
-    pairs.length > openPairs
-      ? folded(
-          `${pairs.length - openPairs} more prompts`,
-          `<div class="inside">${pairs.slice(openPairs).join('')}</div>`,
-        )
-      : '';
-  return [
-    `<h2>Completions</h2><p class="note">${pairsNote(before, after)}</p>`,
-    ...pairs.slice(0, openPairs),
-    more,
-    `<h2>What is written</h2>${cardGrid(drawn)}`,
-    `<div class="below">${table}</div>`,
-  ].join('\n');
 }
 
 function heading(runs: readonly RunData[], title: string | undefined): string {
@@ -413,18 +311,18 @@ export async function renderReport(
   if (runs.length === 0) throw new RangeError('a report needs at least one run');
   const { main, constant, more } = metricCharts(runs);
   const csv = `data:text/csv;charset=utf-8,${encodeURIComponent(curveCsv(runs))}`;
-  const made = `<pre class="command" tabindex="0">${escapeHtml(command)}</pre>`;
+  const made = htmlCommand(command);
   const evaluated = runs.some(({ evaluations }) => evaluations.length > 0);
   const curve = evaluated
-    ? `<figure class="card"><div class="wide" tabindex="0" role="group" aria-label="Learning curve">${await drawSvg(learningCurve(runs, pageCurve))}</div><figcaption>${curveCaption(runs)}</figcaption>${made}</figure>`
+    ? `<figure class="card"><div class="wide">${await drawSvg(learningCurve(runs, pageCurve))}</div><div class="narrow">${await drawSvg(learningCurve(runs, narrowCurve))}</div><figcaption>${curveCaption(runs)}</figcaption>${made}</figure>`
     : `<div class="card"><p class="muted">No evaluation has been recorded yet.</p>${made}</div>`;
   const sections = [
     heading(runs, title),
     runs.length === 1 ? runFacts(runs[0]!) + asked(runs[0]!) : groupTable(runs),
-    await episodesOf(runs, isLive),
+    await episodeSection(runs, isLive),
     '<h2>Learning curve</h2>',
     curve,
-    await completionsOf(runs),
+    await completionSection(runs),
     differences(runs),
     ...(main.length > 0
       ? ['<h2>Training</h2>', `<p class="note">${trendCaption(runs)}</p>`, await chartGrid(main)]
@@ -456,6 +354,6 @@ export async function renderCurveSvg(
   return svg.replace(
     /<svg[^>]*>/,
     (head) =>
-      `${head}<title>Learning curves: ${unique(runs.map(({ label }) => label))}</title>${style}<rect width="100%" height="100%" fill="${color('ground')}"/>`,
+      `${head}<title>Learning curves: ${escapeHtml(unique(runs.map(({ label }) => label)))}</title>${style}<rect width="100%" height="100%" fill="${color('ground')}"/>`,
   );
 }

@@ -35,7 +35,8 @@ describe('askedRows', () => {
   it('says what was asked in the terms of the field', () => {
     const metrics = [{ ...moment, values: { 'policy/kl/mean': 0, 'policy/kl/covariance': 0 } }];
     expect(Object.fromEntries(askedRows({ settings, metrics }))).toMatchObject({
-      Operator: 'pmpo: α = 0.5, β = 2',
+      // β is the weight of the parts that `kl` does not name, and there is none.
+      Operator: 'pmpo: α = 0.5',
       // The policy is Gaussian: the third part does not exist.
       'KL(reference ‖ policy)': 'mean: bound ε = 0.01; covariance: weight 50',
       Feedback: 'top-k (accept = 2, reject = 2)',
@@ -49,6 +50,16 @@ describe('askedRows', () => {
       Environments: '8 at once, each action held for 2 steps',
       Seed: '3',
     });
+  });
+
+  it('names β where it is the weight of a part, and no simulator where there is none', () => {
+    const metrics = [{ ...moment, values: { 'policy/kl/mean': 0, 'policy/kl/covariance': 0 } }];
+    const operator = { ...settings.operator, kl: { mean: { epsilon: 0.01 } } };
+    const { environment, ...offline } = settings;
+    const rows = Object.fromEntries(askedRows({ settings: { ...offline, operator }, metrics }));
+    expect(rows.Operator).toBe('pmpo: α = 0.5, β = 2');
+    expect(rows).not.toHaveProperty('Simulator');
+    expect(environment.simulator).toBe('walker_walk');
   });
 
   it('takes the configuration of a version that had other keys', () => {
@@ -108,9 +119,21 @@ describe('differingSettings', () => {
       operator: { ...settings.operator, alpha: 1 },
       replay: { nStep: 3 },
     };
-    expect(differingSettings([{ settings }, { settings: other }])).toEqual([
+    expect(
+      differingSettings([
+        { settings, metrics: [] },
+        { settings: other, metrics: [] },
+      ]),
+    ).toEqual([
       { key: 'operator.alpha', values: ['0.5', '1'] },
       { key: 'replay.nStep', values: [undefined, '3'] },
     ]);
+  });
+
+  it('leaves out the parts of the KL that the policy does not have', () => {
+    const metrics = [{ ...moment, values: { 'policy/kl/mean': 0 } }];
+    const one = { settings: { operator: { kl: { mean: 1, sequence: 2 } } }, metrics };
+    const two = { settings: { operator: { kl: { mean: 3, sequence: 4 } } }, metrics };
+    expect(differingSettings([one, two])).toEqual([{ key: 'operator.kl.mean', values: ['1', '3'] }]);
   });
 });

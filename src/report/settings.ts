@@ -59,6 +59,16 @@ function klText(value: unknown): string {
   return isValues(value) ? settingList(value) : `weight ${valueText(value)}`;
 }
 
+/** Whether `kl` names every part of the KL that a policy of PMPO has, so that β is the weight of none. */
+function isBetaReplaced(
+  operator: string,
+  named: readonly (readonly [string, unknown])[],
+  metrics: readonly string[],
+): boolean {
+  const parts = metrics.filter((metric) => /^policy\/kl\/[^/]+$/.test(metric));
+  return operator === 'pmpo' && parts.length > 0 && named.length === parts.length;
+}
+
 /** The operator: its own settings, and the weight of each part of the KL that the policy has. */
 function operatorRows({
   operator = {},
@@ -67,12 +77,15 @@ function operatorRows({
   readonly operator?: Values;
   readonly metrics: readonly string[];
 }) {
-  const { name, kl, ...settings } = operator;
+  const { name, kl, ...given } = operator;
+  const parts = isValues(kl) ? Object.entries(kl) : [];
+  const used = parts.filter(([part]) => metrics.includes(`policy/kl/${part}`));
+  const settings = Object.fromEntries(
+    Object.entries(given).filter(([key]) => key !== 'beta' || !isBetaReplaced(String(name), used, metrics)),
+  );
   const numbers = Object.entries(settings).filter(([, value]) => typeof value === 'number');
   const others = Object.entries(settings).filter(([, value]) => typeof value !== 'number' && value !== false);
   const all = [...numbers, ...others].map(([key, value]) => `${words(key)} = ${valueText(value)}`);
-  const parts = isValues(kl) ? Object.entries(kl) : [];
-  const used = parts.filter(([part]) => metrics.includes(`policy/kl/${part}`));
   const shown = used.length > 0 ? used : parts;
   return [
     ['Operator', `${String(name ?? 'unknown')}${all.length === 0 ? '' : `: ${all.join(', ')}`}`],
@@ -125,9 +138,11 @@ function sourceRows({ language, environment, dataset }: Values): (readonly [stri
     ['Data set', isValues(dataset) ? String(dataset.file ?? '') : undefined],
     [
       'Simulator',
-      [simulator, address === undefined ? 'embedded' : `at ${valueText(address)}`]
-        .filter((x) => x !== undefined)
-        .join(', '),
+      environment === undefined
+        ? undefined
+        : [simulator, address === undefined ? 'embedded' : `at ${valueText(address)}`]
+            .filter((x) => x !== undefined)
+            .join(', '),
     ],
     [
       'Environments',
@@ -264,11 +279,22 @@ function flattened(values: Values, prefix = ''): [string, string][] {
   });
 }
 
+/** The settings of a run that have an effect: the weights of parts of the KL that its policy does not have are left out. */
+function ownSettings({ settings, metrics }: Pick<RunData, 'settings' | 'metrics'>): [string, string][] {
+  const parts = Object.keys(metrics.at(-1)?.values ?? {}).flatMap(
+    (name) => /^policy\/kl\/([^/]+)$/.exec(name)?.[1] ?? [],
+  );
+  return flattened(settings).filter(([key]) => {
+    const part = /^operator\.kl\.([^.]+)/.exec(key)?.[1];
+    return part === undefined || parts.length === 0 || parts.includes(part);
+  });
+}
+
 /** The settings that are not the same in all runs: for each, the value in each run, undefined where it has none. */
 export function differingSettings(
-  runs: readonly Pick<RunData, 'settings'>[],
+  runs: readonly Pick<RunData, 'settings' | 'metrics'>[],
 ): { readonly key: string; readonly values: readonly (string | undefined)[] }[] {
-  const all = runs.map(({ settings }) => new Map(flattened(settings)));
+  const all = runs.map((run) => new Map(ownSettings(run)));
   const keys = [...new Set(all.flatMap((own) => [...own.keys()]))];
   return keys
     .map((key) => ({ key, values: all.map((own) => own.get(key)) }))
@@ -295,5 +321,6 @@ export function differenceTable(
       })),
     ],
     rows,
+    { caption: 'Settings that differ', wraps: true },
   );
 }

@@ -91,6 +91,9 @@ export interface CurveSize {
   readonly height: number;
 }
 
+/** A chart in a card of a third of the page. */
+export const smallChart: CurveSize = { width: 294, height: 206 };
+
 /**
  * The chart of learning curves. For one run: the mean over episodes, with interquartile and min–max bands. For several
  * seeds: their median with its interquartile band, over a thin line for each seed. A run that diverged ends with a cross.

@@ -147,7 +147,7 @@ describe('renderReport', () => {
     ];
     expect(titles.filter((title) => !html.includes(`>${title}</text>`))).toEqual([]);
     expect(html).toContain('2 more metrics');
-    expect(count(html, /<path class="hover"[^>]*><title>mpo at [\d,]+ steps: mean return/g)).toBe(20);
+    expect(count(html, /<path class="hover"[^>]*><title>mpo at [\d,]+ steps: mean return/g)).toBe(40);
   });
 
   it('is self-contained', async () => {
@@ -169,7 +169,8 @@ describe('renderReport', () => {
     expect(html).not.toContain('<title>dpo at 75,000 steps');
     expect(html).toContain('<title>mpo at 75,000 steps');
     expect(html).toContain('>diverged</text>');
-    expect(count(html, /aria-roledescription="point"/g)).toBe(1);
+    // In the curve for wide pages, and in that for narrow ones.
+    expect(count(html, /aria-roledescription="point"/g)).toBe(2);
     expect(html).toContain('A seed that diverged counts as worse than any other');
     expect(count(html, /<span class="state diverged">diverged<\/span><\/td><\/tr>/g)).toBe(1);
     expect(html).toContain('cartpole_swingup-dpo-seed2/config.yaml');
@@ -177,6 +178,7 @@ describe('renderReport', () => {
     expect(html).toContain('>Each seed<');
     expect(html).toMatch(/<td>834, 817, 811<\/td>/);
     expect(html).not.toContain('Middle half');
+    expect(html).not.toContain('P(better than');
     expect(html).toContain('Dashed lines: each seed');
     expect(html).toMatch(
       /<code>operator\.name<\/code><\/th><td class="text">pmpo<\/td><td class="text">mpo<\/td>/,
@@ -196,7 +198,7 @@ describe('renderReport', () => {
     };
     const html = await renderReport([once], { command: 'pmpo' });
     expect(html).not.toContain('NaN');
-    expect(count(html, /<path class="hover"/g)).toBe(1);
+    expect(count(html, /<path class="hover"/g)).toBe(2);
     await expect(renderReport([], { command: 'pmpo' })).rejects.toThrow(RangeError);
   });
 
@@ -210,7 +212,9 @@ describe('renderReport', () => {
 
 describe('renderCurveSvg', () => {
   it('is one SVG file that follows light and dark mode', async () => {
-    const svg = await renderCurveSvg(comparison);
+    const [first, ...others] = comparison;
+    const svg = await renderCurveSvg([{ ...first!, label: 'a < b' }, ...others]);
+    expect(svg).toContain('<title>Learning curves: a &#60; b, ');
     expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
     expect(svg).toContain('prefers-color-scheme:dark');
     expect(svg).not.toContain('NaN');

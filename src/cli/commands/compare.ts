@@ -50,7 +50,8 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
     process.stdout.write(`${JSON.stringify({ event: 'compared', outcomes, failures, report })}\n`);
   } else {
     for (const { label, median, minimum, maximum, seeds, diverged } of outcomes) {
-      const range = `${formatNumber(minimum)} – ${formatNumber(maximum)} over ${seeds} seeds`;
+      const range =
+        seeds === 1 ? '1 seed' : `${formatNumber(minimum)} – ${formatNumber(maximum)} over ${seeds} seeds`;
       say(
         `${label}: median return ${formatNumber(median)} (${range}${diverged > 0 ? `, ${diverged} diverged` : ''})`,
       );

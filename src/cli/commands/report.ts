@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { ConfigError } from '../../core/errors.js';
 import { commandLine } from '../options.js';
 
 interface ReportOptions {
@@ -7,9 +9,20 @@ interface ReportOptions {
   readonly title?: string;
 }
 
+/** Whether this is the folder of one run, whose own report is drawn again. */
+const isRun = (folders: readonly string[]) =>
+  folders.length === 1 && existsSync(join(folders[0]!, 'config.yaml'));
+
 async function report(folders: readonly string[], options: ReportOptions): Promise<void> {
   const { joinReport } = await import('../../experiments/join-report.js');
   const single = folders.length === 1 ? join(folders[0]!, 'report.html') : 'report.html';
+  if (options.output === undefined && existsSync(single) && !isRun(folders)) {
+    throw new ConfigError({
+      where: single,
+      what: 'there is a report already, as of a comparison, and this one would replace it',
+      remedy: 'Name another file with --output, or this one to replace it',
+    });
+  }
   const output = options.output ?? single;
   const runs = await joinReport({ folders, output, title: options.title, command: commandLine() });
   process.stderr.write(`Report of ${runs.length} ${runs.length === 1 ? 'run' : 'runs'}: ${output}\n`);

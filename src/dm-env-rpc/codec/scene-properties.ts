@@ -25,11 +25,13 @@ export function partOfKey(key: string): { readonly part: ScenePart; readonly sim
   return part === undefined ? undefined : { part: part as ScenePart, simulator: Number(simulator) };
 }
 
+const remedy = 'The server has to be mended: docs/reports.md says what it sends';
+
 /** The text of a property. @throws PmpoError if it is not one text. */
 export function textOf(where: string, { dtype, data }: TensorValue): string {
   const [text] = data as string[];
   if (dtype === 'string' && data.length === 1 && typeof text === 'string') return text;
-  throw new PmpoError({ where, what: `the scene is ${dtype} instead of a text` });
+  throw new PmpoError({ where, what: `the scene is ${dtype} instead of a text`, remedy });
 }
 
 /** The poses of a property, as an array of its own. @throws PmpoError if they are not float32 [B, 7]. */
@@ -39,5 +41,6 @@ export function posesOf(where: string, { dtype, shape, data }: TensorValue): Flo
   throw new PmpoError({
     where,
     what: `the poses are ${dtype} [${shape.join(', ')}] instead of float32 [B, 7]`,
+    remedy,
   });
 }
