@@ -83,7 +83,7 @@ describe('examples/offline', () => {
     const [first, second] = shown.map(({ stdout }) => stdout.split('\n').slice(1).join('\n'));
     expect(first).toMatch(/Transitions: 500 in 10 episodes of 50 to 50 steps/);
     expect(second).toBe(first);
-  });
+  }, 240_000);
 
   test('trains, evaluates and exports a policy', async () => {
     const made = await train('--name', 'offline');
