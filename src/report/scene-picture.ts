@@ -1,13 +1,6 @@
+import { rotate, type Vector } from '../core/rotations.js';
 import type { Scene, SceneGeom } from '../core/scene.js';
-import {
-  directionOf,
-  fieldOfView,
-  placeOf,
-  posesAt,
-  rotate,
-  type SceneCamera,
-  type Vector,
-} from './scene-camera.js';
+import { directionOf, fieldOfView, placeOf, posesAt, type SceneCamera } from './scene-camera.js';
 
 /**
  * A picture of a scene as SVG, for places without WebGL: each geom is the outline of its projection, drawn from far to near. Colors

@@ -1,3 +1,4 @@
+import { rotate } from '../core/rotations.js';
 import type { Scene, SceneGeom, SceneMesh } from '../core/scene.js';
 
 /** What a MuJoCo model looks like. */
@@ -83,12 +84,6 @@ function boxAround(model: SceneModel, id: number): { readonly middle: Three; rea
     middle: [0, 1, 2].map((i) => rounded((low[i]! + high[i]!) / 2)) as Three,
     half: [0, 1, 2].map((i) => rounded((high[i]! - low[i]!) / 2)) as Three,
   };
-}
-
-/** A vector of a frame, in the frame that it is rotated in. */
-function rotate([w, x, y, z]: Four, [a, b, c]: Three): Three {
-  const [tx, ty, tz] = [2 * (y * c - z * b), 2 * (z * a - x * c), 2 * (x * b - y * a)];
-  return [a + w * tx + y * tz - z * ty, b + w * ty + z * tx - x * tz, c + w * tz + x * ty - y * tx];
 }
 
 function meshOf(model: SceneModel, id: number): SceneMesh {
