@@ -34,9 +34,11 @@ test('a run on the embedded server writes all files of a run', async () => {
   expect((await readdir(directory)).sort()).toEqual([
     'checkpoints',
     'config.yaml',
+    'episodes',
     'metrics.jsonl',
     'policy-best.onnx',
     'policy.onnx',
+    'provenance.json',
     'report.html',
     'summary.json',
     'tensorboard',
