@@ -2,7 +2,7 @@ import { packBytes, packNumbers } from '../core/packed-numbers.js';
 import { poseSize, type Scene } from '../core/scene.js';
 import { sizeOf } from '../core/shape.js';
 import type { Environment, NamedTensorValues, TensorSpec } from './environment.js';
-import type { EpisodeRecording, RecordedTraces } from './episode-recorder.js';
+import type { EpisodeRecording, RecordedTraces } from './episode-recording.js';
 import { isNumeric } from './tensor-data.js';
 
 /** What of an environment a recording of its episode keeps: poses, the frames of an image, or numbers. */

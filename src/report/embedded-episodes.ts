@@ -1,5 +1,5 @@
 import type { Scene } from '../core/scene.js';
-import type { EpisodeRecording } from '../environments/episode-recorder.js';
+import type { EpisodeRecording } from '../environments/episode-recording.js';
 
 /** The episodes of a page as the text that its script reads. A scene that several have is in it once. */
 

@@ -1,6 +1,6 @@
 import { formatCount, formatNumber } from '../core/format.js';
 import { type PackedNumbers, unpackBytes, unpackNumbers } from '../core/packed-numbers.js';
-import type { EpisodeRecording, RecordedFrames, RecordedTraces } from '../environments/episode-recorder.js';
+import type { EpisodeRecording, RecordedFrames, RecordedTraces } from '../environments/episode-recording.js';
 import { embedEpisodes } from './embedded-episodes.js';
 import { escapeHtml } from './html.js';
 import { pageScript } from './page-script.js';

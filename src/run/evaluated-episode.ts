@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { unpackBytes } from '../core/packed-numbers.js';
 import { readScene } from '../core/read-scene.js';
 import { poseSize } from '../core/scene.js';
-import type { EpisodeRecording } from '../environments/episode-recorder.js';
+import type { EpisodeRecording } from '../environments/episode-recording.js';
 
 /** The files of episodes/. */
 

@@ -1,4 +1,4 @@
-import type { EpisodeRecording } from '../environments/episode-recorder.js';
+import type { EpisodeRecording } from '../environments/episode-recording.js';
 import type { Checkpoint } from './checkpoints.js';
 import type { Progress } from './progress.js';
 import type { RecordWriter } from './record-writer.js';

@@ -65,7 +65,7 @@ describe('pmpo data', () => {
 
   test('refuses the configuration of a control job', async () => {
     const { code, stderr } = await run(['data', join(projectRoot, 'examples/cartpole.yaml')]);
-    expect(stderr).toMatch(/it describes a control job, which has no prompts or completions/);
+    expect(stderr).toMatch(/it describes a control job, which makes its own data\. Give /);
     expect(code).toBe(2);
   });
 });

@@ -99,11 +99,11 @@ export interface ExampleConfig {
   readonly model?: string;
 }
 
-/** The configurations of training runs under examples/, without the studies in examples/reproduce and examples/bandit. */
+/** The configurations of training runs under examples/, without studies, and without examples/offline, which needs its data first. */
 export function exampleConfigs(): ExampleConfig[] {
   const folder = join(projectRoot, 'examples');
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((path) => /\.ya?ml$/.test(path) && !/^(reproduce|bandit)/.test(path))
+    .filter((path) => /\.ya?ml$/.test(path) && !/^(reproduce|bandit|offline)/.test(path))
     .sort()
     .map((path) => {
       const { environment, feedback, replay, language } = parse(readFileSync(join(folder, path), 'utf8')) as {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EpisodeRecording } from '../../src/environments/episode-recorder.js';
+import type { EpisodeRecording } from '../../src/environments/episode-recording.js';
 import { renderReport } from '../../src/report/report.js';
 import { readRun } from '../../src/report/run-data.js';
 import { launchBrowser, noBrowser, openPage, seriousFaults } from '../support/browser.js';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EpisodeRecording } from '../../src/environments/episode-recorder.js';
+import type { EpisodeRecording } from '../../src/environments/episode-recording.js';
 import { renderCurveSvg, renderReport } from '../../src/report/report.js';
 import { outcomeOf, type RunData, readRun } from '../../src/report/run-data.js';
 import { numberEpisode, writeEpisodes } from './synthetic-episodes.js';

@@ -1,6 +1,7 @@
 import { fillUniform, foldIn, randomKey } from '../../src/core/random-keys.js';
 import type { Environment } from '../../src/environments/environment.js';
-import { EpisodeRecorder, type EpisodeRecording } from '../../src/environments/episode-recorder.js';
+import { EpisodeRecorder } from '../../src/environments/episode-recorder.js';
+import type { EpisodeRecording } from '../../src/environments/episode-recording.js';
 import { openRunDirectory } from '../../src/run/run-directory.js';
 import { createSimulator } from '../../src/simulators/registry.js';
 import { countingEnvironment } from '../support/counting-environment.js';

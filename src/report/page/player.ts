@@ -1,6 +1,6 @@
 import { formatCount, formatNumber } from '../../core/format.js';
 import { unpackBytes, unpackNumbers } from '../../core/packed-numbers.js';
-import type { EpisodeRecording } from '../../environments/episode-recorder.js';
+import type { EpisodeRecording } from '../../environments/episode-recording.js';
 import { readEmbedded } from '../embedded-episodes.js';
 import { cameraOf, type SceneCamera } from '../scene-camera.js';
 import { scenePicture } from '../scene-picture.js';
