@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { launchBrowser, noBrowser, openPage, seriousFaults } from '../support/browser.js';
+import { inBrowser, launchBrowser, noBrowser, openPage, seriousFaults } from '../support/browser.js';
 import { ensureBuilt, start } from './program.js';
 
 let folder: string;
@@ -29,7 +29,7 @@ checkpoint: {every: 1000000}
 
 const status = (page: Page) => page.locator('.live [role=status]').textContent();
 
-describe.skipIf(noBrowser !== undefined)(`the live page (skipped: ${noBrowser})`, () => {
+describe.skipIf(noBrowser !== undefined)(`the live page ${inBrowser}`, () => {
   it('is watched, asked for a checkpoint, stopped, and resumed to its end', async () => {
     const file = join(folder, 'run.yaml');
     await writeFile(file, config(5_000_000));

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startLiveServer } from '../../src/report/live/server.js';
-import { launchBrowser, noBrowser, openPage } from '../support/browser.js';
+import { inBrowser, launchBrowser, noBrowser, openPage } from '../support/browser.js';
 import { numberEpisode, writeEpisodes } from './synthetic-episodes.js';
 import { writeSyntheticRun } from './synthetic-run.js';
 
-describe.skipIf(noBrowser !== undefined)(`the live page in Chromium (skipped: ${noBrowser})`, () => {
+describe.skipIf(noBrowser !== undefined)(`the live page ${inBrowser}`, () => {
   let folder: string;
   let browser: Browser;
   beforeAll(async () => {

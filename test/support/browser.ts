@@ -11,6 +11,9 @@ const executable = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/
 /** Why tests of pages are skipped; undefined if they can run. */
 export const noBrowser = executable === undefined ? 'Chromium is not installed' : undefined;
 
+/** What the names of such tests end in. */
+export const inBrowser = noBrowser === undefined ? 'in Chromium' : `in Chromium (skipped: ${noBrowser})`;
+
 /** Starts Chromium, with WebGL in software or without any. */
 export function launchBrowser({ webgl = true } = {}): Promise<Browser> {
   const graphics = webgl
