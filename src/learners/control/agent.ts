@@ -1,14 +1,13 @@
 import type { RandomKey } from '../../core/random-keys.js';
-import type { Compiled, Engine } from '../../engine/engine.js';
+import type { Engine } from '../../engine/engine.js';
 import type { HostTensor } from '../../engine/tensors.js';
-import { copyVariables, moveTowards } from '../../engine/variables.js';
 import type { HostCallOptions } from '../../feedback/checked-host.js';
 import type { FeedbackClassifier } from '../../feedback/classifier.js';
 import type { TransitionBatch } from '../../replay/transition-store.js';
 import { ImprovementStep } from '../improvement-step.js';
-import { copyIsDue } from '../schedule.js';
 import { ActingPolicy } from './acting-policy.js';
 import type { ActionUnits } from './action-units.js';
+import { LaggedCopies } from './lagged-copies.js';
 import { type AgentParameters, type AgentSpec, createParameters } from './parameters.js';
 import { signalMetrics } from './signal-metrics.js';
 import {
@@ -40,32 +39,15 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #acting: ActingPolicy;
   readonly #step: ImprovementStep<UpdateInputs, DrawnSamples, Record<never, never>>;
-  readonly #copyReference: Compiled;
-  readonly #copyTargets: Compiled;
+  readonly #copies: LaggedCopies;
 
   /** @param key determines the initial parameters. */
   constructor(options: AgentOptions, key: RandomKey) {
     const { engine, classifier, classifierName, hostCalls } = options;
     this.#options = options;
     this.parameters = createParameters(engine, options, key);
-    const { policy, actingPolicy, reference, critics, targetCritics } = this.parameters;
-    this.#acting = new ActingPolicy(engine, options, actingPolicy);
-    const { reference: referenceRule, critic } = options.config;
-    this.#copyReference = engine.jit('copyReference', () => {
-      if (typeof referenceRule === 'object' && 'rate' in referenceRule) {
-        moveTowards(policy, reference, referenceRule.rate);
-      } else {
-        copyVariables(policy, reference);
-      }
-      return {};
-    });
-    this.#copyTargets = engine.jit('copyTargetCritics', () => {
-      critics.forEach((tree, i) => {
-        if ('rate' in critic.target) moveTowards(tree, targetCritics[i], critic.target.rate);
-        else copyVariables(tree, targetCritics[i]);
-      });
-      return {};
-    });
+    this.#acting = new ActingPolicy(engine, options, this.parameters.actingPolicy);
+    this.#copies = new LaggedCopies(engine, options.config, this.parameters);
     this.#step = new ImprovementStep({
       engine,
       classifier,
@@ -117,17 +99,8 @@ export class Agent {
     if (this.sequential) await improving;
     // The engine runs calls in the order in which they are made, so that the copy and even the next update may be submitted before
     // this update has ended.
-    const copying = this.#copy(update + 1);
+    const copying = this.#copies.follow(update + 1);
     const [{ metrics }] = await Promise.all([improving, copying]);
     return metrics;
-  }
-
-  /** Submits the copies that are due once `updates` updates are done. */
-  async #copy(updates: number): Promise<void> {
-    const { reference, critic } = this.#options.config;
-    await Promise.all([
-      ...(reference !== 'initial' && copyIsDue(reference, updates) ? [this.#copyReference.run({})] : []),
-      ...(copyIsDue(critic.target, updates) ? [this.#copyTargets.run({})] : []),
-    ]);
   }
 }

@@ -3,6 +3,7 @@ import type { Engine } from '../../engine/engine.js';
 import { type HostTensor, hostTensor } from '../../engine/tensors.js';
 import type { TransitionStore } from '../../replay/transition-store.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
+import type { ActionUnits } from './action-units.js';
 import type { Experience } from './experience.js';
 import type { WatchState } from './learning-watch.js';
 import { type AgentParameters, allVariables } from './parameters.js';
@@ -40,23 +41,43 @@ export const under = <T>(prefix: string, tensors: Readonly<Record<string, T>>): 
       .map(([name, tensor]) => [name.slice(prefix.length + 1), tensor]),
   );
 
+/** The agent's variables, by their names in a checkpoint. */
+export async function savedVariables(
+  engine: Engine,
+  parameters: AgentParameters,
+): Promise<Record<string, HostTensor>> {
+  const variables = allVariables(parameters);
+  const values = await engine.read(Object.values(variables));
+  return Object.fromEntries(Object.keys(variables).map((name, i) => [name, values[i]]));
+}
+
+/** The actions' units as a checkpoint has them, which `shapeInCheckpoint` reads. */
+export function actionTensors({
+  actionMinimum,
+  actionMaximum,
+  actionValues,
+}: ActionUnits & { readonly actionValues: Int32Array }): Record<string, HostTensor> {
+  const shape = [actionMinimum.length];
+  return {
+    'acting/actionMinimum': { shape, data: actionMinimum.slice() },
+    'acting/actionMaximum': { shape, data: actionMaximum.slice() },
+    'acting/actionValues': { shape, data: actionValues.slice() },
+  };
+}
+
 /** Everything that the job needs to continue as if it had never stopped. Call it between iterations. */
 export async function saveJob(
   { engine, parameters, store, experience }: JobParts,
   { environmentSteps, updates, wallSeconds, evaluationDue = false, watch }: Counters,
 ): Promise<Checkpoint> {
-  const variables = allVariables(parameters);
-  const values = await engine.read(Object.values(variables));
-  const { shape } = experience;
+  const variables = await savedVariables(engine, parameters);
   const { tensors, counters, metadata } = experience.snapshot();
   return {
     tensors: {
-      ...Object.fromEntries(Object.keys(variables).map((name, i) => [name, values[i]])),
+      ...variables,
       ...prefixed('replay', store.snapshot()),
       ...tensors,
-      'acting/actionMinimum': { shape: [shape.actionSize], data: shape.actionMinimum.slice() },
-      'acting/actionMaximum': { shape: [shape.actionSize], data: shape.actionMaximum.slice() },
-      'acting/actionValues': { shape: [shape.actionSize], data: shape.actionValues.slice() },
+      ...actionTensors(experience.shape),
     },
     metadata: {
       job: 'control',

@@ -15,9 +15,6 @@ import type { ExperienceShape } from './experience.js';
 import { type EnvironmentShape, requireSameKind } from './policy-fit.js';
 import { layoutOf, type PolicyLayout, policyMetadata } from './policy-metadata.js';
 
-/** The names in a checkpoint of the variables that make up the policy begin with one of these. */
-export const policyPrefixes = ['policy/'] as const;
-
 /** What a policy needs to know of an environment. */
 export function shapeOf(
   environment: ExperienceShape & Pick<VectorEnvironment, 'actionLayout'>,

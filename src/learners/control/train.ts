@@ -2,21 +2,19 @@ import { OutOfStepError, StoppedError } from '../../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
-import type { NamedVariables } from '../../engine/tensors.js';
 import type { TransitionSink } from '../../replay/n-step.js';
 import { TransitionStore } from '../../replay/transition-store.js';
 import type { EvaluationRecord } from '../../run/records.js';
 import { controlLearningRateFactor } from '../schedule.js';
 import { Agent, type Metrics } from './agent.js';
 import { Averages } from './averages.js';
-import { BestPolicy } from './best-policy.js';
 import { type Counters, rememberParameters, restoreJob, saveJob } from './checkpoint.js';
 import { type Experience, isOfClassifier, isOfSimulators, unsaved } from './experience.js';
 import { LearningWatch, watchedPolicy } from './learning-watch.js';
 import { LocalActors } from './local-actors.js';
 import { updateNoise } from './noise.js';
-import { allVariables } from './parameters.js';
-import { policyPrefixes, shapeInCheckpoint, shapeOf, TrainedPolicy } from './policy.js';
+import { shapeInCheckpoint, shapeOf, TrainedPolicy } from './policy.js';
+import { PolicyEvaluation } from './policy-evaluation.js';
 import { requireSameKind } from './policy-fit.js';
 import { RemoteActors } from './remote-actors.js';
 import type { TrainControlOptions, TrainControlResult } from './train-options.js';
@@ -47,7 +45,7 @@ class ControlJob {
   readonly #key: RandomKey;
   readonly #family: DistributionFamily;
   readonly #averages = new Averages();
-  readonly #best = new BestPolicy();
+  readonly #evaluation: PolicyEvaluation;
   #watch: LearningWatch;
   #counters: Counters = { environmentSteps: 0, updates: 0, wallSeconds: 0 };
   /** Wall time of the processes before this one in seconds, and the clock when this one began. */
@@ -78,6 +76,13 @@ class ControlJob {
       foldIn(this.#key, 'parameters'),
     );
     this.#policy = new TrainedPolicy(engine, config, shapeOf(shape), this.#agent.parameters.actingPolicy);
+    this.#evaluation = new PolicyEvaluation({
+      ...options,
+      policy: this.#policy,
+      actingPolicy: this.#agent.parameters.actingPolicy,
+      environment: options.evaluationEnvironment,
+      recordOf: (scores) => this.#evaluationRecord(scores),
+    });
     this.#watch = new LearningWatch(this.#watched);
     this.#store = new TransitionStore(config.replay.capacity, shape);
     this.#experience = this.#createExperience();
@@ -139,7 +144,7 @@ class ControlJob {
     const total = config.learner.environmentSteps;
     // At the end of a run that was extended meanwhile, too.
     if (this.#counters.evaluationDue === true && this.#counters.environmentSteps < total) {
-      await this.#evaluateMidway();
+      await this.#midway();
     }
     while (this.#counters.environmentSteps < total) {
       if (signal?.aborted) {
@@ -152,7 +157,7 @@ class ControlJob {
       const crossed = (every: number) => Math.floor(after / every) > Math.floor(before / every);
       observer.progress(after, this.#counters.updates);
       if (crossed(metricsEvery)) this.#report();
-      if (after < total && crossed(config.evaluation.every)) await this.#evaluateMidway();
+      if (after < total && crossed(config.evaluation.every)) await this.#midway();
       const isAsked = observer.checkpointRequested?.() === true;
       if (after < total && (isAsked || crossed(config.checkpoint.every))) await this.#checkpoint();
     }
@@ -162,7 +167,7 @@ class ControlJob {
     this.#counters.evaluationDue = true;
     await this.#checkpoint();
     await this.#experience.end();
-    const evaluation = await this.#evaluate();
+    const evaluation = await this.#evaluation.evaluate();
     await this.#experience.close();
     return this.#result(evaluation, signal?.aborted ?? false);
   }
@@ -177,7 +182,7 @@ class ControlJob {
     const remedy = 'Resume with the simulator that the run was started with, or start a new run';
     requireSameKind(this.#policy.shape, shapeInCheckpoint(resume), remedy);
     this.#counters = await restoreJob(resume, this.#parts());
-    this.#best.restore(resume);
+    this.#evaluation.best.restore(resume);
     this.#watch = new LearningWatch(this.#watched, this.#counters.watch);
     this.#elapsedBefore = this.#counters.wallSeconds;
     this.#lastMetrics = { ...this.#counters };
@@ -287,39 +292,8 @@ class ControlJob {
     };
   }
 
-  async #evaluate(): Promise<EvaluationRecord> {
-    const { config, evaluationEnvironment, observer, signal, recorder } = this.#options;
-    recorder?.start();
-    const returns = await this.#policy.evaluate(evaluationEnvironment, config.evaluation.episodes, signal);
-    const record = this.#evaluationRecord(returns);
-    // An evaluation that was cut short has too few episodes to be recorded.
-    if (!signal?.aborted) {
-      observer.evaluation(record);
-      const isBest = await this.#best.offer(record, this.#options.engine, this.#policyVariables());
-      const episode = await recorder?.take();
-      if (episode !== undefined) await observer.episode?.(record, episode, isBest);
-    }
-    return record;
-  }
-
-  /** Evaluates before the end of the run. If the evaluation fails or is cut short, the resumed run repeats it. */
-  async #evaluateMidway(): Promise<void> {
-    this.#counters.evaluationDue = true;
-    try {
-      await this.#evaluate();
-    } catch (error) {
-      if (isOfSimulators(error)) await this.#checkpoint();
-      throw error;
-    }
-    this.#counters.evaluationDue = this.#options.signal?.aborted ?? false;
-  }
-
-  /** The variables that make up the policy, by their names in a checkpoint. */
-  #policyVariables(): NamedVariables {
-    const all = Object.entries(allVariables(this.#agent.parameters));
-    return Object.fromEntries(
-      all.filter(([name]) => policyPrefixes.some((prefix) => name.startsWith(prefix))),
-    );
+  #midway(): Promise<void> {
+    return this.#evaluation.midway(this.#counters, () => this.#checkpoint());
   }
 
   #parts() {
@@ -339,22 +313,13 @@ class ControlJob {
       saveJob(this.#parts(), counters),
       this.#experience.verify(),
     ]);
-    const best = this.#best.snapshot();
+    const best = this.#evaluation.best.snapshot();
     const { layout } = this.#policy.shape;
     await this.#options.observer.checkpoint(counters.environmentSteps, {
       tensors: { ...tensors, ...best.tensors },
       metadata: { ...metadata, ...best.metadata, ...(layout === undefined ? {} : { layout }) },
     });
     await this.#experience.saved();
-  }
-
-  #bestPolicy(): TrainedPolicy | undefined {
-    const { config, engine } = this.#options;
-    if (this.#best.evaluation === undefined) return undefined;
-    const variables = Object.entries(this.#best.values).map(
-      ([name, value]) => [name.slice(name.indexOf('/') + 1), engine.variable(`best/${name}`, value)] as const,
-    );
-    return new TrainedPolicy(engine, config, this.#policy.shape, Object.fromEntries(variables));
   }
 
   #result(evaluation: EvaluationRecord, interrupted: boolean): TrainControlResult {
@@ -366,8 +331,8 @@ class ControlJob {
       evaluation,
       interrupted,
       policy: this.#policy,
-      best: this.#best.evaluation,
-      bestPolicy: interrupted ? undefined : this.#bestPolicy(),
+      best: this.#evaluation.best.evaluation,
+      bestPolicy: interrupted ? undefined : this.#evaluation.bestPolicy(),
     };
   }
 }

@@ -3,20 +3,18 @@ import { foldIn, type RandomKey, randomKey } from '../../core/random-keys.js';
 import { digestOf } from '../../datasets/transitions/digest.js';
 import { createFamily } from '../../distributions/create.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
-import type { Compiled } from '../../engine/engine.js';
-import type { NamedVariables } from '../../engine/tensors.js';
-import { copyVariables, moveTowards } from '../../engine/variables.js';
 import type { EvaluationRecord } from '../../run/records.js';
 import { Averages } from '../control/averages.js';
-import { BestPolicy } from '../control/best-policy.js';
-import { restoreParameters } from '../control/checkpoint.js';
-import { isOfClassifier, isOfSimulators } from '../control/experience.js';
+import { actionTensors, restoreParameters, savedVariables } from '../control/checkpoint.js';
+import { isOfClassifier } from '../control/experience.js';
+import { LaggedCopies } from '../control/lagged-copies.js';
 import { updateNoise } from '../control/noise.js';
-import { type AgentParameters, allVariables, createParameters } from '../control/parameters.js';
-import { policyPrefixes, shapeInCheckpoint, TrainedPolicy } from '../control/policy.js';
+import { type AgentParameters, createParameters } from '../control/parameters.js';
+import { shapeInCheckpoint, TrainedPolicy } from '../control/policy.js';
+import { PolicyEvaluation } from '../control/policy-evaluation.js';
 import { requireSameKind } from '../control/policy-fit.js';
 import { ImprovementStep } from '../improvement-step.js';
-import { copyIsDue, learningRateFactor } from '../schedule.js';
+import { learningRateFactor } from '../schedule.js';
 import type { TrainOfflineOptions, TrainOfflineResult } from './train-options.js';
 import { TransitionWindows } from './transition-windows.js';
 import {
@@ -61,10 +59,9 @@ class OfflineJob {
   readonly #key: RandomKey;
   readonly #windows: TransitionWindows;
   readonly #step: ImprovementStep<OfflineInputs, EvaluatedActions, Record<never, never>>;
-  readonly #copyReference: Compiled;
-  readonly #copyTargets: Compiled;
+  readonly #copies: LaggedCopies;
+  readonly #evaluation: PolicyEvaluation;
   readonly #averages = new Averages();
-  readonly #best = new BestPolicy();
   #counters: Counters = { updates: 0, wallSeconds: 0, evaluationDue: false };
   /** Recognizes the data set in a checkpoint. */
   #digest = '';
@@ -98,20 +95,14 @@ class OfflineJob {
       actionValues: Int32Array.from(actionValues),
     };
     this.#parameters = createParameters(engine, spec, foldIn(this.#key, 'parameters'));
-    const { policy, actingPolicy, reference, critics, targetCritics } = this.#parameters;
-    this.#policy = new TrainedPolicy(engine, config, data.shape, actingPolicy);
-    const { reference: rule, critic } = config;
-    this.#copyReference = engine.jit('copyReference', () => {
-      if (typeof rule === 'object' && 'rate' in rule) moveTowards(policy, reference, rule.rate);
-      else copyVariables(policy, reference);
-      return {};
-    });
-    this.#copyTargets = engine.jit('copyTargetCritics', () => {
-      critics.forEach((tree, i) => {
-        if ('rate' in critic.target) moveTowards(tree, targetCritics[i]!, critic.target.rate);
-        else copyVariables(tree, targetCritics[i]!);
-      });
-      return {};
+    this.#policy = new TrainedPolicy(engine, config, data.shape, this.#parameters.actingPolicy);
+    this.#copies = new LaggedCopies(engine, config, this.#parameters);
+    this.#evaluation = new PolicyEvaluation({
+      ...options,
+      policy: this.#policy,
+      actingPolicy: this.#parameters.actingPolicy,
+      environment: options.evaluationEnvironment,
+      recordOf: (scores) => this.#record(scores),
     });
     this.#step = new ImprovementStep({
       engine,
@@ -151,7 +142,7 @@ class OfflineJob {
     if (resume !== undefined) await this.#resume();
     else this.#describeMemory();
     const total = config.learner.updates;
-    if (this.#counters.evaluationDue && this.#counters.updates < total) await this.#evaluateMidway();
+    if (this.#counters.evaluationDue && this.#counters.updates < total) await this.#midway();
     while (this.#counters.updates < total) {
       if (signal?.aborted) {
         await this.#checkpoint();
@@ -163,7 +154,7 @@ class OfflineJob {
       const crossed = (every: number) => Math.floor(after / every) > Math.floor(before / every);
       observer.progress(after, after);
       if (crossed(metricsEvery)) this.#report();
-      if (after < total && crossed(config.evaluation.every)) await this.#evaluateMidway();
+      if (after < total && crossed(config.evaluation.every)) await this.#midway();
       const isAsked = observer.checkpointRequested?.() === true;
       if (after < total && (isAsked || crossed(config.checkpoint.every))) await this.#checkpoint();
     }
@@ -171,7 +162,7 @@ class OfflineJob {
     observer.progress(this.#counters.updates, this.#counters.updates);
     this.#counters.evaluationDue = true;
     await this.#checkpoint();
-    const evaluation = await this.#evaluate();
+    const evaluation = await this.#evaluation.evaluate();
     return this.#result(evaluation, signal?.aborted ?? false);
   }
 
@@ -223,7 +214,7 @@ class OfflineJob {
       });
     }
     await restoreParameters(engine, this.#parameters, checkpoint);
-    this.#best.restore(checkpoint);
+    this.#evaluation.best.restore(checkpoint);
     this.#counters = {
       updates: counters.updates,
       wallSeconds: counters.wallSeconds,
@@ -255,7 +246,7 @@ class OfflineJob {
 
   async #update(update: number, batch: Awaited<ReturnType<TransitionWindows['batch']>>): Promise<void> {
     const { config, data } = this.#options;
-    const { learner, reference, critic } = config;
+    const { learner } = config;
     const shape = noiseShape(learner, data.shape.actionMinimum.length);
     const noise = updateNoise(this.#family, foldIn(foldIn(this.#key, 'samples'), update), shape);
     const factor = learningRateFactor(update / learner.updates, learner.decayFrom);
@@ -265,11 +256,7 @@ class OfflineJob {
     );
     if (this.#step.sequential) await improving;
     // The engine runs calls in the order in which they are made.
-    const [{ metrics }] = await Promise.all([
-      improving,
-      ...(reference !== 'initial' && copyIsDue(reference, update + 1) ? [this.#copyReference.run({})] : []),
-      ...(copyIsDue(critic.target, update + 1) ? [this.#copyTargets.run({})] : []),
-    ]);
+    const [{ metrics }] = await Promise.all([improving, this.#copies.follow(update + 1)]);
     this.#averages.add(metrics);
   }
 
@@ -302,58 +289,21 @@ class OfflineJob {
     };
   }
 
-  async #evaluate(): Promise<EvaluationRecord> {
-    const { config, evaluationEnvironment, observer, signal, recorder } = this.#options;
-    if (evaluationEnvironment === undefined) return this.#record([]);
-    recorder?.start();
-    const returns = await this.#policy.evaluate(evaluationEnvironment, config.evaluation.episodes, signal);
-    const record = this.#record(returns);
-    // An evaluation that was cut short has too few episodes to be recorded.
-    if (!signal?.aborted) {
-      observer.evaluation(record);
-      const isBest = await this.#best.offer(record, this.#options.engine, this.#policyVariables());
-      const episode = await recorder?.take();
-      if (episode !== undefined) await observer.episode?.(record, episode, isBest);
-    }
-    return record;
-  }
-
-  /** Evaluates before the end of the run. If the evaluation fails or is cut short, the resumed run repeats it. */
-  async #evaluateMidway(): Promise<void> {
-    if (this.#options.evaluationEnvironment === undefined) return;
-    this.#counters.evaluationDue = true;
-    try {
-      await this.#evaluate();
-    } catch (error) {
-      if (isOfSimulators(error)) await this.#checkpoint();
-      throw error;
-    }
-    this.#counters.evaluationDue = this.#options.signal?.aborted ?? false;
-  }
-
-  /** The variables that make up the policy, by their names in a checkpoint. */
-  #policyVariables(): NamedVariables {
-    return Object.fromEntries(
-      Object.entries(allVariables(this.#parameters)).filter(([name]) =>
-        policyPrefixes.some((prefix) => name.startsWith(prefix)),
-      ),
-    );
+  #midway(): Promise<void> {
+    return this.#evaluation.midway(this.#counters, () => this.#checkpoint());
   }
 
   async #checkpoint(): Promise<void> {
     this.#report();
     const { engine, observer, data } = this.#options;
-    const variables = allVariables(this.#parameters);
-    const values = await engine.read(Object.values(variables));
-    const { observationSize, actionMinimum, actionMaximum, actionValues, layout } = data.shape;
-    const best = this.#best.snapshot();
+    const variables = await savedVariables(engine, this.#parameters);
+    const { observationSize, layout } = data.shape;
+    const best = this.#evaluation.best.snapshot();
     const counters = { ...this.#counters, wallSeconds: this.#wallSeconds() };
     await observer.checkpoint(counters.updates, {
       tensors: {
-        ...Object.fromEntries(Object.keys(variables).map((name, i) => [name, values[i]!])),
-        'acting/actionMinimum': { shape: [actionMinimum.length], data: actionMinimum.slice() },
-        'acting/actionMaximum': { shape: [actionMinimum.length], data: actionMaximum.slice() },
-        'acting/actionValues': { shape: [actionMinimum.length], data: actionValues.slice() },
+        ...variables,
+        ...actionTensors(data.shape),
         ...best.tensors,
       },
       metadata: {
@@ -367,15 +317,6 @@ class OfflineJob {
     });
   }
 
-  #bestPolicy(): TrainedPolicy | undefined {
-    const { config, engine } = this.#options;
-    if (this.#best.evaluation === undefined) return undefined;
-    const variables = Object.entries(this.#best.values).map(
-      ([name, value]) => [name.slice(name.indexOf('/') + 1), engine.variable(`best/${name}`, value)] as const,
-    );
-    return new TrainedPolicy(engine, config, this.#policy.shape, Object.fromEntries(variables));
-  }
-
   #result(evaluation: EvaluationRecord, interrupted: boolean): TrainOfflineResult {
     return {
       updates: this.#counters.updates,
@@ -383,8 +324,8 @@ class OfflineJob {
       evaluation,
       interrupted,
       policy: this.#policy,
-      best: this.#best.evaluation,
-      bestPolicy: interrupted ? undefined : this.#bestPolicy(),
+      best: this.#evaluation.best.evaluation,
+      bestPolicy: interrupted ? undefined : this.#evaluation.bestPolicy(),
     };
   }
 }
