@@ -114,6 +114,40 @@ export const criticSchema = z
   })
   .describe('The critic Q(x, y), which evaluates the samples');
 
+/**
+ * The settings of an update, the same for control and offline jobs.
+ * @param decayLimit what the description of `decayFrom` adds.
+ */
+export function updateKeys(decayLimit: string) {
+  return {
+    normalizeObservations: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Whether the networks see observations less their running mean, divided by their running standard deviation',
+      ),
+    learningRate: rate.default(3e-4).describe('Learning rate of Adam for the policy'),
+    weightDecay,
+    stateLearningRate: stateLearningRateSchema,
+    decayFrom: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.5)
+      .describe(
+        `Fraction of the run after which the learning rates of policy and critics decay linearly, to a twentieth at the end${decayLimit}; 1: no decay`,
+      ),
+    maxGradientNorm: z
+      .number()
+      .positive()
+      .default(40)
+      .describe(
+        'The largest global norm of the gradients of the policy, and of those of the critics; larger gradients are scaled down to it',
+      ),
+    discount: z.number().min(0).max(1).default(0.99).describe('γ, the discount of future rewards'),
+  };
+}
+
 const learnerSchema = z
   .strictObject({
     environmentSteps: count
@@ -155,31 +189,7 @@ const learnerSchema = z
       .describe(
         'If there are no more distinct actions than this, each one is evaluated, weighted by its probability, in place of N samples',
       ),
-    normalizeObservations: z
-      .boolean()
-      .default(true)
-      .describe(
-        'Whether the networks see observations less their running mean, divided by their running standard deviation',
-      ),
-    learningRate: rate.default(3e-4).describe('Learning rate of Adam for the policy'),
-    weightDecay,
-    stateLearningRate: stateLearningRateSchema,
-    decayFrom: z
-      .number()
-      .min(0)
-      .max(1)
-      .default(0.5)
-      .describe(
-        'Fraction of the run after which the learning rates of policy and critics decay linearly, to a twentieth at the end, but not before 1,000 updates; 1: no decay',
-      ),
-    maxGradientNorm: z
-      .number()
-      .positive()
-      .default(40)
-      .describe(
-        'The largest global norm of the gradients of the policy, and of those of the critics; larger gradients are scaled down to it',
-      ),
-    discount: z.number().min(0).max(1).default(0.99).describe('γ, the discount of future rewards'),
+    ...updateKeys(', but not before 1,000 updates'),
   })
   .describe('How the policy and the critics are trained');
 
@@ -248,16 +258,21 @@ const replaySchema = z
   })
   .describe('The replay buffer');
 
+/** The settings of an evaluation in simulators, the same for control and offline jobs. */
+export const evaluationKeys = {
+  episodes: count
+    .max(1000)
+    .default(10)
+    .describe('Episodes per evaluation, played with the mode of the policy'),
+  maxEpisodeSteps: count
+    .default(100_000)
+    .describe('Environment steps after which an episode of an evaluation is cut, with a notice'),
+};
+
 const evaluationSchema = z
   .strictObject({
     every: count.default(10_000).describe('Environment steps between two evaluations'),
-    episodes: count
-      .max(1000)
-      .default(10)
-      .describe('Episodes per evaluation, played with the mode of the policy'),
-    maxEpisodeSteps: count
-      .default(100_000)
-      .describe('Environment steps after which an episode of an evaluation is cut, with a notice'),
+    ...evaluationKeys,
   })
   .describe('When and how the policy is evaluated');
 

@@ -1,15 +1,13 @@
 import { z } from 'zod';
-import { criticSchema, policySchema, weightDecay } from './control-schema.js';
+import { criticSchema, evaluationKeys, policySchema, updateKeys } from './control-schema.js';
 import { environmentSchema } from './environment-schema.js';
 import {
   count,
   engineSchema,
   type Registries,
-  rate,
   referenceSchema,
   sharedKeys,
   slug,
-  stateLearningRateSchema,
   threadsSchema,
 } from './shared-schema.js';
 
@@ -77,44 +75,14 @@ const learnerSchema = z
       .describe(
         "N, samples of the policy for each context, whose mean value is V(s); default: the operator's own",
       ),
-    normalizeObservations: z
-      .boolean()
-      .default(true)
-      .describe(
-        'Whether the networks see observations less their running mean, divided by their running standard deviation',
-      ),
-    learningRate: rate.default(3e-4).describe('Learning rate of Adam for the policy'),
-    weightDecay,
-    stateLearningRate: stateLearningRateSchema,
-    decayFrom: z
-      .number()
-      .min(0)
-      .max(1)
-      .default(0.5)
-      .describe(
-        'Fraction of the run after which the learning rates of policy and critics decay linearly, to a twentieth at the end; 1: no decay',
-      ),
-    maxGradientNorm: z
-      .number()
-      .positive()
-      .default(40)
-      .describe(
-        'The largest global norm of the gradients of the policy, and of those of the critics; larger ones are scaled down to it',
-      ),
-    discount: z.number().min(0).max(1).default(0.99).describe('γ, the discount of future rewards'),
+    ...updateKeys(''),
   })
   .describe('How the policy and the critics are trained');
 
 const evaluationSchema = z
   .strictObject({
     every: count.default(2_500).describe('Updates between two evaluations'),
-    episodes: count
-      .max(1000)
-      .default(10)
-      .describe('Episodes per evaluation, played with the mode of the policy'),
-    maxEpisodeSteps: count
-      .default(100_000)
-      .describe('Environment steps after which an episode of an evaluation is cut, with a notice'),
+    ...evaluationKeys,
   })
   .describe('When and how the policy is evaluated, if there is an environment');
 
