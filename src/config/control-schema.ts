@@ -39,7 +39,7 @@ const network = {
     ),
 };
 
-export const weightDecay = z
+const weightDecay = z
   .number()
   .min(0)
   .max(1)

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { LoadedLanguageConfig, ResolvedLanguageConfig } from '../config/load.js';
-import { configText } from '../config/load.js';
 import { foldIn, randomKey } from '../core/random-keys.js';
 import { createEngine } from '../engine/create.js';
 import type { Reward, RewardContext } from '../language/rewards/reward.js';
@@ -27,6 +26,7 @@ import { type Prompts, readDataset, readPrompts, readTexts } from './language-da
 import { type OpenedModel, openLanguageModel } from './language-models.js';
 import { modelSlots } from './model-slots.js';
 import {
+  describeRun,
   makeRun,
   openClassifier,
   type RunContext,
@@ -36,25 +36,11 @@ import {
   type StartedRun,
   summaryOf,
 } from './run-lifecycle.js';
-import { defaultRunName } from './run-name.js';
 
 /** What `trainLanguageRun` needs. */
 export interface LanguageRunOptions extends RunOptions {
   /** The configuration, as `loadLanguageConfig` returns it. */
   readonly loaded: LoadedLanguageConfig;
-}
-
-function descriptionOf({ config, warnings }: LoadedLanguageConfig): RunDescription {
-  return {
-    kind: 'language',
-    output: config.output,
-    name: config.name ?? defaultRunName(config),
-    settings: config,
-    config: configText(config),
-    total: { totalUpdates: config.learner.updates },
-    keep: config.checkpoint.keep,
-    warnings,
-  };
 }
 
 /** The data to learn from and to evaluate on. */
@@ -205,13 +191,13 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
   // There is no progress line before the run has its folder.
   let tellWait: LanguageObserver['waiting'];
   return makeRun(
-    descriptionOf(loaded),
+    describeRun(loaded),
     options,
     async (context) => {
       const engine = await createEngine(config.engine, { threads: config.threads });
       context.onEnd(() => engine.dispose());
       await openClassifier(config.feedback.name, classifier, context);
-      const opened = await openLanguageModel(config, engine, holderOf(descriptionOf(loaded)), context);
+      const opened = await openLanguageModel(config, engine, holderOf(describeRun(loaded)), context);
       const data = await openData(loaded, opened, context, (what) => tellWait?.(what));
       return { engine, opened, data };
     },

@@ -1,4 +1,4 @@
-import { configText, type LoadedOfflineConfig, type ResolvedOfflineConfig } from '../config/load.js';
+import type { LoadedOfflineConfig, ResolvedOfflineConfig } from '../config/load.js';
 import { openTransitions } from '../datasets/transitions/open.js';
 import { createEngine } from '../engine/create.js';
 import type { EpisodeRecorder } from '../environments/episode-recorder.js';
@@ -10,16 +10,15 @@ import type { RunSummary } from '../run/records.js';
 import { evaluationRecorder, numEvaluationEnvs, openEnvironments } from './environments.js';
 import { environmentDifference } from './recording/recorded-environment.js';
 import {
+  describeRun,
   makeRun,
   openClassifier,
   type RunContext,
-  type RunDescription,
   type RunOptions,
   type RunResult,
   summaryOf,
 } from './run-lifecycle.js';
-import { defaultRunName } from './run-name.js';
-import { aboutPolicy } from './trained-policy.js';
+import { writePolicies } from './trained-policy.js';
 
 /** What `trainOfflineRun` needs. */
 export interface TrainOfflineRunOptions extends RunOptions {
@@ -35,7 +34,7 @@ export interface TrainOfflineRunOptions extends RunOptions {
 export function trainOfflineRun(options: TrainOfflineRunOptions): Promise<RunResult> {
   const { config, operator, classifier } = options.loaded;
   return makeRun(
-    descriptionOf(options.loaded),
+    describeRun(options.loaded),
     options,
     async (context) => {
       const engine = await createEngine(config.engine, { threads: config.threads });
@@ -77,11 +76,7 @@ export function trainOfflineRun(options: TrainOfflineRunOptions): Promise<RunRes
         clock: () => performance.now(),
       });
       if (result.interrupted) return undefined;
-      await directory.writePolicy(
-        await result.policy.exportOnnx(aboutPolicy(config, { steps: result.updates })),
-      );
-      if (result.best !== undefined && result.bestPolicy !== undefined)
-        await directory.writeBestPolicy(await result.bestPolicy.exportOnnx(aboutPolicy(config, result.best)));
+      await writePolicies(directory, config, result, result.updates);
       return { ...summarize(config, result), best: result.best };
     },
   );
@@ -98,19 +93,6 @@ async function openEvaluation(
   context.onEnd(() => opened.close());
   for (const note of opened.environment.observationLayout.notes) context.notice(note);
   return opened.environment;
-}
-
-function descriptionOf({ config, warnings }: LoadedOfflineConfig): RunDescription {
-  return {
-    kind: 'offline',
-    output: config.output,
-    name: config.name ?? defaultRunName(config),
-    settings: config,
-    config: configText(config),
-    total: { totalUpdates: config.learner.updates },
-    keep: config.checkpoint.keep,
-    warnings,
-  };
 }
 
 function summarize(

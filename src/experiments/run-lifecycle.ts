@@ -1,4 +1,10 @@
 import { rm } from 'node:fs/promises';
+import {
+  configText,
+  type LoadedConfig,
+  type LoadedLanguageConfig,
+  type LoadedOfflineConfig,
+} from '../config/load.js';
 import { PmpoError } from '../core/errors.js';
 import { mean, standardDeviation } from '../core/statistics.js';
 import { openChecked } from '../feedback/checked-host.js';
@@ -6,7 +12,7 @@ import type { FeedbackClassifier } from '../feedback/classifier.js';
 import { renderReport } from '../report/report.js';
 import { readRun } from '../report/run-data.js';
 import type { LoadedCheckpoint } from '../run/checkpoints.js';
-import { type JobKind, jobTerms } from '../run/job-terms.js';
+import { type JobKind, jobKind, jobTerms } from '../run/job-terms.js';
 import { createRunObserver, type LearnerObserver } from '../run/observer.js';
 import { createProgress, type ProgressMode, type Total } from '../run/progress.js';
 import { describeStart } from '../run/provenance.js';
@@ -14,6 +20,7 @@ import type { RunSummary } from '../run/records.js';
 import { resumeCommand } from '../run/resume-command.js';
 import { createRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import { compareWithCheckpoint, plain, type Resumption } from './resume.js';
+import { defaultRunName } from './run-name.js';
 
 /** The lifecycle that runs of every kind share: open servers, make a folder, work, write the results, clean up. */
 
@@ -55,6 +62,27 @@ export interface RunDescription {
   /** Number of checkpoints kept. */
   readonly keep: number;
   readonly warnings: readonly string[];
+}
+
+/** The facts of a run from its configuration. */
+export function describeRun({
+  config,
+  warnings,
+}: LoadedConfig | LoadedLanguageConfig | LoadedOfflineConfig): RunDescription {
+  const { learner } = config;
+  return {
+    kind: jobKind(config),
+    output: config.output,
+    name: config.name ?? defaultRunName(config),
+    settings: config,
+    config: configText(config),
+    total:
+      'environmentSteps' in learner
+        ? { totalSteps: learner.environmentSteps }
+        : { totalUpdates: learner.updates },
+    keep: config.checkpoint.keep,
+    warnings,
+  };
 }
 
 /** The means of a run before it has a folder. Nothing is written until every server has answered. */

@@ -1,4 +1,4 @@
-import { configText, type LoadedConfig, type ResolvedConfig } from '../config/load.js';
+import type { LoadedConfig, ResolvedConfig } from '../config/load.js';
 import { createEngine } from '../engine/create.js';
 import { replayMemory } from '../learners/control/replay-memory.js';
 import { trainControl } from '../learners/control/train.js';
@@ -8,15 +8,14 @@ import { machineMemory } from '../system/memory.js';
 import { openTrainingEnvironments } from './environments.js';
 import { openReplayReader, remoteReplay } from './remote-replay.js';
 import {
+  describeRun,
   makeRun,
   openClassifier,
-  type RunDescription,
   type RunOptions,
   type RunResult,
   summaryOf,
 } from './run-lifecycle.js';
-import { defaultRunName } from './run-name.js';
-import { aboutPolicy } from './trained-policy.js';
+import { writePolicies } from './trained-policy.js';
 
 /** What `trainRun` needs. */
 export interface TrainRunOptions extends RunOptions {
@@ -33,7 +32,7 @@ export interface TrainRunOptions extends RunOptions {
 export function trainRun(options: TrainRunOptions): Promise<RunResult> {
   const { config, operator, classifier } = options.loaded;
   return makeRun(
-    descriptionOf(options.loaded),
+    describeRun(options.loaded),
     options,
     async (context) => {
       const engine = await createEngine(config.engine, { threads: config.threads });
@@ -68,27 +67,10 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
         clock: () => performance.now(),
       });
       if (result.interrupted) return undefined;
-      await directory.writePolicy(
-        await result.policy.exportOnnx(aboutPolicy(config, { steps: result.environmentSteps })),
-      );
-      if (result.best !== undefined && result.bestPolicy !== undefined)
-        await directory.writeBestPolicy(await result.bestPolicy.exportOnnx(aboutPolicy(config, result.best)));
+      await writePolicies(directory, config, result, result.environmentSteps);
       return { ...summarize(config, result), best: result.best };
     },
   );
-}
-
-function descriptionOf({ config, warnings }: LoadedConfig): RunDescription {
-  return {
-    kind: 'control',
-    output: config.output,
-    name: config.name ?? defaultRunName(config),
-    settings: config,
-    config: configText(config),
-    total: { totalSteps: config.learner.environmentSteps },
-    keep: config.checkpoint.keep,
-    warnings,
-  };
 }
 
 function summarize(

@@ -5,6 +5,7 @@ import { packageVersion } from '../core/version.js';
 import { createEngine } from '../engine/create.js';
 import { withBestPolicy } from '../learners/control/best-policy.js';
 import { TrainedPolicy } from '../learners/control/policy.js';
+import type { PolicyJobResult } from '../learners/control/train-options.js';
 import type { Checkpoint } from '../run/checkpoints.js';
 import type { BestEvaluation } from '../run/records.js';
 import type { RunDirectory } from '../run/run-directory.js';
@@ -29,7 +30,7 @@ export interface PolicyChoice {
 }
 
 /** The metadata of an exported policy about its run. */
-export function aboutPolicy(
+function aboutPolicy(
   config: { readonly seed: number },
   { steps }: { readonly steps: number },
 ): Record<string, string> {
@@ -38,6 +39,18 @@ export function aboutPolicy(
     'pmpo.seed': String(config.seed),
     [jobKind(config) === 'offline' ? 'pmpo.updates' : 'pmpo.environmentSteps']: String(steps),
   };
+}
+
+/** Writes the last and the best policy of a job into its folder. @param steps the environment steps or updates that the job counts. */
+export async function writePolicies(
+  directory: RunDirectory,
+  config: { readonly seed: number },
+  { policy, best, bestPolicy }: Pick<PolicyJobResult, 'policy' | 'best' | 'bestPolicy'>,
+  steps: number,
+): Promise<void> {
+  await directory.writePolicy(await policy.exportOnnx(aboutPolicy(config, { steps })));
+  if (best === undefined || bestPolicy === undefined) return;
+  await directory.writeBestPolicy(await bestPolicy.exportOnnx(aboutPolicy(config, best)));
 }
 
 interface ChosenPolicy {

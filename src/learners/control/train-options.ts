@@ -12,12 +12,10 @@ import type { RemoteReplay } from './remote-actors.js';
 
 /** What a control job is given, and what it gives back. */
 
-interface ControlJobOptions {
-  readonly config: ControlLearnerConfig;
+/** What every job is given that learns a policy of actions. */
+export interface PolicyJobOptions {
   /** Runs all numerical work, and owns the parameters. */
   readonly engine: Engine;
-  /** The environments in which the policy is evaluated. They stay open. */
-  readonly evaluationEnvironment: VectorEnvironment;
   /** Records an episode of each evaluation, which the observer receives. It has wrapped one of the evaluation's environments. */
   readonly recorder?: EpisodeRecorder;
   readonly operator: Operator;
@@ -32,6 +30,12 @@ interface ControlJobOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds from any starting point. */
   readonly clock: () => number;
+}
+
+interface ControlJobOptions extends PolicyJobOptions {
+  readonly config: ControlLearnerConfig;
+  /** The environments in which the policy is evaluated. They stay open. */
+  readonly evaluationEnvironment: VectorEnvironment;
 }
 
 /** The source of experience: one of the two. */
@@ -50,18 +54,22 @@ type ExperienceOptions =
 /** What `trainControl` needs. */
 export type TrainControlOptions = ControlJobOptions & ExperienceOptions;
 
-/** The outcome of `trainControl`. */
-export interface TrainControlResult {
-  readonly environmentSteps: number;
+/** What every job gives back that learns a policy of actions. */
+export interface PolicyJobResult {
   readonly updates: number;
   readonly wallSeconds: number;
-  /** The last evaluation; it has no returns if the job was interrupted before it. */
+  /** The last evaluation; it has no returns without an environment, or if the job was interrupted before it. */
   readonly evaluation: EvaluationRecord;
   readonly interrupted: boolean;
   /** The policy as it is at the end, on the job's engine. */
   readonly policy: TrainedPolicy;
   /** The best evaluation; absent before the first one. */
   readonly best?: BestEvaluation;
-  /** The policy that had the best evaluation, on the job's engine; absent if the job was interrupted. */
+  /** The policy that had the best evaluation, on the job's engine; absent if there was none or the job was interrupted. */
   readonly bestPolicy?: TrainedPolicy;
+}
+
+/** The outcome of `trainControl`. */
+export interface TrainControlResult extends PolicyJobResult {
+  readonly environmentSteps: number;
 }

@@ -1,55 +1,20 @@
 import type { TransitionSource } from '../../datasets/transitions/source.js';
-import type { Engine } from '../../engine/engine.js';
-import type { EpisodeRecorder } from '../../environments/episode-recorder.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
-import type { FeedbackClassifier } from '../../feedback/classifier.js';
-import type { Operator } from '../../operators/operator.js';
-import type { Checkpoint } from '../../run/checkpoints.js';
-import type { LearnerObserver } from '../../run/observer.js';
-import type { BestEvaluation, EvaluationRecord } from '../../run/records.js';
-import type { TrainedPolicy } from '../control/policy.js';
+import type { PolicyJobOptions, PolicyJobResult } from '../control/train-options.js';
 import type { OfflineLearnerConfig } from './config.js';
 import type { DataShape } from './data-shape.js';
 
 /** What an offline job is given, and what it gives back. */
 
 /** What `trainOffline` needs. */
-export interface TrainOfflineOptions {
+export interface TrainOfflineOptions extends PolicyJobOptions {
   readonly config: OfflineLearnerConfig;
-  /** Runs all numerical work, and owns the parameters. */
-  readonly engine: Engine;
   /** The data set, and how it enters a policy. It stays open. */
   readonly source: TransitionSource;
   readonly data: DataShape;
   /** The environments in which the policy is evaluated, which stay open. Absent: it is not evaluated. */
   readonly evaluationEnvironment?: VectorEnvironment;
-  /** Records an episode of each evaluation, which the observer receives. It has wrapped one of the evaluation's environments. */
-  readonly recorder?: EpisodeRecorder;
-  readonly operator: Operator;
-  readonly classifier: FeedbackClassifier;
-  /** The classifier's name in error messages; default: `custom`. */
-  readonly classifierName?: string;
-  /** Receives metrics, evaluations, checkpoints and notices. */
-  readonly observer: LearnerObserver;
-  /** The checkpoint to resume from. Absent: the job starts from the beginning. */
-  readonly resume?: Checkpoint;
-  /** When aborted, the job saves a checkpoint and returns. */
-  readonly signal?: AbortSignal;
-  /** Milliseconds from any starting point. */
-  readonly clock: () => number;
 }
 
 /** The outcome of `trainOffline`. */
-export interface TrainOfflineResult {
-  readonly updates: number;
-  readonly wallSeconds: number;
-  /** The last evaluation; it has no returns without an environment, or if the job was interrupted before it. */
-  readonly evaluation: EvaluationRecord;
-  readonly interrupted: boolean;
-  /** The policy as it is at the end, on the job's engine. */
-  readonly policy: TrainedPolicy;
-  /** The best evaluation; absent before the first one. */
-  readonly best?: BestEvaluation;
-  /** The policy that had the best evaluation, on the job's engine; absent if there was none or the job was interrupted. */
-  readonly bestPolicy?: TrainedPolicy;
-}
+export type TrainOfflineResult = PolicyJobResult;

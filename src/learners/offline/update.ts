@@ -10,6 +10,7 @@ import {
   improveCritics,
   operatorForward,
   policyAt,
+  type UpdateInputs,
 } from '../control/update.js';
 import type { ClassifiedSamples, ScalarMetrics } from '../improvement-step.js';
 import type { OfflineLearnerConfig } from './config.js';
@@ -38,23 +39,11 @@ export interface OfflineSpec extends AgentSpec, ActionUnits {
   readonly config: OfflineLearnerConfig;
 }
 
-/** A batch of the data set, and what one update needs besides. */
-export type OfflineInputs = {
-  /** [B, O] */
-  readonly observations: Tensor2D;
-  /** Canonical actions of the data, [B, A]. */
-  readonly actions: Tensor2D;
-  /** n-step returns, [B]. */
-  readonly returns: Tensor1D;
-  /** γ^n, or 0 after a terminal state, [B]. */
-  readonly discounts: Tensor1D;
-  /** The observations that the returns end in, [B, O]. */
-  readonly nextObservations: Tensor2D;
-  /** The randomness of the samples at `observations` and then of those at `nextObservations`, [2N, B, A]. */
-  readonly noise: Tensor3D;
-  /** Multiplies the learning rates of policy and critics. */
-  readonly learningRateFactor: Scalar;
-};
+/**
+ * A batch of the data set, and what one update needs besides. Its actions are the data's, and its noise that of the samples at
+ * `observations` and then of those at `nextObservations`, [2N, B, A].
+ */
+export type OfflineInputs = UpdateInputs;
 
 /** The actions of each context, evaluated; all planes are [M, B]. */
 export type EvaluatedActions = DrawnSamples & {
