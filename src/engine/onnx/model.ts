@@ -12,7 +12,7 @@ const schema = protobuf.parse(
 const modelType = schema.lookupType('onnx.ModelProto');
 
 const elementTypes: Record<ValueType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
-const attributeTypes = { float: 1, int: 2, string: 3, floats: 6, ints: 7 } as const;
+const attributeTypes = { float: 1, int: 2, string: 3, graph: 5, floats: 6, ints: 7 } as const;
 
 /** ONNX's operator set 18 needs IR version 8 or newer. */
 const irVersion = 8;
@@ -53,9 +53,83 @@ export interface ModelParts {
 }
 
 /** The bytes of an ONNX model that computes `outputs` from `inputs`. Nodes that no output depends on are left out. */
-export function encodeModel({ name, inputs, outputs, folded = new Map() }: ModelParts): Uint8Array {
+export function encodeModel(parts: ModelParts): Uint8Array {
+  return encode(graphProto(parts), usesContributed(parts.outputs));
+}
+
+/** A function that is called again and again: each call has its own inputs and outputs, and leaves the state for the next. */
+export interface RepeatedParts extends Pick<ModelParts, 'name' | 'inputs' | 'outputs'> {
+  /** What a call changes: an input of the model with the value before the first call, an output with that after the last. */
+  readonly state: readonly { readonly before: NamedValue; readonly after: NamedValue }[];
+  /** Inputs of the model that are the same in all calls. */
+  readonly fixed: readonly NamedValue[];
+}
+
+/** The name of the leading axis of inputs and outputs that differ from call to call. */
+const callsAxis = 'calls';
+/** Names in the body of a scan must differ from those of the model around it. */
+const inCall = (value: NamedValue): NamedValue => ({ ...value, name: `call/${value.name}` });
+
+/**
+ * The bytes of an ONNX model that makes any number of calls, one after another, as one Scan: inputs and outputs have a leading axis
+ * with an entry for each call, of which there is at least one. There must be an input.
+ */
+export function encodeRepeated({ name, inputs, outputs, state, fixed }: RepeatedParts): Uint8Array {
+  const [before, after] = [state.map((entry) => entry.before), state.map((entry) => entry.after)];
+  const body = graphProto({
+    name: `${name}/call`,
+    inputs: [...before, ...inputs].map(inCall),
+    outputs: [...after, ...outputs].map(inCall),
+    outer: fixed,
+  });
+  const scan = {
+    name: callsAxis,
+    op_type: 'Scan',
+    input: [...before, ...inputs].map((value) => value.name),
+    output: [...after, ...outputs].map((value) => value.name),
+    attribute: [
+      attribute('num_scan_inputs', inputs.length),
+      { name: 'body', g: body, type: attributeTypes.graph },
+    ],
+  };
+  const ofCalls = (value: NamedValue): NamedValue => ({ ...value, shape: [callsAxis, ...value.value.shape] });
+  const graph = {
+    name,
+    node: [scan],
+    input: [...before, ...fixed, ...inputs.map(ofCalls)].map(valueInfo),
+    output: [...after, ...outputs.map(ofCalls)].map(valueInfo),
+  };
+  return encode(graph, usesContributed([...after, ...outputs]));
+}
+
+function encode(graph: Record<string, unknown>, contributed: boolean): Uint8Array {
+  const domains = contributed ? [contributedDomain] : [];
+  const model = modelType.fromObject({
+    ir_version: irVersion,
+    producer_name: 'pmpo',
+    opset_import: [
+      { domain: '', version: operatorSet },
+      ...domains.map((domain) => ({ domain, version: 1 })),
+    ],
+    graph,
+  });
+  return modelType.encode(model).finish();
+}
+
+function usesContributed(outputs: readonly NamedValue[]): boolean {
+  return reachable(outputs.map(({ value }) => value)).nodes.some((node) => node.domain !== undefined);
+}
+
+/** @param outer values of the graph around this one. */
+function graphProto({
+  name,
+  inputs,
+  outputs,
+  folded = new Map(),
+  outer = [],
+}: ModelParts & { readonly outer?: readonly NamedValue[] }): Record<string, unknown> {
   const { nodes, constants } = reachable(outputs.map((output) => output.value));
-  const { names, copies } = nameInputsAndOutputs(inputs, outputs);
+  const { names, copies } = nameInputsAndOutputs([...inputs, ...outer], outputs);
   const nameOf = (value: Value): string => names.get(value) ?? value.name;
   const copied = copies.map(({ from, to }, i) => ({
     name: `copy_${i}`,
@@ -64,28 +138,18 @@ export function encodeModel({ name, inputs, outputs, folded = new Map() }: Model
     output: [to],
   }));
   const held = [...constants.map((value) => [value, value.constant!] as const), ...folded];
-  const domains = nodes.some((node) => node.domain !== undefined) ? [contributedDomain] : [];
-  const model = modelType.fromObject({
-    ir_version: irVersion,
-    producer_name: 'pmpo',
-    opset_import: [
-      { domain: '', version: operatorSet },
-      ...domains.map((domain) => ({ domain, version: 1 })),
-    ],
-    graph: {
-      name,
-      node: [...nodes.map((node, i) => encodeNode(node, i, nameOf)), ...copied],
-      initializer: held.map(([value, data]) => ({
-        name: nameOf(value),
-        dims: value.shape,
-        data_type: elementTypes[value.type],
-        raw_data: bytesOf(data),
-      })),
-      input: inputs.map(valueInfo),
-      output: outputs.map(valueInfo),
-    },
-  });
-  return modelType.encode(model).finish();
+  return {
+    name,
+    node: [...nodes.map((node, i) => encodeNode(node, i, nameOf)), ...copied],
+    initializer: held.map(([value, data]) => ({
+      name: nameOf(value),
+      dims: value.shape,
+      data_type: elementTypes[value.type],
+      raw_data: bytesOf(data),
+    })),
+    input: inputs.map(valueInfo),
+    output: outputs.map(valueInfo),
+  };
 }
 
 /**

@@ -15,7 +15,7 @@ import { Executor } from './executor.js';
 import { exportModel } from './export.js';
 import { fuse } from './fuse.js';
 import { reachable, type Value } from './graph.js';
-import { encodeModel } from './model.js';
+import { encodeModel, encodeRepeated, type NamedValue } from './model.js';
 import { type Change, type Overwrite, overwrites } from './overwrites.js';
 import type {
   Numbers,
@@ -195,21 +195,33 @@ export class OnnxEngine implements Engine {
       .filter(({ value }) => needed.has(value))
       .map((input) => ({ ...input, name: `${inputPrefix}${input.name}` }));
     const outputs = trace.outputs.map((output) => ({ ...output, name: `${outputPrefix}${output.name}` }));
-    const variableValue = ({ variable, value }: VariableValue, prefix: string) => ({
-      name: `${prefix}${variable.name}`,
-      value,
-      variable: this.#index(variable),
-    });
     const reads = trace.reads
       .filter(({ value }) => needed.has(value))
-      .map((read) => variableValue(read, 'before/'));
+      .map((read) => this.#variableValue(read, beforePrefix));
     const writes = trace.writes
       .filter(({ value }) => !overwritten.has(value))
-      .map((write) => variableValue(write, 'after/'));
+      .map((write) => this.#variableValue(write, afterPrefix));
     const rowWrites = trace.writes.flatMap((write) => {
       const overwrite = overwritten.get(write.value);
       return overwrite === undefined ? [] : [rowWrite(write, this.#index(write.variable), overwrite)];
     });
+    const ports = {
+      id: this.#programs++,
+      name,
+      inputs: inputs.map(port),
+      outputs: outputs.map(port),
+      writes: writes.map(variablePort),
+      overwrites: rowWrites.map(({ overwrite }) => overwrite),
+    };
+    if (writes.length > 0 && rowWrites.length === 0 && inputs.length > 0) {
+      const { state, fixed } = splitState(reads, writes);
+      return {
+        ...ports,
+        model: encodeRepeated({ name, inputs, outputs, state, fixed }),
+        isRepeated: true,
+        reads: [...state.map(({ before }) => before), ...fixed].map(variablePort),
+      };
+    }
     // Variables overwritten at the same indices share the output that holds the indices.
     const modelOutputs = new Map(
       [...outputs, ...writes, ...rowWrites.flatMap(({ values }) => values)].map((entry) => [
@@ -218,20 +230,27 @@ export class OnnxEngine implements Engine {
       ]),
     );
     return {
-      id: this.#programs++,
-      name,
+      ...ports,
       model: encodeModel({ name, inputs: [...inputs, ...reads], outputs: [...modelOutputs.values()] }),
-      inputs: inputs.map(port),
-      outputs: outputs.map(port),
+      isRepeated: false,
       reads: reads.map(variablePort),
-      writes: writes.map(variablePort),
-      overwrites: rowWrites.map(({ overwrite }) => overwrite),
     };
   }
+
+  #variableValue({ variable, value }: VariableValue, prefix: string): NamedVariableValue {
+    return { name: `${prefix}${variable.name}`, value, variable: this.#index(variable) };
+  }
+}
+
+/** A variable's value as an input or output of a model. */
+interface NamedVariableValue extends NamedValue {
+  readonly variable: number;
 }
 
 const inputPrefix = 'in/';
 const outputPrefix = 'out/';
+const beforePrefix = 'before/';
+const afterPrefix = 'after/';
 const inputName = (name: string): string => name.slice(inputPrefix.length);
 const outputName = (name: string): string => name.slice(outputPrefix.length);
 
@@ -240,8 +259,22 @@ function port({ name, value }: { name: string; value: Value }): Port {
   return { name, type, shape: value.shape };
 }
 
-function variablePort(entry: { name: string; value: Value; variable: number }): VariablePort {
+function variablePort(entry: NamedVariableValue): VariablePort {
   return { ...port(entry), variable: entry.variable };
+}
+
+/** The variables that a call changes, with their value before and after it, and those that it only reads. */
+function splitState(reads: readonly NamedVariableValue[], writes: readonly NamedVariableValue[]) {
+  const before = new Map(reads.map((read) => [read.variable, read]));
+  const state = writes.map((after) => ({ before: before.get(after.variable) ?? unread(after), after }));
+  for (const { variable } of writes) before.delete(variable);
+  return { state, fixed: [...before.values()] };
+}
+
+/** The value before a call of a variable that the call assigns to without reading it. */
+function unread({ name: after, value: { type, shape }, variable }: NamedVariableValue): NamedVariableValue {
+  const name = `${beforePrefix}${after.slice(afterPrefix.length)}`;
+  return { name, value: { name, type, shape }, variable };
 }
 
 /** The two model outputs of a variable that is overwritten in rows, and where they go. */

@@ -34,6 +34,11 @@ export interface Program {
   /** The name of the traced function, for messages. */
   readonly name: string;
   readonly model: Uint8Array;
+  /**
+   * Whether one run of the model may make several calls, one after another. Its inputs and outputs, except for variables, then have a
+   * leading axis more than the ports, with an entry for each call.
+   */
+  readonly isRepeated: boolean;
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
   readonly reads: readonly VariablePort[];

@@ -13,7 +13,17 @@ export async function checkProvider(settings: SessionSettings): Promise<void> {
   const value = graph.input('x', 'float32', [1]);
   const name = 'check';
   const model = encodeModel({ name, inputs: [{ name: 'x', value }], outputs: [{ name: 'y', value }] });
-  const program = { id: 0, name, model, inputs: [], outputs: [], reads: [], writes: [], overwrites: [] };
+  const program = {
+    id: 0,
+    name,
+    model,
+    isRepeated: false,
+    inputs: [],
+    outputs: [],
+    reads: [],
+    writes: [],
+    overwrites: [],
+  };
   const runner = new SessionRunner(settings);
   try {
     await runner.handle({ kind: 'load', program });

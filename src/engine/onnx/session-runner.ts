@@ -53,7 +53,7 @@ export class SessionRunner {
         await this.#load(request.program);
         return [];
       case 'run':
-        return this.#run(this.#programs.get(request.program)!, request.inputs);
+        return (await this.runCalls(request.program, [request.inputs]))[0]!;
       case 'unload':
         await this.#programs.get(request.program)?.session.release();
         this.#programs.delete(request.program);
@@ -71,6 +71,23 @@ export class SessionRunner {
         this.#programs.clear();
         return [];
     }
+  }
+
+  /** Whether one run may make several calls of the program. */
+  isRepeated(program: number): boolean {
+    return this.#programs.get(program)?.program.isRepeated ?? false;
+  }
+
+  /**
+   * Makes calls of one program, one after another, in one run.
+   * @param calls the inputs of each; one, unless the program is repeated.
+   * @returns the outputs of each, which the caller then owns.
+   */
+  runCalls(
+    program: number,
+    calls: readonly (readonly Numbers[])[],
+  ): Promise<readonly (readonly Numbers[])[]> {
+    return this.#run(this.#programs.get(program)!, calls);
   }
 
   async #load(program: Program): Promise<void> {
@@ -101,12 +118,18 @@ export class SessionRunner {
     this.#programs.set(program.id, { program, session });
   }
 
-  async #run({ program, session }: Loaded, inputs: readonly Numbers[]): Promise<readonly Numbers[]> {
+  /** Makes calls of one program, in their order: several only of a repeated one. */
+  async #run({ program, session }: Loaded, calls: readonly (readonly Numbers[])[]): Promise<Numbers[][]> {
+    const ofCalls = <P extends Port>(port: P): P =>
+      program.isRepeated ? { ...port, shape: [calls.length, ...port.shape] } : port;
     const feeds: Record<string, Tensor> = {};
-    for (const [i, port] of program.inputs.entries()) feeds[port.name] = wrap(inputs[i], port.shape);
+    for (const [i, port] of program.inputs.entries()) {
+      const data = joined(calls.map((inputs) => inputs[i]!));
+      feeds[port.name] = wrap(data, ofCalls(port).shape);
+    }
     for (const { name, variable } of program.reads) feeds[name] = this.#variables.get(variable)!;
     const fetches: Record<string, Tensor> = {};
-    for (const port of program.outputs) fetches[port.name] = allocate(port);
+    for (const port of program.outputs) fetches[port.name] = allocate(ofCalls(port));
     for (const port of program.writes) {
       fetches[port.name] = this.#spares.get(port.variable) ?? allocate(port);
     }
@@ -126,6 +149,27 @@ export class SessionRunner {
       const depth = indices.shape.at(-1)!;
       scatterRows(numbersOf(tensor), tensor.dims, numbers(indices), depth, numbers(updates));
     }
-    return program.outputs.map(numbers);
+    const outputs = program.outputs.map((port) => split(numbers(port), calls.length));
+    return calls.map((_, call) => outputs.map((parts) => parts[call]!));
   }
+}
+
+/** Arrays of one length and type as one; a single array is not copied. */
+function joined(arrays: readonly Numbers[]): Numbers {
+  const [first] = arrays;
+  if (arrays.length === 1) return first!;
+  const { length } = first!;
+  const whole =
+    first instanceof Float32Array
+      ? new Float32Array(length * arrays.length)
+      : new Int32Array(length * arrays.length);
+  for (const [i, array] of arrays.entries()) whole.set(array, i * length);
+  return whole;
+}
+
+/** An array as `count` of one length, each of which has its own memory. */
+function split(whole: Numbers, count: number): Numbers[] {
+  if (count === 1) return [whole];
+  const length = whole.length / count;
+  return Array.from({ length: count }, (_, i) => whole.slice(i * length, (i + 1) * length));
 }

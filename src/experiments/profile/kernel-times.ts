@@ -26,6 +26,9 @@ export interface SessionProfile {
   readonly kernels: readonly SessionEvent[];
 }
 
+/** Operators that run a graph of their own, whose kernels are in the profile themselves. */
+const containers: ReadonlySet<string> = new Set(['Scan', 'Loop', 'If']);
+
 /** Reads a profile. @throws Error if the text is not one. */
 export function readSessionProfile(text: string): SessionProfile {
   const all = events.parse(JSON.parse(text));
@@ -36,10 +39,10 @@ export function readSessionProfile(text: string): SessionProfile {
   });
   return {
     runs: all.filter(({ name }) => name === 'model_run').map((one) => event('run', one)),
-    kernels: all.flatMap((one) =>
-      one.cat === 'Node' && one.name.endsWith('_kernel_time') && one.args?.op_name !== undefined
-        ? [event(one.args.op_name, one)]
-        : [],
-    ),
+    kernels: all.flatMap((one) => {
+      const operator = one.args?.op_name;
+      const isKernel = one.cat === 'Node' && one.name.endsWith('_kernel_time');
+      return isKernel && operator !== undefined && !containers.has(operator) ? [event(operator, one)] : [];
+    }),
   };
 }

@@ -31,6 +31,8 @@ const graphs = JSON.stringify([
   { cat: 'Session', name: 'model_run', ts: 100, dur: 50, args: {} },
   { cat: 'Node', name: 'Gemm_1_kernel_time', ts: 105, dur: 30, args: { op_name: 'Gemm' } },
   { cat: 'Node', name: 'Add_2_kernel_time', ts: 136, dur: 10, args: { op_name: 'Add' } },
+  // It contains the two above.
+  { cat: 'Node', name: 'calls_kernel_time', ts: 104, dur: 43, args: { op_name: 'Scan' } },
   { cat: 'Node', name: 'Add_2_fence_before', ts: 136, dur: 1, args: { op_name: 'Add' } },
 ]);
 
