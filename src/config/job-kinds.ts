@@ -164,6 +164,7 @@ const languageFileKeys: readonly KeyPath[] = [
   ['language', 'prompts', 'heldOut'],
   ['language', 'dataset', 'file'],
   ['evaluation', 'text'],
+  ['evaluation', 'judge'],
   ['language', 'model', 'corpus'],
   ['language', 'model', 'sampler', 'tokenizer'],
   ...[

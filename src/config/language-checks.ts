@@ -35,6 +35,7 @@ export function languageProblems(
   const complain = (path: string, what: string, remedy?: string) =>
     problems.push({ path: path.split('.'), what, remedy });
   const { model, prompts, reward, dataset } = language;
+  const { judge } = config.evaluation;
 
   if (dataset === undefined) {
     if (prompts === undefined) {
@@ -63,6 +64,13 @@ export function languageProblems(
     complain(
       'language.reward',
       'has no effect: the completions of a dataset are labeled already',
+      'Remove it',
+    );
+  }
+  if (dataset !== undefined && judge !== undefined) {
+    complain(
+      'evaluation.judge',
+      'has no effect: with a dataset no completions are sampled that it could compare',
       'Remove it',
     );
   }

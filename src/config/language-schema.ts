@@ -330,6 +330,12 @@ export function languageConfigSchema(registries: LanguageRegistries) {
           .string()
           .optional()
           .describe('A file of texts (column `text`) whose perplexity is measured as well'),
+        judge: z
+          .string()
+          .optional()
+          .describe(
+            'A judge of its own, as for `pmpo winrate --judge`: a module (.ts, .js, .mjs) or settings (.yaml). At each evaluation it compares the held-out completions with those of the model before training',
+          ),
       })
       .prefault({})
       .describe('When and how the policy is evaluated'),

@@ -45,6 +45,8 @@ interface Loaded<C> extends Improvement {
   readonly config: C;
   /** Everything that the configuration could name, plugins included. */
   readonly catalogue: Catalogue;
+  /** Modules that the user's programs may import from this package. */
+  readonly modules: PublicModules;
 }
 
 /** A control job's configuration, and the operator, the feedback classifier and the registries that it selects from. */
@@ -147,6 +149,7 @@ async function resolveAs<C extends AnyJobConfig>(
       learner: { ...config.learner, samples },
     },
     catalogue,
+    modules,
   };
 }
 

@@ -15,7 +15,7 @@ import {
 import { PromptBatches } from '../learners/language/prompt-batches.js';
 import { showContext, showPrompt } from '../learners/language/show-layout.js';
 import { trainLanguage } from '../learners/language/train.js';
-import type { LanguageObserver } from '../learners/language/train-options.js';
+import type { HeldOutJudge, LanguageObserver } from '../learners/language/train-options.js';
 import { renderCompletions } from '../report/completions.js';
 import { readRun } from '../report/run-data.js';
 import { missingCompletions, readCompletions, writeCompletions } from '../run/completion-files.js';
@@ -36,6 +36,8 @@ import {
   type StartedRun,
   summaryOf,
 } from './run-lifecycle.js';
+import { heldOutJudge } from './winrate/held-out-judge.js';
+import { openJudge } from './winrate/judges.js';
 
 /** What `trainLanguageRun` needs. */
 export interface LanguageRunOptions extends RunOptions {
@@ -107,6 +109,18 @@ async function openData(
     usable.slice(0, 3).map((context) => showContext(tokenizer, context, { width })),
   );
   return { ...data, evaluations, contexts: holdOut(usable, dataset.heldOut, foldIn(key, 'held out')) };
+}
+
+async function openHeldOutJudge(
+  { config, modules }: LoadedLanguageConfig,
+  { prompts }: Data,
+  { onEnd, notice, signal }: RunContext,
+): Promise<HeldOutJudge | undefined> {
+  const { judge: file } = config.evaluation;
+  if (file === undefined || prompts === undefined) return undefined;
+  const judge = await openJudge(file, { context: { notice, signal }, modules, key: 'evaluation.judge' });
+  onEnd(() => judge.close());
+  return heldOutJudge(judge, prompts.heldOut);
 }
 
 function sourceOf(
@@ -199,9 +213,10 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
       await openClassifier(config.feedback.name, classifier, context);
       const opened = await openLanguageModel(config, engine, holderOf(describeRun(loaded)), context);
       const data = await openData(loaded, opened, context, (what) => tellWait?.(what));
-      return { engine, opened, data };
+      const judge = await openHeldOutJudge(loaded, data, context);
+      return { engine, opened, data, judge };
     },
-    async ({ engine, opened, data }, inside) => {
+    async ({ engine, opened, data, judge }, inside) => {
       tellWait = inside.observer.waiting;
       if (inside.checkpoint !== undefined) await sayMissingCompletions(inside);
       const { model, samplers } = opened;
@@ -217,7 +232,7 @@ export function trainLanguageRun(options: LanguageRunOptions): Promise<RunResult
         classifier,
         classifierName: config.feedback.name,
         source: sourceOf(loaded, data, opened),
-        ...(prompts === undefined ? {} : { heldOut: { prompts: prompts.heldOut, reward: reward! } }),
+        ...(prompts === undefined ? {} : { heldOut: { prompts: prompts.heldOut, reward: reward!, judge } }),
         ...(contexts === undefined && texts === undefined
           ? {}
           : {

@@ -4,7 +4,7 @@ import { drawSvg } from './draw.js';
 import { cardGrid, folded, htmlTable } from './html.js';
 import type { RunData } from './run-data.js';
 import { metricChart, smallChart } from './specs.js';
-import { distinctChart, lengthChart, rewardHistogram } from './text-charts.js';
+import { diversityChart, lengthChart, rewardHistogram } from './text-charts.js';
 
 /** The part of a report with what a language model writes. */
 
@@ -24,6 +24,8 @@ export async function completionSection(runs: readonly RunData[]): Promise<strin
     row('Words', ({ words }) => words),
     row('Distinct words (distinct-1)', ({ distinct1 }) => distinct1),
     row('Distinct pairs of words (distinct-2)', ({ distinct2 }) => distinct2),
+    row('Likeness to each other (self-BLEU)', ({ selfBleu }) => selfBleu),
+    row('Repetition within a completion (seq-rep-4)', ({ repetition }) => repetition),
     row('Share cut off at the maximum length', ({ cut }) => cut),
   ];
   const table = htmlTable(
@@ -39,7 +41,7 @@ export async function completionSection(runs: readonly RunData[]): Promise<strin
     { caption: 'What is written' },
   );
   const charts = [
-    metricChart(distinctChart(all.map(({ updates }, i) => ({ updates, ...facts[i]! }))), smallChart),
+    metricChart(diversityChart(all.map(({ updates }, i) => ({ updates, ...facts[i]! }))), smallChart),
     metricChart(lengthChart(all.map(({ updates }, i) => ({ updates, ...facts[i]! }))), smallChart),
     rewardHistogram(before, after, smallChart),
   ];

@@ -18,6 +18,8 @@ describe('completionFacts', () => {
       words: 3,
       distinct1: 4 / 6,
       distinct2: 3 / 4,
+      selfBleu: expect.closeTo(0.25, 1),
+      repetition: Number.NaN,
       cut: 0.5,
     });
     expect(facts('same', 'same').distinct1).toBe(0.5);

@@ -1,6 +1,7 @@
 import { chatText } from '../core/chat.js';
 import { formatCount, formatNumber } from '../core/format.js';
 import { mean } from '../core/statistics.js';
+import { distinct, repetition, selfBleu, wordsOf } from '../core/text-diversity.js';
 import type { EvaluatedCompletion, LanguageEvaluation } from '../run/records.js';
 import { escapeHtml, htmlCommand, htmlPage } from './html.js';
 
@@ -62,24 +63,24 @@ export function renderCompletions(
 export interface CompletionFacts {
   /** Words, on average. */
   readonly words: number;
-  /** The share of n-grams of words that differ from all others, over all completions together (Li et al., arXiv 1510.03055). */
+  /** See core/text-diversity.ts. */
   readonly distinct1: number;
   readonly distinct2: number;
+  readonly selfBleu: number;
+  readonly repetition: number;
   /** The share that was cut off at the maximum length. */
   readonly cut: number;
 }
 
 /** The facts of an evaluation's completions. NaN where there are none. */
 export function completionFacts({ completions }: LanguageEvaluation): CompletionFacts {
-  const texts = completions.map(({ completion }) => completion.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? []);
-  const distinct = (n: number) => {
-    const grams = texts.flatMap((own) => own.slice(n - 1).map((_, i) => own.slice(i, i + n).join(' ')));
-    return grams.length === 0 ? Number.NaN : new Set(grams).size / grams.length;
-  };
+  const texts = completions.map(({ completion }) => wordsOf(completion));
   return {
     words: mean(texts.map(({ length }) => length)),
-    distinct1: distinct(1),
-    distinct2: distinct(2),
+    distinct1: distinct(texts, 1),
+    distinct2: distinct(texts, 2),
+    selfBleu: selfBleu(texts),
+    repetition: repetition(texts),
     cut: mean(completions.map(({ finishReason }) => (finishReason === 'length' ? 1 : 0))),
   };
 }

@@ -12,6 +12,8 @@ interface Subject {
   readonly share?: boolean;
   /** Whether the values before the learner is at work would flatten the others: they are left out. */
   readonly afterWarmup?: boolean;
+  /** Whether a report of one run shows it beside the completions instead. */
+  readonly besideCompletions?: boolean;
 }
 
 /** The most important charts, in this order. Every other metric gets a separate chart after them. */
@@ -20,6 +22,30 @@ const subjects: readonly Subject[] = [
   { title: 'Training reward', subtitle: 'of the completions learned from', matches: /^acting\/reward$/ },
   { title: 'Episode length', subtitle: 'steps, of the episodes acted in', matches: /^acting\/length$/ },
   { title: 'Win rate', subtitle: 'against the base model', matches: /^evaluation\/winRate$/, share: true },
+  {
+    title: 'Win rate by the judge',
+    subtitle: 'against the base model',
+    matches: /^evaluation\/judgeWinRate$/,
+    share: true,
+  },
+  {
+    title: 'Score of the judge',
+    subtitle: 'of held-out completions',
+    matches: /^evaluation\/judgeScore$/,
+  },
+  {
+    title: 'Diversity',
+    subtitle: 'of held-out completions',
+    matches: /^evaluation\/(distinct[12]|selfBleu|repetition)$/,
+    share: true,
+    besideCompletions: true,
+  },
+  {
+    title: 'Length',
+    subtitle: 'words of held-out completions',
+    matches: /^evaluation\/words$/,
+    besideCompletions: true,
+  },
   { title: 'Perplexity', subtitle: 'of held-out texts', matches: /^heldOut\/perplexity$/ },
   { title: 'Held-out log-probability', matches: /^heldOut\/logProb\// },
   { title: 'Policy loss', matches: /^policy\/loss$/ },
@@ -131,7 +157,8 @@ export function metricCharts(runs: readonly RunData[]): {
   more: MetricChart[];
 } {
   const names = metricNames(runs);
-  const important = subjects.flatMap((subject) => chartsOf(runs, subject, names));
+  const drawn = subjects.filter(({ besideCompletions }) => besideCompletions !== true || runs.length > 1);
+  const important = drawn.flatMap((subject) => chartsOf(runs, subject, names));
   const rest = names.filter((name) => !subjects.some(({ matches }) => matches.test(name)));
   const more = rest.flatMap((name) =>
     chartsOf(runs, { title: name, matches: /./ }, [name]).map((chart) => ({ ...chart, title: name })),

@@ -16,16 +16,17 @@ function points(facts: readonly FactsAt[], metric: string, of: (own: FactsAt) =>
 }
 
 /** The diversity of the completions of each evaluation. */
-export function distinctChart(facts: readonly FactsAt[]): MetricChart {
+export function diversityChart(facts: readonly FactsAt[]): MetricChart {
   return {
     title: 'Diversity',
-    subtitle: 'distinct-n of held-out completions, by updates',
+    subtitle: 'of held-out completions, by updates',
     points: [
-      ...points(facts, 'words', ({ distinct1 }) => distinct1),
-      ...points(facts, 'pairs', ({ distinct2 }) => distinct2),
+      ...points(facts, 'distinct-2', ({ distinct2 }) => distinct2),
+      ...points(facts, 'self-BLEU', ({ selfBleu }) => selfBleu),
+      ...points(facts, 'repetition', ({ repetition }) => repetition),
     ],
     by: 'metric',
-    domain: ['words', 'pairs'],
+    domain: ['distinct-2', 'self-BLEU', 'repetition'],
     share: true,
   };
 }

@@ -39,7 +39,7 @@ export interface RunObserverOptions {
 }
 
 /** Metrics of held-out data, which are shown like evaluations. */
-const heldOutMetric = /^(heldOut\/|evaluation\/winRate$)/;
+const heldOutMetric = /^(heldOut\/|evaluation\/(winRate|judgeWinRate)$)/;
 
 /**
  * The observer of a run with a folder: records go to `metrics.jsonl` and TensorBoard, evaluations and notices also to the

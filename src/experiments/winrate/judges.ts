@@ -29,12 +29,16 @@ export interface Decision {
   readonly better: 'first' | 'second' | 'tie' | 'unanswered';
   /** The judge's answer: its text, or two rewards. */
   readonly answer: string;
+  /** The rewards of the first and the second, if the judge is a reward. */
+  readonly rewards?: readonly [number, number];
 }
 
 /** Decides which of two completions is better. */
 export interface PairJudge {
   /** Whether the order could influence the decision, so that both orders must be asked. */
   readonly bothOrders: boolean;
+  /** Whether it gives each completion a reward of its own. */
+  readonly scores: boolean;
   /** The judge's settings or source as text. Judges with different texts are different judges. */
   readonly identity: string;
   decide(pair: Pair, signal?: AbortSignal): Promise<Decision>;
@@ -48,6 +52,7 @@ function rewardJudge(reward: Reward, identity: string): PairJudge {
   return {
     identity,
     bothOrders: false,
+    scores: true,
     async decide({ prompt, conversation, row, first, second, finishReasons }, signal) {
       const inputs = [first, second].map((completion, i) => ({
         prompt,
@@ -60,7 +65,7 @@ function rewardJudge(reward: Reward, identity: string): PairJudge {
       if (one === undefined || other === undefined)
         return { better: 'unanswered', answer: `${one} and ${other}` };
       const better = one > other ? 'first' : one < other ? 'second' : 'tie';
-      return { better, answer: `${one} and ${other}` };
+      return { better, answer: `${one} and ${other}`, rewards: [one, other] };
     },
     close: () => reward.close(),
   };
@@ -91,15 +96,15 @@ function languageModelJudge(
   settings: ComparisonSettings,
   template: Template,
   model: JudgeModel,
-  identity: string,
-  notice: Notice,
+  { identity, notice, key }: { readonly identity: string; readonly notice: Notice; readonly key: string },
 ): PairJudge {
   const noticeFirst = firstNotices(notice);
-  const report = (problem: string) => noticeFirst(`--judge: ${problem}`);
+  const report = (problem: string) => noticeFirst(`${key}: ${problem}`);
   return {
     // Verdicts that were read in another way belong to another judge.
     identity: `${identity}\nreading: 2`,
     bothOrders: true,
+    scores: false,
     async decide({ prompt, conversation, first, second }, signal) {
       const question = template({ prompt, conversation, first, second });
       const asked = await askUntilParsed(
@@ -126,13 +131,18 @@ function languageModelJudge(
   };
 }
 
+/** How a judge is opened. */
+interface Opening {
+  readonly context: UserCodeContext;
+  /** What a module may import from this package. */
+  readonly modules: PublicModules;
+  /** The option or the setting that names the judge, for messages. */
+  readonly key: string;
+}
+
 /** A judge from a user's module, which exports `compare(pair)`, or `reward(input)` as for training. */
-async function programJudge(
-  file: string,
-  context: UserCodeContext,
-  modules: PublicModules,
-): Promise<PairJudge> {
-  const where = `--judge ${file}`;
+async function programJudge(file: string, { context, modules, key }: Opening): Promise<PairJudge> {
+  const where = `${key} ${file}`;
   const ownModules = Object.keys(modules).length > 0;
   const judge = await openUserJudge({ file: resolve(file), where, ownModules }, context);
   const { compare, reward } = judge;
@@ -141,6 +151,7 @@ async function programJudge(
   return {
     identity,
     bothOrders: true,
+    scores: false,
     async decide(pair, signal) {
       const better = await compare!(pair, signal);
       return { better, answer: better };
@@ -158,10 +169,9 @@ function withResolvedPaths<T>(settings: T, file: string, keys: readonly string[]
 /** A judge from a file of settings. */
 async function settingsJudge(
   file: string,
-  { notice, signal }: UserCodeContext,
-  modules: PublicModules,
+  { context: { notice, signal }, modules, key }: Opening,
 ): Promise<PairJudge> {
-  const where = `--judge ${file}`;
+  const where = `${key} ${file}`;
   let text: string;
   let values: unknown;
   try {
@@ -195,13 +205,11 @@ async function settingsJudge(
       ['prompt', 'conversation', 'first', 'second'],
     );
     const identity = text + (await readFile(settings.template, 'utf8'));
-    return languageModelJudge(
-      settings,
-      template,
-      await openJudgeModel(settings, '--judge', notice),
+    return languageModelJudge(settings, template, await openJudgeModel(settings, key, notice), {
       identity,
       notice,
-    );
+      key,
+    });
   }
   if (name === undefined || !rewards.names().includes(name)) {
     throw new ConfigError({
@@ -217,26 +225,21 @@ async function settingsJudge(
     file,
     fileSettings,
   ) as Record<string, unknown>;
-  const reward = await definition.open(settings, { where: '--judge', notice, signal });
+  const reward = await definition.open(settings, { where: key, notice, signal });
   const template = fileSettings.includes('template') ? await readFile(String(settings.template), 'utf8') : '';
   return rewardJudge(reward, text + template);
 }
 
 /**
- * Opens the judge that `--judge` names.
+ * Opens the judge that `--judge` or a configuration names.
  * @param file a module (`.ts`, `.js`, `.mjs`) or a judge's settings (`.yaml`).
- * @param modules what a module may import from this package.
  * @throws ConfigError if the file is of another kind or invalid; PmpoError if a server cannot be reached.
  */
-export async function openJudge(
-  file: string,
-  context: UserCodeContext,
-  modules: PublicModules,
-): Promise<PairJudge> {
-  if (/\.[cm]?[jt]s$/.test(file)) return programJudge(file, context, modules);
-  if (/\.ya?ml$/.test(file)) return settingsJudge(file, context, modules);
+export async function openJudge(file: string, opening: Opening): Promise<PairJudge> {
+  if (/\.[cm]?[jt]s$/.test(file)) return programJudge(file, opening);
+  if (/\.ya?ml$/.test(file)) return settingsJudge(file, opening);
   throw new ConfigError({
-    where: `--judge ${file}`,
+    where: `${opening.key} ${file}`,
     what: 'it is neither a module (.ts, .js, .mjs) nor settings (.yaml)',
   });
 }

@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto';
-import { PmpoError } from '../../core/errors.js';
 import { foldIn, randomKey } from '../../core/random-keys.js';
-import { conversationOf, type PromptRow, promptOf } from '../../datasets/prompts.js';
+import { promptOf } from '../../datasets/prompts.js';
 import { readRows } from '../../datasets/rows.js';
 import type { SecuritySettings } from '../../grpc/security.js';
 import type { SamplingSettings } from '../../language/language-model.js';
 import type { PublicModules } from '../../system/user-module.js';
-import { type CompletionSource, openCompletionSource, type SourceCompletion } from './completion-sources.js';
-import { openJudge, type PairJudge, winnerOf } from './judges.js';
+import { type CompletionSource, openCompletionSource } from './completion-sources.js';
+import { judgePairs } from './judge-pairs.js';
+import { openJudge } from './judges.js';
 import { type Tally, tally } from './tally.js';
-import { type Verdict, VerdictFile } from './verdicts.js';
+import { VerdictFile } from './verdicts.js';
 
 /** What `measureWinRate` needs. */
 export interface WinRateOptions extends SecuritySettings {
@@ -35,9 +35,6 @@ export interface WinRateOptions extends SecuritySettings {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Maximum number of concurrent questions; a client may have a lower limit (`inFlight`). */
-const concurrency = 16;
-
 /** Opens both sources. If the second fails, the first is closed. */
 async function openBoth(options: WinRateOptions): Promise<readonly [CompletionSource, CompletionSource]> {
   const { sampling, chat, tls, token } = options;
@@ -53,53 +50,6 @@ async function openBoth(options: WinRateOptions): Promise<readonly [CompletionSo
   }
 }
 
-async function judgeAll(
-  judge: PairJudge,
-  prompts: readonly PromptRow[],
-  { a, b }: { readonly a: readonly SourceCompletion[]; readonly b: readonly SourceCompletion[] },
-  file: VerdictFile,
-  { signal, onProgress }: WinRateOptions,
-): Promise<Verdict[]> {
-  const orders = judge.bothOrders ? (['a', 'b'] as const) : (['a'] as const);
-  const questions = prompts.flatMap((prompt, index) =>
-    orders.map((first) => {
-      const [one, other] = [a[index]!, b[index]!];
-      const finishReasons = [one.finishReason, other.finishReason] as const;
-      return {
-        conversation: conversationOf(prompt),
-        row: prompt.row,
-        question: { index, first, prompt: prompt.text, a: one.text, b: other.text, finishReasons },
-      };
-    }),
-  );
-  const verdicts: Verdict[] = [];
-  const queue = questions.values();
-  const stopped = (cause?: unknown) =>
-    new PmpoError({ where: 'winrate', what: 'stopped. The same command resumes from here', cause });
-  const work = async () => {
-    for (const { conversation, row, question } of queue) {
-      if (signal?.aborted) throw stopped();
-      const isA = question.first === 'a';
-      const [first, second] = isA ? [question.a, question.b] : [question.b, question.a];
-      const [endA, endB] = question.finishReasons;
-      const finishReasons = isA ? ([endA, endB] as const) : ([endB, endA] as const);
-      let verdict = file.known(question);
-      if (verdict === undefined) {
-        const pair = { prompt: question.prompt, conversation, row, first, second, finishReasons };
-        const decision = await judge.decide(pair, signal).catch((cause) => {
-          throw signal?.aborted ? stopped(cause) : cause;
-        });
-        verdict = { ...question, winner: winnerOf(decision, question.first), answer: decision.answer };
-        file.add(verdict);
-      }
-      verdicts.push(verdict);
-      onProgress?.(verdicts.length, questions.length);
-    }
-  };
-  await Promise.all(Array.from({ length: concurrency }, work));
-  return verdicts;
-}
-
 /**
  * Lets a judge compare the completions of A and B on the same prompts, in both orders if the order could influence it. Every verdict
  * is written to a file, from which a comparison that was stopped resumes.
@@ -108,11 +58,11 @@ async function judgeAll(
 export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
   const { a, b, judge: judgeFile, prompts: promptsFile, field, chat, sampling, seed, output } = options;
   const prompts = (await readRows(promptsFile)).map((row) => promptOf(row, field));
-  const judge = await openJudge(
-    judgeFile,
-    { notice: options.notice ?? (() => {}), signal: options.signal },
-    options.modules,
-  );
+  const judge = await openJudge(judgeFile, {
+    context: { notice: options.notice ?? (() => {}), signal: options.signal },
+    modules: options.modules,
+    key: '--judge',
+  });
   const judgeHash = createHash('sha256').update(judge.identity).digest('hex').slice(0, 16);
   const subject = { a, b, judge: judgeFile, judgeHash, prompts: promptsFile, field, chat, sampling, seed };
   try {
@@ -124,7 +74,7 @@ export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
           a: await one.complete(prompts, options.signal),
           b: await other.complete(prompts, options.signal),
         };
-        return tally(await judgeAll(judge, prompts, written, file, options));
+        return tally(await judgePairs(judge, prompts, written, { ...options, known: file }));
       } finally {
         file.close();
       }

@@ -1,4 +1,5 @@
 import { mean } from '../../core/statistics.js';
+import { distinct, repetition, selfBleu, wordsOf } from '../../core/text-diversity.js';
 import type { LanguageEvaluation } from '../../run/records.js';
 import type { LanguageBatch } from './batch.js';
 
@@ -36,4 +37,16 @@ export function winRate(policy: LanguageEvaluation, base: LanguageEvaluation): n
       return evaluation > other ? 1 : evaluation === other ? 0.5 : 0;
     }),
   );
+}
+
+/** How long and how diverse the completions of an evaluation are, as metrics; see core/text-diversity.ts. NaN where nothing can be said. */
+export function textMetrics({ completions }: LanguageEvaluation): Readonly<Record<string, number>> {
+  const texts = completions.map(({ completion }) => wordsOf(completion));
+  return {
+    'evaluation/words': mean(texts.map(({ length }) => length)),
+    'evaluation/distinct1': distinct(texts, 1),
+    'evaluation/distinct2': distinct(texts, 2),
+    'evaluation/selfBleu': selfBleu(texts),
+    'evaluation/repetition': repetition(texts),
+  };
 }

@@ -25,6 +25,17 @@ export interface Samplers {
   publishPolicy(): Promise<void>;
 }
 
+/**
+ * Compares the completions of an evaluation with those of the model before training, on the same prompts and in the same order.
+ * @returns metrics to record.
+ * @throws PmpoError if the judge fails, and any error if it is stopped by the signal.
+ */
+export type HeldOutJudge = (
+  policy: LanguageEvaluation,
+  base: LanguageEvaluation,
+  signal?: AbortSignal,
+) => Promise<Readonly<Record<string, number>>>;
+
 /** What `trainLanguage` needs. */
 export interface TrainLanguageOptions {
   readonly config: LanguageLearnerConfig;
@@ -40,7 +51,11 @@ export interface TrainLanguageOptions {
   /** The batches to learn from. If it samples completions, they must come from `samplers.reference`. */
   readonly source: BatchSource;
   /** Prompts for evaluations, and what evaluates their completions. Absent if nothing can (a data set of labels). */
-  readonly heldOut?: { readonly prompts: readonly Prompt[]; readonly reward: Reward };
+  readonly heldOut?: {
+    readonly prompts: readonly Prompt[];
+    readonly reward: Reward;
+    readonly judge?: HeldOutJudge;
+  };
   /** Metrics of held-out data, which are recorded at each evaluation. */
   readonly heldOutMetrics?: () => Promise<Readonly<Record<string, number>>>;
   /** Receives metrics, evaluations, checkpoints and notices. */

@@ -7,7 +7,7 @@ import { type Checkpoint, expectShapes } from '../../run/checkpoints.js';
 import { type EvaluationRecord, type LanguageEvaluation, readRecord } from '../../run/records.js';
 import { copyIsDue, learningRateFactor } from '../schedule.js';
 import type { LanguageBatch } from './batch.js';
-import { evaluated, evaluations, winRate } from './evaluation.js';
+import { evaluated, evaluations, textMetrics, winRate } from './evaluation.js';
 import { OperatorGradient } from './operator-gradient.js';
 import { sampleAndEvaluate } from './prompt-batches.js';
 import type { TrainLanguageOptions, TrainLanguageResult } from './train-options.js';
@@ -252,11 +252,22 @@ class LanguageJob {
     }
     const evaluation = evaluated(updates, batch);
     this.#base ??= updates === 0 ? evaluation : await observer.completionsAt(0);
+    let judged: Readonly<Record<string, number>> = {};
+    try {
+      if (this.#base !== undefined) judged = (await heldOut.judge?.(evaluation, this.#base, signal)) ?? {};
+    } catch (error) {
+      if (signal?.aborted) return false;
+      throw error;
+    }
     const last = this.#evaluationRecord(evaluations(evaluation));
     this.#last = last;
     await observer.completions(evaluation);
     observer.evaluation(last);
-    if (this.#base !== undefined) this.#record({ 'evaluation/winRate': winRate(evaluation, this.#base) });
+    this.#record({
+      ...(this.#base === undefined ? {} : { 'evaluation/winRate': winRate(evaluation, this.#base) }),
+      ...judged,
+      ...textMetrics(evaluation),
+    });
     if (updates < config.learner.updates) await this.#publishReference(false);
     return true;
   }
