@@ -46,6 +46,8 @@ export interface StudyPlan {
   readonly figures: readonly PlannedFigure[];
   /** Metrics whose mean over each run goes to the results. */
   readonly metrics: readonly string[];
+  /** Metrics whose last value in each run goes to the results. */
+  readonly lastMetrics: readonly string[];
 }
 
 type Tree = Readonly<Record<string, unknown>>;
@@ -158,5 +160,5 @@ export async function planStudy(
     });
     runs.push({ task, variant, seed, path, loaded });
   }
-  return { runs, figures, metrics: study.metrics };
+  return { runs, figures, metrics: study.metrics, lastMetrics: study.lastMetrics };
 }

@@ -14,6 +14,7 @@ import { renderFigureSvg } from '../../report/panels.js';
 import { outcomeOf, type RunData, readRun } from '../../report/run-data.js';
 import { jobTerms } from '../../run/job-terms.js';
 import { writeAtomically } from '../../system/atomic-file.js';
+import { lastMetricsCsv, lastMetricsMarkdown } from './last-metrics.js';
 import type { StudyPlan } from './plan.js';
 import { divergence, runFolder } from './run-study.js';
 
@@ -271,9 +272,17 @@ export async function writeResults(
     ...(plan.metrics.length === 0
       ? []
       : [['metrics.csv', metricsCsv(runs, plan.metrics)] satisfies [string, string]]),
+    ...(plan.lastMetrics.length === 0
+      ? []
+      : [['last-metrics.csv', lastMetricsCsv(runs, plan.lastMetrics)] satisfies [string, string]]),
     ['summary.csv', summaryCsv(runs)],
     ['improvement.csv', improvementCsv(runs)],
-    ['summary.md', summaryMarkdown(runs)],
+    [
+      'summary.md',
+      plan.lastMetrics.length === 0
+        ? summaryMarkdown(runs)
+        : `${summaryMarkdown(runs)}\n${lastMetricsMarkdown(runs, plan.lastMetrics)}`,
+    ],
     [
       'provenance.json',
       `${JSON.stringify({ ...provenance, runs: runs.length, planned: plan.runs.length, runHours: hoursOf(runs) }, null, 2)}\n`,

@@ -69,6 +69,10 @@ const studySchema = z.strictObject({
     .array(z.string())
     .default([])
     .describe('Metrics whose mean over each run goes to the results, by their names in metrics.jsonl'),
+  lastMetrics: z
+    .array(z.string())
+    .default([])
+    .describe('Metrics whose last value in each run goes to the results, by their names in metrics.jsonl'),
   figures: z.record(slug, figure),
   scales: z.record(slug, scale),
 });

@@ -1,0 +1,128 @@
+// `node scripts/review-judge.mjs`: trains the reward model of examples/language/review-judge.ts and writes its weights beside it.
+//
+// It learns from comparisons of two reviews of the same prompt. The reviews are those of the grammar from which the embedded model
+// learns, some chosen for kindness, some spoiled: a sentence is said again, is about another place, has its words in disorder, or breaks
+// off. A simulated reader says which of the two is better. To this reader a review is worth its kind words less its unkind ones, each
+// sentence counted once however often it is said, less one for each sentence that is no sentence about the place. The reader prefers
+// the first with probability σ(worth of the first − worth of the second), so the answers are noisy.
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { createJiti } from 'jiti';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Where the weights are. */
+export const weightsFile = join(root, 'examples/language/review-judge.json');
+
+const comparisons = 16_000;
+const heldOut = 2000;
+const epochs = 5;
+const learningRate = 0.3;
+/** Features that fewer comparisons have are left out. */
+const leastComparisons = 15;
+
+const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+
+/** The sentences of a text, with their full stops. */
+const sentencesOf = (text) => (text.match(/[^.!]+[.!]?/g) ?? []).map((one) => one.trim()).filter(Boolean);
+
+/** What the simulated reader thinks that a review is worth. */
+export function worth(prompt, completion, countReview) {
+  return [...new Set(sentencesOf(completion))]
+    .map((sentence) => countReview({ prompt, completion: sentence }))
+    .reduce((sum, { wellFormed, kind, unkind }) => sum + (wellFormed === 1 ? kind - unkind : -1), 0);
+}
+
+/** A review, spoiled or not. `draw` returns the next random number in (0, 1). */
+function makeText(draw, prompt, prompts, review) {
+  const candidates = Array.from({ length: draw() < 0.5 ? 1 : 4 }, () => review(prompt));
+  const { completion } = candidates.reduce((best, one) => (one.worth > best.worth ? one : best));
+  let sentences = sentencesOf(completion);
+  const any = (items) => items[Math.floor(draw() * items.length)];
+  if (draw() < 0.3)
+    sentences = draw() < 0.5 ? [...sentences, any(sentences)] : sentences.map(() => sentences[0]);
+  if (draw() < 0.2) sentences.push(any(sentencesOf(review(any(prompts)).completion)));
+  if (draw() < 0.2)
+    sentences.push(
+      any(sentences)
+        .split(' ')
+        .toSorted(() => draw() - 0.5)
+        .join(' '),
+    );
+  let text = sentences.join(' ');
+  if (draw() < 0.15) text = text.slice(0, -Math.ceil(draw() * 12));
+  return ` ${text}`;
+}
+
+/** The contents of the file of weights, the same at every call. */
+export async function reviewJudge() {
+  const load = (path) => createJiti(import.meta.url).import(join(root, path));
+  const { fillUniform, foldIn, randomKey } = await load('src/core/random-keys.ts');
+  const { makeReview, reviewPrompts } = await load('src/language/embedded/reviews.ts');
+  const { countReview } = await load('examples/language/kind-reviews.ts');
+  const { featuresOf } = await load('examples/language/review-judge.ts');
+  const key = randomKey(71);
+  const { training: prompts } = reviewPrompts(foldIn(key, 'prompts'));
+
+  const pairs = Array.from({ length: comparisons }, (_, i) => {
+    const own = foldIn(key, i);
+    const numbers = fillUniform(own, new Float32Array(512));
+    let [used, written] = [0, 0];
+    const draw = () => numbers[used++];
+    const review = (prompt) => {
+      const { completion } = makeReview(foldIn(own, written++), prompt);
+      return { completion, worth: worth(prompt, completion, countReview) };
+    };
+    const prompt = prompts[Math.floor(draw() * prompts.length)];
+    const [first, second] = [0, 1].map(() => makeText(draw, prompt, prompts, review));
+    const margin = worth(prompt, first, countReview) - worth(prompt, second, countReview);
+    const difference = featuresOf({ prompt, completion: first });
+    for (const [name, value] of featuresOf({ prompt, completion: second }))
+      difference.set(name, (difference.get(name) ?? 0) - value);
+    const features = [...difference].filter(([, value]) => value !== 0);
+    return { features, margin, isFirstBetter: draw() < sigmoid(margin) };
+  });
+
+  const [test, training] = [pairs.slice(0, heldOut), pairs.slice(heldOut)];
+  const counts = new Map();
+  for (const { features } of training)
+    for (const [name] of features) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const names = [...counts].filter(([, count]) => count >= leastComparisons).map(([name]) => name);
+  const places = new Map(names.map((name, i) => [name, i]));
+  for (const pair of pairs)
+    pair.known = pair.features.flatMap(([name, value]) =>
+      places.has(name) ? [[places.get(name), value]] : [],
+    );
+  const weights = new Float64Array(names.length);
+  const squares = new Float64Array(names.length);
+  const score = ({ known }) => known.reduce((sum, [place, value]) => sum + weights[place] * value, 0);
+  for (let epoch = 0; epoch < epochs; epoch++) {
+    for (const pair of training) {
+      const error = sigmoid(score(pair)) - (pair.isFirstBetter ? 1 : 0);
+      for (const [place, value] of pair.known) {
+        // Adagrad.
+        const gradient = error * value;
+        squares[place] += gradient ** 2;
+        weights[place] -= (learningRate * gradient) / Math.sqrt(squares[place] + 1e-8);
+      }
+    }
+  }
+  const kept = names
+    .map((name, i) => [name, Number(weights[i].toFixed(2))])
+    .filter(([, value]) => value !== 0);
+  const share = (is) => Number((test.filter(is).length / test.length).toFixed(3));
+  return {
+    madeBy: 'node scripts/review-judge.mjs',
+    comparisons: comparisons - heldOut,
+    agreement: {
+      judgeWithReader: share((pair) => score(pair) > 0 === pair.isFirstBetter),
+      readerWithOwnWorth: share(({ margin, isFirstBetter }) => margin > 0 === isFirstBetter),
+    },
+    weights: Object.fromEntries(kept.toSorted(([a], [b]) => (a < b ? -1 : 1))),
+  };
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
+  writeFileSync(weightsFile, `${JSON.stringify(await reviewJudge(), null, 1)}\n`);

@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import { lastMetricsCsv, lastMetricsMarkdown, type RunMetrics } from './last-metrics.js';
+
+const run = (variant: string, seed: number, ...records: readonly Record<string, number>[]): RunMetrics => ({
+  task: 'reviews',
+  variant,
+  seed,
+  data: {
+    metrics: records.map((values, i) => ({
+      steps: i,
+      stepUnit: 'completions',
+      updates: i,
+      wallSeconds: i,
+      values,
+    })),
+  },
+});
+
+const runs = [
+  run('both', 0, { words: 9, 'self/bleu': 0.25 }, { words: 8.125 }, { other: 1 }),
+  run('both', 1, { words: 4 }, { words: Number.NaN }),
+  run('none', 0, { other: 1 }),
+];
+
+describe('the metrics of runs at their end', () => {
+  it('are the last finite values, by run', () => {
+    expect(lastMetricsCsv(runs, ['words', 'self/bleu'])).toBe(
+      'task,variant,seed,words,self/bleu\nreviews,both,0,8.125,0.25\nreviews,both,1,4,\nreviews,none,0,,\n',
+    );
+  });
+
+  it('are summarised over seeds, with a row for each variant', () => {
+    expect(lastMetricsMarkdown(runs, ['words', 'self/bleu'])).toBe(
+      [
+        '| reviews, at the end | `words` | `self/bleu` |',
+        '| --- | --- | --- |',
+        '| both | 6.06 (4 to 8.13) | 0.25 |',
+        '| none |  |  |',
+        '',
+      ].join('\n'),
+    );
+  });
+});

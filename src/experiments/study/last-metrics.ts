@@ -1,0 +1,62 @@
+import { foldIn, randomKey } from '../../core/random-keys.js';
+import { interquartileMean, scoreInterval } from '../../core/statistics.js';
+import type { MetricRecord } from '../../run/records.js';
+
+/** The metrics of a study's runs at their end, as a file and as a table for people. */
+
+/** What is read of a run. */
+export interface RunMetrics {
+  readonly task: string;
+  readonly variant: string;
+  readonly seed: number;
+  readonly data: { readonly metrics: readonly MetricRecord[] };
+}
+
+/** The last value of a metric that a run has recorded; undefined if there is none. */
+export function lastValue({ data }: RunMetrics, name: string): number | undefined {
+  return data.metrics.findLast(({ values }) => Number.isFinite(values[name]))?.values[name];
+}
+
+const significant = (value: number) => String(Number(value.toPrecision(4)));
+
+/** The last value of each metric of each run, empty where a run has none. */
+export function lastMetricsCsv(runs: readonly RunMetrics[], metrics: readonly string[]): string {
+  const rows = runs.map((run) => [
+    run.task,
+    run.variant,
+    run.seed,
+    ...metrics.map((name) => {
+      const value = lastValue(run, name);
+      return value === undefined ? '' : significant(value);
+    }),
+  ]);
+  const lines = [['task', 'variant', 'seed', ...metrics], ...rows].map((row) => row.join(','));
+  return `${lines.join('\n')}\n`;
+}
+
+/** For each task, a table with a row for each variant: the interquartile mean of each metric over seeds, with its range or interval. */
+export function lastMetricsMarkdown(runs: readonly RunMetrics[], metrics: readonly string[]): string {
+  const unique = (key: 'task' | 'variant') => [...new Set(runs.map((run) => run[key]))];
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  const short = (value: number) => String(Number(value.toPrecision(3)));
+  const cell = (task: string, variant: string, name: string) => {
+    const own = runs.filter((run) => run.task === task && run.variant === variant);
+    const values = own.flatMap((run) => lastValue(run, name) ?? []);
+    if (values.length === 0) return '';
+    const { low, high } = scoreInterval([values], foldIn(foldIn(randomKey(0), variant), name));
+    const spread = values.length > 1 ? ` (${short(low)} to ${short(high)})` : '';
+    return `${short(interquartileMean(values))}${spread}`;
+  };
+  return unique('task')
+    .map((task) =>
+      [
+        line([`${task}, at the end`, ...metrics.map((name) => `\`${name}\``)]),
+        line(['---', ...metrics.map(() => '---')]),
+        ...unique('variant')
+          .filter((variant) => runs.some((run) => run.task === task && run.variant === variant))
+          .map((variant) => line([variant, ...metrics.map((name) => cell(task, variant, name))])),
+        '',
+      ].join('\n'),
+    )
+    .join('\n');
+}
