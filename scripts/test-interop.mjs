@@ -44,7 +44,7 @@ const suites = [
   { name: 'chats', venvs: ['trl', 'torch_trainer'] },
   { name: 'operators', venvs: ['operators'] },
   { name: 'python_feedback', venvs: ['python_feedback'] },
-  { name: 'references', venvs: ['jax', 'torch', 'transformers', 'cma'] },
+  { name: 'references', venvs: ['jax', 'torch', 'transformers', 'cma', 'nltk'] },
   { name: 'cma_es', venvs: [] },
   { name: 'cleanrl', venvs: ['cleanrl'] },
   { name: 'torchrl', venvs: ['torchrl'] },

@@ -15,6 +15,7 @@ import type { EvaluationRecord, LanguageEvaluation, MetricRecord } from '../../r
 import type { Prompt } from './batch.js';
 import { PromptBatches } from './prompt-batches.js';
 import { trainLanguage } from './train.js';
+import type { HeldOutJudge } from './train-options.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -52,6 +53,7 @@ interface Options {
   readonly stopAtPublish?: number;
   readonly model?: TabularModel;
   readonly reward?: Reward;
+  readonly judge?: HeldOutJudge;
 }
 
 async function train({
@@ -63,6 +65,7 @@ async function train({
   stopAtPublish,
   model,
   reward: own = reward,
+  judge,
 }: Options = {}) {
   const text = `
 language:
@@ -123,7 +126,7 @@ checkpoint: { every: 5 }
         { ...evaluationOptions, batchSize: config.learner.batchSize, samples: config.learner.samples },
         randomKey(3),
       ),
-      heldOut: { prompts: prompts.slice(0, 2), reward: own },
+      heldOut: { prompts: prompts.slice(0, 2), reward: own, judge },
       observer: {
         progress: (_, updates) => {
           if (updates === stopAfter) stop.abort();
@@ -197,6 +200,30 @@ describe('trainLanguage', () => {
       ...update,
       ...evaluation,
     ]);
+  });
+
+  it('records at each evaluation what a judge says of it and of the base model, and how diverse it is', async () => {
+    const seen: [number, number, number][] = [];
+    const judge: HeldOutJudge = async (policy, base) => {
+      seen.push([policy.updates, base.updates, policy.completions.length]);
+      return { 'evaluation/judgeWinRate': policy.updates / 24 };
+    };
+    const { metrics } = await train({ judge });
+    expect(seen).toEqual([0, 8, 16, 24].map((updates) => [updates, 0, 2]));
+    const recorded = metrics.filter(({ values }) => 'evaluation/winRate' in values);
+    expect(recorded.map(({ values }) => values['evaluation/judgeWinRate'])).toEqual([0, 8 / 24, 16 / 24, 1]);
+    // Completions are words of one, because the letters have no spaces between them: they have no pairs of words.
+    for (const { values } of recorded) {
+      expect(values['evaluation/words']).toBeLessThanOrEqual(1);
+      expect(values).not.toHaveProperty('evaluation/distinct2');
+    }
+  });
+
+  it('ends with the error of a judge that fails', async () => {
+    const judge: HeldOutJudge = async () => {
+      throw new Error('the judge is away');
+    };
+    await expect(train({ judge })).rejects.toThrow('the judge is away');
   });
 
   it('requests the exact KL only if it is learned from', async () => {

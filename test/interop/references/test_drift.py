@@ -73,6 +73,9 @@ class Drift(unittest.TestCase):
     def test_benchmark_functions_of_cma(self):
         self.check("benchmark_functions_cma", "CMA")
 
+    def test_text_diversity_of_nltk(self):
+        self.check("text_diversity_nltk", "NLTK")
+
     def test_differences_are_detected(self):
         document = {"a": [1.0, {"b": 2.0}]}
         self.assertEqual(list(differences("x", document, document)), [])
