@@ -29,9 +29,9 @@ const subjects: readonly Subject[] = [
     share: true,
   },
   {
-    title: 'Score of the judge',
+    title: 'Reward by the judge',
     subtitle: 'of held-out completions',
-    matches: /^evaluation\/judgeScore$/,
+    matches: /^evaluation\/judgeReward$/,
   },
   {
     title: 'Diversity',

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { featuresOf, reward } from '../../examples/language/review-judge.js';
 import { countReview } from '../../examples/language/kind-reviews.js';
+import { featuresOf, reward } from '../../examples/language/review-judge.js';
 // @ts-expect-error: a script without types.
 import { reviewJudge, weightsFile, worth } from '../../scripts/review-judge.mjs';
 
@@ -24,7 +24,10 @@ describe('the judge of reviews', () => {
     [' The soup was lovely. We liked the bread.', ' The soup was lovely. We hated the bread.'],
     // The reward of the training gives each of these pairs the same reward.
     [' We loved the waiter. We liked the soup.', ' We loved the waiter. We loved the waiter.'],
-    [' The soup was lovely and the bread was fresh. We loved the waiter.', ' We loved the waiter. We liked the soup.'],
+    [
+      ' The soup was lovely and the bread was fresh. We loved the waiter.',
+      ' We loved the waiter. We liked the soup.',
+    ],
   ])('prefers %j to %j', (better, worse) => {
     expect(judged(better)).toBeGreaterThan(judged(worse));
   });

@@ -129,15 +129,12 @@ describe('planStudy', () => {
     ['tiny', ['figure-4-left', 'figure-4-right']],
     ['weights', ['figure-5']],
     ['gemma', ['figure-4-left', 'win-rate-by-reward']],
-  ])(
-    'plans the language study of the package at the scale %s',
-    async (scale, first) => {
-      const file = fileURLToPath(new URL('../../../examples/reproduce/language.yaml', import.meta.url));
-      const study = parseStudy(file, await readStudy(file));
-      const { runs, figures } = await planStudy(study, scale, { ...place, file, address: '10.0.0.1:1' });
-      expect(figures.map(({ name }) => name).slice(0, 2)).toEqual(first);
-      const model = scale === 'gemma' ? { name: 'trainer', address: '10.0.0.1:1' } : { name: 'embedded' };
-      for (const { loaded } of runs) expect(loaded.config).toMatchObject({ language: { model } });
-    },
-  );
+  ])('plans the language study of the package at the scale %s', async (scale, first) => {
+    const file = fileURLToPath(new URL('../../../examples/reproduce/language.yaml', import.meta.url));
+    const study = parseStudy(file, await readStudy(file));
+    const { runs, figures } = await planStudy(study, scale, { ...place, file, address: '10.0.0.1:1' });
+    expect(figures.map(({ name }) => name).slice(0, 2)).toEqual(first);
+    const model = scale === 'gemma' ? { name: 'trainer', address: '10.0.0.1:1' } : { name: 'embedded' };
+    for (const { loaded } of runs) expect(loaded.config).toMatchObject({ language: { model } });
+  });
 });

@@ -11,11 +11,11 @@ const evaluation = (updates: number, ...texts: readonly string[]): LanguageEvalu
 const prompts = ['one', 'two'].map((text) => ({ text, row: { prompt: text } }));
 
 /** A judge that decides by what `decide` returns, and the questions that it was asked. */
-function judgeOf(decide: (first: string, second: string) => Decision, scores = false) {
+function judgeOf(decide: (first: string, second: string) => Decision, isReward = false) {
   const asked: string[] = [];
   const judge: PairJudge = {
-    bothOrders: !scores,
-    scores,
+    bothOrders: !isReward,
+    isReward,
     identity: 'test',
     decide: async ({ prompt, first, second }) => {
       asked.push(`${prompt}: ${first} or ${second}`);
@@ -39,7 +39,7 @@ describe('heldOutJudge', () => {
       evaluation(10, 'longer', 'same', 'x', 'five5'),
       evaluation(0, 'long', 'same', 'xy', 'four'),
     );
-    expect(metrics).toEqual({ 'evaluation/judgeWinRate': 2.5 / 4, 'evaluation/judgeScore': 16 / 4 });
+    expect(metrics).toEqual({ 'evaluation/judgeWinRate': 2.5 / 4, 'evaluation/judgeReward': 16 / 4 });
     // Two completions of each prompt.
     expect(asked).toEqual(['one: longer or long', 'one: same or same', 'two: x or xy', 'two: five5 or four']);
   });
@@ -49,7 +49,7 @@ describe('heldOutJudge', () => {
     const metrics = await heldOutJudge(judge, prompts)(evaluation(10, 'a', 'b'), evaluation(0, 'a', 'c'));
     expect(asked.toSorted()).toEqual(['two: b or c', 'two: c or b']);
     expect(metrics['evaluation/judgeWinRate']).toBe(0.5);
-    expect(metrics['evaluation/judgeScore']).toBeNaN();
+    expect(metrics['evaluation/judgeReward']).toBeNaN();
   });
 
   it('leaves out what the judge does not answer', async () => {
@@ -59,7 +59,11 @@ describe('heldOutJudge', () => {
         : { better: first === 'a' ? 'first' : 'second', answer: '' },
     );
     const judged = heldOutJudge(judge, prompts);
-    expect((await judged(evaluation(1, 'a', 'b'), evaluation(0, 'x', 'y')))['evaluation/judgeWinRate']).toBe(1);
-    expect((await judged(evaluation(1, 'b', 'b'), evaluation(0, 'x', 'y')))['evaluation/judgeWinRate']).toBeNaN();
+    expect((await judged(evaluation(1, 'a', 'b'), evaluation(0, 'x', 'y')))['evaluation/judgeWinRate']).toBe(
+      1,
+    );
+    expect(
+      (await judged(evaluation(1, 'b', 'b'), evaluation(0, 'x', 'y')))['evaluation/judgeWinRate'],
+    ).toBeNaN();
   });
 });

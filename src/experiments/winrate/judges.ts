@@ -38,7 +38,7 @@ export interface PairJudge {
   /** Whether the order could influence the decision, so that both orders must be asked. */
   readonly bothOrders: boolean;
   /** Whether it gives each completion a reward of its own. */
-  readonly scores: boolean;
+  readonly isReward: boolean;
   /** The judge's settings or source as text. Judges with different texts are different judges. */
   readonly identity: string;
   decide(pair: Pair, signal?: AbortSignal): Promise<Decision>;
@@ -52,7 +52,7 @@ function rewardJudge(reward: Reward, identity: string): PairJudge {
   return {
     identity,
     bothOrders: false,
-    scores: true,
+    isReward: true,
     async decide({ prompt, conversation, row, first, second, finishReasons }, signal) {
       const inputs = [first, second].map((completion, i) => ({
         prompt,
@@ -104,7 +104,7 @@ function languageModelJudge(
     // Verdicts that were read in another way belong to another judge.
     identity: `${identity}\nreading: 2`,
     bothOrders: true,
-    scores: false,
+    isReward: false,
     async decide({ prompt, conversation, first, second }, signal) {
       const question = template({ prompt, conversation, first, second });
       const asked = await askUntilParsed(
@@ -151,7 +151,7 @@ async function programJudge(file: string, { context, modules, key }: Opening): P
   return {
     identity,
     bothOrders: true,
-    scores: false,
+    isReward: false,
     async decide(pair, signal) {
       const better = await compare!(pair, signal);
       return { better, answer: better };
