@@ -55,23 +55,40 @@ export function reachOf({ shape, size: [a, b, c], mesh }: SceneGeom, { meshes }:
   return most;
 }
 
-/** A camera that follows a scene. Angles in radians. */
-export interface SceneCamera {
+/** From where a camera looks at its target. Angles in radians. */
+export interface Viewpoint {
   /** The direction from the target to the camera: around z, from −y, and up. */
   readonly azimuth: number;
   readonly elevation: number;
   readonly distance: number;
-  /** The point looked at in each recorded moment, [F, 3]. */
-  readonly targets: Float32Array;
   /** The height of the floor; undefined without one. */
   readonly floor: number | undefined;
+}
+
+/** A camera that follows a scene. */
+export interface SceneCamera extends Viewpoint {
+  /** The point looked at in each recorded moment, [F, 3]. */
+  readonly targets: Float32Array;
+}
+
+/** The point looked at at a moment between two recorded ones. */
+export function targetAt({ targets }: Pick<SceneCamera, 'targets'>, moment: number): Vector {
+  const last = targets.length / 3 - 1;
+  const from = Math.max(0, Math.min(last, Math.floor(moment)));
+  const to = Math.min(last, from + 1);
+  const share = Math.max(0, Math.min(1, moment - from));
+  const along = (axis: number) => {
+    const [a, b] = [targets[3 * from + axis]!, targets[3 * to + axis]!];
+    return a + share * (b - a);
+  };
+  return [along(0), along(1), along(2)];
 }
 
 /** The camera's field of view, from bottom to top. */
 export const fieldOfView = (32 * Math.PI) / 180;
 
 /** The unit vector from the target to the camera. */
-export function directionOf({ azimuth, elevation }: Pick<SceneCamera, 'azimuth' | 'elevation'>): Vector {
+export function directionOf({ azimuth, elevation }: Pick<Viewpoint, 'azimuth' | 'elevation'>): Vector {
   const flat = Math.cos(elevation);
   return [flat * Math.sin(azimuth), -flat * Math.cos(azimuth), Math.sin(elevation)];
 }

@@ -1,6 +1,14 @@
 import { rotate, type Vector } from '../core/rotations.js';
 import type { Scene, SceneGeom } from '../core/scene.js';
-import { directionOf, fieldOfView, placeOf, posesAt, type SceneCamera } from './scene-camera.js';
+import {
+  directionOf,
+  fieldOfView,
+  placeOf,
+  posesAt,
+  type SceneCamera,
+  targetAt,
+  type Viewpoint,
+} from './scene-camera.js';
 
 /**
  * A picture of a scene as SVG, for places without WebGL: each geom is the outline of its projection, drawn from far to near. Colors
@@ -28,7 +36,7 @@ const circle = Array.from(
 );
 
 /** The view of a camera on its target: its place, its axes, and the projection to the picture. */
-function viewOf(camera: SceneCamera, target: Vector) {
+function viewOf(camera: Viewpoint, target: Vector) {
   const back = directionOf(camera);
   const right = unit(cross([0, 0, 1], back));
   const up = cross(back, right);
@@ -130,9 +138,11 @@ const css = ([r, g, b, a]: readonly [number, number, number, number]) =>
  * @param poses [F, B, 7]
  */
 export function scenePicture(scene: Scene, poses: Float32Array, camera: SceneCamera, moment: number): string {
-  const row = posesAt(poses, scene.bodies, moment);
-  const f = Math.max(0, Math.min(camera.targets.length / 3 - 1, Math.round(moment)));
-  const target: Vector = [camera.targets[3 * f]!, camera.targets[3 * f + 1]!, camera.targets[3 * f + 2]!];
+  return posePicture(scene, posesAt(poses, scene.bodies, moment), camera, targetAt(camera, moment));
+}
+
+/** Draws the inside of an SVG of `pictureSize` with the bodies in these poses, [B, 7]. @param target the point looked at */
+export function posePicture(scene: Scene, row: Float32Array, camera: Viewpoint, target: Vector): string {
   const view = viewOf(camera, target);
   const solids = scene.geoms
     .filter(({ shape }) => shape !== 'plane')

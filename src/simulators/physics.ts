@@ -31,6 +31,8 @@ const dataViews = [
   'geom_xpos',
   'site_xpos',
   'subtree_com',
+  'xipos',
+  'xfrc_applied',
 ] as const;
 type DataView = (typeof dataViews)[number];
 
@@ -268,6 +270,30 @@ export class Physics {
   /** Moves a body, such as a target, within its parent's frame (meters). Call `forward` afterwards. */
   placeBody(name: string, position: readonly [number, number, number]): void {
     this.#model.body_pos.set(position, 3 * this.body(name));
+  }
+
+  /** The mass of all bodies together, in kg. */
+  get mass(): number {
+    return (this.#model.body_mass as Float64Array).reduce((sum, mass) => sum + mass, 0);
+  }
+
+  /**
+   * Pushes a body from outside until it is pushed otherwise or the next reset: a constant force at a point that is fixed in the world.
+   * @param body its row in `xpos`
+   * @param force in newtons, along the world's axes; zero to let go
+   * @param point in the world, in meters
+   */
+  push(
+    body: number,
+    force: readonly [number, number, number],
+    point: readonly [number, number, number],
+  ): void {
+    // MuJoCo applies it at the body's center of mass, so that its torque around that point is added.
+    const center = this.#view('xipos').subarray(3 * body, 3 * body + 3);
+    const [x, y, z] = point.map((value, axis) => value - center[axis]!) as [number, number, number];
+    const [fx, fy, fz] = force;
+    const torque = [y * fz - z * fy, z * fx - x * fz, x * fy - y * fx];
+    this.#view('xfrc_applied').set([...force, ...torque], 6 * body);
   }
 
   /** Returns to the model's initial state, at time 0. */

@@ -1,11 +1,14 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { stat } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { PmpoError } from '../../core/errors.js';
+import type { ServerResponse } from 'node:http';
 import { resumeCommand } from '../../run/resume-command.js';
 import { openRunDirectory, type RunDirectory } from '../../run/run-directory.js';
 import { isLocked } from '../../system/folder-lock.js';
+import {
+  type LoopbackExchange,
+  nonce,
+  pageHeaders,
+  startLoopbackServer,
+} from '../../system/loopback-server.js';
 import { escapeHtml } from '../html.js';
 import { pageScript } from '../page-script.js';
 import { renderReport } from '../report.js';
@@ -14,8 +17,7 @@ import type { LiveCommand, LiveEvent, LiveState } from './live-state.js';
 
 /**
  * Serves the report of a run while it goes on, on the loopback interface alone. The page is the report itself; a small script asks for it
- * again when the run's files have changed, which server-sent events tell. Every request needs the token in the page's address, and must
- * come from that page: another site in the same browser can neither read the run nor stop it.
+ * again when the run's files have changed, which server-sent events tell.
  */
 
 /** What `startLiveServer` needs. */
@@ -41,16 +43,12 @@ export interface LiveServer {
   close(): Promise<void>;
 }
 
-const host = '127.0.0.1';
 /** The share of the time that drawing the report may take. */
 const drawingShare = 0.2;
 
 /** What a page may load: its own script, and nothing from elsewhere. */
 const policy = (nonce: string) =>
   `default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-${nonce}'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
-
-/** The host of the page's address, as browsers send it: without the port that is HTTP's own. */
-export const hostOf = (port: number) => (port === 80 ? host : `${host}:${port}`);
 
 /** Starts to serve the page of a run. @throws PmpoError if there is no such run, or the port cannot be used. */
 export async function startLiveServer({
@@ -61,8 +59,7 @@ export async function startLiveServer({
   farewellMilliseconds = 10_000,
 }: LiveServerOptions): Promise<LiveServer> {
   const directory = await openRunDirectory(folder);
-  const token = randomBytes(24).toString('base64url');
-  const page = new LivePage(directory, token, onCommand !== undefined);
+  const page = new LivePage(directory, onCommand !== undefined);
   const listeners = new Set<ServerResponse>();
   const event = () => {
     const { version, state, isOver } = page;
@@ -72,35 +69,17 @@ export async function startLiveServer({
     for (const response of listeners) response.write(event());
   };
 
-  const server = createServer((request, response) => {
-    void answer(request, response).catch((error: unknown) => {
-      if (!response.headersSent) response.writeHead(500, { 'content-type': 'text/plain' });
-      response.end((error as Error).message);
-    });
-  });
-  const answer = async (request: IncomingMessage, response: ServerResponse) => {
-    const own = hostOf(bound);
-    const url = new URL(request.url ?? '/', `http://${own}`);
-    const refuse = (status: number, why: string) =>
-      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`);
-    // A name that an attacker has bound to this address would be another host.
-    if (request.headers.host !== own) return refuse(403, 'This page is served at its own address only.');
-    const { origin } = request.headers;
-    if (origin !== undefined && origin !== `http://${own}`)
-      return refuse(403, 'Another site may not ask for this.');
-    if (!equal(url.searchParams.get('token') ?? '', token))
-      return refuse(403, 'The address lacks its token.');
+  const answer = async ({ url, request, response, isFromPage, refuse }: LoopbackExchange) => {
     const command = /^\/(stop|checkpoint)$/.exec(url.pathname)?.[1] as LiveCommand | undefined;
     if (command !== undefined) {
       if (request.method !== 'POST') return refuse(405, 'Use POST.');
-      // Browsers send it with every POST of a page.
-      if (origin === undefined || onCommand === undefined)
-        return refuse(403, 'This page has no such button.');
+      if (!isFromPage || onCommand === undefined) return refuse(403, 'This page has no such button.');
       if (command === 'stop' && page.state.state === 'running')
         page.state = { ...page.state, state: 'stopping' };
       onCommand(command);
       tell();
-      return response.writeHead(204).end();
+      response.writeHead(204).end();
+      return;
     }
     if (request.method !== 'GET') return refuse(405, 'Use GET.');
     if (url.pathname === '/events') {
@@ -112,32 +91,12 @@ export async function startLiveServer({
     }
     if (url.pathname !== '/') return refuse(404, 'There is no such page.');
     const { start, script, end } = await page.drawn();
-    const nonce = randomBytes(18).toString('base64');
-    return response
-      .writeHead(200, {
-        'content-type': 'text/html; charset=utf-8',
-        'cache-control': 'no-store',
-        'content-security-policy': policy(nonce),
-        'referrer-policy': 'no-referrer',
-        'x-content-type-options': 'nosniff',
-      })
-      .end(`${start}<script nonce="${nonce}">${script}</script>${end}`);
+    const password = nonce();
+    response
+      .writeHead(200, pageHeaders(policy(password)))
+      .end(`${start}<script nonce="${password}">${script}</script>${end}`);
   };
-
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(
-        new PmpoError({
-          where: `${host}:${port}`,
-          what: `the page cannot be served there: ${cause.message}`,
-          remedy: 'Choose another port',
-          cause,
-        }),
-      ),
-    );
-    server.listen(port, host, resolve);
-  });
-  const bound = (server.address() as AddressInfo).port;
+  const server = await startLoopbackServer({ port, answer });
   const timer = setInterval(() => {
     void page.look().then((changed) => {
       if (changed) tell();
@@ -147,13 +106,10 @@ export async function startLiveServer({
   const close = async () => {
     clearInterval(timer);
     for (const response of listeners) response.end();
-    await new Promise<void>((resolve) => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    });
+    await server.close();
   };
   return {
-    url: `http://${hostOf(bound)}/?token=${token}`,
+    url: server.url,
     async end() {
       clearInterval(timer);
       page.isOver = true;
@@ -167,11 +123,6 @@ export async function startLiveServer({
     },
     close,
   };
-}
-
-function equal(a: string, b: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(a), digest(b));
 }
 
 /** A drawn page: what comes before its script, the script, and the rest. */
@@ -190,7 +141,6 @@ class LivePage {
   /** Whether this process, which has made the run, is done with it. */
   isOver = false;
   readonly #directory: RunDirectory;
-  readonly #token: string;
   readonly #hasButtons: boolean;
   #seen = '';
   #drawn: DrawnPage | undefined;
@@ -198,9 +148,8 @@ class LivePage {
   /** When the next look may find a change, because drawing takes long. */
   #notBefore = 0;
 
-  constructor(directory: RunDirectory, token: string, hasButtons: boolean) {
+  constructor(directory: RunDirectory, hasButtons: boolean) {
     this.#directory = directory;
-    this.#token = token;
     this.#hasButtons = hasButtons;
   }
 
@@ -273,7 +222,6 @@ class LivePage {
       : '';
     const data = {
       version: String(version),
-      token: this.#token,
       resume: resumeCommand(this.#directory.path),
     };
     const attributes = Object.entries(data).map(([name, value]) => ` data-${name}="${escapeHtml(value)}"`);

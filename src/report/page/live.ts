@@ -68,8 +68,9 @@ export function followRun(sceneView: SceneViewFactory): void {
   const bar = document.querySelector<HTMLElement>('.live');
   const main = document.querySelector('main');
   if (bar === null || main === null) return;
-  const { token = '', resume = '' } = bar.dataset;
-  const address = (path: string) => `${path}?token=${encodeURIComponent(token)}`;
+  const { resume = '' } = bar.dataset;
+  // The page's own address has its token.
+  const address = (path: string) => `${path}${location.search}`;
   const status = bar.querySelector('[role=status]') as HTMLElement;
   const say = (text: string) => {
     if (status.textContent !== text) status.textContent = text;
