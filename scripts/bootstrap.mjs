@@ -133,7 +133,7 @@ function sourceDigest() {
     'package-lock.json',
     'scripts/bootstrap.mjs',
     'scripts/tfjs-registrations.mjs',
-    'scripts/report-scripts.mjs',
+    'scripts/page-scripts.mjs',
   ];
   for (const path of [...settings, ...filesUnder('src').filter((p) => !isTest(p))]) {
     const { size, mtimeMs } = statSync(join(root, path));
@@ -157,8 +157,7 @@ function removeOrphans(sources) {
 export function build() {
   // The part of TensorFlow.js that Node cannot load by itself; it stays untouched if nothing has changed.
   if (runNode(['scripts/tfjs-registrations.mjs']) !== 0) fail('pmpo: TensorFlow.js could not be bundled');
-  if (runNode(['scripts/report-scripts.mjs']) !== 0)
-    fail('pmpo: the scripts of reports could not be bundled');
+  if (runNode(['scripts/page-scripts.mjs']) !== 0) fail('pmpo: the scripts of pages could not be bundled');
   const stamp = join(root, 'dist/.built');
   const digest = sourceDigest();
   rmSync(stamp, { force: true });

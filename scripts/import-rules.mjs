@@ -11,7 +11,7 @@ export const arrows = {
   'public-modules.ts': ['index.ts'],
   'plugin-worker.ts': ['public-modules.ts'],
   'index.ts': ['experiments'],
-  experiments: ['config', 'learners', 'report', 'python'],
+  experiments: ['config', 'learners', 'report', 'watch', 'python'],
   config: ['operators', 'feedback-services', 'language', 'datasets', 'replay', 'simulators'],
   learners: [
     'operators',
@@ -27,6 +27,7 @@ export const arrows = {
   'dm-env-rpc': ['environments', 'grpc', 'generated'],
   language: ['networks', 'grpc', 'generated', 'system'],
   'feedback-services': ['feedback', 'grpc', 'generated', 'system'],
+  watch: ['report', 'simulators'],
   report: ['run'],
   run: ['engine', 'environments', 'system'],
   python: ['system'],

@@ -19,6 +19,7 @@ process.exitCode = runNode([join(root, 'dist/cli/main.js'), ...args], { cwd: pro
 if (process.exitCode === 0 && needsFile) {
   say(`
 What to try next:
+  npx pmpo watch runs/NAME                     the policy in your browser: push it with the mouse
   npm start -- --operator mpo                  the same task with another operator
   npm start -- examples/language/tiny.yaml     a language model learns to write kind reviews
   npx pmpo init                                a configuration for a simulator, a server or a data set of yours`);

@@ -21,6 +21,7 @@ import { addSchema } from './commands/schema.js';
 import { addServe } from './commands/serve.js';
 import { addTrain } from './commands/train.js';
 import { addUi } from './commands/ui.js';
+import { addWatch } from './commands/watch.js';
 import { addWinrate } from './commands/winrate.js';
 
 const examples = `
@@ -55,6 +56,7 @@ export function createProgram(): Command {
   addRecord(program);
   addReport(program);
   addUi(program);
+  addWatch(program);
   addReproduce(program);
   addServe(program);
   addExport(program);

@@ -1,9 +1,9 @@
 import { addressesOf } from '../config/control-schema.js';
 import type { ResolvedConfig } from '../config/load.js';
-import { foldIn, randomKey, randomSeed } from '../core/random-keys.js';
 import { connectOverSharedStreams } from '../dm-env-rpc/client/shared-streams.js';
 import { createVectorEnvironment } from '../environments/create-vector-environment.js';
 import { EpisodeRecorder } from '../environments/episode-recorder.js';
+import { episodeSeed } from '../environments/episode-seed.js';
 import type { VectorEnvironment } from '../environments/vector-environment.js';
 import { startEmbeddedServer } from '../simulators/embedded-server.js';
 
@@ -78,7 +78,6 @@ export function connectEnvironments(
     numEnvs: __,
     ...connection
   } = environment;
-  const key = foldIn(foldIn(randomKey(seed), 'episodes'), purpose);
   const say = (message: string) => notice(`${purpose}: ${message}`);
   const said = new Set<string>();
   /** Says what is true of a server once, though each of its environments finds it out. */
@@ -108,7 +107,7 @@ export function connectEnvironments(
       const environment = await connect(index, aborted);
       return index === 0 && recorder !== undefined ? recorder.wrap(environment) : environment;
     },
-    episodeSeed: (index, episode) => randomSeed(foldIn(foldIn(key, index), episode)),
+    episodeSeed: (index, episode) => episodeSeed({ seed, purpose, index, episode }),
     reconnect,
     notice: say,
     signal,

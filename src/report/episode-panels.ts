@@ -117,16 +117,23 @@ function rewardBounds(episodes: readonly EpisodeRecording[]): [number, number] {
 }
 
 /** The pictures of the buttons, in a square of 16: fonts may lack such characters. */
-const icon = (d: string, name = '') =>
+export const icon = (d: string, name = '') =>
   `<svg class="icon${name}" viewBox="0 0 16 16" aria-hidden="true"><path d="${d}" fill="currentColor"/></svg>`;
+
+/** The button that plays and pauses. */
+export const playButton = `<button type="button" data-act="play" aria-label="Play" title="Play or pause">${icon('M4 2.5v11L13 8z', ' if-paused')}${icon('M4 3h3v10H4zM9 3h3v10H9z', ' if-playing')}</button>`;
+
+/** The choice of a speed. */
+export const speedChoice =
+  '<label class="muted">Speed <select name="speed"><option value="0.25">¼×</option><option value="0.5">½×</option><option value="1" selected>1×</option><option value="2">2×</option><option value="4">4×</option></select></label>';
 
 const controls = `<div class="controls" hidden>
 <button type="button" data-act="back" aria-label="One step back" title="One step back">${icon('M3 3h2v10H3zM13 3v10L6 8z')}</button>
-<button type="button" data-act="play" aria-label="Play" title="Play or pause">${icon('M4 2.5v11L13 8z', ' if-paused')}${icon('M4 3h3v10H4zM9 3h3v10H9z', ' if-playing')}</button>
+${playButton}
 <button type="button" data-act="forward" aria-label="One step forward" title="One step forward">${icon('M11 3h2v10h-2zM3 3v10l7-5z')}</button>
 <input type="range" min="0" value="0" step="1" aria-label="Step of the episode">
 <output class="muted"></output>
-<label class="muted">Speed <select><option value="0.25">¼×</option><option value="0.5">½×</option><option value="1" selected>1×</option><option value="2">2×</option><option value="4">4×</option></select></label>
+${speedChoice}
 </div>`;
 
 /** The episodes of a report, side by side; '' without any. @param withScript whether the script that plays them is added. */

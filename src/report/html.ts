@@ -84,8 +84,8 @@ footer{margin-top:48px;color:var(--muted);font-size:13px}
 @media print{.wide{display:block}.narrow{display:none}details:not([open]){display:none}body{background:none}.card,.grid>*{break-inside:avoid}}
 `;
 
-/** A complete, self-contained HTML page. @param body trusted HTML. */
-export function htmlPage(title: string, body: string): string {
+/** A complete, self-contained HTML page. @param body trusted HTML. @param ownCss rules of this page alone. */
+export function htmlPage(title: string, body: string, ownCss = ''): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -97,7 +97,7 @@ export function htmlPage(title: string, body: string): string {
 <style>
 ${themeCss(':root')}
 ${css.trim()}
-${episodeCss.trim()}
+${episodeCss.trim()}${ownCss.trimEnd()}
 </style>
 </head>
 <body>

@@ -114,6 +114,15 @@ class Bounds {
   }
 }
 
+const movingGeoms = ({ geoms }: Scene) => geoms.filter(({ body, shape }) => body >= 0 && shape !== 'plane');
+
+/** The middle of all that moves. @param row the poses of the bodies, [B, 7] */
+export function middleOf(scene: Scene, row: Float32Array): Vector {
+  const bounds = new Bounds();
+  for (const geom of movingGeoms(scene)) bounds.add(placeOf(geom, row).position, reachOf(geom, scene));
+  return [bounds.middle(0), bounds.middle(1), bounds.middle(2)];
+}
+
 /**
  * Chooses a camera for an episode. What stays in a place that fits the picture is looked at from one place; what travels is followed.
  * A scene in a horizontal plane is looked at from above, any other from the side, where planar robots move.
@@ -122,7 +131,7 @@ class Bounds {
 export function cameraOf(scene: Scene, poses: Float32Array): SceneCamera {
   const size = Math.max(1, scene.bodies * poseSize);
   const moments = Math.max(1, Math.floor(poses.length / size));
-  const moving = scene.geoms.filter(({ body, shape }) => body >= 0 && shape !== 'plane');
+  const moving = movingGeoms(scene);
   const reach = moving.map((geom) => reachOf(geom, scene));
   const whole = new Bounds();
   let largest = 0;

@@ -1,5 +1,6 @@
 import { ConfigError, PmpoError } from '../core/errors.js';
 import { foldIn, type RandomKey, randomKey } from '../core/random-keys.js';
+import type { Vector } from '../core/rotations.js';
 import type { Scene } from '../core/scene.js';
 import type { Environment, NamedSpecs, NamedTensorValues, Reset, Step } from '../environments/environment.js';
 import { Physics } from './physics.js';
@@ -106,6 +107,22 @@ export class MujocoEnvironment implements Environment {
 
   async poses(): Promise<Float32Array> {
     return this.#physics.bodyPoses();
+  }
+
+  /** The mass of all bodies together, in kg. */
+  get mass(): number {
+    return this.#physics.mass;
+  }
+
+  /**
+   * Pushes a body from outside, in all steps until it is pushed otherwise or the next reset.
+   * @param body its row in the poses
+   * @param force in newtons, along the world's axes; zero to let go
+   * @param point where it is pushed, in the world, in meters
+   */
+  push(body: number, force: Vector, point: Vector): void {
+    // The world is the first body of a model, and has no pose.
+    this.#physics.push(body + 1, force, point);
   }
 
   async close(): Promise<void> {

@@ -43,6 +43,33 @@ describe('Physics', () => {
     expect(await mujocoVersion()).toMatch(/^\d+\.\d+\.\d+$/);
   });
 
+  it('pushes a body: the force moves its center of mass, and turns it if it is applied elsewhere', async () => {
+    const physics = await Physics.load(`
+<mujoco>
+  <option timestep="0.001" gravity="0 0 0"/>
+  <worldbody>
+    <body name="ball" pos="0 0 1"><freejoint/><geom size="0.1" mass="2"/></body>
+  </worldbody>
+</mujoco>`);
+    open.push(physics);
+    expect(physics.mass).toBe(2);
+    const ball = physics.body('ball');
+    physics.forward();
+    physics.push(ball, [4, 0, 0], [0, 0, 1.05]);
+    physics.step(100);
+    // v = F t / m, and ω = r F t / I with I = 2/5 m r² for a ball.
+    expect(physics.qvel[0]).toBeCloseTo(0.2, 6);
+    expect(physics.qvel[4]).toBeCloseTo((0.05 * 4 * 0.1) / (0.4 * 2 * 0.01), 4);
+    physics.push(ball, [0, 0, 0], [0, 0, 0]);
+    physics.step(100);
+    expect(physics.qvel[0]).toBeCloseTo(0.2, 6);
+    physics.push(ball, [4, 0, 0], [0, 0, 1]);
+    physics.reset();
+    physics.forward();
+    physics.step(100);
+    expect(physics.qvel[0]).toBe(0);
+  });
+
   it('gives the places of names in the arrays', async () => {
     const physics = await load();
     expect([physics.nq, physics.nv, physics.nu, physics.timestep]).toEqual([9, 8, 1, 0.01]);

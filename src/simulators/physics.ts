@@ -1,5 +1,6 @@
 import type { MainModule, MjData, MjModel } from '@mujoco/mujoco';
 import { PmpoError } from '../core/errors.js';
+import type { Vector } from '../core/rotations.js';
 import { poseSize, type Scene } from '../core/scene.js';
 import { type SceneModel, sceneOf } from './scene.js';
 
@@ -283,11 +284,7 @@ export class Physics {
    * @param force in newtons, along the world's axes; zero to let go
    * @param point in the world, in meters
    */
-  push(
-    body: number,
-    force: readonly [number, number, number],
-    point: readonly [number, number, number],
-  ): void {
+  push(body: number, force: Vector, point: Vector): void {
     // MuJoCo applies it at the body's center of mass, so that its torque around that point is added.
     const center = this.#view('xipos').subarray(3 * body, 3 * body + 3);
     const [x, y, z] = point.map((value, axis) => value - center[axis]!) as [number, number, number];

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { builtInTasks } from './built-in-tasks.js';
 import { Physics } from './physics.js';
-import { builtInTasks } from './registry.js';
 import { type Falloff, tolerance } from './rewards.js';
 import { type HumanoidState, humanoidReward } from './tasks/humanoid.js';
 import { type QuadrupedState, quadrupedReward } from './tasks/quadruped.js';

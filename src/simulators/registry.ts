@@ -1,30 +1,8 @@
 import { ConfigError } from '../core/errors.js';
 import { Registry } from '../core/registry.js';
 import type { Environment } from '../environments/environment.js';
+import { builtInTasks } from './built-in-tasks.js';
 import { type SimulatorDefinition, taskSimulator } from './definition.js';
-import type { TaskDefinition } from './task.js';
-import { acrobotSwingup } from './tasks/acrobot.js';
-import { cartpoleBalance, cartpoleSwingup } from './tasks/cartpole.js';
-import { cheetahRun } from './tasks/cheetah.js';
-import { humanoidStand } from './tasks/humanoid.js';
-import { quadrupedRun } from './tasks/quadruped.js';
-import { reacher } from './tasks/reacher.js';
-import { walkerRun, walkerStand, walkerWalk } from './tasks/walker.js';
-
-/** The embedded tasks, in the order of `pmpo simulators`. */
-export const builtInTasks: readonly TaskDefinition[] = [
-  cartpoleSwingup,
-  cartpoleBalance,
-  acrobotSwingup,
-  reacher,
-  walkerStand,
-  walkerWalk,
-  walkerRun,
-  cheetahRun,
-  quadrupedRun,
-  humanoidStand,
-];
-
 /** Registers the embedded tasks as simulators. Returns the registry. */
 export function registerBuiltInSimulators(
   registry: Registry<SimulatorDefinition>,

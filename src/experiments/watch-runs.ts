@@ -1,0 +1,105 @@
+import { realpath } from 'node:fs/promises';
+import { loadPolicyConfig } from '../config/load.js';
+import { PmpoError } from '../core/errors.js';
+import { formatCount } from '../core/format.js';
+import { withoutType } from '../dm-env-rpc/codec/settings.js';
+import { jobKind, jobTerms } from '../run/job-terms.js';
+import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
+import { builtInTasks } from '../simulators/built-in-tasks.js';
+import { checkSettings, taskSettings } from '../simulators/definition.js';
+import type { LoopbackServer } from '../system/loopback-server.js';
+import { startWatchServer } from '../watch/server.js';
+import type { WatchedPolicy, WatchedRun } from '../watch/watch-data.js';
+import { choosePolicy, exportRun, type LoadedPolicyConfig } from './trained-policy.js';
+
+/** Runs whose policies act in a browser, in the embedded simulators of their training. */
+
+/** What `watchRuns` needs. */
+export interface WatchRunsOptions {
+  /** Folders of runs. */
+  readonly folders: readonly string[];
+  /** 0 for a free port. */
+  readonly port: number;
+}
+
+/** A run that is served. */
+interface OpenedRun {
+  readonly directory: RunDirectory;
+  readonly loaded: LoadedPolicyConfig;
+  readonly shown: WatchedRun;
+}
+
+/** The name of a run's embedded simulator. @throws PmpoError if a browser cannot simulate it. */
+function simulatorOf({ files }: RunDirectory, { environment }: LoadedPolicyConfig['config']): string {
+  const known = builtInTasks.map(({ name }) => name);
+  const { address, simulator } = environment ?? {};
+  if (address === undefined && simulator !== undefined && known.includes(simulator)) return simulator;
+  throw new PmpoError({
+    where: files.config,
+    what:
+      address !== undefined
+        ? `its simulator is at ${String(address)}, and a browser cannot simulate it`
+        : `its simulator is ${simulator === undefined ? 'not known' : `'${simulator}', of a plugin`}, and a browser cannot simulate it`,
+    remedy: `\`pmpo report ${files.config.replace(/\/config\.yaml$/, '')}\` plays its recorded episodes. A browser has ${known.join(', ')}`,
+  });
+}
+
+/** The policies of a run's newest checkpoint: the last, and the best if it is another one. */
+async function policiesOf(
+  directory: RunDirectory,
+  { config }: LoadedPolicyConfig,
+): Promise<readonly WatchedPolicy[]> {
+  const { steps: unit } = jobTerms[jobKind(config)];
+  const about = (steps: number) => `after ${formatCount(steps)} ${unit}`;
+  const last = await choosePolicy(directory, config, false);
+  const best = await choosePolicy(directory, config, true).catch(() => undefined);
+  return [
+    { name: 'last', about: about(last.steps) },
+    ...(best === undefined || best.steps === last.steps
+      ? []
+      : [{ name: 'best' as const, about: about(best.steps) }]),
+  ];
+}
+
+async function openRun(folder: string): Promise<OpenedRun> {
+  const directory = await openRunDirectory(folder);
+  const loaded = await loadPolicyConfig(directory.files.config, [], { renamedKeys: 'read' });
+  const { config } = loaded;
+  const simulator = simulatorOf(directory, config);
+  const { createSettings = {}, ...environment } = config.environment!;
+  const plain = Object.fromEntries(
+    Object.entries(createSettings).map(([name, setting]) => [name, withoutType(name, setting)]),
+  );
+  const { episodeSteps, actionRepeat } = checkSettings(simulator, taskSettings, plain);
+  const shown: WatchedRun = {
+    name: directory.name,
+    about: `${config.operator.name}, seed ${config.seed}`,
+    simulator,
+    episodeSteps,
+    simulatorRepeat: actionRepeat,
+    actionRepeat: environment.actionRepeat,
+    observations: environment.observations,
+    oneHotObservations: environment.oneHotObservations,
+    policies: await policiesOf(directory, loaded),
+  };
+  return { directory, loaded, shown };
+}
+
+/**
+ * Serves a page on which the policies of runs act.
+ * @throws PmpoError if a folder is not that of a run with a checkpoint, or its simulator is none that a browser can simulate.
+ */
+export async function watchRuns({ folders, port }: WatchRunsOptions): Promise<LoopbackServer> {
+  const real = await Promise.all(folders.map((folder) => realpath(folder).catch(() => folder)));
+  const runs: OpenedRun[] = [];
+  for (const folder of new Set(real)) runs.push(await openRun(folder));
+  return startWatchServer({
+    port,
+    runs: runs.map(({ shown }) => shown),
+    seed: runs[0]!.loaded.config.seed,
+    policy: (run, name) => {
+      const { directory, loaded } = runs[run]!;
+      return exportRun(directory, loaded, { best: name === 'best' });
+    },
+  });
+}

@@ -1,0 +1,292 @@
+import { formatCount, formatNumber } from '../../core/format.js';
+import { episodeSeed } from '../../environments/episode-seed.js';
+import { strip, stripWidth } from '../../report/strip.js';
+import { policyPath, type WatchData, type WatchedPolicy, type WatchedRun } from '../watch-data.js';
+import { BrowserPolicy } from './policy.js';
+import { Pusher } from './push.js';
+import { Stage } from './stage.js';
+import { World } from './world.js';
+
+/** The page of `pmpo watch`: policies act in simulators that run here, and a person pushes the bodies. */
+
+/** Steps of the rehearsal by which the camera is chosen, and the longest time that it may take, in milliseconds. */
+const rehearsal = { steps: 300, milliseconds: 2000 };
+/** Seconds of rest before the next episode. */
+const restSeconds = 1;
+/** The most steps before a picture: a slow browser plays slower, and does not fall behind. */
+const maxStepsPerPicture = 8;
+
+const addressOf = (run: number, name: WatchedPolicy['name']) => `${policyPath(run, name)}${location.search}`;
+
+/** The reward of each step so far as a line. @param length the steps of an episode */
+function rewardLine(rewards: readonly number[], length: number): string {
+  const [low, high] = [Math.min(0, ...rewards), Math.max(0, ...rewards)];
+  const scale = high > low ? (strip.height - 8) / (high - low) : 0;
+  const at = (i: number) => (strip.left + (i / Math.max(1, length - 1)) * stripWidth).toFixed(1);
+  const points = rewards.map(
+    (reward, i) => `${at(i)} ${(strip.height - 4 - (reward - low) * scale).toFixed(1)}`,
+  );
+  const floor = (strip.height - 4 + low * scale).toFixed(1);
+  const line =
+    points.length < 2
+      ? ''
+      : `<path d="M${points.join('L')}" fill="none" stroke="var(--series-0)" stroke-width="1.3"/>`;
+  return `<line x1="${strip.left}" x2="${strip.width - strip.right}" y1="${floor}" y2="${floor}" stroke="var(--line)"/>${line}`;
+}
+
+/** One run on the page. */
+class Panel {
+  readonly run: WatchedRun;
+  readonly world: World;
+  readonly stage: Stage;
+  readonly pusher: Pusher;
+  /** Steps that are due, in parts of one. */
+  due = 0;
+  #problem = '';
+  readonly #strip: Element;
+  readonly #soFar: Element;
+  readonly #length: number;
+
+  private constructor(element: HTMLElement, run: WatchedRun, world: World, stage: Stage) {
+    this.run = run;
+    this.world = world;
+    this.stage = stage;
+    this.pusher = new Pusher(world, stage);
+    this.#strip = element.querySelector('.strip') as Element;
+    this.#soFar = element.querySelector('.so-far') as Element;
+    this.#length = run.episodeSteps / (run.simulatorRepeat * run.actionRepeat);
+  }
+
+  /** Opens a run's simulator, and rehearses an episode for the camera. */
+  static async open(element: HTMLElement, index: number, run: WatchedRun, seed: number): Promise<Panel> {
+    const policy = await BrowserPolicy.load(addressOf(index, run.policies[0]!.name));
+    const world = await World.open(run, policy);
+    await world.reset(seed);
+    const poses = [world.now];
+    const until = performance.now() + rehearsal.milliseconds;
+    while (poses.length < rehearsal.steps && !world.isOver && performance.now() < until) {
+      await world.step();
+      poses.push(world.now);
+    }
+    const all = new Float32Array(poses.length * world.now.length);
+    for (const [i, row] of poses.entries()) all.set(row, i * row.length);
+    const stage = new Stage(
+      element.querySelector('.stage') as HTMLElement,
+      world,
+      all,
+      `${run.name}: the simulated bodies`,
+    );
+    return new Panel(element, run, world, stage);
+  }
+
+  async restart(seed: number): Promise<void> {
+    this.due = 0;
+    this.#problem = '';
+    this.pusher.release();
+    await this.world.reset(seed);
+    this.stage.restart();
+  }
+
+  /** Takes a step, under a push. */
+  async step(push: ReturnType<Pusher['current']>): Promise<void> {
+    if (push !== undefined) this.world.push(push.point, push.force);
+    try {
+      await this.world.step();
+    } catch (error) {
+      this.#problem = ` The episode has ended: ${(error as Error).message}.`;
+    }
+    if (push !== undefined) this.world.push(push.point, [0, 0, 0]);
+    this.pusher.passed(this.world.secondsPerStep);
+  }
+
+  show(): void {
+    const { rewards, isOver } = this.world;
+    this.stage.draw(isOver ? 1 : this.due);
+    this.#strip.innerHTML = rewardLine(rewards, this.#length);
+    const reward = rewards.length === 0 ? '' : ` Reward ${formatNumber(rewards.at(-1))}.`;
+    const text = `Return ${isOver ? '' : 'so far '}${formatNumber(this.world.return)} after ${formatCount(rewards.length)} steps${isOver ? ', the end.' : `.${reward}`}${this.#problem}`;
+    this.#soFar.textContent = text;
+  }
+}
+
+/** The page, once everything is loaded. */
+class Watch {
+  readonly #section: HTMLElement;
+  readonly #panels: readonly Panel[];
+  readonly #seed: number;
+  readonly #status: HTMLElement;
+  #episode = 0;
+  #isPlaying = false;
+  /** Whether steps are being taken for a picture. */
+  #isBusy = false;
+  #before: number | undefined;
+  #rest = 0;
+  /** What buttons have asked for, to be done between two pictures. */
+  #asked: (() => Promise<void>)[] = [];
+  /** Whether the reader wants little motion: nothing plays that was not asked for. */
+  readonly #isStill = matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+  constructor(section: HTMLElement, panels: readonly Panel[], seed: number) {
+    this.#section = section;
+    this.#panels = panels;
+    this.#seed = seed;
+    this.#status = section.querySelector('.status') as HTMLElement;
+    const controls = section.querySelector<HTMLElement>('.controls')!;
+    controls.hidden = false;
+    const on = (act: string, what: () => void) =>
+      controls.querySelector(`[data-act=${act}]`)!.addEventListener('click', what);
+    on('play', () => this.#play(!this.#isPlaying));
+    on('restart', () => this.#ask(() => this.#start(this.#episode)));
+    on('next', () => this.#ask(() => this.#start(this.#episode + 1)));
+    on('left', () => this.#shove(-1));
+    on('right', () => this.#shove(1));
+    for (const [i, panel] of panels.entries()) this.#listen(i, panel);
+    const refresh = () => {
+      for (const { stage } of panels) stage.refresh();
+    };
+    new ResizeObserver(refresh).observe(section);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', refresh);
+  }
+
+  get #speed(): number {
+    return Number(this.#section.querySelector<HTMLSelectElement>('[name=speed]')!.value);
+  }
+
+  get #strength(): number {
+    return Number(this.#section.querySelector<HTMLInputElement>('[name=strength]')!.value);
+  }
+
+  get #isAlike(): boolean {
+    return this.#section.querySelector<HTMLInputElement>('[name=alike]')?.checked ?? false;
+  }
+
+  /** Whether the episodes of all worlds have ended. */
+  get #isOver(): boolean {
+    return this.#panels.every(({ world }) => world.isOver);
+  }
+
+  #listen(index: number, { run, pusher, world }: Panel): void {
+    const view = this.#section.querySelectorAll<HTMLElement>('.view')[index]!;
+    const stage = view.querySelector<HTMLElement>('.stage')!;
+    stage.addEventListener('pointerdown', (event) => {
+      if (!pusher.grab(event)) return;
+      event.preventDefault();
+      stage.setPointerCapture(event.pointerId);
+      if (!this.#isPlaying) this.#play(true);
+    });
+    stage.addEventListener('pointermove', (event) => pusher.pull(event));
+    for (const end of ['pointerup', 'pointercancel'] as const)
+      stage.addEventListener(end, () => pusher.release());
+    const choice = view.querySelector<HTMLSelectElement>('[name=policy]')!;
+    choice.addEventListener('change', () =>
+      this.#ask(async () => {
+        const next = await BrowserPolicy.load(addressOf(index, choice.value as WatchedPolicy['name']));
+        await world.policy.close();
+        world.policy = next;
+        this.#say(`${run.name}: the ${choice.value} policy acts.`);
+      }),
+    );
+  }
+
+  #shove(direction: number): void {
+    for (const panel of this.#isAlike ? this.#panels.slice(0, 1) : this.#panels)
+      panel.pusher.shove(direction);
+    if (!this.#isPlaying) this.#play(true);
+  }
+
+  #ask(what: () => Promise<void>): void {
+    this.#asked.push(what);
+    // A page that does not play does it now.
+    if (!this.#isPlaying) void this.#picture();
+  }
+
+  #say(text: string): void {
+    if (this.#status.textContent !== text) this.#status.textContent = text;
+  }
+
+  /** Starts an episode in all worlds. @param episode its number among the evaluations' */
+  async #start(episode: number): Promise<void> {
+    this.#episode = episode;
+    this.#rest = 0;
+    const seed = episodeSeed({ seed: this.#seed, purpose: 'evaluation', index: 0, episode });
+    for (const panel of this.#panels) await panel.restart(seed);
+    this.#say(`Start ${episode + 1} of the evaluation.`);
+  }
+
+  #play(on: boolean): void {
+    this.#isPlaying = on;
+    this.#section.dataset.playing = String(on);
+    this.#section.querySelector('[data-act=play]')!.setAttribute('aria-label', on ? 'Pause' : 'Play');
+    this.#before = undefined;
+    if (!on) return;
+    if (this.#isOver) this.#ask(() => this.#start(this.#episode + 1));
+    requestAnimationFrame((now) => this.#tick(now));
+  }
+
+  #tick(now: number): void {
+    if (!this.#isPlaying) return;
+    // After a pause, such as a hidden page, time goes on from here.
+    const seconds = this.#before === undefined ? 0 : Math.min(0.1, (now - this.#before) / 1000);
+    this.#before = now;
+    void this.#picture(seconds * this.#speed).then(() => requestAnimationFrame((next) => this.#tick(next)));
+  }
+
+  /** Does what was asked for, takes the steps that are due, and draws. @param seconds of the simulators since the last picture */
+  async #picture(seconds = 0): Promise<void> {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    try {
+      for (const what of this.#asked.splice(0)) await what();
+      for (const panel of this.#panels) panel.due += seconds / panel.world.secondsPerStep;
+      for (let i = 0; i < maxStepsPerPicture; i++) await this.#stepDue();
+      for (const panel of this.#panels) panel.due = Math.min(panel.due, 1);
+      for (const panel of this.#panels) panel.show();
+      if (!this.#isOver) return;
+      this.#rest += seconds / this.#speed;
+      if (this.#isStill) this.#play(false);
+      else if (this.#rest >= restSeconds) await this.#start(this.#episode + 1);
+    } catch (error) {
+      this.#say((error as Error).message);
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  /** One step of each world for which one is due. */
+  async #stepDue(): Promise<void> {
+    const pushes = this.#panels.map(({ pusher }) => pusher.current(this.#strength));
+    const common = this.#isAlike ? pushes.find((push) => push !== undefined) : undefined;
+    for (const [i, panel] of this.#panels.entries()) {
+      if (panel.due < 1) continue;
+      panel.due -= 1;
+      await panel.step(common ?? pushes[i]);
+    }
+  }
+
+  /** Begins: playing, or still for those who want that. */
+  async begin(): Promise<void> {
+    await this.#start(0);
+    for (const panel of this.#panels) panel.show();
+    this.#play(!this.#isStill);
+    if (!this.#panels.every(({ stage }) => stage.canPick))
+      this.#say('Bodies cannot be dragged, because this browser has no WebGL. The buttons push them.');
+  }
+}
+
+/** Loads the runs of this page, and lets their policies act. */
+export async function watch(): Promise<void> {
+  const section = document.querySelector<HTMLElement>('.watch');
+  const text = document.querySelector('.watch-data')?.textContent;
+  if (section === null || text === undefined || text === null) return;
+  const status = section.querySelector('.status') as HTMLElement;
+  try {
+    const { runs, seed } = JSON.parse(text) as WatchData;
+    const views = section.querySelectorAll<HTMLElement>('.view');
+    const start = episodeSeed({ seed, purpose: 'evaluation', index: 0, episode: 0 });
+    const panels: Panel[] = [];
+    for (const [i, run] of runs.entries()) panels.push(await Panel.open(views[i]!, i, run, start));
+    await new Watch(section, panels, seed).begin();
+  } catch (error) {
+    status.textContent = `The page cannot show the runs: ${(error as Error).message}`;
+  }
+}
