@@ -61,6 +61,7 @@ const suites = [
   { name: 'safetensors', venvs: ['safetensors'] },
   { name: 'minari', venvs: ['minari'] },
   { name: 'tensorboard', venvs: ['tensorboard'] },
+  { name: 'wandb', venvs: ['wandb'] },
 ];
 
 const program = join(root, 'dist/cli/main.js');
