@@ -14,7 +14,7 @@ import { crossEntropy, expectedValue, targetHistograms } from './value-distribut
 /**
  * Q(x, y): a perceptron of an observation and an action. Its first layer has one weight matrix for each of them, so that the N
  * samples of a context share the product with the observation. Shapes: N samples, B contexts, O observation size, A action
- * dimensions, P outputs: 1, or one for each bin.
+ * dimensions, H units of the first layer, P outputs: 1, or one for each bin.
  */
 
 /** The architecture of a critic. */
@@ -47,19 +47,54 @@ export function initCritic(
   };
 }
 
-/** Outputs [N, B, P] for canonical actions [N, B, A], clipped to their bounds, at observations [B, O]. */
+/**
+ * The most numbers in one activation of a block of samples, 1 MiB of them: what follows a layer then finds its numbers in the cache. In
+ * blocks of 4 samples of 256 contexts and 256 units, 20 samples take three quarters of the time that they take at once.
+ */
+const maxBlockSize = 2 ** 18;
+
+/** How many samples each block has: as equal as can be, and no more than fit. */
+function blocksOf(samples: number, sampleSize: number): number[] {
+  const most = Math.max(1, Math.floor(maxBlockSize / sampleSize));
+  const count = Math.ceil(samples / most);
+  return Array.from(
+    { length: count },
+    (_, i) => Math.floor(((i + 1) * samples) / count) - Math.floor((i * samples) / count),
+  );
+}
+
+/**
+ * Outputs [N, B, P] for canonical actions [N, B, A], clipped to their bounds, at observations [B, O]. Samples are evaluated in blocks;
+ * each has the same outputs as by itself.
+ */
 export function criticOutputs(
   parameters: NamedTensors,
   observations: Tensor2D,
   actions: Tensor3D,
   settings: CriticSettings,
 ): Tensor3D {
-  const [samples, contexts, actionSize] = actions.shape;
-  const width = settings.hidden[0];
-  const ofObservation = tf.add(
+  const [samples, contexts] = actions.shape;
+  const ofObservation: Tensor2D = tf.add(
     tf.matMul(observations, parameters['observation/weight']),
     parameters['hidden0/bias'],
   );
+  const blocks = blocksOf(samples, contexts * settings.hidden[0]);
+  if (blocks.length <= 1) return blockOutputs(parameters, ofObservation, actions, settings);
+  const outputs = tf
+    .split<Tensor3D>(actions, blocks, 0)
+    .map((block) => blockOutputs(parameters, ofObservation, block, settings));
+  return tf.concat(outputs, 0);
+}
+
+/** Outputs for a block of samples, given the part of the first layer that depends on the observation, [B, H]. */
+function blockOutputs(
+  parameters: NamedTensors,
+  ofObservation: Tensor2D,
+  actions: Tensor3D,
+  settings: CriticSettings,
+): Tensor3D {
+  const [samples, contexts, actionSize] = actions.shape;
+  const width = settings.hidden[0];
   const flat = tf.reshape(tf.clipByValue(actions, -1, 1), [samples * contexts, actionSize]);
   const ofAction = tf.matMul(flat, parameters['action/weight']);
   const preActivations =

@@ -1,0 +1,86 @@
+import { afterEach, expect, it } from 'vitest';
+import { normal } from '../../test/engine/agreement.js';
+import { randomKey } from '../core/random-keys.js';
+import { createEngine } from '../engine/create.js';
+import type { Engine, EngineName } from '../engine/engine.js';
+import type { Tensor2D, Tensor3D } from '../engine/tensors.js';
+import * as tf from '../engine/tf.js';
+import { applyCritic, type CriticSettings, initCritic } from './critic.js';
+
+let engine: Engine | undefined;
+afterEach(async () => engine?.dispose());
+
+const settings: CriticSettings = {
+  hidden: [256, 8],
+  activation: 'elu',
+  layerNorm: true,
+  residual: false,
+  head: 'scalar',
+  bins: 3,
+};
+const [contexts, observationSize, actionSize] = [500, 3, 2];
+
+it.each<[EngineName, number]>([
+  // Three blocks of 2, 2 and 1 samples; one block.
+  ['onnx', 5],
+  ['onnx', 2],
+  ['cpu', 5],
+])(
+  'gives each of several samples the value that it has alone, engine %s, %i samples',
+  async (name, samples) => {
+    engine = await createEngine(name);
+    const parameters = Object.fromEntries(
+      Object.entries(initCritic(randomKey(0), observationSize, actionSize, settings)).map(([key, value]) => [
+        key,
+        engine!.variable(key, value),
+      ]),
+    );
+    const values = engine.jit('values', (inputs: { readonly x: Tensor2D; readonly y: Tensor3D }) => ({
+      values: applyCritic(parameters, inputs.x, inputs.y, settings),
+    }));
+    const x = normal('observations', contexts, observationSize);
+    const y = normal('actions', samples, contexts, actionSize);
+    const together = (await values.run({ x, y })).values;
+    expect(together.shape).toEqual([samples, contexts]);
+    for (let n = 0; n < samples; n++) {
+      const size = contexts * actionSize;
+      const one = { shape: [1, contexts, actionSize], data: y.data.slice(n * size, (n + 1) * size) };
+      const alone = (await values.run({ x, y: one })).values;
+      expect(together.data.slice(n * contexts, (n + 1) * contexts)).toEqual(alone.data);
+    }
+  },
+);
+
+it('evaluates many samples in blocks, whose products are no larger than a block', async () => {
+  engine = await createEngine('cpu');
+  const parameters = Object.fromEntries(
+    Object.entries(initCritic(randomKey(0), observationSize, actionSize, settings)).map(([key, value]) => [
+      key,
+      engine!.variable(key, value),
+    ]),
+  );
+  const rows: number[] = [];
+  const kernel = tf.getKernel('BatchMatMul', 'cpu')!;
+  const watched: typeof kernel = {
+    ...kernel,
+    kernelFunc: (call) => {
+      rows.push((call.inputs.a as { shape: number[] }).shape.at(-2)!);
+      return kernel.kernelFunc(call);
+    },
+  };
+  tf.unregisterKernel('BatchMatMul', 'cpu');
+  tf.registerKernel(watched);
+  try {
+    const values = engine.jit('values', (inputs: { readonly x: Tensor2D; readonly y: Tensor3D }) => ({
+      values: applyCritic(parameters, inputs.x, inputs.y, settings),
+    }));
+    await values.run({
+      x: normal('observations', contexts, observationSize),
+      y: normal('actions', 5, contexts, actionSize),
+    });
+  } finally {
+    tf.unregisterKernel('BatchMatMul', 'cpu');
+    tf.registerKernel(kernel);
+  }
+  expect(Math.max(...rows)).toBe(2 * contexts);
+});
