@@ -105,7 +105,12 @@ export function addOutputOptions(command: Command): Command {
     .option('--json', 'show progress as JSON, one object per line on standard output');
 }
 
-/** The command line as it was given, with quotes where a shell needs them and without secrets. */
+/** The environment variable by which a program that starts this one says how a person would make the run again. */
+const ownCommand = 'PMPO_COMMAND';
+
+/** The command line as it was given, with quotes where a shell needs them and without secrets; or what the program that started this one says. */
 export function commandLine(args: readonly string[] = process.argv.slice(2)): string {
+  const said = process.env[ownCommand];
+  if (said !== undefined && said !== '') return said;
   return ['pmpo', ...args.map(withoutSecret).map(shellQuoted)].join(' ');
 }

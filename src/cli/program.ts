@@ -41,7 +41,7 @@ export function createProgram(): Command {
       'Improves a policy from accepted samples, rejected samples, or both, on simulators and language models reached over gRPC.',
     )
     .version(packageVersion())
-    .showHelpAfterError('See `pmpo --help`.')
+    .showHelpAfterError('See `npx pmpo --help`.')
     .addHelpText('after', examples)
     .exitOverride();
   addInit(program);
@@ -66,7 +66,7 @@ export function createProgram(): Command {
   addDoctor(program);
   addSchema(program);
   for (const command of program.commands) {
-    command.showHelpAfterError(`See \`pmpo ${command.name()} --help\`.`);
+    command.showHelpAfterError(`See \`npx pmpo ${command.name()} --help\`.`);
   }
   return program;
 }

@@ -218,7 +218,7 @@ const replaySchema = z
       )
       .optional()
       .describe(
-        'redis://host:port of a Redis server through which actors (`pmpo act`) send transitions to this learner; default: the learner acts in its own process',
+        'redis://host:port of a Redis server through which actors (`npx pmpo act`) send transitions to this learner; default: the learner acts in its own process',
       ),
     redisPassword: secretSchema.optional().describe('Where to find the password of Redis'),
     redisTls: z

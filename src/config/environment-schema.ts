@@ -37,7 +37,7 @@ export const environmentSchema = z
       .string()
       .optional()
       .describe(
-        'The name of an embedded simulator (see `pmpo simulators`); with `address`, the setting `simulator` sent to that server',
+        'The name of an embedded simulator (see `npx pmpo simulators`); with `address`, the setting `simulator` sent to that server',
       ),
     address: z
       .union([addressSchema, z.array(addressSchema).min(1)])
@@ -77,7 +77,7 @@ export const environmentSchema = z
       .max(256)
       .default(1)
       .describe(
-        'Environments that share one gRPC stream, so that one message steps all of them; more than 1 requires a server with the setting `batchSize`, such as those of `pmpo serve`',
+        'Environments that share one gRPC stream, so that one message steps all of them; more than 1 requires a server with the setting `batchSize`, such as those of `npx pmpo serve`',
       ),
     actionRepeat: count
       .max(1000)

@@ -103,7 +103,7 @@ const embeddedModel = z
 const trainerModel = z
   .strictObject({
     name: z.literal('trainer'),
-    address: addressSchema.describe('host:port of a trainer (`pmpo serve trainer`)'),
+    address: addressSchema.describe('host:port of a trainer (`npx pmpo serve trainer`)'),
     ...connectionKeys,
     sampler: samplerSchema.optional(),
   })
@@ -334,7 +334,7 @@ export function languageConfigSchema(registries: LanguageRegistries) {
           .string()
           .optional()
           .describe(
-            'A judge of its own, as for `pmpo winrate --judge`: a module (.ts, .js, .mjs) or settings (.yaml). At each evaluation it compares the held-out completions with those of the model before training',
+            'A judge of its own, as for `npx pmpo winrate --judge`: a module (.ts, .js, .mjs) or settings (.yaml). At each evaluation it compares the held-out completions with those of the model before training',
           ),
       })
       .prefault({})

@@ -196,7 +196,7 @@ export async function resolveConfig(
     where: source.where(['language']),
     what: 'this is the configuration of a language job, and a control job is needed here',
     remedy:
-      'Give a configuration with `environment`, such as examples/cartpole.yaml. The results of a language run are in its completions.html; `pmpo winrate` compares models',
+      'Give a configuration with `environment`, such as examples/cartpole.yaml. The results of a language run are in its completions.html; `npx pmpo winrate` compares models',
   });
 }
 

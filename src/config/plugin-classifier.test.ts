@@ -32,7 +32,7 @@ const plugin = (body: string, more = '') => `
       settings: registry.z.strictObject({ limit: registry.z.number().default(0) }),
       create: ({ limit }: any) => ({
         provides: { accepts: true, rejects: true },
-        deadlineSeconds: 5,
+        deadlineSeconds: 60,
         async classifyOnHost({ evaluation }: any) {
           ${body}
         },
@@ -132,7 +132,7 @@ describe("a plugin's classifier of plain code", () => {
   });
 
   it('whose thread fails between two batches fails at the next one, and not the process', async () => {
-    const later = `setTimeout(() => { throw new Error('a socket closed'); }); ${above}`;
+    const later = `setTimeout(() => { throw new Error('a socket closed'); }, 500); ${above}`;
     const classifier = await load('between', plugin(later));
     await classify(classifier);
     await expect
@@ -141,7 +141,7 @@ describe("a plugin's classifier of plain code", () => {
   });
 
   it('that computes for ever ends at its deadline, or when the run is stopped', async () => {
-    const text = plugin('for (;;);').replace('deadlineSeconds: 5', 'deadlineSeconds: limit');
+    const text = plugin('for (;;);').replace('deadlineSeconds: 60', 'deadlineSeconds: limit');
     const late = await load('late', text, { limit: 0.5 });
     await expect(classify(late)).rejects.toThrow("feedback 'mine': it has not answered within 0.5 s");
     const stopped = await load('stopped', text, { limit: 300 });
@@ -156,7 +156,7 @@ describe("a plugin's classifier of plain code", () => {
     const text = plugin(
       "signal.addEventListener('abort', () => note('told ')); return new Promise(() => {});",
     )
-      .replace('deadlineSeconds: 5', "deadlineSeconds: 0.5, close: () => note('closed')")
+      .replace('deadlineSeconds: 60', "deadlineSeconds: 0.5, close: () => note('closed')")
       .replace('classifyOnHost({ evaluation }: any)', 'classifyOnHost(_: any, signal: AbortSignal)');
     const note = `import { appendFileSync } from 'node:fs'; const note = (text: string) => appendFileSync(${JSON.stringify(log)}, text);`;
     const classifier = await load('told', note + text);

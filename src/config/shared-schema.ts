@@ -19,7 +19,7 @@ export const slug = z
 export const engineSchema = z
   .enum(['auto', ...engineNames])
   .default('auto')
-  .describe('The engine of numerical computation; `pmpo doctor` lists the available ones');
+  .describe('The engine of numerical computation; `npx pmpo doctor` lists the available ones');
 export const threadsSchema = count
   .max(256)
   .optional()

@@ -52,7 +52,7 @@ function requireAvailable(name: EngineName): void {
   throw new PmpoError({
     where: `engine ${name}`,
     what: detail,
-    remedy: `Install it (npm install ${enginePackages[name]}) or choose another engine: \`pmpo doctor\` lists those that work here`,
+    remedy: `Install it (npm install ${enginePackages[name]}) or choose another engine: \`npx pmpo doctor\` lists those that work here`,
   });
 }
 
@@ -62,7 +62,7 @@ async function prepareNative(name: 'tfjs-node' | 'tfjs-node-gpu'): Promise<void>
   throw new PmpoError({
     where: `engine ${name}`,
     what: `${enginePackages[name]} did not start`,
-    remedy: 'Choose another engine: `pmpo doctor` lists those that work here',
+    remedy: 'Choose another engine: `npx pmpo doctor` lists those that work here',
   });
 }
 

@@ -206,7 +206,7 @@ export async function readDataset(
   if (replaced.length > 0) {
     const example = JSON.stringify(tokenizer.decode(replaced[0]!, { special: true }));
     notice(
-      `Warning: in ${replaced.length} of ${contexts.length} contexts the last tokens of the prompt, such as ${example}, are others when a completion follows. The completions begin where the tokens part, as in TRL (\`pmpo data\` shows it)`,
+      `Warning: in ${replaced.length} of ${contexts.length} contexts the last tokens of the prompt, such as ${example}, are others when a completion follows. The completions begin where the tokens part, as in TRL (\`npx pmpo data\` shows it)`,
     );
   }
   if (spelled.length > 0) {

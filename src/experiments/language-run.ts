@@ -90,7 +90,7 @@ async function openData(
   };
   const show = (what: string, examples: readonly (readonly string[])[]) => {
     if (checkpoint !== undefined || examples.length === 0) return;
-    say(`The first ${what}, token by token (all of it: pmpo data):`);
+    say(`The first ${what}, token by token (all of it: npx pmpo data):`);
     examples.flat().forEach(say);
   };
   const width = 160;

@@ -75,6 +75,10 @@ async function controlStarter(
   try {
     const connected = await connectEnvironments(config, server.addresses, 'evaluation', 1, options);
     try {
+      if (address !== undefined && simulator === undefined)
+        options.notice(
+          `No simulator is named: ${address} chose the one whose observations and actions the file says. Name another with --simulator`,
+        );
       const { learner, evaluation, operator } = config;
       return `${specLines(connected).join('\n')}
 environment:

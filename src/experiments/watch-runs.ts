@@ -40,7 +40,7 @@ function simulatorOf({ files }: RunDirectory, { environment }: LoadedPolicyConfi
       address !== undefined
         ? `its simulator is at ${String(address)}, and a browser cannot simulate it`
         : `its simulator is ${simulator === undefined ? 'not known' : `'${simulator}', of a plugin`}, and a browser cannot simulate it`,
-    remedy: `\`pmpo report ${files.config.replace(/\/config\.yaml$/, '')}\` plays its recorded episodes. A browser has ${known.join(', ')}`,
+    remedy: `\`npx pmpo report ${files.config.replace(/\/config\.yaml$/, '')}\` plays its recorded episodes. A browser has ${known.join(', ')}`,
   });
 }
 

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { curveCsv, groupCurve, groupOutcome, groupRuns, metricLine, trendLines } from './curves.js';
+import {
+  curveCsv,
+  groupCurve,
+  groupOutcome,
+  groupRuns,
+  metricLine,
+  outcomeLine,
+  trendLines,
+} from './curves.js';
 import type { RunData, RunStatus } from './run-data.js';
 
 function run(
@@ -121,6 +129,27 @@ describe('groupOutcome', () => {
 
   it('has no numbers before the first evaluation', () => {
     expect(groupOutcome({ label: 'a', runs: [run('a', 0, [])] }).median).toBeNaN();
+  });
+});
+
+describe('outcomeLine', () => {
+  const lineOf = (returns: readonly number[], lost = 0) =>
+    outcomeLine(
+      groupOutcome({
+        label: 'mpo',
+        runs: [
+          ...returns.map((value, seed) => run('mpo', seed, [[value]])),
+          ...Array.from({ length: lost }, (_, i) => run('mpo', 90 + i, [[nan]], 'diverged')),
+        ],
+      }),
+    );
+
+  it('names each of a few seeds, and sums up many', () => {
+    expect(lineOf([812])).toBe('mpo: return 812 (1 seed)');
+    expect(lineOf([812, 790])).toBe('mpo: returns 812, 790 (2 seeds)');
+    expect(lineOf([812, 790], 1)).toBe('mpo: returns 812, 790 (3 seeds, 1 diverged)');
+    expect(lineOf([], 1)).toBe('mpo: return unknown (1 seed, 1 diverged)');
+    expect(lineOf([5, 1, 2, 4, 3])).toBe('mpo: median return 3 (1 – 5 over 5 seeds)');
   });
 });
 

@@ -1,3 +1,4 @@
+import { formatNumber } from '../core/format.js';
 import { foldIn, randomKey } from '../core/random-keys.js';
 import {
   interquartileMean,
@@ -156,6 +157,24 @@ export function groupOutcome({ label, runs }: RunGroup): GroupOutcome {
     steps: median(outcomes.map(({ steps }) => steps)),
     wallSeconds: median(outcomes.map(({ wallSeconds }) => wallSeconds)),
   };
+}
+
+/** The final returns of a label in a line: those of each seed, or the median and the range of many. */
+export function outcomeLine({
+  label,
+  median,
+  minimum,
+  maximum,
+  seeds,
+  diverged,
+  scores,
+}: GroupOutcome): string {
+  const lost = diverged > 0 ? `, ${diverged} diverged` : '';
+  if (seeds < enoughSeeds) {
+    const known = scores.filter(Number.isFinite).map(formatNumber).join(', ');
+    return `${label}: ${seeds === 1 ? 'return' : 'returns'} ${known === '' ? 'unknown' : known} (${seeds} ${seeds === 1 ? 'seed' : 'seeds'}${lost})`;
+  }
+  return `${label}: median return ${formatNumber(median)} (${formatNumber(minimum)} – ${formatNumber(maximum)} over ${seeds} seeds${lost})`;
 }
 
 /** A point of a metric's line. */

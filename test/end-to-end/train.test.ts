@@ -189,7 +189,9 @@ test('compare trains every operator with every seed and draws one report', async
   const args = ['compare', file, '--operators', 'pmpo,dpo', '--seeds', '2', '--name', 'both'];
   const { code, stderr } = await run(args, { timeoutSeconds: 100 });
   expect(code).toBe(0);
-  expect(stderr).toMatch(/pmpo: median return .*\ndpo: median return .*\nReport: .*report\.html\n$/);
+  expect(stderr).toMatch(
+    /pmpo: returns? .* \(\d seeds?\)\ndpo: returns? .* \(\d seeds?\)\nReport: .*report\.html\n$/,
+  );
   const directory = join(output, 'both');
   expect((await readdir(directory)).sort()).toEqual([
     'dpo-seed0',
@@ -232,7 +234,7 @@ test('compare can be stopped and continued: finished runs are kept, and other se
   const resumed = await run([...args, '--resume', directory], { timeoutSeconds: 170 });
   expect(resumed.code, resumed.stderr).toBe(0);
   expect(resumed.stderr).toMatch(/Run 1 of 2: pmpo-seed0 \(done before\)\n/);
-  expect(resumed.stderr).toMatch(/pmpo: median return .*\ndpo: median return /);
+  expect(resumed.stderr).toMatch(/pmpo: returns? .* \(\d seeds?\)\ndpo: median return /);
   expect(await readFile(summaryFile, 'utf8')).toBe(before);
   expect(await readJson(join(directory, 'dpo-seed0', 'summary.json'))).toMatchObject({
     steps: 3000,

@@ -118,7 +118,8 @@ def train(
         with open(handle, "w", encoding="utf-8") as file:
             # JSON is YAML.
             json.dump(_plain(config), file)
-        return _run([*program, "train", path], settings, output, name, quiet)
+        # The file will be gone when somebody reads the report.
+        return _run([*program, "train", path], settings, output, name, quiet, said="pmpo.train(…) in Python, with the configuration below")
     except ProgramError as error:
         # The file and its lines are ours; the keys are the caller's.
         what = error.what.replace(f"{Path(path).resolve()}: ", "").replace(f"{path}: ", "")
@@ -139,12 +140,15 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _run(command: list[str], settings: Mapping[str, Any] | None, output: str | Path, name: str | None, quiet: bool) -> Run:
+def _run(
+    command: list[str], settings: Mapping[str, Any] | None, output: str | Path, name: str | None, quiet: bool, said: str | None = None
+) -> Run:
+    """Runs the program. `said` is what the report shows in place of the command."""
     for key, value in (settings or {}).items():
         command += ["--set", f"{key}={json.dumps(_plain(value))}"]
     command += ["--json", "--output", str(output), *([] if name is None else ["--name", name])]
     # A group of its own, so that Ctrl-C in a terminal reaches it once, from here: at the second one the program would end at once.
-    environment = {**os.environ, "PMPO_ENDS_WITH_PARENT": "1"}
+    environment = {**os.environ, "PMPO_ENDS_WITH_PARENT": "1", **({} if said is None else {"PMPO_COMMAND": said})}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
@@ -164,10 +168,10 @@ def _run(command: list[str], settings: Mapping[str, Any] | None, output: str | P
         finally:
             process.stdout.close()
         errors.seek(0)
-        said = [line for line in errors.read().splitlines() if line.strip()]
-    folders = [line.removeprefix("Run: ") for line in said if line.startswith("Run: ")]
+        lines = [line for line in errors.read().splitlines() if line.strip()]
+    folders = [line.removeprefix("Run: ") for line in lines if line.startswith("Run: ")]
     if code != 0 or not folders:
-        what = "\n".join(said).removeprefix("pmpo: ") if said else f"it ended with {code} and said nothing"
+        what = "\n".join(lines).removeprefix("pmpo: ") if lines else f"it ended with {code} and said nothing"
         raise ProgramError("pmpo train", what)
     return Run(folders[-1])
 

@@ -75,9 +75,9 @@ Redis. You can start any number of actors on any number of machines, and kill an
 by itself when the run is finished. Ctrl-C stores the complete transitions and exits with 0.
 
 Examples:
-  pmpo train examples/remote-actors.yaml      start the learner
-  pmpo act examples/remote-actors.yaml        start an actor, in any number of terminals
-  pmpo act examples/remote-actors.yaml --set replay.redis=redis://10.0.0.5:6379 --set environment.numEnvs=16`,
+  npx pmpo train examples/remote-actors.yaml      start the learner
+  npx pmpo act examples/remote-actors.yaml        start an actor, in any number of terminals
+  npx pmpo act examples/remote-actors.yaml --set replay.redis=redis://10.0.0.5:6379 --set environment.numEnvs=16`,
     )
     .action(act);
 }

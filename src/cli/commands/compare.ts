@@ -24,8 +24,7 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
   const { compare } = await import('../../experiments/compare.js');
   const { progressMode } = await import('../../run/progress.js');
   const { handleSignals } = await import('../../system/signals.js');
-  const { formatNumber } = await import('../../core/format.js');
-  const { groupOutcome, groupRuns } = await import('../../report/curves.js');
+  const { groupOutcome, groupRuns, outcomeLine } = await import('../../report/curves.js');
   const say = (line: string) => {
     if (options.quiet !== true) process.stderr.write(`${line}\n`);
   };
@@ -49,13 +48,7 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
   if (options.json === true) {
     process.stdout.write(`${JSON.stringify({ event: 'compared', outcomes, failures, report })}\n`);
   } else {
-    for (const { label, median, minimum, maximum, seeds, diverged } of outcomes) {
-      const range =
-        seeds === 1 ? '1 seed' : `${formatNumber(minimum)} – ${formatNumber(maximum)} over ${seeds} seeds`;
-      say(
-        `${label}: median return ${formatNumber(median)} (${range}${diverged > 0 ? `, ${diverged} diverged` : ''})`,
-      );
-    }
+    for (const outcome of outcomes) say(outcomeLine(outcome));
     say(`Report: ${report}`);
   }
   if (interrupted) {
@@ -90,9 +83,9 @@ and the other operators have their defaults. A run that fails is shown as diverg
 a checkpoint of the current run.
 
 Examples:
-  pmpo compare examples/cartpole.yaml --operators pmpo,mpo,dpo --seeds 3
-  pmpo compare examples/cartpole.yaml --operators pmpo,mpo --set learner.environmentSteps=20000
-  pmpo compare examples/cartpole.yaml --operators pmpo,mpo,dpo --seeds 3 --resume runs/compare-cartpole_swingup`,
+  npx pmpo compare examples/cartpole.yaml --operators pmpo,mpo,dpo --seeds 3
+  npx pmpo compare examples/cartpole.yaml --operators pmpo,mpo --set learner.environmentSteps=20000
+  npx pmpo compare examples/cartpole.yaml --operators pmpo,mpo,dpo --seeds 3 --resume runs/compare-cartpole_swingup`,
     )
     .action(runComparison);
 }

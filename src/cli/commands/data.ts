@@ -79,9 +79,9 @@ Of an offline job, and of a data set of transitions (Minari, .parquet, .jsonl), 
 without bounds of actions needs the configuration, which gives them.
 
 Examples:
-  pmpo data examples/language/labels.yaml
-  pmpo data examples/offline/offline.yaml
-  pmpo data examples/language/gemma-270m.yaml --count 10`,
+  npx pmpo data examples/language/labels.yaml
+  npx pmpo data examples/offline/offline.yaml
+  npx pmpo data examples/language/gemma-270m.yaml --count 10`,
     )
     .action(showData);
 }

@@ -50,12 +50,12 @@ async function neededFinding(
   }
 }
 
-/** Reports Python and the environments that `pmpo serve` has made with it. */
+/** Reports Python and the environments that `npx pmpo serve` has made with it. */
 async function pythonFinding(): Promise<Finding> {
   const { findInterpreter } = await import('../../python/interpreter.js');
   const { madeEnvironments, pythonFolder } = await import('../../python/virtual-environment.js');
   const subject = 'Python';
-  const use = '`pmpo serve dm-control` and `pmpo serve gymnasium` use it';
+  const use = '`npx pmpo serve dm-control` and `npx pmpo serve gymnasium` use it';
   try {
     const { version, command } = await findInterpreter();
     const folder = pythonFolder();
@@ -84,7 +84,7 @@ async function examine(): Promise<Finding[]> {
   ];
 }
 
-/** `pmpo doctor`. */
+/** `npx pmpo doctor`. */
 export function addDoctor(program: Command): void {
   program
     .command('doctor')

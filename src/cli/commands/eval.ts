@@ -63,8 +63,8 @@ export function addEval(program: Command): void {
 The episodes start like those of the evaluations during training, so the same command gives the same numbers.
 
 Examples:
-  pmpo eval runs/cartpole_swingup-pmpo-seed0
-  pmpo eval runs/cartpole_swingup-pmpo-seed0 --episodes 100 --address 127.0.0.1:9000 --json`,
+  npx pmpo eval runs/cartpole_swingup-pmpo-seed0
+  npx pmpo eval runs/cartpole_swingup-pmpo-seed0 --episodes 100 --address 127.0.0.1:9000 --json`,
     )
     .action(evaluate);
 }

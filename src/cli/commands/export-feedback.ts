@@ -53,8 +53,8 @@ The graph is open in the numbers of samples N and contexts B; settings stay as t
 package \`pmpo\` (plugins/python) runs it.
 
 Examples:
-  pmpo export-feedback --feedback top-k --set feedback.accept=1 -o best.onnx
-  pmpo export-feedback examples/custom-feedback/reacher.yaml --sample-shape 2 -o torque-limit.onnx`,
+  npx pmpo export-feedback --feedback top-k --set feedback.accept=1 -o best.onnx
+  npx pmpo export-feedback examples/custom-feedback/reacher.yaml --sample-shape 2 -o torque-limit.onnx`,
     )
     .action(async (file: string | undefined, { output, ...options }: Options & { output: string }) => {
       const { exportFeedback } = await import('../../feedback/export.js');

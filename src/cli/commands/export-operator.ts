@@ -75,9 +75,9 @@ The graph is open in the numbers of samples N and contexts B, in the sizes of th
 \`pmpo.load(FILE)\` of the package \`pmpo\` (plugins/python) runs it.
 
 Examples:
-  pmpo export-operator --operator pmpo --set operator.beta=2 -o pmpo.onnx
-  pmpo export-operator --operator mine --set plugins=[./mine.ts] --kl mean,covariance -o mine.onnx
-  pmpo export-operator examples/language/tiny.yaml -o operator.onnx`,
+  npx pmpo export-operator --operator pmpo --set operator.beta=2 -o pmpo.onnx
+  npx pmpo export-operator --operator mine --set plugins=[./mine.ts] --kl mean,covariance -o mine.onnx
+  npx pmpo export-operator examples/language/tiny.yaml -o operator.onnx`,
     )
     .action(async (file: string | undefined, { output, ...options }: Options & { output: string }) => {
       const { exportOperator } = await import('../../operators/export.js');

@@ -19,8 +19,8 @@ The input of the model is \`observation\` [B, O], all named observations concate
 hold the names, shapes, places and bounds of both, the run's seed, its steps, and the version of pmpo.
 
 Examples:
-  pmpo export runs/cartpole_swingup-pmpo-seed0
-  pmpo export runs/cartpole_swingup-pmpo-seed0 --best --output cartpole.onnx`,
+  npx pmpo export runs/cartpole_swingup-pmpo-seed0
+  npx pmpo export runs/cartpole_swingup-pmpo-seed0 --best --output cartpole.onnx`,
     )
     .action(async (folder: string, { output, best = false }: { output?: string; best?: boolean }) => {
       const { loadPolicyConfig } = await import('../../config/load.js');

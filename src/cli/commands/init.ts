@@ -57,7 +57,7 @@ function subjectOf({ dataset, ...simulator }: InitOptions): StarterSubject {
 }
 
 async function init(file: string, options: InitOptions): Promise<void> {
-  checkNewFile(file, 'Give the name of a new file: pmpo init FILE');
+  checkNewFile(file, 'Give the name of a new file: npx pmpo init FILE');
   const { starterConfig } = await import('../../experiments/starter-config.js');
   const { publicModules } = await import('../../public-modules.js');
   const { handleSignals } = await import('../../system/signals.js');
@@ -94,10 +94,10 @@ Connects to the simulator, or reads the data set, before it writes anything. Wha
 it asks.
 
 Examples:
-  pmpo init
-  pmpo init reacher.yaml --simulator reacher
-  pmpo init walker.yaml --address 127.0.0.1:50051 --simulator suite/walker-walk
-  pmpo init mine.yaml --dataset preferences.jsonl`,
+  npx pmpo init
+  npx pmpo init reacher.yaml --simulator reacher
+  npx pmpo init walker.yaml --address 127.0.0.1:50051 --simulator suite/walker-walk
+  npx pmpo init mine.yaml --dataset preferences.jsonl`,
     )
     .action(init);
 }

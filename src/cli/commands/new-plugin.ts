@@ -66,7 +66,7 @@ Writes NAME.ts, a classifier of a few lines, and NAME.test.mjs, which needs noth
 classifier is given.
 
 Example:
-  pmpo new plugin torque-limit && node --test torque-limit.test.mjs`,
+  npx pmpo new plugin torque-limit && node --test torque-limit.test.mjs`,
     )
     .action(newPlugin);
 }

@@ -46,8 +46,8 @@ It trains for a while without a run folder, and prints how long calls to the env
 main thread does, and which kernels of ONNX Runtime the updates consist of.
 
 Examples:
-  pmpo profile examples/cartpole.yaml
-  pmpo profile examples/walker.yaml --set environment.address=127.0.0.1:50051 --trace trace.json`,
+  npx pmpo profile examples/cartpole.yaml
+  npx pmpo profile examples/walker.yaml --set environment.address=127.0.0.1:50051 --trace trace.json`,
     )
     .action(profile);
 }

@@ -120,9 +120,9 @@ A recipe is a file with a control configuration under \`config\`, and episodes, 
 checkpoints to FOLDER/data. If it is stopped, the same command continues it.
 
 Examples:
-  pmpo record runs/cartpole_swingup-pmpo-seed0 --policy random:0.3 --policy 25000:0.4 --policy latest:0.3:0.2 --output data/cartpole
-  pmpo record examples/cartpole.yaml --policy random --episodes 20 --output data/random
-  pmpo record examples/offline/recipe.yaml --output data/reacher`,
+  npx pmpo record runs/cartpole_swingup-pmpo-seed0 --policy random:0.3 --policy 25000:0.4 --policy latest:0.3:0.2 --output data/cartpole
+  npx pmpo record examples/cartpole.yaml --policy random --episodes 20 --output data/random
+  npx pmpo record examples/offline/recipe.yaml --output data/reacher`,
     )
     .action(record);
 }

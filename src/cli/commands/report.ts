@@ -43,9 +43,9 @@ Runs that differ only in their seed count as seeds of one label. Labels are the 
 operator was used with several. The report has a table of all settings that differ.
 
 Examples:
-  pmpo report runs/cartpole_swingup-pmpo-seed0 runs/cartpole_swingup-mpo-seed0
-  pmpo report runs/compare-walker_walk runs/walker_walk-kto-seed0 --output walker.html
-  pmpo report runs/cartpole_swingup-pmpo-seed0     # draws the run's own report again`,
+  npx pmpo report runs/cartpole_swingup-pmpo-seed0 runs/cartpole_swingup-mpo-seed0
+  npx pmpo report runs/compare-walker_walk runs/walker_walk-kto-seed0 --output walker.html
+  npx pmpo report runs/cartpole_swingup-pmpo-seed0     # draws the run's own report again`,
     )
     .action(report);
 }

@@ -173,11 +173,11 @@ outcomes (CSV), and how they were made are written to STUDY-SCALE/results/ and u
 A study of bandits makes all its searches in one process, and is not continued.
 
 Examples:
-  pmpo reproduce bandit
-  pmpo reproduce control --scale smoke
-  pmpo reproduce control --scale laptop --jobs 2
-  pmpo reproduce control --scale laptop --address simulators.example.org:50051
-  pmpo reproduce language --scale gemma --model models/gemma3-270m`,
+  npx pmpo reproduce bandit
+  npx pmpo reproduce control --scale smoke
+  npx pmpo reproduce control --scale laptop --jobs 2
+  npx pmpo reproduce control --scale laptop --address simulators.example.org:50051
+  npx pmpo reproduce language --scale gemma --model models/gemma3-270m`,
     )
     .action(reproduce);
 }

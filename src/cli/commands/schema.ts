@@ -9,7 +9,7 @@ export function addSchema(program: Command): void {
       'after',
       `
 Examples:
-  pmpo schema > pmpo.schema.json
+  npx pmpo schema > pmpo.schema.json
 
 For editors with a YAML language server, make this the first line of a configuration:
   # yaml-language-server: $schema=pmpo.schema.json

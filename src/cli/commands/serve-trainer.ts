@@ -135,8 +135,8 @@ exact versions is made in the cache folder ($PMPO_CACHE, or pmpo in the user's c
 names the interpreter for that. Later starts download nothing.
 
 Examples:
-  pmpo serve trainer --model models/gemma3-270m --lora-rank 8
-  pmpo serve trainer --model models/gemma3-270m --dtype bfloat16 --token-file secret/token`,
+  npx pmpo serve trainer --model models/gemma3-270m --lora-rank 8
+  npx pmpo serve trainer --model models/gemma3-270m --dtype bfloat16 --token-file secret/token`,
     )
     .action((options: TrainerOptions) => serveTrainer(options));
 }

@@ -101,8 +101,8 @@ working directory, in the folders of the environment variable PYTHONPATH, and am
 and all of its processes.
 
 Examples:
-  pmpo serve ${kind} --port ${defaultPythonPort}
-  pmpo serve ${kind} --requirements requirements.txt --allow-import my_module
+  npx pmpo serve ${kind} --port ${defaultPythonPort}
+  npx pmpo serve ${kind} --requirements requirements.txt --allow-import my_module
 ${extras.map((extra) => `  pmpo serve ${kind} --with ${extra}\n`).join('')}  pmpo train ${example}`,
     )
     .action((options: PythonServeOptions) => servePython(kind, options));
@@ -117,10 +117,10 @@ export function addServe(program: Command): void {
       'after',
       `
 Examples:
-  pmpo serve simulators --port ${defaultPort}
-  pmpo serve dm-control --port ${defaultPythonPort}
-  pmpo serve gymnasium --port ${defaultPythonPort}
-  pmpo serve trainer --model models/gemma3-270m --lora-rank 8`,
+  npx pmpo serve simulators --port ${defaultPort}
+  npx pmpo serve dm-control --port ${defaultPythonPort}
+  npx pmpo serve gymnasium --port ${defaultPythonPort}
+  npx pmpo serve trainer --model models/gemma3-270m --lora-rank 8`,
     );
   addPlace(serve.command('simulators').description('Serve the embedded simulators (dm_env_rpc)'), defaultPort)
     .addHelpText(
@@ -130,9 +130,9 @@ The address is printed when the server listens. Ctrl-C ends the server. Everyone
 password, so listen on other interfaces only in a network that you trust.
 
 Examples:
-  pmpo serve simulators
-  pmpo serve simulators --host 0.0.0.0 --port 9001
-  pmpo train examples/cartpole.yaml --set environment.address=127.0.0.1:${defaultPort}`,
+  npx pmpo serve simulators
+  npx pmpo serve simulators --host 0.0.0.0 --port 9001
+  npx pmpo train examples/cartpole.yaml --set environment.address=127.0.0.1:${defaultPort}`,
     )
     .action(serveEmbedded);
   addPython(

@@ -34,7 +34,7 @@ async function load(
     if (file === undefined) {
       throw new ConfigError({
         what: 'no configuration is given',
-        remedy: 'Give one, such as `pmpo train examples/cartpole.yaml`, or a run to resume: --resume DIR',
+        remedy: 'Give one, such as `npx pmpo train examples/cartpole.yaml`, or a run to resume: --resume DIR',
       });
     }
     return { job: await loadJob(file, overridesOf(options), { modules: publicModules }) };
@@ -168,12 +168,12 @@ policy with the best evaluation), summary.json and report.html. Ctrl-C saves a c
 the run, and exits with 1.
 
 Examples:
-  pmpo train examples/cartpole.yaml
-  pmpo train examples/cartpole.yaml --operator mpo --seed 1
-  pmpo train examples/cartpole.yaml --set operator.alpha=1 --set 'policy.hidden=[256, 256]'
-  pmpo train examples/cartpole.yaml --set environment.address=127.0.0.1:9000
-  pmpo train --resume runs/cartpole_swingup-pmpo-seed0
-  pmpo train --resume runs/cartpole_swingup-pmpo-seed0 --set learner.environmentSteps=200000   # extends a run`,
+  npx pmpo train examples/cartpole.yaml
+  npx pmpo train examples/cartpole.yaml --operator mpo --seed 1
+  npx pmpo train examples/cartpole.yaml --set operator.alpha=1 --set 'policy.hidden=[256, 256]'
+  npx pmpo train examples/cartpole.yaml --set environment.address=127.0.0.1:9000
+  npx pmpo train --resume runs/cartpole_swingup-pmpo-seed0
+  npx pmpo train --resume runs/cartpole_swingup-pmpo-seed0 --set learner.environmentSteps=200000   # extends a run`,
     )
     .action(train);
 }

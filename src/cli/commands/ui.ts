@@ -26,7 +26,7 @@ The page is served on this machine only (127.0.0.1), at an address with a token.
 start it with \`pmpo train --ui\`.
 
 Example:
-  pmpo ui runs/cartpole_swingup-pmpo-seed0`,
+  npx pmpo ui runs/cartpole_swingup-pmpo-seed0`,
     )
     .action(ui);
 }

@@ -26,8 +26,8 @@ MuJoCo and the policy run in the page itself, which is served on this machine on
 those of the newest checkpoint, and the best ones by evaluation. For other simulators, the episodes recorded in report.html can be played.
 
 Examples:
-  pmpo watch runs/cartpole_swingup-pmpo-seed0
-  pmpo watch runs/walker_walk-pmpo-seed0 runs/walker_walk-mpo-seed0`,
+  npx pmpo watch runs/cartpole_swingup-pmpo-seed0
+  npx pmpo watch runs/walker_walk-pmpo-seed0 runs/walker_walk-mpo-seed0`,
     )
     .action(watch);
 }

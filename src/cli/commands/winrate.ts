@@ -122,9 +122,9 @@ Settings of a judge (.yaml):
   {name: reward-model, address: 127.0.0.1:8081, model: NAME}
 
 Examples:
-  pmpo winrate runs/embedded-pmpo-seed0/completions/update-00000150.jsonl runs/embedded-pmpo-seed0/completions/update-00000000.jsonl \\
+  npx pmpo winrate runs/embedded-pmpo-seed0/completions/update-00000150.jsonl runs/embedded-pmpo-seed0/completions/update-00000000.jsonl \\
     --prompts examples/language/held-out.jsonl --judge examples/language/kind-reviews.ts
-  pmpo winrate 127.0.0.1:50061 127.0.0.1:50062 --prompts held-out.jsonl --judge judge.yaml --chat`,
+  npx pmpo winrate 127.0.0.1:50061 127.0.0.1:50062 --prompts held-out.jsonl --judge judge.yaml --chat`,
     )
     .action(winrate);
 }

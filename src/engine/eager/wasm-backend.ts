@@ -26,7 +26,7 @@ async function load(): Promise<void> {
     throw new PmpoError({
       where: 'engine wasm',
       what: "TensorFlow.js' WebAssembly backend did not start",
-      remedy: "Choose another engine: `pmpo doctor` lists those that work here; 'cpu' always does",
+      remedy: "Choose another engine: `npx pmpo doctor` lists those that work here; 'cpu' always does",
     });
   }
   makeTransposesExplicit();

@@ -231,7 +231,7 @@ export class RemoteActors implements Experience {
     if (!mayLearn && silentMs >= Math.max(firstSilenceMs, 2 * this.#noticedSilenceMs)) {
       this.#noticedSilenceMs = silentMs;
       notice(
-        `Waiting for actors: no transitions have arrived for ${Math.round(silentMs / 1000)} s. Start actors with: pmpo act CONFIG`,
+        `Waiting for actors: no transitions have arrived for ${Math.round(silentMs / 1000)} s. Start actors with: npx pmpo act CONFIG`,
       );
     }
     return 0;
