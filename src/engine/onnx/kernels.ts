@@ -94,7 +94,7 @@ export function elementwise(
     return elementwise(graph, fewer.operator, fewer.operands, type, attributes);
   }
   const moved = operator === 'Mul' ? withFactorOnSmaller(graph, operands) : undefined;
-  if (moved !== undefined) return elementwise(graph, operator, moved, type);
+  if (moved !== undefined) return graph.broadcast(elementwise(graph, operator, moved, type), shape);
   const sources = operands.map(unbroadcast);
   const least = jointShape(sources);
   if (sizeOf(least) < sizeOf(shape)) {
@@ -110,8 +110,9 @@ export function elementwise(
 
 /** Rewrites a · (x · c) as (a · c) · x if a is smaller than x: one pass over x, not two. */
 function withFactorOnSmaller(graph: Graph, [a, b]: readonly Value[]): readonly Value[] | undefined {
-  const [smaller, larger] = sizeOf(a.shape) < sizeOf(b.shape) ? [a, b] : [b, a];
-  if (sizeOf(smaller.shape) === sizeOf(larger.shape) || larger.broadcastOf !== undefined) return undefined;
+  const [left, right] = [unbroadcast(a), unbroadcast(b)];
+  const [smaller, larger] = sizeOf(left.shape) < sizeOf(right.shape) ? [left, right] : [right, left];
+  if (sizeOf(smaller.shape) === sizeOf(larger.shape)) return undefined;
   const product = scaled(larger);
   return product === undefined ? undefined : [scale(graph, smaller, product.by), product.of];
 }

@@ -72,3 +72,14 @@ it('where lengths are open, a mean of sums is one sum with a factor', () => {
   expect(mean.node?.inputs[0]).toBe(reduce(graph, 'ReduceSum', x, [0, 1], false));
   expect(mean.node?.inputs[1]?.constant?.[0]).toBeCloseTo(1 / 5, 7);
 });
+
+it('a constant factor goes to the operand that is broadcast', () => {
+  const { graph, x, product } = inputs();
+  const column = graph.input('column', 'float32', [3, 1]);
+  const two = graph.scalar('float32', 2);
+  const whole = graph.broadcast(column, shape);
+  expect(product(whole, product(x, two))).toBe(product(product(column, two), x));
+  // A product of vectors is a matrix, whichever of them has the factor.
+  const row = graph.input('row', 'float32', [5]);
+  expect(product(whole, product(row, two)).shape).toEqual(shape);
+});
