@@ -20,8 +20,19 @@ const settings: CriticSettings = {
 };
 const [contexts, observationSize, actionSize] = [500, 3, 2];
 
+/** The values [N, B] of a new critic at x [B, O] and y [N, B, A], compiled. */
+function valuesOn(own: Engine) {
+  const initial = initCritic(randomKey(0), observationSize, actionSize, settings);
+  const parameters = Object.fromEntries(
+    Object.entries(initial).map(([name, value]) => [name, own.variable(name, value)]),
+  );
+  return own.jit('values', ({ x, y }: { readonly x: Tensor2D; readonly y: Tensor3D }) => ({
+    values: applyCritic(parameters, x, y, settings),
+  }));
+}
+
 it.each<[EngineName, number]>([
-  // Three blocks of 2, 2 and 1 samples; one block.
+  // Three blocks of 1, 2 and 2 samples; one block.
   ['onnx', 5],
   ['onnx', 2],
   ['cpu', 5],
@@ -29,15 +40,7 @@ it.each<[EngineName, number]>([
   'gives each of several samples the value that it has alone, engine %s, %i samples',
   async (name, samples) => {
     engine = await createEngine(name);
-    const parameters = Object.fromEntries(
-      Object.entries(initCritic(randomKey(0), observationSize, actionSize, settings)).map(([key, value]) => [
-        key,
-        engine!.variable(key, value),
-      ]),
-    );
-    const values = engine.jit('values', (inputs: { readonly x: Tensor2D; readonly y: Tensor3D }) => ({
-      values: applyCritic(parameters, inputs.x, inputs.y, settings),
-    }));
+    const values = valuesOn(engine);
     const x = normal('observations', contexts, observationSize);
     const y = normal('actions', samples, contexts, actionSize);
     const together = (await values.run({ x, y })).values;
@@ -53,12 +56,6 @@ it.each<[EngineName, number]>([
 
 it('evaluates many samples in blocks, whose products are no larger than a block', async () => {
   engine = await createEngine('cpu');
-  const parameters = Object.fromEntries(
-    Object.entries(initCritic(randomKey(0), observationSize, actionSize, settings)).map(([key, value]) => [
-      key,
-      engine!.variable(key, value),
-    ]),
-  );
   const rows: number[] = [];
   const kernel = tf.getKernel('BatchMatMul', 'cpu')!;
   const watched: typeof kernel = {
@@ -71,9 +68,7 @@ it('evaluates many samples in blocks, whose products are no larger than a block'
   tf.unregisterKernel('BatchMatMul', 'cpu');
   tf.registerKernel(watched);
   try {
-    const values = engine.jit('values', (inputs: { readonly x: Tensor2D; readonly y: Tensor3D }) => ({
-      values: applyCritic(parameters, inputs.x, inputs.y, settings),
-    }));
+    const values = valuesOn(engine);
     await values.run({
       x: normal('observations', contexts, observationSize),
       y: normal('actions', 5, contexts, actionSize),
