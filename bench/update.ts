@@ -1,12 +1,14 @@
 /**
  * Compares the time of a complete learner update of critics and policy: traced; eager on the wasm backend, as TensorFlow.js ships
  * it and with our engine's faster products of transposed matrices; and in JAX. The time includes random numbers, which JAX draws
- * in the graph and pmpo on the host while the previous update runs.
+ * in the graph and pmpo on the host while earlier updates run. The traced side submits updates as a training run does: those of one
+ * iteration at once, 4 with its defaults. An offline job has more of them at hand.
  *
  *   npm run bench update              both operators, all sides
  *   npm run bench update -- --no-jax  without the Python side
  */
 import { execFileSync, spawn } from 'node:child_process';
+import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { configSchema } from '../src/config/control-schema.js';
@@ -27,7 +29,9 @@ import type { TransitionBatch } from '../src/replay/transition-store.js';
 const sizes = { observations: 24, actions: 6, hidden: 256, batch: 256 };
 const kl = { mean: 2, covariance: 50 };
 const rounds = 15;
-const updatesPerRound = { traced: 40, jax: 40, wasm: 1, plainWasm: 1 };
+const updatesPerRound = { traced: 40, traced16: 40, jax: 40, wasm: 1, plainWasm: 1 };
+/** How many updates are submitted before the first is waited for. */
+const updatesAtHand = { control: 4, offline: 16 };
 
 interface Side {
   readonly name: string;
@@ -62,6 +66,7 @@ async function ours(
   engineName: EngineName,
   operatorName: 'pmpo' | 'mpo',
   samples: number,
+  atHand = 1,
 ): Promise<Side> {
   // The operator and the classifier of the configuration play no part here.
   const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
@@ -98,15 +103,15 @@ async function ours(
     name,
     time: async (updates) => {
       const start = performance.now();
-      let running: Promise<unknown> = Promise.resolve();
-      for (let i = 0; i < updates; i++, update++) {
-        const fresh = noise(update);
-        await running;
-        running = agent.update(update, batches[update % batches.length]!, fresh, 1);
+      for (let left = updates; left > 0; left -= atHand) {
+        const running: Promise<unknown>[] = [];
         // The engine computes on its own thread while this one draws the next noise.
-        running.catch(() => {});
+        for (let i = 0; i < Math.min(atHand, left); i++, update++) {
+          const batch = batches[update % batches.length]!;
+          running.push(agent.update(update, batch, noise(update), 1));
+        }
+        await Promise.all(running);
       }
-      await running;
       return (performance.now() - start) / updates;
     },
     close: async () => {
@@ -172,7 +177,8 @@ function round(value: number): number {
 
 async function compare(operator: 'pmpo' | 'mpo', samples: number, withJax: boolean) {
   const sides = [
-    await ours('traced', 'onnx', operator, samples),
+    await ours('traced', 'onnx', operator, samples, updatesAtHand.control),
+    await ours('traced16', 'onnx', operator, samples, updatesAtHand.offline),
     ...(withJax ? [await jax(operator, samples)] : []),
     await ours('wasm', 'wasm', operator, samples),
     await plainWasm(operator, samples),
@@ -186,6 +192,7 @@ async function compare(operator: 'pmpo' | 'mpo', samples: number, withJax: boole
   }
   for (const side of sides) await side.close();
   const median = (name: string) => quantile(times.get(name)!, 0.5);
+  const best = (name: string) => quantile(times.get(name)!, 0);
   return {
     operator,
     samples,
@@ -195,13 +202,19 @@ async function compare(operator: 'pmpo' | 'mpo', samples: number, withJax: boole
         {
           median: round(median(name)),
           quartiles: [round(quantile(times.get(name)!, 0.25)), round(quantile(times.get(name)!, 0.75))],
-          best: round(quantile(times.get(name)!, 0)),
+          best: round(best(name)),
         },
       ]),
     ),
     timesFasterThanWasm: round(median('plainWasm') / median('traced')),
     timesFasterThanOurWasm: round(median('wasm') / median('traced')),
-    ...(withJax ? { timesJax: round(median('traced') / median('jax')) } : {}),
+    ...(withJax
+      ? {
+          timesJax: round(median('traced') / median('jax')),
+          timesJaxBest: round(best('traced') / best('jax')),
+          timesJaxWith16AtHand: round(median('traced16') / median('jax')),
+        }
+      : {}),
   };
 }
 
@@ -209,5 +222,15 @@ await import('@tensorflow/tfjs-backend-wasm');
 /** TensorFlow.js's kernel, looked up before an engine replaces it. */
 const shippedProduct = tf.getKernel('BatchMatMul', 'wasm')!;
 const withJax = !process.argv.includes('--no-jax');
+/** How many processes were ready to run in the last minute, on average: on a quiet machine, fewer than it has cores. */
+const load = () => round(loadavg()[0]!);
+const loadBefore = load();
 const results = [await compare('pmpo', 4, withJax), await compare('mpo', 20, withJax)];
-console.log(JSON.stringify({ benchmark: 'update', ...sizes, rounds, results }, undefined, 2));
+const machine = {
+  processor: cpus()[0]?.model.trim(),
+  cores: cpus().length,
+  load: { before: loadBefore, after: load() },
+};
+console.log(
+  JSON.stringify({ benchmark: 'update', machine, ...sizes, updatesAtHand, rounds, results }, undefined, 2),
+);
