@@ -179,7 +179,7 @@ export function alpacaPrompt(cells: Cells, nameOf: (role: ColumnRole) => string)
     history.every(
       (turn) => Array.isArray(turn) && turn.length === 2 && turn.every((side) => typeof side === 'string'),
     );
-  if (!isTurns) return unreadable(`'${nameOf('history')}' is no list of [question, answer]`);
+  if (!isTurns) return unreadable(`'${nameOf('history')}' is not a list of [question, answer]`);
   const turns = (history as [string, string][]).flatMap(([question, answer]): ChatMessage[] => [
     { role: 'user', content: question },
     { role: 'assistant', content: answer },

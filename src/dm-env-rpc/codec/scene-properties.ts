@@ -6,14 +6,14 @@ import type { TensorValue } from '../../environments/environment.js';
  * What a simulator looks like, over dm_env_rpc: two read-only properties of its properties extension for each simulator of a world,
  * `pmpo/scene/I` (text: a Scene as JSON) and `pmpo/poses/I` (float32 [B, 7]: the poses of its bodies now), where I is the number of
  * the simulator, 0 in a world of one. A server that has them says so in the metadata with which it answers the stream, because
- * some servers end a stream at a request of an extension: nobody else is asked. Observations and specs are the same with and
+ * some servers end a stream at a request of an extension; others are not asked. Observations and specs are the same with and
  * without them, and a simulator that cannot tell answers NOT_FOUND.
  */
 
 /** The key in the metadata of a stream by which a server says that it has these properties. */
 export const sceneMetadataKey = 'pmpo-scene';
 
-/** What of the scene a property holds. */
+/** The part of the scene that a property holds. */
 export type ScenePart = 'scene' | 'poses';
 
 /** The key of the property of simulator `simulator`. */
