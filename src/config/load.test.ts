@@ -262,6 +262,7 @@ describe('resolveLanguageConfig', () => {
     [sampled.replace(/ *reward:.*\n/, ''), 'seed=1', /language.*has prompts, but no reward/],
     [sampled, 'language.dataset={file: x.jsonl}', /has both prompts and a dataset/],
     [labeled, 'language.reward={name: program, file: r.ts}', /language\.reward.*has no effect/],
+    [labeled, 'evaluation.judge=judge.ts', /evaluation\.judge.*has no effect/],
     [labeled, 'language.kl=sampled', /'sampled' estimates the KL from completions of the reference policy/],
     [sampled, 'feedback={name: label}', /'label' reads the labels of a dataset/],
     [sampled, 'language.model.heads=3', /width.*is not a multiple of heads/],

@@ -33,9 +33,25 @@ const weights = (name: string) => readFile(at('runs', name, 'model/model.safeten
 
 describe('a language job', () => {
   test('writes the files of every run, its model, and its completions before and after', async () => {
-    const { code, stderr } = await train('whole', tinyLanguage());
+    // The judge is found from the folder of the configuration.
+    await writeFile(at('shorter.mjs'), 'export const reward = ({ completion }) => -completion.length;\n');
+    const config = tinyLanguage();
+    const { code, stderr } = await train('whole', {
+      ...config,
+      evaluation: { every: 3, judge: 'shorter.mjs' },
+    });
     expect(stderr).toMatch(/Evaluation at 0 completions: reward .* over 32 completions/);
+    expect(stderr).toMatch(/Held out at 48 completions: winRate \S+ · judgeWinRate \S+\n/);
     expect(code).toBe(0);
+    const metrics = (await readFile(at('runs/whole/metrics.jsonl'), 'utf8')).trim().split('\n');
+    const judged = metrics
+      .map((line) => JSON.parse(line).values ?? {})
+      .filter((v) => 'evaluation/winRate' in v);
+    expect(judged).toHaveLength(3);
+    expect(judged[0]).toMatchObject({ 'evaluation/winRate': 0.5, 'evaluation/judgeWinRate': 0.5 });
+    // The reward is for longer completions, and the judge for shorter ones.
+    for (const values of judged)
+      expect(values['evaluation/winRate'] + values['evaluation/judgeWinRate']).toBeCloseTo(1, 10);
     const left = await readdir(at('runs/whole'));
     for (const name of [
       'config.yaml',
@@ -266,6 +282,14 @@ describe('pmpo train reports in one line', () => {
     const { code, stderr } = await train('refused-data', config);
     expect(stderr).toMatch(message);
     expect(stderr).not.toMatch(/^\s+at /m);
+    expect(code).not.toBe(0);
+  });
+
+  test('a judge that does not exist', async () => {
+    const evaluation = { every: 3, judge: 'nobody.mjs' };
+    const { code, stderr } = await train('unjudged', { ...tinyLanguage(), evaluation });
+    expect(stderr).toMatch(/^pmpo: evaluation\.judge \S*nobody\.mjs: /m);
+    expect(stderr).not.toMatch(/\n {4}at /);
     expect(code).not.toBe(0);
   });
 
