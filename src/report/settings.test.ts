@@ -62,6 +62,14 @@ describe('askedRows', () => {
     expect(environment.simulator).toBe('walker_walk');
   });
 
+  it('names the judge of a language run, if it has one', () => {
+    const language = { model: { name: 'embedded' } };
+    const rowsOf = (evaluation: object) =>
+      Object.fromEntries(askedRows({ settings: { language, evaluation }, metrics: [] }));
+    expect(rowsOf({ judge: '/a/judge.ts' }).Judge).toBe('/a/judge.ts');
+    expect(rowsOf({ every: 10 })).not.toHaveProperty('Judge');
+  });
+
   it('takes the configuration of a version that had other keys', () => {
     expect(askedRows({ settings: {}, metrics: [] })).toContainEqual(['Operator', 'unknown']);
   });

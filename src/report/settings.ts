@@ -116,7 +116,12 @@ const rateOf = (values: Values | undefined, key = 'learningRate') =>
 const withoutZeros = (values: Values): Values =>
   Object.fromEntries(Object.entries(values).filter(([key, value]) => key === 'temperature' || value !== 0));
 
-function sourceRows({ language, environment, dataset }: Values): (readonly [string, string | undefined])[] {
+function sourceRows({
+  language,
+  environment,
+  dataset,
+  evaluation,
+}: Values): (readonly [string, string | undefined])[] {
   if (isValues(language)) {
     const { model, prompts, dataset: rows, reward, sampling } = language;
     const file = (value: unknown) => (isValues(value) ? String(value.file ?? '') : undefined);
@@ -130,6 +135,7 @@ function sourceRows({ language, environment, dataset }: Values): (readonly [stri
       ['Prompts', file(prompts)],
       ['Data set', file(rows)],
       ['Reward', reward === undefined ? undefined : choiceText(reward)],
+      ['Judge', isValues(evaluation) ? (evaluation.judge as string | undefined) : undefined],
       ['Sampling', isValues(sampling) ? settingList(withoutZeros(sampling)) : undefined],
     ];
   }

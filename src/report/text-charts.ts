@@ -23,10 +23,10 @@ export function diversityChart(facts: readonly FactsAt[]): MetricChart {
     points: [
       ...points(facts, 'distinct-2', ({ distinct2 }) => distinct2),
       ...points(facts, 'self-BLEU', ({ selfBleu }) => selfBleu),
-      ...points(facts, 'repetition', ({ repetition }) => repetition),
+      ...points(facts, 'repeats', ({ repetition }) => repetition),
     ],
     by: 'metric',
-    domain: ['distinct-2', 'self-BLEU', 'repetition'],
+    domain: ['distinct-2', 'self-BLEU', 'repeats'],
     share: true,
   };
 }
