@@ -14,7 +14,7 @@ import { renderFigureSvg } from '../../report/panels.js';
 import { outcomeOf, type RunData, readRun } from '../../report/run-data.js';
 import { jobTerms } from '../../run/job-terms.js';
 import { writeAtomically } from '../../system/atomic-file.js';
-import { lastMetricsCsv, lastMetricsMarkdown } from './last-metrics.js';
+import { lastMetricsCsv, lastMetricsMarkdown, metricCurvesCsv } from './metric-tables.js';
 import type { StudyPlan } from './plan.js';
 import { divergence, runFolder } from './run-study.js';
 
@@ -266,12 +266,16 @@ export async function writeResults(
   const runs = await madeRuns(plan, folder);
   const target = join(folder, 'results');
   await mkdir(target, { recursive: true });
+  const drawnMetrics = [...new Set(plan.figures.flatMap(({ metric }) => metric ?? []))];
   const files: [string, string][] = [
     ['evaluations.csv', evaluationsCsv(runs)],
     ['outcomes.csv', outcomesCsv(runs)],
     ...(plan.metrics.length === 0
       ? []
       : [['metrics.csv', metricsCsv(runs, plan.metrics)] satisfies [string, string]]),
+    ...(drawnMetrics.length === 0
+      ? []
+      : [['curves.csv', metricCurvesCsv(runs, drawnMetrics)] satisfies [string, string]]),
     ...(plan.lastMetrics.length === 0
       ? []
       : [['last-metrics.csv', lastMetricsCsv(runs, plan.lastMetrics)] satisfies [string, string]]),

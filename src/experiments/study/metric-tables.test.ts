@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { lastMetricsCsv, lastMetricsMarkdown, type RunMetrics } from './last-metrics.js';
+import { lastMetricsCsv, lastMetricsMarkdown, metricCurvesCsv, type RunMetrics } from './metric-tables.js';
 
 const run = (variant: string, seed: number, ...records: readonly Record<string, number>[]): RunMetrics => ({
   task: 'reviews',
@@ -21,6 +21,19 @@ const runs = [
   run('both', 1, { words: 4 }, { words: Number.NaN }),
   run('none', 0, { other: 1 }),
 ];
+
+it('writes every finite value of a metric, for the figures that draw it', () => {
+  expect(metricCurvesCsv(runs, ['words', 'self/bleu'])).toBe(
+    [
+      'metric,task,variant,seed,steps,updates,value',
+      'words,reviews,both,0,0,0,9',
+      'words,reviews,both,0,1,1,8.125',
+      'words,reviews,both,1,0,0,4',
+      'self/bleu,reviews,both,0,0,0,0.25',
+      '',
+    ].join('\n'),
+  );
+});
 
 describe('the metrics of runs at their end', () => {
   it('are the last finite values, by run', () => {

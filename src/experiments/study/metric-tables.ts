@@ -2,7 +2,7 @@ import { foldIn, randomKey } from '../../core/random-keys.js';
 import { interquartileMean, scoreInterval } from '../../core/statistics.js';
 import type { MetricRecord } from '../../run/records.js';
 
-/** The metrics of a study's runs at their end, as a file and as a table for people. */
+/** The metrics of a study's runs: over training, and at their end. */
 
 /** What is read of a run. */
 export interface RunMetrics {
@@ -32,6 +32,19 @@ export function lastMetricsCsv(runs: readonly RunMetrics[], metrics: readonly st
   ]);
   const lines = [['task', 'variant', 'seed', ...metrics], ...rows].map((row) => row.join(','));
   return `${lines.join('\n')}\n`;
+}
+
+/** Every value of each metric of each run: the numbers behind the figures that draw them. */
+export function metricCurvesCsv(runs: readonly RunMetrics[], metrics: readonly string[]): string {
+  const rows = metrics.flatMap((name) =>
+    runs.flatMap(({ task, variant, seed, data }) =>
+      data.metrics.flatMap(({ steps, updates, values: { [name]: value } }) =>
+        Number.isFinite(value) ? [[name, task, variant, seed, steps, updates, significant(value!)]] : [],
+      ),
+    ),
+  );
+  const head = ['metric', 'task', 'variant', 'seed', 'steps', 'updates', 'value'];
+  return `${[head, ...rows].map((row) => row.join(',')).join('\n')}\n`;
 }
 
 /** For each task, a table with a row for each variant: the interquartile mean of each metric over seeds, with its range or interval. */
