@@ -151,6 +151,32 @@ a,b,1,1,1,1,1
     for (const label of ['Two ways', 'First way', 'Second way', 'swingup']) expect(svg).toContain(label);
   });
 
+  it('writes what its figures draw of metrics, and how metrics end, where a study asks for it', async () => {
+    const lines = { First: 'a' };
+    const asked = {
+      ...plan,
+      lastMetrics: ['policy/kl'],
+      figures: [
+        {
+          name: 'kl',
+          title: 'KL',
+          metric: 'policy/kl',
+          panels: [{ title: 'All', tasks: ['swingup'], lines }],
+        },
+      ],
+    };
+    await leave(plan.runs[0]!, [[1, 3]], 'done');
+    const files = await writeResults(asked, folder, provenance);
+    expect(files.map((file) => basename(file))).toContain('kl.svg');
+    expect(await read('curves.csv')).toBe(
+      'metric,task,variant,seed,steps,updates,value\npolicy/kl,swingup,a,0,0,0,0.5\npolicy/kl,swingup,a,0,10,0,0.25\n',
+    );
+    expect(await read('last-metrics.csv')).toBe('task,variant,seed,policy/kl\nswingup,a,0,0.25\n');
+    expect(await read('summary.md')).toMatch(
+      /\n\n\| swingup, at the end \| `policy\/kl` \|\n.*\n\| a \| 0\.25 \|\n$/,
+    );
+  });
+
   it('writes empty tables and figures before the first run has ended', async () => {
     await writeResults(plan, folder, provenance);
     expect((await read('outcomes.csv')).trim().split('\n')).toHaveLength(1);
