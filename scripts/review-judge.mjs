@@ -1,8 +1,8 @@
 // `node scripts/review-judge.mjs`: trains the reward model of examples/language/review-judge.ts and writes its weights beside it.
 //
 // It learns from comparisons of two reviews of the same prompt. The reviews are those of the grammar from which the embedded model
-// learns, some chosen for kindness, some spoiled: a sentence is said again, is about another place, has its words in disorder, or breaks
-// off. A simulated reader says which of the two is better. To this reader a review is worth its kind words less its unkind ones, each
+// learns, some chosen for kindness, some spoiled: a sentence is said again, is about another place, has its words in disorder, has too
+// few or too many words, or breaks off. A simulated reader says which of the two is better. To this reader a review is worth its kind words less its unkind ones, each
 // sentence counted once however often it is said, less one for each sentence that is no sentence about the place. The reader prefers
 // the first with probability σ(worth of the first − worth of the second), so the answers are noisy.
 
@@ -18,10 +18,12 @@ export const weightsFile = join(root, 'examples/language/review-judge.json');
 
 const comparisons = 16_000;
 const heldOut = 2000;
-const epochs = 5;
-const learningRate = 0.3;
+const epochs = 4;
+const learningRate = 0.05;
 /** Features that fewer comparisons have are left out. */
-const leastComparisons = 15;
+const leastComparisons = 30;
+/** The reviews of the grammar in which usual pairs of words are found. */
+const usualReviews = 6000;
 
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
@@ -44,13 +46,15 @@ function makeText(draw, prompt, prompts, review) {
   if (draw() < 0.3)
     sentences = draw() < 0.5 ? [...sentences, any(sentences)] : sentences.map(() => sentences[0]);
   if (draw() < 0.2) sentences.push(any(sentencesOf(review(any(prompts)).completion)));
-  if (draw() < 0.2)
-    sentences.push(
-      any(sentences)
-        .split(' ')
-        .toSorted(() => draw() - 0.5)
-        .join(' '),
-    );
+  if (draw() < 0.3) {
+    const at = Math.floor(draw() * sentences.length);
+    const words = sentences.flatMap((one) => one.split(' '));
+    const garbled = sentences[at].split(' ').flatMap((word) => {
+      const chance = draw();
+      return chance < 0.15 ? [] : chance < 0.3 ? [word, word] : chance < 0.45 ? [word, any(words)] : [word];
+    });
+    sentences[at] = draw() < 0.3 ? garbled.toSorted(() => draw() - 0.5).join(' ') : garbled.join(' ');
+  }
   let text = sentences.join(' ');
   if (draw() < 0.15) text = text.slice(0, -Math.ceil(draw() * 12));
   return ` ${text}`;
@@ -78,12 +82,23 @@ export async function reviewJudge() {
     const prompt = prompts[Math.floor(draw() * prompts.length)];
     const [first, second] = [0, 1].map(() => makeText(draw, prompt, prompts, review));
     const margin = worth(prompt, first, countReview) - worth(prompt, second, countReview);
-    const difference = featuresOf({ prompt, completion: first });
-    for (const [name, value] of featuresOf({ prompt, completion: second }))
-      difference.set(name, (difference.get(name) ?? 0) - value);
-    const features = [...difference].filter(([, value]) => value !== 0);
-    return { features, margin, isFirstBetter: draw() < sigmoid(margin) };
+    return { prompt, first, second, margin, isFirstBetter: draw() < sigmoid(margin) };
   });
+
+  // Pairs of words are usual if more than one review of the grammar has them.
+  const found = new Map();
+  for (let i = 0; i < usualReviews; i++) {
+    const review = makeReview(foldIn(foldIn(key, 'usual'), i), prompts[i % prompts.length]);
+    for (const name of featuresOf(review, { has: () => true }).keys())
+      if (/^[^:]+ [^:]+$/.test(name)) found.set(name, (found.get(name) ?? 0) + 1);
+  }
+  const usualPairs = new Set([...found].filter(([, count]) => count > 1).map(([name]) => name));
+  for (const pair of pairs) {
+    const difference = featuresOf({ prompt: pair.prompt, completion: pair.first }, usualPairs);
+    for (const [name, value] of featuresOf({ prompt: pair.prompt, completion: pair.second }, usualPairs))
+      difference.set(name, (difference.get(name) ?? 0) - value);
+    pair.features = [...difference].filter(([, value]) => value !== 0);
+  }
 
   const [test, training] = [pairs.slice(0, heldOut), pairs.slice(heldOut)];
   const counts = new Map();
@@ -120,6 +135,7 @@ export async function reviewJudge() {
       judgeWithReader: share((pair) => score(pair) > 0 === pair.isFirstBetter),
       readerWithOwnWorth: share(({ margin, isFirstBetter }) => margin > 0 === isFirstBetter),
     },
+    pairs: [...usualPairs].toSorted(),
     weights: Object.fromEntries(kept.toSorted(([a], [b]) => (a < b ? -1 : 1))),
   };
 }

@@ -14,29 +14,40 @@ export interface JudgedReview {
   readonly completion: string;
 }
 
-/** The features of a review with their values. Those of words say whether a word is there and not how often. */
-export function featuresOf({ prompt, completion }: JudgedReview): Map<string, number> {
+/**
+ * The features of a review with their values. Those of words say whether a word is there and not how often.
+ * @param usualPairs the pairs of neighbouring words that reviews have; the others are counted as strange.
+ */
+export function featuresOf(
+  { prompt, completion }: JudgedReview,
+  usualPairs: { has(pair: string): boolean },
+): Map<string, number> {
   const place = /(\S+):$/.exec(prompt)?.[1] ?? '';
   const tokens = ['^', ...(completion.toLowerCase().match(/\p{L}+|[.!]/gu) ?? []), '$'];
   const features = new Map<string, number>();
-  for (const [i, token] of tokens.entries()) {
+  let strange = 0;
+  for (const [i, token] of tokens.slice(0, -1).entries()) {
+    const pair = `${token} ${tokens[i + 1]!}`;
     features.set(token, 1);
-    features.set(`${token} ${tokens[i + 1] ?? ''}`, 1);
+    features.set(pair, 1);
     features.set(`${place}: ${token}`, 1);
+    if (!usualPairs.has(pair)) strange += 1;
   }
+  features.set('strange', strange);
   const quads = tokens.slice(3).map((_, i) => tokens.slice(i, i + 4).join(' '));
   features.set('repetition', quads.length === 0 ? 0 : 1 - new Set(quads).size / quads.length);
   features.set('length', tokens.length / 20);
   return features;
 }
 
-const { weights } = JSON.parse(readFileSync(new URL('./review-judge.json', import.meta.url), 'utf8')) as {
-  readonly weights: Readonly<Record<string, number>>;
-};
+const { weights, pairs } = JSON.parse(
+  readFileSync(new URL('./review-judge.json', import.meta.url), 'utf8'),
+) as { readonly weights: Readonly<Record<string, number>>; readonly pairs: readonly string[] };
+const usualPairs = new Set(pairs);
 
 /** How good a review is: of two reviews, the judge prefers the first with probability σ(reward of the first − reward of the second). */
 export function reward(review: JudgedReview): number {
   let sum = 0;
-  for (const [feature, value] of featuresOf(review)) sum += (weights[feature] ?? 0) * value;
+  for (const [feature, value] of featuresOf(review, usualPairs)) sum += (weights[feature] ?? 0) * value;
   return sum;
 }

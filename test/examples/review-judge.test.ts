@@ -24,6 +24,8 @@ describe('the judge of reviews', () => {
     [' The soup was lovely. We liked the bread.', ' The soup was lovely. We hated the bread.'],
     // The reward of the training gives each of these pairs the same reward.
     [' We loved the waiter. We liked the soup.', ' We loved the waiter. We loved the waiter.'],
+    // What DPO wrote in the end.
+    [' I found the coffee perfect.', ' I found the coffee the coffee coffee coffee was perfect.'],
     [
       ' The soup was lovely and the bread was fresh. We loved the waiter.',
       ' We loved the waiter. We liked the soup.',
@@ -33,10 +35,13 @@ describe('the judge of reviews', () => {
   });
 
   it('counts whether a word is there, and not how often', () => {
-    const features = featuresOf({ prompt, completion: ' Lovely soup. Lovely bread.' });
+    const usualPairs = new Set(['soup .', 'bread .', '. $']);
+    const features = featuresOf({ prompt, completion: ' Lovely soup. Lovely bread.' }, usualPairs);
     expect(features.get('lovely')).toBe(1);
     expect(features.get('bistro: soup')).toBe(1);
     expect(features.get('. lovely')).toBe(1);
+    // ^ lovely, lovely soup, . lovely, lovely bread.
+    expect(features.get('strange')).toBe(4);
   });
 });
 
