@@ -141,4 +141,4 @@ export async function reviewJudge() {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
-  writeFileSync(weightsFile, `${JSON.stringify(await reviewJudge(), null, 1)}\n`);
+  writeFileSync(weightsFile, `${JSON.stringify(await reviewJudge(), null, 2)}\n`);
