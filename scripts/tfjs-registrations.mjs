@@ -1,11 +1,13 @@
-// `node scripts/tfjs-registrations.mjs`: writes src/engine/tfjs-registrations.js, which registers the gradients and the methods of
-// tensors (`x.add(y)`) of TensorFlow.js, as one module that Node loads. The CommonJS build of @tensorflow/tfjs-core leaves both
-// out, and its ES modules import each other without file extensions, which Node refuses. The only other package with them
-// is @tensorflow/tfjs, which adds 220 MB that nothing here uses.
+// `node scripts/tfjs-registrations.mjs`: writes two modules of src/engine, which are not committed. `npm run build` calls it.
 //
-// Everything that tfjs-core exports is imported from it, so that there is one instance of its operations; only the
-// registrations and the helpers that tfjs-core does not export are bundled. `npm run build` calls this script; the bundle is
-// not committed.
+// tfjs-core.js exports everything that @tensorflow/tfjs-core exports, and loads it with `require`. Node would read those 1.2 MB
+// of CommonJS twice more to learn its names if it were imported, which takes longer than running it.
+//
+// tfjs-registrations.js registers the gradients and the methods of tensors (`x.add(y)`) of TensorFlow.js. The CommonJS build of
+// tfjs-core leaves both out, and its ES modules import each other without file extensions, which Node refuses. The only other
+// package with them is @tensorflow/tfjs, which adds 220 MB that nothing here uses. Everything that tfjs-core exports is imported
+// from it, so that there is one instance of its operations; only the registrations and the helpers that tfjs-core does not export
+// are bundled.
 
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -19,7 +21,7 @@ const packageFile = require.resolve(`${core}/package.json`);
 const sources = join(dirname(packageFile), 'dist');
 const publicNames = new Set(Object.keys(require(core)));
 
-export const target = fileURLToPath(new URL('../src/engine/tfjs-registrations.js', import.meta.url));
+const target = (name) => fileURLToPath(new URL(`../src/engine/${name}`, import.meta.url));
 
 const everything = `export { ${[...publicNames].join(', ')} } from '${core}';`;
 
@@ -59,9 +61,23 @@ function standIn(file) {
     : undefined;
 }
 
-/** The text that belongs in `target`. */
-export async function registrationsModule() {
-  const { version } = JSON.parse(readFileSync(packageFile, 'utf8'));
+const { version } = JSON.parse(readFileSync(packageFile, 'utf8'));
+const head = (what) =>
+  `// ${core} ${version}: ${what}. Copyright Google LLC, licensed under the Apache License 2.0.\n` +
+  '// Written by scripts/tfjs-registrations.mjs when pmpo is built; not part of its repository.\n';
+
+/** The text of tfjs-core.js. */
+function coreModule() {
+  return `${head('its exports')}import { createRequire } from 'node:module';
+
+export const {
+${[...publicNames].map((name) => `  ${name},`).join('\n')}
+} = createRequire(import.meta.url)('${core}');
+`;
+}
+
+/** The text of tfjs-registrations.js. */
+async function registrationsModule() {
   const { outputFiles } = await build({
     stdin: {
       contents: "import './register_all_gradients'; import './public/chained_ops/register_all_chained_ops';",
@@ -73,12 +89,12 @@ export async function registrationsModule() {
     target: 'es2022',
     charset: 'utf8',
     legalComments: 'none',
-    external: [core],
     logLevel: 'error',
     plugins: [
       {
         name: 'one-core',
-        setup({ onLoad }) {
+        setup({ onResolve, onLoad }) {
+          onResolve({ filter: new RegExp(`^${core}$`) }, () => ({ path: './tfjs-core.js', external: true }));
           onLoad({ filter: /\.js$/ }, ({ path }) => {
             const contents = standIn(path);
             return contents === undefined ? undefined : { contents, resolveDir: dirname(path) };
@@ -88,17 +104,22 @@ export async function registrationsModule() {
     ],
     absWorkingDir: sources,
   });
-  const head =
-    `// ${core} ${version}: its gradients and methods of tensors. Copyright Google LLC, licensed under the Apache License 2.0.\n` +
-    '// Bundled by scripts/tfjs-registrations.mjs when pmpo is built; not part of its repository.\n';
-  return `${head}${outputFiles[0].text}`;
+  return `${head('its gradients and methods of tensors')}${outputFiles[0].text}`;
+}
+
+/** The files that this script writes, with their text. */
+export async function generatedModules() {
+  return [
+    { path: target('tfjs-core.js'), text: coreModule() },
+    { path: target('tfjs-registrations.js'), text: await registrationsModule() },
+  ];
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const text = await registrationsModule();
-  if (!existsSync(target) || readFileSync(target, 'utf8') !== text) {
+  for (const { path, text } of await generatedModules()) {
+    if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
     // Written aside first, so that an interrupted build leaves no half of it.
-    writeFileSync(`${target}.new`, text);
-    renameSync(`${target}.new`, target);
+    writeFileSync(`${path}.new`, text);
+    renameSync(`${path}.new`, path);
   }
 }

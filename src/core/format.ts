@@ -8,10 +8,12 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
 }
 
-const integers = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
+// Made when it is first needed, because that loads the data of all languages, a tenth of what `pmpo --version` takes.
+let integers: Intl.NumberFormat | undefined;
 
 /** An integer with thousands separators: `100,000`. */
 export function formatCount(value: number): string {
+  integers ??= new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
   return Number.isFinite(value) ? integers.format(value) : '–';
 }
 

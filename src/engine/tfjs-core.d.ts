@@ -1,0 +1,2 @@
+// What tfjs-core.js exports.
+export * from '@tensorflow/tfjs-core';
