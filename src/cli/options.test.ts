@@ -4,8 +4,8 @@ import { ConfigError } from '../core/errors.js';
 import { commandLine, nameList, overridesOf, portNumber, wholeNumber } from './options.js';
 
 describe('overridesOf', () => {
-  test('applies the operator first, so that --set can change its settings', () => {
-    const overrides = overridesOf({ set: ['operator.alpha=1', 'seed=2'], operator: 'pmpo', seed: 3 });
+  test('applies the operator first, so that --set can change its settings', async () => {
+    const overrides = await overridesOf({ set: ['operator.alpha=1', 'seed=2'], operator: 'pmpo', seed: 3 });
     expect(overrides.map(({ label, path, value }) => [label, path.join('.'), value])).toEqual([
       ['--operator', 'operator.name', 'pmpo'],
       ['--set operator.alpha', 'operator.alpha', 1],
@@ -14,9 +14,9 @@ describe('overridesOf', () => {
     ]);
   });
 
-  test('is empty without options, and refuses arguments without the form key=value', () => {
-    expect(overridesOf({})).toEqual([]);
-    expect(() => overridesOf({ set: ['alpha'] })).toThrow(ConfigError);
+  test('is empty without options, and refuses arguments without the form key=value', async () => {
+    expect(await overridesOf({})).toEqual([]);
+    await expect(overridesOf({ set: ['alpha'] })).rejects.toThrow(ConfigError);
   });
 });
 

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { type Override, parseOverride } from '../config/source.js';
+import type { Override } from '../config/source.js';
 import { ConfigError } from '../core/errors.js';
 import { withoutSecret } from '../core/secrets.js';
 import { shellQuoted } from '../core/shell.js';
@@ -14,7 +14,9 @@ export interface ConfigOptions {
 }
 
 /** The settings of the command line, in the order in which they apply: the operator first, so that `--set` can change its settings. */
-export function overridesOf(options: ConfigOptions): Override[] {
+export async function overridesOf(options: ConfigOptions): Promise<Override[]> {
+  // The YAML parser is not loaded for commands that read no configuration.
+  const { parseOverride } = await import('../config/source.js');
   const direct = (key: 'seed' | 'output' | 'name'): Override[] =>
     options[key] === undefined ? [] : [{ label: `--${key}`, path: [key], value: options[key] }];
   return [

@@ -13,14 +13,14 @@ import { callUnary } from '../grpc/call.js';
 import type { Channel } from '../grpc/channel.js';
 import { channelPool } from '../grpc/channel-pool.js';
 import type { Peer } from '../grpc/peer.js';
-import { loadService } from '../grpc/protos.js';
+import { serviceOnDemand } from '../grpc/protos.js';
 import { addressSchema, poolKeys } from '../grpc/schema.js';
 import type { ServerPool } from '../grpc/server-pool.js';
 import { probeSeconds } from '../grpc/server-settings.js';
 import { contextRange, joinContexts } from './contexts.js';
 import { givenSides, givesSchema, sidesOf } from './sides.js';
 
-const service = loadService('pmpo/v1/feedback.proto', 'pmpo.v1.Feedback');
+const service = serviceOnDemand('pmpo/v1/feedback.proto', 'pmpo.v1.Feedback');
 
 const remoteSettings = z.strictObject({
   address: z
@@ -91,7 +91,7 @@ class RemoteClassifier implements HostClassifier {
         const request = requestOf(classifier, part);
         return pool.run(async (server, stopped) => {
           const call = { deadlineSeconds, signal: stopped };
-          const response = await callUnary<ClassifyResponse>(server, service.Classify, request, peer, call);
+          const response = await callUnary<ClassifyResponse>(server, service().Classify, request, peer, call);
           return weightsOf(response, part, server.address);
         }, signal);
       }),
@@ -107,9 +107,9 @@ class RemoteClassifier implements HostClassifier {
 
 /** @throws ConnectionLostError if an address cannot be reached; PmpoError if a service lacks the classifier or a side. */
 async function connect(settings: RemoteSettings): Promise<Connection> {
-  const { pool, addresses } = channelPool(settings, peer, service.GetInfo);
+  const { pool, addresses } = channelPool(settings, peer, service().GetInfo);
   const info = (server: Channel) =>
-    callUnary<FeedbackInfoResponse>(server, service.GetInfo, {}, peer, { deadlineSeconds: probeSeconds });
+    callUnary<FeedbackInfoResponse>(server, service().GetInfo, {}, peer, { deadlineSeconds: probeSeconds });
   try {
     const servers = await pool.connect();
     const names = await Promise.all(

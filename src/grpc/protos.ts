@@ -33,3 +33,15 @@ export function loadService(file: string, service: string): ServiceDefinition {
   if (client?.service === undefined) throw new Error(`${file} has no service ${service}`);
   return client.service;
 }
+
+/**
+ * A service that `loadService` loads when it is first asked for: reading a .proto file takes longer than most commands that
+ * import its client without calling it.
+ */
+export function serviceOnDemand(file: string, service: string): () => ServiceDefinition {
+  let loaded: ServiceDefinition | undefined;
+  return () => {
+    loaded ??= loadService(file, service);
+    return loaded;
+  };
+}

@@ -54,7 +54,7 @@ const lengths: Answer = (request) => {
 
 async function serve(metadata: ModelMetadata | grpc.status, answer: Answer = lengths) {
   const requests: ModelInferRequest[] = [];
-  const server = await grpcServer(inferenceService, {
+  const server = await grpcServer(inferenceService(), {
     ModelMetadata(_call: unknown, done: grpc.sendUnaryData<ModelMetadata>) {
       if (typeof metadata === 'number') done({ code: metadata, details: 'Request for unknown model' });
       else done(null, metadata);

@@ -82,7 +82,7 @@ export class OpenInferenceClient {
     const { pool, addresses, connectSeconds, deadlineSeconds } = channelPool(
       options,
       peer,
-      inferenceService.ServerLive,
+      inferenceService().ServerLive,
     );
     try {
       const servers = await pool.connect();
@@ -92,7 +92,7 @@ export class OpenInferenceClient {
           const call = { deadlineSeconds: connectSeconds };
           return callUnary<ModelMetadataResponse>(
             server,
-            inferenceService.ModelMetadata,
+            inferenceService().ModelMetadata,
             request,
             peer,
             call,
@@ -170,7 +170,7 @@ export class OpenInferenceClient {
     const call = { deadlineSeconds: this.#deadlineSeconds, signal };
     const response = await callUnary<ModelInferResponse>(
       server,
-      inferenceService.ModelInfer,
+      inferenceService().ModelInfer,
       request,
       this.#peer,
       call,

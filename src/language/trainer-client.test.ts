@@ -20,7 +20,7 @@ interface Script {
 
 async function connect(script: Script, options: Partial<TrainerClientOptions> = {}) {
   server = new grpc.Server();
-  server.addService(trainerService, {
+  server.addService(trainerService(), {
     GetInfo(_: unknown, respond: grpc.sendUnaryData<object>) {
       if (script.info !== undefined) respond(null, script.info);
     },

@@ -33,7 +33,7 @@ export class TrainerConnection {
    * @throws PmpoError if another client holds the trainer.
    */
   hold(holder: string, deadlineSeconds: number): Promise<void> {
-    const { path, requestSerialize, responseDeserialize } = trainerService.Hold!;
+    const { path, requestSerialize, responseDeserialize } = trainerService().Hold!;
     const { client, metadata } = this.#channel;
     return new Promise((resolve, reject) => {
       const stream = client.makeServerStreamRequest(
@@ -72,7 +72,7 @@ export class TrainerConnection {
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
     return callUnary(
       this.#channel,
-      trainerService[method],
+      trainerService()[method],
       request,
       this.#peer,
       { deadlineSeconds },

@@ -93,7 +93,7 @@ export class VllmClient implements LanguageModel {
       smallerMessages: 'ask for fewer completions at once',
     };
     let known: ModelInfo | undefined;
-    const { GetModelInfo } = vllmService;
+    const { GetModelInfo } = vllmService();
     const greet = async (server: Channel, connectSeconds: number) => {
       const call = { deadlineSeconds: connectSeconds };
       const answer = await callUnary<GetModelInfoResponse>(server, GetModelInfo, {}, peer, call);
@@ -210,7 +210,7 @@ export class VllmClient implements LanguageModel {
     const request = { ...message, requestId };
     let mustAbort = true;
     try {
-      yield* callStream<GenerateResponse>(server, vllmService.Generate, request, this.#peer, options);
+      yield* callStream<GenerateResponse>(server, vllmService().Generate, request, this.#peer, options);
       mustAbort = false;
     } catch (error) {
       // A server that refused the request, or is gone, has nothing to abort.
@@ -225,7 +225,7 @@ export class VllmClient implements LanguageModel {
     const request = { requestIds: [id] };
     const options = { deadlineSeconds: abortSeconds };
     // Canceling the call tells the server, too, but some proxies do not pass that on.
-    const aborting = callUnary(server, vllmService.Abort, request, this.#peer, options)
+    const aborting = callUnary(server, vllmService().Abort, request, this.#peer, options)
       .catch(() => {})
       .finally(() => this.#aborts.delete(aborting));
     this.#aborts.add(aborting);
@@ -256,7 +256,7 @@ async function fetchTokenizer(
   try {
     for await (const chunk of callStream<GetTokenizerChunk>(
       server,
-      vllmService.GetTokenizer,
+      vllmService().GetTokenizer,
       {},
       peer,
       options,

@@ -101,7 +101,7 @@ export async function vllmServer(script: ScriptedVllm = {}): Promise<VllmTestSer
     script.token !== undefined && metadata.get('authorization')[0] !== `Bearer ${script.token}`
       ? { code: grpc.status.UNAUTHENTICATED, details: 'wrong token' }
       : undefined;
-  server.addService(vllmService, {
+  server.addService(vllmService(), {
     GetModelInfo(
       call: grpc.ServerUnaryCall<object, GetModelInfoResponse>,
       done: grpc.sendUnaryData<GetModelInfoResponse>,

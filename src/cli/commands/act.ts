@@ -16,7 +16,7 @@ async function act(file: string, options: ActOptions): Promise<void> {
   const { handleSignals } = await import('../../system/signals.js');
   const { formatCount } = await import('../../core/format.js');
   const { actRun } = await import('../../experiments/act-run.js');
-  const loaded = await loadConfig(file, overridesOf(options), { modules: publicModules });
+  const loaded = await loadConfig(file, await overridesOf(options), { modules: publicModules });
   const say = (line: string) => {
     if (options.quiet !== true && options.json !== true) process.stderr.write(`${line}\n`);
   };

@@ -36,7 +36,7 @@ async function runComparison(file: string, options: CompareCommandOptions): Prom
     operators: options.operators,
     seeds: options.seeds,
     resume: options.resume,
-    overrides: overridesOf({ set: options.set, output: options.output, name: options.name }),
+    overrides: await overridesOf({ set: options.set, output: options.output, name: options.name }),
     progressMode: progressMode({ ...options, isTerminal: process.stderr.isTTY === true }),
     modules: publicModules,
     command: commandLine(),

@@ -35,7 +35,7 @@ async function showData(file: string, options: DataOptions, command: Command): P
   const { loadJob } = await import('../../config/load.js');
   const { publicModules } = await import('../../public-modules.js');
   const { handleSignals } = await import('../../system/signals.js');
-  const job = await loadJob(file, overridesOf(options), { modules: publicModules });
+  const job = await loadJob(file, await overridesOf(options), { modules: publicModules });
   if (job.kind === 'offline') {
     await showTransitionSet(job.config.dataset.file, job.config.dataset);
     return;

@@ -2,7 +2,6 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { exitCodes } from '../../core/errors.js';
-import { columns } from '../describe.js';
 
 /** One line of the report. `missing`: pmpo cannot run without it; `optional`: it is not needed. */
 interface Finding {
@@ -94,6 +93,7 @@ export function addDoctor(program: Command): void {
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExamples:\n  pmpo doctor')
     .action(async ({ json }: { json?: boolean }) => {
+      const { columns } = await import('../describe.js');
       const findings = await examine();
       const rows = findings.map(({ subject, state, detail }) => [marks[state], subject, detail]);
       process.stdout.write(

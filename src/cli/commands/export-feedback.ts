@@ -19,7 +19,7 @@ interface Chosen {
 
 /** The classifier of a configuration, or of the command line alone. */
 async function choose(file: string | undefined, { feedback, ...options }: Options): Promise<Chosen> {
-  const overrides = overridesOf(options);
+  const overrides = await overridesOf(options);
   if (feedback !== undefined)
     overrides.unshift({ label: '--feedback', path: ['feedback', 'name'], value: feedback });
   if (file === undefined) {

@@ -25,7 +25,7 @@ const headParts: Readonly<Record<string, readonly string[]>> = {
 
 /** The operator of a configuration, or of the command line alone. */
 async function choose(file: string | undefined, options: Options): Promise<Chosen> {
-  const overrides = overridesOf(options);
+  const overrides = await overridesOf(options);
   if (file !== undefined) {
     const { publicModules: modules } = await import('../../public-modules.js');
     const { loadJob } = await import('../../config/load.js');

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import type { Catalogue } from '../../config/catalogue.js';
 import type { Definition, Registry } from '../../core/registry.js';
-import { describeDefinitions } from '../describe.js';
 
 async function catalogueOf(config: string | undefined): Promise<Catalogue> {
   const { publicModules } = await import('../../public-modules.js');
@@ -23,6 +22,7 @@ function addList(
     .option('--json', 'print JSON')
     .addHelpText('after', `\nExamples:\n  pmpo ${command}\n  pmpo ${command} examples/cartpole.yaml --json`)
     .action(async (config: string | undefined, options: { json?: boolean }) => {
+      const { describeDefinitions } = await import('../describe.js');
       const definitions = select(await catalogueOf(config)).definitions();
       process.stdout.write(describeDefinitions(definitions, { json: options.json === true }));
     });

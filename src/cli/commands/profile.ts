@@ -14,7 +14,7 @@ async function profile(file: string, options: ProfileCommandOptions): Promise<vo
   const { profileRun } = await import('../../experiments/profile/profile-run.js');
   const { profileText } = await import('../../experiments/profile/summary.js');
   const { traceText } = await import('../../experiments/profile/trace-events.js');
-  const loaded = await loadConfig(file, overridesOf(options), { modules: publicModules });
+  const loaded = await loadConfig(file, await overridesOf(options), { modules: publicModules });
   const say = (line: string) => void process.stderr.write(`${line}\n`);
   say(`Training for ${options.steps} steps after the first few hundred, to measure them …`);
   const signals = handleSignals();

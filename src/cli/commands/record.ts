@@ -69,10 +69,14 @@ async function record(given: string, options: RecordOptions, command: Command): 
         remedy: 'Give the folder of a run, or --policy random',
       });
     }
-    const loaded = await loadConfig(directory?.files.config ?? given, overridesOf({ set: options.set }), {
-      modules: publicModules,
-      ...(isRun ? { renamedKeys: 'read' as const } : {}),
-    });
+    const loaded = await loadConfig(
+      directory?.files.config ?? given,
+      await overridesOf({ set: options.set }),
+      {
+        modules: publicModules,
+        ...(isRun ? { renamedKeys: 'read' as const } : {}),
+      },
+    );
     const set = await recordEpisodes({
       loaded,
       directory,

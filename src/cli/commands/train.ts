@@ -37,10 +37,10 @@ async function load(
         remedy: 'Give one, such as `npx pmpo train examples/cartpole.yaml`, or a run to resume: --resume DIR',
       });
     }
-    return { job: await loadJob(file, overridesOf(options), { modules: publicModules }) };
+    return { job: await loadJob(file, await overridesOf(options), { modules: publicModules }) };
   }
   const { changeable, mayBeSet } = await import('../../experiments/resume.js');
-  const changed = overridesOf(options).filter(({ path }) => !mayBeSet(path.join('.')));
+  const changed = (await overridesOf(options)).filter(({ path }) => !mayBeSet(path.join('.')));
   if (file !== undefined || changed.length > 0) {
     throw new ConfigError({
       where: `--resume ${options.resume}`,
@@ -51,7 +51,7 @@ async function load(
   const resume = await openRunDirectory(options.resume);
   return {
     resume,
-    job: await loadJob(resume.files.config, overridesOf(options), {
+    job: await loadJob(resume.files.config, await overridesOf(options), {
       modules: publicModules,
       renamedKeys: 'read',
     }),

@@ -48,7 +48,7 @@ function unary(service: grpc.ServiceDefinition, method: string, request: object)
 }
 
 function call(method: string, request: object): grpc.ClientReadableStream<unknown> {
-  const { path, requestSerialize, responseDeserialize } = vllmService[method]!;
+  const { path, requestSerialize, responseDeserialize } = vllmService()[method]!;
   return client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, {
     deadline: deadline(),
   });
@@ -240,13 +240,13 @@ describe('requests that cannot be served are refused with a message that helps',
 describe('giving up a request', () => {
   const endless = { n: 4, maxTokens: 44, ignoreEos: true };
   const active = async () =>
-    ((await unary(vllmService, 'GetServerInfo', {})) as { activeRequests?: number }).activeRequests ?? 0;
+    ((await unary(vllmService(), 'GetServerInfo', {})) as { activeRequests?: number }).activeRequests ?? 0;
 
   it('by Abort ends its open completions and frees their slots', async () => {
     const running = generate(endless, { requestId: 'doomed', stream: true });
     const waiting = generate(endless, { requestId: 'doomed' });
     while ((await active()) < 2);
-    await unary(vllmService, 'Abort', { requestIds: ['doomed', 'unknown'] });
+    await unary(vllmService(), 'Abort', { requestIds: ['doomed', 'unknown'] });
     for (const answers of await Promise.all([running, waiting])) {
       const reasons = answers.flatMap(({ complete }) => complete?.finishReason ?? []);
       expect(reasons).toEqual(['abort', 'abort', 'abort', 'abort']);
@@ -272,7 +272,7 @@ describe('giving up a request', () => {
 
 describe('the server reports', () => {
   it('its model and its state', async () => {
-    expect(await unary(vllmService, 'GetModelInfo', {})).toMatchObject({
+    expect(await unary(vllmService(), 'GetModelInfo', {})).toMatchObject({
       servedModelName: 'tiny',
       isGeneration: true,
       maxContextLength: tinyConfig.contextLength,
@@ -280,8 +280,8 @@ describe('the server reports', () => {
       eosTokenIds: [2],
       bosTokenId: 1,
     });
-    expect(await unary(vllmService, 'GetServerInfo', {})).toMatchObject({ serverType: 'pmpo' });
-    expect(await unary(vllmService, 'HealthCheck', {})).toMatchObject({ healthy: true });
+    expect(await unary(vllmService(), 'GetServerInfo', {})).toMatchObject({ serverType: 'pmpo' });
+    expect(await unary(vllmService(), 'HealthCheck', {})).toMatchObject({ healthy: true });
   });
 
   it('its health, by the standard protocol', async () => {

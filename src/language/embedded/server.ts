@@ -4,7 +4,7 @@ import { zipSync } from 'fflate';
 import { PmpoError } from '../../core/errors.js';
 import { foldIn, type RandomKey } from '../../core/random-keys.js';
 import type { GenerateRequest } from '../../generated/vllm.js';
-import { loadService } from '../../grpc/protos.js';
+import { serviceOnDemand } from '../../grpc/protos.js';
 import { vllmService } from '../services.js';
 import type { TokenizerFiles } from '../tokenizer-files.js';
 import { readGenerate, type Served } from './generate-requests.js';
@@ -32,7 +32,7 @@ export interface ModelServer {
   close(): Promise<void>;
 }
 
-const healthService = loadService('grpc/health/v1/health.proto', 'grpc.health.v1.Health');
+const healthService = serviceOnDemand('grpc/health/v1/health.proto', 'grpc.health.v1.Health');
 const servedServices = ['', 'vllm.grpc.engine.VllmEngine'];
 const bytesPerChunk = 2 ** 16;
 
@@ -59,7 +59,7 @@ export async function serveModel(options: ServeModelOptions): Promise<ModelServe
     <Request>(make: (request: Request) => object): Unary<Request> =>
     (call, callback) =>
       callback(null, make(call.request));
-  server.addService(vllmService, {
+  server.addService(vllmService(), {
     Generate: (call: GenerateCall) => {
       lastReceived = Date.now();
       const key = foldIn(options.key, requests++);
@@ -88,7 +88,7 @@ export async function serveModel(options: ServeModelOptions): Promise<ModelServe
       call.end();
     },
   });
-  server.addService(healthService, {
+  server.addService(healthService(), {
     Check: ((call, callback) => {
       if (servedServices.includes(call.request.service ?? '')) return callback(null, { status: 'SERVING' });
       callback({ code: grpc.status.NOT_FOUND, details: `unknown service ${call.request.service}` });

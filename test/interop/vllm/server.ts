@@ -30,7 +30,7 @@ async function isUp(address: string): Promise<boolean> {
   try {
     const channel = await openChannel({ address, deadlineSeconds: 2 }, peer);
     try {
-      await callUnary(channel, vllmService.GetModelInfo, {}, peer, { deadlineSeconds: 2 });
+      await callUnary(channel, vllmService().GetModelInfo, {}, peer, { deadlineSeconds: 2 });
       return true;
     } finally {
       channel.client.close();
