@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/longest-first.js';
 
 // Suites that need Python peers run only in `npm run test:interop`.
 const interop = process.env.PMPO_INTEROP !== undefined;
@@ -18,8 +19,11 @@ export default defineConfig({
   test: {
     include: interop ? ['test/interop/**/*.test.ts'] : ['src/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: interop ? ['node_modules/**'] : ['test/interop/**', 'node_modules/**'],
+    // Tests that run commands of the built program get its modules as Node loads them.
+    server: { deps: { external: [/\/dist\//] } },
     // By default one fewer than there are cores, which is one on two cores; many tests wait for other processes.
     maxWorkers: Math.max(2, availableParallelism() - 1),
+    sequence: { sequencer: LongestFirst },
     // These limits are for tests that hang. On a shared machine a test may take several times as long as it takes alone, and
     // a polled condition may take longer than vitest's default of one second.
     testTimeout: 120_000,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ensureBuilt, run, temporaryFolder, tinyConfig, writeConfig } from './program.js';
+import { ensureBuilt, run, runHere, temporaryFolder, tinyConfig, writeConfig } from './program.js';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {
@@ -12,7 +12,7 @@ afterAll(() => folder.remove());
 /** Runs `pmpo train` with a bad configuration, and returns its error message. */
 async function complaint(config: unknown, ...args: string[]): Promise<string> {
   const file = await writeConfig(folder.path, 'bad.yaml', config);
-  const { code, stdout, stderr } = await run(['train', file, ...args]);
+  const { code, stdout, stderr } = await runHere(['train', file, ...args]);
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   expect(stderr).not.toMatch(/^\s+at /m);
   return stderr.replaceAll(file, 'bad.yaml');
@@ -95,7 +95,7 @@ describe('pmpo train refuses, with exit code 2 and no stack trace,', () => {
 
   test('text that is not YAML, and a missing file', async () => {
     expect(await complaint('seed: [1')).toMatch(/bad\.yaml: line \d+: /);
-    const { code, stderr } = await run(['train', join(folder.path, 'missing.yaml')]);
+    const { code, stderr } = await runHere(['train', join(folder.path, 'missing.yaml')]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/missing\.yaml: there is no such file/);
   });
@@ -103,9 +103,11 @@ describe('pmpo train refuses, with exit code 2 and no stack trace,', () => {
   test('bad usage', async () => {
     const ends = await Promise.all(
       [['train'], ['trian'], ['train', 'a.yaml', '--seed', 'x'], ['eval'], ['compare', 'a.yaml']].map(
-        (args) => run(args),
+        (args) => runHere(args),
       ),
     );
     expect(ends.map(({ code }) => code)).toEqual([2, 2, 2, 2, 2]);
+    const { code, stdout, stderr } = await run(['trian']);
+    expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: ends[1]!.stderr });
   });
 });

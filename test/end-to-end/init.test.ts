@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ensureBuilt, projectRoot, run, temporaryFolder } from './program.js';
+import { ensureBuilt, projectRoot, run, runHere, temporaryFolder } from './program.js';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {
@@ -21,18 +21,20 @@ describe('pmpo init', () => {
     const text = await readFile(file, 'utf8');
     expect(text).toContain('# The policy sees 6 numbers and chooses 2:');
     expect(text).toContain('#   action [2]: -1 to 1');
-    const short = ['environmentSteps=64', 'warmupSteps=16', 'batchSize=8'].flatMap((setting) => [
-      '--set',
-      `learner.${setting}`,
-    ]);
-    const trained = await run(['train', file, '--output', at('runs'), ...short]);
+    const short = [
+      'learner.environmentSteps=64',
+      'learner.warmupSteps=16',
+      'learner.batchSize=8',
+      'evaluation.episodes=1',
+    ].flatMap((setting) => ['--set', setting]);
+    const trained = await runHere(['train', file, '--output', at('runs'), ...short]);
     expect(trained.code, trained.stderr).toBe(0);
   });
 
   test('writes a configuration for a data set, from what it holds', async () => {
     const rows = [0, 1, 2].map((i) => JSON.stringify({ prompt: `p${i}`, completion: ' c', label: false }));
     await writeFile(at('rejected.jsonl'), rows.join('\n'));
-    const made = await run(['init', at('rejected.yaml'), '--dataset', at('rejected.jsonl')]);
+    const made = await runHere(['init', at('rejected.yaml'), '--dataset', at('rejected.jsonl')]);
     expect(made.code, made.stderr).toBe(0);
     const text = await readFile(at('rejected.yaml'), 'utf8');
     expect(text).toMatch(/# .*rejected\.jsonl: read as .*0 accepted and 3 rejected completions/);
@@ -42,7 +44,7 @@ describe('pmpo init', () => {
       'language.model={name: embedded, layers: 1, width: 16, heads: 2, pretraining: {steps: 10}}',
       'learner.updates=2',
     ];
-    const trained = await run(
+    const trained = await runHere(
       ['train', at('rejected.yaml'), '--output', at('runs'), ...short.flatMap((one) => ['--set', one])],
       { env: { PMPO_CACHE: at('cache') } },
     );
@@ -53,11 +55,11 @@ describe('pmpo init', () => {
     const rows = (scores: readonly number[]) =>
       scores.map((score, i) => JSON.stringify({ prompt: `p${i}`, completion: ' c', score })).join('\n');
     await writeFile(at('scores.jsonl'), rows([1, 1, 1, 4]));
-    const made = await run(['init', at('scores.yaml'), '--dataset', at('scores.jsonl')]);
+    const made = await runHere(['init', at('scores.yaml'), '--dataset', at('scores.jsonl')]);
     expect(made.code, made.stderr).toBe(0);
     expect(await readFile(at('scores.yaml'), 'utf8')).toContain('feedback: { name: threshold, value: 4 }');
     await writeFile(at('same.jsonl'), rows([4, 4]));
-    const refused = await run(['init', at('none.yaml'), '--dataset', at('same.jsonl')]);
+    const refused = await runHere(['init', at('none.yaml'), '--dataset', at('same.jsonl')]);
     expect(refused.stderr).toMatch(/every completion has the score 4/);
   });
 
@@ -69,7 +71,7 @@ describe('pmpo init', () => {
     [['--dataset', 'a.jsonl', '--simulator', 'reacher'], 'and not for both'],
     [[], 'Give --simulator NAME, --address HOST:PORT or --dataset FILE'],
   ])('with %j refuses in one line and writes nothing', async (options, reason) => {
-    const { code, stderr } = await run(['init', at('none.yaml'), ...options]);
+    const { code, stderr } = await runHere(['init', at('none.yaml'), ...options]);
     expect(stderr).toContain(reason);
     expect(stderr.trim().split('\n')).toHaveLength(1);
     expect(code).not.toBe(0);
@@ -77,14 +79,14 @@ describe('pmpo init', () => {
   });
 
   test('names a folder that is not there', async () => {
-    const { code, stderr } = await run(['init', at('nowhere', 'x.yaml'), '--simulator', 'reacher']);
+    const { code, stderr } = await runHere(['init', at('nowhere', 'x.yaml'), '--simulator', 'reacher']);
     expect(stderr).toMatch(/x\.yaml: there is no such folder/);
     expect(code).toBe(2);
   });
 
   test('replaces no file', async () => {
     await writeFile(at('mine.yaml'), 'mine');
-    const { code, stderr } = await run(['init', at('mine.yaml'), '--simulator', 'reacher']);
+    const { code, stderr } = await runHere(['init', at('mine.yaml'), '--simulator', 'reacher']);
     expect(stderr).toMatch(/mine\.yaml: the file is there already/);
     expect(code).toBe(2);
     expect(await readFile(at('mine.yaml'), 'utf8')).toBe('mine');
@@ -97,7 +99,7 @@ describe('pmpo new plugin', () => {
     const place = at('project');
     await mkdir(join(place, 'node_modules'), { recursive: true });
     await symlink(projectRoot, join(place, 'node_modules/pmpo'), 'junction');
-    const made = await run(['new', 'plugin', join(place, 'far-ahead')]);
+    const made = await runHere(['new', 'plugin', join(place, 'far-ahead')]);
     expect(made.code, made.stderr).toBe(0);
     const tested = spawnSync(process.execPath, ['--test', join(place, 'far-ahead.test.mjs')], {
       encoding: 'utf8',
@@ -106,9 +108,9 @@ describe('pmpo new plugin', () => {
     const config =
       'environment: { simulator: reacher }\nplugins: [./far-ahead.ts]\nfeedback: { name: far-ahead, margin: -1 }\n';
     await writeFile(join(place, 'job.yaml'), config);
-    const refused = await run(['train', join(place, 'job.yaml')]);
+    const refused = await runHere(['train', join(place, 'job.yaml')]);
     expect(refused.stderr).toMatch(/feedback\.margin.*must be at least 0/);
-    const again = await run(['new', 'plugin', join(place, 'far-ahead')]);
+    const again = await runHere(['new', 'plugin', join(place, 'far-ahead')]);
     expect(again.stderr).toMatch(/far-ahead\.ts: the file is there already/);
   });
 
@@ -118,7 +120,7 @@ describe('pmpo new plugin', () => {
     ['nowhere/mine', 'there is no such folder'],
     ['top-k', 'is built in'],
   ])('refuses the name %s', async (name, reason) => {
-    const { code, stderr } = await run(['new', 'plugin', at(name)]);
+    const { code, stderr } = await runHere(['new', 'plugin', at(name)]);
     expect(stderr).toContain(reason);
     expect(code).toBe(2);
   });

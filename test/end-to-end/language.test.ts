@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ensureBuilt, projectRoot, run, start, temporaryFolder, writeConfig } from './program.js';
+import { ensureBuilt, projectRoot, run, runHere, start, temporaryFolder, writeConfig } from './program.js';
 import { tinyLanguageIn, writeReward } from './tiny-language.js';
 
 // Runs `pmpo train` with language jobs, and `pmpo winrate`, as a user does.
@@ -26,7 +26,7 @@ const tinyLanguage = (more?: Parameters<typeof tinyLanguageIn>[1]) => tinyLangua
 
 async function train(name: string, config: object, ...args: string[]) {
   const file = await writeConfig(folder.path, `${name}.yaml`, config);
-  return run(['train', file, '--name', name, ...args], { env });
+  return runHere(['train', file, '--name', name, ...args], { env });
 }
 
 const weights = (name: string) => readFile(at('runs', name, 'model/model.safetensors'));
@@ -35,11 +35,9 @@ describe('a language job', () => {
   test('writes the files of every run, its model, and its completions before and after', async () => {
     // The judge is found from the folder of the configuration.
     await writeFile(at('shorter.mjs'), 'export const reward = ({ completion }) => -completion.length;\n');
-    const config = tinyLanguage();
-    const { code, stderr } = await train('whole', {
-      ...config,
-      evaluation: { every: 3, judge: 'shorter.mjs' },
-    });
+    const config = { ...tinyLanguage(), evaluation: { every: 3, judge: 'shorter.mjs' } };
+    const file = await writeConfig(folder.path, 'whole.yaml', config);
+    const { code, stderr } = await run(['train', file, '--name', 'whole'], { env });
     expect(stderr).toMatch(/Evaluation at 0 completions: reward .* over 32 completions/);
     expect(stderr).toMatch(/Held out at 48 completions: winRate \S+ · judgeWinRate \S+\n/);
     expect(code).toBe(0);
@@ -89,7 +87,7 @@ describe('a language job', () => {
     running.child.kill('SIGKILL');
     await running.ended;
     await rm(at('runs/stopped/completions/update-00000000.jsonl'));
-    const resumed = await run(['train', '--resume', at('runs/stopped')], { env });
+    const resumed = await runHere(['train', '--resume', at('runs/stopped')], { env });
     expect(resumed.code).toBe(0);
     expect(resumed.stderr).toMatch(
       /Warning: Completions of earlier evaluations are missing .*update-00000000\.jsonl: there is no such file/,
@@ -119,7 +117,7 @@ describe('a language job', () => {
     stuck.child.kill('SIGINT');
     expect((await stuck.ended).stderr).toContain('Resume with: npx pmpo train');
     expect(performance.now() - stopped).toBeLessThan(30_000);
-    expect((await run(['train', '--resume', at('runs/for-ever')], { env })).code).toBe(0);
+    expect((await runHere(['train', '--resume', at('runs/for-ever')], { env })).code).toBe(0);
     expect((await weights('for-ever')).equals(await weights('whole'))).toBe(true);
   });
 
@@ -295,7 +293,7 @@ describe('pmpo train reports in one line', () => {
 
   test('a language job given to pmpo compare', async () => {
     const file = await writeConfig(folder.path, 'kind.yaml', tinyLanguage());
-    const { code, stderr } = await run(['compare', file, '--operators', 'pmpo,dpo']);
+    const { code, stderr } = await runHere(['compare', file, '--operators', 'pmpo,dpo']);
     expect(stderr).toMatch(/this is the configuration of a language job/);
     expect(code).toBe(2);
   });
@@ -316,7 +314,7 @@ test('pmpo winrate compares the completions of a run after and before training',
   const { code, stdout } = await run(['winrate', after!, before!, ...args]);
   expect(stdout).toMatch(/^A wins \d+\.\d % \(95 %: \d+\.\d % to \d+\.\d %\): \d+ won, \d+ lost, \d+ tied\n/);
   expect(code).toBe(0);
-  const model = await run(
+  const model = await runHere(
     [
       'winrate',
       at('runs/whole/model'),
@@ -348,14 +346,14 @@ test('pmpo winrate ends with an error, and no NaN, where the judge gives no verd
     await writeFile(at('p.jsonl'), '{"prompt": "x"}');
     await writeFile(at('one.jsonl'), '{"prompt": "x", "completion": "y"}');
     const args = ['--prompts', at('p.jsonl'), '--judge', at('judge.yaml'), '--output', at('prose.jsonl')];
-    const { code, stdout, stderr } = await run(['winrate', at('one.jsonl'), at('one.jsonl'), ...args]);
+    const { code, stdout, stderr } = await runHere(['winrate', at('one.jsonl'), at('one.jsonl'), ...args]);
     expect(stderr).toMatch(/--judge: the answer 'B is worse than A\.' has no verdict: A, B or TIE/);
     expect(stderr).toMatch(
       /the judge gave no verdict on any of the 1 prompts; its answers are in .*prose\.jsonl/,
     );
     expect(`${stdout}${stderr}`).not.toContain('NaN');
     expect(code).toBe(1);
-    const json = await run(['winrate', at('one.jsonl'), at('one.jsonl'), ...args, '--json']);
+    const json = await runHere(['winrate', at('one.jsonl'), at('one.jsonl'), ...args, '--json']);
     expect(json.stdout).toBe('');
     expect(json.stderr).toMatch(/the judge gave no verdict on any of the 1 prompts/);
     expect(json.code).toBe(1);

@@ -1,7 +1,16 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ensureBuilt, parameters, run, start, temporaryFolder, tinyConfig, writeConfig } from './program.js';
+import {
+  ensureBuilt,
+  parameters,
+  run,
+  runHere,
+  start,
+  temporaryFolder,
+  tinyConfig,
+  writeConfig,
+} from './program.js';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {
@@ -11,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => folder.remove());
 
 /** Trains with a plugin whose classifier `mine` has this `body`. */
-async function train(name: string, body: string) {
+async function train(name: string, body: string, command = runHere) {
   await writeConfig(
     folder.path,
     `${name}.ts`,
@@ -32,7 +41,7 @@ async function train(name: string, body: string) {
     plugins: [`./${name}.ts`],
     feedback: { name: 'mine' },
   };
-  return run(['train', await writeConfig(folder.path, `${name}.yaml`, config), '--name', name]);
+  return command(['train', await writeConfig(folder.path, `${name}.yaml`, config), '--name', name]);
 }
 
 describe('a classifier of a plugin in one TypeScript file', () => {
@@ -52,7 +61,7 @@ describe('a classifier of a plugin in one TypeScript file', () => {
       },`,
     ],
   ])('can be written with %s', async (name, body) => {
-    const { code, stderr } = await train(name, body);
+    const { code, stderr } = await train(name, body, run);
     expect(stderr).toMatch(/Return .* over 1 episode/);
     expect(code).toBe(0);
   });
@@ -108,8 +117,8 @@ test('Ctrl-C ends a run whose classifier computes for ever; resumed, it ends wit
   await stuck.until(/"event":"waiting","message":"waiting for feedback 'mine' for \d+ s/, 'stdout');
   stuck.child.kill('SIGINT');
   expect((await stuck.ended).stderr).toContain('Resume with: npx pmpo train');
-  expect(await run(['train', '--resume', join(output, 'stopped'), '--quiet'])).toMatchObject({ code: 0 });
-  expect(await run(['train', file, '--name', 'whole', '--quiet'])).toMatchObject({ code: 0 });
+  expect(await runHere(['train', '--resume', join(output, 'stopped'), '--quiet'])).toMatchObject({ code: 0 });
+  expect(await runHere(['train', file, '--name', 'whole', '--quiet'])).toMatchObject({ code: 0 });
   const [whole, stopped] = await Promise.all(
     ['whole', 'stopped'].map(async (name) => {
       const checkpoints = join(output, name, 'checkpoints');
@@ -135,7 +144,7 @@ test('a plugin that does not load is named in the error, with exit code 2', asyn
   ] as const) {
     await writeConfig(folder.path, `${name}.ts`, text);
     const config = { ...tinyConfig(folder.path), plugins: [`./${name}.ts`] };
-    const { code, stderr } = await run(['train', await writeConfig(folder.path, `${name}.yaml`, config)]);
+    const { code, stderr } = await runHere(['train', await writeConfig(folder.path, `${name}.yaml`, config)]);
     expect(stderr).toMatch(message);
     expect(code).toBe(2);
   }

@@ -55,10 +55,14 @@ export function start(
       for (const listener of listeners) listener();
     });
   }
-  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutSeconds * 1000);
+  const kill = () => child.kill('SIGKILL');
+  const timer = setTimeout(kill, timeoutSeconds * 1000);
+  // A test that fails leaves its program running, and the process of the tests may end before the timer.
+  process.once('exit', kill);
   const ended = new Promise<Ended>((resolve) => {
     child.on('close', (code) => {
       clearTimeout(timer);
+      process.off('exit', kill);
       resolve({ code, ...text });
     });
   });
@@ -82,6 +86,54 @@ export function start(
 /** Runs `pmpo` to its end. */
 export function run(args: readonly string[], options?: StartOptions): Promise<Ended> {
   return start(args, options).ended;
+}
+
+interface Program {
+  runProgram(args: readonly string[]): Promise<number>;
+}
+
+/** The commands that `runHere` has been given so far; the next one waits for them. */
+let earlier: Promise<unknown> = Promise.resolve();
+
+/**
+ * Runs a command of the built program in this process, which does all that `run` does but start a process and load the modules
+ * anew: that takes longer than most commands. Commands wait for each other, because a process has one standard output. Use `run`
+ * or `start` where a test is about the process itself: its signals, its end, what plugins register in it.
+ */
+export function runHere(args: readonly string[], { env }: Pick<StartOptions, 'env'> = {}): Promise<Ended> {
+  const ended = earlier.then(() => runAlone(args, env ?? {}));
+  earlier = ended.catch(() => {});
+  return ended;
+}
+
+async function runAlone(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ended> {
+  const { runProgram } = (await import(join(projectRoot, 'dist/cli/program.js'))) as Program;
+  const text = { stdout: '', stderr: '' };
+  const before = { argv: process.argv, exitCode: process.exitCode, env: { ...process.env } };
+  const streams = (['stdout', 'stderr'] as const).map((name) => {
+    const { write } = process[name];
+    process[name].write = (chunk: string | Uint8Array) => {
+      text[name] += typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString();
+      return true;
+    };
+    return () => {
+      process[name].write = write;
+    };
+  });
+  process.argv = [process.execPath, program, ...args];
+  process.exitCode = undefined;
+  Object.assign(process.env, env);
+  try {
+    return { code: await runProgram(args), ...text };
+  } finally {
+    for (const restore of streams) restore();
+    process.argv = before.argv;
+    process.exitCode = before.exitCode;
+    for (const name of Object.keys(env)) {
+      if (before.env[name] === undefined) delete process.env[name];
+      else process.env[name] = before.env[name];
+    }
+  }
 }
 
 /** A configuration under examples/. */

@@ -6,6 +6,7 @@ import {
   ensureBuilt,
   type Running,
   run,
+  runHere,
   start,
   temporaryFolder,
   tinyConfig,
@@ -50,7 +51,7 @@ async function setUp(name: string, port: number, reconnect: Record<string, numbe
 
 test('a run without its server ends at once with an error that names the address, and leaves no folder', async () => {
   const { output, file } = await setUp('nobody', await freePort(), { attempts: 1 });
-  const { code, stderr } = await run(['train', file, '--name', 'r']);
+  const { code, stderr } = await runHere(['train', file, '--name', 'r']);
   expect(code).toBe(1);
   expect(stderr).toMatch(/^pmpo: 127\.0\.0\.1:\d+: no server answers there.*environment\.address\n$/m);
   expect(stderr).not.toMatch(/^\s+at /m);
@@ -69,7 +70,7 @@ test('a run on a separate server gives the same policy as one on the embedded se
     ...tinyConfig(output),
     checkpoint: { every: 600 },
   });
-  expect((await run(['train', embedded, '--name', 'embedded', '--quiet'])).code).toBe(0);
+  expect((await runHere(['train', embedded, '--name', 'embedded', '--quiet'])).code).toBe(0);
   const policies = await Promise.all(
     ['remote', 'embedded'].map((name) => readFile(join(output, name, 'policy.onnx'))),
   );
@@ -113,7 +114,7 @@ test('a server that does not come back ends the run with a checkpoint and the co
   expect(stderr).not.toMatch(/^\s+at /m);
 
   const again = await serve(port);
-  const resumed = await run(['train', '--resume', join(output, 'r'), '--quiet']);
+  const resumed = await runHere(['train', '--resume', join(output, 'r'), '--quiet']);
   expect(resumed).toMatchObject({ code: 0, stderr: '' });
   again.child.kill('SIGINT');
   await again.ended;
@@ -122,7 +123,7 @@ test('a server that does not come back ends the run with a checkpoint and the co
 test('a port that is in use is named in the error', async () => {
   const port = await freePort();
   const server = await serve(port);
-  const { code, stderr } = await run(['serve', 'simulators', '--port', `${port}`]);
+  const { code, stderr } = await runHere(['serve', 'simulators', '--port', `${port}`]);
   expect(code).toBe(1);
   expect(stderr).toMatch(new RegExp(`^pmpo: 127\\.0\\.0\\.1:${port}: cannot listen there`));
   server.child.kill('SIGINT');

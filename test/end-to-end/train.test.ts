@@ -1,16 +1,31 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import protobuf from 'protobufjs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { ensureBuilt, projectRoot, run, start, temporaryFolder, tinyConfig, writeConfig } from './program.js';
+import {
+  type Ended,
+  ensureBuilt,
+  projectRoot,
+  run,
+  runHere,
+  start,
+  temporaryFolder,
+  tinyConfig,
+  writeConfig,
+} from './program.js';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+/** A run of the program, with its folder, which several tests read. */
+let whole: { readonly file: string; readonly directory: string; readonly ended: Ended };
 beforeAll(async () => {
   await ensureBuilt();
   folder = await temporaryFolder();
+  const { output, file } = await setUp('whole');
+  const ended = await run(['train', file, '--name', 'whole', '--seed', '3']);
+  whole = { file, directory: join(output, 'whole'), ended };
 });
 afterAll(() => folder.remove());
 
@@ -26,11 +41,10 @@ async function setUp(name: string, change: (config: ReturnType<typeof tinyConfig
 const readJson = async (path: string): Promise<unknown> => JSON.parse(await readFile(path, 'utf8'));
 
 test('a run on the embedded server writes all files of a run', async () => {
-  const { output, file } = await setUp('whole');
-  const { code, stdout, stderr } = await run(['train', file, '--name', 'whole', '--seed', '3']);
+  const { code, stdout, stderr } = whole.ended;
   expect(stderr).toMatch(/Return .* over 1 episode\nBest return .*\nPolicies: .*\nReport: .*report\.html\n$/);
   expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
-  const directory = join(output, 'whole');
+  const { directory } = whole;
   expect((await readdir(directory)).sort()).toEqual([
     'checkpoints',
     'config.yaml',
@@ -86,19 +100,17 @@ function metadataOf(model: Uint8Array): Record<string, string> {
 }
 
 test('eval reproduces the last evaluation, and export writes the same policy', async () => {
-  const { output, file } = await setUp('after');
-  await run(['train', file, '--name', 'r', '--quiet']);
-  const directory = join(output, 'r');
+  const { directory } = whole;
   const summary = (await readJson(join(directory, 'summary.json'))) as { evaluation: { meanScore: number } };
-  const evaluated = await run(['eval', directory, '--episodes', '1', '--json']);
+  const evaluated = await runHere(['eval', directory, '--episodes', '1', '--json']);
   expect(evaluated.code).toBe(0);
   expect(JSON.parse(evaluated.stdout)).toMatchObject({
     steps: 600,
     scoreCount: 1,
     meanScore: summary.evaluation.meanScore,
   });
-  const exported = join(output, 'again.onnx');
-  expect((await run(['export', directory, '--output', exported])).code).toBe(0);
+  const exported = join(folder.path, 'again.onnx');
+  expect((await runHere(['export', directory, '--output', exported])).code).toBe(0);
   const again = await actions(exported);
   expect(again).toEqual(await actions(join(directory, 'policy.onnx')));
   expect(new Set(again).size).toBe(4);
@@ -110,7 +122,7 @@ test('eval and export --best take the policy with the best evaluation, which pol
   });
   // A policy that learns nothing: its returns rise and fall by chance, and its last evaluation is not its best.
   const args = ['--name', 'r', '--seed', '5', '--set', 'learner.learningRate=1e-6', '--quiet'];
-  expect((await run(['train', file, ...args])).code).toBe(0);
+  expect((await runHere(['train', file, ...args])).code).toBe(0);
   const directory = join(output, 'r');
   const returns = (await readFile(join(directory, 'metrics.jsonl'), 'utf8'))
     .trimEnd()
@@ -124,10 +136,10 @@ test('eval and export --best take the policy with the best evaluation, which pol
   expect(await readJson(join(directory, 'summary.json'))).toMatchObject({
     best: { steps: best.steps, meanScore: best.score },
   });
-  const evaluated = await run(['eval', directory, '--best', '--episodes', '1', '--json']);
+  const evaluated = await runHere(['eval', directory, '--best', '--episodes', '1', '--json']);
   expect(JSON.parse(evaluated.stdout)).toMatchObject({ steps: best.steps, meanScore: best.score });
   const exported = join(output, 'best.onnx');
-  expect((await run(['export', directory, '--best', '--output', exported])).code).toBe(0);
+  expect((await runHere(['export', directory, '--best', '--output', exported])).code).toBe(0);
   const written = await readFile(join(directory, 'policy-best.onnx'));
   const again = await actions(exported);
   expect(again).toEqual(await actions(join(directory, 'policy-best.onnx')));
@@ -148,19 +160,30 @@ test('eval and export --best take the policy with the best evaluation, which pol
 });
 
 test('the same seed gives the same parameters, and another seed different ones', async () => {
-  const { output, file } = await setUp('seeds');
-  const ends = await Promise.all(
-    [0, 0, 1].map((seed, i) => run(['train', file, '--seed', `${seed}`, '--name', `r${i}`, '--quiet'])),
-  );
-  expect(ends.map(({ code, stderr }) => ({ code, stderr }))).toEqual(Array(3).fill({ code: 0, stderr: '' }));
-  const policies = await Promise.all([0, 1, 2].map((i) => readFile(join(output, `r${i}`, 'policy.onnx'))));
+  // The first of them in another process.
+  const directories = [whole.directory];
+  for (const seed of [3, 1]) {
+    const name = `seed${seed}`;
+    const { code, stderr } = await runHere([
+      'train',
+      whole.file,
+      '--seed',
+      `${seed}`,
+      '--name',
+      name,
+      '--quiet',
+    ]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    directories.push(join(dirname(whole.directory), name));
+  }
+  const policies = await Promise.all(directories.map((path) => readFile(join(path, 'policy.onnx'))));
   expect(policies[0].equals(policies[1])).toBe(true);
   expect(policies[0].equals(policies[2])).toBe(false);
 });
 
 test('--operator replaces the operator; --json prints the progress as one object per line', async () => {
   const { file } = await setUp('json', (config) => Object.assign(config.operator, { alpha: 0.25 }));
-  const { code, stdout } = await run(['train', file, '--operator', 'mpo', '--json']);
+  const { code, stdout } = await runHere(['train', file, '--operator', 'mpo', '--json']);
   expect(code).toBe(0);
   const events = stdout
     .trimEnd()
@@ -179,7 +202,7 @@ test('the categorical head and the other operators train', async () => {
       ['--operator', 'behavior-cloning'],
       ['--set', 'operator.alpha=0', '--set', 'operator.beta=2'],
       ['--operator', 'mpo', '--set', 'policy.head=categorical', '--set', 'reference={rate: 0.05}'],
-    ].map((args, i) => run(['train', file, '--name', `r${i}`, '--quiet', ...args])),
+    ].map((args, i) => runHere(['train', file, '--name', `r${i}`, '--quiet', ...args])),
   );
   expect(ends.map(({ code, stderr }) => ({ code, stderr }))).toEqual(Array(5).fill({ code: 0, stderr: '' }));
 });
@@ -187,7 +210,7 @@ test('the categorical head and the other operators train', async () => {
 test('compare trains every operator with every seed and draws one report', async () => {
   const { output, file } = await setUp('compare');
   const args = ['compare', file, '--operators', 'pmpo,dpo', '--seeds', '2', '--name', 'both'];
-  const { code, stderr } = await run(args, { timeoutSeconds: 100 });
+  const { code, stderr } = await runHere(args);
   expect(code).toBe(0);
   expect(stderr).toMatch(
     /pmpo: returns? .* \(\d seeds?\)\ndpo: returns? .* \(\d seeds?\)\nReport: .*report\.html\n$/,
@@ -212,7 +235,7 @@ test('compare can be stopped and continued: finished runs are kept, and other se
   const args = ['compare', file, '--operators', 'pmpo,dpo', '--seeds', '1', '--name', 'both'];
   const directory = join(output, 'both');
   const refused = async (more: readonly string[], message: RegExp) => {
-    const { code, stderr } = await run([...args, ...more]);
+    const { code, stderr } = await runHere([...args, ...more]);
     expect(stderr).toMatch(message);
     expect(code).toBe(1);
   };
@@ -231,7 +254,7 @@ test('compare can be stopped and continued: finished runs are kept, and other se
   );
   const otherwise = ['--set', 'learner.discount=0.9'];
   await refused(['--resume', directory, ...otherwise], /pmpo-seed0: it holds a run with other settings/);
-  const resumed = await run([...args, '--resume', directory], { timeoutSeconds: 170 });
+  const resumed = await runHere([...args, '--resume', directory]);
   expect(resumed.code, resumed.stderr).toBe(0);
   expect(resumed.stderr).toMatch(/Run 1 of 2: pmpo-seed0 \(done before\)\n/);
   expect(resumed.stderr).toMatch(/pmpo: returns? .* \(\d seeds?\)\ndpo: median return /);
@@ -255,7 +278,7 @@ test('Ctrl-C saves a checkpoint and prints the command that resumes the run', as
   const directory = join(output, 'r');
   expect(stderr).toMatch(/Stopped\. Resume with: npx pmpo train --resume .*\/r\n$/);
   expect(await readdir(join(directory, 'checkpoints'))).toHaveLength(1);
-  const resumed = await run(['train', '--resume', directory]);
+  const resumed = await runHere(['train', '--resume', directory]);
   expect(resumed.code).toBe(0);
   expect(await readJson(join(directory, 'summary.json'))).toMatchObject({ steps: 8000 });
   await stat(join(directory, 'report.html'));

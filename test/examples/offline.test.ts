@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { readRecipe } from '../../src/experiments/recording/read-recipe.js';
-import { ensureBuilt, projectRoot, run, temporaryFolder } from '../end-to-end/program.js';
+import { ensureBuilt, projectRoot, run, runHere, temporaryFolder } from '../end-to-end/program.js';
 
 const examples = join(projectRoot, 'examples/offline');
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -45,7 +45,7 @@ beforeAll(async () => {
 afterAll(() => folder.remove());
 
 const train = (...more: string[]) =>
-  run([
+  runHere([
     'train',
     join(examples, 'offline.yaml'),
     ...['--set', `dataset.file=${data}`, '--set', 'learner.updates=60', '--set', 'evaluation.episodes=2'],
@@ -59,7 +59,7 @@ describe('examples/offline', () => {
 
   test('records a set once, and the same set again elsewhere', async () => {
     const before = await stat(data);
-    const again = await run([
+    const again = await runHere([
       'record',
       join(folder.path, 'recipe.yaml'),
       '--output',
@@ -68,7 +68,7 @@ describe('examples/offline', () => {
     expect(again.code, again.stderr).toBe(0);
     expect((await stat(data)).mtimeMs).toBe(before.mtimeMs);
     await rm(data, { recursive: true });
-    const restored = await run([
+    const restored = await runHere([
       'record',
       join(folder.path, 'recipe.yaml'),
       '--output',
@@ -77,9 +77,14 @@ describe('examples/offline', () => {
     expect(restored.code, restored.stderr).toBe(0);
     expect(restored.stderr).toContain('its data has been removed, and is recorded again');
     const elsewhere = join(folder.path, 'elsewhere');
-    const { code, stderr } = await run(['record', join(folder.path, 'recipe.yaml'), '--output', elsewhere]);
+    const { code, stderr } = await runHere([
+      'record',
+      join(folder.path, 'recipe.yaml'),
+      '--output',
+      elsewhere,
+    ]);
     expect(code, stderr).toBe(0);
-    const shown = await Promise.all([data, join(elsewhere, 'data')].map((path) => run(['data', path])));
+    const shown = await Promise.all([data, join(elsewhere, 'data')].map((path) => runHere(['data', path])));
     const [first, second] = shown.map(({ stdout }) => stdout.split('\n').slice(1).join('\n'));
     expect(first).toMatch(/Transitions: 500 in 10 episodes of 50 to 50 steps/);
     expect(second).toBe(first);
@@ -96,20 +101,20 @@ describe('examples/offline', () => {
       updates: 60,
       evaluation: { scoreName: 'return', scoreCount: 2 },
     });
-    const evaluated = await run(['eval', trained, '--episodes', '2', '--json']);
+    const evaluated = await runHere(['eval', trained, '--episodes', '2', '--json']);
     expect(evaluated.code, evaluated.stderr).toBe(0);
     const { scores, stepUnit } = JSON.parse(evaluated.stdout);
     expect({ mean: (scores[0] + scores[1]) / 2, stepUnit }).toEqual({
       mean: expect.closeTo(summary.evaluation.meanScore, 4),
       stepUnit: 'updates',
     });
-    const exported = await run(['export', trained, '--output', join(folder.path, 'policy.onnx')]);
+    const exported = await runHere(['export', trained, '--output', join(folder.path, 'policy.onnx')]);
     expect(exported.code, exported.stderr).toBe(0);
     expect((await stat(join(folder.path, 'policy.onnx'))).size).toBeGreaterThan(1000);
   });
 
   test('goes on with more updates', async () => {
-    const { code, stderr } = await run(['train', '--resume', trained, '--set', 'learner.updates=80']);
+    const { code, stderr } = await runHere(['train', '--resume', trained, '--set', 'learner.updates=80']);
     expect(code, stderr).toBe(0);
     expect(stderr).toContain('extended from 60 to 80 updates');
   });
@@ -117,11 +122,11 @@ describe('examples/offline', () => {
   test('trains without an environment, and is not evaluated then', async () => {
     const file = join(folder.path, 'without.yaml');
     await writeFile(file, stringify({ dataset: { file: data }, learner: { updates: 20, batchSize: 16 } }));
-    const made = await run(['train', file, '--output', join(folder.path, 'runs'), '--name', 'without']);
+    const made = await runHere(['train', file, '--output', join(folder.path, 'runs'), '--name', 'without']);
     expect(made.code, made.stderr).toBe(0);
     const path = join(folder.path, 'runs', 'without');
     expect((await stat(join(path, 'policy.onnx'))).size).toBeGreaterThan(1000);
-    const refused = await run(['eval', path]);
+    const refused = await runHere(['eval', path]);
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain(
       'config.yaml: it has no environment in which the policy could be evaluated',
@@ -130,12 +135,12 @@ describe('examples/offline', () => {
 
   test('refuses to record over a run, and options that do nothing', async () => {
     const policies = join(folder.path, 'set', 'policies');
-    const over = await run(['record', policies, '--episodes', '1', '--output', policies]);
+    const over = await runHere(['record', policies, '--episodes', '1', '--output', policies]);
     expect(over.code).toBe(1);
     expect(over.stderr).toContain('policies: the folder holds something else than a data set of pmpo record');
     expect((await stat(join(policies, 'config.yaml'))).isFile()).toBe(true);
     const recipe = join(folder.path, 'recipe.yaml');
-    const other = await run([
+    const other = await runHere([
       'record',
       recipe,
       '--episodes',
@@ -147,7 +152,7 @@ describe('examples/offline', () => {
     ]);
     expect(other.code).toBe(2);
     expect(other.stderr).toContain('so that --episodes, --seed would do nothing. Change the recipe');
-    const shown = await run(['data', data, '--set', 'dataset.nStep=1']);
+    const shown = await runHere(['data', data, '--set', 'dataset.nStep=1']);
     expect(shown.code).toBe(2);
     expect(shown.stderr).toContain('a data set has no configuration, so that --set would do nothing');
   });
@@ -164,12 +169,12 @@ describe('examples/offline', () => {
     const shown: string[] = [];
     for (const lockstep of ['true', 'false']) {
       const output = join(folder.path, `lockstep-${lockstep}/`);
-      const made = await run([
+      const made = await runHere([
         ...['record', file, '--policy', 'random', '--episodes', '4', '--output', output],
         ...['--set', `environment.lockstep=${lockstep}`],
       ]);
       expect(made.code, made.stderr).toBe(0);
-      const { stdout } = await run(['data', output]);
+      const { stdout } = await runHere(['data', output]);
       shown.push(stdout.split('\n').slice(1).join('\n'));
     }
     expect(shown[0]).toContain('Transitions: 40 in 4 episodes of 10 to 10 steps');
@@ -193,7 +198,7 @@ describe('examples/offline', () => {
     expect(missing.code).toBe(1);
     expect(missing.stderr).toContain('/nowhere: there is no such file or folder');
     await mkdir(join(folder.path, 'empty'));
-    const empty = await run(['data', join(folder.path, 'empty')]);
+    const empty = await runHere(['data', join(folder.path, 'empty')]);
     expect(empty.stderr).toContain('the folder is not a data set of Minari in HDF5');
   });
 });
