@@ -194,7 +194,9 @@ test('--operator replaces the operator; --json prints the progress as one object
 });
 
 test('the categorical head and the other operators train', async () => {
-  const { file } = await setUp('others');
+  const { file } = await setUp('others', (config) => {
+    config.learner.environmentSteps = 300;
+  });
   const ends = await Promise.all(
     [
       ['--set', 'policy.head=categorical'],
@@ -208,7 +210,9 @@ test('the categorical head and the other operators train', async () => {
 });
 
 test('compare trains every operator with every seed and draws one report', async () => {
-  const { output, file } = await setUp('compare');
+  const { output, file } = await setUp('compare', (config) => {
+    config.learner.environmentSteps = 300;
+  });
   const args = ['compare', file, '--operators', 'pmpo,dpo', '--seeds', '2', '--name', 'both'];
   const { code, stderr } = await runHere(args);
   expect(code).toBe(0);
