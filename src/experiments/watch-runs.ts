@@ -8,6 +8,7 @@ import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import { builtInTasks } from '../simulators/built-in-tasks.js';
 import { checkSettings, taskSettings } from '../simulators/definition.js';
 import type { LoopbackServer } from '../system/loopback-server.js';
+import type { PublicModules } from '../system/user-module.js';
 import { startWatchServer } from '../watch/server.js';
 import type { WatchedPolicy, WatchedRun } from '../watch/watch-data.js';
 import { choosePolicy, exportRun, type LoadedPolicyConfig } from './trained-policy.js';
@@ -20,6 +21,8 @@ export interface WatchRunsOptions {
   readonly folders: readonly string[];
   /** 0 for a free port. */
   readonly port: number;
+  /** Modules that the plugins of the runs may import from this package. */
+  readonly modules?: PublicModules;
 }
 
 /** A run that is served. */
@@ -30,7 +33,7 @@ interface OpenedRun {
 }
 
 /** The name of a run's embedded simulator. @throws PmpoError if a browser cannot simulate it. */
-function simulatorOf({ files }: RunDirectory, { environment }: LoadedPolicyConfig['config']): string {
+function simulatorOf({ files, path }: RunDirectory, { environment }: LoadedPolicyConfig['config']): string {
   const known = builtInTasks.map(({ name }) => name);
   const { address, simulator } = environment ?? {};
   if (address === undefined && simulator !== undefined && known.includes(simulator)) return simulator;
@@ -40,7 +43,7 @@ function simulatorOf({ files }: RunDirectory, { environment }: LoadedPolicyConfi
       address !== undefined
         ? `its simulator is at ${String(address)}, and a browser cannot simulate it`
         : `its simulator is ${simulator === undefined ? 'not known' : `'${simulator}', of a plugin`}, and a browser cannot simulate it`,
-    remedy: `\`npx pmpo report ${files.config.replace(/\/config\.yaml$/, '')}\` plays its recorded episodes. A browser has ${known.join(', ')}`,
+    remedy: `\`npx pmpo report ${path}\` plays its recorded episodes. A browser has ${known.join(', ')}`,
   });
 }
 
@@ -61,9 +64,9 @@ async function policiesOf(
   ];
 }
 
-async function openRun(folder: string): Promise<OpenedRun> {
+async function openRun(folder: string, modules: PublicModules | undefined): Promise<OpenedRun> {
   const directory = await openRunDirectory(folder);
-  const loaded = await loadPolicyConfig(directory.files.config, [], { renamedKeys: 'read' });
+  const loaded = await loadPolicyConfig(directory.files.config, [], { modules, renamedKeys: 'read' });
   const { config } = loaded;
   const simulator = simulatorOf(directory, config);
   const { createSettings = {}, ...environment } = config.environment!;
@@ -89,10 +92,10 @@ async function openRun(folder: string): Promise<OpenedRun> {
  * Serves a page on which the policies of runs act.
  * @throws PmpoError if a folder is not that of a run with a checkpoint, or its simulator is none that a browser can simulate.
  */
-export async function watchRuns({ folders, port }: WatchRunsOptions): Promise<LoopbackServer> {
+export async function watchRuns({ folders, port, modules }: WatchRunsOptions): Promise<LoopbackServer> {
   const real = await Promise.all(folders.map((folder) => realpath(folder).catch(() => folder)));
   const runs: OpenedRun[] = [];
-  for (const folder of new Set(real)) runs.push(await openRun(folder));
+  for (const folder of new Set(real)) runs.push(await openRun(folder, modules));
   return startWatchServer({
     port,
     runs: runs.map(({ shown }) => shown),

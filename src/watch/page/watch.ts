@@ -119,6 +119,8 @@ class Watch {
   #isPlaying = false;
   /** Whether steps are being taken for a picture. */
   #isBusy = false;
+  /** Whether the next picture is on its way. */
+  #isScheduled = false;
   #before: number | undefined;
   #rest = 0;
   /** What buttons have asked for, to be done between two pictures. */
@@ -220,15 +222,22 @@ class Watch {
     this.#before = undefined;
     if (!on) return;
     if (this.#isOver) this.#ask(() => this.#start(this.#episode + 1));
-    requestAnimationFrame((now) => this.#tick(now));
+    this.#schedule();
   }
 
-  #tick(now: number): void {
-    if (!this.#isPlaying) return;
+  #schedule(): void {
+    if (this.#isScheduled || !this.#isPlaying) return;
+    this.#isScheduled = true;
+    requestAnimationFrame((now) => void this.#tick(now));
+  }
+
+  async #tick(now: number): Promise<void> {
     // After a pause, such as a hidden page, time goes on from here.
     const seconds = this.#before === undefined ? 0 : Math.min(0.1, (now - this.#before) / 1000);
     this.#before = now;
-    void this.#picture(seconds * this.#speed).then(() => requestAnimationFrame((next) => this.#tick(next)));
+    if (this.#isPlaying) await this.#picture(seconds * this.#speed);
+    this.#isScheduled = false;
+    this.#schedule();
   }
 
   /** Does what was asked for, takes the steps that are due, and draws. @param seconds of the simulators since the last picture */
@@ -241,15 +250,21 @@ class Watch {
       for (let i = 0; i < maxStepsPerPicture; i++) await this.#stepDue();
       for (const panel of this.#panels) panel.due = Math.min(panel.due, 1);
       for (const panel of this.#panels) panel.show();
-      if (!this.#isOver) return;
-      this.#rest += seconds / this.#speed;
-      if (this.#isStill) this.#play(false);
-      else if (this.#rest >= restSeconds) await this.#start(this.#episode + 1);
+      if (this.#isOver) await this.#endEpisode(seconds / this.#speed);
     } catch (error) {
       this.#say((error as Error).message);
     } finally {
       this.#isBusy = false;
     }
+    // What was asked for in the meantime waits for the next picture, of which a page that does not play has none.
+    if (this.#asked.length > 0 && !this.#isPlaying) await this.#picture();
+  }
+
+  /** After the end of all episodes: the next ones start by themselves, or when the reader wants it. @param seconds since the last picture */
+  async #endEpisode(seconds: number): Promise<void> {
+    this.#rest += seconds;
+    if (this.#isStill) this.#play(false);
+    else if (this.#rest >= restSeconds) await this.#start(this.#episode + 1);
   }
 
   /** One step of each world for which one is due. */
