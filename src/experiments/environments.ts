@@ -122,6 +122,23 @@ export function numEvaluationEnvs(
   return Math.min(environment.numEnvs, episodes);
 }
 
+/**
+ * The seeds of the episodes of a run's evaluation. Its environments take turns: the first episode of each comes first. All evaluations
+ * of a run begin with these.
+ */
+export function evaluationSeeds({
+  environment,
+  evaluation: { episodes },
+  seed,
+}: Pick<ResolvedConfig, 'environment' | 'seed'> & {
+  readonly evaluation: Pick<ResolvedConfig['evaluation'], 'episodes'>;
+}): number[] {
+  const numEnvs = numEvaluationEnvs({ environment }, episodes);
+  return Array.from({ length: episodes }, (_, i) =>
+    episodeSeed({ seed, purpose: 'evaluation', index: i % numEnvs, episode: Math.floor(i / numEnvs) }),
+  );
+}
+
 /** The environments in which a policy is evaluated, and their server. */
 export interface OpenedEnvironments {
   readonly environment: VectorEnvironment;

@@ -59,26 +59,39 @@ interface ChosenPolicy {
   readonly steps: number;
 }
 
+/** The newest checkpoint's last or best policy; undefined if it has no best one. @throws PmpoError if there is no checkpoint. */
+async function findPolicy(
+  directory: RunDirectory,
+  config: object,
+  best: boolean,
+): Promise<{ readonly file: string; readonly chosen: ChosenPolicy | undefined }> {
+  const { file, checkpoint, steps } = await directory.checkpoints.load();
+  const last = { checkpoint, steps };
+  if (!best) return { file, chosen: last };
+  // The evaluation at the end of a run comes after its last checkpoint, which has the policy that was evaluated.
+  const summary = await directory.readSummary(jobKind(config));
+  if (summary?.best !== undefined && summary.best.steps === steps) return { file, chosen: last };
+  const found = withBestPolicy(checkpoint);
+  const chosen = found && {
+    checkpoint: found,
+    steps: (checkpoint.metadata.best as BestEvaluation).steps,
+  };
+  return { file, chosen };
+}
+
 /** The checkpoint with a run's last or best policy. @throws PmpoError if there is no checkpoint, or no best policy in it. */
 export async function choosePolicy(
   directory: RunDirectory,
   config: object,
   best: boolean,
 ): Promise<ChosenPolicy> {
-  const { file, checkpoint, steps } = await directory.checkpoints.load();
-  if (!best) return { checkpoint, steps };
-  // The evaluation at the end of a run comes after its last checkpoint, which has the policy that was evaluated.
-  const summary = await directory.readSummary(jobKind(config));
-  if (summary?.best !== undefined && summary.best.steps === steps) return { checkpoint, steps };
-  const chosen = withBestPolicy(checkpoint);
-  if (chosen === undefined) {
-    throw new PmpoError({
-      where: file,
-      what: 'it has no best policy: there was no evaluation before it, or an earlier version saved it',
-      remedy: 'Leave out --best to use its policy',
-    });
-  }
-  return { checkpoint: chosen, steps: (checkpoint.metadata.best as BestEvaluation).steps };
+  const { file, chosen } = await findPolicy(directory, config, best);
+  if (chosen !== undefined) return chosen;
+  throw new PmpoError({
+    where: file,
+    what: 'it has no best policy: there was no evaluation before it, or an earlier version saved it',
+    remedy: 'Leave out --best to use its policy',
+  });
 }
 
 /** Calls `use` with a policy of a run. */
@@ -138,4 +151,30 @@ export function exportRun(
   return withPolicy(directory, loaded, choice, (policy, steps) =>
     policy.exportOnnx(aboutPolicy(loaded.config, { steps })),
   );
+}
+
+/** A policy of a run as an ONNX model. */
+export interface ExportedPolicy {
+  readonly name: 'last' | 'best';
+  /** Environment steps (offline: updates) for which it was trained. */
+  readonly steps: number;
+  readonly onnx: Uint8Array;
+}
+
+/**
+ * The policies of a run's newest checkpoint: the last one, and the best one by evaluation if that is another.
+ * @throws PmpoError if there is no checkpoint.
+ */
+export async function exportPolicies(
+  directory: RunDirectory,
+  loaded: LoadedPolicyConfig,
+): Promise<readonly ExportedPolicy[]> {
+  const { steps } = await choosePolicy(directory, loaded.config, false);
+  const last = { name: 'last' as const, steps, onnx: await exportRun(directory, loaded) };
+  const { chosen: best } = await findPolicy(directory, loaded.config, true);
+  if (best === undefined || best.steps === steps) return [last];
+  return [
+    last,
+    { name: 'best', steps: best.steps, onnx: await exportRun(directory, loaded, { best: true }) },
+  ];
 }

@@ -10,8 +10,9 @@ import { checkSettings, taskSettings } from '../simulators/definition.js';
 import type { LoopbackServer } from '../system/loopback-server.js';
 import type { PublicModules } from '../system/user-module.js';
 import { startWatchServer } from '../watch/server.js';
-import type { WatchedPolicy, WatchedRun } from '../watch/watch-data.js';
-import { choosePolicy, exportRun, type LoadedPolicyConfig } from './trained-policy.js';
+import type { WatchedRun } from '../watch/watch-data.js';
+import { evaluationSeeds } from './environments.js';
+import { type ExportedPolicy, exportPolicies, type LoadedPolicyConfig } from './trained-policy.js';
 
 /** Runs whose policies act in a browser, in the embedded simulators of their training. */
 
@@ -27,9 +28,10 @@ export interface WatchRunsOptions {
 
 /** A run that is served. */
 interface OpenedRun {
-  readonly directory: RunDirectory;
-  readonly loaded: LoadedPolicyConfig;
   readonly shown: WatchedRun;
+  readonly policies: readonly ExportedPolicy[];
+  /** The seeds of the episodes of its evaluations. */
+  readonly seeds: readonly number[];
 }
 
 /** The name of a run's embedded simulator. @throws PmpoError if a browser cannot simulate it. */
@@ -47,23 +49,6 @@ function simulatorOf({ files, path }: RunDirectory, { environment }: LoadedPolic
   });
 }
 
-/** The policies of a run's newest checkpoint: the last, and the best if it is another one. */
-async function policiesOf(
-  directory: RunDirectory,
-  { config }: LoadedPolicyConfig,
-): Promise<readonly WatchedPolicy[]> {
-  const { steps: unit } = jobTerms[jobKind(config)];
-  const about = (steps: number) => `after ${formatCount(steps)} ${unit}`;
-  const last = await choosePolicy(directory, config, false);
-  const best = await choosePolicy(directory, config, true).catch(() => undefined);
-  return [
-    { name: 'last', about: about(last.steps) },
-    ...(best === undefined || best.steps === last.steps
-      ? []
-      : [{ name: 'best' as const, about: about(best.steps) }]),
-  ];
-}
-
 async function openRun(folder: string, modules: PublicModules | undefined): Promise<OpenedRun> {
   const directory = await openRunDirectory(folder);
   const loaded = await loadPolicyConfig(directory.files.config, [], { modules, renamedKeys: 'read' });
@@ -74,6 +59,8 @@ async function openRun(folder: string, modules: PublicModules | undefined): Prom
     Object.entries(createSettings).map(([name, setting]) => [name, withoutType(name, setting)]),
   );
   const { episodeSteps, actionRepeat } = checkSettings(simulator, taskSettings, plain);
+  const policies = await exportPolicies(directory, loaded);
+  const { steps: unit } = jobTerms[jobKind(config)];
   const shown: WatchedRun = {
     name: directory.name,
     about: `${config.operator.name}, seed ${config.seed}`,
@@ -83,9 +70,11 @@ async function openRun(folder: string, modules: PublicModules | undefined): Prom
     actionRepeat: environment.actionRepeat,
     observations: environment.observations,
     oneHotObservations: environment.oneHotObservations,
-    policies: await policiesOf(directory, loaded),
+    maxEpisodeSteps: config.evaluation.maxEpisodeSteps,
+    policies: policies.map(({ name, steps }) => ({ name, about: `after ${formatCount(steps)} ${unit}` })),
   };
-  return { directory, loaded, shown };
+  const seeds = evaluationSeeds({ ...config, environment: config.environment! });
+  return { shown, policies, seeds };
 }
 
 /**
@@ -99,10 +88,7 @@ export async function watchRuns({ folders, port, modules }: WatchRunsOptions): P
   return startWatchServer({
     port,
     runs: runs.map(({ shown }) => shown),
-    seed: runs[0]!.loaded.config.seed,
-    policy: (run, name) => {
-      const { directory, loaded } = runs[run]!;
-      return exportRun(directory, loaded, { best: name === 'best' });
-    },
+    seeds: runs[0]!.seeds,
+    policy: (run, name) => runs[run]!.policies.find((policy) => policy.name === name)!.onnx,
   });
 }

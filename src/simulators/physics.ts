@@ -285,7 +285,7 @@ export class Physics {
    * @param point in the world, in meters
    */
   push(body: number, force: Vector, point: Vector): void {
-    // MuJoCo applies it at the body's center of mass, so that its torque around that point is added.
+    // MuJoCo applies a force at the body's center of mass. At another point it also has a torque around that center.
     const center = this.#view('xipos').subarray(3 * body, 3 * body + 3);
     const [x, y, z] = point.map((value, axis) => value - center[axis]!) as [number, number, number];
     const [fx, fy, fz] = force;

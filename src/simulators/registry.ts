@@ -3,6 +3,7 @@ import { Registry } from '../core/registry.js';
 import type { Environment } from '../environments/environment.js';
 import { builtInTasks } from './built-in-tasks.js';
 import { type SimulatorDefinition, taskSimulator } from './definition.js';
+
 /** Registers the embedded tasks as simulators. Returns the registry. */
 export function registerBuiltInSimulators(
   registry: Registry<SimulatorDefinition>,

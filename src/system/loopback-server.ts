@@ -13,7 +13,7 @@ export interface LoopbackExchange {
   readonly url: URL;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** Whether a script of the page itself sent it, as browsers say of every POST. */
+  /** Whether a script of the page itself sent it. Browsers say so with every POST. */
   readonly isFromPage: boolean;
   /** Answers with a status and a line that says why. */
   refuse(status: number, why: string): void;
@@ -24,7 +24,7 @@ export interface LoopbackServerOptions {
   /** 0 for a free port. */
   readonly port: number;
   answer(exchange: LoopbackExchange): void | Promise<void>;
-  /** Whether a path is served without the token, because what is there tells nothing. Default: none is. */
+  /** Whether a path is served without the token, because its file is the same for everyone. Default: none is. */
   readonly isPublic?: (path: string) => boolean;
 }
 
@@ -45,13 +45,19 @@ export const hostOf = (port: number) => (port === 80 ? host : `${host}:${port}`)
 /** A password for the scripts of one answer. */
 export const nonce = () => randomBytes(18).toString('base64');
 
+/** The headers of every answer: browsers do not guess its type, and give it to no other site. */
+export const guards = {
+  'x-content-type-options': 'nosniff',
+  'cross-origin-resource-policy': 'same-origin',
+} as const;
+
 /** The headers of a page. @param policy its content security policy */
 export const pageHeaders = (policy: string) => ({
+  ...guards,
   'content-type': 'text/html; charset=utf-8',
   'cache-control': 'no-store',
   'content-security-policy': policy,
   'referrer-policy': 'no-referrer',
-  'x-content-type-options': 'nosniff',
 });
 
 function equal(a: string, b: string): boolean {
@@ -70,7 +76,7 @@ export async function startLoopbackServer({
     const own = hostOf(bound);
     const url = new URL(request.url ?? '/', `http://${own}`);
     const refuse = (status: number, why: string) => {
-      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`);
+      response.writeHead(status, { ...guards, 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`);
     };
     // A name that an attacker has bound to this address would be another host.
     if (request.headers.host !== own) return refuse(403, 'This page is served at its own address only.');
@@ -83,8 +89,9 @@ export async function startLoopbackServer({
   };
   const server = createServer((request, response) => {
     void check(request, response).catch((error: unknown) => {
-      if (!response.headersSent) response.writeHead(500, { 'content-type': 'text/plain' });
-      response.end((error as Error).message);
+      if (response.headersSent) return response.destroy();
+      const headers = { ...guards, 'content-type': 'text/plain; charset=utf-8' };
+      return response.writeHead(500, headers).end((error as Error).message);
     });
   });
   await new Promise<void>((resolve, reject) => {

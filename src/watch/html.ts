@@ -6,7 +6,7 @@ import type { WatchData, WatchedPolicy, WatchedRun } from './watch-data.js';
 /** The page of `pmpo watch`, before its script has brought it to life. */
 
 const css = `
-.watch .stage{cursor:grab;touch-action:none}
+.watch .stage{cursor:grab;touch-action:pan-y}
 .watch .stage[data-pulled]{cursor:grabbing}
 .watch .stage[data-drawn=svg]{cursor:default}
 .watch .pick{display:flex;justify-content:space-between;gap:12px;align-items:center;flex-wrap:wrap;min-height:36px}
@@ -48,8 +48,8 @@ function controls(runs: readonly WatchedRun[]): string {
     : '';
   return `<div class="controls" hidden>
 ${playButton}
-<button type="button" data-act="restart" title="The same start again">Restart</button>
-<button type="button" data-act="next" title="The next start of the run's evaluations">Next start</button>
+<button type="button" data-act="restart" title="The same episode again">Restart</button>
+<button type="button" data-act="next" title="The next episode of the run's evaluations">Next episode</button>
 ${speedChoice}
 <button type="button" data-act="left">Push left</button>
 <button type="button" data-act="right">Push right</button>

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { PmpoError } from '../core/errors.js';
 import {
+  guards,
   type LoopbackExchange,
   type LoopbackServer,
   nonce,
@@ -18,7 +19,7 @@ export interface WatchServerOptions extends WatchData {
   /** 0 for a free port. */
   readonly port: number;
   /** The bytes of a run's policy as an ONNX model. */
-  policy(run: number, name: WatchedPolicy['name']): Promise<Uint8Array>;
+  policy(run: number, name: WatchedPolicy['name']): Uint8Array;
 }
 
 /** MuJoCo's bindings make functions from text, which `'unsafe-eval'` permits; scripts still need the page's password. */
@@ -56,21 +57,23 @@ export async function startWatchServer({
   const files = new Map(
     await Promise.all(publicFiles.map(async (file) => [file as string, await readPublic(file)] as const)),
   );
-  const answer = async ({ url, request, response, refuse }: LoopbackExchange) => {
+  const answer = ({ url, request, response, refuse }: LoopbackExchange) => {
     if (request.method !== 'GET') return refuse(405, 'Use GET.');
     const file = files.get(url.pathname);
     if (file !== undefined) {
-      response
-        .writeHead(200, { 'content-type': typeOf(url.pathname), 'x-content-type-options': 'nosniff' })
-        .end(file);
+      response.writeHead(200, { ...guards, 'content-type': typeOf(url.pathname) }).end(file);
       return;
     }
     for (const [i, { policies }] of data.runs.entries())
       for (const { name } of policies)
         if (url.pathname === policyPath(i, name)) {
-          const bytes = await policyBytes(i, name);
+          const bytes = policyBytes(i, name);
           response
-            .writeHead(200, { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' })
+            .writeHead(200, {
+              ...guards,
+              'content-type': 'application/octet-stream',
+              'cache-control': 'no-store',
+            })
             .end(bytes);
           return;
         }

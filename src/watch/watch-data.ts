@@ -23,14 +23,16 @@ export interface WatchedRun {
   /** The names of the observations that the policy sees; undefined: all. */
   readonly observations: readonly string[] | undefined;
   readonly oneHotObservations: boolean;
+  /** The simulator's steps after which an evaluation cuts an episode; undefined: never. */
+  readonly maxEpisodeSteps: number | undefined;
   readonly policies: readonly WatchedPolicy[];
 }
 
 /** The data of the page. */
 export interface WatchData {
   readonly runs: readonly WatchedRun[];
-  /** Episodes start as those of the evaluations of a run with this seed. */
-  readonly seed: number;
+  /** The seeds of the episodes, which are played in turn. */
+  readonly seeds: readonly number[];
 }
 
 /** The path of a policy's ONNX model on the server. */

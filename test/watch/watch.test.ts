@@ -11,6 +11,7 @@ import { watchRuns } from '../../src/experiments/watch-runs.js';
 import { openRunDirectory } from '../../src/run/run-directory.js';
 import type { LoopbackServer } from '../../src/system/loopback-server.js';
 import { startWatchServer } from '../../src/watch/server.js';
+import type { WatchedRun } from '../../src/watch/watch-data.js';
 import {
   inBrowser,
   launchBrowser,
@@ -21,6 +22,7 @@ import {
 } from '../support/browser.js';
 
 const episodeSteps = 60;
+const starts = 3;
 
 let folder: string;
 const runs: string[] = [];
@@ -30,12 +32,12 @@ beforeAll(async () => {
     const config = join(folder, `${operator}.yaml`);
     await writeFile(
       config,
-      `environment: {simulator: walker_walk, numEnvs: 2, createSettings: {episodeSteps: ${episodeSteps}}}
+      `environment: {simulator: walker_walk, numEnvs: 2, actionRepeat: 2, observations: [orientations, velocity]}
 operator: {name: ${operator}}
 policy: {hidden: [16]}
 critic: {hidden: [16]}
 learner: {environmentSteps: 200, warmupSteps: 64, batchSize: 32}
-evaluation: {every: 100, episodes: 1}
+evaluation: {every: 100, episodes: ${starts}, maxEpisodeSteps: ${episodeSteps}}
 output: ${folder}
 `,
     );
@@ -46,170 +48,205 @@ output: ${folder}
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** The return of the first episode of a run's evaluations, played by Node through the simulator's server. */
-async function returnInNode(run: string): Promise<number> {
+/** What the page says at the end of each episode of an evaluation of a run, played by Node through the simulator's server. */
+async function endsInNode(run: string): Promise<string[]> {
   const directory = await openRunDirectory(run);
   const loaded = await loadConfig(directory.files.config);
-  const { returns } = await evaluateRun(directory, loaded, 1, { notice: () => {} });
-  return returns[0]!;
+  const { returns } = await evaluateRun(directory, loaded, starts, { notice: () => {} });
+  return returns.map((value) => `Return ${formatNumber(value)} after ${episodeSteps / 2} steps, the end.`);
+}
+
+/** Runs of one simulator as `watchRuns` shows them, with any policies. */
+async function serveTwo(
+  policies: (run: number, name: 'last' | 'best') => Uint8Array,
+): Promise<LoopbackServer> {
+  const shown = (name: string): WatchedRun => ({
+    name,
+    about: '',
+    simulator: 'walker_walk',
+    episodeSteps,
+    simulatorRepeat: 1,
+    actionRepeat: 2,
+    observations: ['orientations', 'velocity'],
+    oneHotObservations: true,
+    maxEpisodeSteps: undefined,
+    policies: [
+      { name: 'last', about: 'after 2 steps' },
+      { name: 'best', about: 'after 1 step' },
+    ],
+  });
+  return startWatchServer({
+    port: 0,
+    seeds: [1, 2],
+    runs: [shown('left'), shown('right')],
+    policy: policies,
+  });
 }
 
 const soFar = (page: Page) => page.locator('.so-far').allTextContents();
 const start = Array(2).fill('Return so far 0 after 0 steps.');
+const statusOf = (page: Page) => page.locator('.status').textContent();
 
-/** Plays the episode to its end, where a page stops for readers who want little motion. */
-async function play(page: Page): Promise<string[]> {
-  await page.locator('.watch:not([data-playing=true]) [data-act=play]').click();
-  return untilTheEnd(page);
+/** A page for a reader who wants little motion, on which nothing plays that was not asked for. */
+async function openStill(browser: Browser, server: LoopbackServer): Promise<OpenedPage> {
+  const still = { reducedMotion: 'reduce', viewport: { width: 390, height: 800 } } as const;
+  const opened = await openPage(browser, server.url, still);
+  await opened.page.waitForSelector('.controls:not([hidden])', { timeout: 90_000 });
+  return opened;
 }
 
-async function untilTheEnd(page: Page): Promise<string[]> {
+/** Plays the episode to its end. @param how what begins it; default: the button */
+async function play(page: Page, how = () => page.locator('[data-act=play]').click()): Promise<string[]> {
+  await how();
+  await page.waitForSelector('.watch[data-playing=true]');
   await page.waitForSelector('.watch[data-playing=false]', { timeout: 60_000 });
   const texts = await soFar(page);
   for (const text of texts) expect(text).toContain('the end.');
   return texts;
 }
 
-/** The same start again. */
+/** The same episode again. */
 async function restart(page: Page): Promise<void> {
   await page.locator('[data-act=restart]').click();
   await expect.poll(() => soFar(page)).toEqual(start);
 }
 
+/** What is seen of the first run, as a PNG file. */
+const picture = (page: Page) => page.locator('.stage').first().screenshot();
+
 describe.skipIf(noBrowser !== undefined)(`pmpo watch ${inBrowser}`, () => {
   let browser: Browser;
-  let server: LoopbackServer;
-  let opened: OpenedPage;
-  let page: Page;
-  const still = { reducedMotion: 'reduce', viewport: { width: 390, height: 800 } } as const;
+  let policies: readonly Uint8Array[];
   beforeAll(async () => {
     browser = await launchBrowser();
-    server = await watchRuns({ folders: runs, port: 0 });
-    opened = await openPage(browser, server.url, still);
-    page = opened.page;
-    await page.waitForSelector('.controls:not([hidden])', { timeout: 90_000 });
-  });
-  afterAll(async () => {
-    await browser?.close();
-    await server?.close();
-  });
-
-  let alone: readonly string[];
-  it('plays the episodes that Node plays, and asks nobody but its server', async () => {
-    expect(await soFar(page)).toEqual(start);
-    alone = await play(page);
-    const expected = await Promise.all(runs.map((run) => returnInNode(run)));
-    expect(alone).toEqual(
-      expected.map((value) => `Return ${formatNumber(value)} after ${episodeSteps} steps, the end.`),
+    policies = await Promise.all(
+      runs.map(async (run) => readFile((await openRunDirectory(run)).files.policy)),
     );
-    const own = new URL(server.url).origin;
-    expect(new Set(opened.requests.map((url) => new URL(url).origin))).toEqual(new Set([own]));
-    expect(opened.errors).toEqual([]);
   });
+  afterAll(() => browser?.close());
 
-  it('goes on with the next start', async () => {
-    const next = await play(page);
-    expect(await page.locator('.status').textContent()).toBe('Start 2 of the evaluation.');
-    expect(next).not.toEqual(alone);
-    await page.locator('[data-act=next]').click();
-    await expect.poll(() => page.locator('.status').textContent()).toBe('Start 3 of the evaluation.');
-  });
-
-  it('pushes all runs alike, or one of them', async () => {
-    await page.reload();
-    await page.waitForSelector('.controls:not([hidden])', { timeout: 90_000 });
-    await page.locator('[name=strength]').fill('3');
-    // A push starts the episode.
-    await page.locator('[data-act=right]').click();
-    const pushed = await untilTheEnd(page);
-    for (const [i, text] of pushed.entries()) expect(text).not.toBe(alone[i]);
-
-    await restart(page);
-    await page.locator('[name=alike]').uncheck();
-    const stage = page.locator('.stage').first();
-    await stage.scrollIntoViewIfNeeded();
-    const { x, y, width, height } = (await stage.boundingBox())!;
-    // Somewhere in the middle there is the robot.
-    const grab = async () => {
-      for (let down = 0.3; down < 0.9; down += 0.05)
-        for (let across = 0.35; across < 0.65; across += 0.05) {
-          await page.mouse.move(x + across * width, y + down * height);
-          await page.mouse.down();
-          await page.mouse.move(x + across * width + 40, y + down * height - 30);
-          if ((await stage.getAttribute('data-pulled')) !== null) return true;
-          await page.mouse.up();
-        }
-      return false;
-    };
-    expect(await grab()).toBe(true);
-    const [dragged, other] = await untilTheEnd(page);
-    expect(dragged).not.toBe(alone[0]);
-    expect(other).toBe(alone[1]);
-    await page.mouse.up();
-    expect(await stage.getAttribute('data-pulled')).toBe(null);
-  });
-
-  it('lets another policy act', async () => {
-    const [own, another] = await Promise.all(runs.map(openRunDirectory));
-    const two = await startWatchServer({
-      port: 0,
-      seed: 0,
-      runs: [
-        {
-          name: 'two policies',
-          about: '',
-          simulator: 'walker_walk',
-          episodeSteps,
-          simulatorRepeat: 1,
-          actionRepeat: 1,
-          observations: undefined,
-          oneHotObservations: true,
-          policies: [
-            { name: 'last', about: 'after 2 steps' },
-            { name: 'best', about: 'after 1 step' },
-          ],
-        },
-      ],
-      policy: (_, name) => readFile((name === 'last' ? own! : another!).files.policy),
-    });
-    const { page: other } = await openPage(browser, two.url, still);
+  it('plays the episodes of an evaluation, and asks nobody but its server', async () => {
+    const server = await watchRuns({ folders: runs, port: 0 });
+    const { page, requests, errors } = await openStill(browser, server);
     try {
-      await other.waitForSelector('.controls:not([hidden])', { timeout: 90_000 });
-      const choice = other.locator('[name=policy]');
+      expect(await soFar(page)).toEqual(start);
+      const played: string[][] = [];
+      for (let i = 0; i < starts; i++) {
+        played.push(await play(page));
+        expect(await statusOf(page)).toBe(`Episode ${i + 1} of the ${starts} of an evaluation.`);
+      }
+      // An evaluation's returns are in the order in which its episodes end.
+      for (const [i, run] of runs.entries())
+        expect(played.map((texts) => texts[i]).sort()).toEqual((await endsInNode(run)).sort());
+      await page.locator('[data-act=next]').click();
+      await expect.poll(() => statusOf(page)).toBe(`Episode 1 of the ${starts} of an evaluation.`);
+      const own = new URL(server.url).origin;
+      expect(new Set(requests.map((url) => new URL(url).origin))).toEqual(new Set([own]));
+      expect(errors).toEqual([]);
+    } finally {
+      await page.close();
+      await server.close();
+    }
+  });
+
+  it('pushes all runs alike, or one of them, by buttons and by dragging', async () => {
+    const server = await serveTwo(() => policies[0]!);
+    const { page } = await openStill(browser, server);
+    try {
+      const before = await picture(page);
+      const alone = await play(page);
+      expect(alone[0]).toBe(alone[1]);
+      expect((await picture(page)).equals(before)).toBe(false);
+      await page.locator('[name=strength]').fill('3');
+      const pushed: string[] = [];
+      for (const side of ['left', 'right']) {
+        await restart(page);
+        const [own, other] = await play(page, () => page.locator(`[data-act=${side}]`).click());
+        expect(own).toBe(other);
+        pushed.push(own!);
+      }
+      expect(new Set([alone[0], ...pushed]).size).toBe(3);
+
+      await restart(page);
+      await page.locator('[name=alike]').uncheck();
+      const stage = page.locator('.stage').first();
+      await stage.scrollIntoViewIfNeeded();
+      const { x, y, width, height } = (await stage.boundingBox())!;
+      // Somewhere in the middle there is the robot.
+      const grab = async () => {
+        for (let down = 0.3; down < 0.9; down += 0.05)
+          for (let across = 0.35; across < 0.65; across += 0.05) {
+            await page.mouse.move(x + across * width, y + down * height);
+            await page.mouse.down();
+            await page.mouse.move(x + across * width + 40, y + down * height - 30);
+            if ((await stage.getAttribute('data-pulled')) !== null) return;
+            await page.mouse.up();
+          }
+        throw new Error('no body was found');
+      };
+      const [dragged, other] = await play(page, grab);
+      expect(dragged).not.toBe(alone[0]);
+      expect(other).toBe(alone[1]);
+      await page.mouse.up();
+      expect(await stage.getAttribute('data-pulled')).toBe(null);
+    } finally {
+      await page.close();
+      await server.close();
+    }
+  });
+
+  it('lets another policy act, and leaves out nothing that was asked for meanwhile', async () => {
+    const server = await serveTwo((_, name) => policies[name === 'last' ? 0 : 1]!);
+    const { page } = await openStill(browser, server);
+    try {
+      const choice = page.locator('[name=policy]').first();
       expect(await choice.locator('option').allTextContents()).toEqual([
         'Last policy, after 2 steps',
         'Best policy, after 1 step',
       ]);
-      expect(await play(other)).toEqual([alone[0]]);
+      const [last] = await play(page);
       await choice.selectOption('best');
-      const status = () => other.locator('.status').textContent();
-      await expect.poll(status).toBe('two policies: the best policy acts.');
-      await other.locator('[data-act=restart]').click();
-      await expect.poll(status).toBe('Start 1 of the evaluation.');
-      expect(await play(other)).toEqual([alone[1]]);
+      await restart(page);
+      const [best, other] = await play(page);
+      expect(best).not.toBe(last);
+      expect(other).toBe(last);
     } finally {
-      await other.close();
-      await two.close();
+      await page.close();
+      await server.close();
     }
   });
 
-  it.each(['light', 'dark'] as const)('has no serious fault of accessibility, %s', async (colorScheme) => {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    expect(await seriousFaults(page)).toEqual([]);
-    const widths = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
-    expect(await page.evaluate(widths)).toBe(0);
+  it('has no serious fault of accessibility, and a picture before it plays', async () => {
+    const server = await serveTwo(() => policies[0]!);
+    const { page } = await openStill(browser, server);
+    try {
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+        expect(await seriousFaults(page)).toEqual([]);
+        // A picture of nothing compresses to less than a twentieth of this one.
+        await expect.poll(async () => (await picture(page)).length).toBeGreaterThan(4000);
+      }
+      const widths = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
+      expect(await page.evaluate(widths)).toBe(0);
+    } finally {
+      await page.close();
+      await server.close();
+    }
   });
 
   it('draws without WebGL, and says how to push then', async () => {
     const plain = await launchBrowser({ webgl: false });
+    const server = await serveTwo(() => policies[0]!);
     try {
-      const { page: drawn } = await openPage(plain, server.url, still);
-      await drawn.waitForSelector('.stage[data-drawn=svg] svg path', { timeout: 90_000 });
-      await expect.poll(() => drawn.locator('.status').textContent()).toContain('no WebGL');
-      await drawn.locator('[data-act=left]').click();
-      await expect.poll(() => soFar(drawn)).not.toEqual(start);
+      const { page } = await openStill(plain, server);
+      await page.waitForSelector('.stage[data-drawn=svg] svg path');
+      expect(await statusOf(page)).toContain('no WebGL');
+      const alone = await play(page);
+      await restart(page);
+      expect(await play(page, () => page.locator('[data-act=left]').click())).not.toEqual(alone);
     } finally {
       await plain.close();
+      await server.close();
     }
   });
 });

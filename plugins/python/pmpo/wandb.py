@@ -41,16 +41,15 @@ def log_run(run: Run | str | Path, *, project: str = "pmpo", mode: Literal["offl
     run = run if isinstance(run, Run) else Run(run)
     rows = list(_rows(run))
     config = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
-    written = wandb.init(project=project, mode=mode, name=run.path.name, config=config, **{"reinit": "create_new", **init})
-    for step, values in rows:
-        written.log(values, step=step)
-    if (run.path / "report.html").is_file():
-        written.log({"report": wandb.Html(run.report.read_text(encoding="utf-8"), inject=False)})
-    if (run.path / "summary.json").is_file():
-        written.summary.update(run.summary)
-    folder = Path(written.dir).parent
-    written.finish()
-    return folder
+    given: dict[str, Any] = {"name": run.path.name, "config": config, "reinit": "create_new", **init}
+    with wandb.init(project=project, mode=mode, **given) as written:
+        for step, values in rows:
+            written.log(values, step=step)
+        if (run.path / "report.html").is_file():
+            written.log({"report": wandb.Html(run.report.read_text(encoding="utf-8"), inject=False)})
+        if (run.path / "summary.json").is_file():
+            written.summary.update(run.summary)
+        return Path(written.dir).parent
 
 
 def _rows(run: Run) -> Iterator[tuple[int, dict[str, float]]]:

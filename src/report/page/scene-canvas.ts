@@ -97,7 +97,7 @@ function floorGrid(cell: number, material: LineBasicMaterial): LineSegments {
 /** Frees what a scene holds on the graphics card. */
 function disposeAll(root: Object3D): void {
   root.traverse((object) => {
-    if (!(object instanceof Mesh || object instanceof LineSegments)) return;
+    if (!(object instanceof Mesh || object instanceof Line)) return;
     object.geometry.dispose();
     object.material.dispose();
   });

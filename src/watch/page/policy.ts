@@ -6,14 +6,19 @@ let runtime: Promise<void> | undefined;
 
 /** Loads ONNX Runtime once. */
 function loadRuntime(): Promise<void> {
-  runtime ??= fetch('/onnxruntime.wasm')
-    .then((response) => response.arrayBuffer())
-    .then((binary) => {
-      env.wasm.wasmBinary = binary;
-      // More threads would need a page that is isolated from all others, and such a small model gains nothing from them.
-      env.wasm.numThreads = 1;
-    });
+  runtime ??= fetchBytes('/onnxruntime.wasm').then((binary) => {
+    env.wasm.wasmBinary = binary;
+    // More threads would need a page that is isolated from all others, and such a small model gains nothing from them.
+    env.wasm.numThreads = 1;
+  });
   return runtime;
+}
+
+/** @throws if the server has not answered with the file */
+async function fetchBytes(address: string): Promise<ArrayBuffer> {
+  const response = await fetch(address);
+  if (!response.ok) throw new Error(await response.text());
+  return response.arrayBuffer();
 }
 
 /** A policy. */
@@ -26,9 +31,8 @@ export class BrowserPolicy {
 
   /** @param address where the ONNX model is */
   static async load(address: string): Promise<BrowserPolicy> {
-    const [response] = await Promise.all([fetch(address), loadRuntime()]);
-    if (!response.ok) throw new Error(await response.text());
-    return new BrowserPolicy(await InferenceSession.create(new Uint8Array(await response.arrayBuffer())));
+    const [model] = await Promise.all([fetchBytes(address), loadRuntime()]);
+    return new BrowserPolicy(await InferenceSession.create(new Uint8Array(model)));
   }
 
   /** The mode of the policy, from −1 to 1 in each dimension, [A]. @param observation flat, [O] */

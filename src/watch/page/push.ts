@@ -1,6 +1,7 @@
 import type { Vector } from '../../core/rotations.js';
+import { type BodyPoint, placeOfPoint, pointOfBody } from './push-point.js';
 import type { Stage } from './stage.js';
-import { type BodyPoint, placeOfPoint, pointOfBody, type World } from './world.js';
+import type { World } from './world.js';
 
 /** How a person pushes bodies: with the pointer, as by a rubber band, or with a button, for a moment. */
 
@@ -30,11 +31,14 @@ interface Shove {
 export class Pusher {
   readonly #world: World;
   readonly #stage: Stage;
+  /** Where a button pushes. */
+  readonly #point: BodyPoint;
   #push: Band | Shove | undefined;
 
-  constructor(world: World, stage: Stage) {
+  constructor(world: World, stage: Stage, point: BodyPoint) {
     this.#world = world;
     this.#stage = stage;
+    this.#point = point;
   }
 
   /** Takes hold of a point. @returns whether there is a body there */
@@ -53,12 +57,12 @@ export class Pusher {
     this.#stage.showPull({ from: placeOfPoint(this.#push.point, this.#world.now), to: this.#push.to });
   }
 
-  /** Pushes the first body to the left (−1) or to the right (1), along the world's x. */
+  /** Pushes the first body that moves to the left (−1) or to the right (1), along the world's x. */
   shove(direction: number): void {
     this.release();
     this.#push = {
       kind: 'shove',
-      point: { body: 0, local: [0, 0, 0] },
+      point: this.#point,
       direction,
       secondsLeft: shove.seconds,
     };

@@ -1,9 +1,9 @@
 import { formatCount, formatNumber } from '../../core/format.js';
-import { episodeSeed } from '../../environments/episode-seed.js';
 import { strip, stripWidth } from '../../report/strip.js';
 import { policyPath, type WatchData, type WatchedPolicy, type WatchedRun } from '../watch-data.js';
 import { BrowserPolicy } from './policy.js';
 import { Pusher } from './push.js';
+import { pushPoint } from './push-point.js';
 import { Stage } from './stage.js';
 import { World } from './world.js';
 
@@ -47,14 +47,15 @@ class Panel {
   readonly #soFar: Element;
   readonly #length: number;
 
-  private constructor(element: HTMLElement, run: WatchedRun, world: World, stage: Stage) {
+  private constructor(element: HTMLElement, run: WatchedRun, world: World, stage: Stage, pusher: Pusher) {
     this.run = run;
     this.world = world;
     this.stage = stage;
-    this.pusher = new Pusher(world, stage);
+    this.pusher = pusher;
     this.#strip = element.querySelector('.strip') as Element;
     this.#soFar = element.querySelector('.so-far') as Element;
-    this.#length = run.episodeSteps / (run.simulatorRepeat * run.actionRepeat);
+    const steps = Math.min(run.episodeSteps / run.simulatorRepeat, run.maxEpisodeSteps ?? Infinity);
+    this.#length = Math.ceil(steps / run.actionRepeat);
   }
 
   /** Opens a run's simulator, and rehearses an episode for the camera. */
@@ -65,7 +66,8 @@ class Panel {
     const poses = [world.now];
     const until = performance.now() + rehearsal.milliseconds;
     while (poses.length < rehearsal.steps && !world.isOver && performance.now() < until) {
-      await world.step();
+      // A simulation that diverges ends the rehearsal; the episode will say so.
+      await world.step().catch(() => {});
       poses.push(world.now);
     }
     const all = new Float32Array(poses.length * world.now.length);
@@ -76,7 +78,8 @@ class Panel {
       all,
       `${run.name}: the simulated bodies`,
     );
-    return new Panel(element, run, world, stage);
+    const pusher = new Pusher(world, stage, pushPoint(world.scene, poses));
+    return new Panel(element, run, world, stage, pusher);
   }
 
   async restart(seed: number): Promise<void> {
@@ -113,7 +116,7 @@ class Panel {
 class Watch {
   readonly #section: HTMLElement;
   readonly #panels: readonly Panel[];
-  readonly #seed: number;
+  readonly #seeds: readonly number[];
   readonly #status: HTMLElement;
   #episode = 0;
   #isPlaying = false;
@@ -128,16 +131,19 @@ class Watch {
   /** Whether the reader wants little motion: nothing plays that was not asked for. */
   readonly #isStill = matchMedia('(prefers-reduced-motion: reduce)').matches;
 
-  constructor(section: HTMLElement, panels: readonly Panel[], seed: number) {
+  constructor(section: HTMLElement, panels: readonly Panel[], seeds: readonly number[]) {
     this.#section = section;
     this.#panels = panels;
-    this.#seed = seed;
+    this.#seeds = seeds;
     this.#status = section.querySelector('.status') as HTMLElement;
     const controls = section.querySelector<HTMLElement>('.controls')!;
     controls.hidden = false;
     const on = (act: string, what: () => void) =>
       controls.querySelector(`[data-act=${act}]`)!.addEventListener('click', what);
-    on('play', () => this.#play(!this.#isPlaying));
+    on('play', () => {
+      if (!this.#isPlaying) this.#goOn();
+      this.#play(!this.#isPlaying);
+    });
     on('restart', () => this.#ask(() => this.#start(this.#episode)));
     on('next', () => this.#ask(() => this.#start(this.#episode + 1)));
     on('left', () => this.#shove(-1));
@@ -145,6 +151,8 @@ class Watch {
     for (const [i, panel] of panels.entries()) this.#listen(i, panel);
     const refresh = () => {
       for (const { stage } of panels) stage.refresh();
+      // A canvas of another size is empty.
+      if (!this.#isBusy) for (const panel of panels) panel.show();
     };
     new ResizeObserver(refresh).observe(section);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', refresh);
@@ -171,7 +179,7 @@ class Watch {
     const view = this.#section.querySelectorAll<HTMLElement>('.view')[index]!;
     const stage = view.querySelector<HTMLElement>('.stage')!;
     stage.addEventListener('pointerdown', (event) => {
-      if (!pusher.grab(event)) return;
+      if (world.isOver || !pusher.grab(event)) return;
       event.preventDefault();
       stage.setPointerCapture(event.pointerId);
       if (!this.#isPlaying) this.#play(true);
@@ -191,9 +199,17 @@ class Watch {
   }
 
   #shove(direction: number): void {
-    for (const panel of this.#isAlike ? this.#panels.slice(0, 1) : this.#panels)
-      panel.pusher.shove(direction);
+    this.#goOn();
+    this.#ask(async () => {
+      for (const panel of this.#isAlike ? this.#panels.slice(0, 1) : this.#panels)
+        panel.pusher.shove(direction);
+    });
     if (!this.#isPlaying) this.#play(true);
+  }
+
+  /** After the end of an episode the next one starts. */
+  #goOn(): void {
+    if (this.#isOver) this.#ask(() => this.#start(this.#episode + 1));
   }
 
   #ask(what: () => Promise<void>): void {
@@ -206,13 +222,12 @@ class Watch {
     if (this.#status.textContent !== text) this.#status.textContent = text;
   }
 
-  /** Starts an episode in all worlds. @param episode its number among the evaluations' */
+  /** Starts an episode in all worlds. @param episode its number among those of an evaluation; after the last comes the first */
   async #start(episode: number): Promise<void> {
-    this.#episode = episode;
+    this.#episode = episode % this.#seeds.length;
     this.#rest = 0;
-    const seed = episodeSeed({ seed: this.#seed, purpose: 'evaluation', index: 0, episode });
-    for (const panel of this.#panels) await panel.restart(seed);
-    this.#say(`Start ${episode + 1} of the evaluation.`);
+    for (const panel of this.#panels) await panel.restart(this.#seeds[this.#episode]!);
+    this.#say(`Episode ${this.#episode + 1} of the ${this.#seeds.length} of an evaluation.`);
   }
 
   #play(on: boolean): void {
@@ -221,7 +236,6 @@ class Watch {
     this.#section.querySelector('[data-act=play]')!.setAttribute('aria-label', on ? 'Pause' : 'Play');
     this.#before = undefined;
     if (!on) return;
-    if (this.#isOver) this.#ask(() => this.#start(this.#episode + 1));
     this.#schedule();
   }
 
@@ -245,7 +259,7 @@ class Watch {
     if (this.#isBusy) return;
     this.#isBusy = true;
     try {
-      for (const what of this.#asked.splice(0)) await what();
+      for (let what = this.#asked.shift(); what !== undefined; what = this.#asked.shift()) await what();
       for (const panel of this.#panels) panel.due += seconds / panel.world.secondsPerStep;
       for (let i = 0; i < maxStepsPerPicture; i++) await this.#stepDue();
       for (const panel of this.#panels) panel.due = Math.min(panel.due, 1);
@@ -295,12 +309,11 @@ export async function watch(): Promise<void> {
   if (section === null || text === undefined || text === null) return;
   const status = section.querySelector('.status') as HTMLElement;
   try {
-    const { runs, seed } = JSON.parse(text) as WatchData;
+    const { runs, seeds } = JSON.parse(text) as WatchData;
     const views = section.querySelectorAll<HTMLElement>('.view');
-    const start = episodeSeed({ seed, purpose: 'evaluation', index: 0, episode: 0 });
     const panels: Panel[] = [];
-    for (const [i, run] of runs.entries()) panels.push(await Panel.open(views[i]!, i, run, start));
-    await new Watch(section, panels, seed).begin();
+    for (const [i, run] of runs.entries()) panels.push(await Panel.open(views[i]!, i, run, seeds[0]!));
+    await new Watch(section, panels, seeds).begin();
   } catch (error) {
     status.textContent = `The page cannot show the runs: ${(error as Error).message}`;
   }

@@ -1,6 +1,6 @@
 import { foldIn, randomKey } from '../../core/random-keys.js';
-import { type Quaternion, rotate, type Vector } from '../../core/rotations.js';
-import { poseSize, type Scene } from '../../core/scene.js';
+import type { Vector } from '../../core/rotations.js';
+import type { Scene } from '../../core/scene.js';
 import type { NamedTensorValues } from '../../environments/environment.js';
 import { type ActionScaler, scaleActions } from '../../environments/flatten.js';
 import { flattenObservations, type ObservationFlattener } from '../../environments/observation-layout.js';
@@ -8,38 +8,9 @@ import { builtInTasks } from '../../simulators/built-in-tasks.js';
 import { MujocoEnvironment } from '../../simulators/mujoco-environment.js';
 import type { WatchedRun } from '../watch-data.js';
 import type { BrowserPolicy } from './policy.js';
+import { type BodyPoint, placeOfPoint } from './push-point.js';
 
 /** An embedded simulator in the browser, and the policy that acts in it. */
-
-/** A point that is fixed to a body. */
-export interface BodyPoint {
-  /** The body's row in the poses. */
-  readonly body: number;
-  /** In the body's frame, in meters. */
-  readonly local: Vector;
-}
-
-/** The position and the rotation of a body. @param poses [B, 7] */
-function poseOf(poses: Float32Array, body: number): { readonly position: Vector; readonly turn: Quaternion } {
-  const [x, y, z, a, b, c, d] = poses.subarray(body * poseSize, (body + 1) * poseSize);
-  return { position: [x!, y!, z!], turn: [a!, b!, c!, d!] };
-}
-
-/** Where a point of a body is in the world. @param poses [B, 7] */
-export function placeOfPoint({ body, local }: BodyPoint, poses: Float32Array): Vector {
-  const { position, turn } = poseOf(poses, body);
-  const [x, y, z] = rotate(turn, local);
-  return [position[0] + x, position[1] + y, position[2] + z];
-}
-
-/** The point of a body that is at a place in the world. @param poses [B, 7] */
-export function pointOfBody(body: number, place: Vector, poses: Float32Array): BodyPoint {
-  const { position, turn } = poseOf(poses, body);
-  const [w, x, y, z] = turn;
-  const inverse: Quaternion = [w, -x, -y, -z];
-  const [a, b, c] = place.map((value, axis) => value - position[axis]!) as [number, number, number];
-  return { body, local: rotate(inverse, [a, b, c]) };
-}
 
 /** One run's simulator. */
 export class World {
@@ -58,13 +29,16 @@ export class World {
   readonly #flattener: ObservationFlattener;
   readonly #scaler: ActionScaler;
   readonly #repeat: number;
+  readonly #maxEpisodeSteps: number;
+  /** The simulator's steps in this episode. */
+  #taken = 0;
   readonly #observation: Float32Array;
 
   private constructor(
     environment: MujocoEnvironment,
     scene: Scene,
     poses: Float32Array,
-    { actionRepeat, observations, oneHotObservations }: WatchedRun,
+    { actionRepeat, maxEpisodeSteps, observations, oneHotObservations }: WatchedRun,
     policy: BrowserPolicy,
   ) {
     this.#environment = environment;
@@ -73,6 +47,7 @@ export class World {
     this.now = poses;
     this.policy = policy;
     this.#repeat = actionRepeat;
+    this.#maxEpisodeSteps = maxEpisodeSteps ?? Infinity;
     this.secondsPerStep = (scene.secondsPerStep ?? 0.02) * actionRepeat;
     const specs = Object.entries(environment.observationSpec);
     const seen = specs.filter(([name]) => observations?.includes(name) ?? true);
@@ -107,6 +82,7 @@ export class World {
   async reset(seed: number): Promise<void> {
     const { observation } = await this.#environment.reset({ seed });
     this.rewards = [];
+    this.#taken = 0;
     this.isOver = false;
     this.now = await this.#environment.poses();
     this.before = this.now;
@@ -122,7 +98,8 @@ export class World {
       for (let i = 0; i < this.#repeat && !this.isOver; i++) {
         const { reward, observation, terminated, truncated } = await this.#environment.step(action);
         total += reward;
-        this.isOver = terminated || truncated;
+        this.#taken++;
+        this.isOver = terminated || truncated || this.#taken >= this.#maxEpisodeSteps;
         this.#see(observation);
       }
     } catch (error) {
