@@ -1,6 +1,6 @@
 import type { DataType } from '@tensorflow/tfjs-core';
 import type { Attributes, Graph, Value } from './graph.js';
-import { cast, elementwise, kernel, numeric } from './kernels.js';
+import { cast, elementwise, jointShape, kernel, numeric } from './kernels.js';
 import { uniformOf } from './simplify.js';
 
 /** Elementwise kernels: arithmetic, comparisons, activations and what their gradients call. */
@@ -146,10 +146,12 @@ export function registerElementwiseKernels(): void {
   kernel('Pow', ({ graph, input }) => {
     const [a, b] = joined(graph, input('a'), input('b'));
     const exponent = uniformOf(b);
-    if (exponent === 2) return elementwise(graph, 'Mul', [a, a]);
+    if (exponent !== 2 && exponent !== 1.5) return elementwise(graph, 'Pow', [a, b]);
+    // The exponents may be more than the bases.
+    const base = graph.broadcast(a, jointShape([a, b]));
+    if (exponent === 2) return elementwise(graph, 'Mul', [base, base]);
     // In the gradient of 1/√x; a general power takes twenty times as long.
-    if (exponent === 1.5) return elementwise(graph, 'Mul', [a, map(graph, 'Sqrt', a)]);
-    return elementwise(graph, 'Pow', [a, b]);
+    return elementwise(graph, 'Mul', [base, map(graph, 'Sqrt', base)]);
   });
   kernel('SquaredDifference', ({ graph, input }) => {
     const difference = elementwise(graph, 'Sub', joined(graph, input('a'), input('b')));

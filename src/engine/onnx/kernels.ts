@@ -68,7 +68,8 @@ function unbroadcast(value: Value): Value {
   return isSame ? inner : source;
 }
 
-function jointShape(operands: readonly Value[]): number[] {
+/** The shape to which operands are broadcast together. */
+export function jointShape(operands: readonly Value[]): number[] {
   return operands.reduce<number[]>(
     (joint, operand) => tf.broadcast_util.assertAndGetBroadcastShape(joint, [...operand.shape]),
     [],
