@@ -131,8 +131,11 @@ export async function profileRun(
   }
 }
 
-/** The profiles of graphs in a folder, by the names of their functions. */
-async function sessionsIn(folder: string): Promise<Map<string, SessionProfile>> {
+/**
+ * The profiles of graphs in a folder, by the names of their functions. A function that is traced for several shapes has several graphs; the
+ * one that is called most is what counts.
+ */
+export async function sessionsIn(folder: string): Promise<Map<string, SessionProfile>> {
   const found = new Map<string, SessionProfile>();
   for (const file of await readdir(folder)) {
     // graph-NAME_DATE_TIME.json
@@ -140,9 +143,7 @@ async function sessionsIn(folder: string): Promise<Map<string, SessionProfile>> 
     if (name === undefined) continue;
     const profile = readSessionProfile(await readFile(join(folder, file), 'utf8'));
     const others = found.get(name);
-    const isLonger = others === undefined || profile.runs.length > others.runs.length;
-    // A function that is traced for several shapes has several graphs; the one that runs most is what counts.
-    if (isLonger) found.set(name, profile);
+    if (others === undefined || profile.calls > others.calls) found.set(name, profile);
   }
   return found;
 }

@@ -1,7 +1,15 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import type { Profiler } from 'node:inspector';
-import { describe, expect, it } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { floats } from '../../../test/engine/agreement.js';
+import { createEngine } from '../../engine/create.js';
+import type { Scalar } from '../../engine/tensors.js';
+import * as tf from '../../engine/tf.js';
 import { slicesOf, totalsOf } from './cpu-profile.js';
 import { readSessionProfile } from './kernel-times.js';
+import { sessionsIn } from './profile-run.js';
 import { SpanRecorder } from './spans.js';
 import { profileText } from './summary.js';
 import { traceText } from './trace-events.js';
@@ -36,6 +44,22 @@ const graphs = JSON.stringify([
   { cat: 'Node', name: 'Add_2_fence_before', ts: 136, dur: 1, args: { op_name: 'Add' } },
 ]);
 
+/** ONNX Runtime's profile of runs of 100 µs that make so many calls each. */
+function runsOf(...callsOfRuns: number[]): string {
+  return JSON.stringify(
+    callsOfRuns.flatMap((calls, run) => [
+      { cat: 'Session', name: 'model_run', ts: 200 * run, dur: 100, args: {} },
+      ...Array.from({ length: calls }, (_, call) =>
+        // Two nodes, to which ONNX Runtime has given one name.
+        ['0', '1'].map((node_index) => ({
+          ...{ cat: 'Node', name: 'Mul_kernel_time', ts: 200 * run + call, dur: 1 },
+          args: { op_name: 'Mul', node_index },
+        })),
+      ).flat(),
+    ]),
+  );
+}
+
 const profile = {
   steps: 8,
   updates: 4,
@@ -66,6 +90,7 @@ describe('slices of the main thread', () => {
 describe('a profile of ONNX Runtime', () => {
   it('has runs and kernels', () => {
     expect(readSessionProfile(graphs)).toEqual({
+      calls: 1,
       runs: [{ name: 'run', start: 100, duration: 50 }],
       kernels: [
         { name: 'Gemm', start: 105, duration: 30 },
@@ -73,6 +98,46 @@ describe('a profile of ONNX Runtime', () => {
       ],
     });
     expect(() => readSessionProfile('{}')).toThrow();
+  });
+
+  it('has the calls that its runs made', () => {
+    const { calls, runs } = readSessionProfile(runsOf(1, 16, 3));
+    expect([calls, runs.length]).toEqual([20, 3]);
+  });
+
+  describe('in a folder', () => {
+    let folder: string;
+    beforeEach(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'pmpo-profile-test-'));
+    });
+    afterEach(() => rm(folder, { recursive: true }));
+
+    it('is, of the graphs of one function, that of the one that is called most', async () => {
+      for (const [i, text] of [runsOf(1, 1, 1), runsOf(16, 3), runsOf(1)].entries()) {
+        await writeFile(join(folder, `graph-update_2026-01-01_00-00-0${i}.json`), text);
+      }
+      const sessions = await sessionsIn(folder);
+      expect([...sessions].map(([name, { calls, runs }]) => [name, calls, runs.length])).toEqual([
+        ['update', 19, 2],
+      ]);
+    });
+
+    it('that ONNX Runtime writes has each call once', async () => {
+      const engine = await createEngine('onnx', { threads: 1, profilePrefix: join(folder, 'graph') });
+      const total = engine.variable('total', floats([], 0));
+      const add = engine.jit('add', ({ x }: { readonly x: Scalar }) => {
+        total.assign(tf.add(tf.mul(total, 2), x));
+        return { y: tf.tanh(total) };
+      });
+      const count = 40;
+      await Promise.all(Array.from({ length: count }, () => add.run({ x: floats([], 1) })));
+      await engine.dispose();
+      const [file, ...others] = await readdir(folder);
+      expect(others).toEqual([]);
+      const { calls, runs } = readSessionProfile(await readFile(join(folder, file!), 'utf8'));
+      expect(calls).toBe(count);
+      expect(runs.length).toBeLessThan(count);
+    });
   });
 });
 
@@ -115,6 +180,13 @@ describe('what is shown', () => {
     expect(text).toMatch(/^ {2}learner +40 %$/m);
     expect(text).toMatch(/^ {2}Gemm +60 %$/m);
     expect(text).toMatch(/^ {2}between the kernels +20 %$/m);
+  });
+
+  it('has the time of a call, not of a run', () => {
+    const sessions = new Map([['update', readSessionProfile(runsOf(4, 6))]]);
+    expect(profileText({ ...profile, sessions })).toContain(
+      "The graph 'update', 10 calls in 2 runs, 0.02 ms for each call",
+    );
   });
 
   it('is a trace whose events have the fields that viewers read', () => {

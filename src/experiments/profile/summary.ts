@@ -67,7 +67,7 @@ export function profileText(profile: RunProfile): string {
     'The main thread, which acts, talks to the servers, and prepares batches and noise:',
     ...table(cpuRows(cpu)),
   ];
-  for (const [name, { runs, kernels }] of sessions) {
+  for (const [name, { calls, runs, kernels }] of sessions) {
     const whole = runs.reduce((sum, { duration }) => sum + duration, 0);
     if (whole < 0.01 * 1e6 * seconds) continue;
     const totals = new Map<string, number>();
@@ -76,7 +76,7 @@ export function profileText(profile: RunProfile): string {
     const rest = sorted.slice(shownKernels).reduce((sum, [, time]) => sum + time, 0);
     lines.push(
       '',
-      `The graph '${name}', ${runs.length} runs of ${milliseconds(whole / runs.length / 1000)} (those before the profile included), by kernel:`,
+      `The graph '${name}', ${calls} calls in ${runs.length} runs, ${milliseconds(whole / calls / 1000)} for each call (those before the profile included), by kernel:`,
       ...table([
         ...sorted.slice(0, shownKernels).map(([kernel, time]) => [kernel, percent(time / whole)]),
         ...(rest > 0 ? [['others', percent(rest / whole)]] : []),
