@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from 'vitest';
-import { normal } from '../../test/engine/agreement.js';
+import { disagreement, normal } from '../../test/engine/agreement.js';
 import { randomKey } from '../core/random-keys.js';
 import { createEngine } from '../engine/create.js';
 import type { Engine, EngineName } from '../engine/engine.js';
@@ -45,11 +45,14 @@ it.each<[EngineName, number]>([
     const y = normal('actions', samples, contexts, actionSize);
     const together = (await values.run({ x, y })).values;
     expect(together.shape).toEqual([samples, contexts]);
+    // ONNX Runtime's products may sum in another order for another number of rows, depending on the processor.
+    const tolerance = name === 'cpu' ? 0 : 1e-5;
     for (let n = 0; n < samples; n++) {
       const size = contexts * actionSize;
       const one = { shape: [1, contexts, actionSize], data: y.data.slice(n * size, (n + 1) * size) };
       const alone = (await values.run({ x, y: one })).values;
-      expect(together.data.slice(n * contexts, (n + 1) * contexts)).toEqual(alone.data);
+      const data = together.data.slice(n * contexts, (n + 1) * contexts);
+      expect(disagreement({ alone }, { alone: { ...alone, data } }, tolerance)).toBeUndefined();
     }
   },
 );

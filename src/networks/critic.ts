@@ -64,8 +64,8 @@ function blocksOf(samples: number, sampleSize: number): number[] {
 }
 
 /**
- * Outputs [N, B, P] for canonical actions [N, B, A], clipped to their bounds, at observations [B, O]. Samples are evaluated in blocks;
- * each has the same outputs as by itself.
+ * Outputs [N, B, P] for canonical actions [N, B, A], clipped to their bounds, at observations [B, O]. Samples are evaluated in blocks; the
+ * outputs of a sample do not depend on the others, except for rounding errors.
  */
 export function criticOutputs(
   parameters: NamedTensors,
