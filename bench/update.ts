@@ -1,8 +1,8 @@
 /**
  * Compares the time of a complete learner update of critics and policy: traced; eager on the wasm backend, as TensorFlow.js ships
  * it and with our engine's faster products of transposed matrices; and in JAX. The time includes random numbers, which JAX draws
- * in the graph and pmpo on the host while earlier updates run. The traced side submits updates as a training run does: those of one
- * iteration at once, 4 with its defaults. An offline job has more of them at hand.
+ * in the graph and pmpo on the host while earlier updates run. The traced side submits updates as a control job does with its defaults,
+ * those of an iteration at once, and as an offline job does, each as soon as an earlier one has ended.
  *
  *   npm run bench update              both operators, all sides
  *   npm run bench update -- --no-jax  without the Python side
@@ -21,6 +21,7 @@ import { createFeedbackRegistry } from '../src/feedback/registry.js';
 import { topK } from '../src/feedback/top-k.js';
 import { Agent } from '../src/learners/control/agent.js';
 import { updateNoise } from '../src/learners/control/noise.js';
+import { updatesInFlight } from '../src/learners/offline/train.js';
 import { mpo } from '../src/operators/mpo.js';
 import { pmpo } from '../src/operators/pmpo.js';
 import { createOperatorRegistry } from '../src/operators/registry.js';
@@ -29,9 +30,52 @@ import type { TransitionBatch } from '../src/replay/transition-store.js';
 const sizes = { observations: 24, actions: 6, hidden: 256, batch: 256 };
 const kl = { mean: 2, covariance: 50 };
 const rounds = 15;
-const updatesPerRound = { traced: 40, traced16: 40, jax: 40, wasm: 1, plainWasm: 1 };
-/** How many updates are submitted before the first is waited for. */
-const updatesAtHand = { control: 4, offline: 16 };
+// The operator and the classifier of the configuration play no part here.
+const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
+const defaults = configSchema(registries).parse({
+  environment: { simulator: 'none' },
+  policy: { hidden: [sizes.hidden, sizes.hidden] },
+  critic: { hidden: [sizes.hidden, sizes.hidden] },
+  learner: { batchSize: sizes.batch },
+});
+/** How many updates are submitted before one is waited for: in a control job those of one step of its environments. */
+const updatesAtHand = {
+  control: defaults.environment.numEnvs / defaults.learner.stepsPerUpdate,
+  offline: updatesInFlight,
+};
+/** Whole iterations of a control job, on all fast sides. */
+const fastUpdates = 5 * updatesAtHand.control;
+const updatesPerRound = {
+  traced: fastUpdates,
+  tracedOffline: fastUpdates,
+  jax: fastUpdates,
+  wasm: 1,
+  plainWasm: 1,
+};
+
+/** Makes updates by calls of `submit`, and waits until they have ended. */
+type Schedule = (updates: number, submit: () => Promise<unknown>) => Promise<void>;
+
+/** Submits `size` updates at once and waits for all of them, as a control job does. */
+function iterations(size: number): Schedule {
+  return async (updates, submit) => {
+    for (let left = updates; left > 0; left -= size) {
+      await Promise.all(Array.from({ length: Math.min(size, left) }, submit));
+    }
+  };
+}
+
+/** Submits an update when fewer than `size` are under way, as an offline job does. */
+function window(size: number): Schedule {
+  return async (updates, submit) => {
+    const pending: Promise<unknown>[] = [];
+    for (let i = 0; i < updates; i++) {
+      pending.push(submit());
+      if (pending.length >= size) await pending.shift();
+    }
+    await Promise.all(pending);
+  };
+}
 
 interface Side {
   readonly name: string;
@@ -66,17 +110,9 @@ async function ours(
   engineName: EngineName,
   operatorName: 'pmpo' | 'mpo',
   samples: number,
-  atHand = 1,
+  schedule = iterations(1),
 ): Promise<Side> {
-  // The operator and the classifier of the configuration play no part here.
-  const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
-  const parsed = configSchema(registries).parse({
-    environment: { simulator: 'none' },
-    policy: { hidden: [sizes.hidden, sizes.hidden] },
-    critic: { hidden: [sizes.hidden, sizes.hidden] },
-    learner: { batchSize: sizes.batch, samples },
-  });
-  const config = { ...parsed, learner: { ...parsed.learner, samples } };
+  const config = { ...defaults, learner: { ...defaults.learner, samples } };
   const engine = await createEngine(engineName);
   const family = createFamily(config.policy, new Int32Array(sizes.actions));
   const agent = new Agent(
@@ -103,15 +139,11 @@ async function ours(
     name,
     time: async (updates) => {
       const start = performance.now();
-      for (let left = updates; left > 0; left -= atHand) {
-        const running: Promise<unknown>[] = [];
-        // The engine computes on its own thread while this one draws the next noise.
-        for (let i = 0; i < Math.min(atHand, left); i++, update++) {
-          const batch = batches[update % batches.length]!;
-          running.push(agent.update(update, batch, noise(update), 1));
-        }
-        await Promise.all(running);
-      }
+      // The engine computes on its own thread while this one draws the next noise.
+      await schedule(updates, () => {
+        const batch = batches[update % batches.length]!;
+        return agent.update(update, batch, noise(update++), 1);
+      });
       return (performance.now() - start) / updates;
     },
     close: async () => {
@@ -177,8 +209,8 @@ function round(value: number): number {
 
 async function compare(operator: 'pmpo' | 'mpo', samples: number, withJax: boolean) {
   const sides = [
-    await ours('traced', 'onnx', operator, samples, updatesAtHand.control),
-    await ours('traced16', 'onnx', operator, samples, updatesAtHand.offline),
+    await ours('traced', 'onnx', operator, samples, iterations(updatesAtHand.control)),
+    await ours('tracedOffline', 'onnx', operator, samples, window(updatesAtHand.offline)),
     ...(withJax ? [await jax(operator, samples)] : []),
     await ours('wasm', 'wasm', operator, samples),
     await plainWasm(operator, samples),
@@ -186,7 +218,7 @@ async function compare(operator: 'pmpo' | 'mpo', samples: number, withJax: boole
   const times = new Map<string, number[]>(sides.map(({ name }) => [name, []]));
   const updates = (name: string) => updatesPerRound[name as keyof typeof updatesPerRound];
   // The first updates include tracing and compilation, so they are not timed.
-  for (const side of sides) await side.time(Math.min(10, 2 * updates(side.name)));
+  for (const side of sides) await side.time(Math.min(2 * updatesAtHand.control, 2 * updates(side.name)));
   for (let i = 0; i < rounds; i++) {
     for (const side of sides) times.get(side.name)!.push(await side.time(updates(side.name)));
   }
@@ -212,7 +244,7 @@ async function compare(operator: 'pmpo' | 'mpo', samples: number, withJax: boole
       ? {
           timesJax: round(median('traced') / median('jax')),
           timesJaxBest: round(best('traced') / best('jax')),
-          timesJaxWith16AtHand: round(median('traced16') / median('jax')),
+          timesJaxOffline: round(median('tracedOffline') / median('jax')),
         }
       : {}),
   };

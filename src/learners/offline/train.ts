@@ -30,7 +30,7 @@ import {
 const metricsEvery = 250;
 const resumeRemedy = 'Resume with the data set that the run was started with';
 /** Updates that may be submitted before the first of them must have ended. */
-const inFlight = 4;
+export const updatesInFlight = 4;
 
 interface Counters {
   updates: number;
@@ -239,7 +239,7 @@ class OfflineJob {
       if (this.#step.sequential) await work;
       else submit(work);
       this.#counters.updates += 1;
-      if (pending.length >= inFlight) await pending.shift();
+      if (pending.length >= updatesInFlight) await pending.shift();
     }
     await Promise.all(pending);
   }
