@@ -91,7 +91,7 @@ export function addDoctor(program: Command): void {
       'Report what pmpo finds on this machine: engines and the chosen one, simulation, gRPC, Python',
     )
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  pmpo doctor')
+    .addHelpText('after', '\nExamples:\n  npx pmpo doctor')
     .action(async ({ json }: { json?: boolean }) => {
       const { columns } = await import('../describe.js');
       const findings = await examine();
