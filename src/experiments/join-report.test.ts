@@ -46,6 +46,11 @@ describe('labelRuns', () => {
       'pmpo, x',
       'pmpo, y',
     ]);
+    // As a second run of one task and operator is named.
+    expect(labels([run('x-seed0', 'pmpo', 0), run('x-seed0-2', 'pmpo', 0, many)])).toEqual([
+      'pmpo, x-seed0',
+      'pmpo, x-seed0-2',
+    ]);
   });
 });
 

@@ -26,7 +26,7 @@ const exists = (path: string) =>
   );
 
 /** The folders of runs in a folder, or the folder itself if it is one. @throws PmpoError if there are none. */
-async function runFolders(folder: string): Promise<string[]> {
+export async function runFolders(folder: string): Promise<string[]> {
   if (await exists(join(folder, 'config.yaml'))) return [folder];
   const names = await readdir(folder).catch(() => [] as string[]);
   const found: string[] = [];
@@ -60,10 +60,15 @@ export function labelRuns(runs: readonly RunData[]): RunData[] {
     const own = runs.filter(({ operator }) => operator === run.operator);
     const settings = differingSettings(own).filter(({ key }) => key !== 'operator.name');
     const at = own.indexOf(runs[i]!);
+    const short = (name: string) => name.replace(/-seed\d+(-\d+)?$/, '');
+    // Runs of several kinds may have the same name but for the seed.
+    const isAmbiguous = runs.some(({ name }, k) => kinds[k] !== kinds[i] && short(name) === short(run.name));
     const label =
       settings.length <= 3
         ? settings.map(({ key, values }) => shortSetting(key, values[at])).join(', ')
-        : run.name.replace(/-seed\d+(-\d+)?$/, '');
+        : isAmbiguous
+          ? run.name
+          : short(run.name);
     return { ...run, label: `${run.operator}, ${label}` };
   });
 }

@@ -58,6 +58,18 @@ function specLines({
   ];
 }
 
+/** The error of a server that needs the name of a simulator, in the terms of `pmpo init`; any other error as it is. */
+function asksForSimulator(error: unknown): unknown {
+  if (!(error instanceof PmpoError) || !error.message.includes("setting 'simulator'")) return error;
+  const { where, what } = error.details;
+  return new ConfigError({
+    where,
+    what,
+    remedy: 'Name a simulator of the server with --simulator NAME',
+    cause: error,
+  });
+}
+
 async function controlStarter(
   { address, simulator }: Extract<StarterSubject, { readonly simulator?: string }>,
   { file, modules, ...options }: StarterOptions,
@@ -73,7 +85,11 @@ async function controlStarter(
   });
   const server = await reachSimulators(config, options);
   try {
-    const connected = await connectEnvironments(config, server.addresses, 'evaluation', 1, options);
+    const connected = await connectEnvironments(config, server.addresses, 'evaluation', 1, options).catch(
+      (error: unknown) => {
+        throw simulator === undefined ? asksForSimulator(error) : error;
+      },
+    );
     try {
       if (address !== undefined && simulator === undefined)
         options.notice(

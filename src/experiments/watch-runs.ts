@@ -1,4 +1,5 @@
 import { realpath } from 'node:fs/promises';
+import { relative } from 'node:path';
 import { loadPolicyConfig } from '../config/load.js';
 import { PmpoError } from '../core/errors.js';
 import { formatCount } from '../core/format.js';
@@ -12,13 +13,17 @@ import type { PublicModules } from '../system/user-module.js';
 import { startWatchServer } from '../watch/server.js';
 import type { WatchedRun } from '../watch/watch-data.js';
 import { evaluationSeeds } from './environments.js';
+import { runFolders } from './join-report.js';
 import { type ExportedPolicy, exportPolicies, type LoadedPolicyConfig } from './trained-policy.js';
 
 /** Runs whose policies act in a browser, in the embedded simulators of their training. */
 
+/** The most runs of a page: each has a simulator and a picture of its own. */
+const mostRuns = 4;
+
 /** What `watchRuns` needs. */
 export interface WatchRunsOptions {
-  /** Folders of runs. */
+  /** Folders of runs, or of comparisons. */
   readonly folders: readonly string[];
   /** 0 for a free port. */
   readonly port: number;
@@ -82,9 +87,17 @@ async function openRun(folder: string, modules: PublicModules | undefined): Prom
  * @throws PmpoError if a folder is not that of a run with a checkpoint, or its simulator is none that a browser can simulate.
  */
 export async function watchRuns({ folders, port, modules }: WatchRunsOptions): Promise<LoopbackServer> {
-  const real = await Promise.all(folders.map((folder) => realpath(folder).catch(() => folder)));
+  const paths = (await Promise.all(folders.map(runFolders))).flat();
+  const real = [...new Set(await Promise.all(paths.map((path) => realpath(path))))];
+  if (real.length > mostRuns) {
+    throw new PmpoError({
+      where: folders.join(', '),
+      what: `it has ${real.length} runs, and a page shows at most ${mostRuns}`,
+      remedy: `Name those that you want: ${real.map((path) => relative('', path)).join(', ')}`,
+    });
+  }
   const runs: OpenedRun[] = [];
-  for (const folder of new Set(real)) runs.push(await openRun(folder, modules));
+  for (const folder of real) runs.push(await openRun(folder, modules));
   return startWatchServer({
     port,
     runs: runs.map(({ shown }) => shown),

@@ -19,7 +19,12 @@ function evaluatedText(run: RunData, { steps }: PlayedEpisode): string {
 function episodesOfRun(run: RunData): ShownEpisode[] {
   return (run.episodes ?? []).map((played) => {
     const title = played.names.map((name, i) => (i === 0 ? evaluationNames[name] : name)).join(' and ');
-    return { title: `${title} evaluation`, about: evaluatedText(run, played), episode: played.episode };
+    const isOnly = played.names.length === Object.keys(evaluationNames).length;
+    return {
+      title: isOnly ? 'The only evaluation' : `${title} evaluation`,
+      about: evaluatedText(run, played),
+      episode: played.episode,
+    };
   });
 }
 
@@ -38,7 +43,8 @@ function episodesOfLabels(runs: readonly RunData[]): ShownEpisode[] {
       .sort((a, b) => a.score - b.score);
     const middle = played[Math.floor((played.length - 1) / 2)];
     if (middle === undefined) return [];
-    const seed = own.length > 1 ? `Seed ${middle.run.seed}, the middle one of ${played.length}. ` : '';
+    const place = played.length === 2 ? 'the lower of 2' : `the middle one of ${played.length}`;
+    const seed = own.length > 1 ? `Seed ${middle.run.seed}, ${place}. ` : '';
     return [
       {
         title: label,

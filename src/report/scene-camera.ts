@@ -151,6 +151,8 @@ export function cameraOf(scene: Scene, poses: Float32Array): SceneCamera {
   const travels = all > 2 * largest;
   const radius = Math.max(0.05, (travels ? largest : all) / 2);
   const isFlat = whole.size(2) < 0.3 * Math.min(whole.size(0), whole.size(1));
+  // Seen from the side, the picture's height shows z; seen from above, y.
+  const halfHeight = whole.size(isFlat ? 1 : 2) / 2;
   const targets = new Float32Array(3 * moments);
   // What travels is followed smoothly, and its height is that of the whole episode.
   const window = Math.ceil(moments / 40);
@@ -168,8 +170,11 @@ export function cameraOf(scene: Scene, poses: Float32Array): SceneCamera {
   return {
     azimuth: isFlat ? 0 : 0.35,
     elevation: isFlat ? 1.2 : 0.22,
-    // Pictures are wider than high, so that a ball of this radius fits with a little room.
-    distance: (0.8 * radius) / Math.sin(fieldOfView / 2),
+    // Pictures are wider than high, so that a ball of this radius fits with a little room, unless all of it is in the height.
+    distance: Math.max(
+      (0.8 * radius) / Math.sin(fieldOfView / 2),
+      (1.1 * halfHeight) / Math.tan(fieldOfView / 2),
+    ),
     targets,
     floor: plane?.position[2],
   };

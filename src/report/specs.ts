@@ -309,7 +309,14 @@ export function metricChart(chart: MetricChart, size: CurveSize): TopLevelSpec {
       { data: { values: [...points] }, mark: { type: 'line', strokeWidth: 1, opacity: 0.22 } },
       {
         data: { values: trendLines(points) },
-        mark: { type: 'line', strokeWidth: 2, strokeJoin: 'round', strokeCap: 'butt' },
+        mark: {
+          type: 'line',
+          strokeWidth: 2,
+          strokeJoin: 'round',
+          strokeCap: 'butt',
+          // A line of one point would not be seen.
+          point: new Set(points.map(({ steps }) => steps)).size === 1,
+        },
       },
     ],
   } as TopLevelSpec;

@@ -6,6 +6,7 @@ A run is written in W&B's offline format, and nothing is sent: `wandb sync` send
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--project", default="pmpo", help="W&B's project (default: pmpo)")
     parser.add_argument("--online", action="store_true", help="send them at once; default: offline, for `wandb sync`")
     given = parser.parse_args(arguments)
+    # The library's own lines would hide the folders.
+    os.environ.setdefault("WANDB_SILENT", "true")
     try:
         for path in given.runs:
             folder = log_run(path, project=given.project, mode="online" if given.online else "offline")

@@ -20,7 +20,10 @@ function addList(
     .description(description)
     .argument('[config]', 'a configuration whose plugins are listed, too')
     .option('--json', 'print JSON')
-    .addHelpText('after', `\nExamples:\n  npx pmpo ${command}\n  npx pmpo ${command} examples/cartpole.yaml --json`)
+    .addHelpText(
+      'after',
+      `\nExamples:\n  npx pmpo ${command}\n  npx pmpo ${command} examples/cartpole.yaml --json`,
+    )
     .action(async (config: string | undefined, options: { json?: boolean }) => {
       const { describeDefinitions } = await import('../describe.js');
       const definitions = select(await catalogueOf(config)).definitions();

@@ -58,7 +58,7 @@ export function addNew(program: Command): void {
     .description('Write the beginning of a plugin')
     .command('plugin')
     .description('Write a feedback classifier with its test')
-    .argument('<name>', "the classifier's name, with a folder before it if you like")
+    .argument('<name>', "the classifier's name, with the path of a folder before it if you like")
     .addHelpText(
       'after',
       `

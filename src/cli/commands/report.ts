@@ -34,7 +34,10 @@ export function addReport(program: Command): void {
     .command('report')
     .description('Draw one report of runs that were made before')
     .argument('<folders...>', 'folders of runs, or of comparisons')
-    .option('--output <file>', 'the page to write (default: report.html, in the folder if there is one)')
+    .option(
+      '--output <file>',
+      'the page to write (default: report.html, in the folder if one is given, otherwise in the working directory)',
+    )
     .option('--title <text>', "the page's heading")
     .addHelpText(
       'after',

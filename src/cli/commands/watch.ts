@@ -18,7 +18,10 @@ export function addWatch(program: Command): void {
   program
     .command('watch')
     .description('Watch policies act in a browser, and push their bodies with the mouse')
-    .argument('<folders...>', 'folders of runs with embedded simulators; several are shown side by side')
+    .argument(
+      '<folders...>',
+      'folders of runs with embedded simulators, or of comparisons; several are shown side by side',
+    )
     .option('--port <number>', 'the port (default: a free one)', portNumber, 0)
     .addHelpText(
       'after',
@@ -28,7 +31,8 @@ those of the newest checkpoint, and the best ones by evaluation. For other simul
 
 Examples:
   npx pmpo watch runs/cartpole_swingup-pmpo-seed0
-  npx pmpo watch runs/walker_walk-pmpo-seed0 runs/walker_walk-mpo-seed0`,
+  npx pmpo watch runs/walker_walk-pmpo-seed0 runs/walker_walk-mpo-seed0
+  npx pmpo watch runs/compare-walker_walk`,
     )
     .action(watch);
 }

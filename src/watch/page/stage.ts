@@ -8,8 +8,11 @@ import type { World } from './world.js';
 
 /** The share of the way to what it follows that the camera moves with each picture. */
 const followingRate = 0.12;
-/** The share of the camera's distance by which a body may leave the middle before a camera that stands still follows it. */
-const deadZone = 0.3;
+/** The shares of the camera's distance by which bodies may leave the middle before a camera that stands still follows them. */
+const deadZone = { across: 0.3, up: 0.06 };
+
+/** The share of the way that a camera goes to what is `far` away, of which it does not follow the first `free`. */
+const followed = (far: number, free: number) => (far <= free ? 0 : (followingRate * (far - free)) / far);
 
 /** The stage of a world. */
 export class Stage {
@@ -71,13 +74,12 @@ export class Stage {
   }
 
   #follow(middle: Vector): void {
+    const { distance } = this.#camera;
     const [x, y, z] = this.#target;
-    const away: [number, number] = [middle[0] - x, middle[1] - y];
-    const from = this.#travels ? 0 : deadZone * this.#camera.distance;
-    const far = Math.hypot(...away);
-    if (far <= from) return;
-    const share = (followingRate * (far - from)) / far;
-    this.#target = [x + share * away[0], y + share * away[1], z];
+    const away = [middle[0] - x, middle[1] - y] as const;
+    const across = followed(Math.hypot(...away), this.#travels ? 0 : deadZone.across * distance);
+    const up = followed(Math.abs(middle[2] - z), deadZone.up * distance);
+    this.#target = [x + across * away[0], y + across * away[1], z + up * (middle[2] - z)];
   }
 
   pick(event: PointerEvent): PickedPoint | undefined {
