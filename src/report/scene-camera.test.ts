@@ -20,10 +20,9 @@ it.each([
   ['in its place', 0],
   ['along its rail', 1.8],
 ])('sees the ends of a pole that swings %s, hanging and upright', (_, reach) => {
-  const poses = Float32Array.from({ length: 101 }, (_, i) => i).reduce<number[]>(
-    (rows, i) => [...rows, ...pose(reach * Math.sin(i / 10), (i / 100) * 2 * Math.PI)],
-    [],
-  );
+  const poses = Array.from({ length: 101 }, (_, i) =>
+    pose(reach * Math.sin(i / 10), (i / 100) * 2 * Math.PI),
+  ).flat();
   const camera = cameraOf(scene, Float32Array.from(poses));
   const half = camera.distance * Math.tan(fieldOfView / 2);
   for (const moment of [0, 50, 100]) {
