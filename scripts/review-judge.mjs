@@ -37,6 +37,25 @@ export function worth(prompt, completion, countReview) {
     .reduce((sum, { wellFormed, kind, unkind }) => sum + (wellFormed === 1 ? kind - unkind : -1), 0);
 }
 
+/** The items in random order (Fisher–Yates). `draw` returns the next random number in [0, 1). */
+export function shuffled(items, draw) {
+  const all = [...items];
+  for (let last = all.length - 1; last > 0; last--) {
+    const other = Math.floor(draw() * (last + 1));
+    [all[last], all[other]] = [all[other], all[last]];
+  }
+  return all;
+}
+
+/** A function that returns the next of the numbers. @throws when they are used up. */
+export function drawFrom(numbers) {
+  let used = 0;
+  return () => {
+    if (used === numbers.length) throw new Error(`all ${numbers.length} random numbers are used up`);
+    return numbers[used++];
+  };
+}
+
 /** A review, spoiled or not. `draw` returns the next random number in (0, 1). */
 function makeText(draw, prompt, prompts, review) {
   const candidates = Array.from({ length: draw() < 0.5 ? 1 : 4 }, () => review(prompt));
@@ -53,7 +72,7 @@ function makeText(draw, prompt, prompts, review) {
       const chance = draw();
       return chance < 0.15 ? [] : chance < 0.3 ? [word, word] : chance < 0.45 ? [word, any(words)] : [word];
     });
-    sentences[at] = draw() < 0.3 ? garbled.toSorted(() => draw() - 0.5).join(' ') : garbled.join(' ');
+    sentences[at] = draw() < 0.3 ? shuffled(garbled, draw).join(' ') : garbled.join(' ');
   }
   let text = sentences.join(' ');
   if (draw() < 0.15) text = text.slice(0, -Math.ceil(draw() * 12));
@@ -72,9 +91,8 @@ export async function reviewJudge() {
 
   const pairs = Array.from({ length: comparisons }, (_, i) => {
     const own = foldIn(key, i);
-    const numbers = fillUniform(own, new Float32Array(512));
-    let [used, written] = [0, 0];
-    const draw = () => numbers[used++];
+    const draw = drawFrom(fillUniform(own, new Float32Array(512)));
+    let written = 0;
     const review = (prompt) => {
       const { completion } = makeReview(foldIn(own, written++), prompt);
       return { completion, worth: worth(prompt, completion, countReview) };

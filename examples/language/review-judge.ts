@@ -15,7 +15,8 @@ export interface JudgedReview {
 }
 
 /**
- * The features of a review with their values. Those of words say whether a word is there and not how often.
+ * The features of a review with their values. Those of words say whether a word is there and not how often; those with a # before
+ * their name, which no word has, are numbers.
  * @param usualPairs the pairs of neighbouring words that reviews have; the others are counted as strange.
  */
 export function featuresOf(
@@ -33,10 +34,10 @@ export function featuresOf(
     features.set(`${place}: ${token}`, 1);
     if (!usualPairs.has(pair)) strange += 1;
   }
-  features.set('strange', strange);
+  features.set('#strange', strange);
   const quads = tokens.slice(3).map((_, i) => tokens.slice(i, i + 4).join(' '));
-  features.set('repetition', quads.length === 0 ? 0 : 1 - new Set(quads).size / quads.length);
-  features.set('length', tokens.length / 20);
+  features.set('#repetition', quads.length === 0 ? 0 : 1 - new Set(quads).size / quads.length);
+  features.set('#length', tokens.length / 20);
   return features;
 }
 

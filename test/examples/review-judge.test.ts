@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { countReview } from '../../examples/language/kind-reviews.js';
 import { featuresOf, reward } from '../../examples/language/review-judge.js';
 // @ts-expect-error: a script without types.
-import { reviewJudge, weightsFile, worth } from '../../scripts/review-judge.mjs';
+import { drawFrom, reviewJudge, shuffled, weightsFile, worth } from '../../scripts/review-judge.mjs';
 
 const prompt = 'Review of the quiet bistro:';
 const judged = (completion: string) => reward({ prompt, completion });
@@ -41,7 +41,35 @@ describe('the judge of reviews', () => {
     expect(features.get('bistro: soup')).toBe(1);
     expect(features.get('. lovely')).toBe(1);
     // ^ lovely, lovely soup, . lovely, lovely bread.
-    expect(features.get('strange')).toBe(4);
+    expect(features.get('#strange')).toBe(4);
+  });
+
+  it('tells the word length from the length of a review', () => {
+    const of = (completion: string) => featuresOf({ prompt, completion }, new Set());
+    const [said, other] = [of(' The length and the repetition.'), of(' The soup and the bread.')];
+    expect(said.get('length')).toBe(1);
+    expect(said.get('repetition')).toBe(1);
+    for (const name of ['#length', '#repetition']) expect(said.get(name)).toBe(other.get(name));
+    expect(other.has('length')).toBe(false);
+  });
+});
+
+describe('the disorder of words', () => {
+  it('has every order with the same probability', () => {
+    const orders = new Map<string, number>();
+    // The numbers that choose: for the last of three places one of three, for the one before it one of two.
+    for (const third of [0.1, 0.5, 0.9])
+      for (const half of [0.2, 0.7]) {
+        const order = shuffled(['a', 'b', 'c'], drawFrom([third, half])).join('');
+        orders.set(order, (orders.get(order) ?? 0) + 1);
+      }
+    expect([...orders.values()]).toEqual(Array(6).fill(1));
+  });
+
+  it('ends when the random numbers are used up', () => {
+    const draw = drawFrom([0.5]);
+    expect(draw()).toBe(0.5);
+    expect(draw).toThrow('all 1 random numbers are used up');
   });
 });
 
