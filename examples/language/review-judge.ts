@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 /**
@@ -41,9 +42,15 @@ export function featuresOf(
   return features;
 }
 
-const { weights, pairs } = JSON.parse(
-  readFileSync(new URL('./review-judge.json', import.meta.url), 'utf8'),
-) as { readonly weights: Readonly<Record<string, number>>; readonly pairs: readonly string[] };
+const text = readFileSync(new URL('./review-judge.json', import.meta.url), 'utf8');
+
+/** With other weights it is another judge, whose verdicts are not to be mixed with those from before. */
+export const identity = createHash('sha256').update(text).digest('hex');
+
+const { weights, pairs } = JSON.parse(text) as {
+  readonly weights: Readonly<Record<string, number>>;
+  readonly pairs: readonly string[];
+};
 const usualPairs = new Set(pairs);
 
 /** How good a review is: of two reviews, the judge prefers the first with probability σ(reward of the first − reward of the second). */

@@ -11,11 +11,10 @@ const evaluation = (updates: number, ...texts: readonly string[]): LanguageEvalu
 const prompts = ['one', 'two'].map((text) => ({ text, row: { prompt: text } }));
 
 /** A judge that decides by what `decide` returns, and the questions that it was asked. */
-function judgeOf(decide: (first: string, second: string) => Decision, isReward = false) {
+function judgeOf(decide: (first: string, second: string) => Decision) {
   const asked: string[] = [];
   const judge: PairJudge = {
-    bothOrders: !isReward,
-    isReward,
+    bothOrders: true,
     identity: 'test',
     decide: async ({ prompt, first, second }) => {
       asked.push(`${prompt}: ${first} or ${second}`);
@@ -26,22 +25,73 @@ function judgeOf(decide: (first: string, second: string) => Decision, isReward =
   return { judge, asked };
 }
 
-const lengthDecision = (first: string, second: string): Decision => ({
-  better: first.length > second.length ? 'first' : first.length < second.length ? 'second' : 'tie',
-  answer: '',
-  rewards: [first.length, second.length],
-});
+/** A judge that is a reward, and the completions whose rewards it was asked for. */
+function rewardOf(reward: (completion: string) => number | undefined) {
+  const asked: string[] = [];
+  const judge: PairJudge = {
+    bothOrders: false,
+    identity: 'test',
+    rewardsOf: async (inputs) => {
+      asked.push(...inputs.map(({ prompt, completion }) => `${prompt}: ${completion}`));
+      const { completion } = inputs[0]!;
+      // Short texts take longer, so that the answers come in another order than the questions.
+      for (let turn = 0; turn < 40 - completion.length; turn++) await Promise.resolve();
+      return inputs.map((input) => reward(input.completion));
+    },
+    decide: async () => {
+      throw new Error('a reward is not asked to compare');
+    },
+    close: async () => {},
+  };
+  return { judge, asked };
+}
 
 describe('heldOutJudge', () => {
-  it('counts preferences over the base model, and the mean of a reward', async () => {
-    const { judge, asked } = judgeOf(lengthDecision, true);
-    const metrics = await heldOutJudge(judge, prompts)(
-      evaluation(10, 'longer', 'same', 'x', 'five5'),
-      evaluation(0, 'long', 'same', 'xy', 'four'),
-    );
+  it('counts greater rewards than the base model, and the mean of the own ones', async () => {
+    const { judge, asked } = rewardOf(({ length }) => length);
+    const base = evaluation(0, 'long', 'same', 'xy', 'four');
+    const judged = heldOutJudge(judge, prompts);
+    const metrics = await judged(evaluation(10, 'longer', 'same', 'x', 'five5'), base);
     expect(metrics).toEqual({ 'evaluation/judgeWinRate': 2.5 / 4, 'evaluation/judgeReward': 16 / 4 });
     // Two completions of each prompt.
-    expect(asked).toEqual(['one: longer or long', 'one: same or same', 'two: x or xy', 'two: five5 or four']);
+    const own = ['one: longer', 'one: same', 'two: x', 'two: five5'];
+    expect(asked).toEqual([...own, 'one: long', 'one: same', 'two: xy', 'two: four']);
+  });
+
+  it("asks for the base model's rewards once", async () => {
+    const { judge, asked } = rewardOf(({ length }) => length);
+    const base = evaluation(0, 'a', 'bb');
+    const judged = heldOutJudge(judge, prompts);
+    expect((await judged(base, base))['evaluation/judgeWinRate']).toBe(0.5);
+    expect(asked).toEqual(['one: a', 'two: bb']);
+    expect((await judged(evaluation(1, 'ccc', 'd'), base))['evaluation/judgeWinRate']).toBe(0.5);
+    expect(asked).toEqual(['one: a', 'two: bb', 'one: ccc', 'two: d']);
+  });
+
+  it('counts equal texts as ties, however noisy a reward is', async () => {
+    let calls = 0;
+    const { judge } = rewardOf(() => (calls++) ** 2);
+    const metrics = await heldOutJudge(judge, prompts)(evaluation(1, 'a', 'b'), evaluation(0, 'a', 'b'));
+    expect(metrics['evaluation/judgeWinRate']).toBe(0.5);
+  });
+
+  it("keeps the policy's reward where the base model's is missing", async () => {
+    const { judge } = rewardOf((text) => (text === '?' ? undefined : text.length));
+    const metrics = await heldOutJudge(judge, prompts)(evaluation(1, 'aa', 'bbb'), evaluation(0, '?', 'b'));
+    expect(metrics).toEqual({ 'evaluation/judgeWinRate': 1, 'evaluation/judgeReward': 2.5 });
+  });
+
+  it('adds rewards in the order of the completions, whichever comes first', async () => {
+    const rewards: Record<string, number> = {
+      a: 1e16,
+      'a longer text': 1,
+      'the longest of all texts': -1e16,
+    };
+    const { judge } = rewardOf((text) => rewards[text] ?? 0);
+    const one = [{ text: 'one', row: { prompt: 'one' } }];
+    const base = evaluation(0, '-', '-', '-');
+    const metrics = await heldOutJudge(judge, one)(evaluation(1, ...Object.keys(rewards)), base);
+    expect(metrics['evaluation/judgeReward']).toBe((1e16 + 1 - 1e16) / 3);
   });
 
   it('asks a judge that compares in both orders, and not about equal texts', async () => {

@@ -1,4 +1,4 @@
-import { PmpoError } from '../../core/errors.js';
+import { PmpoError, type ProblemDetails } from '../../core/errors.js';
 import { conversationOf } from '../../datasets/prompts.js';
 import type { SourceCompletion } from './completion-sources.js';
 import { type PairJudge, winnerOf } from './judges.js';
@@ -13,14 +13,45 @@ export type JudgedPrompt = Parameters<typeof conversationOf>[0] & {
   readonly row: Readonly<Record<string, unknown>>;
 };
 
+/** How questions are asked. */
+export interface AskOptions {
+  /** What the error says if the signal stops it. */
+  readonly stopped: ProblemDetails;
+  readonly signal?: AbortSignal;
+}
+
 /** How `judgePairs` works. */
-export interface JudgePairsOptions {
+export interface JudgePairsOptions extends AskOptions {
   /** Verdicts from before, which are not asked for again, and where new ones are kept. */
   readonly known?: Pick<VerdictFile, 'known' | 'add'>;
-  readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
-  /** Called with the rewards of a prompt's completions by a judge that is a reward. */
-  readonly onRewards?: (index: number, rewards: readonly [a: number, b: number]) => void;
+}
+
+/**
+ * Asks every question, several at a time. After a failure no other question is begun, and those under way are waited for, so that nothing
+ * is asked any more when this has ended.
+ * @throws the first error of `ask`; PmpoError with `stopped` if the signal is aborted.
+ */
+export async function askAll<T>(
+  questions: readonly T[],
+  ask: (question: T) => Promise<void>,
+  { stopped, signal }: AskOptions,
+): Promise<void> {
+  const queue = questions.values();
+  let failure: { readonly error: unknown } | undefined;
+  const work = async () => {
+    for (const question of queue) {
+      try {
+        if (signal?.aborted) throw signal.reason;
+        await ask(question);
+      } catch (cause) {
+        failure ??= { error: signal?.aborted ? new PmpoError({ ...stopped, cause }) : cause };
+      }
+      if (failure !== undefined) return;
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, work));
+  if (failure !== undefined) throw failure.error;
 }
 
 /**
@@ -32,7 +63,7 @@ export async function judgePairs(
   judge: PairJudge,
   prompts: readonly JudgedPrompt[],
   { a, b }: { readonly a: readonly SourceCompletion[]; readonly b: readonly SourceCompletion[] },
-  { known, signal, onProgress, onRewards }: JudgePairsOptions,
+  { known, onProgress, ...options }: JudgePairsOptions,
 ): Promise<Verdict[]> {
   const orders = judge.bothOrders ? (['a', 'b'] as const) : (['a'] as const);
   const questions = prompts.flatMap((prompt, index) =>
@@ -47,33 +78,21 @@ export async function judgePairs(
     }),
   );
   const verdicts: Verdict[] = [];
-  const queue = questions.values();
-  const stopped = (cause?: unknown) =>
-    new PmpoError({ where: 'winrate', what: 'stopped. The same command resumes from here', cause });
-  const work = async () => {
-    for (const { conversation, row, question } of queue) {
-      if (signal?.aborted) throw stopped();
-      const isA = question.first === 'a';
-      const [first, second] = isA ? [question.a, question.b] : [question.b, question.a];
-      const [endA, endB] = question.finishReasons;
-      const finishReasons = isA ? ([endA, endB] as const) : ([endB, endA] as const);
-      let verdict = known?.known(question);
-      if (verdict === undefined) {
-        const pair = { prompt: question.prompt, conversation, row, first, second, finishReasons };
-        const decision = await judge.decide(pair, signal).catch((cause) => {
-          throw signal?.aborted ? stopped(cause) : cause;
-        });
-        if (decision.rewards !== undefined) {
-          const [one, other] = decision.rewards;
-          onRewards?.(question.index, isA ? [one, other] : [other, one]);
-        }
-        verdict = { ...question, winner: winnerOf(decision, question.first), answer: decision.answer };
-        known?.add(verdict);
-      }
-      verdicts.push(verdict);
-      onProgress?.(verdicts.length, questions.length);
+  const ask = async ({ conversation, row, question }: (typeof questions)[number]) => {
+    const isA = question.first === 'a';
+    const [first, second] = isA ? [question.a, question.b] : [question.b, question.a];
+    const [endA, endB] = question.finishReasons;
+    const finishReasons = isA ? ([endA, endB] as const) : ([endB, endA] as const);
+    let verdict = known?.known(question);
+    if (verdict === undefined) {
+      const pair = { prompt: question.prompt, conversation, row, first, second, finishReasons };
+      const decision = await judge.decide(pair, options.signal);
+      verdict = { ...question, winner: winnerOf(decision, question.first), answer: decision.answer };
+      known?.add(verdict);
     }
+    verdicts.push(verdict);
+    onProgress?.(verdicts.length, questions.length);
   };
-  await Promise.all(Array.from({ length: concurrency }, work));
+  await askAll(questions, ask, options);
   return verdicts;
 }

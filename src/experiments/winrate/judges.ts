@@ -29,16 +29,14 @@ export interface Decision {
   readonly better: 'first' | 'second' | 'tie' | 'unanswered';
   /** The judge's answer: its text, or two rewards. */
   readonly answer: string;
-  /** The rewards of the first and the second, if the judge is a reward. */
-  readonly rewards?: readonly [number, number];
 }
 
 /** Decides which of two completions is better. */
 export interface PairJudge {
   /** Whether the order could influence the decision, so that both orders must be asked. */
   readonly bothOrders: boolean;
-  /** Whether it gives each completion a reward of its own. */
-  readonly isReward: boolean;
+  /** The rewards of completions, if the judge gives each its own; undefined for one that it cannot judge. */
+  readonly rewardsOf?: Reward['evaluate'];
   /** The judge's settings or source as text. Judges with different texts are different judges. */
   readonly identity: string;
   decide(pair: Pair, signal?: AbortSignal): Promise<Decision>;
@@ -52,7 +50,7 @@ function rewardJudge(reward: Reward, identity: string): PairJudge {
   return {
     identity,
     bothOrders: false,
-    isReward: true,
+    rewardsOf: (inputs, signal) => reward.evaluate(inputs, signal),
     async decide({ prompt, conversation, row, first, second, finishReasons }, signal) {
       const inputs = [first, second].map((completion, i) => ({
         prompt,
@@ -65,7 +63,7 @@ function rewardJudge(reward: Reward, identity: string): PairJudge {
       if (one === undefined || other === undefined)
         return { better: 'unanswered', answer: `${one} and ${other}` };
       const better = one > other ? 'first' : one < other ? 'second' : 'tie';
-      return { better, answer: `${one} and ${other}`, rewards: [one, other] };
+      return { better, answer: `${one} and ${other}` };
     },
     close: () => reward.close(),
   };
@@ -104,7 +102,6 @@ function languageModelJudge(
     // Verdicts that were read in another way belong to another judge.
     identity: `${identity}\nreading: 2`,
     bothOrders: true,
-    isReward: false,
     async decide({ prompt, conversation, first, second }, signal) {
       const question = template({ prompt, conversation, first, second });
       const asked = await askUntilParsed(
@@ -146,12 +143,11 @@ async function programJudge(file: string, { context, modules, key }: Opening): P
   const ownModules = Object.keys(modules).length > 0;
   const judge = await openUserJudge({ file: resolve(file), where, ownModules }, context);
   const { compare, reward } = judge;
-  const identity = await readFile(file, 'utf8');
+  const identity = `${await readFile(file, 'utf8')}${judge.identity}`;
   if (reward !== undefined) return rewardJudge(reward, identity);
   return {
     identity,
     bothOrders: true,
-    isReward: false,
     async decide(pair, signal) {
       const better = await compare!(pair, signal);
       return { better, answer: better };

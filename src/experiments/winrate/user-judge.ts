@@ -37,10 +37,14 @@ export interface UserJudgeSettings {
 interface JudgeTraits extends UserCodeTraits {
   /** The function that the module exports. */
   readonly exports: 'compare' | 'reward';
+  /** What the module exports as its identity; default: nothing. */
+  readonly identity: string;
 }
 
 /** A user's judge, which exports one of the two functions. */
 export interface UserJudge {
+  /** What the judge depends on besides its own source; empty if it does not say. */
+  readonly identity: string;
   readonly reward?: Reward;
   compare?(pair: Pair, signal?: AbortSignal): Promise<z.infer<typeof better>>;
   close(): Promise<void>;
@@ -54,9 +58,11 @@ export async function openUserJudge(
   const { where } = settings;
   const code = await openUserCode<JudgeTraits>(where, { kind: 'judge', ...settings }, context);
   const close = () => code.close();
-  if (code.traits.exports === 'compare') return { compare: (pair, signal) => code.call(pair, signal), close };
+  const { identity } = code.traits;
+  if (code.traits.exports === 'compare')
+    return { identity, compare: (pair, signal) => code.call(pair, signal), close };
   const reward = { evaluate: (inputs: unknown, signal?: AbortSignal) => code.call(inputs, signal), close };
-  return { reward: reward as Reward, close };
+  return { identity, reward: reward as Reward, close };
 }
 
 /** The judge as its thread holds it. */
@@ -64,20 +70,20 @@ export async function threadJudge(
   { file, where }: UserJudgeSettings,
   modules: PublicModules,
 ): Promise<ThreadObject> {
-  const { compare, deadlineSeconds = defaultDeadlineSeconds } = await importUserModule(file, where, modules);
+  const module = await importUserModule(file, where, modules);
+  const { compare, deadlineSeconds = defaultDeadlineSeconds, identity = '' } = module;
   const seconds = z.number().positive().safeParse(deadlineSeconds);
   if (!seconds.success) throw new ConfigError({ where, what: '`deadlineSeconds` must be a positive number' });
+  if (typeof identity !== 'string') throw new ConfigError({ where, what: '`identity` must be a text' });
+  const traits = { deadlineSeconds: seconds.data, identity };
   if (compare === undefined) {
     const program = await openProgram({ file, deadlineSeconds: seconds.data }, where, modules);
     const object = threadReward(program);
-    return {
-      ...object,
-      traits: { exports: 'reward', deadlineSeconds: seconds.data } satisfies JudgeTraits,
-    };
+    return { ...object, traits: { ...traits, exports: 'reward' } satisfies JudgeTraits };
   }
   if (typeof compare !== 'function') throw new ConfigError({ where, what: '`compare` must be a function' });
   return {
-    traits: { exports: 'compare', deadlineSeconds: seconds.data } satisfies JudgeTraits,
+    traits: { ...traits, exports: 'compare' } satisfies JudgeTraits,
     async call(pair, signal) {
       const returned = await callUser({ file, where, name: 'compare' }, () =>
         (compare as (pair: Pair, signal: AbortSignal) => unknown)(pair as Pair, signal),

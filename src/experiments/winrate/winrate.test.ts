@@ -204,6 +204,20 @@ describe('measureWinRate', () => {
     // A judge with another source is another judge.
     await writeFile(at('length.ts'), 'export const reward = () => 1;\n');
     await expect(measureWinRate(own)).rejects.toThrow(/own\.jsonl: it holds the verdicts of another/);
+    // So is one that says that what it reads has changed.
+    const judged = options(at, 'reads.mjs', 'reads.jsonl');
+    const judge = (identity: string) =>
+      writeFile(
+        at('reads.mjs'),
+        `import { readFileSync } from 'node:fs';
+        export const identity = readFileSync(${JSON.stringify(at('weights'))}, 'utf8');
+        export const reward = () => 1;`,
+      ).then(() => writeFile(at('weights'), identity));
+    await judge('one');
+    await measureWinRate(judged);
+    await measureWinRate(judged);
+    await judge('two');
+    await expect(measureWinRate(judged)).rejects.toThrow(/reads\.jsonl: it holds the verdicts of another/);
     await writeFile(at('prompts.jsonl'), lines([{ prompt: 'other' }]));
     await expect(measureWinRate({ ...own, output: at('other.jsonl') })).rejects.toThrow(
       /a\.jsonl: it has no completion of the prompt at .*prompts\.jsonl:1/,

@@ -11,6 +11,8 @@ import { openJudge } from './judges.js';
 import { type Tally, tally } from './tally.js';
 import { VerdictFile } from './verdicts.js';
 
+const stopped = { where: 'winrate', what: 'stopped', remedy: 'The same command resumes from here' };
+
 /** What `measureWinRate` needs. */
 export interface WinRateOptions extends SecuritySettings {
   /** The two sources of completions; see `openCompletionSource`. */
@@ -74,7 +76,8 @@ export async function measureWinRate(options: WinRateOptions): Promise<Tally> {
           a: await one.complete(prompts, options.signal),
           b: await other.complete(prompts, options.signal),
         };
-        return tally(await judgePairs(judge, prompts, written, { ...options, known: file }));
+        const { signal, onProgress } = options;
+        return tally(await judgePairs(judge, prompts, written, { known: file, stopped, signal, onProgress }));
       } finally {
         file.close();
       }

@@ -28,7 +28,7 @@ export interface Samplers {
 /**
  * Compares the completions of an evaluation with those of the model before training, on the same prompts and in the same order.
  * @returns metrics to record.
- * @throws PmpoError if the judge fails, and any error if it is stopped by the signal.
+ * @throws PmpoError if the judge fails, which ends no training, and any error if it is stopped by the signal.
  */
 export type HeldOutJudge = (
   policy: LanguageEvaluation,

@@ -54,6 +54,8 @@ interface Options {
   readonly model?: TabularModel;
   readonly reward?: Reward;
   readonly judge?: HeldOutJudge;
+  /** Stop when the evaluation after this number of updates is judged. */
+  readonly stopAtJudge?: number;
 }
 
 async function train({
@@ -66,6 +68,7 @@ async function train({
   model,
   reward: own = reward,
   judge,
+  stopAtJudge,
 }: Options = {}) {
   const text = `
 language:
@@ -103,6 +106,11 @@ checkpoint: { every: 5 }
     if (stop.signal.aborted) throw new Error('the command was stopped');
     await tabular.publish('reference');
   };
+  const judgeOrStop: HeldOutJudge = async (policy, base, signal) => {
+    if (policy.updates !== stopAtJudge) return judge?.(policy, base, signal) ?? {};
+    stop.abort();
+    throw new Error('the command was stopped');
+  };
   const evaluationOptions = { sampler: tabular.sampler, reward: own, sampling: config.language.sampling };
   try {
     const result = await trainLanguage({
@@ -126,7 +134,7 @@ checkpoint: { every: 5 }
         { ...evaluationOptions, batchSize: config.learner.batchSize, samples: config.learner.samples },
         randomKey(3),
       ),
-      heldOut: { prompts: prompts.slice(0, 2), reward: own, judge },
+      heldOut: { prompts: prompts.slice(0, 2), reward: own, judge: judgeOrStop },
       observer: {
         progress: (_, updates) => {
           if (updates === stopAfter) stop.abort();
@@ -219,11 +227,37 @@ describe('trainLanguage', () => {
     }
   });
 
-  it('ends with the error of a judge that fails', async () => {
-    const judge: HeldOutJudge = async () => {
-      throw new Error('the judge is away');
+  it('goes on without the metrics of a judge that fails, and says so', async () => {
+    const judge: HeldOutJudge = async ({ updates }) => {
+      if (updates === 8) throw new Error('the judge is away');
+      return { 'evaluation/judgeWinRate': 0.5 };
     };
-    await expect(train({ judge })).rejects.toThrow('the judge is away');
+    const { result, notices, metrics, evaluations, kept } = await train({ judge });
+    expect(result).toMatchObject({ updates: 24, interrupted: false });
+    expect(notices).toEqual([
+      'Warning: the judge failed, so the evaluation after 8 updates has no metrics of it. the judge is away',
+    ]);
+    expect(evaluations.map(({ updates }) => updates)).toEqual([0, 8, 16, 24]);
+    expect([...kept.keys()]).toEqual([0, 8, 16, 24]);
+    const recorded = metrics.filter(({ values }) => 'evaluation/winRate' in values);
+    expect(recorded.map(({ values }) => values['evaluation/judgeWinRate'])).toEqual([
+      0.5,
+      undefined,
+      0.5,
+      0.5,
+    ]);
+  });
+
+  it('stopped while it is judged, evaluates again when it is resumed', async () => {
+    const whole = await train();
+    const stopped = await train({ stopAtJudge: 8 });
+    expect(stopped.result).toMatchObject({ interrupted: true, updates: 8 });
+    expect(stopped.notices).toEqual([]);
+    const resumed = await train({ resume: stopped.checkpoints.at(-1), where: stopped.where });
+    const all = [...stopped.evaluations, ...resumed.evaluations];
+    expect(all.map((e) => [e.updates, e.scores])).toEqual(
+      whole.evaluations.map((e) => [e.updates, e.scores]),
+    );
   });
 
   it('requests the exact KL only if it is learned from', async () => {

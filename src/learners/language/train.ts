@@ -252,16 +252,12 @@ class LanguageJob {
     }
     const evaluation = evaluated(updates, batch);
     this.#base ??= updates === 0 ? evaluation : await observer.completionsAt(0);
-    let judged: Readonly<Record<string, number>> = {};
-    try {
-      if (this.#base !== undefined) judged = (await heldOut.judge?.(evaluation, this.#base, signal)) ?? {};
-    } catch (error) {
-      if (signal?.aborted) return false;
-      throw error;
-    }
     const last = this.#evaluationRecord(evaluations(evaluation));
-    this.#last = last;
     await observer.completions(evaluation);
+    const judged = await this.#judged(evaluation);
+    // If the job was stopped, the evaluation is made again, and must not be recorded twice.
+    if (judged === undefined) return false;
+    this.#last = last;
     observer.evaluation(last);
     this.#record({
       ...(this.#base === undefined ? {} : { 'evaluation/winRate': winRate(evaluation, this.#base) }),
@@ -270,6 +266,25 @@ class LanguageJob {
     });
     if (updates < config.learner.updates) await this.#publishReference(false);
     return true;
+  }
+
+  /**
+   * What the judge says of an evaluation: nothing if it fails, because training does not depend on it.
+   * @returns undefined if the job was stopped meanwhile.
+   */
+  async #judged(evaluation: LanguageEvaluation): Promise<Readonly<Record<string, number>> | undefined> {
+    const { heldOut, observer, signal } = this.#options;
+    if (this.#base === undefined) return {};
+    try {
+      return (await heldOut?.judge?.(evaluation, this.#base, signal)) ?? {};
+    } catch (error) {
+      if (signal?.aborted) return undefined;
+      const message = error instanceof Error ? error.message : String(error);
+      observer.notice(
+        `Warning: the judge failed, so the evaluation after ${evaluation.updates} updates has no metrics of it. ${foreignText(message)}`,
+      );
+      return {};
+    }
   }
 
   /**
