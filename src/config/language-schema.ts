@@ -334,7 +334,7 @@ export function languageConfigSchema(registries: LanguageRegistries) {
           .string()
           .optional()
           .describe(
-            'A judge of its own, as for `npx pmpo winrate --judge`: a module (.ts, .js, .mjs) or settings (.yaml). At each evaluation it compares the held-out completions with those of the model before training',
+            'A judge that is not the reward, as for `npx pmpo winrate --judge`: a module (.ts, .js, .mjs) or settings (.yaml). At each evaluation it compares the held-out completions with those of the model before training',
           ),
       })
       .prefault({})

@@ -1,8 +1,14 @@
-/** How long and how diverse texts are, without judging them. The tokens are words in lower case; punctuation does not count. */
+import { mean } from './statistics.js';
 
-/** The words of a text in lower case. */
+/**
+ * How long and how diverse texts are, without judging them. The tokens are words in lower case; punctuation does not count. In languages
+ * that put no spaces between words, everything between two punctuation marks is one word, so that these numbers say little there.
+ */
+
+/** The words of a text in lower case. An apostrophe, straight or curved, belongs to a word if letters are on both sides of it. */
 export function wordsOf(text: string): string[] {
-  return text.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? [];
+  const straight = text.toLowerCase().replaceAll('’', "'");
+  return straight.match(/[\p{L}\p{N}\p{M}]+(?:'[\p{L}\p{M}]+)*/gu) ?? [];
 }
 
 function ngrams(words: readonly string[], n: number): string[] {
@@ -97,4 +103,27 @@ export function selfBleu(texts: readonly (readonly string[])[]): number {
     texts.map(bleu).reduce((sum, value) => sum + value, 0),
     texts.length,
   );
+}
+
+/** How long and how diverse texts are. */
+export interface TextDiversity {
+  /** Words, on average. */
+  readonly words: number;
+  readonly distinct1: number;
+  readonly distinct2: number;
+  readonly selfBleu: number;
+  /** seq-rep-4. */
+  readonly repetition: number;
+}
+
+/** How long and how diverse texts are. NaN where nothing can be said. */
+export function textDiversity(texts: readonly string[]): TextDiversity {
+  const words = texts.map(wordsOf);
+  return {
+    words: mean(words.map(({ length }) => length)),
+    distinct1: distinct(words, 1),
+    distinct2: distinct(words, 2),
+    selfBleu: selfBleu(words),
+    repetition: repetition(words),
+  };
 }

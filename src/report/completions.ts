@@ -1,7 +1,7 @@
 import { chatText } from '../core/chat.js';
 import { formatCount, formatNumber } from '../core/format.js';
 import { mean } from '../core/statistics.js';
-import { distinct, repetition, selfBleu, wordsOf } from '../core/text-diversity.js';
+import { type TextDiversity, textDiversity } from '../core/text-diversity.js';
 import type { EvaluatedCompletion, LanguageEvaluation } from '../run/records.js';
 import { escapeHtml, htmlCommand, htmlPage } from './html.js';
 
@@ -60,27 +60,15 @@ export function renderCompletions(
 }
 
 /** What can be said of the completions of one evaluation without judging them. */
-export interface CompletionFacts {
-  /** Words, on average. */
-  readonly words: number;
-  /** See core/text-diversity.ts. */
-  readonly distinct1: number;
-  readonly distinct2: number;
-  readonly selfBleu: number;
-  readonly repetition: number;
+export interface CompletionFacts extends TextDiversity {
   /** The share that was cut off at the maximum length. */
   readonly cut: number;
 }
 
 /** The facts of an evaluation's completions. NaN where there are none. */
 export function completionFacts({ completions }: LanguageEvaluation): CompletionFacts {
-  const texts = completions.map(({ completion }) => wordsOf(completion));
   return {
-    words: mean(texts.map(({ length }) => length)),
-    distinct1: distinct(texts, 1),
-    distinct2: distinct(texts, 2),
-    selfBleu: selfBleu(texts),
-    repetition: repetition(texts),
+    ...textDiversity(completions.map(({ completion }) => completion)),
     cut: mean(completions.map(({ finishReason }) => (finishReason === 'length' ? 1 : 0))),
   };
 }

@@ -3,6 +3,7 @@ import { median } from '../core/statistics.js';
 import { type MetricPoint, metricLine } from './curves.js';
 import type { RunData } from './run-data.js';
 import type { MetricChart } from './specs.js';
+import { diversityTitles } from './text-charts.js';
 
 /** Metrics that share a chart, by their names in `metrics.jsonl`. */
 interface Subject {
@@ -34,8 +35,7 @@ const subjects: readonly Subject[] = [
     matches: /^evaluation\/judgeReward$/,
   },
   {
-    title: 'Diversity',
-    subtitle: 'of held-out completions',
+    ...diversityTitles,
     matches: /^evaluation\/(distinct[12]|selfBleu|repetition)$/,
     share: true,
     besideCompletions: true,

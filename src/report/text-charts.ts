@@ -15,11 +15,16 @@ function points(facts: readonly FactsAt[], metric: string, of: (own: FactsAt) =>
     .filter(({ value }) => Number.isFinite(value));
 }
 
+/** What a chart of diversity is called, and how it is read: its lines do not all rise with the diversity. */
+export const diversityTitles = {
+  title: 'Diversity and repetition',
+  subtitle: 'more diverse: distinct higher, the others lower',
+};
+
 /** The diversity of the completions of each evaluation. */
 export function diversityChart(facts: readonly FactsAt[]): MetricChart {
   return {
-    title: 'Diversity',
-    subtitle: 'of held-out completions, by updates',
+    ...diversityTitles,
     points: [
       ...points(facts, 'distinct-2', ({ distinct2 }) => distinct2),
       ...points(facts, 'self-BLEU', ({ selfBleu }) => selfBleu),

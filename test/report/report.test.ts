@@ -69,7 +69,8 @@ describe('readRun', () => {
     // The first prompt's completions, from before and after.
     expect(shows('In a hanging pot.')).toBe(true);
     expect(shows('on a horizon somewhere.')).toBe(true);
-    for (const title of ['Diversity', 'Length', 'Rewards']) expect(shows(`>${title}</text>`)).toBe(true);
+    for (const title of ['Diversity and repetition', 'Length', 'Rewards'])
+      expect(shows(`>${title}</text>`)).toBe(true);
     expect(html).toMatch(/Distinct pairs of words \(distinct-2\)<\/th><td>0\.862<\/td><td>0\.89<\/td>/);
   });
 

@@ -1,6 +1,6 @@
 import { foldIn, randomKey } from '../../core/random-keys.js';
 import { interquartileMean, scoreInterval } from '../../core/statistics.js';
-import type { MetricRecord } from '../../run/records.js';
+import type { EvaluationRecord, MetricRecord } from '../../run/records.js';
 
 /** The metrics of a study's runs: over training, and at their end. */
 
@@ -9,17 +9,23 @@ export interface RunMetrics {
   readonly task: string;
   readonly variant: string;
   readonly seed: number;
-  readonly data: { readonly metrics: readonly MetricRecord[] };
+  readonly data: {
+    readonly metrics: readonly MetricRecord[];
+    readonly evaluations: readonly Pick<EvaluationRecord, 'updates'>[];
+  };
 }
 
-/** The last value of a metric that a run has recorded; undefined if there is none. */
-export function lastValue({ data }: RunMetrics, name: string): number | undefined {
-  return data.metrics.findLast(({ values }) => Number.isFinite(values[name]))?.values[name];
+/** The value of a metric at a run's last evaluation (without evaluations: its last record); undefined if it has none there. */
+export function lastValue({ data: { metrics, evaluations } }: RunMetrics, name: string): number | undefined {
+  const end = (evaluations.at(-1) ?? metrics.at(-1))?.updates;
+  return metrics.findLast(({ updates, values }) => updates === end && Number.isFinite(values[name]))?.values[
+    name
+  ];
 }
 
 const significant = (value: number) => String(Number(value.toPrecision(4)));
 
-/** The last value of each metric of each run, empty where a run has none. */
+/** The value of each metric at the end of each run, empty where a run has none there. */
 export function lastMetricsCsv(runs: readonly RunMetrics[], metrics: readonly string[]): string {
   const rows = runs.map((run) => [
     run.task,

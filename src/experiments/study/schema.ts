@@ -72,7 +72,9 @@ const studySchema = z.strictObject({
   lastMetrics: z
     .array(z.string())
     .default([])
-    .describe('Metrics whose last value in each run goes to the results, by their names in metrics.jsonl'),
+    .describe(
+      'Metrics whose value at the last evaluation of each run goes to the results, by their names in metrics.jsonl',
+    ),
   figures: z.record(slug, figure),
   scales: z.record(slug, scale),
 });

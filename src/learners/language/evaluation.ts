@@ -1,5 +1,5 @@
 import { mean } from '../../core/statistics.js';
-import { distinct, repetition, selfBleu, wordsOf } from '../../core/text-diversity.js';
+import { textDiversity } from '../../core/text-diversity.js';
 import type { LanguageEvaluation } from '../../run/records.js';
 import type { LanguageBatch } from './batch.js';
 
@@ -41,12 +41,6 @@ export function winRate(policy: LanguageEvaluation, base: LanguageEvaluation): n
 
 /** How long and how diverse the completions of an evaluation are, as metrics; see core/text-diversity.ts. NaN where nothing can be said. */
 export function textMetrics({ completions }: LanguageEvaluation): Readonly<Record<string, number>> {
-  const texts = completions.map(({ completion }) => wordsOf(completion));
-  return {
-    'evaluation/words': mean(texts.map(({ length }) => length)),
-    'evaluation/distinct1': distinct(texts, 1),
-    'evaluation/distinct2': distinct(texts, 2),
-    'evaluation/selfBleu': selfBleu(texts),
-    'evaluation/repetition': repetition(texts),
-  };
+  const diversity = textDiversity(completions.map(({ completion }) => completion));
+  return Object.fromEntries(Object.entries(diversity).map(([name, value]) => [`evaluation/${name}`, value]));
 }
