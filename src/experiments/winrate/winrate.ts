@@ -11,7 +11,7 @@ import { openJudge } from './judges.js';
 import { type Tally, tally } from './tally.js';
 import { VerdictFile } from './verdicts.js';
 
-const stopped = { where: 'winrate', what: 'stopped', remedy: 'The same command resumes from here' };
+const stopped = { where: 'winrate', what: 'stopped. The same command resumes from here' };
 
 /** What `measureWinRate` needs. */
 export interface WinRateOptions extends SecuritySettings {
