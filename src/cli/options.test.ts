@@ -41,12 +41,12 @@ test('nameList', () => {
 
 test('commandLine quotes arguments that a shell would split', () => {
   expect(commandLine(['train', 'a.yaml', '--set', 'policy.hidden=[64, 64]', "it's"])).toBe(
-    String.raw`pmpo train a.yaml --set 'policy.hidden=[64, 64]' 'it'\''s'`,
+    String.raw`npx pmpo train a.yaml --set 'policy.hidden=[64, 64]' 'it'\''s'`,
   );
 });
 
 test('commandLine repeats no secrets', () => {
   expect(
     commandLine(['train', '--set', 'environment.token=abc', '--set', 'replay.redis=redis://u:p@h:1']),
-  ).toBe("pmpo train --set 'environment.token=…' --set 'replay.redis=redis://…@h:1'");
+  ).toBe("npx pmpo train --set 'environment.token=…' --set 'replay.redis=redis://…@h:1'");
 });

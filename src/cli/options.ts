@@ -114,5 +114,5 @@ const ownCommand = 'PMPO_COMMAND';
 export function commandLine(args: readonly string[] = process.argv.slice(2)): string {
   const said = process.env[ownCommand];
   if (said !== undefined && said !== '') return said;
-  return ['pmpo', ...args.map(withoutSecret).map(shellQuoted)].join(' ');
+  return ['npx pmpo', ...args.map(withoutSecret).map(shellQuoted)].join(' ');
 }
