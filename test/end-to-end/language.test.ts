@@ -96,6 +96,40 @@ describe('a language job', () => {
     expect((await stat(at('runs/stopped/report.html'))).isFile()).toBe(true);
   });
 
+  test('has its judge again after a stop and resume, and closes it at the end', async () => {
+    const ticks = at('ticks');
+    await writeFile(
+      at('ticking.mjs'),
+      `import { appendFileSync } from 'node:fs';
+      // It goes on as long as the judge's thread.
+      setInterval(() => appendFileSync(${JSON.stringify(ticks)}, '.'), 10);
+      export const reward = ({ completion }) => -completion.length;\n`,
+    );
+    const config = { ...tinyLanguage(), evaluation: { every: 3, judge: 'ticking.mjs' } };
+    const file = await writeConfig(folder.path, 'judged.yaml', config);
+    const running = start(['train', file, '--name', 'judged'], { env });
+    await running.until(/Evaluation at 24 completions/);
+    running.child.kill('SIGKILL');
+    await running.ended;
+    const before = (await stat(ticks)).size;
+    expect((await runHere(['train', '--resume', at('runs/judged')], { env })).code).toBe(0);
+    const after = (await stat(ticks)).size;
+    expect(after).toBeGreaterThan(before);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect((await stat(ticks)).size).toBe(after);
+    const judged = async (name: string) => {
+      const lines = (await readFile(at('runs', name, 'metrics.jsonl'), 'utf8')).trim().split('\n');
+      return lines.flatMap((line) => {
+        const { updates, values } = JSON.parse(line);
+        const reward = values?.['evaluation/judgeReward'];
+        return reward === undefined ? [] : [[updates, reward, values['evaluation/judgeWinRate']]];
+      });
+    };
+    const all = await judged('whole');
+    expect(all.map(([updates]) => updates)).toEqual([0, 3, 6]);
+    expect(await judged('judged')).toEqual(all);
+  });
+
   test('whose reward computes for ever ends at Ctrl-C, and resumed ends with the same weights', async () => {
     await writeFile(
       at('for-ever.mjs'),
