@@ -71,7 +71,7 @@ describe('readRun', () => {
     expect(shows('on a horizon somewhere.')).toBe(true);
     for (const title of ['Diversity and repetition', 'Length', 'Rewards'])
       expect(shows(`>${title}</text>`)).toBe(true);
-    expect(html).toMatch(/Distinct pairs of words \(distinct-2\)<\/th><td>0\.862<\/td><td>0\.89<\/td>/);
+    expect(html).toMatch(/Distinct pairs of words \(distinct-2\)<\/th><td>0\.863<\/td><td>0\.9<\/td>/);
   });
 
   it('distinguishes finished, unfinished and diverged runs', async () => {
