@@ -83,15 +83,15 @@ describe('heldOutJudge', () => {
 
   it('adds rewards in the order of the completions, whichever comes first', async () => {
     const rewards: Record<string, number> = {
-      a: 1e16,
-      'a longer text': 1,
+      a: 1,
+      'a longer text': 1e16,
       'the longest of all texts': -1e16,
     };
     const { judge } = rewardOf((text) => rewards[text] ?? 0);
     const one = [{ text: 'one', row: { prompt: 'one' } }];
     const base = evaluation(0, '-', '-', '-');
     const metrics = await heldOutJudge(judge, one)(evaluation(1, ...Object.keys(rewards)), base);
-    expect(metrics['evaluation/judgeReward']).toBe((1e16 + 1 - 1e16) / 3);
+    expect(metrics['evaluation/judgeReward']).toBe((1 + 1e16 - 1e16) / 3);
   });
 
   it('asks a judge that compares in both orders, and not about equal texts', async () => {
