@@ -10,13 +10,18 @@ import { ConfigError } from '../core/errors.js';
  * @throws ConfigError if the file is there, or its folder is not.
  */
 export function checkNewFile(file: string, remedy: string): void {
-  if (existsSync(file)) throw new ConfigError({ where: file, what: 'the file is there already', remedy });
+  checkAbsent(file, remedy);
   if (!existsSync(dirname(file)))
     throw new ConfigError({
       where: file,
       what: 'there is no such folder',
       remedy: 'Make it, or give another',
     });
+}
+
+/** @param remedy what to do if the file is there. @throws ConfigError if it is. */
+export function checkAbsent(file: string, remedy: string): void {
+  if (existsSync(file)) throw new ConfigError({ where: file, what: 'the file is there already', remedy });
 }
 
 /** Writes a file that is not there yet. @throws ConfigError if it is, or cannot be written. */

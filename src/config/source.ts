@@ -245,9 +245,15 @@ export function readSource(file: string, text: string, overrides: readonly Overr
       return isWhole ? override.label : `${override.label}: ${formatPath(path)}`;
     }
     const line = lineOf(path);
+    // A group of the file in which the command line has changed a key.
+    const changes = path.length === 0 ? [] : overrides.filter((change) => startsWith(change.path, path));
+    const notes = [
+      ...(line === undefined ? [] : [`line ${line}`]),
+      ...new Set(changes.map(({ label }) => `with ${label}`)),
+    ];
     return (
       [file, formatPath(path)].filter((part) => part !== '').join(': ') +
-      (line === undefined ? '' : ` (line ${line})`)
+      (notes.length === 0 ? '' : ` (${notes.join(', ')})`)
     );
   };
   const folderOf = (path: KeyPath) =>

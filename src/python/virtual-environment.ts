@@ -153,6 +153,9 @@ async function putInPlace(temporary: string, path: string): Promise<void> {
   }
 }
 
+/** How often a person hears that packages are still being installed. */
+const sayEveryMilliseconds = 20_000;
+
 /**
  * Makes a Python environment with exactly the packages of its requirements files, if it does not exist yet. The name of its folder
  * contains a hash of the files and of the Python version, so another list gives another environment, and an existing one is never
@@ -175,6 +178,11 @@ export async function ensureVirtualEnvironment(options: VirtualEnvironmentOption
   if (await isComplete(path)) return interpreterOf(path);
   say(`Making the Python environment '${name}' in ${path} with Python ${interpreter.version}, once …`);
   const temporary = temporaryOf(path);
+  const started = performance.now();
+  const timer = setInterval(() => {
+    const seconds = Math.round((performance.now() - started) / 1000);
+    say(`pip downloads and installs the packages of '${name}', ${seconds} s so far …`);
+  }, sayEveryMilliseconds);
   try {
     await mkdir(folder, { recursive: true });
     await removeLeftovers(path, folder);
@@ -193,6 +201,7 @@ export async function ensureVirtualEnvironment(options: VirtualEnvironmentOption
       cause,
     });
   } finally {
+    clearInterval(timer);
     await rm(temporary, { recursive: true, force: true }).catch(() => {});
   }
   say(`The Python environment '${name}' is ready`);

@@ -253,7 +253,15 @@ function chartSizes(count: number): readonly { readonly width: number; readonly 
 
 async function chartGrid(charts: readonly MetricChart[]): Promise<string> {
   const sizes = chartSizes(charts.length);
-  return cardGrid(await Promise.all(charts.map((chart, i) => drawSvg(metricChart(chart, sizes[i]!)))));
+  const drawn = charts.map(async (chart, i) => {
+    const size = sizes[i]!;
+    const svg = await drawSvg(metricChart(chart, size));
+    if (size.width === smallChart.width) return svg;
+    // A wide drawing on a narrow page would have small letters.
+    const narrow = await drawSvg(metricChart(chart, smallChart));
+    return `<div class="wide">${svg}</div><div class="narrow">${narrow}</div>`;
+  });
+  return cardGrid(await Promise.all(drawn));
 }
 
 function configurations(runs: readonly RunData[]): string {

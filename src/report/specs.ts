@@ -69,7 +69,9 @@ function returnDomain(values: readonly number[]): [number, number] {
   const low = Math.min(...values);
   const high = Math.max(...values);
   if (low > 0 && low < 0.5 * high) return [0, high];
-  return low === high ? [low - 1, high + 1] : [low, high];
+  // Labels have three digits: a reach of less than a tenth would repeat them.
+  const reach = Math.max(1, 0.1 * Math.abs(low));
+  return low === high ? [low - reach, high + reach] : [low, high];
 }
 
 function describePoint(point: CurvePoint, seeds: number, terms: JobTerms): string {

@@ -52,7 +52,11 @@ function scene(mode: ProgressMode, everySeconds = 10, total: Total = { totalStep
     time = seconds * 1000;
     progress.update(steps, steps / 2);
   };
-  return { progress, stdout, stderr, steps };
+  /** Nothing happens until then. */
+  const wait = (second: number) => {
+    time = second * 1000;
+  };
+  return { progress, stdout, stderr, steps, wait };
 }
 
 describe('progressMode', () => {
@@ -96,6 +100,16 @@ describe('plain lines', () => {
     stderr.text();
     for (let second = 61; second <= 91; second++) steps(second, 56_000 + (second - 60) * 1000);
     expect(stderr.text()).toContain('87,000 / 100,000 steps · 1,000 steps/s · 13 s left');
+  });
+
+  it('leave the time of an evaluation out of the rate', () => {
+    const { progress, stderr, steps, wait } = scene('lines', 0);
+    progress.start(0, 0);
+    for (let second = 1; second <= 10; second++) steps(second, second * 1000);
+    wait(100);
+    progress.evaluation(evaluation);
+    steps(101, 11_000);
+    expect(stderr.text()).toContain('11,000 / 100,000 steps · 1,000 steps/s · 1 min 29 s left');
   });
 });
 

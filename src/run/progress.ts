@@ -122,6 +122,8 @@ export function createProgress({
     update: (steps, updates) => view.update(stateAt(steps, updates)),
     evaluation: (record) => {
       lastScore = mean(record.scores);
+      // The time of an evaluation says nothing about the speed of the job.
+      for (const rate of [stepRate, completionRate]) rate.skipTo(now());
       view.evaluation(record);
     },
     heldOut: (steps, values) => {
@@ -150,6 +152,14 @@ class Rate {
     while (this.#points.length > 2 && time - this.#points[1]!.time >= this.windowSeconds * 1000) {
       this.#points.shift();
     }
+  }
+
+  /** Leaves out the time since the last point. */
+  skipTo(time: number): void {
+    const last = this.#points.at(-1);
+    if (last === undefined) return;
+    const pause = time - last.time;
+    for (const [i, point] of this.#points.entries()) this.#points[i] = { ...point, time: point.time + pause };
   }
 
   /** The count per second up to `time`; NaN before there are two points. */

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -114,10 +115,15 @@ describe('pmpo new plugin', () => {
     expect(again.stderr).toMatch(/far-ahead\.ts: the file is there already/);
   });
 
+  test('makes the folder of its files', async () => {
+    const { code, stderr } = await runHere(['new', 'plugin', at('plugins/of/mine')]);
+    expect(code, stderr).toBe(0);
+    expect(existsSync(at('plugins/of/mine.test.mjs'))).toBe(true);
+  });
+
   test.each([
     ['Mine', 'does not end with the name'],
     ['plugins/', 'does not end with the name'],
-    ['nowhere/mine', 'there is no such folder'],
     ['top-k', 'is built in'],
   ])('refuses the name %s', async (name, reason) => {
     const { code, stderr } = await runHere(['new', 'plugin', at(name)]);

@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { mkdir, readFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ConfigError } from '../../core/errors.js';
-import { checkNewFile, writeNewFile } from '../new-file.js';
+import { checkAbsent, writeNewFile } from '../new-file.js';
 
 /** The plugin that is copied, with its test, and its name in them. */
 const template = fileURLToPath(new URL('../../../examples/new-plugin/', import.meta.url));
@@ -20,7 +20,7 @@ function checkPath(path: string): void {
       remedy: 'Use small letters, digits and hyphens, beginning with a letter, such as torque-limit',
     });
   }
-  for (const ending of endings) checkNewFile(`${path}${ending}`, 'Choose another name');
+  for (const ending of endings) checkAbsent(`${path}${ending}`, 'Choose another name');
 }
 
 async function newPlugin(path: string): Promise<void> {
@@ -38,6 +38,9 @@ async function newPlugin(path: string): Promise<void> {
       remedy: 'Choose another',
     });
   }
+  await mkdir(dirname(path), { recursive: true }).catch((cause: Error) => {
+    throw new ConfigError({ where: dirname(path), what: `it cannot be made: ${cause.message}`, cause });
+  });
   for (const ending of endings) {
     const text = await readFile(join(template, `${templateName}${ending}`), 'utf8');
     await writeNewFile(`${path}${ending}`, text.replaceAll(templateName, name));
@@ -62,7 +65,8 @@ export function addNew(program: Command): void {
     .addHelpText(
       'after',
       `
-Writes NAME.ts, a classifier of a few lines, and NAME.test.mjs, which needs nothing but Node.js and pmpo. docs/feedback.md says what a
+Writes NAME.ts, a classifier of a few lines, and NAME.test.mjs, which needs nothing but Node.js and pmpo, and makes their folder
+if there is none. docs/feedback.md says what a
 classifier is given.
 
 Example:

@@ -12,6 +12,9 @@ const shove = { weights: 0.5, seconds: 0.25 };
 /** The force of a rubber band that is as long as half of the camera's distance, in weights, and the largest. */
 const band = { weights: 2, most: 3 };
 
+/** The length at which a button's push is shown, as a share of the camera's distance. */
+const shownShove = 0.12;
+
 interface Band {
   readonly kind: 'band';
   readonly point: BodyPoint;
@@ -82,8 +85,12 @@ export class Pusher {
     if (push === undefined) return undefined;
     const { point } = push;
     const weight = strength * this.#world.mass * gravity;
-    if (push.kind === 'shove') return { point, force: [push.direction * shove.weights * weight, 0, 0] };
     const from = placeOfPoint(point, this.#world.now);
+    if (push.kind === 'shove') {
+      const along = push.direction * shownShove * this.#stage.distance;
+      this.#stage.showPull({ from, to: [from[0] + along, from[1], from[2]] });
+      return { point, force: [push.direction * shove.weights * weight, 0, 0] };
+    }
     this.#stage.showPull({ from, to: push.to });
     const pull = push.to.map((value, axis) => value - from[axis]!) as [number, number, number];
     const length = Math.hypot(...pull);
