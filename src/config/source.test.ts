@@ -43,6 +43,7 @@ describe('readSource', () => {
     expect(source.values).toEqual({ operator: { name: 'pmpo', alpha: 1 }, seed: 3 });
     expect(source.where(['operator', 'alpha'])).toBe('--set operator.alpha');
     expect(source.where(['operator', 'name'])).toBe('run.yaml: operator.name (line 1)');
+    expect(source.where(['operator'])).toBe('run.yaml: operator (line 1, with --set operator.alpha)');
   });
 
   test('names the setting that created a group which is not in the file', () => {
