@@ -294,13 +294,14 @@ function differences(runs: readonly RunData[]): string {
   return table === '' ? '' : `<h2>Settings that differ</h2>${table}`;
 }
 
-function heading(runs: readonly RunData[], title: string | undefined): string {
+function heading(runs: readonly RunData[], title: string | undefined, isLive: boolean): string {
   const environments = unique(runs.map(jobTitle));
   const groups = groupRuns(runs);
   const [first] = runs;
   const eyebrow =
     runs.length === 1
-      ? `Run ${escapeHtml(first!.name)} · ${state(first!)}`
+      ? // A live page says how the run goes above the report.
+        `Run ${escapeHtml(first!.name)}${isLive ? '' : ` · ${state(first!)}`}`
       : `Comparison of ${groups.length} ${groupWord(runs)}${groups.length === 1 ? '' : 's'}, ${runs.length} runs`;
   const lead =
     title === undefined || title === environments ? '' : `<p class="lead">${escapeHtml(environments)}</p>`;
@@ -325,7 +326,7 @@ export async function renderReport(
     ? `<figure class="card"><div class="wide">${await drawSvg(learningCurve(runs, pageCurve))}</div><div class="narrow">${await drawSvg(learningCurve(runs, narrowCurve))}</div><figcaption>${curveCaption(runs)}</figcaption>${made}</figure>`
     : `<div class="card"><p class="muted">No evaluation has been recorded yet.</p>${made}</div>`;
   const sections = [
-    heading(runs, title),
+    heading(runs, title, isLive),
     runs.length === 1 ? runFacts(runs[0]!) + asked(runs[0]!) : groupTable(runs),
     await episodeSection(runs, isLive),
     '<h2>Learning curve</h2>',

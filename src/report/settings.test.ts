@@ -144,4 +144,16 @@ describe('differingSettings', () => {
     const two = { settings: { operator: { kl: { mean: 3, sequence: 4 } } }, metrics };
     expect(differingSettings([one, two])).toEqual([{ key: 'operator.kl.mean', values: ['1', '3'] }]);
   });
+
+  it('leaves out a β that is the weight of no part of the KL', () => {
+    const metrics = [{ ...moment, values: { 'policy/kl/mean': 0, 'policy/kl/covariance': 0 } }];
+    const run = (beta: number, kl: object) => ({
+      settings: { operator: { name: 'pmpo', beta, kl } },
+      metrics,
+    });
+    const bounds = { mean: { epsilon: 0.01 }, covariance: { epsilon: 1e-5 } };
+    expect(differingSettings([run(1, bounds), run(2, bounds)])).toEqual([]);
+    const [one, two] = [run(1, { mean: { epsilon: 0.01 } }), run(2, { mean: { epsilon: 0.01 } })];
+    expect(differingSettings([one, two])).toEqual([{ key: 'operator.beta', values: ['1', '2'] }]);
+  });
 });

@@ -285,12 +285,15 @@ function flattened(values: Values, prefix = ''): [string, string][] {
   });
 }
 
-/** The settings of a run that have an effect: the weights of parts of the KL that its policy does not have are left out. */
+/** The settings of a run that have an effect: the weights of parts of the KL that its policy does not have are left out, and a β that is the weight of none. */
 function ownSettings({ settings, metrics }: Pick<RunData, 'settings' | 'metrics'>): [string, string][] {
-  const parts = Object.keys(metrics.at(-1)?.values ?? {}).flatMap(
-    (name) => /^policy\/kl\/([^/]+)$/.exec(name)?.[1] ?? [],
-  );
+  const names = Object.keys(metrics.at(-1)?.values ?? {});
+  const parts = names.flatMap((name) => /^policy\/kl\/([^/]+)$/.exec(name)?.[1] ?? []);
+  const { name, kl }: Values = isValues(settings.operator) ? settings.operator : {};
+  const named = Object.entries(isValues(kl) ? kl : {}).filter(([part]) => parts.includes(part));
+  const isBetaUnused = isBetaReplaced(String(name), named, names);
   return flattened(settings).filter(([key]) => {
+    if (key === 'operator.beta' && isBetaUnused) return false;
     const part = /^operator\.kl\.([^.]+)/.exec(key)?.[1];
     return part === undefined || parts.length === 0 || parts.includes(part);
   });
