@@ -8,6 +8,9 @@ import { inBrowser, launchBrowser, noBrowser, openPage } from '../support/browse
 import { numberEpisode, writeEpisodes } from './synthetic-episodes.js';
 import { writeSyntheticRun } from './synthetic-run.js';
 
+/** A report is drawn in a fifth of the time at most, so that a busy machine may take long to draw the next. */
+const longer = { timeout: 90_000 };
+
 describe.skipIf(noBrowser !== undefined)(`the live page ${inBrowser}`, () => {
   let folder: string;
   let browser: Browser;
@@ -44,7 +47,7 @@ describe.skipIf(noBrowser !== undefined)(`the live page ${inBrowser}`, () => {
       const next = JSON.stringify({ ...evaluation, steps: 100_500 });
       // The focus is in the part that changes, and then in the episodes.
       await appendFile(join(run, 'metrics.jsonl'), `${next}\n`);
-      await expect.poll(() => rows.count()).toBe(before + 1);
+      await expect.poll(() => rows.count(), longer).toBe(before + 1);
       expect(await page.locator(':focus').textContent()).toBe('Every evaluation');
       expect(await table.evaluate(({ scrollTop }) => scrollTop)).toBe(60);
 
@@ -54,12 +57,12 @@ describe.skipIf(noBrowser !== undefined)(`the live page ${inBrowser}`, () => {
       await writeEpisodes(run, [episode, episode], [5000, 100_500]);
       const title = page.locator('.episodes .view').nth(1).locator('> p').first();
       await appendFile(join(run, 'metrics.jsonl'), `${next.replace('100500', '101000')}\n`);
-      await expect.poll(() => rows.count()).toBe(before + 2);
+      await expect.poll(() => rows.count(), longer).toBe(before + 2);
       expect(await page.locator(':focus').getAttribute('type')).toBe('range');
       expect(await title.textContent()).toContain('After 95,000');
       // It is shown when the focus leaves.
       await summary.focus();
-      await expect.poll(() => title.textContent()).toContain('After 100,500');
+      await expect.poll(() => title.textContent(), longer).toContain('After 100,500');
       expect(await at()).toBe('Step 7 of 40');
       expect(await page.locator('.controls select').inputValue()).toBe('2');
 
@@ -73,5 +76,5 @@ describe.skipIf(noBrowser !== undefined)(`the live page ${inBrowser}`, () => {
     } finally {
       await server.close();
     }
-  });
+  }, 300_000);
 });
