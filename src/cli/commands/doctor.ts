@@ -49,7 +49,7 @@ async function neededFinding(
   }
 }
 
-/** Reports Python and the environments that `npx pmpo serve` has made with it. */
+/** Reports Python and the environments that `pmpo serve` has made with it. */
 async function pythonFinding(): Promise<Finding> {
   const { findInterpreter } = await import('../../python/interpreter.js');
   const { madeEnvironments, pythonFolder } = await import('../../python/virtual-environment.js');
@@ -83,7 +83,7 @@ async function examine(): Promise<Finding[]> {
   ];
 }
 
-/** `npx pmpo doctor`. */
+/** `pmpo doctor`. */
 export function addDoctor(program: Command): void {
   program
     .command('doctor')

@@ -1,15 +1,12 @@
 import type { Command } from 'commander';
 import { portNumber } from '../options.js';
+import { untilStopped } from '../until-stopped.js';
 
 async function ui(folder: string, { port }: { readonly port: number }): Promise<void> {
   const { startLiveServer } = await import('../../report/live/server.js');
-  const { handleSignals } = await import('../../system/signals.js');
   const server = await startLiveServer({ folder, port });
   process.stderr.write(`Live page: ${server.url}\nCtrl-C ends it, and leaves the run as it is.\n`);
-  const signals = handleSignals();
-  await new Promise((resolve) => signals.signal.addEventListener('abort', resolve, { once: true }));
-  signals.dispose();
-  await server.close();
+  await untilStopped(server);
 }
 
 /** `pmpo ui`. */

@@ -1,16 +1,13 @@
 import type { Command } from 'commander';
 import { portNumber } from '../options.js';
+import { untilStopped } from '../until-stopped.js';
 
 async function watch(folders: readonly string[], { port }: { readonly port: number }): Promise<void> {
   const { watchRuns } = await import('../../experiments/watch-runs.js');
   const { publicModules } = await import('../../public-modules.js');
-  const { handleSignals } = await import('../../system/signals.js');
   const server = await watchRuns({ folders, port, modules: publicModules });
   process.stderr.write(`Watch: ${server.url}\nOpen it in a browser. Ctrl-C ends it.\n`);
-  const signals = handleSignals();
-  await new Promise((resolve) => signals.signal.addEventListener('abort', resolve, { once: true }));
-  signals.dispose();
-  await server.close();
+  await untilStopped(server);
 }
 
 /** `pmpo watch`. */

@@ -46,7 +46,7 @@ export class SessionServer {
   /** The first request that waits and, if it is a call of a repeated program, the calls of that program right behind it. */
   #takeNext(): readonly NumberedRequest[] {
     const waiting = this.#waiting;
-    // What arrived while the last request was answered.
+    // Requests may have arrived while the last one was answered.
     for (let got = this.#port.receive(); got !== undefined; got = this.#port.receive()) waiting.push(got);
     const [first] = waiting;
     if (!isRun(first) || !this.#runner.isRepeated(first.request.program)) return waiting.splice(0, 1);
