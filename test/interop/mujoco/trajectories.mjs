@@ -3,7 +3,7 @@
 
 import { bitGenerator, foldIn, randomKey } from '../../../dist/core/random-keys.js';
 import { Physics } from '../../../dist/simulators/physics.js';
-import { builtInTasks } from '../../../dist/simulators/registry.js';
+import { builtInTasks } from '../../../dist/simulators/built-in-tasks.js';
 
 const controlSteps = 50;
 const seeds = [0, 1];
