@@ -151,7 +151,9 @@ function fileText({ reader, protos }) {
 
 /** The descriptions of .proto files as a serialized FileDescriptorSet, which every version of protobuf reads. */
 function description(protos) {
-  const set = load(protos).toDescriptor('proto3');
+  // protobufjs declares neither `toDescriptor`, which its extension adds, nor the class of what it returns.
+  const loaded = /** @type {any} */ (load(protos));
+  const set = loaded.toDescriptor('proto3');
   return set.constructor.encode(set).finish();
 }
 

@@ -81,6 +81,7 @@ function makeText(draw, prompt, prompts, review) {
 
 /** The contents of the file of weights, the same at every call. */
 export async function reviewJudge() {
+  /** @returns {Promise<any>} */
   const load = (path) => createJiti(import.meta.url).import(join(root, path));
   const { fillUniform, foldIn, randomKey } = await load('src/core/random-keys.ts');
   const { makeReview, reviewPrompts } = await load('src/language/embedded/reviews.ts');
@@ -100,7 +101,11 @@ export async function reviewJudge() {
     const prompt = prompts[Math.floor(draw() * prompts.length)];
     const [first, second] = [0, 1].map(() => makeText(draw, prompt, prompts, review));
     const margin = worth(prompt, first, countReview) - worth(prompt, second, countReview);
-    return { prompt, first, second, margin, isFirstBetter: draw() < sigmoid(margin) };
+    /** @type {[string, number][]} */
+    const features = [];
+    /** @type {[number, number][]} The features that have a weight, by their places. */
+    const known = [];
+    return { prompt, first, second, margin, isFirstBetter: draw() < sigmoid(margin), features, known };
   });
 
   // Pairs of words are usual if more than one review of the grammar has them.
@@ -125,9 +130,10 @@ export async function reviewJudge() {
   const names = [...counts].filter(([, count]) => count >= leastComparisons).map(([name]) => name);
   const places = new Map(names.map((name, i) => [name, i]));
   for (const pair of pairs)
-    pair.known = pair.features.flatMap(([name, value]) =>
-      places.has(name) ? [[places.get(name), value]] : [],
-    );
+    for (const [name, value] of pair.features) {
+      const place = places.get(name);
+      if (place !== undefined) pair.known.push([place, value]);
+    }
   const weights = new Float64Array(names.length);
   const squares = new Float64Array(names.length);
   const score = ({ known }) => known.reduce((sum, [place, value]) => sum + weights[place] * value, 0);

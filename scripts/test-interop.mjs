@@ -102,14 +102,15 @@ function startServer(env) {
 /** Runs a command until it ends or its time is over, and prints its output: at the end if other parts run beside it. */
 async function runCommand(title, command, args, { cwd, env, minutes, scratch }) {
   const log = join(scratch, 'output.txt');
-  const output = slots === 1 ? 'inherit' : openSync(log, 'w');
-  if (slots === 1) say(`\n── ${title}`);
+  const file = slots === 1 ? undefined : openSync(log, 'w');
+  const output = file ?? 'inherit';
+  if (file === undefined) say(`\n── ${title}`);
   const started = Date.now();
   try {
     await runInTime(command, args, { cwd, env, stdio: ['ignore', output, output] }, minutes * 60_000);
   } finally {
-    if (slots !== 1) {
-      closeSync(output);
+    if (file !== undefined) {
+      closeSync(file);
       say(`\n── ${title}, ${took(started)}\n${readFileSync(log, 'utf8')}`);
     }
   }
@@ -147,8 +148,17 @@ function partsOf({ name, minutes = suiteMinutes }) {
   return parts;
 }
 
-/** Prepares what all parts of a suite use. Throws if other people's software cannot be installed. */
+/**
+ * A suite: its name, the Python environments and servers that it needs, and how long each of its parts may take.
+ * @typedef {{name: string, venvs: string[], minutes?: number, redis?: boolean, server?: boolean}} Suite
+ */
+
+/**
+ * Prepares what all parts of a suite use. Throws if other people's software cannot be installed.
+ * @param {Suite} suite
+ */
 async function prepare({ venvs, server, redis }) {
+  /** @type {NodeJS.ProcessEnv} */
   const env = { ...process.env, PMPO_BIN: program, PMPO_INTEROP: '1' };
   // A cache inside the clone instead of the user's, so that deleting the clone removes it.
   env.PMPO_CACHE = join(root, '.venvs', 'cache');
@@ -156,6 +166,7 @@ async function prepare({ venvs, server, redis }) {
   env.TORCHINDUCTOR_CACHE_DIR = join(root, '.venvs', 'cache', 'torchinductor');
   // Python programs of the repository leave no compiled files in it.
   env.PYTHONDONTWRITEBYTECODE = '1';
+  /** @type {string[]} */
   const interpreters = [];
   try {
     for (const venv of venvs) {
@@ -167,12 +178,13 @@ async function prepare({ venvs, server, redis }) {
     throw new Skipped(error.message);
   }
   // A short path: that of a Unix socket in it has at most 107 bytes.
-  env.TMPDIR = mkdtempSync(join(tmpdir(), 'pi-'));
+  const temporary = mkdtempSync(join(tmpdir(), 'pi-'));
+  env.TMPDIR = temporary;
   const running = server ? await startServer(env) : undefined;
   if (running !== undefined) env.PMPO_SERVER_ADDRESS = running.address;
   const end = () => {
     running?.stop();
-    rmSync(env.TMPDIR, { recursive: true, force: true, maxRetries: 5 });
+    rmSync(temporary, { recursive: true, force: true, maxRetries: 5 });
   };
   return { env, interpreters, end };
 }
@@ -193,12 +205,14 @@ await ensureInstalled();
 ensureBuilt();
 const scratch = mkdtempSync(join(tmpdir(), 'pmpo-interop-'));
 const chosen = suites.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
+/** @type {Map<string, {results: import('./results.mjs').Results, seconds: number, note?: string}>} */
 const reports = new Map(chosen.map(({ name }) => [name, { results: noResults, seconds: 0 }]));
 const queue = chosen.flatMap((suite) => {
   const parts = partsOf(suite);
-  const shared = { left: parts.length, prepared: undefined };
+  /** @type {{left: number, prepared?: ReturnType<typeof prepare>}} */
+  const shared = { left: parts.length };
   return parts.map((part) => async () => {
-    const report = reports.get(suite.name);
+    const report = /** @type {NonNullable<ReturnType<typeof reports.get>>} */ (reports.get(suite.name));
     const started = Date.now();
     try {
       shared.prepared ??= prepare(suite);
@@ -219,7 +233,7 @@ const queue = chosen.flatMap((suite) => {
     }
     report.seconds += Math.round((Date.now() - started) / 1000);
     shared.left -= 1;
-    if (shared.left === 0) (await shared.prepared.catch(() => {}))?.end();
+    if (shared.left === 0) (await shared.prepared?.catch(() => undefined))?.end();
   });
 });
 const started = Date.now();

@@ -20,6 +20,7 @@ await ensureInstalled();
 ensureBuilt();
 
 const bin = (path) => join(root, 'node_modules', path);
+const types = (project) => [bin('typescript/bin/tsc'), '--noEmit', '-p', project];
 const scratch = mkdtempSync(join(tmpdir(), 'pmpo-results-'));
 const vitestReport = join(scratch, 'vitest.json');
 
@@ -37,13 +38,9 @@ function part(name, args, resultsOf = () => noResults) {
 
 const results = addResults(
   part('Format and lint (biome)', [bin('@biomejs/biome/bin/biome'), 'check', '.']),
-  part('Types (tsc)', [bin('typescript/bin/tsc'), '--noEmit']),
-  part('Types of what runs in browsers (tsc)', [
-    bin('typescript/bin/tsc'),
-    '--noEmit',
-    '-p',
-    'tsconfig.browser.json',
-  ]),
+  part('Types (tsc)', types('tsconfig.json')),
+  part('Types of what runs in browsers (tsc)', types('tsconfig.browser.json')),
+  part('Types of scripts (tsc)', types('tsconfig.scripts.json')),
   part(
     'Tests (vitest)',
     [

@@ -52,7 +52,7 @@ function standIn(file) {
   const text = readFileSync(file, 'utf8');
   const names = [...text.matchAll(/^export (?:(?:function|const|class) (\w+)|\{([^}]*)\};)/gm)].flatMap(
     ([, name, list]) =>
-      name === undefined ? list.split(',').map((one) => one.trim().split(' as ').pop()) : [name],
+      name === undefined ? list.split(',').map((one) => one.trim().replace(/^.* as /, '')) : [name],
   );
   const published = names.filter((name) => publicNames.has(name));
   // A module with some exports of each kind is bundled: its unpublished ones are what is needed.

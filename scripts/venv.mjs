@@ -13,7 +13,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** A Python of version 3.10 or newer, or undefined. */
 export function findPython() {
-  for (const candidate of [process.env.PYTHON, 'python3', 'python'].filter(Boolean)) {
+  for (const candidate of [process.env.PYTHON, 'python3', 'python']) {
+    if (!candidate) continue;
     try {
       const version = execFileSync(candidate, ['-c', 'import sys; print(sys.version_info >= (3, 10))'], {
         stdio: ['ignore', 'pipe', 'ignore'],

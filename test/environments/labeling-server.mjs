@@ -8,14 +8,16 @@ const [port, start] = process.argv.slice(2).map(Number);
 const lengthOfEpisode = 17;
 let episodes = 0;
 
+/** @returns {import('../../dist/environments/environment.js').Environment} */
 function labelingEnvironment() {
   let [episode, count, sum] = [0, 0, 0];
+  const dtype = /** @type {const} */ ('float64');
   const observation = () => ({
-    label: { dtype: 'float64', shape: [4], data: Float64Array.of(start, episode, count, sum) },
+    label: { dtype, shape: [4], data: Float64Array.of(start, episode, count, sum) },
   });
   return {
-    observationSpec: { label: { name: 'label', shape: [4], dtype: 'float64' } },
-    actionSpec: { push: { name: 'push', shape: [1], dtype: 'float64', minimum: -1, maximum: 1 } },
+    observationSpec: { label: { name: 'label', shape: [4], dtype } },
+    actionSpec: { push: { name: 'push', shape: [1], dtype, minimum: -1, maximum: 1 } },
     async reset() {
       episodes += 1;
       [episode, count, sum] = [episodes, 0, 0];
@@ -23,7 +25,7 @@ function labelingEnvironment() {
     },
     async step(action) {
       count += 1;
-      sum += action.push.data[0];
+      sum += Number(action.push.data[0]);
       const isLast = count === lengthOfEpisode;
       const terminated = isLast && episode % 2 === 0;
       const truncated = isLast && !terminated;

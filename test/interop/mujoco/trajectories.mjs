@@ -2,8 +2,8 @@
 // and the state after each control step. test_native.py repeats them with native MuJoCo and compares.
 
 import { bitGenerator, foldIn, randomKey } from '../../../dist/core/random-keys.js';
-import { Physics } from '../../../dist/simulators/physics.js';
 import { builtInTasks } from '../../../dist/simulators/built-in-tasks.js';
+import { Physics } from '../../../dist/simulators/physics.js';
 
 const controlSteps = 50;
 const seeds = [0, 1];
