@@ -3,6 +3,7 @@ import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ConfigError, exitCodes } from '../../core/errors.js';
+import { packagedStudies } from '../../experiments/study/packaged.js';
 import { commandLine, wholeNumber } from '../options.js';
 
 interface ReproduceOptions {
@@ -13,11 +14,8 @@ interface ReproduceOptions {
   readonly jobs: number;
 }
 
-/** The names of the studies in this package. */
-const packaged = ['bandit', 'control', 'language', 'offline'];
-
 function studyFile(study: string): string {
-  if (!packaged.includes(study)) return study;
+  if (!packagedStudies.includes(study)) return study;
   return fileURLToPath(new URL(`../../../examples/reproduce/${study}.yaml`, import.meta.url));
 }
 
@@ -46,7 +44,7 @@ interface GivenStudy {
 }
 
 function nameOf(study: string): string {
-  return packaged.includes(study) ? study : basename(study).replace(/\.ya?ml$/, '');
+  return packagedStudies.includes(study) ? study : basename(study).replace(/\.ya?ml$/, '');
 }
 
 async function provenance() {
@@ -147,10 +145,10 @@ export function addReproduce(program: Command): void {
   program
     .command('reproduce')
     .description("Reproduce the paper's experiments: make all runs of a study, and its figures")
-    .argument('<study>', `${packaged.join(', ')}, or the path of your own study`)
+    .argument('<study>', `${packagedStudies.join(', ')}, or the path of your own study`)
     .option(
       '--scale <name>',
-      'the size of the study, default: smoke (minutes), bandit: full (minutes); offline: smoke, laptop (an hour); control: laptop (hours), paper (days); language: quick, tiny, gemma',
+      'the size of the study, default: smoke (minutes), bandit: full (minutes); offline: smoke, laptop (an hour); control: laptop (hours), paper (days); baselines: tuning, laptop (hours); language: quick, tiny, gemma',
     )
     .option(
       '--address <host:port>',

@@ -110,6 +110,36 @@ describe('planStudy', () => {
     },
   );
 
+  it.each([
+    ['smoke', 1],
+    ['tuning', 2],
+    ['laptop', 5],
+  ])('plans the study of baselines at the scale %s: all operators at equal KL', async (scale, seeds) => {
+    const file = fileURLToPath(new URL('../../../examples/reproduce/baselines.yaml', import.meta.url));
+    const { runs } = await planStudy(parseStudy(file, await readStudy(file)), scale, { ...place, file });
+    // Every operator gets as many runs as every other.
+    const counts = new Map<string, number>();
+    for (const { variant } of runs) {
+      const [method] = /^(MPO-20|MPO-4|DPO-all|DPO|PMPO)/.exec(variant)!;
+      counts.set(method, (counts.get(method) ?? 0) + 1);
+    }
+    const each = seeds * { smoke: 1, tuning: 4, laptop: 3 }[scale]!;
+    expect(Object.fromEntries(counts)).toEqual({
+      PMPO: each,
+      'MPO-20': each,
+      'MPO-4': each,
+      DPO: each,
+      'DPO-all': each,
+    });
+    for (const { variant, loaded } of runs) {
+      if (loaded.kind !== 'control') throw new Error(loaded.kind);
+      expect(loaded.config.operator).toMatchObject({
+        kl: { mean: { epsilon: 0.01 }, covariance: { epsilon: 1e-5 } },
+      });
+      expect(loaded.config.learner.samples).toBe(/^MPO-20/.test(variant) ? 20 : 4);
+    }
+  });
+
   it.each(['smoke', 'laptop'])('plans the offline study of the package at the scale %s', async (scale) => {
     const file = fileURLToPath(new URL('../../../examples/reproduce/offline.yaml', import.meta.url));
     const study = parseStudy('offline.yaml', await readStudy(file));

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ConfigError } from '../../core/errors.js';
 import { nearest } from '../../core/nearest.js';
 import { recipeSchema } from '../recording/recipe.js';
+import { packagedStudies } from './packaged.js';
 
 /** A study: training runs that differ in a few settings, and the figures drawn from them. */
 
@@ -143,8 +144,7 @@ export async function readStudy(file: string): Promise<string> {
     throw new ConfigError({
       where: file,
       what: (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : String(cause),
-      remedy:
-        'Give `bandit`, `control`, `language` or `offline`, or the path of a study such as examples/reproduce/control.yaml',
+      remedy: `Give ${packagedStudies.join(', ')}, or the path of a study such as examples/reproduce/control.yaml`,
       cause,
     });
   }
