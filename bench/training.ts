@@ -1,37 +1,43 @@
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { median } from '../src/core/statistics.js';
+import { load, machine } from './support/machine.js';
 import { program, pythonOf, ratioOf, root, runPython, withServer } from './support/peers.js';
 
 /**
- * `npm run bench training [TASK] [ROUNDS] [STEPS]`: environment steps per second of a training run, with one update for every
- * two steps, batches of 256 and two hidden layers of 256. Compares, in turn, `pmpo train` on `pmpo serve dm-control` (8
- * environments, PMPO with N = 4) with Stable-Baselines3's SAC on the same simulator in its own process. The time runs from the
- * first update to the last and includes acting, stepping, storing and learning, but no evaluation.
+ * `npm run bench training [-- TASKS] [ROUNDS] [STEPS]`: environment steps per second of a training run, with one update for every
+ * two steps, batches of 256 and two hidden layers of 256, on the tasks walker-walk and dog-stand, or others with commas between them.
+ * Compares, by turns, `pmpo train` on `pmpo serve dm-control` (PMPO with N = 4) with the SAC of Stable-Baselines3 and of SBX, which
+ * is the same in JAX. Both step the same simulators in their own process, in the number of environments that suits them better: 1
+ * or the 8 of ours. The time begins when functions have been compiled and updates have begun, and ends with the last update; it
+ * includes acting, stepping, storing and learning, but no evaluation.
  */
 
-const [task = 'walker-walk', roundsGiven = '5', stepsGiven = '8000'] = process.argv.slice(2);
+const [tasksGiven = 'walker-walk,dog-stand', roundsGiven = '3', stepsGiven = '5000'] = process.argv.slice(2);
 const rounds = Number(roundsGiven);
 const steps = Number(stepsGiven);
-const warmUp = 1000;
+/** Steps that are not timed; half of them are without updates. */
+const skipped = 2000;
+const numEnvs = 8;
 
-async function ours(address: string): Promise<number> {
+async function ours(address: string, task: string): Promise<number> {
   const output = mkdtempSync(join(tmpdir(), 'pmpo-bench-'));
   const settings = {
     'environment.address': address,
     'environment.simulator': `suite/${task}`,
+    'environment.numEnvs': numEnvs,
     'policy.hidden': '[256, 256]',
     'critic.hidden': '[256, 256]',
     'learner.batchSize': 256,
     'learner.stepsPerUpdate': 2,
-    'learner.warmupSteps': warmUp,
-    'learner.environmentSteps': warmUp + steps,
-    'evaluation.every': 10 * (warmUp + steps),
+    'learner.warmupSteps': skipped / 2,
+    'learner.environmentSteps': skipped + steps,
+    'evaluation.every': 10 * (skipped + steps),
     'evaluation.episodes': 1,
-    'checkpoint.every': 10 * (warmUp + steps),
+    'checkpoint.every': 10 * (skipped + steps),
   };
   const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   const config = join(root, 'examples/dm-control/walker-walk.yaml');
@@ -40,7 +46,7 @@ async function ours(address: string): Promise<number> {
     await promisify(execFile)(process.execPath, args);
     const lines = readFileSync(join(output, 'run/metrics.jsonl'), 'utf8').trim().split('\n');
     const metrics = lines.map((line) => JSON.parse(line)).filter(({ kind }) => kind === 'metrics');
-    const first = metrics.find(({ steps: at }) => at >= warmUp);
+    const first = metrics.find(({ steps: at }) => at >= skipped);
     const last = metrics.at(-1);
     return (last.steps - first.steps) / (last.wallSeconds - first.wallSeconds);
   } finally {
@@ -48,25 +54,41 @@ async function ours(address: string): Promise<number> {
   }
 }
 
-const python = await pythonOf('sb3');
-const pmpo: number[] = [];
-const sac: number[] = [];
-await withServer(['dm-control'], async (address) => {
+/** The libraries that ours is compared with, by their names in Python, and the environments that suit them best. */
+const libraries = {
+  stable_baselines3: { python: await pythonOf('sb3'), numEnvs: 1 },
+  sbx: { python: await pythonOf('sbx'), numEnvs: 1 },
+};
+type Library = keyof typeof libraries;
+
+async function theirs(library: Library, task: string): Promise<number> {
+  const { python, numEnvs: worlds } = libraries[library];
+  return Number(await runPython(python, 'training_python.py', [library, task, worlds, skipped, steps]));
+}
+
+async function compare(address: string, task: string) {
+  const loadBefore = load();
+  const speeds: Record<'pmpo' | Library, number[]> = { pmpo: [], stable_baselines3: [], sbx: [] };
   for (let round = 0; round < rounds; round++) {
-    pmpo.push(await ours(address));
-    console.error(`round ${round + 1}: pmpo ${pmpo[round].toFixed(0)} steps/s`);
-    sac.push(Number((await runPython(python, 'training_sb3.py', [task, warmUp, steps])).trim()));
-    console.error(`round ${round + 1}: Stable-Baselines3 ${sac[round].toFixed(0)} steps/s`);
+    speeds.pmpo.push(await ours(address, task));
+    speeds.stable_baselines3.push(await theirs('stable_baselines3', task));
+    speeds.sbx.push(await theirs('sbx', task));
+    const latest = Object.entries(speeds).map(([name, all]) => `${name} ${all.at(-1)!.toFixed(0)}`);
+    console.error(`${task}, round ${round + 1}, steps/s: ${latest.join(', ')}`);
   }
+  return {
+    stepsPerSecond: Object.fromEntries(Object.entries(speeds).map(([name, all]) => [name, median(all)])),
+    ratioToStableBaselines3: ratioOf(speeds.pmpo, speeds.stable_baselines3),
+    ratioToSbx: ratioOf(speeds.pmpo, speeds.sbx),
+    machine: machine(loadBefore),
+  };
+}
+
+const tasks = await withServer(['dm-control'], async (address) => {
+  const found: Record<string, Awaited<ReturnType<typeof compare>>> = {};
+  for (const task of tasksGiven.split(',')) found[task] = await compare(address, task);
+  return found;
 });
 console.log(
-  JSON.stringify({
-    benchmark: 'training',
-    task,
-    cores: availableParallelism(),
-    rounds,
-    steps,
-    stepsPerSecond: { pmpo: median(pmpo), stableBaselines3Sac: median(sac) },
-    ratio: ratioOf(pmpo, sac),
-  }),
+  JSON.stringify({ benchmark: 'training', rounds, steps, goals: { stableBaselines3: 1.5, sbx: 1.2 }, tasks }),
 );

@@ -1,159 +1,50 @@
 /**
  * Compares the time of a complete learner update of critics and policy: traced; eager on the wasm backend, as TensorFlow.js ships
- * it and with our engine's faster products of transposed matrices; and in JAX. The time includes random numbers, which JAX draws
- * in the graph and pmpo on the host while earlier updates run. The traced side submits updates as a control job does with its defaults,
- * those of an iteration at once, and as an offline job does, each as soon as an earlier one has ended.
+ * it and with our engine's faster products of transposed matrices; eager on TensorFlow's library, if `node scripts/tfjs-node.mjs` has
+ * installed it; and in JAX. The time includes random numbers, which JAX draws in the graph and pmpo on the host while earlier updates
+ * run. The traced side submits updates as a control job does with its defaults, those of an iteration at once, and as an offline job
+ * does, each as soon as an earlier one has ended.
  *
- *   npm run bench update              both operators, all sides
- *   npm run bench update -- --no-jax  without the Python side
+ *   npm run bench update                both operators, all sides
+ *   npm run bench update -- --no-jax    without the Python side
+ *   npm run bench update -- --no-wasm   without the two on wasm, which take most of the time
+ *   npm run bench update -- --gpu       with the traced sides on CUDA, too, and tfjs-node-gpu for tfjs-node: see gpu.ts
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { configSchema } from '../src/config/control-schema.js';
-import { fillNormal, foldIn, randomKey } from '../src/core/random-keys.js';
-import { createFamily } from '../src/distributions/create.js';
-import { createEngine } from '../src/engine/create.js';
-import type { EngineName } from '../src/engine/engine.js';
+import type { EngineOptions } from '../src/engine/create.js';
 import * as tf from '../src/engine/tf.js';
-import { createFeedbackRegistry } from '../src/feedback/registry.js';
-import { topK } from '../src/feedback/top-k.js';
-import { Agent } from '../src/learners/control/agent.js';
-import { updateNoise } from '../src/learners/control/noise.js';
-import { updatesInFlight } from '../src/learners/offline/train.js';
-import { mpo } from '../src/operators/mpo.js';
-import { pmpo } from '../src/operators/pmpo.js';
-import { createOperatorRegistry } from '../src/operators/registry.js';
-import type { TransitionBatch } from '../src/replay/transition-store.js';
+import { optionalEngines } from './support/engines.js';
+import { load, machine } from './support/machine.js';
+import {
+  iterations,
+  kl,
+  ours,
+  type Schedule,
+  sizes,
+  type UpdateSide,
+  updatesAtHand,
+  window,
+} from './support/update-side.js';
 
-const sizes = { observations: 24, actions: 6, hidden: 256, batch: 256 };
-const kl = { mean: 2, covariance: 50 };
 const rounds = 15;
-// The operator and the classifier of the configuration play no part here.
-const registries = { operators: createOperatorRegistry(), feedback: createFeedbackRegistry() };
-const defaults = configSchema(registries).parse({
-  environment: { simulator: 'none' },
-  policy: { hidden: [sizes.hidden, sizes.hidden] },
-  critic: { hidden: [sizes.hidden, sizes.hidden] },
-  learner: { batchSize: sizes.batch },
-});
-/** How many updates are submitted before one is waited for: in a control job those of one step of its environments. */
-const updatesAtHand = {
-  control: defaults.environment.numEnvs / defaults.learner.stepsPerUpdate,
-  offline: updatesInFlight,
-};
 /** Whole iterations of a control job, on all fast sides. */
 const fastUpdates = 5 * updatesAtHand.control;
 const updatesPerRound = {
   traced: fastUpdates,
   tracedOffline: fastUpdates,
+  tracedCuda: fastUpdates,
+  tracedCudaOffline: fastUpdates,
   jax: fastUpdates,
+  'tfjs-node': updatesAtHand.control,
+  'tfjs-node-gpu': updatesAtHand.control,
   wasm: 1,
   plainWasm: 1,
 };
 
-/** Makes updates by calls of `submit`, and waits until they have ended. */
-type Schedule = (updates: number, submit: () => Promise<unknown>) => Promise<void>;
-
-/** Submits `size` updates at once and waits for all of them, as a control job does. */
-function iterations(size: number): Schedule {
-  return async (updates, submit) => {
-    for (let left = updates; left > 0; left -= size) {
-      await Promise.all(Array.from({ length: Math.min(size, left) }, submit));
-    }
-  };
-}
-
-/** Submits an update when fewer than `size` are under way, as an offline job does. */
-function window(size: number): Schedule {
-  return async (updates, submit) => {
-    const pending: Promise<unknown>[] = [];
-    for (let i = 0; i < updates; i++) {
-      pending.push(submit());
-      if (pending.length >= size) await pending.shift();
-    }
-    await Promise.all(pending);
-  };
-}
-
-interface Side {
-  readonly name: string;
-  /** Milliseconds of one update, averaged over `updates` in a row. */
-  time(updates: number): Promise<number>;
-  close(): Promise<void>;
-}
-
-function randomBatches(count: number): TransitionBatch[] {
-  const { batch, observations, actions } = sizes;
-  const normal = (name: string, i: number, ...shape: number[]) => ({
-    shape,
-    data: fillNormal(
-      foldIn(foldIn(randomKey(1), name), i),
-      new Float32Array(shape.reduce((a, b) => a * b, 1)),
-    ),
-  });
-  return Array.from({ length: count }, (_, i) => {
-    const drawn = normal('actions', i, batch, actions);
-    return {
-      observations: normal('observations', i, batch, observations),
-      actions: { shape: drawn.shape, data: drawn.data.map(Math.tanh) },
-      returns: normal('returns', i, batch),
-      discounts: { shape: [batch], data: new Float32Array(batch).fill(0.95) },
-      nextObservations: normal('nextObservations', i, batch, observations),
-    };
-  });
-}
-
-async function ours(
-  name: string,
-  engineName: EngineName,
-  operatorName: 'pmpo' | 'mpo',
-  samples: number,
-  schedule = iterations(1),
-): Promise<Side> {
-  const config = { ...defaults, learner: { ...defaults.learner, samples } };
-  const engine = await createEngine(engineName);
-  const family = createFamily(config.policy, new Int32Array(sizes.actions));
-  const agent = new Agent(
-    {
-      engine,
-      config,
-      family,
-      operator: operatorName === 'pmpo' ? pmpo({ beta: 1, kl }) : mpo(),
-      classifier: topK(),
-      classifierName: 'top-k',
-      observationSize: sizes.observations,
-      actionSize: sizes.actions,
-      actionMinimum: new Float32Array(sizes.actions).fill(-1),
-      actionMaximum: new Float32Array(sizes.actions).fill(1),
-      actionValues: new Int32Array(sizes.actions),
-    },
-    randomKey(0),
-  );
-  const batches = randomBatches(8);
-  const noise = (update: number) =>
-    updateNoise(family, foldIn(randomKey(2), update), [samples, sizes.batch, sizes.actions]);
-  let update = 0;
-  return {
-    name,
-    time: async (updates) => {
-      const start = performance.now();
-      // The engine computes on its own thread while this one draws the next noise.
-      await schedule(updates, () => {
-        const batch = batches[update % batches.length]!;
-        return agent.update(update, batch, noise(update++), 1);
-      });
-      return (performance.now() - start) / updates;
-    },
-    close: async () => {
-      await engine.dispose();
-    },
-  };
-}
-
 /** The wasm engine with TensorFlow.js's original kernel for matrix products while it is timed. */
-async function plainWasm(operatorName: 'pmpo' | 'mpo', samples: number): Promise<Side> {
+async function plainWasm(operatorName: 'pmpo' | 'mpo', samples: number): Promise<UpdateSide> {
   const original = shippedProduct;
   const side = await ours('plainWasm', 'wasm', operatorName, samples);
   const repaired = tf.getKernel('BatchMatMul', 'wasm')!;
@@ -174,7 +65,7 @@ async function plainWasm(operatorName: 'pmpo' | 'mpo', samples: number): Promise
   };
 }
 
-async function jax(operator: string, samples: number): Promise<Side> {
+async function jax(operator: string, samples: number): Promise<UpdateSide> {
   const scripts = fileURLToPath(new URL('../scripts/venv.mjs', import.meta.url));
   const python = execFileSync(process.execPath, [scripts, 'jax'], { encoding: 'utf8' }).trim();
   const program = fileURLToPath(new URL('./update_jax.py', import.meta.url));
@@ -207,13 +98,21 @@ function round(value: number): number {
   return Number(value.toPrecision(4));
 }
 
-async function compare(operator: 'pmpo' | 'mpo', samples: number, withJax: boolean) {
+async function compare(operator: 'pmpo' | 'mpo', samples: number) {
+  const traced = (name: string, schedule: Schedule, options: EngineOptions = {}) =>
+    ours(name, 'onnx', operator, samples, schedule, options);
+  const control = iterations(updatesAtHand.control);
+  const offline = window(updatesAtHand.offline);
+  const cuda = { executionProvider: 'cuda' } as const;
   const sides = [
-    await ours('traced', 'onnx', operator, samples, iterations(updatesAtHand.control)),
-    await ours('tracedOffline', 'onnx', operator, samples, window(updatesAtHand.offline)),
+    await traced('traced', control),
+    await traced('tracedOffline', offline),
+    ...(withGpu
+      ? [await traced('tracedCuda', control, cuda), await traced('tracedCudaOffline', offline, cuda)]
+      : []),
     ...(withJax ? [await jax(operator, samples)] : []),
-    await ours('wasm', 'wasm', operator, samples),
-    await plainWasm(operator, samples),
+    ...(await Promise.all(eager.present.map((name) => ours(name, name, operator, samples)))),
+    ...(withWasm ? [await ours('wasm', 'wasm', operator, samples), await plainWasm(operator, samples)] : []),
   ];
   const times = new Map<string, number[]>(sides.map(({ name }) => [name, []]));
   const updates = (name: string) => updatesPerRound[name as keyof typeof updatesPerRound];
@@ -238,8 +137,16 @@ async function compare(operator: 'pmpo' | 'mpo', samples: number, withJax: boole
         },
       ]),
     ),
-    timesFasterThanWasm: round(median('plainWasm') / median('traced')),
-    timesFasterThanOurWasm: round(median('wasm') / median('traced')),
+    ...(withWasm
+      ? {
+          timesFasterThanWasm: round(median('plainWasm') / median('traced')),
+          timesFasterThanOurWasm: round(median('wasm') / median('traced')),
+        }
+      : {}),
+    ...Object.fromEntries(
+      eager.present.map((name) => [`timesFasterThan_${name}`, round(median(name) / median('traced'))]),
+    ),
+    ...(withGpu ? { timesFasterOnCuda: round(median('traced') / median('tracedCuda')) } : {}),
     ...(withJax
       ? {
           timesJax: round(median('traced') / median('jax')),
@@ -254,15 +161,24 @@ await import('@tensorflow/tfjs-backend-wasm');
 /** TensorFlow.js's kernel, looked up before an engine replaces it. */
 const shippedProduct = tf.getKernel('BatchMatMul', 'wasm')!;
 const withJax = !process.argv.includes('--no-jax');
-/** How many processes were ready to run in the last minute, on average: on a quiet machine, fewer than it has cores. */
-const load = () => round(loadavg()[0]!);
+const withWasm = !process.argv.includes('--no-wasm');
+const withGpu = process.argv.includes('--gpu');
+const eager = optionalEngines([withGpu ? 'tfjs-node-gpu' : 'tfjs-node']);
+for (const line of Object.values(eager.absent)) console.error(`Left out: ${line}`);
 const loadBefore = load();
-const results = [await compare('pmpo', 4, withJax), await compare('mpo', 20, withJax)];
-const machine = {
-  processor: cpus()[0]?.model.trim(),
-  cores: cpus().length,
-  load: { before: loadBefore, after: load() },
-};
+const results = [await compare('pmpo', 4), await compare('mpo', 20)];
 console.log(
-  JSON.stringify({ benchmark: 'update', machine, ...sizes, updatesAtHand, rounds, results }, undefined, 2),
+  JSON.stringify(
+    {
+      benchmark: 'update',
+      machine: machine(loadBefore),
+      ...sizes,
+      updatesAtHand,
+      rounds,
+      absent: eager.absent,
+      results,
+    },
+    undefined,
+    2,
+  ),
 );

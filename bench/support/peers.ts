@@ -14,6 +14,7 @@ export const program = join(root, 'dist/cli/main.js');
 export interface RunningServer {
   /** host:port */
   readonly address: string;
+  readonly pid: number;
   close(): Promise<void>;
 }
 
@@ -35,7 +36,7 @@ export async function startServer(command: string, args: readonly string[]): Pro
         if (found !== undefined) resolve(found);
       });
     });
-    return { address, close };
+    return { address, pid: server.pid!, close };
   } catch (error) {
     await close();
     throw error;

@@ -1,11 +1,14 @@
-"""Trains Stable-Baselines3's SAC on a DM Control task in this process, and prints its environment steps per second.
+"""Trains SAC of Stable-Baselines3 or of SBX on DM Control tasks in this process, and prints its environment steps per second.
 
-Usage: python training_sb3.py TASK WARM_UP STEPS
+Usage: python training_python.py LIBRARY TASK NUM_ENVS SKIPPED STEPS
 
-One update for every two steps, batches of 256, two hidden layers of 256 in every network, and SAC's defaults for everything
-else. The time starts with the first update and includes acting, stepping, storing and learning, but no evaluation.
+LIBRARY is stable_baselines3 or sbx, Stable-Baselines3's algorithms in JAX. NUM_ENVS environments are stepped by turns. There is one
+update for every two steps, batches of 256, two hidden layers of 256 in every network, and SAC's defaults for everything else. The
+first SKIPPED steps, half of them with random actions and without updates, are not timed: functions are compiled in them. The time
+of the other STEPS includes acting, stepping, storing and learning, but no evaluation.
 """
 
+import importlib
 import sys
 import time
 from typing import Any
@@ -13,8 +16,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 from dm_control import suite
-from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 
 class SuiteTask(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -42,36 +45,39 @@ class SuiteTask(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._vector(step.observation), float(step.reward), terminated, step.last() and not terminated, {}
 
 
-class FirstUpdateTimer(BaseCallback):
-    """Records the time of the first update, which comes after `warm_up` steps."""
+class Timer(BaseCallback):
+    """Records the time after `skipped` steps."""
 
-    def __init__(self, warm_up: int) -> None:
+    def __init__(self, skipped: int) -> None:
         super().__init__()
-        self._warm_up = warm_up
+        self._skipped = skipped
         self.started = 0.0
 
     def _on_step(self) -> bool:
-        if self.num_timesteps == self._warm_up:
+        if self.started == 0.0 and self.num_timesteps >= self._skipped:
             self.started = time.perf_counter()
         return True
 
 
 def main() -> None:
-    task, warm_up, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    model = SAC(
+    library, task, num_envs, skipped, steps = *sys.argv[1:3], *map(int, sys.argv[3:])
+    options = {} if library == "sbx" else {"device": "cpu"}
+    model = importlib.import_module(library).SAC(
         "MlpPolicy",
-        SuiteTask(task),
+        DummyVecEnv([lambda: SuiteTask(task)] * num_envs),
         batch_size=256,
-        train_freq=2,
-        gradient_steps=1,
-        learning_starts=warm_up,
+        # One update for every two steps, counted over all environments.
+        train_freq=max(1, 2 // num_envs),
+        gradient_steps=max(1, num_envs // 2),
+        learning_starts=skipped // 2,
         policy_kwargs={"net_arch": [256, 256]},
         seed=0,
-        device="cpu",
+        **options,
     )
-    timer = FirstUpdateTimer(warm_up)
-    model.learn(total_timesteps=warm_up + steps, callback=timer)
-    print(steps / (time.perf_counter() - timer.started))
+    timer = Timer(skipped)
+    model.learn(total_timesteps=skipped + steps, callback=timer)
+    seconds = time.perf_counter() - timer.started
+    print((model.num_timesteps - skipped) / seconds)
 
 
 if __name__ == "__main__":
