@@ -17,8 +17,9 @@ export interface CachedAttentionInputs {
   readonly positions: tf.Tensor1D;
   /** The shape of the keys and of the values in every cache. */
   readonly shape: readonly [B: number, K: number, C: number, d: number];
-  /** The rotary tables for positions 0 to C − 1. */
+  /** The rotary tables for positions 0 to C − 1: of keys, and of queries, which are multiplied by 1/√d as well. */
   readonly tables: RotaryTables;
+  readonly queryTables: RotaryTables;
 }
 
 /**
@@ -43,21 +44,22 @@ export type CachedAttention = (
  * here, once for all layers. The key and value of the new token are used next to the cache rather than read from it, so that
  * attention need not wait for the write, and the engine can write the new rows into the cache in place.
  */
-export function cachedAttention({ positions, shape, tables }: CachedAttentionInputs): CachedAttention {
+export function cachedAttention({
+  positions,
+  shape,
+  tables,
+  queryTables,
+}: CachedAttentionInputs): CachedAttention {
   const [B, K, C, d] = shape;
-  const current: RotaryTables = {
-    cosines: tf.reshape(tf.gather(tables.cosines, positions), [B, 1, d]),
-    sines: tf.reshape(tf.gather(tables.sines, positions), [B, 1, d]),
-  };
   const indices = tf.range(0, C, 1, 'int32');
   const unfilled = tf.cast(tf.greaterEqual(indices, tf.reshape(positions, [B, 1])), 'float32');
   const mask = tf.reshape(tf.mul(unfilled, maskedScore), [B, 1, 1, C]);
   const write = writeAt(positions, K);
   return (queries, keys, values, cache) => {
     const heads = queries.shape[1]! / d;
-    const rotated = rotate(tf.reshape(tf.mul(queries, 1 / Math.sqrt(d)), [B, heads, d]), current);
-    const groups = tf.reshape(rotated, [B, K, heads / K, d]);
-    const newKey = tf.reshape(rotate(tf.reshape(keys, [B, K, d]), current), [B, K, 1, d]);
+    const rotated = (x: Tensor, by: RotaryTables) => rotate(tf.reshape(x, [B, 1, -1]), by, positions);
+    const groups = tf.reshape(rotated(queries, queryTables), [B, K, heads / K, d]);
+    const newKey = tf.reshape(rotated(keys, tables), [B, K, 1, d]);
     const newValue = tf.reshape(values, [B, K, 1, d]);
     const before = tf.add(tf.matMul(groups, cache.keys, false, true), mask);
     const own = tf.sum(tf.mul(groups, newKey), -1, true);

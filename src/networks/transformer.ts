@@ -4,6 +4,7 @@ import type { NamedHostTensors, NamedTensors, Tensor, Tensor2D, Tensor3D } from 
 import * as tf from '../engine/tf.js';
 import { cachedAttention, type LayerCache, maskedScore } from './cached-attention.js';
 import { rotaryTables, rotate } from './rotary.js';
+import { attention, rmsNorm, swiglu } from './sublayers.js';
 
 /**
  * A decoder-only transformer as pure functions of named parameters. It computes the same function as the Llama of Hugging
@@ -116,12 +117,6 @@ export function initTransformer(key: RandomKey, config: TransformerConfig): Name
   );
 }
 
-/** RMSNorm over the last axis: x / √(mean(x²) + ε) · scale. */
-function rmsNorm<T extends Tensor>(x: Tensor, scale: Tensor, epsilon: number): T {
-  const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
-  return tf.mul(tf.mul(x, inverse), scale);
-}
-
 /** x·Wᵀ for x [M, I] and W [O, I]: [M, O]. */
 function dense(x: Tensor, weight: Tensor): Tensor2D {
   return tf.matMul(x, weight, false, true);
@@ -144,8 +139,7 @@ function throughLayers(
     );
     x = tf.add(x, dense(attend(layer, queries!, keys!, values!), of('self_attn.o_proj')));
     const inner = rmsNorm(x, of('post_attention_layernorm'), normEpsilon);
-    const gate = dense(inner, of('mlp.gate_proj'));
-    const activated = tf.mul(tf.mul(gate, tf.sigmoid(gate)), dense(inner, of('mlp.up_proj')));
+    const activated = swiglu(dense(inner, of('mlp.gate_proj')), dense(inner, of('mlp.up_proj')));
     x = tf.add(x, dense(activated, of('mlp.down_proj')));
   }
   return rmsNorm(x, parameters[finalNormName]!, normEpsilon);
@@ -173,19 +167,19 @@ export function transformerRows(
   const [B, T] = tokens.shape;
   const [K, G, d] = [keyValueHeads, heads / keyValueHeads, width / heads];
   const tables = rotaryTables(config, T);
+  const queryTables = rotaryTables(config, T, 1 / Math.sqrt(d));
   const future = tf.sub(1, tf.linalg.bandPart(tf.ones([T, T]), -1, 0));
-  const mask = tf.mul(future, maskedScore);
+  const mask = tf.tile(tf.mul(future, maskedScore), [G, 1]);
   const cache: LayerCache[] = [];
   const rows = throughLayers(parameters, tf.reshape(tokens, [-1]), config, (_layer, q, k, v) => {
+    const bySequence = (x: Tensor) => tf.reshape(x, [B, T, -1]);
     const byHead = (x: Tensor, count: number) => tf.transpose(tf.reshape(x, [B, T, count, d]), [0, 2, 1, 3]);
-    const queries = rotate(byHead(tf.mul(q, 1 / Math.sqrt(d)), heads), tables);
-    const keys = rotate(byHead(k, K), tables);
+    const queries = byHead(rotate(bySequence(q), queryTables), heads);
+    const keys = byHead(rotate(bySequence(k), tables), K);
     const values = byHead(v, K);
     cache.push({ keys, values });
     // The queries of the G heads that share keys form one matrix: larger products, and no repeated keys.
-    const scores = tf.matMul(tf.reshape(queries, [B, K, G * T, d]), keys, false, true);
-    const weights = tf.softmax(tf.add(tf.reshape(scores, [B, heads, T, T]), mask));
-    const mixed = tf.matMul(tf.reshape(weights, [B, K, G * T, T]), values);
+    const mixed = attention(tf.reshape(queries, [B, K, G * T, d]), keys, values, mask);
     return tf.reshape(tf.transpose(tf.reshape(mixed, [B, heads, T, d]), [0, 2, 1, 3]), [B * T, width]);
   });
   return { rows, cache };
@@ -218,7 +212,10 @@ export function stepTransformer(
   config: TransformerConfig,
 ): { readonly logits: Tensor2D; readonly cache: readonly LayerCache[] } {
   const shape = cache[0]!.keys.shape as [number, number, number, number];
-  const attend = cachedAttention({ positions, shape, tables: rotaryTables(config, shape[2]) });
+  const [, , C, d] = shape;
+  const tables = rotaryTables(config, C);
+  const queryTables = rotaryTables(config, C, 1 / Math.sqrt(d));
+  const attend = cachedAttention({ positions, shape, tables, queryTables });
   const next: LayerCache[] = [];
   const rows = throughLayers(parameters, tokens, config, (layer, queries, keys, values) => {
     const attended = attend(queries, keys, values, cache[layer]!);

@@ -1,5 +1,5 @@
 import { sizeOf } from '../../core/shape.js';
-import { type GraphNode, reachable, type Value } from './graph.js';
+import { dependencies, type GraphNode, reachable, type Value } from './graph.js';
 import { uniformOf } from './simplify.js';
 
 /**
@@ -13,10 +13,13 @@ export function fuse(outputs: readonly Value[]): void {
     uses.set(value, (uses.get(value) ?? 0) + 1);
   };
   outputs.forEach(use);
-  for (const { inputs } of nodes) {
-    for (const input of inputs) if (input !== undefined) use(input);
+  for (const node of nodes) {
+    for (const value of dependencies(node)) if (value !== undefined) use(value);
   }
-  for (const node of nodes) fuseLayerNorm(node, uses);
+  for (const node of nodes) {
+    fuseLayerNorm(node, uses);
+    if (node.body !== undefined) fuse(node.body.outputs);
+  }
 }
 
 /** The node that computes `value`, if its operator is `operator` and `value` is used exactly `times` times. */

@@ -28,6 +28,21 @@ export interface GraphNode {
   inputs: readonly (Value | undefined)[];
   attributes: Attributes;
   outputs: readonly Value[];
+  /** The graph that a Scan runs once for each part of its inputs. */
+  readonly body?: Body;
+}
+
+/** A graph inside of a node. Its nodes are those that depend on its inputs; the others belong to the graph around it. */
+export interface Body {
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  /** Values of the graph around it that its nodes read. */
+  readonly captured: readonly Value[];
+}
+
+/** What a node depends on: its inputs, and what its body reads of the graph around it. */
+export function dependencies({ inputs, body }: GraphNode): readonly (Value | undefined)[] {
+  return body === undefined ? inputs : [...inputs, ...body.captured];
 }
 
 export interface OutputSpec {
@@ -36,6 +51,9 @@ export interface OutputSpec {
   readonly broadcastOf?: Value;
   readonly transposeOf?: Value;
 }
+
+/** The domain of ONNX Runtime's own operators; exported models do not use them. */
+export const contributedDomain = 'com.microsoft';
 
 /** Constants of at most this size are shared if they are equal. */
 const maxSharedSize = 1024;
@@ -54,12 +72,23 @@ export class Graph {
   readonly #prefix: string;
   /** Whether a sum over rows may become a product with a row of ones, a constant whose length is the number of rows. */
   readonly sumsAsProducts: boolean;
+  /** Whether nodes may be operators that ONNX Runtime has and ONNX does not. */
+  readonly contributed: boolean;
+  /** The inputs of the bodies of all nodes; nothing else may depend on them. */
+  readonly partInputs = new Set<Value>();
   #counter = 0;
 
   /** @param prefix of the names of all values, so that graphs can be merged without name clashes. */
-  constructor(prefix = '', { sumsAsProducts = true }: { readonly sumsAsProducts?: boolean } = {}) {
+  constructor(
+    prefix = '',
+    {
+      sumsAsProducts = true,
+      contributed = false,
+    }: Partial<Pick<Graph, 'sumsAsProducts' | 'contributed'>> = {},
+  ) {
     this.#prefix = prefix;
     this.sumsAsProducts = sumsAsProducts;
+    this.contributed = contributed;
   }
 
   #name(kind: string): string {
@@ -70,6 +99,13 @@ export class Graph {
   /** A new input, for an input of the function or a variable. */
   input(label: string, type: ValueType, shape: readonly number[]): Value {
     return { name: `${label}#${this.#name('in')}`, type, shape: [...shape] };
+  }
+
+  /** A new input of the body of a node. */
+  partInput(label: string, type: ValueType, shape: readonly number[]): Value {
+    const value = this.input(label, type, shape);
+    this.partInputs.add(value);
+    return value;
   }
 
   /** A constant. Small equal constants are shared; a constant of one repeated number becomes a broadcast scalar. */
@@ -142,15 +178,34 @@ export class Graph {
     inputs: readonly (Value | undefined)[],
     attributes: Attributes,
     outputs: readonly OutputSpec[],
+    domain?: string,
   ): readonly Value[] {
     const shapes = outputs.map((o) => `${o.type}[${o.shape}]`).join();
     const key = `${operator}(${inputs.map((v) => v?.name ?? '').join()})${JSON.stringify(attributes)}:${shapes}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known.outputs;
-    const node: GraphNode = { operator, inputs, attributes, outputs: [] };
-    node.outputs = outputs.map((o) => ({ ...o, shape: [...o.shape], name: this.#name(operator), node }));
+    const node = this.#node(
+      { operator, inputs, attributes, outputs: [], ...(domain === undefined ? {} : { domain }) },
+      outputs,
+    );
     this.#byKey.set(key, node);
     return node.outputs;
+  }
+
+  /** Appends a node that runs a graph of its own. */
+  emitWithBody(
+    operator: string,
+    inputs: readonly Value[],
+    attributes: Attributes,
+    body: Body,
+    outputs: readonly OutputSpec[],
+  ): readonly Value[] {
+    return this.#node({ operator, inputs, attributes, body, outputs: [] }, outputs).outputs;
+  }
+
+  #node(node: GraphNode, outputs: readonly OutputSpec[]): GraphNode {
+    node.outputs = outputs.map((o) => ({ ...o, shape: [...o.shape], name: this.#name(node.operator), node }));
+    return node;
   }
 }
 
@@ -166,8 +221,14 @@ function signs(data: ConstantData): string {
   return text;
 }
 
-/** The nodes that `outputs` depend on, in topological order, and the constants and inputs that they read. */
-export function reachable(outputs: readonly Value[]): {
+/**
+ * The nodes that `outputs` depend on, in topological order, and the constants and inputs that they read.
+ * @param known values that are taken as inputs, whatever computes them.
+ */
+export function reachable(
+  outputs: readonly Value[],
+  known: ReadonlySet<Value> = new Set(),
+): {
   nodes: GraphNode[];
   constants: Value[];
   inputs: Value[];
@@ -184,7 +245,7 @@ export function reachable(outputs: readonly Value[]): {
   while (stack.length > 0) {
     const top = stack.pop()!;
     const { node } = top.value;
-    if (node === undefined) {
+    if (node === undefined || known.has(top.value)) {
       if (seenValues.has(top.value)) continue;
       seenValues.add(top.value);
       (top.value.constant === undefined ? inputs : constants).push(top.value);
@@ -197,8 +258,7 @@ export function reachable(outputs: readonly Value[]): {
       continue;
     }
     stack.push({ value: top.value, expanded: true });
-    for (let i = node.inputs.length - 1; i >= 0; i--) {
-      const input = node.inputs[i];
+    for (const input of dependencies(node).toReversed()) {
       if (input !== undefined) stack.push({ value: input, expanded: false });
     }
   }

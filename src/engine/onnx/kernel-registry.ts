@@ -3,6 +3,7 @@ import { traceBackendName } from '../scope.js';
 import * as tf from '../tf.js';
 import { registerAlgebraKernels } from './kernels-algebra.js';
 import { registerElementwiseKernels } from './kernels-elementwise.js';
+import { registerFusedKernels } from './kernels-fused.js';
 import { registerShapeKernels } from './kernels-shape.js';
 import { type TracingBackend, tracingBackend } from './tracing-backend.js';
 
@@ -12,6 +13,7 @@ export function preparedTracingBackend(): TracingBackend {
     registerElementwiseKernels();
     registerAlgebraKernels();
     registerShapeKernels();
+    registerFusedKernels();
     refuseOtherKernels();
   });
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import protobuf from 'protobufjs';
-import type { AttributeValue, ConstantData, GraphNode, Value, ValueType } from './graph.js';
-import { reachable } from './graph.js';
+import type { AttributeValue, Body, ConstantData, GraphNode, Value, ValueType } from './graph.js';
+import { contributedDomain, reachable } from './graph.js';
 
 /** Encodes a graph as an ONNX model. */
 
@@ -17,8 +17,6 @@ const attributeTypes = { float: 1, int: 2, string: 3, graph: 5, floats: 6, ints:
 /** ONNX's operator set 18 needs IR version 8 or newer. */
 const irVersion = 8;
 const operatorSet = 18;
-/** The domain of ONNX Runtime's own operators; exported models do not use them. */
-const contributedDomain = 'com.microsoft';
 
 function bytesOf(data: ConstantData): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -117,19 +115,34 @@ function encode(graph: Record<string, unknown>, contributed: boolean): Uint8Arra
 }
 
 function usesContributed(outputs: readonly NamedValue[]): boolean {
-  return reachable(outputs.map(({ value }) => value)).nodes.some((node) => node.domain !== undefined);
+  const uses = (values: readonly Value[]): boolean =>
+    reachable(values).nodes.some(
+      ({ domain, body }) => domain !== undefined || (body !== undefined && uses(body.outputs)),
+    );
+  return uses(outputs.map(({ value }) => value));
 }
 
-/** @param outer values of the graph around this one. */
+/**
+ * @param outer values of the graph around this one.
+ * @param constantPrefix of the names of constants, which must not be those of the graph around it.
+ */
 function graphProto({
   name,
   inputs,
   outputs,
   folded = new Map(),
   outer = [],
-}: ModelParts & { readonly outer?: readonly NamedValue[] }): Record<string, unknown> {
-  const { nodes, constants } = reachable(outputs.map((output) => output.value));
+  constantPrefix = '',
+}: ModelParts & {
+  readonly outer?: readonly NamedValue[];
+  readonly constantPrefix?: string;
+}): Record<string, unknown> {
+  const { nodes, constants } = reachable(
+    outputs.map((output) => output.value),
+    new Set(outer.map(({ value }) => value)),
+  );
   const { names, copies } = nameInputsAndOutputs([...inputs, ...outer], outputs);
+  for (const value of constants) names.set(value, `${constantPrefix}${value.name}`);
   const nameOf = (value: Value): string => names.get(value) ?? value.name;
   const copied = copies.map(({ from, to }, i) => ({
     name: `copy_${i}`,
@@ -140,7 +153,7 @@ function graphProto({
   const held = [...constants.map((value) => [value, value.constant!] as const), ...folded];
   return {
     name,
-    node: [...nodes.map((node, i) => encodeNode(node, i, nameOf)), ...copied],
+    node: [...nodes.map((node, i) => encodeNode(node, `${node.operator}_${i}`, nameOf)), ...copied],
     initializer: held.map(([value, data]) => ({
       name: nameOf(value),
       dims: value.shape,
@@ -162,15 +175,29 @@ export function withMetadata(model: Uint8Array, metadata: Readonly<Record<string
   return Buffer.concat([model, modelType.encode(modelType.fromObject({ metadata_props: entries })).finish()]);
 }
 
-function encodeNode(node: GraphNode, index: number, nameOf: (value: Value) => string) {
+function encodeNode(node: GraphNode, name: string, nameOf: (value: Value) => string) {
+  const attributes = Object.entries(node.attributes).map(([key, value]) => attribute(key, value));
+  const body = node.body === undefined ? [] : [encodeBody(node.body, name, nameOf)];
   return {
-    name: `${node.operator}_${index}`,
+    name,
     op_type: node.operator,
     domain: node.domain ?? '',
     input: node.inputs.map((value) => (value === undefined ? '' : nameOf(value))),
     output: node.outputs.map(nameOf),
-    attribute: Object.entries(node.attributes).map(([key, value]) => attribute(key, value)),
+    attribute: [...attributes, ...body],
   };
+}
+
+/** The attribute with the body of a node. It reads values of the graph around it by their names there. */
+function encodeBody({ inputs, outputs, captured }: Body, name: string, nameOf: (value: Value) => string) {
+  const g = graphProto({
+    name: `${name}/body`,
+    inputs: inputs.map((value) => ({ name: value.name, value })),
+    outputs: outputs.map((value, i) => ({ name: `${name}/body/out_${i}`, value })),
+    outer: captured.map((value) => ({ name: nameOf(value), value })),
+    constantPrefix: `${name}/body/`,
+  });
+  return { name: 'body', g, type: attributeTypes.graph };
 }
 
 /**

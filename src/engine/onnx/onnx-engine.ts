@@ -158,7 +158,7 @@ export class OnnxEngine implements Engine {
 
   #trace(name: string, fn: TensorFunction, types: ReadonlyMap<string, InputType>): Trace {
     try {
-      return this.#tracer.trace(name, fn, types);
+      return this.#tracer.trace(name, fn, types, { contributed: true });
     } finally {
       for (const { variable, initial } of this.#tracer.takeClaimed()) {
         void this.#executor.write(this.#register(variable), initial.data as Numbers).catch(() => {});
@@ -296,9 +296,17 @@ function changes({ reads, writes }: Trace): readonly Change[] {
 
 /** A rough estimate of the number of floating-point operations in a trace. */
 function countOperations(trace: Trace): number {
-  const { nodes } = reachable([...trace.outputs, ...trace.writes].map(({ value }) => value));
+  return operationsOf([...trace.outputs, ...trace.writes].map(({ value }) => value));
+}
+
+function operationsOf(values: readonly Value[], known?: ReadonlySet<Value>): number {
   let count = 0;
-  for (const { operator, inputs, outputs } of nodes) {
+  for (const { operator, inputs, outputs, body } of reachable(values, known).nodes) {
+    if (body !== undefined) {
+      const parts = inputs.at(-1)!.shape[0]!;
+      count += parts * operationsOf(body.outputs, new Set(body.captured));
+      continue;
+    }
     const size = sizeOf(outputs[0]!.shape);
     const inner =
       operator === 'MatMul' || operator === 'Gemm'

@@ -1,4 +1,4 @@
-import { reachable, type Value } from './graph.js';
+import { dependencies, reachable, type Value } from './graph.js';
 
 /** The values of a variable before and after a call that changes it. */
 export interface Change {
@@ -26,7 +26,7 @@ export function overwrites(
     if (value !== undefined) readers.set(value, (readers.get(value) ?? 0) + 1);
   };
   roots.forEach(read);
-  for (const { inputs } of reachable(roots).nodes) inputs.forEach(read);
+  for (const node of reachable(roots).nodes) dependencies(node).forEach(read);
   const found = new Map<Value, Overwrite>();
   for (const { before, after } of changes) {
     const { node } = after;

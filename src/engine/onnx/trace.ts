@@ -33,6 +33,16 @@ export interface Trace {
   readonly created: readonly VariableValue[];
 }
 
+export interface TraceOptions {
+  /**
+   * Whether the trace is one of several that differ in the lengths of axes: it then holds no constant with as many elements as such an
+   * axis if it can do without. Default: false.
+   */
+  readonly openLengths?: boolean;
+  /** Whether it may use operators that ONNX Runtime has and ONNX does not. Default: false. */
+  readonly contributed?: boolean;
+}
+
 /**
  * Records TensorFlow.js functions that use the variables of one engine. Between traces, each variable holds a *placeholder*: a
  * tensor of the tracing backend that represents the value at the start of a call. Assigning to the variable while tracing
@@ -83,18 +93,14 @@ export class Tracer {
     return this.#claimed.splice(0);
   }
 
-  /**
-   * @param openLengths whether the trace is one of several that differ in the lengths of axes: it then holds no constant with as many
-   *   elements as such an axis if it can do without.
-   * @throws PmpoError that names what in `fn` cannot be recorded.
-   */
+  /** @throws PmpoError that names what in `fn` cannot be recorded. */
   trace(
     name: string,
     fn: TensorFunction,
     types: ReadonlyMap<string, InputType>,
-    { openLengths = false }: { readonly openLengths?: boolean } = {},
+    { openLengths = false, contributed = false }: TraceOptions = {},
   ): Trace {
-    const graph = new Graph('', { sumsAsProducts: !openLengths });
+    const graph = new Graph('', { sumsAsProducts: !openLengths, contributed });
     const created: VariableValue[] = [];
     this.#created = created;
     const outside = Object.values(tf.engine().registeredVariables);
@@ -154,7 +160,9 @@ export class Tracer {
           isBoolean: value.type === 'bool',
         };
       });
-      return { inputs: entering, outputs, created, ...this.#variableValues() };
+      const variables = this.#variableValues();
+      refuseLeakedParts(name, graph, [...outputs, ...variables.writes]);
+      return { inputs: entering, outputs, created, ...variables };
     } finally {
       engine.endScope();
     }
@@ -193,6 +201,16 @@ function refuseUnread(name: string, variable: Variable | undefined): void {
     where: `variable '${variable.name}'`,
     what: `was made outside of the engine, and '${name}' assigns to it without reading it`,
     remedy: 'Make it with engine.variable',
+  });
+}
+
+function refuseLeakedParts(name: string, graph: Graph, results: readonly { readonly value: Value }[]): void {
+  const { inputs } = reachable(results.map(({ value }) => value));
+  if (!inputs.some((input) => graph.partInputs.has(input))) return;
+  throw new PmpoError({
+    where: `function '${name}'`,
+    what: 'a tensor of one part is used outside of it, or assigned to a variable',
+    remedy: 'Return it from the function that is given to overParts',
   });
 }
 

@@ -1,10 +1,13 @@
 import type { BackendValues, DataType, TensorInfo } from '@tensorflow/tfjs-core';
 import { PmpoError } from '../../core/errors.js';
 import { sizeOf } from '../../core/shape.js';
+import type { FusingBackend } from '../fused.js';
+import type { PartFunction, PartsBackend, PartTensors } from '../parts.js';
 import { traceBackendName } from '../scope.js';
-import type { Variable } from '../tensors.js';
+import type { Tensor, Variable } from '../tensors.js';
 import * as tf from '../tf.js';
 import type { ConstantData, Graph, Value, ValueType } from './graph.js';
+import { scanParts } from './scan-parts.js';
 
 /**
  * A TensorFlow.js backend whose tensors have no numbers, only graph values. Its kernels, registered by the files `kernels-*`,
@@ -56,9 +59,10 @@ export function valueType(dtype: DataType): TensorValueType {
 
 const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
 
-export class TracingBackend extends tf.KernelBackend {
+export class TracingBackend extends tf.KernelBackend implements PartsBackend, FusingBackend {
   readonly #entries = new Map<object, Entry>();
   #recording: Recording | undefined;
+  #isInPart = false;
 
   /** Runs `body` and appends the nodes of its operations to `graph`. The tensors that it makes are invalid afterwards. */
   record<R>(graph: Graph, functionName: string, claim: (variable: Variable) => void, body: () => R): R {
@@ -148,6 +152,34 @@ export class TracingBackend extends tf.KernelBackend {
     const dataId = this.#add({ value, kernel, references: 1 });
     this.#current.made.push(dataId);
     return { dataId, shape: [...value.shape], dtype: value.type as DataType };
+  }
+
+  get canFuse(): boolean {
+    return this.graph.contributed;
+  }
+
+  /** See `overParts` in ../parts.ts. */
+  overParts(inputs: readonly Tensor[], parts: number, fn: PartFunction): PartTensors {
+    // A graph with open lengths must be the same at all of them, and a part is one already.
+    if (!this.graph.sumsAsProducts || this.#isInPart) return fn(inputs);
+    const tensorOf = (value: Value) => tf.engine().makeTensorFromTensorInfo(this.wrap(value, 'overParts'));
+    const build = (part: readonly Value[]) => {
+      const { sums, rows } = fn(part.map(tensorOf));
+      const inGraph = (tensor: Tensor) => this.graphValue(tensor);
+      return { sums: sums.map(inGraph), rows: rows.map(inGraph) };
+    };
+    this.#isInPart = true;
+    try {
+      const whole = scanParts(
+        this.graph,
+        inputs.map((tensor) => this.graphValue(tensor)),
+        parts,
+        build,
+      );
+      return { sums: whole.sums.map(tensorOf), rows: whole.rows.map(tensorOf) };
+    } finally {
+      this.#isInPart = false;
+    }
   }
 
   /** A new placeholder of a variable; see Tracer. */

@@ -1,10 +1,14 @@
 import { PmpoError } from '../../core/errors.js';
 import { createAdam } from '../../engine/adam.js';
 import type { Engine } from '../../engine/engine.js';
+import { overParts } from '../../engine/parts.js';
 import type { NamedHostTensors, NamedVariables, Scalar, Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import { outputLogits, type TransformerConfig, transformerRows } from '../../networks/transformer.js';
+import { partsOf } from './parts.js';
 import { chosenLogProbs } from './token-terms.js';
+
+const lossName = 'loss';
 
 /** Pretraining of a transformer on texts. Shapes: B texts of T + 1 tokens. */
 
@@ -52,18 +56,21 @@ export function createPretraining(
   const names = Object.keys(parameters);
   const adam = createAdam(engine, 'pretraining', parameters, { learningRate: 1, beta2, maxGradientNorm });
   const step = engine.jit('pretrain', ({ tokens, next, weights, learningRate }: StepInputs) => {
-    const { value, grads } = tf.variableGrads(
-      () => {
-        const { rows } = transformerRows(parameters, tokens, config);
-        const logits = outputLogits(parameters, rows);
-        const logProbs = chosenLogProbs(logits, tf.reshape(next, [-1]));
-        return tf.neg(tf.sum<Scalar>(tf.mul(logProbs, tf.reshape(weights, [-1]))));
-      },
-      names.map((name) => parameters[name]!),
-    );
-    const gradients = Object.fromEntries(names.map((name) => [name, grads[parameters[name]!.name]!]));
-    adam.apply(gradients, learningRate);
-    return { loss: value };
+    const { sums } = overParts({ tokens, next, weights }, partsOf(tokens.shape), (part) => {
+      const { value, grads } = tf.variableGrads(
+        () => {
+          const { rows } = transformerRows(parameters, part.tokens, config);
+          const logits = outputLogits(parameters, rows);
+          const logProbs = chosenLogProbs(logits, tf.reshape(part.next, [-1]));
+          return tf.neg(tf.sum<Scalar>(tf.mul(logProbs, tf.reshape(part.weights, [-1]))));
+        },
+        names.map((name) => parameters[name]!),
+      );
+      const gradients = names.map((name) => [name, grads[parameters[name]!.name]!] as const);
+      return { sums: { ...Object.fromEntries(gradients), [lossName]: value }, rows: {} };
+    });
+    adam.apply(sums, learningRate);
+    return { loss: sums[lossName] as Scalar };
   });
   return {
     async step({ tokens, lengths }, learningRate) {

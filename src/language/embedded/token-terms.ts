@@ -1,4 +1,5 @@
 import { withCustomGradient } from '../../engine/custom-gradient.js';
+import { logSoftmaxOf } from '../../engine/fused.js';
 import type { NamedTensors, Tensor1D, Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import { outputLogits, type TransformerConfig, transformerRows } from '../../networks/transformer.js';
@@ -10,7 +11,8 @@ import type { ScoreParts } from '../trainable-model.js';
  */
 
 /**
- * The log-probs of given tokens. Their gradient in the logits is one expression, onehot − softmax.
+ * The log-probs of given tokens. Their gradient in the logits is onehot − softmax, times the gradient of the log-prob: one pass over
+ * the softmax, in which the entries of the chosen tokens are then replaced.
  * @param logits [M, V]
  * @param tokens [M], int32
  * @returns log-probs in nats, [M]
@@ -18,14 +20,23 @@ import type { ScoreParts } from '../trainable-model.js';
 export function chosenLogProbs(logits: Tensor2D, tokens: Tensor1D): Tensor1D {
   const [M, V] = logits.shape;
   const ofLogits = withCustomGradient<Tensor1D>((x, save) => {
-    const logProbs = tf.logSoftmax(x);
-    save([logProbs, tokens]);
-    const indices = tf.add(tokens, tf.range(0, M * V, V, 'int32'));
+    const logProbs = logSoftmaxOf(x as Tensor2D);
+    const places = tf.add(tokens, tf.range(0, M * V, V, 'int32'));
+    const chosen: Tensor1D = tf.gather(tf.reshape(logProbs, [-1]), places);
+    save([logProbs, places, chosen]);
     return {
-      value: tf.gather(tf.reshape(logProbs, [-1]), indices),
-      gradFunc: (gradient, [savedLogProbs, savedTokens]) => {
-        const chosen = tf.oneHot(savedTokens, V, 1, 0, 'float32');
-        return tf.mul(tf.sub(chosen, tf.exp(savedLogProbs)), tf.reshape(gradient, [-1, 1]));
+      value: chosen,
+      gradFunc: (gradient, saved) => {
+        const [logProbs, places, chosen] = saved as [Tensor2D, Tensor1D, Tensor1D];
+        const negative = tf.neg(gradient);
+        const ofOthers = tf.mul(tf.exp(logProbs), tf.reshape(negative, [M, 1]));
+        const ofChosen = tf.mul(tf.expm1(chosen), negative);
+        const all = tf.tensorScatterUpdate(
+          tf.reshape(ofOthers, [M * V]),
+          tf.reshape(places, [M, 1]),
+          ofChosen,
+        );
+        return tf.reshape(all, [M, V]);
       },
     };
   });

@@ -3,11 +3,13 @@ import { getOrCreate } from '../../core/maps.js';
 import { sizeOf } from '../../core/shape.js';
 import { createAdam } from '../../engine/adam.js';
 import type { Compiled, Engine } from '../../engine/engine.js';
-import type { HostResults, NamedVariables, Scalar, Tensor2D } from '../../engine/tensors.js';
+import { overParts, type PartResults } from '../../engine/parts.js';
+import type { HostResults, NamedTensors, NamedVariables, Scalar, Tensor2D } from '../../engine/tensors.js';
 import * as tf from '../../engine/tf.js';
 import type { TransformerConfig } from '../../networks/transformer.js';
 import type { ScoreParts, SequenceCoefficients, SequenceScore, TokenSequence } from '../trainable-model.js';
 import { batchSequences, checkSequences, completionSpan, type SequenceBatch, spread } from './batches.js';
+import { partsOf } from './parts.js';
 import { type TokenTerms, tokenTerms } from './token-terms.js';
 
 /** Training of a policy next to a fixed reference: scores, accumulated gradients and steps of Adam, as compiled functions. */
@@ -80,6 +82,18 @@ export function createTraining(
   };
 
   const accumulateGradient = (parts: ScoreParts, inputs: CoefficientInputs): TokenTerms => {
+    const { sums, rows } = overParts(inputs, partsOf(inputs.tokens.shape), (part) =>
+      gradientsAndTerms(parts, part),
+    );
+    const flat = tf.concat1d(names.map((name) => tf.reshape(sums[name]!, [-1])));
+    gradient.assign(tf.add(gradient, flat));
+    return rows;
+  };
+
+  const gradientsAndTerms = (
+    parts: ScoreParts,
+    inputs: CoefficientInputs,
+  ): PartResults<NamedTensors, TokenTerms> => {
     let terms: TokenTerms = {};
     const { grads } = tf.variableGrads(
       () => {
@@ -95,8 +109,6 @@ export function createTraining(
       },
       names.map((name) => policy[name]!),
     );
-    const flat = tf.concat1d(names.map((name) => tf.reshape(grads[policy[name]!.name]!, [-1])));
-    gradient.assign(tf.add(gradient, flat));
     const results: { -readonly [Name in keyof TokenTerms]: TokenTerms[Name] } = {};
     for (const name of termNames) {
       const kept = terms[name];
@@ -104,7 +116,8 @@ export function createTraining(
       results[name] = tf.clone(kept);
       kept.dispose();
     }
-    return results;
+    const gradients = names.map((name) => [name, grads[policy[name]!.name]!] as const);
+    return { sums: Object.fromEntries(gradients), rows: results };
   };
 
   const norm = engine.jit('gradient norm', () => ({ norm: tf.sqrt(tf.sum(tf.square(gradient))) }));

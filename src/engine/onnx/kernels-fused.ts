@@ -1,0 +1,34 @@
+import { fusedKernels } from '../fused.js';
+import { contributedDomain } from './graph.js';
+import { cast, kernel, reshape } from './kernels.js';
+
+/** Kernels for the operations of ../fused.ts, as operators of ONNX Runtime that are not in ONNX. */
+
+export function registerFusedKernels(): void {
+  kernel(fusedKernels.rmsNorm, ({ graph, input, attributes }) => {
+    const [x, scale] = [input('x'), input('scale')];
+    const { type, shape } = x;
+    const epsilon = { float: attributes.epsilon as number };
+    // ONNX Runtime has it in ONNX's domain. Its second output would be the mean, which RMSNorm does not have.
+    return graph.emitMany('SimplifiedLayerNormalization', [x, scale], { axis: -1, epsilon, stash_type: 1 }, [
+      { type, shape },
+      { type, shape: [...shape.slice(0, -1), 1] },
+    ]);
+  });
+  kernel(fusedKernels.rotary, ({ graph, input, optionalInput }) => {
+    const [x, cosines, sines] = [input('x'), input('cosines'), input('sines')];
+    const [B, T, width] = x.shape as [number, number, number];
+    const given = optionalInput('positions');
+    const positions =
+      given === undefined ? graph.integers([0]) : reshape(graph, cast(graph, given, 'int64'), [B, T]);
+    const heads = width / (2 * cosines.shape[1]!);
+    const [rotated] = graph.emitMany(
+      'RotaryEmbedding',
+      [x, positions, cosines, sines],
+      { num_heads: heads },
+      [{ type: x.type, shape: x.shape }],
+      contributedDomain,
+    );
+    return rotated!;
+  });
+}
