@@ -3,6 +3,7 @@ import { ConfigError, PmpoError } from '../core/errors.js';
 import { jobKind } from '../core/job-kind.js';
 import { packageVersion } from '../core/version.js';
 import { createEngine } from '../engine/create.js';
+import type { Engine } from '../engine/engine.js';
 import { withBestPolicy } from '../learners/control/best-policy.js';
 import { TrainedPolicy } from '../learners/control/policy.js';
 import type { PolicyJobResult } from '../learners/control/train-options.js';
@@ -59,24 +60,26 @@ interface ChosenPolicy {
   readonly steps: number;
 }
 
-/** The newest checkpoint's last or best policy; undefined if it has no best one. @throws PmpoError if there is no checkpoint. */
-async function findPolicy(
+/** The policies of the newest checkpoint; `best` is undefined if it has none. @throws PmpoError if there is no checkpoint. */
+async function findPolicies(
   directory: RunDirectory,
   config: object,
-  best: boolean,
-): Promise<{ readonly file: string; readonly chosen: ChosenPolicy | undefined }> {
+): Promise<{
+  readonly file: string;
+  readonly last: ChosenPolicy;
+  readonly best: ChosenPolicy | undefined;
+}> {
   const { file, checkpoint, steps } = await directory.checkpoints.load();
   const last = { checkpoint, steps };
-  if (!best) return { file, chosen: last };
   // The evaluation at the end of a run comes after its last checkpoint, which has the policy that was evaluated.
   const summary = await directory.readSummary(jobKind(config));
-  if (summary?.best !== undefined && summary.best.steps === steps) return { file, chosen: last };
+  if (summary?.best !== undefined && summary.best.steps === steps) return { file, last, best: last };
   const found = withBestPolicy(checkpoint);
-  const chosen = found && {
+  const best = found && {
     checkpoint: found,
     steps: (checkpoint.metadata.best as BestEvaluation).steps,
   };
-  return { file, chosen };
+  return { file, last, best };
 }
 
 /** The checkpoint with a run's last or best policy. @throws PmpoError if there is no checkpoint, or no best policy in it. */
@@ -85,10 +88,11 @@ export async function choosePolicy(
   config: object,
   best: boolean,
 ): Promise<ChosenPolicy> {
-  const { file, chosen } = await findPolicy(directory, config, best);
+  const found = await findPolicies(directory, config);
+  const chosen = best ? found.best : found.last;
   if (chosen !== undefined) return chosen;
   throw new PmpoError({
-    where: file,
+    where: found.file,
     what: 'it has no best policy: there was no evaluation before it, or an earlier version saved it',
     remedy: 'Leave out --best to use its policy',
   });
@@ -102,9 +106,17 @@ async function withPolicy<T>(
   use: (policy: TrainedPolicy, steps: number) => Promise<T>,
 ): Promise<T> {
   const { checkpoint, steps } = await choosePolicy(directory, config, best);
-  const engine = await createEngine(config.engine, { threads: config.threads });
+  return withEngine(config, (engine) => use(TrainedPolicy.fromCheckpoint(engine, config, checkpoint), steps));
+}
+
+/** Calls `use` with the engine of a configuration. */
+async function withEngine<T>(
+  { engine: name, threads }: LoadedPolicyConfig['config'],
+  use: (engine: Engine) => Promise<T>,
+): Promise<T> {
+  const engine = await createEngine(name, { threads });
   try {
-    return await use(TrainedPolicy.fromCheckpoint(engine, config, checkpoint), steps);
+    return await use(engine);
   } finally {
     await engine.dispose();
   }
@@ -167,14 +179,16 @@ export interface ExportedPolicy {
  */
 export async function exportPolicies(
   directory: RunDirectory,
-  loaded: LoadedPolicyConfig,
+  { config }: LoadedPolicyConfig,
 ): Promise<readonly ExportedPolicy[]> {
-  const { steps } = await choosePolicy(directory, loaded.config, false);
-  const last = { name: 'last' as const, steps, onnx: await exportRun(directory, loaded) };
-  const { chosen: best } = await findPolicy(directory, loaded.config, true);
-  if (best === undefined || best.steps === steps) return [last];
-  return [
-    last,
-    { name: 'best', steps: best.steps, onnx: await exportRun(directory, loaded, { best: true }) },
-  ];
+  const { last, best } = await findPolicies(directory, config);
+  return withEngine(config, async (engine) => {
+    const exported = async (name: ExportedPolicy['name'], { checkpoint, steps }: ChosenPolicy) => {
+      const policy = TrainedPolicy.fromCheckpoint(engine, config, checkpoint);
+      return { name, steps, onnx: await policy.exportOnnx(aboutPolicy(config, { steps })) };
+    };
+    const policies = [await exported('last', last)];
+    if (best !== undefined && best.steps !== last.steps) policies.push(await exported('best', best));
+    return policies;
+  });
 }

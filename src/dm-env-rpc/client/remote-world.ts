@@ -4,20 +4,13 @@ import { foreignText, nameList, quotedName } from '../../core/foreign-text.js';
 import { formatCount } from '../../core/format.js';
 import { readScene } from '../../core/read-scene.js';
 import type { Scene } from '../../core/scene.js';
-import { sizeOf } from '../../core/shape.js';
-import type {
-  NamedSpecs,
-  NamedTensorValues,
-  TensorSpec,
-  TensorValue,
-} from '../../environments/environment.js';
+import type { NamedSpecs, NamedTensorValues, TensorValue } from '../../environments/environment.js';
 import { specDifference } from '../../environments/spec-difference.js';
-import { emptyData, isNumeric } from '../../environments/tensor-data.js';
+import { isNumeric } from '../../environments/tensor-data.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { connectionDefaults } from '../../grpc/connection-defaults.js';
 import { statusCode } from '../../grpc/status.js';
 import {
-  type ByUid,
   type EnvironmentState,
   isEnvironmentState,
   packPropertyRequest,
@@ -26,9 +19,10 @@ import {
 import { posesOf, type ScenePart, sceneKey, textOf } from '../codec/scene-properties.js';
 import { type PlainSettings, packSettings, wholeSettings } from '../codec/settings.js';
 import { StepDecoder } from '../codec/step-decoder.js';
-import { packTensor, shapeText, unpackSpec, unpackTensor, unpackTensorOf } from '../codec/tensors.js';
+import { packTensor, shapeText, unpackTensor, unpackTensorOf } from '../codec/tensors.js';
 import { DmEnvRpcError } from '../errors.js';
 import { type ConnectionOptions, DmEnvRpcConnection } from './connection.js';
+import { bytesOf, elementsOf, located, namedSpecs, specLimits } from './world-specs.js';
 
 /** How to reach a server, and which of its worlds to join. */
 export interface RemoteWorldOptions extends ConnectionOptions {
@@ -39,61 +33,6 @@ export interface RemoteWorldOptions extends ConnectionOptions {
   /** An existing world to join; by default, a new one is created. */
   readonly worldName?: string;
 }
-
-/** Limits on the specs of a world, far above those of any simulator. */
-const specLimits = { specs: 4096, actionElements: 2 ** 18, worldName: 1024 } as const;
-
-/** Specs by name, and the uid of each name. */
-function named(
-  kind: 'actions' | 'observations',
-  specs: ByUid<wire.TensorSpec> | undefined,
-  where: string,
-): { specs: NamedSpecs; uids: Map<string, string> } {
-  const entries = Object.entries(specs ?? {});
-  if (entries.length > specLimits.specs) {
-    const what = `the server offers ${entries.length} ${kind}, and a world may have ${specLimits.specs}`;
-    throw new PmpoError({ where, what });
-  }
-  const uids = new Map<string, string>();
-  const byName: Record<string, TensorSpec> = {};
-  for (const [uid, message] of entries) {
-    const spec = located(where, () => unpackSpec(message));
-    // Values are kept by name in plain objects, where this name means something else.
-    if (spec.name === '__proto__') {
-      const what = `one of its ${kind} is named '__proto__', which cannot be told from a part of JavaScript`;
-      throw new PmpoError({ where, what, remedy: 'Rename it on the server' });
-    }
-    if (uids.has(spec.name)) {
-      throw new PmpoError({ where, what: `two of its ${kind} are named ${quotedName(spec.name)}` });
-    }
-    uids.set(spec.name, uid);
-    byName[spec.name] = spec;
-  }
-  return { specs: byName, uids };
-}
-
-/** Does `work`, and adds the place to an error that does not name the server. */
-function located<T>(where: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof PmpoError)) throw error;
-    const { where: inside, what, remedy } = error.details;
-    throw new PmpoError({
-      where: inside === undefined ? where : `${where}, ${inside}`,
-      what,
-      remedy,
-      cause: error,
-    });
-  }
-}
-
-/** The bytes of an element in memory; text and messages of any length count as the reference to one. */
-const bytesPerElement = (dtype: TensorSpec['dtype']) =>
-  isNumeric(dtype) ? emptyData(dtype, 0).BYTES_PER_ELEMENT : 8;
-
-/** The number of elements of a spec, of which an axis of any length counts as one. */
-const elementsOf = ({ shape }: TensorSpec) => sizeOf(shape.map((n) => (n < 0 ? 1 : n)));
 
 /** The observations that steps request; made by `RemoteWorld.request`. */
 export interface ObservationRequest {
@@ -141,8 +80,8 @@ export class RemoteWorld {
   ) {
     this.address = connection.address;
     this.where = `${connection.address}, world ${quotedName(name)}`;
-    const actions = named('actions', wireSpecs.actions, this.where);
-    const observations = named('observations', wireSpecs.observations, this.where);
+    const actions = namedSpecs('actions', wireSpecs.actions, this.where);
+    const observations = namedSpecs('observations', wireSpecs.observations, this.where);
     const actionElements = Object.values(actions.specs).reduce((sum, spec) => sum + elementsOf(spec), 0);
     if (actionElements > specLimits.actionElements) {
       throw new PmpoError({
@@ -234,9 +173,7 @@ export class RemoteWorld {
    * @throws PmpoError if they are larger than a message may be: nothing of that size is kept in memory.
    */
   request(names: readonly string[], { reuseArrays = false } = {}): ObservationRequest {
-    const bytes = names.map(
-      (name) => elementsOf(this.observationSpec[name]) * bytesPerElement(this.observationSpec[name].dtype),
-    );
+    const bytes = names.map((name) => bytesOf(this.observationSpec[name]));
     const megabytes = bytes.reduce((sum, size) => sum + size, 0) / 2 ** 20;
     if (megabytes > this.#maxMessageMegabytes) {
       const largest = this.observationSpec[names[bytes.indexOf(Math.max(...bytes))]];
@@ -316,8 +253,8 @@ export class RemoteWorld {
     if (isDeepStrictEqual(plain(specs ?? {}), plain(this.#wireSpecs))) return;
     const difference = specDifference(
       {
-        actionSpec: named('actions', specs?.actions, this.where).specs,
-        observationSpec: named('observations', specs?.observations, this.where).specs,
+        actionSpec: namedSpecs('actions', specs?.actions, this.where).specs,
+        observationSpec: namedSpecs('observations', specs?.observations, this.where).specs,
       },
       this,
     );
