@@ -3,7 +3,6 @@ import { ConfigError, PmpoError } from '../core/errors.js';
 import { jobKind } from '../core/job-kind.js';
 import { packageVersion } from '../core/version.js';
 import { createEngine } from '../engine/create.js';
-import type { Engine } from '../engine/engine.js';
 import { withBestPolicy } from '../learners/control/best-policy.js';
 import { TrainedPolicy } from '../learners/control/policy.js';
 import type { PolicyJobResult } from '../learners/control/train-options.js';
@@ -100,26 +99,22 @@ export async function choosePolicy(
 
 /** Calls `use` with a policy of a run. */
 async function withPolicy<T>(
-  directory: RunDirectory,
-  { config }: LoadedPolicyConfig,
-  { best = false }: PolicyChoice,
+  { engine: name, threads, ...config }: LoadedPolicyConfig['config'],
+  { checkpoint, steps }: ChosenPolicy,
   use: (policy: TrainedPolicy, steps: number) => Promise<T>,
 ): Promise<T> {
-  const { checkpoint, steps } = await choosePolicy(directory, config, best);
-  return withEngine(config, (engine) => use(TrainedPolicy.fromCheckpoint(engine, config, checkpoint), steps));
-}
-
-/** Calls `use` with the engine of a configuration. */
-async function withEngine<T>(
-  { engine: name, threads }: LoadedPolicyConfig['config'],
-  use: (engine: Engine) => Promise<T>,
-): Promise<T> {
+  // An engine of its own, because its variables have the names that they have in the checkpoint.
   const engine = await createEngine(name, { threads });
   try {
-    return await use(engine);
+    return await use(TrainedPolicy.fromCheckpoint(engine, config, checkpoint), steps);
   } finally {
     await engine.dispose();
   }
+}
+
+/** A policy as the bytes of an ONNX model. */
+function exported(config: LoadedPolicyConfig['config'], chosen: ChosenPolicy): Promise<Uint8Array> {
+  return withPolicy(config, chosen, (policy, steps) => policy.exportOnnx(aboutPolicy(config, { steps })));
 }
 
 /**
@@ -128,7 +123,7 @@ async function withEngine<T>(
  *
  * @throws PmpoError if there is no checkpoint, a server does not answer, or the environments do not fit the policy.
  */
-export function evaluateRun(
+export async function evaluateRun(
   directory: RunDirectory,
   loaded: LoadedPolicyConfig,
   episodes: number,
@@ -143,7 +138,8 @@ export function evaluateRun(
     });
   }
   const environments = { ...config, environment: settings };
-  return withPolicy(directory, loaded, options, async (policy, steps) => {
+  const chosen = await choosePolicy(directory, loaded.config, options.best ?? false);
+  return withPolicy(loaded.config, chosen, async (policy, steps) => {
     const numEnvs = numEvaluationEnvs(environments, episodes);
     const { environment, close } = await openEnvironments(environments, 'evaluation', numEnvs, options);
     try {
@@ -155,14 +151,12 @@ export function evaluateRun(
 }
 
 /** A policy of a run as the bytes of an ONNX model. @throws PmpoError if there is no checkpoint. */
-export function exportRun(
+export async function exportRun(
   directory: RunDirectory,
-  loaded: LoadedPolicyConfig,
-  choice: PolicyChoice = {},
+  { config }: LoadedPolicyConfig,
+  { best = false }: PolicyChoice = {},
 ): Promise<Uint8Array> {
-  return withPolicy(directory, loaded, choice, (policy, steps) =>
-    policy.exportOnnx(aboutPolicy(loaded.config, { steps })),
-  );
+  return exported(config, await choosePolicy(directory, config, best));
 }
 
 /** A policy of a run as an ONNX model. */
@@ -182,13 +176,10 @@ export async function exportPolicies(
   { config }: LoadedPolicyConfig,
 ): Promise<readonly ExportedPolicy[]> {
   const { last, best } = await findPolicies(directory, config);
-  return withEngine(config, async (engine) => {
-    const exported = async (name: ExportedPolicy['name'], { checkpoint, steps }: ChosenPolicy) => {
-      const policy = TrainedPolicy.fromCheckpoint(engine, config, checkpoint);
-      return { name, steps, onnx: await policy.exportOnnx(aboutPolicy(config, { steps })) };
-    };
-    const policies = [await exported('last', last)];
-    if (best !== undefined && best.steps !== last.steps) policies.push(await exported('best', best));
-    return policies;
-  });
+  const policies: ExportedPolicy[] = [
+    { name: 'last', steps: last.steps, onnx: await exported(config, last) },
+  ];
+  if (best !== undefined && best.steps !== last.steps)
+    policies.push({ name: 'best', steps: best.steps, onnx: await exported(config, best) });
+  return policies;
 }
