@@ -4,6 +4,7 @@ import { loadPolicyConfig } from '../config/load.js';
 import { PmpoError } from '../core/errors.js';
 import { formatCount } from '../core/format.js';
 import { withoutType } from '../dm-env-rpc/codec/settings.js';
+import { readRun } from '../report/run-data.js';
 import { jobKind, jobTerms } from '../run/job-terms.js';
 import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import { builtInTasks } from '../simulators/built-in-tasks.js';
@@ -13,7 +14,7 @@ import type { PublicModules } from '../system/user-module.js';
 import { startWatchServer } from '../watch/server.js';
 import type { WatchedRun } from '../watch/watch-data.js';
 import { evaluationSeeds } from './environments.js';
-import { runFolders } from './join-report.js';
+import { labelRuns, runFolders } from './join-report.js';
 import { type ExportedPolicy, exportPolicies, type LoadedPolicyConfig } from './trained-policy.js';
 
 /** Runs whose policies act in a browser, in the embedded simulators of their training. */
@@ -54,7 +55,11 @@ function simulatorOf({ files, path }: RunDirectory, { environment }: LoadedPolic
   });
 }
 
-async function openRun(folder: string, modules: PublicModules | undefined): Promise<OpenedRun> {
+async function openRun(
+  folder: string,
+  label: string,
+  modules: PublicModules | undefined,
+): Promise<OpenedRun> {
   const directory = await openRunDirectory(folder);
   const loaded = await loadPolicyConfig(directory.files.config, [], { modules, renamedKeys: 'read' });
   const { config } = loaded;
@@ -68,7 +73,7 @@ async function openRun(folder: string, modules: PublicModules | undefined): Prom
   const { steps: unit } = jobTerms[jobKind(config)];
   const shown: WatchedRun = {
     name: directory.name,
-    about: `${config.operator.name}, seed ${config.seed}`,
+    about: `${label}, seed ${config.seed}`,
     simulator,
     episodeSteps,
     simulatorRepeat: actionRepeat,
@@ -96,8 +101,9 @@ export async function watchRuns({ folders, port, modules }: WatchRunsOptions): P
       remedy: `Name those that you want: ${real.map((path) => relative('', path)).join(', ')}`,
     });
   }
+  const labeled = labelRuns(await Promise.all(real.map((folder) => readRun(folder))));
   const runs: OpenedRun[] = [];
-  for (const folder of real) runs.push(await openRun(folder, modules));
+  for (const [i, folder] of real.entries()) runs.push(await openRun(folder, labeled[i]!.label, modules));
   return startWatchServer({
     port,
     runs: runs.map(({ shown }) => shown),

@@ -28,12 +28,12 @@ let folder: string;
 const runs: string[] = [];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pmpo-watch-'));
-  for (const operator of ['pmpo', 'mpo']) {
-    const config = join(folder, `${operator}.yaml`);
+  for (const alpha of [0.5, 0]) {
+    const config = join(folder, `alpha-${alpha}.yaml`);
     await writeFile(
       config,
       `environment: {simulator: walker_walk, numEnvs: 2, actionRepeat: 2, observations: [orientations, velocity]}
-operator: {name: ${operator}}
+operator: {name: pmpo, alpha: ${alpha}}
 policy: {hidden: [16]}
 critic: {hidden: [16]}
 learner: {environmentSteps: 200, warmupSteps: 64, batchSize: 32}
@@ -130,6 +130,10 @@ describe.skipIf(noBrowser !== undefined)(`pmpo watch ${inBrowser}`, () => {
     const { page, requests, errors } = await openStill(browser, server);
     try {
       expect(await soFar(page)).toEqual(start);
+      expect(await page.locator('.pick > p').allTextContents()).toEqual([
+        'pmpo, alpha=0.5, seed 0',
+        'pmpo, alpha=0, seed 0',
+      ]);
       const played: string[][] = [];
       for (let i = 0; i < starts; i++) {
         played.push(await play(page));
