@@ -19,6 +19,9 @@ export default defineConfig({
   test: {
     include: interop ? ['test/interop/**/*.test.ts'] : ['src/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: interop ? ['node_modules/**'] : ['test/interop/**', 'node_modules/**'],
+    globalSetup: 'test/build.ts',
+    // Threads of what globalSetup has built: see src/core/worker-entry.ts.
+    env: { PMPO_BUILT_THREADS: '1' },
     // Tests that run commands of the built program get its modules as Node loads them.
     server: { deps: { external: [/\/dist\//] } },
     // By default one fewer than there are cores, which is one on two cores; many tests wait for other processes.
