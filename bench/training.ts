@@ -11,8 +11,8 @@ import { program, pythonOf, ratioOf, root, runPython, withServer } from './suppo
  * `npm run bench training [-- TASKS] [ROUNDS] [STEPS]`: environment steps per second of a training run, with one update for every
  * two steps, batches of 256 and two hidden layers of 256, on the tasks walker-walk and dog-stand, or others with commas between them.
  * Compares, by turns, `pmpo train` on `pmpo serve dm-control` (PMPO with N = 4) with the SAC of Stable-Baselines3 and of SBX, which
- * is the same in JAX. Both step the same simulators in their own process, in the number of environments that suits them better: 1
- * or the 8 of ours. The time begins when functions have been compiled and updates have begun, and ends with the last update; it
+ * is the same in JAX. Both step the same simulators in their own process, 8 environments as ours do, which SBX is faster with than
+ * with one. The time begins when functions have been compiled and updates have begun, and ends with the last update; it
  * includes acting, stepping, storing and learning, but no evaluation.
  */
 
@@ -54,16 +54,13 @@ async function ours(address: string, task: string): Promise<number> {
   }
 }
 
-/** The libraries that ours is compared with, by their names in Python, and the environments that suit them best. */
-const libraries = {
-  stable_baselines3: { python: await pythonOf('sb3'), numEnvs: 1 },
-  sbx: { python: await pythonOf('sbx'), numEnvs: 1 },
-};
+/** The interpreters of the libraries that ours is compared with, by their names in Python. */
+const libraries = { stable_baselines3: await pythonOf('sb3'), sbx: await pythonOf('sbx') };
 type Library = keyof typeof libraries;
 
 async function theirs(library: Library, task: string): Promise<number> {
-  const { python, numEnvs: worlds } = libraries[library];
-  return Number(await runPython(python, 'training_python.py', [library, task, worlds, skipped, steps]));
+  const args = [library, task, numEnvs, skipped, steps];
+  return Number(await runPython(libraries[library], 'training_python.py', args));
 }
 
 async function compare(address: string, task: string) {
