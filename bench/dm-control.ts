@@ -2,7 +2,9 @@ import { availableParallelism } from 'node:os';
 import { median } from '../src/core/statistics.js';
 import { connectOverSharedStreams } from '../src/dm-env-rpc/client/shared-streams.js';
 import { createVectorEnvironment } from '../src/environments/create-vector-environment.js';
+import { load, machine } from './support/machine.js';
 import { pythonOf, ratioOf, runPython, withServer } from './support/peers.js';
+import { family, processorSeconds } from './support/processes.js';
 
 /**
  * `npm run bench dm-control [TASK] [ROUNDS] [STEPS]`: steps per second of a DM Control task on `pmpo serve dm-control` with our
@@ -26,8 +28,11 @@ const cases = [
 ];
 const warmUp = 50;
 
-/** Steps per second, and the client's processor time per step in microseconds. */
-async function ours(address: string, numEnvs: number, envsPerStream: number, steps: number) {
+/**
+ * Steps per second, the processor time per step of client and server in microseconds, and how many of the server's processes did a
+ * tenth of its work or more: fewer than there are streams if the kernel has given several streams to one.
+ */
+async function ours(address: string, server: number, numEnvs: number, envsPerStream: number, steps: number) {
   const environments = await createVectorEnvironment({
     connect: connectOverSharedStreams({
       numEnvs,
@@ -55,6 +60,8 @@ async function ours(address: string, numEnvs: number, envsPerStream: number, ste
   try {
     await environments.reset();
     for (let t = 0; t < 2 * warmUp; t++) await step(t);
+    const serving = family(server);
+    const before = serving.map((pid) => processorSeconds([pid]));
     const [started, cpu] = [performance.now(), process.cpuUsage()];
     let taken = 0;
     for (let t = 0; taken < steps * numEnvs; t++) {
@@ -63,7 +70,14 @@ async function ours(address: string, numEnvs: number, envsPerStream: number, ste
     }
     const seconds = (performance.now() - started) / 1000;
     const { user, system } = process.cpuUsage(cpu);
-    return { stepsPerSecond: taken / seconds, clientMicroseconds: (user + system) / taken };
+    const spent = serving.map((pid, i) => processorSeconds([pid]) - before[i]);
+    const ofServer = spent.reduce((sum, one) => sum + one, 0);
+    return {
+      stepsPerSecond: taken / seconds,
+      client: (user + system) / taken,
+      server: (1e6 * ofServer) / taken,
+      busyProcesses: spent.filter((one) => one > ofServer / 10).length,
+    };
   } finally {
     await environments.close();
   }
@@ -91,25 +105,28 @@ async function inProcess(numEnvs: number, steps: number): Promise<number> {
   return Math.max(...speeds);
 }
 
-const results = await withServer(['dm-control'], async (address) => {
+const loadBefore = load();
+const results = await withServer(['dm-control'], async (address, pid) => {
   const found: Record<string, object> = {};
   for (const { numEnvs, envsPerStream } of cases) {
     const steps = Math.ceil(stepsInAll / numEnvs);
     const sides = { pmpo: [] as number[], inProcess: [] as number[], pythonClient: [] as number[] };
-    const clientMicroseconds: number[] = [];
+    const all: Awaited<ReturnType<typeof ours>>[] = [];
     for (let round = 0; round < rounds; round++) {
-      const own = await ours(address, numEnvs, envsPerStream, steps);
-      clientMicroseconds.push(own.clientMicroseconds);
+      const own = await ours(address, pid, numEnvs, envsPerStream, steps);
+      all.push(own);
       sides.pmpo.push(own.stepsPerSecond);
       sides.inProcess.push(await inProcess(numEnvs, steps));
       sides.pythonClient.push(await pythonClient(address, Math.ceil(stepsInAll / 4)));
-      const latest = Object.entries(sides).map(([name, all]) => `${name} ${all.at(-1)!.toFixed(0)}`);
+      const latest = Object.entries(sides).map(([name, speeds]) => `${name} ${speeds.at(-1)!.toFixed(0)}`);
       console.error(`${nameOf(numEnvs, envsPerStream)}, round ${round + 1}, steps/s: ${latest.join(', ')}`);
     }
     const { pmpo, inProcess: local, pythonClient: theirs } = sides;
     found[nameOf(numEnvs, envsPerStream)] = {
       stepsPerSecond: { pmpo: median(pmpo), inProcess: median(local), pythonClientOneWorld: median(theirs) },
-      clientMicrosecondsPerStep: median(clientMicroseconds),
+      clientMicrosecondsPerStep: median(all.map(({ client }) => client)),
+      serverMicrosecondsPerStep: median(all.map(({ server }) => server)),
+      busyServerProcesses: all.map(({ busyProcesses }) => busyProcesses),
       ratioToInProcess: ratioOf(pmpo, local),
       ratioToPythonClientOneWorld: ratioOf(pmpo, theirs),
     };
@@ -117,5 +134,9 @@ const results = await withServer(['dm-control'], async (address) => {
   return found;
 });
 console.log(
-  JSON.stringify({ benchmark: 'dm-control', task, cores: availableParallelism(), rounds, ...results }),
+  JSON.stringify(
+    { benchmark: 'dm-control', machine: machine(loadBefore), task, rounds, ...results },
+    undefined,
+    2,
+  ),
 );

@@ -1,6 +1,7 @@
 import { median } from '../src/core/statistics.js';
 import { RemoteEnvironment } from '../src/dm-env-rpc/client/remote-environment.js';
 import { createVectorEnvironment } from '../src/environments/create-vector-environment.js';
+import { load, machine } from './support/machine.js';
 import { pythonOf, ratioOf, runPython, withServer } from './support/peers.js';
 
 /**
@@ -12,6 +13,8 @@ import { pythonOf, ratioOf, runPython, withServer } from './support/peers.js';
 const simulator = 'cartpole_swingup';
 const rounds = Number(process.argv[2] ?? 5);
 const stepsPerStream: Record<number, number> = { 1: 3000, 16: 500 };
+/** How many times as many steps as the Python client's ours should make, by the number of streams. */
+const goals = { streams1: 3, streams16: 5 };
 
 async function ours(address: string, streams: number, steps: number): Promise<number> {
   const environments = await createVectorEnvironment({
@@ -45,6 +48,7 @@ async function theirs(address: string, streams: number, steps: number): Promise<
   );
 }
 
+const loadBefore = load();
 const results = await withServer(['simulators'], async (address) => {
   const found: Record<string, object> = {};
   for (const [streams, steps] of Object.entries(stepsPerStream).map(([s, n]) => [Number(s), n])) {
@@ -65,4 +69,10 @@ const results = await withServer(['simulators'], async (address) => {
   }
   return found;
 });
-console.log(JSON.stringify({ benchmark: 'environment', simulator, rounds, ...results }));
+console.log(
+  JSON.stringify(
+    { benchmark: 'environment', machine: machine(loadBefore), simulator, rounds, goals, ...results },
+    undefined,
+    2,
+  ),
+);

@@ -48,14 +48,14 @@ export function startOwnServer(args: readonly string[]): Promise<RunningServer> 
   return startServer(process.execPath, [program, 'serve', ...args, '--port', '0']);
 }
 
-/** Starts `pmpo serve ARGS` on a free port, calls `use` with its address, and stops it. */
+/** Starts `pmpo serve ARGS` on a free port, calls `use` with its address and its process, and stops it. */
 export async function withServer<T>(
   args: readonly string[],
-  use: (address: string) => Promise<T>,
+  use: (address: string, pid: number) => Promise<T>,
 ): Promise<T> {
   const server = await startOwnServer(args);
   try {
-    return await use(server.address);
+    return await use(server.address, server.pid);
   } finally {
     await server.close();
   }
