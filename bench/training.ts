@@ -8,7 +8,7 @@ import { load, machine } from './support/machine.js';
 import { program, pythonOf, ratioOf, root, runPython, withServer } from './support/peers.js';
 
 /**
- * `npm run bench training [-- TASKS] [ROUNDS] [STEPS]`: environment steps per second of a training run, with one update for every
+ * `npm run bench training [-- TASKS] [ROUNDS] [STEPS] [LIBRARIES]`: environment steps per second of a training run, with one update for every
  * two steps, batches of 256 and two hidden layers of 256, on the tasks walker-walk and dog-stand, or others with commas between them.
  * Compares, by turns, `pmpo train` on `pmpo serve dm-control` (PMPO with N = 4) with the SAC of Stable-Baselines3 and of SBX, which
  * is the same in JAX. Both step the same simulators in their own process, 8 environments as ours do, which SBX is faster with than
@@ -16,7 +16,12 @@ import { program, pythonOf, ratioOf, root, runPython, withServer } from './suppo
  * includes acting, stepping, storing and learning, but no evaluation.
  */
 
-const [tasksGiven = 'walker-walk,dog-stand', roundsGiven = '3', stepsGiven = '5000'] = process.argv.slice(2);
+const [
+  tasksGiven = 'walker-walk,dog-stand',
+  roundsGiven = '3',
+  stepsGiven = '5000',
+  librariesGiven = 'stable_baselines3,sbx',
+] = process.argv.slice(2);
 const rounds = Number(roundsGiven);
 const steps = Number(stepsGiven);
 /** Steps that are not timed; half of them are without updates. */
@@ -54,29 +59,31 @@ async function ours(address: string, task: string): Promise<number> {
   }
 }
 
-/** The interpreters of the libraries that ours is compared with, by their names in Python. */
-const libraries = { stable_baselines3: await pythonOf('sb3'), sbx: await pythonOf('sbx') };
-type Library = keyof typeof libraries;
+/** The environments of test/interop/requirements of the libraries that ours is compared with, by their names in Python. */
+const environments: Readonly<Record<string, string>> = { stable_baselines3: 'sb3', sbx: 'sbx' };
+const libraries = librariesGiven.split(',');
 
-async function theirs(library: Library, task: string): Promise<number> {
+async function theirs(library: string, task: string): Promise<number> {
   const args = [library, task, numEnvs, skipped, steps];
-  return Number(await runPython(libraries[library], 'training_python.py', args));
+  return Number(await runPython(await pythonOf(environments[library]!), 'training_python.py', args));
 }
 
 async function compare(address: string, task: string) {
   const loadBefore = load();
-  const speeds: Record<'pmpo' | Library, number[]> = { pmpo: [], stable_baselines3: [], sbx: [] };
+  const names = ['pmpo', ...libraries];
+  const speeds = new Map<string, number[]>(names.map((name) => [name, []]));
   for (let round = 0; round < rounds; round++) {
-    speeds.pmpo.push(await ours(address, task));
-    speeds.stable_baselines3.push(await theirs('stable_baselines3', task));
-    speeds.sbx.push(await theirs('sbx', task));
-    const latest = Object.entries(speeds).map(([name, all]) => `${name} ${all.at(-1)!.toFixed(0)}`);
-    console.error(`${task}, round ${round + 1}, steps/s: ${latest.join(', ')}`);
+    for (const name of names) {
+      const speed = name === 'pmpo' ? await ours(address, task) : await theirs(name, task);
+      speeds.get(name)!.push(speed);
+      console.error(`${task}, round ${round + 1}: ${name} ${speed.toFixed(0)} steps/s`);
+    }
   }
   return {
-    stepsPerSecond: Object.fromEntries(Object.entries(speeds).map(([name, all]) => [name, median(all)])),
-    ratioToStableBaselines3: ratioOf(speeds.pmpo, speeds.stable_baselines3),
-    ratioToSbx: ratioOf(speeds.pmpo, speeds.sbx),
+    stepsPerSecond: Object.fromEntries([...speeds].map(([name, all]) => [name, median(all)])),
+    ratioTo: Object.fromEntries(
+      libraries.map((name) => [name, ratioOf(speeds.get('pmpo')!, speeds.get(name)!)]),
+    ),
     machine: machine(loadBefore),
   };
 }
@@ -87,5 +94,11 @@ const tasks = await withServer(['dm-control'], async (address) => {
   return found;
 });
 console.log(
-  JSON.stringify({ benchmark: 'training', rounds, steps, goals: { stableBaselines3: 1.5, sbx: 1.2 }, tasks }),
+  JSON.stringify({
+    benchmark: 'training',
+    rounds,
+    steps,
+    goals: { stable_baselines3: 1.5, sbx: 1.2 },
+    tasks,
+  }),
 );
