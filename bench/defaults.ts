@@ -7,9 +7,12 @@ import { parseArgs } from 'node:util';
 import { parse, stringify } from 'yaml';
 import { loadConfig } from '../src/config/load.js';
 import { parseOverride } from '../src/config/source.js';
+import { canonicalJson } from '../src/core/canonical-json.js';
 import { divergedPhrase } from '../src/core/errors.js';
 import { mean } from '../src/core/statistics.js';
 import { packageVersion } from '../src/core/version.js';
+import { correlations, explorationEpsilons } from '../src/learners/control/noise.js';
+import { returnSteps } from '../src/learners/control/return-steps.js';
 import { readRun } from '../src/report/run-data.js';
 import {
   currentRows,
@@ -145,8 +148,18 @@ async function digestOf(run: Run): Promise<string> {
     ...learning
   } = config;
   const { address, ...place } = environment;
+  // Defaults that depend on the actions are not in the configuration.
+  const values = Int32Array.of(run.definition.actions === 'continuous' ? 0 : 2);
+  const { explorationCorrelation, explorationEpsilon } = learning.learner;
+  const byActions = {
+    correlations: correlations(explorationCorrelation, values),
+    epsilons: explorationEpsilons(explorationEpsilon, values, place.numEnvs),
+    nStep: returnSteps(learning.replay, values),
+  };
+  const learner = { ...learning.learner, explorationCorrelation: undefined, explorationEpsilon: undefined };
+  const replay = { ...learning.replay, nStep: undefined };
   return createHash('sha256')
-    .update(JSON.stringify({ place, ...learning }))
+    .update(canonicalJson({ place, ...learning, learner, replay, byActions }))
     .digest('hex')
     .slice(0, 12);
 }

@@ -11,6 +11,8 @@ export interface Task {
   readonly server: TaskServer;
   /** The setting `environment.simulator`; absent if the server has one simulator and takes no such setting. */
   readonly simulator?: string;
+  /** The kind of its actions, on which some defaults depend. */
+  readonly actions: 'continuous' | 'integer';
   /** Environment steps of a run. */
   readonly steps: number;
   /** The return to reach, or a tuned configuration whose worst seed is to be reached. */
@@ -22,11 +24,12 @@ export interface Task {
 const all = ['pmpo', 'mpo', 'dpo', 'kto'];
 
 export const tasks: readonly Task[] = [
-  { name: 'catch', server: 'catch', steps: 25_000, goal: 0.95, operators: all },
+  { name: 'catch', server: 'catch', actions: 'integer', steps: 25_000, goal: 0.95, operators: all },
   {
     name: 'pendulum',
     server: 'gymnasium',
     simulator: 'gymnasium/Pendulum-v1',
+    actions: 'continuous',
     steps: 20_000,
     goal: -200,
     operators: all,
@@ -35,6 +38,7 @@ export const tasks: readonly Task[] = [
     name: 'cartpole_swingup',
     server: 'embedded',
     simulator: 'cartpole_swingup',
+    actions: 'continuous',
     steps: 50_000,
     goal: 800,
     operators: all,
@@ -43,6 +47,7 @@ export const tasks: readonly Task[] = [
     name: 'reacher',
     server: 'embedded',
     simulator: 'reacher',
+    actions: 'continuous',
     steps: 50_000,
     goal: 850,
     operators: ['pmpo'],
@@ -51,6 +56,7 @@ export const tasks: readonly Task[] = [
     name: 'cartpole',
     server: 'gymnasium',
     simulator: 'gymnasium/CartPole-v1',
+    actions: 'integer',
     steps: 50_000,
     goal: 500,
     operators: ['pmpo'],
@@ -59,6 +65,7 @@ export const tasks: readonly Task[] = [
     name: 'acrobot',
     server: 'gymnasium',
     simulator: 'gymnasium/Acrobot-v1',
+    actions: 'integer',
     steps: 100_000,
     goal: -100,
     operators: ['pmpo'],
@@ -67,6 +74,7 @@ export const tasks: readonly Task[] = [
     name: 'lunar-lander',
     server: 'gymnasium',
     simulator: 'gymnasium/LunarLander-v3',
+    actions: 'integer',
     steps: 200_000,
     goal: 200,
     operators: ['pmpo'],
@@ -75,6 +83,7 @@ export const tasks: readonly Task[] = [
     name: 'walker-walk',
     server: 'dm-control',
     simulator: 'suite/walker-walk',
+    actions: 'continuous',
     steps: 100_000,
     goal: { example: 'examples/dm-control/walker-walk.yaml' },
     operators: ['pmpo', 'example'],

@@ -166,7 +166,7 @@ const learnerSchema = z
       .lt(1)
       .optional()
       .describe(
-        "Correlation of the exploration noise between consecutive steps (0: white noise); default: 0.95 for continuous actions, 0 for integer ones. It affects acting only, and keeps the policy's distribution at each step",
+        "Correlation of the exploration noise between consecutive steps (0: white noise); default: 0.8 for continuous actions, 0 for integer ones. It affects acting only, and keeps the policy's distribution at each step",
       ),
     explorationEpsilon: z
       .number()

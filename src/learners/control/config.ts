@@ -54,7 +54,7 @@ export interface ControlUpdateConfig {
   readonly environmentSteps: number;
   /** Environment steps with random actions before the first update. */
   readonly warmupSteps: number;
-  /** Correlation of the acting noise between steps; absent: 0.95 for continuous actions, 0 for integers. */
+  /** Correlation of the acting noise between steps; absent: 0.8 for continuous actions, 0 for integers. */
   readonly explorationCorrelation?: number;
   /** Share of steps with random integer actions in the first environment; absent: 0.4. See noise.ts. */
   readonly explorationEpsilon?: number;

@@ -5,8 +5,11 @@ import { hasIntegers } from './action-units.js';
 
 /** The random numbers of acting and learning. Shapes: K environments, N samples, B contexts, A action dimensions. */
 
-/** ρ of continuous actions if the configuration does not set it. */
-const defaultCorrelation = 0.95;
+/**
+ * ρ of continuous actions if the configuration does not set it. By 0.95 the arm of `reacher` turned so often while it explored that its
+ * angle, which counts every turn, no longer told the policy where the arm was: two of three seeds ended near 600 of 1000.
+ */
+const defaultCorrelation = 0.8;
 
 /**
  * ρ of each action dimension, [A]: as it is set, or else by the kind of dimension. Integers are chosen anew at each step,
