@@ -40,6 +40,9 @@ export async function runFolders(folder: string): Promise<string[]> {
   });
 }
 
+/** What a run's label is made of. */
+type LabeledRun = Pick<RunData, 'name' | 'operator' | 'settings' | 'metrics' | 'label'>;
+
 /** A setting and its value in a few characters: `alpha=1` for `operator.alpha`. */
 const shortSetting = (key: string, value: string | undefined) =>
   `${key.split('.').at(-1)}=${value ?? 'none'}`;
@@ -48,7 +51,7 @@ const shortSetting = (key: string, value: string | undefined) =>
  * Labels runs so that those which differ in more than their seed have different labels: by the operator alone if that tells them apart,
  * otherwise with the settings that differ, and with the run's name if these are many.
  */
-export function labelRuns(runs: readonly RunData[]): RunData[] {
+export function labelRuns<T extends LabeledRun>(runs: readonly T[]): T[] {
   const differing = differingSettings(runs);
   const kinds = runs.map((_, i) => JSON.stringify(differing.map(({ values }) => values[i])));
   const operators = new Map<string, Set<string>>();

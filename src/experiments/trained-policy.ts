@@ -59,24 +59,26 @@ interface ChosenPolicy {
   readonly steps: number;
 }
 
-/** The policies of the newest checkpoint; `best` is undefined if it has none. @throws PmpoError if there is no checkpoint. */
+/**
+ * The last policy of the newest checkpoint, and its best one on request: undefined if it has none.
+ * @throws PmpoError if there is no checkpoint.
+ */
 async function findPolicies(
   directory: RunDirectory,
   config: object,
 ): Promise<{
   readonly file: string;
   readonly last: ChosenPolicy;
-  readonly best: ChosenPolicy | undefined;
+  best(): Promise<ChosenPolicy | undefined>;
 }> {
   const { file, checkpoint, steps } = await directory.checkpoints.load();
   const last = { checkpoint, steps };
-  // The evaluation at the end of a run comes after its last checkpoint, which has the policy that was evaluated.
-  const summary = await directory.readSummary(jobKind(config));
-  if (summary?.best !== undefined && summary.best.steps === steps) return { file, last, best: last };
-  const found = withBestPolicy(checkpoint);
-  const best = found && {
-    checkpoint: found,
-    steps: (checkpoint.metadata.best as BestEvaluation).steps,
+  const best = async () => {
+    // The evaluation at the end of a run comes after its last checkpoint, which has the policy that was evaluated.
+    const summary = await directory.readSummary(jobKind(config));
+    if (summary?.best !== undefined && summary.best.steps === steps) return last;
+    const found = withBestPolicy(checkpoint);
+    return found && { checkpoint: found, steps: (checkpoint.metadata.best as BestEvaluation).steps };
   };
   return { file, last, best };
 }
@@ -88,7 +90,7 @@ export async function choosePolicy(
   best: boolean,
 ): Promise<ChosenPolicy> {
   const found = await findPolicies(directory, config);
-  const chosen = best ? found.best : found.last;
+  const chosen = best ? await found.best() : found.last;
   if (chosen !== undefined) return chosen;
   throw new PmpoError({
     where: found.file,
@@ -175,7 +177,8 @@ export async function exportPolicies(
   directory: RunDirectory,
   { config }: LoadedPolicyConfig,
 ): Promise<readonly ExportedPolicy[]> {
-  const { last, best } = await findPolicies(directory, config);
+  const { last, best: findBest } = await findPolicies(directory, config);
+  const best = await findBest();
   const policies: ExportedPolicy[] = [
     { name: 'last', steps: last.steps, onnx: await exported(config, last) },
   ];

@@ -4,7 +4,6 @@ import { loadPolicyConfig } from '../config/load.js';
 import { PmpoError } from '../core/errors.js';
 import { formatCount } from '../core/format.js';
 import { withoutType } from '../dm-env-rpc/codec/settings.js';
-import { readRun } from '../report/run-data.js';
 import { jobKind, jobTerms } from '../run/job-terms.js';
 import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import { builtInTasks } from '../simulators/built-in-tasks.js';
@@ -34,7 +33,8 @@ export interface WatchRunsOptions {
 
 /** A run that is served. */
 interface OpenedRun {
-  readonly shown: WatchedRun;
+  readonly config: LoadedPolicyConfig['config'];
+  readonly shown: Omit<WatchedRun, 'about'>;
   readonly policies: readonly ExportedPolicy[];
   /** The seeds of the episodes of its evaluations. */
   readonly seeds: readonly number[];
@@ -55,11 +55,7 @@ function simulatorOf({ files, path }: RunDirectory, { environment }: LoadedPolic
   });
 }
 
-async function openRun(
-  folder: string,
-  label: string,
-  modules: PublicModules | undefined,
-): Promise<OpenedRun> {
+async function openRun(folder: string, modules: PublicModules | undefined): Promise<OpenedRun> {
   const directory = await openRunDirectory(folder);
   const loaded = await loadPolicyConfig(directory.files.config, [], { modules, renamedKeys: 'read' });
   const { config } = loaded;
@@ -71,9 +67,8 @@ async function openRun(
   const { episodeSteps, actionRepeat } = checkSettings(simulator, taskSettings, plain);
   const policies = await exportPolicies(directory, loaded);
   const { steps: unit } = jobTerms[jobKind(config)];
-  const shown: WatchedRun = {
+  const shown = {
     name: directory.name,
-    about: `${label}, seed ${config.seed}`,
     simulator,
     episodeSteps,
     simulatorRepeat: actionRepeat,
@@ -84,7 +79,7 @@ async function openRun(
     policies: policies.map(({ name, steps }) => ({ name, about: `after ${formatCount(steps)} ${unit}` })),
   };
   const seeds = evaluationSeeds({ ...config, environment: config.environment! });
-  return { shown, policies, seeds };
+  return { config, shown, policies, seeds };
 }
 
 /**
@@ -101,12 +96,23 @@ export async function watchRuns({ folders, port, modules }: WatchRunsOptions): P
       remedy: `Name those that you want: ${real.map((path) => relative('', path)).join(', ')}`,
     });
   }
-  const labeled = labelRuns(await Promise.all(real.map((folder) => readRun(folder))));
   const runs: OpenedRun[] = [];
-  for (const [i, folder] of real.entries()) runs.push(await openRun(folder, labeled[i]!.label, modules));
+  for (const folder of real) runs.push(await openRun(folder, modules));
+  const labeled = labelRuns(
+    runs.map(({ config, shown }) => ({
+      name: shown.name,
+      operator: config.operator.name,
+      settings: config,
+      metrics: [],
+      label: '',
+    })),
+  );
   return startWatchServer({
     port,
-    runs: runs.map(({ shown }) => shown),
+    runs: runs.map(({ config, shown }, i) => ({
+      ...shown,
+      about: `${labeled[i]!.label}, seed ${config.seed}`,
+    })),
     seeds: runs[0]!.seeds,
     policy: (run, name) => runs[run]!.policies.find((policy) => policy.name === name)!.onnx,
   });
