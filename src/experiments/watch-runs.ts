@@ -4,6 +4,7 @@ import { loadPolicyConfig } from '../config/load.js';
 import { PmpoError } from '../core/errors.js';
 import { formatCount } from '../core/format.js';
 import { withoutType } from '../dm-env-rpc/codec/settings.js';
+import { readRun } from '../report/run-data.js';
 import { jobKind, jobTerms } from '../run/job-terms.js';
 import { openRunDirectory, type RunDirectory } from '../run/run-directory.js';
 import { builtInTasks } from '../simulators/built-in-tasks.js';
@@ -99,13 +100,19 @@ export async function watchRuns({ folders, port, modules }: WatchRunsOptions): P
   const runs: OpenedRun[] = [];
   for (const folder of real) runs.push(await openRun(folder, modules));
   const labeled = labelRuns(
-    runs.map(({ config, shown }) => ({
-      name: shown.name,
-      operator: config.operator.name,
-      settings: config,
-      metrics: [],
-      label: '',
-    })),
+    await Promise.all(
+      runs.map(async ({ config, shown }, i) => ({
+        name: shown.name,
+        operator: config.operator.name,
+        settings: config,
+        // They tell which settings have an effect. Where they cannot be read, the policy can be watched all the same.
+        metrics: await readRun(real[i]!).then(
+          ({ metrics }) => metrics,
+          () => [],
+        ),
+        label: '',
+      })),
+    ),
   );
   return startWatchServer({
     port,
