@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 import { median } from '../src/core/statistics.js';
 import { load, machine } from './support/machine.js';
 import { program, root } from './support/peers.js';
+import { start } from './support/processes.js';
 
 /**
  * `npm run bench memory [STEPS]`: by how much the memory of a training run grows once its replay is full. Trains a small agent on the
@@ -67,23 +67,26 @@ async function train(output: string): Promise<Sample[]> {
     'run',
     '--quiet',
   ];
-  const child = spawn(process.execPath, [...args, ...sets], {
+  const training = start(process.execPath, [...args, ...sets], {
     stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
     env: { ...process.env, PMPO_BENCH_MEMORY_MS: String(sampleEveryMs) },
   });
-  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   const samples: Sample[] = [];
   let said = 0;
-  for await (const line of createInterface({ input: child.stdio[3] as Readable })) {
-    const sample = { ...(JSON.parse(line) as Memory), steps: stepsOf(join(output, 'run/metrics.jsonl')) };
-    samples.push(sample);
-    if (sample.steps - said < steps / 10) continue;
-    said = sample.steps;
-    console.error(`${said} steps: ${megabytes(sample.resident)} MB resident`);
+  try {
+    for await (const line of createInterface({ input: training.child.stdio[3] as Readable })) {
+      const sample = { ...(JSON.parse(line) as Memory), steps: stepsOf(join(output, 'run/metrics.jsonl')) };
+      samples.push(sample);
+      if (sample.steps - said < steps / 10) continue;
+      said = sample.steps;
+      console.error(`${said} steps: ${megabytes(sample.resident)} MB resident`);
+    }
+    const code = await training.ended;
+    if (code !== 0) throw new Error(`pmpo train ended with ${code}`);
+    return samples;
+  } finally {
+    await training.stop();
   }
-  const code = await ended;
-  if (code !== 0) throw new Error(`pmpo train ended with ${code}`);
-  return samples;
 }
 
 const round = (value: number) => Math.round(10 * value) / 10;

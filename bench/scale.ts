@@ -9,7 +9,16 @@ import { runKeys } from '../src/replay/redis/keys.js';
 import { runStatus } from '../src/replay/redis/replay-writer.js';
 import { load, machine } from './support/machine.js';
 import { program, type RunningServer, root, startOwnServer } from './support/peers.js';
-import { family, megabytesOf, processorSeconds, type Started, start } from './support/processes.js';
+import {
+  alongside,
+  type Ending,
+  eventually,
+  family,
+  megabytesOf,
+  processorSeconds,
+  type Started,
+  start,
+} from './support/processes.js';
 import { stepCosts } from './support/step-costs.js';
 
 /**
@@ -26,7 +35,6 @@ const cases = actorsGiven === '0' ? [] : actorsGiven.split(',').map((text) => te
 const batchSize = 256;
 /** A learner with two cores of its own draws about 20,000 samples per second, and so needs about 1,300 transitions per second. */
 const samplesPerInsert = 16;
-const startSeconds = 240;
 
 const settings = {
   'environment.simulator': 'walker_walk',
@@ -74,17 +82,6 @@ async function startRedis(folder: string): Promise<{ readonly server: Started; r
   return { server, url: `redis://127.0.0.1:${port}` };
 }
 
-/** Tries until it works, for as long as programs may take to start. */
-async function eventually<T>(what: string, attempt: () => Promise<T | undefined>): Promise<T> {
-  const until = performance.now() + 1000 * startSeconds;
-  for (;;) {
-    const found = await attempt().catch(() => undefined);
-    if (found !== undefined) return found;
-    if (performance.now() > until) throw new Error(`${what} has not happened within ${startSeconds} s`);
-    await pause(200);
-  }
-}
-
 interface Metrics {
   readonly steps: number;
   readonly updates: number;
@@ -108,35 +105,41 @@ async function storeOf(connection: RedisConnection) {
 
 async function measure(processes: number, environments: number) {
   const folder = mkdtempSync(join(tmpdir(), 'pmpo-bench-'));
-  const started: Started[] = [];
+  const programs = new Map<string, Ending>();
+  const actors: Started[] = [];
+  let redis: Started | undefined;
   let simulators: RunningServer | undefined;
+  let learner: Started | undefined;
+  let connection: RedisConnection | undefined;
   try {
-    const redis = await startRedis(folder);
-    started.push(redis.server);
+    const { server, url } = await startRedis(folder);
+    redis = server;
+    programs.set('Redis', server);
     simulators = await startOwnServer(['simulators']);
-    const all = { ...settings, 'replay.redis': redis.url, 'environment.address': simulators.address };
+    programs.set('the server of the simulators', simulators);
+    const all = { ...settings, 'replay.redis': url, 'environment.address': simulators.address };
     const sets = Object.entries(all).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
     const config = join(root, 'examples/remote-actors.yaml');
-    const connection = await eventually('the start of Redis', () =>
-      RedisConnection.open({ url: redis.url }, { notice: () => {} }),
+    const store = await eventually(programs, 'the start of Redis', () =>
+      RedisConnection.open({ url }, { notice: () => {} }),
     );
+    connection = store;
     const output = ['--output', join(folder, 'runs'), '--name', 'run', '--quiet'];
     const log = { stdio: ['ignore', 'ignore', 'inherit'] as ['ignore', 'ignore', 'inherit'] };
-    const learner = start(process.execPath, [program, 'train', config, ...output, ...sets], log);
-    started.push(learner);
+    learner = start(process.execPath, [program, 'train', config, ...output, ...sets], log);
+    programs.set('the learner', learner);
     const keys = runKeys('scale');
-    await eventually('the start of the learner', async () => {
-      const status = await runStatus(connection, keys);
+    await eventually(programs, 'the start of the learner', async () => {
+      const status = await runStatus(store, keys);
       return status !== undefined && status.revision > 0 ? status : undefined;
     });
-    const actors: Started[] = [];
     for (let i = 0; i < processes; i++) {
       const own = ['--set', `environment.numEnvs=${environments}`, '--set', 'threads=1', '--quiet'];
       actors.push(start(process.execPath, [program, 'act', config, ...sets, ...own], log));
-      started.push(actors[i]);
+      programs.set(`actor ${i + 1}`, actors[i]);
     }
-    await eventually('the first transitions of all actors', async () => {
-      const count = Number(await connection.command(['HLEN', keys.actors]));
+    await eventually(programs, 'the first transitions of all actors', async () => {
+      const count = Number(await store.command(['HLEN', keys.actors]));
       const last = metricsOf(folder).at(-1);
       return count === processes && last !== undefined && last.updates > 100 ? count : undefined;
     });
@@ -144,23 +147,25 @@ async function measure(processes: number, environments: number) {
       learner: family(learner.pid),
       actors: actors.flatMap(({ pid }) => family(pid)),
       simulators: family(simulators.pid),
-      redis: family(redis.server.pid),
+      redis: family(server.pid),
     };
     const times = () => Object.values(groups).map(processorSeconds);
     const from = metricsOf(folder).length;
     const before = times();
     const begun = performance.now();
-    await pause(1000 * seconds);
+    await alongside(programs, 'the end of the measurement', pause(1000 * seconds));
     const after = times();
     const elapsed = (performance.now() - begun) / 1000;
     const metrics = metricsOf(folder).slice(from - 1);
+    if (metrics.length < 2) {
+      throw new Error(`the learner reported no metrics within ${seconds} s: measure for longer`);
+    }
     const [first, last] = [metrics[0], metrics.at(-1)!];
     const spent = last.wallSeconds - first.wallSeconds;
     const [updates, transitions] = [last.updates - first.updates, last.steps - first.steps];
-    const store = await storeOf(connection);
     const perSecond = { updates: updates / spent, transitions: transitions / spent };
     const average = (name: string) => mean(metrics.slice(1).map(({ values }) => values[name]));
-    const found = {
+    return {
       processes,
       environmentsOfEach: environments,
       samplesPerSecond: Math.round(batchSize * perSecond.updates),
@@ -168,20 +173,19 @@ async function measure(processes: number, environments: number) {
       samplesPerInsert: average('replay/samplesPerInsert'),
       policyLagUpdates: average('actors/policyLag'),
       chunksInStore: average('replay/streamLength'),
-      store,
+      store: await storeOf(store),
       coresUsed: Object.fromEntries(
         Object.keys(groups).map((name, i) => [name, (after[i] - before[i]) / elapsed]),
       ),
       megabytes: Object.fromEntries(Object.entries(groups).map(([name, pids]) => [name, megabytesOf(pids)])),
     };
-    connection.close();
-    return found;
   } finally {
-    // The actors first, and Redis last, so that none waits for another.
-    const rest = started.slice(1);
-    await Promise.all(rest.reverse().map((one) => one.stop()));
-    await simulators?.close();
-    await started[0]?.stop();
+    connection?.close();
+    // Actors need the learner and the simulators, and all of them need Redis.
+    await Promise.allSettled(actors.map((actor) => actor.stop()));
+    await Promise.allSettled([learner?.stop()]);
+    await Promise.allSettled([simulators?.close()]);
+    await Promise.allSettled([redis?.stop()]);
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -191,7 +195,7 @@ async function measureParts() {
   const folder = mkdtempSync(join(tmpdir(), 'pmpo-bench-'));
   const redis = await startRedis(folder);
   try {
-    await eventually('the start of Redis', async () => {
+    await eventually(new Map([['Redis', redis.server]]), 'the start of Redis', async () => {
       (await RedisConnection.open({ url: redis.url }, { notice: () => {} })).close();
       return true;
     });

@@ -1,4 +1,5 @@
-// Loaded into a program by `node --import`, by bench/memory.ts: writes the memory of its process to the file descriptor 3, line by line.
+// bench/memory.ts has `node --import` load this file into a program. It writes the memory of its process, a line for each sample, to the
+// pipe that the benchmark opens for it beside the standard streams, whose number is 3.
 
 import { writeSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';

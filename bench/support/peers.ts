@@ -1,9 +1,10 @@
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { median } from '../../src/core/statistics.js';
+import { alongside, type Ending, start } from './processes.js';
 
 /** Shared by the benchmarks: servers of the built program, Python programs to compare with, and ratios. */
 
@@ -11,7 +12,7 @@ export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const program = join(root, 'dist/cli/main.js');
 
 /** A server that runs until `close`. */
-export interface RunningServer {
+export interface RunningServer extends Ending {
   /** host:port */
   readonly address: string;
   readonly pid: number;
@@ -20,23 +21,20 @@ export interface RunningServer {
 
 /** Starts a program that serves, and reads its address from the first line on which it prints one. */
 export async function startServer(command: string, args: readonly string[]): Promise<RunningServer> {
-  // In a process group of its own, so that Ctrl-C stops the benchmark, and only the benchmark stops its servers.
-  const server = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
-  const ended = new Promise<number | null>((resolve) => server.once('exit', resolve));
+  const { pid, child, ended, stop } = start(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const close = async () => {
-    server.stdin.end();
-    server.kill('SIGINT');
-    await ended;
+    child.stdin!.end();
+    await stop();
   };
   try {
-    const address = await new Promise<string>((resolve, reject) => {
-      ended.then((code) => reject(new Error(`the server ended with ${code}`)));
-      createInterface({ input: server.stdout }).on('line', (line) => {
+    const address = new Promise<string>((resolve) => {
+      createInterface({ input: child.stdout! }).on('line', (line) => {
         const found = /\b[\w.[\]-]+:\d+\b/.exec(line)?.[0];
         if (found !== undefined) resolve(found);
       });
     });
-    return { address, pid: server.pid!, close };
+    const server = new Map([['the server', { ended }]]);
+    return { address: await alongside(server, 'it printed its address', address), pid, ended, close };
   } catch (error) {
     await close();
     throw error;

@@ -1,5 +1,7 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { setTimeout as pause } from 'node:timers/promises';
 
 /** Child processes of benchmarks, and what Linux knows of them: processor time and memory. */
 
@@ -9,29 +11,137 @@ const ticksPerSecond = 100;
 /** A program that runs until `stop`. */
 export interface Started {
   readonly pid: number;
-  /** Resolves to the exit code; null if a signal has ended it. */
+  /** The process with the streams that `options.stdio` asked for. */
+  readonly child: ChildProcess;
+  /** Resolves to the exit code; null if a signal has ended it. Rejects if the program cannot be started. */
   readonly ended: Promise<number | null>;
-  /** Asks it to end, and waits until it has; after 20 s it is killed. */
+  /** Asks it to end, and waits until it has; if it does not, it is killed with all that it has started. */
   stop(): Promise<void>;
 }
 
-/** Starts a program in a process group of its own, so that Ctrl-C stops the benchmark and the benchmark stops its programs. */
-export function start(command: string, args: readonly string[], options: SpawnOptions = {}): Started {
-  const child: ChildProcess = spawn(command, args, { stdio: 'ignore', ...options, detached: true });
+/** The programs that run, by their process groups. */
+const running = new Map<number, Started>();
+
+/** Sends a signal to a process and all that it has started, if any of them is left. */
+function signalGroup(group: number, signal: NodeJS.Signals) {
+  try {
+    process.kill(-group, signal);
+  } catch {
+    // All have ended.
+  }
+}
+
+function killAll() {
+  for (const group of running.keys()) signalGroup(group, 'SIGKILL');
+}
+
+let isEnding = false;
+
+async function endAll(signal: NodeJS.Signals) {
+  // Some shells and runners send a signal twice.
+  if (isEnding) return;
+  isEnding = true;
+  await Promise.allSettled([...running.values()].map((one) => one.stop()));
+  process.exit(128 + constants.signals[signal]);
+}
+
+const endingSignals = ['SIGINT', 'SIGTERM'] as const;
+
+function watch(one: Started) {
+  if (running.size === 0) {
+    for (const signal of endingSignals) process.on(signal, endAll);
+    // An error that nobody catches ends the benchmark without its `finally`.
+    process.on('exit', killAll);
+  }
+  running.set(one.pid, one);
+}
+
+function forget({ pid }: Started) {
+  running.delete(pid);
+  if (running.size > 0) return;
+  for (const signal of endingSignals) process.off(signal, endAll);
+  process.off('exit', killAll);
+}
+
+/**
+ * Starts a program in a process group of its own. Ctrl-C then reaches only the benchmark, which stops what it has started, and ends.
+ *
+ * @param patienceMs how long `stop` waits before it kills the program
+ */
+export function start(
+  command: string,
+  args: readonly string[],
+  options: SpawnOptions = {},
+  patienceMs = 20_000,
+): Started {
+  const child = spawn(command, args, { stdio: 'ignore', ...options, detached: true });
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once('exit', resolve);
     child.once('error', reject);
   });
-  return {
+  const one: Started = {
     pid: child.pid!,
+    child,
     ended,
     async stop() {
       child.kill('SIGINT');
-      const patience = setTimeout(() => child.kill('SIGKILL'), 20_000);
-      await ended;
-      clearTimeout(patience);
+      const patience = setTimeout(() => signalGroup(one.pid, 'SIGKILL'), patienceMs);
+      try {
+        await ended;
+      } finally {
+        clearTimeout(patience);
+      }
     },
   };
+  if (child.pid !== undefined) watch(one);
+  // Whoever waits for `ended` gets the error.
+  ended.catch(() => {}).finally(() => forget(one));
+  return one;
+}
+
+/** What `alongside` needs to know of a program. */
+export type Ending = Pick<Started, 'ended'>;
+
+/** Waits for `work` as long as the programs run. @param programs by the names that the error uses */
+export async function alongside<T>(
+  programs: ReadonlyMap<string, Ending>,
+  what: string,
+  work: Promise<T>,
+): Promise<T> {
+  const endings = [...programs].map(async ([name, { ended }]): Promise<never> => {
+    throw new Error(`${name} ended (exit code ${await ended}) before ${what}`);
+  });
+  return await Promise.race([work, ...endings]);
+}
+
+/** Tries until `attempt` finds something, as long as the programs run, for at most `seconds`. */
+export async function eventually<T>(
+  programs: ReadonlyMap<string, Ending>,
+  what: string,
+  attempt: () => Promise<T | undefined>,
+  seconds = 240,
+): Promise<T> {
+  const until = performance.now() + 1000 * seconds;
+  let isOver = false;
+  let cause: unknown;
+  const tries = async (): Promise<T> => {
+    for (;;) {
+      const found = await attempt().catch((error: unknown) => {
+        cause = error;
+        return undefined;
+      });
+      if (found !== undefined) return found;
+      if (isOver || performance.now() > until) {
+        throw new Error(`${what} has not happened within ${seconds} s`, { cause });
+      }
+      await pause(200);
+    }
+  };
+  try {
+    return await alongside(programs, what, tries());
+  } finally {
+    isOver = true;
+  }
 }
 
 /** The fields of /proc/PID/stat from the third on; the second, the program's name, may contain spaces. */
@@ -72,5 +182,6 @@ export function megabytesOf(pids: readonly number[]): number {
   const kilobytes = pids.map((pid) =>
     Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0),
   );
-  return kilobytes.reduce((sum, one) => sum + one, 0) / 1000;
+  // What /proc calls kB are 1,024 bytes.
+  return (1024 * kilobytes.reduce((sum, one) => sum + one, 0)) / 1e6;
 }

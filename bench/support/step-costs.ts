@@ -142,7 +142,7 @@ async function simulatorCosts(simulator: string) {
 }
 
 /** Transitions in the learner's memory. */
-function replayCosts(capacity: number) {
+async function replayCosts(capacity: number) {
   const store = new TransitionStore(capacity, shape);
   const one = [normal('o', shape.observationSize), normal('a', shape.actionSize)] as const;
   const next = normal('n', shape.observationSize);
@@ -154,7 +154,7 @@ function replayCosts(capacity: number) {
     return chunk.take();
   };
   const rows = fill();
-  return async () => ({
+  return {
     rows,
     costs: {
       transitionPacked: await cost(32 * 2000, () => {
@@ -170,7 +170,7 @@ function replayCosts(capacity: number) {
         for (let i = 0; i < 200; i++) store.sample(foldIn(randomKey(4), i), sizes.batch);
       }),
     },
-  });
+  };
 }
 
 /** Chunks of 32 transitions and policies through Redis. */
@@ -257,7 +257,7 @@ export async function stepCosts({
   const { packed, costs: policy } = await policyCosts(...engines);
   for (const engine of engines) await engine.dispose();
   const simulators = await simulatorCosts(simulator);
-  const { rows, costs: replay } = await replayCosts(defaults.replay.capacity)();
+  const { rows, costs: replay } = await replayCosts(defaults.replay.capacity);
   const redis = await redisCosts(url, redisPid, rows, packed);
   const side = await ours('update', 'onnx', 'pmpo', 4, iterations(updatesAtHand.control));
   const updates = 5 * updatesAtHand.control;
