@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPair, disagreement, integers, normal, type Pair } from '../../test/engine/agreement.js';
-import { createEngine } from './create.js';
 import type { Engine } from './engine.js';
 import { int32Result } from './host-tensors.js';
-import { overParts } from './parts.js';
+import { overParts, type PartResults } from './parts.js';
 import type { NamedHostTensors, NamedTensors, Scalar, Variable } from './tensors.js';
 import * as tf from './tf.js';
 
@@ -69,17 +68,6 @@ describe('a batch in parts', () => {
     },
   );
 
-  it('gives the same bits with any number of threads', async () => {
-    const found: NamedHostTensors[] = [];
-    for (const threads of [1, 2, 3]) {
-      const engine = await createEngine('onnx', { threads });
-      found.push((await gradientsOf(engine, 'threads')(3).run(inputs)) as NamedHostTensors);
-      await engine.dispose();
-    }
-    expect(found[1]).toEqual(found[0]);
-    expect(found[2]).toEqual(found[0]);
-  });
-
   it('may be a part of a larger one', async () => {
     const fn = (all: NamedTensors) => {
       const { sums } = overParts(all, 2, (half) =>
@@ -89,6 +77,56 @@ describe('a batch in parts', () => {
     };
     const { eager, traced } = await pair.run(fn, { x: inputs.x });
     expect(disagreement(eager, traced)).toBeUndefined();
+  });
+
+  it('may return one value both as a sum and as rows', async () => {
+    // In a part of one example, a value with a row for each example is its own sum.
+    const ofOne = ({ x }: NamedTensors) => {
+      const square = tf.square(x!);
+      return { sums: { sum: square }, rows: { square } };
+    };
+    const inParts = pair.traced.jit('sum and rows', (all: NamedTensors) => {
+      const { sums, rows } = overParts(all, B, ofOne);
+      return { ...sums, ...rows };
+    });
+    const whole = pair.eager.jit('sum and rows', ({ x }: NamedTensors) => {
+      const square = tf.square(x!);
+      return { sum: tf.sum(square, 0, true), square };
+    });
+    expect(
+      disagreement(await whole.run({ x: inputs.x }), await inParts.run({ x: inputs.x })),
+    ).toBeUndefined();
+  });
+
+  it('may have a sum that broadcasts two products', async () => {
+    const { eager, traced } = await pair.run(
+      (all) =>
+        overParts(all, 4, ({ x, y }) => {
+          const [column, row] = [tf.matMul(x!, y!, true), tf.matMul(y!, x!, true)];
+          // [D, 1] + [1, D] is [D, D].
+          return { sums: { sum: tf.add(column, row) }, rows: {} };
+        }).sums,
+      { x: inputs.x, y: normal('y', B, 1) },
+    );
+    expect(disagreement(eager, traced)).toBeUndefined();
+  });
+
+  it('may scale and shift a normalized variable by numbers of the part', async () => {
+    const results: NamedHostTensors[] = [];
+    for (const engine of [pair.eager, pair.traced]) {
+      const table = engine.variable('table', normal('table', 5, D));
+      const fn = engine.jit('normalized', (all: NamedTensors) => {
+        const { sums } = overParts(all, 3, ({ x }) => {
+          const { mean, variance } = tf.moments(table, -1, true);
+          const normal = tf.mul(tf.sub(table, mean), tf.rsqrt(tf.add(variance, 1e-5)));
+          const [scale, offset] = [tf.sum(x!, 0), tf.sum(tf.square(x!), 0)];
+          return { sums: { sum: tf.add(tf.mul(normal, scale), offset) }, rows: {} };
+        });
+        return sums;
+      });
+      results.push(await fn.run({ x: inputs.x }));
+    }
+    expect(disagreement(results[0]!, results[1]!)).toBeUndefined();
   });
 
   it('may depend on values that are computed once, and change variables afterwards', async () => {
@@ -112,6 +150,97 @@ describe('a batch in parts', () => {
   });
 });
 
+/** Every way in which the function of a part is called: whole, in parts, and as a part of a part. */
+const ways = [
+  ['eager', 1],
+  ['eager', 3],
+  ['traced', 1],
+  ['traced', 3],
+  ['traced', 'nested'],
+] as const;
+type Way = (typeof ways)[number][1];
+
+/** The sums of a batch that is split in one of these ways. */
+function sumsOf<S extends NamedTensors>(
+  all: NamedTensors,
+  way: Way,
+  fn: (part: NamedTensors) => PartResults<S, NamedTensors>,
+): S {
+  if (way !== 'nested') return overParts(all, way, fn).sums;
+  return overParts(all, 2, (half) => ({ sums: overParts(half, 3, fn).sums, rows: {} })).sums;
+}
+
+describe.each(ways)('on the engine that is %s, in parts: %s', (engine, way) => {
+  const refusal = (fn: (all: NamedTensors) => NamedTensors) =>
+    expect(pair[engine].jit('refused', fn).run({ x: inputs.x })).rejects;
+
+  it.each(['input', 'variable'])('refuses a gradient through the results in the %s', async (of) => {
+    const factor = pair[engine].variable(`factor ${of} ${engine} ${way}`, normal('factor', D));
+    await refusal(({ x }) => {
+      const loss = (at: tf.Tensor) =>
+        sumsOf({ x: of === 'input' ? at : x! }, way, (part) => ({
+          sums: { sum: tf.sum(tf.mul(part.x!, of === 'input' ? factor : at)) },
+          rows: {},
+        })).sum;
+      const all = (at: tf.Tensor) => tf.add(loss(at), tf.sum(at)) as Scalar;
+      return { gradient: tf.grad(all)(of === 'input' ? x! : factor) };
+    }).toThrow('overParts: a gradient was taken through its results. Take the gradient inside');
+  });
+
+  it('takes gradients inside', async () => {
+    const square = (x: tf.Tensor) => tf.sum(tf.square(x)) as Scalar;
+    const fn = (all: NamedTensors) =>
+      sumsOf(all, way, ({ x }) => ({ sums: { gradient: tf.sum(tf.grad(square)(x!), 0) }, rows: {} }));
+    const found = await pair[engine].jit('inside', fn).run({ x: inputs.x });
+    const whole = await pair.eager
+      .jit('whole', ({ x }: NamedTensors) => ({ gradient: tf.mul(tf.sum(x!, 0), 2) }))
+      .run({ x: inputs.x });
+    expect(disagreement(whole, found)).toBeUndefined();
+  });
+
+  it('refuses rows that are not one for each example', async () => {
+    for (const shape of [[], [5, D]]) {
+      await refusal((all) =>
+        sumsOf(all, way, () => ({ sums: { one: tf.scalar(1) }, rows: { row: tf.zeros(shape) } })),
+      ).toThrow(`overParts, rows 'row': the shape [${shape}] does not start with`);
+    }
+  });
+
+  it('refuses a sum of booleans', async () => {
+    await refusal((all) =>
+      sumsOf(all, way, ({ x }) => ({ sums: { any: tf.any(tf.greater(x!, 0)) }, rows: {} })),
+    ).toThrow("overParts, sum 'any': is bool, which cannot be added up");
+  });
+
+  it('refuses results that are not tensors', async () => {
+    const none = undefined as unknown as tf.Tensor;
+    await refusal((all) => sumsOf(all, way, () => ({ sums: { none }, rows: {} }))).toThrow(
+      "overParts, sum 'none': is not a tensor",
+    );
+    await refusal((all) => sumsOf(all, way, () => ({ sums: {}, rows: { none } }))).toThrow(
+      "overParts, rows 'none': is not a tensor",
+    );
+  });
+
+  it('refuses to assign to a variable or to make one', async () => {
+    const name = `assigned ${engine} ${way}`;
+    const variable = pair[engine].variable(name, normal('assigned', D));
+    const result = ({ x }: NamedTensors) => ({ sums: { sum: tf.sum(x!) }, rows: {} });
+    await refusal((all) =>
+      sumsOf(all, way, (part) => {
+        variable.assign(tf.zeros([D]));
+        return result(part);
+      }),
+    ).toThrow(`overParts, variable '${name}': was assigned to in the function of a part`);
+    await refusal((all) =>
+      sumsOf(all, way, (part) => {
+        tf.variable(tf.zeros([D]), true, `${name}, made`);
+        return result(part);
+      }),
+    ).toThrow(`overParts, variable '${name}, made': was made in the function of a part`);
+  });
+});
+
 describe('wrong use is refused', () => {
   const sumOf = (parts: number) => (all: NamedTensors) =>
     overParts(all, parts, ({ x }) => ({ sums: { sum: tf.sum(x!) }, rows: {} })).sums;
@@ -120,6 +249,19 @@ describe('wrong use is refused', () => {
     await expect(pair.traced.jit('five', sumOf(5)).run({ x: inputs.x })).rejects.toThrow(
       /input 'x': its shape \[12,6\] cannot be split into 5 parts/,
     );
+  });
+
+  it.each([0, -3, 1.5, Number.NaN])('%d as the number of parts', async (parts) => {
+    for (const engine of [pair.eager, pair.traced]) {
+      await expect(engine.jit('number', sumOf(parts)).run({ x: inputs.x })).rejects.toThrow(
+        `overParts: the number of parts is ${parts}. Give a whole number of at least 1`,
+      );
+    }
+  });
+
+  it('a batch without inputs', async () => {
+    const none = () => overParts({}, 1, () => ({ sums: { one: tf.scalar(1) }, rows: {} })).sums;
+    await expect(pair.eager.jit('none', none).run({})).rejects.toThrow(/overParts: there is no input/);
   });
 
   it('inputs of different lengths', async () => {

@@ -5,9 +5,11 @@ import { uniformOf } from './simplify.js';
 /**
  * Replaces groups of nodes by one operator if no other node uses their intermediate values. Changes nodes in place; nodes that
  * are no longer used are left out when the graph is written.
+ * @param captured for the graph inside of a node: the values of the graph around it that it reads. What computes them is not part of it,
+ *   and other nodes may use it. All other values that `outputs` depend on are used in this graph only.
  */
-export function fuse(outputs: readonly Value[]): void {
-  const { nodes } = reachable(outputs);
+export function fuse(outputs: readonly Value[], captured: ReadonlySet<Value> = new Set()): void {
+  const { nodes } = reachable(outputs, captured);
   const uses = new Map<Value, number>();
   const use = (value: Value): void => {
     uses.set(value, (uses.get(value) ?? 0) + 1);
@@ -16,9 +18,11 @@ export function fuse(outputs: readonly Value[]): void {
   for (const node of nodes) {
     for (const value of dependencies(node)) if (value !== undefined) use(value);
   }
+  // A value without a count of uses has no producer that may be replaced.
+  for (const value of captured) uses.delete(value);
   for (const node of nodes) {
     fuseLayerNorm(node, uses);
-    if (node.body !== undefined) fuse(node.body.outputs);
+    if (node.body !== undefined) fuse(node.body.outputs, new Set(node.body.captured));
   }
 }
 

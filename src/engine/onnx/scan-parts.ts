@@ -1,4 +1,4 @@
-import { sizeOf } from '../../core/shape.js';
+import { sameShape } from '../../core/shape.js';
 import { type Attributes, type Body, dependencies, type Graph, reachable, type Value } from './graph.js';
 import { uniformOf } from './simplify.js';
 
@@ -26,8 +26,8 @@ export function scanParts(
   const part = split.map(({ type, shape }) => graph.partInput('part', type, shape.slice(1)));
   const built = build(part);
   const inside = dependentOn(part, [...built.sums, ...built.rows]);
-  const summed = built.sums.filter((value) => inside.has(value));
-  const joined = built.rows.filter((value) => inside.has(value));
+  const summed = [...new Set(built.sums)].filter((value) => inside.has(value));
+  const joined = [...new Set(built.rows)].filter((value) => inside.has(value));
   const before = summed.map(({ type, shape }) => graph.partInput('sum', type, shape));
   const after = summed.map((value, i) => accumulated(graph, before[i]!, value));
   const body = bodyOf([...before, ...part], [...after, ...joined]);
@@ -44,12 +44,13 @@ export function scanParts(
       ...joined.map(({ type, shape }) => ({ type, shape: [parts, ...shape] })),
     ],
   );
-  const whole = new Map([...summed, ...joined].map((value, i) => [value, results[i]!]));
+  const sums = new Map(summed.map((value, i) => [value, results[i]!]));
+  const rows = new Map(joined.map((value, i) => [value, results[summed.length + i]!]));
   return {
-    sums: built.sums.map((value) => whole.get(value) ?? times(graph, value, parts)),
+    sums: built.sums.map((value) => sums.get(value) ?? times(graph, value, parts)),
     rows: built.rows.map((value) => {
       const [length, ...rest] = value.shape as [number, ...number[]];
-      const all = whole.get(value) ?? graph.broadcast(value, [parts, ...value.shape]);
+      const all = rows.get(value) ?? graph.broadcast(value, [parts, ...value.shape]);
       return reshape(graph, all, [parts * length, ...rest]);
     }),
   };
@@ -93,7 +94,7 @@ function bodyOf(inputs: readonly Value[], outputs: readonly Value[]): Body {
 function accumulated(graph: Graph, sum: Value, value: Value): Value {
   const { node, type, shape } = value;
   const [a, b] = node?.inputs ?? [];
-  if (node?.operator === 'Add' && a!.shape.length === shape.length && sizeOf(a!.shape) === sizeOf(b!.shape)) {
+  if (node?.operator === 'Add' && sameShape(a!.shape, shape) && sameShape(b!.shape, shape)) {
     return accumulated(graph, accumulated(graph, sum, a!), b!);
   }
   const isProduct = node?.operator === 'Gemm' || (node?.operator === 'MatMul' && shape.length === 2);

@@ -40,6 +40,9 @@ type CoefficientInputs = TokenInputs & {
   readonly [Name in (typeof coefficientNames)[number] as `${Name}Coefficient`]?: Tensor2D;
 };
 
+/** The terms of each token, [B, T]. */
+type TermRows = { readonly [Name in keyof TokenTerms]: Tensor2D };
+
 /** `scale` multiplies the gradient before the optimizer sees it. */
 interface StepInputs {
   readonly learningRate: Scalar;
@@ -61,7 +64,7 @@ export function createTraining(
   const adam = createAdam(engine, 'adam', policy, { learningRate: 1 });
   // One compiled function for each set of parts.
   const scoreFunctions = new Map<string, Compiled<TokenInputs, TokenTerms>>();
-  const gradientFunctions = new Map<string, Compiled<CoefficientInputs, TokenTerms>>();
+  const gradientFunctions = new Map<string, Compiled<CoefficientInputs, TermRows>>();
   const nameOf = (kind: string, parts: ScoreParts) =>
     `${kind} ${partNames.filter((part) => parts[part] === true).join(' ')}`;
 
@@ -74,14 +77,14 @@ export function createTraining(
     );
   };
 
-  const gradientFunction = (parts: ScoreParts): Compiled<CoefficientInputs, TokenTerms> => {
+  const gradientFunction = (parts: ScoreParts): Compiled<CoefficientInputs, TermRows> => {
     const name = nameOf('forward and backward', parts);
     return getOrCreate(gradientFunctions, name, () =>
       engine.jit(name, (inputs: CoefficientInputs) => accumulateGradient(parts, inputs)),
     );
   };
 
-  const accumulateGradient = (parts: ScoreParts, inputs: CoefficientInputs): TokenTerms => {
+  const accumulateGradient = (parts: ScoreParts, inputs: CoefficientInputs): TermRows => {
     const { sums, rows } = overParts(inputs, partsOf(inputs.tokens.shape), (part) =>
       gradientsAndTerms(parts, part),
     );
@@ -93,7 +96,7 @@ export function createTraining(
   const gradientsAndTerms = (
     parts: ScoreParts,
     inputs: CoefficientInputs,
-  ): PartResults<NamedTensors, TokenTerms> => {
+  ): PartResults<NamedTensors, TermRows> => {
     let terms: TokenTerms = {};
     const { grads } = tf.variableGrads(
       () => {
@@ -109,11 +112,11 @@ export function createTraining(
       },
       names.map((name) => policy[name]!),
     );
-    const results: { -readonly [Name in keyof TokenTerms]: TokenTerms[Name] } = {};
+    const results: { -readonly [Name in keyof TermRows]: TermRows[Name] } = {};
     for (const name of termNames) {
       const kept = terms[name];
       if (kept === undefined) continue;
-      results[name] = tf.clone(kept);
+      results[name] = tf.reshape(kept, inputs.tokens.shape);
       kept.dispose();
     }
     const gradients = names.map((name) => [name, grads[policy[name]!.name]!] as const);
