@@ -4,6 +4,7 @@ import { normal } from '../../../test/engine/agreement.js';
 import { createEngine } from '../create.js';
 import type { Engine, EngineName } from '../engine.js';
 import { int32Result } from '../host-tensors.js';
+import { overParts } from '../parts.js';
 import type { HostTensor, NamedTensors, Tensor2D } from '../tensors.js';
 import * as tf from '../tf.js';
 
@@ -101,6 +102,22 @@ describe.each<EngineName>(['cpu', 'onnx'])('export from the engine %s', (name) =
       const expected = await engine.jit(`mean ${batch}`, fn).run({ x });
       const found = await runModel(bytes, { x });
       expectValues(found, expected);
+    }
+  });
+
+  it('exports a batch in parts whole, if its size is variable', async () => {
+    const { engine } = await start();
+    const fn = ({ x }: { x: Tensor2D }) => {
+      const { sums, rows } = overParts({ x }, x.shape[0], (part) => ({
+        sums: { sum: tf.sum(part.x, 0) },
+        rows: { square: tf.square(part.x) },
+      }));
+      return { ...sums, ...rows };
+    };
+    const bytes = await engine.exportOnnx('parts', fn, { x: [1, 4] }, true);
+    for (const batch of [1, 2, 7]) {
+      const x = normal(`x ${batch}`, batch, 4);
+      expectValues(await runModel(bytes, { x }), await engine.jit(`parts ${batch}`, fn).run({ x }));
     }
   });
 

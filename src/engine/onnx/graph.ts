@@ -70,8 +70,11 @@ export class Graph {
   readonly #byKey = new Map<string, GraphNode>();
   readonly #constants = new Map<string, Value>();
   readonly #prefix: string;
-  /** Whether a sum over rows may become a product with a row of ones, a constant whose length is the number of rows. */
-  readonly sumsAsProducts: boolean;
+  /**
+   * Whether the graph is one of several that must be equal but for the lengths of axes. It then holds no constant as long as such an axis,
+   * such as the row of ones that turns a sum over rows into a product, and computes no batch in parts, whose number depends on lengths.
+   */
+  readonly openLengths: boolean;
   /** Whether nodes may be operators that ONNX Runtime has and ONNX does not. */
   readonly contributed: boolean;
   /** The inputs of the bodies of all nodes; nothing else may depend on them. */
@@ -81,13 +84,10 @@ export class Graph {
   /** @param prefix of the names of all values, so that graphs can be merged without name clashes. */
   constructor(
     prefix = '',
-    {
-      sumsAsProducts = true,
-      contributed = false,
-    }: Partial<Pick<Graph, 'sumsAsProducts' | 'contributed'>> = {},
+    { openLengths = false, contributed = false }: Partial<Pick<Graph, 'openLengths' | 'contributed'>> = {},
   ) {
     this.#prefix = prefix;
-    this.sumsAsProducts = sumsAsProducts;
+    this.openLengths = openLengths;
     this.contributed = contributed;
   }
 

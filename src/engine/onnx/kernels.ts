@@ -180,7 +180,7 @@ export function reduce(
   if (small !== undefined) return graph.broadcast(small, shape);
   const isOverRows =
     operator === 'ReduceSum' && value.type === 'float32' && axes.every((axis, i) => axis === i);
-  if (isOverRows && graph.sumsAsProducts) {
+  if (isOverRows && !graph.openLengths) {
     const rows = sizeOf(value.shape.slice(0, axes.length));
     const columns = sizeOf(value.shape.slice(axes.length));
     if (rows >= minRowsForProduct && columns > 1) {
@@ -190,7 +190,7 @@ export function reduce(
       return reshape(graph, sum, shape);
     }
   }
-  if (!graph.sumsAsProducts && shape.length === 0 && value.type === 'float32') {
+  if (graph.openLengths && shape.length === 0 && value.type === 'float32') {
     const whole = sumOfAll(graph, operator, value);
     if (whole !== undefined) return whole;
   }

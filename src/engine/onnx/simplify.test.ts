@@ -7,7 +7,7 @@ import { cast, elementwise, reduce, transpose } from './kernels.js';
 const shape = [3, 5];
 
 function inputs(openLengths = false) {
-  const graph = new Graph('', { sumsAsProducts: !openLengths });
+  const graph = new Graph('', { openLengths });
   const [x, y, z] = ['x', 'y', 'z'].map((name) => graph.input(name, 'float32', shape)) as [
     Value,
     Value,

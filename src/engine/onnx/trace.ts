@@ -34,10 +34,7 @@ export interface Trace {
 }
 
 export interface TraceOptions {
-  /**
-   * Whether the trace is one of several that differ in the lengths of axes: it then holds no constant with as many elements as such an
-   * axis if it can do without. Default: false.
-   */
+  /** Whether the trace is one of several that differ in the lengths of axes; see Graph. Default: false. */
   readonly openLengths?: boolean;
   /** Whether it may use operators that ONNX Runtime has and ONNX does not. Default: false. */
   readonly contributed?: boolean;
@@ -100,7 +97,7 @@ export class Tracer {
     types: ReadonlyMap<string, InputType>,
     { openLengths = false, contributed = false }: TraceOptions = {},
   ): Trace {
-    const graph = new Graph('', { sumsAsProducts: !openLengths, contributed });
+    const graph = new Graph('', { openLengths, contributed });
     const created: VariableValue[] = [];
     this.#created = created;
     const outside = Object.values(tf.engine().registeredVariables);

@@ -160,8 +160,8 @@ export class TracingBackend extends tf.KernelBackend implements PartsBackend, Fu
 
   /** See `overParts` in ../parts.ts. */
   overParts(inputs: readonly Tensor[], parts: number, fn: PartFunction): PartTensors {
-    // A graph with open lengths must be the same at all of them, and a part is one already.
-    if (!this.graph.sumsAsProducts || this.#isInPart) return fn(inputs);
+    // A part is not divided again.
+    if (this.graph.openLengths || this.#isInPart) return fn(inputs);
     const tensorOf = (value: Value) => tf.engine().makeTensorFromTensorInfo(this.wrap(value, 'overParts'));
     const build = (part: readonly Value[]) => {
       const { sums, rows } = fn(part.map(tensorOf));
