@@ -1,9 +1,8 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { PmpoError } from '../src/core/errors.js';
 import { createEngine } from '../src/engine/create.js';
-import { requireGpu } from './support/gpu.js';
+import { gpuBenchmarks, runBenchmark } from './support/gpu.js';
 import { root } from './support/peers.js';
 
 /**
@@ -13,21 +12,18 @@ import { root } from './support/peers.js';
  * side, `npm install --no-save @tensorflow/tfjs-node-gpu`.
  */
 
-async function bench(name: string): Promise<object> {
-  const args = [join(root, 'node_modules/tsx/dist/cli.mjs'), join(root, `bench/${name}.ts`)];
-  const running = promisify(execFile)(process.execPath, [...args, '--gpu', '--no-wasm'], { cwd: root });
-  running.child.stderr!.pipe(process.stderr);
-  return JSON.parse((await running).stdout) as object;
-}
+const tsx = join(root, 'node_modules/tsx/dist/cli.mjs');
 
 try {
-  const gpus = await requireGpu({
+  const probes = {
     listGpus: () =>
       execFileSync('nvidia-smi', ['-L'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),
     startCuda: async () => (await createEngine('onnx', { executionProvider: 'cuda' })).dispose(),
-  });
-  const results = { update: await bench('update'), lmUpdate: await bench('lm-update') };
-  console.log(JSON.stringify({ benchmark: 'gpu', gpus, ...results }, undefined, 2));
+  };
+  const results = await gpuBenchmarks(probes, (name) =>
+    runBenchmark(name, process.execPath, [tsx, join(root, `bench/${name}.ts`), '--gpu', '--no-wasm']),
+  );
+  console.log(JSON.stringify(results, undefined, 2));
 } catch (error) {
   if (!(error instanceof PmpoError)) throw error;
   console.error(error.message);

@@ -7,6 +7,7 @@ import { mean } from '../src/core/statistics.js';
 import { RedisConnection } from '../src/replay/redis/connection.js';
 import { runKeys } from '../src/replay/redis/keys.js';
 import { runStatus } from '../src/replay/redis/replay-writer.js';
+import { round } from './support/figures.js';
 import { load, machine } from './support/machine.js';
 import { program, type RunningServer, root, startOwnServer } from './support/peers.js';
 import {
@@ -223,7 +224,7 @@ const costs = await measureParts();
 console.log(
   JSON.stringify(
     { benchmark: 'scale', machine: machine(loadBefore), seconds, settings, actors, costs },
-    (_, value) => (typeof value === 'number' ? Number(value.toPrecision(4)) : value),
+    (_, value) => (typeof value === 'number' ? round(value) : value),
     2,
   ),
 );

@@ -1,3 +1,4 @@
+import { median } from '../src/core/statistics.js';
 import { decodeResponse, environmentService } from '../src/dm-env-rpc/codec/messages.js';
 import { StepDecoder } from '../src/dm-env-rpc/codec/step-decoder.js';
 import { packTensor, unpackTensor } from '../src/dm-env-rpc/codec/tensors.js';
@@ -16,7 +17,6 @@ const answers: Record<string, Record<string, [DType, number[]]>> = {
   dog: { state: ['float64', [223]] },
   pixels: { pixels: ['uint8', [64, 64, 3]] },
 };
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 function measure(shapes: Record<string, [DType, number[]]>) {
   const specs = Object.entries({ reward: ['float64', []] as [DType, number[]], ...shapes }).map(

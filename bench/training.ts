@@ -11,8 +11,8 @@ import { program, pythonOf, ratioOf, root, runPython, withServer } from './suppo
  * `npm run bench training [-- TASKS] [ROUNDS] [STEPS] [LIBRARIES]`: environment steps per second of a training run, with one update for every
  * two steps, batches of 256 and two hidden layers of 256, on the tasks walker-walk and dog-stand, or others with commas between them.
  * Compares, by turns, `pmpo train` on `pmpo serve dm-control` (PMPO with N = 4) with the SAC of Stable-Baselines3 and of SBX, which
- * is the same in JAX. Both step the same simulators in their own process, 8 environments as ours do, which SBX is faster with than
- * with one. The time begins when functions have been compiled and updates have begun, and ends with the last update; it
+ * is the same in JAX. Both step the same simulators in their own process, 8 environments as ours do; in a single try SBX was faster with
+ * 8 than with one. The time begins when functions have been compiled and updates have begun, and ends with the last update; it
  * includes acting, stepping, storing and learning, but no evaluation.
  */
 

@@ -1,15 +1,12 @@
 """Trains SAC of Stable-Baselines3 or of SBX on DM Control tasks in this process, and prints its environment steps per second.
 
-Usage: python training_python.py LIBRARY TASK NUM_ENVS SKIPPED STEPS
-
-LIBRARY is stable_baselines3 or sbx, Stable-Baselines3's algorithms in JAX. NUM_ENVS environments are stepped by turns. There is one
-update for every two steps, batches of 256, two hidden layers of 256 in every network, and SAC's defaults for everything else. The
-first SKIPPED steps, half of them with random actions and without updates, are not timed: functions are compiled in them. The time
-of the other STEPS includes acting, stepping, storing and learning, but no evaluation.
+SBX has Stable-Baselines3's algorithms in JAX. The environments are stepped by turns. There is one update for every two steps, batches of 256, two hidden layers of 256 in every network, and SAC's defaults for everything else. The
+first skipped steps, half of them with random actions and without updates, are not timed: functions are compiled in them. The time
+of the other steps includes acting, stepping, storing and learning, but no evaluation.
 """
 
+import argparse
 import importlib
-import sys
 import time
 from typing import Any
 
@@ -46,38 +43,46 @@ class SuiteTask(gymnasium.Env[np.ndarray, np.ndarray]):
 
 
 class Timer(BaseCallback):
-    """Records the time after `skipped` steps."""
+    """Records the time after `skipped` steps, and how many steps have been made by then."""
 
     def __init__(self, skipped: int) -> None:
         super().__init__()
         self._skipped = skipped
-        self.started = 0.0
+        self.started: float | None = None
+        self.steps_before = 0
 
     def _on_step(self) -> bool:
-        if self.started == 0.0 and self.num_timesteps >= self._skipped:
+        if self.started is None and self.num_timesteps >= self._skipped:
+            self.steps_before = self.num_timesteps
             self.started = time.perf_counter()
         return True
 
 
 def main() -> None:
-    library, task, num_envs, skipped, steps = *sys.argv[1:3], *map(int, sys.argv[3:])
-    options = {} if library == "sbx" else {"device": "cpu"}
-    model = importlib.import_module(library).SAC(
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("library", choices=["stable_baselines3", "sbx"])
+    parser.add_argument("task", help="a task of the DM Control Suite, such as walker-walk")
+    parser.add_argument("num_envs", type=int)
+    parser.add_argument("skipped", type=int, help="steps that are not timed")
+    parser.add_argument("steps", type=int, help="steps that are timed")
+    given = parser.parse_args()
+    options = {} if given.library == "sbx" else {"device": "cpu"}
+    model = importlib.import_module(given.library).SAC(
         "MlpPolicy",
-        DummyVecEnv([lambda: SuiteTask(task)] * num_envs),
+        DummyVecEnv([lambda: SuiteTask(given.task)] * given.num_envs),
         batch_size=256,
         # One update for every two steps, counted over all environments.
-        train_freq=max(1, 2 // num_envs),
-        gradient_steps=max(1, num_envs // 2),
-        learning_starts=skipped // 2,
+        train_freq=max(1, 2 // given.num_envs),
+        gradient_steps=max(1, given.num_envs // 2),
+        learning_starts=given.skipped // 2,
         policy_kwargs={"net_arch": [256, 256]},
         seed=0,
         **options,
     )
-    timer = Timer(skipped)
-    model.learn(total_timesteps=skipped + steps, callback=timer)
+    timer = Timer(given.skipped)
+    model.learn(total_timesteps=given.skipped + given.steps, callback=timer)
     seconds = time.perf_counter() - timer.started
-    print((model.num_timesteps - skipped) / seconds)
+    print((model.num_timesteps - timer.steps_before) / seconds)
 
 
 if __name__ == "__main__":

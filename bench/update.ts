@@ -10,13 +10,16 @@
  *   npm run bench update -- --no-wasm   without the two on wasm, which take most of the time
  *   npm run bench update -- --gpu       with the traced sides on CUDA, too, and tfjs-node-gpu for tfjs-node: see gpu.ts
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { quantile } from '../src/core/statistics.js';
 import type { EngineOptions } from '../src/engine/create.js';
 import * as tf from '../src/engine/tf.js';
 import { optionalEngines } from './support/engines.js';
+import { round } from './support/figures.js';
 import { load, machine } from './support/machine.js';
+import { pythonOf, root } from './support/peers.js';
 import {
   iterations,
   kl,
@@ -66,9 +69,8 @@ async function plainWasm(operatorName: 'pmpo' | 'mpo', samples: number): Promise
 }
 
 async function jax(operator: string, samples: number): Promise<UpdateSide> {
-  const scripts = fileURLToPath(new URL('../scripts/venv.mjs', import.meta.url));
-  const python = execFileSync(process.execPath, [scripts, 'jax'], { encoding: 'utf8' }).trim();
-  const program = fileURLToPath(new URL('./update_jax.py', import.meta.url));
+  const python = await pythonOf('jax');
+  const program = join(root, 'bench/update_jax.py');
   const child = spawn(python, [program, JSON.stringify({ ...sizes, ...kl, operator, samples })], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, JAX_PLATFORMS: 'cpu' },
@@ -87,15 +89,6 @@ async function jax(operator: string, samples: number): Promise<UpdateSide> {
       await new Promise((resolve) => child.once('exit', resolve));
     },
   };
-}
-
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.round(q * (sorted.length - 1))]!;
-}
-
-function round(value: number): number {
-  return Number(value.toPrecision(4));
 }
 
 async function compare(operator: 'pmpo' | 'mpo', samples: number) {

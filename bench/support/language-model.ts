@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { median } from '../../src/core/statistics.js';
 import type { TransformerConfig } from '../../src/networks/transformer.js';
+import { round } from './figures.js';
 import { pythonOf, root } from './peers.js';
 
 /** Shared by the benchmarks of the embedded language model: the model, the transformers side, and the comparison. */
@@ -71,12 +73,6 @@ export async function transformersSide(work: 'update' | 'sample', settings: obje
     },
   };
 }
-
-export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
-const round = (value: number) => Number(value.toPrecision(4));
 
 /** Times every side in turn, `rounds` times, after one unit of warm-up each; gives the median and best of each side. */
 export async function compare(sides: readonly Side[], rounds: number, count: (name: string) => number) {

@@ -16,6 +16,7 @@ import { newestPolicy, ReplayWriter } from '../../src/replay/redis/replay-writer
 import { bytesPerTransition } from '../../src/replay/transition-shape.js';
 import { TransitionStore } from '../../src/replay/transition-store.js';
 import { createSimulator } from '../../src/simulators/registry.js';
+import { round } from './figures.js';
 import { startOwnServer } from './peers.js';
 import { processorSeconds } from './processes.js';
 import { createAgent, defaults, iterations, ours, sizes, updatesAtHand } from './update-side.js';
@@ -31,7 +32,6 @@ export interface Cost {
 
 const repetitions = 5;
 const shape = { observationSize: sizes.observations, actionSize: sizes.actions };
-const round = (value: number) => Number(value.toPrecision(3));
 
 /**
  * Times `work`, which does `units` units of work: the median of several repetitions, after one that is not timed.
@@ -49,7 +49,7 @@ async function cost(units: number, work: () => Promise<void> | void, server?: nu
     const other = server === undefined ? 0 : 1e6 * (processorSeconds([server]) - before);
     found.push({ wall: wall / units, here: (user + system) / units, server: other / units });
   }
-  const of = (key: 'wall' | 'here' | 'server') => round(median(found.map((one) => one[key])));
+  const of = (key: 'wall' | 'here' | 'server') => round(median(found.map((one) => one[key])), 3);
   return { wall: of('wall'), here: of('here'), ...(server === undefined ? {} : { server: of('server') }) };
 }
 

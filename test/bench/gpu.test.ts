@@ -1,24 +1,42 @@
-import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { optionalEngines } from '../../bench/support/engines.js';
-import { requireGpu } from '../../bench/support/gpu.js';
+import { gpuBenchmarks, requireGpu, runBenchmark } from '../../bench/support/gpu.js';
 import { PmpoError } from '../../src/core/errors.js';
 import { createEngine } from '../../src/engine/create.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const listing = 'GPU 0: NVIDIA H200 (UUID: GPU-1234)\nGPU 1: NVIDIA L4 (UUID: GPU-5678)\n';
 
-test('on a machine without a GPU the benchmark says so in one line and fails', () => {
-  const args = [join(root, 'node_modules/tsx/dist/cli.mjs'), join(root, 'bench/gpu.ts')];
-  // A folder without programs.
-  const env = { ...process.env, PATH: join(root, 'proto') };
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, env, encoding: 'utf8' });
-  expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
-  expect(stderr.trim().split('\n')).toEqual([
-    expect.stringMatching(/^bench gpu: .*no NVIDIA GPU.*nvidia-smi/),
-  ]);
+test('on a machine without a GPU no benchmark runs, and one line says why', async () => {
+  const probes = {
+    listGpus: () => {
+      throw new Error('spawnSync nvidia-smi ENOENT');
+    },
+    startCuda: async () => {},
+  };
+  const run: string[] = [];
+  const results = gpuBenchmarks(probes, async (name) => ({ ran: run.push(name) }));
+  const failure = await results.catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(PmpoError);
+  expect((failure as PmpoError).message).toMatch(/^bench gpu: .*no NVIDIA GPU.*nvidia-smi.*$/);
+  expect(run).toEqual([]);
+});
+
+test('with a GPU both benchmarks run, one after the other', async () => {
+  const probes = { listGpus: () => listing, startCuda: async () => {} };
+  expect(await gpuBenchmarks(probes, async (name) => ({ ran: name }))).toEqual({
+    benchmark: 'gpu',
+    gpus: ['NVIDIA H200', 'NVIDIA L4'],
+    update: { ran: 'update' },
+    lmUpdate: { ran: 'lm-update' },
+  });
+});
+
+test('a benchmark that fails is an error in one line; otherwise its results are read', async () => {
+  const run = (script: string) => runBenchmark('update', process.execPath, ['-e', script]);
+  expect(await run('console.log(JSON.stringify({ rounds: 3 }, undefined, 2))')).toEqual({ rounds: 3 });
+  const failure = await run('process.exitCode = 3').catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(PmpoError);
+  expect((failure as PmpoError).message).toMatch(/^bench gpu: `bench update` failed \(exit code 3\)\. .*$/);
 });
 
 test('a list without GPUs counts as none', async () => {
