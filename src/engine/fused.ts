@@ -3,8 +3,8 @@ import * as tf from './tf.js';
 
 /**
  * Operations that ONNX Runtime computes in one pass over its input, and TensorFlow.js in several. The engine onnx makes one node of
- * each, except in models that are exported, where only ONNX's own operators are used; everywhere else they are composed of
- * TensorFlow.js' operations. None of them has a gradient: functions with a custom gradient call them.
+ * each in the graphs that it runs itself. In exported models, which use ONNX's own operators only, and on other engines they are
+ * composed of TensorFlow.js' operations. None of them has a gradient: functions with a custom gradient call them.
  */
 
 /** A backend that may have kernels for the operations of this file, under the names in `fusedKernels`. */
@@ -13,11 +13,11 @@ export interface FusingBackend {
   readonly canFuse: boolean;
 }
 
-/** The names of the kernels. */
+/** The names of the kernels; TensorFlow.js has none of these names. */
 export const fusedKernels = {
   rmsNorm: 'PmpoRmsNorm',
   rotary: 'PmpoRotary',
-  logSoftmax: 'LogSoftmax',
+  logSoftmax: 'PmpoLogSoftmax',
 } as const;
 
 function canFuse(): boolean {
@@ -52,6 +52,7 @@ export function rmsNormWithInverse(
  * @param cosines of the angles of P positions, [P, d/2]
  * @param sines [P, d/2]
  * @param positions [B], int32, if T is 1: the position of each token; by default that of x[:, t] is t.
+ * @returns [B, T, H·d]
  */
 export function rotateHeads(x: Tensor, cosines: Tensor, sines: Tensor, positions?: Tensor1D): Tensor {
   if (canFuse()) {
@@ -73,8 +74,12 @@ export function rotateHeads(x: Tensor, cosines: Tensor, sines: Tensor, positions
   return tf.reshape(tf.concat(turned, -1), [B, T, width]);
 }
 
-/** The logarithm of the softmax over the last axis. */
+/**
+ * The logarithm of the softmax over the last axis.
+ * @param logits [.., V]
+ * @returns log-probs in nats, [.., V]
+ */
 export function logSoftmaxOf<T extends Tensor>(logits: T): T {
-  if (canFuse()) return tf.engine().runKernel(fusedKernels.logSoftmax, { logits }, { axis: -1 }) as T;
+  if (canFuse()) return tf.engine().runKernel(fusedKernels.logSoftmax, { logits }, {}) as T;
   return tf.logSoftmax(logits) as T;
 }

@@ -23,8 +23,6 @@ export interface Value {
 
 export interface GraphNode {
   operator: string;
-  /** The operator set that the operator belongs to, if it is not ONNX's own. */
-  readonly domain?: string;
   inputs: readonly (Value | undefined)[];
   attributes: Attributes;
   outputs: readonly Value[];
@@ -52,8 +50,12 @@ export interface OutputSpec {
   readonly transposeOf?: Value;
 }
 
-/** The domain of ONNX Runtime's own operators; exported models do not use them. */
-export const contributedDomain = 'com.microsoft';
+/** The operators in use that ONNX Runtime has and ONNX does not, each with its domain; exported models do not use them. */
+export const contributedOperators: ReadonlyMap<string, string> = new Map([
+  ['RotaryEmbedding', 'com.microsoft'],
+  // ONNX Runtime has it in ONNX's own domain.
+  ['SimplifiedLayerNormalization', ''],
+]);
 
 /** Constants of at most this size are shared if they are equal. */
 const maxSharedSize = 1024;
@@ -75,7 +77,7 @@ export class Graph {
    * such as the row of ones that turns a sum over rows into a product, and computes no batch in parts, whose number depends on lengths.
    */
   readonly openLengths: boolean;
-  /** Whether nodes may be operators that ONNX Runtime has and ONNX does not. */
+  /** Whether nodes may be contributed operators. */
   readonly contributed: boolean;
   /** The inputs of the bodies of all nodes; nothing else may depend on them. */
   readonly partInputs = new Set<Value>();
@@ -178,16 +180,12 @@ export class Graph {
     inputs: readonly (Value | undefined)[],
     attributes: Attributes,
     outputs: readonly OutputSpec[],
-    domain?: string,
   ): readonly Value[] {
     const shapes = outputs.map((o) => `${o.type}[${o.shape}]`).join();
     const key = `${operator}(${inputs.map((v) => v?.name ?? '').join()})${JSON.stringify(attributes)}:${shapes}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known.outputs;
-    const node = this.#node(
-      { operator, inputs, attributes, outputs: [], ...(domain === undefined ? {} : { domain }) },
-      outputs,
-    );
+    const node = this.#node({ operator, inputs, attributes, outputs: [] }, outputs);
     this.#byKey.set(key, node);
     return node.outputs;
   }

@@ -1,15 +1,13 @@
 import { fusedKernels } from '../fused.js';
-import { contributedDomain } from './graph.js';
 import { cast, kernel, reshape } from './kernels.js';
 
-/** Kernels for the operations of ../fused.ts, as operators of ONNX Runtime that are not in ONNX. */
+/** Kernels for the operations of ../fused.ts, each of one operator. LogSoftmax is ONNX's own; the others are contributed operators. */
 
 export function registerFusedKernels(): void {
   kernel(fusedKernels.rmsNorm, ({ graph, input, attributes }) => {
     const [x, scale] = [input('x'), input('scale')];
     const { type, shape } = x;
     const epsilon = { float: attributes.epsilon as number };
-    // ONNX Runtime has it in ONNX's domain. Its second output would be the mean, which RMSNorm does not have.
     return graph.emitMany('SimplifiedLayerNormalization', [x, scale], { axis: -1, epsilon, stash_type: 1 }, [
       { type, shape },
       { type, shape: [...shape.slice(0, -1), 1] },
@@ -27,8 +25,12 @@ export function registerFusedKernels(): void {
       [x, positions, cosines, sines],
       { num_heads: heads },
       [{ type: x.type, shape: x.shape }],
-      contributedDomain,
     );
     return rotated!;
+  });
+  kernel(fusedKernels.logSoftmax, ({ graph, input }) => {
+    const logits = input('logits');
+    const { type, shape } = logits;
+    return graph.emit('LogSoftmax', [logits], { axis: shape.length - 1 }, { type, shape });
   });
 }

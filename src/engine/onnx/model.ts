@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import protobuf from 'protobufjs';
 import type { AttributeValue, Body, ConstantData, GraphNode, Value, ValueType } from './graph.js';
-import { contributedDomain, reachable } from './graph.js';
+import { contributedOperators, reachable } from './graph.js';
 
 /** Encodes a graph as an ONNX model. */
 
@@ -50,9 +50,20 @@ export interface ModelParts {
   readonly folded?: ReadonlyMap<Value, ConstantData>;
 }
 
-/** The bytes of an ONNX model that computes `outputs` from `inputs`. Nodes that no output depends on are left out. */
-export function encodeModel(parts: ModelParts): Uint8Array {
-  return encode(graphProto(parts), usesContributed(parts.outputs));
+/**
+ * The bytes of an ONNX model that computes `outputs` from `inputs`. Nodes that no output depends on are left out.
+ * @param contributed whether the model is for ONNX Runtime alone, so that it may use contributed operators.
+ * @throws an error when it uses one although it may not: the function was traced for ONNX Runtime, not for a file.
+ */
+export function encodeModel(
+  parts: ModelParts,
+  { contributed = false }: { readonly contributed?: boolean } = {},
+): Uint8Array {
+  const used = contributedOf(parts.outputs);
+  if (!contributed && used.length > 0) {
+    throw new Error(`the model '${parts.name}' uses ${used.join(', ')}, which ONNX does not have`);
+  }
+  return encode(graphProto(parts), used);
 }
 
 /** A function that is called again and again: each call has its own inputs and outputs, and leaves the state for the next. */
@@ -70,7 +81,7 @@ const inCall = (value: NamedValue): NamedValue => ({ ...value, name: `call/${val
 
 /**
  * The bytes of an ONNX model that makes any number of calls, one after another, as one Scan: inputs and outputs have a leading axis
- * with an entry for each call, of which there is at least one. There must be an input.
+ * with an entry for each call, of which there is at least one. There must be an input. The model is for ONNX Runtime alone.
  */
 export function encodeRepeated({ name, inputs, outputs, state, fixed }: RepeatedParts): Uint8Array {
   const [before, after] = [state.map((entry) => entry.before), state.map((entry) => entry.after)];
@@ -97,29 +108,33 @@ export function encodeRepeated({ name, inputs, outputs, state, fixed }: Repeated
     input: [...before, ...fixed, ...inputs.map(ofCalls)].map(valueInfo),
     output: [...after, ...outputs.map(ofCalls)].map(valueInfo),
   };
-  return encode(graph, usesContributed([...after, ...outputs]));
+  return encode(graph, contributedOf([...after, ...outputs]));
 }
 
-function encode(graph: Record<string, unknown>, contributed: boolean): Uint8Array {
-  const domains = contributed ? [contributedDomain] : [];
+/** @param contributed the contributed operators in the graph. */
+function encode(graph: Record<string, unknown>, contributed: readonly string[]): Uint8Array {
+  const domains = new Set(contributed.map((operator) => contributedOperators.get(operator)!));
+  domains.delete('');
   const model = modelType.fromObject({
     ir_version: irVersion,
     producer_name: 'pmpo',
     opset_import: [
       { domain: '', version: operatorSet },
-      ...domains.map((domain) => ({ domain, version: 1 })),
+      ...[...domains].map((domain) => ({ domain, version: 1 })),
     ],
     graph,
   });
   return modelType.encode(model).finish();
 }
 
-function usesContributed(outputs: readonly NamedValue[]): boolean {
-  const uses = (values: readonly Value[]): boolean =>
-    reachable(values).nodes.some(
-      ({ domain, body }) => domain !== undefined || (body !== undefined && uses(body.outputs)),
+/** The contributed operators that `outputs` depend on, each once. */
+function contributedOf(outputs: readonly NamedValue[]): readonly string[] {
+  const operatorsOf = (values: readonly Value[]): readonly string[] =>
+    reachable(values).nodes.flatMap(({ operator, body }) =>
+      body === undefined ? [operator] : [operator, ...operatorsOf(body.outputs)],
     );
-  return uses(outputs.map(({ value }) => value));
+  const operators = new Set(operatorsOf(outputs.map(({ value }) => value)));
+  return [...contributedOperators.keys()].filter((operator) => operators.has(operator));
 }
 
 /**
@@ -181,7 +196,7 @@ function encodeNode(node: GraphNode, name: string, nameOf: (value: Value) => str
   return {
     name,
     op_type: node.operator,
-    domain: node.domain ?? '',
+    domain: contributedOperators.get(node.operator) ?? '',
     input: node.inputs.map((value) => (value === undefined ? '' : nameOf(value))),
     output: node.outputs.map(nameOf),
     attribute: [...attributes, ...body],

@@ -231,7 +231,10 @@ export class OnnxEngine implements Engine {
     );
     return {
       ...ports,
-      model: encodeModel({ name, inputs: [...inputs, ...reads], outputs: [...modelOutputs.values()] }),
+      model: encodeModel(
+        { name, inputs: [...inputs, ...reads], outputs: [...modelOutputs.values()] },
+        { contributed: true },
+      ),
       isRepeated: false,
       reads: reads.map(variablePort),
     };
