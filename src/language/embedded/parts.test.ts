@@ -39,3 +39,22 @@ it('an update in parts is the same, traced or operation by operation', async () 
   }
   expect(disagreement(results[0]!, results[1]!, 1e-4)).toBeUndefined();
 });
+
+it('an update in parts gives the same bits with any number of threads', async () => {
+  // Products of these sizes are large enough for ONNX Runtime to divide them among its threads.
+  const [B, T] = [32, 128];
+  expect(partsOf([B, T])).toBe(8);
+  const config = { ...tinyConfig, contextLength: T, width: 32, hidden: 96 };
+  const drawn = fillIntegers(randomKey(1), config.vocabularySize, new Uint32Array(B * (T + 1)));
+  const batch = { tokens: Int32Array.from(drawn), lengths: new Int32Array(B).fill(T + 1) };
+  const found: NamedHostTensors[] = [];
+  for (const threads of [1, 2, 3]) {
+    const engine = await createEngine('onnx', { threads });
+    const pretraining = createPretraining(engine, config, initTransformer(randomKey(0), config));
+    await pretraining.step(batch, 0.01);
+    found.push(await pretraining.parameters());
+    await engine.dispose();
+  }
+  expect(found[1]).toEqual(found[0]);
+  expect(found[2]).toEqual(found[0]);
+});
