@@ -1,9 +1,9 @@
 /**
- * How many rows of activations a part of an update has, about. With a few hundred, they stay in the processor's second-level cache
- * between one product and the next, and a product still takes much longer than packing its weights.
+ * The number of rows of activations that each part of an update should have. A few hundred rows stay in the processor's second-level
+ * cache from one product to the next, and are enough for a product to take much longer than the packing of its weights.
  */
 const rowsOfPart = 512;
-/** With fewer rows, adding up the weights' gradients would take too large a share of the time. */
+/** No part has fewer rows. Each part adds the gradients of all weights to their sums, which takes as long for few rows as for many. */
 const fewestRows = rowsOfPart / 2;
 
 /**

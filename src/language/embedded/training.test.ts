@@ -142,6 +142,8 @@ describe('gradients by coefficients', () => {
     );
     const once = await accumulated();
     for (const [name, gradient] of Object.entries(fixture.gradients)) {
+      // The rotary embedding as one node costs accuracy here: the largest error is 3.2e-5, and 2.1e-5 if the rotation is composed of
+      // products and sums. The node alone is within 6e-8 of double precision.
       expectNumbers(once[name]!, [gradient].flat(9) as number[], name, 4e-5);
     }
     await training.forwardBackward(sequences, coefficients);
