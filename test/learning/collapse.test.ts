@@ -13,6 +13,7 @@ const formerDefaults = [
   'learner.normalizeObservations=false',
   'learner.stepsPerUpdate=2',
   'learner.learningRate=3e-4',
+  'learner.explorationCorrelation=0.95',
   'learner.explorationEpsilon=0',
   'critic.normalizeTargets=false',
   'critic.learningRate=3e-4',
