@@ -1,18 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { defineConfig, type UserWorkspaceConfig as ProjectConfig } from 'vitest/config';
+import { defineConfig } from 'vitest/config';
 import { LongestFirst } from './test/longest-first.js';
 
 // Suites that need Python peers run only in `npm run test:interop`.
 const interop = process.env.PMPO_INTEROP !== undefined;
 
 const src = fileURLToPath(new URL('src', import.meta.url));
-
-/** A part of the tests, with the settings of all and its own. */
-const project = (name: string, include: readonly string[], own: ProjectConfig['test'] = {}) => ({
-  extends: true as const,
-  test: { name, include: [...include], ...own },
-});
 
 export default defineConfig({
   // Tests and examples import the package by its public names, and get the sources.
@@ -23,13 +17,8 @@ export default defineConfig({
     ],
   },
   test: {
-    projects: interop
-      ? [project('interop', ['test/interop/**/*.test.ts'])]
-      : [
-          // Unit tests share the modules that they load: loading them anew for each file took as long as the tests.
-          project('unit', ['src/**/*.test.ts'], { isolate: false }),
-          project('across', ['test/**/*.test.ts'], { exclude: ['test/interop/**', 'node_modules/**'] }),
-        ],
+    include: interop ? ['test/interop/**/*.test.ts'] : ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    exclude: interop ? ['node_modules/**'] : ['test/interop/**', 'node_modules/**'],
     globalSetup: 'test/build.ts',
     // Threads of what globalSetup has built: see src/core/worker-entry.ts.
     env: { PMPO_BUILT_THREADS: '1' },
