@@ -1,5 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -7,6 +6,7 @@ import { mean } from '../src/core/statistics.js';
 import { RedisConnection } from '../src/replay/redis/connection.js';
 import { runKeys } from '../src/replay/redis/keys.js';
 import { runStatus } from '../src/replay/redis/replay-writer.js';
+import { freePort } from '../test/support/free-port.js';
 import { round } from './support/figures.js';
 import { load, machine } from './support/machine.js';
 import { program, type RunningServer, root, startOwnServer } from './support/peers.js';
@@ -20,6 +20,7 @@ import {
   type Started,
   start,
 } from './support/processes.js';
+import { recordsOf } from './support/records.js';
 import { stepCosts } from './support/step-costs.js';
 
 /**
@@ -50,17 +51,6 @@ const settings = {
   'checkpoint.every': 10_000,
 };
 
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
-
 async function startRedis(folder: string): Promise<{ readonly server: Started; readonly url: string }> {
   const { ensureRedis } = (await import(new URL('../scripts/redis.mjs', import.meta.url).href)) as {
     ensureRedis(): { command: string; env: Record<string, string> };
@@ -83,21 +73,7 @@ async function startRedis(folder: string): Promise<{ readonly server: Started; r
   return { server, url: `redis://127.0.0.1:${port}` };
 }
 
-interface Metrics {
-  readonly steps: number;
-  readonly updates: number;
-  readonly wallSeconds: number;
-  readonly values: Readonly<Record<string, number>>;
-}
-
-function metricsOf(folder: string): Metrics[] {
-  const lines = readFileSync(join(folder, 'runs/run/metrics.jsonl'), 'utf8').split('\n').slice(0, -1);
-  return lines
-    .map((line) => JSON.parse(line) as Metrics & { kind: string })
-    .filter(({ kind }) => kind === 'metrics');
-}
-
-/** What Redis says of its memory, in MB, and how many transitions its stream holds. */
+/** What Redis says of its memory, in MB. */
 async function storeOf(connection: RedisConnection) {
   const text = String(await connection.command(['INFO', 'memory']));
   const bytes = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(text)?.[1]);
@@ -106,6 +82,7 @@ async function storeOf(connection: RedisConnection) {
 
 async function measure(processes: number, environments: number) {
   const folder = mkdtempSync(join(tmpdir(), 'pmpo-bench-'));
+  const metricsOf = () => recordsOf(join(folder, 'runs/run'), 'metrics');
   const programs = new Map<string, Ending>();
   const actors: Started[] = [];
   let redis: Started | undefined;
@@ -141,7 +118,7 @@ async function measure(processes: number, environments: number) {
     }
     await eventually(programs, 'the first transitions of all actors', async () => {
       const count = Number(await store.command(['HLEN', keys.actors]));
-      const last = metricsOf(folder).at(-1);
+      const last = metricsOf().at(-1);
       return count === processes && last !== undefined && last.updates > 100 ? count : undefined;
     });
     const groups = {
@@ -151,13 +128,13 @@ async function measure(processes: number, environments: number) {
       redis: family(server.pid),
     };
     const times = () => Object.values(groups).map(processorSeconds);
-    const from = metricsOf(folder).length;
+    const from = metricsOf().length;
     const before = times();
     const begun = performance.now();
     await alongside(programs, 'the end of the measurement', pause(1000 * seconds));
     const after = times();
     const elapsed = (performance.now() - begun) / 1000;
-    const metrics = metricsOf(folder).slice(from - 1);
+    const metrics = metricsOf().slice(from - 1);
     if (metrics.length < 2) {
       throw new Error(`the learner reported no metrics within ${seconds} s: measure for longer`);
     }

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { median } from '../src/core/statistics.js';
+import { mean, median } from '../src/core/statistics.js';
 import { program, pythonOf, root, withServer } from './support/peers.js';
+import { recordsOf } from './support/records.js';
 
 /**
  * `npm run bench time-to-return [SEEDS] [LIMIT_SECONDS]`: wall time to a mean return of 700 over 10 evaluation episodes on
@@ -63,16 +64,11 @@ async function ours(address: string, seed: number): Promise<Outcome> {
     '--quiet',
   ];
   await finished(spawn(process.execPath, [...args, ...settings], { stdio: ['ignore', 'ignore', 'inherit'] }));
-  const points = readFileSync(join(output, 'run/metrics.jsonl'), 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line))
-    .filter(({ kind }) => kind === 'evaluation')
-    .map(({ steps, wallSeconds, scores }) => ({
-      steps,
-      seconds: wallSeconds,
-      return: scores.reduce((a: number, b: number) => a + b, 0) / scores.length,
-    }));
+  const points = recordsOf(join(output, 'run'), 'evaluation').map(({ steps, wallSeconds, scores }) => ({
+    steps,
+    seconds: wallSeconds,
+    return: mean(scores),
+  }));
   rmSync(output, { recursive: true });
   return outcome(seed, points);
 }

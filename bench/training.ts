@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { median } from '../src/core/statistics.js';
 import { load, machine } from './support/machine.js';
 import { program, pythonOf, ratioOf, root, runPython, withServer } from './support/peers.js';
+import { recordsOf } from './support/records.js';
 
 /**
  * `npm run bench training [-- TASKS] [ROUNDS] [STEPS] [LIBRARIES]`: environment steps per second of a training run, with one update for every
@@ -49,10 +50,9 @@ async function ours(address: string, task: string): Promise<number> {
   const args = [program, 'train', config, '--output', output, '--name', 'run', '--quiet', ...sets];
   try {
     await promisify(execFile)(process.execPath, args);
-    const lines = readFileSync(join(output, 'run/metrics.jsonl'), 'utf8').trim().split('\n');
-    const metrics = lines.map((line) => JSON.parse(line)).filter(({ kind }) => kind === 'metrics');
-    const first = metrics.find(({ steps: at }) => at >= skipped);
-    const last = metrics.at(-1);
+    const metrics = recordsOf(join(output, 'run'), 'metrics');
+    const first = metrics.find(({ steps: at }) => at >= skipped)!;
+    const last = metrics.at(-1)!;
     return (last.steps - first.steps) / (last.wallSeconds - first.wallSeconds);
   } finally {
     rmSync(output, { recursive: true });

@@ -1,7 +1,8 @@
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
+import { signalGroup, spawnGroup } from '../../src/system/processes.js';
 
 /** Child processes of benchmarks, and what Linux knows of them: processor time and memory. */
 
@@ -19,20 +20,11 @@ export interface Started {
   stop(): Promise<void>;
 }
 
-/** The programs that run, by their process groups. */
-const running = new Map<number, Started>();
-
-/** Sends a signal to a process and all that it has started, if any of them is left. */
-function signalGroup(group: number, signal: NodeJS.Signals) {
-  try {
-    process.kill(-group, signal);
-  } catch {
-    // All have ended.
-  }
-}
+/** The programs that run. */
+const running = new Set<Started>();
 
 function killAll() {
-  for (const group of running.keys()) signalGroup(group, 'SIGKILL');
+  for (const { child } of running) signalGroup(child, 'SIGKILL');
 }
 
 let isEnding = false;
@@ -41,7 +33,7 @@ async function endAll(signal: NodeJS.Signals) {
   // Some shells and runners send a signal twice.
   if (isEnding) return;
   isEnding = true;
-  await Promise.allSettled([...running.values()].map((one) => one.stop()));
+  await Promise.allSettled([...running].map((one) => one.stop()));
   process.exit(128 + constants.signals[signal]);
 }
 
@@ -50,14 +42,14 @@ const endingSignals = ['SIGINT', 'SIGTERM'] as const;
 function watch(one: Started) {
   if (running.size === 0) {
     for (const signal of endingSignals) process.on(signal, endAll);
-    // An error that nobody catches ends the benchmark without its `finally`.
+    // If the benchmark ends by an error that nothing catches, its `finally` does not run.
     process.on('exit', killAll);
   }
-  running.set(one.pid, one);
+  running.add(one);
 }
 
-function forget({ pid }: Started) {
-  running.delete(pid);
+function forget(one: Started) {
+  running.delete(one);
   if (running.size > 0) return;
   for (const signal of endingSignals) process.off(signal, endAll);
   process.off('exit', killAll);
@@ -74,7 +66,7 @@ export function start(
   options: SpawnOptions = {},
   patienceMs = 20_000,
 ): Started {
-  const child = spawn(command, args, { stdio: 'ignore', ...options, detached: true });
+  const child = spawnGroup(command, args, { stdio: 'ignore', ...options });
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once('exit', resolve);
     child.once('error', reject);
@@ -85,7 +77,7 @@ export function start(
     ended,
     async stop() {
       child.kill('SIGINT');
-      const patience = setTimeout(() => signalGroup(one.pid, 'SIGKILL'), patienceMs);
+      const patience = setTimeout(() => signalGroup(child, 'SIGKILL'), patienceMs);
       try {
         await ended;
       } finally {
@@ -94,7 +86,7 @@ export function start(
     },
   };
   if (child.pid !== undefined) watch(one);
-  // Whoever waits for `ended` gets the error.
+  // The error reaches the caller that awaits `ended`. One that does not must not end the benchmark.
   ended.catch(() => {}).finally(() => forget(one));
   return one;
 }

@@ -135,7 +135,7 @@ function withoutAssignments<T>(fn: () => T): T {
   });
 }
 
-/** `tensor`, with an error for whoever takes its gradient in `sources` or in what they depend on. */
+/** Returns `tensor`, whose gradient in `sources`, or in what they depend on, throws. */
 function withoutGradient(tensor: Tensor, sources: readonly Tensor[]): Tensor {
   const guard = withCustomGradients<readonly Tensor[], Tensor>(() => ({
     value: tf.clone(tensor),

@@ -6,10 +6,10 @@ import { hasIntegers } from './action-units.js';
 /** The random numbers of acting and learning. Shapes: K environments, N samples, B contexts, A action dimensions. */
 
 /**
- * ρ of continuous actions if the configuration does not set it. By 0.95 seeds ended at 850, 619 and 598 of 1000 on
- * `reacher`, by 0.9 two at 913 and 695, by 0.8 at 892 and 912. The likely reason, not tested by itself: while it explored, the arm turned so
- * often that its angle, which counts every turn, hardly told where the arm was. `cartpole_swingup`, which longer pushes suit, paid for it: 861, 870 and 857 by 0.95, and 865 and
- * 792 by 0.8 (results/defaults/rows.jsonl).
+ * ρ of continuous actions if the configuration does not set it. On `reacher` seeds ended at 850, 619 and 598 of 1000 by 0.95, at 913 and
+ * 695 by 0.9, and at 892 and 912 by 0.8. The likely reason, not tested by itself: while it explored, the arm turned so often that its
+ * angle, which counts every turn, hardly told where the arm was. `cartpole_swingup`, which longer pushes suit, ended at 861, 870 and 857
+ * by 0.95, and at 865 and 792 by 0.8 (results/defaults/rows.jsonl).
  */
 const defaultCorrelation = 0.8;
 

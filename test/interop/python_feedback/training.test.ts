@@ -1,11 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type PythonProgram, startPythonProgram } from '../../../src/python/program.js';
 import { start } from '../../end-to-end/program.js';
+import { freePort } from '../../support/free-port.js';
 
 // A training run whose completions are judged by a scikit-learn model in Python, which is killed and started again meanwhile.
 
@@ -23,14 +23,6 @@ afterAll(async () => {
   await judge?.close();
   await rm(folder, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 const startJudge = (port: number) =>
   startPythonProgram({

@@ -1,25 +1,16 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RedisAddress } from '../../../src/replay/redis/connection.js';
+import { freePort } from '../../support/free-port.js';
 
 /** A real Redis server for one test, with its own folder, that can be killed and started again. */
 
 const { PMPO_REDIS } = process.env;
 if (PMPO_REDIS === undefined) throw new Error('run this with `npm run test:interop redis`');
 const { command, env } = JSON.parse(PMPO_REDIS) as { command: string; env: Record<string, string> };
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 /** Resolves when the server accepts connections. */
 async function listening(port: number, child: ChildProcess, output: () => string): Promise<void> {

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { callUnary } from '../../../src/grpc/call.js';
 import { openChannel } from '../../../src/grpc/channel.js';
 import { vllmService } from '../../../src/language/services.js';
+import { freePort } from '../../support/free-port.js';
 
 /** Starts vLLM's gRPC server on the CPU. */
 
@@ -13,14 +13,6 @@ export interface VllmServer {
   log(): string;
   /** Kills it and its engine with SIGKILL. */
   kill(): Promise<void>;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 const peer = { configKey: 'test', protocol: 'gRPC', server: 'a vLLM server' };

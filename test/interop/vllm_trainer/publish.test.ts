@@ -10,7 +10,8 @@ import { openTrainer } from '../../../src/language/trainer-client.js';
 import { VllmClient } from '../../../src/language/vllm-client.js';
 import { type PythonProgram, startPythonProgram } from '../../../src/python/program.js';
 import { run as pmpo } from '../../end-to-end/program.js';
-import { freePort, vllmArguments, vllmEnvironment } from '../vllm/server.js';
+import { freePort } from '../../support/free-port.js';
+import { vllmArguments, vllmEnvironment } from '../vllm/server.js';
 
 // Runs examples/language/vllm.yaml on a tiny model: plugins/torch-trainer trains, and vLLM samples. examples/language/restart-vllm.sh
 // restarts vLLM whenever the reference has changed.
