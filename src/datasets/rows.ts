@@ -2,9 +2,8 @@ import { createReadStream } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { createGunzip } from 'node:zlib';
-import { parquetReadObjects } from 'hyparquet';
-import { type Compressors, compressors } from 'hyparquet-compressors';
 import { PmpoError } from '../core/errors.js';
+import { bytesOf, parquetRows } from './parquet-library.js';
 import { rowJsonParser } from './python-json.js';
 
 /** A row of a data file: its columns by name. */
@@ -136,27 +135,11 @@ function asJson(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, asJson(inner)]));
 }
 
-/** Without the empty pages of columns of nulls, which the decompressor of LZ4 takes for damaged ones. */
-const decompressors: Compressors = Object.fromEntries(
-  Object.entries(compressors).map(([codec, decompress]) => [
-    codec,
-    (input: Uint8Array, length: number) => (length === 0 ? new Uint8Array(0) : decompress(input, length)),
-  ]),
-);
-
 async function readParquet(file: string): Promise<PlacedRow[]> {
   const handle = await open(file, 'r');
   try {
     const { size } = await handle.stat();
-    const source = {
-      byteLength: size,
-      slice: async (start: number, end = size) => {
-        const bytes = new Uint8Array(end - start);
-        await handle.read(bytes, 0, bytes.length, start);
-        return bytes.buffer;
-      },
-    };
-    const rows = await parquetReadObjects({ file: source, compressors: decompressors });
+    const rows = await parquetRows(bytesOf(handle, size));
     return rows.map((row, i) => ({ row: asJson(row) as Row, where: `${file}, row ${i + 1}` }));
   } finally {
     await handle.close();

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { type FileMetaData, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
-import { type Compressors, compressors } from 'hyparquet-compressors';
+import type { FileMetaData } from 'hyparquet';
 import { PmpoError } from '../../core/errors.js';
+import { bytesOf, parquetMetadata, parquetRows } from '../parquet-library.js';
 import { episodeOf, type RowForm, rowForm } from './row-form.js';
 import type { DataBlock, RecordedEpisode, TransitionSource } from './source.js';
 
@@ -14,13 +14,6 @@ interface RowGroup extends DataBlock {
   readonly start: number;
   readonly end: number;
 }
-
-const decompressors: Compressors = Object.fromEntries(
-  Object.entries(compressors).map(([codec, decompress]) => [
-    codec,
-    (input: Uint8Array, length: number) => (length === 0 ? new Uint8Array(0) : decompress(input, length)),
-  ]),
-);
 
 const columns = [
   'observation',
@@ -45,10 +38,8 @@ class ParquetFile {
   async rows(start: number, end: number): Promise<Record<string, unknown>[]> {
     const present = new Set(this.metadata.schema.map(({ name }) => name));
     try {
-      return await parquetReadObjects({
-        file: bufferOf(this.handle, this.size),
+      return await parquetRows(bytesOf(this.handle, this.size), {
         metadata: this.metadata,
-        compressors: decompressors,
         rowStart: start,
         rowEnd: end,
         columns: columns.filter((name) => present.has(name)),
@@ -62,17 +53,6 @@ class ParquetFile {
       });
     }
   }
-}
-
-function bufferOf(handle: FileHandle, byteLength: number) {
-  return {
-    byteLength,
-    slice: async (start: number, end = byteLength) => {
-      const bytes = new Uint8Array(end - start);
-      await handle.read(bytes, 0, bytes.length, start);
-      return bytes.buffer;
-    },
-  };
 }
 
 class ParquetSource implements TransitionSource {
@@ -126,7 +106,7 @@ export async function openParquet(path: string): Promise<TransitionSource> {
     const { size } = await handle.stat();
     let metadata: FileMetaData;
     try {
-      metadata = await parquetMetadataAsync(bufferOf(handle, size));
+      metadata = await parquetMetadata(bytesOf(handle, size));
     } catch (cause) {
       throw new PmpoError({
         where: path,

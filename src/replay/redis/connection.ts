@@ -1,8 +1,11 @@
-import { createClient, ErrorReply, RESP_TYPES } from '@redis/client';
 import { PmpoError } from '../../core/errors.js';
 import type { Script } from './scripts.js';
 
 /** A connection to Redis that survives restarts of Redis: it reconnects by itself, and commands wait until it has. The user is notified. */
+
+/** The library, which is loaded when a connection is opened: it has hundreds of modules, and most programs do not use Redis. */
+type RedisLibrary = typeof import('@redis/client');
+type RedisClient = ReturnType<RedisLibrary['createClient']>;
 
 /** The address and the credentials of a Redis. */
 export interface RedisAddress {
@@ -54,14 +57,17 @@ const describe = (error: unknown): string => {
 
 /** A client of one Redis server. */
 export class RedisConnection {
-  readonly #client: ReturnType<typeof createClient>;
+  readonly #library: RedisLibrary;
+  readonly #client: RedisClient;
   readonly #options: RedisConnectionOptions;
   readonly #where: string;
   #awaySince: number | undefined;
   #lastNotice = 0;
   #fatal: PmpoError | undefined;
 
-  private constructor(address: RedisAddress, options: RedisConnectionOptions) {
+  private constructor(library: RedisLibrary, address: RedisAddress, options: RedisConnectionOptions) {
+    const { createClient, ErrorReply } = library;
+    this.#library = library;
     this.#options = options;
     this.#where = `replay.redis (${address.url})`;
     let wasReady = false;
@@ -79,7 +85,7 @@ export class RedisConnection {
       disableClientInfo: true,
       pingInterval: pingMs,
       socket: address.url.startsWith('rediss:') ? { ...socket, tls: true, ...address.tls } : socket,
-    }) as ReturnType<typeof createClient>;
+    }) as RedisClient;
     this.#client.on('ready', () => {
       wasReady = true;
     });
@@ -90,7 +96,7 @@ export class RedisConnection {
 
   /** @throws PmpoError when nothing answers, the password is wrong, or TLS fails. */
   static async open(address: RedisAddress, options: RedisConnectionOptions): Promise<RedisConnection> {
-    const connection = new RedisConnection(address, options);
+    const connection = new RedisConnection(await import('@redis/client'), address, options);
     try {
       await connection.#client.connect();
     } catch (error) {
@@ -121,7 +127,7 @@ export class RedisConnection {
   }
 
   #isTemporary(error: unknown): boolean {
-    return !(error instanceof ErrorReply) || temporary.test(error.message);
+    return !(error instanceof this.#library.ErrorReply) || temporary.test(error.message);
   }
 
   /** Reports that Redis does not answer: at once, and then every minute. */
@@ -154,7 +160,7 @@ export class RedisConnection {
       if (this.#fatal !== undefined) throw this.#fatal;
       try {
         const reply = await this.#client.sendCommand<RedisReply>(parts, {
-          typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer },
+          typeMapping: { [this.#library.RESP_TYPES.BLOB_STRING]: Buffer },
         });
         this.#noticeBack();
         return reply;
@@ -179,7 +185,7 @@ export class RedisConnection {
     try {
       return (await this.command(['EVALSHA', sha1, ...rest])) as readonly RedisReply[];
     } catch (error) {
-      if (!(error instanceof ErrorReply) || !error.message.startsWith('NOSCRIPT')) throw error;
+      if (!(error instanceof this.#library.ErrorReply) || !error.message.startsWith('NOSCRIPT')) throw error;
       return (await this.command(['EVAL', source, ...rest])) as readonly RedisReply[];
     }
   }
