@@ -11,7 +11,8 @@ import { canonicalJson } from '../src/core/canonical-json.js';
 import { divergedPhrase } from '../src/core/errors.js';
 import { mean } from '../src/core/statistics.js';
 import { packageVersion } from '../src/core/version.js';
-import { correlations, explorationEpsilons } from '../src/learners/control/noise.js';
+import { noiseProcesses } from '../src/learners/control/acting-noise.js';
+import { explorationEpsilons } from '../src/learners/control/noise.js';
 import { returnSteps } from '../src/learners/control/return-steps.js';
 import { readRun } from '../src/report/run-data.js';
 import {
@@ -150,13 +151,18 @@ async function digestOf(run: Run): Promise<string> {
   const { address, ...place } = environment;
   // Defaults that depend on the actions are not in the configuration.
   const values = Int32Array.of(run.definition.actions === 'continuous' ? 0 : 2);
-  const { explorationCorrelation, explorationEpsilon } = learning.learner;
+  const { explorationEpsilon } = learning.learner;
   const byActions = {
-    correlations: correlations(explorationCorrelation, values),
+    noise: noiseProcesses(learning.learner, values),
     epsilons: explorationEpsilons(explorationEpsilon, values, place.numEnvs),
     nStep: returnSteps(learning.replay, values),
   };
-  const learner = { ...learning.learner, explorationCorrelation: undefined, explorationEpsilon: undefined };
+  const learner = {
+    ...learning.learner,
+    explorationCorrelation: undefined,
+    explorationSwing: undefined,
+    explorationEpsilon: undefined,
+  };
   const replay = { ...learning.replay, nStep: undefined };
   return createHash('sha256')
     .update(canonicalJson({ place, ...learning, learner, replay, byActions }))

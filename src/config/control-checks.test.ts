@@ -47,6 +47,10 @@ describe('crossCheck', () => {
       'learner.warmupSteps: 50 steps leave none for training',
       { learner: { environmentSteps: 50, warmupSteps: 50 } },
     ],
+    [
+      'learner.explorationSwing: cannot be set with learner.explorationCorrelation',
+      { learner: { explorationSwing: 10, explorationCorrelation: 0.9 } },
+    ],
     ['replay.capacity: 10 is less than one batch', { replay: { capacity: 10 } }],
     ['policy.minStddev: 0.5 is not below', { policy: { minStddev: 0.5 } }],
     [

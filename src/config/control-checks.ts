@@ -166,6 +166,13 @@ export function crossCheck(config: Config, simulators: readonly string[]): Probl
       'Lower learner.warmupSteps, or train for longer',
     );
   }
+  if (learner.explorationCorrelation !== undefined && learner.explorationSwing !== undefined) {
+    complain(
+      'learner.explorationSwing',
+      'cannot be set with learner.explorationCorrelation: the noise either swings or decays',
+      'Remove one of the two',
+    );
+  }
   if (environment.numEnvs > learner.environmentSteps) {
     complain(
       'environment.numEnvs',

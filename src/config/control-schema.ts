@@ -166,7 +166,15 @@ const learnerSchema = z
       .lt(1)
       .optional()
       .describe(
-        "Correlation of the exploration noise between consecutive steps (0: white noise); default: 0.8 for continuous actions, 0 for integer ones. It affects acting only, and keeps the policy's distribution at each step",
+        "Correlation of the exploration noise between consecutive steps (0: white noise), instead of explorationSwing. It affects acting only, and keeps the policy's distribution at each step",
+      ),
+    explorationSwing: z
+      .number()
+      .min(1)
+      .max(100_000)
+      .optional()
+      .describe(
+        'Steps for which exploration noise pushes one way, about, before it pushes back; in the long run all pushes add up to nothing, so that nothing drifts. Default: 10 for continuous actions; integer ones are chosen anew at each step. It affects acting only',
       ),
     explorationEpsilon: z
       .number()

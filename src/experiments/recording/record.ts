@@ -15,8 +15,9 @@ import { createFamily } from '../../distributions/create.js';
 import { createEngine } from '../../engine/create.js';
 import { hostTensor } from '../../engine/tensors.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
+import { ActingNoise } from '../../learners/control/acting-noise.js';
 import { ActingPolicy } from '../../learners/control/acting-policy.js';
-import { ActingNoise, correlations, headNoise, randomActions } from '../../learners/control/noise.js';
+import { headNoise, randomActions } from '../../learners/control/noise.js';
 import { shapeInCheckpoint, shapeOf } from '../../learners/control/policy.js';
 import { requireSameKind } from '../../learners/control/policy-fit.js';
 import { type Checkpoint, readCheckpoint } from '../../run/checkpoints.js';
@@ -184,14 +185,23 @@ function actingPolicy(
   return { family, acting: new ActingPolicy(engine, spec, Object.fromEntries(variables)) };
 }
 
-/** Acts as a policy does while it learns, by samples that are correlated in time, with noise added. */
+/**
+ * ρ of recorded continuous actions. It does not follow the learner's default, so that a recipe records the same data when that
+ * changes.
+ */
+const recordedCorrelation = 0.95;
+
+/** Acts by samples of a policy that are correlated in time, with noise added. */
 function noisy(
   { family, acting }: ReturnType<typeof actingPolicy>,
   { numEnvs, actionValues, actionSize }: VectorEnvironment,
   key: RandomKey,
   noise: number,
 ): Act {
-  const correlated = new ActingNoise(numEnvs, correlations(undefined, actionValues), foldIn(key, 'acting'));
+  const processes = Array.from(actionValues, (values) => ({
+    correlation: values === 0 ? recordedCorrelation : 0,
+  }));
+  const correlated = new ActingNoise(numEnvs, processes, foldIn(key, 'acting'));
   return async (observations, step) => {
     const z = correlated.advance(step);
     const actions =

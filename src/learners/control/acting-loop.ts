@@ -4,13 +4,12 @@ import type { HostTensor } from '../../engine/tensors.js';
 import type { VectorEnvironment, VectorStep } from '../../environments/vector-environment.js';
 import { NStepWindows, type TransitionSink } from '../../replay/n-step.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
+import { ActingNoise, noiseProcesses } from './acting-noise.js';
 import { prefixed, requiredTensor } from './checkpoint.js';
 import type { ActorConfig } from './config.js';
 import type { ExperienceSnapshot } from './experience.js';
 import {
-  ActingNoise,
   annealedEpsilons,
-  correlations,
   explorationEpsilons,
   headNoise,
   randomActions,
@@ -73,11 +72,7 @@ export class ActingLoop {
       steps: returnSteps(config.replay, actionValues),
       discount: config.learner.discount,
     });
-    this.#noise = new ActingNoise(
-      numEnvs,
-      correlations(config.learner.explorationCorrelation, actionValues),
-      key,
-    );
+    this.#noise = new ActingNoise(numEnvs, noiseProcesses(config.learner, actionValues), key);
     this.#epsilonKey = foldIn(key, 'epsilon');
     this.#epsilons = explorationEpsilons(config.learner.explorationEpsilon, actionValues, numEnvs);
     this.#episodeActions = Array(numEnvs).fill(0);

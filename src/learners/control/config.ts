@@ -54,8 +54,10 @@ export interface ControlUpdateConfig {
   readonly environmentSteps: number;
   /** Environment steps with random actions before the first update. */
   readonly warmupSteps: number;
-  /** Correlation of the acting noise between steps; absent: 0.8 for continuous actions, 0 for integers. */
+  /** Correlation of the acting noise between steps; not with `explorationSwing`. See acting-noise.ts. */
   readonly explorationCorrelation?: number;
+  /** Steps of a push of the acting noise; if neither is set, 10 for continuous actions, and white noise for integers. */
+  readonly explorationSwing?: number;
   /** Share of steps with random integer actions in the first environment; absent: 0.4. See noise.ts. */
   readonly explorationEpsilon?: number;
   /** Environment steps for each update. */
@@ -101,6 +103,6 @@ export interface ReplayConfig {
 export type ActorConfig = Pick<ControlLearnerConfig, 'seed' | 'policy' | 'replay'> & {
   readonly learner: Pick<
     ControlUpdateConfig,
-    'warmupSteps' | 'explorationCorrelation' | 'explorationEpsilon' | 'discount'
+    'warmupSteps' | 'explorationCorrelation' | 'explorationSwing' | 'explorationEpsilon' | 'discount'
   >;
 };

@@ -3,9 +3,7 @@ import { fillNormal, foldIn, randomKey } from '../../core/random-keys.js';
 import { categoricalFamily } from '../../distributions/categorical.js';
 import { gaussianFamily } from '../../distributions/gaussian.js';
 import {
-  ActingNoise,
   annealedEpsilons,
-  correlations,
   explorationEpsilons,
   headNoise,
   normalCdf,
@@ -23,37 +21,6 @@ describe('normalCdf', () => {
     [2.5, 0.9937903346742238],
   ])('of %f', (z, expected) => {
     expect(normalCdf(z)).toBeCloseTo(expected, 6);
-  });
-});
-
-describe('ActingNoise', () => {
-  it('is standard normal at each step and correlated from one to the next', () => {
-    const noise = new ActingNoise(2000, [0.9], randomKey(0));
-    const first = noise.advance(0);
-    const second = noise.advance(1);
-    const mean = (f: (i: number) => number) => first.reduce((sum, _, i) => sum + f(i), 0) / first.length;
-    expect(mean((i) => second[i])).toBeCloseTo(0, 0);
-    expect(Math.abs(mean((i) => second[i] ** 2) - 1)).toBeLessThan(0.15);
-    expect(Math.abs(mean((i) => first[i] * second[i]) - 0.9)).toBeLessThan(0.12);
-  });
-
-  it('has the correlation of each dimension', () => {
-    const numEnvs = 2000;
-    const noise = new ActingNoise(numEnvs, correlations(undefined, [0, 3]), randomKey(1));
-    const [first, second] = [noise.advance(0), noise.advance(1)];
-    const correlation = (dimension: number) =>
-      first.reduce((sum, z, i) => sum + (i % 2 === dimension ? z * second[i] : 0), 0) / numEnvs;
-    expect(Math.abs(correlation(0) - 0.8)).toBeLessThan(0.04);
-    expect(Math.abs(correlation(1))).toBeLessThan(0.08);
-    expect(correlations(0.5, [0, 3])).toEqual([0.5, 0.5]);
-  });
-
-  it('continues from a snapshot bit for bit', () => {
-    const noise = new ActingNoise(3, [0.95, 0], randomKey(4));
-    noise.advance(0);
-    const other = new ActingNoise(3, [0.95, 0], randomKey(4));
-    other.restore(noise.snapshot());
-    expect(other.advance(8)).toEqual(noise.advance(8));
   });
 });
 

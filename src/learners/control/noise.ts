@@ -5,58 +5,6 @@ import { hasIntegers } from './action-units.js';
 
 /** The random numbers of acting and learning. Shapes: K environments, N samples, B contexts, A action dimensions. */
 
-/**
- * ρ of continuous actions if the configuration does not set it. On `reacher` seeds ended at 850, 619 and 598 of 1000 by 0.95, at 913 and
- * 695 by 0.9, and at 892 and 912 by 0.8. The likely reason, not tested by itself: while it explored, the arm turned so often that its
- * angle, which counts every turn, hardly told where the arm was. `cartpole_swingup`, which longer pushes suit, ended at 861, 870 and 857
- * by 0.95, and at 865 and 792 by 0.8 (results/defaults/rows.jsonl).
- */
-const defaultCorrelation = 0.8;
-
-/**
- * ρ of each action dimension, [A]: as it is set, or else by the kind of dimension. Integers are chosen anew at each step,
- * because few tasks reward repeating one choice the way that a mechanism rewards a steady push, and many end by it.
- */
-export function correlations(setting: number | undefined, actionValues: ArrayLike<number>): number[] {
-  return Array.from(actionValues, (values) => setting ?? (values === 0 ? defaultCorrelation : 0));
-}
-
-/**
- * Acting explores with noise that is correlated in time, z ← ρ·z + √(1−ρ²)·ε for each environment and action
- * dimension: white noise averages out over the steps that a mechanism takes to respond, so that the policy never sees the
- * effect of a push. At any single step z is standard normal all the same, so actions are distributed as the policy says.
- */
-export class ActingNoise {
-  readonly #state: Float32Array;
-  readonly #correlations: readonly number[];
-  readonly #key: RandomKey;
-
-  /** @param correlations ρ of each action dimension, [A] */
-  constructor(numEnvs: number, correlations: readonly number[], key: RandomKey) {
-    this.#correlations = correlations;
-    this.#key = key;
-    this.#state = fillNormal(foldIn(key, 'start'), new Float32Array(numEnvs * correlations.length));
-  }
-
-  /** Advances to acting step `step` and returns z, [K, A]. */
-  advance(step: number): Float32Array {
-    const fresh = fillNormal(foldIn(this.#key, step), new Float32Array(this.#state.length));
-    for (let i = 0; i < fresh.length; i++) {
-      const correlation = this.#correlations[i % this.#correlations.length];
-      this.#state[i] = correlation * this.#state[i] + Math.sqrt(1 - correlation ** 2) * fresh[i];
-    }
-    return this.#state.slice();
-  }
-
-  snapshot(): HostTensor {
-    return { shape: [this.#state.length], data: this.#state.slice() };
-  }
-
-  restore(snapshot: HostTensor): void {
-    this.#state.set(snapshot.data);
-  }
-}
-
 /** Φ, the standard normal distribution function, to 2e-7 (Abramowitz and Stegun 7.1.26). */
 export function normalCdf(z: number): number {
   const x = Math.abs(z) / Math.SQRT2;
