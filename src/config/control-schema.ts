@@ -174,7 +174,7 @@ const learnerSchema = z
       .max(100_000)
       .optional()
       .describe(
-        'Steps for which exploration noise pushes one way, about, before it pushes back; in the long run all pushes add up to nothing, so that nothing drifts. Default: 10 for continuous actions; integer ones are chosen anew at each step. It affects acting only',
+        'Steps for which exploration noise pushes one way, about, before it pushes back; in the long run all pushes add up to nothing, so that nothing drifts. Default: 20 for continuous actions; integer ones are chosen anew at each step. It affects acting only',
       ),
     explorationEpsilon: z
       .number()

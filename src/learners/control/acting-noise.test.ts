@@ -13,8 +13,19 @@ function correlationOf(weight: (stepsAgo: number) => number, lag: number): numbe
   return both / own;
 }
 
-const average = (steps: number) => (k: number) => (1 - Math.exp(-1 / steps)) * Math.exp(-k / steps);
-const swinging = (steps: number) => (k: number) => average(steps)(k) - average(4 * steps)(k);
+/** The weights of past ε in an average over `steps` steps, less those in an average of this average. */
+function swinging(steps: number): (stepsAgo: number) => number {
+  const average = (k: number) => (1 - Math.exp(-1 / steps)) * Math.exp(-k / steps);
+  const weights: number[] = [];
+  let [first, second] = [0, 0];
+  for (let k = 0; k < 5200; k++) {
+    // The response to an ε of 1 at step 0.
+    first = average(k);
+    second = Math.exp(-1 / steps) * second + (1 - Math.exp(-1 / steps)) * first;
+    weights.push(first - second);
+  }
+  return (k) => weights[k] ?? 0;
+}
 
 /** The noise of `numEnvs` environments with one action dimension at each of `steps` steps. */
 function draw(process: NoiseProcess, numEnvs: number, steps: number): Float32Array[] {
@@ -27,7 +38,7 @@ const products = (a: Float32Array, b: Float32Array) => mean(Array.from(a, (z, i)
 describe('ActingNoise', () => {
   it.each([
     ['decaying', { correlation: 0.9 }, (k: number) => 0.9 ** k],
-    ['swinging', { swing: 10 }, swinging(10)],
+    ['swinging', { swing: 20 }, swinging(20)],
     ['swinging fast', { swing: 1 }, swinging(1)],
   ])(
     '%s, is standard normal from the first step on, and as correlated as its filter',
@@ -44,7 +55,7 @@ describe('ActingNoise', () => {
   );
 
   it('of swings pushes back, and does not add up to a drift', () => {
-    expect(correlationOf(swinging(10), 40)).toBeLessThan(-0.05);
+    expect(correlationOf(swinging(20), 40)).toBeLessThan(-0.1);
     // The deviation of the sum of the noise over `steps` steps.
     const drift = (process: NoiseProcess, steps: number) => {
       const sums = new Float32Array(400);
@@ -52,14 +63,14 @@ describe('ActingNoise', () => {
         for (const [i, value] of z.entries()) sums[i]! += value;
       return Math.sqrt(products(sums, sums));
     };
-    const [once, four] = [drift({ swing: 10 }, 500), drift({ swing: 10 }, 2000)];
+    const [once, four] = [drift({ swing: 20 }, 500), drift({ swing: 20 }, 2000)];
     expect(four / once).toBeLessThan(1.2);
     // Noise that decays drifts by the square root of the time, √(steps · (1 + ρ)/(1 − ρ)).
-    expect(drift({ correlation: 0.9 }, 2000)).toBeGreaterThan(4 * four);
+    expect(drift({ correlation: 0.95 }, 2000)).toBeGreaterThan(4 * four);
   });
 
   it('follows the setting, or else the kind of each dimension', () => {
-    expect(noiseProcesses({}, [0, 3])).toEqual([{ swing: 10 }, { correlation: 0 }]);
+    expect(noiseProcesses({}, [0, 3])).toEqual([{ swing: 20 }, { correlation: 0 }]);
     expect(noiseProcesses({ explorationCorrelation: 0.5 }, [0, 3])).toEqual(
       Array(2).fill({ correlation: 0.5 }),
     );
@@ -72,7 +83,7 @@ describe('ActingNoise', () => {
   });
 
   it('continues from a snapshot bit for bit', () => {
-    const make = () => new ActingNoise(3, [{ swing: 10 }, { correlation: 0.95 }], randomKey(4));
+    const make = () => new ActingNoise(3, [{ swing: 20 }, { correlation: 0.95 }], randomKey(4));
     const [noise, other] = [make(), make()];
     for (let step = 0; step < 5; step++) noise.advance(step);
     other.restore(noise.snapshot());

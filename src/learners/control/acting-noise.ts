@@ -12,9 +12,9 @@ interface DecayingNoise {
 }
 
 /**
- * z = (f − s)/σ, the difference of a fast and a slow average of the same ε: f ← φ·f + (1−φ)·ε with φ = e^(−1/T), s likewise with
- * four times T, and σ their difference's standard deviation. A push of about T steps is followed by a longer and weaker one to the
- * other side, and in the long run all pushes add up to nothing.
+ * z = (f − s)/σ: f is an average of ε over about T steps, f ← φ·f + (1−φ)·ε with φ = e^(−1/T), s is such an average of f, and σ is
+ * the difference's standard deviation. A push is followed by one to the other side. Slow swings, of about 2πT steps, are the strongest,
+ * and in the long run all pushes add up to nothing.
  */
 interface SwingingNoise {
   /** T in steps. */
@@ -27,10 +27,7 @@ interface SwingingNoise {
  * policy learned to move the arm only at the turns where it happened to be. Of short ones, little is left in the slow swing of
  * `cartpole_swingup`. The figures are in results/defaults/rows.jsonl.
  */
-const defaultSwing = 10;
-
-/** The slow average's steps, as a multiple of the fast one's. */
-const slowness = 4;
+const defaultSwing = 20;
 
 /** The settings of exploration, of which at most one is set. */
 export interface ExplorationNoise {
@@ -54,34 +51,37 @@ export function noiseProcesses(
   });
 }
 
-/** A process as weights of its two averages; the slow one of a decaying process is not used. */
-interface Weights {
-  /** What is kept of each average at a step, and the weight of ε in it. */
-  readonly fast: { readonly kept: number; readonly added: number };
-  readonly slow: { readonly kept: number; readonly added: number };
-  /** z = scale · (fast − slow) */
+/** A process as two averages, of which the second one of a decaying process stays 0. */
+interface Averages {
+  /** What is kept of both averages at a step. */
+  readonly kept: number;
+  /** The weights of ε in the first average, and of the first one in the second. */
+  readonly added: readonly [number, number];
+  /** z = scale · (first − second) */
   readonly scale: number;
-  /** The averages at the start from two standard normal numbers n, m: slow = a·n, fast = b·n + c·m. */
+  /** The averages at the start from two standard normal numbers n and m: second = a·n, first = b·n + c·m. */
   readonly start: readonly [a: number, b: number, c: number];
 }
 
-function weightsOf(process: NoiseProcess): Weights {
+function averagesOf(process: NoiseProcess): Averages {
   if ('correlation' in process) {
     const { correlation: kept } = process;
-    const fast = { kept, added: Math.sqrt(1 - kept ** 2) };
-    return { fast, slow: { kept: 0, added: 0 }, scale: 1, start: [0, 0, 1] };
+    return { kept, added: [Math.sqrt(1 - kept ** 2), 0], scale: 1, start: [0, 0, 1] };
   }
-  const average = (steps: number) => {
-    const kept = Math.exp(-1 / steps);
-    return { kept, added: 1 - kept };
+  const kept = Math.exp(-1 / process.swing);
+  const added = 1 - kept;
+  // Of ε of k steps ago, the averages hold added · keptᵏ and added² · (k + 1) · keptᵏ. These are the sums of squares and products.
+  const rest = 1 - kept ** 2;
+  const variance = added ** 2 / rest;
+  const covariance = added ** 3 / rest ** 2;
+  const varianceOfSecond = (added ** 4 * (1 + kept ** 2)) / rest ** 3;
+  const deviation = Math.sqrt(varianceOfSecond);
+  return {
+    kept,
+    added: [added, added],
+    scale: 1 / Math.sqrt(variance + varianceOfSecond - 2 * covariance),
+    start: [deviation, covariance / deviation, Math.sqrt(variance - covariance ** 2 / varianceOfSecond)],
   };
-  const [fast, slow] = [average(process.swing), average(slowness * process.swing)];
-  // Both are sums of the same ε with weights that decay geometrically.
-  const covariance = (a: typeof fast, b: typeof fast) => (a.added * b.added) / (1 - a.kept * b.kept);
-  const [ofFast, ofSlow, both] = [covariance(fast, fast), covariance(slow, slow), covariance(fast, slow)];
-  const deviation = Math.sqrt(ofSlow);
-  const start = [deviation, both / deviation, Math.sqrt(ofFast - both ** 2 / ofSlow)] as const;
-  return { fast, slow, scale: 1 / Math.sqrt(ofFast + ofSlow - 2 * both), start };
 }
 
 /**
@@ -90,47 +90,47 @@ function weightsOf(process: NoiseProcess): Weights {
  * distributed as the policy says.
  */
 export class ActingNoise {
-  readonly #weights: readonly Weights[];
+  readonly #averages: readonly Averages[];
   readonly #key: RandomKey;
-  readonly #fast: Float32Array;
-  readonly #slow: Float32Array;
+  readonly #first: Float32Array;
+  readonly #second: Float32Array;
 
   /** @param processes of each action dimension, [A] */
   constructor(numEnvs: number, processes: readonly NoiseProcess[], key: RandomKey) {
-    this.#weights = processes.map(weightsOf);
+    this.#averages = processes.map(averagesOf);
     this.#key = key;
     const size = numEnvs * processes.length;
-    this.#fast = fillNormal(foldIn(key, 'start'), new Float32Array(size));
-    this.#slow = fillNormal(foldIn(key, 'slow start'), new Float32Array(size));
+    this.#first = fillNormal(foldIn(key, 'start'), new Float32Array(size));
+    this.#second = fillNormal(foldIn(key, 'second start'), new Float32Array(size));
     for (let i = 0; i < size; i++) {
-      const [a, b, c] = this.#weights[i % processes.length]!.start;
-      this.#fast[i] = b * this.#slow[i] + c * this.#fast[i];
-      this.#slow[i] *= a;
+      const [a, b, c] = this.#averages[i % processes.length]!.start;
+      this.#first[i] = b * this.#second[i] + c * this.#first[i];
+      this.#second[i] *= a;
     }
   }
 
   /** Advances to acting step `step` and returns z, [K, A]. */
   advance(step: number): Float32Array {
-    const z = fillNormal(foldIn(this.#key, step), new Float32Array(this.#fast.length));
+    const z = fillNormal(foldIn(this.#key, step), new Float32Array(this.#first.length));
     for (let i = 0; i < z.length; i++) {
-      const { fast, slow, scale } = this.#weights[i % this.#weights.length]!;
-      this.#fast[i] = fast.kept * this.#fast[i] + fast.added * z[i];
-      this.#slow[i] = slow.kept * this.#slow[i] + slow.added * z[i];
-      z[i] = scale * (this.#fast[i] - this.#slow[i]);
+      const { kept, added, scale } = this.#averages[i % this.#averages.length]!;
+      this.#first[i] = kept * this.#first[i] + added[0] * z[i];
+      this.#second[i] = kept * this.#second[i] + added[1] * this.#first[i];
+      z[i] = scale * (this.#first[i] - this.#second[i]);
     }
     return z;
   }
 
   /** The averages, [2, K·A]. */
   snapshot(): HostTensor {
-    const data = new Float32Array(2 * this.#fast.length);
-    data.set(this.#fast);
-    data.set(this.#slow, this.#fast.length);
-    return { shape: [2, this.#fast.length], data };
+    const data = new Float32Array(2 * this.#first.length);
+    data.set(this.#first);
+    data.set(this.#second, this.#first.length);
+    return { shape: [2, this.#first.length], data };
   }
 
   restore({ data }: HostTensor): void {
-    this.#fast.set(data.subarray(0, this.#fast.length));
-    this.#slow.set(data.subarray(this.#fast.length));
+    this.#first.set(data.subarray(0, this.#first.length));
+    this.#second.set(data.subarray(this.#first.length));
   }
 }

@@ -56,7 +56,7 @@ export interface ControlUpdateConfig {
   readonly warmupSteps: number;
   /** Correlation of the acting noise between steps; not with `explorationSwing`. See acting-noise.ts. */
   readonly explorationCorrelation?: number;
-  /** Steps of a push of the acting noise; if neither is set, 10 for continuous actions, and white noise for integers. */
+  /** Steps of a push of the acting noise; if neither is set, 20 for continuous actions, and white noise for integers. */
   readonly explorationSwing?: number;
   /** Share of steps with random integer actions in the first environment; absent: 0.4. See noise.ts. */
   readonly explorationEpsilon?: number;
