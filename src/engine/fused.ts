@@ -15,6 +15,7 @@ export interface FusingBackend {
 
 /** The names of the kernels; TensorFlow.js has none of these names. */
 export const fusedKernels = {
+  layerNorm: 'PmpoLayerNorm',
   rmsNorm: 'PmpoRmsNorm',
   rotary: 'PmpoRotary',
   logSoftmax: 'PmpoLogSoftmax',
@@ -22,6 +23,41 @@ export const fusedKernels = {
 
 function canFuse(): boolean {
   return (tf.backend() as Partial<FusingBackend>).canFuse === true;
+}
+
+/** A layer normalization, and the moments of its input that its gradient needs. */
+export interface LayerNormWithMoments {
+  /** [M, D] */
+  readonly normal: Tensor;
+  /** The mean of each row, [M, 1]. */
+  readonly mean: Tensor;
+  /** 1 / √(variance + ε) of each row, [M, 1]. */
+  readonly inverse: Tensor;
+}
+
+/**
+ * Layer normalization over the last axis (arXiv 1607.06450).
+ * @param x [M, D]
+ * @param scale [D]
+ * @param offset [D]
+ * @returns (x − mean(x)) / √(mean((x − mean(x))²) + ε) · scale + offset, and the moments of x.
+ */
+export function layerNormWithMoments(
+  x: Tensor,
+  scale: Tensor,
+  offset: Tensor,
+  epsilon: number,
+): LayerNormWithMoments {
+  if (canFuse()) {
+    const [normal, mean, inverse] = tf
+      .engine()
+      .runKernel(fusedKernels.layerNorm, { x, scale, offset }, { epsilon }) as [Tensor, Tensor, Tensor];
+    return { normal, mean, inverse };
+  }
+  const mean = tf.mean(x, -1, true);
+  const centered = tf.sub(x, mean);
+  const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(centered), -1, true), epsilon));
+  return { normal: tf.add(tf.mul(tf.mul(centered, inverse), scale), offset), mean, inverse };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { fillUniform, foldIn, type RandomKey } from '../core/random-keys.js';
 import type { NamedHostTensors, NamedTensors, Tensor, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
+import { layerNorm } from './layer-norm.js';
 
 /**
  * Multilayer perceptrons as pure functions of named parameters. Shapes: M rows, I inputs, H hidden units, P outputs.
@@ -78,14 +79,6 @@ export function initTrunk(
 function activate(x: Tensor, activation: MlpSettings['activation']): Tensor {
   if (activation === 'elu') return tf.elu(x);
   return activation === 'relu' ? tf.relu(x) : tf.tanh(x);
-}
-
-/** Layer normalization over the last axis (arXiv 1607.06450), then scale [H] and offset [H]: [.., H] → [.., H]. */
-export function layerNorm(x: Tensor, scale: Tensor, offset: Tensor): Tensor {
-  const centered = tf.sub(x, tf.mean(x, -1, true));
-  const variance = tf.mean(tf.square(centered), -1, true);
-  const normal = tf.mul(centered, tf.rsqrt(tf.add(variance, 1e-5)));
-  return tf.add(tf.mul(normal, scale), offset);
 }
 
 /** Computes the outputs [M, P] from the first layer's pre-activations [M, H]. */

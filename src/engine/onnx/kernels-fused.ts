@@ -1,9 +1,23 @@
 import { fusedKernels } from '../fused.js';
 import { cast, kernel, reshape } from './kernels.js';
 
-/** Kernels for the operations of ../fused.ts, each of one operator. LogSoftmax is ONNX's own; the others are contributed operators. */
+/**
+ * Kernels for the operations of ../fused.ts, each of one operator. LayerNormalization and LogSoftmax are ONNX's
+ * own; the others are contributed operators.
+ */
 
 export function registerFusedKernels(): void {
+  kernel(fusedKernels.layerNorm, ({ graph, input, attributes }) => {
+    const [x, scale, offset] = [input('x'), input('scale'), input('offset')];
+    const { type, shape } = x;
+    const moment = { type, shape: [...shape.slice(0, -1), 1] };
+    const epsilon = { float: attributes.epsilon as number };
+    return graph.emitMany('LayerNormalization', [x, scale, offset], { axis: -1, epsilon, stash_type: 1 }, [
+      { type, shape },
+      moment,
+      moment,
+    ]);
+  });
   kernel(fusedKernels.rmsNorm, ({ graph, input, attributes }) => {
     const [x, scale] = [input('x'), input('scale')];
     const { type, shape } = x;
