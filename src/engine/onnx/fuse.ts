@@ -1,4 +1,4 @@
-import { sizeOf } from '../../core/shape.js';
+import { sameShape, sizeOf } from '../../core/shape.js';
 import { dependencies, type GraphNode, reachable, type Value } from './graph.js';
 import { uniformOf } from './simplify.js';
 
@@ -22,6 +22,7 @@ export function fuse(outputs: readonly Value[], captured: ReadonlySet<Value> = n
   for (const value of captured) uses.delete(value);
   for (const node of nodes) {
     fuseLayerNorm(node, uses);
+    fuseSumOfSquares(node, uses);
     if (node.body !== undefined) fuse(node.body.outputs, new Set(node.body.captured));
   }
 }
@@ -56,6 +57,16 @@ function fuseLayerNorm(node: GraphNode, uses: Map<Value, number>): void {
       }
     }
   }
+}
+
+/** Fuses the sum of x·x to ReduceSumSquare, which does not write the squares. */
+function fuseSumOfSquares(node: GraphNode, uses: Map<Value, number>): void {
+  if (node.operator !== 'ReduceSum') return;
+  const [squares, axes] = node.inputs;
+  const [a, b] = producer(squares, 'Mul', uses, 1)?.inputs ?? [];
+  if (a === undefined || a !== b || a.type !== 'float32' || !sameShape(a.shape, squares!.shape)) return;
+  node.operator = 'ReduceSumSquare';
+  node.inputs = [a, axes];
 }
 
 function isVector(value: Value, x: Value): boolean {

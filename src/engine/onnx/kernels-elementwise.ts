@@ -68,7 +68,9 @@ function not(graph: Graph, value: Value): Value {
  * ONNX Runtime, and the backward pass uses the value computed in the forward pass.
  */
 function eluSlope(graph: Graph, x: Value): Value {
-  return map(graph, 'Exp', elementwise(graph, 'Min', [x, number(graph, x, 0)]));
+  const { type, shape } = x;
+  // Clip takes two thirds of the time of Min.
+  return map(graph, 'Exp', graph.emit('Clip', [x, undefined, number(graph, x, 0)], {}, { type, shape }));
 }
 
 /** The exponential linear unit. */

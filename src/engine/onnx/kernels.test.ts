@@ -72,6 +72,7 @@ const differentiable: readonly Case[] = [
   ['leakyRelu', (x) => tf.leakyRelu(x, 0.1), x34],
   ['prelu', (x, y) => tf.prelu(x, y), x34, normal('b', 4)],
   ['elu', (x) => tf.elu(x), x34],
+  ['elu of large numbers', (x) => tf.elu(x), floats([6], 100, -100, 1e30, -1e30, 0, Number.NaN)],
   ['selu', (x) => tf.selu(x), x34],
   ['silu', (x) => tf.mul(x, tf.sigmoid(x)), x34],
   ['erf', (x) => tf.erf(x), x34],
