@@ -1,7 +1,9 @@
 import { beforeAll, expect, it } from 'vitest';
 import { normal } from '../../test/engine/agreement.js';
 import { randomKey } from '../core/random-keys.js';
-import type { NamedHostTensors, Tensor2D } from '../engine/tensors.js';
+import { reachable } from '../engine/onnx/graph.js';
+import { Tracer } from '../engine/onnx/trace.js';
+import type { NamedHostTensors, NamedTensors, Scalar, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { applyMlp, initMlp, type MlpSettings } from './mlp.js';
 
@@ -60,4 +62,27 @@ it('computes SimBa’s residual blocks', () => {
   );
   const found = applyMlp(tensors, tf.tensor2d(data, [1, 4]) as Tensor2D, settings).dataSync();
   for (const [i, value] of expected.entries()) expect(found[i]).toBeCloseTo(value, 4);
+});
+
+it('normalizes in one node in the graph of its gradients', () => {
+  const settings: MlpSettings = { hidden: [6, 6], activation: 'elu', layerNorm: true, residual: false };
+  const initial = initMlp(randomKey(1), 4, 3, settings);
+  const types = new Map(
+    Object.entries({ ...initial, x: { shape: [5, 4] } }).map(
+      ([name, { shape }]) => [name, { dtype: 'float32', shape }] as const,
+    ),
+  );
+  const gradients = ({ x, ...parameters }: NamedTensors): NamedTensors => {
+    const names = Object.keys(parameters);
+    const loss = (...values: NamedTensors[string][]): Scalar => {
+      const named = Object.fromEntries(names.map((name, i) => [name, values[i]!]));
+      return tf.sum(applyMlp(named, x as Tensor2D, settings));
+    };
+    const found = tf.grads(loss)(Object.values(parameters));
+    return Object.fromEntries(names.map((name, i) => [name, found[i]!]));
+  };
+  const { outputs } = new Tracer().trace('gradients', gradients, types, { contributed: true });
+  const operators = reachable(outputs.map(({ value }) => value)).nodes.map(({ operator }) => operator);
+  expect(operators.filter((operator) => operator === 'LayerNormalization')).toHaveLength(1);
+  expect(operators).not.toContain('ReduceMean');
 });
