@@ -75,7 +75,11 @@ interface Transition {
 
 /** The transitions of 60 steps with random actions. */
 async function transitionsOf(environment: VectorEnvironment, nStep: number) {
-  const config = controlConfig({ learner: { discount: gamma, warmupSteps: 0 }, replay: { nStep } });
+  const config = controlConfig({
+    // White noise, so that 60 steps hold many different actions in each state.
+    learner: { discount: gamma, warmupSteps: 0, explorationCorrelation: 0 },
+    replay: { nStep },
+  });
   const family = createFamily(config.policy, environment.actionValues);
   const chunk = new ChunkBuilder(environment, 1000);
   const loop = new ActingLoop({

@@ -217,6 +217,7 @@ describe('trainControl', () => {
           environmentSteps: 5000,
           learningRate: 1e-2,
           stepsPerUpdate: 3,
+          explorationCorrelation: 0.8,
           normalizeObservations: false,
         },
         evaluation: { every: 10_000, episodes: 1 },
