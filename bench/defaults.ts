@@ -11,7 +11,7 @@ import { canonicalJson } from '../src/core/canonical-json.js';
 import { divergedPhrase } from '../src/core/errors.js';
 import { mean } from '../src/core/statistics.js';
 import { packageVersion } from '../src/core/version.js';
-import { noiseProcesses } from '../src/learners/control/acting-noise.js';
+import { type ExplorationNoise, noiseProcesses } from '../src/learners/control/acting-noise.js';
 import { explorationEpsilons } from '../src/learners/control/noise.js';
 import { returnSteps } from '../src/learners/control/return-steps.js';
 import { readRun } from '../src/report/run-data.js';
@@ -153,7 +153,7 @@ async function digestOf(run: Run): Promise<string> {
   const values = Int32Array.of(run.definition.actions === 'continuous' ? 0 : 2);
   const { explorationEpsilon } = learning.learner;
   const byActions = {
-    noise: noiseProcesses(learning.learner, values),
+    ...noiseOf(learning.learner, values),
     epsilons: explorationEpsilons(explorationEpsilon, values, place.numEnvs),
     nStep: returnSteps(learning.replay, values),
   };
@@ -168,6 +168,13 @@ async function digestOf(run: Run): Promise<string> {
     .update(canonicalJson({ place, ...learning, learner, replay, byActions }))
     .digest('hex')
     .slice(0, 12);
+}
+
+/** The noise of acting, as the digests of earlier rows have it: noise that decays by its correlations. */
+function noiseOf(learner: ExplorationNoise, actionValues: Int32Array) {
+  const noise = noiseProcesses(learner, actionValues);
+  const decaying = noise.flatMap((one) => ('correlation' in one ? [one.correlation] : []));
+  return decaying.length === noise.length ? { correlations: decaying } : { noise };
 }
 
 function readRows(): DefaultsRow[] {

@@ -1,8 +1,7 @@
 import nodeModule from 'node:module';
-import { runProgram } from './program.js';
 
-// Node 22 and later keep the code that they have compiled, in the folder for temporary files, and start faster the next time.
-nodeModule.enableCompileCache?.();
+// Node 22 and later keep what they compile from here on, in the folder for temporary files, and need not compile it the next time.
+(nodeModule as { enableCompileCache?: () => unknown }).enableCompileCache?.();
 // gRPC reports problems as errors, too; its log lines would only repeat them.
 process.env.GRPC_VERBOSITY ??= 'NONE';
 // Deprecation warnings address the developers of a library, not the users of this program.
@@ -14,4 +13,5 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 // process.exit would cut off output that has not reached a pipe yet, so only the exit code is set.
+const { runProgram } = await import('./program.js');
 process.exitCode = await runProgram(process.argv.slice(2));

@@ -124,6 +124,30 @@ describe('layerNorm', () => {
     expect(disagreement(eager, traced)).toBeUndefined();
   });
 
+  it('is exact for rows whose numbers differ little from one another and much from 0', async () => {
+    const D = 256;
+    for (const [center, width] of [
+      [33.3, 0],
+      [100.3, 0.01],
+      [1000.3, 1],
+    ] as const) {
+      const x = normal('x', 20, D);
+      for (const [i, value] of x.data.entries()) x.data[i] = center + width * value;
+      const inputs = inputsOf(x);
+      const { traced } = await pair.run(withGradients(layerNorm), inputs);
+      const [scale, offset] = [inputs.scale!.data, inputs.offset!.data];
+      for (let row = 0; row < 20; row++) {
+        const values = Array.from(x.data.subarray(row * D, (row + 1) * D));
+        const mean = values.reduce((a, b) => a + b) / D;
+        const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / D;
+        for (const [j, value] of values.entries()) {
+          const expected = ((value - mean) / Math.sqrt(variance + epsilon)) * scale[j]! + offset[j]!;
+          expect(Math.abs(traced.y!.data[row * D + j]! - expected)).toBeLessThan(0.02);
+        }
+      }
+    }
+  });
+
   it('keeps NaN in its row', async () => {
     const x = normal('x', 3, 4);
     x.data[5] = Number.NaN;

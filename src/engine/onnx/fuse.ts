@@ -2,13 +2,22 @@ import { sameShape, sizeOf } from '../../core/shape.js';
 import { dependencies, type GraphNode, reachable, type Value } from './graph.js';
 import { uniformOf } from './simplify.js';
 
+export interface FuseOptions {
+  /**
+   * For the graph inside of a node: the values of the graph around it that it reads. What computes them is not part of it, and other
+   * nodes may use it. All other values that `outputs` depend on are used in this graph only.
+   */
+  readonly captured?: ReadonlySet<Value>;
+  /** Whether sums of squares are fused. Not in exported models, whose readers need not know the operator. Default: false. */
+  readonly squares?: boolean;
+}
+
 /**
  * Replaces groups of nodes by one operator if no other node uses their intermediate values. Changes nodes in place; nodes that
  * are no longer used are left out when the graph is written.
- * @param captured for the graph inside of a node: the values of the graph around it that it reads. What computes them is not part of it,
- *   and other nodes may use it. All other values that `outputs` depend on are used in this graph only.
  */
-export function fuse(outputs: readonly Value[], captured: ReadonlySet<Value> = new Set()): void {
+export function fuse(outputs: readonly Value[], options: FuseOptions = {}): void {
+  const { captured = new Set(), squares = false } = options;
   const { nodes } = reachable(outputs, captured);
   const uses = new Map<Value, number>();
   const use = (value: Value): void => {
@@ -22,8 +31,8 @@ export function fuse(outputs: readonly Value[], captured: ReadonlySet<Value> = n
   for (const value of captured) uses.delete(value);
   for (const node of nodes) {
     fuseLayerNorm(node, uses);
-    fuseSumOfSquares(node, uses);
-    if (node.body !== undefined) fuse(node.body.outputs, new Set(node.body.captured));
+    if (squares) fuseSumOfSquares(node, uses);
+    if (node.body !== undefined) fuse(node.body.outputs, { squares, captured: new Set(node.body.captured) });
   }
 }
 

@@ -189,7 +189,7 @@ export class OnnxEngine implements Engine {
       const overwrite = overwritten.get(value);
       return overwrite === undefined ? [value] : [overwrite.indices, overwrite.updates];
     });
-    fuse(roots);
+    fuse(roots, { squares: true });
     const needed = new Set(reachable(roots).inputs);
     const inputs = trace.inputs
       .filter(({ value }) => needed.has(value))

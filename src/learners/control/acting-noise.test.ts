@@ -75,6 +75,9 @@ describe('ActingNoise', () => {
       Array(2).fill({ correlation: 0.5 }),
     );
     expect(noiseProcesses({ explorationSwing: 30 }, [0, 3])).toEqual(Array(2).fill({ swing: 30 }));
+    expect(() => noiseProcesses({ explorationSwing: 30, explorationCorrelation: 0.5 }, [0])).toThrow(
+      'noise either swings or decays',
+    );
     const noise = new ActingNoise(5000, noiseProcesses({}, [0, 3]), randomKey(1));
     const [first, second] = [noise.advance(0), noise.advance(1)];
     const of = (z: Float32Array, dimension: number) => z.filter((_, i) => i % 2 === dimension);

@@ -105,7 +105,7 @@ export function requiredTensor(checkpoint: Checkpoint, name: string, shape: read
       tensor === undefined
         ? 'it is missing'
         : `the shape is [${tensor.shape}], this configuration needs [${shape}]`,
-    remedy: 'Resume with the configuration that the run was started with',
+    remedy: 'Resume with the configuration and the version of pmpo that the run was started with',
   });
 }
 
