@@ -1,7 +1,9 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { type Profiler, Session } from 'node:inspector/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { LoadedConfig } from '../../config/load.js';
 import { PmpoError, StoppedError } from '../../core/errors.js';
 import { createEngine } from '../../engine/create.js';
@@ -141,7 +143,8 @@ export async function sessionsIn(folder: string): Promise<Map<string, SessionPro
     // graph-NAME_DATE_TIME.json
     const name = /^graph-(.+?)_\d{4}-\d{2}-\d{2}_/.exec(file)?.[1];
     if (name === undefined) continue;
-    const profile = readSessionProfile(await readFile(join(folder, file), 'utf8'));
+    const lines = createInterface({ input: createReadStream(join(folder, file)), crlfDelay: Infinity });
+    const profile = await readSessionProfile(lines);
     const others = found.get(name);
     if (others === undefined || profile.calls > others.calls) found.set(name, profile);
   }
