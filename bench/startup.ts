@@ -50,7 +50,10 @@ async function firstLine(): Promise<number> {
     const lines = [training.child.stdout!, training.child.stderr!].map(
       (input) => new Promise<void>((resolve) => createInterface({ input }).once('line', () => resolve())),
     );
-    await Promise.race([...lines, training.ended]);
+    const ended = training.ended.then((code) => {
+      throw new Error(`npm start ended (exit code ${code}) before it printed a line`);
+    });
+    await Promise.race([...lines, ended]);
     return (performance.now() - started) / 1000;
   } finally {
     await training.stop();
@@ -58,7 +61,7 @@ async function firstLine(): Promise<number> {
   }
 }
 
-/** The seconds that the first update of a control learner takes longer than others. */
+/** The seconds that the first update of an agent takes longer than others, in a process that is warm after the first round. */
 async function compile(): Promise<number> {
   const side = await ours('traced', 'onnx', 'pmpo', 4, iterations(1));
   const first = await side.time(1);

@@ -166,7 +166,7 @@ const learnerSchema = z
       .lt(1)
       .optional()
       .describe(
-        "Correlation of the exploration noise between consecutive steps (0: white noise), for all actions; not together with explorationSwing, which continuous actions have by default. It affects acting only, and keeps the policy's distribution at each step",
+        "Correlation of the exploration noise between consecutive steps (0: white noise); default: 0.8 for continuous actions, 0 for integer ones. It affects acting only, and keeps the policy's distribution at each step",
       ),
     explorationSwing: z
       .number()
@@ -174,7 +174,7 @@ const learnerSchema = z
       .max(100_000)
       .optional()
       .describe(
-        'T of exploration noise that swings, in steps: after a push, about T steps later, it begins to push back, so that the sum of all pushes does not grow with time. Set, it is for all actions; not together with explorationCorrelation. Default: 20 for continuous actions, while integer ones are chosen anew at each step. It affects acting only',
+        'T of exploration noise that swings, in steps, in place of explorationCorrelation: about T steps after a push it begins to push back, so that the sum of all pushes does not grow with time. Try 20 if something that has no limits, such as an angle that counts its turns, drifts away while the policy explores. It affects acting only',
       ),
     explorationEpsilon: z
       .number()

@@ -54,9 +54,9 @@ export interface ControlUpdateConfig {
   readonly environmentSteps: number;
   /** Environment steps with random actions before the first update. */
   readonly warmupSteps: number;
-  /** Correlation of the acting noise between steps; not with `explorationSwing`. See acting-noise.ts. */
+  /** Correlation of the acting noise between steps; if neither is set, 0.8 for continuous actions, 0 for integers. See acting-noise.ts. */
   readonly explorationCorrelation?: number;
-  /** Steps of a push of the acting noise; if neither is set, 20 for continuous actions, and white noise for integers. */
+  /** Steps of a push of acting noise that swings, in place of `explorationCorrelation`. */
   readonly explorationSwing?: number;
   /** Share of steps with random integer actions in the first environment; absent: 0.4. See noise.ts. */
   readonly explorationEpsilon?: number;
