@@ -160,13 +160,17 @@ export function family(pid: number): number[] {
   return found;
 }
 
+/** The processor time that processes have used so far in seconds: in the programs, and in the kernel for them. */
+export function processorTimes(pids: readonly number[]): { readonly own: number; readonly kernel: number } {
+  const seconds = (field: number) =>
+    pids.reduce((sum, pid) => sum + Number(statOf(pid)[field]), 0) / ticksPerSecond;
+  return { own: seconds(11), kernel: seconds(12) };
+}
+
 /** The processor time that processes have used so far, in seconds. */
 export function processorSeconds(pids: readonly number[]): number {
-  const ticks = pids.map((pid) => {
-    const fields = statOf(pid);
-    return Number(fields[11]) + Number(fields[12]);
-  });
-  return ticks.reduce((sum, one) => sum + one, 0) / ticksPerSecond;
+  const { own, kernel } = processorTimes(pids);
+  return own + kernel;
 }
 
 /** The memory of processes in MB, with what several of them share counted once. */
