@@ -92,4 +92,14 @@ describe('ActingNoise', () => {
     other.restore(noise.snapshot());
     expect(other.advance(8)).toEqual(noise.advance(8));
   });
+
+  it('that decays has a snapshot of the shape that earlier versions saved', () => {
+    const make = () => new ActingNoise(3, [{ correlation: 0.8 }, { correlation: 0 }], randomKey(4));
+    const [noise, other] = [make(), make()];
+    noise.advance(0);
+    const snapshot = noise.snapshot();
+    expect(snapshot.shape).toEqual([6]);
+    other.restore(snapshot);
+    expect(other.advance(8)).toEqual(noise.advance(8));
+  });
 });

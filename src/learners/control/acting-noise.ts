@@ -60,7 +60,7 @@ export function noiseProcesses(
 
 /** A process as two averages, of which the second one of a decaying process stays 0. */
 interface Averages {
-  /** What is kept of both averages at a step. */
+  /** The share of each average that a step keeps. */
   readonly kept: number;
   /** The weights of ε in the first average, and of the first one in the second. */
   readonly added: readonly [number, number];
@@ -98,6 +98,7 @@ function averagesOf(process: NoiseProcess): Averages {
  */
 export class ActingNoise {
   readonly #averages: readonly Averages[];
+  readonly #swings: boolean;
   readonly #key: RandomKey;
   readonly #first: Float32Array;
   readonly #second: Float32Array;
@@ -105,6 +106,7 @@ export class ActingNoise {
   /** @param processes of each action dimension, [A] */
   constructor(numEnvs: number, processes: readonly NoiseProcess[], key: RandomKey) {
     this.#averages = processes.map(averagesOf);
+    this.#swings = processes.some((process) => 'swing' in process);
     this.#key = key;
     const size = numEnvs * processes.length;
     this.#first = fillNormal(foldIn(key, 'start'), new Float32Array(size));
@@ -128,16 +130,18 @@ export class ActingNoise {
     return z;
   }
 
-  /** The averages, [2, K·A]. */
+  /** The first averages, [K·A], or both if any noise swings, [2, K·A]: otherwise all of the second ones are 0. */
   snapshot(): HostTensor {
-    const data = new Float32Array(2 * this.#first.length);
+    const size = this.#first.length;
+    if (!this.#swings) return { shape: [size], data: this.#first.slice() };
+    const data = new Float32Array(2 * size);
     data.set(this.#first);
-    data.set(this.#second, this.#first.length);
-    return { shape: [2, this.#first.length], data };
+    data.set(this.#second, size);
+    return { shape: [2, size], data };
   }
 
   restore({ data }: HostTensor): void {
     this.#first.set(data.subarray(0, this.#first.length));
-    this.#second.set(data.subarray(this.#first.length));
+    if (this.#swings) this.#second.set(data.subarray(this.#first.length));
   }
 }
