@@ -2,6 +2,7 @@ import { sameShape, sizeOf } from '../../core/shape.js';
 import { dependencies, type GraphNode, reachable, type Value } from './graph.js';
 import { uniformOf } from './simplify.js';
 
+/** What `fuse` may take for granted, and what it may use. */
 export interface FuseOptions {
   /**
    * For the graph inside of a node: the values of the graph around it that it reads. What computes them is not part of it, and other
