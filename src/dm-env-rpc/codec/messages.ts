@@ -3,6 +3,7 @@ import type { ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 import type * as wire from '../../generated/dm-env-rpc.js';
 import '../../grpc/quiet.js';
+import { encodeStepRequest, encodeStepResponse } from './step-encoder.js';
 
 /** Encodes and decodes dm_env_rpc's messages, and defines its service. */
 
@@ -81,6 +82,13 @@ export function bigintOf(value: wire.Int64): bigint {
   return (BigInt(value.unsigned ? value.high >>> 0 : value.high) << 32n) | low;
 }
 
+/** The decimal digits of an unsigned 64-bit integer. */
+export function digitsOf(value: wire.Int64): string {
+  // Most are small, and a bigint takes longer.
+  if (typeof value === 'object' && value.high === 0) return String(value.low >>> 0);
+  return String(typeof value === 'object' ? bigintOf(value) : value);
+}
+
 /** protobufjs decodes 64-bit map keys to strings of 8 characters, one for each byte: this gives their decimal digits. */
 function byDigits<T>(map: ByUid<T>): ByUid<T> {
   const result: Record<string, T> = {};
@@ -110,7 +118,14 @@ function decodeRequest(bytes: Uint8Array): wire.EnvironmentRequest {
 
 /** The bytes of a request. */
 export function encodeRequest(request: wire.EnvironmentRequest): Uint8Array {
-  return encoded(requestType, request);
+  const step = request.step ? encodeStepRequest(request.step) : undefined;
+  return step ?? encoded(requestType, request);
+}
+
+/** The bytes of a response. */
+export function encodeResponse(response: wire.EnvironmentResponse): Uint8Array {
+  const step = response.step ? encodeStepResponse(response.step) : undefined;
+  return step ?? encoded(responseType, response);
 }
 
 /** @throws Error when the bytes are not an EnvironmentResponse. */
@@ -122,15 +137,18 @@ export function decodeResponse(bytes: Uint8Array): wire.EnvironmentResponse {
   return response;
 }
 
+/** The same bytes as a Buffer. */
+const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+
 /** The service, with requests and responses as plain objects. */
 export const environmentService: ServiceDefinition = {
   Process: {
     path: '/dm_env_rpc.v1.Environment/Process',
     requestStream: true,
     responseStream: true,
-    requestSerialize: (message: wire.EnvironmentRequest) => Buffer.from(encodeRequest(message)),
+    requestSerialize: (message: wire.EnvironmentRequest) => bufferOf(encodeRequest(message)),
     requestDeserialize: decodeRequest,
-    responseSerialize: (message: wire.EnvironmentResponse) => Buffer.from(encoded(responseType, message)),
+    responseSerialize: (message: wire.EnvironmentResponse) => bufferOf(encodeResponse(message)),
     responseDeserialize: decodeResponse,
   },
 };
@@ -139,7 +157,7 @@ export const environmentService: ServiceDefinition = {
 export const rawEnvironmentService: ServiceDefinition = {
   Process: {
     ...environmentService.Process,
-    requestSerialize: (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+    requestSerialize: bufferOf,
     responseDeserialize: (bytes: Buffer) => bytes,
   },
 };

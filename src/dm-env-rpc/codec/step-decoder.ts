@@ -4,6 +4,7 @@ import type { DTypeArrays, NumericDType, TensorSpec, TensorValue } from '../../e
 import { emptyData, isNumeric } from '../../environments/tensor-data.js';
 import { bigintOf } from './messages.js';
 import { dtypeCode } from './tensors.js';
+import { isLittleEndian, payloadTag, tags } from './wire-format.js';
 
 /**
  * A fast decoder that reads the response to a step straight into existing typed arrays. It reads only the form that such
@@ -12,18 +13,6 @@ import { dtypeCode } from './tensors.js';
  */
 
 type Reader = protobuf.Reader;
-
-/** A field of dm_env_rpc.proto: its number and wire type, as the one number that precedes it on the wire. */
-const tag = (field: number, wireType: 0 | 2): number => (field << 3) | wireType;
-const tags = {
-  responseStep: tag(3, 2),
-  stepState: tag(1, 0),
-  stepObservation: tag(2, 2),
-  entryKey: tag(1, 0),
-  entryValue: tag(2, 2),
-  tensorShape: tag(15, 2),
-  payloadArray: tag(1, 2),
-} as const;
 
 /** The readers of elements whose length varies on the wire. Elements of other dtypes are copied as bytes. */
 const readElement: { readonly [D in NumericDType]?: (reader: Reader) => number | bigint } = {
@@ -51,7 +40,7 @@ class Target {
   ) {
     const data: DTypeArrays[NumericDType] = emptyData(dtype, sizeOf(shape));
     this.value = { dtype, shape, data };
-    this.payloadTag = tag(dtypeCode(dtype), 2);
+    this.payloadTag = payloadTag(dtypeCode(dtype));
     this.#elements = data as unknown as (number | bigint)[];
     this.#bytes = new Uint8Array(data.buffer);
     this.#width = data.BYTES_PER_ELEMENT;
@@ -76,9 +65,6 @@ class Target {
     return count === 1 || count === elements.length;
   }
 }
-
-/** Whether numbers have the same byte order in memory as on the wire. */
-const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 const isFixedSize = ({ shape }: TensorSpec): boolean => shape.every((n) => n >= 0) && sizeOf(shape) > 0;
 
@@ -127,8 +113,8 @@ export class StepDecoder {
     if (reader.uint32() !== tags.responseStep || !spansTo(reader, reader.len)) return undefined;
     while (reader.pos < reader.len) {
       const field = reader.uint32();
-      if (field === tags.stepState) state = reader.int32();
-      else if (field !== tags.stepObservation || !this.#observation(reader)) return undefined;
+      if (field === tags.responseState) state = reader.int32();
+      else if (field !== tags.responseObservations || !this.#observation(reader)) return undefined;
     }
     return this.#missing === 0 && reader.pos === reader.len ? state : undefined;
   }

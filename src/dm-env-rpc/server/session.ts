@@ -5,7 +5,7 @@ import type { Environment, TensorValue } from '../../environments/environment.js
 import type * as wire from '../../generated/dm-env-rpc.js';
 import { statusCode } from '../../grpc/status.js';
 import {
-  bigintOf,
+  digitsOf,
   packPropertyResponse,
   propertyRequestUrl,
   type Settings,
@@ -212,10 +212,7 @@ export class Session {
       requestedObservations.length,
       Object.keys(world.specs.observations ?? {}).length,
     );
-    return world.step(
-      actions,
-      requestedObservations.map((uid) => bigintOf(uid).toString()),
-    );
+    return world.step(actions, requestedObservations.map(digitsOf));
   }
 
   async #extension(packed: wire.Any): Promise<wire.Any> {
