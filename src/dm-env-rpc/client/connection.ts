@@ -10,6 +10,7 @@ import { statusCode } from '../../grpc/status.js';
 import { decodeResponse, encodeRequest, rawEnvironmentService } from '../codec/messages.js';
 import { sceneMetadataKey } from '../codec/scene-properties.js';
 import { DmEnvRpcError } from '../errors.js';
+import { sendInTurns } from './send-in-turns.js';
 
 type Stream = grpc.ClientDuplexStream<Uint8Array, Uint8Array>;
 type RequestName = keyof wire.EnvironmentRequest & keyof wire.EnvironmentResponse;
@@ -154,7 +155,9 @@ export class DmEnvRpcConnection {
       this.#lastSentAt = sentAt;
       this.#pending.push({ name, sentAt, receive, reject });
       if (this.#pending.length === 1) this.#watch();
-      this.#stream.write(request);
+      sendInTurns(() => {
+        if (this.#lost === undefined) this.#stream.write(request);
+      });
     });
   }
 
