@@ -214,6 +214,24 @@ function bufferedNotices() {
   };
 }
 
+/**
+ * Closes what is being opened when the run ends, whether or not anyone has waited for it by then. So several things can be opened at once,
+ * and if one of them fails, the others do not stay open.
+ */
+export function closedAtEnd<T>(
+  opening: Promise<T>,
+  close: (opened: T) => void | Promise<void>,
+  { onEnd }: Pick<RunContext, 'onEnd'>,
+): Promise<T> {
+  // Until the caller waits for it, nobody else handles its failure.
+  const settled = opening.then(
+    (opened) => () => close(opened),
+    () => () => {},
+  );
+  onEnd(async () => (await settled)());
+  return opening;
+}
+
 /** Connects a classifier of plain code to what it needs, until the run ends. */
 export async function openClassifier(
   name: string,

@@ -8,6 +8,7 @@ import { machineMemory } from '../system/memory.js';
 import { openTrainingEnvironments } from './environments.js';
 import { openReplayReader, remoteReplay } from './remote-replay.js';
 import {
+  closedAtEnd,
   describeRun,
   makeRun,
   openClassifier,
@@ -35,11 +36,20 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
     describeRun(options.loaded),
     options,
     async (context) => {
-      const engine = await createEngine(config.engine, { threads: config.threads });
-      context.onEnd(() => engine.dispose());
+      // The simulators start in a thread or process of their own while this one loads the engine.
+      const openingEngine = closedAtEnd(
+        createEngine(config.engine, { threads: config.threads }),
+        (engine) => engine.dispose(),
+        context,
+      );
+      const openingEnvironments = closedAtEnd(
+        openTrainingEnvironments(config, context),
+        (environments) => environments.close(),
+        context,
+      );
+      const engine = await openingEngine;
       await openClassifier(config.feedback.name, classifier, context);
-      const environments = await openTrainingEnvironments(config, context);
-      context.onEnd(() => environments.close());
+      const environments = await openingEnvironments;
       const memory = replayMemory(config, environments.evaluationEnvironment, machineMemory());
       // A resumed run has said it before.
       if (context.checkpoint === undefined) context.notice(memory);
