@@ -21,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from pmpo_simulator_server.catalogue import Catalogue
+from pmpo_simulator_server.spreading import OwnCount, StreamCounts
 
 if TYPE_CHECKING:
     from pmpo_simulator_server.service import Server
@@ -108,7 +109,9 @@ def _read_file(path: Path | None, what: str) -> bytes | None:
         raise StartError(f"{what}: {path}: {error.strerror}") from error
 
 
-def _listen(options: ServerOptions, prefix: str, port: int, folder: Path | None) -> Server:
+def _listen(
+    options: ServerOptions, prefix: str, port: int, folder: Path | None = None, own_count: OwnCount | None = None
+) -> Server:
     # Imported after the fork, because gRPC does not survive a fork.
     from pmpo_simulator_server.service import Security, Server, Sockets
     from pmpo_simulator_server.session import Worlds
@@ -124,6 +127,7 @@ def _listen(options: ServerOptions, prefix: str, port: int, folder: Path | None)
                 token=read_token(options.token_file),
             ),
             sockets=None if folder is None else Sockets(folder),
+            own_count=own_count,
             max_message_megabytes=options.max_message_megabytes,
         )
     except RuntimeError as error:
@@ -136,7 +140,7 @@ def _listen(options: ServerOptions, prefix: str, port: int, folder: Path | None)
 
 
 def _serve_in_child(
-    options: ServerOptions, number: int, port: int, folder: Path | None, pipe: int, parent: int
+    options: ServerOptions, number: int, port: int, folder: Path, own_count: OwnCount, pipe: int, parent: int
 ) -> NoReturn:
     """Serves in a forked process, and exits the process in the end."""
     code = 1
@@ -151,7 +155,7 @@ def _serve_in_child(
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
-        server = _listen(options, f"w{number}", port, folder)
+        server = _listen(options, f"w{number}", port, folder, own_count)
         os.write(pipe, f"{server.port}\n".encode())
         os.close(pipe)
         signal.sigwait([signal.SIGTERM])
@@ -214,7 +218,7 @@ def _run_single_process(options: ServerOptions) -> None:
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, stop)
     _reserve_port(options.host, options.port).close()
-    server = _listen(options, "w1", options.port, None)
+    server = _listen(options, "w1", options.port)
     _announce(options, server.port)
     if options.until_stdin_closes:
         threading.Thread(target=read_to_end, daemon=True).start()
@@ -230,6 +234,9 @@ class Supervisor:
         self._options = options
         self._numbers: dict[int, int] = {}
         """The number of each running process, by process id."""
+        self._counts = StreamCounts(options.processes)
+        self._places: dict[int, int] = {}
+        """The place of each running process among the counts of streams, by process id."""
         self._stopping = False
         self._last_number = 0
         self._folder = Path(tempfile.mkdtemp(prefix="pmpo-simulators-"))
@@ -271,13 +278,16 @@ class Supervisor:
         self._last_number += 1
         read, write = os.pipe()
         parent = os.getpid()
+        place = self._counts.free_place()
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
             os.close(read)
-            _serve_in_child(self._options, self._last_number, self._port, self._folder, write, parent)
+            own_count = OwnCount(self._counts, place)
+            _serve_in_child(self._options, self._last_number, self._port, self._folder, own_count, write, parent)
         os.close(write)
         self._numbers[child] = self._last_number
+        self._places[child] = place
         with os.fdopen(read) as pipe:
             answer = pipe.readline().strip()
         if answer.startswith("!") or (answer == "" and not self._stopping):
@@ -302,6 +312,7 @@ class Supervisor:
             number = self._numbers.pop(child, None)
             if number is None:
                 continue
+            self._counts.clear(self._places.pop(child))
             (self._folder / f"w{number}.sock").unlink(missing_ok=True)
             _log.warning("process w%d died (%s); its worlds are gone", number, os.waitstatus_to_exitcode(status))
         while len(self._numbers) < self._options.processes and not self._stopping:

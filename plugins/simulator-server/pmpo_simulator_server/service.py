@@ -23,8 +23,10 @@ from google.rpc import code_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 import grpc
+from pmpo_simulator_server import spreading
 from pmpo_simulator_server.scene import METADATA_KEY
 from pmpo_simulator_server.session import Request, Response, Session, Worlds, refusal
+from pmpo_simulator_server.spreading import OwnCount
 
 _log = logging.getLogger("pmpo_simulator_server")
 
@@ -164,9 +166,11 @@ class _Stream:
 class EnvironmentService:
     """The service of one gRPC server of a process."""
 
-    def __init__(self, worlds: Worlds, sockets: Sockets | None) -> None:
+    def __init__(self, worlds: Worlds, sockets: Sockets | None, own_count: OwnCount | None) -> None:
+        """With `own_count`, streams that agree to it are refused while another process has fewer."""
         self._worlds = worlds
         self._sockets = sockets
+        self._own_count = own_count
         self._lock = threading.Lock()
         self._num_streams = 0
 
@@ -189,6 +193,12 @@ class EnvironmentService:
                 f"this process of the server has {MAX_STREAMS:,} streams, the most it takes; close some, or start the "
                 "server with more --processes",
             )
+        if self._own_count is not None:
+            is_willing = any(key == spreading.METADATA_KEY for key, _ in context.invocation_metadata())
+            if not self._own_count.enter(may_refuse=is_willing):
+                self._leave()
+                context.set_trailing_metadata(((spreading.METADATA_KEY, "1"),))
+                context.abort(grpc.StatusCode.UNAVAILABLE, "another process of this server has fewer streams; connect again")
         context.send_initial_metadata(((METADATA_KEY, "1"),))
         stream = _Stream(self._worlds, self._sockets)
         answer, parse = stream.answer, Request.FromString
@@ -207,8 +217,13 @@ class EnvironmentService:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the process that owned the joined world has ended")
         finally:
             stream.end()
-            with self._lock:
-                self._num_streams -= 1
+            self._leave()
+            if self._own_count is not None:
+                self._own_count.leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._num_streams -= 1
 
 
 class _TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpc has no types.
@@ -245,9 +260,10 @@ class Server:
         *,
         security: Security,
         sockets: Sockets | None = None,
+        own_count: OwnCount | None = None,
         max_message_megabytes: float = 64,
     ) -> None:
-        """Starts to listen.
+        """Starts to listen. With `own_count`, streams are spread over the processes of the server.
 
         Raises:
           RuntimeError: the address is not available, or the certificate is invalid.
@@ -263,7 +279,7 @@ class Server:
             ],
             maximum_concurrent_rpcs=_NUM_THREADS,
         )
-        public.add_generic_rpc_handlers((EnvironmentService(worlds, sockets).handler(),))
+        public.add_generic_rpc_handlers((EnvironmentService(worlds, sockets, own_count).handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, public)
         for name in ("", _ENVIRONMENT):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -281,7 +297,7 @@ class Server:
             siblings = grpc.server(
                 ThreadPoolExecutor(_NUM_THREADS), options=_message_limits(None), maximum_concurrent_rpcs=_NUM_THREADS
             )
-            siblings.add_generic_rpc_handlers((EnvironmentService(worlds, sockets).handler(),))
+            siblings.add_generic_rpc_handlers((EnvironmentService(worlds, sockets, None).handler(),))
             siblings.add_insecure_port(sockets.target(worlds.prefix))
             self._servers.append(siblings)
         for server in self._servers:

@@ -11,6 +11,7 @@ import { decodeResponse, encodeRequest, rawEnvironmentService } from '../codec/m
 import { sceneMetadataKey } from '../codec/scene-properties.js';
 import { DmEnvRpcError } from '../errors.js';
 import { sendInTurns } from './send-in-turns.js';
+import { ElsewhereError, spreadMetadataKey } from './spreading.js';
 
 type Stream = grpc.ClientDuplexStream<Uint8Array, Uint8Array>;
 type RequestName = keyof wire.EnvironmentRequest & keyof wire.EnvironmentResponse;
@@ -19,6 +20,12 @@ type RequestName = keyof wire.EnvironmentRequest & keyof wire.EnvironmentRespons
 export interface ConnectionOptions extends Omit<ChannelSettings, 'deadlineSeconds'> {
   /** The time that connecting may take, and each request; default: 30. */
   readonly deadlineSeconds?: number;
+}
+
+/** How to open a connection. */
+export interface OpenOptions extends ConnectionOptions {
+  /** Whether the server may refuse the stream so that its streams are spread over its processes; see spreading.ts. */
+  readonly spread?: boolean;
 }
 
 const peer: Peer = {
@@ -89,11 +96,12 @@ export class DmEnvRpcConnection {
   #slowestStep = 0;
   #closed = false;
 
-  private constructor({ address, client, metadata }: Channel, deadlineSeconds: number) {
+  private constructor({ address, client, metadata }: Channel, deadlineSeconds: number, spread: boolean) {
     this.address = address;
     this.#client = client;
     this.#deadline = deadlineSeconds * 1000;
     const { path, requestSerialize, responseDeserialize } = rawEnvironmentService.Process;
+    if (spread) metadata.set(spreadMetadataKey, '1');
     this.#stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
     this.#stream.on('metadata', (answered: grpc.Metadata) => {
       this.#offersScenes = answered.get(sceneMetadataKey).length > 0;
@@ -107,11 +115,12 @@ export class DmEnvRpcConnection {
   /**
    * Connects.
    * @throws ConnectionLostError if no server listens there within the deadline; PmpoError if another attempt cannot succeed:
-   *   wrong certificates or tokens, or a server of another protocol.
+   *   wrong certificates or tokens, or a server of another protocol. With `spread`, the first request may fail with ElsewhereError.
    */
-  static async open(options: ConnectionOptions): Promise<DmEnvRpcConnection> {
-    const { deadlineSeconds = connectionDefaults.simulatorDeadlineSeconds } = options;
-    return new DmEnvRpcConnection(await openChannel({ ...options, deadlineSeconds }, peer), deadlineSeconds);
+  static async open(options: OpenOptions): Promise<DmEnvRpcConnection> {
+    const { deadlineSeconds = connectionDefaults.simulatorDeadlineSeconds, spread = false } = options;
+    const channel = await openChannel({ ...options, deadlineSeconds }, peer);
+    return new DmEnvRpcConnection(channel, deadlineSeconds, spread);
   }
 
   /**
@@ -266,6 +275,11 @@ export class DmEnvRpcConnection {
    */
   #endWith(error: grpc.ServiceError): void {
     const { code } = error;
+    if (error.metadata?.get(spreadMetadataKey).length > 0) {
+      const what = 'this process of the server has more streams than another';
+      this.#fail(new ElsewhereError({ where: this.address, what }));
+      return;
+    }
     const reason = foreignText(error.details || error.message);
     const oldest = this.#pending[0];
     // A server that has answered before speaks this protocol, and lacks only the request.

@@ -22,6 +22,7 @@ import { StepDecoder } from '../codec/step-decoder.js';
 import { packTensor, shapeText, unpackTensor, unpackTensorOf } from '../codec/tensors.js';
 import { DmEnvRpcError } from '../errors.js';
 import { type ConnectionOptions, DmEnvRpcConnection } from './connection.js';
+import { connectSpread } from './spreading.js';
 import { bytesOf, elementsOf, located, namedSpecs, specLimits } from './world-specs.js';
 
 /** How to reach a server, and which of its worlds to join. */
@@ -104,8 +105,14 @@ export class RemoteWorld {
    * Connects, creates a world (unless the server has only a ready-made one) and joins it.
    * @throws ConnectionLostError if no server answers, DmEnvRpcError if the server refuses, PmpoError for unusable specs.
    */
-  static async join(options: RemoteWorldOptions): Promise<RemoteWorld> {
-    const connection = await DmEnvRpcConnection.open(options);
+  static join(options: RemoteWorldOptions): Promise<RemoteWorld> {
+    // An existing world is where it is.
+    if (options.worldName !== undefined) return RemoteWorld.#join(options, false);
+    return connectSpread((spread) => RemoteWorld.#join(options, spread));
+  }
+
+  static async #join(options: RemoteWorldOptions, spread: boolean): Promise<RemoteWorld> {
+    const connection = await DmEnvRpcConnection.open({ ...options, spread });
     try {
       const created =
         options.worldName === undefined ? await createWorld(connection, options.createSettings) : undefined;

@@ -1,5 +1,6 @@
 """The program of plugins/simulator-server: its processes and threads, its start and its end."""
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -47,6 +48,39 @@ class ProcessesTest(Connected):
         streams[7].send(dm_env_rpc_pb2.DestroyWorldRequest(world_name=world))
         with self.assertRaisesRegex(dm_env_rpc.v1.error.DmEnvRpcError, "unknown world"):
             server.join(streams[3], world)
+
+    def test_streams_that_agree_to_it_are_spread_evenly(self):
+        def home(stream):
+            return server.create(stream, simulator="gymnasium/CartPole-v1").split("-")[0]
+
+        with server.Server("gymnasium", processes=3) as running, contextlib.ExitStack() as streams:
+
+            def spread():
+                """Connects until a process takes the stream, and returns the process."""
+                for _ in range(200):
+                    with contextlib.ExitStack() as opened:
+                        stream = opened.enter_context(server.connect(running.address, metadata=[("pmpo-spread", "1")], options=[("grpc.use_local_subchannel_pool", 1)]))
+                        try:
+                            process = home(stream)
+                        except grpc.RpcError as error:
+                            self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
+                            self.assertEqual(dict(error.trailing_metadata()).get("pmpo-spread"), "1")
+                            continue
+                        streams.push(opened.pop_all())
+                        return process
+                self.fail("no process took the stream")
+
+            counts = collections.Counter(spread() for _ in range(6))
+            self.assertEqual(sorted(counts.values()), [2, 2, 2])
+            # Other clients are taken where they arrive.
+            for _ in range(8):
+                home(streams.enter_context(server.connect(running.address)))
+            # The place of a process that has died goes to its replacement, which has no streams.
+            os.kill(children_of(running.process.pid)[0], signal.SIGKILL)
+            deadline = time.monotonic() + 30
+            while len(children_of(running.process.pid)) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self.assertEqual(spread(), "w4")
 
     def test_the_worlds_of_a_stream_are_closed_when_it_ends(self):
         with server.connect(self.server.address) as other:

@@ -1,0 +1,77 @@
+"""Spreads streams evenly over the processes of a server.
+
+The kernel assigns a connection to a process by chance, so that two streams may share a process while others do nothing. A client that
+sends the metadata `pmpo-spread` is willing to connect again: its stream is refused by a process that has more streams than another. Other
+clients are never refused for this reason.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import threading
+
+METADATA_KEY = "pmpo-spread"
+"""In a stream's metadata: the client is willing to connect again. In the status of a refusal: it should."""
+
+_COUNT = struct.Struct("=i")
+_ABSENT = -1
+"""The count of a process that does not listen."""
+
+
+class StreamCounts:
+    """The number of streams of each process of a server. Make it before the processes are forked: they share its memory."""
+
+    def __init__(self, processes: int) -> None:
+        self._places = processes
+        self._memory = mmap.mmap(-1, _COUNT.size * processes)
+        for place in range(processes):
+            self.clear(place)
+
+    def set(self, place: int, count: int) -> None:
+        _COUNT.pack_into(self._memory, _COUNT.size * place, count)
+
+    def clear(self, place: int) -> None:
+        """Records that the process at `place` has ended."""
+        self.set(place, _ABSENT)
+
+    def free_place(self) -> int:
+        """A place that no process has. Its count is 0 from now on."""
+        place = next(place for place in range(self._places) if self._count(place) == _ABSENT)
+        self.set(place, 0)
+        return place
+
+    def fewest(self) -> int:
+        """The number of streams of the process that has the fewest."""
+        counts = [self._count(place) for place in range(self._places)]
+        return min((count for count in counts if count != _ABSENT), default=0)
+
+    def _count(self, place: int) -> int:
+        count: int = _COUNT.unpack_from(self._memory, _COUNT.size * place)[0]
+        return count
+
+
+class OwnCount:
+    """The number of streams of this process, which the others see."""
+
+    def __init__(self, counts: StreamCounts, place: int) -> None:
+        self._counts = counts
+        self._place = place
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def enter(self, *, may_refuse: bool) -> bool:
+        """Counts a stream, unless it may be refused and another process has fewer. Returns whether it was counted."""
+        with self._lock:
+            if may_refuse and self._count > self._counts.fewest():
+                return False
+            self._add(1)
+            return True
+
+    def leave(self) -> None:
+        with self._lock:
+            self._add(-1)
+
+    def _add(self, change: int) -> None:
+        self._count += change
+        self._counts.set(self._place, self._count)
