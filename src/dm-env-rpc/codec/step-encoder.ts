@@ -1,5 +1,4 @@
 import type * as wire from '../../generated/dm-env-rpc.js';
-import type { ByUid } from './messages.js';
 import { isLittleEndian, payloadTag, tags } from './wire-format.js';
 
 /**
@@ -39,7 +38,7 @@ export function encodeStepResponse({ state, observations = {} }: wire.StepRespon
   return writer.finish();
 }
 
-function writeTensors(entryTag: number, tensors: ByUid<wire.Tensor>): boolean {
+function writeTensors(entryTag: number, tensors: NonNullable<wire.StepResponse['observations']>): boolean {
   const keys = Object.keys(tensors);
   for (let i = keys.length - 1; i >= 0; i--) {
     const uid = Number(keys[i]);
