@@ -223,7 +223,7 @@ export function closedAtEnd<T>(
   close: (opened: T) => void | Promise<void>,
   { onEnd }: Pick<RunContext, 'onEnd'>,
 ): Promise<T> {
-  // Until the caller waits for it, nobody else handles its failure.
+  // A failure is handled here as well, because Node ends the process for a rejection that nobody waits for yet.
   const settled = opening.then(
     (opened) => () => close(opened),
     () => () => {},

@@ -1,5 +1,7 @@
 import type { LoadedConfig, ResolvedConfig } from '../config/load.js';
+import { abortedWith } from '../core/in-time.js';
 import { createEngine } from '../engine/create.js';
+import type { Engine } from '../engine/engine.js';
 import { replayMemory } from '../learners/control/replay-memory.js';
 import { trainControl } from '../learners/control/train.js';
 import type { TrainControlResult } from '../learners/control/train-options.js';
@@ -36,19 +38,27 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
     describeRun(options.loaded),
     options,
     async (context) => {
-      // The simulators start in a thread or process of their own while this one loads the engine.
+      // The simulators start elsewhere while this thread loads the engine.
+      const opening = abortedWith(context.signal);
       const openingEngine = closedAtEnd(
         createEngine(config.engine, { threads: config.threads }),
         (engine) => engine.dispose(),
         context,
       );
       const openingEnvironments = closedAtEnd(
-        openTrainingEnvironments(config, context),
+        openTrainingEnvironments(config, { ...context, signal: opening.signal }),
         (environments) => environments.close(),
         context,
       );
-      const engine = await openingEngine;
-      await openClassifier(config.feedback.name, classifier, context);
+      let engine: Engine;
+      try {
+        engine = await openingEngine;
+        await openClassifier(config.feedback.name, classifier, context);
+      } catch (error) {
+        // A server that does not answer must not hold back this error.
+        opening.abort();
+        throw error;
+      }
       const environments = await openingEnvironments;
       const memory = replayMemory(config, environments.evaluationEnvironment, machineMemory());
       // A resumed run has said it before.

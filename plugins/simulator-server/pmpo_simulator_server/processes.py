@@ -156,6 +156,7 @@ def _serve_in_child(
         if os.getppid() != parent:
             os._exit(1)
         server = _listen(options, f"w{number}", port, folder, own_count)
+        own_count.publish()
         os.write(pipe, f"{server.port}\n".encode())
         os.close(pipe)
         signal.sigwait([signal.SIGTERM])
@@ -278,7 +279,7 @@ class Supervisor:
         self._last_number += 1
         read, write = os.pipe()
         parent = os.getpid()
-        place = self._counts.free_place()
+        place = next(place for place in range(self._options.processes) if place not in self._places.values())
         sys.stdout.flush()
         child = os.fork()
         if child == 0:

@@ -7,6 +7,7 @@ lock while they compute.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hmac
 import logging
@@ -184,6 +185,22 @@ class EnvironmentService:
         return grpc.method_handlers_generic_handler(_ENVIRONMENT, {"Process": process})
 
     def _process(self, requests: Iterator[bytes], context: Any) -> Iterator[Response]:
+        if self._own_count is not None:
+            is_willing = any(key == spreading.METADATA_KEY for key, _ in context.invocation_metadata())
+            if not self._own_count.enter(may_refuse=is_willing):
+                context.set_trailing_metadata(((spreading.METADATA_KEY, "1"),))
+                context.abort(grpc.StatusCode.UNAVAILABLE, "another process of this server has fewer streams; connect again")
+        # From here on every way out must leave the counts as they were.
+        try:
+            with self._room(context):
+                yield from self._answers(requests, context)
+        finally:
+            if self._own_count is not None:
+                self._own_count.leave()
+
+    @contextlib.contextmanager
+    def _room(self, context: Any) -> Iterator[None]:
+        """Counts a stream while it lasts, and refuses it if there are too many."""
         with self._lock:
             has_room = self._num_streams < MAX_STREAMS
             self._num_streams += has_room
@@ -193,12 +210,14 @@ class EnvironmentService:
                 f"this process of the server has {MAX_STREAMS:,} streams, the most it takes; close some, or start the "
                 "server with more --processes",
             )
-        if self._own_count is not None:
-            is_willing = any(key == spreading.METADATA_KEY for key, _ in context.invocation_metadata())
-            if not self._own_count.enter(may_refuse=is_willing):
-                self._leave()
-                context.set_trailing_metadata(((spreading.METADATA_KEY, "1"),))
-                context.abort(grpc.StatusCode.UNAVAILABLE, "another process of this server has fewer streams; connect again")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._num_streams -= 1
+
+    def _answers(self, requests: Iterator[bytes], context: Any) -> Iterator[Response]:
+        # Raises if the client has gone already.
         context.send_initial_metadata(((METADATA_KEY, "1"),))
         stream = _Stream(self._worlds, self._sockets)
         answer, parse = stream.answer, Request.FromString
@@ -217,13 +236,6 @@ class EnvironmentService:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the process that owned the joined world has ended")
         finally:
             stream.end()
-            self._leave()
-            if self._own_count is not None:
-                self._own_count.leave()
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._num_streams -= 1
 
 
 class _TokenInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpc has no types.

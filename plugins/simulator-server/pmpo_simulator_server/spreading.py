@@ -23,7 +23,7 @@ class StreamCounts:
     """The number of streams of each process of a server. Make it before the processes are forked: they share its memory."""
 
     def __init__(self, processes: int) -> None:
-        self._places = processes
+        self._processes = processes
         self._memory = mmap.mmap(-1, _COUNT.size * processes)
         for place in range(processes):
             self.clear(place)
@@ -32,18 +32,12 @@ class StreamCounts:
         _COUNT.pack_into(self._memory, _COUNT.size * place, count)
 
     def clear(self, place: int) -> None:
-        """Records that the process at `place` has ended."""
+        """Records that the process at `place` does not listen."""
         self.set(place, _ABSENT)
-
-    def free_place(self) -> int:
-        """A place that no process has. Its count is 0 from now on."""
-        place = next(place for place in range(self._places) if self._count(place) == _ABSENT)
-        self.set(place, 0)
-        return place
 
     def fewest(self) -> int:
         """The number of streams of the process that has the fewest."""
-        counts = [self._count(place) for place in range(self._places)]
+        counts = [self._count(place) for place in range(self._processes)]
         return min((count for count in counts if count != _ABSENT), default=0)
 
     def _count(self, place: int) -> int:
@@ -59,6 +53,11 @@ class OwnCount:
         self._place = place
         self._lock = threading.Lock()
         self._count = 0
+
+    def publish(self) -> None:
+        """Shows the count to the other processes. Call it when this one listens."""
+        with self._lock:
+            self._add(0)
 
     def enter(self, *, may_refuse: bool) -> bool:
         """Counts a stream, unless it may be refused and another process has fewer. Returns whether it was counted."""

@@ -199,6 +199,32 @@ describe('a request without an answer', () => {
   });
 });
 
+describe('requests that wait for their turn', () => {
+  it('are not sent after the connection was closed', async () => {
+    let received = 0;
+    const address = await serve((call) => {
+      received += 1;
+      call.write(created);
+    });
+    const connection = await open(address);
+    const other = await open(address);
+    const requests = Array.from({ length: 6 }, () => connection.send('createWorld', {}));
+    connection.close();
+    for (const { status } of await Promise.allSettled(requests)) expect(status).toBe('rejected');
+    await other.send('createWorld', {});
+    expect(received).toBeLessThanOrEqual(3);
+  });
+
+  it('are answered in order', async () => {
+    let worlds = 0;
+    const address = await serve((call) => call.write({ createWorld: { worldName: `${worlds++}` } }));
+    const connection = await open(address);
+    const requests = Array.from({ length: 9 }, () => connection.send('createWorld', {}));
+    const names = (await Promise.all(requests)).map(({ worldName }) => worldName);
+    expect(names).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', '8']);
+  });
+});
+
 describe('the size of a message', () => {
   const worldName = 'x'.repeat(3 * 2 ** 20);
   const bytes = environmentService.Process.responseSerialize({ createWorld: { worldName } });

@@ -38,8 +38,8 @@ const peer: Peer = {
 /** A request without its response. */
 interface Pending {
   readonly name: RequestName;
-  /** When it was sent, in milliseconds from any starting point. */
-  readonly sentAt: number;
+  /** When it was written, in milliseconds from any starting point; undefined before. */
+  sentAt: number | undefined;
   readonly receive: (response: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
@@ -75,8 +75,8 @@ const requestNames: Record<RequestName, string> = {
 const openStreams = new Map<string, Set<DmEnvRpcConnection>>();
 
 /**
- * A stream to a dm_env_rpc server, on a separate HTTP/2 connection. Requests are sent at once, and responses arrive in the
- * same order. When the stream breaks or a request passes its deadline (after which a late response could be taken for that of
+ * A stream to a dm_env_rpc server, on a separate HTTP/2 connection. Requests are sent as they are made, without waiting for
+ * responses, which arrive in the same order. When the stream breaks or a request passes its deadline (after which a late response could be taken for that of
  * another request), the connection is lost for good: pending and later requests fail with ConnectionLostError. When a response
  * arrives that no request waits for, or that is of another kind than its request, they fail with OutOfStepError: a surplus response
  * may have been taken for that of a later request, and so on.
@@ -87,6 +87,8 @@ export class DmEnvRpcConnection {
   readonly #stream: Stream;
   readonly #deadline: number;
   readonly #pending: Pending[] = [];
+  /** Whether the stream may be refused so that another process of the server takes it. */
+  readonly #mayBeElsewhere: boolean;
   #timer: NodeJS.Timeout | undefined;
   #lost: PmpoError | undefined;
   #isAnswered = false;
@@ -101,6 +103,7 @@ export class DmEnvRpcConnection {
     this.#client = client;
     this.#deadline = deadlineSeconds * 1000;
     const { path, requestSerialize, responseDeserialize } = rawEnvironmentService.Process;
+    this.#mayBeElsewhere = spread;
     if (spread) metadata.set(spreadMetadataKey, '1');
     this.#stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
     this.#stream.on('metadata', (answered: grpc.Metadata) => {
@@ -160,12 +163,14 @@ export class DmEnvRpcConnection {
           reject(error);
         }
       };
-      const sentAt = performance.now();
-      this.#lastSentAt = sentAt;
-      this.#pending.push({ name, sentAt, receive, reject });
-      if (this.#pending.length === 1) this.#watch();
+      const pending: Pending = { name, sentAt: undefined, receive, reject };
+      this.#pending.push(pending);
       sendInTurns(() => {
-        if (this.#lost === undefined) this.#stream.write(request);
+        if (this.#lost !== undefined) return;
+        pending.sentAt = performance.now();
+        this.#lastSentAt = pending.sentAt;
+        if (this.#pending[0] === pending) this.#watch();
+        this.#stream.write(request);
       });
     });
   }
@@ -226,7 +231,7 @@ export class DmEnvRpcConnection {
   #watch(): void {
     clearTimeout(this.#timer);
     const oldest = this.#pending[0];
-    if (oldest === undefined) return;
+    if (oldest?.sentAt === undefined) return;
     this.#timer = setTimeout(() => this.#fail(this.#noAnswer(oldest.name)), this.#deadline);
   }
 
@@ -251,11 +256,12 @@ export class DmEnvRpcConnection {
   #receive(response: Uint8Array): void {
     // Messages that were on their way when the connection was given up.
     if (this.#lost !== undefined) return;
-    const oldest = this.#pending.shift();
-    if (oldest === undefined) {
+    const oldest = this.#pending[0];
+    if (oldest?.sentAt === undefined) {
       this.#fail(this.#outOfStep(`the server sent a response that no request waits for${errorIn(response)}`));
       return;
     }
+    this.#pending.shift();
     this.#isAnswered = true;
     if (oldest.name === 'step') {
       const taken = performance.now() - oldest.sentAt;
@@ -275,7 +281,9 @@ export class DmEnvRpcConnection {
    */
   #endWith(error: grpc.ServiceError): void {
     const { code } = error;
-    if (error.metadata?.get(spreadMetadataKey).length > 0) {
+    const isElsewhere =
+      code === statusCode('UNAVAILABLE') && error.metadata?.get(spreadMetadataKey).length > 0;
+    if (this.#mayBeElsewhere && !this.#isAnswered && isElsewhere) {
       const what = 'this process of the server has more streams than another';
       this.#fail(new ElsewhereError({ where: this.address, what }));
       return;

@@ -1,11 +1,13 @@
 /**
- * Sends a few requests in each turn of the event loop, in order. Node writes to its sockets at the end of a turn: if all requests that a
- * program makes at once were written in one turn, the simulators would wait until the last is ready, and then this program for all of
- * their answers. So the first ones are on their way while others are being written.
+ * Sends a few requests in each turn of the event loop, in order. Node writes to its sockets at the end of a turn. If a program wrote all
+ * the requests that it makes at once in one turn, the simulators would idle until the last one is written, and the program would then idle
+ * until they answer. So the first requests are on their way while others are being written.
  */
 
 /** Requests of one turn. With 2, 16 streams made more steps per second than with 1, 4, 8 or 16. */
 const requestsOfTurn = 2;
+/** After a turn that took longer than this, in milliseconds, all requests are sent: the program does other work, which would delay each. */
+const longTurn = 2;
 
 const waiting: (() => void)[] = [];
 let sent = 0;
@@ -14,19 +16,21 @@ let isScheduled = false;
 /** Calls `send` now, or in a later turn, after all that wait. */
 export function sendInTurns(send: () => void): void {
   waiting.push(send);
-  sendSome();
+  sendUpTo(requestsOfTurn);
 }
 
-function sendSome(): void {
-  while (sent < requestsOfTurn && waiting.length > 0) {
+function sendUpTo(count: number): void {
+  while (sent < count && waiting.length > 0) {
     sent += 1;
     waiting.shift()!();
   }
   if (isScheduled) return;
   isScheduled = true;
+  const scheduledAt = performance.now();
   setImmediate(() => {
     isScheduled = false;
     sent = 0;
-    if (waiting.length > 0) sendSome();
+    const isLong = performance.now() - scheduledAt > longTurn;
+    if (waiting.length > 0) sendUpTo(isLong ? Number.POSITIVE_INFINITY : requestsOfTurn);
   });
 }

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { grpcServer } from '../../../test/environments/servers.js';
 import { ConnectionLostError } from '../../core/errors.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
+import { SecurityError } from '../../grpc/errors.js';
 import { environmentService } from '../codec/messages.js';
 import { RemoteWorld } from './remote-world.js';
 
@@ -23,7 +24,10 @@ const answers: Readonly<Record<string, wire.EnvironmentResponse>> = {
  * A server that refuses the first `refusals` streams that agree to be spread.
  * @returns whether each of its streams agreed.
  */
-async function serve(refusals: number, key = 'pmpo-spread'): Promise<{ address: string; asked: boolean[] }> {
+async function serve(
+  refusals: number,
+  { key = 'pmpo-spread', code = grpc.status.UNAVAILABLE } = {},
+): Promise<{ address: string; asked: boolean[] }> {
   const asked: boolean[] = [];
   const server = await grpcServer(environmentService, {
     Process(call: Call) {
@@ -33,7 +37,7 @@ async function serve(refusals: number, key = 'pmpo-spread'): Promise<{ address: 
       if (isWilling && asked.length <= refusals) {
         const metadata = new grpc.Metadata();
         metadata.set(key, '1');
-        call.emit('error', { code: grpc.status.UNAVAILABLE, details: 'elsewhere', metadata });
+        call.emit('error', { code, details: 'elsewhere', metadata });
         return;
       }
       call.on('data', (request: wire.EnvironmentRequest) => call.write(answers[Object.keys(request)[0]]));
@@ -69,8 +73,14 @@ describe('a stream to a server of several processes', () => {
   });
 
   it('takes the same status without the key for what it is: the server is not available', async () => {
-    const { address, asked } = await serve(1, 'other');
+    const { address, asked } = await serve(1, { key: 'other' });
     await expect(join(address)).rejects.toThrow(ConnectionLostError);
+    expect(asked).toEqual([true]);
+  });
+
+  it('takes another status for what it is, whatever its metadata: a server may send back those of the request', async () => {
+    const { address, asked } = await serve(1, { code: grpc.status.UNAUTHENTICATED });
+    await expect(join(address)).rejects.toThrow(SecurityError);
     expect(asked).toEqual([true]);
   });
 });

@@ -4,7 +4,7 @@ import protobuf from 'protobufjs';
 import { describe, expect, it } from 'vitest';
 import type { DType, TensorData, TensorValue } from '../../environments/environment.js';
 import type * as wire from '../../generated/dm-env-rpc.js';
-import { decodeResponse, encodeRequest, encodeResponse } from './messages.js';
+import { decodeResponse, digitsOf, encodeRequest, encodeResponse } from './messages.js';
 import { encodeStepRequest, encodeStepResponse } from './step-encoder.js';
 import { packTensor, unpackTensor } from './tensors.js';
 
@@ -21,7 +21,8 @@ function generalEncoder(name: string): (message: object) => Buffer {
 const generalRequest = generalEncoder('EnvironmentRequest');
 const generalResponse = generalEncoder('EnvironmentResponse');
 
-const some = { minLength: 0, maxLength: 40 };
+/** Up to and beyond the size from which arrays are copied as a whole. */
+const some = { minLength: 0, maxLength: 100 };
 const elements: Readonly<Partial<Record<DType, fc.Arbitrary<TensorData>>>> = {
   float32: fc.float32Array(some),
   float64: fc.float64Array(some),
@@ -34,13 +35,22 @@ const elements: Readonly<Partial<Record<DType, fc.Arbitrary<TensorData>>>> = {
   bool: fc.uint8Array({ ...some, max: 1 }),
   string: fc.array(fc.string(), some),
 };
+/** The same elements within a longer array, if they are floating-point numbers. */
+function shifted(data: TensorData): TensorData {
+  if (!(data instanceof Float32Array || data instanceof Float64Array)) return data;
+  const longer =
+    data instanceof Float32Array ? new Float32Array(data.length + 3) : new Float64Array(data.length + 3);
+  longer.set(data, 2);
+  return longer.subarray(2, 2 + data.length);
+}
+
 const tensor: fc.Arbitrary<TensorValue> = fc
   .constantFrom(...(Object.keys(elements) as DType[]))
   .chain((dtype) =>
     elements[dtype]!.chain((data) =>
       fc
         .constantFrom(...[[data.length], [1, data.length, 1], ...(data.length === 1 ? [[]] : [])])
-        .map((shape) => ({ dtype, shape, data }) as TensorValue),
+        .map((shape) => ({ dtype, shape, data: shifted(data) }) as TensorValue),
     ),
   );
 const uid = fc.oneof(fc.integer({ min: 0, max: 300 }), fc.maxSafeNat()).map(String);
@@ -77,6 +87,7 @@ describe('the step encoder', () => {
   it('knows the tensors of nearly all steps', () => {
     const known: readonly TensorValue[] = [
       { dtype: 'float32', shape: [2], data: Float32Array.of(0.1, -2) },
+      { dtype: 'float32', shape: [100], data: new Float32Array(100).fill(-0) },
       { dtype: 'float64', shape: [], data: Float64Array.of(Number.NaN) },
       { dtype: 'int8', shape: [2], data: Int8Array.of(-1, 1) },
       { dtype: 'uint8', shape: [2], data: Uint8Array.of(0, 255) },
@@ -109,4 +120,17 @@ describe('the step encoder', () => {
     const read = messages.map((bytes) => unpackTensor(decodeResponse(bytes).step!.observations![1]));
     expect(read).toEqual(values);
   });
+});
+
+it('a 64-bit integer has the same digits in each form', () => {
+  fc.assert(
+    fc.property(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (value) => {
+      const half = (bits: bigint) => Number(BigInt.asIntN(32, bits));
+      const long = { low: half(value), high: half(value >> 32n), unsigned: true };
+      expect(digitsOf(long)).toBe(value.toString());
+      expect(digitsOf(value.toString())).toBe(value.toString());
+      if (value <= Number.MAX_SAFE_INTEGER) expect(digitsOf(Number(value))).toBe(value.toString());
+    }),
+  );
+  expect(digitsOf({ low: -1294967296, high: 0, unsigned: true })).toBe('3000000000');
 });

@@ -1,10 +1,10 @@
 import type * as wire from '../../generated/dm-env-rpc.js';
-import { isLittleEndian, payloadTag, tags } from './wire-format.js';
+import { isLittleEndian, payloadTags, tags } from './wire-format.js';
 
 /**
- * A fast encoder of steps, which are nearly all that is sent. It knows tensors of bytes, of floating-point numbers in typed arrays
- * and of 32-bit integers of 0 or more, and uids that are safe integers, and writes them as protobufjs does, byte for byte.
- * Everything else is left to protobufjs, against which it is tested.
+ * A fast encoder of steps, which are nearly all that is sent. Of the tensors that packTensor makes, it knows those of bytes, of
+ * floating-point numbers, and of 32-bit integers of 0 or more; it knows uids that are safe integers. It writes them as protobufjs
+ * does, byte for byte. Everything else is left to protobufjs, against which it is tested.
  */
 
 const largestInt32 = 2 ** 31 - 1;
@@ -30,7 +30,7 @@ export function encodeStepResponse({ state, observations = {} }: wire.StepRespon
   if (!writeTensors(tags.responseObservations, observations)) return undefined;
   // protobufjs leaves out a state of 0.
   if (state !== undefined && state !== 0) {
-    if (!isCount(state)) return undefined;
+    if (!isCount(state) || state > largestInt32) return undefined;
     writer.varint(state);
     writer.varint(tags.responseState);
   }
@@ -42,7 +42,8 @@ function writeTensors(entryTag: number, tensors: NonNullable<wire.StepResponse['
   const keys = Object.keys(tensors);
   for (let i = keys.length - 1; i >= 0; i--) {
     const uid = Number(keys[i]);
-    if (!isCount(uid)) return false;
+    // Other forms of a number, such as 1e3, are not digits.
+    if (!isCount(uid) || String(uid) !== keys[i]) return false;
     const tensor = tensors[keys[i]];
     const end = writer.position;
     const { shape = [] } = tensor;
@@ -51,11 +52,11 @@ function writeTensors(entryTag: number, tensors: NonNullable<wire.StepResponse['
       writer.enclose(tags.tensorShape, end);
     }
     const payloadEnd = writer.position;
-    const code = writeElements(tensor);
+    const payloadTag = writeElements(tensor);
     // protobufjs leaves out an empty array.
-    if (code === undefined || writer.position === payloadEnd) return false;
+    if (payloadTag === undefined || writer.position === payloadEnd) return false;
     writer.enclose(tags.payloadArray, payloadEnd);
-    writer.enclose(payloadTag(code), payloadEnd);
+    writer.enclose(payloadTag, payloadEnd);
     writer.enclose(tags.entryValue, end);
     writer.varint(uid);
     writer.varint(tags.entryKey);
@@ -64,13 +65,25 @@ function writeTensors(entryTag: number, tensors: NonNullable<wire.StepResponse['
   return true;
 }
 
-/** Writes the elements of a tensor. Returns the number of their data type, or undefined if protobufjs must write them. */
+/** Writes the elements of a tensor. Returns the tag of their field, or undefined if protobufjs must write them. */
 function writeElements({ floats, doubles, int8s, int32s, uint8s }: wire.Tensor): number | undefined {
-  if (floats) return floats.array instanceof Float32Array ? writer.floats(floats.array, 1) : undefined;
-  if (doubles) return doubles.array instanceof Float64Array ? writer.floats(doubles.array, 2) : undefined;
-  if (int8s?.array) return writer.bytes(int8s.array, 3);
-  if (int32s?.array) return writeCounts(int32s.array, largestInt32) ? 4 : undefined;
-  if (uint8s?.array) return writer.bytes(uint8s.array, 6);
+  if (floats?.array instanceof Float32Array) {
+    writer.floats(floats.array);
+    return payloadTags.floats;
+  }
+  if (doubles?.array instanceof Float64Array) {
+    writer.floats(doubles.array);
+    return payloadTags.doubles;
+  }
+  if (int8s?.array instanceof Uint8Array) {
+    writer.bytes(int8s.array);
+    return payloadTags.int8s;
+  }
+  if (int32s?.array && writeCounts(int32s.array, largestInt32)) return payloadTags.int32s;
+  if (uint8s?.array instanceof Uint8Array) {
+    writer.bytes(uint8s.array);
+    return payloadTags.uint8s;
+  }
   return undefined;
 }
 
@@ -90,15 +103,24 @@ const isCount = (value: wire.Int64): value is number =>
 /** Arrays of fewer bytes are copied number by number: V8 takes longer to make the `buffer` of an array that small. */
 const smallBytes = 256;
 
+/** The memory that the writer has at first, and the most that it keeps for the next message. */
+const firstBytes = 4096;
+const keptBytes = 2 ** 20;
+
 /** Writes a message from its end to its start, so that the length of each part is known when it is written before the part. */
 class BackwardWriter {
-  #view = new DataView(new ArrayBuffer(4096));
-  #buffer = Buffer.from(this.#view.buffer);
+  #view!: DataView<ArrayBuffer>;
+  #buffer!: Buffer;
   /** The number of bytes written. */
   position = 0;
 
+  constructor() {
+    this.#allocate(firstBytes);
+  }
+
   start(): void {
     this.position = 0;
+    if (this.#buffer.length > keptBytes) this.#allocate(firstBytes);
   }
 
   /** Writes a number from 0 to 2⁵³ − 1 in groups of 7 bits. */
@@ -111,24 +133,21 @@ class BackwardWriter {
     this.#buffer[at] = rest;
   }
 
-  /** Writes floating-point numbers. Returns `code`. */
-  floats(elements: Float32Array | Float64Array, code: number): number {
+  floats(elements: Float32Array | Float64Array): void {
     const { length, byteLength } = elements;
     if (byteLength >= smallBytes && isLittleEndian) {
-      return this.bytes(new Uint8Array(elements.buffer, elements.byteOffset, byteLength), code);
+      this.bytes(new Uint8Array(elements.buffer, elements.byteOffset, byteLength));
+      return;
     }
     const at = this.#advance(byteLength);
     if (elements instanceof Float32Array)
       for (let i = 0; i < length; i++) this.#view.setFloat32(at + 4 * i, elements[i], true);
     else for (let i = 0; i < length; i++) this.#view.setFloat64(at + 8 * i, elements[i], true);
-    return code;
   }
 
-  /** Writes bytes. Returns `code`. */
-  bytes(elements: Uint8Array, code: number): number {
+  bytes(elements: Uint8Array): void {
     const at = this.#advance(elements.length);
     this.#buffer.set(elements, at);
-    return code;
   }
 
   /** Makes what has been written since `end` a field of variable length. */
@@ -153,10 +172,14 @@ class BackwardWriter {
   }
 
   #grow(needed: number): void {
-    this.#view = new DataView(new ArrayBuffer(2 * needed));
-    const larger = Buffer.from(this.#view.buffer);
-    this.#buffer.copy(larger, larger.length - this.position, this.#buffer.length - this.position);
-    this.#buffer = larger;
+    const written = this.#buffer.subarray(this.#buffer.length - this.position);
+    this.#allocate(needed + Math.min(needed, keptBytes));
+    written.copy(this.#buffer, this.#buffer.length - this.position);
+  }
+
+  #allocate(size: number): void {
+    this.#view = new DataView(new ArrayBuffer(size));
+    this.#buffer = Buffer.from(this.#view.buffer);
   }
 }
 

@@ -6,6 +6,15 @@ const tag = (field: number, wireType: 0 | 2): number => (field << 3) | wireType;
 /** The tag of a tensor's elements, which are in the field whose number is that of their data type. */
 export const payloadTag = (dtypeCode: number): number => tag(dtypeCode, 2);
 
+/** The tags of the elements that the encoder writes. */
+export const payloadTags = {
+  floats: payloadTag(1),
+  doubles: payloadTag(2),
+  int8s: payloadTag(3),
+  int32s: payloadTag(4),
+  uint8s: payloadTag(6),
+} as const;
+
 export const tags = {
   requestStep: tag(3, 2),
   requestActions: tag(1, 2),
