@@ -29,7 +29,7 @@ def _libraries() -> tuple[Any, Any]:
         import grpc
         from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     except ImportError as error:
-        raise PmpoError("serve_feedback", f"{error.name} is not installed", "pip install 'pmpo[feedback]'") from None
+        raise PmpoError("serve_feedback", f"{error.name} is not installed", "pip install grpcio protobuf") from None
     files = descriptor_pb2.FileDescriptorSet()
     files.ParseFromString((resources.files(__package__) / "feedback.binpb").read_bytes())
     # A pool of its own, so that it does not clash with other descriptions of pmpo in the process.

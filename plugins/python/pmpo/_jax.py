@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+
+try:
+    import jax
+    import jax.numpy as jnp
+except ImportError as _error:
+    raise ImportError("operator.jax: JAX is not installed. Install it with `pip install jax`") from _error
 
 from ._chosen import Chosen
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
+try:
+    import torch
+except ImportError as _error:
+    raise ImportError("operator.torch: PyTorch is not installed. Install it with `pip install torch`") from _error
 
 from ._batch import Checker, Given, default_of, planes, required, state_shape
 from ._chosen import Chosen

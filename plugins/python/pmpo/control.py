@@ -149,15 +149,24 @@ classifiers = {"value-baseline": value_baseline, "top-half": top_half}
 """The classifiers by name. All compare the samples of a context."""
 
 
+def check_feedback(feedback: Feedback) -> None:
+    """Checks that there is a classifier of this name.
+
+    Raises:
+      PmpoError: there is none.
+    """
+    if not callable(feedback) and feedback not in classifiers:
+        raise PmpoError("feedback", f"is {feedback!r}", f"It must be {', '.join(classifiers)}, or a function")
+
+
 def classify(feedback: Feedback, evaluation: torch.Tensor, weights: torch.Tensor) -> Sides:
     """Accept and reject weights by a classifier or its name.
 
     Raises:
       PmpoError: there is no classifier of this name, or the result of a function is not two planes like `evaluation`.
     """
+    check_feedback(feedback)
     if isinstance(feedback, str):
-        if feedback not in classifiers:
-            raise PmpoError("feedback", f"is {feedback!r}", f"It must be {', '.join(classifiers)}, or a function")
         return classifiers[feedback](evaluation, weights)
     sides = feedback(evaluation, weights)
     if not isinstance(sides, tuple) or len(sides) != 2 or any(not isinstance(side, torch.Tensor) for side in sides):
@@ -182,6 +191,7 @@ class ActorLoss(torch.nn.Module):
 
     def __init__(self, action_size: int, *, operator: Operator | None = None, feedback: Feedback = "value-baseline") -> None:
         super().__init__()
+        check_feedback(feedback)
         self.operator = default_operator() if operator is None else operator
         self.feedback = feedback
         self.state = self.operator.torch_state({"mean": action_size, "covariance": action_size}, bound_violation=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import gc
 import logging
 import os
@@ -78,7 +79,10 @@ def _reserve_port(host: str, port: int) -> socket.socket:
         held.bind(where)
         return held
     except OSError as error:
-        raise StartError(f"cannot listen on {_address(host, port)}: {error.strerror or error}") from error
+        what = f"cannot listen on {_address(host, port)}: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE:
+            what += ". Is another server using the port? --port 0 takes a free one"
+        raise StartError(what) from error
 
 
 def read_token(path: Path | None) -> str | None:

@@ -168,7 +168,8 @@ class OperatorsTest(unittest.TestCase):
             ("feedback: is 'best'. It must be value-baseline, top-half, or a function", {"feedback": "best"}),
             ("feedback: the function returned Tensor. Return two tensors", {"feedback": lambda evaluation, weights: weights}),
             ("n_samples: is 1. It must be at least 2", {"n_samples": 1}),
-            ("operator: is a str. Make it by pmpo.operators", {"operator": "pmpo"}),
+            ("operator: is a int. Give its name", {"operator": 1}),
+            ("operator: there is no 'pmo'. Did you mean 'pmpo'?", {"operator": "pmo"}),
         ):
             with self.subTest(words=words), self.assertRaises(pmpo.PmpoError) as caught:
                 PMPO("MlpPolicy", "Pendulum-v1", **settings, **SMALL).learn(60)

@@ -22,6 +22,7 @@ from torch.distributions import Categorical, Normal
 from torch.nn import functional as F
 
 from .. import control
+from .._named import named_operator
 from .._operator import Operator
 from .._torch import TorchState
 from ..errors import PmpoError
@@ -56,7 +57,7 @@ class PMPO(OffPolicyAlgorithm):
     The other arguments are those of `stable_baselines3.SAC`; gSDE is not supported. `n_steps` is 3 by default, or 1 where
     Stable-Baselines3 has no n-step returns: with dictionaries of observations, a replay of your own, or `optimize_memory_usage`.
 
-    :param operator: an operator of `pmpo.operators` or of `pmpo.load`; PMPO with bounded KLs by default
+    :param operator: an operator of `pmpo.operators` or of `pmpo.load`, or the name of a built-in one; PMPO with bounded KLs by default
     :param feedback: which actions are accepted and rejected: `"value-baseline"` by the sign of the advantage, `"top-half"`, or a
         function from evaluations and weights, [N, B] each, to accept and reject, [N, B] each, which do not hold the weights; see
         `pmpo.control.Feedback`
@@ -98,7 +99,7 @@ class PMPO(OffPolicyAlgorithm):
         replay_buffer_kwargs: dict[str, Any] | None = None,
         optimize_memory_usage: bool = False,
         n_steps: int | None = None,
-        operator: Operator | None = None,
+        operator: Operator | str | None = None,
         feedback: control.Feedback = "value-baseline",
         n_samples: int = 8,
         reference_update_interval: int = 50,
@@ -139,8 +140,12 @@ class PMPO(OffPolicyAlgorithm):
             supported_action_spaces=(spaces.Box, spaces.Discrete),
             support_multi_env=True,
         )
-        if operator is not None and not isinstance(operator, Operator):
-            raise PmpoError("operator", f"is a {type(operator).__name__}", "Make it by pmpo.operators, or read it by pmpo.load")
+        if isinstance(operator, str):
+            operator = named_operator(operator, {}, "operator")
+        elif operator is not None and not isinstance(operator, Operator):
+            what = f"is a {type(operator).__name__}"
+            raise PmpoError("operator", what, "Give its name, make it by pmpo.operators, or read it by pmpo.load")
+        control.check_feedback(feedback)
         if n_samples < 2:
             raise PmpoError("n_samples", f"is {n_samples}", "It must be at least 2, because the samples of a state are compared")
         if n_steps is None and replay_buffer_class is None and not optimize_memory_usage and env is not None:

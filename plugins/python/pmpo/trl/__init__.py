@@ -14,7 +14,7 @@ from __future__ import annotations
 try:
     import trl as _trl  # noqa: F401
 except ImportError as _error:
-    raise ImportError("pmpo.trl: it needs TRL 1.15 or newer. Install it with `pip install 'pmpo[trl]'`") from _error
+    raise ImportError("pmpo.trl: it needs TRL 1.15 or newer. Install it with `pip install 'trl>=1.15'`") from _error
 
 from ._online import OnlinePMPOConfig, OnlinePMPOTrainer, better_half
 from ._preference import PMPOConfig, PMPOTrainer

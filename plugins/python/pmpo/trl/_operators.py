@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from typing import Any
 
-from .. import operators
 from .._file import Needs
+from .._named import named_operator
 from .._operator import Operator
 from ..errors import PmpoError
 
@@ -38,17 +36,7 @@ def chosen_operator(operator: Operator | str | None, config: str, settings: dict
         return operator
     if not isinstance(operator, str | None):
         raise PmpoError("operator", f"is a {type(operator).__name__}", "Give an operator of pmpo.operators, pmpo.load(FILE), or a name")
-    name = (operator or "pmpo").replace("-", "_")
-    if name not in operators.__all__:
-        close = difflib.get_close_matches(name, operators.__all__, n=1)
-        guess = f"Did you mean '{close[0]}'? " if close else ""
-        raise PmpoError("operator", f"there is no '{operator}'", f"{guess}Known: {', '.join(operators.__all__)}")
-    factory = getattr(operators, name)
-    unknown = [key for key in given if key not in inspect.signature(factory).parameters]
-    if unknown:
-        raise PmpoError(f"{config}, {unknown[0]}", f"is {given[unknown[0]]!r}, and the operator {name} has no such setting", "Leave it out")
-    made: Operator = factory(**given)
-    return made
+    return named_operator(operator or "pmpo", given, config)
 
 
 def needs_of(operator: Operator, without_evaluations: str | None = None) -> Needs:
