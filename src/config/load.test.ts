@@ -35,6 +35,15 @@ describe('resolveConfig', () => {
     expect((await resolve(minimal, 'operator.name=mpo', 'learner.samples=8')).config.learner.samples).toBe(8);
   });
 
+  test('says what a configuration without a subject needs, unless its key is misspelt', async () => {
+    const needs =
+      'environment: is missing: a configuration needs a simulator, a data set or a language model. `npx pmpo init` writes one';
+    expect(await refusal('{}')).toBe(`run.yaml: ${needs}`);
+    const misspelt = await refusal('enviroment: {simulator: reacher}');
+    expect(misspelt).toContain("Did you mean 'environment'?");
+    expect(misspelt).not.toContain('is missing');
+  });
+
   test('takes samples in place of all actions if the configuration sets or ranks them', async () => {
     const limit = async (...overrides: string[]) =>
       (await resolve(minimal, ...overrides)).config.learner.allActionsUpTo;

@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
 import { ConfigError } from '../core/errors.js';
 import { jobKind } from '../core/job-kind.js';
-import { isGroup } from '../core/key-path.js';
-import { explainIssues } from '../core/schema-problems.js';
+import { formatPath, isGroup } from '../core/key-path.js';
+import { explainIssues, type Problem } from '../core/schema-problems.js';
 import type { PublicModules } from '../system/user-module.js';
 import { type Catalogue, createCatalogue } from './catalogue.js';
 import type { Config } from './control-schema.js';
@@ -97,6 +97,19 @@ function pluginPaths(given: unknown): readonly string[] {
   return isPaths ? given : [];
 }
 
+/** The problems, of which that of a configuration without a simulator says what may take its place. */
+function withSubject(problems: readonly Problem[]): Problem[] {
+  const isMissing = ({ path, what }: Problem) =>
+    formatPath(path) === 'environment' && what.startsWith('is missing');
+  // A misspelt key is explained by itself.
+  const isMisspelt = problems.some(({ remedy }) => remedy === "Did you mean 'environment'?");
+  return problems.flatMap((problem) => {
+    if (!isMissing(problem)) return [problem];
+    const what = 'is missing: a configuration needs a simulator, a data set or a language model';
+    return isMisspelt ? [] : [{ path: problem.path, what, remedy: '`npx pmpo init` writes one' }];
+  });
+}
+
 async function resolveAs<C extends AnyJobConfig>(
   kind: JobKind<C>,
   source: ConfigSource,
@@ -111,7 +124,7 @@ async function resolveAs<C extends AnyJobConfig>(
   const values = withDefaults(kind, current, catalogue);
   const schema = kind.schema(catalogue);
   const parsed = schema.safeParse(values);
-  if (!parsed.success) refuse(source, explainIssues(parsed.error, schema, values));
+  if (!parsed.success) refuse(source, withSubject(explainIssues(parsed.error, schema, values)));
   const config = withAbsolutePaths(parsed.data, kind.fileKeys(values, catalogue), source.folderOf);
   const problems = kind.crossCheck(config, catalogue);
   if (problems.length > 0) refuse(source, problems);
@@ -225,7 +238,7 @@ async function readConfigFile(file: string): Promise<string> {
     throw new ConfigError({
       where: file,
       what: missing ? 'there is no such file' : `it cannot be read: ${(cause as Error).message}`,
-      remedy: 'Give the path of a configuration, such as examples/cartpole.yaml',
+      remedy: 'Give the path of a configuration; `npx pmpo init` writes one',
       cause,
     });
   }

@@ -12,6 +12,7 @@ import { defineOperator } from '../operators/define.js';
 import type { Operator, OperatorDefinition, RegisteredOperator } from '../operators/operator.js';
 import {
   importUserModule,
+  locatedMessage,
   messageOf,
   type PublicModules,
   placeIn,
@@ -241,7 +242,7 @@ export async function loadPlugins(
       await register(api);
     } catch (cause) {
       if (cause instanceof PmpoError) throw cause;
-      throw new ConfigError({ where, what: `register threw: ${messageOf(cause)}`, cause });
+      throw new ConfigError({ where, what: `register threw: ${locatedMessage(file, cause)}`, cause });
     }
   }
   return files;

@@ -63,7 +63,11 @@ describe('readSource', () => {
 
   test.each([
     ['seed: [1', /run\.yaml: line \d+: /],
-    ['seed: 1\nseed: 2', /run\.yaml: line 2: this key is given twice/],
+    ['seed: 1\nseed: 2', /^run\.yaml: line 2: 'seed' is given twice, first in line 1$/],
+    [
+      'feedback:\n  name: a\noperator: {}\nfeedback:\n  name: b',
+      /^run\.yaml: line 4: 'feedback' is given twice, first in line 1$/,
+    ],
     ['- a\n- b', /run\.yaml: this is not a configuration/],
     ['just words', /run\.yaml: this is not a configuration/],
   ])('refuses %j', (text, message) => {

@@ -74,27 +74,30 @@ function firstLine(error: unknown): string {
     .replace(/:$/, '');
 }
 
-/** The line of each key in the text, from 1, by formatted path, and the lines of keys that their group has already. */
+/** The line of each key in the text, from 1, by formatted path, and what to say of keys that their group has already. */
 function keyLines(
   root: Node | null,
   lines: LineCounter,
-): { readonly found: Map<string, number>; readonly repeated: readonly number[] } {
+): { readonly found: Map<string, number>; readonly repeated: readonly string[] } {
   const found = new Map<string, number>();
-  const repeated: number[] = [];
-  const note = (path: KeyPath, node: unknown) => {
+  /** What is given twice, in one line each. */
+  const repeated: string[] = [];
+  /** Notes the line of a key or an item. Returns whether it is the first of its path. */
+  const note = (path: KeyPath, node: unknown): boolean => {
     const range = (node as Node | null)?.range;
-    if (!range) return;
+    if (!range) return true;
     const { line } = lines.linePos(range[0]);
     const place = formatPath(path);
-    if (found.has(place)) repeated.push(line);
-    found.set(place, line);
+    const first = found.get(place);
+    if (first === undefined) found.set(place, line);
+    else repeated.push(`line ${line}: '${place}' is given twice, first in line ${first}`);
+    return first === undefined;
   };
   const visit = (node: unknown, path: KeyPath) => {
     if (isMap(node)) {
       for (const { key, value } of node.items) {
         const inner = [...path, String(isScalar(key) ? key.value : key)];
-        note(inner, key);
-        visit(value, inner);
+        if (note(inner, key)) visit(value, inner);
       }
     } else if (isSeq(node)) {
       node.items.forEach((item, i) => {
@@ -151,7 +154,7 @@ function parseDocumentText(
   if (problems.length > 0) throw new ConfigError({ what: cutShort(problems).join('\n') });
   const { found, repeated } = keyLines(document.contents, lineCounter);
   if (repeated.length > 0) {
-    const lines = repeated.map((line) => `${file}: line ${line}: this key is given twice`);
+    const lines = repeated.map((what) => `${file}: ${what}`);
     throw new ConfigError({ what: cutShort(lines).join('\n') });
   }
   const values: unknown = document.toJS();

@@ -363,6 +363,11 @@ describe('readPreferences', () => {
       /f\.jsonl: its columns are text, and no known shape .*Set language\.dataset\.columns/,
     ],
     [
+      { observation: [0], action: [1], reward: 0, next_observation: [1], terminated: false },
+      {},
+      /f\.jsonl: these are transitions of a simulator, .*name the file in `dataset: \{file: …\}`/,
+    ],
+    [
       { q: 'a', chosen: 'b' },
       { columns: { prompt: 'qq' } },
       /language\.dataset\.columns\.prompt: f\.jsonl has no column 'qq'. Did you mean 'q'\?/,

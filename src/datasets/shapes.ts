@@ -169,6 +169,13 @@ function withoutUnusedJudgements(
   return new Map([...columns].filter(([role]) => role !== 'label' && role !== 'score'));
 }
 
+/** The columns of transitions, by which one of a simulator's data sets is recognised (docs/offline.md). */
+const transitionColumns = [
+  ['observation', 'observations'],
+  ['action', 'actions'],
+  ['reward', 'rewards'],
+] as const;
+
 /** How a shape is to be found. */
 export interface ShapeOptions {
   /** The columns that the configuration names, which take the place of a shape's own. */
@@ -206,6 +213,13 @@ export function shapeOf(
   }
   const found = isInner ? firstShape([asList], known, outer) : findShape(known, named);
   if (found === undefined) {
+    if (transitionColumns.every((names) => names.some((name) => known.has(name)))) {
+      throw new PmpoError({
+        where: source,
+        what: 'these are transitions of a simulator, and this is about completions of a language model',
+        remedy: 'To learn from them, name the file in `dataset: {file: …}`; docs/offline.md says how',
+      });
+    }
     throw new PmpoError({
       where: source,
       what: `its columns are ${nameList([...known])}, and no known shape of data sets has ${Object.keys(named).length > 0 ? 'those that language.dataset.columns names' : 'these'}`,

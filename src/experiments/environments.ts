@@ -213,6 +213,7 @@ export async function openTrainingEnvironments(
   try {
     const actsHere = config.replay.redis === undefined;
     const environment = actsHere ? await connect('acting', config.environment.numEnvs) : undefined;
+    // After the acting ones, which a server then spreads evenly over its processes.
     const numEnvs = numEvaluationEnvs(config, config.evaluation.episodes);
     const evaluationEnvironment = await connect('evaluation', numEnvs, { ...options, recorder });
     for (const note of evaluationEnvironment.observationLayout.notes) options.notice(note);

@@ -52,7 +52,7 @@ function simulatorOf({ files, path }: RunDirectory, { environment }: LoadedPolic
       address !== undefined
         ? `its simulator is at ${String(address)}, and a browser cannot simulate it`
         : `its simulator is ${simulator === undefined ? 'not known' : `'${simulator}', of a plugin`}, and a browser cannot simulate it`,
-    remedy: `\`npx pmpo report ${path}\` plays its recorded episodes. A browser has ${known.join(', ')}`,
+    remedy: `\`npx pmpo report ${path}\` shows the run. A browser has ${known.join(', ')}`,
   });
 }
 

@@ -21,6 +21,8 @@ export interface JobTerms {
   readonly episodes: string;
   /** How the policy acts while it is evaluated. */
   readonly evaluated: string;
+  /** Whether its run ends with the policy as an ONNX model. */
+  readonly hasPolicyFile: boolean;
 }
 
 export const jobTerms: Readonly<Record<JobKind, JobTerms>> = {
@@ -32,6 +34,7 @@ export const jobTerms: Readonly<Record<JobKind, JobTerms>> = {
     episode: 'episode',
     episodes: 'episodes',
     evaluated: 'The policy takes the mode of its distribution.',
+    hasPolicyFile: true,
   },
   offline: {
     stepUnit: 'updates',
@@ -41,6 +44,7 @@ export const jobTerms: Readonly<Record<JobKind, JobTerms>> = {
     episode: 'episode',
     episodes: 'episodes',
     evaluated: 'The policy takes the mode of its distribution.',
+    hasPolicyFile: true,
   },
   language: {
     stepUnit: 'completions',
@@ -50,6 +54,7 @@ export const jobTerms: Readonly<Record<JobKind, JobTerms>> = {
     episode: 'completion',
     episodes: 'completions',
     evaluated: 'Completions of held-out prompts, sampled as in training.',
+    hasPolicyFile: false,
   },
 };
 

@@ -182,9 +182,8 @@ function messages(
       const { steps, updates, wallSeconds, evaluation } = summary;
       const { scoreCount, meanScore, stdScore } = evaluation;
       const { best } = summary;
-      write(
-        `Done: ${formatCount(steps)} ${terms.steps}, ${formatCount(updates)} updates in ${formatDuration(wallSeconds)}`,
-      );
+      const counted = terms.stepUnit === 'updates' ? '' : `${formatCount(steps)} ${terms.steps}, `;
+      write(`Done: ${counted}${formatCount(updates)} updates in ${formatDuration(wallSeconds)}`);
       if (scoreCount > 0)
         write(`${capitalized(scoreName)} ${describeScore(scoreCount, meanScore, stdScore, terms)}`);
       if (best !== undefined) {
@@ -193,7 +192,7 @@ function messages(
           `Best ${scoreName} ${describeScore(count, center, spread, terms)}, at ${formatCount(best.steps)} ${terms.steps}`,
         );
         write(`Policies: ${shortPath(files.policy)} (the last), ${shortPath(files.bestPolicy)} (the best)`);
-      }
+      } else if (terms.hasPolicyFile) write(`Policy: ${shortPath(files.policy)}`);
       if (heldOut !== undefined) write(`Held out: ${describeHeldOut(heldOut)}`);
       write(`Report: ${shortPath(files.report)}`);
     },

@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
+import { type JobTerms, jobTerms } from './job-terms.js';
 import { createProgress, type ProgressMode, progressMode, type Total } from './progress.js';
 import type { EvaluationRecord, RunSummary } from './records.js';
 import { RunDirectory } from './run-directory.js';
@@ -35,13 +36,19 @@ const evaluation: EvaluationRecord = {
   scores: [700, 720],
 };
 
-function scene(mode: ProgressMode, everySeconds = 10, total: Total = { totalSteps: 100_000 }) {
+function scene(
+  mode: ProgressMode,
+  everySeconds = 10,
+  total: Total = { totalSteps: 100_000 },
+  terms?: JobTerms,
+) {
   let time = 0;
   const stdout = new Screen();
   const stderr = new Screen();
   const progress = createProgress({
     mode,
     total,
+    terms,
     label: 'x',
     stdout,
     stderr,
@@ -88,6 +95,7 @@ describe('plain lines', () => {
       'The connection was lost; reconnected after 2 s',
       'Done: 100,000 steps, 49,500 updates in 2 min 10 s',
       'Return 812 ± 14.3 over 10 episodes',
+      'Policy: /somewhere/else/x/policy.onnx',
       'Report: /somewhere/else/x/report.html',
       '',
     ]);
@@ -113,6 +121,22 @@ describe('plain lines', () => {
   });
 });
 
+describe('an offline job', () => {
+  it('counts its updates once, and says where its policy is', () => {
+    const { progress, stderr } = scene('lines', 10, { totalUpdates: 300 }, jobTerms.offline);
+    progress.start(0, 0);
+    const offline = { ...summary, steps: 300, stepUnit: 'updates', updates: 300 } as const;
+    progress.finish(offline, files);
+    expect(stderr.text().split('\n')).toEqual([
+      'Done: 300 updates in 2 min 10 s',
+      'Return 812 ± 14.3 over 10 episodes',
+      'Policy: /somewhere/else/x/policy.onnx',
+      'Report: /somewhere/else/x/report.html',
+      '',
+    ]);
+  });
+});
+
 describe('a job that samples nothing', () => {
   const labels: RunSummary = {
     ...summary,
@@ -132,6 +156,7 @@ describe('a job that samples nothing', () => {
       'Held out at 0 steps: logProb/rejected −14.4 · perplexity 3',
       'Held out at 160 steps: logProb/rejected −14.4 · perplexity 3.21',
       'Done: 100,000 steps, 49,500 updates in 2 min 10 s',
+      'Policy: /somewhere/else/x/policy.onnx',
       'Held out: logProb/rejected −14.4 · perplexity 3.21',
       'Report: /somewhere/else/x/report.html',
       '',

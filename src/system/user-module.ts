@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { createJiti } from 'jiti';
 import { ConfigError, PmpoError } from '../core/errors.js';
 
 /** Loads modules that users write: plugins, reward programs, judges. */
@@ -11,6 +11,11 @@ import { ConfigError, PmpoError } from '../core/errors.js';
  * module is loaded. A name that is not listed is resolved from the folder of the user's module, as in any other program.
  */
 export type PublicModules = Readonly<Record<string, () => Promise<object>>>;
+
+/** The loader, which most runs do not need. */
+function loader(): typeof import('jiti') {
+  return createRequire(import.meta.url)('jiti') as typeof import('jiti');
+}
 
 /** The first line of what a user's module threw. */
 export function messageOf(cause: unknown): string {
@@ -22,6 +27,20 @@ export function placeIn(file: string, cause: unknown): string | undefined {
   const stack = cause instanceof Error ? (cause.stack ?? '') : '';
   const after = stack.split(file)[1];
   return after === undefined ? undefined : /^:(\d+:\d+)/.exec(after)?.[1];
+}
+
+/** The first line of what a user's module threw while it was loaded, with the file and the line that it comes from, as far as known. */
+export function locatedMessage(file: string, cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  // The loader writes the place of a syntax error below it.
+  const written = message
+    .split('\n')
+    .slice(1)
+    .join('\n')
+    .match(/^\s*(\S.*:\d+:\d+)\s*$/m)?.[1];
+  const place = placeIn(file, cause);
+  const at = written ?? (place && `${file}:${place}`);
+  return `${messageOf(cause)}${at === undefined ? '' : ` (${at})`}`;
 }
 
 /**
@@ -71,7 +90,7 @@ function guarded(name: string, modules: ReadonlyMap<string, object>): object {
 /** The file that a package's name leads to from a module in `folder`; undefined if no such package is installed. */
 export function resolvePackage(name: string, folder: string): string | undefined {
   const from = pathToFileURL(join(folder, 'module.js')).href;
-  const found = createJiti(from).esmResolve(name, { try: true });
+  const found = loader().createJiti(from).esmResolve(name, { try: true });
   return found?.startsWith('file:') ? fileURLToPath(found) : undefined;
 }
 
@@ -99,10 +118,10 @@ export async function importUserModule(
   const entries = Object.entries(modules).map(async ([name, load]) => [name, await load()] as const);
   const loaded = new Map(await Promise.all(entries));
   const virtualModules = Object.fromEntries([...loaded.keys()].map((name) => [name, guarded(name, loaded)]));
-  const jiti = createJiti(import.meta.url, { virtualModules, moduleCache: false, fsCache: false });
+  const jiti = loader().createJiti(import.meta.url, { virtualModules, moduleCache: false, fsCache: false });
   try {
     return (await jiti.import(file)) as Record<string, unknown>;
   } catch (cause) {
-    throw new ConfigError({ where, what: `it does not load: ${messageOf(cause)}`, cause });
+    throw new ConfigError({ where, what: `it does not load: ${locatedMessage(file, cause)}`, cause });
   }
 }

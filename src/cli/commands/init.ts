@@ -32,7 +32,7 @@ async function ask(signal: AbortSignal): Promise<InitOptions> {
   try {
     const address = await question('Address of a simulator server, host:port (empty: none):');
     if (address !== '') {
-      const simulator = await question('Name of the simulator on it (empty: the server chooses):');
+      const simulator = await question('Name of the simulator on it (empty: the server has only one):');
       return { address, ...(simulator === '' ? {} : { simulator }) };
     }
     const dataset = await question('Data set of judged completions, a file or a folder (empty: none):');

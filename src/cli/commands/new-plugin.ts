@@ -1,5 +1,5 @@
 import { mkdir, readFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ConfigError } from '../../core/errors.js';
@@ -49,7 +49,7 @@ async function newPlugin(path: string): Promise<void> {
   node --test ${path}.test.mjs
 
 It is used by these lines of a configuration:
-  plugins: [./${name}.ts]
+  plugins: [${isAbsolute(path) ? path : `./${path}`}.ts] # from the folder of the configuration
   feedback: { name: ${name} }
 `);
 }
