@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { load, machine } from './support/machine.js';
 import { program, root } from './support/peers.js';
 
 /**
@@ -15,6 +16,7 @@ const [killsGiven = '25', operator = 'pmpo'] = process.argv.slice(2);
 const kills = Number(killsGiven);
 const stepsPerKill = 200;
 const total = stepsPerKill * (kills + 2);
+const loadBefore = load();
 const output = mkdtempSync(join(tmpdir(), 'pmpo-kills-'));
 
 const settings = {
@@ -120,7 +122,9 @@ try {
     bestPolicy: isEqual((name) => readFileSync(join(output, name, 'policy-best.onnx'))),
     records: isEqual(recordsOf),
   };
-  console.log(JSON.stringify({ operator, kills: done, steps: total, identical }));
+  console.log(
+    JSON.stringify({ machine: machine(loadBefore), operator, kills: done, steps: total, identical }),
+  );
   process.exitCode = Object.values(identical).every(Boolean) && done === kills ? 0 : 1;
 } finally {
   rmSync(output, { recursive: true });

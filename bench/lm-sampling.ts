@@ -13,6 +13,7 @@ import { trainTokenizer } from '../src/language/embedded/tokenizer-training.js';
 import { VllmClient } from '../src/language/vllm-client.js';
 import { initTransformer } from '../src/networks/transformer.js';
 import { compare, config, type Side, threads, timed, transformersSide } from './support/language-model.js';
+import { load, machine } from './support/machine.js';
 
 const [batch, promptLength, newTokens] = [32, 16, 96];
 const at = process.argv.indexOf('--rounds');
@@ -57,6 +58,7 @@ async function embedded(): Promise<Side> {
   };
 }
 
+const loadBefore = load();
 const sides = [
   await embedded(),
   await transformersSide('sample', { batch, length: promptLength, promptLength, newTokens }),
@@ -67,6 +69,7 @@ console.log(
   JSON.stringify(
     {
       benchmark: 'lm-sampling',
+      machine: machine(loadBefore),
       ...config,
       batch,
       promptLength,

@@ -14,6 +14,7 @@ import { createPretraining } from '../src/language/embedded/pretraining.js';
 import { initTransformer } from '../src/networks/transformer.js';
 import { optionalEngines } from './support/engines.js';
 import { compare, config, type Side, threads, timed, transformersSide } from './support/language-model.js';
+import { load, machine } from './support/machine.js';
 
 const [batch, length] = [32, 128];
 const at = process.argv.indexOf('--rounds');
@@ -39,6 +40,7 @@ const withWasm = !process.argv.includes('--no-wasm');
 const withGpu = process.argv.includes('--gpu');
 const eager = optionalEngines(withGpu ? ['tfjs-node-gpu'] : []);
 for (const line of Object.values(eager.absent)) console.error(`Left out: ${line}`);
+const loadBefore = load();
 const sides = [
   await ours('traced', 'onnx'),
   ...(withGpu ? [await ours('tracedCuda', 'onnx', { executionProvider: 'cuda' })] : []),
@@ -51,6 +53,7 @@ console.log(
   JSON.stringify(
     {
       benchmark: 'lm-update',
+      machine: machine(loadBefore),
       ...config,
       batch,
       length,

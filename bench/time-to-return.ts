@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { mean, median } from '../src/core/statistics.js';
+import { load, machine } from './support/machine.js';
 import { program, pythonOf, root, withServer } from './support/peers.js';
 import { recordsOf } from './support/records.js';
 
@@ -87,6 +88,7 @@ async function stableBaselines(python: string, address: string, seed: number): P
   return outcome(seed, points);
 }
 
+const loadBefore = load();
 const python = await pythonOf('sb3');
 const pmpo: Outcome[] = [];
 const sac: Outcome[] = [];
@@ -100,6 +102,7 @@ const seconds = (outcomes: readonly Outcome[]) => median(outcomes.map((o) => o.s
 console.log(
   JSON.stringify({
     benchmark: 'time-to-return',
+    machine: machine(loadBefore),
     simulator: 'cartpole_swingup',
     target,
     limitSeconds: limit,

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { median } from '../src/core/statistics.js';
 import { VllmClient } from '../src/language/vllm-client.js';
 import { startVllm } from '../test/interop/vllm/server.js';
+import { load, machine } from './support/machine.js';
 import { ratioOf } from './support/peers.js';
 
 /**
@@ -61,6 +62,7 @@ async function theirs(streamed: boolean): Promise<number> {
   return Number(stdout);
 }
 
+const loadBefore = load();
 const results: Record<string, unknown> = {};
 try {
   for (const [name, streamed] of [
@@ -86,5 +88,13 @@ try {
   await rm(folder, { recursive: true, force: true });
 }
 console.log(
-  JSON.stringify({ benchmark: 'vllm-client', rounds, requests, completions, maxTokens, ...results }),
+  JSON.stringify({
+    benchmark: 'vllm-client',
+    machine: machine(loadBefore),
+    rounds,
+    requests,
+    completions,
+    maxTokens,
+    ...results,
+  }),
 );

@@ -76,8 +76,8 @@ const openStreams = new Map<string, Set<DmEnvRpcConnection>>();
 
 /**
  * A stream to a dm_env_rpc server, on a separate HTTP/2 connection. Requests are sent as they are made, without waiting for
- * responses, which arrive in the same order. When the stream breaks or a request passes its deadline (after which a late response could be taken for that of
- * another request), the connection is lost for good: pending and later requests fail with ConnectionLostError. When a response
+ * responses, which arrive in the same order. When the stream breaks or a request passes its deadline (after which a late response could be
+ * taken for that of another request), the connection is lost for good: pending and later requests fail with ConnectionLostError. When a response
  * arrives that no request waits for, or that is of another kind than its request, they fail with OutOfStepError: a surplus response
  * may have been taken for that of a later request, and so on.
  */
