@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hmac
 import logging
 import os
@@ -117,7 +118,10 @@ def check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(where)
     except OSError as error:
-        raise StartError(f"cannot listen on {address_of(host, port)}: {error.strerror or error}") from error
+        what = f"cannot listen on {address_of(host, port)}: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE:
+            what += ". Is another server using the port? --port 0 takes a free one"
+        raise StartError(what) from error
 
 
 class _Token(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types: its class is Any

@@ -199,7 +199,11 @@ test('killing the server ends pmpo with a one-line error', async () => {
 });
 
 test.each([
-  [['--port', 'taken'], 1, /^pmpo: the gymnasium server: cannot listen on 127\.0\.0\.1:\d+: .*in use\n$/],
+  [
+    ['--port', 'taken'],
+    1,
+    /^pmpo: the gymnasium server: cannot listen on 127\.0\.0\.1:\d+: .*in use\. Is another .* --port 0 takes a free one\n$/,
+  ],
   [['--token-file', '/no/such'], 1, /^pmpo: the gymnasium server: --token-file: \/no\/such: No such file/],
   [['--tls-key', 'x.pem'], 2, /^pmpo: --tls-key: a certificate and its key belong together\. Give both/],
   [
