@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import { PmpoError, type ProblemDetails, StoppedError } from './errors.js';
 
 /** Who wants to know while a user's code or a service is waited for, and who may stop it. */
@@ -19,16 +18,6 @@ export interface Deadline {
   readonly seconds: number;
   /** Makes the error after the deadline; a PmpoError by default. */
   readonly fault?: (details: ProblemDetails) => PmpoError;
-}
-
-/** A controller that also aborts when `signal` does. Any number may listen to it. */
-export function abortedWith(signal: AbortSignal | undefined): AbortController {
-  const controller = new AbortController();
-  // Every environment that connects or waits listens, which Node would otherwise report as a leak.
-  setMaxListeners(0, controller.signal);
-  if (signal?.aborted) controller.abort();
-  signal?.addEventListener('abort', () => controller.abort(), { once: true });
-  return controller;
 }
 
 /** The longest delay of a timer, in milliseconds. */

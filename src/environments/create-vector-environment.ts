@@ -3,9 +3,9 @@
  * EpisodePlayer for each of them plays its episodes.
  */
 
+import { setMaxListeners } from 'node:events';
 import type { ReconnectSettings, Sleep } from '../core/backoff.js';
 import { PmpoError } from '../core/errors.js';
-import { abortedWith } from '../core/in-time.js';
 import type { Environment } from './environment.js';
 import { EpisodePlayer } from './episode-player.js';
 import { type ActionScaler, scaleActions } from './flatten.js';
@@ -64,6 +64,16 @@ export async function createVectorEnvironment(options: VectorEnvironmentOptions)
     await Promise.allSettled(environments.map((environment) => environment.close()));
     throw error;
   }
+}
+
+/** A controller that also aborts when `signal` does. */
+function abortedWith(signal: AbortSignal | undefined): AbortController {
+  const controller = new AbortController();
+  // Every environment that connects or waits listens to it, which Node would otherwise report as a leak.
+  setMaxListeners(0, controller.signal);
+  if (signal?.aborted) controller.abort();
+  signal?.addEventListener('abort', () => controller.abort(), { once: true });
+  return controller;
 }
 
 /** A step that has been started and not yet returned to the caller. */

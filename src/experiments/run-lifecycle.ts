@@ -214,24 +214,6 @@ function bufferedNotices() {
   };
 }
 
-/**
- * Closes what is being opened when the run ends, whether or not anyone has waited for it by then. So several things can be opened at once,
- * and if one of them fails, the others do not stay open.
- */
-export function closedAtEnd<T>(
-  opening: Promise<T>,
-  close: (opened: T) => void | Promise<void>,
-  { onEnd }: Pick<RunContext, 'onEnd'>,
-): Promise<T> {
-  // A failure is handled here as well, because Node ends the process for a rejection that nobody waits for yet.
-  const settled = opening.then(
-    (opened) => () => close(opened),
-    () => () => {},
-  );
-  onEnd(async () => (await settled)());
-  return opening;
-}
-
 /** Connects a classifier of plain code to what it needs, until the run ends. */
 export async function openClassifier(
   name: string,

@@ -17,13 +17,13 @@ it('says that the engine is missing without waiting for a server that does not a
     for (const socket of sockets) socket.destroy();
     silent.close();
   });
-  // The test would take longer than it may if it waited for the server's deadline.
   const folder = await temporaryFolder();
   cleanups.push(() => folder.remove());
   const { port } = silent.address() as { port: number };
   const config = {
     ...tinyConfig(folder.path),
     engine: 'tfjs-node-gpu',
+    // Longer than a test may take.
     environment: { address: `127.0.0.1:${port}`, simulator: 'any', deadlineSeconds: 600 },
   };
   const loaded = (await loadJob(await writeConfig(folder.path, 'config.yaml', config), [])) as LoadedConfig;

@@ -1,7 +1,5 @@
 import type { LoadedConfig, ResolvedConfig } from '../config/load.js';
-import { abortedWith } from '../core/in-time.js';
 import { createEngine } from '../engine/create.js';
-import type { Engine } from '../engine/engine.js';
 import { replayMemory } from '../learners/control/replay-memory.js';
 import { trainControl } from '../learners/control/train.js';
 import type { TrainControlResult } from '../learners/control/train-options.js';
@@ -10,7 +8,6 @@ import { machineMemory } from '../system/memory.js';
 import { openTrainingEnvironments } from './environments.js';
 import { openReplayReader, remoteReplay } from './remote-replay.js';
 import {
-  closedAtEnd,
   describeRun,
   makeRun,
   openClassifier,
@@ -38,28 +35,11 @@ export function trainRun(options: TrainRunOptions): Promise<RunResult> {
     describeRun(options.loaded),
     options,
     async (context) => {
-      // The simulators start elsewhere while this thread loads the engine.
-      const opening = abortedWith(context.signal);
-      const openingEngine = closedAtEnd(
-        createEngine(config.engine, { threads: config.threads }),
-        (engine) => engine.dispose(),
-        context,
-      );
-      const openingEnvironments = closedAtEnd(
-        openTrainingEnvironments(config, { ...context, signal: opening.signal }),
-        (environments) => environments.close(),
-        context,
-      );
-      let engine: Engine;
-      try {
-        engine = await openingEngine;
-        await openClassifier(config.feedback.name, classifier, context);
-      } catch (error) {
-        // A server that does not answer must not hold back this error.
-        opening.abort();
-        throw error;
-      }
-      const environments = await openingEnvironments;
+      const engine = await createEngine(config.engine, { threads: config.threads });
+      context.onEnd(() => engine.dispose());
+      await openClassifier(config.feedback.name, classifier, context);
+      const environments = await openTrainingEnvironments(config, context);
+      context.onEnd(() => environments.close());
       const memory = replayMemory(config, environments.evaluationEnvironment, machineMemory());
       // A resumed run has said it before.
       if (context.checkpoint === undefined) context.notice(memory);
