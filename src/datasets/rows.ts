@@ -42,8 +42,13 @@ async function* textOf(file: string): AsyncGenerator<string> {
       throw new PmpoError({ where: file, what: 'its text is not UTF-8', remedy: 'Save it as UTF-8', cause });
     }
   };
-  for await (const piece of source) yield decode(piece as Uint8Array);
-  yield decode();
+  try {
+    for await (const piece of source) yield decode(piece as Uint8Array);
+    yield decode();
+  } finally {
+    // A reader who leaves early closes `source` alone.
+    bytes.destroy();
+  }
 }
 
 /** The lines of a file, which end with a line feed and with nothing else: U+2028 is part of a text. */
@@ -81,21 +86,19 @@ function rowOf(value: unknown, where: string, what: string): PlacedRow {
   });
 }
 
-async function readJsonLines(
+async function* jsonLineRows(
   file: string,
   pieces: AsyncIterable<string>,
   parse: ParseJson,
-): Promise<PlacedRow[]> {
-  const rows: PlacedRow[] = [];
+): AsyncGenerator<PlacedRow> {
   let number = 0;
   for await (const line of linesOf(pieces)) {
     number += 1;
     if (line.trim() === '') continue;
     const where = `${file}:${number}`;
     const value = parsed(parse, line, where, 'the line is not JSON', 'Each line must be one JSON object');
-    rows.push(rowOf(value, where, 'line'));
+    yield rowOf(value, where, 'line');
   }
-  return rows;
 }
 
 /** Where the text begins: its pieces up to the first that is not blank, and the others, which are not read yet. */
@@ -115,15 +118,18 @@ async function beginningOf(
   }
 }
 
-/** A file of JSON or JSON Lines, whatever its name says: an array of objects, or one object on each line. */
-async function readJson(file: string, parse: ParseJson): Promise<PlacedRow[]> {
+/** The rows of a file of JSON or JSON Lines, whatever its name says: an array of objects, or one object on each line. */
+async function* jsonRows(file: string, parse: ParseJson): AsyncGenerator<PlacedRow> {
   const { isArray, pieces } = await beginningOf(textOf(file));
-  if (!isArray) return readJsonLines(file, pieces, parse);
+  if (!isArray) {
+    yield* jsonLineRows(file, pieces, parse);
+    return;
+  }
   const read: string[] = [];
   for await (const piece of pieces) read.push(piece);
   const remedy = 'Give an array of objects, or one object on each line';
   const values = parsed(parse, read.join(''), file, 'it is not JSON', remedy) as unknown[];
-  return values.map((value, i) => rowOf(value, `${file}, row ${i + 1}`, 'element'));
+  for (const [i, value] of values.entries()) yield rowOf(value, `${file}, row ${i + 1}`, 'element');
 }
 
 /** Turns 64-bit integers into numbers if that loses nothing, so that a program sees the same values in Parquet as in JSON. */
@@ -135,21 +141,38 @@ function asJson(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, asJson(inner)]));
 }
 
-async function readParquet(file: string): Promise<PlacedRow[]> {
+/** @param most how many rows are read, from the first; default: all. */
+async function readParquet(file: string, most?: number): Promise<PlacedRow[]> {
   const handle = await open(file, 'r');
   try {
     const { size } = await handle.stat();
-    const rows = await parquetRows(bytesOf(handle, size));
+    const rows = await parquetRows(bytesOf(handle, size), { rowEnd: most });
     return rows.map((row, i) => ({ row: asJson(row) as Row, where: `${file}, row ${i + 1}` }));
   } finally {
     await handle.close();
   }
 }
 
+const isParquet = (file: string) => /\.parquet$/i.test(file);
+
 async function readFileRows(file: string, parse: ParseJson): Promise<PlacedRow[]> {
   try {
-    if (/\.parquet$/i.test(file)) return await readParquet(file);
-    return await readJson(file, parse);
+    if (isParquet(file)) return await readParquet(file);
+    const rows: PlacedRow[] = [];
+    for await (const row of jsonRows(file, parse)) rows.push(row);
+    return rows;
+  } catch (cause) {
+    throw cause instanceof PmpoError ? cause : fileError(file, cause);
+  }
+}
+
+async function firstRowOf(file: string): Promise<PlacedRow | undefined> {
+  try {
+    if (isParquet(file)) return (await readParquet(file, 1))[0];
+    const rows = jsonRows(file, rowJsonParser([]));
+    const { value, done } = await rows.next();
+    await rows.return(undefined);
+    return done === true ? undefined : value;
   } catch (cause) {
     throw cause instanceof PmpoError ? cause : fileError(file, cause);
   }
@@ -208,6 +231,17 @@ async function filesOf(path: string): Promise<string[]> {
   return names.map((name) => join(path, name));
 }
 
+async function knownFilesOf(path: string): Promise<string[]> {
+  try {
+    return await filesOf(path);
+  } catch (cause) {
+    throw cause instanceof PmpoError ? cause : fileError(path, cause);
+  }
+}
+
+const noRows = (path: string, files: readonly string[]) =>
+  new PmpoError({ where: path, what: files.length > 1 ? 'the files have no rows' : 'the file has no rows' });
+
 /**
  * Reads all rows of a file of JSON Lines or JSON (`.json`: an array or lines; either may be compressed: `.gz`), of a Parquet file, or of
  * the shards in a folder.
@@ -218,17 +252,22 @@ async function filesOf(path: string): Promise<string[]> {
  */
 export async function readRows(path: string, templateColumns: readonly string[] = []): Promise<PlacedRow[]> {
   const parse = rowJsonParser(templateColumns);
-  let files: string[];
-  try {
-    files = await filesOf(path);
-  } catch (cause) {
-    throw cause instanceof PmpoError ? cause : fileError(path, cause);
-  }
+  const files = await knownFilesOf(path);
   const rows: PlacedRow[] = [];
   for (const file of files) for (const row of await readFileRows(file, parse)) rows.push(row);
   if (rows.length > 0) return rows;
-  throw new PmpoError({
-    where: path,
-    what: files.length > 1 ? 'the files have no rows' : 'the file has no rows',
-  });
+  throw noRows(path, files);
+}
+
+/**
+ * Reads the first row of what `readRows` reads, and of a file of JSON Lines or Parquet no more than its beginning.
+ * @throws PmpoError as `readRows` does.
+ */
+export async function readFirstRow(path: string): Promise<PlacedRow> {
+  const files = await knownFilesOf(path);
+  for (const file of files) {
+    const row = await firstRowOf(file);
+    if (row !== undefined) return row;
+  }
+  throw noRows(path, files);
 }

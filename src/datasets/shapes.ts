@@ -14,6 +14,7 @@ import {
   type ShapeDefinition,
 } from './shape-cells.js';
 import { shapeDefinitions } from './shape-definitions.js';
+import { areTransitionColumns } from './transitions/row-form.js';
 
 /** The shape of a data set, recognised by its columns. */
 
@@ -169,13 +170,6 @@ function withoutUnusedJudgements(
   return new Map([...columns].filter(([role]) => role !== 'label' && role !== 'score'));
 }
 
-/** The columns of transitions, by which one of a simulator's data sets is recognised (docs/offline.md). */
-const transitionColumns = [
-  ['observation', 'observations'],
-  ['action', 'actions'],
-  ['reward', 'rewards'],
-] as const;
-
 /** How a shape is to be found. */
 export interface ShapeOptions {
   /** The columns that the configuration names, which take the place of a shape's own. */
@@ -213,7 +207,7 @@ export function shapeOf(
   }
   const found = isInner ? firstShape([asList], known, outer) : findShape(known, named);
   if (found === undefined) {
-    if (transitionColumns.every((names) => names.some((name) => known.has(name)))) {
+    if (areTransitionColumns(known)) {
       throw new PmpoError({
         where: source,
         what: 'these are transitions of a simulator, and this is about completions of a language model',

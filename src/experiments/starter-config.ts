@@ -2,11 +2,15 @@ import { dirname, relative } from 'node:path';
 import { stringify } from 'yaml';
 import { resolveConfig, resolveJob } from '../config/load.js';
 import { ConfigError, PmpoError } from '../core/errors.js';
+import { nearest } from '../core/nearest.js';
 import { type PreferenceData, readAsLine, readPreferences } from '../datasets/preferences.js';
 import { readRows } from '../datasets/rows.js';
+import { holdsTransitions } from '../datasets/transitions/open.js';
 import type { VectorEnvironment } from '../environments/vector-environment.js';
+import { simulators } from '../simulators/registry.js';
 import type { PublicModules } from '../system/user-module.js';
 import { type ConnectOptions, connectEnvironments, reachSimulators } from './environments.js';
+import { type OfflineSubject, offlineStarter } from './offline-starter.js';
 
 /** A first configuration, with comments, for someone's simulator or data set: what `pmpo init` writes. */
 
@@ -14,8 +18,8 @@ import { type ConnectOptions, connectEnvironments, reachSimulators } from './env
 export type StarterSubject =
   /** A server, or an embedded simulator where there is no address. */
   | { readonly address?: string; readonly simulator?: string }
-  /** A data set: a file or a folder. */
-  | { readonly dataset: string };
+  /** A data set: a file or a folder; with the simulator of its transitions, if they are some. */
+  | OfflineSubject;
 
 /** What `starterConfig` needs. */
 export interface StarterOptions extends ConnectOptions {
@@ -71,7 +75,7 @@ function asksForSimulator(error: unknown): unknown {
 }
 
 async function controlStarter(
-  { address, simulator }: Extract<StarterSubject, { readonly simulator?: string }>,
+  { address, simulator }: Exclude<StarterSubject, OfflineSubject>,
   { file, modules, ...options }: StarterOptions,
 ): Promise<string> {
   const environment = [
@@ -118,6 +122,18 @@ evaluation: { every: ${evaluation.every}, episodes: ${evaluation.episodes} }
   } finally {
     await server.close();
   }
+}
+
+/** @throws ConfigError if this program has no simulator of that name. */
+function requireEmbedded(simulator: string): void {
+  const known = simulators.names();
+  if (known.includes(simulator)) return;
+  const guess = nearest(simulator, known);
+  throw new ConfigError({
+    where: '--simulator',
+    what: `unknown embedded simulator '${simulator}'`,
+    remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}\`npx pmpo simulators\` lists them. For one on a server give --address too`,
+  });
 }
 
 /** The setting that a data set needs besides its file, with a comment. */
@@ -169,10 +185,7 @@ function operatorLines({ contexts, evaluations }: PreferenceData): string[] {
   ];
 }
 
-async function languageStarter(
-  { dataset }: Extract<StarterSubject, { readonly dataset: string }>,
-  { file, modules, notice }: StarterOptions,
-): Promise<string> {
+async function languageStarter(dataset: string, { file, modules, notice }: StarterOptions): Promise<string> {
   const data = readPreferences(await readRows(dataset), dataset);
   const found = readAsLine(dataset, data);
   notice(found);
@@ -201,18 +214,45 @@ evaluation: { every: 20 }
   return text;
 }
 
+/** A first configuration. */
+export interface Starter {
+  readonly text: string;
+  /** What its reader does with it, as one sentence without a capital. */
+  readonly next: string;
+}
+
 /**
- * The text of a configuration for a simulator or a data set. The simulator is connected to, and the data set is read, so that the text
- * says what is there.
+ * A configuration for a simulator or a data set. The simulator is connected to, and the data set is read, so that the text says what
+ * is there.
  * @throws PmpoError if the server does not answer or refuses, or the data set cannot be read; ConfigError if nothing is chosen.
  */
-export async function starterConfig(subject: StarterSubject, options: StarterOptions): Promise<string> {
-  const head = `# Made by \`pmpo init\`. \`npx pmpo train ${options.file}\` trains it; \`npx pmpo schema\` says what else can be set.\n`;
-  if ('dataset' in subject) return `${head}${await languageStarter(subject, options)}`;
-  if (subject.address === undefined && subject.simulator === undefined)
+export async function starterConfig(subject: StarterSubject, options: StarterOptions): Promise<Starter> {
+  const { file } = options;
+  const train = `npx pmpo train ${file}`;
+  const withHead = (text: string) =>
+    `# Made by \`pmpo init\`. \`${train}\` trains it; \`npx pmpo schema\` says what else can be set.\n${text}`;
+  if (subject.address === undefined && subject.simulator !== undefined) requireEmbedded(subject.simulator);
+  if (!('dataset' in subject)) {
+    if (subject.address === undefined && subject.simulator === undefined)
+      throw new ConfigError({
+        what: 'neither a simulator nor a data set is chosen',
+        remedy: 'Give --simulator NAME, --address HOST:PORT or --dataset FILE',
+      });
+    return { text: withHead(await controlStarter(subject, options)), next: train };
+  }
+  if (await holdsTransitions(subject.dataset))
+    return {
+      text: withHead(await offlineStarter(subject, options)),
+      next: `\`npx pmpo data ${file}\` describes the transitions, \`${train}\` learns from them`,
+    };
+  if (subject.address !== undefined || subject.simulator !== undefined)
     throw new ConfigError({
-      what: 'neither a simulator nor a data set is chosen',
-      remedy: 'Give --simulator NAME, --address HOST:PORT or --dataset FILE',
+      where: '--dataset',
+      what: `${subject.dataset} has completions of a language model, which no simulator evaluates`,
+      remedy: 'Leave out --address and --simulator, or --dataset',
     });
-  return `${head}${await controlStarter(subject, options)}`;
+  return {
+    text: withHead(await languageStarter(subject.dataset, options)),
+    next: `start the model's server, as the file says; \`npx pmpo data ${file}\` shows what is learned, \`${train}\` learns it`,
+  };
 }

@@ -12,6 +12,9 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
+/** Completions, which no simulator makes. */
+const chats = join(projectRoot, 'examples/language/labels.jsonl');
+
 const at = (...names: string[]) => join(folder.path, ...names);
 
 describe('pmpo init', () => {
@@ -52,6 +55,54 @@ describe('pmpo init', () => {
     expect(trained.code, trained.stderr).toBe(0);
   });
 
+  test('writes a configuration for transitions, from what the file holds', async () => {
+    const rows = [0, 1, 2, 3].map((i) =>
+      JSON.stringify({
+        observation: [i, -i],
+        action: (i % 3) / 4,
+        reward: i,
+        next_observation: [i + 1, -i],
+        terminated: i === 3,
+      }),
+    );
+    await writeFile(at('steps.jsonl'), rows.join('\n'));
+    const made = await runHere(['init', at('steps.yaml'), '--dataset', at('steps.jsonl')]);
+    expect(made.code, made.stderr).toBe(0);
+    expect(made.stderr).toContain('describes the transitions');
+    const text = await readFile(at('steps.yaml'), 'utf8');
+    expect(text).toMatch(/# .*steps\.jsonl: 4 transitions \(JSON Lines/);
+    expect(text).toContain('  actionBounds: [0, 0.5]');
+    const short = ['learner.updates=2', 'learner.batchSize=4', 'policy.hidden=[8]', 'critic.hidden=[8]'];
+    const trained = await runHere([
+      'train',
+      at('steps.yaml'),
+      '--output',
+      at('runs'),
+      ...short.flatMap((one) => ['--set', one]),
+    ]);
+    expect(trained.code, trained.stderr).toBe(0);
+  });
+
+  test('takes whole numbers from 0 for choices, and a simulator for the evaluation', async () => {
+    const row = (action: number) =>
+      JSON.stringify({ observations: [[0], [1]], actions: [action], rewards: [1], terminated: true });
+    await writeFile(at('choices.jsonl'), [row(0), row(2)].join('\n'));
+    expect((await runHere(['init', at('choices.yaml'), '--dataset', at('choices.jsonl')])).code).toBe(0);
+    expect(await readFile(at('choices.yaml'), 'utf8')).toContain('  actionValues: 3');
+    const evaluated = [
+      'init',
+      at('evaluated.yaml'),
+      '--dataset',
+      at('choices.jsonl'),
+      '--simulator',
+      'reacher',
+    ];
+    expect((await runHere(evaluated)).code).toBe(0);
+    const text = await readFile(at('evaluated.yaml'), 'utf8');
+    expect(text).toContain('environment: { simulator: reacher }');
+    expect(text).not.toContain('actionValues');
+  });
+
   test('finds a threshold that divides scores, and refuses scores that are all the same', async () => {
     const rows = (scores: readonly number[]) =>
       scores.map((score, i) => JSON.stringify({ prompt: `p${i}`, completion: ' c', score })).join('\n');
@@ -66,10 +117,10 @@ describe('pmpo init', () => {
 
   test.each([
     [['--address', '[::1]:1'], 'no server answers there'],
-    [['--simulator', 'reachr'], "Did you mean 'reacher'?"],
+    [['--simulator', 'reachr'], "--simulator: unknown embedded simulator 'reachr'. Did you mean 'reacher'?"],
     [['--address', '127.0.0.1:1'], 'no server answers there'],
     [['--dataset', 'no-such-file.jsonl'], 'no-such-file.jsonl'],
-    [['--dataset', 'a.jsonl', '--simulator', 'reacher'], 'and not for both'],
+    [['--dataset', chats, '--simulator', 'reacher'], 'no simulator evaluates'],
     [[], 'Give --simulator NAME, --address HOST:PORT or --dataset FILE'],
   ])('with %j refuses in one line and writes nothing', async (options, reason) => {
     const { code, stderr } = await runHere(['init', at('none.yaml'), ...options]);

@@ -57,6 +57,15 @@ describe('examples/offline', () => {
     expect(await readRecipe(join(examples, 'recipe.yaml'))).toMatchObject({ episodes: 100, seed: 0 });
   });
 
+  test('gives `pmpo init` the simulator in which it was recorded', async () => {
+    const file = join(folder.path, 'own.yaml');
+    const made = await runHere(['init', file, '--dataset', data]);
+    expect(made.code, made.stderr).toBe(0);
+    expect(parse(await readFile(file, 'utf8'))).toMatchObject({
+      environment: { simulator: 'cartpole_swingup', actionRepeat: 8, createSettings: { episodeSteps: 400 } },
+    });
+  });
+
   test('records a set once, and the same set again elsewhere', async () => {
     const before = await stat(data);
     const again = await runHere([

@@ -1,7 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { ConfigError, StoppedError } from '../../core/errors.js';
-import type { StarterSubject } from '../../experiments/starter-config.js';
 import { checkNewFile, writeNewFile } from '../new-file.js';
 
 interface InitOptions {
@@ -35,7 +34,9 @@ async function ask(signal: AbortSignal): Promise<InitOptions> {
       const simulator = await question('Name of the simulator on it (empty: the server has only one):');
       return { address, ...(simulator === '' ? {} : { simulator }) };
     }
-    const dataset = await question('Data set of judged completions, a file or a folder (empty: none):');
+    const dataset = await question(
+      'Data set of judged completions or of transitions, a file or a folder (empty: none):',
+    );
     if (dataset !== '') return { dataset };
     const simulator = await question(
       'Embedded simulator (`npx pmpo simulators` lists them; empty: reacher):',
@@ -44,16 +45,6 @@ async function ask(signal: AbortSignal): Promise<InitOptions> {
   } finally {
     terminal.close();
   }
-}
-
-function subjectOf({ dataset, ...simulator }: InitOptions): StarterSubject {
-  if (dataset === undefined) return simulator;
-  if (simulator.address === undefined && simulator.simulator === undefined) return { dataset };
-  throw new ConfigError({
-    where: '--dataset',
-    what: 'a configuration is for a data set or for a simulator, and not for both',
-    remedy: 'Leave --dataset out, or --address and --simulator',
-  });
 }
 
 async function init(file: string, options: InitOptions): Promise<void> {
@@ -65,13 +56,10 @@ async function init(file: string, options: InitOptions): Promise<void> {
   const { signal } = signals;
   const notice = (line: string) => process.stderr.write(`${line}\n`);
   try {
-    const subject = subjectOf(Object.keys(options).length === 0 ? await ask(signal) : options);
-    const text = await starterConfig(subject, { file, modules: publicModules, notice, signal });
+    const { dataset, ...simulator } = Object.keys(options).length === 0 ? await ask(signal) : options;
+    const subject = dataset === undefined ? simulator : { dataset, ...simulator };
+    const { text, next } = await starterConfig(subject, { file, modules: publicModules, notice, signal });
     await writeNewFile(file, text);
-    const next =
-      'dataset' in subject
-        ? `start the model's server, as the file says; \`npx pmpo data ${file}\` shows what is learned, \`npx pmpo train ${file}\` learns it`
-        : `npx pmpo train ${file}`;
     notice(`${file} is written. Next: ${next}`);
   } finally {
     signals.dispose();
@@ -86,7 +74,7 @@ export function addInit(program: Command): void {
     .argument('[file]', 'the file to write', 'pmpo.yaml')
     .option('--simulator <name>', 'an embedded simulator, or with --address the name of one on that server')
     .option('--address <host:port>', 'a dm_env_rpc server')
-    .option('--dataset <file>', 'a data set of judged completions: a file or a folder')
+    .option('--dataset <file>', 'a data set, a file or a folder: judged completions, or transitions')
     .addHelpText(
       'after',
       `
@@ -97,7 +85,8 @@ Examples:
   npx pmpo init
   npx pmpo init reacher.yaml --simulator reacher
   npx pmpo init walker.yaml --address 127.0.0.1:50051 --simulator suite/walker-walk
-  npx pmpo init mine.yaml --dataset preferences.jsonl`,
+  npx pmpo init mine.yaml --dataset preferences.jsonl
+  npx pmpo init offline.yaml --dataset transitions.parquet --address 127.0.0.1:50051`,
     )
     .action(init);
 }

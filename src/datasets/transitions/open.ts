@@ -1,8 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { PmpoError } from '../../core/errors.js';
+import { readFirstRow } from '../rows.js';
 import { openJsonLines } from './json-lines.js';
 import { minariFile, openMinari } from './minari.js';
 import { openParquet } from './parquet.js';
+import { areTransitionColumns } from './row-form.js';
 import { type BlockSize, defaultBlockSize, type TransitionSource } from './source.js';
 
 /**
@@ -31,4 +33,15 @@ export async function openTransitions(
       : 'it is not a data set of transitions',
     remedy: 'Give a data set of Minari (its folder, or main_data.hdf5), a .parquet file, or a .jsonl file',
   });
+}
+
+/**
+ * Whether a data set holds transitions of a simulator: a data set of Minari, or a file whose first row has their columns. Reads no
+ * more of it than that.
+ * @throws PmpoError if the file cannot be read.
+ */
+export async function holdsTransitions(path: string): Promise<boolean> {
+  if ((await minariFile(path)) !== undefined) return true;
+  const { row } = await readFirstRow(path);
+  return areTransitionColumns(new Set(Object.keys(row)));
 }

@@ -27,6 +27,14 @@ const names = {
   episode: { observation: 'observations', action: 'actions', reward: 'rewards' },
 } as const;
 
+/** Whether columns with these names hold transitions, in one of the two forms, or are meant to: each has one of its two names. */
+export function areTransitionColumns(columns: ReadonlySet<string>): boolean {
+  const { transition, episode } = names;
+  return (['observation', 'action', 'reward'] as const).every(
+    (part) => columns.has(transition[part]) || columns.has(episode[part]),
+  );
+}
+
 const remedy =
   'A row is a transition, {observation, action, reward, next_observation, terminated}, or an episode, {observations, actions, rewards, terminated}';
 
