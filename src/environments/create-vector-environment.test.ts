@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   type CountingEnvironmentOptions,
@@ -168,6 +169,18 @@ describe('environments stepped together', () => {
       for (let t = 0; t < 4; t++) await vector.step(still);
     })();
     await expect(going).rejects.toThrow(message);
+  });
+
+  it('leave nothing on the signal of their caller once they are closed, or cannot be made', async () => {
+    const { signal } = new AbortController();
+    const vector = await make(async () => countingEnvironment(), { signal });
+    expect(getEventListeners(signal, 'abort').length).toBeGreaterThan(0);
+    await vector.close();
+    const refused = async () => {
+      throw new Error('no');
+    };
+    await expect(make(refused, { signal })).rejects.toThrow('no');
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   it('must have the same specs', async () => {

@@ -61,18 +61,19 @@ export async function createVectorEnvironment(options: VectorEnvironmentOptions)
     if (failed !== undefined) throw failed.reason;
     return new ConnectedEnvironments(options, environments, closing);
   } catch (error) {
+    closing.abort();
     await Promise.allSettled(environments.map((environment) => environment.close()));
     throw error;
   }
 }
 
-/** A controller that also aborts when `signal` does. */
+/** A controller that also aborts when `signal` does. Once it is aborted, `signal` holds nothing of it. */
 function abortedWith(signal: AbortSignal | undefined): AbortController {
   const controller = new AbortController();
   // Every environment that connects or waits listens to it, which Node would otherwise report as a leak.
   setMaxListeners(0, controller.signal);
   if (signal?.aborted) controller.abort();
-  signal?.addEventListener('abort', () => controller.abort(), { once: true });
+  signal?.addEventListener('abort', () => controller.abort(), { signal: controller.signal });
   return controller;
 }
 

@@ -53,7 +53,8 @@ export class RunWatch {
 
   constructor(options: RunWatchOptions) {
     this.#options = options;
-    options.signal?.addEventListener('abort', () => this.#stopping.abort(), { once: true });
+    const { signal } = this.#stopping;
+    options.signal?.addEventListener('abort', () => this.#stopping.abort(), { signal });
   }
 
   get token(): string {
