@@ -3,6 +3,7 @@ import { stringify } from 'yaml';
 import { ConfigError } from '../core/errors.js';
 import { jobKind } from '../core/job-kind.js';
 import { formatPath, isGroup } from '../core/key-path.js';
+import { nearest } from '../core/nearest.js';
 import { explainIssues, type Problem } from '../core/schema-problems.js';
 import type { PublicModules } from '../system/user-module.js';
 import { type Catalogue, createCatalogue } from './catalogue.js';
@@ -97,15 +98,17 @@ function pluginPaths(given: unknown): readonly string[] {
   return isPaths ? given : [];
 }
 
-/** The problems, of which that of a configuration without a simulator says what may take its place. */
-function withSubject(problems: readonly Problem[]): Problem[] {
-  const isMissing = ({ path, what }: Problem) =>
-    formatPath(path) === 'environment' && what.startsWith('is missing');
+/** The problems of a configuration, of which that of one without a simulator says what may take its place. */
+function withSubject(
+  problems: readonly Problem[],
+  values: Readonly<Record<string, unknown>>,
+): readonly Problem[] {
+  if (values.environment !== undefined) return problems;
+  const what = 'is missing: a configuration needs a simulator, a data set or a language model';
   // A misspelt key is explained by itself.
-  const isMisspelt = problems.some(({ remedy }) => remedy === "Did you mean 'environment'?");
+  const isMisspelt = Object.keys(values).some((key) => nearest(key, ['environment']) !== undefined);
   return problems.flatMap((problem) => {
-    if (!isMissing(problem)) return [problem];
-    const what = 'is missing: a configuration needs a simulator, a data set or a language model';
+    if (formatPath(problem.path) !== 'environment') return [problem];
     return isMisspelt ? [] : [{ path: problem.path, what, remedy: '`npx pmpo init` writes one' }];
   });
 }
@@ -124,7 +127,7 @@ async function resolveAs<C extends AnyJobConfig>(
   const values = withDefaults(kind, current, catalogue);
   const schema = kind.schema(catalogue);
   const parsed = schema.safeParse(values);
-  if (!parsed.success) refuse(source, withSubject(explainIssues(parsed.error, schema, values)));
+  if (!parsed.success) refuse(source, withSubject(explainIssues(parsed.error, schema, values), values));
   const config = withAbsolutePaths(parsed.data, kind.fileKeys(values, catalogue), source.folderOf);
   const problems = kind.crossCheck(config, catalogue);
   if (problems.length > 0) refuse(source, problems);

@@ -69,7 +69,7 @@ function registrar<D extends Definition, R extends Definition>(
 function located<A extends unknown[], R>(file: string, fn: (...args: A) => R): (...args: A) => R {
   const explain = (cause: unknown): unknown => {
     const place = cause instanceof PmpoError ? undefined : placeIn(file, cause);
-    return place === undefined ? cause : new Error(`${messageOf(cause)} (${file}:${place})`, { cause });
+    return place === undefined ? cause : new Error(locatedMessage(file, cause), { cause });
   };
   return (...args) => {
     let result: R;
