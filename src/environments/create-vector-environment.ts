@@ -9,6 +9,7 @@ import { PmpoError } from '../core/errors.js';
 import type { Environment } from './environment.js';
 import { EpisodePlayer } from './episode-player.js';
 import { type ActionScaler, scaleActions } from './flatten.js';
+import { LossNotices } from './loss-notices.js';
 import { type ByteRange, flattenObservations, type ObservationFlattener } from './observation-layout.js';
 import { type EnvironmentSpecs, specDifference } from './spec-difference.js';
 import type { OpenEpisode, VectorEnvironment, VectorReset, VectorStep } from './vector-environment.js';
@@ -157,6 +158,7 @@ class ConnectedEnvironments implements VectorEnvironment {
       scaler,
       actionRepeat: this.actionRepeat,
       maxEpisodeSteps: options.maxEpisodeSteps ?? Number.POSITIVE_INFINITY,
+      losses: new LossNotices(options.notice),
       said: new Set<'rounding'>(),
       signal: closing.signal,
       isClosed: () => this.#closed,

@@ -8,6 +8,7 @@ import {
 } from '../core/errors.js';
 import type { Environment, NamedTensorValues, Reset, Step } from './environment.js';
 import type { ActionScaler } from './flatten.js';
+import type { LossNotices } from './loss-notices.js';
 import type { ObservationFlattener } from './observation-layout.js';
 import { reconnect } from './reconnect.js';
 import type { OpenEpisode } from './vector-environment.js';
@@ -25,6 +26,8 @@ export interface EpisodePlayerOptions {
   readonly maxEpisodeSteps: number;
   readonly reconnect: ReconnectSettings;
   readonly notice: (message: string) => void;
+  /** Says the losses of the environments together. */
+  readonly losses: LossNotices;
   /** What has been said by any of the environments and need not be said again. */
   readonly said: Set<'rounding'>;
   readonly sleep?: Sleep;
@@ -293,9 +296,21 @@ export class EpisodePlayer {
         cause: error,
       });
     }
-    const { connect, notice, sleep, signal, reconnect: settings, isClosed, checkSpecs } = this.#options;
+    const reason = sentence(error.message);
+    const { losses } = this.#options;
+    losses.lost(this.#index, reason);
+    let isBack = false;
+    try {
+      await this.#connectAgain(error);
+      isBack = true;
+    } finally {
+      losses.ended(this.#index, reason, isBack);
+    }
+  }
+
+  async #connectAgain(error: ConnectionLostError): Promise<void> {
+    const { connect, sleep, signal, reconnect: settings, isClosed, checkSpecs } = this.#options;
     const index = this.#index;
-    notice(`environment ${index}: ${sentence(error.message)} Reconnecting`);
     await this.#environment.close();
     this.#environment = await reconnect(() => connect(index, signal), error, settings, { sleep, signal });
     if (isClosed()) {
@@ -303,7 +318,6 @@ export class EpisodePlayer {
       throw error;
     }
     checkSpecs(index, this.#environment);
-    notice(`environment ${index}: connected again; it starts a fresh episode`);
   }
 
   /** Counts a failure of the simulator. @throws RequestFailedError if it would fail again, or fails again and again. */

@@ -169,6 +169,7 @@ the run, and exits with 1.
 
 Examples:
   npx pmpo train examples/cartpole.yaml
+  npx pmpo train examples/cartpole.yaml --set learner.environmentSteps=5000     # a short try, of seconds
   npx pmpo train examples/cartpole.yaml --operator mpo --seed 1
   npx pmpo train examples/cartpole.yaml --set operator.alpha=1 --set 'policy.hidden=[256, 256]'
   npx pmpo train examples/cartpole.yaml --set environment.address=127.0.0.1:9000
