@@ -18,25 +18,11 @@ from torch import Tensor
 from pmpo_torch_trainer import token_terms
 from pmpo_torch_trainer.batches import Batch, TokenSequence, check_sequences, collate
 from pmpo_torch_trainer.body_and_head import Head
+from pmpo_torch_trainer.coefficients import Coefficient, Coefficients, check_coefficients
 from pmpo_torch_trainer.errors import StartError, exhausted, invalid, precondition
 from pmpo_torch_trainer.model import LanguageModel, Weights, read_weights
 from pmpo_torch_trainer.processes import SINGLE_PROCESS, Pass, Processes
 from pmpo_torch_trainer.token_terms import LazyLogits, Terms, TermSelection, TokenCoefficients
-
-Coefficient = float | Sequence[float] | None
-"""One number for all tokens of a completion, one number for each token, or None for 0."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Coefficients:
-    """The coefficients of the terms of one sequence."""
-
-    log_prob: Coefficient = None
-    kl: Coefficient = None
-    reverse_kl: Coefficient = None
-
-    FIELDS = ("log_prob", "kl", "reverse_kl")
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainerOptions:
@@ -155,7 +141,7 @@ class Trainer:
             gradient stays as it was.
         """
         self._check(sequences)
-        _check_coefficients(sequences, coefficients)
+        check_coefficients(sequences, coefficients)
         has = {name: any(getattr(c, name) is not None for c in coefficients) for name in Coefficients.FIELDS}
         wanted = TermSelection(policy=True, kl=has["kl"], reverse_kl=has["reverse_kl"])
 
@@ -399,25 +385,3 @@ def _check_finite(index: int, terms: Terms) -> None:
                 f"sequence {index}: {name} of completion token {at} is {values[at].item()}; "
                 "the model's parameters are broken or too large"
             )
-
-
-def _check_coefficients(sequences: Sequence[TokenSequence], coefficients: Sequence[Coefficients]) -> None:
-    if len(coefficients) != len(sequences):
-        raise invalid(
-            f"the request has {len(sequences)} sequences and {len(coefficients)} coefficients; each sequence needs one entry"
-        )
-    for index, (sequence, given_coefficients) in enumerate(zip(sequences, coefficients, strict=True)):
-        for name in Coefficients.FIELDS:
-            given: Coefficient = getattr(given_coefficients, name)
-            if given is None:
-                continue
-            values = [given] if isinstance(given, float) else list(given)
-            if not isinstance(given, float) and len(values) != len(sequence.completion):
-                raise invalid(
-                    f"sequence {index}: {len(values)} coefficients {name} for {len(sequence.completion)} completion tokens; "
-                    "give one for all tokens or one for each"
-                )
-            if not all(math.isfinite(value) for value in values):
-                raise invalid(f"sequence {index}: a coefficient {name} is not finite")
-    if all(getattr(given_coefficients, name) is None for given_coefficients in coefficients for name in Coefficients.FIELDS):
-        raise invalid("no sequence has coefficients")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from pmpo_torch_trainer import checkpoint
 from pmpo_torch_trainer.batches import TokenSequence
+from pmpo_torch_trainer.coefficients import Coefficient, Coefficients
 from pmpo_torch_trainer.errors import RequestError, cancelled, invalid, precondition
 from pmpo_torch_trainer.services import TRAINER, handler, trainer
 from pmpo_torch_trainer.token_terms import Terms, TermSelection
 from pmpo_torch_trainer.tokenizer_files import vocabulary_hash
-from pmpo_torch_trainer.trainer import Coefficient, Coefficients, Trainer
+from pmpo_torch_trainer.trainer import Trainer
 
 if TYPE_CHECKING:
     from pmpo_torch_trainer.distributed import DistributedProcesses

@@ -70,7 +70,7 @@ def try_update(trainer: Trainer) -> None:
     Raises:
       StartError: it fails.
     """
-    from pmpo_torch_trainer.trainer import Coefficients
+    from pmpo_torch_trainer.coefficients import Coefficients
 
     model = trainer.model
     length = min(3, model.context_length - 1, model.vocabulary_size)

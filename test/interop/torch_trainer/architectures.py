@@ -16,13 +16,14 @@ import transformers
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "plugins" / "torch-trainer"))
 from pmpo_torch_trainer.batches import TokenSequence  # noqa: E402
 from pmpo_torch_trainer.body_and_head import call  # noqa: E402
+from pmpo_torch_trainer.coefficients import Coefficients  # noqa: E402
 from pmpo_torch_trainer.engine import Engine, EngineOptions, Request  # noqa: E402
 from pmpo_torch_trainer.errors import StartError  # noqa: E402
 from pmpo_torch_trainer.model import ModelOptions, load  # noqa: E402
 from pmpo_torch_trainer.rows import CachedRows  # noqa: E402
 from pmpo_torch_trainer.sampling import SamplingSettings  # noqa: E402
 from pmpo_torch_trainer.token_terms import TermSelection  # noqa: E402
-from pmpo_torch_trainer.trainer import Coefficients, Trainer, TrainerOptions  # noqa: E402
+from pmpo_torch_trainer.trainer import Trainer, TrainerOptions  # noqa: E402
 from pmpo_torch_trainer.trial import try_update  # noqa: E402
 
 _plain = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 128}

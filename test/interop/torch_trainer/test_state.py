@@ -149,7 +149,7 @@ class OutOfMemory(Case):
             raise InterruptedError
 
         from pmpo_torch_trainer.batches import TokenSequence
-        from pmpo_torch_trainer.trainer import Coefficients
+        from pmpo_torch_trainer.coefficients import Coefficients
 
         sequences = [TokenSequence(*each) for each in SEQUENCES]
         with self.assertRaises(InterruptedError):
