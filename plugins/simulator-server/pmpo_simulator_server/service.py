@@ -7,12 +7,10 @@ lock while they compute.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hmac
 import logging
 import queue
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,14 +25,11 @@ import grpc
 from pmpo_simulator_server import spreading
 from pmpo_simulator_server.scene import METADATA_KEY
 from pmpo_simulator_server.session import Request, Response, Session, Worlds, refusal
-from pmpo_simulator_server.spreading import OwnCount
+from pmpo_simulator_server.spreading import MAX_STREAMS, Entry, OwnCount
 
 _log = logging.getLogger("pmpo_simulator_server")
 
 _ENVIRONMENT = "dm_env_rpc.v1.Environment"
-
-MAX_STREAMS = 1024
-"""The largest number of concurrent streams of one process. Further ones are refused at once: none waits for a thread."""
 
 _NUM_THREADS = MAX_STREAMS + 64
 """Every stream has a thread; the others refuse further streams, and answer health checks."""
@@ -168,12 +163,10 @@ class EnvironmentService:
     """The service of one gRPC server of a process."""
 
     def __init__(self, worlds: Worlds, sockets: Sockets | None, own_count: OwnCount | None) -> None:
-        """With `own_count`, streams that agree to it are refused while another process has fewer."""
+        """Streams that are willing go to the process with the fewest in `own_count`; without it, all are taken here."""
         self._worlds = worlds
         self._sockets = sockets
-        self._own_count = own_count
-        self._lock = threading.Lock()
-        self._num_streams = 0
+        self._own_count = OwnCount() if own_count is None else own_count
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service for a gRPC server.
@@ -185,36 +178,22 @@ class EnvironmentService:
         return grpc.method_handlers_generic_handler(_ENVIRONMENT, {"Process": process})
 
     def _process(self, requests: Iterator[bytes], context: Any) -> Iterator[Response]:
-        if self._own_count is not None:
-            is_willing = any(key == spreading.METADATA_KEY for key, _ in context.invocation_metadata())
-            if not self._own_count.enter(may_refuse=is_willing):
-                context.set_trailing_metadata(((spreading.METADATA_KEY, "1"),))
-                context.abort(grpc.StatusCode.UNAVAILABLE, "another process of this server has fewer streams; connect again")
-        # From here on every way out must leave the counts as they were.
-        try:
-            with self._room(context):
-                yield from self._answers(requests, context)
-        finally:
-            if self._own_count is not None:
-                self._own_count.leave()
-
-    @contextlib.contextmanager
-    def _room(self, context: Any) -> Iterator[None]:
-        """Counts a stream while it lasts, and refuses it if there are too many."""
-        with self._lock:
-            has_room = self._num_streams < MAX_STREAMS
-            self._num_streams += has_room
-        if not has_room:
+        is_willing = any(key == spreading.METADATA_KEY for key, _ in context.invocation_metadata())
+        entry = self._own_count.enter(is_willing=is_willing)
+        if entry is Entry.ELSEWHERE:
+            context.set_trailing_metadata(((spreading.METADATA_KEY, "1"),))
+            context.abort(grpc.StatusCode.UNAVAILABLE, "another process of this server has fewer streams; connect again")
+        if entry is Entry.FULL:
             context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"this process of the server has {MAX_STREAMS:,} streams, the most it takes; close some, or start the "
                 "server with more --processes",
             )
+        # From here on every way out must leave the count as it was.
         try:
-            yield
+            yield from self._answers(requests, context)
         finally:
-            with self._lock:
-                self._num_streams -= 1
+            self._own_count.leave()
 
     def _answers(self, requests: Iterator[bytes], context: Any) -> Iterator[Response]:
         # Raises if the client has gone already.

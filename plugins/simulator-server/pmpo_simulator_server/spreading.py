@@ -1,4 +1,4 @@
-"""Spreads streams evenly over the processes of a server.
+"""Counts streams, and spreads them evenly over the processes of a server.
 
 The kernel assigns a connection to a process by chance, so that two streams may share a process while others do nothing. A client that
 sends the metadata `pmpo-spread` is willing to connect again: its stream is refused by a process that has more streams than another. Other
@@ -7,12 +7,16 @@ clients are never refused for this reason.
 
 from __future__ import annotations
 
+import enum
 import mmap
 import struct
 import threading
 
 METADATA_KEY = "pmpo-spread"
 """In a stream's metadata: the client is willing to connect again. In the status of a refusal: it should."""
+
+MAX_STREAMS = 1024
+"""The largest number of concurrent streams of one process. Further ones are refused at once: none waits for a thread."""
 
 _COUNT = struct.Struct("=i")
 _ABSENT = -1
@@ -45,11 +49,20 @@ class StreamCounts:
         return count
 
 
-class OwnCount:
-    """The number of streams of this process, which the others see."""
+class Entry(enum.Enum):
+    """What a process answers a stream that begins."""
 
-    def __init__(self, counts: StreamCounts, place: int) -> None:
-        self._counts = counts
+    TAKEN = enum.auto()
+    FULL = enum.auto()
+    ELSEWHERE = enum.auto()
+    """Another process has fewer streams."""
+
+
+class OwnCount:
+    """The number of streams of one gRPC server, which the other processes see if they share `counts`."""
+
+    def __init__(self, counts: StreamCounts | None = None, place: int = 0) -> None:
+        self._counts = StreamCounts(1) if counts is None else counts
         self._place = place
         self._lock = threading.Lock()
         self._count = 0
@@ -59,13 +72,15 @@ class OwnCount:
         with self._lock:
             self._add(0)
 
-    def enter(self, *, may_refuse: bool) -> bool:
-        """Counts a stream, unless it may be refused and another process has fewer. Returns whether it was counted."""
+    def enter(self, *, is_willing: bool) -> Entry:
+        """Counts a stream if it is taken. One that is willing to go elsewhere is not taken while another process has fewer."""
         with self._lock:
-            if may_refuse and self._count > self._counts.fewest():
-                return False
+            if is_willing and self._count > self._counts.fewest():
+                return Entry.ELSEWHERE
+            if self._count >= MAX_STREAMS:
+                return Entry.FULL
             self._add(1)
-            return True
+            return Entry.TAKEN
 
     def leave(self) -> None:
         with self._lock:
