@@ -102,13 +102,37 @@ describe('planStudy', () => {
       const of = (variant: string) => runs.find((run) => run.variant === variant)!.loaded.config.operator;
       expect(of('PMPO-R')).toMatchObject({ name: 'pmpo', alpha: 0, beta: 2 });
       // Figure 3 of the paper: five values of β for each of three kinds of feedback. One value is shared with Figure 2.
-      const further = scale === 'smoke' ? 0 : 1;
+      const further = { smoke: 0, laptop: 1, paper: 1 + 3 * 4 }[scale]!;
       expect(new Set(runs.map(({ variant }) => variant)).size).toBe(5 + 3 * 4 + further);
       for (const [kind, alpha] of Object.entries({ A: 1, R: 0, AR: 0.5 })) {
         for (const beta of [0, 0.5, 1, 1.5]) expect(of(`${kind}-${beta}`)).toMatchObject({ alpha, beta });
       }
     },
   );
+
+  it('plans Figure 3 on three tasks, with the weights of results/ and with the equal ones of the paper', async () => {
+    const file = fileURLToPath(new URL('../../../examples/reproduce/control.yaml', import.meta.url));
+    const study = parseStudy(file, await readStudy(file));
+    const { runs } = await planStudy(study, 'weights', { ...place, file, address: '127.0.0.1:1' });
+    expect(new Set(runs.map(({ task }) => task)).size).toBe(3);
+    expect(new Set(runs.map(({ variant }) => variant)).size).toBe(3 * 5 + 3 * 4);
+    for (const { variant, loaded } of runs.filter((run) => run.variant.endsWith('-equal'))) {
+      const { beta, kl } = loaded.config.operator as { beta?: number; kl?: object };
+      expect([variant.split('-')[1], kl]).toEqual([String(beta), {}]);
+    }
+  });
+
+  it('plans Figure 2 on bodies of many joints', async () => {
+    const file = fileURLToPath(new URL('../../../examples/reproduce/control.yaml', import.meta.url));
+    const study = parseStudy(file, await readStudy(file));
+    const { runs } = await planStudy(study, 'bodies', { ...place, file, address: '127.0.0.1:1' });
+    expect(runs).toHaveLength(5 * 4 * 3);
+    expect([...new Set(runs.map(({ task }) => task.split('-')[0]))]).toEqual([
+      'humanoid',
+      'dog',
+      'quadruped',
+    ]);
+  });
 
   it.each([
     ['smoke', 1],
@@ -157,7 +181,7 @@ describe('planStudy', () => {
     ['smoke', ['figure-4-left', 'figure-4-right']],
     ['quick', ['figure-4-left', 'figure-4-right']],
     ['tiny', ['figure-4-left', 'figure-4-right']],
-    ['weights', ['figure-5']],
+    ['weights', ['figure-5', 'equal-steps']],
     ['gemma', ['figure-4-left', 'win-rate-by-reward']],
   ])('plans the language study of the package at the scale %s', async (scale, first) => {
     const file = fileURLToPath(new URL('../../../examples/reproduce/language.yaml', import.meta.url));
