@@ -21,7 +21,59 @@ export interface CurveSeries {
 /** The largest return of DM Control's tasks. An axis that comes near it extends to it. */
 const largestReturn = 1000;
 
+/** A cross. */
+const divergedShape = 'M-.5,-.5L.5,.5M-.5,.5L.5,-.5';
+
 type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
+
+/** What the titles of the axes are taken from. */
+type PanelTerms = Pick<JobTerms, 'stepsTitle'> & { readonly scoreName: string };
+
+/** A small chart of the last scores of lines that have one point each: a row for each line, with its interval and its single runs. */
+export function finalPanel(
+  { series, terms }: { readonly series: readonly CurveSeries[]; readonly terms: PanelTerms },
+  size: CurveSize,
+): TopLevelSpec {
+  const labels = series.map(({ label }) => label);
+  const scale = { domain: labels, range: series.map((line) => line.color) };
+  const colored = { field: 'label', type: 'nominal', scale, legend: null } as const;
+  const y = { field: 'label', type: 'nominal', sort: labels, title: null, axis: { ticks: false } } as const;
+  const x = (field: string) =>
+    ({
+      field,
+      type: 'quantitative',
+      title: capitalized(terms.scoreName),
+      scale: { zero: true, nice: true },
+      axis: { tickCount: 5, grid: true },
+    }) as const;
+  const centers = series.flatMap(({ label, points }) => points.map((point) => ({ ...point, label })));
+  const single = series.flatMap(({ label, runs }) =>
+    runs.flatMap(({ points, diverged }) => points.map(({ value }) => ({ value, diverged, label }))),
+  );
+  const layers = [
+    {
+      data: { values: single.filter(({ diverged }) => !diverged) },
+      mark: { type: 'tick', thickness: 1.2, size: 9, opacity: 0.55 },
+      encoding: { y, x: x('value'), color: colored },
+    },
+    {
+      data: { values: centers },
+      mark: { type: 'rule', strokeWidth: 2.2 },
+      encoding: { y, x: x('low'), x2: { field: 'high' }, color: colored },
+    },
+    {
+      data: { values: centers },
+      mark: { type: 'point', filled: true, size: 64, opacity: 1 },
+      encoding: { y, x: x('center'), color: colored },
+    },
+    {
+      data: { values: single.filter(({ diverged }) => diverged) },
+      mark: { type: 'point', shape: divergedShape, size: 90, strokeWidth: 2.2, opacity: 1 },
+      encoding: { y, x: x('value'), color: colored },
+    },
+  ] as Layer[];
+  return { ...fitted(size), layer: layers } as TopLevelSpec;
+}
 
 /** A small chart of learning curves without a legend. With `share`, x is the share of all steps, from 0 to 1. */
 export function curvePanel(
@@ -33,7 +85,7 @@ export function curvePanel(
     readonly series: readonly CurveSeries[];
     readonly share: boolean;
     /** The terms for the titles of the axes. */
-    readonly terms: Pick<JobTerms, 'stepsTitle'> & { readonly scoreName: string };
+    readonly terms: PanelTerms;
   },
   size: CurveSize,
 ): TopLevelSpec {
@@ -92,7 +144,7 @@ export function curvePanel(
       data: { values: diverged },
       mark: {
         type: 'point',
-        shape: 'M-.5,-.5L.5,.5M-.5,.5L.5,-.5',
+        shape: divergedShape,
         size: 110,
         strokeWidth: 2.4,
         opacity: 1,

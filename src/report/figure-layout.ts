@@ -32,7 +32,8 @@ export interface FigureLayout {
 }
 
 const space = { title: 24, gap: 14 };
-const margin = { side: 16, top: 64, bottom: 14 };
+const margin = { side: 16, top: 40, bottom: 14 };
+const legendHeight = 24;
 
 /** The legend over all panels, and the x at which it ends. */
 function drawLegend(legend: readonly LegendItem[], y: number): { items: string; end: number } {
@@ -64,11 +65,12 @@ export async function drawFigure({
     2 * margin.side + title.length * 8.6,
     margin.side + end,
   );
-  const height = margin.top + rows * (size.height + space.title + space.gap) + margin.bottom;
+  const top = margin.top + (legend.length > 0 ? legendHeight : 0);
+  const height = top + rows * (size.height + space.title + space.gap) + margin.bottom;
   const drawn = await Promise.all(
     panels.map(async ({ title: head, spec }, index) => {
       const x = margin.side + (index % columns) * (size.width + space.gap);
-      const y = margin.top + Math.floor(index / columns) * (size.height + space.title + space.gap);
+      const y = top + Math.floor(index / columns) * (size.height + space.title + space.gap);
       const svg = await drawSvg(spec);
       const text = `<text x="${x + 4}" y="${y + 15}" font-size="12.5" font-weight="600" fill="${color('ink')}">${escapeHtml(head)}</text>`;
       return `${text}${svg.replace('<svg ', `<svg x="${x}" y="${y + space.title}" `)}`;

@@ -102,4 +102,29 @@ describe('renderFigureSvg', () => {
     expect(count(/NaN|Infinity|undefined/g)).toBe(0);
     expect((await renderFigureSvg(figure)) === svg).toBe(true);
   });
+
+  it('draws the scores of runs that were evaluated once, with a row for each line, and tasks apart', async () => {
+    const lines = (task: string) => [
+      { label: 'one', runs: { [task]: [run([1]), run([3])] } },
+      { label: 'two', runs: { [task]: [run([2])] } },
+    ];
+    const both = {
+      label: 'one',
+      runs: { a: [run([1])], b: [run([5])] },
+    };
+    const svg = await renderFigureSvg({
+      title: 'ends',
+      panels: [
+        { title: 'a', lines: lines('a') },
+        { title: 'b', lines: lines('b') },
+        { title: 'All tasks', lines: [both] },
+      ],
+    });
+    const count = (pattern: RegExp) => svg.match(pattern)?.length ?? 0;
+    expect(svg.includes('All tasks')).toBe(false);
+    expect(count(/<svg /g)).toBe(3);
+    // The names are those of the rows, once in each panel: there is no legend.
+    expect([count(/>one<\/text>/g), count(/>two<\/text>/g)]).toEqual([2, 2]);
+    expect(count(/NaN|Infinity|undefined/g)).toBe(0);
+  });
 });

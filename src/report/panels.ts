@@ -1,6 +1,6 @@
 import { foldIn, randomKey } from '../core/random-keys.js';
 import { bootstrapInterval, interquartileMean, mean } from '../core/statistics.js';
-import { type CurveSeries, curvePanel } from './curve-panel.js';
+import { type CurveSeries, curvePanel, finalPanel } from './curve-panel.js';
 import { drawFigure, panelSize } from './figure-layout.js';
 import { type RunData, termsOf } from './run-data.js';
 import { seriesColor } from './theme.js';
@@ -120,15 +120,28 @@ function panelSeries({ lines }: FigurePanel, metric: string | undefined) {
   };
 }
 
-/** Draws a figure as one SVG file, which follows the light or dark mode of the reader. */
+/** Whether no line of a panel has more than one point: there is no curve to draw. */
+const hasOnlyEnds = ({ series }: ReturnType<typeof panelSeries>) =>
+  series.every(({ points, runs }) => points.length <= 1 && runs.every((run) => run.points.length <= 1));
+
+/**
+ * Draws a figure as one SVG file, which follows the light or dark mode of the reader: learning curves, or, where runs were evaluated
+ * once, their scores. Scores of several tasks are not put together then, because each task has its own scale.
+ */
 export function renderFigureSvg({ title, metric, panels }: Figure): Promise<string> {
   const labels = [...new Set(panels.flatMap(({ lines }) => lines.map(({ label }) => label)))];
+  const all = panels.map((panel) => ({ title: panel.title, ...panelSeries(panel, metric) }));
+  const single = all.filter(({ share }) => !share);
+  if (single.some(({ series }) => series.some(({ points }) => points.length > 0)) && all.every(hasOnlyEnds)) {
+    return drawFigure({
+      title,
+      legend: [],
+      panels: single.map((panel) => ({ title: panel.title, spec: finalPanel(panel, panelSize) })),
+    });
+  }
   return drawFigure({
     title,
     legend: labels.map((label, index) => ({ label, color: seriesColor(index) })),
-    panels: panels.map((panel) => ({
-      title: panel.title,
-      spec: curvePanel(panelSeries(panel, metric), panelSize),
-    })),
+    panels: all.map((panel) => ({ title: panel.title, spec: curvePanel(panel, panelSize) })),
   });
 }
