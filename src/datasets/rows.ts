@@ -2,8 +2,9 @@ import { createReadStream } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { createGunzip } from 'node:zlib';
+import type { AsyncBuffer } from 'hyparquet';
 import { PmpoError } from '../core/errors.js';
-import { bytesOf, parquetRows } from './parquet-library.js';
+import { bytesOf, parquetColumns, parquetRows } from './parquet-library.js';
 import { rowJsonParser } from './python-json.js';
 
 /** A row of a data file: its columns by name. */
@@ -141,16 +142,20 @@ function asJson(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, asJson(inner)]));
 }
 
-/** @param most how many rows are read, from the first; default: all. */
-async function readParquet(file: string, most?: number): Promise<PlacedRow[]> {
+/** What `read` makes of a Parquet file. */
+async function fromParquet<T>(file: string, read: (bytes: AsyncBuffer) => Promise<T>): Promise<T> {
   const handle = await open(file, 'r');
   try {
     const { size } = await handle.stat();
-    const rows = await parquetRows(bytesOf(handle, size), { rowEnd: most });
-    return rows.map((row, i) => ({ row: asJson(row) as Row, where: `${file}, row ${i + 1}` }));
+    return await read(bytesOf(handle, size));
   } finally {
     await handle.close();
   }
+}
+
+async function readParquet(file: string): Promise<PlacedRow[]> {
+  const rows = await fromParquet(file, parquetRows);
+  return rows.map((row, i) => ({ row: asJson(row) as Row, where: `${file}, row ${i + 1}` }));
 }
 
 const isParquet = (file: string) => /\.parquet$/i.test(file);
@@ -166,13 +171,14 @@ async function readFileRows(file: string, parse: ParseJson): Promise<PlacedRow[]
   }
 }
 
-async function firstRowOf(file: string): Promise<PlacedRow | undefined> {
+/** The columns of a file, of which no more than its beginning is read; undefined if it has no rows. */
+async function columnsOfFile(file: string, parse: ParseJson): Promise<string[] | undefined> {
   try {
-    if (isParquet(file)) return (await readParquet(file, 1))[0];
-    const rows = jsonRows(file, rowJsonParser([]));
+    if (isParquet(file)) return await fromParquet(file, parquetColumns);
+    const rows = jsonRows(file, parse);
     const { value, done } = await rows.next();
     await rows.return(undefined);
-    return done === true ? undefined : value;
+    return done === true ? undefined : Object.keys(value.row);
   } catch (cause) {
     throw cause instanceof PmpoError ? cause : fileError(file, cause);
   }
@@ -260,14 +266,16 @@ export async function readRows(path: string, templateColumns: readonly string[] 
 }
 
 /**
- * Reads the first row of what `readRows` reads, and of a file of JSON Lines or Parquet no more than its beginning.
+ * The columns of what `readRows` reads: those of the first row in JSON, those of the file in Parquet. Of a file that is not an array of
+ * JSON, no more than its beginning is read.
+ * @param parse parses the text of a row of JSON.
  * @throws PmpoError as `readRows` does.
  */
-export async function readFirstRow(path: string): Promise<PlacedRow> {
+export async function readColumns(path: string, parse: ParseJson = rowJsonParser()): Promise<Set<string>> {
   const files = await knownFilesOf(path);
   for (const file of files) {
-    const row = await firstRowOf(file);
-    if (row !== undefined) return row;
+    const columns = await columnsOfFile(file, parse);
+    if (columns !== undefined) return new Set(columns);
   }
   throw noRows(path, files);
 }

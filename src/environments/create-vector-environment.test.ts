@@ -265,7 +265,7 @@ describe('a server that dies during an episode', () => {
     const step = await stepping;
     expect([...step.lost]).toEqual([1, 1]);
     expect([...step.currentObservations]).toEqual([1, 0, 0, 101, 0, 0]);
-    expect(notices.some((notice) => notice.includes('connected again'))).toBe(true);
+    await expect.poll(() => notices.some((notice) => notice.includes('connected again'))).toBe(true);
     const next = await vector.step(still);
     expect([...next.lost]).toEqual([0, 0]);
     expect([...next.rewards]).toEqual([1, 1]);

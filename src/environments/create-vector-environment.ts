@@ -126,6 +126,7 @@ class ConnectedEnvironments implements VectorEnvironment {
   /** Without lockstep: the results of pending steps, until a call of `step` returns them. */
   readonly #unclaimed: VectorStep;
   readonly #pending: (PendingStep | undefined)[];
+  readonly #losses: LossNotices;
   /** Called whenever a pending step has ended. */
   #wake: () => void = () => {};
   /** Aborted by `close`: environments that wait for a lost server stop waiting. */
@@ -152,13 +153,14 @@ class ConnectedEnvironments implements VectorEnvironment {
     this.actionValues = scaler.values;
     this.actionLayout = scaler.parts;
     this.actionRepeat = options.actionRepeat ?? 1;
+    this.#losses = new LossNotices(options.notice);
     const shared = {
       ...options,
       flattener,
       scaler,
       actionRepeat: this.actionRepeat,
       maxEpisodeSteps: options.maxEpisodeSteps ?? Number.POSITIVE_INFINITY,
-      losses: new LossNotices(options.notice),
+      losses: this.#losses,
       said: new Set<'rounding'>(),
       signal: closing.signal,
       isClosed: () => this.#closed,
@@ -292,6 +294,7 @@ class ConnectedEnvironments implements VectorEnvironment {
     this.#closed = true;
     this.#closing.abort();
     await Promise.allSettled(this.#players.map((player) => player.close()));
+    this.#losses.flush();
   }
 }
 

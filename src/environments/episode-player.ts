@@ -26,7 +26,7 @@ export interface EpisodePlayerOptions {
   readonly maxEpisodeSteps: number;
   readonly reconnect: ReconnectSettings;
   readonly notice: (message: string) => void;
-  /** Says the losses of the environments together. */
+  /** Says what several environments lose at once. */
   readonly losses: LossNotices;
   /** What has been said by any of the environments and need not be said again. */
   readonly said: Set<'rounding'>;
@@ -296,21 +296,9 @@ export class EpisodePlayer {
         cause: error,
       });
     }
-    const reason = sentence(error.message);
-    const { losses } = this.#options;
-    losses.lost(this.#index, reason);
-    let isBack = false;
-    try {
-      await this.#connectAgain(error);
-      isBack = true;
-    } finally {
-      losses.ended(this.#index, reason, isBack);
-    }
-  }
-
-  async #connectAgain(error: ConnectionLostError): Promise<void> {
-    const { connect, sleep, signal, reconnect: settings, isClosed, checkSpecs } = this.#options;
+    const { connect, sleep, signal, reconnect: settings, isClosed, checkSpecs, losses } = this.#options;
     const index = this.#index;
+    losses.lost(index, sentence(error.message));
     await this.#environment.close();
     this.#environment = await reconnect(() => connect(index, signal), error, settings, { sleep, signal });
     if (isClosed()) {
@@ -318,6 +306,7 @@ export class EpisodePlayer {
       throw error;
     }
     checkSpecs(index, this.#environment);
+    losses.back(index);
   }
 
   /** Counts a failure of the simulator. @throws RequestFailedError if it would fail again, or fails again and again. */

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LossNotices } from './loss-notices.js';
 
 const reason = 'h:1: the connection was lost.';
@@ -9,50 +9,64 @@ function make() {
 }
 
 describe('losses of a server', () => {
-  it('are one line, and one more when the last environment is back', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('are one line for all environments that lose it within a moment, and so are their returns', () => {
     const { lines, losses } = make();
     for (const k of [3, 0, 11]) losses.lost(k, reason);
-    expect(lines).toEqual([`environment 3: ${reason} Reconnecting`]);
-    losses.ended(11, reason, true);
-    losses.ended(3, reason, true);
-    expect(lines).toHaveLength(1);
-    losses.ended(0, reason, true);
-    expect(lines.slice(1)).toEqual(['environments 0, 3, 11: connected again; each starts a fresh episode']);
+    expect(lines).toEqual([]);
+    vi.runAllTimers();
+    expect(lines).toEqual([`environments 0, 3, 11: ${reason} Reconnecting`]);
+    for (const k of [11, 3]) losses.back(k);
+    vi.runAllTimers();
+    losses.back(0);
+    vi.runAllTimers();
+    expect(lines.slice(1)).toEqual([
+      'environments 3, 11: connected again, with a fresh episode',
+      'environment 0: connected again, with a fresh episode',
+    ]);
   });
 
-  it('of one environment name it', () => {
+  it('that happen later, or for another reason, are said by themselves', () => {
     const { lines, losses } = make();
+    losses.lost(0, reason);
+    losses.lost(1, 'h:2: no answer.');
+    vi.runAllTimers();
     losses.lost(2, reason);
-    losses.ended(2, reason, true);
+    vi.runAllTimers();
     expect(lines).toEqual([
+      `environment 0: ${reason} Reconnecting`,
+      'environment 1: h:2: no answer. Reconnecting',
       `environment 2: ${reason} Reconnecting`,
-      'environment 2: connected again; it starts a fresh episode',
     ]);
   });
 
-  it('that happen after others are back, or for another reason, are said anew', () => {
+  it('keep their order where an environment is lost twice within a moment', () => {
     const { lines, losses } = make();
     losses.lost(0, reason);
-    losses.lost(1, reason);
-    losses.lost(2, 'h:2: no answer.');
-    losses.ended(0, reason, true);
+    losses.back(0);
     losses.lost(0, reason);
+    losses.lost(1, reason);
+    vi.runAllTimers();
     expect(lines).toEqual([
-      `environment 0: ${reason} Reconnecting`,
-      'environment 2: h:2: no answer. Reconnecting',
+      `environments 0, 1: ${reason} Reconnecting`,
+      'environment 0: connected again, with a fresh episode',
       `environment 0: ${reason} Reconnecting`,
     ]);
-    losses.ended(0, reason, true);
-    losses.ended(1, reason, true);
-    expect(lines.at(-1)).toBe('environments 0, 1: connected again; each starts a fresh episode');
   });
 
-  it('of environments that are given up end without a line', () => {
+  it('are said at once when they are flushed', () => {
     const { lines, losses } = make();
     losses.lost(0, reason);
-    losses.lost(1, reason);
-    losses.ended(0, reason, false);
-    losses.ended(1, reason, true);
-    expect(lines.slice(1)).toEqual(['environment 1: connected again; it starts a fresh episode']);
+    losses.flush();
+    expect(lines).toEqual([`environment 0: ${reason} Reconnecting`]);
+    losses.flush();
+    vi.runAllTimers();
+    expect(lines).toHaveLength(1);
   });
 });

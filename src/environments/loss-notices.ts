@@ -1,17 +1,21 @@
-/** The environments that lost their server for the same reason and at the same time. */
-interface Loss {
-  readonly waiting: Set<number>;
-  readonly back: Set<number>;
+/** Environments of which the same is to be said. */
+interface Gathered {
+  readonly text: string;
+  readonly environments: Set<number>;
 }
 
+/** Streams of one server break within this time of each other. */
+const gatherMs = 100;
+
 /**
- * Says which environments have lost their server, and which have it again. A server has many of them: those that lose it for the same
- * reason, before the first is back, are said in one line, and again in one line when the last of them is back.
+ * Says which environments have lost their server, and which have it again. A server has many of them, which lose it at the same time: what
+ * happens to several within a moment is said in one line.
  */
 export class LossNotices {
   readonly #notice: (message: string) => void;
-  /** By the reason. */
-  readonly #losses = new Map<string, Loss>();
+  /** What has not been said yet, in order. */
+  #gathered: Gathered[] = [];
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(notice: (message: string) => void) {
     this.#notice = notice;
@@ -19,26 +23,30 @@ export class LossNotices {
 
   /** @param reason what happened, as a sentence. */
   lost(environment: number, reason: string): void {
-    const open = this.#losses.get(reason);
-    if (open === undefined || open.back.size > 0) {
-      this.#notice(`environment ${environment}: ${reason} Reconnecting`);
-    }
-    const loss = open ?? { waiting: new Set(), back: new Set() };
-    loss.waiting.add(environment);
-    this.#losses.set(reason, loss);
+    this.#add(environment, `${reason} Reconnecting`);
   }
 
-  /** The environment is connected again, or is given up. */
-  ended(environment: number, reason: string, isBack: boolean): void {
-    const loss = this.#losses.get(reason);
-    if (loss === undefined) return;
-    loss.waiting.delete(environment);
-    if (isBack) loss.back.add(environment);
-    if (loss.waiting.size > 0) return;
-    this.#losses.delete(reason);
-    const back = [...loss.back].sort((a, b) => a - b);
-    if (back.length === 1) this.#notice(`environment ${back[0]}: connected again; it starts a fresh episode`);
-    if (back.length > 1)
-      this.#notice(`environments ${back.join(', ')}: connected again; each starts a fresh episode`);
+  /** The environment is connected again. */
+  back(environment: number): void {
+    this.#add(environment, 'connected again, with a fresh episode');
+  }
+
+  /** Says at once what has not been said. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const { text, environments } of this.#gathered.splice(0)) {
+      const names = [...environments].sort((a, b) => a - b);
+      this.#notice(`${names.length === 1 ? 'environment' : 'environments'} ${names.join(', ')}: ${text}`);
+    }
+  }
+
+  #add(environment: number, text: string): void {
+    // An environment may be lost again within the moment: its second loss comes after its return.
+    const last = this.#gathered.findLastIndex(({ environments }) => environments.has(environment));
+    const group = this.#gathered.find((one, i) => i > last && one.text === text);
+    if (group === undefined) this.#gathered.push({ text, environments: new Set([environment]) });
+    else group.environments.add(environment);
+    this.#timer ??= setTimeout(() => this.flush(), gatherMs);
   }
 }

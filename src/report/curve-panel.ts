@@ -26,6 +26,15 @@ const divergedShape = 'M-.5,-.5L.5,.5M-.5,.5L.5,-.5';
 
 type Layer = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
 
+/** Where the runs that diverged ended: at 0 before any score. */
+function divergedEnds(series: readonly CurveSeries[]) {
+  return series.flatMap(({ label, runs }) =>
+    runs
+      .filter((run) => run.diverged)
+      .map((run) => ({ label, ...(run.points.at(-1) ?? { x: 0, value: 0 }) })),
+  );
+}
+
 /** What the titles of the axes are taken from. */
 type PanelTerms = Pick<JobTerms, 'stepsTitle'> & { readonly scoreName: string };
 
@@ -37,7 +46,15 @@ export function finalPanel(
   const labels = series.map(({ label }) => label);
   const scale = { domain: labels, range: series.map((line) => line.color) };
   const colored = { field: 'label', type: 'nominal', scale, legend: null } as const;
-  const y = { field: 'label', type: 'nominal', sort: labels, title: null, axis: { ticks: false } } as const;
+  const y = {
+    field: 'label',
+    type: 'nominal',
+    // A line without a score keeps its row.
+    scale: { domain: labels },
+    sort: labels,
+    title: null,
+    axis: { ticks: false, labelLimit: size.width / 2 },
+  } as const;
   const x = (field: string) =>
     ({
       field,
@@ -48,11 +65,11 @@ export function finalPanel(
     }) as const;
   const centers = series.flatMap(({ label, points }) => points.map((point) => ({ ...point, label })));
   const single = series.flatMap(({ label, runs }) =>
-    runs.flatMap(({ points, diverged }) => points.map(({ value }) => ({ value, diverged, label }))),
+    runs.flatMap(({ points, diverged }) => (diverged ? [] : points.map(({ value }) => ({ value, label })))),
   );
   const layers = [
     {
-      data: { values: single.filter(({ diverged }) => !diverged) },
+      data: { values: single },
       mark: { type: 'tick', thickness: 1.2, size: 9, opacity: 0.55 },
       encoding: { y, x: x('value'), color: colored },
     },
@@ -67,7 +84,7 @@ export function finalPanel(
       encoding: { y, x: x('center'), color: colored },
     },
     {
-      data: { values: single.filter(({ diverged }) => diverged) },
+      data: { values: divergedEnds(series) },
       mark: { type: 'point', shape: divergedShape, size: 90, strokeWidth: 2.2, opacity: 1 },
       encoding: { y, x: x('value'), color: colored },
     },
@@ -119,11 +136,6 @@ export function curvePanel(
   const single = series.flatMap(({ label, runs }) =>
     runs.flatMap((run, index) => run.points.map((point) => ({ ...point, label, run: `${label} ${index}` }))),
   );
-  const diverged = series.flatMap(({ label, runs }) =>
-    runs
-      .filter((run) => run.diverged)
-      .map((run) => ({ label, ...(run.points.at(-1) ?? { x: 0, value: 0 }) })),
-  );
   const layers = [
     {
       data: { values: single },
@@ -141,7 +153,7 @@ export function curvePanel(
       encoding: { x, y: y('center'), color: colored },
     },
     {
-      data: { values: diverged },
+      data: { values: divergedEnds(series) },
       mark: {
         type: 'point',
         shape: divergedShape,

@@ -104,14 +104,13 @@ describe('renderFigureSvg', () => {
   });
 
   it('draws the scores of runs that were evaluated once, with a row for each line, and tasks apart', async () => {
+    const lost = run([], { status: 'diverged' as const });
     const lines = (task: string) => [
       { label: 'one', runs: { [task]: [run([1]), run([3])] } },
-      { label: 'two', runs: { [task]: [run([2])] } },
+      { label: 'two', runs: { [task]: [run([2]), lost] } },
+      { label: 'lost', runs: { [task]: [lost] } },
     ];
-    const both = {
-      label: 'one',
-      runs: { a: [run([1])], b: [run([5])] },
-    };
+    const both = { label: 'one', runs: { a: [run([1])], b: [run([5])] } };
     const svg = await renderFigureSvg({
       title: 'ends',
       panels: [
@@ -124,7 +123,21 @@ describe('renderFigureSvg', () => {
     expect(svg.includes('All tasks')).toBe(false);
     expect(count(/<svg /g)).toBe(3);
     // The names are those of the rows, once in each panel: there is no legend.
-    expect([count(/>one<\/text>/g), count(/>two<\/text>/g)]).toEqual([2, 2]);
+    expect(['one', 'two', 'lost'].map((label) => count(new RegExp(`>${label}</text>`, 'g')))).toEqual([
+      2, 2, 2,
+    ]);
+    const marks = (layer: number) =>
+      svg
+        .split(new RegExp(`<g class="[^"]*role-mark layer_${layer}_marks"`))
+        .slice(1)
+        .map((rest) => rest.split('</g>')[0]!.match(/<(?:path|line|rect) /g)?.length ?? 0);
+    // The runs, the intervals, the centers, and the crosses of runs that diverged, in both panels.
+    expect([0, 1, 2, 3].map(marks)).toEqual([
+      [3, 3],
+      [2, 2],
+      [2, 2],
+      [2, 2],
+    ]);
     expect(count(/NaN|Infinity|undefined/g)).toBe(0);
   });
 });

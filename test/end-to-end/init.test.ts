@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ensureBuilt, projectRoot, run, runHere, temporaryFolder } from './program.js';
 
@@ -83,24 +84,81 @@ describe('pmpo init', () => {
     expect(trained.code, trained.stderr).toBe(0);
   });
 
-  test('takes whole numbers from 0 for choices, and a simulator for the evaluation', async () => {
-    const row = (action: number) =>
-      JSON.stringify({ observations: [[0], [1]], actions: [action], rewards: [1], terminated: true });
-    await writeFile(at('choices.jsonl'), [row(0), row(2)].join('\n'));
-    expect((await runHere(['init', at('choices.yaml'), '--dataset', at('choices.jsonl')])).code).toBe(0);
-    expect(await readFile(at('choices.yaml'), 'utf8')).toContain('  actionValues: 3');
-    const evaluated = [
-      'init',
-      at('evaluated.yaml'),
-      '--dataset',
-      at('choices.jsonl'),
-      '--simulator',
-      'reacher',
-    ];
-    expect((await runHere(evaluated)).code).toBe(0);
-    const text = await readFile(at('evaluated.yaml'), 'utf8');
+  test.each([
+    ['choices, of which each was taken', [[0], [2], [1]], /^ {2}actionValues: 3$/m],
+    ['whole numbers with gaps', [[0], [50], [100]], /^ {2}actionBounds: \[0, 100\]$/m],
+    [
+      'several whole numbers',
+      [
+        [0, 1],
+        [1, 0],
+      ],
+      /^ {2}actionBounds: \[0, 1\]$/m,
+    ],
+    ['large whole numbers', [[0], [1_000_000]], /^ {2}actionBounds: \[0, 1000000\]$/m],
+    [
+      'numbers of different ranges',
+      [
+        [0.5, -20],
+        [-0.5, 100],
+      ],
+      /they differ: action\[0\] -0\.5 to 0\.5, action\[1\] -20 to 100\.[\s\S]*actionBounds: \[-20, 100\]/,
+    ],
+  ])('says what the actions of a file are that does not: %s', async (name, actions, expected) => {
+    const rows = actions.map((action) =>
+      JSON.stringify({ observations: [[0], [1]], actions: [action], rewards: [1], terminated: true }),
+    );
+    const [data, file] = [at(`${name}.jsonl`), at(`${name}.yaml`)];
+    await writeFile(data, rows.join('\n'));
+    const { code, stderr } = await runHere(['init', file, '--dataset', data]);
+    expect(code, stderr).toBe(0);
+    expect(await readFile(file, 'utf8')).toMatch(expected);
+  });
+
+  test('connects to the simulator of transitions, and refuses one that is not theirs', async () => {
+    const row = (size: number) =>
+      JSON.stringify({
+        observations: [Array(size).fill(0), Array(size).fill(1)],
+        actions: [[0, 0]],
+        rewards: [1],
+        terminated: true,
+      });
+    await writeFile(at('fits.jsonl'), row(6));
+    await writeFile(at('other.jsonl'), row(5));
+    const init = (data: string, ...more: string[]) =>
+      runHere(['init', at(`of-${data}.yaml`), '--dataset', at(data), ...more]);
+    const fitting = await init('fits.jsonl', '--simulator', 'reacher');
+    expect(fitting.code, fitting.stderr).toBe(0);
+    const text = await readFile(at('of-fits.jsonl.yaml'), 'utf8');
     expect(text).toContain('environment: { simulator: reacher }');
-    expect(text).not.toContain('actionValues');
+    expect(text).not.toMatch(/actionBounds|actionValues/);
+    expect((await init('other.jsonl', '--simulator', 'reacher')).stderr).toMatch(
+      /other\.jsonl, environment: its observations are/,
+    );
+    expect((await init('other.jsonl', '--address', '127.0.0.1:1')).stderr).toContain(
+      'no server answers there',
+    );
+    expect(existsSync(at('of-other.jsonl.yaml'))).toBe(false);
+  });
+
+  test.each([
+    ['packed.jsonl.gz', 'Unpack it with gunzip'],
+    ['array.json', 'Write one JSON object on each line'],
+    ['shards', 'transitions are not read from several other files'],
+    ['shards/*.jsonl', 'transitions are not read from several files'],
+    ['nan.jsonl', `'action' must be a number here`],
+  ])('refuses transitions in %s in one line', async (name, reason) => {
+    const row = { observation: [0], action: 1, reward: 0, next_observation: [1], terminated: false };
+    const line = JSON.stringify(row);
+    await mkdir(at('shards'), { recursive: true });
+    await writeFile(at('shards', '0.jsonl'), line);
+    await writeFile(at('packed.jsonl.gz'), gzipSync(line));
+    await writeFile(at('array.json'), JSON.stringify([row], null, 2));
+    await writeFile(at('nan.jsonl'), line.replace('"action":1', '"action":NaN'));
+    const { code, stderr } = await runHere(['init', at('none.yaml'), '--dataset', at(name)]);
+    expect(stderr).toContain(reason);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(code).not.toBe(0);
   });
 
   test('finds a threshold that divides scores, and refuses scores that are all the same', async () => {

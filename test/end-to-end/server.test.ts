@@ -94,7 +94,7 @@ test('a run waits for a server that dies, and continues when the server is back'
   const second = await serve(port);
   const { code, stderr } = await running.ended;
   expect(code).toBe(0);
-  expect(stderr).toMatch(/connected again; (?:it|each) starts a fresh episode/);
+  expect(stderr).toMatch(/connected again, with a fresh episode/);
   const summary = JSON.parse(await readFile(join(output, 'r', 'summary.json'), 'utf8')) as object;
   expect(summary).toMatchObject({ steps: longSteps });
   second.child.kill('SIGINT');

@@ -163,7 +163,7 @@ class EnvironmentService:
     """The service of one gRPC server of a process."""
 
     def __init__(self, worlds: Worlds, sockets: Sockets | None, own_count: OwnCount | None) -> None:
-        """Streams that are willing go to the process with the fewest in `own_count`; without it, all are taken here."""
+        """With `own_count`, streams that agree to it are sent elsewhere while another process has fewer."""
         self._worlds = worlds
         self._sockets = sockets
         self._own_count = OwnCount() if own_count is None else own_count

@@ -16,7 +16,7 @@ METADATA_KEY = "pmpo-spread"
 """In a stream's metadata: the client is willing to connect again. In the status of a refusal: it should."""
 
 MAX_STREAMS = 1024
-"""The largest number of concurrent streams of one process. Further ones are refused at once: none waits for a thread."""
+"""The largest number of concurrent streams of one gRPC server. Further ones are refused at once: none waits for a thread."""
 
 _COUNT = struct.Struct("=i")
 _ABSENT = -1

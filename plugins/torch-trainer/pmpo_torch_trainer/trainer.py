@@ -24,6 +24,7 @@ from pmpo_torch_trainer.model import LanguageModel, Weights, read_weights
 from pmpo_torch_trainer.processes import SINGLE_PROCESS, Pass, Processes
 from pmpo_torch_trainer.token_terms import LazyLogits, Terms, TermSelection, TokenCoefficients
 
+
 @dataclasses.dataclass(frozen=True)
 class TrainerOptions:
     """Batch size, in tokens of one pass including padding, and Adam's constants."""

@@ -49,7 +49,7 @@ async function ask(signal: AbortSignal): Promise<InitOptions> {
 
 async function init(file: string, options: InitOptions): Promise<void> {
   checkNewFile(file, 'Give the name of a new file: npx pmpo init FILE');
-  const { starterConfig } = await import('../../experiments/starter-config.js');
+  const { starterConfig } = await import('../../experiments/starter/starter-config.js');
   const { publicModules } = await import('../../public-modules.js');
   const { handleSignals } = await import('../../system/signals.js');
   const signals = handleSignals();

@@ -52,26 +52,40 @@ async function* linesOf(
   if (rest.length > 0) yield { text: decode(rest), end };
 }
 
+/**
+ * The value of a line. Python writes NaN, which is not JSON: it becomes a text, which is refused later with the name of its column.
+ * @throws SyntaxError if it is not JSON.
+ */
+export function parseLine(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const quoted = text.replaceAll(/(?<=[[,:\s])-?(?:NaN|Infinity)(?=[\],}\s])/g, '"$&"');
+    if (quoted === text) throw cause;
+    return JSON.parse(quoted);
+  }
+}
+
 function rowOf(where: string, text: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseLine(text);
   } catch (cause) {
-    // Python writes NaN, which is not JSON: as a text it is refused with the name of its column.
-    const quoted = text.replaceAll(/(?<=[[,:\s])-?(?:NaN|Infinity)(?=[\],}\s])/g, '"$&"');
-    if (quoted !== text) return rowOf(where, quoted);
+    const isArray = text.trimStart().startsWith('[');
     throw new PmpoError({
       where,
-      what: 'the line is not JSON',
-      remedy: 'Each line must be one JSON object; a file that was cut off ends in the middle of one',
+      what: isArray ? 'the file is an array of JSON' : 'the line is not JSON',
+      remedy: isArray
+        ? 'Write one JSON object on each line, as JSON Lines'
+        : 'Each line must be one JSON object; a file that was cut off ends in the middle of one',
       cause,
     });
   }
   if (isGroup(value)) return value;
   throw new PmpoError({
     where,
-    what: 'the line is not a JSON object',
-    remedy: 'Each line must be one JSON object',
+    what: Array.isArray(value) ? 'the line is an array of JSON' : 'the line is not a JSON object',
+    remedy: 'Each line must be one JSON object, as in JSON Lines',
   });
 }
 

@@ -27,7 +27,7 @@ const names = {
   episode: { observation: 'observations', action: 'actions', reward: 'rewards' },
 } as const;
 
-/** Whether columns with these names hold transitions, in one of the two forms, or are meant to: each has one of its two names. */
+/** Whether columns are meant as transitions or episodes: observations, actions and rewards all have a column. */
 export function areTransitionColumns(columns: ReadonlySet<string>): boolean {
   const { transition, episode } = names;
   return (['observation', 'action', 'reward'] as const).every(
