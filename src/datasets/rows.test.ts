@@ -1,10 +1,10 @@
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { isDataFile, readRows } from './rows.js';
+import { isDataFile, readColumns, readRows } from './rows.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -139,6 +139,44 @@ describe('readRows refuses', () => {
     await expect(readRows(join(folder, 'formats'))).rejects.toThrow(
       /files of several formats: JSON, Parquet/,
     );
+  });
+});
+
+describe('readColumns', () => {
+  it.each<[string, string | Uint8Array]>([
+    ['columns.jsonl', '\n{"prompt": "a", "label": true}\n'],
+    ['columns.json', '[{"prompt": "a", "label": true}, {"other": 1}]'],
+    ['columns.jsonl.gz', gzipSync('{"prompt": "a", "label": true}\n')],
+    // What comes after the first row is not looked at.
+    ['broken-later.jsonl', '{"prompt": "a", "label": true}\n{"prompt'],
+  ])('reads those of the first row of %s', async (name, content) => {
+    await writeFile(join(folder, name), content);
+    expect([...(await readColumns(join(folder, name)))]).toEqual(['prompt', 'label']);
+  });
+
+  it('reads those of a Parquet file', async () => {
+    const file = reference('pairs-zstd.parquet');
+    const [{ row }] = await readRows(file);
+    expect(await readColumns(file)).toEqual(new Set(Object.keys(row)));
+  });
+
+  it('passes over files without rows, and refuses if there are no others', async () => {
+    const shards = join(folder, 'empty-first');
+    await mkdir(shards);
+    await writeFile(join(shards, '0.jsonl'), '\n');
+    await expect(readColumns(shards)).rejects.toThrow(/empty-first: the file has no rows/);
+    await writeFile(join(shards, '1.jsonl'), a);
+    expect([...(await readColumns(shards))]).toEqual(['prompt']);
+  });
+
+  it('closes a file of which it has read the beginning', async () => {
+    const file = join(folder, 'long.jsonl');
+    await writeFile(file, `${a}\n`.repeat(200_000));
+    const open = async () => (await readdir('/proc/self/fd').catch(() => [])).length;
+    await readColumns(file);
+    const before = await open();
+    for (let i = 0; i < 20; i++) await readColumns(file);
+    await expect.poll(open).toBeLessThanOrEqual(before);
   });
 });
 

@@ -112,8 +112,13 @@ async function beginningOf(
     if (done !== true) read.push(value);
     if (done !== true && value.trim() === '') continue;
     const all = async function* () {
-      yield* read;
-      yield* pieces;
+      try {
+        yield* read;
+        yield* pieces;
+      } finally {
+        // A reader who leaves during the first pieces leaves the others, too.
+        await pieces.return(undefined);
+      }
     };
     return { isArray: done !== true && value.trimStart().startsWith('['), pieces: all() };
   }
