@@ -1,4 +1,4 @@
-import { nearest } from '../core/nearest.js';
+import { suggestion } from '../core/nearest.js';
 import type { Problem } from '../core/schema-problems.js';
 import { isLocal } from '../grpc/security.js';
 import { smallestErrorBuffer } from '../replay/rate-limiter.js';
@@ -116,11 +116,10 @@ export function environmentProblems(
         `Set environment.simulator (${simulators.join(', ')}) or environment.address (host:port)`,
       );
     } else if (!simulators.includes(environment.simulator)) {
-      const guess = nearest(environment.simulator, simulators);
       complain(
         'environment.simulator',
         `unknown embedded simulator '${environment.simulator}'`,
-        `${guess === undefined ? '' : `Did you mean '${guess}'? `}Known: ${simulators.join(', ')}. For a simulator on a server, set environment.address`,
+        `${suggestion(environment.simulator, simulators)}Known: ${simulators.join(', ')}. For a simulator on a server, set environment.address`,
       );
     }
   }

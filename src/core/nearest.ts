@@ -31,3 +31,9 @@ export function nearest(name: string, candidates: readonly string[]): string | u
   }
   return best;
 }
+
+/** `Did you mean 'NAME'? ` with the nearest of the candidates, to begin a remedy; empty if none is close. */
+export function suggestion(name: string, candidates: readonly string[]): string {
+  const guess = nearest(name, candidates);
+  return guess === undefined ? '' : `Did you mean '${guess}'? `;
+}

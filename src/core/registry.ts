@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { ConfigError } from './errors.js';
-import { nearest } from './nearest.js';
+import { suggestion } from './nearest.js';
 
 /** The fields of every registered definition; each kind (operator, feedback, …) adds a function that creates one. */
 export interface Definition {
@@ -38,11 +38,10 @@ export class Registry<D extends Definition> {
   get(name: string): D {
     const found = this.#definitions.get(name);
     if (found !== undefined) return found;
-    const guess = nearest(name, this.names());
     throw new ConfigError({
       what: `unknown ${this.kind} '${name}'`,
       where: this.kind,
-      remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}Known: ${this.names().join(', ')}`,
+      remedy: `${suggestion(name, this.names())}Known: ${this.names().join(', ')}`,
     });
   }
 

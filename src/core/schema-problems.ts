@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { formatPath, isGroup, type KeyPath, valueAt } from './key-path.js';
-import { nearest } from './nearest.js';
+import { nearest, suggestion } from './nearest.js';
 import { hidden, isSecretKey, withoutCredentials } from './secrets.js';
 
 /** One thing that is wrong with settings, at one key. */
@@ -180,9 +180,7 @@ class Explainer {
       const options = keysAt(this.schema, this.values, path.slice(0, -1)).length > 0 ? this.names(path) : [];
       const kind = formatPath(path.slice(0, -1));
       if (value === undefined) return [{ path, what: `is missing: it must be one of ${options.join(', ')}` }];
-      const guess = nearest(String(value), options);
-      const known = `Known: ${options.join(', ')}`;
-      const remedy = guess === undefined ? known : `Did you mean '${guess}'? ${known}`;
+      const remedy = `${suggestion(String(value), options)}Known: ${options.join(', ')}`;
       return [{ path, what: `unknown ${kind} ${showAt(path, value)}`, remedy }];
     }
     const isWhole = (issues: readonly Issue[]) =>

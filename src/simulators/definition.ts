@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import { ConfigError } from '../core/errors.js';
-import { nearest } from '../core/nearest.js';
+import { suggestion } from '../core/nearest.js';
 import { randomKey } from '../core/random-keys.js';
 import type { Definition } from '../core/registry.js';
 import type { Environment } from '../environments/environment.js';
@@ -44,11 +44,10 @@ export function checkSettings<S extends z.ZodObject>(
   if (issue.code === 'unrecognized_keys') {
     const key = issue.keys[0];
     const known = Object.keys(schema.shape);
-    const guess = nearest(key, known);
     throw new ConfigError({
       what: `unknown setting '${key}'`,
       where,
-      remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}Known: ${known.join(', ')}`,
+      remedy: `${suggestion(key, known)}Known: ${known.join(', ')}`,
     });
   }
   throw new ConfigError({ what: issue.message, where: `${where}: ${issue.path.join('.')}` });

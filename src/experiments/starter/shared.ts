@@ -1,7 +1,7 @@
 import { dirname, relative } from 'node:path';
 import { stringify } from 'yaml';
 import { ConfigError, PmpoError } from '../../core/errors.js';
-import { nearest } from '../../core/nearest.js';
+import { suggestion } from '../../core/nearest.js';
 import type { VectorEnvironment } from '../../environments/vector-environment.js';
 import { simulators } from '../../simulators/registry.js';
 import type { PublicModules } from '../../system/user-module.js';
@@ -14,13 +14,13 @@ import {
 
 /** What all first configurations share: the subject's simulator, and values as YAML. */
 
-/** A server, or an embedded simulator where there is no address. */
+/** A simulator: one on the server at `address`, or an embedded one if there is no address. */
 export interface SimulatorSubject {
   readonly address?: string;
   readonly simulator?: string;
 }
 
-/** What making a configuration needs. */
+/** The options of the functions that write a first configuration. */
 export interface StarterOptions extends ConnectOptions {
   /** The path at which the configuration will be written. */
   readonly file: string;
@@ -38,11 +38,10 @@ export const pathFrom = (file: string, path: string): string => relative(dirname
 export function requireKnown({ address, simulator }: SimulatorSubject): void {
   const known = simulators.names();
   if (address !== undefined || simulator === undefined || known.includes(simulator)) return;
-  const guess = nearest(simulator, known);
   throw new ConfigError({
     where: '--simulator',
     what: `unknown embedded simulator '${simulator}'`,
-    remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}\`npx pmpo simulators\` lists them. For one on a server give --address too`,
+    remedy: `${suggestion(simulator, known)}\`npx pmpo simulators\` lists them. For one on a server give --address too`,
   });
 }
 
@@ -64,7 +63,7 @@ function asksForSimulator(error: unknown): unknown {
  */
 export async function withEnvironment<T>(
   config: EnvironmentConfig,
-  { address, simulator }: SimulatorSubject,
+  { simulator }: SimulatorSubject,
   options: ConnectOptions,
   use: (environment: VectorEnvironment) => T,
 ): Promise<T> {
@@ -76,10 +75,6 @@ export async function withEnvironment<T>(
       },
     );
     try {
-      if (address !== undefined && simulator === undefined)
-        options.notice(
-          `No simulator is named: ${address} chose the one whose observations and actions the file says. Name another with --simulator`,
-        );
       return use(connected);
     } finally {
       await connected.close();

@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import { type LoadedJob, resolveJob } from '../../config/load.js';
 import { ConfigError } from '../../core/errors.js';
 import { isGroup } from '../../core/key-path.js';
-import { nearest } from '../../core/nearest.js';
+import { suggestion } from '../../core/nearest.js';
 import type { PublicModules } from '../../system/user-module.js';
 import { dataFolder } from '../recording/make-data.js';
 import type { Study } from './schema.js';
@@ -71,11 +71,10 @@ export function scaleOf<T>({ scales }: { readonly scales: Readonly<Record<string
   const scale = scales[name];
   if (scale !== undefined) return scale;
   const known = Object.keys(scales);
-  const guess = nearest(name, known);
   throw new ConfigError({
     where: '--scale',
     what: `unknown scale '${name}'`,
-    remedy: `${guess === undefined ? '' : `Did you mean '${guess}'? `}The scales of the study are ${known.join(', ')}`,
+    remedy: `${suggestion(name, known)}The scales of the study are ${known.join(', ')}`,
   });
 }
 
