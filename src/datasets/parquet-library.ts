@@ -23,8 +23,8 @@ export async function parquetMetadata(file: AsyncBuffer): Promise<FileMetaData> 
 
 /** The names of a file's columns. @throws an error if it is damaged. */
 export async function parquetColumns(file: AsyncBuffer): Promise<string[]> {
-  const { parquetMetadataAsync, parquetSchema } = await import('hyparquet');
-  return parquetSchema(await parquetMetadataAsync(file)).children.map(({ element }) => element.name);
+  const { parquetSchema } = await import('hyparquet');
+  return parquetSchema(await parquetMetadata(file)).children.map(({ element }) => element.name);
 }
 
 /** Which rows and columns of a file are read; by default all of them. */

@@ -147,7 +147,7 @@ describe('readColumns', () => {
     ['columns.jsonl', '\n{"prompt": "a", "label": true}\n'],
     ['columns.json', '[{"prompt": "a", "label": true}, {"other": 1}]'],
     ['columns.jsonl.gz', gzipSync('{"prompt": "a", "label": true}\n')],
-    // What comes after the first row is not looked at.
+    // Rows after the first are not read.
     ['broken-later.jsonl', '{"prompt": "a", "label": true}\n{"prompt'],
   ])('reads those of the first row of %s', async (name, content) => {
     await writeFile(join(folder, name), content);
@@ -160,7 +160,7 @@ describe('readColumns', () => {
     expect(await readColumns(file)).toEqual(new Set(Object.keys(row)));
   });
 
-  it('passes over files without rows, and refuses if there are no others', async () => {
+  it('skips files without rows, and refuses a folder that has no others', async () => {
     const shards = join(folder, 'empty-first');
     await mkdir(shards);
     await writeFile(join(shards, '0.jsonl'), '\n');

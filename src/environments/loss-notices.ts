@@ -14,7 +14,7 @@ const gatherMs = 100;
 export class LossNotices {
   readonly #notice: (message: string) => void;
   /** What has not been said yet, in order. */
-  #gathered: Gathered[] = [];
+  readonly #gathered: Gathered[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(notice: (message: string) => void) {

@@ -35,7 +35,16 @@ function divergedEnds(series: readonly CurveSeries[]) {
   );
 }
 
-/** What the titles of the axes are taken from. */
+/** Gives each line its color. */
+const coloredBy = (series: readonly CurveSeries[]) =>
+  ({
+    field: 'label',
+    type: 'nominal',
+    scale: { domain: series.map(({ label }) => label), range: series.map(({ color }) => color) },
+    legend: null,
+  }) as const;
+
+/** The words in the titles of the axes. */
 type PanelTerms = Pick<JobTerms, 'stepsTitle'> & { readonly scoreName: string };
 
 /** A small chart of the last scores of lines that have one point each: a row for each line, with its interval and its single runs. */
@@ -44,8 +53,7 @@ export function finalPanel(
   size: CurveSize,
 ): TopLevelSpec {
   const labels = series.map(({ label }) => label);
-  const scale = { domain: labels, range: series.map((line) => line.color) };
-  const colored = { field: 'label', type: 'nominal', scale, legend: null } as const;
+  const colored = coloredBy(series);
   const y = {
     field: 'label',
     type: 'nominal',
@@ -112,8 +120,7 @@ export function curvePanel(
   ]);
   const top = values.length > 0 ? Math.max(...values) : 1;
   const xs = series.flatMap(({ points }) => points.map(({ x }) => x));
-  const scale = { domain: series.map(({ label }) => label), range: series.map((line) => line.color) };
-  const colored = { field: 'label', type: 'nominal', scale, legend: null } as const;
+  const colored = coloredBy(series);
   const x = {
     field: 'x',
     type: 'quantitative',

@@ -122,7 +122,7 @@ describe('renderFigureSvg', () => {
     const count = (pattern: RegExp) => svg.match(pattern)?.length ?? 0;
     expect(svg.includes('All tasks')).toBe(false);
     expect(count(/<svg /g)).toBe(3);
-    // The names are those of the rows, once in each panel: there is no legend.
+    // Each label names its row, once in each panel; a legend would repeat it.
     expect(['one', 'two', 'lost'].map((label) => count(new RegExp(`>${label}</text>`, 'g')))).toEqual([
       2, 2, 2,
     ]);

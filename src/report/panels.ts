@@ -120,7 +120,7 @@ function panelSeries({ lines }: FigurePanel, metric: string | undefined) {
   };
 }
 
-/** Whether no line of a panel has more than one point: there is no curve to draw. */
+/** Whether every line of a panel has at most one point, so that there is no curve to draw. */
 const hasOnlyEnds = ({ series }: ReturnType<typeof panelSeries>) =>
   series.every(({ points, runs }) => points.length <= 1 && runs.every((run) => run.points.length <= 1));
 
@@ -129,7 +129,6 @@ const hasOnlyEnds = ({ series }: ReturnType<typeof panelSeries>) =>
  * once, their scores. Scores of several tasks are not put together then, because each task has its own scale.
  */
 export function renderFigureSvg({ title, metric, panels }: Figure): Promise<string> {
-  const labels = [...new Set(panels.flatMap(({ lines }) => lines.map(({ label }) => label)))];
   const all = panels.map((panel) => ({ title: panel.title, ...panelSeries(panel, metric) }));
   const single = all.filter(({ share }) => !share);
   if (single.some(({ series }) => series.some(({ points }) => points.length > 0)) && all.every(hasOnlyEnds)) {
@@ -139,6 +138,7 @@ export function renderFigureSvg({ title, metric, panels }: Figure): Promise<stri
       panels: single.map((panel) => ({ title: panel.title, spec: finalPanel(panel, panelSize) })),
     });
   }
+  const labels = [...new Set(panels.flatMap(({ lines }) => lines.map(({ label }) => label)))];
   return drawFigure({
     title,
     legend: labels.map((label, index) => ({ label, color: seriesColor(index) })),

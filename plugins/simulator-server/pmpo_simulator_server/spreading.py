@@ -50,7 +50,7 @@ class StreamCounts:
 
 
 class Entry(enum.Enum):
-    """What a process answers a stream that begins."""
+    """The answer to a stream that begins."""
 
     TAKEN = enum.auto()
     FULL = enum.auto()

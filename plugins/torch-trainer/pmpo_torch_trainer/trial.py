@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pmpo_torch_trainer.batches import TokenSequence
 from pmpo_torch_trainer.body_and_head import Head, body_of, call, hidden_states
+from pmpo_torch_trainer.coefficients import Coefficients
 from pmpo_torch_trainer.errors import StartError
 
 if TYPE_CHECKING:
@@ -70,8 +71,6 @@ def try_update(trainer: Trainer) -> None:
     Raises:
       StartError: it fails.
     """
-    from pmpo_torch_trainer.coefficients import Coefficients
-
     model = trainer.model
     length = min(3, model.context_length - 1, model.vocabulary_size)
     if length < 1:

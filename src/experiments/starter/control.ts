@@ -56,6 +56,10 @@ export async function controlStarter(
   });
   const { learner, evaluation, operator } = config;
   const specs = await withEnvironment(config, subject, options, specLines);
+  if (address !== undefined && simulator === undefined)
+    options.notice(
+      `No simulator is named: ${address} chose the one whose observations and actions the file says. Name another with --simulator`,
+    );
   return `${specs.join('\n')}
 environment:
 ${environment.join('\n')}

@@ -76,7 +76,8 @@ async function actionLines(source: TransitionSource, signal?: AbortSignal): Prom
       remedy: 'Name the simulator that they are for with --simulator, or one on a server with --address too',
     });
   const [first] = ranges;
-  // A choice is one number, and somebody took each of its values: 0, 50 and 100 are a torque, and 0 and 1 twice may be a one-hot vector.
+  // One number that takes each whole value from 0 up is a choice. 0, 50 and 100 are more likely a torque, and two numbers of 0 and 1
+  // may be a one-hot vector.
   if (ranges.length === 1 && first!.choices?.size === high + 1)
     return [
       `  # The file does not say what its actions are. They are whole numbers from 0 to ${high}: choices, as this takes them. For`,

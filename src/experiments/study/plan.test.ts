@@ -27,6 +27,16 @@ const place = { file: 'study.yaml', folder: '/studies/s' };
 const plan = (scale = 'small', more = {}) =>
   planStudy(parseStudy('study.yaml', text), scale, { ...place, ...more });
 
+/** Plans a study of examples/reproduce/ with a server. */
+async function planPackaged(name: string, scale: string) {
+  const file = fileURLToPath(new URL(`../../../examples/reproduce/${name}.yaml`, import.meta.url));
+  return planStudy(parseStudy(file, await readStudy(file)), scale, {
+    ...place,
+    file,
+    address: '10.0.0.1:1',
+  });
+}
+
 describe('layered', () => {
   it('merges groups key by key, and replaces groups with a name', () => {
     const base = { operator: { name: 'pmpo', beta: 2 }, learner: { batchSize: 1, samples: 4 }, seed: 1 };
@@ -92,12 +102,7 @@ describe('planStudy', () => {
   it.each(['smoke', 'laptop', 'paper'])(
     'plans the control study of the package at the scale %s',
     async (scale) => {
-      const file = fileURLToPath(new URL('../../../examples/reproduce/control.yaml', import.meta.url));
-      const { runs, figures } = await planStudy(parseStudy(file, await readStudy(file)), scale, {
-        ...place,
-        file,
-        address: '127.0.0.1:1',
-      });
+      const { runs, figures } = await planPackaged('control', scale);
       expect(figures.map(({ name }) => name).slice(0, 2)).toEqual(['figure-2', 'figure-3']);
       const of = (variant: string) => runs.find((run) => run.variant === variant)!.loaded.config.operator;
       expect(of('PMPO-R')).toMatchObject({ name: 'pmpo', alpha: 0, beta: 2 });
@@ -111,9 +116,7 @@ describe('planStudy', () => {
   );
 
   it('plans Figure 3 on three tasks, with the weights of results/ and with the equal ones of the paper', async () => {
-    const file = fileURLToPath(new URL('../../../examples/reproduce/control.yaml', import.meta.url));
-    const study = parseStudy(file, await readStudy(file));
-    const { runs } = await planStudy(study, 'weights', { ...place, file, address: '127.0.0.1:1' });
+    const { runs } = await planPackaged('control', 'weights');
     expect(new Set(runs.map(({ task }) => task)).size).toBe(3);
     expect(new Set(runs.map(({ variant }) => variant)).size).toBe(3 * 5 + 3 * 4);
     for (const { variant, loaded } of runs.filter((run) => run.variant.endsWith('-equal'))) {
@@ -123,9 +126,7 @@ describe('planStudy', () => {
   });
 
   it('plans Figure 2 on bodies of many joints', async () => {
-    const file = fileURLToPath(new URL('../../../examples/reproduce/control.yaml', import.meta.url));
-    const study = parseStudy(file, await readStudy(file));
-    const { runs } = await planStudy(study, 'bodies', { ...place, file, address: '127.0.0.1:1' });
+    const { runs } = await planPackaged('control', 'bodies');
     expect(runs).toHaveLength(5 * 4 * 3);
     expect([...new Set(runs.map(({ task }) => task.split('-')[0]))]).toEqual([
       'humanoid',
@@ -184,9 +185,7 @@ describe('planStudy', () => {
     ['weights', ['figure-5', 'equal-steps']],
     ['gemma', ['figure-4-left', 'win-rate-by-reward']],
   ])('plans the language study of the package at the scale %s', async (scale, first) => {
-    const file = fileURLToPath(new URL('../../../examples/reproduce/language.yaml', import.meta.url));
-    const study = parseStudy(file, await readStudy(file));
-    const { runs, figures } = await planStudy(study, scale, { ...place, file, address: '10.0.0.1:1' });
+    const { runs, figures } = await planPackaged('language', scale);
     expect(figures.map(({ name }) => name).slice(0, 2)).toEqual(first);
     const model = scale === 'gemma' ? { name: 'trainer', address: '10.0.0.1:1' } : { name: 'embedded' };
     for (const { loaded } of runs) expect(loaded.config).toMatchObject({ language: { model } });
