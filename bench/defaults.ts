@@ -12,7 +12,7 @@ import { divergedPhrase } from '../src/core/errors.js';
 import { mean } from '../src/core/statistics.js';
 import { packageVersion } from '../src/core/version.js';
 import { type ExplorationNoise, noiseProcesses } from '../src/learners/control/acting-noise.js';
-import { explorationEpsilons } from '../src/learners/control/noise.js';
+import { explorationEpsilons } from '../src/learners/control/exploration.js';
 import { returnSteps } from '../src/learners/control/return-steps.js';
 import { readRun } from '../src/report/run-data.js';
 import {

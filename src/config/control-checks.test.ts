@@ -57,6 +57,7 @@ describe('crossCheck', () => {
       'critic.normalizeTargets: false does not fit',
       { critic: { head: 'categorical', normalizeTargets: false } },
     ],
+    ['policy.hidden: [64, 32] has several widths', { policy: { residual: true, hidden: [64, 32] } }],
   ])('%s', (line, values) => {
     const found = check(values);
     expect(found).toHaveLength(1);

@@ -138,6 +138,15 @@ export function networkProblems({ policy, critic }: Pick<Config, 'policy' | 'cri
       `${policy.minStddev} is not below policy.initialStddev, ${policy.initialStddev}: the standard deviation could never shrink`,
     );
   }
+  for (const [part, { residual, hidden }] of Object.entries({ policy, critic })) {
+    if (residual && new Set(hidden).size > 1) {
+      complain(
+        `${part}.hidden`,
+        `[${hidden.join(', ')}] has several widths, and residual blocks have one`,
+        `Write one width for all blocks, or set ${part}.residual to false`,
+      );
+    }
+  }
   if (critic.head === 'categorical' && !critic.normalizeTargets) {
     complain(
       'critic.normalizeTargets',

@@ -180,9 +180,9 @@ const learnerSchema = z
       .number()
       .min(0)
       .lt(1)
-      .optional()
+      .default(0.4)
       .describe(
-        'ε of the first of the K environments: the share of steps whose integer actions are random. It falls from each environment to the next, to ε^8 in the last (Ape-X, arXiv 1803.00933); a single environment has ε^4.5. In the steps after the warm-up, three times as many as it has, ε falls to that from 1. Default: 0.4 if any action is an integer, else 0. It affects acting only',
+        'ε of the first of the K environments: the share of steps whose actions are random. It falls from each environment to the next, to ε^8 in the last if any action is an integer (Ape-X, arXiv 1803.00933), else to ε^2; a single environment has ε^4.5 or ε^1.5. Random integers are chosen anew at each step, and their share falls from 1 to ε in the steps after the warm-up, three times as many as it has. Random values of continuous actions are held, most of them for a step or two, and some for up to 100 steps (εz-greedy, arXiv 2006.01782). It affects acting only',
       ),
     stepsPerUpdate: count
       .default(1)

@@ -1,20 +1,14 @@
-import { foldIn, type RandomKey } from '../../core/random-keys.js';
+import type { RandomKey } from '../../core/random-keys.js';
 import type { DistributionFamily } from '../../distributions/distribution.js';
-import type { HostTensor } from '../../engine/tensors.js';
+import type { HostTensor, NamedHostTensors } from '../../engine/tensors.js';
 import type { VectorEnvironment, VectorStep } from '../../environments/vector-environment.js';
 import { NStepWindows, type TransitionSink } from '../../replay/n-step.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
-import { ActingNoise, noiseProcesses } from './acting-noise.js';
 import { prefixed, requiredTensor } from './checkpoint.js';
 import type { ActorConfig } from './config.js';
 import type { ExperienceSnapshot } from './experience.js';
-import {
-  annealedEpsilons,
-  explorationEpsilons,
-  headNoise,
-  randomActions,
-  withRandomIntegers,
-} from './noise.js';
+import { Exploration } from './exploration.js';
+import { headNoise } from './noise.js';
 import { returnSteps } from './return-steps.js';
 
 /** What `ActingLoop` needs. Shapes: K environments, O observation size, A action dimensions. */
@@ -23,7 +17,7 @@ export interface ActingLoopOptions {
   /** The K environments to act in. */
   readonly environment: VectorEnvironment;
   readonly family: DistributionFamily;
-  /** Determines the exploration noise. */
+  /** Determines the exploration. */
   readonly key: RandomKey;
   /** Canonical actions [K, A] of the current policy for observations [K, O] and noise [K, A] of the head's kind. */
   readonly act: (observations: Float32Array, noise: Float32Array, numEnvs: number) => Promise<Float32Array>;
@@ -40,14 +34,11 @@ export interface ActingLoopOptions {
 export class ActingLoop {
   readonly #options: ActingLoopOptions;
   readonly #windows: NStepWindows;
-  readonly #noise: ActingNoise;
-  /** The noise before a step that was started and not recorded: a resumed run starts it again. */
-  #noiseBefore: HostTensor | undefined;
+  readonly #exploration: Exploration;
+  /** The exploration before a step that was started and not recorded: a resumed run starts it again. */
+  #explorationBefore: NamedHostTensors | undefined;
   /** A step that has ended and is not recorded. */
   #unrecorded: VectorStep | undefined;
-  /** The share of steps with random integers in each environment, [K]. */
-  readonly #epsilons: readonly number[];
-  readonly #epsilonKey: RandomKey;
   /** The observations that the next actions are chosen on, [K, O]. */
   #observations: Float32Array = new Float32Array();
   /** The actions, the simulator steps and the return of each environment's open episode, [K]. */
@@ -72,16 +63,14 @@ export class ActingLoop {
       steps: returnSteps(config.replay, actionValues),
       discount: config.learner.discount,
     });
-    this.#noise = new ActingNoise(numEnvs, noiseProcesses(config.learner, actionValues), key);
-    this.#epsilonKey = foldIn(key, 'epsilon');
-    this.#epsilons = explorationEpsilons(config.learner.explorationEpsilon, actionValues, numEnvs);
+    this.#exploration = new Exploration(config.learner, numEnvs, actionValues, key);
     this.#episodeActions = Array(numEnvs).fill(0);
     this.#episodeSteps = Array(numEnvs).fill(0);
     this.#episodeReturns = Array(numEnvs).fill(0);
     this.#openSteps = Array.from({ length: numEnvs }, () => []);
   }
 
-  /** Starts episode 0 of every environment and forgets all open episodes. The noise continues from where it is. */
+  /** Starts episode 0 of every environment and forgets all open episodes. Exploration continues from where it is. */
   async reset(): Promise<void> {
     const { environment } = this.#options;
     for (let k = 0; k < environment.numEnvs; k++) this.#windows.clear(k);
@@ -116,21 +105,17 @@ export class ActingLoop {
 
   /**
    * Chooses an action for every environment and starts the step, without waiting for its end.
-   * @param index number of this step, which determines its noise.
+   * @param index number of this step, which determines its randomness.
    * @param steps environment steps that count towards the warm-up, during which actions are random.
    * @returns the pending step, whose result must be recorded before the next step starts.
    */
   async startStep(index: number, steps: number): Promise<{ readonly stepped: Promise<VectorStep> }> {
-    const { config, environment, family, act } = this.#options;
-    const { numEnvs, actionValues } = environment;
-    this.#noiseBefore = this.#noise.snapshot();
-    const z = this.#noise.advance(index);
-    const { warmupSteps } = config.learner;
-    if (steps < warmupSteps) return { stepped: this.#step(randomActions(z, actionValues)) };
-    const actions = await act(this.#observations, headNoise(family, z), numEnvs);
-    const key = foldIn(this.#epsilonKey, index);
-    const epsilons = annealedEpsilons(this.#epsilons, steps - warmupSteps, warmupSteps);
-    return { stepped: this.#step(withRandomIntegers(actions, epsilons, actionValues, key)) };
+    const { environment, family, act } = this.#options;
+    this.#explorationBefore = this.#exploration.snapshot();
+    const actions = await this.#exploration.actions(index, steps, (z) =>
+      act(this.#observations, headNoise(family, z), environment.numEnvs),
+    );
+    return { stepped: this.#step(actions) };
   }
 
   async #step(actions: Float32Array): Promise<VectorStep> {
@@ -140,7 +125,7 @@ export class ActingLoop {
 
   /** Passes the transitions that a step has completed to the sink. @returns the simulator steps that were taken. */
   record(step: VectorStep): number {
-    this.#noiseBefore = undefined;
+    this.#explorationBefore = undefined;
     this.#unrecorded = undefined;
     const { environment, sink, onEpisode } = this.#options;
     const { numEnvs, observationSize: o, actionSize: a } = environment;
@@ -198,7 +183,7 @@ export class ActingLoop {
     return {
       tensors: {
         ...prefixed('windows', this.#windows.snapshot()),
-        'acting/noise': this.#noiseBefore ?? this.#noise.snapshot(),
+        ...prefixed('acting', this.#explorationBefore ?? this.#exploration.snapshot()),
         'acting/observations': { shape: [numEnvs, observationSize], data: this.#observations.slice() },
         ...Object.fromEntries(openActions),
       },
@@ -232,7 +217,10 @@ export class ActingLoop {
     this.#openSteps = Array.from(this.#windows.snapshot().lengths.data, (length) =>
       Array<number>(length).fill(environment.actionRepeat),
     );
-    this.#noise.restore(requiredTensor(checkpoint, 'acting/noise', this.#noise.snapshot().shape));
+    const exploration = Object.entries(this.#exploration.snapshot()).map(
+      ([name, { shape }]) => [name, requiredTensor(checkpoint, `acting/${name}`, shape)] as const,
+    );
+    this.#exploration.restore(Object.fromEntries(exploration));
     const { counters, openEpisodes } = structuredClone(checkpoint.metadata) as {
       counters: {
         episodeActions: number[];
