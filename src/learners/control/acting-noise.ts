@@ -26,7 +26,8 @@ interface SwingingNoise {
  * ρ of continuous actions if the configuration sets nothing. On `reacher` seeds ended at 850, 619 and 598 of 1000 by 0.95, at 913 and
  * 695 by 0.9, at 658, 892 and 912 by 0.8, and at 678 and 837 by noise that swings with T = 20. `cartpole_swingup`, which slower pushes
  * suit, ended at 861, 870 and 857 by 0.95, at 865, 792 and 858 by 0.8, and at 852 and 821 by swings (results/defaults/rows.jsonl; the swings were
- * the default of the commit of their rows). Seeds differ so much on `reacher` that these are hints, not proofs.
+ * the default of the commit of their rows). All of these acted without random pushes (exploration.ts). Seeds differ so much on `reacher`
+ * that these are hints, not proofs.
  */
 const defaultCorrelation = 0.8;
 

@@ -35,9 +35,9 @@ export function explorationEpsilons(
 const annealedWarmUps = 3;
 
 /**
- * ε of integers in each environment after `steps` steps of a policy, [K]: it falls linearly from 1, as in DQN, in three times as many steps as the
- * warm-up has. What needs several unlikely actions in a row is found while the policy is still undecided, or hardly ever. The
- * length of the run plays no part, so that ε stays where it is when a run is extended.
+ * ε of integers in each environment after `steps` steps of a policy, [K]: it falls linearly from 1, as in DQN, in three times as many
+ * steps as the warm-up has. What needs several unlikely actions in a row is found while the policy is still undecided, or hardly ever.
+ * The length of the run plays no part, so that ε stays where it is when a run is extended.
  */
 export function annealedEpsilons(
   epsilons: readonly number[],
