@@ -154,7 +154,7 @@ async function digestOf(run: Run): Promise<string> {
   const { explorationEpsilon } = learning.learner;
   const byActions = {
     ...noiseOf(learning.learner, values),
-    epsilons: explorationEpsilons(explorationEpsilon, values, place.numEnvs),
+    epsilons: explorationEpsilons(explorationEpsilon, run.definition.actions, place.numEnvs),
     nStep: returnSteps(learning.replay, values),
   };
   const learner = {

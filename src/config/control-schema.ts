@@ -180,9 +180,9 @@ const learnerSchema = z
       .number()
       .min(0)
       .lt(1)
-      .default(0.4)
+      .optional()
       .describe(
-        'ε of the first of the K environments: the share of steps whose actions are random. It falls from each environment to the next, to ε^8 in the last if any action is an integer (Ape-X, arXiv 1803.00933), else to ε^2; a single environment has ε^4.5 or ε^1.5. Random integers are chosen anew at each step, and their share falls from 1 to ε in the steps after the warm-up, three times as many as it has. Random values of continuous actions are held, most of them for a step or two, and some for up to 100 steps (εz-greedy, arXiv 2006.01782). It affects acting only',
+        'ε of the first of the K environments: the share of steps whose actions are random. Integers are chosen anew at each such step; their ε falls from each environment to the next, to ε^8 in the last (Ape-X, arXiv 1803.00933; a single environment has ε^4.5), and in the steps after the warm-up, three times as many as it has, it falls to that from 1. Continuous actions are held, most of them for a step or two, and some for up to 100 steps (εz-greedy, arXiv 2006.01782); their ε falls to ε^2 in the last environment (a single one has ε^1.5). Default: 0.4 for integers, 0 for continuous actions; try 0.4 if a policy comes to rest without reward. It affects acting only',
       ),
     stepsPerUpdate: count
       .default(1)

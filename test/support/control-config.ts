@@ -51,7 +51,6 @@ export function controlConfig(changes: ControlConfigChanges = {}): ControlLearne
       batchSize: 16,
       samples: 4,
       allActionsUpTo: 0,
-      explorationEpsilon: 0.4,
       normalizeObservations: true,
       learningRate: 3e-3,
       weightDecay: 0,

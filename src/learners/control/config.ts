@@ -58,8 +58,8 @@ export interface ControlUpdateConfig {
   readonly explorationCorrelation?: number;
   /** Steps of a push of acting noise that swings, in place of `explorationCorrelation`. */
   readonly explorationSwing?: number;
-  /** Share of steps with random actions in the first environment. See exploration.ts. */
-  readonly explorationEpsilon: number;
+  /** Share of steps with random actions in the first environment; absent: 0.4 for integers, 0 for continuous actions. See exploration.ts. */
+  readonly explorationEpsilon?: number;
   /** Environment steps for each update. */
   readonly stepsPerUpdate: number;
   /** B, the contexts in a batch. */

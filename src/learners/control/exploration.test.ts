@@ -10,18 +10,19 @@ import {
 
 describe('the share of random actions', () => {
   it('falls from one environment to the next', () => {
-    const epsilons = explorationEpsilons(0.4, [0, 3], 8);
+    const epsilons = explorationEpsilons(undefined, 'integer', 8);
     expect(epsilons).toHaveLength(8);
     epsilons.forEach((epsilon, k) => {
       expect(epsilon).toBeCloseTo(0.4 ** (1 + k), 12);
     });
-    expect(explorationEpsilons(0.1, [0, 2], 1)).toEqual([0.1 ** 4.5]);
-    expect(explorationEpsilons(0, [3], 2)).toEqual([0, 0]);
+    expect(explorationEpsilons(0.1, 'integer', 1)).toEqual([0.1 ** 4.5]);
+    expect(explorationEpsilons(0, 'integer', 2)).toEqual([0, 0]);
   });
 
-  it('falls less for continuous actions', () => {
-    expect(explorationEpsilons(0.4, [0], 2)).toEqual([0.4, 0.4 ** 2]);
-    expect(explorationEpsilons(0.4, [0], 1)).toEqual([0.4 ** 1.5]);
+  it('is 0 for continuous actions, unless it is set, and falls less', () => {
+    expect(explorationEpsilons(undefined, 'continuous', 2)).toEqual([0, 0]);
+    expect(explorationEpsilons(0.4, 'continuous', 2)).toEqual([0.4, 0.4 ** 2]);
+    expect(explorationEpsilons(0.4, 'continuous', 1)).toEqual([0.4 ** 1.5]);
   });
 
   it('is 1 at first, and becomes that of each environment in three more warm-ups', () => {
@@ -139,9 +140,19 @@ describe('exploration', () => {
     }
   });
 
-  it('keeps nothing of pushes if all actions are integers', () => {
+  it('keeps nothing of pushes if there are none, so that earlier checkpoints fit', () => {
     expect(Object.keys(create([4]).snapshot())).toEqual(['noise']);
     expect(Object.keys(create([4, 0]).snapshot())).toEqual(['noise', 'pushes']);
+    const byDefault = new Exploration({ warmupSteps: 10 }, 3, [0], randomKey(7));
+    expect(Object.keys(byDefault.snapshot())).toEqual(['noise']);
+  });
+
+  it('is the policy alone for continuous actions by default', async () => {
+    const byDefault = new Exploration({ warmupSteps: 0 }, 2, [0, 0], randomKey(7));
+    const chosen = Float32Array.of(0.1, 0.2, 0.3, 0.4);
+    for (let step = 0; step < 50; step++) {
+      expect(await byDefault.actions(step, step, async () => chosen)).toEqual(chosen);
+    }
   });
 
   it('does not ask the policy during the warm-up', async () => {

@@ -9,25 +9,35 @@ import { integerAction, randomActions } from './noise.js';
  * environment another one. Shapes: K environments, A action dimensions.
  */
 
-/** The decline c of ε over the environments, if any action is an integer and if all are continuous. */
-const declines = { integer: 7, continuous: 1 };
+/** The kinds of action dimensions, which explore in ways of their own. */
+type ActionKind = 'integer' | 'continuous';
+
+/**
+ * ε of the first environment if the configuration does not set it, and the decline c of ε over the environments.
+ *
+ * Continuous actions have none by default. On `reacher`, where a policy that has come to rest beside a target never learns to reach it,
+ * random pushes help, on `cartpole_swingup` they do no harm, and a walker falls by them (docs/mathematics.md).
+ */
+const ladders: Readonly<Record<ActionKind, { readonly epsilon: number; readonly decline: number }>> = {
+  integer: { epsilon: 0.4, decline: 7 },
+  continuous: { epsilon: 0, decline: 1 },
+};
 
 /**
  * The share of steps with random actions in each of K environments, [K]: ε_k = ε^(1 + c·k/(K−1)). c is 7 for integers, as in Ape-X
  * (arXiv 1803.00933, section 4.1). A policy soon takes few other actions than the best that it knows. Some environments that explore on
  * find what needs several unlikely actions in a row, while the others see what the policy leads to. Of continuous actions most random
- * ones change little, so that more of them do no harm, and c is 1.
- * @param actionValues the number of values of each dimension, 0 for a continuous one, [A]
+ * ones change little, and c is 1.
  */
 export function explorationEpsilons(
-  epsilon: number,
-  actionValues: ArrayLike<number>,
+  setting: number | undefined,
+  kind: ActionKind,
   numEnvs: number,
 ): number[] {
-  const decline = hasIntegers(actionValues) ? declines.integer : declines.continuous;
+  const { epsilon, decline } = ladders[kind];
   return Array.from({ length: numEnvs }, (_, k) => {
     const place = numEnvs === 1 ? 0.5 : k / (numEnvs - 1);
-    return epsilon ** (1 + decline * place);
+    return (setting ?? epsilon) ** (1 + decline * place);
   });
 }
 
@@ -60,7 +70,7 @@ export function withRandomIntegers(
   actionValues: ArrayLike<number>,
   key: RandomKey,
 ): Float32Array {
-  if (!hasIntegers(actionValues)) return actions;
+  if (epsilons.every((epsilon) => epsilon === 0)) return actions;
   const explores = fillUniform(foldIn(key, 'explores'), new Float32Array(epsilons.length));
   const values = fillUniform(foldIn(key, 'values'), new Float32Array(actions.length));
   const size = actionValues.length;
@@ -161,19 +171,22 @@ export class RandomPushes {
 /** The settings of exploration. */
 export interface ExplorationSettings extends ExplorationNoise {
   readonly warmupSteps: number;
-  /** ε of the first environment. */
-  readonly explorationEpsilon: number;
+  /** ε of the first environment; absent: the default of each kind of action. */
+  readonly explorationEpsilon?: number;
 }
 
 /** The exploration of K environments: the noise of the policy, and random actions. */
 export class Exploration {
-  readonly #settings: ExplorationSettings;
+  readonly #warmupSteps: number;
   readonly #actionValues: ArrayLike<number>;
   readonly #noise: ActingNoise;
-  /** Absent if all actions are integers. */
+  /** ε of integers in each environment, [K]: 0 if there are none. */
+  readonly #integerEpsilons: readonly number[];
+  readonly #integerKey: RandomKey;
+  /** ε of continuous actions in each environment, [K]. */
+  readonly #pushEpsilons: readonly number[];
+  /** Absent if no continuous action is ever random. */
   readonly #pushes?: RandomPushes;
-  readonly #epsilons: readonly number[];
-  readonly #epsilonKey: RandomKey;
 
   constructor(
     settings: ExplorationSettings,
@@ -181,14 +194,20 @@ export class Exploration {
     actionValues: ArrayLike<number>,
     key: RandomKey,
   ) {
-    this.#settings = settings;
+    const { warmupSteps, explorationEpsilon } = settings;
+    this.#warmupSteps = warmupSteps;
     this.#actionValues = actionValues;
     this.#noise = new ActingNoise(numEnvs, noiseProcesses(settings, actionValues), key);
-    if (Array.from(actionValues).includes(0)) {
+    this.#integerEpsilons = explorationEpsilons(
+      hasIntegers(actionValues) ? explorationEpsilon : 0,
+      'integer',
+      numEnvs,
+    );
+    this.#integerKey = foldIn(key, 'epsilon');
+    this.#pushEpsilons = explorationEpsilons(explorationEpsilon, 'continuous', numEnvs);
+    if (Array.from(actionValues).includes(0) && this.#pushEpsilons.some((epsilon) => epsilon > 0)) {
       this.#pushes = new RandomPushes(numEnvs, actionValues, foldIn(key, 'pushes'));
     }
-    this.#epsilons = explorationEpsilons(settings.explorationEpsilon, actionValues, numEnvs);
-    this.#epsilonKey = foldIn(key, 'epsilon');
   }
 
   /**
@@ -203,12 +222,12 @@ export class Exploration {
     act: (z: Float32Array) => Promise<Float32Array>,
   ): Promise<Float32Array> {
     const z = this.#noise.advance(index);
-    const { warmupSteps } = this.#settings;
-    if (steps < warmupSteps) return randomActions(z, this.#actionValues);
-    const annealed = annealedEpsilons(this.#epsilons, steps - warmupSteps, warmupSteps);
-    const key = foldIn(this.#epsilonKey, index);
-    const actions = withRandomIntegers(await act(z), annealed, this.#actionValues, key);
-    return this.#pushes?.apply(actions, this.#epsilons, index) ?? actions;
+    const policySteps = steps - this.#warmupSteps;
+    if (policySteps < 0) return randomActions(z, this.#actionValues);
+    const epsilons = annealedEpsilons(this.#integerEpsilons, policySteps, this.#warmupSteps);
+    const key = foldIn(this.#integerKey, index);
+    const actions = withRandomIntegers(await act(z), epsilons, this.#actionValues, key);
+    return this.#pushes?.apply(actions, this.#pushEpsilons, index) ?? actions;
   }
 
   /** What is needed to go on from here. */

@@ -218,7 +218,6 @@ describe('trainControl', () => {
           learningRate: 1e-2,
           stepsPerUpdate: 3,
           explorationCorrelation: 0.8,
-          explorationEpsilon: 0,
           normalizeObservations: false,
         },
         evaluation: { every: 10_000, episodes: 1 },
