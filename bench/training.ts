@@ -46,7 +46,7 @@ async function ours(address: string, task: string): Promise<number> {
     'checkpoint.every': 10 * (skipped + steps),
   };
   const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-  const config = join(root, 'examples/dm-control/walker-walk.yaml');
+  const config = join(root, 'bench/support/walker-walk-tuned.yaml');
   const args = [program, 'train', config, '--output', output, '--name', 'run', '--quiet', ...sets];
   try {
     await promisify(execFile)(process.execPath, args);

@@ -85,7 +85,7 @@ export const tasks: readonly Task[] = [
     simulator: 'suite/walker-walk',
     actions: 'continuous',
     steps: 100_000,
-    goal: { example: 'examples/dm-control/walker-walk.yaml' },
+    goal: { example: 'bench/support/walker-walk-tuned.yaml' },
     operators: ['pmpo', 'example'],
   },
 ];
