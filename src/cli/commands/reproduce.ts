@@ -148,7 +148,7 @@ export function addReproduce(program: Command): void {
     .argument('<study>', `${packagedStudies.join(', ')}, or the path of your own study`)
     .option(
       '--scale <name>',
-      'the size of the study, default: smoke (minutes), bandit: full (minutes); offline: smoke, laptop (an hour); control: laptop (hours), paper (days); baselines: tuning, laptop (hours); language: quick, tiny, gemma',
+      'the size of the study, default: smoke (minutes), bandit: full (minutes); offline: smoke, laptop (an hour); control: laptop (hours), paper (days); baselines: tuning, laptop (hours); language: quick, tiny, gemma; parts: ablations, goals (many hours)',
     )
     .option(
       '--address <host:port>',

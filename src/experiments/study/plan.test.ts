@@ -165,6 +165,40 @@ describe('planStudy', () => {
     }
   });
 
+  it('plans the study of parts: each is taken out of all of them, and added to none', async () => {
+    const { runs } = await planPackaged('parts', 'ablations');
+    const first = runs.filter(({ task, loaded }) => task === 'walker-walk' && loaded.config.seed === 0);
+    const settingsOf = new Map(
+      first.map(({ variant, loaded }) => {
+        if (loaded.kind !== 'control') throw new Error(loaded.kind);
+        const { environment, policy, critic, learner, replay } = loaded.config;
+        const settings = { environment, policy, critic, learner, replay };
+        const flat = Object.entries(settings).flatMap(([section, values]) =>
+          Object.entries(values).map(([key, value]) => [`${section}.${key}`, JSON.stringify(value)] as const),
+        );
+        return [variant, new Map(flat)] as const;
+      }),
+    );
+    const [all, none] = [settingsOf.get('all')!, settingsOf.get('none')!];
+    const changed = (variant: string, from: ReadonlyMap<string, string>) =>
+      [...settingsOf.get(variant)!].filter(([key, value]) => from.get(key) !== value).map(([key]) => key);
+    const parts = ['normalization', 'blocks', 'repeat', 'histogram', 'samples', 'short-returns'];
+    const kinds = parts.flatMap((part) => [`without-${part}`, `only-${part}`]);
+    expect(new Set(settingsOf.keys())).toEqual(new Set(['all', 'none', ...kinds]));
+    for (const part of parts) {
+      const removed = changed(`without-${part}`, all);
+      expect(removed.length, part).toBeGreaterThan(0);
+      expect(changed(`only-${part}`, none), part).toEqual(removed);
+      for (const key of removed) {
+        expect(settingsOf.get(`without-${part}`)!.get(key), key).toBe(none.get(key));
+        expect(settingsOf.get(`only-${part}`)!.get(key), key).toBe(all.get(key));
+      }
+    }
+    // Together the parts are everything in which `all` and `none` differ.
+    const together = parts.flatMap((part) => changed(`without-${part}`, all));
+    expect(new Set(together)).toEqual(new Set(changed('all', none)));
+  });
+
   it.each(['smoke', 'laptop'])('plans the offline study of the package at the scale %s', async (scale) => {
     const file = fileURLToPath(new URL('../../../examples/reproduce/offline.yaml', import.meta.url));
     const study = parseStudy('offline.yaml', await readStudy(file));
