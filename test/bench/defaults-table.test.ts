@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   currentRows,
@@ -58,4 +59,37 @@ describe('the table of defaults', () => {
     const rows = [row({ return: 0.1 }), row({ return: 0.2 }), row({ seed: 1, defaults: 'earlier' })];
     expect(currentRows(rows, () => 'today')).toEqual([rows[1]]);
   });
+});
+
+/** The cells of each line of a table in Markdown that follows `start`. */
+const cellsAfter = (file: string, start: string) => {
+  const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
+  const lines = text.slice(text.indexOf(start)).split('\n');
+  const first = lines.findIndex((line) => line.startsWith('|'));
+  const after = lines.findIndex((line, i) => i > first && !line.startsWith('|'));
+  const table = lines.slice(first + 2, after);
+  return table.map((line) =>
+    line
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
+};
+
+it('is what README.md shows of it', () => {
+  const returns = new Map(
+    cellsAfter('results/defaults/README.md', '# Defaults').map(
+      ([task, operator, , , ...seeds]) => [`${task}/${operator}`, seeds.slice(0, 3).join(', ')] as const,
+    ),
+  );
+  const shown = cellsAfter('README.md', '**What the defaults learn.**');
+  expect(shown).toHaveLength(tasks.length);
+  for (const [i, { name, steps }] of tasks.entries()) {
+    const [, shownSteps, , ...operators] = shown[i]!;
+    expect(shownSteps, name).toBe(steps.toLocaleString('en-US'));
+    for (const [j, operator] of ['pmpo', 'mpo', 'dpo', 'kto'].entries()) {
+      const plain = operators[j]!.replaceAll('*', '').replaceAll('−', '-');
+      expect(plain, `${name}, ${operator}`).toBe(returns.get(`${name}/${operator}`) ?? '');
+    }
+  }
 });

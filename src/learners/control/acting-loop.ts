@@ -4,7 +4,7 @@ import type { HostTensor, NamedHostTensors } from '../../engine/tensors.js';
 import type { VectorEnvironment, VectorStep } from '../../environments/vector-environment.js';
 import { NStepWindows, type TransitionSink } from '../../replay/n-step.js';
 import type { Checkpoint } from '../../run/checkpoints.js';
-import { prefixed, requiredTensor } from './checkpoint.js';
+import { prefixed, requiredTensor, requiredUnder } from './checkpoint.js';
 import type { ActorConfig } from './config.js';
 import type { ExperienceSnapshot } from './experience.js';
 import { Exploration } from './exploration.js';
@@ -209,18 +209,12 @@ export class ActingLoop {
     const { numEnvs, observationSize: o, actionSize } = environment;
     // Checked first, because the number of environments determines all other shapes.
     const observations = requiredTensor(checkpoint, 'acting/observations', [numEnvs, o]);
-    const windows = Object.entries(this.#windows.snapshot()).map(
-      ([name, { shape }]) => [name, requiredTensor(checkpoint, `windows/${name}`, shape)] as const,
-    );
-    this.#windows.restore(Object.fromEntries(windows));
+    this.#windows.restore(requiredUnder('windows', checkpoint, this.#windows.snapshot()));
     // A checkpoint does not say for how long each of their actions was held.
     this.#openSteps = Array.from(this.#windows.snapshot().lengths.data, (length) =>
       Array<number>(length).fill(environment.actionRepeat),
     );
-    const exploration = Object.entries(this.#exploration.snapshot()).map(
-      ([name, { shape }]) => [name, requiredTensor(checkpoint, `acting/${name}`, shape)] as const,
-    );
-    this.#exploration.restore(Object.fromEntries(exploration));
+    this.#exploration.restore(requiredUnder('acting', checkpoint, this.#exploration.snapshot()));
     const { counters, openEpisodes } = structuredClone(checkpoint.metadata) as {
       counters: {
         episodeActions: number[];

@@ -109,6 +109,23 @@ export function requiredTensor(checkpoint: Checkpoint, name: string, shape: read
   });
 }
 
+/**
+ * A checkpoint's tensors `prefix/NAME`, by NAME, for every name in `expected` and of its shape.
+ * @throws PmpoError naming a tensor that is missing or has another shape.
+ */
+export function requiredUnder(
+  prefix: string,
+  checkpoint: Checkpoint,
+  expected: Readonly<Record<string, HostTensor>>,
+): Record<string, HostTensor> {
+  return Object.fromEntries(
+    Object.entries(expected).map(([name, { shape }]) => [
+      name,
+      requiredTensor(checkpoint, `${prefix}/${name}`, shape),
+    ]),
+  );
+}
+
 /** Sets the agent's variables from a checkpoint. @throws PmpoError naming a variable that is missing or has another shape. */
 export async function restoreParameters(
   engine: Engine,

@@ -16,7 +16,7 @@ type ActionKind = 'integer' | 'continuous';
  * ε of the first environment if the configuration does not set it, and the decline c of ε over the environments.
  *
  * Continuous actions have none by default. On `reacher`, where a policy that has come to rest beside a target never learns to reach it,
- * random pushes help, on `cartpole_swingup` they do no harm, and a walker falls by them (docs/mathematics.md).
+ * random pushes may help. On `cartpole_swingup` they gained nothing, and a walker falls by them (docs/mathematics.md).
  */
 const ladders: Readonly<Record<ActionKind, { readonly epsilon: number; readonly decline: number }>> = {
   integer: { epsilon: 0.4, decline: 7 },
@@ -148,7 +148,7 @@ export class RandomPushes {
     return pushed;
   }
 
-  /** What is needed to go on from here: the steps left and the values of each push, [K, 1 + A]. */
+  /** The state that `restore` continues from: the steps left and the values of each push, [K, 1 + A]. */
   snapshot(): HostTensor {
     const size = this.#actionValues.length;
     const data = new Float32Array(this.#left.length * (1 + size));
@@ -230,7 +230,7 @@ export class Exploration {
     return this.#pushes?.apply(actions, this.#pushEpsilons, index) ?? actions;
   }
 
-  /** What is needed to go on from here. */
+  /** The state that `restore` continues from. */
   snapshot(): NamedHostTensors {
     return { noise: this.#noise.snapshot(), ...(this.#pushes && { pushes: this.#pushes.snapshot() }) };
   }
