@@ -9,12 +9,18 @@ import type {
 } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { applyTrunk, initDense, initTrunk, type MlpSettings } from './mlp.js';
-import { crossEntropy, expectedValue, targetHistograms } from './value-distribution.js';
+import {
+  crossEntropy,
+  expectedValue,
+  histogramLogits,
+  histogramOutputs,
+  targetHistograms,
+} from './value-distribution.js';
 
 /**
  * Q(x, y): a perceptron of an observation and an action. Its first layer has one weight matrix for each of them, so that the N
  * samples of a context share the product with the observation. Shapes: N samples, B contexts, O observation size, A action
- * dimensions, H units of the first layer, P outputs: 1, or one for each bin.
+ * dimensions, H units of the first layer, P outputs: 1, or one more than bins.
  */
 
 /** The architecture of a critic. */
@@ -40,10 +46,10 @@ export function initCritic(
     'observation/weight': observation.weight,
     'action/weight': action.weight,
     'hidden0/bias': observation.bias,
-    // Equal logits, whose mean is 0, as in DreamerV3 (arXiv 2301.04104): random ones would say that values are many deviations apart.
+    // All outputs of a histogram start at 0, as in DreamerV3 (arXiv 2301.04104), and so does its mean.
     ...(settings.head === 'scalar'
       ? initTrunk(key, 1, settings, 1)
-      : initTrunk(key, settings.bins, settings, 0)),
+      : initTrunk(key, histogramOutputs(settings.bins), settings, 0)),
   };
 }
 
@@ -109,7 +115,7 @@ function blockOutputs(
 
 /** The values [N, B] of outputs [N, B, P]. */
 export function criticValues(outputs: Tensor3D, { head }: Pick<CriticSettings, 'head'>): Tensor2D {
-  return head === 'scalar' ? tf.squeeze(outputs, [2]) : (expectedValue(outputs) as Tensor2D);
+  return head === 'scalar' ? tf.squeeze(outputs, [2]) : (expectedValue(histogramLogits(outputs)) as Tensor2D);
 }
 
 /** Values [N, B] of actions [N, B, A] at observations [B, O]. */
@@ -129,6 +135,8 @@ export function criticLoss(
   { head, bins }: Pick<CriticSettings, 'head' | 'bins'>,
 ): Scalar {
   const own = tf.squeeze(outputs, [0]) as Tensor2D;
-  if (head === 'categorical') return crossEntropy(targetHistograms(targets, bins), own);
+  if (head === 'categorical') {
+    return crossEntropy(targetHistograms(targets, bins), histogramLogits(own) as Tensor2D);
+  }
   return tf.mean(tf.squaredDifference(tf.squeeze(own, [1]), targets));
 }

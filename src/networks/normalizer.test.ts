@@ -5,7 +5,7 @@ import type { Engine, EngineName } from '../engine/engine.js';
 import type { HostTensor, NamedHostTensors, NamedVariables, Tensor1D, Tensor2D } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { initNormalizer, normalized, observe } from './normalizer.js';
-import { expectedValue } from './value-distribution.js';
+import { expectedValue, histogramLogits, histogramOutputs } from './value-distribution.js';
 import { initValueNormalizer, normalizedTargets, observeTargets, valuesOf } from './value-normalizer.js';
 
 const rows = 50;
@@ -92,19 +92,21 @@ describe.each<EngineName>(['cpu', 'onnx'])('normalization on %s', (name) => {
   });
 
   it('keeps what a histogram of values says when the statistics of its targets move', async () => {
-    const bins = 101;
+    const outputs = histogramOutputs(101);
     const normalizer = variables('histogramTargets', initValueNormalizer());
-    // Histograms of width 1 around values near 2, which the weights move by a few tenths.
-    const around = Float32Array.from({ length: bins }, (_, k) => -0.5 * ((k - 50) * (20 / bins) - 2) ** 2);
-    const { data: weights } = normal('w', 3, bins);
+    // Histograms around values near 2, whose locations and shapes the weights move by a few tenths.
+    const { data: weights } = normal('w', 3, outputs);
     const critic = variables('histogram', {
-      'output/weight': { shape: [3, bins], data: weights.map((weight) => 0.2 * weight) },
-      'output/bias': { shape: [bins], data: around },
+      'output/weight': { shape: [3, outputs], data: weights.map((weight) => 0.2 * weight) },
+      'output/bias': {
+        shape: [outputs],
+        data: Float32Array.from({ length: outputs }, (_, i) => (i === 0 ? 2 : 0)),
+      },
     });
     const features = normal('x', 6, 3);
     const value = engine.jit('histogramValue', ({ x }: { x: Tensor2D }) => {
-      const logits = tf.add(tf.matMul(x, critic['output/weight']!), critic['output/bias']!);
-      return { value: valuesOf(normalizer, expectedValue(logits)) };
+      const found = tf.add(tf.matMul(x, critic['output/weight']!), critic['output/bias']!);
+      return { value: valuesOf(normalizer, expectedValue(histogramLogits(found))) };
     });
     const step = engine.jit('observeHistogramTargets', ({ targets }: { targets: Tensor1D }) => {
       observeTargets(normalizer, targets, [critic]);
@@ -120,7 +122,7 @@ describe.each<EngineName>(['cpu', 'onnx'])('normalization on %s', (name) => {
       moved = [...moved, [mean.data[0]!, Math.sqrt(variance.data[0]!)]];
       if (batch === 0) before = await values();
     }
-    // Interpolation is not exact; unchanged logits would be off by more than 300.
+    // Interpolation is not exact; an unchanged layer would be off by more than 300.
     const [[mean, deviation], last] = [moved[0]!, moved.at(-1)!];
     expect(last[0] - mean).toBeGreaterThan(300);
     expect(last[1] / deviation).toBeGreaterThan(1.1);

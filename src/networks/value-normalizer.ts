@@ -8,7 +8,7 @@ import type {
 } from '../engine/tensors.js';
 import * as tf from '../engine/tf.js';
 import { deviationOf, mergedStatistics } from './normalizer.js';
-import { resampling } from './value-distribution.js';
+import { outputInUnit } from './value-distribution.js';
 
 /**
  * Critics whose outputs are (Q − μ)/σ with the running mean μ and standard deviation σ of their targets, so that rewards of any scale
@@ -70,14 +70,13 @@ export function observeTargets(
   };
   for (const critic of critics) {
     const { 'output/weight': weight, 'output/bias': bias } = critic;
-    const outputs = bias!.shape[0]!;
-    if (outputs === 1) {
+    if (bias!.shape[0] === 1) {
       weight!.assign(tf.mul(weight!, ratio));
       bias!.assign(tf.add(tf.mul(bias!, ratio), shift));
     } else {
-      const matrix = resampling(outputs, inverse);
-      weight!.assign(tf.matMul(weight! as Tensor2D, matrix));
-      bias!.assign(tf.reshape(tf.matMul(tf.expandDims(bias!, 0) as Tensor2D, matrix), [outputs]));
+      const output = outputInUnit({ weight: weight as Tensor2D, bias: bias as Tensor1D }, inverse);
+      weight!.assign(output.weight);
+      bias!.assign(output.bias);
     }
   }
   mean.assign(merged.mean);

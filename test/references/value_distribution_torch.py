@@ -2,8 +2,9 @@
 
     $(node scripts/venv.mjs torch) test/references/value_distribution_torch.py
 
-Target histograms as in the listing of "Stop Regressing" (arXiv 2403.03950, appendix A), PyTorch's cross-entropy of them with its gradients,
-the mean of each histogram, and logits moved to bins of another unit by NumPy's interpolation.
+Target histograms as in the listing of "Stop Regressing" (arXiv 2403.03950, appendix A); the log density of a normal distribution around each
+location, in its bins, plus the shape; PyTorch's cross-entropy with its gradients for location and shape; the mean of each histogram; and
+location and shape in another unit, the shape by NumPy's interpolation.
 
 Shapes: B contexts, K bins.
 """
@@ -11,6 +12,7 @@ Shapes: B contexts, K bins.
 import numpy as np
 import torch
 from fixtures import Draws, write
+from torch.distributions import Normal
 from torch.nn.functional import cross_entropy, softmax
 
 torch.set_default_dtype(torch.float64)
@@ -31,23 +33,27 @@ def case(seed: int, contexts: int, bins: int, scale: float, shift: float):
     centers = (edges[1:] + edges[:-1]) / 2
     # Two of the targets are beyond the bins.
     targets = np.concatenate([draws.normal(contexts - 2, scale=2), [-12.5, 400.0]])
-    logits = draws.normal(contexts, bins, scale=3)
+    location = draws.normal(contexts, 1, scale=2)
+    shape = draws.normal(contexts, bins, scale=3)
     inside = torch.tensor(targets).clamp(centers[0].item(), centers[-1].item())
-    histograms = target_histograms(inside, edges, SMOOTHING * (edges[1] - edges[0]).item())
-    leaf = torch.tensor(logits, requires_grad=True)
-    loss = cross_entropy(leaf, histograms)
+    deviation = SMOOTHING * (edges[1] - edges[0]).item()
+    histograms = target_histograms(inside, edges, deviation)
+    outputs = np.concatenate([location, shape], 1)
+    leaf = torch.tensor(outputs, requires_grad=True)
+    logits = Normal(leaf[:, :1], deviation).log_prob(centers) + leaf[:, 1:]
+    loss = cross_entropy(logits, histograms)
     (gradient,) = torch.autograd.grad(loss, leaf)
     former = centers.numpy() * scale + shift
-    moved = [np.interp(former, centers.numpy(), row) for row in logits]
+    resampled = [np.interp(former, centers.numpy(), row) for row in shape]
     return {
         "targets": targets,
-        "logits": logits,
+        "outputs": outputs,
         "histograms": histograms.numpy(),
-        "means": (softmax(leaf, -1) * centers).sum(-1).detach().numpy(),
+        "means": (softmax(logits, -1) * centers).sum(-1).detach().numpy(),
         "loss": loss.item(),
         "gradient": gradient.numpy(),
         "unit": {"scale": scale, "shift": shift},
-        "moved": moved,
+        "moved": np.concatenate([(location - shift) / scale, resampled], 1),
     }
 
 
