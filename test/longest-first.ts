@@ -3,6 +3,8 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** The test files that take longest, longest first. */
 export const longest = [
+  'test/learning/defaults.test.ts',
+  'test/learning/collapse.test.ts',
   'test/end-to-end/train.test.ts',
   'test/end-to-end/server.test.ts',
   'test/end-to-end/resume.test.ts',
