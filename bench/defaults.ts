@@ -322,7 +322,10 @@ function writeTable(): void {
   mkdirSync(output, { recursive: true });
   const command = 'npm run bench defaults';
   const rows = currentRows(readRows(), digestFor);
-  writeFileSync(tableFile, defaultsTable(rows, { seeds: seeds.length < 3 ? [0, 1, 2] : seeds, command }));
+  writeFileSync(
+    tableFile,
+    defaultsTable(rows, { seeds: seeds.length < 3 ? [0, 1, 2] : seeds, command, trial: options.set }),
+  );
 }
 
 writeTable();

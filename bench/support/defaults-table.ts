@@ -180,10 +180,15 @@ function line(task: Task, operator: string, rows: readonly DefaultsRow[], seeds:
  * The table in Markdown: each seed's return, their median, and whether every seed reaches the goal.
  * @param rows one row for each run.
  * @param seeds the seeds that a task needs to pass.
+ * @param trial the settings, KEY=VALUE, that differ from the defaults in every run.
  */
 export function defaultsTable(
   rows: readonly DefaultsRow[],
-  { seeds, command }: { readonly seeds: readonly number[]; readonly command: string },
+  {
+    seeds,
+    command,
+    trial = [],
+  }: { readonly seeds: readonly number[]; readonly command: string; readonly trial?: readonly string[] },
 ): string {
   const head = [
     'Task',
@@ -198,11 +203,12 @@ export function defaultsTable(
   const commits = [...new Set(rows.map(({ commit }) => commit))];
   const warned = rows.filter(({ warnings }) => warnings.length > 0);
   const lines = tasks.flatMap((task) => task.operators.map((operator) => line(task, operator, rows, seeds)));
-  const given = [
-    ...new Set(rows.flatMap((row) => Object.entries(row.settings).map(([key, value]) => `${key}=${value}`))),
-  ];
+  const settings = rows.flatMap((row) =>
+    Object.entries(row.settings).map(([key, value]) => `${key}=${value}`),
+  );
+  const given = [...new Set(settings)].filter((setting) => !trial.includes(setting));
   const episodes = [...new Set(rows.map((row) => row.episodes))].join(' or ') || 'no';
-  return `# Defaults
+  return `# Defaults${trial.length === 0 ? '' : `, but for ${trial.join(', ')}`}
 
 Each run's configuration is one line, the environment alone or the environment and \`operator: {name: NAME}\`; the length of the run and
 the times of the evaluations are given on the command line. Each number is the mean return of the last policy over ${episodes} evaluation

@@ -46,6 +46,15 @@ describe('the table of defaults', () => {
     expect(lineOf(rows, '| catch | mpo')).toContain('not run');
   });
 
+  it('says the settings of a trial, and those that have become defaults', () => {
+    const rows = [row({ settings: { 'critic.bins': '51', 'learner.samples': '8' } })];
+    const table = (trial: readonly string[]) => defaultsTable(rows, { seeds: [0], command: 'c', trial });
+    const became = 'Some runs were given what is the default now:';
+    expect(table([])).toContain(`${became} critic.bins=51, learner.samples=8.`);
+    expect(table(['critic.bins=51'])).toMatch(/^# Defaults, but for critic.bins=51\n/);
+    expect(table(['critic.bins=51'])).toContain(`${became} learner.samples=8.`);
+  });
+
   it('compares walker-walk with the worst seed of the tuned example', () => {
     const walker = tasks.find(({ name }) => name === 'walker-walk')!;
     const rows = [700, 800, 750].map((score, seed) =>
